@@ -1,0 +1,144 @@
+"""The protocol that every composer keeps, and what passes through it.
+
+A chat model answers these calls with prompts, the embedded default with its own conditioning. Each call takes a
+batch, and the answer for one picture never depends on which others share its batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+from image2music.notation.diagnostic import Diagnostic
+from image2music.notation.metrics import Metrics
+
+MatchedBy = Literal["text", "image", "both"]
+SegmentKind = Literal["all", "voice", "bars", "motivation"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A tune that the index returned for a picture. Similarities are cosines; None where that search missed it."""
+
+    tune_id: str
+    row_hash: str
+    location: str
+    caption: str
+    abc: str
+    metrics: Metrics
+    similarity_text: float | None
+    similarity_image: float | None
+    matched_by: MatchedBy
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a composer sees in a picture.
+
+    `features` is whatever the composer wants to find again in later calls for the same picture (encoded patches, a
+    grid of embeddings), so that a picture is looked at once. It must pickle.
+    """
+
+    text: str
+    features: object = None
+
+
+@dataclass(frozen=True)
+class ComposeRequest:
+    """All that a composer may use for one tune. `seed` is the picture's own and independent of the batch."""
+
+    image_id: str
+    image: Image
+    description: Description
+    references: tuple[Reference, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class RepairRequest:
+    """A tune whose check failed, with what the checker said. `attempt` counts from 1."""
+
+    request: ComposeRequest
+    abc: str
+    diagnostics: tuple[Diagnostic, ...]
+    attempt: int
+
+
+@dataclass(frozen=True)
+class RefineRequest:
+    """A valid tune, its metrics, and the range of each metric over the references (None where undefined).
+
+    `targets` maps a metric's name to (low, high). `complaints` says in plain English what lies outside of it, or
+    what else is to change ("shares 19 notes with a reference: move away from it"). `attempt` counts from 1.
+    """
+
+    request: ComposeRequest
+    abc: str
+    metrics: Metrics
+    targets: dict[str, tuple[float, float] | None]
+    complaints: tuple[str, ...]
+    attempt: int
+
+
+@dataclass(frozen=True)
+class ExplainRequest:
+    """The tune that stands, to be explained."""
+
+    request: ComposeRequest
+    abc: str
+    title: str
+    metrics: Metrics
+
+
+@dataclass(frozen=True)
+class AttentionMap:
+    """Equation 2 of the paper for one segment of the tune or of the motivation.
+
+    `weights` is float32[rows, cols]: attention from the segment's tokens to the picture's patches, averaged over
+    layers, heads and tokens, as probabilities (the rest of the mass went elsewhere). `baseline` has the same shape,
+    for a blank picture. `text` is the segment itself, or its name for a voice.
+    """
+
+    segment: str
+    kind: SegmentKind
+    text: str
+    weights: NDArray[np.float32]
+    baseline: NDArray[np.float32]
+    layers: NDArray[np.float32] | None = None
+    faithfulness: dict[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why the tune sounds as it does, and where the composer looked while it wrote."""
+
+    motivation: str
+    attention: tuple[AttentionMap, ...] = field(default_factory=tuple)
+
+
+class Composer(Protocol):
+    """Writes music for pictures. Every answer is raw text of ABC; the loop checks it."""
+
+    @property
+    def id(self) -> str:
+        """Names the model and its revision; stored with every row."""
+
+    def describe(self, images: Sequence[Image]) -> list[Description]:
+        """What each picture shows, in plain English."""
+
+    def compose(self, requests: Sequence[ComposeRequest]) -> list[str]:
+        """A first draft for each request."""
+
+    def repair(self, requests: Sequence[RepairRequest]) -> list[str]:
+        """Another attempt for each tune that did not pass the check."""
+
+    def refine(self, requests: Sequence[RefineRequest]) -> list[str]:
+        """A better version of each valid tune."""
+
+    def explain(self, requests: Sequence[ExplainRequest]) -> list[Explanation]:
+        """Motivation and attention for each tune that stands."""
