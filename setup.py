@@ -1,0 +1,61 @@
+"""Packaging. Also what a remote Beam runner installs, by `--setup_file ./setup.py`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+
+
+def requirements(name: str) -> list[str]:
+    """The lines of requirements/NAME.in, without comments."""
+    lines = (HERE / "requirements" / f"{name}.in").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def version() -> str:
+    """`__version__`, read without importing the package: its dependencies may not be there yet."""
+    text = (HERE / "image2music" / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
+    if found is None:
+        raise RuntimeError("image2music/__init__.py names no __version__")
+    return found.group(1)
+
+
+setup(
+    name="image2music",
+    version=version(),
+    description="Looks at pictures and writes music for them, in batches, on Apache Beam",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11,<3.13",
+    # Listed one by one, so that a stray folder never ships.
+    packages=[
+        "image2music",
+        "image2music.composers",
+        "image2music.composers.nano",
+        "image2music.demo",
+        "image2music.embedders",
+        "image2music.loop",
+        "image2music.notation",
+        "image2music.prompts",
+        "pipelines",
+        "schemas",
+        "transforms",
+    ],
+    package_data={
+        "image2music.prompts": ["*.txt"],
+        "image2music.composers.nano": ["*.safetensors", "*.json", "*.md"],
+    },
+    install_requires=requirements("base"),
+    extras_require={
+        "demo": requirements("demo"),
+        "train": requirements("demo"),
+        "bench": requirements("bench") + requirements("demo"),
+        "dev": requirements("dev") + requirements("bench") + requirements("demo"),
+    },
+    entry_points={"console_scripts": ["image2music = pipelines.cli:main"]},
+)
