@@ -1,0 +1,158 @@
+"""One layer of chords to the text of its bars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from itertools import compress
+
+import numpy as np
+from numpy.typing import NDArray
+
+from image2music.notation.layers import Layer
+from image2music.notation.score import IntArray
+from image2music.notation.spelling import Spelling
+from image2music.notation.timeline import QUARTER, Bars
+
+_FINEST = QUARTER // 16
+
+
+@dataclass(frozen=True)
+class _Segments:
+    """A layer cut at bar lines and around tuplets; rests fill the gaps. All int64[n] or bool[n].
+
+    `owners` are chords' indices, -1 for a rest.
+    """
+
+    starts: IntArray
+    ends: IntArray
+    owners: IntArray
+    ties: NDArray[np.bool_]
+    tuplet: IntArray
+
+
+def unit_of(layers: Sequence[Layer]) -> int:
+    """Grid ticks of the unit length that makes the text shortest: an eighth, or a sixteenth where notes are short."""
+    lengths = np.concatenate([layer.ends - layer.starts for layer in layers])
+    eighth = QUARTER // 2
+    return eighth if np.mean(lengths % eighth == 0) >= 0.6 else eighth // 2
+
+
+def write_layer(
+    layer: Layer, bars: Bars, windows: IntArray, beats: IntArray, spellings: Sequence[Spelling], unit: int, fields: dict[int, str]
+) -> list[str]:
+    """Text of each bar of a layer, without bar lines; every bar sums to its meter exactly.
+
+    Args:
+        layer: what sounds.
+        bars: where the bar lines are.
+        windows: edges of the windows that were quantised one by one; a tuplet fills one.
+        beats: grid ticks at which a space is written.
+        spellings: note names for each bar.
+        unit: unit note length in grid ticks.
+        fields: text to put in front of what starts at a grid tick (inline fields). A tick at which nothing starts
+            moves on to the next start.
+    """
+    segments = _segments(layer, bars, windows, fields)
+    names = _names(layer, segments, bars, spellings)
+    tokens = _tokens(segments, names, unit, beats)
+    for tick, text in fields.items():
+        at = min(int(np.searchsorted(segments.starts, tick)), len(tokens) - 1)
+        tokens[at] = _with_field(tokens[at], text)
+    cuts = [*np.searchsorted(segments.starts, bars.lines[:-1]).tolist(), len(tokens)]
+    return ["".join(tokens[a:b]).lstrip() for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+
+
+def _with_field(token: str, text: str) -> str:
+    return " " + text + token.lstrip() if token.startswith(" ") else text + token
+
+
+def _segments(layer: Layer, bars: Bars, windows: IntArray, fields: dict[int, str]) -> _Segments:
+    edges = np.concatenate([layer.starts, layer.ends])
+    odd = edges[edges % _FINEST != 0]
+    odd_windows = np.unique(np.searchsorted(windows, odd, "right") - 1)
+    cuts = np.unique(np.concatenate([edges, bars.lines, windows[odd_windows], windows[odd_windows + 1]]))
+    starts, ends = cuts[:-1], cuts[1:]
+    owners = np.searchsorted(layer.starts, starts, "right") - 1
+    chord_ends = layer.ends[owners]
+    owners = np.where((owners >= 0) & (starts < chord_ends), owners, -1)
+    ties = (owners >= 0) & (ends < chord_ends)
+    at = np.searchsorted(windows, starts, "right") - 1
+    tuplet = np.where(np.isin(at, odd_windows), at, -1) if len(odd) else np.full(len(starts), -1)
+    return _Segments(starts, ends, owners, ties, tuplet)
+
+
+def _names(layer: Layer, segments: _Segments, bars: Bars, spellings: Sequence[Spelling]) -> list[str]:
+    """Text of each segment's chord or rest, without its length."""
+    bar_of = np.searchsorted(bars.lines, segments.starts, "right") - 1
+    names: list[str] = []
+    here, spelling, said = -1, spellings[0], {}
+    chords = layer.chords
+    for owner, bar in zip(segments.owners.tolist(), bar_of.tolist(), strict=True):
+        if owner < 0:
+            names.append("z")
+            continue
+        if bar != here:
+            here, spelling = bar, spellings[bar]
+            said = {}
+        chord = chords[owner]
+        if len(chord) == 1:
+            names.append(note_name(chord[0], spelling, said))
+        else:
+            names.append("[" + "".join([note_name(pitch, spelling, said) for pitch in chord]) + "]")
+    return names
+
+
+def note_name(pitch: int, spelling: Spelling, said: dict[str, str]) -> str:
+    """Note name with its accidental where the key, or the bar so far, says otherwise.
+
+    Programs disagree on whether an accidental holds for its octave or for all, so a letter once altered in a bar
+    is written in full whenever what either reading gives would be wrong.
+    """
+    letter = spelling.letters[pitch]
+    if not said and not spelling.altered[pitch]:
+        return letter
+    accidental, kind = spelling.accidentals[pitch], spelling.classes[pitch]
+    if letter in said or kind in said:
+        right = said.get(letter) == accidental and said.get(kind) == accidental
+    else:
+        right = not spelling.altered[pitch]
+    if right:
+        return letter
+    said[letter] = accidental
+    said[kind] = accidental
+    return accidental + letter
+
+
+def _tokens(segments: _Segments, names: list[str], unit: int, beats: IntArray) -> list[str]:
+    starts, ends, ties = segments.starts, segments.ends, segments.ties
+    in_tuplet = segments.tuplet >= 0
+    # Lengths in half grid ticks, so that three halves of a tuplet's note stay whole.
+    halves = (np.where(in_tuplet, 3, 2) * (ends - starts)).tolist()
+    at_beat = np.isin(starts, beats).tolist()
+    tokens = [
+        (" " if beat else "") + name + length_text(half, 2 * unit) + ("-" if tie else "")
+        for name, half, beat, tie in zip(names, halves, at_beat, ties.tolist(), strict=True)
+    ]
+    if in_tuplet.any():
+        _mark_tuplets(tokens, segments.tuplet)
+    return tokens
+
+
+def _mark_tuplets(tokens: list[str], tuplet: IntArray) -> None:
+    windows, first, count = np.unique(tuplet, return_index=True, return_counts=True)
+    inside = windows >= 0
+    for at, n in zip(compress(first.tolist(), inside), compress(count.tolist(), inside), strict=True):
+        mark = "(3" if n == 3 else f"(3:2:{n}"
+        tokens[at] = _with_field(tokens[at], mark)
+
+
+@cache
+def length_text(length: int, unit: int) -> str:
+    """Multiplier that ABC writes after a note: nothing for 1, `2`, `3/2`, `/` for a half, `/4`."""
+    multiple = Fraction(length, unit)
+    above = "" if multiple.numerator == 1 else str(multiple.numerator)
+    below = "" if multiple.denominator == 1 else "/" if multiple.denominator == 2 else f"/{multiple.denominator}"
+    return above + below

@@ -1,0 +1,147 @@
+"""Played times to written times: each quarter-long window of a part takes the grid that suits its notes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from image2music.notation.score import IntArray
+from image2music.notation.timeline import QUARTER
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class QuantiseConfig:
+    """What a grid costs and how far an end may move.
+
+    `divisions` are parts of a quarter note that a window may be cut in, the plainest first, `penalties` what each
+    costs against a squared error of one note in (quarters / 10) squared. `slack` (quarters) is error that costs
+    nothing. An end moves to the nearest onset of its part within `reach` quarters, and lasts at least
+    `shortest` quarters.
+    """
+
+    divisions: tuple[int, ...] = (4, 3, 8, 6, 16, 12)
+    penalties: tuple[float, ...] = (0.0, 0.3, 0.6, 0.7, 1.4, 1.5)
+    slack: float = 0.02
+    collision: float = 2.0
+    reach: float = 0.12
+    shortest: float = 0.125
+
+    def __post_init__(self) -> None:
+        if len(self.divisions) != len(self.penalties):
+            raise ValueError("give one penalty for each division")
+        if any(QUARTER % division for division in self.divisions):
+            raise ValueError(f"divisions must divide {QUARTER}")
+
+
+FAITHFUL = QuantiseConfig()
+"""For whole files: what was played comes first."""
+
+PLAIN = QuantiseConfig(penalties=(0.0, 0.8, 2.0, 2.5, 6.0, 6.0), reach=0.25, shortest=0.25)
+"""For excerpts: what reads well comes first."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """Notes on the grid, int64[n] grid ticks each, sorted by start, end, pitch; no pitch overlaps itself."""
+
+    starts: IntArray
+    ends: IntArray
+    pitches: IntArray
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+def quantise(
+    onsets: FloatArray, durations: FloatArray, pitches: IntArray, windows: IntArray, config: QuantiseConfig = FAITHFUL
+) -> Written:
+    """Put notes on the grid.
+
+    Args:
+        onsets: float64[n] in grid ticks, ascending.
+        durations: float64[n] in grid ticks.
+        pitches: int64[n].
+        windows: int64[m + 1] edges of the windows, covering every onset.
+        config: what may be chosen.
+
+    Returns:
+        The notes; those that fall on the same start and pitch become one.
+    """
+    steps = _window_steps(onsets, pitches, windows, config)
+    starts = np.minimum(_rounded(onsets, windows, steps), windows[-1] - 3)
+    ends = _ends(starts, durations, windows, steps, config)
+    return _without_overlaps(starts, ends, pitches, windows[-1])
+
+
+def _window_of(times: FloatArray | IntArray, windows: IntArray) -> IntArray:
+    return np.clip(np.searchsorted(windows, times, "right") - 1, 0, len(windows) - 2)
+
+
+def _rounded(times: FloatArray, windows: IntArray, steps: IntArray) -> IntArray:
+    at = _window_of(times, windows)
+    edges, step = windows[at], steps[at]
+    return np.minimum(edges + np.rint((times - edges) / step).astype(np.int64) * step, windows[at + 1])
+
+
+def _window_steps(onsets: FloatArray, pitches: IntArray, windows: IntArray, config: QuantiseConfig) -> IntArray:
+    """Grid step of each window, int64[m] in grid ticks: the division with the least cost."""
+    plainest = QUARTER // config.divisions[0]
+    steps = np.full(len(windows) - 1, plainest)
+    at = _window_of(onsets, windows)
+    relative = onsets - windows[at]
+    if np.abs(relative - np.rint(relative / plainest) * plainest).max() <= config.slack * QUARTER:
+        return steps
+    used, index = np.unique(at, return_inverse=True)
+    choices = QUARTER // np.array(config.divisions)
+    on_grid = np.rint(relative / choices[:, None]) * choices[:, None]
+    error = np.maximum(np.abs(on_grid - relative) / QUARTER - config.slack, 0)
+    cost = np.stack([np.bincount(index, row, len(used)) for row in 100 * error**2])
+    cost += config.collision * _collisions(on_grid + windows[at], pitches, index, len(used))
+    cost += np.array(config.penalties)[:, None]
+    cost[np.diff(windows)[used] % choices[:, None] != 0] = np.inf
+    steps[used] = choices[cost.argmin(axis=0)]
+    return steps
+
+
+def _collisions(on_grid: FloatArray, pitches: IntArray, index: IntArray, n_windows: int) -> FloatArray:
+    """Notes of the same pitch that fall on one place, float64[divisions, windows]."""
+    order = np.argsort(pitches, kind="stable")
+    same_pitch = np.diff(pitches[order]) == 0
+    meets = (np.diff(on_grid[:, order], axis=1) == 0) & same_pitch
+    where = index[order][1:]
+    return np.stack([np.bincount(where, row, n_windows) for row in meets])
+
+
+def _ends(
+    starts: IntArray, durations: FloatArray, windows: IntArray, steps: IntArray, config: QuantiseConfig
+) -> IntArray:
+    """Ends on the grid of the window they fall in, or on a near onset, so that durations are kept."""
+    played = starts + durations
+    onsets = np.unique(starts)
+    after = np.minimum(np.searchsorted(onsets, played), len(onsets) - 1)
+    nearest = onsets[after]
+    before = onsets[np.maximum(after - 1, 0)]
+    nearest = np.where(np.abs(before - played) < np.abs(nearest - played), before, nearest)
+    near = (np.abs(nearest - played) <= config.reach * QUARTER) & (nearest > starts)
+    ends = np.where(near, nearest, _rounded(played, windows, steps))
+    step = steps[_window_of(starts, windows)]
+    shortest = np.minimum(step, np.where(step % 3, step // 2, max(3, int(config.shortest * QUARTER))))
+    least = np.where(durations < 0.75 * step, shortest, step)
+    return np.minimum(np.maximum(ends, starts + least), windows[-1])
+
+
+def _without_overlaps(starts: IntArray, ends: IntArray, pitches: IntArray, last: int) -> Written:
+    order = np.lexsort((ends, starts, pitches))
+    starts, ends, pitches = starts[order], ends[order], pitches[order]
+    same_pitch = np.diff(pitches) == 0
+    # Of notes with one start and pitch the last in this order, the longest, stays.
+    keep = np.append(~(same_pitch & (np.diff(starts) == 0)), True)
+    starts, ends, pitches = starts[keep], ends[keep], pitches[keep]
+    limit = np.append(np.where(np.diff(pitches) == 0, starts[1:], last), last)
+    ends = np.minimum(ends, limit)
+    order = np.lexsort((pitches, ends, starts))
+    return Written(starts[order], ends[order], pitches[order])
