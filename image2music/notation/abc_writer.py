@@ -33,13 +33,6 @@ class _Segments:
     tuplet: IntArray
 
 
-def unit_of(layers: Sequence[Layer]) -> int:
-    """Grid ticks of the unit length that makes the text shortest: an eighth, or a sixteenth where notes are short."""
-    lengths = np.concatenate([layer.ends - layer.starts for layer in layers])
-    eighth = QUARTER // 2
-    return eighth if np.mean(lengths % eighth == 0) >= 0.6 else eighth // 2
-
-
 def write_layer(
     layer: Layer, bars: Bars, windows: IntArray, beats: IntArray, spellings: Sequence[Spelling], unit: int, fields: dict[int, str]
 ) -> list[str]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from image2music.notation.score import IntArray, Score, Track
+
+TimeArray = NDArray[np.int64] | NDArray[np.float64]
 
 MAX_PITCHED = 15
 DRUM_CHANNEL = 9
@@ -14,10 +17,10 @@ DRUM_CHANNEL = 9
 
 @dataclass(frozen=True)
 class Part:
-    """One instrument's notes in ticks of the score, sorted by onset, then pitch; arrays int64[n]."""
+    """One instrument's notes in ticks, sorted by onset, then pitch; arrays of n, times whole or not."""
 
-    onsets: IntArray
-    durations: IntArray
+    onsets: TimeArray
+    durations: TimeArray
     pitches: IntArray
     program: int
     channel: int

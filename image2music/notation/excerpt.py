@@ -1,0 +1,149 @@
+"""A few bars of a piece, in few enough characters to show to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from image2music.errors import ConfigError, MidiError
+from image2music.notation.keys import keys_of
+from image2music.notation.layers import Layer
+from image2music.notation.midi_reader import read_midi
+from image2music.notation.midi_to_abc import ConvertedTune, converted
+from image2music.notation.parts import Part, parts_of
+from image2music.notation.passage import choose_passage
+from image2music.notation.quantise import PLAIN
+from image2music.notation.score import Score
+from image2music.notation.sheet import Sheet, Voice, grid_end, unit_of, voices_of
+from image2music.notation.tempos import Tempo, tempos_of
+from image2music.notation.timeline import QUARTER, Bars, bars_of, windows_of
+from image2music.notation.tune_text import bars_by_voice, tune_text
+
+_SPARSE = replace(PLAIN, divisions=(4,), penalties=(0.0,))
+_LEAST_CHARS = 400
+_FEWEST_BARS = 8
+_MELODY_SHARE = 0.25
+
+
+def excerpt_abc(
+    data: bytes | Score, *, title: str | None = None, max_bars: int = 16, max_voices: int = 4, max_chars: int = 1500
+) -> ConvertedTune:
+    """The most telling bars of a piece in ABC.
+
+    Parts are dropped, drums first, before there are fewer than eight bars; what is left is written plainly, with
+    rhythms rounded more than `midi_to_abc` rounds them.
+
+    Args:
+        data: a MIDI file's bytes, or a score.
+        title: the tune's title.
+        max_bars: most bars.
+        max_voices: most voices.
+        max_chars: most characters, at least 400.
+
+    Raises:
+        MidiError: with the reasons of `read_midi`.
+        ConfigError: reason `bad_excerpt` for a limit that nothing fits in.
+    """
+    if max_bars < 1 or max_voices < 1 or max_chars < _LEAST_CHARS:
+        raise ConfigError(f"an excerpt needs a bar, a voice and {_LEAST_CHARS} characters", reason="bad_excerpt")
+    score = data if isinstance(data, Score) else read_midi(data)
+    parts = parts_of(score)
+    scale = QUARTER / score.ticks_per_quarter
+    bars = bars_of(score, grid_end(score, parts))
+    start, stop = choose_passage(parts, scale, bars, max_bars)
+    keys, tempos = keys_of(score, parts, bars)[start:stop], _tempos(score, int(bars.lines[start]))
+    passage = Bars(bars.lines[start : stop + 1] - bars.lines[start], bars.meters[start:stop])
+    told = _most_telling(_cut(parts, scale, bars, start, stop), max_voices)
+    for voices in _plainer_and_plainer(told, passage, max_voices):
+        tune = _fitting(Sheet(voices, passage, keys, tempos, unit_of(voices)), title, max_chars)
+        if tune is not None:
+            return tune
+    raise MidiError(f"not one bar of the passage fits in {max_chars} characters", reason="too_large")
+
+
+def _tempos(score: Score, start: int) -> tuple[Tempo, ...]:
+    """The tempo that holds at grid tick `start`, and the later ones, counted from there."""
+    tempos = tempos_of(score)
+    here = [tempo for tempo in tempos if tempo.tick <= start][-1]
+    return (Tempo(0, here.qpm), *(Tempo(tempo.tick - start, tempo.qpm) for tempo in tempos if tempo.tick > start))
+
+
+def _cut(parts: Sequence[Part], scale: float, bars: Bars, start: int, stop: int) -> list[Part]:
+    """Notes that begin in the bars, in grid ticks from the first bar line; a note 1/32 early counts as on it."""
+    begin, end = int(bars.lines[start]), int(bars.lines[stop])
+    cut = []
+    for part in parts:
+        onsets = part.onsets * scale - begin
+        inside = (onsets >= -QUARTER / 8) & (onsets < end - begin - QUARTER / 8)
+        if inside.any():
+            onsets = np.maximum(onsets[inside], 0.0)
+            durations = np.minimum(part.durations[inside] * scale, end - begin - onsets)
+            cut.append(replace(part, onsets=onsets, durations=durations, pitches=part.pitches[inside]))
+    return cut
+
+
+def _most_telling(parts: list[Part], most: int) -> list[Part]:
+    """At most `most` parts, the most telling first: melody, bass, then those that play most; drums come last."""
+    pitched = [part for part in parts if not part.is_drum]
+    if not pitched:
+        return parts[:most]
+    enough = _MELODY_SHARE * max(map(len, pitched))
+    leading = [part for part in pitched if len(part) >= enough]
+    melody = max(leading, key=lambda part: float(part.pitches.mean()))
+    bass = min(leading, key=lambda part: float(part.pitches.mean()))
+    others = sorted((part for part in pitched if part is not melody and part is not bass), key=len, reverse=True)
+    first = [melody] if melody is bass else [melody, bass]
+    return [*first, *others, *(part for part in parts if part.is_drum)][:most]
+
+
+def _plainer_and_plainer(parts: list[Part], bars: Bars, most: int) -> Iterator[tuple[Voice, ...]]:
+    """Voices of the parts; then only the top line of the first part, in sixteenths at the finest."""
+    windows = windows_of(bars)
+    most_layers = max(1, min(2, most // len(parts)))
+    yield tuple(voice for part in parts for voice in voices_of(part, 1.0, windows, PLAIN, most_layers))
+    line = voices_of(parts[0], 1.0, windows, _SPARSE, 1)[0]
+    chords = [chord[-1:] for chord in line.layer.chords]
+    yield (replace(line, layer=replace(line.layer, chords=chords)),)
+
+
+def _fitting(sheet: Sheet, title: str | None, max_chars: int) -> ConvertedTune | None:
+    """The most bars of the most voices that fit, None where nothing does."""
+    texts = bars_by_voice(sheet)
+    for n_voices, n_bars in _sizes(len(sheet.voices), len(sheet.bars)):
+        least = sum(len(bar) + 3 for bars in texts[:n_voices] for bar in bars[:n_bars])
+        if least > max_chars:
+            continue
+        smaller, kept = _first(sheet, texts, n_voices, n_bars)
+        if not smaller.voices:
+            continue
+        abc = tune_text(smaller, title, kept)
+        if len(abc) <= max_chars:
+            return converted(smaller, abc)
+    return None
+
+
+def _sizes(n_voices: int, n_bars: int) -> Iterator[tuple[int, int]]:
+    """Numbers of voices and bars, from all down to one bar of one voice."""
+    fewest = min(_FEWEST_BARS, n_bars)
+    for voices in range(n_voices, 0, -1):
+        yield from ((voices, bars) for bars in range(n_bars, fewest - 1, -4))
+    yield from ((1, bars) for bars in range(fewest - 1, 0, -1))
+
+
+def _first(sheet: Sheet, texts: list[list[str]], n_voices: int, n_bars: int) -> tuple[Sheet, list[list[str]]]:
+    """The first voices and bars of a sheet and of its text; voices silent there are left out."""
+    end = int(sheet.bars.lines[n_bars])
+    bars = Bars(sheet.bars.lines[: n_bars + 1], sheet.bars.meters[:n_bars])
+    voices, kept = [], []
+    for voice, text in zip(sheet.voices[:n_voices], texts, strict=False):
+        n = int(np.searchsorted(voice.layer.starts, end))
+        if n:
+            layer = voice.layer
+            ends = np.minimum(layer.ends[:n], end)
+            voices.append(replace(voice, layer=Layer(layer.starts[:n], ends, layer.chords[:n])))
+            # A note held beyond the end has nothing left to be tied to.
+            kept.append([*text[: n_bars - 1], text[n_bars - 1].rstrip("-")])
+    tempos = tuple(tempo for tempo in sheet.tempos if tempo.tick < end)
+    return replace(sheet, voices=tuple(voices), bars=bars, keys=sheet.keys[:n_bars], tempos=tempos), kept

@@ -1,0 +1,91 @@
+"""A piece laid out for writing: voices on the grid, bars, keys, tempos; not yet text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from image2music.notation.keys import Key, keys_of
+from image2music.notation.layers import Layer, layers_of
+from image2music.notation.parts import Part, parts_of
+from image2music.notation.quantise import QuantiseConfig, quantise
+from image2music.notation.score import IntArray, Score
+from image2music.notation.tempos import Tempo, tempos_of
+from image2music.notation.timeline import QUARTER, Bars, bars_of, windows_of
+
+MAX_VOICES = 30
+"""Most voices in a sheet: abc2midi stops at about forty."""
+
+MAX_LAYERS = 4
+_EIGHTHS_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A layer and the part that plays it."""
+
+    layer: Layer
+    program: int
+    channel: int
+    is_drum: bool
+
+    @property
+    def n_notes(self) -> int:
+        """Notes, those of a chord one by one."""
+        return sum(map(len, self.layer.chords))
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Everything that is written. `keys` holds (sharps, minor) of each bar; the first tempo is at 0.
+
+    `unit` is the unit note length in grid ticks.
+    """
+
+    voices: tuple[Voice, ...]
+    bars: Bars
+    keys: tuple[Key, ...]
+    tempos: tuple[Tempo, ...]
+    unit: int
+
+
+def sheet_of(score: Score, config: QuantiseConfig) -> Sheet:
+    """Put a whole score on the grid.
+
+    Raises:
+        MidiError: reason `too_large` where the meters make too many bars.
+    """
+    parts = parts_of(score)
+    bars = bars_of(score, grid_end(score, parts))
+    windows = windows_of(bars)
+    scale = QUARTER / score.ticks_per_quarter
+    most_layers = max(1, min(MAX_LAYERS, MAX_VOICES // len(parts)))
+    voices = [voice for part in parts for voice in voices_of(part, scale, windows, config, most_layers)]
+    return Sheet(tuple(voices), bars, keys_of(score, parts, bars), tempos_of(score), unit_of(voices))
+
+
+def grid_end(score: Score, parts: list[Part]) -> int:
+    """Grid tick that the bars must reach.
+
+    A note that begins within a rounding of the last bar line needs another bar to begin in.
+    """
+    scale = QUARTER / score.ticks_per_quarter
+    end = max(float((part.onsets + part.durations).max()) for part in parts) * scale
+    last = max(float(part.onsets.max()) for part in parts) * scale
+    return int(max(end, last + QUARTER / 8))
+
+
+def voices_of(part: Part, scale: float, windows: IntArray, config: QuantiseConfig, most_layers: int) -> list[Voice]:
+    """Layers of one part; `scale` is grid ticks in a tick of the part."""
+    notes = quantise(part.onsets * scale, part.durations * scale, part.pitches, windows, config)
+    layers = layers_of(notes, most_layers)
+    return [Voice(layer, part.program, part.channel, part.is_drum) for layer in layers]
+
+
+def unit_of(voices: Sequence[Voice]) -> int:
+    """Grid ticks of the unit length that keeps the text short: an eighth, or a sixteenth where notes are short."""
+    lengths = np.concatenate([voice.layer.ends - voice.layer.starts for voice in voices])
+    eighth = QUARTER // 2
+    return eighth if np.mean(lengths % eighth == 0) >= _EIGHTHS_SHARE else eighth // 2
