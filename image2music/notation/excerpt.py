@@ -16,7 +16,7 @@ from image2music.notation.parts import Part, parts_of
 from image2music.notation.passage import choose_passage
 from image2music.notation.quantise import PLAIN
 from image2music.notation.score import Score
-from image2music.notation.sheet import Sheet, Voice, grid_end, unit_of, voices_of
+from image2music.notation.sheet import Sheet, Voice, grid_end, unit_of, voices_of, written
 from image2music.notation.tempos import Tempo, tempos_of
 from image2music.notation.timeline import QUARTER, Bars, bars_of, windows_of
 from image2music.notation.tune_text import bars_by_voice, tune_text
@@ -102,8 +102,8 @@ def _plainer_and_plainer(parts: list[Part], bars: Bars, most: int) -> Iterator[t
     """Voices of the parts; then only the top line of the first part, in sixteenths at the finest."""
     windows = windows_of(bars)
     most_layers = max(1, min(2, most // len(parts)))
-    yield tuple(voice for part in parts for voice in voices_of(part, 1.0, windows, PLAIN, most_layers))
-    line = voices_of(parts[0], 1.0, windows, _SPARSE, 1)[0]
+    yield tuple(voice for part in parts for voice in voices_of(part, written(part, 1.0, windows, PLAIN), most_layers))
+    line = voices_of(parts[0], written(parts[0], 1.0, windows, _SPARSE), 1)[0]
     chords = [chord[-1:] for chord in line.layer.chords]
     yield (replace(line, layer=replace(line.layer, chords=chords)),)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from image2music.notation.timeline import QUARTER
 
 FloatArray = NDArray[np.float64]
 
+_STRUM = QUARTER / 12
+
 
 @dataclass(frozen=True)
 class QuantiseConfig:
@@ -19,8 +22,9 @@ class QuantiseConfig:
 
     `divisions` are parts of a quarter note that a window may be cut in, the plainest first, `penalties` what each
     costs against a squared error of one note in (quarters / 10) squared. `slack` (quarters) is error that costs
-    nothing. An end moves to the nearest onset of its part within `reach` quarters, and lasts at least
-    `shortest` quarters.
+    nothing. A `collision` is what it costs to write two notes as one. An end moves to the nearest onset of its part
+    within `reach` quarters, or else to a grid at least as fine as `ends` divisions of the quarter in a triplet. A
+    note is cut off where its pitch is struck again, unless it was held for more than `held` quarters after that.
     """
 
     divisions: tuple[int, ...] = (4, 3, 8, 6, 16, 12)
@@ -28,7 +32,8 @@ class QuantiseConfig:
     slack: float = 0.02
     collision: float = 2.0
     reach: float = 0.12
-    shortest: float = 0.125
+    ends: int = 6
+    held: float = 0.13
 
     def __post_init__(self) -> None:
         if len(self.divisions) != len(self.penalties):
@@ -40,13 +45,13 @@ class QuantiseConfig:
 FAITHFUL = QuantiseConfig()
 """For whole files: what was played comes first."""
 
-PLAIN = QuantiseConfig(penalties=(0.0, 0.8, 2.0, 2.5, 6.0, 6.0), reach=0.25, shortest=0.25)
+PLAIN = QuantiseConfig(penalties=(0.0, 0.8, 2.0, 2.5, 6.0, 6.0), reach=0.25, ends=3, held=math.inf)
 """For excerpts: what reads well comes first."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """Notes on the grid, int64[n] grid ticks each, sorted by start, end, pitch; no pitch overlaps itself."""
+    """Notes on the grid, int64[n] grid ticks each, sorted by start, end, pitch; no two have one start and pitch."""
 
     starts: IntArray
     ends: IntArray
@@ -74,7 +79,7 @@ def quantise(
     steps = _window_steps(onsets, pitches, windows, config)
     starts = np.minimum(_rounded(onsets, windows, steps), windows[-1] - 3)
     ends = _ends(starts, durations, windows, steps, config)
-    return _without_overlaps(starts, ends, pitches, windows[-1])
+    return _without_doubles(starts, ends, pitches, config)
 
 
 def _window_of(times: FloatArray | IntArray, windows: IntArray) -> IntArray:
@@ -100,20 +105,24 @@ def _window_steps(onsets: FloatArray, pitches: IntArray, windows: IntArray, conf
     on_grid = np.rint(relative / choices[:, None]) * choices[:, None]
     error = np.maximum(np.abs(on_grid - relative) / QUARTER - config.slack, 0)
     cost = np.stack([np.bincount(index, row, len(used)) for row in 100 * error**2])
-    cost += config.collision * _collisions(on_grid + windows[at], pitches, index, len(used))
+    cost += config.collision * _collisions(on_grid + windows[at], onsets, pitches, index, len(used))
     cost += np.array(config.penalties)[:, None]
     cost[np.diff(windows)[used] % choices[:, None] != 0] = np.inf
     steps[used] = choices[cost.argmin(axis=0)]
     return steps
 
 
-def _collisions(on_grid: FloatArray, pitches: IntArray, index: IntArray, n_windows: int) -> FloatArray:
-    """Notes of the same pitch that fall on one place, float64[divisions, windows]."""
+def _collisions(
+    on_grid: FloatArray, onsets: FloatArray, pitches: IntArray, index: IntArray, n_windows: int
+) -> FloatArray:
+    """Notes that fall on one place though they are of one pitch or began apart, float64[divisions, windows]."""
     order = np.argsort(pitches, kind="stable")
     same_pitch = np.diff(pitches[order]) == 0
     meets = (np.diff(on_grid[:, order], axis=1) == 0) & same_pitch
-    where = index[order][1:]
-    return np.stack([np.bincount(where, row, n_windows) for row in meets])
+    repeated = np.stack([np.bincount(index[order][1:], row, n_windows) for row in meets])
+    merges = (np.diff(on_grid, axis=1) == 0) & (np.diff(onsets) > _STRUM)
+    merged = np.stack([np.bincount(index[1:], row, n_windows) for row in merges])
+    return repeated + merged
 
 
 def _ends(
@@ -127,21 +136,23 @@ def _ends(
     before = onsets[np.maximum(after - 1, 0)]
     nearest = np.where(np.abs(before - played) < np.abs(nearest - played), before, nearest)
     near = (np.abs(nearest - played) <= config.reach * QUARTER) & (nearest > starts)
+    # A triplet's own step, a third of a quarter, is too coarse for how long its notes are held.
+    steps = np.where(steps % 3, np.minimum(steps, QUARTER // config.ends), steps)
     ends = np.where(near, nearest, _rounded(played, windows, steps))
     step = steps[_window_of(starts, windows)]
-    shortest = np.minimum(step, np.where(step % 3, step // 2, max(3, int(config.shortest * QUARTER))))
-    least = np.where(durations < 0.75 * step, shortest, step)
+    least = np.where((durations < 0.5 * step) & (step % 6 == 0), step // 2, step)
     return np.minimum(np.maximum(ends, starts + least), windows[-1])
 
 
-def _without_overlaps(starts: IntArray, ends: IntArray, pitches: IntArray, last: int) -> Written:
+def _without_doubles(starts: IntArray, ends: IntArray, pitches: IntArray, config: QuantiseConfig) -> Written:
     order = np.lexsort((ends, starts, pitches))
     starts, ends, pitches = starts[order], ends[order], pitches[order]
     same_pitch = np.diff(pitches) == 0
     # Of notes with one start and pitch the last in this order, the longest, stays.
     keep = np.append(~(same_pitch & (np.diff(starts) == 0)), True)
     starts, ends, pitches = starts[keep], ends[keep], pitches[keep]
-    limit = np.append(np.where(np.diff(pitches) == 0, starts[1:], last), last)
-    ends = np.minimum(ends, limit)
+    overlap = ends[:-1] - starts[1:]
+    cut = (np.diff(pitches) == 0) & (overlap > 0) & (overlap <= config.held * QUARTER)
+    ends[:-1] = np.where(cut, starts[1:], ends[:-1])
     order = np.lexsort((pitches, ends, starts))
     return Written(starts[order], ends[order], pitches[order])

@@ -10,7 +10,7 @@ import numpy as np
 from image2music.notation.keys import Key, keys_of
 from image2music.notation.layers import Layer, layers_of
 from image2music.notation.parts import Part, parts_of
-from image2music.notation.quantise import QuantiseConfig, quantise
+from image2music.notation.quantise import QuantiseConfig, Written, quantise
 from image2music.notation.score import IntArray, Score
 from image2music.notation.tempos import Tempo, tempos_of
 from image2music.notation.timeline import QUARTER, Bars, bars_of, windows_of
@@ -18,7 +18,7 @@ from image2music.notation.timeline import QUARTER, Bars, bars_of, windows_of
 MAX_VOICES = 30
 """Most voices in a sheet: abc2midi stops at about forty."""
 
-MAX_LAYERS = 4
+MAX_LAYERS = 6
 _EIGHTHS_SHARE = 0.6
 
 
@@ -61,8 +61,8 @@ def sheet_of(score: Score, config: QuantiseConfig) -> Sheet:
     bars = bars_of(score, grid_end(score, parts))
     windows = windows_of(bars)
     scale = QUARTER / score.ticks_per_quarter
-    most_layers = max(1, min(MAX_LAYERS, MAX_VOICES // len(parts)))
-    voices = [voice for part in parts for voice in voices_of(part, scale, windows, config, most_layers)]
+    notes = [written(part, scale, windows, config) for part in parts]
+    voices = _within_limits(parts, notes)
     return Sheet(tuple(voices), bars, keys_of(score, parts, bars), tempos_of(score), unit_of(voices))
 
 
@@ -77,9 +77,22 @@ def grid_end(score: Score, parts: list[Part]) -> int:
     return int(max(end, last + QUARTER / 8))
 
 
-def voices_of(part: Part, scale: float, windows: IntArray, config: QuantiseConfig, most_layers: int) -> list[Voice]:
-    """Layers of one part; `scale` is grid ticks in a tick of the part."""
-    notes = quantise(part.onsets * scale, part.durations * scale, part.pitches, windows, config)
+def _within_limits(parts: Sequence[Part], notes: Sequence[Written]) -> list[Voice]:
+    """Voices of all parts, with as many layers for each as keep them within `MAX_VOICES`."""
+    for most_layers in range(MAX_LAYERS, 0, -1):
+        voices = [voice for part, own in zip(parts, notes, strict=True) for voice in voices_of(part, own, most_layers)]
+        if len(voices) <= MAX_VOICES:
+            break
+    return voices
+
+
+def written(part: Part, scale: float, windows: IntArray, config: QuantiseConfig) -> Written:
+    """A part's notes on the grid; `scale` is grid ticks in a tick of the part."""
+    return quantise(part.onsets * scale, part.durations * scale, part.pitches, windows, config)
+
+
+def voices_of(part: Part, notes: Written, most_layers: int) -> list[Voice]:
+    """Layers of one part."""
     layers = layers_of(notes, most_layers)
     return [Voice(layer, part.program, part.channel, part.is_drum) for layer in layers]
 
