@@ -1,0 +1,123 @@
+"""Checks ABC: what the parser could not read, bars that are not full, voices that do not fit together.
+
+The codes, their severities and meanings are in `abc_codes.CODES`.
+"""
+
+from __future__ import annotations
+
+from image2music.notation.abc_findings import Findings
+from image2music.notation.abc_lengths import Length, spoken
+from image2music.notation.abc_parser import ParsedAbc, parse
+from image2music.notation.abc_tokens import Head
+from image2music.notation.abc_tree import BarLine, Event, Tune, Voice
+from image2music.notation.bar_lengths import wrong_bars
+from image2music.notation.diagnostic import Diagnostic
+
+
+def check(text: str) -> list[Diagnostic]:
+    """All findings in an ABC text of one or more tunes, sorted by place.
+
+    Never raises for any text; linear in its length. A tune is right if no finding is an error.
+    """
+    return check_parsed(parse(text))
+
+
+def check_parsed(parsed: ParsedAbc) -> list[Diagnostic]:
+    """As `check`, for a text that is parsed already."""
+    findings = Findings()
+    findings.diagnostics.extend(parsed.diagnostics)
+    for tune in parsed.tunes:
+        _check_tune(tune, findings)
+    return sorted(findings.diagnostics, key=lambda finding: (finding.line, finding.column))
+
+
+def _check_tune(tune: Tune, findings: Findings) -> None:
+    for voice in tune.voices.values():
+        for wrong in wrong_bars(voice):
+            bar = wrong.bar
+            findings.add(wrong.code, wrong.message, bar.line, bar.column, voice.id, bar.number)
+        _check_ties(voice, findings)
+        _check_repeats(voice, findings)
+    if len(tune.voices) > 1:
+        _check_voices(tune, findings)
+
+
+def _check_voices(tune: Tune, findings: Findings) -> None:
+    """Voices must be of one length and repeat at the same places."""
+    voices = list(tune.voices.values())
+    longest = max(voices, key=lambda voice: voice.length)
+    for voice in voices:
+        if voice.length != longest.length:
+            last = voice.bars[-1]
+            missing = spoken(longest.length - voice.length)
+            message = (
+                f"voice {voice.id} ends {missing} before voice {longest.id} "
+                f"({len(voice.bars)} bars against {len(longest.bars)}): fill it up with notes or rests"
+            )
+            findings.add("voices-unequal", message, last.line, last.column, voice.id, last.number)
+    marks = _repeat_marks(voices[0])
+    for voice in voices[1:]:
+        if voice.length == voices[0].length and _repeat_marks(voice) != marks:
+            bar = voice.bars[0]
+            message = f"voice {voice.id} has repeats at other places than voice {voices[0].id}: give both the same"
+            findings.add("repeats-differ", message, bar.line, bar.column, voice.id, bar.number)
+
+
+def _repeat_marks(voice: Voice) -> list[tuple[Length, int, tuple[int, ...]]]:
+    return [
+        (line.onset, line.repeats, line.ending)
+        for line in voice.elements
+        if type(line) is BarLine and (line.repeats or line.ending)
+    ]
+
+
+def _check_repeats(voice: Voice, findings: Findings) -> None:
+    """Every `|:` needs its `:|`."""
+    opened: BarLine | None = None
+    for line in voice.elements:
+        if type(line) is not BarLine or not line.is_section:
+            continue
+        if line.repeats:
+            opened = None
+        if line.opens_repeat:
+            opened = line
+    if opened is None:
+        return
+    bar = next((bar for bar in voice.bars if bar.onset >= opened.onset), voice.bars[-1])
+    message = "this |: is never closed: write :| where the repeat ends"
+    findings.add("repeat-not-closed", message, bar.line, bar.column, voice.id, bar.number)
+
+
+def _check_ties(voice: Voice, findings: Findings) -> None:
+    """A tie must lead to a note of the same letter and octave."""
+    tied = [index for index, event in enumerate(voice.elements) if type(event) is Event and event.ties]
+    for index in tied:
+        event = voice.elements[index]
+        assert isinstance(event, Event)
+        following = _next_event(voice, index, event.layer)
+        if following is None or not _lost_ties(event, following):
+            continue
+        bar = next(bar for bar in reversed(voice.bars) if bar.start <= event.start)
+        column = event.start - bar.start + bar.column
+        message = "this note is tied, but the next has another pitch: tie to the same note, or write a slur ( )"
+        findings.add("tie-not-continued", message, bar.line, column, voice.id, bar.number)
+
+
+def _next_event(voice: Voice, index: int, layer: int) -> Event | None:
+    """The next note, None where an ending or a repeat lies between or nothing follows in the layer."""
+    for element in voice.elements[index + 1 : index + 40]:
+        if isinstance(element, BarLine) and (element.ending or element.repeats):
+            return None
+        if isinstance(element, Event) and element.layer == layer:
+            return element
+    return None
+
+
+def _lost_ties(event: Event, following: Event) -> bool:
+    places = {(head.step, head.octave) for head in following.heads}
+
+    def is_lost(index: int, head: Head) -> bool:
+        return bool(event.ties >> index & 1) and (head.step, head.octave) not in places
+
+    lost = [is_lost(index, head) for index, head in enumerate(event.heads)]
+    return all(lost) if event.ties == (1 << len(event.heads)) - 1 else any(lost)

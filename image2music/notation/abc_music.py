@@ -1,0 +1,382 @@
+"""Reads the tokens of one music line into the current voice."""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+from image2music.notation import abc_tokens as tokens
+from image2music.notation.abc_findings import Findings
+from image2music.notation.abc_lengths import scaled
+from image2music.notation.abc_tokens import MUSIC, Spelling, read_chord, read_grace, read_note, read_rest
+from image2music.notation.abc_tree import Bar, BarLine, Sound, Span
+from image2music.notation.abc_voice import MAX_EVENT, MAX_REST_BARS, VoiceBuilder
+
+VELOCITIES = {
+    "pppp": 20, "ppp": 30, "pp": 45, "p": 60, "mp": 75, "mf": 90, "f": 105, "ff": 115, "fff": 122, "ffff": 127,
+}  # fmt: skip
+_DEFAULT_Q = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
+_ENDING_PART = re.compile(r"(\d{1,2})(?:-(\d{1,2}))?$")
+MAX_PASSES = 16
+_WORDS = re.compile(r"[A-Za-z]+(?:[ ,.']+[A-Za-z]+)*")
+_NO_NOTES = frozenset("hijklmnopqrstvwHIJKLMNOPQRSTVWY")
+
+_HINTS = {
+    "#": "write a sharp before the letter, ^C",
+    "♯": "write a sharp before the letter, ^C",
+    "♭": "write a flat before the letter, _B",
+    "♮": "write a natural before the letter, =B",
+    "*": "remove it",
+    "+": "write chords in square brackets, [CEG]",
+    "\\": "a backslash may only end a line",
+}
+
+
+class MusicContext(Protocol):
+    """What a line needs from the tune around it."""
+
+    findings: Findings
+    line: int
+    line_start: int
+    spans: list[Span]
+    user_symbols: set[str]
+
+    def current(self) -> VoiceBuilder:
+        """The voice that music goes to now."""
+
+    def inline_field(self, letter: str, value: str, start: int) -> None:
+        """Handles `[K:G]` and the like."""
+
+
+def looks_like_prose(line: str) -> bool:
+    """Whether a line without bar lines is words for people: three words or more, most of them not made of notes."""
+    if "|" in line or "[" in line:
+        return False
+    words = [word for word in line.split() if word.strip(".,;:!?()'\"").isalpha()]
+    strange = sum(1 for word in words if not _NO_NOTES.isdisjoint(word))
+    return strange >= 3 and 2 * strange > len(words)
+
+
+class MusicLine:
+    """Reads one line; a fresh object per line keeps what is only true within it."""
+
+    def __init__(self, context: MusicContext, text: str) -> None:
+        self.context = context
+        self.text = text
+        self.base = context.line_start
+        self.builder = context.current()
+        self.span_start = context.line_start
+        self.skip_until = 0
+
+    def read(self) -> None:
+        """Reads every token of the line."""
+        base = self.base
+        builder = self.builder
+        note, bar_line = tokens.NOTE, tokens.BAR
+        for match in MUSIC.finditer(self.text):
+            kind = match.lastindex
+            if kind is None:
+                continue
+            start = match.start(kind)
+            if start < self.skip_until:
+                continue
+            text = match[kind]
+            if kind == note:
+                known = builder.read_lengths.get(text)
+                if known is None:
+                    self.add_sound(read_note(text), text, start)
+                    continue
+                if builder.open_bar is None:
+                    self.open_bar(start)
+                builder.add_event(known[0].heads, known[1], 0, base + start, base + match.end())
+            elif kind == bar_line:
+                self.bar_line(text, start)
+            elif kind == tokens.REST:
+                self.rest(text, start)
+            elif kind == tokens.CHORD:
+                self.add_sound(read_chord(text), text, start)
+            elif kind == tokens.FIELD:
+                self.inline_field(text, start)
+                builder = self.builder
+            else:
+                self.other(kind, text, start)
+        self.flush(base + len(self.text))
+
+    def report(self, code: str, message: str, start: int) -> None:
+        """A finding at column `start` of this line, in the current voice and bar."""
+        builder = self.builder
+        line = self.context.line
+        self.context.findings.add(code, message, line, start + 1, builder.voice.id, builder.bar_number)
+
+    def flaw(self, code: str, message: str, start: int) -> None:
+        """A finding that makes the bar's length meaningless; only the first of a bar is told."""
+        bar = self.open_bar(start)
+        if not bar.flawed:
+            self.report(code, message, start)
+        bar.flawed = True
+
+    def open_bar(self, start: int) -> Bar:
+        """The open bar of the current voice, opened here where there is none."""
+        return self.builder.start_bar(self.base + start, self.context.line, start + 1)
+
+    def flush(self, end: int) -> None:
+        """Gives the characters since the last flush to the current voice and bar."""
+        start = self.span_start
+        if end > start:
+            builder = self.builder
+            self.context.spans.append(Span(start, end, builder.voice.id, builder.bar_number))
+        self.span_start = end
+
+    # --- what sounds
+
+    def add_sound(self, spelling: Spelling, text: str, start: int) -> None:
+        """A note or a chord that was not met with this unit length before."""
+        builder = self.builder
+        self.open_bar(start)
+        length = scaled(builder.unit, spelling.numerator, spelling.denominator)
+        if spelling.problem:
+            self.spelling_problem(spelling, text, start)
+        elif length > MAX_EVENT:
+            self.flaw("length-out-of-range", f"{text} lasts more than 64 whole notes: shorten it", start)
+            length = builder.unit
+        elif text[0] != "[":
+            builder.read_lengths[text] = spelling, length
+        if spelling.heads:
+            base = self.base
+            builder.add_event(spelling.heads, length, spelling.ties, base + start, base + start + len(text))
+
+    def spelling_problem(self, spelling: Spelling, text: str, start: int) -> None:
+        """Says what is wrong inside one note or chord."""
+        problem = spelling.problem
+        shown = text if len(text) <= 24 else text[:21] + "..."
+        if problem == "bad-length":
+            self.flaw(
+                problem, f"the length of {shown} cannot be read: write a number, or a fraction such as 3/2", start
+            )
+        elif problem == "pitch-out-of-range":
+            self.report(problem, f"{shown} is outside MIDI's range: use fewer octave marks", start)
+        elif problem == "odd-divisor":
+            advice = "divisors of a length are powers of two: write a tuplet such as (3CDE"
+            self.report(problem, f"{shown}: {advice}", start)
+        elif problem == "microtone":
+            self.report(problem, f"the quarter tone in {shown} plays as a natural: use ^, _ or =", start)
+        elif problem == "empty-chord":
+            self.report(problem, f"{shown} holds no note: put notes in it or remove it", start)
+        else:
+            self.report(problem, f"{shown}: all notes of a chord last as long as the first: give it one length", start)
+
+    def rest(self, text: str, start: int) -> None:
+        """`z`, `x` (in unit lengths) or `Z`, `X` (in bars)."""
+        builder = self.builder
+        spelling = read_rest(text)
+        self.open_bar(start)
+        base = self.base
+        if spelling.problem == "bad-length":
+            self.flaw("bad-length", f"the length of {text[:24]} cannot be read: write a number or a fraction", start)
+        elif spelling.problem:
+            self.spelling_problem(spelling, text, start)
+        if text[0] in "ZX":
+            count = spelling.numerator
+            if spelling.denominator != 1 or count > MAX_REST_BARS:
+                self.flaw("bad-length", f"{text[:24]} is not a number of bars from 1 to {MAX_REST_BARS}", start)
+                count = 1
+            builder.rest_bars(count, base + start, base + start + len(text))
+            return
+        length = scaled(builder.unit, spelling.numerator, spelling.denominator)
+        if length > MAX_EVENT:
+            self.flaw("length-out-of-range", f"{text} lasts more than 64 whole notes: shorten it", start)
+            length = builder.unit
+        builder.add_event((), length, 0, base + start, base + start + len(text))
+
+    # --- what structures
+
+    def bar_line(self, text: str, start: int) -> None:
+        """`|`, `||`, `|]`, `[|`, `|:`, `:|`, `::` with or without an ending's number behind."""
+        builder = self.builder
+        digits = text.lstrip(".|:[]")
+        signs = text[: len(text) - len(digits)]
+        ending = self.ending(digits, start + len(signs)) if digits else ()
+        if builder.open_bar is not None and builder.tuplet_left:
+            self.short_tuplet(start)
+        if builder.open_bar is not None and builder.broken is not None:
+            self.flaw("bad-broken-rhythm", "< or > needs a note on both sides: the bar ends behind it", start)
+        end = self.base + start + len(text)
+        bar_line = _signs(signs, ending, self.base + start)
+        number = builder.bar_number
+        if builder.close_bar(bar_line, end) is not None:
+            self.context.spans.append(Span(self.span_start, end, builder.voice.id, number))
+            self.span_start = end
+
+    def short_tuplet(self, start: int) -> None:
+        """A tuplet that its bar line cuts."""
+        builder = self.builder
+        q, p = builder.tuplet
+        left = builder.tuplet_left
+        notes = "note" if left == 1 else "notes"
+        place = builder.tuplet_start - self.base
+        self.flaw(
+            "short-tuplet",
+            f"the tuplet ({p}:{q} still wants {left} {notes} when the bar ends: complete it or write plain notes",
+            place if 0 <= place <= start else start,
+        )
+
+    def ending(self, text: str, start: int) -> tuple[int, ...]:
+        """`1`, `1,3`, `1-3`: the passes that play what follows."""
+        passes: set[int] = set()
+        for part in text.strip(",.-").split(","):
+            match = _ENDING_PART.match(part.strip(". "))
+            if match is None:
+                self.report("bad-ending", f"the ending {text[:20]} cannot be read: write 1, 2, 1,3 or 1-3", start)
+                return ()
+            first, last = int(match[1]), int(match[2] or match[1])
+            if not 1 <= first <= last <= MAX_PASSES:
+                message = f"the ending {text[:20]} is not between 1 and {MAX_PASSES}: number endings from 1 upwards"
+                self.report("bad-ending", message, start)
+                return ()
+            passes.update(range(first, last + 1))
+        return tuple(sorted(passes))
+
+    def inline_field(self, text: str, start: int) -> None:
+        """`[V:2]`, `[K:G]`, ..."""
+        letter = text[1]
+        if letter == "V":
+            self.flush(self.base + start)
+        self.context.inline_field(letter, text[3:-1], start)
+        self.builder = self.context.current() if letter == "V" else self.builder
+
+    def other(self, kind: int, text: str, start: int) -> None:
+        """The rarer tokens."""
+        builder = self.builder
+        if kind in (tokens.STRING, tokens.SPACER, tokens.COMMENT, tokens.CONTINUATION):
+            return
+        if kind == tokens.DECORATION:
+            velocity = VELOCITIES.get(text.strip("!+"))
+            if velocity is not None and len(text) > 2:
+                builder.add_change(Sound("velocity", velocity), self.base + start)
+        elif kind == tokens.TIE:
+            self.tie(start)
+        elif kind == tokens.SLUR_OPEN:
+            builder.slurs.append((self.context.line, start + 1, builder.bar_number))
+        elif kind == tokens.SLUR_CLOSE:
+            if builder.slurs:
+                builder.slurs.pop()
+            else:
+                self.report("unopened-slur", "this ) closes no slur: remove it or open the slur with (", start)
+        elif kind == tokens.TUPLET:
+            self.tuplet(text, start)
+        elif kind == tokens.BROKEN:
+            if not builder.break_rhythm(text):
+                self.flaw("bad-broken-rhythm", f"{text[:8]} needs one note on each side: write A>B or A<B", start)
+        elif kind == tokens.GRACE:
+            self.grace(text, start)
+        elif kind == tokens.ENDING:
+            self.variant(text, start)
+        elif kind == tokens.OVERLAY:
+            if not builder.start_overlay():
+                self.report(
+                    "overlay-length", "& stands before any note of its bar: write the first layer before it", start
+                )
+        else:
+            self.junk(text, start)
+
+    def variant(self, text: str, start: int) -> None:
+        """`[1`: an ending that starts here, whether or not a bar line stands before it."""
+        digits = text[1:].strip()
+        ending = () if digits.startswith('"') else self.ending(digits, start)
+        offset = self.base + start
+        number = self.builder.bar_number
+        line = BarLine(0, offset, 0, False, True, ending)
+        if self.builder.close_bar(line, offset) is not None:
+            self.context.spans.append(Span(self.span_start, offset, self.builder.voice.id, number))
+            self.span_start = offset
+
+    def tie(self, start: int) -> None:
+        """`-` ties every head of the event before it."""
+        last = self.builder.last
+        if last is None or not last.heads:
+            self.report("stray-tie", "this - ties no note: put it right behind a note, C-", start)
+            return
+        last.ties = (1 << len(last.heads)) - 1
+
+    def grace(self, text: str, start: int) -> None:
+        """`{gab}`: waits for the next event."""
+        notes, problem = read_grace(text)
+        if problem:
+            self.report("bad-grace", f"{text[:24]} holds something other than notes: write {{gab}}", start)
+        self.builder.grace += notes
+
+    def tuplet(self, text: str, start: int) -> None:
+        """`(p:q:r`."""
+        parts = text[1:].split(":")
+        if any(len(part) > 3 for part in parts):
+            parts = ["0"]
+        p = int(parts[0])
+        compound = self.builder.meter.is_compound
+        q = int(parts[1]) if len(parts) > 1 and parts[1] else _DEFAULT_Q.get(p, 3 if compound else 2)
+        r = int(parts[2]) if len(parts) > 2 and parts[2] else p
+        if not (2 <= p <= 64 and 1 <= q <= 64 and 1 <= r <= 64):
+            self.flaw(
+                "bad-tuplet", f"{text[:16]} is no tuplet: write (p:q:r, p notes in the time of q, as (3:2:3", start
+            )
+            return
+        if self.builder.tuplet_left:
+            self.open_bar(start)
+            self.short_tuplet(start)
+        self.builder.start_tuplet(p, q, r, self.base + start)
+
+    # --- what cannot be read
+
+    def junk(self, text: str, start: int) -> None:
+        """A character that starts no token."""
+        if text == "[":
+            self.flaw("unclosed-chord", "this [ opens a chord that is not closed: write ] behind its last note", start)
+        elif text == "]":
+            self.flaw("unopened-chord", "this ] closes no chord: remove it or open the chord with [", start)
+        elif text == "{":
+            self.flaw("unclosed-grace", "this { is not closed on its line: write } behind the grace notes", start)
+        elif text == "}":
+            self.flaw("unopened-grace", "this } closes no grace notes: remove it or open them with {", start)
+        elif text == '"':
+            self.flaw("unclosed-string", 'this " is not closed on its line: write " behind the text', start)
+            self.skip_to_bar(start)
+        elif text == "!":
+            if self.text[start + 1 :].strip():
+                self.flaw("unclosed-decoration", "this ! is not closed: write !name! as in !trill!", start)
+        elif text in "^_=":
+            self.flaw(
+                "stray-accidental", f"{text} stands before no note: accidentals come before the letter, ^C", start
+            )
+        elif text.isalpha() and text.isascii():
+            self.letters(start)
+        elif text == "*" and not self.text[start + 1 :].strip():
+            return
+        else:
+            shown = text if text.isprintable() else f"U+{ord(text):04X}"
+            advice = _HINTS.get(text, "remove it")
+            self.flaw("unexpected-character", f"{shown} means nothing in music: {advice}", start)
+
+    def letters(self, start: int) -> None:
+        """Letters that are no notes: a word for people, or a symbol that U: defines."""
+        if self.text[start] in self.context.user_symbols:
+            return
+        match = _WORDS.match(self.text, start, start + 60)
+        words = match[0] if match else self.text[start]
+        shown = words if len(words) <= 30 else words[:27] + "..."
+        self.flaw("text-in-music", f'{shown!r} is no music: remove it, or put words behind % or in "^..."', start)
+        self.skip_until = start + len(words.split()[0])
+
+    def skip_to_bar(self, start: int) -> None:
+        """Leaves the rest of a bar unread."""
+        place = self.text.find("|", start)
+        self.skip_until = place if place >= 0 else len(self.text)
+
+
+def _signs(signs: str, ending: tuple[int, ...], start: int) -> BarLine:
+    before = len(signs) - len(signs.lstrip(".:["))
+    leading = signs[:before].count(":")
+    trailing = len(signs) - len(signs.rstrip(":"))
+    if not signs.strip(".:"):
+        # `::` alone closes and opens.
+        leading = trailing = 1
+    is_section = bool(leading or trailing or ending) or signs.strip(".") != "|"
+    return BarLine(0, start, min(leading, 8), trailing > 0, is_section, ending)

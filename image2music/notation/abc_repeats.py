@@ -1,0 +1,151 @@
+"""The order in which a voice's elements are played: repeats, endings and parts, in bounded time."""
+
+from __future__ import annotations
+
+import re
+
+from image2music.errors import AbcError
+from image2music.notation.abc_tree import BarLine, Change, Element, PartMark
+
+MAX_PLAYED = 400_000
+"""A voice that plays more elements than this is refused."""
+
+MAX_PARTS = 256
+_LOOKAHEAD = 64
+
+Range = tuple[int, int]
+
+
+def play_order(elements: list[Element], parts: str = "") -> list[Range]:
+    """The ranges `[start, end)` of `elements` in the order they are played.
+
+    Args:
+        elements: a voice's elements in written order.
+        parts: the header's P: order such as `AAB` or `A2(BC)2`; "" plays as written.
+
+    Raises:
+        AbcError: `too_long` when repeats unfold to more than `MAX_PLAYED` elements.
+    """
+    sections = _sections(elements)
+    order = part_order(parts) if parts and len(sections) > 1 else ""
+    if order and any(name in sections for name in order):
+        chosen = [sections[""]] if "" in sections else []
+        chosen += [sections[name] for name in order if name in sections]
+    else:
+        chosen = [(0, len(elements))]
+    ranges: list[Range] = []
+    played = 0
+    unfolded: dict[Range, list[Range]] = {}
+    for section in chosen:
+        if section not in unfolded:
+            unfolded[section] = _Unfolding(elements, *section).ranges()
+        ranges += unfolded[section]
+        played += sum(end - start for start, end in unfolded[section])
+        if played > MAX_PLAYED:
+            raise AbcError("the repeats unfold to a piece that is too long to play: remove some", reason="too_long")
+    return ranges
+
+
+def part_order(text: str) -> str:
+    """Unfolds `A2(BC)3` to `AABCBCBC`, at most `MAX_PARTS` letters, without recursion."""
+    stack: list[str] = [""]
+    last = ""
+    for token in re.findall(r"[A-Za-z]|\(|\)|\d{1,3}", text):
+        if token == "(":
+            stack.append("")
+            last = ""
+        elif token == ")":
+            last = stack.pop() if len(stack) > 1 else ""
+            stack[-1] = (stack[-1] + last)[:MAX_PARTS]
+        elif token.isdigit():
+            stack[-1] = (stack[-1] + last * min(int(token) - 1, MAX_PARTS))[:MAX_PARTS]
+            last = ""
+        else:
+            last = token
+            stack[-1] = (stack[-1] + token)[:MAX_PARTS]
+    return "".join(stack)[:MAX_PARTS]
+
+
+def _sections(elements: list[Element]) -> dict[str, Range]:
+    """Part name -> range; "" is what comes before the first P:."""
+    marks = [
+        (index, element.value.name[:1])
+        for index, element in enumerate(elements)
+        if isinstance(element, Change) and isinstance(element.value, PartMark)
+    ]
+    if not marks:
+        return {}
+    sections: dict[str, Range] = {"": (0, marks[0][0])} if marks[0][0] else {}
+    ends = [index for index, _ in marks[1:]] + [len(elements)]
+    for (start, name), end in zip(marks, ends, strict=True):
+        sections.setdefault(name, (start, end))
+    return sections
+
+
+class _Unfolding:
+    """Walks the bar lines of one section once per pass."""
+
+    def __init__(self, elements: list[Element], start: int, end: int) -> None:
+        self.end = end
+        self.start = start
+        self.lines = [
+            (index, element)
+            for index in range(start, end)
+            if isinstance(element := elements[index], BarLine) and element.is_section
+        ]
+
+    def ranges(self) -> list[Range]:
+        """The ranges to play."""
+        ranges: list[Range] = []
+        at = 0
+        section_line, section_start = 0, self.start
+        segment = self.start
+        turn, last_turn = 1, 1
+        in_ending = False
+        while at < len(self.lines):
+            index, line = self.lines[at]
+            leads_back = line.repeats or (in_ending and bool(line.ending) and turn < max(line.ending))
+            if in_ending and turn >= last_turn:
+                # The last ending is over at any double bar, even at one with dots.
+                section_line, section_start, turn, last_turn, in_ending = at + 1, index + 1, 1, 1, False
+            elif leads_back and turn < max(last_turn, line.repeats + 1):
+                ranges.append((segment, index))
+                turn += 1
+                in_ending = False
+                segment, at = section_start, section_line
+                continue
+            elif line.repeats:
+                section_line, section_start, turn, last_turn, in_ending = at + 1, index + 1, 1, 1, False
+            if line.opens_repeat:
+                section_line, section_start, turn, last_turn, in_ending = at + 1, index + 1, 1, 1, False
+            if line.ending:
+                if turn == 1:
+                    last_turn = max(last_turn, self._last_turn(at))
+                target = self._find(at, turn)
+                if target is not None and target != at:
+                    ranges.append((segment, index))
+                    segment, at = self.lines[target][0] + 1, target
+                in_ending = target is not None
+            at += 1
+        ranges.append((segment, self.end))
+        return [(first, last) for first, last in ranges if last > first]
+
+    def _last_turn(self, at: int) -> int:
+        """The highest pass that an ending of the group at `at` names."""
+        highest = max(self.lines[at][1].ending)
+        for _, line in self.lines[at + 1 : at + _LOOKAHEAD]:
+            if line.ending and 1 in line.ending:
+                break
+            highest = max(highest, *line.ending, 1)
+            if line.opens_repeat:
+                break
+        return highest
+
+    def _find(self, at: int, turn: int) -> int | None:
+        """The ending that pass `turn` plays, at `at` or behind it in the same group."""
+        for offset, (_, line) in enumerate(self.lines[at : at + _LOOKAHEAD]):
+            if turn in line.ending:
+                return at + offset
+            if offset and ((line.opens_repeat and not line.ending) or 1 in line.ending):
+                return None
+        return None

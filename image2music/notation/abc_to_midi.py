@@ -1,0 +1,121 @@
+"""ABC to note arrays and to MIDI, straight from the syntax tree. Chord symbols make no accompaniment."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from image2music.errors import AbcError
+from image2music.notation.abc_fields import Key, Meter, Tempo
+from image2music.notation.abc_lengths import QUARTER, Length
+from image2music.notation.abc_parser import parse
+from image2music.notation.abc_playback import PlayedNote, PlayedVoice, play_voice
+from image2music.notation.abc_tree import Tune
+from image2music.notation.midi_writer import write_midi
+from image2music.notation.score import KeyChange, MeterChange, Score, TempoChange, Track
+
+TICKS_PER_QUARTER = 480
+DRUM_CHANNEL = 9
+_MELODIC_CHANNELS = (*range(9), *range(10, 16))
+
+
+def abc_to_score(abc: str) -> Score:
+    """Plays the first tune of an ABC text that has music.
+
+    Voices sound in parallel, one track each (one more for every further program); repeats, endings and parts are
+    played out; ticks are 1/480 of a quarter note. Changes of tempo, meter and key are kept; where the text names no
+    tempo or meter the lists are empty.
+
+    Raises:
+        AbcError: `no_music` when there is nothing to play, `too_long` when repeats unfold beyond reason,
+            `text_too_long` for a text above 4 million characters.
+    """
+    parsed = parse(abc)
+    if not parsed.tunes and any(finding.code == "text-too-long" for finding in parsed.diagnostics):
+        raise AbcError("the text is too long to read: split it", reason="text_too_long")
+    for tune in parsed.tunes:
+        if any(voice.bars for voice in tune.voices.values()):
+            return tune_to_score(tune)
+    raise AbcError("no tune with notes was found: write one from X: to its last bar line", reason="no_music")
+
+
+def abc_to_midi(abc: str) -> bytes:
+    """A standard MIDI file (format 1) of the first tune with music; see `abc_to_score`.
+
+    Raises:
+        AbcError: as `abc_to_score`.
+    """
+    return write_midi(abc_to_score(abc))
+
+
+def tune_to_score(tune: Tune) -> Score:
+    """Plays one parsed tune.
+
+    Raises:
+        AbcError: `no_music` when it holds no sounding note, `too_long` when repeats unfold beyond reason.
+    """
+    voices = [play_voice(tune, voice) for voice in tune.voices.values()]
+    tracks = _tracks(voices)
+    if not tracks:
+        raise AbcError("the tune has rests only: write notes", reason="no_music")
+    return Score(TICKS_PER_QUARTER, tracks, _tempos(tune, voices), _meters(tune, voices), _keys(tune, voices))
+
+
+def ticks(length: Length) -> int:
+    """Length units to ticks, to the nearest."""
+    return int((2 * TICKS_PER_QUARTER * length + QUARTER) // (2 * QUARTER))
+
+
+def _tracks(voices: list[PlayedVoice]) -> tuple[Track, ...]:
+    taken = {channel for played in voices for _, channel in played.parts if channel is not None}
+    free = [channel for channel in _MELODIC_CHANNELS if channel not in taken] or list(_MELODIC_CHANNELS)
+    tracks = []
+    used = 0
+    for played in voices:
+        for (program, channel), notes in played.parts.items():
+            if not notes:
+                continue
+            if channel is None:
+                channel = free[used % len(free)]
+                used += 1
+            name = played.voice.settings.name or played.voice.id
+            tracks.append(_track(notes, program, channel, name))
+    return tuple(tracks)
+
+
+def _track(notes: list[PlayedNote], program: int, channel: int, name: str) -> Track:
+    rows = np.array(
+        [(ticks(note.onset), ticks(note.onset + note.duration), note.pitch, note.velocity) for note in notes],
+        dtype=np.int64,
+    )
+    rows = rows[np.lexsort((rows[:, 2], rows[:, 0]))]
+    onsets = rows[:, 0]
+    durations = np.maximum(rows[:, 1] - onsets, 1)
+    is_drum = channel == DRUM_CHANNEL
+    return Track(onsets, durations, rows[:, 2], rows[:, 3], 0 if is_drum else program, channel, is_drum, name)
+
+
+def _tempos(tune: Tune, voices: list[PlayedVoice]) -> tuple[TempoChange, ...]:
+    at = {0: tune.tempo.qpm} if tune.tempo is not None and tune.tempo.qpm else {}
+    for played in voices:
+        for onset, value in played.changes:
+            if isinstance(value, Tempo):
+                at[ticks(onset)] = value.qpm
+    return tuple(TempoChange(tick, at[tick]) for tick in sorted(at))
+
+
+def _meters(tune: Tune, voices: list[PlayedVoice]) -> tuple[MeterChange, ...]:
+    at = {0: tune.meter} if tune.has_meter else {}
+    for played in voices[:1]:
+        at.update((ticks(onset), value) for onset, value in played.changes if isinstance(value, Meter))
+    return tuple(
+        MeterChange(tick, at[tick].numerator, at[tick].denominator)
+        for tick in sorted(at)
+        if at[tick].length is not None
+    )
+
+
+def _keys(tune: Tune, voices: list[PlayedVoice]) -> tuple[KeyChange, ...]:
+    at = {0: tune.key} if tune.has_key else {}
+    for played in voices[:1]:
+        at.update((ticks(onset), value) for onset, value in played.changes if isinstance(value, Key))
+    return tuple(KeyChange(tick, at[tick].sharps, at[tick].minor) for tick in sorted(at))

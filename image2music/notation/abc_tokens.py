@@ -1,0 +1,206 @@
+"""The words of an ABC music line: one compiled expression, and cached readings of notes, chords and rests.
+
+Every repetition in the expression is either over one character class that excludes its own opening bracket, or
+bounded, so a line is read in linear time whatever it holds. Source: ABC standard 2.1, chapters 4 and 7.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+_LENGTH = r"\d*(?:/+\d*)?"
+_NOTE = rf"(?:\^\^|__|=|[\^_](?:\d?/\d?)?)?[A-Ga-g][,']*{_LENGTH}"
+_DECORATION = r"![^!\s|\[\]\"]{1,40}!|\+[a-z0-9().<>]{2,20}\+"
+_IN_CHORD = rf"{_NOTE}\.?-?|[ \t.~HLMOPSTuv()]|\"[^\"]{{0,80}}\"|{_DECORATION}"
+
+KINDS = (
+    "",
+    "note",
+    "bar",
+    "rest",
+    "string",
+    "chord",
+    "decoration",
+    "tuplet",
+    "slur_open",
+    "slur_close",
+    "tie",
+    "broken",
+    "grace",
+    "field",
+    "ending",
+    "overlay",
+    "spacer",
+    "comment",
+    "continuation",
+    "junk",
+)
+(_, NOTE, BAR, REST, STRING, CHORD, DECORATION, TUPLET, SLUR_OPEN, SLUR_CLOSE, TIE, BROKEN, GRACE, FIELD, ENDING,
+ OVERLAY, SPACER, COMMENT, CONTINUATION, JUNK) = range(len(KINDS))  # fmt: skip
+
+MUSIC = re.compile(
+    r"[ \t`]*+(?:"
+    + "|".join(
+        (
+            rf"({_NOTE})",
+            r"(\.?(?:\[\||:+\||\||::)[|:\]]*(?:\d[\d,\-.]*)?)",
+            rf"([zxZX]{_LENGTH})",
+            r"(\"[^\"]*\")",
+            rf"(\[(?>(?:{_IN_CHORD}){{1,64}})\]{_LENGTH})",
+            rf"({_DECORATION}|\.(?![(\-|])|[~HLMOPSTuv])",
+            r"(\(\d+(?::\d*){0,2})",
+            r"(\.?\()",
+            r"(\))",
+            r"(\.?-)",
+            r"(<+|>+)",
+            r"(\{[^{}]{0,200}\})",
+            r"(\[[A-Za-z]:[^\[\]]{0,1000}\])",
+            r"(\[[ ]?\d[\d,\-.]*|\[\"[^\"]{0,40}\")",
+            r"(&)",
+            r"(y\d*(?:/\d*)?|[$])",
+            r"(%.*)",
+            r"(\\$)",
+            r"(.)",
+        )
+    )
+    + ")"
+)
+"""Matches one token with the blanks before it; `lastindex` is its kind (an index into `KINDS`)."""
+
+_NOTE_PARTS = re.compile(r"(\^\^|__|=|[\^_](?:\d?/\d?)?)?([A-Ga-g])([,']*)(\d*)((?:/+\d*)?)")
+_CHORD_NOTE = re.compile(rf"\"[^\"]*\"|{_DECORATION}|({_NOTE})\.?(-?)|.")
+_GRACE_NOTE = re.compile(rf"({_NOTE})|\[((?:{_NOTE}|-){{1,32}})\]({_LENGTH})|([ \t/()\-~.])|(.)")
+
+_STEPS = {letter: index for index, letter in enumerate("CDEFGAB")}
+_ACCIDENTALS = {"": None, "=": 0, "^": 1, "^^": 2, "_": -1, "__": -2}
+
+MAX_FACTOR = 9999
+"""The largest number that counts as a length in a note such as `C8` or `C/16`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One written pitch: `step` 0-6 from C, `octave` with 4 for `C`, `accidental` in semitones or None.
+
+    Quarter-tone accidentals (`^/`, `_/`) count as 0: MIDI has no place for them.
+    """
+
+    step: int
+    octave: int
+    accidental: int | None
+    microtone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """What one note, chord or rest says: its heads and its length as a multiple of the unit length.
+
+    `ties` has bit i set where head i is tied inside the chord. `problem` is a code of `abc_codes` or "".
+    """
+
+    heads: tuple[Head, ...]
+    numerator: int
+    denominator: int
+    ties: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GraceNote:
+    """One grace note or grace chord; the length is a multiple of the grace unit."""
+
+    heads: tuple[Head, ...]
+    numerator: int
+    denominator: int
+
+
+def read_length(digits: str, slashes: str) -> tuple[int, int, str]:
+    """Reads `3`, `/`, `/4`, `3//` as numerator, denominator and a problem code ("" where there is none)."""
+    if len(digits) > 4 or len(slashes) > 6:
+        return 1, 1, "bad-length"
+    numerator = int(digits) if digits else 1
+    denominator = 1
+    if slashes:
+        count = slashes.count("/")
+        divisor = slashes[count:]
+        if divisor and count > 1:
+            return numerator or 1, 1, "bad-length"
+        denominator = int(divisor) if divisor else 1 << count
+    if not numerator or not denominator:
+        return 1, 1, "bad-length"
+    # Powers of two are all that abc2midi and most readers take; other divisors are what tuplets are for.
+    problem = "odd-divisor" if denominator & (denominator - 1) and numerator % denominator else ""
+    return numerator, denominator, problem
+
+
+@lru_cache(maxsize=16384)
+def read_note(text: str) -> Spelling:
+    """Reads a note token such as `^c'3/2`."""
+    match = _NOTE_PARTS.match(text)
+    if match is None:
+        raise ValueError(f"not a note token: {text!r}")
+    head = _head(match[1] or "", match[2], match[3])
+    numerator, denominator, problem = read_length(match[4], match[5])
+    if not -1 <= head.octave <= 9:
+        problem = "pitch-out-of-range"
+    elif head.microtone and not problem:
+        problem = "microtone"
+    return Spelling((head,), numerator, denominator, 0, problem)
+
+
+def _head(accidental: str, letter: str, marks: str) -> Head:
+    octave = (5 if letter.islower() else 4) + marks.count("'") - marks.count(",")
+    microtone = "/" in accidental or any(c.isdigit() for c in accidental)
+    return Head(_STEPS[letter.upper()], octave, 0 if microtone else _ACCIDENTALS[accidental], microtone)
+
+
+@lru_cache(maxsize=4096)
+def read_rest(text: str) -> Spelling:
+    """Reads a rest token such as `z3/2` or `Z4`."""
+    digits = text[1:].split("/", 1)[0]
+    numerator, denominator, problem = read_length(digits, text[1 + len(digits) :])
+    return Spelling((), numerator, denominator, 0, problem)
+
+
+@lru_cache(maxsize=16384)
+def read_chord(text: str) -> Spelling:
+    """Reads a chord token such as `[C2E2G2]3/2`. Its length is that of its first note times the outer one."""
+    inside, outside = text[1:].rsplit("]", 1)
+    heads: list[Head] = []
+    lengths: list[tuple[int, int]] = []
+    ties, problem = 0, ""
+    for match in _CHORD_NOTE.finditer(inside):
+        if not match[1]:
+            continue
+        spelling = read_note(match[1])
+        problem = problem or spelling.problem
+        ties |= (1 << len(heads)) if match[2] else 0
+        heads.append(spelling.heads[0])
+        lengths.append((spelling.numerator, spelling.denominator))
+    if not heads:
+        return Spelling((), 1, 1, 0, "empty-chord")
+    digits = outside.split("/", 1)[0]
+    numerator, denominator, outer_problem = read_length(digits, outside[len(digits) :])
+    problem = problem or outer_problem
+    if not problem and any(a * lengths[0][1] != lengths[0][0] * b for a, b in lengths):
+        problem = "chord-lengths-differ"
+    return Spelling(tuple(heads), numerator * lengths[0][0], denominator * lengths[0][1], ties, problem)
+
+
+@lru_cache(maxsize=4096)
+def read_grace(text: str) -> tuple[tuple[GraceNote, ...], str]:
+    """Reads a grace token such as `{/gab}`: its notes, and a problem code or ""."""
+    notes: list[GraceNote] = []
+    problem = ""
+    for match in _GRACE_NOTE.finditer(text[1:-1]):
+        if match[1]:
+            spelling = read_note(match[1])
+        elif match[2]:
+            spelling = read_chord(f"[{match[2]}]{match[3]}")
+        else:
+            problem = problem or ("bad-grace" if match[5] and match[5] not in '"!<>|' else "")
+            continue
+        notes.append(GraceNote(spelling.heads, spelling.numerator, spelling.denominator))
+    return tuple(notes), problem or ("" if notes else "bad-grace")
