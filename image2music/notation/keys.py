@@ -6,34 +6,44 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from image2music.notation.key_detection import detect_key
+from image2music.notation.key_detection import FloatArray, detect_key, pitch_class_weights
 from image2music.notation.parts import Part
 from image2music.notation.score import Score
 from image2music.notation.timeline import QUARTER, Bars
 
 Key = tuple[int, bool]
 
+_C_MAJOR: Key = (0, False)
+_WHITE = [0, 2, 4, 5, 7, 9, 11]
+_WHITE_ENOUGH = 0.9
+
 
 def keys_of(score: Score, parts: Sequence[Part], bars: Bars) -> tuple[Key, ...]:
-    """(sharps, minor) for each bar.
+    """(sharps, minor) for each bar; a change begins at the nearest bar line.
 
-    C major at the beginning with nothing after it is what many programs write without being asked, so there the
-    notes decide.
+    C major alone is what many programs write without being asked, so there the notes decide whether to believe it.
     """
     stated = [(change.tick, (change.sharps, change.minor)) for change in score.keys]
-    if not {key for _, key in stated} - {(0, False)}:
-        return (_detected(parts),) * len(bars)
+    if all(key == _C_MAJOR for _, key in stated):
+        return (_unstated(score, parts, believe_c=bool(stated)),) * len(bars)
     ticks = [tick * QUARTER / score.ticks_per_quarter for tick, _ in stated]
-    nearest = np.searchsorted(bars.lines[:-1] + np.diff(bars.lines) / 2, ticks).tolist()
-    keys: list[Key] = [stated[0][1]] * len(bars)
-    for at, (_, key) in zip(nearest, stated, strict=True):
-        keys[at:] = [key] * (len(bars) - at)
+    middles = bars.lines[:-1] + np.diff(bars.lines) / 2
+    changes = dict(zip(np.searchsorted(middles, ticks).tolist(), (key for _, key in stated), strict=True))
+    keys: list[Key] = []
+    here = stated[0][1]
+    for bar in range(len(bars)):
+        after = changes.get(bar, here)
+        # Another mode with the same signature changes nothing on paper.
+        here = after if after[0] != here[0] or bar == 0 else here
+        keys.append(here)
     return tuple(keys)
 
 
-def _detected(parts: Sequence[Part]) -> Key:
-    weights = np.zeros(12)
+def _unstated(score: Score, parts: Sequence[Part], *, believe_c: bool) -> Key:
+    weights: FloatArray = np.zeros(12)
     for part in parts:
         if not part.is_drum:
-            weights += np.bincount(part.pitches % 12, part.durations, 12)
+            weights += pitch_class_weights(part.pitches, part.durations / score.ticks_per_quarter)
+    if believe_c and weights[_WHITE].sum() >= _WHITE_ENOUGH * weights.sum():
+        return _C_MAJOR
     return detect_key(weights)
