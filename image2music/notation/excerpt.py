@@ -16,9 +16,9 @@ from image2music.notation.parts import Part, parts_of
 from image2music.notation.passage import choose_passage
 from image2music.notation.quantise import PLAIN
 from image2music.notation.score import Score
-from image2music.notation.sheet import Sheet, Voice, grid_end, unit_of, voices_of, written
+from image2music.notation.sheet import Sheet, Voice, bars_with_pickup, unit_of, voices_of, written
 from image2music.notation.tempos import Tempo, tempos_of
-from image2music.notation.timeline import QUARTER, Bars, bars_of, windows_of
+from image2music.notation.timeline import QUARTER, Bars, windows_of
 from image2music.notation.tune_text import bars_by_voice, tune_text
 
 _SPARSE = replace(PLAIN, divisions=(4,), penalties=(0.0,))
@@ -51,7 +51,7 @@ def excerpt_abc(
     score = data if isinstance(data, Score) else read_midi(data)
     parts = parts_of(score)
     scale = QUARTER / score.ticks_per_quarter
-    bars = bars_of(score, grid_end(score, parts))
+    bars = bars_with_pickup(score, parts)
     start, stop = choose_passage(parts, scale, bars, max_bars)
     keys, tempos = keys_of(score, parts, bars)[start:stop], _tempos(score, int(bars.lines[start]))
     passage = Bars(bars.lines[start : stop + 1] - bars.lines[start], bars.meters[start:stop])

@@ -10,10 +10,11 @@ import numpy as np
 from image2music.notation.keys import Key, keys_of
 from image2music.notation.layers import Layer, layers_of
 from image2music.notation.parts import Part, parts_of
+from image2music.notation.pickup import pickup_of
 from image2music.notation.quantise import QuantiseConfig, Written, quantise
 from image2music.notation.score import IntArray, Score
 from image2music.notation.tempos import Tempo, tempos_of
-from image2music.notation.timeline import QUARTER, Bars, bars_of, windows_of
+from image2music.notation.timeline import QUARTER, Bars, bars_after_pickup, bars_of, only_meter, windows_of
 
 MAX_VOICES = 30
 """Most voices in a sheet: abc2midi stops at about forty."""
@@ -58,7 +59,7 @@ def sheet_of(score: Score, config: QuantiseConfig) -> Sheet:
         MidiError: reason `too_large` where the meters make too many bars.
     """
     parts = parts_of(score)
-    bars = bars_of(score, grid_end(score, parts))
+    bars = bars_with_pickup(score, parts)
     windows = windows_of(bars)
     scale = QUARTER / score.ticks_per_quarter
     notes = [written(part, scale, windows, config) for part in parts]
@@ -66,7 +67,14 @@ def sheet_of(score: Score, config: QuantiseConfig) -> Sheet:
     return Sheet(tuple(voices), bars, keys_of(score, parts, bars), tempos_of(score), unit_of(voices))
 
 
-def grid_end(score: Score, parts: list[Part]) -> int:
+def bars_with_pickup(score: Score, parts: Sequence[Part]) -> Bars:
+    """Bars of a whole piece, the first of them a pick-up where the notes show one."""
+    end, meter = _grid_end(score, parts), only_meter(score)
+    pickup = pickup_of(parts, QUARTER / score.ticks_per_quarter, meter) if meter else 0
+    return bars_after_pickup(pickup, meter, end) if meter and pickup else bars_of(score, end)
+
+
+def _grid_end(score: Score, parts: Sequence[Part]) -> int:
     """Grid tick that the bars must reach.
 
     A note that begins within a rounding of the last bar line needs another bar to begin in.

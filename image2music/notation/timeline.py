@@ -41,6 +41,19 @@ def bar_length(meter: Meter) -> int:
     return meter[0] * _WHOLE // meter[1]
 
 
+def only_meter(score: Score) -> Meter | None:
+    """The meter of a score that never changes it, 4/4 where it names none; None where there are several."""
+    meters = {meter for _, meter in _writable_changes(score)}
+    return meters.pop() if len(meters) == 1 else None
+
+
+def bars_after_pickup(pickup: int, meter: Meter, end: int) -> Bars:
+    """Bars of one meter that cover grid ticks 0 to `end`, the first of them `pickup` long."""
+    n = 1 + max(1, -(-(end - pickup) // bar_length(meter)))
+    _refuse_more_than_most(n)
+    return Bars(np.append(0, pickup + bar_length(meter) * np.arange(n)), (meter,) * n)
+
+
 def bars_of(score: Score, end: int) -> Bars:
     """Bars that cover grid ticks 0 to `end`; 4/4 where the score names no meter.
 
@@ -48,8 +61,7 @@ def bars_of(score: Score, end: int) -> Bars:
         MidiError: reason `too_large` when there would be more than `MAX_BARS`.
     """
     changes = _writable_changes(score)
-    if sum(_span(here, after, end) // bar_length(here[1]) for here, after in _pairs(changes)) > MAX_BARS:
-        raise MidiError(f"the meters make more than {MAX_BARS} bars", reason="too_large")
+    _refuse_more_than_most(sum(_span(here, after, end) // bar_length(here[1]) for here, after in _pairs(changes)))
     lines: list[int] = [0]
     meters: list[Meter] = []
     for (start, meter), after in _pairs(changes):
@@ -70,6 +82,11 @@ def bars_of(score: Score, end: int) -> Bars:
 
 
 Change = tuple[int, Meter]
+
+
+def _refuse_more_than_most(n_bars: int) -> None:
+    if n_bars > MAX_BARS:
+        raise MidiError(f"the meters make {n_bars} bars; at most {MAX_BARS} are written", reason="too_large")
 
 
 def _pairs(changes: list[Change]) -> list[tuple[Change, Change | None]]:
