@@ -26,6 +26,10 @@ class ConfigError(Image2MusicError):
     """An option or a combination of options that cannot work."""
 
 
+class CaptionError(Image2MusicError):
+    """A line of a captions file that names no MIDI file inside the folder, or has no caption."""
+
+
 class MidiError(Image2MusicError):
     """A MIDI file that cannot be read, or that holds nothing to play."""
 
@@ -48,3 +52,7 @@ class ModelError(Image2MusicError):
 
 class OutputError(Image2MusicError):
     """An output place that cannot be written."""
+
+
+class JobError(Image2MusicError):
+    """A job that broke as a whole: a full disk, a lost worker, a mistake in the program."""

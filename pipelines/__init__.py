@@ -1,0 +1,1 @@
+"""What runs: one readable chain a file, and the command line."""

@@ -13,7 +13,9 @@ REFERENCE = pa.struct(
         column("location", pa.string(), "path of the MIDI file under --midi_root"),
         column("caption", pa.string(), "what the data set says about the tune"),
         column("abc", pa.string(), "the whole tune in ABC notation"),
-        column("similarity_text", pa.float32(), "description to caption; null where that search missed it", unit="cosine"),
+        column(
+            "similarity_text", pa.float32(), "description to caption; null where that search missed it", unit="cosine"
+        ),
         column("similarity_image", pa.float32(), "picture to caption; null where that search missed it", unit="cosine"),
         column("matched_by", pa.string(), "which search found it: text, image or both"),
     ]
@@ -86,8 +88,12 @@ def composition_schema(dim: int) -> pa.Schema:
             column("index_uri", pa.string(), "the tune index", nullable=False),
             column("index_version", pa.int64(), "its version", nullable=False),
             column("settings_hash", pa.string(), "sha256 over every setting that can change a row", nullable=False),
-            column("seed", pa.int64(), "seed of the run; a picture's own is derived from it and image_id", nullable=False),
-            column("seconds", pa.float64(), "its share of the time of the model stages", unit="seconds", nullable=False),
+            column(
+                "seed", pa.int64(), "seed of the run; a picture's own is derived from it and image_id", nullable=False
+            ),
+            column(
+                "seconds", pa.float64(), "its share of the time of the model stages", unit="seconds", nullable=False
+            ),
             column("composed_at", pa.timestamp("us", tz="UTC"), "when", nullable=False),
         ]
     )

@@ -1,0 +1,1 @@
+"""Thin Beam transforms and model handlers, one file a stage."""

@@ -1,0 +1,28 @@
+"""Composers by their spec on the command line."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from image2music.composers.base import Composer
+from image2music.errors import ConfigError
+
+SPECS = "nano | transformers:ID_OR_PATH | openai:BASE_URL#MODEL"
+
+
+@cache
+def load_composer(spec: str) -> Composer:
+    """The composer for a spec, loaded once per process.
+
+    Raises:
+        ConfigError: the spec names no composer that this version has (`bad_composer_spec`).
+        ModelError: the composer cannot be loaded.
+    """
+    kind, _, argument = spec.partition(":")
+    if kind == "nano" and not argument:
+        from image2music.composers.nano import composer as nano
+
+        return nano.load()
+    if kind in ("transformers", "openai"):
+        raise ConfigError(f"--composer {kind}: is not in this version yet; use nano", reason="composer_not_available")
+    raise ConfigError(f"--composer {spec!r} is not one of {SPECS}", reason="bad_composer_spec")

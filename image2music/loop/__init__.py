@@ -1,0 +1,1 @@
+"""The paper's loop, one for every composer: draft, mend, check, repair, measure, refine, explain."""

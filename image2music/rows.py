@@ -1,0 +1,146 @@
+"""From what the stages made to rows of the schemas."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from image2music.composers.base import AttentionMap, Reference
+from image2music.notation.diagnostic import Diagnostic
+from image2music.stages import CaptionedTune, Failure, RefinedTune, Round
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Who made a composition, with what: the same for every row of a run."""
+
+    composer_id: str
+    embedder_id: str
+    index_uri: str
+    index_version: int
+    settings_hash: str
+    seed: int
+
+
+def tune_row(tune: CaptionedTune, vector: NDArray[np.float32], embedder_id: str) -> Row:
+    """A row of schemas/tune.py. `row_hash` covers every column but the vector, which follows from them."""
+    row: Row = {
+        "tune_id": tune.tune_id,
+        "location": tune.source.location,
+        "caption": tune.source.caption,
+        "abc": tune.abc,
+        "key": tune.key,
+        "meter": tune.meter,
+        "tempo_qpm": tune.tempo_qpm,
+        "duration_s": tune.duration_s,
+        "bars": tune.bars,
+        "voices": tune.voices,
+        "genre": list(tune.source.genre),
+        "mood": list(tune.source.mood),
+        "metrics": asdict(tune.metrics),
+        "embedder_id": embedder_id,
+    }
+    content = json.dumps(row, sort_keys=True, ensure_ascii=True)
+    return row | {"vector": vector, "row_hash": hashlib.sha256(content.encode()).hexdigest()}
+
+
+def composition_row(refined: RefinedTune, provenance: Provenance, composed_at: datetime) -> Row:
+    """A row of schemas/composition.py."""
+    context, tune = refined.context, refined.tune
+    described, ref = context.described, context.described.ref
+    assert tune.draft.metrics is not None
+    return {
+        "image_id": ref.image_id,
+        "image_uri": printable(ref.uri),
+        "image_uris": [printable(uri) for uri in ref.uris],
+        "album": printable(os.path.dirname(ref.uri)),
+        "catalog_id": None,
+        "width": described.width,
+        "height": described.height,
+        "description": described.description.text,
+        "image_embedding": context.image_embedding,
+        "description_embedding": context.description_embedding,
+        "references": [_reference(reference) for reference in context.references],
+        "abc": tune.draft.abc,
+        "title": tune.title,
+        "key": tune.key,
+        "meter": tune.meter,
+        "tempo_qpm": tune.tempo_qpm,
+        "midi": tune.midi,
+        "motivation": tune.explanation.motivation,
+        "metrics": asdict(tune.draft.metrics),
+        "rounds": [_round(step) for step in tune.rounds],
+        "attention": [_attention(attention) for attention in tune.explanation.attention],
+        **asdict(provenance),
+        "seconds": refined.seconds,
+        "composed_at": composed_at,
+    }
+
+
+def failure_row(failure: Failure, failed_at: datetime) -> Row:
+    """A row of schemas/failure.py."""
+    return asdict(failure) | {"uri": printable(failure.uri), "id": printable(failure.id), "failed_at": failed_at}
+
+
+def now() -> datetime:
+    """This moment in UTC."""
+    return datetime.now(UTC)
+
+
+def printable(uri: str) -> str:
+    """A file name as given; bytes that are not UTF-8 are spelt in hex, for Parquet holds only UTF-8."""
+    return os.fsencode(uri).decode("utf-8", errors="backslashreplace")
+
+
+def _reference(reference: Reference) -> Row:
+    row = asdict(reference)
+    del row["metrics"]
+    return row
+
+
+def _round(step: Round) -> Row:
+    draft = step.draft
+    return {
+        "purpose": step.purpose,
+        "abc": draft.abc,
+        "diagnostics": _diagnostics(draft.diagnostics),
+        "metrics": asdict(draft.metrics) if draft.metrics else None,
+        "accepted": step.accepted,
+        "reason": step.reason,
+    }
+
+
+def _diagnostics(diagnostics: Sequence[Diagnostic]) -> list[Row]:
+    rows = [asdict(diagnostic) for diagnostic in diagnostics]
+    for row in rows:
+        del row["severity"]
+    return rows
+
+
+def _attention(attention: AttentionMap) -> Row:
+    rows, cols = attention.weights.shape
+    return {
+        "segment": attention.segment,
+        "kind": attention.kind,
+        "text": attention.text,
+        "rows": rows,
+        "cols": cols,
+        "weights": _halves(attention.weights),
+        "baseline": _halves(attention.baseline),
+        "layers": None if attention.layers is None else _halves(attention.layers),
+        "faithfulness": None if attention.faithfulness is None else list(attention.faithfulness.items()),
+    }
+
+
+def _halves(weights: NDArray[np.float32]) -> NDArray[np.float16]:
+    return weights.astype(np.float16).ravel()

@@ -1,0 +1,103 @@
+"""The command `image2music`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from image2music import __version__
+from image2music.errors import ConfigError, Image2MusicError
+from image2music.failures import one_line
+from pipelines import notation
+from pipelines.options import Parser, add_compose_arguments, add_index_arguments, compose_options, index_options
+
+EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code. What goes wrong as foreseen is one line on stderr and exit code 1."""
+    try:
+        return _main(sys.argv[1:] if argv is None else argv)
+    except Image2MusicError as error:
+        print(f"image2music: {one_line(error)}", file=sys.stderr)
+        logging.getLogger(__name__).debug("where it came from", exc_info=error)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print("image2music: stopped; the same command goes on where it stopped", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _main(argv: Sequence[str]) -> int:
+    args, others = parser().parse_known_args(argv)
+    if others and not getattr(args, "takes_beam_options", False):
+        raise ConfigError(f"there is no option {' '.join(others)}", reason="unknown_option")
+    args.beam = others
+    _quieten(args.log_level)
+    code: int = args.run(args)
+    return code
+
+
+def parser() -> Parser:
+    """All commands."""
+    top = Parser(prog="image2music", description="Looks at pictures and writes music for them.")
+    top.add_argument("--version", action="version", version=__version__)
+    top.add_argument(
+        "--log_level", default="ERROR", choices=("DEBUG", "INFO", "WARNING", "ERROR"), help="of all libraries"
+    )
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    index = commands.add_parser("index", help="captioned MIDI files to a searchable table of tunes")
+    add_index_arguments(index)
+    index.set_defaults(run=_index, takes_beam_options=True)
+
+    compose = commands.add_parser("compose", help="pictures to tunes, one Parquet row each")
+    add_compose_arguments(compose)
+    compose.set_defaults(run=_compose, takes_beam_options=True)
+
+    notation.add_parsers(commands)
+
+    status = commands.add_parser("status", help="what a run did, or has done so far")
+    status.add_argument("output", help="the --output of compose")
+    status.set_defaults(run=_status)
+    return top
+
+
+# Each command imports what it runs: `image2music check` does not wait for Beam and torch.
+
+
+def _index(args: argparse.Namespace) -> int:
+    from pipelines.index import index
+
+    return index(index_options(args))
+
+
+def _compose(args: argparse.Namespace) -> int:
+    from pipelines.compose import compose
+
+    return compose(compose_options(args))
+
+
+def _status(args: argparse.Namespace) -> int:
+    from pipelines.status import status
+
+    print(status(Path(args.output)))
+    return 0
+
+
+def _quieten(level: str) -> None:
+    """Logs and warnings of libraries only from `level` on: a person sees results, progress and one-line errors."""
+    logging.basicConfig(level=level, stream=sys.stderr)
+    logging.getLogger().setLevel(level)
+    os.environ.setdefault("LANCE_LOG", level.lower())
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    if level == "ERROR" and not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""Pictures to tunes: describe, embed, retrieve, compose, write."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+
+from image2music.composers.specs import load_composer
+from image2music.config import ComposeSettings, prompts_version
+from image2music.embedders.specs import load_embedder
+from image2music.errors import TuneIndexError
+from image2music.rows import Provenance, composition_row, failure_row, now
+from image2music.tune_index import TuneIndex, open_index
+from pipelines import outputs
+from pipelines.inputs import list_pictures
+from pipelines.options import ComposeOptions, beam_options, make_folder
+from pipelines.progress import Progress
+from pipelines.run_record import RunRecord, counters, stage_seconds
+from pipelines.running import run_to_end
+from pipelines.summary import compositions_table, failure_lines, places
+from schemas.composition import composition_schema
+from schemas.failure import FAILURE_SCHEMA
+from transforms.compose import ComposeTunes
+from transforms.embed import EmbedPictures
+from transforms.pictures import DescribePictures, IdentifyPictures, SkipFinished
+from transforms.retrieve import RetrieveTunes
+from transforms.shards import WriteShards
+from transforms.stage import Stage
+
+EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED = 0, 1, 3
+
+
+@dataclass(frozen=True)
+class ComposeRun:
+    """A run with everything looked up: nothing in it can be wrong any more."""
+
+    options: ComposeOptions
+    settings: ComposeSettings
+    index: TuneIndex
+    embedder_spec: str
+    pictures: tuple[str, ...]
+
+    @property
+    def output(self) -> Path:
+        """The output folder."""
+        return Path(self.options.output)
+
+    @property
+    def provenance(self) -> Provenance:
+        """What every row of the run says about its making."""
+        return Provenance(
+            composer_id=self.settings.composer_id,
+            embedder_id=self.settings.embedder_id,
+            index_uri=self.index.uri,
+            index_version=self.index.version,
+            settings_hash=self.settings.hash,
+            seed=self.settings.seed,
+        )
+
+
+def build(pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes], ticks: str | None) -> None:
+    """The whole job. After the pictures are told apart nothing is shuffled, so pixels stay where they were read."""
+    options, provenance = run.options, run.provenance
+    size = options.batch_size
+
+    places = pipeline | "Places" >> beam.Create(run.pictures)
+    identified = places | "Identify" >> IdentifyPictures()
+    todo = identified.done | "SkipFinished" >> beam.ParDo(SkipFinished(finished))
+    described = todo | "Describe" >> Stage(DescribePictures(options.composer, size))
+    embedded = described.done | "Embed" >> Stage(EmbedPictures(run.embedder_spec, size))
+    retrieved = embedded.done | "Retrieve" >> Stage(RetrieveTunes(run.index, options.top_k, size))
+    composed = retrieved.done | "Compose" >> Stage(ComposeTunes(options.composer, options.loop, options.seed, size))
+    composed.done | "WriteCompositions" >> beam.ParDo(
+        WriteShards(
+            str(run.output / outputs.COMPOSITIONS),
+            composition_schema(run.index.dim),
+            lambda refined: composition_row(refined, provenance, now()),
+            ("image_id",),
+            progress=ticks,
+        )
+    )
+    failed = (stage.failed for stage in (identified, described, embedded, retrieved, composed))
+    (
+        failed
+        | "Failures" >> beam.Flatten()
+        | "WriteFailures"
+        >> beam.ParDo(
+            WriteShards(
+                str(run.output / outputs.FAILURES),
+                FAILURE_SCHEMA,
+                lambda failure: failure_row(failure, now()),
+                outputs.FAILURE_ID_COLUMNS,
+                progress=ticks,
+            )
+        )
+    )
+
+
+def look_up(options: ComposeOptions) -> ComposeRun:
+    """Open and load what the options name, and hold one against the other.
+
+    Raises:
+        Image2MusicError: something is missing, or does not fit together.
+    """
+    pictures = list_pictures(options.images)
+    index = open_index(options.index)
+    embedder_spec = options.embedder or index.embedder_spec
+    embedder_id = load_embedder(embedder_spec).id
+    if embedder_id != index.embedder_id:
+        message = (
+            f"{index.uri} was made with the embedder {index.embedder_id}, and {embedder_spec} is {embedder_id}; "
+            "leave --embedder away, or make the index anew with it"
+        )
+        raise TuneIndexError(message, reason="other_embedder")
+    settings = ComposeSettings(
+        composer_id=load_composer(options.composer).id,
+        embedder_id=embedder_id,
+        prompts_version=prompts_version(),
+        top_k=options.top_k,
+        loop=options.loop,
+        seed=options.seed,
+    )
+    return ComposeRun(options, settings, index, embedder_spec, tuple(pictures))
+
+
+def compose(options: ComposeOptions) -> int:
+    """Run the job; returns the exit code: 0 all done, 3 some pictures failed within the bound, 1 too many failed."""
+    run = look_up(options)
+    if options.plan:
+        print(plan(run))
+        return EXIT_DONE
+    make_folder(options.output)
+    if options.overwrite:
+        outputs.retire_generation(run.output, run.settings.hash)
+    finished = outputs.finished_ids(run.output, run.settings.hash)
+    beam_flags = beam_options(options.beam)
+    outputs.forget_failures(run.output / outputs.FAILURES, run.pictures)
+
+    record = RunRecord(run.output / "run.json", "compose", asdict(options), details=_details(run))
+    record.write()
+    try:
+        with Progress("pictures", len(run.pictures) - len(finished)) as progress:
+            pipeline = beam.Pipeline(options=beam_flags)
+            build(pipeline, run, finished, progress.folder)
+            result = run_to_end(pipeline)
+    except KeyboardInterrupt:
+        record.end("stopped", "stopped by hand; the same command goes on where it stopped")
+        raise
+    except Exception as error:
+        record.end("failed", str(error))
+        raise
+    outputs.drop_repeated(run.output)
+    record.counts = count(counters(result), places=len(run.pictures))
+    record.seconds = stage_seconds(result)
+    failed, pictures = record.counts["failed"], record.counts["pictures"]
+    within = options.max_failures.allows(failed, pictures)
+    record.end("done" if within else "failed", "" if within else f"{failed} of {pictures} pictures failed")
+    report(run, record)
+    if failed == 0:
+        return EXIT_DONE
+    return EXIT_SOME_FAILED if within else EXIT_FAILED
+
+
+def count(found: dict[str, int], places: int) -> dict[str, Any]:
+    """Counters of the stages to what a person asks: how many pictures, done, skipped, failed and where."""
+    failed = {name.removesuffix(".failed"): number for name, number in found.items() if name.endswith(".failed")}
+    composed, skipped, lost = found.get("compose.done", 0), found.get("skip.skipped", 0), sum(failed.values())
+    return {
+        "places": places,
+        "pictures": composed + skipped + lost,
+        "composed": composed,
+        "skipped": skipped,
+        "failed": lost,
+        "failed_in_stage": {stage: number for stage, number in sorted(failed.items()) if number},
+    }
+
+
+def plan(run: ComposeRun) -> str:
+    """What a run would do, without doing it."""
+    loop = run.options.loop
+    lines = {
+        "pictures": f"{len(run.pictures)} files",
+        "finished": f"{outputs.count_rows(run.output / outputs.COMPOSITIONS)} rows in {run.output}",
+        "index": f"{run.index.uri}, version {run.index.version}, {run.index.rows} tunes",
+        "embedder": run.settings.embedder_id,
+        "composer": run.settings.composer_id,
+        "references": f"{run.options.top_k} by description and {run.options.top_k} by picture",
+        "rounds": f"at most {loop.rounds} repairs and as many refinements, accept {loop.accept}",
+        "seed": str(run.settings.seed),
+        "settings": run.settings.hash,
+    }
+    return "\n".join(f"{name:12}{value}" for name, value in lines.items())
+
+
+def report(run: ComposeRun, record: RunRecord) -> None:
+    """The closing table, failures and places."""
+    counts = record.counts
+    if counts["composed"] + counts["skipped"]:
+        print(compositions_table(run.output))
+    print(f"{counts['composed']} composed, {counts['skipped']} there before, {counts['failed']} failed")
+    for line in failure_lines(run.output / outputs.FAILURES):
+        print(f"  {line}")
+    print(places(run.output))
+
+
+def _details(run: ComposeRun) -> dict[str, Any]:
+    index = {"uri": run.index.uri, "version": run.index.version, "rows": run.index.rows}
+    return {"settings": asdict(run.settings), "settings_hash": run.settings.hash, "index": index}

@@ -1,0 +1,191 @@
+"""What the command line asks for, validated before anything runs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from image2music.config import FailureBound, LoopSettings
+from image2music.errors import ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+DEFAULT_RUNNER = "FnApiRunner"
+"""DirectRunner would first try to download another runner."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one line. It never guesses options from their beginnings."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"allow_abbrev": False} | kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage and leaving."""
+        raise ConfigError(f"{message}; see: {self.prog} --help", reason="bad_arguments")
+
+
+@dataclass(frozen=True)
+class ComposeOptions:
+    """What `compose` was asked to do. `embedder` None means: the one that made the index."""
+
+    images: str
+    index: str
+    output: str
+    composer: str = "nano"
+    embedder: str | None = None
+    top_k: int = 3
+    loop: LoopSettings = field(default_factory=LoopSettings)
+    seed: int = 0
+    batch_size: int = 8
+    max_failures: FailureBound = field(default_factory=lambda: FailureBound(share=0.05))
+    overwrite: bool = False
+    plan: bool = False
+    beam: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _at_least_one("--top_k", self.top_k)
+        _at_least_one("--batch_size", self.batch_size)
+        _local("--output", self.output)
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """What `index` was asked to do."""
+
+    captions: str
+    midi_root: str
+    index: str
+    embedder: str = "conse"
+    batch_size: int = 64
+    beam: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _at_least_one("--batch_size", self.batch_size)
+        _local("--index", self.index)
+        if not self.index.rstrip("/").endswith(".lance"):
+            raise ConfigError(f"--index must end in .lance, not {self.index!r}", reason="bad_index_name")
+
+
+def _at_least_one(name: str, value: int) -> None:
+    if value < 1:
+        reason = f"bad_{name.removeprefix('--')}"
+        raise ConfigError(f"{name} must be 1 or more, not {value}", reason=reason)
+
+
+def _local(name: str, path: str) -> None:
+    if "://" in path:
+        message = f"{name} must be a folder on a local or mounted disk, not {path}"
+        raise ConfigError(message, reason="remote_path")
+
+
+def add_compose_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `compose`."""
+    defaults = ComposeOptions(images="", index="", output="")
+    parser.add_argument("--images", required=True, help="a folder (every file in it, at any depth), a glob or a file")
+    parser.add_argument("--index", required=True, help="the tune index that `index` made")
+    parser.add_argument("--output", required=True, help="folder for compositions, failures and run.json")
+    parser.add_argument(
+        "--composer", default=defaults.composer, help="nano | transformers:ID_OR_PATH | openai:URL#MODEL"
+    )
+    parser.add_argument("--embedder", help="by default the one that made the index; another one is refused")
+    parser.add_argument("--top_k", type=int, default=defaults.top_k, help="tunes by description and by picture, each")
+    parser.add_argument("--rounds", type=int, default=defaults.loop.rounds, help="most repairs, and most refinements")
+    parser.add_argument("--accept", default=defaults.loop.accept, help="better | always: when a refinement is taken")
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--batch_size", type=int, default=defaults.batch_size, help="pictures in one call of a model")
+    parser.add_argument("--max_failures", default="5%", help="pictures that may fail: a number (7) or a share (5%%)")
+    parser.add_argument("--overwrite", action="store_true", help="move rows of other settings to OUTPUT/generations")
+    parser.add_argument("--plan", action="store_true", help="say what would be done, and do nothing")
+
+
+def compose_options(args: argparse.Namespace) -> ComposeOptions:
+    """Parsed arguments to validated options.
+
+    Raises:
+        ConfigError: a value that cannot work.
+    """
+    return ComposeOptions(
+        images=args.images,
+        index=args.index,
+        output=args.output,
+        composer=args.composer,
+        embedder=args.embedder,
+        top_k=args.top_k,
+        loop=LoopSettings(rounds=args.rounds, accept=args.accept),
+        seed=args.seed,
+        batch_size=args.batch_size,
+        max_failures=FailureBound.parse(args.max_failures),
+        overwrite=args.overwrite,
+        plan=args.plan,
+        beam=tuple(args.beam),
+    )
+
+
+def add_index_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `index`."""
+    defaults = IndexOptions(captions="", midi_root="", index=".lance")
+    parser.add_argument("--captions", required=True, help="MidiCaps' train.json: one JSON object a line")
+    parser.add_argument("--midi_root", required=True, help="folder that the captions' locations are relative to")
+    parser.add_argument("--index", required=True, help="the table to write, DIR/NAME.lance")
+    parser.add_argument("--embedder", default=defaults.embedder, help="conse | open_clip:... | transformers:...")
+    parser.add_argument("--batch_size", type=int, default=defaults.batch_size, help="captions in one call of the model")
+
+
+def index_options(args: argparse.Namespace) -> IndexOptions:
+    """Parsed arguments to validated options.
+
+    Raises:
+        ConfigError: a value that cannot work, a file or a folder that is not there.
+    """
+    if "://" not in args.captions and not os.path.isfile(args.captions):
+        raise ConfigError(f"--captions: there is no file {args.captions}", reason="captions_missing")
+    if "://" not in args.midi_root and not os.path.isdir(args.midi_root):
+        raise ConfigError(f"--midi_root: there is no folder {args.midi_root}", reason="midi_root_missing")
+    return IndexOptions(
+        captions=args.captions,
+        midi_root=args.midi_root,
+        index=args.index,
+        embedder=args.embedder,
+        batch_size=args.batch_size,
+        beam=tuple(args.beam),
+    )
+
+
+def beam_options(flags: Sequence[str]) -> PipelineOptions:
+    """Beam's own options, with the in-process runner unless another one is named.
+
+    Raises:
+        ConfigError: a flag that Beam does not know either (`unknown_option`); Beam itself would let it pass.
+    """
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    parser = Parser(prog="image2music", add_help=False)
+    for kind in PipelineOptions.__subclasses__():
+        kind._add_argparse_args(parser)
+    _, unknown = parser.parse_known_args(list(flags))
+    if unknown:
+        raise ConfigError(f"there is no option {' '.join(unknown)}", reason="unknown_option")
+    named = any(flag == "--runner" or flag.startswith("--runner=") for flag in flags)
+    return PipelineOptions([*flags] if named else [*flags, f"--runner={DEFAULT_RUNNER}"])
+
+
+def make_folder(path: str) -> None:
+    """The folder of a run's output.
+
+    Raises:
+        OutputError: it cannot be made or written (`output_not_writable`).
+    """
+    probe = os.path.join(path, ".writable")
+    try:
+        os.makedirs(path, exist_ok=True)
+        with open(probe, "wb"):
+            pass
+        os.remove(probe)
+    except OSError as error:
+        message = f"cannot write to {path}: {error.strerror}; name another folder"
+        raise OutputError(message, reason="output_not_writable") from error

@@ -1,0 +1,109 @@
+"""What already lies in an output folder, and what becomes of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from image2music.errors import OutputError
+from image2music.rows import printable
+from schemas.failure import FAILURE_SCHEMA
+from transforms.shards import write_shard, write_table
+
+COMPOSITIONS = "compositions"
+FAILURES = "failures"
+GENERATIONS = "generations"
+
+FAILURE_ID_COLUMNS = ("stage", "id", "uri", "reason")
+
+
+def shards(folder: Path) -> list[Path]:
+    """The finished Parquet files of a folder, sorted by name."""
+    return sorted(folder.glob("part-*.parquet"))
+
+
+def read_rows(folder: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
+    """Some columns of every row, shard by shard."""
+    for shard in shards(folder):
+        yield from pq.ParquetFile(shard).read(columns=columns).to_pylist()
+
+
+def count_rows(folder: Path) -> int:
+    """Rows in a folder of shards."""
+    return sum(int(pq.read_metadata(shard).num_rows) for shard in shards(folder))
+
+
+def finished_ids(output: Path, settings_hash: str) -> frozenset[bytes]:
+    """Ids of the pictures that have a row.
+
+    Raises:
+        OutputError: rows were made with other settings (`other_settings`).
+    """
+    rows = list(read_rows(output / COMPOSITIONS, ["image_id", "settings_hash"]))
+    if any(row["settings_hash"] != settings_hash for row in rows):
+        message = (
+            f"{output} holds compositions of other settings; add --overwrite to move them to "
+            f"{output / GENERATIONS}, or name another --output"
+        )
+        raise OutputError(message, reason="other_settings")
+    return frozenset(bytes.fromhex(row["image_id"]) for row in rows)
+
+
+def retire_generation(output: Path, settings_hash: str) -> Path | None:
+    """Move compositions and failures of other settings to generations/; None if there are none."""
+    rows = read_rows(output / COMPOSITIONS, ["settings_hash"])
+    others = sorted({row["settings_hash"] for row in rows} - {settings_hash})
+    if not others:
+        return None
+    home = _new_folder(output / GENERATIONS / others[0][:12])
+    for name in (COMPOSITIONS, FAILURES, "run.json"):
+        if (output / name).exists():
+            os.replace(output / name, home / name)
+    return home
+
+
+def _new_folder(wanted: Path) -> Path:
+    names = [wanted, *(wanted.with_name(f"{wanted.name}-{number}") for number in range(2, 10_000))]
+    home = next(name for name in names if not name.exists())
+    home.mkdir(parents=True)
+    return home
+
+
+def forget_failures(folder: Path, uris: Collection[str]) -> None:
+    """Drop the failures of pictures that are about to be tried again; those of other pictures stay."""
+    old = shards(folder)
+    if not old:
+        return
+    again = {printable(uri) for uri in uris}
+    rows = pa.concat_tables([pq.read_table(shard) for shard in old]).to_pylist()
+    kept = [row for row in rows if row["uri"] not in again]
+    written = write_shard(str(folder), kept, FAILURE_SCHEMA, FAILURE_ID_COLUMNS) if kept else None
+    for shard in old:
+        if str(shard) != written:
+            shard.unlink()
+
+
+def drop_repeated(output: Path) -> int:
+    """Keep one row for each picture; returns how many were dropped.
+
+    A runner that repeats a bundle may have written a picture into two shards.
+    """
+    seen: set[str] = set()
+    dropped = 0
+    for shard in shards(output / COMPOSITIONS):
+        ids = pq.read_table(shard, columns=["image_id"]).column("image_id").to_pylist()
+        fresh = [id for id in dict.fromkeys(ids) if id not in seen]
+        seen.update(fresh)
+        if len(fresh) == len(ids):
+            continue
+        dropped += len(ids) - len(fresh)
+        table = pq.ParquetFile(shard).read()
+        if fresh:
+            write_table(str(shard.parent), table.take([ids.index(id) for id in fresh]), ("image_id",))
+        shard.unlink()
+    return dropped

@@ -1,0 +1,42 @@
+"""What a run did, or has done so far."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from image2music.errors import ConfigError
+from pipelines import outputs
+from pipelines.run_record import read_record
+
+
+def status(output: Path) -> str:
+    """State, counts and seconds of the last run, and the rows that lie there now.
+
+    Raises:
+        ConfigError: there is no run.json (`no_run`), or it cannot be read (`bad_run_json`).
+    """
+    path = output / "run.json"
+    if not path.is_file():
+        raise ConfigError(f"{output} holds no run.json: nothing has run there yet", reason="no_run")
+    try:
+        record = read_record(path)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path} is not JSON: {error}", reason="bad_run_json") from error
+    lines = {
+        "state": f"{record['state']}{' — ' + record['message'] if record['message'] else ''}",
+        "command": record["command"],
+        "started": record["started_at"],
+        "finished": record["finished_at"] or "not yet",
+        **{name: _text(value) for name, value in record["counts"].items()},
+        "seconds": _text(record["seconds"]),
+        "rows now": str(outputs.count_rows(output / outputs.COMPOSITIONS)),
+        "failures now": str(outputs.count_rows(output / outputs.FAILURES)),
+    }
+    return "\n".join(f"{name:16}{value}" for name, value in lines.items())
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {number}" for key, number in value.items()) or "none"
+    return str(value)

@@ -1,0 +1,89 @@
+"""Stand-ins for the models: small, deterministic, and honest about the protocols."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from PIL.Image import Image
+
+from image2music.composers.base import (
+    AttentionMap,
+    ComposeRequest,
+    Description,
+    ExplainRequest,
+    Explanation,
+    RefineRequest,
+    RepairRequest,
+)
+from image2music.embedders.base import Vectors
+
+DIM = 8
+
+
+def unit(seed: str) -> np.ndarray:
+    digest = hashlib.sha256(seed.encode()).digest()
+    vector = np.random.default_rng(int.from_bytes(digest[:8], "big")).normal(size=DIM)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def colour_of(image: Image) -> str:
+    red, green, blue = image.convert("RGB").resize((1, 1)).getpixel((0, 0))
+    return max((red, "red"), (green, "green"), (blue, "blue"))[1]
+
+
+class FakeEmbedder:
+    """Equal texts have equal vectors; a picture has the vector of its strongest colour's name."""
+
+    id = "fake-embedder@1"
+    dim = DIM
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        return np.array([unit(text) for text in texts], dtype=np.float32).reshape(len(texts), DIM)
+
+    def embed_images(self, images: Sequence[Image]) -> Vectors:
+        return self.embed_texts([colour_of(image) for image in images])
+
+
+def two_voice_tune(seed: int, bars: int = 4) -> str:
+    """Valid ABC: four quarters a bar in two voices, pitches drawn from the seed."""
+    random = np.random.default_rng(seed)
+    upper = " | ".join(" ".join(random.choice(list("CDEFGABc"), 4)) for _ in range(bars))
+    lower = " | ".join(" ".join(random.choice(list("CDEFGAB"), 2)) for _ in range(bars)).replace(" | ", "|")
+    lower = "|".join(" ".join(f"{note},2" for note in bar.split()) for bar in lower.split("|"))
+    return (
+        f"X:1\nT:Tune {seed % 1000}\nM:4/4\nL:1/4\nQ:1/4=96\nK:C\n"
+        f"V:1\nV:2 clef=bass\n[V:1] {upper} |]\n[V:2] {lower} |]\n"
+    )
+
+
+class FakeComposer:
+    """Writes a tune from the seed. It sees the strongest colour; `calls` keeps the sizes of the batches."""
+
+    id = "fake-composer@1"
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, int]] = []
+
+    def describe(self, images: Sequence[Image]) -> list[Description]:
+        self.calls.append(("describe", len(images)))
+        return [Description(text=colour_of(image)) for image in images]
+
+    def compose(self, requests: Sequence[ComposeRequest]) -> list[str]:
+        self.calls.append(("compose", len(requests)))
+        return [two_voice_tune(request.seed) for request in requests]
+
+    def repair(self, requests: Sequence[RepairRequest]) -> list[str]:
+        self.calls.append(("repair", len(requests)))
+        return [two_voice_tune(request.request.seed + request.attempt) for request in requests]
+
+    def refine(self, requests: Sequence[RefineRequest]) -> list[str]:
+        self.calls.append(("refine", len(requests)))
+        return [two_voice_tune(request.request.seed + 100 * request.attempt) for request in requests]
+
+    def explain(self, requests: Sequence[ExplainRequest]) -> list[Explanation]:
+        self.calls.append(("explain", len(requests)))
+        grid = np.full((2, 3), 0.1, dtype=np.float32)
+        whole = AttentionMap(segment="tune", kind="all", text="", weights=grid, baseline=grid)
+        return [Explanation(f"It is {request.request.description.text}.", (whole,)) for request in requests]

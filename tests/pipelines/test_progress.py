@@ -1,0 +1,39 @@
+import io
+import time
+
+import pytest
+
+from pipelines.progress import Progress, progress_line
+from transforms.ticker import Ticker
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "line"),
+    [
+        (10, 40, "10/40 pictures, 30 a minute, 0:01:00 left"),
+        (0, 40, "0/40 pictures"),
+        (10, None, "10 pictures, 30 a minute"),
+    ],
+)
+def test_a_line_says_done_rate_and_time_left_after_20_seconds(done, total, line):
+    assert progress_line("pictures", done, total, seconds=20) == line
+
+
+def test_what_workers_tick_shows_on_the_terminal():
+    terminal = Terminal()
+    with Progress("pictures", 4, stream=terminal, every=0.01) as progress:
+        Ticker(progress.folder).tick()
+        time.sleep(0.1)
+    assert "1/4 pictures" in terminal.getvalue()
+
+
+def test_nothing_shows_where_there_is_no_terminal():
+    stream = io.StringIO()
+    with Progress("pictures", 4, stream=stream, every=0.01) as progress:
+        assert progress.folder is None
+    assert stream.getvalue() == ""

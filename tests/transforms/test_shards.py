@@ -1,0 +1,61 @@
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.testing import test_pipeline
+
+from transforms.shards import WriteShards, write_shard
+
+SCHEMA = pa.schema([("id", pa.string()), ("x", pa.float32())])
+
+
+def to_row(number):
+    return {"id": str(number), "x": number}
+
+
+def writer(folder, **limits):
+    do_fn = WriteShards(str(folder), SCHEMA, to_row, ("id",), **limits)
+    do_fn.setup()
+    do_fn.start_bundle()
+    return do_fn
+
+
+def test_a_full_shard_appears_before_the_bundle_ends(tmp_path):
+    do_fn = writer(tmp_path, rows=2)
+    for number in range(3):
+        do_fn.process(number)
+    assert [pq.read_metadata(path).num_rows for path in tmp_path.glob("*.parquet")] == [2]
+
+
+def test_an_old_shard_appears_without_being_full(tmp_path):
+    do_fn = writer(tmp_path, rows=1000, seconds=0.0)
+    do_fn.process(1)
+    assert len(list(tmp_path.glob("part-*.parquet"))) == 1
+
+
+def test_a_repeated_bundle_replaces_its_own_shard(tmp_path):
+    for _ in range(2):
+        do_fn = writer(tmp_path)
+        do_fn.process(1)
+        list(do_fn.finish_bundle())
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_shards_are_compressed_and_nothing_hidden_stays(tmp_path):
+    path = write_shard(str(tmp_path), [to_row(1)], SCHEMA, ("id",))
+    assert pq.ParquetFile(path).metadata.row_group(0).column(0).compression == "ZSTD"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_all_rows_of_a_pipeline_arrive(tmp_path):
+    with test_pipeline.TestPipeline(runner="FnApiRunner") as pipeline:
+        pipeline | beam.Create(range(10)) | beam.ParDo(WriteShards(str(tmp_path), SCHEMA, to_row, ("id",), rows=3))
+    assert sorted(pq.read_table(tmp_path).column("x").to_pylist()) == list(range(10))
+
+
+def test_each_element_ticks_once(tmp_path):
+    ticks = tmp_path / "ticks"
+    ticks.mkdir()
+    do_fn = writer(tmp_path / "out", progress=str(ticks))
+    do_fn.process(1)
+    do_fn.process(2)
+    assert sum(path.stat().st_size for path in ticks.iterdir()) == 2

@@ -1,0 +1,51 @@
+"""The loop of draft, repair, refinement and explanation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from image2music.composers import specs
+from image2music.composers.base import Composer, ComposeRequest
+from image2music.config import LoopSettings
+from image2music.loop.compose import compose_batch
+from image2music.seeds import picture_seed
+from image2music.stages import RefinedTune, RetrievedContext
+from transforms.stage import StageHandler
+
+
+class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
+    """A finished tune for each picture."""
+
+    stage = "compose"
+
+    def __init__(self, composer_spec: str, loop: LoopSettings, seed: int, batch_size: int) -> None:
+        super().__init__(batch_size)
+        self._spec = composer_spec
+        self._loop = loop
+        self._seed = seed
+
+    def load_model(self) -> Composer:
+        """The composer, shared with the describing stage of this process."""
+        return specs.load_composer(self._spec)
+
+    def place(self, element: RetrievedContext) -> tuple[str, str]:
+        """Where the picture is."""
+        return element.described.ref.image_id, element.described.ref.uri
+
+    def work(self, batch: Sequence[RetrievedContext], model: Composer) -> list[RefinedTune | Exception]:
+        """The whole batch through the loop."""
+        tunes = compose_batch(model, [self._request(context) for context in batch], self._loop)
+        return [
+            tune if isinstance(tune, Exception) else RefinedTune(context, tune)
+            for context, tune in zip(batch, tunes, strict=True)
+        ]
+
+    def _request(self, context: RetrievedContext) -> ComposeRequest:
+        described = context.described
+        return ComposeRequest(
+            image_id=described.ref.image_id,
+            image=described.image,
+            description=described.description,
+            references=context.references,
+            seed=picture_seed(self._seed, described.ref.image_id),
+        )

@@ -1,0 +1,68 @@
+"""Embeddings of captions, of pictures and of what the composer says about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from image2music.asking import ask
+from image2music.embedders import specs
+from image2music.embedders.base import Embedder
+from image2music.rows import Row, tune_row
+from image2music.stages import CaptionedTune, DescribedImage, RetrievedContext
+from transforms.stage import StageHandler
+
+
+class EmbedPictures(StageHandler[DescribedImage, RetrievedContext, Embedder]):
+    """Both embeddings of a described picture; references are still to come."""
+
+    stage = "embed"
+
+    def __init__(self, embedder_spec: str, batch_size: int) -> None:
+        super().__init__(batch_size)
+        self._spec = embedder_spec
+
+    def load_model(self) -> Embedder:
+        """The embedder, once per process."""
+        return specs.load_embedder(self._spec)
+
+    def place(self, element: DescribedImage) -> tuple[str, str]:
+        """Where the picture is."""
+        return element.ref.image_id, element.ref.uri
+
+    def work(self, batch: Sequence[DescribedImage], model: Embedder) -> list[RetrievedContext | Exception]:
+        """Texts in one call, pictures in another."""
+        texts = ask(model.embed_texts, [described.description.text for described in batch])
+        images = ask(model.embed_images, [described.image for described in batch])
+        results: list[RetrievedContext | Exception] = []
+        for described, text, image in zip(batch, texts, images, strict=True):
+            if isinstance(text, Exception) or isinstance(image, Exception):
+                results.append(text if isinstance(text, Exception) else image)  # type: ignore[arg-type]
+                continue
+            results.append(RetrievedContext(described, image_embedding=image, description_embedding=text))
+        return results
+
+
+class EmbedCaptions(StageHandler[CaptionedTune, Row, Embedder]):
+    """A tune to its row of the index."""
+
+    stage = "embed"
+
+    def __init__(self, embedder_spec: str, batch_size: int) -> None:
+        super().__init__(batch_size)
+        self._spec = embedder_spec
+
+    def load_model(self) -> Embedder:
+        """The embedder, once per process."""
+        return specs.load_embedder(self._spec)
+
+    def place(self, element: CaptionedTune) -> tuple[str, str]:
+        """Where the MIDI file is."""
+        return element.tune_id, element.source.location
+
+    def work(self, batch: Sequence[CaptionedTune], model: Embedder) -> list[Row | Exception]:
+        """All captions in one call."""
+        vectors = ask(model.embed_texts, [tune.source.caption for tune in batch])
+        return [
+            vector if isinstance(vector, Exception) else tune_row(tune, vector, model.id)
+            for tune, vector in zip(batch, vectors, strict=True)
+        ]

@@ -1,0 +1,134 @@
+"""From a captions file and a folder of MIDI files to tunes in ABC notation."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
+
+from image2music.captions import parse_caption_line
+from image2music.errors import CaptionError
+from image2music.failures import failure_from
+from image2music.notation.metrics import metrics_of_midi
+from image2music.notation.midi_to_abc import midi_to_abc
+from image2music.stages import CaptionedMidi, CaptionedTune, Failure
+from transforms.files import content_id, inside, read_bytes
+from transforms.stage import Parted, part
+
+
+class _ReadLines(beam.DoFn):
+    """A captions file to its lines, told by their number."""
+
+    def process(self, path: str) -> Iterator[CaptionedMidi | Failure]:
+        with FileSystems.open(path) as file:
+            for number, line in enumerate(io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace"), start=1):
+                if line.strip():
+                    yield _parse(line, place=f"{path}:{number}")
+
+
+def _parse(line: str, place: str) -> CaptionedMidi | Failure:
+    try:
+        return parse_caption_line(line)
+    except CaptionError as error:
+        return failure_from(error, stage="captions", id=place, uri=place)
+
+
+class ReadCaptions(beam.PTransform):
+    """A captions file (JSON lines, also .gz) to CaptionedMidi."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+
+    def expand(self, begin: beam.Pipeline) -> Parted:
+        """One reader, so that a bad line can be named by its number; the lines are spread afterwards."""
+        return part(begin | beam.Create([self._path]) | beam.ParDo(_ReadLines()), "captions")
+
+
+class _Identify(beam.DoFn):
+    """A captioned file to (tune_id, captioned file)."""
+
+    def __init__(self, midi_root: str) -> None:
+        self._root = midi_root
+
+    def process(self, source: CaptionedMidi) -> Iterator[tuple[str, CaptionedMidi] | Failure]:
+        try:
+            yield content_id(read_bytes(inside(self._root, source.location))), source
+        except (OSError, ValueError, CaptionError) as error:  # ValueError: a NUL in the name
+            yield failure_from(error, stage="identify", id=source.location, uri=source.location)
+
+
+class _FirstOfEach(beam.DoFn):
+    """The first location of a content; the others are failures, for an id stands once in the table."""
+
+    def process(self, group: tuple[str, Iterable[CaptionedMidi]]) -> Iterator[tuple[str, CaptionedMidi] | Failure]:
+        tune_id, sources = group
+        first, *others = sorted(sources, key=lambda source: (source.location, source.caption))
+        yield tune_id, first
+        for other in others:
+            message = f"the same bytes as {first.location}"
+            yield Failure("duplicates", tune_id, other.location, reason="duplicate_tune", message=message)
+
+
+class IdentifyTunes(beam.PTransform):
+    """CaptionedMidi to (tune_id, CaptionedMidi), each content once."""
+
+    def __init__(self, midi_root: str) -> None:
+        super().__init__()
+        self._root = midi_root
+
+    def expand(self, sources: beam.PCollection) -> Parted:
+        """Only ids and captions cross the shuffle: reading a file twice costs less than shuffling it."""
+        identified = part(sources | beam.Reshuffle() | "Hash" >> beam.ParDo(_Identify(self._root)), "identify")
+        grouped = identified.done | "SameBytes" >> beam.GroupByKey()
+        first = part(grouped | "FirstOfEach" >> beam.ParDo(_FirstOfEach()), "duplicates")
+        return Parted(first.done, (identified.failed, first.failed) | beam.Flatten())
+
+
+class _Convert(beam.DoFn):
+    """(tune_id, CaptionedMidi) to CaptionedTune."""
+
+    def __init__(self, midi_root: str) -> None:
+        self._root = midi_root
+
+    def process(self, identified: tuple[str, CaptionedMidi]) -> Iterator[CaptionedTune | Failure]:
+        tune_id, source = identified
+        try:
+            yield captioned_tune(tune_id, source, read_bytes(inside(self._root, source.location)))
+        except Exception as error:  # the file comes from anywhere, and whatever it breaks is its own failure
+            yield failure_from(error, stage="convert", id=tune_id, uri=source.location)
+
+
+def captioned_tune(tune_id: str, source: CaptionedMidi, data: bytes) -> CaptionedTune:
+    """The whole MIDI file as one tune, with its metrics.
+
+    Raises:
+        MidiError: the bytes cannot be read, or hold nothing to play.
+    """
+    converted = midi_to_abc(data)
+    return CaptionedTune(
+        tune_id=tune_id,
+        source=source,
+        abc=converted.abc,
+        key=converted.key,
+        meter=converted.meter,
+        tempo_qpm=converted.tempo_qpm,
+        duration_s=converted.duration_s,
+        bars=converted.bars,
+        voices=converted.voices,
+        metrics=metrics_of_midi(data),
+    )
+
+
+class ConvertTunes(beam.PTransform):
+    """MIDI to ABC."""
+
+    def __init__(self, midi_root: str) -> None:
+        super().__init__()
+        self._root = midi_root
+
+    def expand(self, identified: beam.PCollection) -> Parted:
+        """File by file."""
+        return part(identified | "Convert" >> beam.ParDo(_Convert(self._root)), "convert")

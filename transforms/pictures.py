@@ -1,0 +1,93 @@
+"""From places of files to pictures by content, and what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from image2music.asking import ask, each
+from image2music.composers import specs
+from image2music.composers.base import Composer
+from image2music.failures import failure_from
+from image2music.pictures import Picture, open_picture
+from image2music.stages import DescribedImage, Failure, ImageRef
+from transforms.files import content_id, read_bytes
+from transforms.stage import NAMESPACE, Parted, StageHandler, part
+
+
+class _Identify(beam.DoFn):
+    """A place to (image_id, place)."""
+
+    def process(self, uri: str) -> Iterator[tuple[str, str] | Failure]:
+        try:
+            yield content_id(read_bytes(uri)), uri
+        except OSError as error:
+            yield failure_from(error, stage="identify", id=uri, uri=uri)
+
+
+def _gather(group: tuple[str, Iterable[str]]) -> ImageRef:
+    image_id, uris = group
+    return ImageRef(image_id=image_id, uris=tuple(sorted(set(uris))))
+
+
+class IdentifyPictures(beam.PTransform):
+    """Places of files to one ImageRef for each distinct content. Only ids and places cross the shuffle."""
+
+    def expand(self, uris: beam.PCollection) -> Parted:
+        """Hash where the file is, then bring equal contents together."""
+        identified = part(uris | "Spread" >> beam.Reshuffle() | "Hash" >> beam.ParDo(_Identify()), "identify")
+        refs = identified.done | "SameBytes" >> beam.GroupByKey() | "Gather" >> beam.Map(_gather)
+        return Parted(done=refs, failed=identified.failed)
+
+
+class DescribePictures(StageHandler[ImageRef, DescribedImage, Composer]):
+    """Opens each picture once and asks the composer what it shows."""
+
+    stage = "describe"
+
+    def __init__(self, composer_spec: str, batch_size: int) -> None:
+        super().__init__(batch_size)
+        self._spec = composer_spec
+
+    def load_model(self) -> Composer:
+        """The composer, shared with the composing stage of this process."""
+        return specs.load_composer(self._spec)
+
+    def place(self, element: ImageRef) -> tuple[str, str]:
+        """Where the picture is."""
+        return element.image_id, element.uri
+
+    def work(self, batch: Sequence[ImageRef], model: Composer) -> list[DescribedImage | Exception]:
+        """Open all, describe those that open."""
+        opened = each(_open, batch)
+        pictures = [picture for picture in opened if not isinstance(picture, Exception)]
+        descriptions = iter(ask(model.describe, [picture.image for picture in pictures]))
+        results: list[DescribedImage | Exception] = []
+        for ref, picture in zip(batch, opened, strict=True):
+            description = picture if isinstance(picture, Exception) else next(descriptions)
+            if isinstance(picture, Exception) or isinstance(description, Exception):
+                results.append(description)  # type: ignore[arg-type]
+                continue
+            results.append(DescribedImage(ref, picture.image, picture.width, picture.height, description))
+        return results
+
+
+def _open(ref: ImageRef) -> Picture:
+    return open_picture(read_bytes(ref.uri))
+
+
+class SkipFinished(beam.DoFn):
+    """Lets pictures through that have no finished row yet. Ids are kept as bytes: a collection may have millions."""
+
+    def __init__(self, finished: frozenset[bytes]) -> None:
+        self._finished = finished
+        self._skipped = Metrics.counter(NAMESPACE, "skip.skipped")
+
+    def process(self, ref: ImageRef) -> Iterator[ImageRef]:
+        """The picture, or nothing."""
+        if bytes.fromhex(ref.image_id) in self._finished:
+            self._skipped.inc()
+            return
+        yield ref

@@ -1,0 +1,109 @@
+"""What every model stage shares: real batches, a time, and failures that leave by their own door."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.ml.inference.base import ModelHandler, RunInference
+
+from image2music.failures import failure_from
+from image2music.stages import Failure
+
+Element = TypeVar("Element")
+Result = TypeVar("Result")
+Model = TypeVar("Model")
+
+NAMESPACE = "image2music"
+"""Namespace of every counter and time that run.json reports."""
+
+_FAILED = "failed"
+_DONE = "done"
+
+
+class StageHandler(ModelHandler[Element, Result | Failure, Model], ABC, Generic[Element, Result, Model]):
+    """A model handler whose `work` returns a result or an exception for each element.
+
+    `RunInference.with_exception_handling` would give up the whole batch for one bad element.
+    """
+
+    stage: str
+
+    def __init__(self, batch_size: int) -> None:
+        super().__init__(min_batch_size=batch_size, max_batch_size=batch_size)
+
+    @abstractmethod
+    def work(self, batch: Sequence[Element], model: Model) -> list[Result | Exception]:
+        """One result or exception for each element, in order."""
+
+    @abstractmethod
+    def place(self, element: Element) -> tuple[str, str]:
+        """(id, uri) of an element, for its failure."""
+
+    def run_inference(
+        self, batch: Sequence[Element], model: Model, inference_args: dict[str, Any] | None = None
+    ) -> list[Result | Failure]:
+        """Called by RunInference. A result with a field `seconds` gets its share of the batch's time added."""
+        start = time.perf_counter()
+        results = self.work(batch, model)
+        share = (time.perf_counter() - start) / len(batch)
+        return [self._settle(element, result, share) for element, result in zip(batch, results, strict=True)]
+
+    def _settle(self, element: Element, result: Result | Exception, share: float) -> Result | Failure:
+        if isinstance(result, Exception):
+            id, uri = self.place(element)
+            return failure_from(result, stage=self.stage, id=id, uri=uri)
+        if hasattr(result, "seconds"):
+            return replace(result, seconds=getattr(element, "seconds", 0.0) + share)  # type: ignore[type-var]
+        return result
+
+    def get_num_bytes(self, batch: Sequence[Element]) -> int:
+        """Not measured: the default pickles every batch, pixels and all."""
+        return 0
+
+    def get_metrics_namespace(self) -> str:
+        """The stage's name, so that RunInference's times can be told apart."""
+        return f"{NAMESPACE}.{self.stage}"
+
+
+class _PartFailures(beam.DoFn):
+    """Sends failures to their own output and counts both."""
+
+    def __init__(self, stage: str) -> None:
+        self._counters = {kind: Metrics.counter(NAMESPACE, f"{stage}.{kind}") for kind in (_DONE, _FAILED)}
+
+    def process(self, element: object) -> Iterator[object]:
+        failed = isinstance(element, Failure)
+        self._counters[_FAILED if failed else _DONE].inc()
+        yield beam.pvalue.TaggedOutput(_FAILED, element) if failed else element
+
+
+@dataclass(frozen=True)
+class Parted:
+    """The two outputs of a stage."""
+
+    done: beam.PCollection
+    failed: beam.PCollection
+
+
+def part(results: beam.PCollection, stage: str) -> Parted:
+    """Results and failures, told apart and counted."""
+    both = results | f"Part{stage.title()}" >> beam.ParDo(_PartFailures(stage)).with_outputs(_FAILED, main=_DONE)
+    return Parted(done=both[_DONE], failed=both[_FAILED])
+
+
+class Stage(beam.PTransform):
+    """Elements through a handler, in batches: `.done` and `.failed`."""
+
+    def __init__(self, handler: StageHandler[Any, Any, Any]) -> None:
+        super().__init__()
+        self._handler = handler
+
+    def expand(self, elements: beam.PCollection) -> Parted:
+        """Run the handler, then part its results."""
+        return part(elements | RunInference(self._handler), self._handler.stage)
