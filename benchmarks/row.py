@@ -30,10 +30,9 @@ class BenchRow:
 def markdown(rows: Iterable[BenchRow]) -> str:
     """Rows as a Markdown table."""
     lines = ["| figure | ours | peer | what the peer is | unit | better | ratio |", "|---|---|---|---|---|---|---|"]
-    lines += [
-        f"| {row.name} | {row.ours:.4g} | {row.peer:.4g} | {row.peer_name} | {row.unit} | {row.better} | {row.ratio:.3g} |"
-        for row in rows
-    ]
+    for row in rows:
+        figures = f"{row.ours:.4g} | {row.peer:.4g} | {row.peer_name} | {row.unit} | {row.better} | {row.ratio:.3g}"
+        lines.append(f"| {row.name} | {figures} |")
     return "\n".join(lines)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from itertools import compress
+from itertools import compress, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,13 @@ class _Segments:
 
 
 def write_layer(
-    layer: Layer, bars: Bars, windows: IntArray, beats: IntArray, spellings: Sequence[Spelling], unit: int, fields: dict[int, str]
+    layer: Layer,
+    bars: Bars,
+    windows: IntArray,
+    beats: IntArray,
+    spellings: Sequence[Spelling],
+    unit: int,
+    fields: dict[int, str],
 ) -> list[str]:
     """Text of each bar of a layer, without bar lines; every bar sums to its meter exactly.
 
@@ -55,7 +61,7 @@ def write_layer(
         at = min(int(np.searchsorted(segments.starts, tick)), len(tokens) - 1)
         tokens[at] = _with_field(tokens[at], text)
     cuts = [*np.searchsorted(segments.starts, bars.lines[:-1]).tolist(), len(tokens)]
-    return ["".join(tokens[a:b]).lstrip() for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    return ["".join(tokens[a:b]).lstrip() for a, b in pairwise(cuts)]
 
 
 def _with_field(token: str, text: str) -> str:
@@ -81,7 +87,8 @@ def _names(layer: Layer, segments: _Segments, bars: Bars, spellings: Sequence[Sp
     """Text of each segment's chord or rest, without its length."""
     bar_of = np.searchsorted(bars.lines, segments.starts, "right") - 1
     names: list[str] = []
-    here, spelling, said = -1, spellings[0], {}
+    here, spelling = -1, spellings[0]
+    said: dict[str, str] = {}
     chords = layer.chords
     for owner, bar in zip(segments.owners.tolist(), bar_of.tolist(), strict=True):
         if owner < 0:

@@ -50,12 +50,11 @@ def excerpt_abc(
         raise ConfigError(f"an excerpt needs a bar, a voice and {_LEAST_CHARS} characters", reason="bad_excerpt")
     score = data if isinstance(data, Score) else read_midi(data)
     parts = parts_of(score)
-    scale = QUARTER / score.ticks_per_quarter
     bars = bars_with_pickup(score, parts)
-    start, stop = choose_passage(parts, scale, bars, max_bars)
+    start, stop = choose_passage(parts, bars, max_bars)
     keys, tempos = keys_of(score, parts, bars)[start:stop], _tempos(score, int(bars.lines[start]))
     passage = Bars(bars.lines[start : stop + 1] - bars.lines[start], bars.meters[start:stop])
-    told = _most_telling(_cut(parts, scale, bars, start, stop), max_voices)
+    told = _most_telling(_cut(parts, bars, start, stop), max_voices)
     for voices in _plainer_and_plainer(told, passage, max_voices):
         tune = _fitting(Sheet(voices, passage, keys, tempos, unit_of(voices)), title, max_chars)
         if tune is not None:
@@ -70,16 +69,16 @@ def _tempos(score: Score, start: int) -> tuple[Tempo, ...]:
     return (Tempo(0, here.qpm), *(Tempo(tempo.tick - start, tempo.qpm) for tempo in tempos if tempo.tick > start))
 
 
-def _cut(parts: Sequence[Part], scale: float, bars: Bars, start: int, stop: int) -> list[Part]:
+def _cut(parts: Sequence[Part], bars: Bars, start: int, stop: int) -> list[Part]:
     """Notes that begin in the bars, in grid ticks from the first bar line; a note 1/32 early counts as on it."""
     begin, end = int(bars.lines[start]), int(bars.lines[stop])
     cut = []
     for part in parts:
-        onsets = part.onsets * scale - begin
+        onsets = part.onsets - begin
         inside = (onsets >= -QUARTER / 8) & (onsets < end - begin - QUARTER / 8)
         if inside.any():
             onsets = np.maximum(onsets[inside], 0.0)
-            durations = np.minimum(part.durations[inside] * scale, end - begin - onsets)
+            durations = np.minimum(part.durations[inside], end - begin - onsets)
             cut.append(replace(part, onsets=onsets, durations=durations, pitches=part.pitches[inside]))
     return cut
 
@@ -102,8 +101,8 @@ def _plainer_and_plainer(parts: list[Part], bars: Bars, most: int) -> Iterator[t
     """Voices of the parts; then only the top line of the first part, in sixteenths at the finest."""
     windows = windows_of(bars)
     most_layers = max(1, min(2, most // len(parts)))
-    yield tuple(voice for part in parts for voice in voices_of(part, written(part, 1.0, windows, PLAIN), most_layers))
-    line = voices_of(parts[0], written(parts[0], 1.0, windows, _SPARSE), 1)[0]
+    yield tuple(voice for part in parts for voice in voices_of(part, written(part, windows, PLAIN), most_layers))
+    line = voices_of(parts[0], written(parts[0], windows, _SPARSE), 1)[0]
     chords = [chord[-1:] for chord in line.layer.chords]
     yield (replace(line, layer=replace(line.layer, chords=chords)),)
 

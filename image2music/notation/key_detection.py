@@ -30,7 +30,8 @@ def pitch_class_weights(pitches: IntArray, quarters: FloatArray) -> FloatArray:
     outweigh the rest. On 304 files that state a key, the root here and in the profiles finds 84 in a hundred keys,
     the plain Krumhansl-Kessler profiles 68.
     """
-    return np.bincount(pitches % 12, np.sqrt(np.clip(quarters, 0.0, _LONGEST)), 12)
+    weights: FloatArray = np.bincount(pitches % 12, np.sqrt(np.clip(quarters, 0.0, _LONGEST)), 12).astype(np.float64)
+    return weights
 
 
 def detect_key(weights: FloatArray) -> tuple[int, bool]:

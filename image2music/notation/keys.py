@@ -25,7 +25,7 @@ def keys_of(score: Score, parts: Sequence[Part], bars: Bars) -> tuple[Key, ...]:
     """
     stated = [(change.tick, (change.sharps, change.minor)) for change in score.keys]
     if all(key == _C_MAJOR for _, key in stated):
-        return (_unstated(score, parts, believe_c=bool(stated)),) * len(bars)
+        return (_unstated(parts, believe_c=bool(stated)),) * len(bars)
     ticks = [tick * QUARTER / score.ticks_per_quarter for tick, _ in stated]
     middles = bars.lines[:-1] + np.diff(bars.lines) / 2
     changes = dict(zip(np.searchsorted(middles, ticks).tolist(), (key for _, key in stated), strict=True))
@@ -39,11 +39,11 @@ def keys_of(score: Score, parts: Sequence[Part], bars: Bars) -> tuple[Key, ...]:
     return tuple(keys)
 
 
-def _unstated(score: Score, parts: Sequence[Part], *, believe_c: bool) -> Key:
+def _unstated(parts: Sequence[Part], *, believe_c: bool) -> Key:
     weights: FloatArray = np.zeros(12)
     for part in parts:
         if not part.is_drum:
-            weights += pitch_class_weights(part.pitches, part.durations / score.ticks_per_quarter)
+            weights += pitch_class_weights(part.pitches, part.durations / QUARTER)
     if believe_c and weights[_WHITE].sum() >= _WHITE_ENOUGH * weights.sum():
         return _C_MAJOR
     return detect_key(weights)

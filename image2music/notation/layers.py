@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -38,7 +39,7 @@ def _chords(notes: Written) -> tuple[IntArray, IntArray, list[list[int]]]:
     first = np.flatnonzero(new)
     bounds = [*first.tolist(), len(notes)]
     pitches = notes.pitches.tolist()
-    chords = [pitches[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    chords = [pitches[a:b] for a, b in pairwise(bounds)]
     return notes.starts[first], notes.ends[first], chords
 
 

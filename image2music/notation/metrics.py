@@ -40,7 +40,7 @@ EXPLANATIONS: dict[str, str] = {
     "n_pitches_used": "how many different pitches occur, each octave counted by itself",
     "n_pitch_classes_used": "how many of the twelve note names occur, whatever the octave",
     "polyphony": "how many different pitches sound together on average, silence left out; 1 is a single line",
-    "scale_consistency": "the largest share of notes that fit one major or natural minor scale; 1 means that none is outside",
+    "scale_consistency": "the largest share of notes that one major or natural minor scale holds; 1 is all of them",
     "pitch_entropy": "how evenly the notes are spread over the pitches, in bits; 0 is one repeated pitch",
     "pitch_class_entropy": "how evenly the notes are spread over the twelve note names, in bits; at most 3.58",
     "empty_beat_rate": "share of beats (quarter notes) in which no note sounds; a note held through a beat fills it",

@@ -51,7 +51,9 @@ def _read(data: bytes) -> Score:
         score = _read_with_symusic(data)
     except (RuntimeError, ValueError, IndexError, OverflowError, MemoryError) as refused:
         if len(data) > MAX_FALLBACK_BYTES:
-            raise MidiError(f"the file is damaged and too large to mend: {_one_line(refused)}", reason="damaged") from None
+            raise MidiError(
+                f"the file is damaged and too large to mend: {_one_line(refused)}", reason="damaged"
+            ) from None
         return read_with_mido(data)
     if score.n_notes == 0 and len(data) <= MAX_FALLBACK_BYTES:
         # symusic forgets notes that are never released; mido shows them.
@@ -75,7 +77,9 @@ def _read_with_symusic(data: bytes) -> Score:
         tracks=_tracks(source),
         tempos=_tempos(source),
         meters=tuple(MeterChange(int(m.time), int(m.numerator), int(m.denominator)) for m in source.time_signatures),
-        keys=tuple(KeyChange(int(k.time), max(-7, min(7, int(k.key))), bool(k.tonality)) for k in source.key_signatures),
+        keys=tuple(
+            KeyChange(int(k.time), max(-7, min(7, int(k.key))), bool(k.tonality)) for k in source.key_signatures
+        ),
     )
 
 

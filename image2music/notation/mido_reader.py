@@ -20,7 +20,9 @@ _DRUM_CHANNEL = 9
 class _Events:
     """What has been gathered from all tracks so far: rows of (onset, duration, pitch, velocity) by part."""
 
-    parts: dict[tuple[int, int, int], list[tuple[int, int, int, int]]] = field(default_factory=lambda: defaultdict(list))
+    parts: dict[tuple[int, int, int], list[tuple[int, int, int, int]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     names: dict[int, str] = field(default_factory=dict)
     tempos: list[TempoChange] = field(default_factory=list)
     meters: list[MeterChange] = field(default_factory=list)

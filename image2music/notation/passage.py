@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.notation.parts import Part
+from image2music.notation.parts import FloatArray, Part
 from image2music.notation.score import IntArray
 from image2music.notation.timeline import QUARTER, Bars
-
-FloatArray = NDArray[np.float64]
 
 _RHYTHM_BINS = 8
 _PHRASE = 4
@@ -20,7 +18,7 @@ _AFTER_A_BREATH = 0.04
 _EARLY = 0.01
 
 
-def choose_passage(parts: Sequence[Part], scale: float, bars: Bars, length: int) -> tuple[int, int]:
+def choose_passage(parts: Sequence[Part], bars: Bars, length: int) -> tuple[int, int]:
     """First bar of a passage and the bar after its last.
 
     A bar is described by how long each pitch class sounds, where in the bar notes begin, and how many parts play;
@@ -29,11 +27,10 @@ def choose_passage(parts: Sequence[Part], scale: float, bars: Bars, length: int)
 
     Args:
         parts: the notes.
-        scale: grid ticks in a tick of the parts.
         bars: all bars of the piece.
         length: bars wanted; a shorter piece gives all it has from its first note on.
     """
-    typical, held = _typicality(parts, scale, bars)
+    typical, held = _typicality(parts, bars)
     sounding = np.flatnonzero(typical > 0)
     first, last = int(sounding[0]), int(sounding[-1]) + 1
     if last - first <= length:
@@ -49,12 +46,12 @@ def choose_passage(parts: Sequence[Part], scale: float, bars: Bars, length: int)
     return start, start + length
 
 
-def _typicality(parts: Sequence[Part], scale: float, bars: Bars) -> tuple[FloatArray, FloatArray]:
+def _typicality(parts: Sequence[Part], bars: Bars) -> tuple[FloatArray, FloatArray]:
     """How like the mean each bar is, and the share of its notes' parts that hold a note over its first line."""
     n = len(bars)
     heard = [part for part in parts if not part.is_drum] or list(parts)
-    onsets = np.concatenate([part.onsets for part in heard]) * scale
-    ends = onsets + np.concatenate([part.durations for part in heard]) * scale
+    onsets = np.concatenate([part.onsets for part in heard])
+    ends = onsets + np.concatenate([part.durations for part in heard])
     pitches = np.concatenate([part.pitches for part in heard])
     at = _bar_of(onsets, bars)
     lengths = np.diff(bars.lines)
@@ -64,7 +61,7 @@ def _typicality(parts: Sequence[Part], scale: float, bars: Bars) -> tuple[FloatA
     rhythm = np.bincount(at * _RHYTHM_BINS + place, minlength=n * _RHYTHM_BINS).reshape(n, _RHYTHM_BINS)
     active = np.zeros((n, len(heard)))
     for column, part in enumerate(heard):
-        active[_bar_of(part.onsets * scale, bars), column] = 1.0
+        active[_bar_of(part.onsets, bars), column] = 1.0
     described = np.hstack([_unit(classes), _unit(rhythm), _unit(active)])
     typical = described @ described.mean(axis=0)
     crossing = np.searchsorted(bars.lines, ends - QUARTER / 8, "right") - 1 > at

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from image2music.notation.parts import Part
+from image2music.notation.parts import FloatArray, Part
 from image2music.notation.timeline import QUARTER, Meter, bar_length
-
-FloatArray = NDArray[np.float64]
 
 _UNIT = QUARTER // 2
 _NEAR = QUARTER / 16
@@ -20,7 +17,7 @@ _MOST_NOTES = 2000
 _CLEARLY = 0.05
 
 
-def pickup_of(parts: Sequence[Part], scale: float, meter: Meter) -> int:
+def pickup_of(parts: Sequence[Part], meter: Meter) -> int:
     """Length of the pick-up in grid ticks, 0 where the first bar is a whole one or nothing shows that it is not.
 
     Bar lines are tried at every eighth. They fit as far as long notes begin on them (a note counts by the root of
@@ -29,11 +26,10 @@ def pickup_of(parts: Sequence[Part], scale: float, meter: Meter) -> int:
 
     Args:
         parts: the notes; a piece that begins with a rest has its pick-up in its first bar already.
-        scale: grid ticks in a tick of the parts.
         meter: the one meter of the piece.
     """
     length = bar_length(meter)
-    onsets, durations = _times(parts, scale)
+    onsets, durations = _times(parts)
     if len(onsets) < _FEWEST_NOTES or onsets[0] > QUARTER / 8 or length < _SHORTEST_BAR:
         return 0
     shifts = np.arange(0, length, _UNIT)
@@ -47,8 +43,8 @@ def pickup_of(parts: Sequence[Part], scale: float, meter: Meter) -> int:
     return int(shifts[best]) if fit[best] - fit[0] >= _CLEARLY else 0
 
 
-def _times(parts: Sequence[Part], scale: float) -> tuple[FloatArray, FloatArray]:
-    onsets = np.concatenate([part.onsets for part in parts]) * scale
-    durations = np.concatenate([part.durations for part in parts]) * scale
+def _times(parts: Sequence[Part]) -> tuple[FloatArray, FloatArray]:
+    onsets = np.concatenate([part.onsets for part in parts])
+    durations = np.concatenate([part.durations for part in parts])
     order = np.argsort(onsets, kind="stable")[:_MOST_NOTES]
     return onsets[order], np.maximum(durations[order], 1.0)

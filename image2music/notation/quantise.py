@@ -104,7 +104,7 @@ def _window_steps(onsets: FloatArray, pitches: IntArray, windows: IntArray, conf
     choices = QUARTER // np.array(config.divisions)
     on_grid = np.rint(relative / choices[:, None]) * choices[:, None]
     error = np.maximum(np.abs(on_grid - relative) / QUARTER - config.slack, 0)
-    cost = np.stack([np.bincount(index, row, len(used)) for row in 100 * error**2])
+    cost = np.stack([np.bincount(index, row, len(used)) for row in 100 * error**2]).astype(np.float64)
     cost += config.collision * _collisions(on_grid + windows[at], onsets, pitches, index, len(used))
     cost += np.array(config.penalties)[:, None]
     cost[np.diff(windows)[used] % choices[:, None] != 0] = np.inf
@@ -122,7 +122,7 @@ def _collisions(
     repeated = np.stack([np.bincount(index[order][1:], row, n_windows) for row in meets])
     merges = (np.diff(on_grid, axis=1) == 0) & (np.diff(onsets) > _STRUM)
     merged = np.stack([np.bincount(index[1:], row, n_windows) for row in merges])
-    return repeated + merged
+    return (repeated + merged).astype(np.float64)
 
 
 def _ends(

@@ -61,27 +61,25 @@ def sheet_of(score: Score, config: QuantiseConfig) -> Sheet:
     parts = parts_of(score)
     bars = bars_with_pickup(score, parts)
     windows = windows_of(bars)
-    scale = QUARTER / score.ticks_per_quarter
-    notes = [written(part, scale, windows, config) for part in parts]
+    notes = [written(part, windows, config) for part in parts]
     voices = _within_limits(parts, notes)
     return Sheet(tuple(voices), bars, keys_of(score, parts, bars), tempos_of(score), unit_of(voices))
 
 
 def bars_with_pickup(score: Score, parts: Sequence[Part]) -> Bars:
     """Bars of a whole piece, the first of them a pick-up where the notes show one."""
-    end, meter = _grid_end(score, parts), only_meter(score)
-    pickup = pickup_of(parts, QUARTER / score.ticks_per_quarter, meter) if meter else 0
+    end, meter = _grid_end(parts), only_meter(score)
+    pickup = pickup_of(parts, meter) if meter else 0
     return bars_after_pickup(pickup, meter, end) if meter and pickup else bars_of(score, end)
 
 
-def _grid_end(score: Score, parts: Sequence[Part]) -> int:
+def _grid_end(parts: Sequence[Part]) -> int:
     """Grid tick that the bars must reach.
 
     A note that begins within a rounding of the last bar line needs another bar to begin in.
     """
-    scale = QUARTER / score.ticks_per_quarter
-    end = max(float((part.onsets + part.durations).max()) for part in parts) * scale
-    last = max(float(part.onsets.max()) for part in parts) * scale
+    end = max(float((part.onsets + part.durations).max()) for part in parts)
+    last = max(float(part.onsets.max()) for part in parts)
     return int(max(end, last + QUARTER / 8))
 
 
@@ -94,9 +92,9 @@ def _within_limits(parts: Sequence[Part], notes: Sequence[Written]) -> list[Voic
     return voices
 
 
-def written(part: Part, scale: float, windows: IntArray, config: QuantiseConfig) -> Written:
-    """A part's notes on the grid; `scale` is grid ticks in a tick of the part."""
-    return quantise(part.onsets * scale, part.durations * scale, part.pitches, windows, config)
+def written(part: Part, windows: IntArray, config: QuantiseConfig) -> Written:
+    """A part's notes on the grid."""
+    return quantise(part.onsets, part.durations, part.pitches, windows, config)
 
 
 def voices_of(part: Part, notes: Written, most_layers: int) -> list[Voice]:

@@ -33,7 +33,7 @@ class Spelling:
 
 @cache
 def spelling(sharps: int, minor: bool) -> Spelling:
-    """Spell each pitch class by the nearest name on the line of fifths; minor keys get their leading notes as sharps."""
+    """Spell each pitch class by a near name on the line of fifths; in minor, leading notes are sharps."""
     signature = {letter: 0 for letter in _FIFTHS}
     for nth in range(abs(sharps)):
         signature[_FIFTHS[nth] if sharps > 0 else _FIFTHS[6 - nth]] += 1 if sharps > 0 else -1
