@@ -18,7 +18,7 @@ from image2music.notation.quantise import PLAIN
 from image2music.notation.score import Score
 from image2music.notation.sheet import Sheet, Voice, bars_with_pickup, unit_of, voices_of, written
 from image2music.notation.tempos import Tempo, tempos_of
-from image2music.notation.timeline import QUARTER, Bars, windows_of
+from image2music.notation.timeline import QUARTER, Bars, bar_length, windows_of
 from image2music.notation.tune_text import bars_by_voice, tune_text
 
 _SPARSE = replace(PLAIN, divisions=(4,), penalties=(0.0,))
@@ -52,6 +52,7 @@ def excerpt_abc(
     parts = parts_of(score)
     bars = bars_with_pickup(score, parts)
     start, stop = choose_passage(parts, bars, max_bars)
+    start += _is_long_pickup(bars, start) and stop - start > 1
     keys, tempos = keys_of(score, parts, bars)[start:stop], _tempos(score, int(bars.lines[start]))
     passage = Bars(bars.lines[start : stop + 1] - bars.lines[start], bars.meters[start:stop])
     told = _most_telling(_cut(parts, bars, start, stop), max_voices)
@@ -60,6 +61,12 @@ def excerpt_abc(
         if tune is not None:
             return tune
     raise MidiError(f"not one bar of the passage fits in {max_chars} characters", reason="too_large")
+
+
+def _is_long_pickup(bars: Bars, bar: int) -> bool:
+    """Whether a bar is short by less than half: away from the bar that completes it that reads as a mistake."""
+    whole = bar_length(bars.meters[bar])
+    return whole < 2 * int(bars.lines[bar + 1] - bars.lines[bar]) < 2 * whole
 
 
 def _tempos(score: Score, start: int) -> tuple[Tempo, ...]:

@@ -9,7 +9,7 @@ from image2music.notation.score import Score
 from image2music.notation.timeline import QUARTER
 
 DEFAULT_QPM = 120.0
-_SLOWEST, _FASTEST = 4.0, 1000.0
+_SLOWEST, _FASTEST = 5.0, 1000.0
 _LEAST_CHANGE = 0.01
 _BEAT = QUARTER // 4
 

@@ -25,8 +25,8 @@ _WHOLE = QUARTER * 4
 class Bars:
     """Bar lines in grid ticks (int64[n + 1], first 0) and the meter of each of the n bars.
 
-    A bar cut short by the next meter has its own length as its meter; the first bar may be a pick-up, shorter
-    than its meter says.
+    A bar cut short by the next meter has its own length as its meter. The first bar may be a pick-up, shorter than
+    its meter says, and the last bar what completes it.
     """
 
     lines: IntArray
@@ -48,10 +48,11 @@ def only_meter(score: Score) -> Meter | None:
 
 
 def bars_after_pickup(pickup: int, meter: Meter, end: int) -> Bars:
-    """Bars of one meter that cover grid ticks 0 to `end`, the first of them `pickup` long."""
-    n = 1 + max(1, -(-(end - pickup) // bar_length(meter)))
-    _refuse_more_than_most(n)
-    return Bars(np.append(0, pickup + bar_length(meter) * np.arange(n)), (meter,) * n)
+    """Bars of one meter that cover grid ticks 0 to `end`, the first `pickup` long, the last what it leaves of a bar."""
+    length = bar_length(meter)
+    n = max(2, -(-end // length))
+    _refuse_more_than_most(n + 1)
+    return Bars(np.concatenate([[0], pickup + length * np.arange(n), [n * length]]), (meter,) * (n + 1))
 
 
 def bars_of(score: Score, end: int) -> Bars:
@@ -75,7 +76,8 @@ def bars_of(score: Score, end: int) -> Bars:
             break
         if rest:
             lines.append(stop)
-            meters.append(meter if not meters else _meter_of_length(rest))
+            is_pickup = not meters and 2 * rest <= bar_length(meter)
+            meters.append(meter if is_pickup else _meter_of_length(rest))
     if not meters:
         return Bars(np.array([0, bar_length(changes[0][1])]), (changes[0][1],))
     return Bars(np.array(lines, dtype=np.int64), tuple(meters))
