@@ -8,9 +8,9 @@ from typing import Any
 
 import apache_beam as beam
 
-from image2music.composers.specs import load_composer
+from image2music.composers import specs as composers
 from image2music.config import ComposeSettings, prompts_version
-from image2music.embedders.specs import load_embedder
+from image2music.embedders import specs as embedders
 from image2music.errors import TuneIndexError
 from image2music.rows import Provenance, composition_row, failure_row, now
 from image2music.tune_index import TuneIndex, open_index
@@ -108,7 +108,7 @@ def look_up(options: ComposeOptions) -> ComposeRun:
     pictures = list_pictures(options.images)
     index = open_index(options.index)
     embedder_spec = options.embedder or index.embedder_spec
-    embedder_id = load_embedder(embedder_spec).id
+    embedder_id = embedders.load_embedder(embedder_spec).id
     if embedder_id != index.embedder_id:
         message = (
             f"{index.uri} was made with the embedder {index.embedder_id}, and {embedder_spec} is {embedder_id}; "
@@ -116,7 +116,7 @@ def look_up(options: ComposeOptions) -> ComposeRun:
         )
         raise TuneIndexError(message, reason="other_embedder")
     settings = ComposeSettings(
-        composer_id=load_composer(options.composer).id,
+        composer_id=composers.load_composer(options.composer).id,
         embedder_id=embedder_id,
         prompts_version=prompts_version(),
         top_k=options.top_k,

@@ -9,7 +9,7 @@ from pathlib import Path
 import apache_beam as beam
 import pyarrow as pa
 
-from image2music.embedders.specs import load_embedder
+from image2music.embedders import specs as embedders
 from image2music.errors import TuneIndexError
 from image2music.rows import failure_row, now
 from image2music.tune_index import TuneIndex, failures_folder, index_schema, open_index, run_file
@@ -61,7 +61,7 @@ def index(options: IndexOptions) -> int:
         Image2MusicError: a spec or folder cannot be used, or no file gave a tune; the table stays as it was.
     """
     options = _without_slash(options)
-    embedder = load_embedder(options.embedder)
+    embedder = embedders.load_embedder(options.embedder)
     schema = index_schema(embedder.dim, embedder_id=embedder.id, embedder_spec=options.embedder)
     beam_flags = beam_options(options.beam)
     make_folder(os.path.dirname(options.index) or ".")

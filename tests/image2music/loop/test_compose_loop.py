@@ -1,0 +1,146 @@
+from dataclasses import replace
+
+import pytest
+from fakes import FakeComposer, two_voice_tune
+from PIL import Image
+
+from image2music.composers.base import ComposeRequest, Description, Reference
+from image2music.config import LoopSettings
+from image2music.loop.compose import compose_batch, header, judge
+from image2music.loop.examine import examine
+from image2music.loop.targets import targets_of
+from image2music.notation.metrics import Metrics
+
+BROKEN = two_voice_tune(1).replace("|]", "C C C |]")
+WORSE = BROKEN.replace(" | ", " C | ", 2)
+ANY = Metrics(*[None] * 8)
+WIDE = replace(ANY, pitch_range=100.0)
+
+
+def request(seed=1, references=()):
+    return ComposeRequest(f"id-{seed}", Image.new("RGB", (4, 4)), Description("red"), tuple(references), seed)
+
+
+def reference(abc=two_voice_tune(99), metrics=ANY):
+    return Reference("tune", "hash", "a.mid", "caption", abc, metrics, 0.5, None, "text")
+
+
+class Scripted(FakeComposer):
+    """Answers each call from a script: purpose to answers, in order."""
+
+    def __init__(self, **answers):
+        super().__init__()
+        self.answers = {purpose: iter(texts) for purpose, texts in answers.items()}
+        self.asked = []
+
+    def _say(self, purpose, requests):
+        self.asked += requests
+        return [next(self.answers[purpose]) for _ in requests]
+
+    def compose(self, requests):
+        return self._say("draft", requests)
+
+    def repair(self, requests):
+        return self._say("repair", requests)
+
+    def refine(self, requests):
+        return self._say("refine", requests)
+
+
+def steps(tune):
+    return [(step.purpose, step.accepted, step.reason) for step in tune.rounds]
+
+
+def test_a_good_draft_stands_at_once():
+    (tune,) = compose_batch(FakeComposer(), [request()], LoopSettings())
+    assert steps(tune) == [("draft", True, "valid")]
+    assert (tune.title, tune.key, tune.meter, tune.tempo_qpm, tune.bars) == ("Tune 1", "C", "4/4", 96.0, 4)
+    assert tune.midi.startswith(b"MThd")
+    assert tune.explanation.motivation == "It is red."
+
+
+def test_a_broken_draft_is_repaired_with_what_the_checker_said():
+    composer = Scripted(draft=[BROKEN], repair=[two_voice_tune(2)])
+    (tune,) = compose_batch(composer, [request()], LoopSettings())
+    assert steps(tune) == [("draft", False, "2_errors"), ("repair", True, "valid")]
+    assert composer.asked[1].diagnostics == tune.rounds[0].draft.diagnostics
+    assert tune.draft.abc == examine(two_voice_tune(2), []).abc
+
+
+def test_repairs_go_on_from_the_attempt_with_the_fewest_errors():
+    composer = Scripted(draft=[BROKEN], repair=[WORSE, two_voice_tune(2)])
+    (tune,) = compose_batch(composer, [request()], LoopSettings())
+    assert [step[2] for step in steps(tune)] == ["2_errors", "no_fewer_errors", "valid"]
+    assert composer.asked[2].abc == examine(BROKEN, []).abc
+
+
+def test_a_tune_that_stays_broken_is_an_error_that_shows_the_last_attempt():
+    composer = Scripted(draft=[BROKEN], repair=[BROKEN, WORSE])
+    (error,) = compose_batch(composer, [request()], LoopSettings(rounds=2))
+    assert error.reason == "invalid_abc"
+    assert "T:Tune 1" in str(error)
+
+
+def test_without_rounds_only_the_draft_counts():
+    (error,) = compose_batch(Scripted(draft=[BROKEN]), [request()], LoopSettings(rounds=0))
+    assert error.reason == "invalid_abc"
+
+
+def test_a_copy_of_a_reference_is_refined_away():
+    original = two_voice_tune(5, bars=8)
+    composer = Scripted(draft=[original], refine=[two_voice_tune(6, bars=8)])
+    (tune,) = compose_batch(composer, [request(references=[reference(abc=original)])], LoopSettings())
+    assert steps(tune) == [("draft", True, "valid"), ("refine", True, "nearer_to_targets")]
+    assert composer.asked[1].complaints == ("shares 32 notes in a row with a reference: move away from it",)
+
+
+def test_refinement_stops_when_nothing_is_left_to_say():
+    composer = FakeComposer()
+    compose_batch(composer, [request(references=[reference()])], LoopSettings(rounds=5))
+    assert [purpose for purpose, _ in composer.calls] == ["compose", "explain"]
+
+
+def test_a_refinement_that_is_no_better_is_shown_and_not_taken():
+    composer = Scripted(draft=[two_voice_tune(1)], refine=[two_voice_tune(1), BROKEN])
+    (tune,) = compose_batch(composer, [request(references=[reference(metrics=WIDE)])], LoopSettings())
+    assert steps(tune)[1:] == [("refine", False, "no_nearer_to_targets"), ("refine", False, "2_errors")]
+    assert tune.draft == tune.rounds[0].draft
+
+
+def test_always_takes_every_valid_refinement():
+    drafts = [examine(two_voice_tune(seed), []) for seed in (1, 2)]
+    targets = targets_of([reference(metrics=WIDE)])
+    assert judge(drafts[1], drafts[0], targets, "always") == (True, "always")
+    assert judge(examine(BROKEN, []), drafts[0], targets, "always") == (False, "2_errors")
+
+
+def test_each_call_takes_the_whole_batch_still_in_need():
+    composer = FakeComposer()
+    wide = [reference(metrics=WIDE)]
+    compose_batch(composer, [request(1), request(2, wide), request(3, wide)], LoopSettings(rounds=1))
+    assert composer.calls == [("compose", 3), ("refine", 2), ("explain", 3)]
+
+
+def test_a_tune_does_not_depend_on_its_batch():
+    requests = [request(seed, [reference(metrics=WIDE)]) for seed in range(5)]
+    together = compose_batch(FakeComposer(), requests, LoopSettings())
+    alone = [compose_batch(FakeComposer(), [one], LoopSettings())[0] for one in requests]
+    assert [tune.rounds for tune in together] == [tune.rounds for tune in alone]
+    assert [tune.midi for tune in together] == [tune.midi for tune in alone]
+
+
+class Choking(FakeComposer):
+    def compose(self, requests):
+        if any(request.seed == 13 for request in requests):
+            raise RuntimeError("out of memory")
+        return super().compose(requests)
+
+
+def test_a_picture_that_chokes_the_composer_leaves_the_others_alone():
+    first, second, third = compose_batch(Choking(), [request(12), request(13), request(14)], LoopSettings())
+    assert (first.title, str(second), third.title) == ("Tune 12", "out of memory", "Tune 14")
+
+
+@pytest.mark.parametrize(("field", "value"), [("T", "A title"), ("K", "Dm"), ("C", "")])
+def test_header_fields(field, value):
+    assert header("X:1\nT:A title\nT:Another\nK:Dm % minor\nA|]", field) == value

@@ -1,0 +1,48 @@
+import pytest
+from fakes import two_voice_tune
+
+from image2music.loop.examine import bars_of, examine, voices_of_abc
+from image2music.notation.abc_to_midi import abc_to_score
+
+
+def test_a_valid_tune_is_measured():
+    draft = examine(two_voice_tune(1), references=[])
+    assert draft.errors == 0
+    assert draft.metrics is not None
+    assert draft.longest_copy == 0
+
+
+def test_a_bar_that_is_not_full_is_an_error_and_the_tune_is_not_measured():
+    draft = examine("X:1\nT:Short\nM:4/4\nL:1/4\nK:C\nC D E F | C D | C D E F |]\n", references=[])
+    assert draft.errors > 0
+    assert draft.metrics is None
+
+
+@pytest.mark.parametrize("raw", ["", "I cannot write music.", "X:1\nK:C\n", "X:1\nT:Rest\nM:4/4\nL:1/4\nK:C\nz4 |]\n"])
+def test_an_answer_without_notes_has_an_error(raw):
+    assert examine(raw, references=[]).errors > 0
+
+
+def test_half_a_surrogate_pair_does_not_reach_a_file():
+    examine("X:1\nT:\ud83d\nK:C\nC|]\n", references=[]).abc.encode("utf-8")
+
+
+def test_a_copy_of_a_reference_is_noticed():
+    tune = two_voice_tune(3, bars=6)
+    assert examine(tune, references=[voices_of_abc(tune)]).longest_copy == 24
+
+
+def test_a_reference_that_cannot_be_played_has_no_voices():
+    assert not any(voices_of_abc("no tune at all"))
+
+
+@pytest.mark.parametrize(
+    ("music", "bars"),
+    [
+        ("M:4/4\nL:1/4\nK:C\nCDEF|CDEF|]", 2),
+        ("M:3/4\nL:1/4\nK:C\nCDE|CDE|CDE|]", 3),
+        ("M:4/4\nL:1/4\nK:C\nCDEF|[M:3/4]CDE|CDE|]", 3),
+    ],
+)
+def test_bars_are_counted_by_the_meter(music, bars):
+    assert bars_of(abc_to_score(f"X:1\nT:T\n{music}\n")) == bars
