@@ -5,6 +5,8 @@ The codes, their severities and meanings are in `abc_codes.CODES`.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+
 from image2music.notation.abc_findings import Findings
 from image2music.notation.abc_lengths import Length, spoken
 from image2music.notation.abc_parser import ParsedAbc, parse
@@ -38,6 +40,10 @@ def _check_tune(tune: Tune, findings: Findings) -> None:
             findings.add(wrong.code, wrong.message, bar.line, bar.column, voice.id, bar.number)
         _check_ties(voice, findings)
         _check_repeats(voice, findings)
+        if voice.bars[-1].closing is None:
+            last = voice.bars[-1]
+            message = f"the last bar of voice {voice.id} has no bar line, as if the tune were cut off: end it with |]"
+            findings.add("missing-bar-line", message, last.line, last.column, voice.id, last.number)
     if len(tune.voices) > 1:
         _check_voices(tune, findings)
 
@@ -72,20 +78,29 @@ def _repeat_marks(voice: Voice) -> list[tuple[Length, int, tuple[int, ...]]]:
 
 
 def _check_repeats(voice: Voice, findings: Findings) -> None:
-    """Every `|:` needs its `:|`."""
+    """Every `|:` needs its `:|`, and so does every first ending."""
     opened: BarLine | None = None
+    first_ending: BarLine | None = None
     for line in voice.elements:
         if type(line) is not BarLine or not line.is_section:
             continue
+        if line.ending and first_ending is not None and not line.repeats:
+            message = "the first ending runs into the second: write :| where the repeat ends"
+            _add_at(voice, first_ending, "ending-without-repeat", message, findings)
+        first_ending = line if 1 in line.ending else None
         if line.repeats:
             opened = None
         if line.opens_repeat:
             opened = line
-    if opened is None:
-        return
-    bar = next((bar for bar in voice.bars if bar.onset >= opened.onset), voice.bars[-1])
-    message = "this |: is never closed: write :| where the repeat ends"
-    findings.add("repeat-not-closed", message, bar.line, bar.column, voice.id, bar.number)
+    if opened is not None:
+        message = "this |: is never closed: write :| where the repeat ends"
+        _add_at(voice, opened, "repeat-not-closed", message, findings)
+
+
+def _add_at(voice: Voice, line: BarLine, code: str, message: str, findings: Findings) -> None:
+    """A finding in the bar behind a bar line."""
+    bar = voice.bars[min(bisect_left(voice.bars, line.start, key=lambda bar: bar.start), len(voice.bars) - 1)]
+    findings.add(code, message, bar.line, bar.column, voice.id, bar.number)
 
 
 def _check_ties(voice: Voice, findings: Findings) -> None:
@@ -97,7 +112,7 @@ def _check_ties(voice: Voice, findings: Findings) -> None:
         following = _next_event(voice, index, event.layer)
         if following is None or not _lost_ties(event, following):
             continue
-        bar = next(bar for bar in reversed(voice.bars) if bar.start <= event.start)
+        bar = voice.bars[max(bisect_right(voice.bars, event.start, key=lambda bar: bar.start) - 1, 0)]
         column = event.start - bar.start + bar.column
         message = "this note is tied, but the next has another pitch: tie to the same note, or write a slur ( )"
         findings.add("tie-not-continued", message, bar.line, column, voice.id, bar.number)

@@ -29,9 +29,6 @@ CODES: dict[str, tuple[Severity, str]] = {
     "unknown-field": (WARNING, "a letter and colon that is no field of ABC 2.1; it is left out"),
     "lowercase-field": (ERROR, "a header field in lower case, such as k: for K:"),
     "misplaced-field": (WARNING, "a field that has no meaning where it stands"),
-    "late-header": (WARNING, "a header field after the K: that ends the header"),
-    "bad-parts": (WARNING, "a P: order that cannot be played as written"),
-    "unknown-directive": (INFO, "a %% line that is left out"),
     "forbidden-directive": (WARNING, "a %% line that reads files or defines code; it is left out"),
     "bad-midi-directive": (WARNING, "a %%MIDI line with a value outside its range"),
     # Notes
@@ -71,5 +68,20 @@ CODES: dict[str, tuple[Severity, str]] = {
     "voices-unequal": (ERROR, "voices of different total length"),
     "voice-empty": (WARNING, "a voice that is named but has no music"),
     "repeats-differ": (WARNING, "voices with repeats at different bars; they play apart"),
+    # What `mend` did
+    "mended-wrapping": (INFO, "the tune was taken out of JSON or escapes"),
+    "mended-characters": (INFO, "control characters were removed"),
+    "mended-fence": (INFO, "code fences were removed"),
+    "mended-choice": (INFO, "one of several tunes was kept"),
+    "mended-prose": (INFO, "words for people were left out"),
+    "mended-field": (INFO, "a header field was written as ABC has it"),
+    "mended-missing": (INFO, "a header field was added"),
+    "mended-blank-line": (INFO, "blank lines were removed"),
+    "mended-accidental": (INFO, "accidentals or quotes were written as ABC has them"),
+    "mended-sign": (INFO, "a bracket or mark was closed or removed"),
+    "mended-meter": (INFO, "the meter was set to what the bars hold"),
+    "mended-bar": (INFO, "a bar was fitted to the meter"),
+    "mended-last-bar": (INFO, "a bar line was put at the end"),
+    "mended-voice": (INFO, "a voice was filled up with rests"),
 }
 """code -> (severity, meaning)."""

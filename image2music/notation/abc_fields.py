@@ -162,6 +162,11 @@ def read_key(text: str) -> Key | None:
     return _with_accidentals(key, accidentals) if accidentals else key
 
 
+def names_key(text: str) -> bool:
+    """Whether K: says more than a clef, an octave or a transposition."""
+    return any(not _is_clef(word) for word in _PROPERTY.sub(" ", text).split())
+
+
 def _unglued(words: list[str], accidentals: list[str]) -> list[str]:
     """The words that are not accidentals; accidentals glued together (`^f^c`) are split off."""
     kept = []

@@ -17,6 +17,7 @@ from image2music.notation.abc_fields import (
     Tempo,
     VoiceSettings,
     default_unit,
+    names_key,
     read_key,
     read_meter,
     read_tempo,
@@ -26,7 +27,7 @@ from image2music.notation.abc_fields import (
 from image2music.notation.abc_findings import Findings
 from image2music.notation.abc_lengths import Length
 from image2music.notation.abc_music import MusicLine, looks_like_prose
-from image2music.notation.abc_tree import PartMark, Span, Tune
+from image2music.notation.abc_tree import PartMark, Sound, Span, Tune
 from image2music.notation.abc_voice import VoiceBuilder
 from image2music.notation.diagnostic import Diagnostic
 
@@ -40,6 +41,7 @@ _MUSIC_FIELDS = frozenset("KLMQVPw")
 _LOOKS_MUSICAL = re.compile(r"[\sA-Ga-gzxZXy\d|:\[\](){}/,'^_=\-<>.~&+HLMOPSTuv\\$]*")
 _NOT_NOTES = re.compile(r"\"[^\"]*\"|![^!\s]*!|%.*")
 _BLOCK = re.compile(r"%%\s*begin(\w+)")
+_CLEF_WORDS = re.compile(r"clef|treble|bass|alto|tenor|octave|transpose")
 _VOICE_ID = re.compile(r"\s*([^\s\]]+)\s*(.*)")
 
 
@@ -77,6 +79,7 @@ class _Parser:
         self.line_start = 0
         self.has_references = re.search(r"^X:", text, re.MULTILINE) is not None
         self.file_header: list[tuple[str, str]] = []
+        self.references: set[str] = set()
         self.outside_reported = False
         self.block: str | None = None
         self.blank_line = 0
@@ -237,8 +240,9 @@ class _Parser:
         tune.reference = reference.split("%", 1)[0].strip()
         if not tune.reference.isdigit():
             self._report("bad-reference", f"X:{tune.reference[:20]} is no number: write X:1", 1)
-        elif any(other.reference == tune.reference for other in self.tunes):
+        elif tune.reference in self.references:
             self._report("duplicate-reference", f"X:{tune.reference} is used twice: number each tune anew", 1)
+        self.references.add(tune.reference)
 
     def _end_header(self, end: int) -> None:
         tune = self.tune
@@ -426,7 +430,9 @@ class _Parser:
             self._report("misplaced-field", "X: begins a tune and cannot stand inside one: remove it", column)
 
     def _body_key(self, value: str, offset: int, column: int) -> None:
-        if value and value.split("=")[0].strip().lower() not in ("clef", "middle", "octave", "transpose"):
+        if _CLEF_WORDS.search(value):
+            self.current().add_change(Sound("octave", read_voice_settings(value).transpose), offset)
+        if names_key(value):
             key = self._key(value, column)
             if key is not None:
                 self.current().add_change(key, offset)

@@ -74,6 +74,9 @@ class _Reader:
             self.channel = number
         elif what == "transpose":
             self.transpose = self.octave_shift + number
+        elif what == "octave":
+            self.transpose += number - self.octave_shift
+            self.octave_shift = number
         elif what == "velocity":
             self.velocity = number
 

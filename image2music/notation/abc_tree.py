@@ -58,7 +58,7 @@ class Change:
 
 
 class Sound(NamedTuple):
-    """A setting of the sound: `what` is program, channel (from 0), transpose (semitones) or velocity."""
+    """A setting of the sound: `what` is program, channel (from 0), transpose or octave (semitones), velocity."""
 
     what: str
     number: int

@@ -7,6 +7,7 @@ in front of a tune whose sections end in full bars, if it is at most half a bar.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -93,10 +94,9 @@ def _played_next(bars: list[Bar], index: int, starts: list[int]) -> Iterator[int
     if not is_last:
         yield index + 1
     # A repeat goes back to a section's start; the end of the tune pairs with the tune's start.
-    before = [start for start in starts if start <= index]
-    yield from reversed(before[-6:])
+    last = bisect_right(starts, index)
+    yield from reversed(starts[max(0, last - 6) : last])
     yield 0
-    yield from (start for start in starts if start > index + 1 and bars[start].opening is not None)
 
 
 def _excuse_pick_up(bars: list[Bar], short: set[int], excused: set[int]) -> None:

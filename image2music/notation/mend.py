@@ -1,0 +1,100 @@
+"""Deterministic mending of ABC, before any model is asked. Every mend is told as a diagnostic of severity info.
+
+The rules, in order: take the text out of JSON and escapes; keep one tune, the one with the most notes (of equals the
+first); bring header fields into ABC's form and add X:, M:, L: and K: where they are missing; remove blank lines and
+prose; write accidentals, quotes and brackets as ABC does; take the meter that two thirds of the bars have; fit bars
+that are a little short or long; fill up voices that end early. What has no clear meaning stays as it is and is left
+to the checker.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from image2music.errors import AbcError
+from image2music.notation.abc_checker import check
+from image2music.notation.abc_parser import parse
+from image2music.notation.diagnostic import Diagnostic, Severity
+from image2music.notation.mend_bars import mend_bar_lengths, mend_ends, mend_meter
+from image2music.notation.mend_header import mend_header, mend_lowercase
+from image2music.notation.mend_music import mend_characters, mend_lines, mend_signs
+from image2music.notation.mend_wrapping import choose_tune, note_lost_text, unwrap
+from image2music.notation.mending import Mending
+
+MAX_MODEL_CHARS = 65_536
+"""A longer text is no answer that a model should have given."""
+
+_TUNE_START = re.compile(r"^(?=X:)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Mended:
+    """The mended text, and one diagnostic (severity info) for each mend.
+
+    A diagnostic's line and column count in the text as it stood at that step.
+    """
+
+    abc: str
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+def mend(text: str) -> Mended:
+    """Mends one tune as a model writes it. A text without errors or warnings comes back as it is.
+
+    Raises:
+        AbcError: `text_too_long` above `MAX_MODEL_CHARS` characters, `no_music` where the text holds no tune.
+    """
+    if len(text) > MAX_MODEL_CHARS:
+        raise AbcError(
+            f"{len(text)} characters, at most {MAX_MODEL_CHARS} are mended: ask for less", reason="text_too_long"
+        )
+    mending = Mending(text)
+    unwrap(mending)
+    if mending.text == text and _is_fine(text) and len(parse(text).tunes) == 1:
+        return Mended(text)
+    mend_lowercase(mending)
+    before = mending.text
+    choose_tune(mending)
+    note_lost_text(mending, before)
+    if not mending.text.strip():
+        raise AbcError("there is no tune in the text: write one from X: to its last bar line", reason="no_music")
+    _mend_tune(mending)
+    return Mended(mending.text, tuple(mending.diagnostics))
+
+
+def mend_file(text: str) -> Mended:
+    """Mends every tune of a file, which may hold several; text between tunes stays.
+
+    Raises:
+        AbcError: as `mend`, for each tune on its own.
+    """
+    pieces = _TUNE_START.split(text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff"))
+    if len(pieces) <= 2:
+        return mend(text)
+    mended = [pieces[0]]
+    diagnostics: list[Diagnostic] = []
+    for piece in pieces[1:]:
+        if len(piece) > MAX_MODEL_CHARS or _is_fine(piece):
+            mended.append(piece)
+            continue
+        part = mend(piece)
+        mended.append(part.abc.rstrip("\n") + "\n\n")
+        diagnostics += part.diagnostics
+    return Mended("".join(mended), tuple(diagnostics))
+
+
+def _mend_tune(mending: Mending) -> None:
+    if _is_fine(mending.text):
+        return
+    mend_header(mending)
+    mend_characters(mending)
+    mend_lines(mending)
+    mend_signs(mending)
+    mend_meter(mending)
+    mend_bar_lengths(mending)
+    mend_ends(mending)
+
+
+def _is_fine(text: str) -> bool:
+    return all(finding.severity is Severity.INFO for finding in check(text))
