@@ -140,7 +140,8 @@ def _ends(
     steps = np.where(steps % 3, np.minimum(steps, QUARTER // config.ends), steps)
     ends = np.where(near, nearest, _rounded(played, windows, steps))
     step = steps[_window_of(starts, windows)]
-    least = np.where((durations < 0.5 * step) & (step % 6 == 0), step // 2, step)
+    # Nothing shorter than a 1/32 is made of a short note: players that spread chords lose count of such chords.
+    least = np.where((durations < 0.5 * step) & (step == QUARTER // 4), step // 2, step)
     return np.minimum(np.maximum(ends, starts + least), windows[-1])
 
 
