@@ -26,11 +26,15 @@ class Layer:
 def layers_of(notes: Written, most: int) -> list[Layer]:
     """Lay notes out in at most `most` layers; where more would sound at once a chord is cut short, none is lost."""
     starts, ends, chords = _chords(notes)
-    if bool((starts[1:] >= ends[:-1]).all()):
+    crowded = np.fromiter(map(len, chords), np.int64, len(chords)) > ends - starts
+    if bool((starts[1:] >= ends[:-1]).all()) and not crowded.any():
         return [Layer(starts, ends, chords)]
     rows: list[list[tuple[int, int, list[int]]]] = []
     for start, end, chord in zip(starts.tolist(), ends.tolist(), chords, strict=True):
-        _place(rows, start, end, chord, most)
+        # abc2midi begins the notes of a chord 1/48 quarter apart, and goes astray where they begin after its end.
+        size = max(1, end - start)
+        for at in range(0, len(chord), size):
+            _place(rows, start, end, chord[at : at + size], most)
     return [_layer(row) for row in rows]
 
 
