@@ -25,6 +25,10 @@ from image2music.notation.mending import Mending
 MAX_MODEL_CHARS = 65_536
 """A longer text is no answer that a model should have given."""
 
+MAX_ROUNDS = 3
+"""One mend can make room for another, as a closed bracket does for a bar that can then be counted."""
+
+_STEPS = (mend_header, mend_characters, mend_lines, mend_signs, mend_meter, mend_bar_lengths, mend_ends)
 _TUNE_START = re.compile(r"^(?=X:)", re.MULTILINE)
 
 
@@ -85,15 +89,14 @@ def mend_file(text: str) -> Mended:
 
 
 def _mend_tune(mending: Mending) -> None:
-    if _is_fine(mending.text):
-        return
-    mend_header(mending)
-    mend_characters(mending)
-    mend_lines(mending)
-    mend_signs(mending)
-    mend_meter(mending)
-    mend_bar_lengths(mending)
-    mend_ends(mending)
+    for _ in range(MAX_ROUNDS):
+        before = mending.text
+        if _is_fine(before):
+            return
+        for step in _STEPS:
+            step(mending)
+        if mending.text == before:
+            return
 
 
 def _is_fine(text: str) -> bool:

@@ -27,6 +27,8 @@ _CHORD_BODY = re.compile(r"\[((?:[\^_=]{0,2}[A-Ga-g][,']*\d*(?:/+\d*)?-?){1,12})
 _SYMBOL_BODY = re.compile(r"\"([A-G][#b]?(?:m|min|maj|dim|aug|sus|add)?\d{0,2}(?:/[A-G][#b]?)?)(?=[\s|]|$)")
 _DECORATIONS = (*VELOCITIES, "trill", "fermata", "accent", "turn", "mordent", "roll", "staccato", "tenuto", "coda")
 _DECORATION_BODY = re.compile(rf"!({'|'.join(sorted(_DECORATIONS, key=len, reverse=True))})(?=[\s|]|$)")
+_OPENINGS = frozenset({"unclosed-chord", "unclosed-grace", "unclosed-string", "unclosed-decoration"})
+_FRAGMENT = re.compile(r"\S{1,12}\s*$")
 _PARENTHESIS = re.compile(r"\([A-Za-z ,.']*\)")
 
 
@@ -68,7 +70,7 @@ def _music(text: str) -> str:
 def mend_lines(mending: Mending) -> None:
     """Removes blank lines and code fences inside the tune, and lines of prose among the music."""
     lines = mending.text.rstrip("\n").split("\n")
-    kept = [line for line in lines if line.strip() and not line.startswith(("```", "~~~"))]
+    kept = [line.rstrip() for line in lines if line.strip() and not line.startswith(("```", "~~~"))]
     if len(kept) < len(lines):
         mending.note("mended-blank-line", "removed blank lines inside the tune")
     mending.text = "\n".join(kept) + "\n"
@@ -102,6 +104,9 @@ def mend_signs(mending: Mending) -> None:
 
 def _sign_edit(text: str, finding: Diagnostic, offset: int) -> Edit | None:
     code = finding.code
+    if code in _OPENINGS and _FRAGMENT.match(text, offset):
+        closed = _closed(_CHORD_BODY, text, offset, "]") if code == "unclosed-chord" else None
+        return closed or Edit(offset, len(text.rstrip()), "")
     if code == "unclosed-chord":
         return _closed(_CHORD_BODY, text, offset, "]")
     if code == "unclosed-string":
