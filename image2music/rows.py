@@ -113,7 +113,7 @@ def _round(step: Round) -> Row:
     return {
         "purpose": step.purpose,
         "abc": draft.abc,
-        "diagnostics": _diagnostics(draft.diagnostics),
+        "diagnostics": _diagnostics([*draft.mends, *draft.diagnostics]),
         "metrics": asdict(draft.metrics) if draft.metrics else None,
         "accepted": step.accepted,
         "reason": step.reason,

@@ -96,12 +96,17 @@ class RetrievedContext:
 
 @dataclass(frozen=True)
 class Draft:
-    """One attempt at a tune, mended, checked and measured. `score_error` says why it cannot be played, if so."""
+    """One attempt at a tune, mended, checked and measured.
+
+    `mends` says what was mended by rule, `diagnostics` what the checker finds in the mended text. `metrics` is None
+    where errors are left. `longest_copy` counts the notes in a row that are shared with a reference.
+    """
 
     abc: str
     diagnostics: tuple[Diagnostic, ...]
     metrics: Metrics | None
     longest_copy: int = 0
+    mends: tuple[Diagnostic, ...] = ()
 
     @property
     def errors(self) -> int:

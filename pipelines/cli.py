@@ -49,7 +49,9 @@ def parser() -> Parser:
     top.add_argument(
         "--log_level", default="ERROR", choices=("DEBUG", "INFO", "WARNING", "ERROR"), help="of all libraries"
     )
-    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands: argparse._SubParsersAction[argparse.ArgumentParser] = top.add_subparsers(
+        title="commands", required=True, metavar="COMMAND"
+    )
 
     index = commands.add_parser("index", help="captioned MIDI files to a searchable table of tunes")
     add_index_arguments(index)

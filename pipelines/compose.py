@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def build(pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes], 
     options, provenance = run.options, run.provenance
     size = options.batch_size
 
-    places = pipeline | "Places" >> beam.Create(run.pictures)
+    places = pipeline | "Places" >> beam.Create([os.fsencode(picture) for picture in run.pictures])
     identified = places | "Identify" >> IdentifyPictures()
     todo = identified.done | "SkipFinished" >> beam.ParDo(SkipFinished(finished))
     described = todo | "Describe" >> Stage(DescribePictures(options.composer, size))
@@ -142,7 +143,7 @@ def compose(options: ComposeOptions) -> int:
     record = RunRecord(run.output / "run.json", "compose", asdict(options), details=_details(run))
     record.write()
     try:
-        with Progress("pictures", len(run.pictures) - len(finished)) as progress:
+        with Progress("pictures", max(0, len(run.pictures) - len(finished))) as progress:
             pipeline = beam.Pipeline(options=beam_flags)
             build(pipeline, run, finished, progress.folder)
             result = run_to_end(pipeline)

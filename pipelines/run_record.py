@@ -51,7 +51,8 @@ class RunRecord:
             "finished_at": None if self.state == "running" else now().isoformat(),
         }
         hidden = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        hidden.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        hidden.write_text(text, encoding="utf-8", errors="backslashreplace")
         os.replace(hidden, self.path)
 
     def end(self, state: str, message: str = "") -> None:

@@ -27,7 +27,7 @@ DIAGNOSTIC = pa.struct(
         column("column", pa.int32(), "character in the line, from 1"),
         column("voice", pa.string(), "id of the voice; null outside the music"),
         column("bar", pa.int32(), "bar of the voice, from 1; null outside the music"),
-        column("code", pa.string(), "stable snake_case word"),
+        column("code", pa.string(), "stable word, to count by"),
         column("message", pa.string(), "one sentence for a person"),
     ]
 )
@@ -36,7 +36,11 @@ ROUND = pa.struct(
     [
         column("purpose", pa.string(), "draft, repair or refine"),
         column("abc", pa.string(), "the tune of this round, after mending"),
-        column("diagnostics", pa.list_(DIAGNOSTIC), "what the checker said"),
+        column(
+            "diagnostics",
+            pa.list_(DIAGNOSTIC),
+            "what was mended by rule, then what the checker said of the mended tune",
+        ),
         column("metrics", METRICS, "the eight metrics; null where the tune cannot be played"),
         column("accepted", pa.bool_(), "whether this tune became the one that stands"),
         column("reason", pa.string(), "why it was accepted or not"),

@@ -36,7 +36,7 @@ class EmbedPictures(StageHandler[DescribedImage, RetrievedContext, Embedder]):
         results: list[RetrievedContext | Exception] = []
         for described, text, image in zip(batch, texts, images, strict=True):
             if isinstance(text, Exception) or isinstance(image, Exception):
-                results.append(text if isinstance(text, Exception) else image)  # type: ignore[arg-type]
+                results.append(text if isinstance(text, Exception) else image)
                 continue
             results.append(RetrievedContext(described, image_embedding=image, description_embedding=text))
         return results

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 
 import apache_beam as beam
@@ -20,24 +21,25 @@ from transforms.stage import NAMESPACE, Parted, StageHandler, part
 class _Identify(beam.DoFn):
     """A place to (image_id, place)."""
 
-    def process(self, uri: str) -> Iterator[tuple[str, str] | Failure]:
+    def process(self, place: bytes) -> Iterator[tuple[str, bytes] | Failure]:
+        uri = os.fsdecode(place)
         try:
-            yield content_id(read_bytes(uri)), uri
+            yield content_id(read_bytes(uri)), place
         except OSError as error:
             yield failure_from(error, stage="identify", id=uri, uri=uri)
 
 
-def _gather(group: tuple[str, Iterable[str]]) -> ImageRef:
-    image_id, uris = group
-    return ImageRef(image_id=image_id, uris=tuple(sorted(set(uris))))
+def _gather(group: tuple[str, Iterable[bytes]]) -> ImageRef:
+    image_id, places = group
+    return ImageRef(image_id=image_id, uris=tuple(os.fsdecode(place) for place in sorted(set(places))))
 
 
 class IdentifyPictures(beam.PTransform):
-    """Places of files to one ImageRef for each distinct content. Only ids and places cross the shuffle."""
+    """Places of files (bytes, for names need not be UTF-8) to one ImageRef for each distinct content."""
 
-    def expand(self, uris: beam.PCollection) -> Parted:
-        """Hash where the file is, then bring equal contents together."""
-        identified = part(uris | "Spread" >> beam.Reshuffle() | "Hash" >> beam.ParDo(_Identify()), "identify")
+    def expand(self, places: beam.PCollection) -> Parted:
+        """Hash each file where it is read, then bring equal contents together: no pixels cross the shuffle."""
+        identified = part(places | "Spread" >> beam.Reshuffle() | "Hash" >> beam.ParDo(_Identify()), "identify")
         refs = identified.done | "SameBytes" >> beam.GroupByKey() | "Gather" >> beam.Map(_gather)
         return Parted(done=refs, failed=identified.failed)
 

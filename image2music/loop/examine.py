@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from image2music.copying import Step, longest_shared_run, voices_of
 from image2music.errors import AbcError
@@ -22,21 +23,24 @@ def examine(raw: str, references: Sequence[Voices]) -> Draft:
 
     `references` are the voices of the retrieved tunes (`voices_of_abc`), to see how much was copied.
     """
-    # A model may write half of a surrogate pair, which no file can hold.
-    abc = mend(raw.encode("utf-8", "replace").decode()).abc
-    diagnostics = tuple(check(abc))
-    if any(diagnostic.severity == Severity.ERROR for diagnostic in diagnostics):
-        return Draft(abc=abc, diagnostics=diagnostics, metrics=None)
+    raw = raw.encode("utf-8", "replace").decode()  # a model may write half of a surrogate pair: no file can hold it
     try:
-        score = abc_to_score(abc)
+        mended = mend(raw)
     except AbcError as error:
-        return Draft(abc=abc, diagnostics=(*diagnostics, _error("unplayable", str(error))), metrics=None)
+        return Draft(abc=raw, diagnostics=(_error(error.reason, str(error)),), metrics=None)
+    draft = Draft(abc=mended.abc, diagnostics=tuple(check(mended.abc)), metrics=None, mends=mended.diagnostics)
+    return draft if draft.errors else _measure(draft, references)
+
+
+def _measure(draft: Draft, references: Sequence[Voices]) -> Draft:
+    try:
+        score = abc_to_score(draft.abc)
+    except AbcError as error:
+        return replace(draft, diagnostics=(*draft.diagnostics, _error(error.reason, str(error))))
     if score.n_notes == 0:
-        return Draft(
-            abc=abc, diagnostics=(*diagnostics, _error("no_notes", "write a tune that has notes")), metrics=None
-        )
+        return replace(draft, diagnostics=(*draft.diagnostics, _error("no_notes", "write a tune that has notes")))
     copied = max((longest_shared_run(voices_of(score), reference) for reference in references), default=0)
-    return Draft(abc=abc, diagnostics=diagnostics, metrics=metrics_of_score(score), longest_copy=copied)
+    return replace(draft, metrics=metrics_of_score(score), longest_copy=copied)
 
 
 def voices_of_abc(abc: str) -> Voices:
@@ -59,5 +63,6 @@ def bars_of(score: Score) -> int:
     return bars
 
 
-def _error(code: str, message: str) -> Diagnostic:
+def _error(reason: str, message: str) -> Diagnostic:
+    code = reason.replace("_", "-")
     return Diagnostic(line=1, column=1, voice=None, bar=None, code=code, severity=Severity.ERROR, message=message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -38,26 +39,39 @@ def stand_ins(monkeypatch):
     return composer
 
 
-@pytest.fixture
-def world(tmp_path, monkeypatch) -> Path:
-    """A folder with captions.json, midi/ and pictures/, made the current one."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory) -> Path:
+    """A folder with captions.json, midi/, pictures/ and tunes.lance, for tests to copy."""
+    home = tmp_path_factory.mktemp("world")
     lines = []
-    (tmp_path / "midi").mkdir()
+    (home / "midi").mkdir()
     for seed, colour in enumerate(COLOURS):
-        (tmp_path / "midi" / f"{colour}.mid").write_bytes(abc_to_midi(two_voice_tune(seed + 50)))
+        (home / "midi" / f"{colour}.mid").write_bytes(abc_to_midi(two_voice_tune(seed + 50)))
         lines.append(f'{{"location": "{colour}.mid", "caption": "{colour}", "genre": ["pop"], "mood": []}}')
-    (tmp_path / "captions.json").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (tmp_path / "pictures" / "album").mkdir(parents=True)
+    (home / "captions.json").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (home / "pictures" / "album").mkdir(parents=True)
     for name, colour in COLOURS.items():
-        Image.new("RGB", (12, 8), colour).save(tmp_path / "pictures" / f"{name}.png")
-    return tmp_path
+        Image.new("RGB", (12, 8), colour).save(home / "pictures" / f"{name}.png")
+    command = "index --captions captions.json --midi_root midi --index tunes.lance --embedder fake"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.setattr(embedder_specs, "load_embedder", load_embedder)
+        assert main(command.split()) == 0
+    return home
 
 
 @pytest.fixture
-def indexed(world, capsys) -> Path:
-    """The world with its index made."""
-    command = "index --captions captions.json --midi_root midi --index tunes.lance --embedder fake"
-    assert main(command.split()) == 0
-    capsys.readouterr()
-    return world
+def indexed(made_once, tmp_path, monkeypatch) -> Path:
+    """The world with its index made, as the current folder."""
+    home = tmp_path / "world"
+    shutil.copytree(made_once, home)
+    monkeypatch.chdir(home)
+    return home
+
+
+@pytest.fixture
+def world(indexed) -> Path:
+    """The world before its index is made."""
+    for path in indexed.glob("tunes.lance*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return indexed

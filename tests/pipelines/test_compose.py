@@ -50,6 +50,12 @@ def test_identical_bytes_are_composed_once_with_every_place(indexed):
     assert rows()[0]["album"] == "pictures/album"
 
 
+def test_a_file_name_need_not_be_utf8(indexed):
+    shutil.copy("pictures/red.png", b"pictures/album/caf\xe9.png")
+    assert main([*COMPOSE, "--images", "pictures/album"]) == 0
+    assert rows()[0]["image_uri"] == "pictures/album/caf\\xe9.png"
+
+
 def test_a_file_that_is_no_picture_is_written_and_the_others_are_done(indexed, capsys):
     (indexed / "pictures" / "notes.txt").write_text("no picture")
     assert main([*COMPOSE, "--max_failures", "1", "--batch_size", "4"]) == 3

@@ -11,8 +11,8 @@ from image2music.loop.examine import examine
 from image2music.loop.targets import targets_of
 from image2music.notation.metrics import Metrics
 
-BROKEN = two_voice_tune(1).replace("|]", "C C C |]")
-WORSE = BROKEN.replace(" | ", " C | ", 2)
+BROKEN = two_voice_tune(1).replace("|]", "C8 |]")
+WORSE = BROKEN.replace(" | ", " C8 | ", 2)
 ANY = Metrics(*[None] * 8)
 WIDE = replace(ANY, pitch_range=100.0)
 
@@ -21,8 +21,8 @@ def request(seed=1, references=()):
     return ComposeRequest(f"id-{seed}", Image.new("RGB", (4, 4)), Description("red"), tuple(references), seed)
 
 
-def reference(abc=two_voice_tune(99), metrics=ANY):
-    return Reference("tune", "hash", "a.mid", "caption", abc, metrics, 0.5, None, "text")
+def reference(abc=None, metrics=ANY):
+    return Reference("tune", "hash", "a.mid", "caption", abc or two_voice_tune(99), metrics, 0.5, None, "text")
 
 
 class Scripted(FakeComposer):

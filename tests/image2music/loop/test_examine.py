@@ -12,10 +12,15 @@ def test_a_valid_tune_is_measured():
     assert draft.longest_copy == 0
 
 
-def test_a_bar_that_is_not_full_is_an_error_and_the_tune_is_not_measured():
-    draft = examine("X:1\nT:Short\nM:4/4\nL:1/4\nK:C\nC D E F | C D | C D E F |]\n", references=[])
-    assert draft.errors > 0
+def test_a_bar_that_is_far_too_long_is_an_error_and_the_tune_is_not_measured():
+    draft = examine("X:1\nT:Long\nM:4/4\nL:1/4\nK:C\nC D E F | C8 D8 | C D E F |]\n", references=[])
+    assert [diagnostic.code for diagnostic in draft.diagnostics] == ["bar-too-long"]
     assert draft.metrics is None
+
+
+def test_what_was_mended_by_rule_is_told_apart_from_what_is_left():
+    draft = examine("X:1\nT:Short\nM:4/4\nL:1/4\nK:C\nC D E F | C D | C D E F |]\n", references=[])
+    assert (draft.errors, [mend.code for mend in draft.mends]) == (0, ["mended-bar"])
 
 
 @pytest.mark.parametrize("raw", ["", "I cannot write music.", "X:1\nK:C\n", "X:1\nT:Rest\nM:4/4\nL:1/4\nK:C\nz4 |]\n"])

@@ -1,0 +1,28 @@
+import subprocess
+import sys
+
+import pytest
+
+from pipelines.cli import main
+
+
+@pytest.mark.parametrize("command", [[], ["sing"], ["status", "out", "--loud"], ["compose"]])
+def test_a_command_line_that_cannot_work_is_one_line_and_exit_code_1(command, capsys):
+    assert main(command) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("image2music: ")
+    assert err.count("\n") == 1
+
+
+def test_help_lists_every_command(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    assert all(f"\n    {command} " in out for command in ("index", "compose", "abc", "check", "midi", "status"))
+
+
+def test_notation_commands_do_not_wait_for_beam_and_torch():
+    program = "import sys, pipelines.cli as c; c.parser(); print({'apache_beam', 'torch', 'lance'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
