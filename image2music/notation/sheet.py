@@ -107,4 +107,6 @@ def unit_of(voices: Sequence[Voice]) -> int:
     """Grid ticks of the unit length that keeps the text short: an eighth, or a sixteenth where notes are short."""
     lengths = np.concatenate([voice.layer.ends - voice.layer.starts for voice in voices])
     eighth = QUARTER // 2
-    return eighth if np.mean(lengths % eighth == 0) >= _EIGHTHS_SHARE else eighth // 2
+    # A third of a quarter is written as an eighth in a triplet.
+    plain = (lengths % eighth == 0) | (lengths % (QUARTER // 3) == 0)
+    return eighth if plain.mean() >= _EIGHTHS_SHARE else eighth // 2
