@@ -115,11 +115,16 @@ def pitched_channel(nth: int) -> int:
 
 
 def _tempos(source: Any) -> tuple[TempoChange, ...]:
+    """Tempo changes; of several within a 1/32 note only the last is kept, since some files have 70,000."""
     if not len(source.tempos):
         return ()
     columns = source.tempos.numpy()
-    times, micros = columns["time"].tolist(), columns["mspq"].tolist()
-    return tuple(TempoChange(tick, 60e6 / mspq) for tick, mspq in zip(times, micros, strict=True) if mspq > 0)
+    right = columns["mspq"] > 0
+    ticks, micros = columns["time"][right].astype(np.int64), columns["mspq"][right]
+    place = ticks * 8 // max(1, int(source.ticks_per_quarter))
+    is_first = np.append(True, np.diff(place) != 0)[: len(ticks)]
+    firsts, lasts = ticks[is_first].tolist(), micros[np.append(is_first[1:], True)[: len(ticks)]].tolist()
+    return tuple(TempoChange(tick, 60e6 / mspq) for tick, mspq in zip(firsts, lasts, strict=True))
 
 
 def _checked(score: Score) -> Score:
