@@ -48,7 +48,7 @@ setup(
     ],
     package_data={
         "image2music.prompts": ["*.txt"],
-        "image2music.composers.nano": ["*.safetensors", "*.json", "*.md"],
+        "image2music.composers.nano": ["weights/*.safetensors", "weights/*.json", "weights/*.md"],
     },
     install_requires=requirements("base"),
     extras_require={

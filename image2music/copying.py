@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -49,17 +49,16 @@ def _spell(voice: Sequence[Step], symbols: dict[Step, str]) -> str:
 
 
 def _longest(line: str, other: str) -> int:
-    # A shared run of n steps contains one of n - 1 (n > 2), so the length can be found by bisection.
-    low, high = 1, min(len(line), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if _runs(line, middle) & _runs(other, middle):
-            low = middle
-        else:
-            high = middle - 1
-    return low + 1 if low > 1 else 0
+    # A longer run that starts later must be longer than the best so far, so each step either extends or moves on.
+    longest = 0
+    for start in range(len(line)):
+        length = max(longest, _repeats(line, start)) + 1
+        while start + length <= len(line) and line[start : start + length] in other:
+            longest = length
+            length += 1
+    return longest + 1 if longest else 0
 
 
-def _runs(line: str, length: int) -> set[str]:
-    windows: Iterable[str] = (line[start : start + length] for start in range(len(line) - length + 1))
-    return {window for window in windows if window.count(window[0]) < length}
+def _repeats(line: str, start: int) -> int:
+    """How often the symbol at `start` stands in a row from there on."""
+    return len(line) - start - len(line[start:].lstrip(line[start]))

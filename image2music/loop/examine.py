@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from image2music.copying import Step, longest_shared_run, voices_of
 from image2music.errors import AbcError
@@ -43,8 +44,12 @@ def _measure(draft: Draft, references: Sequence[Voices]) -> Draft:
     return replace(draft, metrics=metrics_of_score(score), longest_copy=copied)
 
 
+@lru_cache(maxsize=1024)
 def voices_of_abc(abc: str) -> Voices:
-    """The steps of every voice of a tune; none if it cannot be played, for then nothing can be copied by ear."""
+    """The steps of every voice of a tune; none if it cannot be played, for then nothing can be copied by ear.
+
+    Kept for the next picture: one tune is a reference of many.
+    """
     try:
         return voices_of(abc_to_score(abc))
     except AbcError:
