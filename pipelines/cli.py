@@ -47,7 +47,10 @@ def parser() -> Parser:
     top = Parser(prog="image2music", description="Looks at pictures and writes music for them.")
     top.add_argument("--version", action="version", version=__version__)
     top.add_argument(
-        "--log_level", default="ERROR", choices=("DEBUG", "INFO", "WARNING", "ERROR"), help="of all libraries"
+        "--log_level",
+        default="CRITICAL",
+        choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+        help="of all libraries",
     )
     commands: argparse._SubParsersAction[argparse.ArgumentParser] = top.add_subparsers(
         title="commands", required=True, metavar="COMMAND"
@@ -95,9 +98,9 @@ def _quieten(level: str) -> None:
     """Logs and warnings of libraries only from `level` on: a person sees results, progress and one-line errors."""
     logging.basicConfig(level=level, stream=sys.stderr)
     logging.getLogger().setLevel(level)
-    os.environ.setdefault("LANCE_LOG", level.lower())
+    os.environ.setdefault("LANCE_LOG", "error" if level == "CRITICAL" else level.lower())
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    if level == "ERROR" and not sys.warnoptions:
+    if level == "CRITICAL" and not sys.warnoptions:
         warnings.simplefilter("ignore")
 
 

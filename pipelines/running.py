@@ -14,12 +14,24 @@ def run_to_end(pipeline: beam.Pipeline) -> PipelineResult:
 
     Raises:
         JobError: the runner gave up (`job_failed`); its cause is attached.
+        KeyboardInterrupt: somebody stopped it.
     """
     try:
         result = pipeline.run()
         state = result.wait_until_finish()
     except Exception as error:  # runners wrap what a worker raised in errors of their own
-        raise JobError(f"the job stopped: {one_line(error)}", reason="job_failed") from error
+        if _was_interrupted(error):
+            raise KeyboardInterrupt from error
+        message = f"the job broke: {one_line(error)}; image2music --log_level ERROR tells more"
+        raise JobError(message, reason="job_failed") from error
     if state not in (PipelineState.DONE, None):
         raise JobError(f"the job ended in the state {state}", reason="job_failed")
     return result
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+from typing import BinaryIO
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from image2music.errors import CaptionError
+
+LARGEST_FILE = 256 << 20
+"""Bytes. Folders of pictures also hold videos, and a whole one should not be read to find out."""
 
 
 def is_remote(uri: str) -> bool:
@@ -16,17 +21,22 @@ def is_remote(uri: str) -> bool:
     return "://" in uri
 
 
-def read_bytes(uri: str) -> bytes:
+def read_bytes(uri: str, *, at_most: int = LARGEST_FILE) -> bytes:
     """The file as it is: a name that ends in .gz is not unpacked.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, or holds more than `at_most` bytes.
     """
-    if not is_remote(uri):
-        with open(uri, "rb") as file:
-            return file.read()
-    with FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        return file.read()
+    with open(uri, "rb") if not is_remote(uri) else _open_remote(uri) as file:
+        data: bytes = file.read(at_most + 1)
+    if len(data) > at_most:
+        raise OSError(errno.EFBIG, f"larger than {at_most >> 20} MiB, which no picture and no tune is", uri)
+    return data
+
+
+def _open_remote(uri: str) -> BinaryIO:
+    file: BinaryIO = FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
+    return file
 
 
 def content_id(data: bytes) -> str:

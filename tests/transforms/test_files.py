@@ -34,3 +34,10 @@ def test_a_folder_that_is_itself_a_link_is_fine(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert inside(str(tmp_path / "link"), "a.mid") == f"{tmp_path}/link/a.mid"
+
+
+def test_a_file_that_is_far_too_large_is_not_read_to_its_end(tmp_path):
+    path = tmp_path / "video.mp4"
+    path.write_bytes(b"x" * 11)
+    with pytest.raises(OSError, match="larger than"):
+        read_bytes(str(path), at_most=10)
