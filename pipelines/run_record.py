@@ -16,7 +16,7 @@ from apache_beam.runners.runner import PipelineResult
 
 from image2music import __version__
 from image2music.rows import now
-from transforms.stage import NAMESPACE
+from transforms.stage import NAMESPACE, TIME
 
 _PACKAGES = ("apache-beam", "pyarrow", "pylance", "torch", "transformers", "symusic", "numpy", "pillow")
 
@@ -79,12 +79,12 @@ def counters(result: PipelineResult) -> Counter[str]:
 
 
 def stage_seconds(result: PipelineResult) -> dict[str, float]:
-    """Seconds that each model stage spent on its batches, over all workers."""
-    prefix, name = f"{NAMESPACE}.", "inference_batch_latency_micro_secs"
+    """Seconds that each stage spent on its elements, over all workers."""
+    prefix = f"{NAMESPACE}."
     return {
         entry.key.metric.namespace.removeprefix(prefix): round(entry.result.sum / 1e6, 3)
         for entry in result.metrics().query()["distributions"]
-        if entry.key.metric.namespace.startswith(prefix) and entry.key.metric.name == name
+        if entry.key.metric.namespace.startswith(prefix) and entry.key.metric.name == TIME
     }
 
 

@@ -15,7 +15,7 @@ from image2music.notation.metrics import metrics_of_midi
 from image2music.notation.midi_to_abc import midi_to_abc
 from image2music.stages import CaptionedMidi, CaptionedTune, Failure
 from transforms.files import content_id, inside, read_bytes
-from transforms.stage import Parted, part
+from transforms.stage import Parted, Stopwatch, part
 
 
 class _ReadLines(beam.DoFn):
@@ -52,10 +52,13 @@ class _Identify(beam.DoFn):
 
     def __init__(self, midi_root: str) -> None:
         self._root = midi_root
+        self._stopwatch = Stopwatch("identify")
 
     def process(self, source: CaptionedMidi) -> Iterator[tuple[str, CaptionedMidi] | Failure]:
         try:
-            yield content_id(read_bytes(inside(self._root, source.location))), source
+            with self._stopwatch:
+                tune_id = content_id(read_bytes(inside(self._root, source.location)))
+            yield tune_id, source
         except (OSError, ValueError, CaptionError) as error:  # ValueError: a NUL in the name
             yield failure_from(error, stage="identify", id=source.location, uri=source.location)
 
@@ -92,11 +95,14 @@ class _Convert(beam.DoFn):
 
     def __init__(self, midi_root: str) -> None:
         self._root = midi_root
+        self._stopwatch = Stopwatch("convert")
 
     def process(self, identified: tuple[str, CaptionedMidi]) -> Iterator[CaptionedTune | Failure]:
         tune_id, source = identified
         try:
-            yield captioned_tune(tune_id, source, read_bytes(inside(self._root, source.location)))
+            with self._stopwatch:
+                tune = captioned_tune(tune_id, source, read_bytes(inside(self._root, source.location)))
+            yield tune
         except Exception as error:  # the file comes from anywhere, and whatever it breaks is its own failure
             yield failure_from(error, stage="convert", id=tune_id, uri=source.location)
 

@@ -15,16 +15,21 @@ from image2music.failures import failure_from
 from image2music.pictures import Picture, open_picture
 from image2music.stages import DescribedImage, Failure, ImageRef
 from transforms.files import content_id, read_bytes
-from transforms.stage import NAMESPACE, Parted, StageHandler, part
+from transforms.stage import NAMESPACE, Parted, StageHandler, Stopwatch, part
 
 
 class _Identify(beam.DoFn):
     """A place to (image_id, place)."""
 
+    def __init__(self) -> None:
+        self._stopwatch = Stopwatch("identify")
+
     def process(self, place: bytes) -> Iterator[tuple[str, bytes] | Failure]:
         uri = os.fsdecode(place)
         try:
-            yield content_id(read_bytes(uri)), place
+            with self._stopwatch:
+                image_id = content_id(read_bytes(uri))
+            yield image_id, place
         except OSError as error:
             yield failure_from(error, stage="identify", id=uri, uri=uri)
 

@@ -22,6 +22,9 @@ Model = TypeVar("Model")
 NAMESPACE = "image2music"
 """Namespace of every counter and time that run.json reports."""
 
+TIME = "inference_batch_latency_micro_secs"
+"""RunInference's name for the time of a batch; stages without a model use it too, so that there is one to read."""
+
 _FAILED = "failed"
 _DONE = "done"
 
@@ -69,6 +72,19 @@ class StageHandler(ModelHandler[Element, Result | Failure, Model], ABC, Generic[
     def get_metrics_namespace(self) -> str:
         """The stage's name, so that RunInference's times can be told apart."""
         return f"{NAMESPACE}.{self.stage}"
+
+
+class Stopwatch:
+    """Times a stage that runs no model: `with Stopwatch("convert"): ...`. Reusable, one element after the other."""
+
+    def __init__(self, stage: str) -> None:
+        self._times = Metrics.distribution(f"{NAMESPACE}.{stage}", TIME)
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter_ns()
+
+    def __exit__(self, *_: object) -> None:
+        self._times.update((time.perf_counter_ns() - self._start) // 1000)
 
 
 class _PartFailures(beam.DoFn):

@@ -145,7 +145,7 @@ def test_the_run_is_on_record_and_status_reads_it(indexed, capsys):
     main(COMPOSE)
     record = json.loads((indexed / "out" / "run.json").read_text())
     assert (record["state"], record["counts"]["composed"], record["settings"]["top_k"]) == ("done", 3, 3)
-    assert set(record["seconds"]) == {"total", "describe", "embed", "retrieve", "compose"}
+    assert set(record["seconds"]) == {"total", "identify", "describe", "embed", "retrieve", "compose"}
     capsys.readouterr()
     assert main(["status", "out"]) == 0
     assert "done" in capsys.readouterr().out
