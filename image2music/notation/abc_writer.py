@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 from image2music.notation.layers import Layer
 from image2music.notation.score import IntArray
 from image2music.notation.spelling import Spelling
-from image2music.notation.timeline import QUARTER, Bars
-
-_FINEST = QUARTER // 16
+from image2music.notation.timeline import Bars
+from image2music.notation.tuplets import tuplet_spans
 
 
 @dataclass(frozen=True)
 class _Segments:
     """A layer cut at bar lines and around tuplets; rests fill the gaps. All int64[n] or bool[n].
 
-    `owners` are chords' indices, -1 for a rest.
+    `owners` are chords' indices, -1 for a rest; `tuplet` numbers the tuplets, -1 outside them.
     """
 
     starts: IntArray
@@ -47,14 +46,14 @@ def write_layer(
     Args:
         layer: what sounds.
         bars: where the bar lines are.
-        windows: edges of the windows that were quantised one by one; a tuplet fills one.
+        windows: edges of the windows that were quantised one by one; a tuplet fills one or two.
         beats: grid ticks at which a space is written.
         spellings: note names for each bar.
         unit: unit note length in grid ticks.
         fields: text to put in front of what starts at a grid tick (inline fields). A tick at which nothing starts
             moves on to the next start.
     """
-    segments = _segments(layer, bars, windows, fields)
+    segments = _segments(layer, bars, windows)
     names = _names(layer, segments, bars, spellings)
     tokens = _tokens(segments, names, unit, beats)
     for tick, text in fields.items():
@@ -68,19 +67,23 @@ def _with_field(token: str, text: str) -> str:
     return " " + text + token.lstrip() if token.startswith(" ") else text + token
 
 
-def _segments(layer: Layer, bars: Bars, windows: IntArray, fields: dict[int, str]) -> _Segments:
+def _segments(layer: Layer, bars: Bars, windows: IntArray) -> _Segments:
     edges = np.concatenate([layer.starts, layer.ends])
-    odd = edges[edges % _FINEST != 0]
-    odd_windows = np.unique(np.searchsorted(windows, odd, "right") - 1)
-    cuts = np.unique(np.concatenate([edges, bars.lines, windows[odd_windows], windows[odd_windows + 1]]))
+    spans = tuplet_spans(edges, windows, bars.lines)
+    cuts = np.unique(np.concatenate([edges, bars.lines, spans.ravel()]))
     starts, ends = cuts[:-1], cuts[1:]
     owners = np.searchsorted(layer.starts, starts, "right") - 1
     chord_ends = layer.ends[owners]
     owners = np.where((owners >= 0) & (starts < chord_ends), owners, -1)
     ties = (owners >= 0) & (ends < chord_ends)
-    at = np.searchsorted(windows, starts, "right") - 1
-    tuplet = np.where(np.isin(at, odd_windows), at, -1) if len(odd) else np.full(len(starts), -1)
-    return _Segments(starts, ends, owners, ties, tuplet)
+    return _Segments(starts, ends, owners, ties, _tuplet_of(starts, spans))
+
+
+def _tuplet_of(starts: IntArray, spans: IntArray) -> IntArray:
+    if not len(spans):
+        return np.full(len(starts), -1)
+    at = np.searchsorted(spans[:, 0], starts, "right") - 1
+    return np.where((at >= 0) & (starts < spans[at, 1]), at, -1)
 
 
 def _names(layer: Layer, segments: _Segments, bars: Bars, spellings: Sequence[Spelling]) -> list[str]:
@@ -142,8 +145,8 @@ def _tokens(segments: _Segments, names: list[str], unit: int, beats: IntArray) -
 
 
 def _mark_tuplets(tokens: list[str], tuplet: IntArray) -> None:
-    windows, first, count = np.unique(tuplet, return_index=True, return_counts=True)
-    inside = windows >= 0
+    numbers, first, count = np.unique(tuplet, return_index=True, return_counts=True)
+    inside = numbers >= 0
     for at, n in zip(compress(first.tolist(), inside), compress(count.tolist(), inside), strict=True):
         mark = "(3" if n == 3 else f"(3:2:{n}"
         tokens[at] = _with_field(tokens[at], mark)

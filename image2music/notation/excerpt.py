@@ -51,8 +51,7 @@ def excerpt_abc(
     score = data if isinstance(data, Score) else read_midi(data)
     parts = parts_of(score)
     bars = bars_with_pickup(score, parts)
-    start, stop = choose_passage(parts, bars, max_bars)
-    start += _is_long_pickup(bars, start) and stop - start > 1
+    start, stop = _without_torn_bars(bars, *choose_passage(parts, bars, max_bars))
     keys, tempos = keys_of(score, parts, bars)[start:stop], _tempos(score, int(bars.lines[start]))
     passage = Bars(bars.lines[start : stop + 1] - bars.lines[start], bars.meters[start:stop])
     told = _most_telling(_cut(parts, bars, start, stop), max_voices)
@@ -63,10 +62,18 @@ def excerpt_abc(
     raise MidiError(f"not one bar of the passage fits in {max_chars} characters", reason="too_large")
 
 
-def _is_long_pickup(bars: Bars, bar: int) -> bool:
-    """Whether a bar is short by less than half: away from the bar that completes it that reads as a mistake."""
-    whole = bar_length(bars.meters[bar])
-    return whole < 2 * int(bars.lines[bar + 1] - bars.lines[bar]) < 2 * whole
+def _without_torn_bars(bars: Bars, start: int, stop: int) -> tuple[int, int]:
+    """Leave out a pick-up of more than half a bar, and a last bar that completes a pick-up that is not there."""
+    if stop - start > 1 and 0.5 < _fullness(bars, start) < 1:
+        start += 1
+    if stop - start > 1 and start > 0 and _fullness(bars, stop - 1) < 1:
+        stop -= 1
+    return start, stop
+
+
+def _fullness(bars: Bars, bar: int) -> float:
+    """Length of a bar as a part of what its meter says."""
+    return float(bars.lines[bar + 1] - bars.lines[bar]) / bar_length(bars.meters[bar])
 
 
 def _tempos(score: Score, start: int) -> tuple[Tempo, ...]:

@@ -92,3 +92,14 @@ def test_every_excerpt_is_sound_and_within_its_limits(one: list[Note], two: list
     assert tune.voices <= voices
     assert len(tune.abc) <= 1500
     assert [str(found) for found in check(tune.abc)] == []
+
+
+@pytest.mark.parametrize("pickup", [1.0, 3.0])
+def test_an_excerpt_of_a_tune_with_a_pickup_has_no_torn_bars(pickup: float) -> None:
+    tune = [(0.0, pickup, 67)] + [
+        (pickup + 4 * bar + at, 1.0 + (at == 0), 72 - bar % 3) for bar in range(20) for at in (0, 2, 3)
+    ]
+    bass = [(pickup + 4.0 * bar, 4.0, 48) for bar in range(20)]
+    for max_bars in (6, 16, 40):
+        excerpt = excerpt_abc(score(track(tune), track(bass, channel=1)), max_bars=max_bars)
+        assert [str(found) for found in check(excerpt.abc)] == []

@@ -53,6 +53,12 @@ def test_triplets_are_tuplets_and_not_thirds() -> None:
     assert "/3" not in text
 
 
+def test_three_notes_on_two_beats_are_one_triplet() -> None:
+    third = 2 / 3
+    notes = [(at * third, third, (60, 62, 64)[at]) for at in range(3)] + [(2, 2, 67)]
+    assert music(score_to_abc(score(track(notes), keys=[(0, 0, False)]))) == "(3C2D2E2 G4 |]"
+
+
 def test_a_note_over_the_bar_line_is_tied() -> None:
     assert music(score_to_abc(score(track([(0, 3, 67), (3, 2, 69), (5, 3, 71)])))) == "G6 A2- | A2 B6 |]"
 
