@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 from image2music.errors import AbcError
 from image2music.notation.abc_checker import check
+from image2music.notation.abc_findings import MAX_FINDINGS
 from image2music.notation.abc_parser import parse
 from image2music.notation.diagnostic import Diagnostic, Severity
 from image2music.notation.mend_bars import mend_bar_lengths, mend_ends, mend_meter
-from image2music.notation.mend_header import mend_header, mend_lowercase
+from image2music.notation.mend_header import mend_header, mend_field_names
 from image2music.notation.mend_music import mend_characters, mend_lines, mend_signs
 from image2music.notation.mend_wrapping import choose_tune, note_lost_text, unwrap
 from image2music.notation.mending import Mending
@@ -57,7 +58,7 @@ def mend(text: str) -> Mended:
     unwrap(mending)
     if mending.text == text and _is_fine(text) and len(parse(text).tunes) == 1:
         return Mended(text)
-    mend_lowercase(mending)
+    mend_field_names(mending)
     before = mending.text
     choose_tune(mending)
     note_lost_text(mending, before)
@@ -91,7 +92,9 @@ def mend_file(text: str) -> Mended:
 def _mend_tune(mending: Mending) -> None:
     for _ in range(MAX_ROUNDS):
         before = mending.text
-        if _is_fine(before):
+        findings = check(before)
+        # So many findings are no slips: the text is not a tune, and only a composer can write it anew.
+        if len(findings) > MAX_FINDINGS or all(finding.severity is Severity.INFO for finding in findings):
             return
         for step in _STEPS:
             step(mending)

@@ -23,6 +23,8 @@ _NAMES = {
 }  # fmt: skip
 _LOWER = frozenset("xtmlqkcr")
 _LOWER_FIELD = re.compile(r"^([xtmlqkcr]):(?![|:])", re.MULTILINE)
+_BOLD_FIELD = re.compile(r"^[ \t]*[*_`#>-]+[ \t]*([A-Z])[*_`]*:[*_`]*[ \t]*", re.MULTILINE)
+_ANY_KEY = re.compile(r"^[*_`#> \t-]{0,8}[kK][*_`]{0,3}:", re.MULTILINE)
 _TEMPO_WORDS = {
     "grave": 40, "largo": 50, "lento": 56, "adagio": 66, "slow": 66, "andante": 80, "andantino": 88, "moderato": 104,
     "moderate": 104, "allegretto": 112, "allegro": 132, "fast": 140, "vivace": 160, "presto": 180,
@@ -43,16 +45,16 @@ def mend_header(mending: Mending) -> None:
     mending.text = "\n".join(header + body)
 
 
-def mend_lowercase(mending: Mending) -> None:
-    """Writes the field names of a header in lower case (`x:1`, `k:C`) as capitals, so that a tune is seen at all."""
+def mend_field_names(mending: Mending) -> None:
+    """Undresses the header's field names (`x:1`, `**K:** C`), so that a tune is seen at all."""
     text = mending.text
-    if re.search(r"^X:", text, re.MULTILINE) or not re.search(r"^[xk]:[ \t]*\w", text, re.MULTILINE):
+    if re.search(r"^X:", text, re.MULTILINE):
         return
-    end = re.search(r"^[kK]:", text, re.MULTILINE)
+    end = _ANY_KEY.search(text)
     stop = end.end() if end is not None else len(text)
-    head = _LOWER_FIELD.sub(lambda match: match[1].upper() + ":", text[:stop])
+    head = _BOLD_FIELD.sub(r"\1:", _LOWER_FIELD.sub(lambda match: match[1].upper() + ":", text[:stop]))
     if head != text[:stop]:
-        mending.note("mended-field", "wrote the header's field names as capitals")
+        mending.note("mended-field", "wrote the header's field names as ABC does")
         mending.text = head + text[stop:]
 
 

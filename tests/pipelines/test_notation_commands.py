@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from image2music.errors import ConfigError
+from image2music.notation.abc_to_midi import abc_to_midi
+from pipelines import notation
+
+RIGHT = "X:1\nT:t\nM:4/4\nL:1/8\nK:C\nCDEF GABc | c8 |]\n"
+WRONG = "X:1\nT:t\nM:4/4\nL:1/8\nK:C\nCDEF GAB | c8 | c8 |]\n"
+
+
+def run(*words: str | Path) -> int:
+    parser = argparse.ArgumentParser()
+    notation.add_parsers(parser.add_subparsers(required=True))
+    args = parser.parse_args([str(word) for word in words])
+    code: int = args.run(args)
+    return code
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "in" / "a.abc").write_text(RIGHT)
+    (tmp_path / "in" / "deep" / "b.abc").write_text(WRONG)
+    return tmp_path
+
+
+@pytest.fixture
+def midi(tmp_path: Path) -> Path:
+    path = tmp_path / "song.mid"
+    path.write_bytes(abc_to_midi(RIGHT))
+    return path
+
+
+def test_check_prints_file_line_column_severity_code_and_message(folder: Path, capsys) -> None:
+    assert run("check", folder / "in" / "deep" / "b.abc") == 1
+    assert capsys.readouterr().out == (
+        f"{folder}/in/deep/b.abc:6:1: error bar-too-short "
+        "bar 1 of voice 1 holds 7/8 of 4/4: 1/8 too short, add notes or rests\n"
+    )
+
+
+def test_check_is_silent_and_exits_0_where_all_is_right(folder: Path, capsys) -> None:
+    assert run("check", folder / "in" / "a.abc") == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_check_walks_folders_and_prints_one_json_list(folder: Path, capsys) -> None:
+    assert run("check", "--json", folder / "in") == 1
+    (finding,) = json.loads(capsys.readouterr().out)
+    assert finding["file"].endswith("in/deep/b.abc")
+    assert (finding["line"], finding["column"], finding["voice"], finding["bar"]) == (6, 1, "1", 1)
+    assert (finding["code"], finding["severity"]) == ("bar-too-short", "error")
+
+
+def test_check_fix_writes_mended_files_and_leaves_the_given_ones(folder: Path, capsys) -> None:
+    assert run("check", folder / "in", "--fix", folder / "out") == 0
+    assert (folder / "out" / "a.abc").read_text() == RIGHT
+    assert (folder / "out" / "b.abc").read_text() == WRONG.replace("GAB |", "GAB z |")
+    assert (folder / "in" / "deep" / "b.abc").read_text() == WRONG
+    assert "info mended-bar" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        RIGHT.replace("\n", "\r\n").encode(),
+        b"\xef\xbb\xbf" + RIGHT.encode(),
+        RIGHT.replace("T:t", "T:Où").encode("latin-1"),
+        RIGHT.encode("utf-16"),
+    ],
+)
+def test_check_reads_other_encodings_and_line_ends(data: bytes, tmp_path: Path, capsys) -> None:
+    (tmp_path / "x.abc").write_bytes(data)
+    assert run("check", tmp_path / "x.abc") == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_midi_writes_one_file_a_tune(folder: Path) -> None:
+    (folder / "in" / "c.abc").write_text(RIGHT + "\n" + RIGHT.replace("X:1", "X:2"))
+    assert run("midi", folder / "in", "-o", folder / "out") == 0
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.mid", "b.mid", "c.mid", "c_2.mid"]
+
+
+def test_files_of_one_name_do_not_overwrite_each_other(folder: Path) -> None:
+    (folder / "in" / "deep" / "a.abc").write_text(WRONG)
+    assert run("midi", folder / "in", "-o", folder / "out") == 0
+    first, second = (folder / "out" / "a.mid").read_bytes(), (folder / "out" / "a_2.mid").read_bytes()
+    assert (first, second) == (abc_to_midi(RIGHT), abc_to_midi(WRONG))
+
+
+def test_a_second_run_writes_the_same_names(folder: Path) -> None:
+    for _ in range(2):
+        assert run("midi", folder / "in", "-o", folder / "out") == 0
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.mid", "b.mid"]
+
+
+def test_abc_of_one_file_goes_to_stdout(midi: Path, capsys) -> None:
+    assert run("abc", midi) == 0
+    assert capsys.readouterr().out.startswith("X:1\nT:song\n")
+
+
+def test_abc_of_several_files_needs_a_folder(midi: Path) -> None:
+    with pytest.raises(ConfigError, match="-o DIR"):
+        run("abc", midi, midi.parent / "other.mid")
+
+
+def test_abc_follows_links_whatever_the_ending_and_writes_what_check_finds_right(midi: Path, tmp_path: Path) -> None:
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "linked.bin").symlink_to(midi)
+    (tmp_path / "links" / "round").symlink_to(tmp_path / "links")
+    assert run("abc", tmp_path / "links", "-o", tmp_path / "out") == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["linked.abc"]
+    assert run("check", tmp_path / "out") == 0
+
+
+def test_an_excerpt_is_abc_too(midi: Path, tmp_path: Path) -> None:
+    assert run("abc", midi, "--excerpt", "-o", tmp_path / "out") == 0
+    assert run("check", tmp_path / "out") == 0
+
+
+@pytest.mark.parametrize("command", ["abc", "midi", "check"])
+def test_a_bad_file_is_one_line_on_stderr_and_the_others_are_done(
+    command: str, midi: Path, folder: Path, capsys
+) -> None:
+    good = midi if command == "abc" else folder / "in" / "a.abc"
+    bad = folder / "bad"
+    bad.write_bytes(b"\0nothing\nto\nplay" if command != "check" else b"MThd")
+    extra = [] if command == "check" else ["-o", folder / "out"]
+    assert run(command, folder / "missing", bad, good, *extra) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in errors] == [str(folder / "missing"), str(bad)]
+    if command != "check":
+        assert len(list((folder / "out").iterdir())) == 1
+
+
+def test_an_empty_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no files"):
+        run("check", tmp_path)
