@@ -23,6 +23,9 @@ VECTOR_INDEX_FROM = 20_000
 """Rows from which an approximate index pays: below, an exact search takes a few milliseconds and misses nothing."""
 
 _PROBES = 30
+_TIES = 8
+"""Rows looked at beyond k, so that of equally near tunes the same ones are always taken."""
+
 _HIT_COLUMNS = ["tune_id", "row_hash", "location", "caption", "abc", "metrics", "vector"]
 
 
@@ -42,11 +45,11 @@ class TuneIndex:
 
         Similarities are computed again from the stored vectors, so that they do not depend on the kind of index.
         """
-        nearest = {"column": "vector", "q": query, "k": k, "metric": "cosine", "nprobes": _PROBES}
+        nearest = {"column": "vector", "q": query, "k": k + _TIES, "metric": "cosine", "nprobes": _PROBES}
         dataset = _dataset(self.uri, self.version)
         found = dataset.to_table(columns=_HIT_COLUMNS, nearest=nearest, disable_scoring_autoprojection=True)
         hits = [_hit(row, query) for row in found.to_pylist()]
-        return sorted(hits, key=lambda hit: (-hit.similarity, hit.tune_id))
+        return sorted(hits, key=lambda hit: (-hit.similarity, hit.tune_id))[:k]
 
 
 def _hit(row: dict[str, Any], query: NDArray[np.float32]) -> Hit:

@@ -42,9 +42,11 @@ def _main(argv: Sequence[str]) -> int:
     return code
 
 
-def parser() -> Parser:
+def parser() -> argparse.ArgumentParser:
     """All commands."""
-    top = Parser(prog="image2music", description="Looks at pictures and writes music for them.")
+    top: argparse.ArgumentParser = Parser(
+        prog="image2music", description="Looks at pictures and writes music for them."
+    )
     top.add_argument("--version", action="version", version=__version__)
     top.add_argument(
         "--log_level",
@@ -52,9 +54,7 @@ def parser() -> Parser:
         choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
         help="of all libraries",
     )
-    commands: argparse._SubParsersAction[argparse.ArgumentParser] = top.add_subparsers(
-        title="commands", required=True, metavar="COMMAND"
-    )
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     index = commands.add_parser("index", help="captioned MIDI files to a searchable table of tunes")
     add_index_arguments(index)

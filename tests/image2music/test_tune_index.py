@@ -40,6 +40,13 @@ def test_nearest_tunes_come_first_with_their_cosine(uri):
     assert hits[0].metrics.pitch_range is None
 
 
+def test_of_equally_near_tunes_the_smaller_ids_are_taken(tmp_path):
+    uri = str(tmp_path / "ties.lance")
+    rows = [row(name, [1, 0, 0, 0]) for name in "dbca"]
+    commit(uri, write_fragments(uri, rows, SCHEMA), SCHEMA)
+    assert [hit.tune_id for hit in open_index(uri).search(rows[0]["vector"], k=2)] == ["a", "b"]
+
+
 def test_more_tunes_than_there_are_is_all_of_them(uri):
     assert len(open_index(uri).search(np.array([1, 0, 0, 0], dtype=np.float32), k=10)) == 3
 
