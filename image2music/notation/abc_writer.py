@@ -50,15 +50,18 @@ def write_layer(
         beats: grid ticks at which a space is written.
         spellings: note names for each bar.
         unit: unit note length in grid ticks.
-        fields: text to put in front of what starts at a grid tick (inline fields). A tick at which nothing starts
-            moves on to the next start.
+        fields: text to put in front of what starts at a grid tick (inline fields), ticks ascending. A tick at which
+            nothing starts moves on to the next start; one after the last start is left out.
     """
-    segments = _segments(layer, bars, windows)
+    ticks = np.array(list(fields), dtype=np.int64)
+    segments = _segments(layer, bars, windows, ticks)
     names = _names(layer, segments, bars, spellings)
     tokens = _tokens(segments, names, unit, beats)
-    for tick, text in fields.items():
-        at = min(int(np.searchsorted(segments.starts, tick)), len(tokens) - 1)
-        tokens[at] = _with_field(tokens[at], text)
+    # Where several move on to one start, the last holds.
+    places = np.searchsorted(segments.starts, ticks)
+    for at, text in dict(zip(places.tolist(), fields.values(), strict=True)).items():
+        if at < len(tokens):
+            tokens[at] = _with_field(tokens[at], text)
     cuts = [*np.searchsorted(segments.starts, bars.lines[:-1]).tolist(), len(tokens)]
     return ["".join(tokens[a:b]).lstrip() for a, b in pairwise(cuts)]
 
@@ -67,16 +70,25 @@ def _with_field(token: str, text: str) -> str:
     return " " + text + token.lstrip() if token.startswith(" ") else text + token
 
 
-def _segments(layer: Layer, bars: Bars, windows: IntArray) -> _Segments:
+def _segments(layer: Layer, bars: Bars, windows: IntArray, fields: IntArray) -> _Segments:
     edges = np.concatenate([layer.starts, layer.ends])
     spans = tuplet_spans(edges, windows, bars.lines)
-    cuts = np.unique(np.concatenate([edges, bars.lines, spans.ravel()]))
+    cuts = np.concatenate([edges, bars.lines, spans.ravel()])
+    if len(fields):
+        # Rests, but not notes, are divided so that a field stands where it belongs.
+        silent = (_owners(layer, fields) < 0) & (_tuplet_of(fields, spans) < 0) & (fields < bars.lines[-1])
+        cuts = np.concatenate([cuts, fields[silent]])
+    cuts = np.unique(cuts)
     starts, ends = cuts[:-1], cuts[1:]
-    owners = np.searchsorted(layer.starts, starts, "right") - 1
-    chord_ends = layer.ends[owners]
-    owners = np.where((owners >= 0) & (starts < chord_ends), owners, -1)
-    ties = (owners >= 0) & (ends < chord_ends)
+    owners = _owners(layer, starts)
+    ties = (owners >= 0) & (ends < layer.ends[owners])
     return _Segments(starts, ends, owners, ties, _tuplet_of(starts, spans))
+
+
+def _owners(layer: Layer, ticks: IntArray) -> IntArray:
+    """Index of the chord that sounds at each tick, -1 where none does."""
+    owners = np.searchsorted(layer.starts, ticks, "right") - 1
+    return np.where((owners >= 0) & (ticks < layer.ends[owners]), owners, -1)
 
 
 def _tuplet_of(starts: IntArray, spans: IntArray) -> IntArray:

@@ -62,7 +62,7 @@ def bars_of(score: Score, end: int) -> Bars:
         MidiError: reason `too_large` when there would be more than `MAX_BARS`.
     """
     changes = _writable_changes(score)
-    _refuse_more_than_most(sum(_span(here, after, end) // bar_length(here[1]) for here, after in _pairs(changes)))
+    _refuse_more_than_most(sum(-(-_span(here, after, end) // bar_length(here[1])) for here, after in _pairs(changes)))
     lines: list[int] = [0]
     meters: list[Meter] = []
     for (start, meter), after in _pairs(changes):

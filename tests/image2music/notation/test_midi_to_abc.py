@@ -100,6 +100,11 @@ def test_meter_key_and_tempo_changes_are_inline_fields() -> None:
     assert wrong(tune.abc) == []
 
 
+def test_a_tempo_change_divides_a_rest_but_not_a_note() -> None:
+    tune = score_to_abc(score(track([(0, 1, 60), (4, 4, 60)]), tempos=[(0, 120), (2, 90), (6, 60), (8, 50)]))
+    assert music(tune) == "C2 z2 [Q:1/4=90]z4 | C8 |]"
+
+
 def test_a_pickup_is_a_short_first_bar() -> None:
     bars = range(12)
     tune = [(0.0, 1.0, 67)] + [(1 + 4.0 * bar + at, 1.0 + (at == 0), 72) for bar in bars for at in (0, 2, 3)]
