@@ -25,6 +25,7 @@ _SPARSE = replace(PLAIN, divisions=(4,), penalties=(0.0,))
 _LEAST_CHARS = 400
 _FEWEST_BARS = 8
 _MELODY_SHARE = 0.25
+_DOUBLING = 0.8
 
 
 def excerpt_abc(
@@ -98,7 +99,10 @@ def _cut(parts: Sequence[Part], bars: Bars, start: int, stop: int) -> list[Part]
 
 
 def _most_telling(parts: list[Part], most: int) -> list[Part]:
-    """At most `most` parts, the most telling first: melody, bass, then those that play most; drums come last."""
+    """At most `most` parts, the most telling first: melody, bass, then those that play most; drums come last.
+
+    A part that doubles another, in its octave or a different one, tells nothing more.
+    """
     pitched = [part for part in parts if not part.is_drum]
     if not pitched:
         return parts[:most]
@@ -108,7 +112,18 @@ def _most_telling(parts: list[Part], most: int) -> list[Part]:
     bass = min(leading, key=lambda part: float(part.pitches.mean()))
     others = sorted((part for part in pitched if part is not melody and part is not bass), key=len, reverse=True)
     first = [melody] if melody is bass else [melody, bass]
-    return [*first, *others, *(part for part in parts if part.is_drum)][:most]
+    drums = [part for part in parts if part.is_drum]
+    return [*_without_doubling([*first, *others]), *drums][:most]
+
+
+def _without_doubling(parts: Sequence[Part]) -> list[Part]:
+    kept: list[tuple[Part, set[tuple[float, int]]]] = []
+    for part in parts:
+        places = np.rint(part.onsets / (QUARTER / 4)).tolist()
+        notes = set(zip(places, (part.pitches % 12).tolist(), strict=True))
+        if all(len(notes & others) < _DOUBLING * len(notes | others) for _, others in kept):
+            kept.append((part, notes))
+    return [part for part, _ in kept]
 
 
 def _plainer_and_plainer(parts: list[Part], bars: Bars, most: int) -> Iterator[tuple[Voice, ...]]:

@@ -43,6 +43,14 @@ def test_limits_hold_and_drums_go_first() -> None:
     assert "clef=bass" in tune.abc
 
 
+def test_a_part_that_doubles_another_is_left_out() -> None:
+    tune, third = scale(n=64), [(onset, length, pitch - 3) for onset, length, pitch in scale(n=64)]
+    octave = [(onset, length, pitch - 12) for onset, length, pitch in tune]
+    excerpt = excerpt_abc(score(track(tune), track(third, channel=1), track(octave, channel=2)), max_chars=3000)
+    assert excerpt.voices == 2
+    assert excerpt.n_notes == 2 * len(tune)
+
+
 def test_a_note_held_beyond_the_end_is_not_tied_to_nothing() -> None:
     tune = excerpt_abc(score(track([(0, 40, 60), *scale(start=40, n=40)])), max_bars=8)
     assert not tune.abc.rstrip().removesuffix("|]").rstrip().endswith("-")
