@@ -58,6 +58,8 @@ def rows(data: Path) -> Iterator[BenchRow]:
     _details.clear()
     files = midi_files(data, MOST_FILES)
     tunes, failures = _converted(files)
+    if not tunes:
+        raise SystemExit(f"none of {len(files)} MIDI files under {data} can be converted")
     trips = [_trip(path, score, tune, cpu_s) for path, score, tune, cpu_s in tunes]
     _details.extend(_described(files, trips, failures))
     f1, peer_f1 = np.mean([trip.ours.f1 for trip in trips]), np.mean([trip.peer_f1 for trip in trips])

@@ -80,7 +80,7 @@ def _grid_end(parts: Sequence[Part]) -> int:
     """
     end = max(float((part.onsets + part.durations).max()) for part in parts)
     last = max(float(part.onsets.max()) for part in parts)
-    return int(max(end, last + QUARTER / 8))
+    return int(max(end, last + QUARTER / 8 + 1))
 
 
 def _within_limits(parts: Sequence[Part], notes: Sequence[Written]) -> list[Voice]:

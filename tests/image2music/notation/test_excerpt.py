@@ -74,6 +74,10 @@ def test_a_crowded_bar_is_thinned_until_it_fits() -> None:
     assert tune.n_notes > 0
 
 
+def test_a_last_note_just_before_a_bar_line_is_not_lost() -> None:
+    assert excerpt_abc(score(track([(3.875, 0.0, 60)]))).n_notes == 1
+
+
 @pytest.mark.parametrize("limits", [{"max_bars": 0}, {"max_voices": 0}, {"max_chars": 50}])
 def test_limits_that_nothing_fits_in_are_refused(limits: dict[str, int]) -> None:
     with pytest.raises(ConfigError) as caught:
