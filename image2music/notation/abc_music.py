@@ -6,6 +6,7 @@ import re
 from typing import Protocol
 
 from image2music.notation import abc_tokens as tokens
+from image2music.notation.abc_complaints import about_character, about_note, about_words, words_at
 from image2music.notation.abc_findings import Findings
 from image2music.notation.abc_lengths import scaled
 from image2music.notation.abc_tokens import MUSIC, Spelling, read_chord, read_grace, read_note, read_rest
@@ -18,28 +19,26 @@ VELOCITIES = {
 _DEFAULT_Q = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
 _ENDING_PART = re.compile(r"(\d{1,2})(?:-(\d{1,2}))?$")
 MAX_PASSES = 16
-_WORDS = re.compile(r"[A-Za-z]+(?:[ ,.']+[A-Za-z]+)*")
 _NO_NOTES = frozenset("hijklmnopqrstvwHIJKLMNOPQRSTVWY")
 
-_HINTS = {
-    "#": "write a sharp before the letter, ^C",
-    "♯": "write a sharp before the letter, ^C",
-    "♭": "write a flat before the letter, _B",
-    "♮": "write a natural before the letter, =B",
-    "*": "remove it",
-    "+": "write chords in square brackets, [CEG]",
-    "\\": "a backslash may only end a line",
-}
+
+class Position(Protocol):
+    """The line that is read, from 1, and the offset of its first character."""
+
+    line: int
+    start: int
 
 
 class MusicContext(Protocol):
     """What a line needs from the tune around it."""
 
     findings: Findings
-    line: int
-    line_start: int
     spans: list[Span]
     user_symbols: set[str]
+
+    @property
+    def position(self) -> Position:
+        """Where reading is."""
 
     def current(self) -> VoiceBuilder:
         """The voice that music goes to now."""
@@ -63,16 +62,16 @@ class MusicLine:
     def __init__(self, context: MusicContext, text: str) -> None:
         self.context = context
         self.text = text
-        self.base = context.line_start
+        self.base = context.position.start
         self.builder = context.current()
-        self.span_start = context.line_start
+        self.span_start = context.position.start
         self.skip_until = 0
 
     def read(self) -> None:
         """Reads every token of the line."""
         base = self.base
         builder = self.builder
-        note, bar_line = tokens.NOTE, tokens.BAR
+        note, chord, bar_line = tokens.NOTE, tokens.CHORD, tokens.BAR
         for match in MUSIC.finditer(self.text):
             kind = match.lastindex
             if kind is None:
@@ -81,20 +80,18 @@ class MusicLine:
             if start < self.skip_until:
                 continue
             text = match[kind]
-            if kind == note:
+            if kind == note or kind == chord:
                 known = builder.read_lengths.get(text)
                 if known is None:
-                    self.add_sound(read_note(text), text, start)
+                    self.add_sound(read_note(text) if kind == note else read_chord(text), text, start)
                     continue
                 if builder.open_bar is None:
                     self.open_bar(start)
-                builder.add_event(known[0].heads, known[1], 0, base + start, base + match.end())
+                builder.add_event(known[0].heads, known[1], known[0].ties, base + start, base + match.end())
             elif kind == bar_line:
                 self.bar_line(text, start)
             elif kind == tokens.REST:
                 self.rest(text, start)
-            elif kind == tokens.CHORD:
-                self.add_sound(read_chord(text), text, start)
             elif kind == tokens.FIELD:
                 self.inline_field(text, start)
                 builder = self.builder
@@ -105,7 +102,7 @@ class MusicLine:
     def report(self, code: str, message: str, start: int) -> None:
         """A finding at column `start` of this line, in the current voice and bar."""
         builder = self.builder
-        line = self.context.line
+        line = self.context.position.line
         self.context.findings.add(code, message, line, start + 1, builder.voice.id, builder.bar_number)
 
     def flaw(self, code: str, message: str, start: int) -> None:
@@ -117,7 +114,7 @@ class MusicLine:
 
     def open_bar(self, start: int) -> Bar:
         """The open bar of the current voice, opened here where there is none."""
-        return self.builder.start_bar(self.base + start, self.context.line, start + 1)
+        return self.builder.start_bar(self.base + start, self.context.position.line, start + 1)
 
     def flush(self, end: int) -> None:
         """Gives the characters since the last flush to the current voice and bar."""
@@ -135,35 +132,22 @@ class MusicLine:
         self.open_bar(start)
         length = scaled(builder.unit, spelling.numerator, spelling.denominator)
         if spelling.problem:
-            self.spelling_problem(spelling, text, start)
+            self.problem(spelling.problem, text, start)
         elif length > MAX_EVENT:
             self.flaw("length-out-of-range", f"{text} lasts more than 64 whole notes: shorten it", start)
             length = builder.unit
-        elif text[0] != "[":
+        else:
             builder.read_lengths[text] = spelling, length
         if spelling.heads:
             base = self.base
             builder.add_event(spelling.heads, length, spelling.ties, base + start, base + start + len(text))
 
-    def spelling_problem(self, spelling: Spelling, text: str, start: int) -> None:
-        """Says what is wrong inside one note or chord."""
-        problem = spelling.problem
-        shown = text if len(text) <= 24 else text[:21] + "..."
-        if problem == "bad-length":
-            self.flaw(
-                problem, f"the length of {shown} cannot be read: write a number, or a fraction such as 3/2", start
-            )
-        elif problem == "pitch-out-of-range":
-            self.report(problem, f"{shown} is outside MIDI's range: use fewer octave marks", start)
-        elif problem == "odd-divisor":
-            advice = "divisors of a length are powers of two: write a tuplet such as (3CDE"
-            self.report(problem, f"{shown}: {advice}", start)
-        elif problem == "microtone":
-            self.report(problem, f"the quarter tone in {shown} plays as a natural: use ^, _ or =", start)
-        elif problem == "empty-chord":
-            self.report(problem, f"{shown} holds no note: put notes in it or remove it", start)
+    def problem(self, code: str, text: str, start: int) -> None:
+        """Says what is wrong inside one note, chord or rest."""
+        if code == "bad-length":
+            self.flaw(code, about_note(code, text), start)
         else:
-            self.report(problem, f"{shown}: all notes of a chord last as long as the first: give it one length", start)
+            self.report(code, about_note(code, text), start)
 
     def rest(self, text: str, start: int) -> None:
         """`z`, `x` (in unit lengths) or `Z`, `X` (in bars)."""
@@ -171,10 +155,8 @@ class MusicLine:
         spelling = read_rest(text)
         self.open_bar(start)
         base = self.base
-        if spelling.problem == "bad-length":
-            self.flaw("bad-length", f"the length of {text[:24]} cannot be read: write a number or a fraction", start)
-        elif spelling.problem:
-            self.spelling_problem(spelling, text, start)
+        if spelling.problem:
+            self.problem(spelling.problem, text, start)
         if text[0] in "ZX":
             count = spelling.numerator
             if spelling.denominator != 1 or count > MAX_REST_BARS:
@@ -256,7 +238,7 @@ class MusicLine:
         elif kind == tokens.TIE:
             self.tie(start)
         elif kind == tokens.SLUR_OPEN:
-            builder.slurs.append((self.context.line, start + 1, builder.bar_number))
+            builder.slurs.append((self.context.position.line, start + 1, builder.bar_number))
         elif kind == tokens.SLUR_CLOSE:
             if builder.slurs:
                 builder.slurs.pop()
@@ -328,47 +310,20 @@ class MusicLine:
 
     def junk(self, text: str, start: int) -> None:
         """A character that starts no token."""
-        if text == "[":
-            self.flaw("unclosed-chord", "this [ opens a chord that is not closed: write ] behind its last note", start)
-        elif text == "]":
-            self.flaw("unopened-chord", "this ] closes no chord: remove it or open the chord with [", start)
-        elif text == "{":
-            self.flaw("unclosed-grace", "this { is not closed on its line: write } behind the grace notes", start)
-        elif text == "}":
-            self.flaw("unopened-grace", "this } closes no grace notes: remove it or open them with {", start)
-        elif text == '"':
-            self.flaw("unclosed-string", 'this " is not closed on its line: write " behind the text', start)
-            self.skip_to_bar(start)
-        elif text == "!":
-            if self.text[start + 1 :].strip():
-                self.flaw("unclosed-decoration", "this ! is not closed: write !name! as in !trill!", start)
-        elif text in "^_=":
-            self.flaw(
-                "stray-accidental", f"{text} stands before no note: accidentals come before the letter, ^C", start
-            )
-        elif text.isalpha() and text.isascii():
-            self.letters(start)
-        elif text == "*" and not self.text[start + 1 :].strip():
+        if text.isalpha() and text.isascii():
+            if text in self.context.user_symbols:
+                return
+            words = words_at(self.text, start)
+            self.flaw("text-in-music", about_words(words), start)
+            self.skip_until = start + len(words.split()[0])
             return
-        else:
-            shown = text if text.isprintable() else f"U+{ord(text):04X}"
-            advice = _HINTS.get(text, "remove it")
-            self.flaw("unexpected-character", f"{shown} means nothing in music: {advice}", start)
-
-    def letters(self, start: int) -> None:
-        """Letters that are no notes: a word for people, or a symbol that U: defines."""
-        if self.text[start] in self.context.user_symbols:
+        if text in "!*" and not self.text[start + 1 :].strip():
+            # Older ABC breaks lines of the score so.
             return
-        match = _WORDS.match(self.text, start, start + 60)
-        words = match[0] if match else self.text[start]
-        shown = words if len(words) <= 30 else words[:27] + "..."
-        self.flaw("text-in-music", f'{shown!r} is no music: remove it, or put words behind % or in "^..."', start)
-        self.skip_until = start + len(words.split()[0])
-
-    def skip_to_bar(self, start: int) -> None:
-        """Leaves the rest of a bar unread."""
-        place = self.text.find("|", start)
-        self.skip_until = place if place >= 0 else len(self.text)
+        self.flaw(*about_character(text), start)
+        if text == '"':
+            place = self.text.find("|", start)
+            self.skip_until = place if place >= 0 else len(self.text)
 
 
 def _signs(signs: str, ending: tuple[int, ...], start: int) -> BarLine:

@@ -18,7 +18,7 @@ from image2music.notation.abc_findings import MAX_FINDINGS
 from image2music.notation.abc_parser import parse
 from image2music.notation.diagnostic import Diagnostic, Severity
 from image2music.notation.mend_bars import mend_bar_lengths, mend_ends, mend_meter
-from image2music.notation.mend_header import mend_header, mend_field_names
+from image2music.notation.mend_header import mend_field_names, mend_header
 from image2music.notation.mend_music import mend_characters, mend_lines, mend_signs
 from image2music.notation.mend_wrapping import choose_tune, note_lost_text, unwrap
 from image2music.notation.mending import Mending
