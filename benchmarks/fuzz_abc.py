@@ -20,9 +20,9 @@ from benchmarks.generated_tunes import sample_tune
 from image2music.errors import AbcError
 from image2music.notation.abc_checker import check
 from image2music.notation.abc_parser import parse
-from image2music.notation.abc_playback import voice_notes
 from image2music.notation.abc_to_midi import abc_to_midi
 from image2music.notation.mend import mend
+from image2music.notation.written_notes import voice_notes
 
 LIMIT_S = 1.0
 MAX_CHARS = 65_536

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from image2music.notation.abc_fields import Key, Meter, Tempo, read_key, read_meter, read_tempo, read_unit
+from image2music.notation.abc_fields import Key, Meter, Tempo, read_meter, read_tempo, read_unit
+from image2music.notation.abc_keys import read_key
 from image2music.notation.abc_lengths import Length
 
 Report = Callable[[str, str, int], None]

@@ -1,9 +1,9 @@
-"""Readings of the header fields M:, L:, Q:, K: and V:. Each returns None where the text says nothing usable."""
+"""Readings of the header fields M:, L:, Q: and V: (keys: `abc_keys`). Each returns None where nothing is usable."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from image2music.notation.abc_lengths import WHOLE, Length, of_whole
@@ -15,22 +15,12 @@ _UNIT = re.compile(r"(\d{1,3})\s*/\s*(\d{1,4})$")
 _BEAT = re.compile(r"(\d{1,3})\s*/\s*(\d{1,3})")
 _TEMPO = re.compile(r"((?:\d{1,3}\s*/\s*\d{1,3}\s*)+)=\s*(\d{1,4}(?:\.\d{1,3})?)")
 _QUOTED = re.compile(r'"[^"]*"')
-_KEY = re.compile(r"([A-G])\s*(##?|bb?|♯|♭|#|b)?\s*([A-Za-z]*)")
-_ACCIDENTAL = re.compile(r"(\^\^|__|\^|_|=)[A-Ga-g]$|(\^|_)\d?/\d?[A-Ga-g]$")
-_PROPERTY = re.compile(r'([A-Za-z][\w-]*)\s*=\s*("[^"]*"|[^\s"]+)')
+PROPERTY = re.compile(r'([A-Za-z][\w-]*)\s*=\s*("[^"]*"|[^\s"]+)')
 
-_FIFTHS = {"F": -1, "C": 0, "G": 1, "D": 2, "A": 3, "E": 4, "B": 5}
-_MODES = {
-    "": 0, "maj": 0, "ion": 0, "min": -3, "m": -3, "aeo": -3,
-    "dor": -2, "phr": -4, "lyd": 1, "mix": -1, "loc": -5,
-}  # fmt: skip
-_SHARPS = "FCGDAEB"
-_STEPS = "CDEFGAB"
 _CLEFS = re.compile(
     r"(treble|bass|alto|tenor|perc|none|soprano|mezzosoprano|baritone|G2?|F[34]?|C[1-4]|P)[,']*([+-]8|[+-]15)?\d?$",
     re.IGNORECASE,
 )
-_KEY_WORDS = {"exp", "none"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,94 +140,18 @@ def read_tempo(text: str, unit: Length = WHOLE // 8) -> Tempo | None:
     return Tempo(qpm, words) if 5 <= qpm <= 2000 else None
 
 
-@lru_cache(maxsize=2048)
-def read_key(text: str) -> Key | None:
-    """Reads `G`, `Am`, `D mix`, `Bb major`, `D exp _b ^f`, `none`, `HP`, with or without clef words behind."""
-    words = _PROPERTY.sub(" ", text).split()
-    accidentals = [word for word in words if _ACCIDENTAL.match(word)]
-    rest = " ".join(word for word in _unglued(words, accidentals))
-    key = _tonic_key(rest)
-    if key is None:
-        return None
-    return _with_accidentals(key, accidentals) if accidentals else key
-
-
-def names_key(text: str) -> bool:
-    """Whether K: says more than a clef, an octave or a transposition."""
-    return any(not _is_clef(word) for word in _PROPERTY.sub(" ", text).split())
-
-
-def _unglued(words: list[str], accidentals: list[str]) -> list[str]:
-    """The words that are not accidentals; accidentals glued together (`^f^c`) are split off."""
-    kept = []
-    for word in words:
-        if word in accidentals:
-            continue
-        parts = re.findall(r"(?:\^\^|__|[\^_]\d?/\d?|[\^_=])[A-Ga-g]", word)
-        if not parts:
-            kept.append(word)
-            continue
-        accidentals.extend(parts)
-        head = word[: word.index(parts[0])]
-        if head:
-            kept.append(head)
-    return kept
-
-
-def _tonic_key(text: str) -> Key | None:
-    words = [word for word in text.split() if not _is_clef(word)]
-    if not words or words[0].lower() in _KEY_WORDS:
-        return replace(C_MAJOR, explicit=True)
-    if words[0] in ("HP", "Hp"):
-        return _signature(2, minor=False, tonic="D")
-    match = _KEY.match(" ".join(words))
-    if match is None:
-        return None
-    mode = match[3].lower()
-    trailing = " ".join(words)[match.end() :].split()
-    if mode == "exp" or "exp" in trailing:
-        return replace(C_MAJOR, explicit=True)
-    # Only the first three letters of a mode count (ABC 2.1, 3.1.14).
-    if mode[:3] not in _MODES:
-        return None
-    accidental = (match[2] or "").replace("♯", "#").replace("♭", "b")
-    if len(accidental) > 1:
-        return None
-    shift = _MODES[mode[:3]]
-    sharps = _FIFTHS[match[1]] + {"": 0, "#": 7, "b": -7}[accidental] + shift
-    if not -7 <= sharps <= 7:
-        return None
-    return _signature(sharps, minor=shift == -3, tonic=match[1] + accidental)
-
-
-def _is_clef(word: str) -> bool:
+def is_clef(word: str) -> bool:
+    """Whether a word of K: or V: names a clef."""
     # `C` and `G` alone are keys, `C1`, `F4`, `G2` are clefs.
     return len(word) > 1 and _CLEFS.match(word) is not None
-
-
-def _signature(sharps: int, *, minor: bool, tonic: str) -> Key:
-    altered = [0] * 7
-    for letter in _SHARPS[: max(sharps, 0)]:
-        altered[_STEPS.index(letter)] = 1
-    for letter in _SHARPS[::-1][: max(-sharps, 0)]:
-        altered[_STEPS.index(letter)] = -1
-    return Key(sharps, minor, tuple(altered), tonic)
-
-
-def _with_accidentals(key: Key, accidentals: list[str]) -> Key:
-    altered = list(key.alterations)
-    for word in accidentals:
-        step = _STEPS.index(word[-1].upper())
-        altered[step] = {"^": 1, "^^": 2, "_": -1, "__": -2, "=": 0}.get(word[:-1], altered[step])
-    return replace(key, alterations=tuple(altered), explicit=True)
 
 
 @lru_cache(maxsize=2048)
 def read_voice_settings(text: str) -> VoiceSettings:
     """Reads the sound from `clef=treble-8 octave=-1 transpose=2 name="Flute"` in V: or K:."""
-    properties = {name.lower(): value.strip('"') for name, value in _PROPERTY.findall(text)}
-    bare = _PROPERTY.sub(" ", text).split()
-    clef = properties.get("clef") or next((word for word in bare if _is_clef(word)), "")
+    properties = {name.lower(): value.strip('"') for name, value in PROPERTY.findall(text)}
+    bare = PROPERTY.sub(" ", text).split()
+    clef = properties.get("clef") or next((word for word in bare if is_clef(word)), "")
     transpose = 12 * _small_int(properties.get("octave")) + _small_int(properties.get("transpose"))
     match = re.search(r"([+-])(8|15)$", clef)
     if match:

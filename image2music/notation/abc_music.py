@@ -71,7 +71,7 @@ class MusicLine:
         """Reads every token of the line."""
         base = self.base
         builder = self.builder
-        note, chord, bar_line = tokens.NOTE, tokens.CHORD, tokens.BAR
+        sounding, bar_line = (tokens.NOTE, tokens.CHORD), tokens.BAR
         for match in MUSIC.finditer(self.text):
             kind = match.lastindex
             if kind is None:
@@ -80,10 +80,10 @@ class MusicLine:
             if start < self.skip_until:
                 continue
             text = match[kind]
-            if kind == note or kind == chord:
+            if kind in sounding:
                 known = builder.read_lengths.get(text)
                 if known is None:
-                    self.add_sound(read_note(text) if kind == note else read_chord(text), text, start)
+                    self.add_sound(read_note(text) if kind == tokens.NOTE else read_chord(text), text, start)
                     continue
                 if builder.open_bar is None:
                     self.open_bar(start)

@@ -1,25 +1,20 @@
-"""What a voice sounds like: pitches under key, accidentals and ties, grace notes, in played or in written order."""
+"""What a voice sounds like: its notes in the order they are played, with ties joined and grace notes placed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from fractions import Fraction
-from typing import NamedTuple
 
 from image2music.errors import AbcError
 from image2music.notation.abc_fields import Key, Meter, Tempo
-from image2music.notation.abc_lengths import Length, as_quarters, scaled
+from image2music.notation.abc_lengths import Length, scaled
+from image2music.notation.abc_pitches import DEFAULT_VELOCITY, PitchReader
 from image2music.notation.abc_repeats import Range, play_order
-from image2music.notation.abc_tokens import Head
 from image2music.notation.abc_tree import BarLine, Change, Element, Event, PartMark, Sound, Tune, Voice
 
 MAX_NOTES = 200_000
-DEFAULT_VELOCITY = 90
 GRACE_DIVIDER = 4
 """A grace note lasts its length times the unit length over this, taken from the note behind it (abc2midi)."""
-
-_SEMITONES = (0, 2, 4, 5, 7, 9, 11)
 
 
 @dataclass(slots=True)
@@ -42,79 +37,12 @@ class PlayedVoice:
     length: Length = 0
 
 
-class WrittenNote(NamedTuple):
-    """A note or chord as written: onset and duration in quarter notes from the voice's start, pitches, bar number."""
-
-    onset: Fraction
-    duration: Fraction
-    pitches: tuple[int, ...]
-    bar: int
-
-
-class _Reader:
-    """Reads pitches in written order: key, accidentals, transposition and sound as they stand on the page."""
-
-    def __init__(self, tune: Tune, voice: Voice) -> None:
-        self.alterations = tune.key.alterations
-        self.octave_shift = self.transpose = voice.settings.transpose
-        self.velocity = DEFAULT_VELOCITY
-        self.program = 0
-        self.channel: int | None = 9 if voice.settings.percussion else None
-        self.accidentals: dict[int, int] = {}
-        self.layer = 0
-        for sound in tune.sounds:
-            self.set_sound(sound)
-
-    def set_sound(self, sound: Sound) -> None:
-        """Applies one `%%MIDI` setting or dynamic mark."""
-        what, number = sound
-        if what == "program":
-            self.program = number
-        elif what == "channel":
-            self.channel = number
-        elif what == "transpose":
-            self.transpose = self.octave_shift + number
-        elif what == "octave":
-            self.transpose += number - self.octave_shift
-            self.octave_shift = number
-        elif what == "velocity":
-            self.velocity = number
-
-    def change(self, change: Change) -> None:
-        """Applies a change of key or sound; others do not touch pitches."""
-        value = change.value
-        if isinstance(value, Sound):
-            self.set_sound(value)
-        elif isinstance(value, Key):
-            self.alterations = value.alterations
-            self.accidentals.clear()
-
-    def pitches(self, event: Event) -> tuple[list[int], list[int]]:
-        """The MIDI pitches of an event's heads and those of its grace notes; they may lie outside 0-127."""
-        if event.layer != self.layer:
-            self.layer = event.layer
-            self.accidentals.clear()
-        grace = [self.pitch(head) for note in event.grace for head in note.heads] if event.grace else []
-        return [self.pitch(head) for head in event.heads], grace
-
-    def pitch(self, head: Head) -> int:
-        """The MIDI pitch; an accidental holds for its letter in every octave to the end of the bar (ABC 2.1)."""
-        alter = head.accidental
-        if alter is None:
-            alter = self.accidentals.get(head.step)
-            if alter is None:
-                alter = self.alterations[head.step]
-        else:
-            self.accidentals[head.step] = alter
-        return 12 * (head.octave + 1) + _SEMITONES[head.step] + alter + self.transpose
-
-
 class _Player:
     """Plays ranges of one voice's elements; keeps ties while it goes."""
 
     def __init__(self, tune: Tune, voice: Voice) -> None:
         self.played = PlayedVoice(voice)
-        self.readings = _readings(_Reader(tune, voice), voice.elements, self.played)
+        self.readings = _readings(PitchReader(tune, voice), voice.elements, self.played)
         self.velocity = DEFAULT_VELOCITY
         self.notes: list[PlayedNote] = []
         self.open_ties: dict[int, dict[tuple[int, int], PlayedNote]] = {}
@@ -228,7 +156,7 @@ class _Reading:
     velocity: int
 
 
-def _readings(reader: _Reader, elements: list[Element], played: PlayedVoice) -> list[_Reading | None]:
+def _readings(reader: PitchReader, elements: list[Element], played: PlayedVoice) -> list[_Reading | None]:
     """One reading for each element that sounds. Read in written order, so that a repeat finds its own key again."""
     readings: list[_Reading | None] = []
     part = played.parts.setdefault((reader.program, reader.channel), [])
@@ -254,50 +182,3 @@ def play_voice(tune: Tune, voice: Voice) -> PlayedVoice:
         AbcError: `too_long` when the repeats unfold beyond reason.
     """
     return _Player(tune, voice).play(play_order(voice.elements, tune.parts))
-
-
-def voice_notes(tune: Tune) -> dict[str, list[WrittenNote]]:
-    """Each voice's notes in written order, repeats not played, tied notes apart, grace notes and rests left out.
-
-    Pitches are MIDI pitches under key, accidentals, clef and `%%MIDI transpose`; those outside 0-127 are left out.
-    """
-    return {voice.id: _written(tune, voice) for voice in tune.voices.values()}
-
-
-def _written(tune: Tune, voice: Voice) -> list[WrittenNote]:
-    reader = _Reader(tune, voice)
-    notes: list[WrittenNote] = []
-    bars = iter(voice.bars)
-    bar = next(bars, None)
-    held: dict[tuple[int, int, int], int] = {}
-    for element in voice.elements:
-        if isinstance(element, BarLine):
-            reader.accidentals.clear()
-        elif isinstance(element, Change):
-            reader.change(element)
-        else:
-            while bar is not None and element.start >= bar.end > 0:
-                bar = next(bars, None)
-            pitches, held = _written_pitches(reader, element, held)
-            if pitches:
-                number = bar.number if bar is not None else 0
-                notes.append(WrittenNote(as_quarters(element.onset), as_quarters(element.duration), pitches, number))
-    return notes
-
-
-def _written_pitches(
-    reader: _Reader, event: Event, held: dict[tuple[int, int, int], int]
-) -> tuple[tuple[int, ...], dict[tuple[int, int, int], int]]:
-    """An event's pitches, and the pitches that its ties hold for the next event."""
-    found = []
-    holding = {key: pitch for key, pitch in held.items() if key[2] != event.layer}
-    read, _ = reader.pitches(event)
-    for index, head in enumerate(event.heads):
-        key = (head.step, head.octave, event.layer)
-        tied = held.get(key) if head.accidental is None else None
-        pitch = read[index] if tied is None else tied
-        if event.ties >> index & 1:
-            holding[key] = pitch
-        if 0 <= pitch <= 127:
-            found.append(pitch)
-    return tuple(found), holding

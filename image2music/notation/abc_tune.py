@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from image2music.notation.abc_directives import FORBIDDEN, read_midi
 from image2music.notation.abc_field_values import FieldValues
-from image2music.notation.abc_fields import FREE_METER, VoiceSettings, default_unit, names_key, read_voice_settings
+from image2music.notation.abc_fields import FREE_METER, VoiceSettings, default_unit, read_voice_settings
 from image2music.notation.abc_findings import Findings
+from image2music.notation.abc_keys import names_key
 from image2music.notation.abc_tree import PartMark, Sound, Span, Tune
 from image2music.notation.abc_voice import VoiceBuilder
 

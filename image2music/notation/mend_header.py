@@ -6,7 +6,8 @@ import re
 from collections import Counter
 from fractions import Fraction
 
-from image2music.notation.abc_fields import FREE_METER, default_unit, read_key, read_meter, read_tempo, read_unit
+from image2music.notation.abc_fields import FREE_METER, default_unit, read_meter, read_tempo, read_unit
+from image2music.notation.abc_keys import read_key
 from image2music.notation.abc_lengths import Length, as_fraction
 from image2music.notation.abc_parser import parse
 from image2music.notation.mending import Mending

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from image2music.notation.abc_lengths import as_fraction
 from image2music.notation.abc_parser import MAX_CHARS, parse
-from image2music.notation.abc_playback import voice_notes
 from image2music.notation.abc_tree import BarLine, Event, Tune
+from image2music.notation.written_notes import voice_notes
 
 HEADER = "X:1\nT:t\nM:4/4\nL:1/8\nK:C\n"
 
