@@ -102,22 +102,27 @@ def _names(layer: Layer, segments: _Segments, bars: Bars, spellings: Sequence[Sp
     """Text of each segment's chord or rest, without its length."""
     bar_of = np.searchsorted(bars.lines, segments.starts, "right") - 1
     names: list[str] = []
-    here, spelling = -1, spellings[0]
+    here, last_owner, begun = -1, -1, spellings[0]
     said: dict[str, str] = {}
-    chords = layer.chords
     for owner, bar in zip(segments.owners.tolist(), bar_of.tolist(), strict=True):
         if owner < 0:
             names.append("z")
             continue
         if bar != here:
-            here, spelling = bar, spellings[bar]
-            said = {}
-        chord = chords[owner]
-        if len(chord) == 1:
-            names.append(note_name(chord[0], spelling, said))
-        else:
-            names.append("[" + "".join([note_name(pitch, spelling, said) for pitch in chord]) + "]")
+            here, said = bar, {}
+        if owner != last_owner:
+            last_owner, begun = owner, spellings[bar]
+        names.append(_chord_name(layer.chords[owner], begun, spellings[bar], said))
     return names
+
+
+def _chord_name(chord: Sequence[int], begun: Spelling, spelling: Spelling, said: dict[str, str]) -> str:
+    """Name of a chord that began in the spelling `begun`; tied into another key it keeps its names."""
+    if begun is spelling:
+        names = [note_name(pitch, spelling, said) for pitch in chord]
+    else:
+        names = [_name_in_full(pitch, begun, said) for pitch in chord]
+    return names[0] if len(names) == 1 else "[" + "".join(names) + "]"
 
 
 def note_name(pitch: int, spelling: Spelling, said: dict[str, str]) -> str:
@@ -134,10 +139,12 @@ def note_name(pitch: int, spelling: Spelling, said: dict[str, str]) -> str:
         right = said.get(letter) == accidental and said.get(kind) == accidental
     else:
         right = not spelling.altered[pitch]
-    if right:
-        return letter
-    said[letter] = accidental
-    said[kind] = accidental
+    return letter if right else _name_in_full(pitch, spelling, said)
+
+
+def _name_in_full(pitch: int, spelling: Spelling, said: dict[str, str]) -> str:
+    letter, accidental = spelling.letters[pitch], spelling.accidentals[pitch]
+    said[letter] = said[spelling.classes[pitch]] = accidental
     return accidental + letter
 
 

@@ -18,7 +18,7 @@ from image2music.notation.quantise import PLAIN
 from image2music.notation.score import Score
 from image2music.notation.sheet import Sheet, Voice, bars_with_pickup, unit_of, voices_of, written
 from image2music.notation.tempos import Tempo, tempos_of
-from image2music.notation.timeline import QUARTER, Bars, bar_length, windows_of
+from image2music.notation.timeline import QUARTER, Bars, bar_length, meter_of_length, windows_of
 from image2music.notation.tune_text import bars_by_voice, tune_text
 
 _SPARSE = replace(PLAIN, divisions=(4,), penalties=(0.0,))
@@ -163,7 +163,9 @@ def _sizes(n_voices: int, n_bars: int) -> Iterator[tuple[int, int]]:
 def _first(sheet: Sheet, texts: list[list[str]], n_voices: int, n_bars: int) -> tuple[Sheet, list[list[str]]]:
     """The first voices and bars of a sheet and of its text; voices silent there are left out."""
     end = int(sheet.bars.lines[n_bars])
-    bars = Bars(sheet.bars.lines[: n_bars + 1], sheet.bars.meters[:n_bars])
+    is_pickup_alone = n_bars == 1 and _fullness(sheet.bars, 0) < 1
+    meters = (meter_of_length(end),) if is_pickup_alone else sheet.bars.meters[:n_bars]
+    bars = Bars(sheet.bars.lines[: n_bars + 1], meters)
     voices, kept = [], []
     for voice, text in zip(sheet.voices[:n_voices], texts, strict=False):
         n = int(np.searchsorted(voice.layer.starts, end))

@@ -77,7 +77,7 @@ def bars_of(score: Score, end: int) -> Bars:
         if rest:
             lines.append(stop)
             is_pickup = not meters and 2 * rest <= bar_length(meter)
-            meters.append(meter if is_pickup else _meter_of_length(rest))
+            meters.append(meter if is_pickup else meter_of_length(rest))
     if not meters:
         return Bars(np.array([0, bar_length(changes[0][1])]), (changes[0][1],))
     return Bars(np.array(lines, dtype=np.int64), tuple(meters))
@@ -122,11 +122,11 @@ def _writable(change: MeterChange) -> bool:
     return change.denominator in (1, 2, 4, 8, 16, 32) and 0 < change.numerator * 16 <= change.denominator * 16 * 16
 
 
-def _meter_of_length(length: int) -> Meter:
-    """Simplest meter of a bar that holds `length` grid ticks, which are whole sixteenths."""
-    sixteenths = length // _SIXTEENTH
-    common = gcd(sixteenths, 4)
-    return sixteenths // common, 16 // common
+def meter_of_length(length: int) -> Meter:
+    """Meter, in quarters or shorter notes, of a bar that holds `length` grid ticks, which are whole 1/32 notes."""
+    notes = length // (QUARTER // 8)
+    common = gcd(notes, 8)
+    return notes // common, 32 // common
 
 
 def windows_of(bars: Bars) -> IntArray:

@@ -63,6 +63,11 @@ def test_a_note_over_the_bar_line_is_tied() -> None:
     assert music(score_to_abc(score(track([(0, 3, 67), (3, 2, 69), (5, 3, 71)])))) == "G6 A2- | A2 B6 |]"
 
 
+def test_a_note_tied_into_another_key_keeps_its_name() -> None:
+    tune = score_to_abc(score(track([(0, 6, 63), (6, 2, 63)]), keys=[(0, 4, False), (4, -3, False)]))
+    assert music(tune) == "D8- | [K:Eb]^D4 E4 |]"
+
+
 def test_accidentals_hold_for_their_bar() -> None:
     notes = [(0, 1, 66), (1, 1, 66), (2, 1, 65), (3, 1, 66), (4, 4, 66)]
     tune = score_to_abc(score(track(notes), keys=[(0, -1, False)]))

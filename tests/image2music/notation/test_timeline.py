@@ -25,6 +25,11 @@ def test_a_bar_cut_short_says_how_long_it_is() -> None:
     assert bars.meters == ((4, 4), (3, 8), (3, 4))
 
 
+def test_a_bar_cut_short_may_hold_an_odd_number_of_thirty_seconds() -> None:
+    bars = bars_of(score(TUNE, meters=[(0, 11, 32), (2, 4, 4)]), 6 * QUARTER)
+    assert bars.meters == ((11, 32), (5, 32), (4, 4))
+
+
 def test_a_short_first_bar_is_a_pickup_in_the_meter_that_follows() -> None:
     bars = bars_of(score(TUNE, meters=[(0, 4, 4), (1, 4, 4)]), 9 * QUARTER)
     assert bars.lines.tolist() == [0, 48, 240, 432]
