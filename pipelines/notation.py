@@ -75,8 +75,14 @@ def run_midi(args: argparse.Namespace) -> int:
         tunes = [tune for tune in parse(read_abc(path)).tunes if tune.has_music]
         if not tunes:
             raise AbcError("no tune with notes was found: write one from X: to its last bar line", reason="no_music")
+        unplayed = []
         for tune in tunes:
-            folder.write(path, write_midi(tune_to_score(tune)))
+            try:
+                folder.write(path, write_midi(tune_to_score(tune)))
+            except AbcError as error:
+                unplayed.append(f"tune X:{tune.reference}: {error}" if len(tunes) > 1 else str(error))
+        if unplayed:
+            raise AbcError("; ".join(unplayed), reason="unplayed_tunes")
 
     return _each(list_files(args.paths), convert_one)
 

@@ -6,6 +6,7 @@ The codes, their severities and meanings are in `abc_codes.CODES`.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 
 from image2music.notation.abc_findings import Findings
 from image2music.notation.abc_lengths import Length, spoken
@@ -51,22 +52,34 @@ def _check_tune(tune: Tune, findings: Findings) -> None:
 def _check_voices(tune: Tune, findings: Findings) -> None:
     """Voices must be of one length and repeat at the same places."""
     voices = list(tune.voices.values())
-    longest = max(voices, key=lambda voice: voice.length)
+    counts = Counter(voice.length for voice in voices)
+    # Most voices are right; where as many say one thing as another, the longest is.
+    model = max(voices, key=lambda voice: (counts[voice.length], voice.length))
     for voice in voices:
-        if voice.length != longest.length:
-            last = voice.bars[-1]
-            missing = spoken(longest.length - voice.length)
-            message = (
-                f"voice {voice.id} ends {missing} before voice {longest.id} "
-                f"({len(voice.bars)} bars against {len(longest.bars)}): fill it up with notes or rests"
-            )
-            findings.add("voices-unequal", message, last.line, last.column, voice.id, last.number)
+        if voice.length != model.length:
+            _add_unequal(voice, model, findings)
     marks = _repeat_marks(voices[0])
     for voice in voices[1:]:
         if voice.length == voices[0].length and _repeat_marks(voice) != marks:
             bar = voice.bars[0]
             message = f"voice {voice.id} has repeats at other places than voice {voices[0].id}: give both the same"
             findings.add("repeats-differ", message, bar.line, bar.column, voice.id, bar.number)
+
+
+def _add_unequal(voice: Voice, model: Voice, findings: Findings) -> None:
+    """A finding at the first bar that differs from the same bar of `model`, or at the last where bars are missing."""
+    bar = voice.bars[-1]
+    if len(voice.bars) == len(model.bars):
+        pairs = zip(voice.bars, model.bars, strict=True)
+        bar = next((mine for mine, other in pairs if mine.length != other.length), bar)
+    ends_early = voice.length < model.length
+    amount = spoken(model.length - voice.length if ends_early else voice.length - model.length)
+    message = (
+        f"voice {voice.id} ends {amount} {'before' if ends_early else 'after'} voice {model.id} "
+        f"({len(voice.bars)} bars against {len(model.bars)}): "
+        f"{'fill it up with notes or rests' if ends_early else 'shorten it'}"
+    )
+    findings.add("voices-unequal", message, bar.line, bar.column, voice.id, bar.number)
 
 
 def _repeat_marks(voice: Voice) -> list[tuple[Length, int, tuple[int, ...]]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Protocol
 
 from image2music.notation import abc_tokens as tokens
 from image2music.notation.abc_complaints import about_character, about_note, about_words, words_at
 from image2music.notation.abc_findings import Findings
 from image2music.notation.abc_lengths import scaled
+from image2music.notation.abc_signs import read_bar_line, read_ending, read_tuplet
 from image2music.notation.abc_tokens import MUSIC, Spelling, read_chord, read_grace, read_note, read_rest
 from image2music.notation.abc_tree import Bar, BarLine, Sound, Span
 from image2music.notation.abc_voice import MAX_EVENT, MAX_REST_BARS, VoiceBuilder
@@ -16,9 +16,6 @@ from image2music.notation.abc_voice import MAX_EVENT, MAX_REST_BARS, VoiceBuilde
 VELOCITIES = {
     "pppp": 20, "ppp": 30, "pp": 45, "p": 60, "mp": 75, "mf": 90, "f": 105, "ff": 115, "fff": 122, "ffff": 127,
 }  # fmt: skip
-_DEFAULT_Q = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
-_ENDING_PART = re.compile(r"(\d{1,2})(?:-(\d{1,2}))?$")
-MAX_PASSES = 16
 _NO_NOTES = frozenset("hijklmnopqrstvwHIJKLMNOPQRSTVWY")
 
 
@@ -175,15 +172,14 @@ class MusicLine:
     def bar_line(self, text: str, start: int) -> None:
         """`|`, `||`, `|]`, `[|`, `|:`, `:|`, `::` with or without an ending's number behind."""
         builder = self.builder
-        digits = text.lstrip(".|:[]")
-        signs = text[: len(text) - len(digits)]
-        ending = self.ending(digits, start + len(signs)) if digits else ()
+        sign = read_bar_line(text)
+        ending = self.ending(sign.ending, start + len(text) - len(sign.ending)) if sign.ending else ()
         if builder.open_bar is not None and builder.tuplet_left:
             self.short_tuplet(start)
         if builder.open_bar is not None and builder.broken is not None:
             self.flaw("bad-broken-rhythm", "< or > needs a note on both sides: the bar ends behind it", start)
         end = self.base + start + len(text)
-        bar_line = _signs(signs, ending, self.base + start)
+        bar_line = BarLine(0, self.base + start, sign.repeats, sign.opens_repeat, sign.is_section, ending)
         number = builder.bar_number
         if builder.close_bar(bar_line, end) is not None:
             self.context.spans.append(Span(self.span_start, end, builder.voice.id, number))
@@ -204,19 +200,10 @@ class MusicLine:
 
     def ending(self, text: str, start: int) -> tuple[int, ...]:
         """`1`, `1,3`, `1-3`: the passes that play what follows."""
-        passes: set[int] = set()
-        for part in text.strip(",.-").split(","):
-            match = _ENDING_PART.match(part.strip(". "))
-            if match is None:
-                self.report("bad-ending", f"the ending {text[:20]} cannot be read: write 1, 2, 1,3 or 1-3", start)
-                return ()
-            first, last = int(match[1]), int(match[2] or match[1])
-            if not 1 <= first <= last <= MAX_PASSES:
-                message = f"the ending {text[:20]} is not between 1 and {MAX_PASSES}: number endings from 1 upwards"
-                self.report("bad-ending", message, start)
-                return ()
-            passes.update(range(first, last + 1))
-        return tuple(sorted(passes))
+        passes, problem = read_ending(text)
+        if problem:
+            self.report("bad-ending", problem, start)
+        return passes
 
     def inline_field(self, text: str, start: int) -> None:
         """`[V:2]`, `[K:G]`, ..."""
@@ -289,14 +276,8 @@ class MusicLine:
 
     def tuplet(self, text: str, start: int) -> None:
         """`(p:q:r`."""
-        parts = text[1:].split(":")
-        if any(len(part) > 3 for part in parts):
-            parts = ["0"]
-        p = int(parts[0])
-        compound = self.builder.meter.is_compound
-        q = int(parts[1]) if len(parts) > 1 and parts[1] else _DEFAULT_Q.get(p, 3 if compound else 2)
-        r = int(parts[2]) if len(parts) > 2 and parts[2] else p
-        if not (2 <= p <= 64 and 1 <= q <= 64 and 1 <= r <= 64):
+        numbers = read_tuplet(text, self.builder.meter.is_compound)
+        if numbers is None:
             self.flaw(
                 "bad-tuplet", f"{text[:16]} is no tuplet: write (p:q:r, p notes in the time of q, as (3:2:3", start
             )
@@ -304,7 +285,7 @@ class MusicLine:
         if self.builder.tuplet_left:
             self.open_bar(start)
             self.short_tuplet(start)
-        self.builder.start_tuplet(p, q, r, self.base + start)
+        self.builder.start_tuplet(*numbers, self.base + start)
 
     # --- what cannot be read
 
@@ -324,14 +305,3 @@ class MusicLine:
         if text == '"':
             place = self.text.find("|", start)
             self.skip_until = place if place >= 0 else len(self.text)
-
-
-def _signs(signs: str, ending: tuple[int, ...], start: int) -> BarLine:
-    before = len(signs) - len(signs.lstrip(".:["))
-    leading = signs[:before].count(":")
-    trailing = len(signs) - len(signs.rstrip(":"))
-    if not signs.strip(".:"):
-        # `::` alone closes and opens.
-        leading = trailing = 1
-    is_section = bool(leading or trailing or ending) or signs.strip(".") != "|"
-    return BarLine(0, start, min(leading, 8), trailing > 0, is_section, ending)

@@ -14,6 +14,9 @@ from image2music.notation.midi_writer import write_midi
 from image2music.notation.score import KeyChange, MeterChange, Score, TempoChange, Track
 
 TICKS_PER_QUARTER = 480
+MAX_TICKS = 2**28 - 1
+"""The longest time between two MIDI events."""
+
 DRUM_CHANNEL = 9
 _MELODIC_CHANNELS = (*range(9), *range(10, 16))
 
@@ -22,8 +25,9 @@ def abc_to_score(abc: str) -> Score:
     """Plays the first tune of an ABC text that has music.
 
     Voices sound in parallel, one track each (one more for every further program); repeats, endings and parts are
-    played out; ticks are 1/480 of a quarter note. Changes of tempo, meter and key are kept; where the text names no
-    tempo or meter the lists are empty.
+    played out; ticks are 1/480 of a quarter note. Voices without a `%%MIDI channel` get channels in order, that of
+    drums left out, and share them from the sixteenth on. Changes of tempo, meter and key are kept; where the text
+    names no tempo or meter the lists are empty.
 
     Raises:
         AbcError: `no_music` when there is nothing to play, `too_long` when repeats unfold beyond reason,
@@ -55,6 +59,8 @@ def tune_to_score(tune: Tune) -> Score:
     """
     voices = [play_voice(tune, voice) for voice in tune.voices.values()]
     tracks = _tracks(voices)
+    if any(ticks(played.length) > MAX_TICKS for played in voices):
+        raise AbcError("the tune lasts longer than MIDI can count: shorten its rests", reason="too_long")
     if not tracks:
         raise AbcError("the tune has rests only: write notes", reason="no_music")
     return Score(TICKS_PER_QUARTER, tracks, _tempos(tune, voices), _meters(tune, voices), _keys(tune, voices))

@@ -87,6 +87,13 @@ def test_midi_writes_one_file_a_tune(folder: Path) -> None:
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.mid", "b.mid", "c.mid", "c_2.mid"]
 
 
+def test_a_tune_of_rests_does_not_keep_the_others_of_its_file_back(folder: Path, capsys) -> None:
+    (folder / "c.abc").write_text(RIGHT.replace("CDEF GABc | c8", "z8 | z8") + "\n" + RIGHT.replace("X:1", "X:2"))
+    assert run("midi", folder / "c.abc", "-o", folder / "out") == 1
+    assert [path.name for path in (folder / "out").iterdir()] == ["c.mid"]
+    assert "tune X:1" in capsys.readouterr().err
+
+
 def test_files_of_one_name_do_not_overwrite_each_other(folder: Path) -> None:
     (folder / "in" / "deep" / "a.abc").write_text(WRONG)
     assert run("midi", folder / "in", "-o", folder / "out") == 0

@@ -149,6 +149,11 @@ def test_voices_of_unequal_length_are_told_where_the_short_one_ends() -> None:
     assert "2 bars against 3" in finding.message
 
 
+def test_the_voice_that_differs_from_most_is_the_one_told() -> None:
+    findings = found("V:1\nG2 | c8 | d6 |]\nV:2\nG2 | C8 | D8 |]\nV:3\nG2 | E8 | F6 |]\n")
+    assert [(f.code, f.voice, f.bar) for f in findings] == [("voices-unequal", "2", 3)]
+
+
 def test_voices_that_repeat_at_different_places_are_told() -> None:
     assert codes("V:1\n|: c8 | d8 :|\nV:2\nC8 | D8 |]\n") == ["repeats-differ"]
 

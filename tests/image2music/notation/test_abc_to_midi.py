@@ -127,6 +127,12 @@ def test_a_piece_that_unfolds_beyond_reason_is_refused() -> None:
     assert raised.value.reason == "too_long"
 
 
+def test_a_rest_longer_than_midi_counts_is_refused() -> None:
+    with pytest.raises(AbcError) as raised:
+        abc_to_midi(HEADER + "C4 | " + "Z999 | " * 200 + "C4 |]\n")
+    assert raised.value.reason == "too_long"
+
+
 def test_midi_reads_back_as_the_score() -> None:
     abc = HEADER + "V:1\nC4- | C2 [EG]2 |]\nV:2\n%%MIDI program 40\nz4 | (3DEF G2 |]\n"
     assert midi_notes(abc_to_midi(abc)) == notes(abc)
