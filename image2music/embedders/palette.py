@@ -15,19 +15,17 @@ NAMED_SHARE = 0.10
 
 MOST_NAMED = 3
 
-# Upper end of each hue in degrees; what lies above the last one is red again.
-_HUES = (
-    (15, "red"),
-    (42, "orange"),
-    (70, "yellow"),
-    (165, "green"),
-    (198, "teal"),
-    (258, "blue"),
-    (295, "violet"),
-    (345, "pink"),
-    (361, "red"),
-)
 COLOUR_NAMES = ("black", "grey", "white", "brown", "red", "orange", "yellow", "green", "teal", "blue", "violet", "pink")
+
+# Width of each hue in degrees, from red at 0 round to red at 360.
+_HUES = (
+    (15, "red"), (27, "orange"), (28, "yellow"), (95, "green"), (33, "teal"), (60, "blue"), (37, "violet"),
+    (50, "pink"), (16, "red"),
+)  # fmt: skip
+_CODE_OF_DEGREE = np.repeat([COLOUR_NAMES.index(name) for _, name in _HUES], [width for width, _ in _HUES])
+
+_LEVELS: Floats = (np.arange(256) / 255).astype(np.float32)
+_LINEAR = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -51,23 +49,25 @@ class Palette:
 def measure(pixels: Pixels) -> Palette:
     """Palette of sRGB pixels uint8[height, width, 3]."""
     lightness = lightness_of(pixels)
-    rgb = _unit_rgb(pixels)
+    red, green, blue = _planes(pixels)
+    value = np.maximum(np.maximum(red, green), blue)
+    chroma = value - np.minimum(np.minimum(red, green), blue)
     return Palette(
         brightness=_rounded(lightness.mean()),
         contrast=_rounded(min(1.0, 2 * float(lightness.std()))),
-        saturation=_rounded((rgb.max(-1) - rgb.min(-1)).mean()),
-        warmth=_rounded((rgb[..., 0] - rgb[..., 2]).mean()),
-        colours=_largest_colours(rgb),
+        saturation=_rounded(chroma.mean()),
+        warmth=_rounded((red - blue).mean()),
+        colours=_largest_colours(_hue_degrees((red, green, blue), value, chroma), value, chroma),
     )
 
 
 def lightness_of(pixels: Pixels) -> Floats:
-    """CIE L* divided by 100 (CIE 1976, D65 white) of sRGB pixels uint8[..., 3] as float32[...]."""
-    rgb = _unit_rgb(pixels)
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    luminance = linear @ np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
+    """CIE L* divided by 100 (CIE 1976, D65 white) of sRGB pixels uint8[height, width, 3] as float32[height, width]."""
+    red, green, blue = (_LINEAR[pixels[..., channel]] for channel in range(3))
+    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
     lightness = np.where(luminance > 0.008856, 1.16 * np.cbrt(luminance) - 0.16, 9.033 * luminance)
-    return np.clip(lightness, 0, 1).astype(np.float32)
+    clipped: Floats = np.clip(lightness, 0, 1).astype(np.float32)
+    return clipped
 
 
 def cell_brightness(pixels: Pixels, cells: int) -> Floats:
@@ -77,20 +77,17 @@ def cell_brightness(pixels: Pixels, cells: int) -> Floats:
     return grid.mean(axis=(1, 3)).astype(np.float32)
 
 
-def _largest_colours(rgb: Floats) -> tuple[str, ...]:
+def _largest_colours(hue: Floats, value: Floats, chroma: Floats) -> tuple[str, ...]:
     """Names of the colours that cover most pixels; the single largest where none covers enough."""
-    shares = np.bincount(_colour_codes(rgb).ravel(), minlength=len(COLOUR_NAMES)) / (rgb.shape[0] * rgb.shape[1])
+    shares = np.bincount(_colour_codes(hue, value, chroma).ravel(), minlength=len(COLOUR_NAMES)) / hue.size
     order = np.argsort(-shares, kind="stable")[:MOST_NAMED]
     named = tuple(COLOUR_NAMES[code] for code in order if shares[code] >= NAMED_SHARE)
     return named or (COLOUR_NAMES[order[0]],)
 
 
-def _colour_codes(rgb: Floats) -> NDArray[np.intp]:
+def _colour_codes(hue: Floats, value: Floats, chroma: Floats) -> NDArray[np.intp]:
     """Index into `COLOUR_NAMES` of every pixel."""
-    value, chroma = rgb.max(-1), rgb.max(-1) - rgb.min(-1)
-    hue = _hue_degrees(rgb, value, chroma)
-    by_hue = np.array([COLOUR_NAMES.index(name) for _, name in _HUES])
-    codes = by_hue[np.searchsorted([end for end, _ in _HUES], hue, side="right").clip(max=len(_HUES) - 1)]
+    codes = _CODE_OF_DEGREE[hue.astype(np.intp)]
     codes[(hue < 50) & (value < 0.6) & (chroma >= 0.10)] = COLOUR_NAMES.index("brown")
     colourless = (chroma < 0.10) | (chroma < 0.18 * value)
     codes[colourless] = COLOUR_NAMES.index("grey")
@@ -99,20 +96,17 @@ def _colour_codes(rgb: Floats) -> NDArray[np.intp]:
     return codes
 
 
-def _hue_degrees(rgb: Floats, value: Floats, chroma: Floats) -> Floats:
+def _hue_degrees(rgb: tuple[Floats, Floats, Floats], value: Floats, chroma: Floats) -> Floats:
     """Hue of the HSV model, 0 to 360; 0 where a pixel has no colour."""
-    red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
-    safe = np.where(chroma == 0, 1, chroma)
-    sector = np.select(
-        [chroma == 0, value == red, value == green],
-        [np.zeros_like(value), ((green - blue) / safe) % 6, (blue - red) / safe + 2],
-        (red - green) / safe + 4,
-    )
+    red, green, blue = rgb
+    safe = np.where(chroma == 0, np.float32(1), chroma)
+    sector = np.where(value == red, ((green - blue) / safe) % 6, (red - green) / safe + 4)
+    sector = np.where((value == green) & (value != red), (blue - red) / safe + 2, sector)
     return (60 * sector).astype(np.float32)
 
 
-def _unit_rgb(pixels: Pixels) -> Floats:
-    return (pixels / np.float32(255)).astype(np.float32)
+def _planes(pixels: Pixels) -> tuple[Floats, Floats, Floats]:
+    return _LEVELS[pixels[..., 0]], _LEVELS[pixels[..., 1]], _LEVELS[pixels[..., 2]]
 
 
 def _rounded(value: float | np.floating) -> float:
