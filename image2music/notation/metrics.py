@@ -71,6 +71,8 @@ def metrics_of_score(score: Score) -> Metrics:
 
     They equal MusPy's for the same notes, with one exception: MusPy's `empty_beat_rate` takes the length of a piece
     from its last event, lyrics and annotations after the last note included; here the last note ends the piece.
+    From a file the notes themselves may differ: MusPy holds a note that is never released to the end of its track,
+    `read_midi` leaves it out.
     """
     pitched = [track for track in score.tracks if len(track) and not track.is_drum]
     empty_beats = _empty_beat_rate(score)

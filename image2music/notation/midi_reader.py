@@ -32,7 +32,8 @@ def read_midi(data: bytes) -> Score:
         data: the bytes of a `.mid` file, or of one inside a RIFF (`.rmi`) wrapper.
 
     Returns:
-        A score with at least one note. Tracks are split by channel and program, as symusic does.
+        A score with at least one note. Tracks are split by channel and program, as symusic does. Notes that are
+        never released are left out, unless the file has no others.
 
     Raises:
         MidiError: with the reason `too_large` (more than `MAX_BYTES`, `MAX_NOTES` or `MAX_QUARTERS`), `not_midi`,
