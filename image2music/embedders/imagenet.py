@@ -18,7 +18,7 @@ _PLAIN = {
     "plane": "wood plane", "pot": "flower pot", "racer": "racing car", "ringlet": "ringlet butterfly",
     "rule": "ruler", "slot": "slot machine", "sorrel": "horse", "stole": "shawl", "tank": "military tank",
     "tusker": "elephant with tusks", "upright": "upright piano", "vault": "vaulted ceiling",
-    "wing": "wing of an aeroplane", "wreck": "shipwreck", "groom": "bridegroom",
+    "wing": "aeroplane wing", "wreck": "shipwreck", "groom": "bridegroom",
 }  # fmt: skip
 
 # (first class, last class, kind); classes in none of these are plain objects.
@@ -65,3 +65,9 @@ def class_kinds() -> tuple[str, ...]:
     for first, last, kind in _KINDS:
         kinds[first : last + 1] = [kind] * (last + 1 - first)
     return tuple(kinds)
+
+
+@cache
+def kind_of() -> dict[str, str]:
+    """From the name of a class to its kind."""
+    return dict(zip(class_names(), class_kinds(), strict=True))

@@ -21,7 +21,8 @@ _CONTRAST = ("soft and hazy", "clear", "strong contrasts of light and dark")
 _COLOURS = {name: f"the colour {name}" for name in COLOUR_NAMES}
 
 _DARK, _BRIGHT = 0.36, 0.60
-_FLAT, _STARK = 0.22, 0.50
+FLAT, STARK = 0.22, 0.50
+"""Below and from these contrasts on a picture looks hazy or stark."""
 
 
 def vocabulary() -> tuple[tuple[str, ...], ...]:
@@ -47,7 +48,7 @@ def brightness_words(palette: Palette) -> str:
 
 def contrast_words(palette: Palette) -> str:
     """How far apart its lights and darks are, in words."""
-    return _step(palette.contrast, _FLAT, _STARK, _CONTRAST)
+    return _step(palette.contrast, FLAT, STARK, _CONTRAST)
 
 
 def _step(value: float, low: float, high: float, words: tuple[str, str, str]) -> str:
