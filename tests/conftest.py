@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+
+# Small matrices gain nothing from threads, and threads that wait for each other make a busy machine crawl.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Test files are imported by path (--import-mode=importlib); fakes.py is the one module that they share.
 sys.path.insert(0, str(Path(__file__).parent))

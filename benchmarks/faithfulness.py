@@ -1,0 +1,99 @@
+"""Do nano's maps mean anything? Deletion curves: replace cells by blank ones and see how the tune's likelihood falls.
+
+Petsiuk, Das and Saenko 2018 (RISE), with likelihood of the fixed tune in place of a class score. A map is faithful if
+the most-attended cells, replaced first, lower the likelihood sooner than cells in random or centre-first order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from image2music.composers.base import ComposeRequest
+from image2music.composers.nano.composer import NanoComposer
+from image2music.composers.nano.explaining import plan_and_music_tokens
+from image2music.composers.nano.patches import blank_patches
+from image2music.composers.nano.sampling import PREFIX, Sampler
+from image2music.composers.nano.seeing import Seen
+from image2music.pictures import open_picture
+
+STEPS = (0, 5, 10, 15, 20, 30, 40, 49)
+RANDOM_ORDERS = 5
+
+
+def deletion_curves(composer: NanoComposer, pictures: Sequence[Path], most: int = 40) -> list[dict[str, Any]]:
+    """One row an order: mean fall of log likelihood (nats a tune, its plan included) after each number of cells.
+
+    `area` is the mean over the curve: larger means that the order finds what matters sooner. `music alone` is the
+    area for the tokens of the music only, whose plan is told to the model already.
+    """
+    curves: dict[str, list[NDArray[np.float64]]] = {}
+    for number, path in enumerate(pictures[:most]):
+        for name, curve in _curves(composer, path, number).items():
+            curves.setdefault(name, []).append(curve)
+    rows = []
+    for name, found in curves.items():
+        mean = np.mean(found, axis=0)
+        whole, music = mean.sum(1), mean[:, 1]
+        row: dict[str, Any] = {"order": name, "pictures": len(found), "area": float(whole.mean())}
+        row["music alone"] = float(music.mean())
+        rows.append(row | {f"{k} cells": float(value) for k, value in zip(STEPS, whole, strict=True)})
+    return rows
+
+
+def _curves(composer: NanoComposer, path: Path, number: int) -> dict[str, NDArray[np.float64]]:
+    image = open_picture(path.read_bytes()).image
+    description = composer.describe([image])[0]
+    request = ComposeRequest(path.name, image, description, (), number)
+    tokens = torch.tensor([plan_and_music_tokens(composer.compose([request])[0])])
+    seen = description.features
+    assert isinstance(seen, Seen)
+    sampler = composer.sampler
+    config = sampler.model.config
+    references = np.zeros((config.reference_slots, config.reference_tokens), np.int64)
+    blank = blank_patches(len(seen.patches), composer.poles)
+    attention = sampler.attention(tokens, seen.patches, references)
+    baseline = sampler.attention(tokens, blank, references)
+    rng = np.random.default_rng(number)
+    weights, plan = attention[PREFIX:].mean(0), attention[1:PREFIX].mean(0)
+    orders = {
+        "most attended by the music": [np.argsort(-weights)],
+        "most attended, over a blank picture's": [np.argsort(-weights / baseline[PREFIX:].mean(0))],
+        "most attended by the plan": [np.argsort(-plan)],
+        "least attended by the music": [np.argsort(weights)],
+        "random": [rng.permutation(len(weights)) for _ in range(RANDOM_ORDERS)],
+        "centre first": [np.argsort(_from_centre(seen.rows, seen.cols), kind="stable")],
+    }
+    return {
+        name: np.mean([_curve(sampler, tokens, seen.patches, blank, order, references) for order in found], axis=0)
+        for name, found in orders.items()
+    }
+
+
+def _curve(
+    sampler: Sampler,
+    tokens: torch.Tensor,
+    patches: NDArray[np.float32],
+    blank: NDArray[np.float32],
+    order: NDArray[np.int64],
+    references: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """float64[steps, 2]: fall of the plan's and of the music's log likelihood."""
+    versions = np.stack([patches] * len(STEPS))
+    for row, count in enumerate(STEPS):
+        versions[row, order[:count]] = blank[order[:count]]
+    nats = sampler.log_likelihood(tokens, versions, references)
+    parts = np.stack([nats[:, : PREFIX - 1].sum(1), nats[:, PREFIX - 1 :].sum(1)], axis=1)
+    fall: NDArray[np.float64] = parts[0] - parts
+    return fall
+
+
+def _from_centre(rows: int, cols: int) -> NDArray[np.float64]:
+    y, x = np.mgrid[:rows, :cols]
+    distance: NDArray[np.float64] = np.hypot(y - (rows - 1) / 2, x - (cols - 1) / 2).ravel()
+    return distance

@@ -1,0 +1,159 @@
+"""nano behind the composer's protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL.Image import Image
+
+from image2music.composers.base import (
+    ComposeRequest,
+    Description,
+    ExplainRequest,
+    Explanation,
+    RefineRequest,
+    RepairRequest,
+)
+from image2music.composers.nano.arrangement import arrange, setting
+from image2music.composers.nano.decoding import Wish
+from image2music.composers.nano.melody import Melody
+from image2music.composers.nano.plan import Plan, plan_of
+from image2music.composers.nano.reading import read_plan_and_melody
+from image2music.composers.nano.references import encode_references, shares_a_run
+from image2music.composers.nano.sampling import Drawn, Sampler
+from image2music.composers.nano.seeing import Seen, allowed_words, see
+from image2music.composers.nano.titles import title
+from image2music.composers.nano.wishes import Words, distance, refined_words
+from image2music.embedders.description import describe
+from image2music.seeds import picture_seed
+
+if TYPE_CHECKING:
+    from image2music.composers.nano.patches import PoleVectors
+    from image2music.embedders.conse import ConseEmbedder
+
+WEIGHTS = Path(__file__).parent / "weights"
+CANDIDATES = 2
+MAX_RESAMPLES = 4
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One tune to draw: where from, what is asked, and which attempt this is."""
+
+    request: ComposeRequest
+    words: Words
+    attempt: int
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    plan: Plan
+    melody: Melody
+    copies: int
+    misses: int
+
+
+class NanoComposer:
+    """Draws tunes from the decoder, arranges them for two voices, and explains them from its own attention."""
+
+    def __init__(self, embedder: ConseEmbedder, poles: PoleVectors, sampler: Sampler, model_id: str) -> None:
+        self._embedder, self.poles, self.sampler, self._id = embedder, poles, sampler, model_id
+
+    @property
+    def id(self) -> str:
+        """Name and fingerprint of the weights, and the embedder that nano sees with."""
+        return f"{self._id}+{self._embedder.id}"
+
+    def describe(self, images: Sequence[Image]) -> list[Description]:
+        """Looks at each picture once; the patches stay with the description."""
+        looks = self._embedder.look(images)
+        return [Description(describe(look), see(look, self.poles)) for look in looks]
+
+    def compose(self, requests: Sequence[ComposeRequest]) -> list[str]:
+        """A first tune for each request."""
+        return self._draw([_Task(request, allowed_words(_seen(request)), 0) for request in requests])
+
+    def compose_as_asked(self, requests: Sequence[ComposeRequest], words: Words) -> list[str]:
+        """A first tune for each request, with plan words asked for on top of what suits the picture."""
+        return self._draw([_Task(r, {**allowed_words(_seen(r)), **words}, 0) for r in requests])
+
+    def repair(self, requests: Sequence[RepairRequest]) -> list[str]:
+        """Another tune: nano's own never fail the check, so there is nothing to mend by hand."""
+        return self._draw([_Task(r.request, allowed_words(_seen(r.request)), 100 + r.attempt) for r in requests])
+
+    def refine(self, requests: Sequence[RefineRequest]) -> list[str]:
+        """Another tune to the same plan but for the qualities whose metrics lie outside of the references' range."""
+        tasks = []
+        for asked in requests:
+            words = allowed_words(_seen(asked.request))
+            tasks.append(
+                _Task(asked.request, refined_words(asked, words, read_plan_and_melody(asked.abc)[0]), asked.attempt)
+            )
+        return self._draw(tasks)
+
+    def explain(self, requests: Sequence[ExplainRequest]) -> list[Explanation]:
+        """Motivation, and attention replayed over the finished tune."""
+        from image2music.composers.nano.explaining import explain
+
+        return explain(self.sampler, self.poles, requests)
+
+    def _draw(self, tasks: Sequence[_Task]) -> list[str]:
+        """The best of a few candidates for each task; tasks whose candidates all copy draw again."""
+        best: dict[int, _Candidate] = {}
+        for resample in range(MAX_RESAMPLES):
+            open_tasks = [i for i in range(len(tasks)) if i not in best or best[i].copies]
+            if not open_tasks:
+                break
+            for i, candidate in self._candidates(tasks, open_tasks, resample):
+                rank = (candidate.copies, candidate.misses)
+                if i not in best or rank < (best[i].copies, best[i].misses):
+                    best[i] = candidate
+        return [self._arranged(task, best[i]) for i, task in enumerate(tasks)]
+
+    def _candidates(self, tasks: Sequence[_Task], chosen: Sequence[int], resample: int) -> list[tuple[int, _Candidate]]:
+        rows = [(i, CANDIDATES * resample + k) for i in chosen for k in range(CANDIDATES)]
+        wishes = [
+            Wish(tasks[i].words, picture_seed(tasks[i].request.seed, f"{tasks[i].attempt}/{draw}")) for i, draw in rows
+        ]
+        patches = np.stack([_seen(tasks[i].request).patches for i, _ in rows])
+        references = np.stack([self._references(tasks[i].request) for i, _ in rows])
+        drawn = self.sampler.draw(patches, references, wishes)
+        return [(i, self._judged(tasks[i], one)) for (i, _), one in zip(rows, drawn, strict=True)]
+
+    def _references(self, request: ComposeRequest) -> np.ndarray:
+        return encode_references(request.references, self.sampler.model.config)
+
+    def _judged(self, task: _Task, drawn: Drawn) -> _Candidate:
+        copies = self.sampler.training_runs.shared_with(drawn.melody)
+        copies += sum(shares_a_run(drawn.melody, reference) for reference in task.request.references)
+        delivered = plan_of(drawn.melody, kind=drawn.plan.get("kind"), tempo=drawn.plan["tempo"])
+        return _Candidate(drawn.plan, drawn.melody, copies, distance(task.words, delivered))
+
+    def _arranged(self, task: _Task, candidate: _Candidate) -> str:
+        seen, seed = _seen(task.request), task.request.seed
+        name = title(seen, candidate.plan, seed)
+        return arrange(candidate.melody, setting(candidate.plan, seen.energy, seed), name, candidate.plan["kind"])
+
+
+def _seen(request: ComposeRequest) -> Seen:
+    features = request.description.features
+    if not isinstance(features, Seen):
+        raise TypeError("nano composes from its own description of a picture: call describe first")
+    return features
+
+
+@lru_cache(maxsize=1)
+def load() -> NanoComposer:
+    """The composer with the weights that come with the package; loaded once a process."""
+    from image2music.composers.nano.patches import PoleVectors
+    from image2music.composers.nano.sampling import load_sampler
+    from image2music.embedders.specs import load_embedder
+
+    embedder = load_embedder("conse")
+    sampler, fingerprint = load_sampler(WEIGHTS)
+    return NanoComposer(embedder, PoleVectors.embed(embedder), sampler, f"nano@{fingerprint}")

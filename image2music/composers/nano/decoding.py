@@ -1,0 +1,247 @@
+"""Decoding under rules: a plan that keeps to what was asked, bars that are always full, noise that is the row's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import LogitsProcessor
+
+from image2music.composers.nano.melody import SCALES, meter_fraction
+from image2music.composers.nano.plan import LEVEL_EDGES, LEVELS, PLAN_SLOTS, TONICS, Plan
+from image2music.composers.nano.vocabulary import TICKS_PER_UNIT, Vocabulary
+
+BoolArray = NDArray[np.bool_]
+
+LOWEST_PITCH, HIGHEST_PITCH = 57, 88
+MIDDLE_C = 60
+SHORTEST = Fraction(1, 32)
+BARS_A_PHRASE = 4
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What one tune is asked for: the words allowed in each plan slot; slots that are not named are free."""
+
+    allowed: Mapping[str, tuple[str, ...]]
+    seed: int
+
+
+@dataclass(frozen=True)
+class BarRules:
+    """What the bars of one tune must keep to, read off its plan. Lengths in ticks."""
+
+    capacity: int
+    n_bars: int
+    allowed_notes: BoolArray
+    widest: float
+
+    @classmethod
+    def of(cls, plan: Plan, vocabulary: Vocabulary) -> BarRules:
+        """The rules of a complete plan."""
+        unit = Fraction(plan["unit"])
+        capacity = int(meter_fraction(plan["meter"]) / unit * TICKS_PER_UNIT)
+        level = LEVELS.index(plan["range"])
+        edges = LEVEL_EDGES["range"]
+        return cls(
+            capacity,
+            int(plan["bars"]),
+            _allowed_notes(plan, vocabulary, unit, capacity),
+            edges[level] if level < len(edges) else float("inf"),
+        )
+
+
+def _allowed_notes(plan: Plan, vocabulary: Vocabulary, unit: Fraction, capacity: int) -> BoolArray:
+    tonic = MIDDLE_C + TONICS.index(plan["tonic"])
+    in_scale_only = plan["scale_consistency"] == LEVELS[-1]
+    allowed = np.zeros(len(vocabulary), np.bool_)
+    for note, token in vocabulary.note_ids.items():
+        fits = note.length * unit >= SHORTEST and note.length * TICKS_PER_UNIT <= capacity
+        if note.pitch is None:
+            half_bar = note.length * TICKS_PER_UNIT * 2 <= capacity
+            allowed[token] = fits and half_bar and plan["rests"] == "some" and note.length.denominator != 3
+            continue
+        sings = LOWEST_PITCH <= tonic + note.pitch <= HIGHEST_PITCH
+        allowed[token] = fits and sings and not (in_scale_only and note.pitch % 12 not in SCALES[plan["mode"]])
+    return allowed
+
+
+@dataclass
+class RowState:
+    """Where one row stands: in its plan, or in a bar."""
+
+    plan: list[int] = field(default_factory=list)
+    rules: BarRules | None = None
+    onset: int = 0
+    bars_done: int = 0
+    triplet: tuple[int, int] = (0, 0)
+    lowest: int | None = None
+    highest: int | None = None
+    ended: bool = False
+
+
+class Grammar:
+    """Which tokens may follow. One instance serves all rows; masks are shared between like states."""
+
+    def __init__(self) -> None:
+        self.vocabulary = Vocabulary()
+        size = len(self.vocabulary)
+        pitches = np.full(size, -999)
+        lengths = np.array(self.vocabulary.ticks)
+        for note, token in self.vocabulary.note_ids.items():
+            if note.pitch is not None:
+                pitches[token] = note.pitch
+        self.pitches, self.lengths = pitches, lengths
+        self.is_triplet = np.zeros(size, np.bool_)
+        for note, token in self.vocabulary.note_ids.items():
+            self.is_triplet[token] = note.length.denominator == 3
+
+    def advance(self, state: RowState, token: int) -> None:
+        """Take one token into a state."""
+        vocabulary = self.vocabulary
+        if state.rules is None:
+            state.plan.append(token)
+            if len(state.plan) == len(PLAN_SLOTS):
+                state.rules = BarRules.of(vocabulary.decode_plan(state.plan), vocabulary)
+            return
+        if token == vocabulary.end:
+            state.ended = True
+        elif token in (vocabulary.bar, vocabulary.section):
+            state.onset, state.bars_done = 0, state.bars_done + 1
+        else:
+            self._advance_note(state, token)
+
+    def _advance_note(self, state: RowState, token: int) -> None:
+        length = int(self.lengths[token])
+        state.onset += length
+        if self.is_triplet[token]:
+            left = state.triplet[0] - 1 if state.triplet[0] else 2
+            state.triplet = (left, length)
+        pitch = int(self.pitches[token])
+        if pitch > -999:
+            state.lowest = pitch if state.lowest is None else min(state.lowest, pitch)
+            state.highest = pitch if state.highest is None else max(state.highest, pitch)
+
+    def mask(self, state: RowState, wish: Wish) -> BoolArray:
+        """bool[vocabulary], true for what may come next. Never all false."""
+        if state.ended:
+            return self._only(self.vocabulary.pad)
+        if state.rules is None:
+            return self._plan_mask(state, wish)
+        if state.onset == state.rules.capacity:
+            return self._line_mask(state)
+        return self._note_mask(state, state.rules)
+
+    def _only(self, *tokens: int) -> BoolArray:
+        mask = np.zeros(len(self.vocabulary), np.bool_)
+        mask[list(tokens)] = True
+        return mask
+
+    def _plan_mask(self, state: RowState, wish: Wish) -> BoolArray:
+        slot = PLAN_SLOTS[len(state.plan)]
+        first = self.vocabulary.plan_offsets[slot.name]
+        words = wish.allowed.get(slot.name, slot.values)
+        if slot.name == "unit":
+            words = self._units(state, words)
+        return self._only(*(first + slot.values.index(word) for word in words))
+
+    def _units(self, state: RowState, words: tuple[str, ...]) -> tuple[str, ...]:
+        """Eighths, or sixteenths in 2/4: how the collections are written, but for a few."""
+        meter = self.vocabulary.decode_plan([*state.plan, *[0] * (len(PLAN_SLOTS) - len(state.plan))])["meter"]
+        usual = tuple(word for word in words if word == "1/8" or (word, meter) == ("1/16", "2/4"))
+        return usual or words
+
+    def _line_mask(self, state: RowState) -> BoolArray:
+        assert state.rules is not None
+        done = state.bars_done + 1
+        if done == state.rules.n_bars:
+            return self._only(self.vocabulary.end)
+        if done % BARS_A_PHRASE == 0:
+            return self._only(self.vocabulary.bar, self.vocabulary.section)
+        return self._only(self.vocabulary.bar)
+
+    def _note_mask(self, state: RowState, rules: BarRules) -> BoolArray:
+        room = rules.capacity - state.onset
+        left, length = state.triplet
+        mask = rules.allowed_notes & (self.lengths <= room)
+        if left:
+            mask &= self.is_triplet & (self.lengths == length)
+        else:
+            mask &= ~self.is_triplet | self._triplet_fits(state.onset, room)
+        if state.lowest is not None and state.highest is not None and rules.widest < float("inf"):
+            near = (self.pitches >= state.highest - rules.widest) & (self.pitches <= state.lowest + rules.widest)
+            mask &= near | (self.pitches == -999)
+        if state.bars_done == rules.n_bars - 1:
+            closing = self.lengths == room
+            mask &= np.where(closing, self.pitches % 12 == 0, room - self.lengths >= TICKS_PER_UNIT) & ~self.is_triplet
+            mask &= ~closing | (self.pitches > -999)
+        return mask if mask.any() else self._fallback(rules, room)
+
+    def _triplet_fits(self, onset: int, room: int) -> BoolArray:
+        group = 3 * self.lengths
+        # A group of three starts on a unit note, and one of two units' notes on an even one.
+        start = np.where(group > 2 * TICKS_PER_UNIT, 2 * TICKS_PER_UNIT, TICKS_PER_UNIT)
+        fits: BoolArray = (group <= room) & (onset % start == 0)
+        return fits
+
+    def _fallback(self, rules: BarRules, room: int) -> BoolArray:
+        """The range or the close left nothing: any note that fits, the longest kept out so that the bar can end."""
+        return (self.lengths > 0) & (self.lengths <= room) & ~self.is_triplet & rules.allowed_notes
+
+
+class SeededDecoding(LogitsProcessor):
+    """Masks, prior correction of the plan, temperature, nucleus, and Gumbel noise from each row's own generator.
+
+    With `do_sample=False` on the result this samples (the Gumbel-max trick), and a row's tune does not depend on
+    which rows share its batch.
+    """
+
+    def __init__(
+        self,
+        grammar: Grammar,
+        wishes: Sequence[Wish],
+        plan_prior: NDArray[np.float64],
+        *,
+        temperature: float = 0.9,
+        top_p: float = 0.95,
+    ) -> None:
+        self.grammar, self.wishes, self.plan_prior = grammar, wishes, plan_prior
+        self.temperature, self.top_p = temperature, top_p
+        self.states = [RowState() for _ in wishes]
+        self.noise = [np.random.Generator(np.random.Philox(wish.seed)) for wish in wishes]
+        self.seen = 1
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """`scores` float64[b, vocabulary] to perturbed scores whose maximum is the sample."""
+        for at in range(self.seen, input_ids.shape[1]):
+            for state, token in zip(self.states, input_ids[:, at].tolist(), strict=True):
+                if not state.ended:
+                    self.grammar.advance(state, token)
+        self.seen = input_ids.shape[1]
+        logits = scores.double().numpy()
+        return torch.from_numpy(np.stack([self._row(i, row) for i, row in enumerate(logits)]))
+
+    def _row(self, i: int, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        state = self.states[i]
+        choices = np.flatnonzero(self.grammar.mask(state, self.wishes[i]))
+        wanted = logits[choices]
+        if state.rules is None:
+            wanted = wanted - self.plan_prior[choices]
+        kept = nucleus(wanted / self.temperature, self.top_p)
+        noise = self.noise[i].gumbel(size=len(self.grammar.vocabulary))
+        out = np.full(len(logits), -np.inf)
+        out[choices[kept]] = wanted[kept] / self.temperature + noise[choices[kept]]
+        return out
+
+
+def nucleus(logits: NDArray[np.float64], top_p: float) -> NDArray[np.int64]:
+    """Indices of the smallest set of choices whose probability reaches `top_p` (Holtzman et al. 2020)."""
+    order = np.argsort(-logits, kind="stable")
+    probabilities = np.exp(logits[order] - logits[order[0]])
+    before = np.cumsum(probabilities) - probabilities
+    return order[before < top_p * probabilities.sum()]

@@ -1,0 +1,100 @@
+"""Why a tune of nano's sounds as it does: its plan in words, and where the model looked while it wrote.
+
+nano decodes no prose. Its motivation puts the plan into sentences, and a sentence's attention is that of the plan
+tokens which it speaks of; the maps of the tune and its bars are those of the music's own tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from image2music.composers.base import AttentionMap, ExplainRequest, Explanation, SegmentKind
+from image2music.composers.nano.motivation import Sentence, motivate
+from image2music.composers.nano.patches import PoleVectors, blank_patches
+from image2music.composers.nano.plan import PLAN_SLOTS
+from image2music.composers.nano.reading import read_plan_and_melody
+from image2music.composers.nano.references import encode_references
+from image2music.composers.nano.sampling import PREFIX, Sampler
+from image2music.composers.nano.seeing import Seen
+from image2music.composers.nano.vocabulary import Vocabulary
+
+BARS_A_GROUP = 4
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A named set of token positions."""
+
+    name: str
+    kind: SegmentKind
+    text: str
+    positions: tuple[int, ...]
+
+
+def explain(sampler: Sampler, poles: PoleVectors, requests: Sequence[ExplainRequest]) -> list[Explanation]:
+    """One explanation a request; each is replayed by itself, so a batch changes nothing."""
+    return [_explain(sampler, poles, request) for request in requests]
+
+
+def _explain(sampler: Sampler, poles: PoleVectors, request: ExplainRequest) -> Explanation:
+    seen = request.request.description.features
+    if not isinstance(seen, Seen):
+        raise TypeError("nano explains from its own description of a picture: call describe first")
+    plan, _ = read_plan_and_melody(request.abc)
+    vocabulary = sampler.vocabulary
+    tokens = plan_and_music_tokens(request.abc)
+    references = encode_references(request.request.references, sampler.model.config)
+    row = torch.tensor([tokens])
+    looked = sampler.attention(row, seen.patches, references)
+    blank = sampler.attention(row, blank_patches(len(seen.patches), poles), references)
+    sentences = motivate(seen, plan, request)
+    segments = [*music_segments(tokens, vocabulary.bar, vocabulary.section), *motivation_segments(sentences)]
+    maps = tuple(_map(segment, looked, blank, seen) for segment in segments)
+    return Explanation(" ".join(sentence.text for sentence in sentences), maps)
+
+
+def plan_and_music_tokens(abc: str) -> list[int]:
+    """The sequence that would have decoded a tune of nano's: `begin`, its plan, its first voice, `end`."""
+    plan, melody = read_plan_and_melody(abc)
+    vocabulary = Vocabulary()
+    return [vocabulary.begin, *vocabulary.encode_plan(plan), *vocabulary.encode_melody(melody)]
+
+
+def music_segments(tokens: Sequence[int], bar: int, section: int) -> list[Segment]:
+    """The whole tune, the decoded voice, and its bars in groups of four."""
+    music = range(PREFIX, len(tokens))
+    segments = [
+        Segment("all", "all", "the whole tune", tuple(music)),
+        Segment("voice 1", "voice", "1", tuple(music)),
+    ]
+    number, groups = 0, dict[int, list[int]]()
+    for position in music:
+        groups.setdefault(number // BARS_A_GROUP, []).append(position)
+        number += tokens[position] in (bar, section)
+    for group, positions in groups.items():
+        first = group * BARS_A_GROUP + 1
+        last = min(first + BARS_A_GROUP - 1, number + 1)
+        segments.append(Segment(f"bars {first}-{last}", "bars", f"bars {first} to {last}", tuple(positions)))
+    return segments
+
+
+def motivation_segments(sentences: Sequence[Sentence]) -> list[Segment]:
+    """One segment a sentence: the positions of the plan tokens that it speaks of."""
+    places = {slot.name: 1 + i for i, slot in enumerate(PLAN_SLOTS)}
+    return [
+        Segment(f"sentence {i}", "motivation", sentence.text, tuple(places[slot] for slot in sentence.slots))
+        for i, sentence in enumerate(sentences, 1)
+    ]
+
+
+def _map(segment: Segment, looked: NDArray[np.float64], blank: NDArray[np.float64], seen: Seen) -> AttentionMap:
+    positions = list(segment.positions)
+    weights, baseline = (a[positions].mean(0).reshape(seen.rows, seen.cols) for a in (looked, blank))
+    return AttentionMap(
+        segment.name, segment.kind, segment.text, weights.astype(np.float32), baseline.astype(np.float32)
+    )

@@ -1,0 +1,132 @@
+"""The plan that stands before a tune: one token for each quality that can be asked for.
+
+Plan tokens are the control tokens. nano predicts them from the picture and the references, and any of them can be
+set from outside instead. Values are words, so that a plan reads like a sentence in a log.
+"""
+
+from __future__ import annotations
+
+from collections import UserDict
+from dataclasses import dataclass
+
+import numpy as np
+
+from image2music.composers.nano.melody import MODES, SCALES, Melody
+
+TONICS = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+METERS = ("2/4", "3/4", "4/4", "2/2", "6/8", "9/8", "12/8", "3/8", "3/2", "6/4")
+KINDS = ("air", "reel", "hornpipe", "jig", "slip jig", "waltz", "march", "strathspey", "polka", "song")
+TEMPI = ("slow", "moderate", "fast")
+LEVELS = ("lowest", "low", "middle", "high", "highest")
+MAX_BARS = 64
+SLOW_BELOW_QPM, FAST_FROM_QPM = 88, 132
+
+
+@dataclass(frozen=True)
+class PlanSlot:
+    """One quality and the words it can take."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+PLAN_SLOTS = (
+    PlanSlot("tempo", TEMPI),
+    PlanSlot("mode", MODES),
+    PlanSlot("kind", KINDS),
+    PlanSlot("meter", METERS),
+    PlanSlot("unit", ("1/4", "1/8", "1/16")),
+    PlanSlot("tonic", TONICS),
+    PlanSlot("pickup", ("no", "yes")),
+    PlanSlot("bars", tuple(str(n) for n in range(1, MAX_BARS + 1))),
+    PlanSlot("density", LEVELS),
+    PlanSlot("range", LEVELS),
+    PlanSlot("register", LEVELS),
+    PlanSlot("n_pitches_used", LEVELS),
+    PlanSlot("pitch_entropy", LEVELS),
+    PlanSlot("pitch_class_entropy", LEVELS),
+    PlanSlot("scale_consistency", LEVELS),
+    PlanSlot("leaps", LEVELS),
+    PlanSlot("rests", ("none", "some")),
+)
+
+# Upper edges of the first four levels: rounded fifths of the 3,743 training tunes, but for range, whose first level is
+# an octave.
+LEVEL_EDGES = {
+    "density": (5.8, 6.4, 6.8, 7.3),
+    "range": (12.0, 16.0, 18.0, 20.0),
+    "register": (4.0, 5.6, 7.6, 10.6),
+    "n_pitches_used": (9.0, 10.0, 11.0, 12.0),
+    "pitch_entropy": (2.95, 3.1, 3.23, 3.37),
+    "pitch_class_entropy": (2.52, 2.615, 2.68, 2.74),
+    "scale_consistency": (0.955, 0.975, 0.985, 0.9999),
+    "leaps": (0.28, 0.345, 0.415, 0.5),
+}
+
+
+class Plan(UserDict[str, str]):
+    """Slot name to word. A slot that is not told is absent."""
+
+    def merged(self, other: Plan) -> Plan:
+        """This plan with the slots of `other` laid over it."""
+        return Plan({**self.data, **other.data})
+
+
+def tempo_word(qpm: float) -> str:
+    """Slow, moderate or fast, by quarter notes a minute."""
+    return "slow" if qpm < SLOW_BELOW_QPM else "moderate" if qpm < FAST_FROM_QPM else "fast"
+
+
+def level(slot: str, value: float) -> str:
+    """The word for a measured value."""
+    return LEVELS[int(np.searchsorted(LEVEL_EDGES[slot], value, side="left"))]
+
+
+def measure(melody: Melody) -> dict[str, float]:
+    """What the levelled slots measure, as numbers.
+
+    density: notes in eight unit notes; range: semitones from lowest to highest; register: mean pitch in semitones
+    above the tonic's reference octave; entropies: bits; scale_consistency: share of notes in the mode's scale; leaps:
+    share of intervals larger than two semitones.
+    """
+    notes = melody.sounding()
+    pitches = np.array([note.pitch for note in notes])
+    n_bars = max(1, len(melody.bars))
+    scale = set(SCALES[melody.mode])
+    steps = np.abs(np.diff(pitches))
+    return {
+        "density": len(notes) / n_bars * 8 / float(melody.bar_capacity),
+        "range": float(pitches.max() - pitches.min()),
+        "register": float(pitches.mean()),
+        "n_pitches_used": float(len(set(pitches.tolist()))),
+        "pitch_entropy": entropy(pitches),
+        "pitch_class_entropy": entropy(pitches % 12),
+        "scale_consistency": float(np.mean([int(p) % 12 in scale for p in pitches])),
+        "leaps": float((steps > 2).mean()) if len(steps) else 0.0,
+    }
+
+
+def entropy(values: np.ndarray) -> float:
+    """Shannon entropy of the values' histogram, in bits."""
+    _, counts = np.unique(values, return_counts=True)
+    shares = counts / counts.sum()
+    return float(-(shares * np.log2(shares)).sum())
+
+
+def plan_of(melody: Melody, *, kind: str | None = None, tempo: str | None = None) -> Plan:
+    """The plan that a finished melody fulfils. `kind` and `tempo` come from the source where it names them."""
+    plan = Plan(
+        mode=melody.mode,
+        meter=melody.meter,
+        unit=f"1/{melody.unit.denominator}",
+        tonic=TONICS[melody.tonic],
+        pickup="yes" if melody.has_pickup else "no",
+        bars=str(min(MAX_BARS, len(melody.bars))),
+        rests="some" if any(note.pitch is None for bar in melody.bars for note in bar) else "none",
+    )
+    plan.update({slot: level(slot, value) for slot, value in measure(melody).items()})
+    if kind is not None:
+        plan["kind"] = kind
+    if tempo is not None:
+        plan["tempo"] = tempo
+    return plan

@@ -1,0 +1,135 @@
+"""nano's tokens: specials, plan values, bar lines, and one token for each pair of pitch and length.
+
+A note is one token, so a bar of a reel takes nine tokens where characters take twenty, and the length of every
+token is known before it is chosen: that is what makes exact bars cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from image2music.composers.nano.melody import Melody, Note
+from image2music.composers.nano.plan import PLAN_SLOTS, Plan
+
+PITCHES = range(-15, 30)
+STRAIGHT_LENGTHS = tuple(Fraction(n, 4) for n in (1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 20, 24, 32, 36, 48))
+TRIPLET_LENGTHS = (Fraction(1, 3), Fraction(2, 3), Fraction(4, 3))
+LENGTHS = (*STRAIGHT_LENGTHS, *TRIPLET_LENGTHS)
+TICKS_PER_UNIT = 12
+UNKNOWN = "?"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Maps between melodies and token ids. It has no state: equal everywhere, fixed by this module."""
+
+    pad: int = 0
+    begin: int = 1
+    end: int = 2
+    bar: int = 3
+    section: int = 4
+
+    @cached_property
+    def plan_offsets(self) -> dict[str, int]:
+        """First id of each plan slot's values; the id before a slot's first value means "not told"."""
+        offsets, at = {}, 5
+        for slot in PLAN_SLOTS:
+            offsets[slot.name] = at + 1
+            at += 1 + len(slot.values)
+        return offsets
+
+    @cached_property
+    def first_note(self) -> int:
+        """Id of the first note token."""
+        last = PLAN_SLOTS[-1]
+        return self.plan_offsets[last.name] + len(last.values)
+
+    @cached_property
+    def notes(self) -> tuple[Note, ...]:
+        """All note tokens in id order, rests first for each length."""
+        pitches: tuple[int | None, ...] = (None, *PITCHES)
+        return tuple(Note(pitch, length) for length in LENGTHS for pitch in pitches)
+
+    @cached_property
+    def note_ids(self) -> dict[Note, int]:
+        """Note to token id."""
+        return {note: self.first_note + i for i, note in enumerate(self.notes)}
+
+    def __len__(self) -> int:
+        return self.first_note + len(self.notes)
+
+    @cached_property
+    def ticks(self) -> NDArray[np.int64]:
+        """int64[len]: length of each token in twelfths of a unit note, 0 for what takes no time."""
+        ticks = np.zeros(len(self), np.int64)
+        for note, token in self.note_ids.items():
+            ticks[token] = int(note.length * TICKS_PER_UNIT)
+        return ticks
+
+    @cached_property
+    def pitch_index(self) -> NDArray[np.int64]:
+        """int64[len]: 0 for tokens that are no notes, 1 for rests, then the pitches from low to high."""
+        index = np.zeros(len(self), np.int64)
+        for note, token in self.note_ids.items():
+            index[token] = 1 if note.pitch is None else 2 + note.pitch - PITCHES.start
+        return index
+
+    @cached_property
+    def length_index(self) -> NDArray[np.int64]:
+        """int64[len]: 0 for tokens that are no notes, else 1 + the length's place in `LENGTHS`."""
+        index = np.zeros(len(self), np.int64)
+        for note, token in self.note_ids.items():
+            index[token] = 1 + LENGTHS.index(note.length)
+        return index
+
+    def encode_plan(self, plan: Plan) -> list[int]:
+        """One token a slot, in slot order."""
+        tokens = []
+        for slot in PLAN_SLOTS:
+            value = plan.get(slot.name)
+            first = self.plan_offsets[slot.name]
+            tokens.append(first - 1 if value is None else first + slot.values.index(value))
+        return tokens
+
+    def decode_plan(self, tokens: Sequence[int]) -> Plan:
+        """The inverse of `encode_plan`."""
+        plan: dict[str, str] = {}
+        for slot, token in zip(PLAN_SLOTS, tokens, strict=True):
+            place = token - self.plan_offsets[slot.name]
+            if place >= 0:
+                plan[slot.name] = slot.values[place]
+        return Plan(plan)
+
+    def encode_melody(self, melody: Melody) -> list[int]:
+        """Bars to tokens, ended by `end`. Raises KeyError for a note that the vocabulary lacks."""
+        tokens: list[int] = []
+        for i, bar in enumerate(melody.bars):
+            tokens.extend(self.note_ids[note] for note in bar)
+            tokens.append(self.section if i in melody.section_ends else self.bar)
+        tokens[-1] = self.end
+        return tokens
+
+    def decode_bars(self, tokens: Sequence[int]) -> tuple[tuple[tuple[Note, ...], ...], frozenset[int]]:
+        """Tokens up to `end` to bars and the indices of bars that end a section."""
+        bars: list[tuple[Note, ...]] = []
+        ends: set[int] = set()
+        current: list[Note] = []
+        for token in tokens:
+            if token >= self.first_note:
+                current.append(self.notes[token - self.first_note])
+                continue
+            if token not in (self.bar, self.section, self.end):
+                continue
+            bars.append(tuple(current))
+            current = []
+            if token != self.bar:
+                ends.add(len(bars) - 1)
+            if token == self.end:
+                break
+        return tuple(bars), frozenset(ends)

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+import torch
+
+from image2music.composers.nano.arrangement import arrange, setting
+from image2music.composers.nano.decoding import Wish, nucleus
+from image2music.composers.nano.fingerprints import TrainingRuns
+from image2music.composers.nano.model import NanoComposerModel, NanoConfig
+from image2music.composers.nano.reading import read_plan_and_melody
+from image2music.composers.nano.sampling import Drawn, Sampler
+from image2music.notation.abc_checker import check
+from image2music.notation.abc_parser import parse
+from image2music.notation.diagnostic import Severity
+
+ASKED = {"bars": ("8",), "rests": ("none",), "pickup": ("no",)}
+N = 12
+
+
+@pytest.fixture(scope="module")
+def sampler() -> Sampler:
+    """A decoder with random weights: whatever is right about its tunes comes from the rules."""
+    torch.manual_seed(0)
+    config = NanoConfig(width=32, layers=2, heads=2, feed_forward=64)
+    return Sampler(NanoComposerModel(config), TrainingRuns(np.zeros(0, np.uint32)))
+
+
+def conditions(n: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    patches = rng.standard_normal((n, 49, 384)).astype(np.float32) * 0.05
+    return patches, np.zeros((n, 3, 32), np.int64)
+
+
+@pytest.fixture(scope="module")
+def drawn(sampler: Sampler) -> list[Drawn]:
+    return sampler.draw(*conditions(N), [Wish(ASKED, seed) for seed in range(N)])
+
+
+def arranged(one: Drawn) -> str:
+    return arrange(one.melody, setting(one.plan, 0.5, 0), "T", one.plan["kind"])
+
+
+def test_every_tune_of_a_random_model_passes_the_check(drawn: list[Drawn]) -> None:
+    errors = [found for one in drawn for found in check(arranged(one)) if found.severity is Severity.ERROR]
+
+    assert errors == []
+
+
+def test_both_voices_have_full_bars_only(drawn: list[Drawn]) -> None:
+    for one in drawn:
+        tune = parse(arranged(one)).tunes[0]
+        assert len(tune.voices) == 2
+        assert {len(voice.bars) for voice in tune.voices.values()} == {8}
+        assert all(bar.length == bar.expected for voice in tune.voices.values() for bar in voice.bars)
+
+
+def test_a_tune_is_the_same_alone_and_in_a_batch(sampler: Sampler, drawn: list[Drawn]) -> None:
+    patches, references = conditions(N)
+
+    alone = [sampler.draw(patches[i : i + 1], references[i : i + 1], [Wish(ASKED, i)])[0] for i in range(0, N, 5)]
+
+    assert alone == drawn[::5]
+
+
+def test_seeds_change_the_tune(drawn: list[Drawn]) -> None:
+    assert len({arranged(one) for one in drawn}) == N
+
+
+def test_asked_plan_words_are_kept(sampler: Sampler) -> None:
+    wish = Wish({**ASKED, "mode": ("minor",), "tonic": ("D",), "meter": ("6/8",), "range": ("lowest",)}, 3)
+
+    one = sampler.draw(*conditions(1), [wish])[0]
+
+    assert (one.melody.mode, one.melody.tonic, one.melody.meter) == ("minor", 2, "6/8")
+    pitches = [note.pitch for note in one.melody.sounding() if note.pitch is not None]
+    assert max(pitches) - min(pitches) <= 12
+
+
+def test_the_last_note_is_the_tonic(drawn: list[Drawn]) -> None:
+    assert {one.melody.bars[-1][-1].pitch % 12 for one in drawn if one.melody.bars[-1][-1].pitch is not None} == {0}
+
+
+def test_an_arranged_tune_reads_back_as_drawn(drawn: list[Drawn]) -> None:
+    for one in drawn:
+        plan, melody = read_plan_and_melody(arranged(one))
+        assert melody == one.melody
+        assert (plan["kind"], plan["mode"]) == (one.plan["kind"], one.plan["mode"])
+
+
+def test_the_nucleus_is_the_smallest_set_that_reaches_p() -> None:
+    logits = np.log([0.5, 0.05, 0.3, 0.15])
+
+    assert nucleus(logits, 0.75).tolist() == [0, 2]
+    assert nucleus(logits, 1.0).tolist() == [0, 2, 3, 1]

@@ -1,0 +1,77 @@
+import pytest
+import torch
+
+from image2music.composers.nano.model import NanoComposerModel, NanoConfig
+from image2music.composers.nano.plan import PLAN_SLOTS
+from image2music.composers.nano.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary()
+
+
+@pytest.fixture(scope="module")
+def model() -> NanoComposerModel:
+    torch.manual_seed(1)
+    return NanoComposerModel(NanoConfig(width=32, layers=2, heads=2, feed_forward=64)).double().eval()
+
+
+@pytest.fixture
+def row() -> dict[str, torch.Tensor]:
+    """A plan, then notes and bar lines, with patches and one reference out of three."""
+    generator = torch.Generator().manual_seed(2)
+    plan = [VOCABULARY.plan_offsets[slot.name] + 1 for slot in PLAN_SLOTS]
+    notes = torch.randint(VOCABULARY.first_note, len(VOCABULARY), (30,), generator=generator)
+    notes[9::10] = VOCABULARY.bar
+    references = torch.zeros(1, 3, 32, dtype=torch.long)
+    references[0, 0, :20] = torch.randint(VOCABULARY.first_note, len(VOCABULARY), (20,), generator=generator)
+    return {
+        "input_ids": torch.cat([torch.tensor([VOCABULARY.begin, *plan]), notes])[None],
+        "patches": torch.randn(1, 49, 384, generator=generator).double() * 0.05,
+        "references": references,
+    }
+
+
+def test_a_token_does_not_see_what_comes_after(model: NanoComposerModel, row: dict[str, torch.Tensor]) -> None:
+    changed = dict(row, input_ids=row["input_ids"].clone())
+    changed["input_ids"][0, 30:] = VOCABULARY.first_note
+
+    before, after = model(**row).logits, model(**changed).logits
+
+    assert torch.equal(before[0, :30], after[0, :30])
+
+
+def test_the_cache_gives_what_a_full_pass_gives(model: NanoComposerModel, row: dict[str, torch.Tensor]) -> None:
+    tokens = model.generate(**row, max_new_tokens=8, do_sample=False, eos_token_id=-1)
+
+    full = model(tokens, patches=row["patches"], references=row["references"]).logits.argmax(-1)
+
+    n = row["input_ids"].shape[1]
+    assert torch.equal(tokens[0, n:], full[0, n - 1 : -1])
+
+
+def test_attention_is_one_distribution_over_patches_references_and_past(
+    model: NanoComposerModel, row: dict[str, torch.Tensor]
+) -> None:
+    attentions = model(**row, output_attentions=True).attentions
+
+    assert len(attentions) == model.config.layers
+    for layer in attentions:
+        torch.testing.assert_close(layer.sum(-1), torch.ones_like(layer.sum(-1)))
+        assert (layer[..., 49 + 20 : 49 + 96] == 0).all(), "where there is no reference nothing is attended"
+        assert (layer[..., :49] > 0).all()
+
+
+def test_the_clock_tells_onset_bar_and_bars_left(model: NanoComposerModel) -> None:
+    plan = [VOCABULARY.plan_offsets[slot.name] for slot in PLAN_SLOTS]
+    plan[[slot.name for slot in PLAN_SLOTS].index("bars")] = VOCABULARY.plan_offsets["bars"] + 3
+    note = VOCABULARY.first_note
+    ids = torch.tensor([[VOCABULARY.begin, *plan, note, note, VOCABULARY.bar, note]])
+
+    clock = model.clock(ids)[0, -4:]
+
+    ticks = int(VOCABULARY.ticks[note])
+
+    def at(onset: int, number: int, left: int) -> torch.Tensor:
+        embedded = model.onset.weight[onset] + model.bar_number.weight[number] + model.bars_left.weight[left]
+        return embedded
+
+    torch.testing.assert_close(clock, torch.stack([at(ticks, 0, 5), at(2 * ticks, 0, 5), at(0, 1, 4), at(ticks, 1, 4)]))
