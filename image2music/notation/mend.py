@@ -1,10 +1,10 @@
 """Deterministic mending of ABC, before any model is asked. Every mend is told as a diagnostic of severity info.
 
 The rules, in order: take the text out of JSON and escapes; keep one tune, the one with the most notes (of equals the
-first); bring header fields into ABC's form and add X:, M:, L: and K: where they are missing; remove blank lines and
-prose; write accidentals, quotes and brackets as ABC does; take the meter that two thirds of the bars have; fit bars
-that are a little short or long; fill up voices that end early. What has no clear meaning stays as it is and is left
-to the checker.
+first); bring header fields into ABC's form and add X:, L:, K: and (where the bars agree on one) M: if they are missing;
+remove blank lines and prose; write accidentals, quotes and brackets as ABC does; take the meter that two thirds of the
+bars have; fit bars that are a little short or long; fill up voices that end early. What has no clear meaning stays as
+it is and is left to the checker.
 """
 
 from __future__ import annotations

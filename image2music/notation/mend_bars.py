@@ -7,14 +7,16 @@ from bisect import bisect_left
 from collections import Counter
 
 from image2music.notation.abc_fields import Meter
-from image2music.notation.abc_lengths import Length, as_fraction, spoken
+from image2music.notation.abc_lengths import Length, as_fraction, scaled, spoken
 from image2music.notation.abc_parser import parse
+from image2music.notation.abc_tokens import Spelling, read_chord, read_note, read_rest
 from image2music.notation.abc_tree import Bar, Change, Event, Tune, Voice
 from image2music.notation.bar_lengths import wrong_bars
 from image2music.notation.mend_header import meter_of
 from image2music.notation.mending import Edit, Mending
 
 _BEHIND_NOTE = re.compile(r"[\-)'\],\d/]*")
+_LENGTH_INSIDE = re.compile(r"[\d/]")
 _LENGTH_AT_END = re.compile(r"\d*(?:/+\d*)?$")
 MAX_ADDED_BARS = 64
 
@@ -100,9 +102,22 @@ def _shortened(text: str, event: Event, excess: Length) -> Edit | None:
         return Edit(event.start, event.end, "")
     length = written_length(event.duration - excess, event.grace_unit)
     token = text[event.start : event.end]
-    if length is None or token[:1] in "ZX" or token[-1:] == "-":
+    if length is None or not _says_its_length(token, event):
         return None
     return Edit(event.start, event.end, _LENGTH_AT_END.sub(length, token, count=1))
+
+
+def _says_its_length(token: str, event: Event) -> bool:
+    """Whether the length behind a token is all of its length: no tuplet, no broken rhythm, none inside a chord."""
+    if token[0] in "ZX":
+        return False
+    if token[0] == "[":
+        return _LENGTH_INSIDE.search(token[: token.rindex("]")]) is None and _is_plain(read_chord(token), event)
+    return _is_plain(read_rest(token) if token[0] in "zx" else read_note(token), event)
+
+
+def _is_plain(spelling: Spelling, event: Event) -> bool:
+    return scaled(event.grace_unit, spelling.numerator, spelling.denominator) == event.duration
 
 
 def written_length(length: Length, unit: Length) -> str | None:

@@ -181,8 +181,9 @@ def _add_missing(mending: Mending, header: list[str], body: list[str]) -> None:
         mending.note("mended-missing", f"added {header[place]}, the unit length where none is given")
     if "M" not in letters:
         meter = guess_meter("\n".join([*header, *body]))
-        mending.note("mended-missing", f"added M:{meter}, the length of most bars")
-        header.insert(place, f"M:{meter}")
+        if meter is not None:
+            mending.note("mended-missing", f"added M:{meter}, the length of most bars")
+            header.insert(place, f"M:{meter}")
 
 
 def _default_unit(header: list[str]) -> Fraction:
@@ -190,16 +191,16 @@ def _default_unit(header: list[str]) -> Fraction:
     return as_fraction(default_unit(meter if meter is not None else FREE_METER))
 
 
-def guess_meter(text: str) -> str:
-    """The meter that most bars of the first tune have, `4/4` where there is no majority."""
+def guess_meter(text: str) -> str | None:
+    """The meter that two thirds of the first tune's bars have, None where there is none."""
     lengths: Counter[Length] = Counter()
     for tune in parse(text).tunes[:1]:
         for voice in tune.voices.values():
             lengths.update(bar.length for bar in voice.bars if not bar.flawed)
     if not lengths:
-        return "4/4"
+        return None
     length, count = lengths.most_common(1)[0]
-    return (count * 2 > lengths.total() and meter_of(length)) or "4/4"
+    return meter_of(length) if count * 3 >= lengths.total() * 2 else None
 
 
 def meter_of(length: Length) -> str | None:

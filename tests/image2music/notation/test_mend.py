@@ -123,6 +123,9 @@ def test_a_voice_that_ends_early_is_filled_up_with_rests() -> None:
         "CDEF GABc d2 | c8 | c8 |]\n",  # which note is too much?
         "c8 | CD | c8 | c8 |]\n",  # more than half a bar is missing
         "C0 DEF GABc | c8 |]\n",
+        "CDEF GA (3ABc B | c8 | c8 |]\n",  # the last note is too short to give up what is too much
+        "c8 | [c9e9] | c8 | c8 |]\n",  # the length stands inside the chord
+        "c8 | c7 d>e | c8 | c8 |]\n",  # the last note's length comes from the rhythm
         "CDEF GAB | c7 | c7 | c6 | c8 |]\n",  # too many wrong bars for slips
     ],
 )
