@@ -41,6 +41,7 @@ setup(
         "image2music.embedders",
         "image2music.loop",
         "image2music.notation",
+        "image2music.pictures",
         "image2music.prompts",
         "pipelines",
         "schemas",
