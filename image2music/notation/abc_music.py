@@ -227,9 +227,7 @@ class MusicLine:
         elif kind == tokens.SLUR_OPEN:
             builder.slurs.append((self.context.position.line, start + 1, builder.bar_number))
         elif kind == tokens.SLUR_CLOSE:
-            if builder.slurs:
-                builder.slurs.pop()
-            else:
+            if not builder.close_slur():
                 self.report("unopened-slur", "this ) closes no slur: remove it or open the slur with (", start)
         elif kind == tokens.TUPLET:
             self.tuplet(text, start)

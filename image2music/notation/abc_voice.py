@@ -30,6 +30,7 @@ class VoiceBuilder:
         self.next_number = 1
         self.tuplet_left = 0
         self.tuplet_start = 0
+        self.closable_tuplets = 0
         self.tuplet = (1, 1)
         self.broken: tuple[int, int] | None = None
         self.grace: tuple[GraceNote, ...] = ()
@@ -97,6 +98,15 @@ class VoiceBuilder:
     def start_tuplet(self, p: int, q: int, r: int, start: int) -> None:
         """The next `r` events take `q`/`p` of their length."""
         self.tuplet, self.tuplet_left, self.tuplet_start = (q, p), r, start
+        self.closable_tuplets += 1
+
+    def close_slur(self) -> bool:
+        """`)`: closes the last slur, or a tuplet as people write it, `(3abc)`; False where neither is open."""
+        if self.slurs:
+            self.slurs.pop()
+            return True
+        self.closable_tuplets -= 1
+        return self.closable_tuplets >= 0
 
     def rest_bars(self, count: int, start: int, end: int) -> None:
         """A `Z` rest of `count` bars in the open bar."""
@@ -136,7 +146,7 @@ class VoiceBuilder:
             self.voice.bars.append(bar)
             self.next_number = bar.number + bar.count
             self.open_bar = None
-            self.tuplet_left = 0
+            self.tuplet_left = self.closable_tuplets = 0
             self.broken = None
             self.layer = 0
         else:

@@ -162,6 +162,10 @@ def test_free_meter_has_no_bars_to_check() -> None:
     assert codes("CDE | F | GABc defg a |]\n", "X:1\nM:none\nL:1/8\nK:C\n") == []
 
 
+def test_a_tuplet_may_be_closed_like_a_slur() -> None:
+    assert codes("(3CDE) ((3FGA) B) c3 | c8 |]\n") == []
+
+
 def test_only_the_cause_is_told_of_a_bar_that_cannot_be_read() -> None:
     assert codes("[CEG c2 softly D? | c8 |]\n") == ["unclosed-chord"]
 
