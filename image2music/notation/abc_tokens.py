@@ -10,8 +10,9 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-_LENGTH = r"\d*(?:/+\d*)?"
-_NOTE = rf"(?:\^\^|__|=|[\^_](?:\d?/\d?)?)?[A-Ga-g][,']*{_LENGTH}"
+# All repetitions are bounded, so that the readings of tokens can be cached without filling the memory.
+_LENGTH = r"\d{0,8}(?:/{1,8}\d{0,8})?"
+_NOTE = rf"(?:\^\^|__|=|[\^_](?:\d?/\d?)?)?[A-Ga-g][,']{{0,16}}{_LENGTH}"
 _DECORATION = r"![^!\s|\[\]\"]{1,40}!|\+[a-z0-9().<>]{2,20}\+"
 _IN_CHORD = rf"{_NOTE}\.?-?|[ \t.~HLMOPSTuv()]|\"[^\"]{{0,80}}\"|{_DECORATION}"
 
@@ -45,19 +46,19 @@ MUSIC = re.compile(
     + "|".join(
         (
             rf"({_NOTE})",
-            r"(\.?(?:\[\||:+\||\||::)[|:\]]*(?:\d[\d,\-.]*)?)",
+            r"(\.?(?:\[\||:{1,8}\||\||::)[|:\]]{0,8}(?:\d[\d,\-.]{0,15})?)",
             rf"([zxZX]{_LENGTH})",
             r"(\"[^\"]*\")",
             rf"(\[(?>(?:{_IN_CHORD}){{1,64}})\]{_LENGTH})",
             rf"({_DECORATION}|\.(?![(\-|])|[~HLMOPSTuv])",
-            r"(\(\d+(?::\d*){0,2})",
+            r"(\(\d{1,4}(?::\d{0,4}){0,2})",
             r"(\.?\()",
             r"(\))",
             r"(\.?-)",
             r"(<+|>+)",
             r"(\{[^{}]{0,200}\})",
             r"(\[[A-Za-z]:[^\[\]]{0,1000}\])",
-            r"(\[[ ]?\d[\d,\-.]*|\[\"[^\"]{0,40}\")",
+            r"(\[[ ]?\d[\d,\-.]{0,15}|\[\"[^\"]{0,40}\")",
             r"(&)",
             r"(y\d*(?:/\d*)?|[$])",
             r"(%.*)",
@@ -164,7 +165,7 @@ def read_rest(text: str) -> Spelling:
     return Spelling((), numerator, denominator, 0, problem)
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=4096)
 def read_chord(text: str) -> Spelling:
     """Reads a chord token such as `[C2E2G2]3/2`. Its length is that of its first note times the outer one."""
     inside, outside = text[1:].rsplit("]", 1)

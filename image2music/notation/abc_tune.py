@@ -17,6 +17,8 @@ KNOWN_FIELDS = frozenset("ABCDEFGHIKLMmNOPQRrSsTUVWwXZ")
 _CLEF_WORDS = re.compile(r"clef|treble|bass|alto|tenor|octave|transpose")
 _VOICE_ID = re.compile(r"\s*([^\s\]]+)\s*(.*)")
 _LONGEST_ID = 40
+_READ_FIELDS = frozenset("IKLMPQUV")
+_LONGEST_VALUE = 400
 
 
 @dataclass(slots=True)
@@ -154,6 +156,8 @@ class TuneBuilder:
     def field(self, letter: str, raw: str) -> None:
         """A field on a line of its own."""
         value = raw.split("%", 1)[0].strip()
+        if letter in _READ_FIELDS:
+            value = value[:_LONGEST_VALUE]
         if letter == "+":
             return
         if letter not in KNOWN_FIELDS:
@@ -196,7 +200,7 @@ class TuneBuilder:
         if letter not in KNOWN_FIELDS:
             self.report("bad-inline-field", f"[{letter}:...] is no field of ABC: remove it", start + 1)
             return
-        self._body_field(letter, value.strip(), self.position.start + start, start + 4)
+        self._body_field(letter, value.strip()[:_LONGEST_VALUE], self.position.start + start, start + 4)
 
     def _body_field(self, letter: str, value: str, offset: int, column: int) -> None:
         if letter == "V":
