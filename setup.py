@@ -49,7 +49,7 @@ setup(
     ],
     package_data={
         "image2music.prompts": ["*.txt"],
-        "image2music.composers.nano": ["weights/*.safetensors", "weights/*.json", "weights/*.md"],
+        "image2music.composers.nano": ["weights/*.safetensors", "weights/*.json", "weights/*.npy", "weights/*.md"],
     },
     install_requires=requirements("base"),
     extras_require={

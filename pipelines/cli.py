@@ -100,6 +100,7 @@ def _quieten(level: str) -> None:
     logging.getLogger().setLevel(level)
     os.environ.setdefault("LANCE_LOG", "error" if level == "CRITICAL" else level.lower())
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", level.lower())
     if level == "CRITICAL" and not sys.warnoptions:
         warnings.simplefilter("ignore")
 
