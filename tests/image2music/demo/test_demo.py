@@ -1,0 +1,174 @@
+"""The demo's data: real pieces and photographs, generated captions, made once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from image2music.captions import parse_caption_line
+from image2music.demo import dances, make
+from image2music.demo.__main__ import main
+from image2music.demo.captions import caption_of, caption_row
+from image2music.demo.chords import chords_by_bar, commonest_pattern
+from image2music.demo.features import features_of
+from image2music.demo.piece import Piece, draw, sample
+from image2music.errors import OutputError
+from image2music.notation.midi_reader import read_midi
+from image2music.notation.score import KeyChange, MeterChange, Score, TempoChange, Track
+
+MIDICAPS_FIELDS = {
+    "location": str,
+    "caption": str,
+    "genre": list,
+    "genre_prob": list,
+    "mood": list,
+    "mood_prob": list,
+    "key": str,
+    "time_signature": str,
+    "tempo": int,
+    "tempo_word": str,
+    "duration": int,
+    "duration_word": str,
+    "chord_summary": list,
+    "chord_summary_occurence": int,
+    "instrument_summary": list,
+    "instrument_numbers_sorted": list,
+    "all_chords": list,
+    "all_chords_timestamps": list,
+    "test_set": bool,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small demo: three chorales, two reels and two slow airs."""
+    output = tmp_path_factory.mktemp("demo") / "data"
+    small = {kind: dances.Dance(2, d.tempos_qpm, d.programs) for kind, d in dances.KINDS.items() if "e" in kind[:2]}
+    small["slow air"] = dances.Dance(2, (50,), (46,))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dances, "KINDS", small)
+        patch.setattr(make, "_CHORALES", 3)
+        assert make.make_demo(output).made
+    return output
+
+
+@pytest.fixture(scope="module")
+def rows(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "captions.json").read_text(encoding="utf-8").splitlines()]
+
+
+def piece(pitches: tuple[int, ...], *, qpm: float, minor: bool, kind: str = "air") -> Piece:
+    """Quarter notes on one flute in 4/4."""
+    onsets = np.arange(len(pitches), dtype=np.int64) * 480
+    track = Track(onsets, np.full_like(onsets, 480), np.array(pitches), np.full_like(onsets, 80), program=73)
+    score = Score(480, (track,), (TempoChange(0, qpm),), (MeterChange(0, 4, 4),), (KeyChange(0, 0, minor),))
+    return Piece("test/piece", "Old Song", kind, score)
+
+
+def test_every_caption_has_the_fields_of_midicaps(rows: list[dict[str, object]]) -> None:
+    for row in rows:
+        assert {name: type(value) for name, value in row.items()} == MIDICAPS_FIELDS
+        assert sum(row["mood_prob"]) == pytest.approx(1, abs=1e-3)
+        assert len(row["all_chords"]) == len(row["all_chords_timestamps"])
+
+
+def test_every_caption_has_its_midi_file_and_says_what_is_in_it(folder: Path, rows: list[dict[str, object]]) -> None:
+    midi = folder / "midi"
+    assert {row["location"] for row in rows} == {str(path.relative_to(midi)) for path in midi.rglob("*.mid")}
+    for row in rows:
+        score = read_midi((midi / row["location"]).read_bytes())
+        assert score.n_notes >= 40
+        assert round(score.tempos[0].qpm) == row["tempo"]
+        assert f"{score.meters[0].numerator}/{score.meters[0].denominator}" == row["time_signature"]
+        assert sorted({track.program for track in score.tracks}) == row["instrument_numbers_sorted"]
+
+
+def test_the_index_can_read_every_line(folder: Path) -> None:
+    for line in (folder / "captions.json").read_text(encoding="utf-8").splitlines():
+        assert parse_caption_line(line).caption
+
+
+def test_chorales_have_four_voices(folder: Path) -> None:
+    for path in (folder / "midi" / "bach").glob("*.mid"):
+        assert len(read_midi(path.read_bytes()).tracks) == 4
+
+
+def test_the_photographs_are_jpeg(folder: Path) -> None:
+    paths = sorted((folder / "pictures").iterdir())
+    assert len(paths) >= 12
+    for path in paths:
+        with Image.open(path) as image:
+            assert image.format == "JPEG"
+
+
+def test_the_readme_calls_the_captions_generated(folder: Path) -> None:
+    assert "GENERATED" in (folder / "README.txt").read_text(encoding="utf-8")
+
+
+def test_the_second_time_nothing_is_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert main(["--output", str(folder)]) == 0
+    assert "up to date" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match="empty folder"):
+        make.make_demo(tmp_path)
+    assert main(["--output", str(tmp_path)]) == 1
+    assert "empty folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_crash_leaves_no_half_made_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*arguments: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(make, "chorales", crash)
+    with pytest.raises(RuntimeError):
+        make.make_demo(tmp_path / "data")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("qpm", "minor", "mood"), [(50, True, "sad"), (50, False, "calm"), (260, True, "energetic"), (260, False, "happy")]
+)
+def test_mood_follows_pace_and_mode(qpm: float, minor: bool, mood: str) -> None:
+    assert features_of(piece((60, 62, 64, 65, 67) * 8, qpm=qpm, minor=minor)).moods[0] == mood
+
+
+def test_a_caption_names_key_tempo_instrument_and_mood() -> None:
+    song = piece((57, 60, 64, 69) * 8, qpm=50, minor=True)
+    caption = caption_of(song, features_of(song))
+    for word in ("A minor", "50", "4/4", "flute", "sad", "Old Song"):
+        assert word.lower() in caption.lower()
+
+
+def test_articles_fit_and_chords_keep_their_names() -> None:
+    songs = [piece((57, 61, 64, 69) * 8, qpm=130, minor=False, kind=kind) for kind in ("air", "march", "waltz")]
+    for song in songs:
+        caption = caption_row(song)["caption"]
+        assert " a a" not in caption
+        assert "An and" not in caption
+
+
+def test_the_chord_of_a_bar_is_the_triad_that_fits_it() -> None:
+    song = piece((60, 64, 67, 72, 57, 60, 64, 69), qpm=120, minor=False)
+    assert chords_by_bar(song.score) == [("C", 0.0), ("Am", 2.0)]
+
+
+def test_the_commonest_pattern_is_counted() -> None:
+    assert commonest_pattern(["C", "F", "G", "C", "F", "G", "C", "F"])[1] == 2
+    assert commonest_pattern(["C", "F"]) == (["C", "F"], 1)
+
+
+def test_sample_is_even_and_draw_is_stable() -> None:
+    assert sample("abcdefghij", 5) == ["a", "c", "e", "g", "i"]
+    assert sample("ba", 5) == ["a", "b"]
+    assert (draw("reel", 1000), draw("jig", 1000)) == (117, 943)
+    assert len({draw(str(n), 1000) for n in range(50)}) > 40
