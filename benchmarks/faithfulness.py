@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from image2music.composers.base import ComposeRequest
 from image2music.composers.nano.composer import NanoComposer
 from image2music.composers.nano.explaining import plan_and_music_tokens
-from image2music.composers.nano.patches import blank_patches
 from image2music.composers.nano.sampling import PREFIX, Sampler
 from image2music.composers.nano.seeing import Seen
 from image2music.pictures import open_picture
@@ -56,7 +55,7 @@ def _curves(composer: NanoComposer, path: Path, number: int) -> dict[str, NDArra
     sampler = composer.sampler
     config = sampler.model.config
     references = np.zeros((config.reference_slots, config.reference_tokens), np.int64)
-    blank = blank_patches(len(seen.patches), composer.poles)
+    blank = sampler.blank
     attention = sampler.attention(tokens, seen.patches, references)
     baseline = sampler.attention(tokens, blank, references)
     rng = np.random.default_rng(number)

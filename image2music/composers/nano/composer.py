@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +22,7 @@ from image2music.composers.base import (
 )
 from image2music.composers.nano.arrangement import arrange, setting
 from image2music.composers.nano.decoding import Wish
+from image2music.composers.nano.explaining import explain
 from image2music.composers.nano.melody import Melody
 from image2music.composers.nano.plan import Plan, plan_of
 from image2music.composers.nano.reading import read_plan_and_melody
@@ -37,8 +39,9 @@ if TYPE_CHECKING:
     from image2music.embedders.conse import ConseEmbedder
 
 WEIGHTS = Path(__file__).parent / "weights"
-CANDIDATES = 2
+CANDIDATES = 1
 MAX_RESAMPLES = 4
+CELLS = 7
 
 
 @dataclass(frozen=True)
@@ -98,9 +101,7 @@ class NanoComposer:
 
     def explain(self, requests: Sequence[ExplainRequest]) -> list[Explanation]:
         """Motivation, and attention replayed over the finished tune."""
-        from image2music.composers.nano.explaining import explain
-
-        return explain(self.sampler, self.poles, requests)
+        return explain(self.sampler, requests)
 
     def _draw(self, tasks: Sequence[_Task]) -> list[str]:
         """The best of a few candidates for each task; tasks whose candidates all copy draw again."""
@@ -117,9 +118,7 @@ class NanoComposer:
 
     def _candidates(self, tasks: Sequence[_Task], chosen: Sequence[int], resample: int) -> list[tuple[int, _Candidate]]:
         rows = [(i, CANDIDATES * resample + k) for i in chosen for k in range(CANDIDATES)]
-        wishes = [
-            Wish(tasks[i].words, picture_seed(tasks[i].request.seed, f"{tasks[i].attempt}/{draw}")) for i, draw in rows
-        ]
+        wishes = [Wish(tasks[i].words, _seed(tasks[i], draw)) for i, draw in rows]
         patches = np.stack([_seen(tasks[i].request).patches for i, _ in rows])
         references = np.stack([self._references(tasks[i].request) for i, _ in rows])
         drawn = self.sampler.draw(patches, references, wishes)
@@ -140,6 +139,12 @@ class NanoComposer:
         return arrange(candidate.melody, setting(candidate.plan, seen.energy, seed), name, candidate.plan["kind"])
 
 
+def _seed(task: _Task, draw: int) -> int:
+    """The dice are the picture's own: what is seen goes into the seed, so no two pictures share a throw."""
+    seen = hashlib.sha256(_seen(task.request).patches.tobytes()).hexdigest()
+    return picture_seed(task.request.seed, f"{seen}/{task.attempt}/{draw}")
+
+
 def _seen(request: ComposeRequest) -> Seen:
     features = request.description.features
     if not isinstance(features, Seen):
@@ -150,10 +155,11 @@ def _seen(request: ComposeRequest) -> Seen:
 @lru_cache(maxsize=1)
 def load() -> NanoComposer:
     """The composer with the weights that come with the package; loaded once a process."""
-    from image2music.composers.nano.patches import PoleVectors
+    from image2music.composers.nano.patches import PoleVectors, blank_patches
     from image2music.composers.nano.sampling import load_sampler
-    from image2music.embedders.specs import load_embedder
+    from image2music.embedders.conse import load_conse
 
-    embedder = load_embedder("conse")
-    sampler, fingerprint = load_sampler(WEIGHTS)
-    return NanoComposer(embedder, PoleVectors.embed(embedder), sampler, f"nano@{fingerprint}")
+    embedder = load_conse()
+    poles = PoleVectors.embed(embedder)
+    sampler, fingerprint = load_sampler(WEIGHTS, blank_patches(CELLS * CELLS, poles))
+    return NanoComposer(embedder, poles, sampler, f"nano@{fingerprint}")

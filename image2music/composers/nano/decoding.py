@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -151,9 +151,9 @@ class Grammar:
         return self._only(*(first + slot.values.index(word) for word in words))
 
     def _units(self, state: RowState, words: tuple[str, ...]) -> tuple[str, ...]:
-        """Eighths, or sixteenths in 2/4: how the collections are written, but for a few."""
+        """Eighths, and sixteenths in 2/4: how the collections are written, but for a few."""
         meter = self.vocabulary.decode_plan([*state.plan, *[0] * (len(PLAN_SLOTS) - len(state.plan))])["meter"]
-        usual = tuple(word for word in words if word == "1/8" or (word, meter) == ("1/16", "2/4"))
+        usual = tuple(word for word in words if word == ("1/16" if meter == "2/4" else "1/8"))
         return usual or words
 
     def _line_mask(self, state: RowState) -> BoolArray:
@@ -195,7 +195,12 @@ class Grammar:
 
 
 class SeededDecoding(LogitsProcessor):
-    """Masks, prior correction of the plan, temperature, nucleus, and Gumbel noise from each row's own generator.
+    """Masks, guidance of the plan, temperature, nucleus, and Gumbel noise from each row's own generator.
+
+    Guidance (Ho and Salimans 2022): while the plan is drawn, what a blank picture would say is pushed away from, by
+    `guidance` times the difference. Nine tenths of the training tunes are in major and two thirds are fast; a dark
+    picture should not need to shout to be heard over that. `blank_logits` gives float64[b, vocabulary] for the
+    tokens so far under a blank picture.
 
     With `do_sample=False` on the result this samples (the Gumbel-max trick), and a row's tune does not depend on
     which rows share its batch.
@@ -205,12 +210,13 @@ class SeededDecoding(LogitsProcessor):
         self,
         grammar: Grammar,
         wishes: Sequence[Wish],
-        plan_prior: NDArray[np.float64],
+        blank_logits: Callable[[Tensor], NDArray[np.float64]],
         *,
+        guidance: float = 1.5,
         temperature: float = 0.9,
         top_p: float = 0.95,
     ) -> None:
-        self.grammar, self.wishes, self.plan_prior = grammar, wishes, plan_prior
+        self.grammar, self.wishes, self.blank_logits, self.guidance = grammar, wishes, blank_logits, guidance
         self.temperature, self.top_p = temperature, top_p
         self.states = [RowState() for _ in wishes]
         self.noise = [np.random.Generator(np.random.Philox(wish.seed)) for wish in wishes]
@@ -224,14 +230,14 @@ class SeededDecoding(LogitsProcessor):
                     self.grammar.advance(state, token)
         self.seen = input_ids.shape[1]
         logits = scores.double().numpy()
+        if any(state.rules is None for state in self.states):
+            logits = logits + self.guidance * (logits - self.blank_logits(input_ids))
         return torch.from_numpy(np.stack([self._row(i, row) for i, row in enumerate(logits)]))
 
     def _row(self, i: int, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         state = self.states[i]
         choices = np.flatnonzero(self.grammar.mask(state, self.wishes[i]))
         wanted = logits[choices]
-        if state.rules is None:
-            wanted = wanted - self.plan_prior[choices]
         kept = nucleus(wanted / self.temperature, self.top_p)
         noise = self.noise[i].gumbel(size=len(self.grammar.vocabulary))
         out = np.full(len(logits), -np.inf)

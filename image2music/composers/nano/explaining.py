@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from image2music.composers.base import AttentionMap, ExplainRequest, Explanation, SegmentKind
 from image2music.composers.nano.motivation import Sentence, motivate
-from image2music.composers.nano.patches import PoleVectors, blank_patches
 from image2music.composers.nano.plan import PLAN_SLOTS
 from image2music.composers.nano.reading import read_plan_and_melody
 from image2music.composers.nano.references import encode_references
@@ -36,12 +35,12 @@ class Segment:
     positions: tuple[int, ...]
 
 
-def explain(sampler: Sampler, poles: PoleVectors, requests: Sequence[ExplainRequest]) -> list[Explanation]:
+def explain(sampler: Sampler, requests: Sequence[ExplainRequest]) -> list[Explanation]:
     """One explanation a request; each is replayed by itself, so a batch changes nothing."""
-    return [_explain(sampler, poles, request) for request in requests]
+    return [_explain(sampler, request) for request in requests]
 
 
-def _explain(sampler: Sampler, poles: PoleVectors, request: ExplainRequest) -> Explanation:
+def _explain(sampler: Sampler, request: ExplainRequest) -> Explanation:
     seen = request.request.description.features
     if not isinstance(seen, Seen):
         raise TypeError("nano explains from its own description of a picture: call describe first")
@@ -51,7 +50,7 @@ def _explain(sampler: Sampler, poles: PoleVectors, request: ExplainRequest) -> E
     references = encode_references(request.request.references, sampler.model.config)
     row = torch.tensor([tokens])
     looked = sampler.attention(row, seen.patches, references)
-    blank = sampler.attention(row, blank_patches(len(seen.patches), poles), references)
+    blank = sampler.attention(row, sampler.blank, references)
     sentences = motivate(seen, plan, request)
     segments = [*music_segments(tokens, vocabulary.bar, vocabulary.section), *motivation_segments(sentences)]
     maps = tuple(_map(segment, looked, blank, seen) for segment in segments)

@@ -81,6 +81,14 @@ class TokenEmbedding(nn.Module):
         return table
 
 
+class NanoCache(DynamicCache):
+    """Keys and values of the sequence, which grow, and apart from them those of the memory, which do not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory: list[tuple[Tensor, Tensor]] = []
+
+
 class Attention(nn.Module):
     """Self-attention whose keys begin with the memory's.
 
@@ -113,24 +121,31 @@ class Attention(nn.Module):
         memory: Tensor | None,
         mask: Tensor,
         rotation: tuple[Tensor, Tensor],
-        cache: DynamicCache | None,
+        cache: NanoCache | None,
         attention_out: list[Tensor] | None,
     ) -> Tensor:
-        """`mask` is bool[b, 1, n, keys], true where attention is allowed."""
+        """`memory` is None once the cache holds it. `mask` is bool[b, 1, n, keys], true where attention is allowed."""
         query = rotate(self.split(self.query(x)), rotation)
         key = rotate(self.split(self.key(x)), rotation)
         value = self.split(self.value(x))
         if memory is not None:
             memory_key, memory_value = self.memory_keys(memory)
-            key, value = torch.cat([memory_key, key], 2), torch.cat([memory_value, value], 2)
+            if cache is not None:
+                cache.memory.append((memory_key, memory_value))
+        else:
+            assert cache is not None
+            memory_key, memory_value = cache.memory[self.layer]
         if cache is not None:
             key, value = cache.update(key, value, self.layer)
-        # Written out: on CPUs the fused kernel's backward pass takes three times as long at this size.
-        scores = (query * self.head_dim**-0.5) @ key.transpose(2, 3)
+        # Written out: on CPUs the fused kernel's backward pass takes three times as long at this size, and keys that
+        # never change need not be copied behind each other at every step.
+        query = query * self.head_dim**-0.5
+        scores = torch.cat([query @ memory_key.transpose(2, 3), query @ key.transpose(2, 3)], -1)
         weights = scores.masked_fill(~mask, -torch.inf).softmax(-1)
         if attention_out is not None:
             attention_out.append(weights)
-        mixed = weights.to(value.dtype) @ value
+        on_memory, on_past = weights.to(value.dtype).split([memory_key.shape[2], key.shape[2]], -1)
+        mixed = on_memory @ memory_value + on_past @ value
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return out
 
@@ -200,8 +215,6 @@ class NanoComposerModel(PreTrainedModel, GenerationMixin):
         self.blocks = nn.ModuleList(Block(config, i) for i in range(config.layers))
         self.norm = nn.RMSNorm(config.width, eps=1e-6)
         self.register_buffer("ticks", torch.from_numpy(vocabulary.ticks))
-        # Log of how common each plan word is in training, times how much of that is taken back when a plan is drawn.
-        self.register_buffer("plan_prior", torch.zeros(len(vocabulary)))
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -237,7 +250,7 @@ class NanoComposerModel(PreTrainedModel, GenerationMixin):
         patches: Tensor | None = None,
         references: Tensor | None = None,
         full_ids: Tensor | None = None,
-        past_key_values: DynamicCache | None = None,
+        past_key_values: NanoCache | None = None,
         use_cache: bool = False,
         output_attentions: bool = False,
         **_: Any,
@@ -260,7 +273,7 @@ class NanoComposerModel(PreTrainedModel, GenerationMixin):
                 raise ValueError("patches (float[b, n_patches, patch_dim]) are needed for the first pass")
             memory = functional.dropout(self.memory(patches, references, table), self.config.dropout, self.training)
         if use_cache and past_key_values is None:
-            past_key_values = DynamicCache()
+            past_key_values = NanoCache()
         mask = self.mask(references, new, total)
         rotation = self.rotation(torch.arange(total - new, total, device=x.device), x.dtype)
         attentions: list[Tensor] | None = [] if output_attentions else None
@@ -290,7 +303,7 @@ class NanoComposerModel(PreTrainedModel, GenerationMixin):
         return angles.cos().to(dtype), angles.sin().to(dtype)
 
     def prepare_inputs_for_generation(
-        self, input_ids: Tensor, past_key_values: DynamicCache | None = None, **kwargs: Any
+        self, input_ids: Tensor, past_key_values: NanoCache | None = None, **kwargs: Any
     ) -> dict[str, Any]:
         """Only the last token once the cache is filled; all of them for the clock."""
         filled = past_key_values is not None and past_key_values.get_seq_length() > 0

@@ -16,7 +16,7 @@ from image2music.composers.nano.arrangement import melody_of
 from image2music.composers.nano.decoding import Grammar, SeededDecoding, Wish
 from image2music.composers.nano.fingerprints import TrainingRuns
 from image2music.composers.nano.melody import Melody
-from image2music.composers.nano.model import NanoComposerModel
+from image2music.composers.nano.model import NanoCache, NanoComposerModel
 from image2music.composers.nano.plan import PLAN_SLOTS, Plan
 from image2music.composers.nano.vocabulary import Vocabulary
 from image2music.errors import ModelError
@@ -41,8 +41,10 @@ class Sampler:
     never tip a choice, so a picture's tune is the same alone and among others; at nano's size it costs little.
     """
 
-    def __init__(self, model: NanoComposerModel, training_runs: TrainingRuns) -> None:
+    def __init__(self, model: NanoComposerModel, training_runs: TrainingRuns, blank: NDArray[np.float32]) -> None:
+        """`blank` float32[cells, dim] are the patches of a picture of nothing."""
         self.model = model.double().eval()
+        self.blank = blank
         self.training_runs = training_runs
         self.vocabulary = Vocabulary()
         self._grammar = Grammar()
@@ -57,11 +59,19 @@ class Sampler:
 
     @torch.inference_mode()
     def _draw(self, patches: NDArray[np.float32], references: NDArray[np.int64], wishes: Sequence[Wish]) -> list[Drawn]:
-        decoding = SeededDecoding(self._grammar, wishes, self.model.plan_prior.numpy())
+        heard = torch.from_numpy(references)
+        nothing = torch.from_numpy(self.blank).double().expand(len(wishes), -1, -1)
+
+        def blank_logits(tokens: Tensor) -> NDArray[np.float64]:
+            logits: NDArray[np.float64] = self.model(tokens, patches=nothing, references=heard).logits[:, -1].numpy()
+            return logits
+
+        decoding = SeededDecoding(self._grammar, wishes, blank_logits)
         tokens = self.model.generate(
             torch.full((len(wishes), 1), self.vocabulary.begin),
             patches=torch.from_numpy(patches).double(),
-            references=torch.from_numpy(references),
+            references=heard,
+            past_key_values=NanoCache(),
             logits_processor=[decoding],
             do_sample=False,
             max_new_tokens=MAX_NEW_TOKENS,
@@ -113,11 +123,11 @@ class Sampler:
         return nats
 
 
-def load_sampler(folder: Path) -> tuple[Sampler, str]:
+def load_sampler(folder: Path, blank: NDArray[np.float32]) -> tuple[Sampler, str]:
     """The sampler and the first 12 digits of the weights' sha256. ModelError where the weights are not there."""
     weights = folder / "model.safetensors"
     if not weights.is_file():
         raise ModelError(f"nano's weights are not in {folder}: run `make train`", reason="no_weights")
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
     model = NanoComposerModel.from_pretrained(folder, dtype=torch.float64)
-    return Sampler(model, TrainingRuns.load(folder)), digest
+    return Sampler(model, TrainingRuns.load(folder), blank), digest

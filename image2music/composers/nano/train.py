@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -24,7 +23,6 @@ from image2music.composers.nano.fingerprints import TrainingRuns
 from image2music.composers.nano.imagined import Imagination
 from image2music.composers.nano.model import NanoComposerModel, NanoConfig, count_parameters
 from image2music.composers.nano.patches import PoleVectors
-from image2music.composers.nano.plan import PLAN_SLOTS
 from image2music.composers.nano.training_tunes import read_training_tunes
 from image2music.embedders.base import Embedder
 from image2music.embedders.imagenet import class_names
@@ -57,23 +55,6 @@ def make_dataset(config: NanoConfig, embedder: Embedder, seed: int) -> NanoDatas
         reference_tokens=config.reference_tokens,
         seed=seed,
     )
-
-
-# How much of a word's share in training is taken back when a plan is drawn. Nine tenths of these tunes are in major
-# and two thirds are fast; a dark picture should not need to shout to be heard over that.
-PRIOR_TAKEN_BACK = {"tempo": 0.8, "mode": 0.8, "kind": 0.4, "meter": 0.4, "tonic": 0.4}
-
-
-def plan_prior(data: NanoDataset) -> torch.Tensor:
-    """float32[vocabulary]: log share of each plan word among the training tunes, scaled by `PRIOR_TAKEN_BACK`."""
-    prior = torch.zeros(len(data.vocabulary))
-    plans = [data.tunes[i].plan for i in data.training()]
-    for slot in PLAN_SLOTS:
-        first = data.vocabulary.plan_offsets[slot.name]
-        for place, word in enumerate(slot.values):
-            share = (1 + sum(plan.get(slot.name) == word for plan in plans)) / len(plans)
-            prior[first + place] = PRIOR_TAKEN_BACK.get(slot.name, 0.0) * math.log(share)
-    return prior
 
 
 def tune_loss(model: NanoComposerModel, batch: Batch) -> tuple[float, int]:
@@ -190,7 +171,6 @@ def main(arguments: list[str] | None = None) -> None:
     data = make_dataset(model.config, load_conse(), config.seed)
     print(f"{count_parameters(model):,} parameters, {len(data.training())} tunes, {len(data.validation())} held out")
     options.output.mkdir(parents=True, exist_ok=True)
-    model.plan_prior.copy_(plan_prior(data))
     TrainingRuns.of([tune.melody for tune in data.tunes]).save(options.output)
     log = train(model, data, config, options.output)
     (options.output / "training.json").write_text(json.dumps({"config": asdict(config), "log": log}, indent=1))

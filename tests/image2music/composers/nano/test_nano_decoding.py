@@ -21,7 +21,7 @@ def sampler() -> Sampler:
     """A decoder with random weights: whatever is right about its tunes comes from the rules."""
     torch.manual_seed(0)
     config = NanoConfig(width=32, layers=2, heads=2, feed_forward=64)
-    return Sampler(NanoComposerModel(config), TrainingRuns(np.zeros(0, np.uint32)))
+    return Sampler(NanoComposerModel(config), TrainingRuns(np.zeros(0, np.uint32)), np.zeros((49, 384), np.float32))
 
 
 def conditions(n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from image2music.composers.nano.model import NanoComposerModel, NanoConfig
+from image2music.composers.nano.model import NanoCache, NanoComposerModel, NanoConfig
 from image2music.composers.nano.plan import PLAN_SLOTS
 from image2music.composers.nano.vocabulary import Vocabulary
 
@@ -40,7 +40,7 @@ def test_a_token_does_not_see_what_comes_after(model: NanoComposerModel, row: di
 
 
 def test_the_cache_gives_what_a_full_pass_gives(model: NanoComposerModel, row: dict[str, torch.Tensor]) -> None:
-    tokens = model.generate(**row, max_new_tokens=8, do_sample=False, eos_token_id=-1)
+    tokens = model.generate(**row, past_key_values=NanoCache(), max_new_tokens=8, do_sample=False, eos_token_id=-1)
 
     full = model(tokens, patches=row["patches"], references=row["references"]).logits.argmax(-1)
 
