@@ -1,4 +1,4 @@
-"""Which number format the embedded networks run in."""
+"""Which number format, and which device, networks run in and on."""
 
 from __future__ import annotations
 
@@ -16,3 +16,12 @@ def cpu_dtype() -> torch.dtype:
     import torch
 
     return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+
+
+def accelerator() -> tuple[torch.device, torch.dtype]:
+    """Device and number format for models of a hub: bfloat16 on a GPU, float32 on the processor."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.device("cuda"), torch.bfloat16
+    return torch.device("cpu"), torch.float32

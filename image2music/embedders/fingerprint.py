@@ -1,0 +1,27 @@
+"""A revision for models that lie in a folder and have none."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+_ENDS = 2**20
+_SUFFIXES = (".json", ".txt", ".model", ".safetensors", ".bin", ".pt", ".pth")
+
+
+def fingerprint(path: Path) -> str:
+    """12 hexadecimal digits that change with the model's files, not with the place where they lie.
+
+    Of each file of weights, settings or vocabulary directly in the folder (or of the one file) its name, its size,
+    and its first and last MiB count: reading all of a large model would take longer than loading it.
+    """
+    files = [path] if path.is_file() else sorted(f for f in path.iterdir() if f.is_file() and f.suffix in _SUFFIXES)
+    digest = hashlib.sha256()
+    for file in files:
+        size = file.stat().st_size
+        digest.update(f"{file.name} {size}\n".encode())
+        with file.open("rb") as stream:
+            digest.update(stream.read(_ENDS))
+            stream.seek(max(0, size - _ENDS))
+            digest.update(stream.read(_ENDS))
+    return digest.hexdigest()[:12]

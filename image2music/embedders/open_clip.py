@@ -1,0 +1,105 @@
+"""Models of the open_clip library: `ViT-B-32/laion2b_s34b_b79k`, or a folder with `open_clip_config.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image
+
+from image2music.embedders.base import Vectors
+from image2music.embedders.fingerprint import fingerprint
+from image2music.embedders.long_texts import embed_texts, unit
+from image2music.embedders.precision import accelerator
+from image2music.errors import ModelError
+
+_LOCAL_DIR = "local-dir:"
+
+
+class OpenClip:
+    """A model of open_clip with its own tokenizer and picture transform.
+
+    Keeps the protocol of `image2music.embedders.base.Embedder` and that of `long_texts.TextEncoder`. It runs in
+    bfloat16 on a GPU and in float32 elsewhere. Pictures go through one at a time and texts in fixed shapes, so a
+    vector does not depend on its batch.
+    """
+
+    def __init__(self, model: str, pretrained: str | None = None) -> None:
+        self._name, self._pretrained = model, pretrained
+        self._device, self._dtype = accelerator()
+        self._model, self._transform, self._tokenizer = _load(model, pretrained)
+        self._model.to(self._device, self._dtype).eval()
+        self.max_tokens: int = self._tokenizer.context_length
+
+    @cached_property
+    def id(self) -> str:
+        """Model and tag of its weights, or the folder's or file's name with a fingerprint."""
+        if self._name.startswith(_LOCAL_DIR):
+            folder = Path(self._name.removeprefix(_LOCAL_DIR))
+            return f"open_clip:{folder.resolve().name}@{fingerprint(folder)}"
+        weights = Path(self._pretrained or "")
+        revision = fingerprint(weights) if weights.is_file() else self._pretrained
+        return f"open_clip:{self._name}/{revision}"
+
+    @cached_property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return int(self.encode(["a"], self.max_tokens).shape[1])
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """Texts of any length to unit float32[n, dim]."""
+        return embed_texts(texts, self, self.dim)
+
+    def embed_images(self, images: Sequence[Image]) -> Vectors:
+        """RGB pictures to unit float32[n, dim]."""
+        vectors = np.zeros((len(images), self.dim), dtype=np.float32)
+        for row, image in enumerate(images):
+            vectors[row] = self._embed_image(image)
+        return unit(vectors)
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens with the special ones, before truncation."""
+        inner = getattr(self._tokenizer, "tokenizer", None)
+        if inner is not None:
+            return len(inner(text, verbose=False)["input_ids"])
+        return len(self._tokenizer.encode(text)) + 2
+
+    def padded_length(self, tokens: int) -> int:
+        """Always the full context: these tokenizers pad to nothing else."""
+        return self.max_tokens
+
+    def encode(self, texts: Sequence[str], length: int) -> Vectors:
+        """Texts truncated and padded to the full context, to float32[n, dim]."""
+        import torch
+
+        with torch.inference_mode():
+            features = self._model.encode_text(self._tokenizer(list(texts), context_length=length).to(self._device))
+        vectors: Vectors = features.float().cpu().numpy()
+        return vectors
+
+    def _embed_image(self, image: Image) -> Vectors:
+        import torch
+
+        pixels = self._transform(image.convert("RGB"))[None].to(self._device, self._dtype)
+        with torch.inference_mode():
+            features = self._model.encode_image(pixels)
+        vector: Vectors = features.float().cpu().numpy()[0]
+        return vector
+
+
+def _load(name: str, pretrained: str | None) -> tuple[Any, Any, Any]:
+    """Model, picture transform and tokenizer."""
+    import open_clip
+
+    try:
+        # This one, unlike create_model_and_transforms, refuses a model whose weights are missing.
+        model, transform = open_clip.create_model_from_pretrained(name, pretrained)
+        tokenizer = open_clip.get_tokenizer(name)
+    except Exception as error:  # Whatever hub, disk or configuration raises means the same to the user.
+        first = " ".join(str(error).split())[:200]
+        message = f"cannot load {name}{'/' + pretrained if pretrained else ''} with open_clip: {first}"
+        raise ModelError(message, reason="model_not_loaded") from error
+    return model, transform, tokenizer

@@ -1,0 +1,130 @@
+"""CLIP, LongCLIP, SigLIP and SigLIP 2 models of the transformers library."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image
+
+from image2music.embedders.base import Vectors
+from image2music.embedders.fingerprint import fingerprint
+from image2music.embedders.long_texts import embed_texts, unit
+from image2music.embedders.precision import accelerator
+from image2music.errors import ModelError
+
+_BUCKET = 16
+_SIGLIP = ("siglip", "siglip2")
+
+
+class TransformersClip:
+    """A model with `get_text_features` and `get_image_features`, by hub id or folder.
+
+    Keeps the protocol of `image2music.embedders.base.Embedder` and that of `long_texts.TextEncoder`. It runs in
+    bfloat16 on a GPU and in float32 elsewhere. Pictures go through one at a time and texts in fixed shapes, so a
+    vector does not depend on its batch.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._device, self._dtype = accelerator()
+        self._model, self._tokenizer, self._processor = _load(name)
+        self._model.to(self._device, self._dtype).eval()
+        self._type: str = self._model.config.model_type
+        self.max_tokens: int = self._model.config.text_config.max_position_embeddings
+
+    @property
+    def id(self) -> str:
+        """Hub id with the commit, or the folder's name with a fingerprint of its files."""
+        path = Path(self._name)
+        if path.is_dir():
+            return f"transformers:{path.resolve().name}@{self._fingerprint}"
+        return f"transformers:{self._name}@{getattr(self._model.config, '_commit_hash', None) or 'unknown'}"
+
+    @cached_property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return int(self.encode(["a"], self.padded_length(self.count_tokens("a"))).shape[1])
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint(Path(self._name))
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """Texts of any length to unit float32[n, dim]."""
+        return embed_texts([self._prepared(text) for text in texts], self, self.dim)
+
+    def embed_images(self, images: Sequence[Image]) -> Vectors:
+        """RGB pictures to unit float32[n, dim]."""
+        vectors = np.zeros((len(images), self.dim), dtype=np.float32)
+        for row, image in enumerate(images):
+            vectors[row] = self._embed_image(image)
+        return unit(vectors)
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens with the special ones, before truncation."""
+        return len(self._tokenizer(text, verbose=False)["input_ids"])
+
+    def padded_length(self, tokens: int) -> int:
+        """SigLIP was trained on texts padded to the full length; others take the next multiple of 16."""
+        if self._type in _SIGLIP:
+            return self.max_tokens
+        return min(self.max_tokens, -(-tokens // _BUCKET) * _BUCKET)
+
+    def encode(self, texts: Sequence[str], length: int) -> Vectors:
+        """Texts truncated and padded to `length` tokens, to float32[n, dim]."""
+        import torch
+
+        tokens = self._tokenizer(
+            list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+        )
+        names = ("input_ids",) if self._type in _SIGLIP else ("input_ids", "attention_mask")
+        with torch.inference_mode():
+            output = self._model.get_text_features(**{name: tokens[name].to(self._device) for name in names})
+        return _array(output)
+
+    def _embed_image(self, image: Image) -> Vectors:
+        import torch
+
+        inputs = self._processor(images=[image.convert("RGB")], return_tensors="pt")
+        moved = {name: self._moved(value) for name, value in inputs.items()}
+        with torch.inference_mode():
+            output = self._model.get_image_features(**moved)
+        return _array(output)[0]
+
+    def _moved(self, value: Any) -> Any:
+        return value.to(self._device, self._dtype) if value.is_floating_point() else value.to(self._device)
+
+    def _prepared(self, text: str) -> str:
+        # SigLIP 2 was trained on lower-case text, and its tokenizer does not lower it.
+        return text.lower() if self._type == "siglip2" else text
+
+
+def _array(output: Any) -> Vectors:
+    # transformers 5 returns an object that carries the projected vector; earlier ones the tensor itself.
+    pooled = getattr(output, "pooler_output", output)
+    vectors: Vectors = pooled.float().cpu().numpy()
+    return vectors
+
+
+def _load(name: str) -> tuple[Any, Any, Any]:
+    """Model, tokenizer and image processor."""
+    from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+
+    try:
+        model = AutoModel.from_pretrained(name)
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        processor = AutoImageProcessor.from_pretrained(name)
+    except Exception as error:  # Whatever hub, disk or configuration raises means the same to the user.
+        first = " ".join(str(error).split())[:200]
+        message = f"cannot load {name!r} with transformers; check the id or folder: {first}"
+        raise ModelError(message, reason="model_not_loaded") from error
+    if not (hasattr(model, "get_text_features") and hasattr(model, "get_image_features")):
+        message = (
+            f"{name!r} is a {model.config.model_type} model; take one of pictures and texts, such as CLIP or SigLIP"
+        )
+        raise ModelError(message, reason="not_an_embedder")
+    return model, tokenizer, processor
