@@ -29,7 +29,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     from image2music.notation.abc_to_midi import abc_to_score
 
     references = row["references"]
-    best = f"{references[0]['caption']} ({references[0]['matched_by']})" if references else ""
+    best = f"{references[0]['location']} ({references[0]['matched_by']})" if references else ""
     bars = bars_of(abc_to_score(row["abc"]))
     picture = os.path.basename(row["image_uri"])
     return picture, row["title"], row["key"], row["meter"], f"{row['tempo_qpm']:g}", str(bars), best

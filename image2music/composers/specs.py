@@ -20,9 +20,9 @@ def load_composer(spec: str) -> Composer:
     """
     kind, _, argument = spec.partition(":")
     if kind == "nano" and not argument:
-        from image2music.composers.nano import composer as nano
+        from image2music.composers.nano.composer import load
 
-        return nano.load()
+        return load()
     if kind in ("transformers", "openai"):
         raise ConfigError(f"--composer {kind}: is not in this version yet; use nano", reason="composer_not_available")
     raise ConfigError(f"--composer {spec!r} is not one of {SPECS}", reason="bad_composer_spec")

@@ -137,7 +137,7 @@ def test_the_closing_table(indexed, capsys):
     out = capsys.readouterr().out.splitlines()
     assert out[0].split("  ")[0] == "picture"
     assert out[1].startswith("blue.png")
-    assert "blue (both)" in out[1]
+    assert "blue.mid (both)" in out[1]
     assert "out/compositions" in out[-1]
 
 
