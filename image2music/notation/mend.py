@@ -29,6 +29,9 @@ MAX_MODEL_CHARS = 65_536
 MAX_ROUNDS = 3
 """One mend can make room for another, as a closed bracket does for a bar that can then be counted."""
 
+LONG_CHARS = 16_384
+"""A longer text is mended in one round: it is no single tune with a few slips."""
+
 _STEPS = (mend_header, mend_characters, mend_lines, mend_signs, mend_meter, mend_bar_lengths, mend_ends)
 _TUNE_START = re.compile(r"^(?=X:)", re.MULTILINE)
 
@@ -90,7 +93,7 @@ def mend_file(text: str) -> Mended:
 
 
 def _mend_tune(mending: Mending) -> None:
-    for _ in range(MAX_ROUNDS):
+    for _ in range(MAX_ROUNDS if len(mending.text) <= LONG_CHARS else 1):
         before = mending.text
         findings = check(before)
         # So many findings are no slips: the text is not a tune, and only a composer can write it anew.
