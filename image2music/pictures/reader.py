@@ -29,6 +29,9 @@ _MAX_SCANS = 256
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "SGI", "TIFF", "WEBP",
             "XPM")  # fmt: skip
 
+_SHRINKABLE = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr")
+"""Modes in which neighbouring values may be averaged."""
+
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -134,12 +137,19 @@ def _decode(image: Image.Image, max_side: int) -> Image.Image:
         # JPEG decodes straight to a half, a quarter or an eighth; the other formats ignore it.
         image.draft("RGB", (max_side, max_side))
         image.load()
+        if image.mode in _SHRINKABLE and "transparency" not in image.info:
+            # Before the conversion, which would hold two or three copies of a large picture.
+            _shrink(image, max_side)
         rgb = to_rgb(image)
-        rgb.thumbnail((max_side, max_side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        _shrink(rgb, max_side)
     except Exception as error:  # A decoder may raise anything on hostile pixels.
         reason = "truncated" if _is_truncation(error) else "broken_file"
         raise PictureError(f"the pixels cannot be read: {_one_line(error)}", reason=reason) from error
     return rgb
+
+
+def _shrink(image: Image.Image, max_side: int) -> None:
+    image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
 def _is_truncation(error: Exception) -> bool:
