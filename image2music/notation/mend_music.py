@@ -9,7 +9,7 @@ from image2music.notation.abc_parser import parse
 from image2music.notation.diagnostic import Diagnostic
 from image2music.notation.mending import Edit, Mending
 
-_PROTECTED = re.compile(r"\"[^\"]*\"|\[[A-Za-z]:[^\]]*\]|![^!\s]*!|%.*")
+_PROTECTED = re.compile(r"\"[^\"]*\"|\[[A-Za-z]:[^\[\]]*\]|![^!\s]*!|%.*")
 _FIELD_LINE = re.compile(r"[A-Za-z+]:(?![|:])|%")
 _SIGNS = {"♯": "^", "#": "^", "♭": "_", "♮": "="}
 _SIGN_BEFORE = re.compile(r"([♯♭♮#])([A-Ga-g])")
