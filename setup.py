@@ -36,6 +36,7 @@ setup(
     packages=[
         "image2music",
         "image2music.composers",
+        "image2music.composers.chat",
         "image2music.composers.nano",
         "image2music.demo",
         "image2music.embedders",

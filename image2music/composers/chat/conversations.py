@@ -1,0 +1,105 @@
+"""The paper's steps as conversations about one picture.
+
+Repair, refinement and motivation go on from the first request and the tune that stands, so that every conversation
+about a picture begins with the same tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from PIL.Image import Image
+
+from image2music.composers.base import ComposeRequest, ExplainRequest, Reference, RefineRequest, RepairRequest
+from image2music.composers.chat.backend import Conversation, Message
+from image2music.composers.chat.budget import shortened
+from image2music.notation.abc_parser import parse
+from image2music.notation.diagnostic import Diagnostic, Severity
+from image2music.notation.metrics import EXPLANATIONS
+from image2music.prompts import fill
+
+MAX_DIAGNOSTICS = 20
+_MAX_CAPTION = 600
+
+CountTokens = Callable[[str], int]
+
+
+def describing(image: Image) -> Conversation:
+    """What does the picture show?"""
+    return Conversation(image, (Message("user", fill("describe")),))
+
+
+def composing(request: ComposeRequest, prompt_tokens: int, count: CountTokens) -> Conversation:
+    """Write a tune, with the references shortened until the prompt has at most `prompt_tokens` tokens."""
+
+    def fits(tunes: Sequence[str]) -> bool:
+        return count(_prompt(request, tunes)) <= prompt_tokens
+
+    tunes = shortened([reference.abc.strip() for reference in request.references], fits)
+    return Conversation(request.image, (Message("user", _prompt(request, tunes)),))
+
+
+def _prompt(request: ComposeRequest, tunes: Sequence[str]) -> str:
+    return fill("compose", description=request.description.text, references=_references(request.references, tunes))
+
+
+def _references(references: Sequence[Reference], tunes: Sequence[str]) -> str:
+    if not tunes:
+        return ""
+    texts = [
+        fill("reference", number=str(number), caption=" ".join(reference.caption.split())[:_MAX_CAPTION], abc=abc)
+        for number, (reference, abc) in enumerate(zip(references, tunes, strict=False), 1)
+    ]
+    return fill("references", references="\n\n".join(texts)) + "\n"
+
+
+def repairing(asked: RepairRequest, so_far: Conversation) -> Conversation:
+    """Mend the tune, with what the checker said about it."""
+    errors = [finding for finding in asked.diagnostics if finding.severity is Severity.ERROR]
+    said = [_finding(finding, asked.abc) for finding in errors[:MAX_DIAGNOSTICS]]
+    if len(errors) > len(said):
+        said.append(f"- and {len(errors) - len(said)} more of these kinds")
+    question = fill("repair", diagnostics="\n".join(said), bar_rule=_bar_rule(asked.abc))
+    return so_far.then(asked.abc.strip(), question)
+
+
+def _finding(finding: Diagnostic, abc: str) -> str:
+    lines = abc.splitlines()
+    shown = lines[finding.line - 1].strip()[:120] if 0 < finding.line <= len(lines) else ""
+    quoted = f"\n  the line is: {shown}" if shown else ""
+    return f"- line {finding.line}, column {finding.column}: {finding.message}{quoted}"
+
+
+def _bar_rule(abc: str) -> str:
+    fields = next((tune.fields for tune in parse(abc).tunes), {})
+    meter, unit = fields.get("M", [""])[0], fields.get("L", [""])[0]
+    if not meter:
+        return "it must be what the meter in M: says."
+    return f"the meter is {meter}" + (f", and a note without a number lasts {unit}." if unit else ".")
+
+
+def refining(asked: RefineRequest, so_far: Conversation) -> Conversation:
+    """Write a better version, with the metrics, what they mean, and the references' ranges."""
+    metrics = "\n".join(
+        f"- {name} ({EXPLANATIONS[name]}): {_number(value)}; {_aim(asked, name)}"
+        for name, value in asked.metrics.as_dict().items()
+    )
+    complaints = "\n".join(f"- {complaint}" for complaint in asked.complaints)
+    return so_far.then(asked.abc.strip(), fill("refine", metrics=metrics, complaints=complaints))
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3g}"
+
+
+def _aim(asked: RefineRequest, name: str) -> str:
+    target = asked.targets.get(name)
+    if target is None:
+        return "no reference defines it"
+    values = ", ".join(_number(reference.metrics.as_dict()[name]) for reference in asked.request.references)
+    return f"references: {values}; aim for {target[0]:.3g} to {target[1]:.3g}"
+
+
+def motivating(asked: ExplainRequest, so_far: Conversation) -> Conversation:
+    """Say why the tune that stands suits the picture."""
+    return so_far.then(asked.abc.strip(), fill("motivation"))

@@ -1,0 +1,70 @@
+"""Requests and a stand-in backend that the tests of chat composers share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from image2music.composers.base import ComposeRequest, Description, Reference
+from image2music.composers.chat.backend import Conversation, Form, Looks
+from image2music.notation.metrics import Metrics
+
+TUNE = """X:1
+T:Morning
+M:4/4
+L:1/4
+Q:1/4=96
+K:C
+V:1
+V:2
+[V:1] C D E F | G A B c | c B A G | F E D C |
+[V:1] C D E F | G4 |]
+[V:2] C,4 | C,4 | C,4 | C,4 |
+[V:2] C,4 | C,4 |]
+"""
+
+METRICS = Metrics(12.0, 8.0, 7.0, 2.0, 1.0, 2.5, 2.4, 0.0)
+
+
+def picture(width: int = 60, height: int = 40) -> Image.Image:
+    ramp = np.linspace(0, 255, width * height * 3).reshape(height, width, 3)
+    return Image.fromarray(ramp.astype(np.uint8))
+
+
+def reference(number: int = 1, abc: str = TUNE) -> Reference:
+    return Reference(f"id{number}", "row", f"{number}.mid", f"A calm tune {number}.", abc, METRICS, 0.5, None, "text")
+
+
+def request(seed: int = 7, references: Sequence[Reference] = ()) -> ComposeRequest:
+    return ComposeRequest("image", picture(), Description("A lake at dawn."), tuple(references), seed)
+
+
+class FakeBackend:
+    """Answers from a list, the last one again and again; keeps what it was asked."""
+
+    id = "fake-chat@1"
+
+    def __init__(self, *answers: str, prompt_tokens: int = 10_000, looks: Sequence[Looks] = ()) -> None:
+        self.answers = list(answers)
+        self.prompt_tokens = prompt_tokens
+        self.looks = list(looks)
+        self.asked: list[tuple[Conversation, int | None, int, Form]] = []
+        self.replayed: list[Conversation] = []
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
+
+    def generate(
+        self, conversations: Sequence[Conversation], seeds: Sequence[int | None], *, max_tokens: int, form: Form
+    ) -> list[str]:
+        said = []
+        for conversation, seed in zip(conversations, seeds, strict=True):
+            self.asked.append((conversation, seed, max_tokens, form))
+            said.append(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
+        return said
+
+    def attention(self, conversation: Conversation) -> list[Looks]:
+        self.replayed.append(conversation)
+        return self.looks
