@@ -11,6 +11,7 @@ from image2music.notation.spelling import Spelling, key_name, spelling
 
 BARS_A_LINE = 4
 MIDDLE_C = 60
+_DOTS = (Fraction(7, 4), Fraction(3, 2), Fraction(1))
 LONG, SHORT = Fraction(3, 2), Fraction(1, 2)
 # Fifths between a mode's tonic and the tonic of the major key with the same signature.
 _FIFTHS_BELOW = {"major": 0, "mixolydian": 1, "dorian": 2, "minor": 3}
@@ -75,8 +76,11 @@ def _bar_text(bar: Sequence[Note], tonic: int, names: Spelling, beat: Fraction) 
         if text and onset % beat == 0:
             text += " "
         group = _group_size(bar, i)
-        heads = [_head(note, tonic, names, said) for note in bar[i : i + group]]
-        text += _group_text(bar[i : i + group], heads)
+        if group == 1:
+            text += _single_text(bar[i], tonic, names, said)
+        else:
+            heads = [_head(note, tonic, names, said) for note in bar[i : i + group]]
+            text += _group_text(bar[i : i + group], heads)
         onset += sum((note.length for note in bar[i : i + group]), Fraction())
         i += group
     return text
@@ -93,9 +97,31 @@ def _group_size(bar: Sequence[Note], i: int) -> int:
 def _group_text(group: Sequence[Note], heads: Sequence[str]) -> str:
     if len(group) == 3:
         return "(3" + "".join(h + _length(n.length * Fraction(3, 2)) for h, n in zip(heads, group, strict=True))
-    if len(group) == 2:
-        return heads[0] + (">" if group[0].length == LONG else "<") + heads[1]
-    return heads[0] + _length(group[0].length)
+    return heads[0] + (">" if group[0].length == LONG else "<") + heads[1]
+
+
+def _single_text(note: Note, tonic: int, names: Spelling, said: dict[str, str]) -> str:
+    tie = "" if note.pitch is None else "-"
+    return tie.join(_head(note, tonic, names, said) + _length(part) for part in drawable(note.length))
+
+
+def drawable(length: Fraction) -> list[Fraction]:
+    """A length as note values that can be drawn, with up to two dots, the longest first: 5 is 4 and 1, 9 is 6 and 3.
+
+    `length` is in unit notes, with a power of two below the line.
+    """
+    if length.numerator in (9, 18):
+        return [length * 2 / 3, length / 3]
+    parts: list[Fraction] = []
+    while length:
+        power = Fraction(1)
+        while power * 2 <= length:
+            power *= 2
+        while power > length:
+            power /= 2
+        parts.append(next(power * dots for dots in _DOTS if power * dots <= length))
+        length -= parts[-1]
+    return parts
 
 
 def _head(note: Note, tonic: int, names: Spelling, said: dict[str, str]) -> str:

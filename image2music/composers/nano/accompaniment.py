@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
-from image2music.composers.nano.abc_text import signature
+from image2music.composers.nano.abc_text import drawable, signature
 from image2music.composers.nano.harmony import Chord, Stretch, beats, harmonise
 from image2music.composers.nano.melody import Melody
 from image2music.notation.abc_writer import length_text, note_name
-from image2music.notation.spelling import spelling
+from image2music.notation.spelling import Spelling, spelling
 
 Figure = Literal["held", "open fifths", "bass and chord", "arpeggio"]
 FIGURES: tuple[Figure, ...] = ("held", "open fifths", "bass and chord", "arpeggio")
@@ -56,13 +56,17 @@ def bar_texts(accompaniment: Accompaniment, melody: Melody) -> list[str]:
     texts = []
     for bar in accompaniment.bars:
         said: dict[str, str] = {}
-        heads = [
-            _head([note_name(pitch, names, said) for pitch in struck.pitches])
-            + length_text(struck.length.numerator, struck.length.denominator)
-            for struck in bar
-        ]
-        texts.append(" ".join(heads))
+        texts.append(" ".join(_text(struck, names, said) for struck in bar))
     return texts
+
+
+def _text(struck: Struck, names: Spelling, said: dict[str, str]) -> str:
+    """A chord with its length, tied where one note value cannot show it."""
+    return "-".join(
+        _head([note_name(pitch, names, said) for pitch in struck.pitches])
+        + length_text(part.numerator, part.denominator)
+        for part in drawable(struck.length)
+    )
 
 
 class _Voiced(NamedTuple):

@@ -11,6 +11,7 @@ from image2music.composers.nano import abc_text, accompaniment
 from image2music.composers.nano.accompaniment import FIGURES, Figure
 from image2music.composers.nano.melody import Melody, Note
 from image2music.composers.nano.plan import TONICS, Plan
+from image2music.composers.nano.reading import MANNER
 
 QPM = {"slow": (58, 84), "moderate": (92, 126), "fast": (134, 168)}
 DERIVED_NOTE = "Voice 2 is derived from voice 1 by rule (functional harmony), not decoded by the model."
@@ -45,12 +46,12 @@ def melody_of(plan: Plan, bars: tuple[tuple[Note, ...], ...], section_ends: froz
 
 
 def arrange(melody: Melody, setting: Setting, title: str, kind: str) -> str:
-    """The whole tune as ABC: melody in voice 1, derived accompaniment in voice 2, every bar full. `kind` goes to R:."""
+    """The whole tune as ABC: melody in voice 1, derived accompaniment in voice 2, every bar full. `kind` goes to N:."""
     second = accompaniment.accompany(melody, setting.figure)
     header = [
         "X:1",
         f"T:{title}",
-        f"R:{kind}",
+        f"N:{MANNER}{kind}",
         f"N:{DERIVED_NOTE}",
         f"M:{melody.meter}",
         f"L:{melody.unit}",

@@ -51,7 +51,7 @@ def _explain(sampler: Sampler, request: ExplainRequest) -> Explanation:
     row = torch.tensor([tokens])
     looked = sampler.attention(row, seen.patches, references)
     blank = sampler.attention(row, sampler.blank, references)
-    sentences = motivate(seen, plan, request)
+    sentences = motivate(seen, plan, request, sampler.model.config.reference_slots)
     segments = [*music_segments(tokens, vocabulary.bar, vocabulary.section), *motivation_segments(sentences)]
     maps = tuple(_map(segment, looked, blank, seen) for segment in segments)
     return Explanation(" ".join(sentence.text for sentence in sentences), maps)

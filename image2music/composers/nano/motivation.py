@@ -18,12 +18,15 @@ class Sentence:
     slots: tuple[str, ...]
 
 
-def motivate(seen: Seen, plan: Plan, request: ExplainRequest) -> tuple[Sentence, ...]:
-    """Three sentences: mood and mode, movement, and the line with what it was told by the references."""
+def motivate(seen: Seen, plan: Plan, request: ExplainRequest, heard: int) -> tuple[Sentence, ...]:
+    """Three sentences: mood and mode, movement, and the line with what was in its ear.
+
+    `heard` is how many references the model listens to, the nearest first.
+    """
     return (
         Sentence(_mood(seen, plan), ("tempo", "mode", "tonic")),
         Sentence(_movement(plan), ("kind", "meter", "density")),
-        Sentence(_line(plan, request), ("range", "register", "leaps", "pitch_entropy")),
+        Sentence(_line(plan, request, heard), ("range", "register", "leaps", "pitch_entropy")),
     )
 
 
@@ -44,11 +47,11 @@ def _movement(plan: Plan) -> str:
     return f"It moves {manner} in {plan['meter']}, with {pace} notes to a bar."
 
 
-def _line(plan: Plan, request: ExplainRequest) -> str:
+def _line(plan: Plan, request: ExplainRequest, heard: int) -> str:
     span = ("narrow", "modest", "medium", "wide", "very wide")[LEVELS.index(plan["range"])]
     motion = "by steps" if LEVELS.index(plan["leaps"]) < 2 else "by leaps as well as steps"
     line = f"The melody keeps to a {span} range and goes {motion}"
-    references = request.request.references
+    references = request.request.references[:heard]
     if not references:
         return line + "."
     names = "one tune" if len(references) == 1 else f"{len(references)} tunes"

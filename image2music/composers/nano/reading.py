@@ -15,6 +15,9 @@ from image2music.notation.abc_parser import parse
 from image2music.notation.abc_tokens import Head
 from image2music.notation.abc_tree import BarLine, Change, Event, Tune, Voice
 
+# Not R:, since abc2midi swings a tune whose R: says hornpipe.
+MANNER = "In the manner of: "
+
 _STEP_SEMITONES = (0, 2, 4, 5, 7, 9, 11)
 _LETTERS = "CDEFGAB"
 _FIFTHS = {"F": -1, "C": 0, "G": 1, "D": 2, "A": 3, "E": 4, "B": 5}
@@ -102,7 +105,7 @@ def _without_first_endings(bars: list[_Bar]) -> list[_Bar]:
 
 
 def read_plan_and_melody(abc: str) -> tuple[Plan, Melody]:
-    """What a tune of nano's delivers, read back from its first voice, R: and Q:.
+    """What a tune of nano's delivers, read back from its first voice, N: and Q:.
 
     Raises:
         AbcError: there is no tune, or its first voice is not one that nano could have written.
@@ -111,6 +114,6 @@ def read_plan_and_melody(abc: str) -> tuple[Plan, Melody]:
     melody = read_melody(tunes[0], next(iter(tunes[0].voices.values()))) if tunes and tunes[0].voices else None
     if melody is None:
         raise AbcError("the first voice cannot be read as a melody of nano's", reason="unreadable_tune")
-    kind = tunes[0].fields.get("R", [""])[0].strip()
+    kind = next((note[len(MANNER) :] for note in tunes[0].fields.get("N", []) if note.startswith(MANNER)), None)
     qpm = tunes[0].tempo.qpm if tunes[0].tempo is not None else 120.0
     return plan_of(melody, kind=kind if kind in KINDS else None, tempo=tempo_word(qpm)), melody

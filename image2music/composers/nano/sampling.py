@@ -61,9 +61,11 @@ class Sampler:
     def _draw(self, patches: NDArray[np.float32], references: NDArray[np.int64], wishes: Sequence[Wish]) -> list[Drawn]:
         heard = torch.from_numpy(references)
         nothing = torch.from_numpy(self.blank).double().expand(len(wishes), -1, -1)
+        cache = NanoCache()
 
         def blank_logits(tokens: Tensor) -> NDArray[np.float64]:
-            logits: NDArray[np.float64] = self.model(tokens, patches=nothing, references=heard).logits[:, -1].numpy()
+            inputs = self.model.prepare_inputs_for_generation(tokens, cache, patches=nothing, references=heard)
+            logits: NDArray[np.float64] = self.model(**inputs).logits[:, -1].numpy()
             return logits
 
         decoding = SeededDecoding(self._grammar, wishes, blank_logits)

@@ -9,6 +9,7 @@ import argparse
 import copy
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -154,6 +155,14 @@ def save(model: NanoComposerModel, output: Path) -> None:
     copy.deepcopy(model).to(torch.bfloat16).save_pretrained(output)
 
 
+def write_credits(data: NanoDataset, output: Path) -> None:
+    """Who typed the tunes in, as their Z: fields say, with the number of tunes of each."""
+    counts = Counter(" ".join(tune.transcriber.split()) or "(no Z: field)" for tune in data.tunes)
+    lines = [f"- {name}: {count}" for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+    head = f"# Transcribers of the {len(data.tunes)} tunes that nano was trained and validated on\n\n"
+    (output / "TRANSCRIBERS.md").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Command line of the training run."""
     parser = argparse.ArgumentParser(description="Train nano on O'Neill, Aird and Ryan.")
@@ -172,6 +181,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{count_parameters(model):,} parameters, {len(data.training())} tunes, {len(data.validation())} held out")
     options.output.mkdir(parents=True, exist_ok=True)
     TrainingRuns.of([tune.melody for tune in data.tunes]).save(options.output)
+    write_credits(data, options.output)
     log = train(model, data, config, options.output)
     (options.output / "training.json").write_text(json.dumps({"config": asdict(config), "log": log}, indent=1))
 

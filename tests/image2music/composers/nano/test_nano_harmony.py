@@ -1,5 +1,5 @@
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -29,9 +29,7 @@ def test_viterbi_finds_what_trying_all_paths_finds(steps: int, states: int, seed
     fit, flow = rng.normal(size=(steps, states)), rng.normal(size=(states, states))
 
     def value(path: tuple[int, ...]) -> float:
-        return sum(fit[i, s] for i, s in enumerate(path)) + sum(
-            flow[a, b] for a, b in zip(path, path[1:], strict=False)
-        )
+        return sum(fit[i, s] for i, s in enumerate(path)) + sum(flow[a, b] for a, b in pairwise(path))
 
     best = max(product(range(states), repeat=steps), key=value)
 

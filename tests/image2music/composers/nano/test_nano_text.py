@@ -3,7 +3,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image2music.composers.nano.abc_text import body_text, key_text, key_words, signature
+from image2music.composers.nano.abc_text import body_text, drawable, key_text, key_words, signature
 from image2music.composers.nano.melody import MODES, Melody, Note, without_pickups
 from image2music.composers.nano.plan import plan_of
 from image2music.composers.nano.reading import read_melody
@@ -89,3 +89,15 @@ def test_dropping_pickups_leaves_full_bars() -> None:
 
     assert full is not None
     assert body_text(full) == "G4 B4 | d4 G4 || B4 d4 | g4 G4 |]"
+
+
+@given(st.integers(1, 128).map(lambda n: Fraction(n, 8)))
+def test_drawable_parts_sum_up_and_have_at_most_two_dots(length: Fraction) -> None:
+    parts = drawable(length)
+
+    assert sum(parts) == length
+    assert all(part.numerator in (1, 2, 4, 8, 16, 3, 6, 12, 7, 14) for part in parts)
+
+
+def test_lengths_that_need_a_tie() -> None:
+    assert [drawable(Fraction(n)) for n in (3, 5, 7, 9, 10)] == [[3], [4, 1], [7], [6, 3], [8, 2]]

@@ -1,0 +1,142 @@
+"""nano with the weights that come with the package, on photographs that come with scikit-image."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage import data
+
+from image2music.composers.base import ComposeRequest, Description, ExplainRequest, Explanation, RefineRequest
+from image2music.composers.nano.composer import NanoComposer, load
+from image2music.composers.nano.explaining import plan_and_music_tokens
+from image2music.composers.nano.plan import Plan
+from image2music.composers.nano.reading import read_plan_and_melody
+from image2music.composers.nano.sampling import PREFIX
+from image2music.composers.nano.seeing import Seen
+from image2music.composers.nano.wishes import distance, refined_words
+from image2music.notation.abc_checker import check
+from image2music.notation.abc_to_midi import abc_to_score
+from image2music.notation.diagnostic import Severity
+from image2music.notation.metrics import metrics_of_score
+
+
+@pytest.fixture(scope="module")
+def nano() -> NanoComposer:
+    return load()
+
+
+@pytest.fixture(scope="module")
+def requests(nano: NanoComposer) -> list[ComposeRequest]:
+    """Three photographs with one seed and no references."""
+    images = [Image.fromarray(picture).convert("RGB") for picture in (data.coffee(), data.camera(), data.rocket())]
+    descriptions = nano.describe(images)
+    return [
+        ComposeRequest(str(i), image, seen, (), seed=11)
+        for i, (image, seen) in enumerate(zip(images, descriptions, strict=True))
+    ]
+
+
+@pytest.fixture(scope="module")
+def tunes(nano: NanoComposer, requests: list[ComposeRequest]) -> list[str]:
+    return nano.compose(requests)
+
+
+@pytest.fixture(scope="module")
+def explained(nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str]) -> Explanation:
+    metrics = metrics_of_score(abc_to_score(tunes[0]))
+    return nano.explain([ExplainRequest(requests[0], tunes[0], "Coffee", metrics)])[0]
+
+
+def test_tunes_pass_the_check_and_have_sixteen_bars_and_two_voices(tunes: list[str]) -> None:
+    for abc in tunes:
+        assert [found for found in check(abc) if found.severity is Severity.ERROR] == []
+        assert len(read_plan_and_melody(abc)[1].bars) == 16
+        assert len(abc_to_score(abc).tracks) == 2
+
+
+def test_a_tune_does_not_depend_on_its_batch(
+    nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str]
+) -> None:
+    assert nano.compose(requests[1:2]) == tunes[1:2]
+
+
+def test_one_seed_gives_different_pictures_different_tunes(tunes: list[str]) -> None:
+    assert len({read_plan_and_melody(abc)[1] for abc in tunes}) == len(tunes)
+
+
+def test_another_seed_gives_another_tune(nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str]) -> None:
+    assert nano.compose([replace(requests[0], seed=12)]) != tunes[:1]
+
+
+def test_what_is_asked_for_is_delivered(nano: NanoComposer, requests: list[ComposeRequest]) -> None:
+    abc = nano.compose_as_asked(requests[:1], {"mode": ("minor",), "tempo": ("slow",), "range": ("lowest",)})[0]
+
+    plan, _ = read_plan_and_melody(abc)
+
+    assert (plan["mode"], plan["tempo"], plan["range"]) == ("minor", "slow", "lowest")
+
+
+def test_attention_is_that_of_the_musics_own_tokens(
+    nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str], explained: Explanation
+) -> None:
+    tokens = torch.tensor([plan_and_music_tokens(tunes[0])])
+    seen = requests[0].description.features
+    assert isinstance(seen, Seen)
+
+    with torch.inference_mode():
+        layers = nano.sampler.model(
+            tokens,
+            patches=torch.from_numpy(seen.patches[None]).double(),
+            references=torch.zeros(1, 3, 32, dtype=torch.long),
+            output_attentions=True,
+        ).attentions
+    rows = torch.stack(layers)[:, 0, :, PREFIX - 1 : -1, :49]
+    whole = next(found for found in explained.attention if found.kind == "all")
+
+    np.testing.assert_allclose(whole.weights.ravel(), rows.mean((0, 1, 2)).numpy(), rtol=1e-4)
+
+
+def test_maps_are_shares_of_attention_that_differ_between_bars(explained: Explanation) -> None:
+    groups = [found.weights for found in explained.attention if found.kind == "bars"]
+
+    assert {found.kind for found in explained.attention} == {"all", "voice", "bars", "motivation"}
+    assert len(groups) == 4
+    for found in explained.attention:
+        assert found.weights.shape == found.baseline.shape == (7, 7)
+        assert np.isfinite(found.weights).all()
+        assert 0 < found.weights.sum() < 1
+        assert found.weights.std() > 0
+    assert not np.allclose(groups[0], groups[-1])
+
+
+def test_each_sentence_of_the_motivation_has_a_map(explained: Explanation) -> None:
+    sentences = [found.text for found in explained.attention if found.kind == "motivation"]
+
+    assert len(sentences) == 3
+    assert " ".join(sentences) == explained.motivation
+
+
+def test_refining_asks_for_a_wider_range_when_the_references_have_one(
+    requests: list[ComposeRequest], tunes: list[str]
+) -> None:
+    metrics = metrics_of_score(abc_to_score(tunes[0]))
+    assert metrics.pitch_range is not None
+    wanted = {"pitch_range": (metrics.pitch_range + 5, metrics.pitch_range + 20)}
+    request = RefineRequest(requests[0], tunes[0], metrics, dict(wanted), ("wider",), 1)
+
+    words = refined_words(request, {}, Plan(range="middle", mode="minor"))
+
+    assert words == {"range": ("high", "highest"), "mode": ("minor",)}
+
+
+def test_distance_counts_levels_and_words_that_were_not_delivered() -> None:
+    asked = {"range": ("highest",), "mode": ("minor",), "tempo": ("slow",)}
+
+    assert distance(asked, Plan(range="middle", mode="major", tempo="slow")) == 3
+
+
+def test_a_description_that_is_not_nanos_is_refused(nano: NanoComposer, requests: list[ComposeRequest]) -> None:
+    with pytest.raises(TypeError, match="call describe first"):
+        nano.compose([replace(requests[0], description=Description("a cup"))])
