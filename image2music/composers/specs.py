@@ -7,7 +7,7 @@ from functools import cache
 from image2music.composers.base import Composer
 from image2music.errors import ConfigError
 
-SPECS = "nano | transformers:ID_OR_PATH | openai:BASE_URL#MODEL"
+SPECS = "nano | transformers:ID_OR_PATH[@REVISION][+remote_code] | openai:BASE_URL#MODEL"
 
 
 @cache
@@ -23,6 +23,11 @@ def load_composer(spec: str) -> Composer:
         from image2music.composers.nano.composer import load
 
         return load()
-    if kind in ("transformers", "openai"):
+    if kind == "transformers" and argument:
+        from image2music.composers.chat import transformers_backend
+        from image2music.composers.chat.composer import ChatComposer
+
+        return ChatComposer(transformers_backend.load(argument))
+    if kind == "openai":
         raise ConfigError(f"--composer {kind}: is not in this version yet; use nano", reason="composer_not_available")
     raise ConfigError(f"--composer {spec!r} is not one of {SPECS}", reason="bad_composer_spec")

@@ -1,0 +1,104 @@
+import pickle
+from collections import Counter
+
+import numpy as np
+import pytest
+import tiny_vlms
+import torch
+from chat_fakes import METRICS, TUNE, picture, reference, request
+
+from image2music.composers.base import ExplainRequest
+from image2music.composers.chat.backend import Conversation, Message
+from image2music.composers.chat.composer import AnswerLengths, ChatComposer
+from image2music.composers.chat.loading import ModelName
+from image2music.composers.chat.sampling import Sampling, SeededRows
+from image2music.composers.chat.transformers_backend import load
+from image2music.composers.specs import load_composer
+from image2music.errors import ConfigError, ModelError
+
+TALKS = [
+    Conversation(picture(60, 40), (Message("user", "Hello."),)),
+    Conversation(picture(120, 200), (Message("user", "A longer question about <image> this."),)),
+    Conversation(picture(90, 90), (Message("user", "And <|im_end|> this one?"),)),
+]
+
+
+@pytest.fixture(scope="module", params=tiny_vlms.FAMILIES)
+def backend(request, tmp_path_factory):
+    return load(str(tiny_vlms.save(request.param, tmp_path_factory.mktemp("vlm") / request.param)))
+
+
+@pytest.fixture(scope="module")
+def qwen(tmp_path_factory):
+    return str(tiny_vlms.save("qwen2_5_vl", tmp_path_factory.mktemp("vlm") / "tiny-qwen"))
+
+
+def test_answers_do_not_depend_on_the_batch(backend):
+    seeds = [1, None, 3]
+    together = backend.generate(TALKS, seeds, max_tokens=12, form="prose")
+    alone = [
+        backend.generate([talk], [seed], max_tokens=12, form="prose")[0]
+        for talk, seed in zip(TALKS, seeds, strict=True)
+    ]
+    assert together == alone
+    assert any(together)
+
+
+def test_another_seed_gives_another_answer(qwen):
+    answers = load(qwen).generate([TALKS[0]] * 3, [1, 2, 1], max_tokens=12, form="prose")
+    assert answers[0] == answers[2] != answers[1]
+
+
+def test_looks_are_shares_on_a_grid_with_a_baseline(backend):
+    talk = TALKS[1].then(TUNE, "Why?").answered("It is calm. So it is slow.")
+    tune, motivation = backend.attention(talk)
+    assert tune.weights.shape == tune.baseline.shape == (len(tune.spans), *motivation.weights.shape[1:])
+    assert np.isfinite(tune.weights).all()
+    assert 0 < tune.weights.sum((1, 2)).max() < 1
+    assert not np.allclose(tune.weights, tune.baseline)
+
+
+def test_a_composer_explains_with_a_tiny_model(qwen):
+    composer = ChatComposer(load(qwen), AnswerLengths(description=5, tune=5, motivation=5))
+    asked = ExplainRequest(request(references=[reference()]), TUNE, "Morning", METRICS)
+    (explanation,) = composer.explain([asked])
+    assert [found.segment for found in explanation.attention][:4] == ["all", "voice 1", "voice 2", "bars 1-4"]
+
+
+def test_the_spec_loads_a_folder_and_the_id_names_its_content_not_its_place(qwen):
+    composer = load_composer(f"transformers:{qwen}")
+    assert composer.id.startswith("transformers:tiny-qwen@")
+    assert len(composer.id.rpartition("@")[2]) == 12
+
+
+def test_a_missing_model_is_one_clear_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ModelError, match="check the id or folder") as caught:
+        load(str(tmp_path / "nothing"))
+    assert caught.value.reason == "model_not_loaded"
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_may_pin_a_revision_and_only_a_flag_lets_a_models_own_code_run():
+    assert ModelName.parse("org/model") == ModelName("org/model", None, False)
+    assert ModelName.parse("org/model@abc+remote_code") == ModelName("org/model", "abc", True)
+    with pytest.raises(ConfigError):
+        ModelName.parse("@abc")
+
+
+def test_a_loaded_model_is_not_pickled(qwen):
+    with pytest.raises(TypeError, match="load it where it is needed"):
+        pickle.dumps(load(qwen))
+
+
+def test_noise_draws_with_the_probabilities():
+    scores = torch.tensor([0.5, 0.3, 0.2]).log()
+    rows = SeededRows(range(2000), Sampling(temperature=1.0, top_p=1.0))
+    drawn = Counter(rows(torch.empty(0), scores.expand(2000, 3)).argmax(-1).tolist())
+    assert [drawn[i] / 2000 for i in range(3)] == pytest.approx([0.5, 0.3, 0.2], abs=0.04)
+
+
+def test_tokens_beyond_top_p_are_never_drawn():
+    scores = torch.tensor([0.6, 0.3, 0.1]).log()
+    rows = SeededRows(range(500), Sampling(temperature=1.0, top_p=0.7))
+    assert set(rows(torch.empty(0), scores.expand(500, 3)).argmax(-1).tolist()) == {0, 1}
