@@ -28,6 +28,9 @@ def load_composer(spec: str) -> Composer:
         from image2music.composers.chat.composer import ChatComposer
 
         return ChatComposer(transformers_backend.load(argument))
-    if kind == "openai":
-        raise ConfigError(f"--composer {kind}: is not in this version yet; use nano", reason="composer_not_available")
+    if kind == "openai" and argument:
+        from image2music.composers.chat import openai_backend
+        from image2music.composers.chat.composer import ChatComposer
+
+        return ChatComposer(openai_backend.load(argument))
     raise ConfigError(f"--composer {spec!r} is not one of {SPECS}", reason="bad_composer_spec")

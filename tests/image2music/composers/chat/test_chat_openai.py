@@ -1,0 +1,204 @@
+"""The backend against a small server on this machine, which answers from a list of replies."""
+
+import base64
+import io
+import json
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from chat_fakes import METRICS, TUNE, picture, request
+from PIL import Image
+
+from image2music.composers.base import ExplainRequest
+from image2music.composers.chat import openai_backend
+from image2music.composers.chat.backend import Conversation, Message
+from image2music.composers.chat.composer import ChatComposer
+from image2music.composers.chat.openai_backend import Endpoint, OpenAiBackend
+from image2music.composers.chat.post import MAX_ANSWER_BYTES, Patience, post_json
+from image2music.composers.specs import load_composer
+from image2music.errors import ConfigError, ModelError
+
+KEY = "sk-very-secret"
+TALK = Conversation(picture(), (Message("user", "Hello."),)).then("Yes?", "What is this?")
+
+
+def says(text):
+    return 200, {"choices": [{"message": {"role": "assistant", "content": text}}]}, {}
+
+
+@dataclass
+class Server:
+    """`replies` are (status, body, headers), the last one given again and again; `seen` keeps the requests."""
+
+    url: str = ""
+    replies: list = field(default_factory=lambda: [says("A lake.")])
+    seen: list = field(default_factory=list)
+    barrier: threading.Barrier | None = None
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    served, lock = Server(), threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with lock:
+                served.seen.append((self.path, dict(self.headers), body))
+                status, answer, headers = served.replies.pop(0) if len(served.replies) > 1 else served.replies[0]
+            if served.barrier is not None:
+                served.barrier.wait(timeout=10)
+            data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(data)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *args):
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    served.url = f"http://127.0.0.1:{http.server_port}/v1"
+    yield served
+    http.shutdown()
+    http.server_close()
+    thread.join(timeout=10)
+
+
+def backend(server, tries=3):
+    return OpenAiBackend(Endpoint(server.url, "tiny"), Patience(timeout_s=10, tries=tries, first_pause_s=0))
+
+
+def ask(server, n=1, **kwargs):
+    return backend(server, **kwargs).generate([TALK] * n, list(range(n)), max_tokens=9, form="prose")
+
+
+def test_a_request_carries_picture_turns_and_key(server):
+    assert ask(server) == ["A lake."]
+    path, headers, body = server.seen[0]
+    assert path == "/v1/chat/completions"
+    assert headers["Authorization"] == f"Bearer {KEY}"
+    assert (body["model"], body["max_tokens"], body["seed"]) == ("tiny", 9, 0)
+    assert [message["role"] for message in body["messages"]] == ["user", "assistant", "user"]
+    shown, said = body["messages"][0]["content"]
+    sent = base64.b64decode(shown["image_url"]["url"].removeprefix("data:image/jpeg;base64,"))
+    assert Image.open(io.BytesIO(sent)).size == TALK.image.size
+    assert said == {"type": "text", "text": "Hello."}
+
+
+def test_without_a_key_none_is_sent(server, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    ask(server)
+    assert "Authorization" not in server.seen[0][1]
+
+
+def test_the_likeliest_answer_is_asked_for_without_a_seed(server):
+    backend(server).generate([TALK], [None], max_tokens=9, form="prose")
+    assert server.seen[0][2]["temperature"] == 0
+
+
+def test_requests_of_a_batch_are_under_way_at_the_same_time(server):
+    server.barrier = threading.Barrier(4)
+    assert ask(server, n=4) == ["A lake."] * 4
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+def test_a_busy_server_is_asked_again(server, status):
+    server.replies = [(status, {"error": "busy"}, {"Retry-After": "0"}), says("A lake.")]
+    assert ask(server) == ["A lake."]
+    assert len(server.seen) == 2
+
+
+def test_pauses_double_and_heed_the_server(server):
+    server.replies = [(429, {}, {"Retry-After": "7"}), (500, {}, {}), (500, {}, {}), says("A lake.")]
+    pauses = []
+    post_json(f"{server.url}/x", {}, {}, Patience(tries=4, first_pause_s=1), pauses.append)
+    assert pauses == [7, 2, 4]
+
+
+def test_a_server_that_stays_busy_is_given_up(server):
+    server.replies = [(503, {"error": "loading"}, {})]
+    with pytest.raises(ModelError, match="in 2 tries") as caught:
+        ask(server, tries=2)
+    assert caught.value.reason == "server_unavailable"
+
+
+def test_no_server_at_all_is_unavailable(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    nowhere = OpenAiBackend(Endpoint("http://127.0.0.1:9/v1", "m"), Patience(timeout_s=2, tries=2, first_pause_s=0))
+    with pytest.raises(ModelError) as caught:
+        nowhere.generate([TALK], [1], max_tokens=9, form="prose")
+    assert caught.value.reason == "server_unavailable"
+
+
+def test_a_refusal_is_not_tried_again_and_never_shows_the_key(server):
+    server.replies = [(401, {"error": f"the key {KEY} is unknown"}, {})]
+    with pytest.raises(ModelError, match=r"status 401.*\*\*\*") as caught:
+        ask(server)
+    assert (caught.value.reason, len(server.seen)) == ("request_refused", 1)
+    assert KEY not in str(caught.value)
+
+
+def test_a_redirect_takes_neither_key_nor_picture_elsewhere(server):
+    server.replies = [(302, {}, {"Location": f"{server.url}/elsewhere"})]
+    with pytest.raises(ModelError, match="status 302"):
+        ask(server)
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize(
+    "reply", [(200, b"<html>", {}), (200, {"choices": []}, {}), (200, b"x" * (MAX_ANSWER_BYTES + 1), {})]
+)
+def test_an_answer_that_is_none_is_a_model_error(server, reply):
+    server.replies = [reply]
+    with pytest.raises(ModelError) as caught:
+        ask(server)
+    assert caught.value.reason == "unusable_answer"
+
+
+def test_a_bad_key_is_named_without_its_value(server, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-ünreadable")
+    with pytest.raises(ConfigError) as caught:
+        ask(server)
+    assert "nreadable" not in str(caught.value)
+
+
+def test_after_a_failure_only_what_failed_is_asked_again(server):
+    asked = backend(server, tries=1)
+    talks = [Conversation(picture(), (Message("user", text),)) for text in ("one", "two", "three")]
+    server.replies = [says("1"), says("2"), (500, {}, {}), says("3")]
+    with pytest.raises(ModelError):
+        asked.generate(talks, [1, 2, 3], max_tokens=9, form="prose")
+    for talk, seed in zip(talks, [1, 2, 3], strict=True):
+        asked.generate([talk], [seed], max_tokens=9, form="prose")
+    assert len(server.seen) == 4
+
+
+def test_an_explanation_has_no_attention(server):
+    (explanation,) = ChatComposer(backend(server)).explain([ExplainRequest(request(), TUNE, "Morning", METRICS)])
+    assert (explanation.motivation, explanation.attention) == ("A lake.", ())
+
+
+def test_the_spec_says_where_pictures_go_and_why_there_is_no_attention(capsys):
+    composer = load_composer("openai:http://127.0.0.1:1/v1/#m")
+    assert composer.id == "openai:http://127.0.0.1:1/v1#m"
+    said = capsys.readouterr().err
+    assert "pictures are sent to http://127.0.0.1:1/v1/chat/completions" in said
+    assert openai_backend.NO_ATTENTION in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "spec", ["openai:", "openai:localhost#m", "openai:http://h/v1", "openai:http://u:p@h#m", "openai:http://h?key=1#m"]
+)
+def test_a_spec_without_address_or_model_or_with_a_secret_is_refused(spec):
+    with pytest.raises(ConfigError) as caught:
+        load_composer(spec)
+    assert caught.value.reason == "bad_composer_spec"
