@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from image2music.embedders.conse import ConseEmbedder
 
 WEIGHTS = Path(__file__).parent / "weights"
+RECIPE = 1
+"""Raise it with every change of code that changes a tune for the same weights and seed."""
+
 CANDIDATES = 1
 MAX_RESAMPLES = 4
 CELLS = 7
@@ -162,4 +165,4 @@ def load() -> NanoComposer:
     embedder = load_conse()
     poles = PoleVectors.embed(embedder)
     sampler, fingerprint = load_sampler(WEIGHTS, blank_patches(CELLS * CELLS, poles))
-    return NanoComposer(embedder, poles, sampler, f"nano@{fingerprint}")
+    return NanoComposer(embedder, poles, sampler, f"nano-{RECIPE}@{fingerprint}")

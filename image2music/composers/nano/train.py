@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -156,11 +157,17 @@ def save(model: NanoComposerModel, output: Path) -> None:
 
 
 def write_credits(data: NanoDataset, output: Path) -> None:
-    """Who typed the tunes in, as their Z: fields say, with the number of tunes of each."""
-    counts = Counter(" ".join(tune.transcriber.split()) or "(no Z: field)" for tune in data.tunes)
+    """Who typed the tunes in, as their Z: fields say (without mail addresses), with the number of tunes of each."""
+    counts = Counter(_without_addresses(tune.transcriber) or "(no name given)" for tune in data.tunes)
     lines = [f"- {name}: {count}" for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
     head = f"# Transcribers of the {len(data.tunes)} tunes that nano was trained and validated on\n\n"
     (output / "TRANSCRIBERS.md").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _without_addresses(text: str) -> str:
+    """Z: without words that look like a mail address, plain (`a@b.c`) or disguised (`a:b.c`)."""
+    words = [word for word in text.split() if not re.search(r"\w[@:]\w[\w.-]*\.\w", word)]
+    return " ".join(words).strip(' ,"*')
 
 
 def main(arguments: list[str] | None = None) -> None:
