@@ -165,8 +165,8 @@ def write_credits(data: NanoDataset, output: Path) -> None:
 
 
 def _without_addresses(text: str) -> str:
-    """Z: without words that look like a mail address, plain (`a@b.c`) or disguised (`a:b.c`)."""
-    words = [word for word in text.split() if not re.search(r"\w[@:]\w[\w.-]*\.\w", word)]
+    """Z: with mail addresses cut to the part before the @, and disguised ones (`a:b.c`) left out."""
+    words = [word.split("@")[0].strip("<(") for word in text.split() if not re.search(r"\w:\w[\w.-]*\.\w", word)]
     return " ".join(words).strip(' ,"*')
 
 
