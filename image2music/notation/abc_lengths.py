@@ -13,6 +13,12 @@ WHOLE = 2**12 * 3**3 * 5 * 7 * 11 * 13
 
 QUARTER = WHOLE // 4
 
+TICKS_PER_QUARTER = 480
+"""MIDI ticks, of which every quarter note played has so many."""
+
+_TICK = QUARTER // TICKS_PER_QUARTER
+_HALF_TICK = _TICK // 2
+
 Length = int | Fraction
 
 
@@ -29,6 +35,11 @@ def scaled(length: Length, numerator: int, denominator: int) -> Length:
 def of_whole(numerator: int, denominator: int) -> Length:
     """The length of `numerator`/`denominator` of a whole note."""
     return scaled(WHOLE, numerator, denominator)
+
+
+def ticks(length: Length) -> int:
+    """Length units to MIDI ticks, to the nearest."""
+    return (length + _HALF_TICK) // _TICK
 
 
 def as_fraction(length: Length) -> Fraction:

@@ -7,7 +7,8 @@ from image2music.notation.abc_tokens import Head
 from image2music.notation.abc_tree import Change, Event, Sound, Tune, Voice
 
 DEFAULT_VELOCITY = 90
-_SEMITONES = (0, 2, 4, 5, 7, 9, 11)
+_NATURALS = (12, 14, 16, 17, 19, 21, 23)
+"""The MIDI pitches of C D E F G A B in octave 0."""
 
 
 class PitchReader:
@@ -19,8 +20,12 @@ class PitchReader:
         self.velocity = DEFAULT_VELOCITY
         self.program = 0
         self.channel: int | None = 9 if voice.settings.percussion else None
-        self.accidentals: dict[int, int] = {}
         self.layer = 0
+        self.in_key: list[int] = []
+        """Pitch of each step in octave 0 under the key and the transposition."""
+        self.in_bar: list[int] = []
+        """As `in_key`, with the accidentals met in this bar."""
+        self._use_key()
         for sound in tune.sounds:
             self.set_sound(sound)
 
@@ -32,9 +37,9 @@ class PitchReader:
         elif what == "channel":
             self.channel = number
         elif what == "transpose":
-            self.transpose = self.octave_shift + number
+            self._transpose(self.octave_shift + number)
         elif what == "octave":
-            self.transpose += number - self.octave_shift
+            self._transpose(self.transpose + number - self.octave_shift)
             self.octave_shift = number
         elif what == "velocity":
             self.velocity = number
@@ -46,23 +51,39 @@ class PitchReader:
             self.set_sound(value)
         elif isinstance(value, Key):
             self.alterations = value.alterations
-            self.accidentals.clear()
+            self._use_key()
+
+    def bar_line(self) -> None:
+        """Forgets the accidentals of the bar."""
+        self.in_bar = self.in_key.copy()
 
     def pitches(self, event: Event) -> tuple[list[int], list[int]]:
         """The MIDI pitches of an event's heads and those of its grace notes; they may lie outside 0-127."""
         if event.layer != self.layer:
             self.layer = event.layer
-            self.accidentals.clear()
-        grace = [self.pitch(head) for note in event.grace for head in note.heads] if event.grace else []
-        return [self.pitch(head) for head in event.heads], grace
+            self.bar_line()
+        grace = [pitch for note in event.grace for pitch in self._read(note.heads)] if event.grace else []
+        return self._read(event.heads), grace
 
-    def pitch(self, head: Head) -> int:
-        """The MIDI pitch; an accidental holds for its letter in every octave to the end of the bar (ABC 2.1)."""
-        alter = head.accidental
-        if alter is None:
-            alter = self.accidentals.get(head.step)
-            if alter is None:
-                alter = self.alterations[head.step]
-        else:
-            self.accidentals[head.step] = alter
-        return 12 * (head.octave + 1) + _SEMITONES[head.step] + alter + self.transpose
+    def _read(self, heads: tuple[Head, ...]) -> list[int]:
+        """The MIDI pitches; an accidental holds for its letter in every octave to the end of the bar (ABC 2.1)."""
+        in_bar = self.in_bar
+        found = []
+        for step, octave, accidental, _ in heads:
+            if accidental is not None:
+                in_bar[step] = _NATURALS[step] + accidental + self.transpose
+            found.append(in_bar[step] + 12 * octave)
+        return found
+
+    def _use_key(self) -> None:
+        self.in_key = [
+            natural + alter + self.transpose for natural, alter in zip(_NATURALS, self.alterations, strict=True)
+        ]
+        self.bar_line()
+
+    def _transpose(self, semitones: int) -> None:
+        """Moves to another transposition; accidentals stay in force."""
+        shift = semitones - self.transpose
+        self.transpose = semitones
+        self.in_key = [pitch + shift for pitch in self.in_key]
+        self.in_bar = [pitch + shift for pitch in self.in_bar]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 # All repetitions are bounded, so that the readings of tokens can be cached without filling the memory.
 _LENGTH = r"\d{0,8}(?:/{1,8}\d{0,8})?"
@@ -81,8 +82,7 @@ MAX_FACTOR = 9999
 """The largest number that counts as a length in a note such as `C8` or `C/16`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """One written pitch: `step` 0-6 from C, `octave` with 4 for `C`, `accidental` in semitones or None.
 
     Quarter-tone accidentals (`^/`, `_/`) count as 0: MIDI has no place for them.

@@ -1,12 +1,25 @@
-"""Note arrays to a standard MIDI file (format 1). Source: Standard MIDI Files 1.0, RP-001."""
+"""Note arrays or note lists to a standard MIDI file (format 1). Source: Standard MIDI Files 1.0, RP-001."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 from image2music.notation.score import Score, Track
 
 _NAME_LIMIT = 127
+_VOLUME_OF_ENDS = 64
+
+
+class NoteList(NamedTuple):
+    """The notes of one track as (start tick, end tick, pitch, velocity), in any order."""
+
+    notes: Sequence[tuple[int, int, int, int]]
+    program: int
+    channel: int
+    name: str
 
 
 def write_midi(score: Score) -> bytes:
@@ -14,9 +27,20 @@ def write_midi(score: Score) -> bytes:
 
     Ticks must lie below 2^28. Notes end before others of the same tick begin.
     """
-    chunks = [_conductor(score), *(_track(track) for track in score.tracks)]
-    header = struct.pack(">4sIHHH", b"MThd", 6, 1, len(chunks), score.ticks_per_quarter)
+    return write_note_lists(score, [_note_list(track) for track in score.tracks])
+
+
+def write_note_lists(conductor: Score, tracks: Iterable[NoteList]) -> bytes:
+    """As `write_midi`, with the tempos, meters and keys of `conductor` and other tracks than its own."""
+    chunks = [_conductor(conductor), *(_track(track) for track in tracks)]
+    header = struct.pack(">4sIHHH", b"MThd", 6, 1, len(chunks), conductor.ticks_per_quarter)
     return header + b"".join(chunks)
+
+
+def _note_list(track: Track) -> NoteList:
+    ends = (track.onsets + track.durations).tolist()
+    columns = (track.onsets.tolist(), ends, track.pitches.tolist(), track.velocities.tolist())
+    return NoteList(list(zip(*columns, strict=True)), track.program, track.channel, track.name)
 
 
 def _conductor(score: Score) -> bytes:
@@ -30,46 +54,48 @@ def _conductor(score: Score) -> bytes:
         micros = min(max(round(60_000_000 / tempo.qpm), 1), 0xFFFFFF)
         events.append((tempo.tick, b"\xff\x51\x03" + micros.to_bytes(3, "big")))
     events.sort(key=lambda event: event[0])
-    return _chunk(events)
-
-
-def _track(track: Track) -> bytes:
-    channel = track.channel & 15
-    head: list[tuple[int, bytes]] = []
-    if track.name:
-        name = track.name.encode("utf-8")[:_NAME_LIMIT]
-        head.append((0, b"\xff\x03" + bytes((len(name),)) + name))
-    head.append((0, bytes((0xC0 | channel, track.program & 127))))
-    on, off = 0x90 | channel, 0x80 | channel
-    # (tick, 0 for off and 1 for on, pitch, velocity) sorts ends before beginnings.
-    notes: list[tuple[int, int, int, int]] = []
-    rows = zip(
-        track.onsets.tolist(), track.durations.tolist(), track.pitches.tolist(), track.velocities.tolist(), strict=True
-    )
-    for onset, duration, pitch, velocity in rows:
-        notes.append((onset, 1, pitch, velocity))
-        notes.append((onset + duration, 0, pitch, 64))
-    notes.sort()
-    body = [(tick, bytes((on if kind else off, pitch, velocity))) for tick, kind, pitch, velocity in notes]
-    return _chunk(head + body)
-
-
-def _chunk(events: list[tuple[int, bytes]]) -> bytes:
-    data = bytearray()
+    parts = []
     now = 0
     for tick, message in events:
-        delta = tick - now
+        parts.append(_variable(tick - now) + message)
         now = tick
+    return _chunk(parts)
+
+
+def _track(track: NoteList) -> bytes:
+    channel = track.channel & 15
+    parts = []
+    if track.name:
+        name = track.name.encode("utf-8")[:_NAME_LIMIT]
+        parts.append(b"\x00\xff\x03" + bytes((len(name),)) + name)
+    parts.append(bytes((0, 0xC0 | channel, track.program & 127)))
+    on, off = (0x90 | channel) << 16, (0x80 | channel) << 16 | _VOLUME_OF_ENDS
+    # One integer for each event, the tick and behind it the three bytes of the message, sorts ends before beginnings.
+    events = []
+    for start, end, pitch, velocity in track.notes:
+        events.append(start << 24 | on | pitch << 8 | velocity)
+        events.append(end << 24 | off | pitch << 8)
+    events.sort()
+    now = 0
+    for event in events:
+        tick = event >> 24
+        delta = tick - now
         if delta < 128:
-            data.append(delta)
+            parts.append((event - (now << 24)).to_bytes(4, "big"))
         else:
-            data += _variable(delta)
-        data += message
-    data += b"\x00\xff\x2f\x00"
-    return b"MTrk" + struct.pack(">I", len(data)) + bytes(data)
+            parts.append(_variable(delta) + (event & 0xFFFFFF).to_bytes(3, "big"))
+        now = tick
+    return _chunk(parts)
 
 
+def _chunk(events: list[bytes]) -> bytes:
+    data = b"".join(events)
+    return b"MTrk" + struct.pack(">I", len(data) + 4) + data + b"\x00\xff\x2f\x00"
+
+
+@lru_cache(maxsize=4096)
 def _variable(value: int) -> bytes:
+    """A time as MIDI writes it: seven bits a byte, the eighth bit set in all but the last."""
     parts = [value & 0x7F]
     while value := value >> 7:
         parts.append(0x80 | (value & 0x7F))

@@ -35,7 +35,7 @@ def _written(tune: Tune, voice: Voice) -> list[WrittenNote]:
     held: dict[tuple[int, int, int], int] = {}
     for element in voice.elements:
         if isinstance(element, BarLine):
-            reader.accidentals.clear()
+            reader.bar_line()
         elif isinstance(element, Change):
             reader.change(element)
         else:
