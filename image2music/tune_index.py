@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,21 +11,22 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from image2music.errors import TuneIndexError
+from image2music.index_search import bring_up_to_date
 from image2music.notation.metrics import Metrics
 from image2music.retrieval import Hit
+from image2music.stages import CaptionedMidi
 from schemas.tune import tune_schema
-
-VECTOR_INDEX_FROM = 20_000
-"""Rows from which an approximate index pays: below, an exact search takes a few milliseconds and misses nothing."""
 
 _PROBES = 30
 _TIES = 8
 """Rows looked at beyond k, so that of equally near tunes the same ones are always taken."""
 
 _HIT_COLUMNS = ["tune_id", "row_hash", "location", "caption", "abc", "metrics", "vector"]
+_SOURCE_COLUMNS = ["tune_id", "location", "caption", "genre", "mood"]
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,25 @@ class TuneIndex:
 
         Similarities are computed again from the stored vectors, so that they do not depend on the kind of index.
         """
-        nearest = {"column": "vector", "q": query, "k": k + _TIES, "metric": "cosine", "nprobes": _PROBES}
-        dataset = _dataset(self.uri, self.version)
-        found = dataset.to_table(columns=_HIT_COLUMNS, nearest=nearest, disable_scoring_autoprojection=True)
+        nearest = _nearest(query, k + _TIES)
+        found = self.dataset().to_table(columns=_HIT_COLUMNS, nearest=nearest, disable_scoring_autoprojection=True)
         hits = [_hit(row, query) for row in found.to_pylist()]
         return sorted(hits, key=lambda hit: (-hit.similarity, hit.tune_id))[:k]
+
+    def nearest_ids(self, query: NDArray[np.float32], k: int, *, exact: bool = False) -> list[str]:
+        """tune_id of the k nearest, best first; `exact` looks at every row, as a measure of what the index misses."""
+        nearest = _nearest(query, k) | ({"use_index": False} if exact else {})
+        found = self.dataset().to_table(columns=["tune_id"], nearest=nearest, disable_scoring_autoprojection=True)
+        ids: list[str] = found["tune_id"].to_pylist()
+        return ids
+
+    def dataset(self) -> Any:
+        """The LanceDB dataset at this version, opened once a process."""
+        return _dataset(self.uri, self.version)
+
+
+def _nearest(query: NDArray[np.float32], k: int) -> dict[str, Any]:
+    return {"column": "vector", "q": query, "k": k, "metric": "cosine", "nprobes": _PROBES}
 
 
 def _hit(row: dict[str, Any], query: NDArray[np.float32]) -> Hit:
@@ -112,18 +126,67 @@ def write_fragments(uri: str, rows: Sequence[dict[str, Any]], schema: pa.Schema)
 def commit(uri: str, fragments: Sequence[str], schema: pa.Schema) -> int:
     """Make the fragments the table's only rows, in one step, as a new version; returns that version.
 
-    Readers of an earlier version are not disturbed. A scalar index on tune_id always, a vector index for many rows.
+    Readers of an earlier version are not disturbed.
     """
     import lance
 
-    operation = lance.LanceOperation.Overwrite(schema, [lance.FragmentMetadata.from_json(text) for text in fragments])
-    dataset = lance.LanceDataset.commit(uri, operation)
-    dataset.create_scalar_index("tune_id", "BTREE")
-    rows = dataset.count_rows()
-    if rows >= VECTOR_INDEX_FROM:
-        partitions = 2 ** round(math.log2(math.sqrt(rows)))
-        dataset.create_index("vector", "IVF_FLAT", metric="cosine", num_partitions=partitions)
-    return int(dataset.version)
+    dataset = lance.LanceDataset.commit(uri, lance.LanceOperation.Overwrite(schema, _metadata(fragments)))
+    bring_up_to_date(dataset)
+    return int(dataset.latest_version)
+
+
+def stored_tunes(index: TuneIndex) -> dict[str, CaptionedMidi]:
+    """What every row was made from, by tune_id: no vectors and no music are read."""
+    rows = index.dataset().to_table(columns=_SOURCE_COLUMNS).to_pylist()
+    return {
+        row["tune_id"]: CaptionedMidi(
+            row["location"], row["caption"], genre=tuple(row["genre"] or ()), mood=tuple(row["mood"] or ())
+        )
+        for row in rows
+    }
+
+
+def replace_rows(uri: str, version: int, fragments: Sequence[str], dropped: Collection[str]) -> int:
+    """Delete the rows with the ids in `dropped` and add the fragments, in one commit; returns the new version.
+
+    All other rows stay where they lie, in the same files. `version` is the one that was read when `dropped` was found
+    out. The caller is the only writer, so a newer one means that this very call was committed before, and a runner
+    repeats it: it is not done twice.
+    """
+    import lance
+
+    dataset = lance.dataset(uri)
+    if dataset.version != version:
+        return int(dataset.version)
+    removed, kept = _without(dataset, dropped)
+    operation = lance.LanceOperation.Update(
+        removed_fragment_ids=removed, updated_fragments=kept, new_fragments=_metadata(fragments)
+    )
+    return int(lance.LanceDataset.commit(uri, operation, read_version=version, max_retries=0).version)
+
+
+def _without(dataset: Any, dropped: Collection[str]) -> tuple[list[int], list[Any]]:
+    """Ids of fragments that lose every row, and the metadata of those that lose some."""
+    table = dataset.to_table(columns=["tune_id"], with_row_address=True)
+    table = table.filter(pc.is_in(table["tune_id"], pa.array(sorted(dropped), pa.string())))
+    places: dict[int, list[str]] = {}
+    for tune_id, address in zip(table["tune_id"].to_pylist(), table["_rowaddr"].to_pylist(), strict=True):
+        places.setdefault(address >> 32, []).append(tune_id)
+    removed, kept = [], []
+    for fragment, ids in sorted(places.items()):
+        quoted = ", ".join(f"'{tune_id}'" for tune_id in ids)
+        left = dataset.get_fragment(fragment).delete(f"tune_id IN ({quoted})")
+        if left is None:
+            removed.append(fragment)
+        else:
+            kept.append(left)
+    return removed, kept
+
+
+def _metadata(fragments: Sequence[str]) -> list[Any]:
+    import lance
+
+    return [lance.FragmentMetadata.from_json(text) for text in fragments]
 
 
 def failures_folder(uri: str) -> str:

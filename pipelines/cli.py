@@ -65,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     compose.set_defaults(run=_compose, takes_beam_options=True)
 
     notation.add_parsers(commands)
+    _add_report_parser(commands)
 
     status = commands.add_parser("status", help="what a run did, or has done so far")
     status.add_argument("output", help="the --output of compose")
@@ -76,9 +77,25 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _index(args: argparse.Namespace) -> int:
+    from pipelines import index_versions
+
+    if args.history:
+        print(index_versions.history_table(args.index))
+        return 0
+    if args.stats:
+        print(index_versions.stats_lines(args.index))
+        return 0
+    if args.restore:
+        print(index_versions.go_back(args.index, args.restore))
+        return 0
+    options = index_options(args)
+    if options.update:
+        from pipelines.index_update import update
+
+        return update(options)
     from pipelines.index import index
 
-    return index(index_options(args))
+    return index(options)
 
 
 def _compose(args: argparse.Namespace) -> int:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -11,8 +14,12 @@ import pyarrow as pa
 
 from image2music.embedders import specs as embedders
 from image2music.errors import TuneIndexError
+from image2music.index_history import settle
+from image2music.index_lock import one_writer
+from image2music.index_manifest import manifest_file, write_manifest
 from image2music.rows import failure_row, now
-from image2music.tune_index import TuneIndex, failures_folder, index_schema, open_index, run_file
+from image2music.stages import Failure
+from image2music.tune_index import TuneIndex, failures_folder, index_schema, open_index, run_file, stored_tunes
 from pipelines import outputs
 from pipelines.options import IndexOptions, beam_options, make_folder
 from pipelines.progress import Progress
@@ -24,32 +31,34 @@ from transforms.embed import EmbedCaptions
 from transforms.midi import ConvertTunes, IdentifyTunes, ReadCaptions
 from transforms.shards import WriteShards
 from transforms.stage import Stage
+from transforms.tune_files import manifest_of_build
 from transforms.tune_sink import WriteTunes
 
 EXIT_DONE, EXIT_SOME_FAILED = 0, 3
+DEFAULT_EMBEDDER = "conse"
 
 
-def build(pipeline: beam.Pipeline, options: IndexOptions, schema: pa.Schema, failures: str, ticks: str | None) -> None:
+def build(pipeline: beam.Pipeline, options: IndexOptions, spec: str, schema: pa.Schema, ticks: str | None) -> None:
     """The whole job: only ids and captions are shuffled, rows go where they were made."""
     captions = pipeline | "ReadCaptions" >> ReadCaptions(options.captions)
     identified = captions.done | "Identify" >> IdentifyTunes(options.midi_root)
     converted = identified.done | "Convert" >> ConvertTunes(options.midi_root)
-    embedded = converted.done | "Embed" >> Stage(EmbedCaptions(options.embedder, options.batch_size))
+    embedded = converted.done | "Embed" >> Stage(EmbedCaptions(spec, options.batch_size))
     embedded.done | "WriteTunes" >> WriteTunes(options.index, schema, ticks)
     failed = (stage.failed for stage in (captions, identified, converted, embedded))
-    (
-        failed
-        | "Failures" >> beam.Flatten()
-        | "WriteFailures"
-        >> beam.ParDo(
-            WriteShards(
-                failures,
-                FAILURE_SCHEMA,
-                lambda failure: failure_row(failure, now()),
-                outputs.FAILURE_ID_COLUMNS,
-                rows=1000,
-                progress=ticks,
-            )
+    failed | "Failures" >> beam.Flatten() | "WriteFailures" >> failure_sink(options.index, ticks)
+
+
+def failure_sink(uri: str, ticks: str | None) -> beam.ParDo:
+    """Failures to Parquet beside the table."""
+    return beam.ParDo(
+        WriteShards(
+            failures_folder(uri),
+            FAILURE_SCHEMA,
+            lambda failure: failure_row(failure, now()),
+            outputs.FAILURE_ID_COLUMNS,
+            rows=1000,
+            progress=ticks,
         )
     )
 
@@ -58,44 +67,72 @@ def index(options: IndexOptions) -> int:
     """Run the job; returns the exit code: 0 all done, 3 some files failed. The table is replaced in one step.
 
     Raises:
-        Image2MusicError: a spec or folder cannot be used, or no file gave a tune; the table stays as it was.
+        Image2MusicError: a spec or folder cannot be used, another run is writing, or no file gave a tune; the table
+            stays as it was.
     """
-    options = _without_slash(options)
-    embedder = embedders.load_embedder(options.embedder)
-    schema = index_schema(embedder.dim, embedder_id=embedder.id, embedder_spec=options.embedder)
+    spec = options.embedder or DEFAULT_EMBEDDER
+    options = replace(options, index=options.index.rstrip("/"), embedder=spec)
+    embedder = embedders.load_embedder(spec)
+    schema = index_schema(embedder.dim, embedder_id=embedder.id, embedder_spec=spec)
     beam_flags = beam_options(options.beam)
     make_folder(os.path.dirname(options.index) or ".")
-    failures = failures_folder(options.index)
-    for shard in outputs.shards(Path(failures)):
-        shard.unlink()
-
-    record = RunRecord(run_file(options.index), "index", asdict(options), details={"embedder_id": embedder.id})
-    record.write()
-    before = _version(options.index)
-    try:
-        with Progress("tunes", _lines(options.captions)) as progress:
+    with one_writer(options.index):
+        forget_failures(options.index)
+        record = RunRecord(run_file(options.index), "index", asdict(options), details={"embedder_id": embedder.id})
+        record.write()
+        started, before = time.time_ns(), _version(options.index)
+        with recorded(record), Progress("tunes", _lines(options.captions)) as progress:
             pipeline = beam.Pipeline(options=beam_flags)
-            build(pipeline, options, schema, failures, progress.folder)
+            build(pipeline, options, spec, schema, progress.folder)
             result = run_to_end(pipeline)
-        record.counts = dict(sorted(counters(result).items()))
-        record.seconds = stage_seconds(result)
-        if _version(options.index) == before:
-            message = f"none of the files gave a tune, the index is as it was; the reasons are in {failures}"
-            raise TuneIndexError(message, reason="nothing_indexed")
+            record.counts = dict(sorted(counters(result).items()))
+            record.seconds = stage_seconds(result)
+            if _version(options.index) == before:
+                folder = failures_folder(options.index)
+                message = f"none of the files gave a tune, the index is as it was; the reasons are in {folder}"
+                raise TuneIndexError(message, reason="nothing_indexed")
+            settle(options.index, "build")
+            made = open_index(options.index)
+            manifest = manifest_of_build(options.midi_root, stored_tunes(made), read_failures(options.index), started)
+            write_manifest(manifest_file(options.index), manifest)
+        end(record, made)
+    return report(made)
+
+
+@contextmanager
+def recorded(record: RunRecord) -> Iterator[None]:
+    """Writes into run.json how the job ended where it did not end well."""
+    try:
+        yield
     except KeyboardInterrupt:
         record.end("stopped", "stopped by hand; the table is as it was")
         raise
     except Exception as error:
         record.end("failed", str(error))
         raise
-    made = open_index(options.index)
+
+
+def end(record: RunRecord, made: TuneIndex) -> None:
+    """Write into run.json that all is well, and the version that came of it."""
     record.details |= {"index": {"uri": made.uri, "version": made.version, "rows": made.rows}}
     record.end("done")
-    return report(made, failures)
 
 
-def report(made: TuneIndex, failures: str) -> int:
+def forget_failures(uri: str) -> None:
+    """Every run writes all failures anew."""
+    for shard in outputs.shards(Path(failures_folder(uri))):
+        shard.unlink()
+
+
+def read_failures(uri: str) -> list[Failure]:
+    """What lies beside the table."""
+    columns = ["stage", "id", "uri", "reason", "message"]
+    return [Failure(**row) for row in outputs.read_rows(Path(failures_folder(uri)), columns)]
+
+
+def report(made: TuneIndex) -> int:
     """The closing words; returns the exit code."""
+    failures = failures_folder(made.uri)
     failed = outputs.count_rows(Path(failures))
     print(f"{made.rows} tunes in {made.uri}, version {made.version}, embedded by {made.embedder_id}")
     if not failed:
@@ -118,7 +155,3 @@ def _lines(captions: str) -> int | None:
         return None
     with open(captions, "rb") as file:
         return sum(1 for _ in file)
-
-
-def _without_slash(options: IndexOptions) -> IndexOptions:
-    return replace(options, index=options.index.rstrip("/"))

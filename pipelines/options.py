@@ -55,13 +55,16 @@ class ComposeOptions:
 
 @dataclass(frozen=True)
 class IndexOptions:
-    """What `index` was asked to do."""
+    """What `index` was asked to do. `embedder` None means `conse`, in an update the one that made the index."""
 
     captions: str
     midi_root: str
     index: str
-    embedder: str = "conse"
+    embedder: str | None = None
     batch_size: int = 64
+    update: bool = False
+    rehash: bool = False
+    keep_removed: bool = False
     beam: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -69,6 +72,8 @@ class IndexOptions:
         _local("--index", self.index)
         if not self.index.rstrip("/").endswith(".lance"):
             raise ConfigError(f"--index must end in .lance, not {self.index!r}", reason="bad_index_name")
+        if (self.rehash or self.keep_removed) and not self.update:
+            raise ConfigError("--rehash and --keep_removed go with --update", reason="not_an_update")
 
 
 def _at_least_one(name: str, value: int) -> None:
@@ -129,11 +134,18 @@ def compose_options(args: argparse.Namespace) -> ComposeOptions:
 def add_index_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `index`."""
     defaults = IndexOptions(captions="", midi_root="", index=".lance")
-    parser.add_argument("--captions", required=True, help="MidiCaps' train.json: one JSON object a line")
-    parser.add_argument("--midi_root", required=True, help="folder that the captions' locations are relative to")
+    parser.add_argument("--captions", help="MidiCaps' train.json: one JSON object a line")
+    parser.add_argument("--midi_root", help="folder that the captions' locations are relative to")
     parser.add_argument("--index", required=True, help="the table to write, DIR/NAME.lance")
-    parser.add_argument("--embedder", default=defaults.embedder, help="conse | open_clip:... | transformers:...")
+    parser.add_argument("--embedder", help="conse (the default) | open_clip:... | transformers:...")
     parser.add_argument("--batch_size", type=int, default=defaults.batch_size, help="captions in one call of the model")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--update", action="store_true", help="make only what is new or changed since the last run")
+    instead.add_argument("--history", action="store_true", help="list the versions of the index, and do nothing")
+    instead.add_argument("--restore", metavar="TAG", help="go back to a version, by its tag or number")
+    instead.add_argument("--stats", action="store_true", help="say what is in the index, and do nothing")
+    parser.add_argument("--rehash", action="store_true", help="with --update: read every file, whatever its time says")
+    parser.add_argument("--keep_removed", action="store_true", help="with --update: keep rows that lost their line")
 
 
 def index_options(args: argparse.Namespace) -> IndexOptions:
@@ -142,6 +154,10 @@ def index_options(args: argparse.Namespace) -> IndexOptions:
     Raises:
         ConfigError: a value that cannot work, a file or a folder that is not there.
     """
+    if not args.captions or not args.midi_root:
+        raise ConfigError(
+            "index needs --captions and --midi_root; see: image2music index --help", reason="bad_arguments"
+        )
     if "://" not in args.captions and not os.path.isfile(args.captions):
         raise ConfigError(f"--captions: there is no file {args.captions}", reason="captions_missing")
     if "://" not in args.midi_root and not os.path.isdir(args.midi_root):
@@ -152,6 +168,9 @@ def index_options(args: argparse.Namespace) -> IndexOptions:
         index=args.index,
         embedder=args.embedder,
         batch_size=args.batch_size,
+        update=args.update,
+        rehash=args.rehash,
+        keep_removed=args.keep_removed,
         beam=tuple(args.beam),
     )
 

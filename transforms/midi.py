@@ -9,27 +9,41 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
 from image2music.captions import parse_caption_line
-from image2music.errors import CaptionError
+from image2music.errors import CaptionError, MidiError
 from image2music.failures import failure_from
+from image2music.index_changes import first_of_each
 from image2music.notation.metrics import metrics_of_midi
 from image2music.notation.midi_to_abc import midi_to_abc
 from image2music.stages import CaptionedMidi, CaptionedTune, Failure
 from transforms.files import content_id, inside, read_bytes
 from transforms.stage import Parted, Stopwatch, part
 
+LONGEST_LINE = 4 << 20
+"""Characters. MidiCaps' longest lines hold every chord of a long piece and stay far below."""
 
-class _ReadLines(beam.DoFn):
-    """A captions file to its lines, told by their number."""
 
-    def process(self, path: str) -> Iterator[CaptionedMidi | Failure]:
-        with FileSystems.open(path) as file:
-            for number, line in enumerate(io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace"), start=1):
-                if line.strip():
-                    yield _parse(line, place=f"{path}:{number}")
+def read_captions(path: str) -> Iterator[CaptionedMidi | Failure]:
+    """A captions file to what its lines say, told by their number; no more than one line is held in memory."""
+    with FileSystems.open(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace")
+        for number, line in enumerate(_lines(text), start=1):
+            if line.strip():
+                yield _parse(line, place=f"{path}:{number}")
+
+
+def _lines(text: io.TextIOWrapper) -> Iterator[str]:
+    """Lines; of one that is too long its beginning, one character longer than allowed."""
+    while line := text.readline(LONGEST_LINE + 1):
+        yield line
+        while len(line) > LONGEST_LINE and not line.endswith("\n"):
+            line = text.readline(LONGEST_LINE + 1)
 
 
 def _parse(line: str, place: str) -> CaptionedMidi | Failure:
     try:
+        if len(line) > LONGEST_LINE:
+            message = f"a line of more than {LONGEST_LINE >> 20} MiB, which no caption needs"
+            raise CaptionError(message, reason="line_too_long")
         return parse_caption_line(line)
     except CaptionError as error:
         return failure_from(error, stage="captions", id=place, uri=place)
@@ -44,7 +58,7 @@ class ReadCaptions(beam.PTransform):
 
     def expand(self, begin: beam.Pipeline) -> Parted:
         """One reader, so that a bad line can be named by its number; the lines are spread afterwards."""
-        return part(begin | beam.Create([self._path]) | beam.ParDo(_ReadLines()), "captions")
+        return part(begin | beam.Create([self._path]) | "ReadLines" >> beam.FlatMap(read_captions), "captions")
 
 
 class _Identify(beam.DoFn):
@@ -68,11 +82,9 @@ class _FirstOfEach(beam.DoFn):
 
     def process(self, group: tuple[str, Iterable[CaptionedMidi]]) -> Iterator[tuple[str, CaptionedMidi] | Failure]:
         tune_id, sources = group
-        first, *others = sorted(sources, key=lambda source: (source.location, source.caption))
+        first, others = first_of_each(tune_id, sources)
         yield tune_id, first
-        for other in others:
-            message = f"the same bytes as {first.location}"
-            yield Failure("duplicates", tune_id, other.location, reason="duplicate_tune", message=message)
+        yield from others
 
 
 class IdentifyTunes(beam.PTransform):
@@ -101,7 +113,10 @@ class _Convert(beam.DoFn):
         tune_id, source = identified
         try:
             with self._stopwatch:
-                tune = captioned_tune(tune_id, source, read_bytes(inside(self._root, source.location)))
+                data = read_bytes(inside(self._root, source.location))
+                if content_id(data) != tune_id:
+                    raise MidiError("the file changed while it was read; run again", reason="file_changed")
+                tune = captioned_tune(tune_id, source, data)
             yield tune
         except Exception as error:  # the file comes from anywhere, and whatever it breaks is its own failure
             yield failure_from(error, stage="convert", id=tune_id, uri=source.location)

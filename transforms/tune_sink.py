@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import apache_beam as beam
 import pyarrow as pa
@@ -10,14 +11,22 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from image2music.rows import Row
-from image2music.tune_index import commit, write_fragments
+from image2music.tune_index import commit, replace_rows, write_fragments
 from transforms.ticker import Ticker
 
 ROWS_PER_FRAGMENT = 4096
 """About 50 MB of ABC and vectors: few files for a full table, little memory in a worker."""
 
 
-class _WriteFragments(beam.DoFn):
+@dataclass(frozen=True)
+class Written:
+    """Data files that no version names yet, as JSON, and the ids of their rows."""
+
+    fragments: tuple[str, ...]
+    tune_ids: tuple[str, ...]
+
+
+class WriteFragments(beam.DoFn):
     """Rows to data files that no version of the table names yet; a repeated bundle leaves unused files, no rows."""
 
     def __init__(self, uri: str, schema: pa.Schema, progress: str | None) -> None:
@@ -27,30 +36,48 @@ class _WriteFragments(beam.DoFn):
         self._rows: list[Row] = []
 
     def setup(self) -> None:
+        """Open this worker's own ticker."""
         self._ticker = Ticker(self._progress)
 
     def start_bundle(self) -> None:
+        """Start without rows."""
         self._rows = []
 
-    def process(self, row: Row) -> Iterator[str]:
+    def process(self, row: Row) -> Iterator[Written]:
+        """Keep a row; write the rows when there are enough."""
         self._rows.append(row)
         self._ticker.tick()
         if len(self._rows) >= ROWS_PER_FRAGMENT:
             yield from self._flush()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        for fragment in self._flush():
-            yield WindowedValue(fragment, 0, [GlobalWindow()])
+        """Write what is left."""
+        for written in self._flush():
+            yield WindowedValue(written, 0, [GlobalWindow()])
 
-    def _flush(self) -> list[str]:
+    def _flush(self) -> list[Written]:
         rows, self._rows = self._rows, []
-        return write_fragments(self._uri, rows, self._schema) if rows else []
+        if not rows:
+            return []
+        fragments = write_fragments(self._uri, rows, self._schema)
+        return [Written(tuple(fragments), tuple(row["tune_id"] for row in rows))]
 
 
-def _commit(_: None, fragments: Sequence[str], uri: str, schema: pa.Schema) -> Iterator[int]:
+def _commit(_: None, written: Sequence[Written], uri: str, schema: pa.Schema) -> Iterator[int]:
     """Without a single row the table stays as it was."""
-    if fragments:
-        yield commit(uri, fragments, schema)
+    if written:
+        yield commit(uri, _fragments(written), schema)
+
+
+def _replace(_: None, written: Sequence[Written], uri: str, version: int, removed: frozenset[str]) -> Iterator[int]:
+    """An earlier row goes only when its new one is there: where that failed, the earlier one stays."""
+    dropped = removed.union(*(part.tune_ids for part in written))
+    if dropped:
+        yield replace_rows(uri, version, _fragments(written), dropped)
+
+
+def _fragments(written: Sequence[Written]) -> list[str]:
+    return [fragment for part in written for fragment in part.fragments]
 
 
 class WriteTunes(beam.PTransform):
@@ -64,10 +91,33 @@ class WriteTunes(beam.PTransform):
 
     def expand(self, rows: beam.PCollection) -> beam.PCollection:
         """Fragments from everywhere, one commit."""
-        fragments = (
-            rows
-            | "WriteFragments" >> beam.ParDo(_WriteFragments(self._uri, self._schema, self._progress))
-            | beam.Reshuffle()
-        )
+        written = _written(rows, WriteFragments(self._uri, self._schema, self._progress))
         once = rows.pipeline | "Once" >> beam.Create([None])
-        return once | "Commit" >> beam.FlatMap(_commit, beam.pvalue.AsList(fragments), self._uri, self._schema)
+        return once | "Commit" >> beam.FlatMap(_commit, beam.pvalue.AsList(written), self._uri, self._schema)
+
+
+class UpdateTunes(beam.PTransform):
+    """Adds rows to `version` of the table, in place of those with the same ids, and deletes the ids in `removed`.
+
+    Emits the new version; nothing where there is nothing to do.
+    """
+
+    def __init__(
+        self, uri: str, schema: pa.Schema, version: int, removed: frozenset[str], progress: str | None = None
+    ) -> None:
+        super().__init__()
+        self._uri = uri
+        self._schema = schema
+        self._version = version
+        self._removed = removed
+        self._progress = progress
+
+    def expand(self, rows: beam.PCollection) -> beam.PCollection:
+        """Fragments from everywhere, one commit."""
+        written = beam.pvalue.AsList(_written(rows, WriteFragments(self._uri, self._schema, self._progress)))
+        once = rows.pipeline | "Once" >> beam.Create([None])
+        return once | "Commit" >> beam.FlatMap(_replace, written, self._uri, self._version, self._removed)
+
+
+def _written(rows: beam.PCollection, write: WriteFragments) -> beam.PCollection:
+    return rows | "WriteFragments" >> beam.ParDo(write) | beam.Reshuffle()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from image2music import tune_index
+from image2music import index_search
 from image2music.errors import TuneIndexError
 from image2music.tune_index import commit, index_schema, open_index, write_fragments
 
@@ -76,7 +76,7 @@ def test_fragments_that_were_not_committed_are_not_rows(uri):
 
 
 def test_many_rows_get_a_vector_index_that_finds_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(tune_index, "VECTOR_INDEX_FROM", 500)
+    monkeypatch.setattr(index_search, "VECTOR_INDEX_FROM", 500)
     uri = str(tmp_path / "many.lance")
     vectors = np.random.default_rng(0).normal(size=(600, 4)).astype(np.float32)
     rows = [row(f"{number:03}", vector) for number, vector in enumerate(vectors)]

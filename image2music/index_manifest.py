@@ -1,0 +1,95 @@
+"""What the MIDI files looked like when they were last read: a Parquet file beside the table.
+
+It only saves work. The table says what is in the index, so a manifest that is lost or old costs time and no rows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from image2music import __version__
+
+_SCHEMA = pa.schema(
+    [
+        ("location", pa.string()),
+        ("size", pa.int64()),
+        ("mtime_ns", pa.int64()),
+        ("tune_id", pa.string()),
+        ("reason", pa.string()),
+        ("message", pa.string()),
+    ]
+)
+
+_SETTLED_NS = 2_000_000_000
+"""A file that changed so short before it is read may change again within one tick of its clock."""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """Size in bytes and time of change in nanoseconds."""
+
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """A file as it was read last. `reason` and `message` say why it cannot be converted; empty where it can."""
+
+    stamp: Stamp
+    tune_id: str
+    reason: str = ""
+    message: str = ""
+
+
+Manifest = dict[str, KnownFile]
+"""Known files by location."""
+
+
+def stamp_of(path: str, started_ns: int) -> Stamp | None:
+    """Of a local file; None where there is none, or where it changed since `started_ns` or just before."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return None
+    settled = found.st_mtime_ns < started_ns - _SETTLED_NS
+    return Stamp(found.st_size, found.st_mtime_ns) if settled else None
+
+
+def manifest_file(uri: str) -> Path:
+    """Where the manifest of an index lies: beside the table."""
+    return Path(f"{uri.rstrip('/')}.files.parquet")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Known files; none where the file is missing or broken. Failures of another release are left out."""
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid):
+        return {}
+    if table.schema.names != _SCHEMA.names:
+        return {}
+    same_release = (table.schema.metadata or {}).get(b"release") == __version__.encode()
+    return {
+        row["location"]: KnownFile(Stamp(row["size"], row["mtime_ns"]), row["tune_id"], row["reason"], row["message"])
+        for row in table.to_pylist()
+        if same_release or not row["reason"]
+    }
+
+
+def write_manifest(path: Path, manifest: Mapping[str, KnownFile]) -> None:
+    """Replace the manifest in one step."""
+    rows = [
+        {"location": location, **asdict(known.stamp), **{k: getattr(known, k) for k in _SCHEMA.names[3:]}}
+        for location, known in sorted(manifest.items())
+    ]
+    hidden = path.with_name(f".{path.name}.{os.getpid()}")
+    schema = _SCHEMA.with_metadata({"release": __version__})
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), hidden, compression="zstd")
+    os.replace(hidden, path)

@@ -1,0 +1,174 @@
+"""The tune index after its first build: only what is new or changed is made."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+
+from image2music.embedders import specs as embedders
+from image2music.errors import TuneIndexError
+from image2music.index_changes import Changes, find_changes, without_repeats
+from image2music.index_history import settle
+from image2music.index_lock import one_writer
+from image2music.index_manifest import Manifest, manifest_file, read_manifest, write_manifest
+from image2music.rows import failure_row, now
+from image2music.stages import CaptionedMidi, Failure
+from image2music.tune_index import (
+    TuneIndex,
+    failures_folder,
+    index_schema,
+    open_index,
+    replace_rows,
+    run_file,
+    stored_tunes,
+)
+from pipelines import outputs
+from pipelines.index import end, failure_sink, forget_failures, read_failures, recorded, report
+from pipelines.options import IndexOptions, beam_options
+from pipelines.progress import Progress
+from pipelines.run_record import RunRecord, counters, stage_seconds
+from pipelines.running import run_to_end
+from schemas.failure import FAILURE_SCHEMA
+from transforms.embed import EmbedCaptions
+from transforms.midi import ConvertTunes, read_captions
+from transforms.shards import write_shard
+from transforms.stage import Stage
+from transforms.tune_files import identify_files, is_lasting
+from transforms.tune_sink import UpdateTunes
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What an update found before it changed anything."""
+
+    changes: Changes
+    failures: tuple[Failure, ...]
+    manifest: Manifest
+    hashed: int
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """For run.json and for the terminal."""
+        changes = self.changes
+        return {
+            "new": len(changes.new),
+            "changed": len(changes.changed),
+            "removed": len(changes.removed),
+            "unchanged": changes.unchanged,
+            "files_read": self.hashed,
+        }
+
+
+def build(
+    pipeline: beam.Pipeline, options: IndexOptions, index: TuneIndex, changes: Changes, ticks: str | None
+) -> None:
+    """The job of `index`, for the tunes that need it; other rows are not read."""
+    schema = index_schema(index.dim, embedder_id=index.embedder_id, embedder_spec=index.embedder_spec)
+    tunes = pipeline | "Tunes" >> beam.Create(changes.to_make, reshuffle=True)
+    converted = tunes | "Convert" >> ConvertTunes(options.midi_root)
+    embedded = converted.done | "Embed" >> Stage(EmbedCaptions(index.embedder_spec, options.batch_size))
+    embedded.done | "UpdateTunes" >> UpdateTunes(
+        options.index, schema, index.version, frozenset(changes.removed), ticks
+    )
+    failed = (converted.failed, embedded.failed)
+    failed | "Failures" >> beam.Flatten() | "WriteFailures" >> failure_sink(options.index, ticks)
+
+
+def update(options: IndexOptions) -> int:
+    """Bring an index up to its captions and files, in one commit; returns the exit code: 0 all done, 3 some failed.
+
+    The rows are those that a full build would make. A run that is killed leaves the last version whole; the same
+    command then does what is left.
+
+    Raises:
+        Image2MusicError: there is no index, another embedder made it, another run is writing, or no row would be
+            left; the table stays as it was.
+    """
+    options = replace(options, index=options.index.rstrip("/"))
+    beam_flags = beam_options(options.beam)
+    made = open_index(options.index)
+    with one_writer(options.index):
+        record = RunRecord(run_file(options.index), "index", asdict(options), details={"embedder_id": made.embedder_id})
+        record.write()
+        with recorded(record):
+            made = open_index(options.index)
+            found = survey(options, made)
+            record.counts = found.counts
+            _check(options, made, found.changes)
+            forget_failures(options.index)
+            _write_failures(options.index, found.failures)
+            if found.changes.to_make:
+                with Progress("tunes", len(found.changes.to_make)) as progress:
+                    pipeline = beam.Pipeline(options=beam_flags)
+                    build(pipeline, options, made, found.changes, progress.folder)
+                    result = run_to_end(pipeline)
+                record.counts |= dict(sorted(counters(result).items()))
+                record.seconds = stage_seconds(result)
+            elif found.changes.removed:
+                replace_rows(options.index, made.version, [], found.changes.removed)
+            settle(options.index, "update")
+            write_manifest(manifest_file(options.index), _with_failures(found.manifest, read_failures(options.index)))
+            made = open_index(options.index)
+        end(record, made)
+    print(", ".join(f"{number} {name.replace('_', ' ')}" for name, number in found.counts.items()))
+    return report(made)
+
+
+def survey(options: IndexOptions, index: TuneIndex) -> Survey:
+    """Hold captions and files against the table. Nothing is converted, embedded or written."""
+    lines = list(read_captions(options.captions))
+    sources = [line for line in lines if isinstance(line, CaptionedMidi)]
+    known = {} if options.rehash else read_manifest(manifest_file(options.index))
+    files = identify_files(options.midi_root, sources, known)
+    wanted, repeated = without_repeats(files.tunes)
+    hopeless = {file.tune_id: file for file in files.manifest.values() if file.reason}
+    again = [
+        Failure("convert", tune_id, source.location, hopeless[tune_id].reason, hopeless[tune_id].message)
+        for tune_id, source in wanted
+        if tune_id in hopeless
+    ]
+    stored = stored_tunes(index)
+    keep = {source.location for source in stored.values()} - {source.location for source in sources}
+    changes = find_changes(wanted, stored, hopeless, keep=keep if options.keep_removed else ())
+    bad_lines = [line for line in lines if isinstance(line, Failure)]
+    return Survey(changes, (*bad_lines, *files.failures, *repeated, *again), files.manifest, files.hashed)
+
+
+def _check(options: IndexOptions, index: TuneIndex, changes: Changes) -> None:
+    if not (changes.unchanged or changes.to_make):
+        message = (
+            f"{options.captions} names no file that can be read under {options.midi_root}, and {index.uri} would lose "
+            "every row; see that the files are there"
+        )
+        raise TuneIndexError(message, reason="nothing_indexed")
+    # Loading a model takes longer than finding out that nothing changed.
+    if not (changes.to_make or options.embedder):
+        return
+    spec = options.embedder or index.embedder_spec
+    embedder_id = embedders.load_embedder(spec).id
+    if embedder_id != index.embedder_id:
+        message = (
+            f"{index.uri} was made with the embedder {index.embedder_id}, and {spec} is {embedder_id}; "
+            "make the index anew without --update"
+        )
+        raise TuneIndexError(message, reason="other_embedder")
+
+
+def _write_failures(uri: str, failures: tuple[Failure, ...]) -> None:
+    if failures:
+        rows = [failure_row(failure, now()) for failure in failures]
+        write_shard(str(Path(failures_folder(uri))), rows, FAILURE_SCHEMA, outputs.FAILURE_ID_COLUMNS)
+
+
+def _with_failures(manifest: Manifest, failures: list[Failure]) -> Manifest:
+    """The manifest with what this run found out."""
+    lasting = {failure.id: failure for failure in failures if is_lasting(failure)}
+    return {
+        location: replace(known, reason=lasting[known.tune_id].reason, message=lasting[known.tune_id].message)
+        if known.tune_id in lasting
+        else known
+        for location, known in manifest.items()
+    }
