@@ -64,7 +64,8 @@ def _letters() -> str:
     return tokenizer.to_str()
 
 
-def _tokenizer(family: str, names: dict[str, str]) -> Any:
+def tokenizer_of(family: str, names: dict[str, str] | None = None) -> Any:
+    """A byte-level tokenizer with the special tokens of a family."""
     import transformers as t
     from tokenizers import Tokenizer
 
@@ -74,7 +75,7 @@ def _tokenizer(family: str, names: dict[str, str]) -> Any:
         bos_token=BOS,
         eos_token=EOS,
         padding_side="left",
-        extra_special_tokens=names,
+        extra_special_tokens=names or {},
     )
     added = [t.AddedToken(text, special=True, normalized=False) for text in ("<|im_start|>", *SPECIAL[family])]
     tokenizer.add_tokens(added, special_tokens=True)
@@ -124,7 +125,7 @@ def _build(family: str, layers: int, width: int) -> tuple[Any, Any]:
 def _qwen(family: str, layers: int, width: int) -> tuple[Any, Any]:
     import transformers as t
 
-    tokenizer = _tokenizer(family, {})
+    tokenizer = tokenizer_of(family, {})
     ids = dict(zip(QWEN, tokenizer.convert_tokens_to_ids(QWEN), strict=True))
     names = {
         "image_token_id": ids["<|image_pad|>"],
@@ -161,7 +162,7 @@ def _qwen(family: str, layers: int, width: int) -> tuple[Any, Any]:
 def _idefics(family: str, layers: int, width: int) -> tuple[Any, Any]:
     import transformers as t
 
-    tokenizer = _tokenizer(family, IDEFICS_NAMES)
+    tokenizer = tokenizer_of(family, IDEFICS_NAMES)
     is_smol = family == "smolvlm"
     config = (t.SmolVLMConfig if is_smol else t.Idefics3Config)(
         text_config={"model_type": "llama", **_text(len(tokenizer), layers, width)},
@@ -202,7 +203,7 @@ def _internvl(layers: int, width: int) -> tuple[Any, Any]:
         "context_image_token": "<IMG_CONTEXT>",
         "video_token": "<video>",
     }
-    tokenizer = _tokenizer("internvl", names)
+    tokenizer = tokenizer_of("internvl", names)
     config = t.InternVLConfig(
         text_config={"model_type": "qwen2", **_text(len(tokenizer), layers, width)},
         vision_config=_vision(image_size=[112, 112], patch_size=[PATCH, PATCH]),
@@ -223,7 +224,7 @@ def _gemma3(layers: int, width: int) -> tuple[Any, Any]:
     import transformers as t
 
     names = {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image_soft_token>"}
-    tokenizer = _tokenizer("gemma3", names)
+    tokenizer = tokenizer_of("gemma3", names)
     text = _text(
         len(tokenizer),
         layers,
@@ -252,7 +253,7 @@ def _gemma3(layers: int, width: int) -> tuple[Any, Any]:
 def _llava(layers: int, width: int) -> tuple[Any, Any]:
     import transformers as t
 
-    tokenizer = _tokenizer("llava", {"image_token": "<image>"})
+    tokenizer = tokenizer_of("llava", {"image_token": "<image>"})
     config = t.LlavaConfig(
         text_config={"model_type": "llama", **_text(len(tokenizer), layers, width)},
         vision_config={"model_type": "clip_vision_model", **_vision(image_size=112, patch_size=PATCH)},
@@ -275,7 +276,7 @@ def _llava(layers: int, width: int) -> tuple[Any, Any]:
 def _llava_onevision(layers: int, width: int) -> tuple[Any, Any]:
     import transformers as t
 
-    tokenizer = _tokenizer("llava_onevision", {"image_token": "<image>"})
+    tokenizer = tokenizer_of("llava_onevision", {"image_token": "<image>"})
     pinpoints = [[rows * 112, cols * 112] for rows in range(1, 4) for cols in range(1, 4)]
     config = t.LlavaOnevisionConfig(
         text_config={"model_type": "qwen2", **_text(len(tokenizer), layers, width)},

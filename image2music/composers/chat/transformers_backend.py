@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from threading import Lock
 from typing import Any
 
@@ -19,6 +20,7 @@ from image2music.composers.chat.backend import Conversation, Form, Looks, Messag
 from image2music.composers.chat.loading import LoadedModel, ModelName, load_model
 from image2music.composers.chat.rendering import Renderer
 from image2music.composers.chat.sampling import Never, Sampling, SeededRows, never_written
+from image2music.composers.constrain import AbcConstraint, AbcVocabulary
 from image2music.errors import ModelError
 
 MOST_PROMPT_TOKENS, FEWEST_PROMPT_TOKENS = 6000, 600
@@ -47,6 +49,10 @@ class TransformersBackend:
         self._lock: AbstractContextManager[Any] = Lock()
         self.prompt_tokens = self._room_for_prompts()
 
+    @cached_property
+    def _abc(self) -> AbcVocabulary:
+        return AbcVocabulary(self._tokenizer, self._eos, self._model.config.get_text_config().vocab_size)
+
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("a loaded model does not travel between processes: load it where it is needed")
 
@@ -57,7 +63,7 @@ class TransformersBackend:
     def generate(
         self, conversations: Sequence[Conversation], seeds: Sequence[int | None], *, max_tokens: int, form: Form
     ) -> list[str]:
-        """The next turn of each conversation, all in one batch, padded on the left."""
+        """The next turn of each conversation, all in one batch, padded on the left; a tune keeps to the grammar."""
         import torch
         from transformers import GenerationConfig, LogitsProcessorList
 
@@ -69,7 +75,8 @@ class TransformersBackend:
             eos_token_id=self._eos,
             pad_token_id=self._eos[0] if self._tokenizer.pad_token_id is None else self._tokenizer.pad_token_id,
         )
-        rules = LogitsProcessorList([self._never, SeededRows(seeds, self._sampling)])
+        written_as = [AbcConstraint(self._abc, len(seeds))] if form == "abc" else []
+        rules = LogitsProcessorList([self._never, *written_as, SeededRows(seeds, self._sampling)])
         with self._lock, torch.inference_mode():
             self._model.generation_config = config
             written = self._model.generate(**inputs, generation_config=config, logits_processor=rules)

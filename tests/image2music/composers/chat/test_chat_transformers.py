@@ -102,3 +102,9 @@ def test_tokens_beyond_top_p_are_never_drawn():
     scores = torch.tensor([0.6, 0.3, 0.1]).log()
     rows = SeededRows(range(500), Sampling(temperature=1.0, top_p=0.7))
     assert set(rows(torch.empty(0), scores.expand(500, 3)).argmax(-1).tolist()) == {0, 1}
+
+
+def test_a_tune_keeps_to_the_grammar_and_prose_does_not_have_to(qwen):
+    tune, prose = (load(qwen).generate(TALKS[:1], [4], max_tokens=60, form=form)[0] for form in ("abc", "prose"))
+    assert tune.startswith("X:1\nT:")
+    assert not prose.startswith("X:1")

@@ -1,0 +1,156 @@
+"""Counts the bars of a tune while it is being written, letter by letter, and says what may not come next.
+
+The text must keep to `abc_grammar.TUNE`; the counter adds what a regular expression cannot say: every bar is exactly
+as long as the meter in the header, and at the end all voices have the same number of bars. Lengths are in ticks.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+UNIT = 64
+"""Ticks of a note without a length."""
+
+SHORTEST = UNIT // 8
+TRIPLET = 2 * UNIT
+_TRIPLET_NOTES = 3
+
+
+@dataclass(slots=True)
+class BarCounter:
+    """Where a tune stands. A note's length may still grow or shrink while its digits come, so it is `pending`."""
+
+    line: str = ""
+    in_header: bool = True
+    meter: Fraction = Fraction(1)
+    unit: Fraction = Fraction(1, 8)
+    bar: int = 0
+    filled: int = 0
+    is_closed: bool = True
+    pending: str | None = None
+    triplet: int = 0
+    bracket: str = ""
+    voice: str = "1"
+    bars: dict[str, int] = field(default_factory=dict)
+
+    def after(self, text: str) -> BarCounter | None:
+        """The counter after more text, None if that text can lead to no exact bar. This one stays as it is."""
+        counter = copy.copy(self)
+        return counter if all(counter._takes(letter) for letter in text) else None
+
+    @property
+    def may_end(self) -> bool:
+        """Whether all voices have the same number of whole bars, at least one."""
+        return self.is_closed and min(self.bars.values(), default=0) == max(self.bars.values(), default=1)
+
+    def _takes(self, letter: str) -> bool:
+        if self.in_header or self.line:
+            return self._takes_field(letter)
+        if self.bracket:
+            return self._takes_in_bracket(letter)
+        return self._takes_music(letter)
+
+    def _takes_field(self, letter: str) -> bool:
+        """Header lines, and the lines that declare voices after the key."""
+        if letter != "\n":
+            self.line += letter
+            return True
+        name, _, value = self.line.partition(":")
+        self.line = ""
+        if name == "M":
+            self.meter = Fraction(value)
+        elif name == "L":
+            self.unit = Fraction(value)
+        elif name == "K":
+            self.in_header, self.bar = False, int(self.meter / self.unit * UNIT)
+        elif name == "V":
+            self.bars = {**self.bars, value[0]: 0}
+        return True
+
+    def _takes_in_bracket(self, letter: str) -> bool:
+        """A chord, which counts as one note, or the name of a voice."""
+        self.bracket += letter
+        if letter != "]":
+            return True
+        if self.bracket.startswith("[V:"):
+            self.voice = self.bracket[3:-1]
+        else:
+            self.pending, self.is_closed = "", False
+        self.bracket = ""
+        return True
+
+    def _takes_music(self, letter: str) -> bool:
+        if letter in "Vv%" and self._at_line_start:
+            self.line = letter
+            return True
+        if letter == "3" and self.triplet > _TRIPLET_NOTES:
+            self.triplet -= 1
+            return True
+        if letter.isdigit() or letter == "/":
+            self.pending = (self.pending or "") + letter
+            return self._fits(_least(self.pending))
+        if letter in ",'":
+            return True
+        return self._settle() and self._begins(letter)
+
+    def _begins(self, letter: str) -> bool:
+        """The first letter of something new, when the last note's length is settled."""
+        if letter in "|:":
+            return self._ends_bar()
+        if letter == "\n":
+            return self.is_closed
+        if letter == "[":
+            self.bracket = letter
+            return self._fits(SHORTEST)
+        if letter == "(":
+            self.triplet, self.is_closed = _TRIPLET_NOTES + 1, False
+            self.filled += TRIPLET
+            return self.filled <= self.bar
+        if letter in "^_=":
+            return bool(self.triplet) or self._fits(SHORTEST)
+        return self._begins_note() if letter.isalpha() else True
+
+    def _begins_note(self) -> bool:
+        self.is_closed = False
+        if self.triplet:
+            self.triplet -= 1
+            return True
+        self.pending = ""
+        return self._fits(SHORTEST)
+
+    def _ends_bar(self) -> bool:
+        """Signs of one bar line follow each other; only the first of them ends the bar."""
+        if self.is_closed:
+            return True
+        if self.filled != self.bar or self.triplet:
+            return False
+        self.filled, self.is_closed = 0, True
+        self.bars = {**self.bars, self.voice: self.bars.get(self.voice, 0) + 1}
+        return True
+
+    def _settle(self) -> bool:
+        if self.pending is not None:
+            self.filled += _length(self.pending)
+            self.pending = None
+        return self.filled <= self.bar
+
+    def _fits(self, ticks: int) -> bool:
+        return self.filled + ticks <= self.bar
+
+    @property
+    def _at_line_start(self) -> bool:
+        return self.is_closed and not self.filled and self.pending is None
+
+
+def _length(text: str) -> int:
+    """Ticks of `""`, `3`, `/`, `/4` or `3/2`; a slash alone halves."""
+    number, slash, divisor = text.partition("/")
+    return UNIT * int(number or 1) // int(divisor or 2 if slash else 1)
+
+
+def _least(text: str) -> int:
+    """Ticks of the shortest length that begins with `text`."""
+    number, slash, divisor = text.partition("/")
+    return _length(text) if slash and divisor else UNIT * int(number or 1) // 8
