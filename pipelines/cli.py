@@ -13,7 +13,7 @@ from pathlib import Path
 from image2music import __version__
 from image2music.errors import ConfigError, Image2MusicError
 from image2music.failures import one_line
-from pipelines import notation
+from pipelines import notation, reporting
 from pipelines.options import Parser, add_compose_arguments, add_index_arguments, compose_options, index_options
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     compose.set_defaults(run=_compose, takes_beam_options=True)
 
     notation.add_parsers(commands)
-    _add_report_parser(commands)
+    reporting.add_parsers(commands)
 
     status = commands.add_parser("status", help="what a run did, or has done so far")
     status.add_argument("output", help="the --output of compose")

@@ -1,0 +1,100 @@
+"""Attention maps as numbers for a page and as pictures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+_BARS = re.compile(r"(\d+)\D+(\d+)")
+_ONE_BAR = re.compile(r"\d+")
+_STOPS = np.array([[13, 8, 135], [126, 3, 168], [204, 71, 120], [248, 149, 64], [240, 249, 33]], dtype=np.float64)
+"""Five colours from dark to light (matplotlib's plasma): readable without telling red from green."""
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """One segment's map for a page.
+
+    `relative` and `raw` are levels 0-255, row by row, each stretched from its own least to its own greatest value;
+    `relative_range` and `raw_range` are those values: times the blank picture's, and probabilities. `bars` are the
+    first and last bar that it belongs to, None for other kinds.
+    """
+
+    segment: str
+    kind: str
+    text: str
+    rows: int
+    cols: int
+    relative: tuple[int, ...]
+    raw: tuple[int, ...]
+    relative_range: tuple[float, float]
+    raw_range: tuple[float, float]
+    bars: tuple[int, int] | None
+
+
+def heat_map(attention: Mapping[str, Any]) -> HeatMap:
+    """An entry of the column `attention` as levels."""
+    weights = np.asarray(attention["weights"], dtype=np.float64)
+    relative = relative_weights(weights, np.asarray(attention["baseline"], dtype=np.float64))
+    return HeatMap(
+        segment=attention["segment"],
+        kind=attention["kind"],
+        text=attention["text"] or "",
+        rows=attention["rows"],
+        cols=attention["cols"],
+        relative=tuple(levels(relative).tolist()),
+        raw=tuple(levels(weights).tolist()),
+        relative_range=_range(relative),
+        raw_range=_range(weights),
+        bars=_bars(attention["segment"]) if attention["kind"] == "bars" else None,
+    )
+
+
+def relative_weights(weights: NDArray[np.float64], baseline: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights as multiples of a blank picture's; 1 where that picture drew no attention at all.
+
+    A raw map is ruled by patches that draw attention whatever they show; what is left after this division is what
+    the picture itself did.
+    """
+    return np.divide(weights, baseline, out=np.ones_like(weights), where=baseline > 0)
+
+
+def levels(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Values stretched to 0-255; all 0 where they are equal."""
+    spread = float(np.ptp(values)) if values.size else 0.0
+    if not np.isfinite(spread) or spread == 0.0:
+        return np.zeros(values.shape, dtype=np.uint8)
+    return np.rint((values - values.min()) / spread * 255).astype(np.uint8)
+
+
+def overlay(picture: Image.Image, heat: HeatMap, *, strength: float = 0.6) -> Image.Image:
+    """The picture under its relative map in colour. `strength` 0-1 is how much of the picture the colour covers."""
+    grid = np.array(heat.relative, dtype=np.uint8).reshape(heat.rows, heat.cols)
+    smooth = np.asarray(Image.fromarray(grid).resize(picture.size, Image.Resampling.BICUBIC))
+    coloured = Image.fromarray(colours()[smooth])
+    return Image.blend(picture.convert("RGB"), coloured, strength)
+
+
+def colours() -> NDArray[np.uint8]:
+    """uint8[256, 3]: the colour of each level."""
+    places = np.linspace(0, 255, len(_STOPS))
+    channels = [np.interp(np.arange(256), places, _STOPS[:, channel]) for channel in range(3)]
+    return np.rint(np.stack(channels, axis=1)).astype(np.uint8)
+
+
+def _range(values: NDArray[np.float64]) -> tuple[float, float]:
+    return (float(f"{values.min():.4g}"), float(f"{values.max():.4g}")) if values.size else (0.0, 0.0)
+
+
+def _bars(segment: str) -> tuple[int, int] | None:
+    several = _BARS.search(segment)
+    if several:
+        return int(several[1]), int(several[2])
+    one = _ONE_BAR.search(segment)
+    return (int(one[0]), int(one[0])) if one else None

@@ -1,0 +1,91 @@
+"""When each note and each bar of a tune sounds, in seconds: what a page plays and follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from image2music.notation.abc_lengths import QUARTER, Length
+from image2music.notation.abc_parser import parse
+from image2music.notation.abc_repeats import play_order
+from image2music.notation.abc_tree import Tune
+from image2music.notation.midi_reader import read_midi
+from image2music.notation.score import Score, TempoChange, Track
+
+DEFAULT_QPM = 120.0
+"""What a MIDI file without a tempo is played at."""
+
+
+@dataclass(frozen=True)
+class PlayedTrack:
+    """One part: `notes` are (start, duration, pitch 0-127, velocity 1-127), times in seconds, in order of start."""
+
+    name: str
+    program: int
+    is_drum: bool
+    notes: tuple[tuple[float, float, int, int], ...]
+
+
+@dataclass(frozen=True)
+class Playback:
+    """A tune in seconds. `bars` are (start, number of the bar as written, from 1); a repeated bar occurs twice."""
+
+    seconds: float
+    tracks: tuple[PlayedTrack, ...]
+    bars: tuple[tuple[float, int], ...]
+
+
+def playback(midi: bytes, abc: str) -> Playback:
+    """The notes of the MIDI file; the bars of the ABC that it was made from.
+
+    Raises:
+        MidiError: as `read_midi`.
+    """
+    score = read_midi(midi)
+    tracks = tuple(_played(track, score) for track in score.tracks)
+    end = max(start + duration for track in tracks for start, duration, _, _ in track.notes)
+    bars = tuple((round(seconds_at(quarters, score), 4), number) for quarters, number in played_bars(abc))
+    return Playback(round(end, 4), tracks, bars)
+
+
+def seconds_at(quarters: float, score: Score) -> float:
+    """Seconds from the beginning of a score until `quarters` quarter notes have passed."""
+    changes: Sequence[TempoChange] = score.tempos or (TempoChange(0, DEFAULT_QPM),)
+    if changes[0].tick > 0:
+        changes = (TempoChange(0, DEFAULT_QPM), *changes)
+    seconds = 0.0
+    ends: list[float] = [change.tick / score.ticks_per_quarter for change in changes[1:]]
+    for change, end in zip(changes, [*ends, float("inf")], strict=True):
+        start = change.tick / score.ticks_per_quarter
+        seconds += max(0.0, min(quarters, end) - start) * 60 / change.qpm
+    return seconds
+
+
+def played_bars(abc: str) -> Iterator[tuple[float, int]]:
+    """(quarters from the beginning, bar number from 1) of every bar of the first voice, as it is played."""
+    tune = next((tune for tune in parse(abc).tunes if tune.has_music), None)
+    return iter(()) if tune is None else _played_bars(tune)
+
+
+def _played_bars(tune: Tune) -> Iterator[tuple[float, int]]:
+    voice = next(voice for voice in tune.voices.values() if voice.bars)
+    position: Length = 0
+    for first, last in play_order(voice.elements, tune.parts):
+        start = voice.elements[first].onset
+        end = voice.elements[last].onset if last < len(voice.elements) else voice.length
+        for bar in voice.bars:
+            if bar.length and bar.onset < end and bar.onset + bar.length > start:
+                yield float((position + max(bar.onset, start) - start) / QUARTER), bar.number
+        position += end - start
+
+
+def _played(track: Track, score: Score) -> PlayedTrack:
+    per_quarter = score.ticks_per_quarter
+    notes = []
+    for onset, duration, pitch, velocity in zip(
+        track.onsets.tolist(), track.durations.tolist(), track.pitches.tolist(), track.velocities.tolist(), strict=True
+    ):
+        start = seconds_at(onset / per_quarter, score)
+        end = seconds_at((onset + duration) / per_quarter, score)
+        notes.append((round(start, 4), round(end - start, 4), pitch, velocity))
+    return PlayedTrack(track.name, track.program, track.is_drum, tuple(notes))

@@ -1,0 +1,159 @@
+"""Rows to a folder of pages that opens from disk: no server, no network."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from PIL.Image import Image
+
+from image2music import __version__
+from image2music.errors import ConfigError, Image2MusicError, OutputError, PictureError
+from image2music.pictures.reader import open_picture
+from image2music.report.abcjs import ABCJS_FILE, find_abcjs
+from image2music.report.cards import COLUMNS, Card, card_of, sorted_cards
+from image2music.report.page import picture_page
+from image2music.report.render import (
+    ASSETS,
+    Neighbours,
+    Site,
+    asset,
+    render_failures,
+    render_list,
+    render_picture,
+)
+from image2music.report.thumbnails import data_uri, thumbnail
+from pipelines import outputs
+from transforms.files import content_id, read_bytes
+
+Row = dict[str, Any]
+
+MARKER = "report.json"
+"""Lies in every report. A folder without it is never replaced."""
+
+_CARD_SIDE, _PAGE_SIDE = 260, 800
+_ROWS_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What `report` was asked to do."""
+
+    input: Path
+    output: Path
+    include_references: bool = False
+    abcjs: Path | None = None
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What was written. `unseen` are pictures whose file was gone, changed or unreadable."""
+
+    pictures: int
+    failures: int
+    unseen: int
+
+
+def report(options: ReportOptions) -> Reported:
+    """Write the pages of all current rows, replacing an earlier report at once when all is done.
+
+    Raises:
+        ConfigError: there are no rows (`no_rows`), or --abcjs holds no abcjs (`bad_abcjs`).
+        OutputError: the output is a folder of something else (`not_a_report`).
+    """
+    folder = options.input / outputs.COMPOSITIONS
+    failures = _failures(options.input)
+    if not outputs.shards(folder) and not failures:
+        raise ConfigError(f"{options.input} holds no compositions: name the --output of compose", reason="no_rows")
+    script = find_abcjs(options.abcjs)
+    _check_replaceable(options.output)
+    cards = sorted_cards(card_of(row) for row in outputs.read_rows(folder, list(COLUMNS)))
+    site = Site(options.input.name or "report", len(failures), script is not None, options.include_references)
+
+    draft = options.output.with_name(f".{options.output.name}.part")
+    shutil.rmtree(draft, ignore_errors=True)
+    for name in ("pictures", "albums", "assets"):
+        (draft / name).mkdir(parents=True)
+    for name in ASSETS:
+        _write(draft / "assets" / name, asset(name))
+    if script is not None:
+        (draft / "assets" / ABCJS_FILE).write_bytes(script)
+    _write(draft / "index.html", render_list(site, cards))
+    _write(draft / "failures.html", render_failures(site, failures))
+    for page in dict.fromkeys(card.album_page for card in cards):
+        own = [card for card in cards if card.album_page == page]
+        _write(draft / page, render_list(site, own, album=own[0].album or "(no folder)"))
+    unseen = _write_pictures(draft, site, cards, _rows(folder))
+    _write(draft / MARKER, json.dumps({"image2music": __version__, "pictures": len(cards), "failures": len(failures)}))
+    shutil.rmtree(options.output, ignore_errors=True)
+    os.replace(draft, options.output)
+    return Reported(len(cards), len(failures), unseen)
+
+
+def _write_pictures(draft: Path, site: Site, cards: list[Card], rows: Iterator[Row]) -> int:
+    """All picture pages; returns how many pictures could not be shown."""
+    places = {card.id: place for place, card in enumerate(cards)}
+    unseen = 0
+    for row in rows:
+        place = places[card_of(row).id]
+        card = cards[place]
+        near = Neighbours(cards[place - 1] if place else None, cards[place + 1] if place + 1 < len(cards) else None)
+        image = find_picture(row)
+        unseen += image is None
+        shown = ""
+        if image is not None:
+            (draft / card.thumbnail).write_bytes(thumbnail(image, _CARD_SIDE))
+            shown = data_uri(thumbnail(image, _PAGE_SIDE))
+        try:
+            html = render_picture(site, card, picture_page(row), shown, near)
+        except Image2MusicError as error:
+            raise OutputError(f"the row of {row['image_uri']} cannot be shown: {error}", reason=error.reason) from error
+        _write(draft / card.page, html)
+        _write(draft / "pictures" / f"{card.id}.abc", row["abc"])
+        (draft / "pictures" / f"{card.id}.mid").write_bytes(row["midi"])
+    return unseen
+
+
+def find_picture(row: Row) -> Image | None:
+    """The picture of a row, from the first of its places that still holds the very bytes; None if none does."""
+    for uri in dict.fromkeys([row["image_uri"], *row["image_uris"]]):
+        try:
+            data = read_bytes(uri)
+            if content_id(data) == row["image_id"]:
+                return open_picture(data, max_side=_PAGE_SIDE).image
+        except (OSError, PictureError) as error:
+            print(f"{uri}: {' '.join(str(error).split())}", file=sys.stderr)
+    return None
+
+
+def _rows(folder: Path) -> Iterator[Row]:
+    """Whole rows but for the embeddings, a few at a time."""
+    for shard in outputs.shards(folder):
+        file = pq.ParquetFile(shard)
+        columns = [name for name in file.schema_arrow.names if not name.endswith("_embedding")]
+        for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=columns):
+            yield from batch.to_pylist()
+
+
+def _failures(source: Path) -> list[Row]:
+    columns = ["stage", "id", "uri", "reason", "message", "failed_at"]
+    return sorted(outputs.read_rows(source / outputs.FAILURES, columns), key=lambda row: (row["uri"], row["stage"]))
+
+
+def _check_replaceable(output: Path) -> None:
+    if not output.exists() or (output / MARKER).is_file():
+        return
+    if not output.is_dir() or any(output.iterdir()):
+        message = f"{output} holds something that is not a report; name another --output"
+        raise OutputError(message, reason="not_a_report")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,36 @@
+"""The commands `report` and `export`: rows to pages, and to files."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+
+def add_parsers(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds both; each sets `run`, which takes the parsed arguments and returns an exit code."""
+    report = commands.add_parser("report", help="a folder of pages to look at and listen to, in any browser")
+    report.add_argument("--input", required=True, help="the --output of compose")
+    report.add_argument("--output", help="folder to write; INPUT/report by default; an earlier report is replaced")
+    report.add_argument(
+        "--include_references", action="store_true", help="also show the references' scores: mind their rights"
+    )
+    report.add_argument(
+        "--abcjs", metavar="FILE", help="abcjs-basic-min.js or abcjs-*.tgz, to draw staves; see `make report-assets`"
+    )
+    report.set_defaults(run=run_report)
+
+
+def run_report(args: argparse.Namespace) -> int:
+    """Writes the pages and says where they are."""
+    from pipelines.report import ReportOptions, report
+
+    source = Path(args.input)
+    output = Path(args.output) if args.output else source / "report"
+    done = report(ReportOptions(source, output, args.include_references, Path(args.abcjs) if args.abcjs else None))
+    unseen = f", {done.unseen} of them without their picture" if done.unseen else ""
+    print(f"{done.pictures} pictures{unseen}, {done.failures} failures: open {output / 'index.html'}")
+    return 0

@@ -1,0 +1,123 @@
+import re
+import shutil
+import zlib
+from pathlib import Path
+
+import pytest
+from fakes import FakeComposer, FakeEmbedder
+from PIL import Image
+
+from image2music.composers import specs as composer_specs
+from image2music.embedders import specs as embedder_specs
+from pipelines import outputs
+from pipelines.cli import main
+from pipelines.report import MARKER
+
+COMPOSE = "compose --images pictures --index tunes.lance --output out --composer fake --runner FnApiRunner"
+
+
+@pytest.fixture(scope="module")
+def composed_once(made_once, tmp_path_factory):
+    """Three pictures with tunes by the stand-in composer, and one file that is no picture."""
+    home = tmp_path_factory.mktemp("composed") / "world"
+    shutil.copytree(made_once, home)
+    (home / "pictures" / "<b>broken.png").write_bytes(b"no picture")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.setattr(composer_specs, "load_composer", lambda spec: FakeComposer())
+        patch.setattr(embedder_specs, "load_embedder", lambda spec: FakeEmbedder())
+        assert main([*COMPOSE.split(), "--max_failures", "1"]) == 3
+    return home
+
+
+@pytest.fixture
+def composed(composed_once, tmp_path, monkeypatch) -> Path:
+    home = tmp_path / "world"
+    shutil.copytree(composed_once, home)
+    monkeypatch.chdir(home)
+    return home
+
+
+def pages(home: Path) -> dict[str, str]:
+    report = home / "out" / "report"
+    return {str(path.relative_to(report)): path.read_text() for path in report.rglob("*.html")}
+
+
+def test_a_report_has_a_list_an_album_a_page_for_each_picture_and_the_failures(composed, capsys):
+    assert main("report --input out".split()) == 0
+    names = sorted(re.sub(r"[0-9a-f]{8,16}\.html", "ID.html", name) for name in pages(composed))
+    assert names == ["albums/pictures-ID.html", "failures.html", "index.html", *["pictures/ID.html"] * 3]
+    assert capsys.readouterr().out == "3 pictures, 1 failures: open out/report/index.html\n"
+
+
+def test_every_link_leads_to_a_file_in_the_folder_and_none_to_a_network(composed):
+    main("report --input out".split())
+    report = composed / "out" / "report"
+    for name, html in pages(composed).items():
+        links = re.findall(r'(?:href|src)="([^"#][^"]*)"', html)
+        files = [link for link in links if not link.startswith("data:image/jpeg;base64,")]
+        assert files and all(((report / name).parent / link).is_file() for link in files), name
+        assert "http" not in html.replace("http://www.w3.org", "")
+
+
+def test_names_of_files_are_escaped(composed):
+    main("report --input out".split())
+    assert "&lt;b&gt;broken.png" in pages(composed)["failures.html"]
+    assert not any("<b>" in html for html in pages(composed).values())
+
+
+def test_a_picture_that_changed_since_is_not_shown_with_anothers_heat_map(composed, capsys):
+    Image.new("RGB", (12, 8), (1, 2, 3)).save(composed / "pictures" / "red.png")
+    assert main("report --input out".split()) == 0
+    assert "3 pictures, 1 of them without their picture" in capsys.readouterr().out
+
+
+def test_scores_of_references_are_shown_only_when_asked_for(composed):
+    main("report --input out".split())
+    without = pages(composed)
+    main("report --input out --include_references".split())
+    assert not any("data-abc" in html for html in without.values())
+    assert sum("data-abc" in html for html in pages(composed).values()) == 3
+
+
+def test_abc_and_midi_can_be_downloaded_as_the_row_has_them(composed):
+    main("report --input out".split())
+    (row, *_) = outputs.read_rows(composed / "out" / "compositions", ["image_id", "abc", "midi"])
+    files = composed / "out" / "report" / "pictures"
+    assert (files / f"{row['image_id'][:16]}.abc").read_text() == row["abc"]
+    assert (files / f"{row['image_id'][:16]}.mid").read_bytes() == row["midi"]
+
+
+def test_the_same_rows_give_the_same_pages_and_a_second_report_replaces_the_first(composed):
+    main("report --input out".split())
+    before = pages(composed)
+    (composed / "out" / "report" / "old.html").write_text("left over")
+    main("report --input out".split())
+    assert pages(composed) == before
+
+
+def test_a_folder_of_something_else_is_not_replaced(composed, capsys):
+    (composed / "mine").mkdir()
+    (composed / "mine" / "letter.txt").write_text("dear")
+    assert main("report --input out --output mine".split()) == 1
+    assert (composed / "mine" / "letter.txt").read_text() == "dear"
+    assert "is not a report" in capsys.readouterr().err
+
+
+def test_a_folder_without_rows_is_refused(tmp_path, capsys):
+    assert main(["report", "--input", str(tmp_path)]) == 1
+    assert "holds no compositions" in capsys.readouterr().err
+    assert not (tmp_path / "report" / MARKER).exists()
+
+
+def test_abcjs_is_taken_along_where_it_is_given(composed):
+    (composed / "abcjs-basic-min.js").write_bytes(b"window.ABCJS = {}")
+    assert main("report --input out --abcjs abcjs-basic-min.js".split()) == 0
+    assert (composed / "out/report/assets/abcjs-basic-min.js").read_bytes() == b"window.ABCJS = {}"
+    assert sum("assets/abcjs-basic-min.js" in html for html in pages(composed).values()) == 3
+
+
+def test_a_file_that_is_not_abcjs_is_refused(composed, capsys):
+    (composed / "other.tgz").write_bytes(zlib.compress(b"x"))
+    assert main("report --input out --abcjs other.tgz".split()) == 1
+    assert "--abcjs other.tgz cannot be read" in capsys.readouterr().err
