@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from image2music.composers.base import ComposeRequest
-from image2music.composers.nano.composer import NanoComposer
+from image2music.composers.nano.composer import NanoComposer, heard_mode
 from image2music.composers.nano.reading import read_plan_and_melody
 from image2music.notation.abc_to_midi import abc_to_score
-from image2music.notation.key_detection import detect_key
 from image2music.pictures import open_picture
 
 ASKED = (
@@ -25,7 +22,7 @@ ASKED = (
 
 
 def obedience(composer: NanoComposer, picture: Path, tries: int) -> list[dict[str, Any]]:
-    """One row a wish: share of tunes that deliver it, one draw each, no second try.
+    """One row a wish: share of tunes that deliver it. nano itself draws again, up to four times.
 
     The mode counts when K: says it, and apart from that when a key detector that sees only the notes says it. Narrow
     is at most 12 semitones in the melody, wide more than 20; slow is below 88 quarter notes a minute, fast from 132.
@@ -38,15 +35,7 @@ def obedience(composer: NanoComposer, picture: Path, tries: int) -> list[dict[st
         tunes = composer.compose_as_asked(requests, {slot: words})
         delivered = [read_plan_and_melody(abc)[0].get(slot) in words for abc in tunes]
         row = {"asked": f"{slot} {words[0]}", "tries": tries, "delivered": sum(delivered) / tries}
-        heard = sum(_detected_mode(abc) == words[0] for abc in tunes) / tries
+        heard = sum(heard_mode(abc_to_score(abc)) == words[0] for abc in tunes) / tries
         row["key detector agrees"] = heard if slot == "mode" else "-"
         rows.append(row)
     return rows
-
-
-def _detected_mode(abc: str) -> str:
-    score = abc_to_score(abc)
-    weights = np.zeros(12)
-    for track in score.tracks:
-        weights += np.bincount(track.pitches % 12, track.durations, 12)
-    return "minor" if detect_key(weights)[1] else "major"

@@ -23,8 +23,7 @@ from image2music.composers.base import (
 from image2music.composers.nano.arrangement import arrange, setting
 from image2music.composers.nano.decoding import Wish
 from image2music.composers.nano.explaining import explain
-from image2music.composers.nano.melody import Melody
-from image2music.composers.nano.plan import Plan, plan_of
+from image2music.composers.nano.plan import LEVELS, plan_of
 from image2music.composers.nano.reading import read_plan_and_melody
 from image2music.composers.nano.references import encode_references, shares_a_run
 from image2music.composers.nano.sampling import Drawn, Sampler
@@ -32,6 +31,9 @@ from image2music.composers.nano.seeing import Seen, allowed_words, see
 from image2music.composers.nano.titles import title
 from image2music.composers.nano.wishes import Words, distance, refined_words
 from image2music.embedders.description import describe
+from image2music.notation.abc_to_midi import abc_to_score
+from image2music.notation.key_detection import detect_key
+from image2music.notation.score import Score
 from image2music.seeds import picture_seed
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ RECIPE = 1
 CANDIDATES = 1
 MAX_RESAMPLES = 4
 CELLS = 7
+MINOR_MODES = ("minor", "dorian")
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,27 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Candidate:
-    plan: Plan
-    melody: Melody
+    """A drawn tune and what is wrong with it.
+
+    `copies` counts shared runs, `off_mode` and `off_range` say whether an ear would disagree with what was asked,
+    `misses` is the distance of everything else from it.
+    """
+
+    abc: str
     copies: int
+    off_mode: bool
+    off_range: bool
     misses: int
+
+    @property
+    def faults(self) -> bool:
+        """Whether it is worth drawing again."""
+        return self.copies > 0 or self.off_mode or self.off_range
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """Lower is better."""
+        return self.copies, self.off_mode + self.off_range, self.misses
 
 
 class NanoComposer:
@@ -107,17 +127,16 @@ class NanoComposer:
         return explain(self.sampler, requests)
 
     def _draw(self, tasks: Sequence[_Task]) -> list[str]:
-        """The best of a few candidates for each task; tasks whose candidates all copy draw again."""
+        """The best of a few candidates for each task; a tune that copies, or is not what was asked, is drawn again."""
         best: dict[int, _Candidate] = {}
         for resample in range(MAX_RESAMPLES):
-            open_tasks = [i for i in range(len(tasks)) if i not in best or best[i].copies]
+            open_tasks = [i for i in range(len(tasks)) if i not in best or best[i].faults]
             if not open_tasks:
                 break
             for i, candidate in self._candidates(tasks, open_tasks, resample):
-                rank = (candidate.copies, candidate.misses)
-                if i not in best or rank < (best[i].copies, best[i].misses):
+                if i not in best or candidate.rank < best[i].rank:
                     best[i] = candidate
-        return [self._arranged(task, best[i]) for i, task in enumerate(tasks)]
+        return [best[i].abc for i in range(len(tasks))]
 
     def _candidates(self, tasks: Sequence[_Task], chosen: Sequence[int], resample: int) -> list[tuple[int, _Candidate]]:
         rows = [(i, CANDIDATES * resample + k) for i in chosen for k in range(CANDIDATES)]
@@ -134,12 +153,26 @@ class NanoComposer:
         copies = self.sampler.training_runs.shared_with(drawn.melody)
         copies += sum(shares_a_run(drawn.melody, reference) for reference in task.request.references)
         delivered = plan_of(drawn.melody, kind=drawn.plan.get("kind"), tempo=drawn.plan["tempo"])
-        return _Candidate(drawn.plan, drawn.melody, copies, distance(task.words, delivered))
+        abc = _arranged(task, drawn)
+        return _Candidate(
+            abc,
+            copies,
+            off_mode=heard_mode(abc_to_score(abc)) != ("minor" if drawn.plan["mode"] in MINOR_MODES else "major"),
+            off_range=delivered["range"] not in task.words.get("range", LEVELS),
+            misses=distance(task.words, delivered),
+        )
 
-    def _arranged(self, task: _Task, candidate: _Candidate) -> str:
-        seen, seed = _seen(task.request), task.request.seed
-        name = title(seen, candidate.plan, seed)
-        return arrange(candidate.melody, setting(candidate.plan, seen.energy, seed), name, candidate.plan["kind"])
+
+def _arranged(task: _Task, drawn: Drawn) -> str:
+    seen, seed = _seen(task.request), task.request.seed
+    name = title(seen, drawn.plan, seed)
+    return arrange(drawn.melody, setting(drawn.plan, seen.energy, seed), name, drawn.plan["kind"])
+
+
+def heard_mode(score: Score) -> str:
+    """Major or minor, as a listener who sees no score would take it: by the key detector, from the notes alone."""
+    weights = np.sum([np.bincount(t.pitches % 12, t.durations, 12) for t in score.tracks if not t.is_drum], axis=0)
+    return "minor" if detect_key(weights)[1] else "major"
 
 
 def _seed(task: _Task, draw: int) -> int:

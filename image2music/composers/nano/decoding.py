@@ -22,6 +22,7 @@ LOWEST_PITCH, HIGHEST_PITCH = 57, 88
 MIDDLE_C = 60
 SHORTEST = Fraction(1, 32)
 BARS_A_PHRASE = 4
+MOST_URGE = 4.0
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,15 @@ class Wish:
 
 @dataclass(frozen=True)
 class BarRules:
-    """What the bars of one tune must keep to, read off its plan. Lengths in ticks."""
+    """What the bars of one tune must keep to, read off its plan. Lengths in ticks, range in semitones.
+
+    `widest` is never passed; `narrowest` is what the melody is urged to reach.
+    """
 
     capacity: int
     n_bars: int
     allowed_notes: BoolArray
+    narrowest: float
     widest: float
 
     @classmethod
@@ -47,13 +52,9 @@ class BarRules:
         unit = Fraction(plan["unit"])
         capacity = int(meter_fraction(plan["meter"]) / unit * TICKS_PER_UNIT)
         level = LEVELS.index(plan["range"])
-        edges = LEVEL_EDGES["range"]
-        return cls(
-            capacity,
-            int(plan["bars"]),
-            _allowed_notes(plan, vocabulary, unit, capacity),
-            edges[level] if level < len(edges) else float("inf"),
-        )
+        edges = (0.0, *LEVEL_EDGES["range"], float("inf"))
+        notes = _allowed_notes(plan, vocabulary, unit, capacity)
+        return cls(capacity, int(plan["bars"]), notes, edges[level] + 1, edges[level + 1])
 
 
 def _allowed_notes(plan: Plan, vocabulary: Vocabulary, unit: Fraction, capacity: int) -> BoolArray:
@@ -136,6 +137,21 @@ class Grammar:
         if state.onset == state.rules.capacity:
             return self._line_mask(state)
         return self._note_mask(state, state.rules)
+
+    def urge(self, state: RowState) -> NDArray[np.float64]:
+        """float64[vocabulary]: what is added to the logits of notes that would widen a melody still too narrow.
+
+        The urge grows as bars go by, so that the model finds its own place for the leap if it can.
+        """
+        bias = np.zeros(len(self.vocabulary))
+        rules = state.rules
+        if rules is None or state.lowest is None or state.highest is None:
+            return bias
+        if state.highest - state.lowest >= rules.narrowest:
+            return bias
+        widens = (self.pitches > state.highest) | ((self.pitches < state.lowest) & (self.pitches > -999))
+        bias[widens] = MOST_URGE * min(1.0, 2 * state.bars_done / rules.n_bars)
+        return bias
 
     def _only(self, *tokens: int) -> BoolArray:
         mask = np.zeros(len(self.vocabulary), np.bool_)
@@ -237,7 +253,7 @@ class SeededDecoding(LogitsProcessor):
     def _row(self, i: int, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         state = self.states[i]
         choices = np.flatnonzero(self.grammar.mask(state, self.wishes[i]))
-        wanted = logits[choices]
+        wanted = logits[choices] + self.grammar.urge(state)[choices]
         kept = nucleus(wanted / self.temperature, self.top_p)
         noise = self.noise[i].gumbel(size=len(self.grammar.vocabulary))
         out = np.full(len(logits), -np.inf)
