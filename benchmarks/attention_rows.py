@@ -22,7 +22,7 @@ from benchmarks.row import BenchRow
 
 FAMILY, LAYERS, WIDTH = "qwen2_5_vl", 4, 128
 PICTURE = (560, 420)
-PROMPT_WORDS, NEW_TOKENS = 1180, 500
+PROMPT_WORDS, NEW_TOKENS = 1180, 300
 TOLERANCE = 1e-4
 PEER = "output_attentions=True"
 

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-WIDTH, VISION_WIDTH, HEADS = 32, 16, 4
+WIDTH, VISION_WIDTH, HEAD_WIDTH = 32, 16, 8
 PATCH = 14
 PAD, BOS, EOS = "<pad>", "<bos>", "<|im_end|>"
 TILES = [f"<row_{row}_col_{col}>" for row in range(1, 7) for col in range(1, 7)]
@@ -96,7 +96,7 @@ def _text(vocabulary: int, layers: int, width: int, **more: Any) -> dict[str, An
         "hidden_size": width,
         "intermediate_size": 2 * width,
         "num_hidden_layers": layers,
-        "num_attention_heads": HEADS,
+        "num_attention_heads": width // HEAD_WIDTH,
         "num_key_value_heads": 2,
         "max_position_embeddings": 16384,
         "initializer_range": 0.3,
@@ -134,7 +134,7 @@ def _qwen(family: str, layers: int, width: int) -> tuple[Any, Any]:
         "vision_end_token_id": ids["<|vision_end|>"],
     }
     template = _template("<|vision_start|><|image_pad|><|vision_end|>")
-    section = [width // HEADS // 2 - 2, 1, 1]
+    section = [HEAD_WIDTH // 2 - 2, 1, 1]
     vision: dict[str, Any] = {"hidden_size": VISION_WIDTH, "intermediate_size": 32, "num_heads": 2}
     vision |= {"spatial_merge_size": 2, "out_hidden_size": width}
     if family == "qwen2_5_vl":
@@ -149,7 +149,7 @@ def _qwen(family: str, layers: int, width: int) -> tuple[Any, Any]:
         return t.Qwen2_5_VLForConditionalGeneration(config), processor
     rope = {"rope_type": "default", "mrope_section": section, "mrope_interleaved": True, "rope_theta": 1e6}
     config = t.Qwen3VLConfig(
-        text_config=_text(len(tokenizer), layers, width, head_dim=width // HEADS, rope_parameters=rope),
+        text_config=_text(len(tokenizer), layers, width, head_dim=HEAD_WIDTH, rope_parameters=rope),
         vision_config=vision
         | {"depth": 2, "patch_size": 16, "num_position_embeddings": 64, "deepstack_visual_indexes": [0]},
         **names,
@@ -229,7 +229,7 @@ def _gemma3(layers: int, width: int) -> tuple[Any, Any]:
         len(tokenizer),
         layers,
         width,
-        head_dim=width // HEADS,
+        head_dim=HEAD_WIDTH,
         sliding_window=32,
         query_pre_attn_scalar=16,
         layer_types=["sliding_attention"] * (layers - 1) + ["full_attention"],

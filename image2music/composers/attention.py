@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-ROWS_AT_ONCE = 64
+ROWS_AT_ONCE = 32
 """Query rows whose scores against all keys are in memory at once."""
 
 _NAME = "image2music_replay"
