@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from image2music.composers.base import Reference
 from image2music.errors import TuneIndexError
 from image2music.index_search import bring_up_to_date
 from image2music.notation.metrics import Metrics
-from image2music.retrieval import Hit
+from image2music.retrieval import Hit, merge
 from image2music.stages import CaptionedMidi
 from schemas.tune import tune_schema
 
@@ -49,6 +50,12 @@ class TuneIndex:
         found = self.dataset().to_table(columns=_HIT_COLUMNS, nearest=nearest, disable_scoring_autoprojection=True)
         hits = [_hit(row, query) for row in found.to_pylist()]
         return sorted(hits, key=lambda hit: (-hit.similarity, hit.tune_id))[:k]
+
+    def references(
+        self, description: NDArray[np.float32], picture: NDArray[np.float32], k: int
+    ) -> tuple[Reference, ...]:
+        """The k nearest to either embedding (unit length, float32[dim]), merged by rank."""
+        return merge(self.search(description, k), self.search(picture, k))
 
     def nearest_ids(self, query: NDArray[np.float32], k: int, *, exact: bool = False) -> list[str]:
         """tune_id of the k nearest, best first; `exact` looks at every row, as a measure of what the index misses."""

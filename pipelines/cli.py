@@ -99,9 +99,14 @@ def _index(args: argparse.Namespace) -> int:
 
 
 def _compose(args: argparse.Namespace) -> int:
+    options = compose_options(args)
+    if options.refresh:
+        from pipelines.refresh import refresh
+
+        return refresh(options)
     from pipelines.compose import compose
 
-    return compose(compose_options(args))
+    return compose(options)
 
 
 def _status(args: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from image2music.embedders import specs as embedders
 from image2music.errors import TuneIndexError
 from image2music.rows import Provenance, composition_row, failure_row, now
 from image2music.tune_index import TuneIndex, open_index
-from pipelines import outputs
+from pipelines import generations, outputs
 from pipelines.inputs import list_pictures
 from pipelines.options import ComposeOptions, beam_options, make_folder
 from pipelines.progress import Progress
@@ -43,11 +43,7 @@ class ComposeRun:
     index: TuneIndex
     embedder_spec: str
     pictures: tuple[str, ...]
-
-    @property
-    def output(self) -> Path:
-        """The output folder."""
-        return Path(self.options.output)
+    output: Path
 
     @property
     def provenance(self) -> Provenance:
@@ -106,7 +102,7 @@ def look_up(options: ComposeOptions) -> ComposeRun:
     Raises:
         Image2MusicError: something is missing, or does not fit together.
     """
-    pictures = list_pictures(options.images)
+    pictures = [] if options.refresh else list_pictures(options.images)
     index = open_index(options.index)
     embedder_spec = options.embedder or index.embedder_spec
     embedder_id = embedders.load_embedder(embedder_spec).id
@@ -124,7 +120,7 @@ def look_up(options: ComposeOptions) -> ComposeRun:
         loop=options.loop,
         seed=options.seed,
     )
-    return ComposeRun(options, settings, index, embedder_spec, tuple(pictures))
+    return ComposeRun(options, settings, index, embedder_spec, tuple(pictures), Path(options.output))
 
 
 def compose(options: ComposeOptions) -> int:
@@ -134,6 +130,7 @@ def compose(options: ComposeOptions) -> int:
         print(plan(run))
         return EXIT_DONE
     make_folder(options.output)
+    generations.finish(run.output)
     if options.overwrite:
         outputs.retire_generation(run.output, run.settings.hash)
     finished = outputs.finished_ids(run.output, run.settings.hash)

@@ -44,6 +44,7 @@ class ComposeOptions:
     batch_size: int = 8
     max_failures: FailureBound = field(default_factory=lambda: FailureBound(share=0.05))
     overwrite: bool = False
+    refresh: bool = False
     plan: bool = False
     beam: tuple[str, ...] = ()
 
@@ -51,6 +52,11 @@ class ComposeOptions:
         _at_least_one("--top_k", self.top_k)
         _at_least_one("--batch_size", self.batch_size)
         _local("--output", self.output)
+        if not self.images and not self.refresh:
+            raise ConfigError("compose needs --images; see: image2music compose --help", reason="bad_arguments")
+        if self.refresh and self.overwrite:
+            message = "--refresh keeps the rows that --overwrite would move away: give one of them"
+            raise ConfigError(message, reason="bad_refresh")
 
 
 @dataclass(frozen=True)
@@ -90,8 +96,8 @@ def _local(name: str, path: str) -> None:
 
 def add_compose_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `compose`."""
-    defaults = ComposeOptions(images="", index="", output="")
-    parser.add_argument("--images", required=True, help="a folder (every file in it, at any depth), a glob or a file")
+    defaults = ComposeOptions(images=".", index="", output="")
+    parser.add_argument("--images", default="", help="a folder (every file in it, at any depth), a glob or a file")
     parser.add_argument("--index", required=True, help="the tune index that `index` made")
     parser.add_argument("--output", required=True, help="folder for compositions, failures and run.json")
     parser.add_argument(
@@ -105,6 +111,9 @@ def add_compose_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch_size", type=int, default=defaults.batch_size, help="pictures in one call of a model")
     parser.add_argument("--max_failures", default="5%", help="pictures that may fail: a number (7) or a share (5%%)")
     parser.add_argument("--overwrite", action="store_true", help="move rows of other settings to OUTPUT/generations")
+    parser.add_argument(
+        "--refresh", action="store_true", help="only compose OUTPUT's rows again whose references changed in the index"
+    )
     parser.add_argument("--plan", action="store_true", help="say what would be done, and do nothing")
 
 
@@ -126,6 +135,7 @@ def compose_options(args: argparse.Namespace) -> ComposeOptions:
         batch_size=args.batch_size,
         max_failures=FailureBound.parse(args.max_failures),
         overwrite=args.overwrite,
+        refresh=args.refresh,
         plan=args.plan,
         beam=tuple(args.beam),
     )

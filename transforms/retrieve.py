@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from image2music.asking import each
-from image2music.retrieval import merge
 from image2music.stages import RetrievedContext
 from image2music.tune_index import TuneIndex
 from transforms.stage import StageHandler
@@ -35,6 +34,5 @@ class RetrieveTunes(StageHandler[RetrievedContext, RetrievedContext, TuneIndex])
         return each(lambda context: self._retrieve(context, model), batch)
 
     def _retrieve(self, context: RetrievedContext, index: TuneIndex) -> RetrievedContext:
-        by_text = index.search(context.description_embedding, self._top_k)
-        by_image = index.search(context.image_embedding, self._top_k)
-        return replace(context, references=merge(by_text, by_image))
+        found = index.references(context.description_embedding, context.image_embedding, self._top_k)
+        return replace(context, references=found)

@@ -1,0 +1,242 @@
+"""An earlier output after the index changed: only pictures with other references are composed again."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from image2music.errors import OutputError
+from image2music.rows import failure_row, now
+from image2music.stages import Failure
+from pipelines import generations, outputs
+from pipelines.compose import EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED, ComposeRun, build, look_up
+from pipelines.options import ComposeOptions, beam_options, make_folder
+from pipelines.progress import Progress
+from pipelines.run_record import RunRecord, counters, stage_seconds
+from pipelines.running import run_to_end
+from pipelines.summary import compositions_table, failure_lines, places
+from schemas.failure import FAILURE_SCHEMA
+from transforms.shards import write_shard, write_table
+
+_COLUMNS = [
+    "image_id",
+    "image_uris",
+    "image_embedding",
+    "description_embedding",
+    "references",
+    "index_uri",
+    "index_version",
+    "seconds",
+]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a refresh found. `changed` holds every place of a picture with other references, by image_id.
+
+    `current` counts rows that name this version of the index already; `seconds` is what the changed ones took.
+    """
+
+    kept: frozenset[str]
+    changed: dict[str, tuple[str, ...]]
+    current: int
+    seconds: float
+
+    @property
+    def rows(self) -> int:
+        """Rows of the earlier output."""
+        return len(self.kept) + len(self.changed)
+
+
+def refresh(options: ComposeOptions) -> int:
+    """Hold every row of an output against the index; returns the exit code, as `compose` does.
+
+    References come from the embeddings in the rows, so no picture is opened to find out. A row whose references have
+    the same content stays, and names the new version; the others are composed again. A picture that cannot be
+    composed again keeps its row as it was, and is a failure. The earlier generation moves to OUT/generations.
+
+    Raises:
+        Image2MusicError: as `compose`; the output holds no rows (`nothing_to_refresh`), or was made with other
+            settings (`other_settings`).
+    """
+    run = look_up(options)
+    if not options.plan:
+        make_folder(options.output)
+        generations.finish(run.output)
+    outputs.finished_ids(run.output, run.settings.hash)
+    found = survey(run)
+    if options.plan:
+        print(plan(run, found))
+        return EXIT_DONE
+    if found.current == found.rows and not found.changed:
+        print(f"{found.rows} rows name version {run.index.version} already, and nothing changed")
+        return EXIT_DONE
+    return _renew(run, found)
+
+
+def survey(run: ComposeRun) -> Survey:
+    """Search again for every row, shard by shard, and compare the content of what is found."""
+    kept, changed, current, seconds = set(), {}, 0, 0.0
+    for row in outputs.read_rows(run.output / outputs.COMPOSITIONS, _COLUMNS):
+        text, image = (np.asarray(row[f"{name}_embedding"], dtype=np.float32) for name in ("description", "image"))
+        hashes = [reference.row_hash for reference in run.index.references(text, image, run.options.top_k)]
+        if hashes == [reference["row_hash"] for reference in row["references"]]:
+            kept.add(row["image_id"])
+            current += (row["index_uri"], row["index_version"]) == (run.index.uri, run.index.version)
+            continue
+        changed[row["image_id"]] = tuple(row["image_uris"])
+        seconds += row["seconds"]
+    if not kept and not changed:
+        message = f"{run.output} holds no compositions to refresh; leave --refresh away to make them"
+        raise OutputError(message, reason="nothing_to_refresh")
+    return Survey(frozenset(kept), changed, current, seconds)
+
+
+def plan(run: ComposeRun, found: Survey) -> str:
+    """What a refresh would do, and what it would cost."""
+    mean = found.seconds / len(found.changed) if found.changed else 0.0
+    gone = sum(not _places(uris) for uris in found.changed.values())
+    lines = {
+        "rows": f"{found.rows} in {run.output}",
+        "index": f"{run.index.uri}, version {run.index.version}, {run.index.rows} tunes",
+        "compose": f"{len(found.changed)} again, for their references changed",
+        "keep": f"{len(found.kept)}, of which {found.current} name this version already",
+        "missing": f"{gone} of the pictures to compose are no longer there",
+        "cost": f"about {found.seconds:.1f} seconds of the models, {mean:.2f} a picture, as they took before",
+    }
+    return "\n".join(f"{name:12}{value}" for name, value in lines.items())
+
+
+def _renew(run: ComposeRun, found: Survey) -> int:
+    options, home = run.options, generations.begin(run.output, version=run.index.version)
+    record = RunRecord(
+        run.output / "run.json", "compose", asdict(options), details={"settings_hash": run.settings.hash}
+    )
+    record.details |= {"index": {"uri": run.index.uri, "version": run.index.version, "rows": run.index.rows}}
+    record.write()
+    try:
+        _compose_changed(run, found, home, record)
+        made = _only_changed(home, found)
+        _write_kept(run, found, made, home)
+        lost = frozenset(found.changed) - made
+        _write_replaced(home, found, lost)
+        outputs.forget_failures(run.output / outputs.FAILURES, [uri for key in made for uri in found.changed[key]])
+        earlier = generations.complete(run.output, version=_earlier_version(run))
+    except KeyboardInterrupt:
+        record.end("stopped", "stopped by hand; the same command goes on where it stopped")
+        raise
+    except Exception as error:
+        record.end("failed", str(error))
+        raise
+    record.counts = {"rows": found.rows, "kept": len(found.kept), "composed": len(made), "failed": len(lost)}
+    within = options.max_failures.allows(len(lost), found.rows)
+    record.end("done" if within else "failed", "" if within else f"{len(lost)} of {found.rows} pictures failed")
+    print(compositions_table(run.output))
+    print(f"{len(made)} composed again, {len(found.kept)} kept, {len(lost)} failed; the earlier rows are in {earlier}")
+    for line in failure_lines(run.output / outputs.FAILURES):
+        print(f"  {line}")
+    print(places(run.output))
+    if not lost:
+        return EXIT_DONE
+    return EXIT_SOME_FAILED if within else EXIT_FAILED
+
+
+def _compose_changed(run: ComposeRun, found: Survey, home: Path, record: RunRecord) -> None:
+    """The pictures through the whole chain: what the composer keeps of a picture is not in its row."""
+    finished = outputs.finished_ids(home, run.settings.hash)
+    todo = {key: uris for key, uris in found.changed.items() if bytes.fromhex(key) not in finished}
+    there = {key: _places(uris) for key, uris in todo.items()}
+    message = "the picture is no longer there; its earlier row stays"
+    gone = [
+        Failure("refresh", key, todo[key][0], "picture_missing", message) for key, paths in there.items() if not paths
+    ]
+    if gone:
+        rows = [failure_row(failure, now()) for failure in gone]
+        write_shard(str(home / outputs.FAILURES), rows, FAILURE_SCHEMA, outputs.FAILURE_ID_COLUMNS)
+    pictures = tuple(path for paths in there.values() for path in paths)
+    if not pictures:
+        return
+    with Progress("pictures", len(there) - len(gone)) as progress:
+        pipeline = beam.Pipeline(options=beam_options(run.options.beam))
+        build(pipeline, replace(run, output=home, pictures=pictures), finished, progress.folder)
+        result = run_to_end(pipeline)
+    record.seconds = stage_seconds(result)
+    record.details["stages"] = dict(sorted(counters(result).items()))
+
+
+def _write_lost(home: Path, pictures: dict[str, tuple[str, ...]], reason: str, message: str) -> None:
+    failures = [Failure("refresh", key, uris[0], reason, message) for key, uris in sorted(pictures.items())]
+    rows = [failure_row(failure, now()) for failure in failures]
+    if rows:
+        write_shard(str(home / outputs.FAILURES), rows, FAILURE_SCHEMA, outputs.FAILURE_ID_COLUMNS)
+
+
+def _write_replaced(home: Path, found: Survey, lost: frozenset[str]) -> None:
+    """Pictures that no stage failed at, and that still have no row: other bytes lie at their places."""
+    failed = {word for row in outputs.read_rows(home / outputs.FAILURES, ["id", "uri"]) for word in row.values()}
+    replaced = {key: found.changed[key] for key in lost if not failed & {key, *found.changed[key]}}
+    _write_lost(home, replaced, "picture_replaced", "another picture lies there now; its earlier row stays")
+
+
+def _only_changed(home: Path, found: Survey) -> frozenset[str]:
+    """Ids of the staged rows. Where a place holds another picture by now, that one's row is taken out again."""
+    outputs.drop_repeated(home)
+    ids: set[str] = set()
+    for shard in outputs.shards(home / outputs.COMPOSITIONS):
+        table = pq.ParquetFile(shard).read()
+        wanted = table.filter(pc.is_in(table["image_id"], pa.array(list(found.changed), pa.string())))
+        ids.update(wanted["image_id"].to_pylist())
+        if wanted.num_rows == table.num_rows:
+            continue
+        if wanted.num_rows:
+            write_table(str(shard.parent), wanted, ("image_id",))
+        shard.unlink()
+    return frozenset(ids)
+
+
+def _write_kept(run: ComposeRun, found: Survey, made: frozenset[str], home: Path) -> None:
+    for shard in outputs.shards(run.output / outputs.COMPOSITIONS):
+        table = pq.ParquetFile(shard).read()
+        kept = table.filter(_among(table, found.kept))
+        lost = table.filter(pc.invert(_among(table, found.kept | made)))
+        rows = pa.concat_tables([_renamed(kept, run), lost])
+        if rows.num_rows:
+            write_table(str(home / generations.KEPT), rows, ("image_id",))
+
+
+def _among(table: pa.Table, ids: frozenset[str]) -> Any:
+    return pc.is_in(table["image_id"], pa.array(sorted(ids), pa.string()))
+
+
+def _renamed(table: pa.Table, run: ComposeRun) -> pa.Table:
+    """The rows, naming the index that their references were found in again."""
+    for name, value in (("index_uri", run.index.uri), ("index_version", run.index.version)):
+        place = table.schema.get_field_index(name)
+        field = table.schema.field(place)
+        table = table.set_column(place, field, pa.array([value] * table.num_rows, field.type))
+    return table
+
+
+def _earlier_version(run: ComposeRun) -> int:
+    versions = (row["index_version"] for row in outputs.read_rows(run.output / outputs.COMPOSITIONS, ["index_version"]))
+    return max(versions)
+
+
+def _places(uris: tuple[str, ...]) -> list[str]:
+    """Where the picture still is, of the places in its row."""
+    spelt = (path for uri in uris for path in dict.fromkeys((uri, _unprintable(uri))))
+    return [path for path in spelt if "://" in path or os.path.isfile(path)]
+
+
+def _unprintable(uri: str) -> str:
+    """The file name whose bytes that are not UTF-8 were spelt in hex."""
+    return os.fsdecode(re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes.fromhex(found[1].decode()), uri.encode()))
