@@ -35,21 +35,27 @@ def check_parsed(parsed: ParsedAbc) -> list[Diagnostic]:
 
 
 def _check_tune(tune: Tune, findings: Findings) -> None:
+    sections = {voice.id: _section_lines(voice) for voice in tune.voices.values()}
     for voice in tune.voices.values():
         for wrong in wrong_bars(voice):
             bar = wrong.bar
             findings.add(wrong.code, wrong.message, bar.line, bar.column, voice.id, bar.number)
         _check_ties(voice, findings)
-        _check_repeats(voice, findings)
+        _check_repeats(voice, sections[voice.id], findings)
         if voice.bars[-1].closing is None:
             last = voice.bars[-1]
             message = f"the last bar of voice {voice.id} has no bar line, as if the tune were cut off: end it with |]"
             findings.add("missing-bar-line", message, last.line, last.column, voice.id, last.number)
     if len(tune.voices) > 1:
-        _check_voices(tune, findings)
+        _check_voices(tune, sections, findings)
 
 
-def _check_voices(tune: Tune, findings: Findings) -> None:
+def _section_lines(voice: Voice) -> list[BarLine]:
+    """The bar lines that end or begin sections; all with repeats and endings are among them."""
+    return [line for line in voice.elements if type(line) is BarLine and line.is_section]
+
+
+def _check_voices(tune: Tune, sections: dict[str, list[BarLine]], findings: Findings) -> None:
     """Voices must be of one length and repeat at the same places."""
     voices = list(tune.voices.values())
     counts = Counter(voice.length for voice in voices)
@@ -58,9 +64,9 @@ def _check_voices(tune: Tune, findings: Findings) -> None:
     for voice in voices:
         if voice.length != model.length:
             _add_unequal(voice, model, findings)
-    marks = _repeat_marks(voices[0])
+    marks = _repeat_marks(sections[voices[0].id])
     for voice in voices[1:]:
-        if voice.length == voices[0].length and _repeat_marks(voice) != marks:
+        if voice.length == voices[0].length and _repeat_marks(sections[voice.id]) != marks:
             bar = voice.bars[0]
             message = f"voice {voice.id} has repeats at other places than voice {voices[0].id}: give both the same"
             findings.add("repeats-differ", message, bar.line, bar.column, voice.id, bar.number)
@@ -82,21 +88,15 @@ def _add_unequal(voice: Voice, model: Voice, findings: Findings) -> None:
     findings.add("voices-unequal", message, bar.line, bar.column, voice.id, bar.number)
 
 
-def _repeat_marks(voice: Voice) -> list[tuple[Length, int, tuple[int, ...]]]:
-    return [
-        (line.onset, line.repeats, line.ending)
-        for line in voice.elements
-        if type(line) is BarLine and (line.repeats or line.ending)
-    ]
+def _repeat_marks(sections: list[BarLine]) -> list[tuple[Length, int, tuple[int, ...]]]:
+    return [(line.onset, line.repeats, line.ending) for line in sections if line.repeats or line.ending]
 
 
-def _check_repeats(voice: Voice, findings: Findings) -> None:
+def _check_repeats(voice: Voice, sections: list[BarLine], findings: Findings) -> None:
     """Every `|:` needs its `:|`, and so does every first ending."""
     opened: BarLine | None = None
     first_ending: BarLine | None = None
-    for line in voice.elements:
-        if type(line) is not BarLine or not line.is_section:
-            continue
+    for line in sections:
         if line.ending and first_ending is not None and not line.repeats:
             message = "the first ending runs into the second: write :| where the repeat ends"
             _add_at(voice, first_ending, "ending-without-repeat", message, findings)

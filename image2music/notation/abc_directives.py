@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from image2music.notation.abc_tree import Sound
 
 FORBIDDEN = frozenset({"abc-include", "abc-macro", "include", "jsinclude", "postscript", "svg", "beginjs", "format"})
@@ -10,6 +12,7 @@ FORBIDDEN = frozenset({"abc-include", "abc-macro", "include", "jsinclude", "post
 _RANGES = {"program": (0, 127), "channel": (1, 16), "transpose": (-48, 48), "rtranspose": (-48, 48)}
 
 
+@lru_cache(maxsize=1024)
 def read_midi(text: str) -> tuple[Sound | None, str]:
     """Reads what follows `%%MIDI`: the setting (None where it is not followed) and a message ("" where it is fine).
 

@@ -9,7 +9,17 @@ from image2music.notation.abc_complaints import about_character, about_note, abo
 from image2music.notation.abc_findings import Findings
 from image2music.notation.abc_lengths import scaled
 from image2music.notation.abc_signs import read_bar_line, read_ending, read_tuplet
-from image2music.notation.abc_tokens import MUSIC, Spelling, read_chord, read_grace, read_note, read_rest
+from image2music.notation.abc_soundings import Sounding
+from image2music.notation.abc_tokens import (
+    BLANKS,
+    MUSIC,
+    TOKENS,
+    Spelling,
+    read_chord,
+    read_grace,
+    read_note,
+    read_rest,
+)
 from image2music.notation.abc_tree import Bar, BarLine, Sound, Span
 from image2music.notation.abc_voice import MAX_EVENT, MAX_REST_BARS, VoiceBuilder
 
@@ -66,35 +76,47 @@ class MusicLine:
 
     def read(self) -> None:
         """Reads every token of the line."""
+        text = self.text
         base = self.base
+        at = len(text) - len(text.lstrip(BLANKS))
         builder = self.builder
-        sounding, bar_line = (tokens.NOTE, tokens.CHORD), tokens.BAR
-        for match in MUSIC.finditer(self.text):
-            kind = match.lastindex
-            if kind is None:
-                continue
-            start = match.start(kind)
-            if start < self.skip_until:
-                continue
-            text = match[kind]
-            if kind in sounding:
-                known = builder.read_lengths.get(text)
-                if known is None:
-                    self.add_sound(read_note(text) if kind == tokens.NOTE else read_chord(text), text, start)
-                    continue
+        line_tokens = iter(TOKENS.findall(text, at))
+        for token in line_tokens:
+            start = at
+            at += len(token)
+            known = builder.soundings.get(token)
+            if known is not None:
+                heads, length, ties, size = known
                 if builder.open_bar is None:
                     self.open_bar(start)
-                builder.add_event(known[0].heads, known[1], known[0].ties, base + start, base + match.end())
-            elif kind == bar_line:
-                self.bar_line(text, start)
-            elif kind == tokens.REST:
-                self.rest(text, start)
-            elif kind == tokens.FIELD:
-                self.inline_field(text, start)
-                builder = self.builder
+                builder.add_event(heads, length, ties, base + start, base + start + size)
+            elif token[0] == "|":
+                self.bar_line(token.rstrip(BLANKS), start)
             else:
-                self.other(kind, text, start)
-        self.flush(base + len(self.text))
+                self.unknown(token, start)
+                builder = self.builder
+                while at < self.skip_until:
+                    at += len(next(line_tokens, text))
+        self.flush(base + len(text))
+
+    def unknown(self, token: str, start: int) -> None:
+        """A token that is not remembered, or whose meaning depends on what stands around it."""
+        match = MUSIC.match(self.text, start)
+        assert match is not None and match.lastindex is not None
+        kind = match.lastindex
+        text = match[kind]
+        if kind == tokens.NOTE:
+            self.sound(read_note(text), token, text, start)
+        elif kind == tokens.CHORD:
+            self.sound(read_chord(text), token, text, start)
+        elif kind == tokens.BAR:
+            self.bar_line(text, start)
+        elif kind == tokens.REST:
+            self.rest(token, text, start)
+        elif kind == tokens.FIELD:
+            self.inline_field(text, start)
+        else:
+            self.other(kind, text, start)
 
     def report(self, code: str, message: str, start: int) -> None:
         """A finding at column `start` of this line, in the current voice and bar."""
@@ -123,7 +145,7 @@ class MusicLine:
 
     # --- what sounds
 
-    def add_sound(self, spelling: Spelling, text: str, start: int) -> None:
+    def sound(self, spelling: Spelling, token: str, text: str, start: int) -> None:
         """A note or a chord that was not met with this unit length before."""
         builder = self.builder
         self.open_bar(start)
@@ -134,7 +156,7 @@ class MusicLine:
             self.flaw("length-out-of-range", f"{text} lasts more than 64 whole notes: shorten it", start)
             length = builder.unit
         else:
-            builder.read_lengths[text] = spelling, length
+            builder.soundings.remember(token, Sounding(spelling.heads, length, spelling.ties, len(text)))
         if spelling.heads:
             base = self.base
             builder.add_event(spelling.heads, length, spelling.ties, base + start, base + start + len(text))
@@ -146,7 +168,7 @@ class MusicLine:
         else:
             self.report(code, about_note(code, text), start)
 
-    def rest(self, text: str, start: int) -> None:
+    def rest(self, token: str, text: str, start: int) -> None:
         """`z`, `x` (in unit lengths) or `Z`, `X` (in bars)."""
         builder = self.builder
         spelling = read_rest(text)
@@ -165,6 +187,8 @@ class MusicLine:
         if length > MAX_EVENT:
             self.flaw("length-out-of-range", f"{text} lasts more than 64 whole notes: shorten it", start)
             length = builder.unit
+        elif not spelling.problem:
+            builder.soundings.remember(token, Sounding((), length, 0, len(text)))
         builder.add_event((), length, 0, base + start, base + start + len(text))
 
     # --- what structures
@@ -174,9 +198,9 @@ class MusicLine:
         builder = self.builder
         sign = read_bar_line(text)
         ending = self.ending(sign.ending, start + len(text) - len(sign.ending)) if sign.ending else ()
-        if builder.open_bar is not None and builder.tuplet_left:
+        if builder.tuplet_left and builder.open_bar is not None:
             self.short_tuplet(start)
-        if builder.open_bar is not None and builder.broken is not None:
+        if builder.broken is not None and builder.open_bar is not None:
             self.flaw("bad-broken-rhythm", "< or > needs a note on both sides: the bar ends behind it", start)
         end = self.base + start + len(text)
         bar_line = BarLine(0, self.base + start, sign.repeats, sign.opens_repeat, sign.is_section, ending)

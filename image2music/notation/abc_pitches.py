@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from image2music.notation.abc_fields import Key
 from image2music.notation.abc_tokens import Head
 from image2music.notation.abc_tree import Change, Event, Sound, Tune, Voice
@@ -62,10 +64,10 @@ class PitchReader:
         if event.layer != self.layer:
             self.layer = event.layer
             self.bar_line()
-        grace = [pitch for note in event.grace for pitch in self._read(note.heads)] if event.grace else []
-        return self._read(event.heads), grace
+        grace = self._pitches([head for note in event.grace for head in note.heads]) if event.grace else []
+        return self._pitches(event.heads), grace
 
-    def _read(self, heads: tuple[Head, ...]) -> list[int]:
+    def _pitches(self, heads: Iterable[Head]) -> list[int]:
         """The MIDI pitches; an accidental holds for its letter in every octave to the end of the bar (ABC 2.1)."""
         in_bar = self.in_bar
         found = []

@@ -84,10 +84,9 @@ class _Player:
     def play_range(self, first: int, last: int, shift: Length) -> None:
         """Plays the elements from `first` to before `last`, `shift` later than written."""
         for element, reading in zip(self.played.voice.elements[first:last], self.readings[first:last], strict=True):
-            if reading is None:
+            if reading is None or type(element) is not Event:
                 self.silent(element, shift)
                 continue
-            assert type(element) is Event
             onset = element.onset + shift
             if element.ties or element.grace or self.open_ties:
                 self.joined(element, reading, onset)

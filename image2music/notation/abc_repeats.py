@@ -71,7 +71,7 @@ def _sections(elements: list[Element]) -> dict[str, Range]:
     marks = [
         (index, element.value.name[:1])
         for index, element in enumerate(elements)
-        if isinstance(element, Change) and isinstance(element.value, PartMark)
+        if type(element) is Change and isinstance(element.value, PartMark)
     ]
     if not marks:
         return {}
@@ -91,7 +91,7 @@ class _Unfolding:
         self.lines = [
             (index, element)
             for index in range(start, end)
-            if isinstance(element := elements[index], BarLine) and element.is_section
+            if type(element := elements[index]) is BarLine and element.is_section
         ]
 
     def ranges(self) -> list[Range]:

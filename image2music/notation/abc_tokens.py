@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-# All repetitions are bounded, so that the readings of tokens can be cached without filling the memory.
-_LENGTH = r"\d{0,8}(?:/{1,8}\d{0,8})?"
-_NOTE = rf"(?:\^\^|__|=|[\^_](?:\d?/\d?)?)?[A-Ga-g][,']{{0,16}}{_LENGTH}"
+# All repetitions are bounded, so that the readings of tokens can be cached without filling the memory, and possessive
+# where they can be, which is quicker.
+_LENGTH = r"\d{0,8}+(?:/{1,8}+\d{0,8}+)?+"
+_NOTE = rf"(?:[A-Ga-g]|(?:\^\^|__|=|[\^_](?:\d?/\d?)?)[A-Ga-g])[,']{{0,16}}+{_LENGTH}"
 _DECORATION = r"![^!\s|\[\]\"]{1,40}!|\+[a-z0-9().<>]{2,20}\+"
 _IN_CHORD = rf"{_NOTE}\.?-?|[ \t.~HLMOPSTuv()]|\"[^\"]{{0,80}}\"|{_DECORATION}"
 
@@ -42,34 +43,35 @@ KINDS = (
 (_, NOTE, BAR, REST, STRING, CHORD, DECORATION, TUPLET, SLUR_OPEN, SLUR_CLOSE, TIE, BROKEN, GRACE, FIELD, ENDING,
  OVERLAY, SPACER, COMMENT, CONTINUATION, JUNK) = range(len(KINDS))  # fmt: skip
 
-MUSIC = re.compile(
-    r"[ \t`]*+(?:"
-    + "|".join(
-        (
-            rf"({_NOTE})",
-            r"(\.?(?:\[\||:{1,8}\||\||::)[|:\]]{0,8}(?:\d[\d,\-.]{0,15})?)",
-            rf"([zxZX]{_LENGTH})",
-            r"(\"[^\"]*\")",
-            rf"(\[(?>(?:{_IN_CHORD}){{1,64}})\]{_LENGTH})",
-            rf"({_DECORATION}|\.(?![(\-|])|[~HLMOPSTuv])",
-            r"(\(\d{1,4}(?::\d{0,4}){0,2})",
-            r"(\.?\()",
-            r"(\))",
-            r"(\.?-)",
-            r"(<+|>+)",
-            r"(\{[^{}]{0,200}\})",
-            r"(\[[A-Za-z]:[^\[\]]{0,1000}\])",
-            r"(\[[ ]?\d[\d,\-.]{0,15}|\[\"[^\"]{0,40}\")",
-            r"(&)",
-            r"(y\d*(?:/\d*)?|[$])",
-            r"(%.*)",
-            r"(\\$)",
-            r"(.)",
-        )
-    )
-    + ")"
+_PATTERNS = (
+    _NOTE,
+    r"\.?(?:\[\||:{1,8}\||\||::)[|:\]]{0,8}(?:\d[\d,\-.]{0,15})?",
+    rf"[zxZX]{_LENGTH}",
+    r"\"[^\"]*\"",
+    rf"\[(?>(?:{_IN_CHORD}){{1,64}})\]{_LENGTH}",
+    rf"{_DECORATION}|\.(?![(\-|])|[~HLMOPSTuv]",
+    r"\(\d{1,4}(?::\d{0,4}){0,2}",
+    r"\.?\(",
+    r"\)",
+    r"\.?-",
+    r"<+|>+",
+    r"\{[^{}]{0,200}\}",
+    r"\[[A-Za-z]:[^\[\]]{0,1000}\]",
+    r"\[[ ]?\d[\d,\-.]{0,15}|\[\"[^\"]{0,40}\"",
+    r"&",
+    r"y\d*(?:/\d*)?|[$]",
+    r"%.*",
+    r"\\$",
+    r".",
 )
+BLANKS = " \t`"
+"""What may stand between tokens."""
+
+MUSIC = re.compile(rf"[{BLANKS}]*+(?:{'|'.join(f'({pattern})' for pattern in _PATTERNS)})")
 """Matches one token with the blanks before it; `lastindex` is its kind (an index into `KINDS`)."""
+
+TOKENS = re.compile(rf"(?:{'|'.join(_PATTERNS)})[{BLANKS}]*+")
+"""Matches one token with the blanks behind it, without telling its kind: twice as fast as `MUSIC`."""
 
 _NOTE_PARTS = re.compile(r"(\^\^|__|=|[\^_](?:\d?/\d?)?)?([A-Ga-g])([,']*)(\d*)((?:/+\d*)?)")
 _CHORD_NOTE = re.compile(rf"\"[^\"]*\"|{_DECORATION}|({_NOTE})\.?(-?)|.")

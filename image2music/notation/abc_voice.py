@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from image2music.notation.abc_fields import Key, Meter, VoiceSettings
 from image2music.notation.abc_lengths import WHOLE, Length, scaled
-from image2music.notation.abc_tokens import GraceNote, Head, Spelling
+from image2music.notation.abc_soundings import soundings
+from image2music.notation.abc_tokens import GraceNote, Head
 from image2music.notation.abc_tree import Bar, BarLine, Change, Event, Voice
 
 MAX_EVENT = 64 * WHOLE
@@ -37,12 +38,12 @@ class VoiceBuilder:
         self.last: Event | None = None
         self.slurs: list[tuple[int, int, int]] = []
         self.broken_long = (3, 2)
-        self.read_lengths: dict[str, tuple[Spelling, Length]] = {}
+        self.soundings = soundings(unit)
 
     def set_unit(self, unit: Length) -> None:
         """Changes the unit length from here on."""
         self.unit = unit
-        self.read_lengths.clear()
+        self.soundings = soundings(unit)
 
     def set_meter(self, meter: Meter) -> None:
         """Changes the meter from the next bar on, or from this one where nothing has sounded in it yet."""
@@ -78,8 +79,9 @@ class VoiceBuilder:
         self.last = event
         self.voice.elements.append(event)
         self.position += length
-        if self.open_bar is not None:
-            self.open_bar.n_events += 1
+        bar = self.open_bar
+        if bar is not None:
+            bar.n_events += 1
         return event
 
     def break_rhythm(self, marks: str) -> bool:
@@ -140,8 +142,8 @@ class VoiceBuilder:
         bar = self.open_bar
         if bar is not None and bar.n_events:
             bar.lengths.append(self.position - bar.onset)
-            length = bar.length
-            self.position = bar.onset + length
+            if self.layer:
+                self.position = bar.onset + bar.length
             bar.closing, bar.end = bar_line, end
             self.voice.bars.append(bar)
             self.next_number = bar.number + bar.count

@@ -41,7 +41,7 @@ def _differs(bar: Bar) -> bool:
     expected = bar.expected
     if expected is None:
         return False
-    return any(length != expected for length in bar.lengths)
+    return bar.lengths.count(expected) != len(bar.lengths)
 
 
 def _finding(bar: Bar, voice_id: str) -> BarFinding:

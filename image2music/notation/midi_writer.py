@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from operator import sub
 from typing import NamedTuple
 
 from image2music.notation.score import Score, Track
@@ -71,20 +72,17 @@ def _track(track: NoteList) -> bytes:
     parts.append(bytes((0, 0xC0 | channel, track.program & 127)))
     on, off = (0x90 | channel) << 16, (0x80 | channel) << 16 | _VOLUME_OF_ENDS
     # One integer for each event, the tick and behind it the three bytes of the message, sorts ends before beginnings.
-    events = []
-    for start, end, pitch, velocity in track.notes:
-        events.append(start << 24 | on | pitch << 8 | velocity)
-        events.append(end << 24 | off | pitch << 8)
+    events = [start << 24 | on | pitch << 8 | velocity for start, _, pitch, velocity in track.notes]
+    events += [end << 24 | off | pitch << 8 for _, end, pitch, _ in track.notes]
     events.sort()
-    now = 0
-    for event in events:
-        tick = event >> 24
-        delta = tick - now
-        if delta < 128:
-            parts.append((event - (now << 24)).to_bytes(4, "big"))
-        else:
-            parts.append(_variable(delta) + (event & 0xFFFFFF).to_bytes(3, "big"))
-        now = tick
+    ticks = [event >> 24 for event in events]
+    deltas = map(sub, ticks, [0, *ticks])
+    parts += [
+        (delta << 24 | event & 0xFFFFFF).to_bytes(4, "big")
+        if delta < 128
+        else _variable(delta) + (event & 0xFFFFFF).to_bytes(3, "big")
+        for event, delta in zip(events, deltas, strict=True)
+    ]
     return _chunk(parts)
 
 

@@ -12,6 +12,7 @@ import pytest
 from benchmarks.generated_tunes import sample_tune
 from image2music.errors import AbcError
 from image2music.notation.abc_to_midi import abc_to_midi, abc_to_score
+from image2music.notation.midi_writer import write_midi
 from image2music.notation.score import KeyChange, MeterChange, Score, TempoChange
 
 HEADER = "X:1\nT:t\nM:4/4\nL:1/4\nQ:1/4=90\nK:G\n"
@@ -131,6 +132,21 @@ def test_a_rest_longer_than_midi_counts_is_refused() -> None:
     with pytest.raises(AbcError) as raised:
         abc_to_midi(HEADER + "C4 | " + "Z999 | " * 200 + "C4 |]\n")
     assert raised.value.reason == "too_long"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_midi_is_the_same_with_and_without_arrays_between(seed: int) -> None:
+    abc = sample_tune(seed).abc()
+    assert abc_to_midi(abc) == write_midi(abc_to_score(abc))
+
+
+def test_the_same_tokens_last_as_their_own_unit_says_whatever_was_read_before() -> None:
+    quarters, eighths = HEADER + "C2 z2 [CE]2 |]\n", HEADER.replace("L:1/4", "L:1/8") + "C2 z2 [CE]2 |]\n"
+    assert [notes(abc) for abc in (quarters, eighths, quarters)] == [
+        [(0, 60, 2), (4, 60, 2), (4, 64, 2)],
+        [(0, 60, 1), (2, 60, 1), (2, 64, 1)],
+        [(0, 60, 2), (4, 60, 2), (4, 64, 2)],
+    ]
 
 
 def test_midi_reads_back_as_the_score() -> None:

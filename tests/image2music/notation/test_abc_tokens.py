@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image2music.notation.abc_lengths import WHOLE, as_fraction, scaled, spoken
-from image2music.notation.abc_tokens import KINDS, MUSIC, read_chord, read_grace, read_note, read_rest
+from image2music.notation.abc_tokens import KINDS, MUSIC, TOKENS, read_chord, read_grace, read_note, read_rest
 
 
 def kinds(line: str) -> list[str]:
@@ -84,3 +84,10 @@ def test_lengths_are_spoken_in_eighths_where_they_fit() -> None:
 def test_every_character_of_any_line_belongs_to_one_token(line: str) -> None:
     rebuilt = "".join(match[0] for match in MUSIC.finditer(line))
     assert rebuilt.strip(" \t`") == line.strip(" \t`")
+
+
+@given(st.text(alphabet="ABCabc[]{}()|:\"!'^_=/,-<>&%.~123 zZV\\", max_size=200))
+def test_the_quick_expression_cuts_a_line_as_the_full_one_does(line: str) -> None:
+    line = line.strip(" \t`")
+    slow = [match[match.lastindex] for match in MUSIC.finditer(line) if match.lastindex]
+    assert [token.rstrip(" \t`") for token in TOKENS.findall(line)] == [token.rstrip(" \t`") for token in slow]
