@@ -46,16 +46,24 @@ class TuneIndex:
 
         Similarities are computed again from the stored vectors, so that they do not depend on the kind of index.
         """
-        nearest = _nearest(query, k + _TIES)
-        found = self.dataset().to_table(columns=_HIT_COLUMNS, nearest=nearest, disable_scoring_autoprojection=True)
-        hits = [_hit(row, query) for row in found.to_pylist()]
-        return sorted(hits, key=lambda hit: (-hit.similarity, hit.tune_id))[:k]
+        return self.search_many(query[np.newaxis], k)[0]
+
+    def search_many(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
+        """`search` for each row of float32[n, dim], in one pass over the table."""
+        nearest = _nearest(queries, k + _TIES)
+        table = self.dataset().to_table(columns=_HIT_COLUMNS, nearest=nearest, disable_scoring_autoprojection=True)
+        found: list[list[Hit]] = [[] for _ in queries]
+        for row in table.to_pylist():
+            place = row.pop("query_index", 0)
+            found[place].append(_hit(row, queries[place]))
+        return [sorted(hits, key=lambda hit: (-hit.similarity, hit.tune_id))[:k] for hits in found]
 
     def references(
-        self, description: NDArray[np.float32], picture: NDArray[np.float32], k: int
-    ) -> tuple[Reference, ...]:
-        """The k nearest to either embedding (unit length, float32[dim]), merged by rank."""
-        return merge(self.search(description, k), self.search(picture, k))
+        self, pairs: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]], k: int
+    ) -> list[tuple[Reference, ...]]:
+        """For each (embedding of the description, of the picture) the k nearest to either, merged by rank."""
+        found = self.search_many(np.array([vector for pair in pairs for vector in pair], dtype=np.float32), k)
+        return [merge(text, image) for text, image in zip(found[::2], found[1::2], strict=True)]
 
     def nearest_ids(self, query: NDArray[np.float32], k: int, *, exact: bool = False) -> list[str]:
         """tune_id of the k nearest, best first; `exact` looks at every row, as a measure of what the index misses."""

@@ -88,7 +88,7 @@ def survey(run: ComposeRun) -> Survey:
     kept, changed, current, seconds = set(), {}, 0, 0.0
     for row in outputs.read_rows(run.output / outputs.COMPOSITIONS, _COLUMNS):
         text, image = (np.asarray(row[f"{name}_embedding"], dtype=np.float32) for name in ("description", "image"))
-        hashes = [reference.row_hash for reference in run.index.references(text, image, run.options.top_k)]
+        hashes = [reference.row_hash for reference in run.index.references([(text, image)], run.options.top_k)[0]]
         if hashes == [reference["row_hash"] for reference in row["references"]]:
             kept.add(row["image_id"])
             current += (row["index_uri"], row["index_version"]) == (run.index.uri, run.index.version)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from image2music.asking import each
+import numpy as np
+from numpy.typing import NDArray
+
+from image2music.asking import ask
 from image2music.stages import RetrievedContext
 from image2music.tune_index import TuneIndex
 from transforms.stage import StageHandler
@@ -30,9 +33,13 @@ class RetrieveTunes(StageHandler[RetrievedContext, RetrievedContext, TuneIndex])
         return element.described.ref.image_id, element.described.ref.uri
 
     def work(self, batch: Sequence[RetrievedContext], model: TuneIndex) -> list[RetrievedContext | Exception]:
-        """Search for each picture on its own: the answer must not depend on the batch."""
-        return each(lambda context: self._retrieve(context, model), batch)
+        """One search for the whole batch; similarities are computed pair by pair, whatever else is in it."""
+        answers = ask(lambda part: model.references([_pair(context) for context in part], self._top_k), batch)
+        return [
+            answer if isinstance(answer, Exception) else replace(context, references=answer)
+            for context, answer in zip(batch, answers, strict=True)
+        ]
 
-    def _retrieve(self, context: RetrievedContext, index: TuneIndex) -> RetrievedContext:
-        found = index.references(context.description_embedding, context.image_embedding, self._top_k)
-        return replace(context, references=found)
+
+def _pair(context: RetrievedContext) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return context.description_embedding, context.image_embedding

@@ -40,6 +40,13 @@ def test_nearest_tunes_come_first_with_their_cosine(uri):
     assert hits[0].metrics.pitch_range is None
 
 
+def test_many_searches_at_once_find_what_each_finds_alone(uri):
+    queries = np.eye(4, dtype=np.float32)[:3]
+    index = open_index(uri)
+    assert index.search_many(queries, k=2) == [index.search(query, k=2) for query in queries]
+    assert [hits[0].tune_id for hits in index.search_many(queries, k=1)[:2]] == ["north", "east"]
+
+
 def test_of_equally_near_tunes_the_smaller_ids_are_taken(tmp_path):
     uri = str(tmp_path / "ties.lance")
     rows = [row(name, [1, 0, 0, 0]) for name in "dbca"]
