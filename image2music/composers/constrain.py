@@ -98,11 +98,12 @@ class AbcConstraint:
         if row.has_ended:
             return torch.tensor(sorted(self._vocabulary.eos), device=scores.device)
         by_grammar = torch.from_numpy(self._by_grammar(row.matcher)).to(scores.device)
-        by_score = by_grammar[scores[by_grammar].argsort(descending=True, stable=True)]
-        order = by_score[scores[by_score].isfinite()]
+        there = scores[by_grammar]
+        by_grammar, there = by_grammar[there.isfinite()], there[there.isfinite()]
         most, tried = CANDIDATES, 0
-        while tried < len(order):
-            fitting = [token for token in order[tried:most].tolist() if self._fits(row, token)]
+        while tried < len(there):
+            likeliest = by_grammar[there.topk(min(most, len(there))).indices[tried:]]
+            fitting = [token for token in likeliest.tolist() if self._fits(row, token)]
             if fitting:
                 return torch.tensor(fitting, device=scores.device)
             tried, most = most, most * _WIDER
