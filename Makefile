@@ -8,7 +8,7 @@ DATA   ?= $(DEMO)/data
 ROWS   ?= 20000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-data test lint bench bench-index soak train clean
+.PHONY: report-assets help setup demo demo-data test lint bench bench-index soak train clean
 
 help:  ## list the targets
 	@awk -F ':.*## *' '/^[a-z-]+:.*##/ {printf "%-14s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,10 @@ demo-data: $(DEMO)/data/captions.json  ## MIDI files with captions and photograp
 
 $(DEMO)/data/captions.json: | $(STAMP)
 	$(BIN)/python -m image2music.demo --output $(DEMO)/data
+
+report-assets:  ## optional, needs npm: fetch abcjs, which draws staves in reports
+	mkdir -p build/report-assets
+	cd build/report-assets && npm pack --silent abcjs@6.7.2 && tar -xzf abcjs-6.7.2.tgz --strip-components=2 package/dist/abcjs-basic-min.js
 
 test: $(STAMP)  ## run the tests
 	$(BIN)/python -m pytest

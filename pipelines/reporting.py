@@ -23,6 +23,13 @@ def add_parsers(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     report.set_defaults(run=run_report)
 
+    export = commands.add_parser("export", help="chosen rows as ABC, MIDI, MusicXML, WAV and heat map files")
+    export.add_argument("--input", required=True, help="the --output of compose")
+    export.add_argument("--output", required=True, metavar="DIR", help="folder for the files, named by image_id")
+    export.add_argument("--ids", nargs="+", default=[], metavar="ID", help="image_ids or their beginnings; else all")
+    export.add_argument("--formats", default="abc,midi", help="of abc,midi,musicxml,wav,heatmap; abc,midi by default")
+    export.set_defaults(run=run_export)
+
 
 def run_report(args: argparse.Namespace) -> int:
     """Writes the pages and says where they are."""
@@ -34,3 +41,13 @@ def run_report(args: argparse.Namespace) -> int:
     unseen = f", {done.unseen} of them without their picture" if done.unseen else ""
     print(f"{done.pictures} pictures{unseen}, {done.failures} failures: open {output / 'index.html'}")
     return 0
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Writes the files; exit code 1 if any could not be made."""
+    from pipelines.export import ExportOptions, export
+
+    formats = tuple(name for name in args.formats.split(",") if name)
+    written, failed = export(ExportOptions(Path(args.input), Path(args.output), formats, tuple(args.ids)))
+    print(f"{written} files in {args.output}")
+    return 1 if failed else 0

@@ -27,7 +27,10 @@ class MetricView:
 
 @dataclass(frozen=True)
 class PicturePage:
-    """A row as a page. `data` is what the page's script reads: notes, bars, maps and the colours of their levels."""
+    """A row as a page. `data` is what the page's script reads: notes, bars, maps and the colours of their levels.
+
+    `remarks` are the tune's N: lines, such as the word that a voice was derived by rule.
+    """
 
     row: Mapping[str, Any]
     maps: tuple[HeatMap, ...]
@@ -35,6 +38,7 @@ class PicturePage:
     roll: list[str]
     references: list[ReferenceView]
     metrics: list[MetricView]
+    remarks: list[str]
     data: dict[str, Any]
 
 
@@ -53,6 +57,7 @@ def picture_page(row: Mapping[str, Any]) -> PicturePage:
         roll=piano_roll(played),
         references=reference_views(row["references"], row["abc"]),
         metrics=metric_views(row),
+        remarks=[line[2:].strip() for line in row["abc"].splitlines() if line.startswith("N:")],
         data={
             "playback": asdict(played),
             "maps": [asdict(heat) for heat in maps],

@@ -44,14 +44,14 @@ def pages(home: Path) -> dict[str, str]:
 
 
 def test_a_report_has_a_list_an_album_a_page_for_each_picture_and_the_failures(composed, capsys):
-    assert main("report --input out".split()) == 0
+    assert main(["report", "--input", "out"]) == 0
     names = sorted(re.sub(r"[0-9a-f]{8,16}\.html", "ID.html", name) for name in pages(composed))
     assert names == ["albums/pictures-ID.html", "failures.html", "index.html", *["pictures/ID.html"] * 3]
     assert capsys.readouterr().out == "3 pictures, 1 failures: open out/report/index.html\n"
 
 
 def test_every_link_leads_to_a_file_in_the_folder_and_none_to_a_network(composed):
-    main("report --input out".split())
+    main(["report", "--input", "out"])
     report = composed / "out" / "report"
     for name, html in pages(composed).items():
         links = re.findall(r'(?:href|src)="([^"#][^"]*)"', html)
@@ -61,27 +61,27 @@ def test_every_link_leads_to_a_file_in_the_folder_and_none_to_a_network(composed
 
 
 def test_names_of_files_are_escaped(composed):
-    main("report --input out".split())
+    main(["report", "--input", "out"])
     assert "&lt;b&gt;broken.png" in pages(composed)["failures.html"]
     assert not any("<b>" in html for html in pages(composed).values())
 
 
 def test_a_picture_that_changed_since_is_not_shown_with_anothers_heat_map(composed, capsys):
     Image.new("RGB", (12, 8), (1, 2, 3)).save(composed / "pictures" / "red.png")
-    assert main("report --input out".split()) == 0
+    assert main(["report", "--input", "out"]) == 0
     assert "3 pictures, 1 of them without their picture" in capsys.readouterr().out
 
 
 def test_scores_of_references_are_shown_only_when_asked_for(composed):
-    main("report --input out".split())
+    main(["report", "--input", "out"])
     without = pages(composed)
-    main("report --input out --include_references".split())
+    main(["report", "--input", "out", "--include_references"])
     assert not any("data-abc" in html for html in without.values())
     assert sum("data-abc" in html for html in pages(composed).values()) == 3
 
 
 def test_abc_and_midi_can_be_downloaded_as_the_row_has_them(composed):
-    main("report --input out".split())
+    main(["report", "--input", "out"])
     (row, *_) = outputs.read_rows(composed / "out" / "compositions", ["image_id", "abc", "midi"])
     files = composed / "out" / "report" / "pictures"
     assert (files / f"{row['image_id'][:16]}.abc").read_text() == row["abc"]
@@ -89,17 +89,17 @@ def test_abc_and_midi_can_be_downloaded_as_the_row_has_them(composed):
 
 
 def test_the_same_rows_give_the_same_pages_and_a_second_report_replaces_the_first(composed):
-    main("report --input out".split())
+    main(["report", "--input", "out"])
     before = pages(composed)
     (composed / "out" / "report" / "old.html").write_text("left over")
-    main("report --input out".split())
+    main(["report", "--input", "out"])
     assert pages(composed) == before
 
 
 def test_a_folder_of_something_else_is_not_replaced(composed, capsys):
     (composed / "mine").mkdir()
     (composed / "mine" / "letter.txt").write_text("dear")
-    assert main("report --input out --output mine".split()) == 1
+    assert main(["report", "--input", "out", "--output", "mine"]) == 1
     assert (composed / "mine" / "letter.txt").read_text() == "dear"
     assert "is not a report" in capsys.readouterr().err
 
@@ -112,12 +112,12 @@ def test_a_folder_without_rows_is_refused(tmp_path, capsys):
 
 def test_abcjs_is_taken_along_where_it_is_given(composed):
     (composed / "abcjs-basic-min.js").write_bytes(b"window.ABCJS = {}")
-    assert main("report --input out --abcjs abcjs-basic-min.js".split()) == 0
+    assert main(["report", "--input", "out", "--abcjs", "abcjs-basic-min.js"]) == 0
     assert (composed / "out/report/assets/abcjs-basic-min.js").read_bytes() == b"window.ABCJS = {}"
     assert sum("assets/abcjs-basic-min.js" in html for html in pages(composed).values()) == 3
 
 
 def test_a_file_that_is_not_abcjs_is_refused(composed, capsys):
     (composed / "other.tgz").write_bytes(zlib.compress(b"x"))
-    assert main("report --input out --abcjs other.tgz".split()) == 1
+    assert main(["report", "--input", "out", "--abcjs", "other.tgz"]) == 1
     assert "--abcjs other.tgz cannot be read" in capsys.readouterr().err

@@ -35,14 +35,22 @@
     shown = index;
     paint();
   }
-  for (const button of buttons) button.addEventListener("click", () => show(Number(button.dataset.map)));
+  for (const button of buttons) {
+    button.addEventListener("click", () => show(Number(button.dataset.map)));
+    // Sentences are spans, since a button cannot break over lines.
+    if (button.tagName === "SPAN") button.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      button.click();
+    });
+  }
   if (canvas) for (const id of ["raw", "strength"]) get(id).addEventListener("input", paint);
 
   // --- score
   if (window.ABCJS) {
     get("score").hidden = false;
     // Visual only: its player would fetch samples.
-    ABCJS.renderAbc("score", data.abc, { responsive: "resize", add_classes: true, staffwidth: 700, paddingtop: 0 });
+    ABCJS.renderAbc("score", data.abc.replace(/^N:.*\n?/gm, ""), { responsive: "resize", add_classes: true, staffwidth: 700, paddingtop: 0 });
     for (const text of document.querySelectorAll("[data-abc]")) {
       text.parentElement.addEventListener("toggle", () => {
         const home = document.createElement("div");
