@@ -160,7 +160,6 @@ def test_the_run_is_on_record_and_status_reads_it(indexed, capsys):
         (["--embedder", "other"], "was made with the embedder fake-embedder@1"),
         (["--embedder", "nonsense"], "'nonsense' is not known"),
         (["--composer", "nonsense"], "is not one of nano"),
-        (["--composer", "openai:http://x#y"], "not in this version yet"),
         (["--output", "captions.json/out"], "cannot write to captions.json/out"),
         (["--top_k", "0"], "--top_k must be 1 or more"),
         (["--top_k", "many"], "invalid int value: 'many'"),
