@@ -19,6 +19,12 @@ Range = tuple[int, int]
 def play_order(elements: list[Element], parts: str = "") -> list[Range]:
     """The ranges `[start, end)` of `elements` in the order they are played.
 
+    A `:|` without a `|:` goes back to the end of the last repeat or of its last ending, else to the beginning, as ABC
+    2.1 recommends (4.8; an ending ends at `||`, `:|`, `|]` or `[|`, 4.9). abc2midi loses or misplaces such a repeat
+    where a variant ending comes before it. The recommendation also names the latest double bar; outside endings that
+    is not followed, as abc2midi does not follow it at a tune's beginning either: in the tune books that we looked at,
+    `||` mostly marks the parts of a tune which is repeated as a whole.
+
     Args:
         elements: a voice's elements in written order.
         parts: the header's P: order such as `AAB` or `A2(BC)2`; "" plays as written.

@@ -36,6 +36,9 @@ def played(music: str) -> str:
         ("|: C |1 D |2 E |]", "CDCE"),
         ("|: C | D |]", "CD"),
         ("|: C :| D :| E |]", "CCDDE"),
+        ("|: C |1 D :|2 E || F | G :|", "CDCEFGFG"),
+        ("|: C |1 D :|2 E |] F :|", "CDCEFF"),
+        ("C || D | E :|", "CDECDE"),
     ],
 )
 def test_repeats_and_endings(music: str, order: str) -> None:
