@@ -7,6 +7,7 @@ import tiny_vlms
 import torch
 from chat_fakes import METRICS, TUNE, picture, reference, request
 
+from image2music.composers import boxes
 from image2music.composers.base import ExplainRequest
 from image2music.composers.chat.backend import Conversation, Message
 from image2music.composers.chat.composer import AnswerLengths, ChatComposer
@@ -14,7 +15,9 @@ from image2music.composers.chat.loading import ModelName
 from image2music.composers.chat.sampling import Sampling, SeededRows
 from image2music.composers.chat.transformers_backend import load
 from image2music.composers.specs import load_composer
+from image2music.config import LoopSettings
 from image2music.errors import ConfigError, ModelError
+from image2music.loop.compose import compose_batch
 
 TALKS = [
     Conversation(picture(60, 40), (Message("user", "Hello."),)),
@@ -108,3 +111,17 @@ def test_a_tune_keeps_to_the_grammar_and_prose_does_not_have_to(qwen):
     tune, prose = (load(qwen).generate(TALKS[:1], [4], max_tokens=60, form=form)[0] for form in ("abc", "prose"))
     assert tune.startswith("X:1\nT:")
     assert not prose.startswith("X:1")
+
+
+def test_where_an_unknown_family_looks_is_left_out_with_the_reason(qwen, monkeypatch, caplog):
+    monkeypatch.delitem(boxes._FAMILIES, "qwen2_5_vl")
+    assert load(qwen).attention(TALKS[0].answered("It is calm.")) == []
+    assert "where the image tokens of qwen2_5_vl lie is not known" in caplog.text
+
+
+def test_a_whole_loop_with_a_random_model_ends_with_a_valid_tune(qwen):
+    composer = ChatComposer(load(qwen), AnswerLengths(description=10, tune=150, motivation=20))
+    (tune,) = compose_batch(composer, [request(seed=1, references=[reference()])], LoopSettings(rounds=1))
+    assert not isinstance(tune, Exception), tune
+    assert tune.draft.errors == 0
+    assert tune.explanation.attention[0].weights.sum() > 0
