@@ -5,10 +5,9 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEMO   := build/demo
 DATA   ?= $(DEMO)/data
-ROWS   ?= 20000
 
 .DEFAULT_GOAL := help
-.PHONY: report-assets help setup demo demo-data test lint bench bench-index soak train clean
+.PHONY: report-assets help setup demo demo-data test lint bench train clean
 
 help:  ## list the targets
 	@awk -F ':.*## *' '/^[a-z-]+:.*##/ {printf "%-14s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -46,12 +45,6 @@ lint: $(STAMP)  ## ruff (rules and format) and mypy
 
 bench: $(DEMO)/data/captions.json  ## measure against peers; DATA=DIR measures on other files
 	$(BIN)/python -m benchmarks.bench --data $(DATA)
-
-bench-index: $(STAMP)  ## measure the index at ROWS rows
-	$(BIN)/python -m benchmarks.bench_index --rows $(ROWS)
-
-soak: $(STAMP)  ## a long run that is killed and resumed
-	$(BIN)/python -m benchmarks.soak
 
 train: $(STAMP)  ## train the embedded composer anew
 	$(BIN)/python -m image2music.composers.nano.train

@@ -23,13 +23,13 @@ def main(output: str, picture: str, target: str) -> None:
     row = next(row for row in rows if Path(row["image_uri"]).name == picture)
     image = ImageOps.exif_transpose(Image.open(row["image_uri"])).convert("RGB")
     image = image.resize((round(image.width * HEIGHT / image.height), HEIGHT))
-    whole = next(found for found in row["attention"] if found["kind"] == "motivation")
+    whole = next(found for found in row["attention"] if found["kind"] == "all")
     top = side_by_side([image, heat_map(image, whole)])
     score = draw_score(row["abc"], top.width)
     sheet = Image.new("RGB", (top.width, top.height + score.height + MARGIN), "white")
     sheet.paste(top, (0, 0))
     sheet.paste(score, (0, top.height + MARGIN))
-    sheet.save(target, optimize=True)
+    sheet.quantize(256).save(target, optimize=True)
 
 
 def heat_map(image: Image.Image, found: dict[str, object]) -> Image.Image:

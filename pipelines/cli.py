@@ -38,6 +38,9 @@ def _main(argv: Sequence[str]) -> int:
         raise ConfigError(f"there is no option {' '.join(others)}", reason="unknown_option")
     args.beam = others
     _quieten(args.log_level)
+    # Before any library that reads it is loaded. The embedded models gain nothing from more threads, and threads that
+    # spin while they wait for a busy processor make a job several times slower. Set the variable to choose otherwise.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     code: int = args.run(args)
     return code
 
