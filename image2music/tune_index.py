@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -74,7 +75,9 @@ class TuneIndex:
 
     def dataset(self) -> Any:
         """The LanceDB dataset at this version, opened once a process."""
-        return _dataset(self.uri, self.version)
+        # By its absolute place: the same relative one may mean another table once the working folder has changed.
+        place = self.uri if "://" in self.uri else os.path.abspath(self.uri)
+        return _dataset(place, self.version)
 
 
 def _nearest(query: NDArray[np.float32], k: int) -> dict[str, Any]:
