@@ -41,7 +41,7 @@ class ComposeOptions:
     top_k: int = 3
     loop: LoopSettings = field(default_factory=LoopSettings)
     seed: int = 0
-    batch_size: int = 8
+    batch_size: int = 16
     max_failures: FailureBound = field(default_factory=lambda: FailureBound(share=0.05))
     overwrite: bool = False
     refresh: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ from image2music.composers.nano.references import encode_references, shares_a_ru
 from image2music.composers.nano.sampling import Drawn, Sampler
 from image2music.composers.nano.seeing import Seen, allowed_words, see
 from image2music.composers.nano.titles import title
-from image2music.composers.nano.wishes import Words, distance, refined_words
+from image2music.composers.nano.wishes import Words, distance, moved_words
 from image2music.embedders.description import describe
 from image2music.notation.abc_to_midi import abc_to_score
 from image2music.notation.key_detection import detect_key
@@ -44,19 +44,24 @@ WEIGHTS = Path(__file__).parent / "weights"
 RECIPE = 1
 """Raise it with every change of code that changes a tune for the same weights and seed."""
 
-CANDIDATES = 1
-MAX_RESAMPLES = 4
+# Candidates drawn at once in each pass. A pass over few tunes takes nearly as long as one over many, so what has to be
+# drawn again is drawn three times at once; the third pass is for copies alone.
+PASSES = (1, 3, 3)
 CELLS = 7
 MINOR_MODES = ("minor", "dorian")
 
 
 @dataclass(frozen=True)
 class _Task:
-    """One tune to draw: where from, what is asked, and which attempt this is."""
+    """One tune to draw: where from, the words allowed in its plan, which attempt, and what somebody asked for by name.
+
+    Only what is owed is drawn again for: the loop's own rounds are other attempts already.
+    """
 
     request: ComposeRequest
     words: Words
     attempt: int
+    owed: Words = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,11 +77,6 @@ class _Candidate:
     off_mode: bool
     off_range: bool
     misses: int
-
-    @property
-    def faults(self) -> bool:
-        """Whether it is worth drawing again."""
-        return self.copies > 0 or self.off_mode or self.off_range
 
     @property
     def rank(self) -> tuple[int, int, int]:
@@ -106,7 +106,7 @@ class NanoComposer:
 
     def compose_as_asked(self, requests: Sequence[ComposeRequest], words: Words) -> list[str]:
         """A first tune for each request, with plan words asked for on top of what suits the picture."""
-        return self._draw([_Task(r, {**allowed_words(_seen(r)), **words}, 0) for r in requests])
+        return self._draw([_Task(r, {**allowed_words(_seen(r)), **words}, 0, words) for r in requests])
 
     def repair(self, requests: Sequence[RepairRequest]) -> list[str]:
         """Another tune: nano's own never fail the check, so there is nothing to mend by hand."""
@@ -117,9 +117,10 @@ class NanoComposer:
         tasks = []
         for asked in requests:
             words = allowed_words(_seen(asked.request))
-            tasks.append(
-                _Task(asked.request, refined_words(asked, words, read_plan_and_melody(asked.abc)[0]), asked.attempt)
-            )
+            plan, _ = read_plan_and_melody(asked.abc)
+            kept = {slot: (word,) for slot, word in plan.items()}
+            moved = moved_words(asked, plan)
+            tasks.append(_Task(asked.request, {**words, **kept, **moved}, asked.attempt))
         return self._draw(tasks)
 
     def explain(self, requests: Sequence[ExplainRequest]) -> list[Explanation]:
@@ -129,17 +130,17 @@ class NanoComposer:
     def _draw(self, tasks: Sequence[_Task]) -> list[str]:
         """The best of a few candidates for each task; a tune that copies, or is not what was asked, is drawn again."""
         best: dict[int, _Candidate] = {}
-        for resample in range(MAX_RESAMPLES):
-            open_tasks = [i for i in range(len(tasks)) if i not in best or best[i].faults]
+        for number in range(len(PASSES)):
+            open_tasks = [i for i in range(len(tasks)) if i not in best or _wants_another(best[i], number)]
             if not open_tasks:
                 break
-            for i, candidate in self._candidates(tasks, open_tasks, resample):
+            for i, candidate in self._candidates(tasks, open_tasks, number):
                 if i not in best or candidate.rank < best[i].rank:
                     best[i] = candidate
         return [best[i].abc for i in range(len(tasks))]
 
-    def _candidates(self, tasks: Sequence[_Task], chosen: Sequence[int], resample: int) -> list[tuple[int, _Candidate]]:
-        rows = [(i, CANDIDATES * resample + k) for i in chosen for k in range(CANDIDATES)]
+    def _candidates(self, tasks: Sequence[_Task], chosen: Sequence[int], number: int) -> list[tuple[int, _Candidate]]:
+        rows = [(i, sum(PASSES[:number]) + k) for i in chosen for k in range(PASSES[number])]
         wishes = [Wish(tasks[i].words, _seed(tasks[i], draw)) for i, draw in rows]
         patches = np.stack([_seen(tasks[i].request).patches for i, _ in rows])
         references = np.stack([self._references(tasks[i].request) for i, _ in rows])
@@ -157,16 +158,26 @@ class NanoComposer:
         return _Candidate(
             abc,
             copies,
-            off_mode=heard_mode(abc_to_score(abc)) != ("minor" if drawn.plan["mode"] in MINOR_MODES else "major"),
-            off_range=delivered["range"] not in task.words.get("range", LEVELS),
+            off_mode="mode" in task.owed and heard_mode(abc_to_score(abc)) != _plain(drawn.plan["mode"]),
+            off_range=delivered["range"] not in task.owed.get("range", LEVELS),
             misses=distance(task.words, delivered),
         )
+
+
+def _wants_another(candidate: _Candidate, number: int) -> bool:
+    """Whether a tune is drawn again in pass `number`."""
+    off = candidate.off_mode or candidate.off_range
+    return candidate.copies > 0 or (off and number < len(PASSES) - 1)
 
 
 def _arranged(task: _Task, drawn: Drawn) -> str:
     seen, seed = _seen(task.request), task.request.seed
     name = title(seen, drawn.plan, seed)
     return arrange(drawn.melody, setting(drawn.plan, seen.energy, seed), name, drawn.plan["kind"])
+
+
+def _plain(mode: str) -> str:
+    return "minor" if mode in MINOR_MODES else "major"
 
 
 def heard_mode(score: Score) -> str:

@@ -20,16 +20,16 @@ _SLOTS = {
 }
 
 
-def refined_words(request: RefineRequest, words: Words, plan: Plan) -> dict[str, tuple[str, ...]]:
-    """Keeps the tune's own plan and moves the slots whose metric lies outside of its target by one level or two."""
-    kept: dict[str, tuple[str, ...]] = {slot: (word,) for slot, word in plan.items()}
+def moved_words(request: RefineRequest, plan: Plan) -> dict[str, tuple[str, ...]]:
+    """The slots whose metric lies outside of its target, with the words on the side where the target is."""
+    moved: dict[str, tuple[str, ...]] = {}
     values = request.metrics.as_dict()
     for metric, slot in _SLOTS.items():
         target, value = request.targets.get(metric), values[metric]
         if target is None or value is None or target[0] <= value <= target[1]:
             continue
-        kept[slot] = _moved(plan[slot], up=value < target[0])
-    return {**words, **kept}
+        moved[slot] = _moved(plan[slot], up=value < target[0])
+    return moved
 
 
 def _moved(word: str, *, up: bool) -> tuple[str, ...]:

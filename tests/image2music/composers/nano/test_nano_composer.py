@@ -15,7 +15,7 @@ from image2music.composers.nano.plan import Plan
 from image2music.composers.nano.reading import read_plan_and_melody
 from image2music.composers.nano.sampling import PREFIX
 from image2music.composers.nano.seeing import Seen
-from image2music.composers.nano.wishes import distance, refined_words
+from image2music.composers.nano.wishes import distance, moved_words
 from image2music.notation.abc_checker import check
 from image2music.notation.abc_to_midi import abc_to_score
 from image2music.notation.diagnostic import Severity
@@ -126,9 +126,9 @@ def test_refining_asks_for_a_wider_range_when_the_references_have_one(
     wanted = {"pitch_range": (metrics.pitch_range + 5, metrics.pitch_range + 20)}
     request = RefineRequest(requests[0], tunes[0], metrics, dict(wanted), ("wider",), 1)
 
-    words = refined_words(request, {}, Plan(range="middle", mode="minor"))
+    words = moved_words(request, Plan(range="middle", mode="minor"))
 
-    assert words == {"range": ("high", "highest"), "mode": ("minor",)}
+    assert words == {"range": ("high", "highest")}
 
 
 def test_distance_counts_levels_and_words_that_were_not_delivered() -> None:
