@@ -35,6 +35,7 @@ setup(
     # Listed one by one, so that a stray folder never ships.
     packages=[
         "image2music",
+        "image2music.album",
         "image2music.composers",
         "image2music.composers.chat",
         "image2music.composers.nano",

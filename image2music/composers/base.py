@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from image2music.album.part import AlbumPart
 from image2music.notation.diagnostic import Diagnostic
 from image2music.notation.metrics import Metrics
 
@@ -50,13 +51,17 @@ class Description:
 
 @dataclass(frozen=True)
 class ComposeRequest:
-    """All that a composer may use for one tune. `seed` is the picture's own and independent of the batch."""
+    """All that a composer may use for one tune. `seed` is the picture's own and independent of the batch.
+
+    `album` says what the tune takes over from its album, where the picture is composed as part of one.
+    """
 
     image_id: str
     image: Image
     description: Description
     references: tuple[Reference, ...]
     seed: int
+    album: AlbumPart | None = None
 
 
 @dataclass(frozen=True)

@@ -45,14 +45,18 @@ def melody_of(plan: Plan, bars: tuple[tuple[Note, ...], ...], section_ends: froz
     return Melody(plan["meter"], unit, TONICS.index(plan["tonic"]), plan["mode"], bars, section_ends)
 
 
-def arrange(melody: Melody, setting: Setting, title: str, kind: str) -> str:
-    """The whole tune as ABC: melody in voice 1, derived accompaniment in voice 2, every bar full. `kind` goes to N:."""
+def arrange(melody: Melody, setting: Setting, title: str, kind: str, remarks: tuple[str, ...] = ()) -> str:
+    """The whole tune as ABC: melody in voice 1, derived accompaniment in voice 2, every bar full.
+
+    `kind` and `remarks` go to N: lines.
+    """
     second = accompaniment.accompany(melody, setting.figure)
     header = [
         "X:1",
         f"T:{title}",
         f"N:{MANNER}{kind}",
         f"N:{DERIVED_NOTE}",
+        *(f"N:{remark}" for remark in remarks),
         f"M:{melody.meter}",
         f"L:{melody.unit}",
         f"Q:1/4={setting.qpm}",

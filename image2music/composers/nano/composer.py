@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from image2music.composers.base import (
     RefineRequest,
     RepairRequest,
 )
+from image2music.composers.nano.album_opening import PLACED_NOTE, asked_words, placed_tokens
 from image2music.composers.nano.arrangement import arrange, setting
 from image2music.composers.nano.decoding import Wish
 from image2music.composers.nano.explaining import explain
@@ -102,21 +103,21 @@ class NanoComposer:
 
     def compose(self, requests: Sequence[ComposeRequest]) -> list[str]:
         """A first tune for each request."""
-        return self._draw([_Task(request, allowed_words(_seen(request)), 0) for request in requests])
+        return self._draw([_Task(request, _words(request), 0) for request in requests])
 
     def compose_as_asked(self, requests: Sequence[ComposeRequest], words: Words) -> list[str]:
         """A first tune for each request, with plan words asked for on top of what suits the picture."""
-        return self._draw([_Task(r, {**allowed_words(_seen(r)), **words}, 0, words) for r in requests])
+        return self._draw([_Task(r, {**_words(r), **words}, 0, words) for r in requests])
 
     def repair(self, requests: Sequence[RepairRequest]) -> list[str]:
         """Another tune: nano's own never fail the check, so there is nothing to mend by hand."""
-        return self._draw([_Task(r.request, allowed_words(_seen(r.request)), 100 + r.attempt) for r in requests])
+        return self._draw([_Task(r.request, _words(r.request), 100 + r.attempt) for r in requests])
 
     def refine(self, requests: Sequence[RefineRequest]) -> list[str]:
         """Another tune to the same plan but for the qualities whose metrics lie outside of the references' range."""
         tasks = []
         for asked in requests:
-            words = allowed_words(_seen(asked.request))
+            words = _words(asked.request)
             plan, _ = read_plan_and_melody(asked.abc)
             kept = {slot: (word,) for slot, word in plan.items()}
             moved = moved_words(asked, plan)
@@ -141,7 +142,8 @@ class NanoComposer:
 
     def _candidates(self, tasks: Sequence[_Task], chosen: Sequence[int], number: int) -> list[tuple[int, _Candidate]]:
         rows = [(i, sum(PASSES[:number]) + k) for i in chosen for k in range(PASSES[number])]
-        wishes = [Wish(tasks[i].words, _seed(tasks[i], draw)) for i, draw in rows]
+        placed = {i: placed_tokens(tasks[i].request.album, self.sampler.vocabulary) for i in chosen}
+        wishes = [Wish(tasks[i].words, _seed(tasks[i], draw), placed[i]) for i, draw in rows]
         patches = np.stack([_seen(tasks[i].request).patches for i, _ in rows])
         references = np.stack([self._references(tasks[i].request) for i, _ in rows])
         drawn = self.sampler.draw(patches, references, wishes)
@@ -172,8 +174,18 @@ def _wants_another(candidate: _Candidate, number: int) -> bool:
 
 def _arranged(task: _Task, drawn: Drawn) -> str:
     seen, seed = _seen(task.request), task.request.seed
-    name = title(seen, drawn.plan, seed)
-    return arrange(drawn.melody, setting(drawn.plan, seen.energy, seed), name, drawn.plan["kind"])
+    name, chosen = title(seen, drawn.plan, seed), setting(drawn.plan, seen.energy, seed)
+    album = task.request.album
+    if album is None:
+        return arrange(drawn.melody, chosen, name, drawn.plan["kind"])
+    chosen = replace(chosen, qpm=album.tempo_qpm, programs=album.programs)
+    return arrange(drawn.melody, chosen, name, drawn.plan["kind"], (PLACED_NOTE,))
+
+
+def _words(request: ComposeRequest) -> Words:
+    """Plan words that suit the picture, under those that its album asks for."""
+    suitable = allowed_words(_seen(request))
+    return suitable if request.album is None else {**suitable, **asked_words(request.album)}
 
 
 def _plain(mode: str) -> str:

@@ -27,10 +27,14 @@ MOST_URGE = 4.0
 
 @dataclass(frozen=True)
 class Wish:
-    """What one tune is asked for: the words allowed in each plan slot; slots that are not named are free."""
+    """What one tune is asked for: the words allowed in each plan slot; slots that are not named are free.
+
+    `placed` maps (bar, onset in ticks) to the note token that must stand there.
+    """
 
     allowed: Mapping[str, tuple[str, ...]]
     seed: int
+    placed: Mapping[tuple[int, int], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,8 @@ class Grammar:
             return self._plan_mask(state, wish)
         if state.onset == state.rules.capacity:
             return self._line_mask(state)
+        if (token := wish.placed.get((state.bars_done, state.onset))) is not None:
+            return self._only(token)
         return self._note_mask(state, state.rules)
 
     def urge(self, state: RowState) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from image2music.composers.base import AttentionMap, ExplainRequest, Explanation, SegmentKind
+from image2music.composers.nano.album_opening import placed_positions
 from image2music.composers.nano.motivation import Sentence, motivate
 from image2music.composers.nano.plan import PLAN_SLOTS
 from image2music.composers.nano.reading import read_plan_and_melody
@@ -52,7 +53,8 @@ def _explain(sampler: Sampler, request: ExplainRequest) -> Explanation:
     looked = sampler.attention(row, seen.patches, references)
     blank = sampler.attention(row, sampler.blank, references)
     sentences = motivate(seen, plan, request, sampler.model.config.reference_slots)
-    segments = [*music_segments(tokens, vocabulary.bar, vocabulary.section), *motivation_segments(sentences)]
+    placed = placed_positions(request.request.album, tokens, PREFIX)
+    segments = [*music_segments(tokens, vocabulary.bar, vocabulary.section, placed), *motivation_segments(sentences)]
     maps = tuple(_map(segment, looked, blank, seen) for segment in segments)
     return Explanation(" ".join(sentence.text for sentence in sentences), maps)
 
@@ -64,16 +66,20 @@ def plan_and_music_tokens(abc: str) -> list[int]:
     return [vocabulary.begin, *vocabulary.encode_plan(plan), *vocabulary.encode_melody(melody)]
 
 
-def music_segments(tokens: Sequence[int], bar: int, section: int) -> list[Segment]:
-    """The whole tune, the decoded voice, and its bars in groups of four."""
+def music_segments(
+    tokens: Sequence[int], bar: int, section: int, placed: frozenset[int] = frozenset()
+) -> list[Segment]:
+    """The whole tune, the decoded voice, and its bars in groups of four; `placed` positions were not decoded."""
     music = range(PREFIX, len(tokens))
+    decoded = tuple(position for position in music if position not in placed)
     segments = [
-        Segment("all", "all", "the whole tune", tuple(music)),
-        Segment("voice 1", "voice", "1", tuple(music)),
+        Segment("all", "all", "the whole tune", decoded),
+        Segment("voice 1", "voice", "1", decoded),
     ]
     number, groups = 0, dict[int, list[int]]()
     for position in music:
-        groups.setdefault(number // BARS_A_GROUP, []).append(position)
+        if position not in placed:
+            groups.setdefault(number // BARS_A_GROUP, []).append(position)
         number += tokens[position] in (bar, section)
     for group, positions in groups.items():
         first = group * BARS_A_GROUP + 1
@@ -83,11 +89,12 @@ def music_segments(tokens: Sequence[int], bar: int, section: int) -> list[Segmen
 
 
 def motivation_segments(sentences: Sequence[Sentence]) -> list[Segment]:
-    """One segment a sentence: the positions of the plan tokens that it speaks of."""
+    """One segment a sentence that speaks of plan tokens: their positions."""
     places = {slot.name: 1 + i for i, slot in enumerate(PLAN_SLOTS)}
     return [
         Segment(f"sentence {i}", "motivation", sentence.text, tuple(places[slot] for slot in sentence.slots))
         for i, sentence in enumerate(sentences, 1)
+        if sentence.slots
     ]
 
 

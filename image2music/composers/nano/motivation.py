@@ -19,10 +19,19 @@ class Sentence:
 
 
 def motivate(seen: Seen, plan: Plan, request: ExplainRequest, heard: int) -> tuple[Sentence, ...]:
-    """Three sentences: mood and mode, movement, and the line with what was in its ear.
+    """Mood and mode, movement, and the line with what was in its ear, a sentence each; in an album one more.
 
-    `heard` is how many references the model listens to, the nearest first.
+    `heard` is how many references the model listens to, the nearest first. A sentence names no slot that the album
+    filled: where the model looked had no part in it.
     """
+    if request.request.album is not None:
+        key = key_words(TONICS.index(plan["tonic"]), plan["mode"])
+        return (
+            Sentence(_sight(seen) + ".", ()),
+            Sentence(f"Its album asks for {key}, {plan['meter']}, {plan['tempo']}, and the motif it opens with.", ()),
+            Sentence(_movement(plan), ("kind", "density")),
+            Sentence(_line(plan, request, heard), ("range", "register", "leaps", "pitch_entropy")),
+        )
     return (
         Sentence(_mood(seen, plan), ("tempo", "mode", "tonic")),
         Sentence(_movement(plan), ("kind", "meter", "density")),
@@ -30,15 +39,16 @@ def motivate(seen: Seen, plan: Plan, request: ExplainRequest, heard: int) -> tup
     )
 
 
-def _mood(seen: Seen, plan: Plan) -> str:
+def _sight(seen: Seen) -> str:
     light = "dark" if seen.brightness < 0.3 else "bright" if seen.brightness > 0.65 else "evenly lit"
     edge = "soft" if seen.contrast < 0.35 else "strong" if seen.contrast > 0.65 else "moderate"
     shows = f"{_article(seen.subject)} in a picture" if seen.subject else "a picture"
+    return f"I saw {shows} that is {light}, of {edge} contrast and {seen.mood} in mood"
+
+
+def _mood(seen: Seen, plan: Plan) -> str:
     key = key_words(TONICS.index(plan["tonic"]), plan["mode"])
-    return (
-        f"I saw {shows} that is {light}, of {edge} contrast and {seen.mood} in mood, "
-        f"so the tune is {plan['tempo']} and in {key}."
-    )
+    return f"{_sight(seen)}, so the tune is {plan['tempo']} and in {key}."
 
 
 def _movement(plan: Plan) -> str:
