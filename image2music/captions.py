@@ -11,7 +11,7 @@ from image2music.stages import CaptionedMidi
 
 
 def parse_caption_line(line: str) -> CaptionedMidi:
-    """One line to what is needed of it: location, caption, genre and mood. Other keys are let through.
+    """One line to what is needed of it: location, caption, genre, mood and instruments. Other keys are let through.
 
     Raises:
         CaptionError: no JSON (`bad_json`), no location or no caption (`bad_caption_line`), or a location that is not
@@ -27,7 +27,13 @@ def parse_caption_line(line: str) -> CaptionedMidi:
     if PurePosixPath(location).is_absolute() or ".." in PurePosixPath(location).parts:
         message = f"{location} leaves --midi_root; locations are relative paths inside of it"
         raise CaptionError(message, reason="outside_midi_root")
-    return CaptionedMidi(location, _text(row, "caption"), genre=_texts(row, "genre"), mood=_texts(row, "mood"))
+    return CaptionedMidi(
+        location,
+        _text(row, "caption"),
+        genre=_texts(row, "genre"),
+        mood=_texts(row, "mood"),
+        instruments=_texts(row, "instrument_summary"),
+    )
 
 
 def _text(row: dict[str, Any], key: str) -> str:

@@ -37,6 +37,7 @@ class ComposeSettings:
     top_k: int
     loop: LoopSettings
     seed: int
+    where: str | None = None
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
@@ -46,8 +47,9 @@ class ComposeSettings:
 
     @property
     def hash(self) -> str:
-        """sha256 in hex over every field, stable between runs and machines."""
-        text = json.dumps(asdict(self), sort_keys=True, ensure_ascii=True)
+        """sha256 in hex over every field that is given, stable between runs and machines."""
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        text = json.dumps(given, sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

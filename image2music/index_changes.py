@@ -58,7 +58,7 @@ def find_changes(
 ) -> Changes:
     """Hold the wanted tunes (each id once) against the stored rows.
 
-    A row is unchanged when its id, location, caption, genre and mood are. Ids in `hopeless` could not be converted
+    A row is unchanged when its id and everything that its line says are. Ids in `hopeless` could not be converted
     before and are not tried again. Rows at the locations in `keep` stay although no wanted tune is there.
     """
     ids = dict(wanted)

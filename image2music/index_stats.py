@@ -16,9 +16,21 @@ import numpy as np
 from image2music.index_search import kind
 from image2music.tune_index import TuneIndex
 
-_COLUMNS = ["caption", "abc", "key", "meter", "tempo_qpm", "duration_s", "bars", "voices", "genre", "mood"]
+_COLUMNS = [
+    "caption",
+    "music_id",
+    "key",
+    "meter",
+    "tempo_qpm",
+    "duration_s",
+    "bars",
+    "voices",
+    "genre",
+    "mood",
+    "instruments",
+]
 _NUMBERS = ("tempo_qpm", "duration_s", "bars", "voices")
-_NAMES = ("key", "meter", "genre", "mood")
+_NAMES = ("key", "meter", "genre", "mood", "instruments")
 _SEED = 0
 
 
@@ -38,7 +50,7 @@ class IndexStats:
     """Counts over all rows; what a search finds and how long it takes over a sample of stored vectors.
 
     `recall` is the share of the exact search's k best that the index finds. `same_music` and `same_caption` count
-    rows beyond the first with the same notes, or the same caption.
+    rows beyond the first with the same music (by `music_id`), or the same caption.
     """
 
     index: TuneIndex
@@ -60,8 +72,8 @@ def index_stats(index: TuneIndex, *, sample: int = 50, k: int = 5) -> IndexStats
     dataset = index.dataset()
     names: dict[str, Counter[str]] = {name: Counter() for name in _NAMES}
     numbers: dict[str, list[float]] = {name: [] for name in _NUMBERS}
-    music: Counter[bytes] = Counter()
-    texts: Counter[bytes] = Counter()
+    music: set[str] = set()
+    texts: set[bytes] = set()
     for batch in dataset.to_batches(columns=_COLUMNS):
         for row in batch.to_pylist():
             for name in _NAMES:
@@ -69,8 +81,8 @@ def index_stats(index: TuneIndex, *, sample: int = 50, k: int = 5) -> IndexStats
             for name in _NUMBERS:
                 if row[name] is not None:
                     numbers[name].append(float(row[name]))
-            music[music_id(row["abc"])] += 1
-            texts[hashlib.sha256(row["caption"].encode()).digest()] += 1
+            music.add(row["music_id"])
+            texts.add(hashlib.sha256(row["caption"].encode()).digest())
     queries = _sample(dataset, index.rows, sample)
     fast, found = _timed(index, queries, k, exact=False)
     slow, right = _timed(index, queries, k, exact=True)
@@ -88,13 +100,6 @@ def index_stats(index: TuneIndex, *, sample: int = 50, k: int = 5) -> IndexStats
         sample=len(queries),
         k=k,
     )
-
-
-def music_id(abc: str) -> bytes:
-    """sha256 over an ABC text without its number, title and other fields that sound like nothing."""
-    silent = ("X:", "T:", "C:", "S:", "N:", "Z:", "%%text")
-    lines = (line.strip() for line in abc.splitlines() if not line.startswith(silent))
-    return hashlib.sha256("\n".join(line for line in lines if line).encode()).digest()
 
 
 def spread(values: Sequence[float]) -> Spread:

@@ -21,30 +21,30 @@ class Hit:
     caption: str
     abc: str
     metrics: Metrics
+    music_id: str
     similarity: float
 
 
 def merge(by_text: Sequence[Hit], by_image: Sequence[Hit]) -> tuple[Reference, ...]:
-    """Every hit of both searches (best first each), best first by reciprocal rank fusion.
+    """Every music that either search found (best hit first, each music once), best first by reciprocal rank fusion.
 
-    Similarities of descriptions and of pictures lie on different scales, so only ranks are compared: a tune scores
+    Similarities of descriptions and of pictures lie on different scales, so only ranks are compared: a music scores
     the sum of 1 / (60 + rank) over the lists it is in (Cormack, Clarke, Buettcher, SIGIR 2009). On a tie the hit of
-    the description comes first, then the smaller id.
+    the description comes first, then the smaller id. Where the searches found different copies of one music, the copy
+    with the better rank stands for it, on a tie that of the description; each similarity is that of its own search.
     """
-    texts = {hit.tune_id: (rank, hit) for rank, hit in enumerate(by_text, start=1)}
-    images = {hit.tune_id: (rank, hit) for rank, hit in enumerate(by_image, start=1)}
+    texts = {hit.music_id: (rank, hit) for rank, hit in enumerate(by_text, start=1)}
+    images = {hit.music_id: (rank, hit) for rank, hit in enumerate(by_image, start=1)}
 
-    def order(tune_id: str) -> tuple[float, bool, str]:
-        ranks = [found[tune_id][0] for found in (texts, images) if tune_id in found]
-        return -sum(1 / (_RANK_OFFSET + rank) for rank in ranks), tune_id not in texts, tune_id
+    def order(music: str) -> tuple[float, bool, str]:
+        found = [hits[music] for hits in (texts, images) if music in hits]
+        return -sum(1 / (_RANK_OFFSET + rank) for rank, _ in found), music not in texts, found[0][1].tune_id
 
     return tuple(_reference(texts.get(key), images.get(key)) for key in sorted(texts.keys() | images.keys(), key=order))
 
 
 def _reference(text: tuple[int, Hit] | None, image: tuple[int, Hit] | None) -> Reference:
-    found = text or image
-    assert found is not None
-    hit = found[1]
+    _, hit = min((found for found in (text, image) if found), key=lambda found: found[0])
     return Reference(
         tune_id=hit.tune_id,
         row_hash=hit.row_hash,

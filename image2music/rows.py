@@ -47,7 +47,9 @@ def tune_row(tune: CaptionedTune, vector: NDArray[np.float32], embedder_id: str)
         "voices": tune.voices,
         "genre": list(tune.source.genre),
         "mood": list(tune.source.mood),
+        "instruments": list(tune.source.instruments),
         "metrics": asdict(tune.metrics),
+        "music_id": tune.music_id,
         "embedder_id": embedder_id,
     }
     content = json.dumps(row, sort_keys=True, ensure_ascii=True)

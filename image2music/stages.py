@@ -40,11 +40,15 @@ class CaptionedMidi:
     caption: str
     genre: tuple[str, ...] = ()
     mood: tuple[str, ...] = ()
+    instruments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class CaptionedTune:
-    """A captioned MIDI file as ABC notation. `tune_id` is the sha256 of the MIDI bytes in hex."""
+    """A captioned MIDI file as ABC notation. `tune_id` is the sha256 of the MIDI bytes in hex.
+
+    `music_id` is what `same_music.music_id` makes of its notes.
+    """
 
     tune_id: str
     source: CaptionedMidi
@@ -56,6 +60,7 @@ class CaptionedTune:
     bars: int
     voices: int
     metrics: Metrics
+    music_id: str
 
 
 @dataclass(frozen=True)

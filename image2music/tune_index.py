@@ -15,25 +15,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from image2music import tune_search
 from image2music.composers.base import Reference
 from image2music.errors import TuneIndexError
 from image2music.index_search import bring_up_to_date
-from image2music.notation.metrics import Metrics
 from image2music.retrieval import Hit, merge
 from image2music.stages import CaptionedMidi
 from schemas.tune import tune_schema
 
-_PROBES = 30
-_TIES = 8
-"""Rows looked at beyond k, so that of equally near tunes the same ones are always taken."""
-
-_HIT_COLUMNS = ["tune_id", "row_hash", "location", "caption", "abc", "metrics", "vector"]
-_SOURCE_COLUMNS = ["tune_id", "location", "caption", "genre", "mood"]
+_SOURCE_COLUMNS = ["tune_id", "location", "caption", "genre", "mood", "instruments"]
 
 
 @dataclass(frozen=True)
 class TuneIndex:
-    """An index at one version. `embedder_spec` is what `--embedder` was when it was made."""
+    """An index at one version. `embedder_spec` is what `--embedder` was when it was made.
+
+    `where` is a filter that the rows pass, `rows` their number, `share` which part of all rows that is;
+    `index_filter.narrowed` sets them.
+    """
 
     uri: str
     version: int
@@ -41,23 +40,16 @@ class TuneIndex:
     dim: int
     embedder_id: str
     embedder_spec: str
+    where: str = ""
+    share: float = 1.0
 
     def search(self, query: NDArray[np.float32], k: int) -> list[Hit]:
-        """The k tunes nearest to a unit vector float32[dim], best first, ties by tune_id.
-
-        Similarities are computed again from the stored vectors, so that they do not depend on the kind of index.
-        """
+        """The k different tunes nearest to a unit vector float32[dim], as `tune_search.search` says."""
         return self.search_many(query[np.newaxis], k)[0]
 
     def search_many(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
         """`search` for each row of float32[n, dim], in one pass over the table."""
-        nearest = _nearest(queries, k + _TIES)
-        table = self.dataset().to_table(columns=_HIT_COLUMNS, nearest=nearest, disable_scoring_autoprojection=True)
-        found: list[list[Hit]] = [[] for _ in queries]
-        for row in table.to_pylist():
-            place = row.pop("query_index", 0)
-            found[place].append(_hit(row, queries[place]))
-        return [sorted(hits, key=lambda hit: (-hit.similarity, hit.tune_id))[:k] for hits in found]
+        return tune_search.search(self.dataset(), queries, k, self.where, self.share)
 
     def references(
         self, pairs: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]], k: int
@@ -68,26 +60,13 @@ class TuneIndex:
 
     def nearest_ids(self, query: NDArray[np.float32], k: int, *, exact: bool = False) -> list[str]:
         """tune_id of the k nearest, best first; `exact` looks at every row, as a measure of what the index misses."""
-        nearest = _nearest(query, k) | ({"use_index": False} if exact else {})
-        found = self.dataset().to_table(columns=["tune_id"], nearest=nearest, disable_scoring_autoprojection=True)
-        ids: list[str] = found["tune_id"].to_pylist()
-        return ids
+        return tune_search.nearest_ids(self.dataset(), query, k, self.where, self.share, exact=exact)
 
     def dataset(self) -> Any:
         """The LanceDB dataset at this version, opened once a process."""
         # By its absolute place: the same relative one may mean another table once the working folder has changed.
         place = self.uri if "://" in self.uri else os.path.abspath(self.uri)
         return _dataset(place, self.version)
-
-
-def _nearest(query: NDArray[np.float32], k: int) -> dict[str, Any]:
-    return {"column": "vector", "q": query, "k": k, "metric": "cosine", "nprobes": _PROBES}
-
-
-def _hit(row: dict[str, Any], query: NDArray[np.float32]) -> Hit:
-    vector = np.asarray(row.pop("vector"), dtype=np.float64)
-    metrics = Metrics(**row.pop("metrics"))
-    return Hit(**row, metrics=metrics, similarity=float(vector @ query.astype(np.float64)))
 
 
 @cache
@@ -101,8 +80,8 @@ def open_index(uri: str) -> TuneIndex:
     """The newest version of an index.
 
     Raises:
-        TuneIndexError: there is none (`index_missing`), it has no rows (`index_empty`), or it is some other table
-            (`index_foreign`).
+        TuneIndexError: there is none (`index_missing`), it has no rows (`index_empty`), an earlier release made it
+            (`index_outdated`), or it is some other table (`index_foreign`).
     """
     import lance
 
@@ -115,6 +94,9 @@ def open_index(uri: str) -> TuneIndex:
     if b"embedder_id" not in metadata or b"embedder_spec" not in metadata:
         message = f"{uri} is a table, but not one that `image2music index` made"
         raise TuneIndexError(message, reason="index_foreign")
+    if "music_id" not in dataset.schema.names:
+        message = f"{uri} was made by an earlier release; make it anew without --update"
+        raise TuneIndexError(message, reason="index_outdated")
     rows = dataset.count_rows()
     if rows == 0:
         raise TuneIndexError(f"the tune index at {uri} has no rows; make it anew", reason="index_empty")
@@ -158,7 +140,7 @@ def stored_tunes(index: TuneIndex) -> dict[str, CaptionedMidi]:
     rows = index.dataset().to_table(columns=_SOURCE_COLUMNS).to_pylist()
     return {
         row["tune_id"]: CaptionedMidi(
-            row["location"], row["caption"], genre=tuple(row["genre"] or ()), mood=tuple(row["mood"] or ())
+            row["location"], row["caption"], *(tuple(row[name] or ()) for name in ("genre", "mood", "instruments"))
         )
         for row in rows
     }

@@ -13,6 +13,7 @@ from image2music.composers import specs as composers
 from image2music.config import ComposeSettings, prompts_version
 from image2music.embedders import specs as embedders
 from image2music.errors import TuneIndexError
+from image2music.index_filter import narrowed
 from image2music.rows import Provenance, composition_row, failure_row, now
 from image2music.tune_index import TuneIndex, open_index
 from pipelines import generations, outputs
@@ -104,6 +105,8 @@ def look_up(options: ComposeOptions) -> ComposeRun:
     """
     pictures = [] if options.refresh else list_pictures(options.images)
     index = open_index(options.index)
+    if options.where is not None:
+        index = narrowed(index, options.where)
     embedder_spec = options.embedder or index.embedder_spec
     embedder_id = embedders.load_embedder(embedder_spec).id
     if embedder_id != index.embedder_id:
@@ -119,6 +122,7 @@ def look_up(options: ComposeOptions) -> ComposeRun:
         top_k=options.top_k,
         loop=options.loop,
         seed=options.seed,
+        where=options.where,
     )
     return ComposeRun(options, settings, index, embedder_spec, tuple(pictures), Path(options.output))
 
@@ -186,6 +190,7 @@ def plan(run: ComposeRun) -> str:
         "embedder": run.settings.embedder_id,
         "composer": run.settings.composer_id,
         "references": f"{run.options.top_k} by description and {run.options.top_k} by picture",
+        "where": run.options.where or "all tunes",
         "rounds": f"at most {loop.rounds} repairs and as many refinements, accept {loop.accept}",
         "seed": str(run.settings.seed),
         "settings": run.settings.hash,

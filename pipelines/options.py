@@ -46,6 +46,7 @@ class ComposeOptions:
     overwrite: bool = False
     refresh: bool = False
     plan: bool = False
+    where: str | None = None
     beam: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -105,6 +106,7 @@ def add_compose_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--embedder", help="by default the one that made the index; another one is refused")
     parser.add_argument("--top_k", type=int, default=defaults.top_k, help="tunes by description and by picture, each")
+    parser.add_argument("--where", help='only tunes that pass this filter over the index\'s columns: "tempo_qpm < 100"')
     parser.add_argument("--rounds", type=int, default=defaults.loop.rounds, help="most repairs, and most refinements")
     parser.add_argument("--accept", default=defaults.loop.accept, help="better | always: when a refinement is taken")
     parser.add_argument("--seed", type=int, default=defaults.seed)
@@ -137,6 +139,7 @@ def compose_options(args: argparse.Namespace) -> ComposeOptions:
         overwrite=args.overwrite,
         refresh=args.refresh,
         plan=args.plan,
+        where=args.where,
         beam=tuple(args.beam),
     )
 

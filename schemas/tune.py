@@ -27,5 +27,7 @@ def tune_schema(dim: int) -> pa.Schema:
             column("vector", vector(dim), "embedding of the caption, unit length", nullable=False),
             column("embedder_id", pa.string(), "model and revision that made `vector`", nullable=False),
             column("row_hash", pa.string(), "sha256 over every other column but `vector`, hex", nullable=False),
+            column("instruments", pa.list_(pa.string()), "instruments the data set names, such as Drums"),
+            column("music_id", pa.string(), "equal for tunes that are the same music", nullable=False),
         ]
     )

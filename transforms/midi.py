@@ -12,8 +12,10 @@ from image2music.captions import parse_caption_line
 from image2music.errors import CaptionError, MidiError
 from image2music.failures import failure_from
 from image2music.index_changes import first_of_each
-from image2music.notation.metrics import metrics_of_midi
-from image2music.notation.midi_to_abc import midi_to_abc
+from image2music.notation.metrics import metrics_of_score
+from image2music.notation.midi_reader import read_midi
+from image2music.notation.midi_to_abc import score_to_abc
+from image2music.same_music import music_id
 from image2music.stages import CaptionedMidi, CaptionedTune, Failure
 from transforms.files import content_id, inside, read_bytes
 from transforms.stage import Parted, Stopwatch, part
@@ -128,7 +130,8 @@ def captioned_tune(tune_id: str, source: CaptionedMidi, data: bytes) -> Captione
     Raises:
         MidiError: the bytes cannot be read, or hold nothing to play.
     """
-    converted = midi_to_abc(data)
+    score = read_midi(data)
+    converted = score_to_abc(score)
     return CaptionedTune(
         tune_id=tune_id,
         source=source,
@@ -139,7 +142,8 @@ def captioned_tune(tune_id: str, source: CaptionedMidi, data: bytes) -> Captione
         duration_s=converted.duration_s,
         bars=converted.bars,
         voices=converted.voices,
-        metrics=metrics_of_midi(data),
+        metrics=metrics_of_score(score),
+        music_id=music_id(score),
     )
 
 

@@ -66,7 +66,7 @@ def test_what_was_mended_stands_before_what_the_checker_says():
 
 def test_the_hash_of_a_tune_row_follows_its_content_and_not_its_vector():
     source = CaptionedMidi("a.mid", "a caption")
-    tune = CaptionedTune("id", source, "X:1", "C", "4/4", 120.0, 1.0, 1, 1, Metrics(*[None] * 8))
+    tune = CaptionedTune("id", source, "X:1", "C", "4/4", 120.0, 1.0, 1, 1, Metrics(*[None] * 8), "music")
     same = tune_row(tune, VECTOR, "embedder@1")["row_hash"]
     assert tune_row(tune, -VECTOR, "embedder@1")["row_hash"] == same
     assert tune_row(replace(tune, abc="X:2"), VECTOR, "embedder@1")["row_hash"] != same

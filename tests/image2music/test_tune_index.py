@@ -18,6 +18,7 @@ def row(tune_id, vector):
         "meter": "4/4",
         "tempo_qpm": 120.0,
         "metrics": {"polyphony": 1.0},
+        "music_id": f"music of {tune_id}",
         "vector": np.array(vector, dtype=np.float32) / np.linalg.norm(vector),
         "embedder_id": "fake@1",
         "row_hash": "hash",

@@ -1,0 +1,121 @@
+"""The tunes nearest to a vector: at the pinned version, through the filter, each music once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from image2music.notation.metrics import Metrics
+from image2music.retrieval import Hit
+
+_PROBES = 30
+"""Partitions of a vector index that are searched. Behind a filter as many more as it lets fewer rows through, so that
+as many rows are looked at and as little is missed."""
+
+_BEYOND = 8
+"""Rows looked at beyond those asked for, so that one pass is enough where few are copies or equally near."""
+
+_MOST = 512
+"""Rows looked at for one query: where all of them are copies of fewer tunes, fewer are found."""
+
+_SAME = 1e-6
+"""Cosines that differ by less are equally near, for LanceDB computes them in another precision."""
+
+_NEAREST_COLUMNS = ["tune_id", "music_id", "vector"]
+_HIT_COLUMNS = ["tune_id", "row_hash", "location", "caption", "abc", "metrics", "music_id"]
+
+
+class _Near(NamedTuple):
+    """Sorts best first: by cosine, then by tune_id."""
+
+    distance: float
+    tune_id: str
+    music_id: str
+    row: int
+
+
+def search(dataset: Any, queries: NDArray[np.float32], k: int, where: str = "", share: float = 1.0) -> list[list[Hit]]:
+    """The k tunes nearest to each row of float32[n, dim] (unit length), best first, ties by tune_id.
+
+    Tunes with the same `music_id` count once, as the nearest of them. Rows are looked at in growing numbers until k
+    different ones are found and none that is as near as the last of them can be left out. The filter `where`, which
+    lets `share` of the rows through, comes before the search. Similarities are computed again from the stored
+    vectors, pair by pair: they depend neither on the kind of index nor on the other queries.
+    """
+    found: dict[int, list[_Near]] = {}
+    places, wanted, everywhere = list(range(len(queries))), k + _BEYOND, bool(where)
+    while places:
+        question = _question(queries[places], wanted, share, everywhere=everywhere)
+        nearest = dict(zip(places, _nearest(dataset, queries[places], question, where), strict=True))
+        found |= nearest
+        open_ended = [place for place in places if len(nearest[place]) == wanted < _MOST or not everywhere]
+        places = [place for place in open_ended if not _settled(nearest[place], k)]
+        wanted, everywhere = min(4 * wanted, _MOST), True
+    return _hits(dataset, [different(found[place])[:k] for place in range(len(queries))])
+
+
+def nearest_ids(
+    dataset: Any, query: NDArray[np.float32], k: int, where: str = "", share: float = 1.0, *, exact: bool = False
+) -> list[str]:
+    """tune_id of the k nearest rows, best first, copies and all; `exact` looks at every row."""
+    nearest = _question(query, k, share, everywhere=bool(where)) | ({"use_index": False} if exact else {})
+    table = _scan(dataset, ["tune_id"], nearest, where)
+    ids: list[str] = table["tune_id"].to_pylist()
+    return ids
+
+
+def different(rows: Iterable[_Near]) -> list[_Near]:
+    """The best of each music, best first."""
+    best: dict[str, _Near] = {}
+    for row in sorted(rows):
+        best.setdefault(row.music_id, row)
+    return list(best.values())
+
+
+def _settled(rows: Sequence[_Near], k: int) -> bool:
+    best = different(rows)[:k]
+    return len(best) == k and max(rows).distance > best[-1].distance + _SAME
+
+
+def _nearest(dataset: Any, queries: NDArray[np.float32], question: dict[str, Any], where: str) -> list[list[_Near]]:
+    table = _scan(dataset, _NEAREST_COLUMNS, question, where)
+    vectors = np.array(table["vector"].combine_chunks().values, dtype=np.float64).reshape(len(table), -1)
+    places = table["query_index"].to_pylist() if "query_index" in table.schema.names else [0] * len(table)
+    found: list[list[_Near]] = [[] for _ in queries]
+    exactly = queries.astype(np.float64)
+    columns = (table[name].to_pylist() for name in ("tune_id", "music_id", "_rowid"))
+    for place, vector, tune_id, music_id, row in zip(places, vectors, *columns, strict=True):
+        found[place].append(_Near(-float(vector @ exactly[place]), tune_id, music_id, row))
+    return found
+
+
+def _question(query: NDArray[np.float32], k: int, share: float, *, everywhere: bool) -> dict[str, Any]:
+    """`everywhere` goes on to further partitions of the vector index where the nearest ones do not hold k rows."""
+    probes = "minimum_nprobes" if everywhere else "nprobes"
+    return {"column": "vector", "q": query, "k": k, "metric": "cosine", probes: math.ceil(_PROBES / share)}
+
+
+def _scan(dataset: Any, columns: list[str], nearest: dict[str, Any], where: str) -> Any:
+    return dataset.to_table(
+        columns=columns,
+        nearest=nearest,
+        filter=where or None,
+        prefilter=bool(where),
+        with_row_id=True,
+        disable_scoring_autoprojection=True,
+    )
+
+
+def _hits(dataset: Any, found: Sequence[Sequence[_Near]]) -> list[list[Hit]]:
+    """The music is read for the rows that were chosen only, and once for all queries."""
+    wanted = sorted({near.row for rows in found for near in rows})
+    if not wanted:
+        return [[] for _ in found]
+    ids = ", ".join(map(str, wanted))
+    table = dataset.to_table(columns=_HIT_COLUMNS, filter=f"_rowid IN ({ids})")
+    rows = {row["tune_id"]: row | {"metrics": Metrics(**row["metrics"])} for row in table.to_pylist()}
+    return [[Hit(**rows[near.tune_id], similarity=-near.distance) for near in nearest] for nearest in found]
