@@ -56,8 +56,7 @@ def _curves(composer: NanoComposer, path: Path, number: int) -> dict[str, NDArra
     config = sampler.model.config
     references = np.zeros((config.reference_slots, config.reference_tokens), np.int64)
     blank = sampler.blank
-    attention = sampler.attention(tokens, seen.patches, references)
-    baseline = sampler.attention(tokens, blank, references)
+    attention, baseline = sampler.attention(tokens, np.stack([seen.patches, blank]), references)
     rng = np.random.default_rng(number)
     weights, plan = attention[PREFIX:].mean(0), attention[1:PREFIX].mean(0)
     orders = {

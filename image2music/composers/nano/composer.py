@@ -26,7 +26,7 @@ from image2music.composers.nano.decoding import Wish
 from image2music.composers.nano.explaining import explain
 from image2music.composers.nano.plan import LEVELS, plan_of
 from image2music.composers.nano.reading import read_plan_and_melody
-from image2music.composers.nano.references import encode_references, shares_a_run
+from image2music.composers.nano.references import copied_references, encode_references
 from image2music.composers.nano.sampling import Drawn, Sampler
 from image2music.composers.nano.seeing import Seen, allowed_words, see
 from image2music.composers.nano.titles import title
@@ -154,7 +154,7 @@ class NanoComposer:
 
     def _judged(self, task: _Task, drawn: Drawn) -> _Candidate:
         copies = self.sampler.training_runs.shared_with(drawn.melody)
-        copies += sum(shares_a_run(drawn.melody, reference) for reference in task.request.references)
+        copies += copied_references(drawn.melody, task.request.references)
         delivered = plan_of(drawn.melody, kind=drawn.plan.get("kind"), tempo=drawn.plan["tempo"])
         abc = _arranged(task, drawn)
         return _Candidate(

@@ -50,8 +50,7 @@ def _explain(sampler: Sampler, request: ExplainRequest) -> Explanation:
     tokens = plan_and_music_tokens(request.abc)
     references = encode_references(request.request.references, sampler.model.config)
     row = torch.tensor([tokens])
-    looked = sampler.attention(row, seen.patches, references)
-    blank = sampler.attention(row, sampler.blank, references)
+    looked, blank = sampler.attention(row, np.stack([seen.patches, sampler.blank]), references)
     sentences = motivate(seen, plan, request, sampler.model.config.reference_slots)
     placed = placed_positions(request.request.album, tokens, PREFIX)
     segments = [*music_segments(tokens, vocabulary.bar, vocabulary.section, placed), *motivation_segments(sentences)]
@@ -98,9 +97,9 @@ def motivation_segments(sentences: Sequence[Sentence]) -> list[Segment]:
     ]
 
 
-def _map(segment: Segment, looked: NDArray[np.float64], blank: NDArray[np.float64], seen: Seen) -> AttentionMap:
+def _map(segment: Segment, looked: NDArray[np.float32], blank: NDArray[np.float32], seen: Seen) -> AttentionMap:
     positions = list(segment.positions)
-    weights, baseline = (a[positions].mean(0).reshape(seen.rows, seen.cols) for a in (looked, blank))
+    weights, baseline = (a[positions].mean(0, np.float64).reshape(seen.rows, seen.cols) for a in (looked, blank))
     return AttentionMap(
         segment.name, segment.kind, segment.text, weights.astype(np.float32), baseline.astype(np.float32)
     )

@@ -41,7 +41,10 @@ class TrainingRuns:
 
     def shared_with(self, melody: Melody) -> int:
         """How many of a melody's runs also stand in a training tune."""
-        return int(np.isin(runs(melody), self.sorted_runs).sum())
+        found = runs(melody)
+        places = np.searchsorted(self.sorted_runs, found)
+        inside = places < len(self.sorted_runs)
+        return int((self.sorted_runs[places[inside]] == found[inside]).sum())
 
 
 def runs(melody: Melody) -> NDArray[np.uint32]:

@@ -7,14 +7,14 @@ vision-language model whose image tokens stand in the prompt.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import DynamicCache, GenerationMixin, PretrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers import PretrainedConfig, PreTrainedModel
 
 from image2music.composers.nano.plan import MAX_BARS, PLAN_SLOTS
 from image2music.composers.nano.vocabulary import LENGTHS, PITCHES, TICKS_PER_UNIT, Vocabulary
@@ -49,13 +49,7 @@ class NanoConfig(PretrainedConfig):
         self.reference_slots = reference_slots
         self.reference_tokens = reference_tokens
         self.dropout = dropout
-        # Names that generate and its cache look up.
-        self.num_hidden_layers = layers
-        self.num_attention_heads = heads
-        self.hidden_size = width
-        super().__init__(
-            **{"is_encoder_decoder": False, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, **kwargs}
-        )
+        super().__init__(**kwargs)
 
     @property
     def n_patches(self) -> int:
@@ -81,14 +75,6 @@ class TokenEmbedding(nn.Module):
         return table
 
 
-class NanoCache(DynamicCache):
-    """Keys and values of the sequence, which grow, and apart from them those of the memory, which do not."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.memory: list[tuple[Tensor, Tensor]] = []
-
-
 class Attention(nn.Module):
     """Self-attention whose keys begin with the memory's.
 
@@ -96,9 +82,9 @@ class Attention(nn.Module):
     the tune's time, and the score must not depend on how far the tune has come.
     """
 
-    def __init__(self, config: NanoConfig, layer: int) -> None:
+    def __init__(self, config: NanoConfig) -> None:
         super().__init__()
-        self.heads, self.layer = config.heads, layer
+        self.heads = config.heads
         self.head_dim = config.width // config.heads
         self.query = nn.Linear(config.width, config.width, bias=False)
         self.key = nn.Linear(config.width, config.width, bias=False)
@@ -118,33 +104,22 @@ class Attention(nn.Module):
     def forward(
         self,
         x: Tensor,
-        memory: Tensor | None,
+        memory: Tensor,
         mask: Tensor,
         rotation: tuple[Tensor, Tensor],
-        cache: NanoCache | None,
         attention_out: list[Tensor] | None,
     ) -> Tensor:
-        """`memory` is None once the cache holds it. `mask` is bool[b, 1, n, keys], true where attention is allowed."""
-        query = rotate(self.split(self.query(x)), rotation)
+        """`mask` is bool[b, 1, n, memory + n], true where attention is allowed."""
+        query = rotate(self.split(self.query(x)), rotation) * self.head_dim**-0.5
         key = rotate(self.split(self.key(x)), rotation)
         value = self.split(self.value(x))
-        if memory is not None:
-            memory_key, memory_value = self.memory_keys(memory)
-            if cache is not None:
-                cache.memory.append((memory_key, memory_value))
-        else:
-            assert cache is not None
-            memory_key, memory_value = cache.memory[self.layer]
-        if cache is not None:
-            key, value = cache.update(key, value, self.layer)
-        # Written out: on CPUs the fused kernel's backward pass takes three times as long at this size, and keys that
-        # never change need not be copied behind each other at every step.
-        query = query * self.head_dim**-0.5
+        memory_key, memory_value = self.memory_keys(memory)
+        # Written out: on CPUs the fused kernel's backward pass takes three times as long at this size.
         scores = torch.cat([query @ memory_key.transpose(2, 3), query @ key.transpose(2, 3)], -1)
         weights = scores.masked_fill(~mask, -torch.inf).softmax(-1)
         if attention_out is not None:
             attention_out.append(weights)
-        on_memory, on_past = weights.to(value.dtype).split([memory_key.shape[2], key.shape[2]], -1)
+        on_memory, on_past = weights.split([memory_key.shape[2], key.shape[2]], -1)
         mixed = on_memory @ memory_value + on_past @ value
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return out
@@ -153,22 +128,26 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Attention and a gated feed-forward layer, normalised before each."""
 
-    def __init__(self, config: NanoConfig, layer: int) -> None:
+    def __init__(self, config: NanoConfig) -> None:
         super().__init__()
         self.attention_norm = nn.RMSNorm(config.width, eps=1e-6)
         self.memory_norm = nn.RMSNorm(config.width, eps=1e-6)
-        self.attention = Attention(config, layer)
+        self.attention = Attention(config)
         self.feed_norm = nn.RMSNorm(config.width, eps=1e-6)
         self.gate_and_up = nn.Linear(config.width, 2 * config.feed_forward, bias=False)
         self.down = nn.Linear(config.feed_forward, config.width, bias=False)
         self.drop = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, memory: Tensor | None, *rest: Any) -> Tensor:
+    def forward(self, x: Tensor, memory: Tensor, *rest: Any) -> Tensor:
         """float[b, n, width] to the same."""
-        seen = None if memory is None else self.memory_norm(memory)
-        x = x + self.drop(self.attention(self.attention_norm(x), seen, *rest))
-        gate, up = self.gate_and_up(self.feed_norm(x)).chunk(2, -1)
-        return x + self.drop(self.down(functional.silu(gate) * up))
+        x = x + self.drop(self.attention(self.attention_norm(x), self.memory_norm(memory), *rest))
+        return x + self.drop(self.feed(self.feed_norm(x)))
+
+    def feed(self, x: Tensor) -> Tensor:
+        """The gated feed-forward layer, float[..., width] to the same."""
+        gate, up = self.gate_and_up(x).chunk(2, -1)
+        out: Tensor = self.down(functional.silu(gate) * up)
+        return out
 
 
 class Memory(nn.Module):
@@ -196,8 +175,19 @@ class Memory(nn.Module):
         return torch.cat([seen, heard.flatten(1, 2)], 1)
 
 
-class NanoComposerModel(PreTrainedModel, GenerationMixin):
-    """The decoder with its tied output layer. `generate` needs `patches` and `references` beside `input_ids`."""
+@dataclass(frozen=True)
+class NanoOutput:
+    """`logits` float[b, n, vocabulary]; `attentions`, where asked for, one float[b, heads, n, keys] a layer.
+
+    The first `n_patches` keys are the patches.
+    """
+
+    logits: Tensor
+    attentions: tuple[Tensor, ...] = ()
+
+
+class NanoComposerModel(PreTrainedModel):
+    """The decoder with its tied output layer."""
 
     config_class = NanoConfig
     main_input_name = "input_ids"
@@ -212,7 +202,7 @@ class NanoComposerModel(PreTrainedModel, GenerationMixin):
         self.bar_number = nn.Embedding(MAX_BARS + 1, config.width)
         self.bars_left = nn.Embedding(MAX_BARS + 2, config.width)
         self.memory = Memory(config)
-        self.blocks = nn.ModuleList(Block(config, i) for i in range(config.layers))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width, eps=1e-6)
         self.register_buffer("ticks", torch.from_numpy(vocabulary.ticks))
         self.post_init()
@@ -245,46 +235,20 @@ class NanoComposerModel(PreTrainedModel, GenerationMixin):
         return clock * in_tune[:, None]
 
     def forward(
-        self,
-        input_ids: Tensor,
-        patches: Tensor | None = None,
-        references: Tensor | None = None,
-        full_ids: Tensor | None = None,
-        past_key_values: NanoCache | None = None,
-        use_cache: bool = False,
-        output_attentions: bool = False,
-        **_: Any,
-    ) -> CausalLMOutputWithPast:
-        """Logits float[b, n, vocabulary].
-
-        With a filled cache, `input_ids` are the new tokens and `full_ids` all tokens so far. `attentions` (where
-        asked for) holds one float[b, heads, n, keys] a layer; the first `n_patches` keys are the patches.
-        """
+        self, input_ids: Tensor, patches: Tensor, references: Tensor, output_attentions: bool = False
+    ) -> NanoOutput:
+        """`patches` float[b, n_patches, patch_dim], `references` int64[b, slots, tokens], zeros where there is none."""
         table = self.tokens.table()
-        everything = input_ids if full_ids is None else full_ids
-        new, total = input_ids.shape[1], everything.shape[1]
-        x = functional.embedding(input_ids, table) + self.clock(everything)[:, total - new :]
+        length = input_ids.shape[1]
+        x = functional.embedding(input_ids, table) + self.clock(input_ids)
         x = functional.dropout(x, self.config.dropout, self.training)
-        if references is None:
-            raise ValueError("references (int64[b, slots, tokens]) are needed, zeros where there are none")
-        memory = None
-        if new == total:
-            if patches is None:
-                raise ValueError("patches (float[b, n_patches, patch_dim]) are needed for the first pass")
-            memory = functional.dropout(self.memory(patches, references, table), self.config.dropout, self.training)
-        if use_cache and past_key_values is None:
-            past_key_values = NanoCache()
-        mask = self.mask(references, new, total)
-        rotation = self.rotation(torch.arange(total - new, total, device=x.device), x.dtype)
+        memory = functional.dropout(self.memory(patches, references, table), self.config.dropout, self.training)
+        mask = self.mask(references, length, length)
+        rotation = self.rotation(torch.arange(length, device=x.device), x.dtype)
         attentions: list[Tensor] | None = [] if output_attentions else None
         for block in self.blocks:
-            x = block(x, memory, mask, rotation, past_key_values if use_cache else None, attentions)
-        logits = self.norm(x) @ table.T
-        return CausalLMOutputWithPast(
-            logits=logits,
-            past_key_values=past_key_values,
-            attentions=None if attentions is None else tuple(attentions),
-        )
+            x = block(x, memory, mask, rotation, attentions)
+        return NanoOutput(self.norm(x) @ table.T, tuple(attentions or ()))
 
     def mask(self, references: Tensor, new: int, total: int) -> Tensor:
         """bool[b, 1, new, memory + total]: patches always, reference notes where there are any, the past."""
@@ -301,20 +265,6 @@ class NanoComposerModel(PreTrainedModel, GenerationMixin):
         frequencies = 10_000.0 ** -(torch.arange(0, half, 2, device=positions.device).double() / half)
         angles = positions[:, None] * frequencies
         return angles.cos().to(dtype), angles.sin().to(dtype)
-
-    def prepare_inputs_for_generation(
-        self, input_ids: Tensor, past_key_values: NanoCache | None = None, **kwargs: Any
-    ) -> dict[str, Any]:
-        """Only the last token once the cache is filled; all of them for the clock."""
-        filled = past_key_values is not None and past_key_values.get_seq_length() > 0
-        return {
-            "input_ids": input_ids[:, -1:] if filled else input_ids,
-            "full_ids": input_ids,
-            "patches": kwargs["patches"],
-            "references": kwargs["references"],
-            "past_key_values": past_key_values,
-            "use_cache": True,
-        }
 
 
 def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:

@@ -33,9 +33,10 @@ def encode_references(references: Sequence[Reference], config: NanoConfig) -> ND
     return out
 
 
-def shares_a_run(melody: Melody, reference: Reference) -> bool:
-    """Whether a melody shares more notes in a row with any voice of a reference than a motif has."""
-    return longest_shared_run([melody_steps(melody)], _voices(reference.abc)) > LONGEST_ALLOWED
+def copied_references(melody: Melody, references: Sequence[Reference]) -> int:
+    """With how many references a melody shares more notes in a row, in any voice, than a motif has."""
+    steps = [melody_steps(melody)]
+    return sum(longest_shared_run(steps, _voices(reference.abc)) > LONGEST_ALLOWED for reference in references)
 
 
 def melody_steps(melody: Melody) -> list[Step]:

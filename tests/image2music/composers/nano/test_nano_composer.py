@@ -10,11 +10,13 @@ from skimage import data
 
 from image2music.composers.base import ComposeRequest, Description, ExplainRequest, Explanation, RefineRequest
 from image2music.composers.nano.composer import NanoComposer, load
+from image2music.composers.nano.decoding import CLOSE
 from image2music.composers.nano.explaining import plan_and_music_tokens
 from image2music.composers.nano.plan import Plan
 from image2music.composers.nano.reading import read_plan_and_melody
-from image2music.composers.nano.sampling import PREFIX
+from image2music.composers.nano.sampling import GUIDANCE, PREFIX
 from image2music.composers.nano.seeing import Seen
+from image2music.composers.nano.stepping import Steps
 from image2music.composers.nano.wishes import distance, moved_words
 from image2music.notation.abc_checker import check
 from image2music.notation.abc_to_midi import abc_to_score
@@ -60,6 +62,31 @@ def test_a_tune_does_not_depend_on_its_batch(
     nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str]
 ) -> None:
     assert nano.compose(requests[1:2]) == tunes[1:2]
+
+
+def test_single_precision_errs_far_less_than_what_counts_as_close(
+    nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str]
+) -> None:
+    tokens = plan_and_music_tokens(tunes[0])
+    seen = requests[0].description.features
+    assert isinstance(seen, Seen)
+    patches, references = torch.from_numpy(seen.patches[None]), torch.zeros(1, 3, 32, dtype=torch.long)
+
+    with torch.inference_mode():
+        exact = nano.sampler.model(torch.tensor([tokens]), patches.double(), references).logits[0]
+        steps = Steps(nano.sampler.single, patches, references)
+        stepped = torch.cat([steps.step([token]) for token in tokens])
+
+    guided_error = (1 + 2 * GUIDANCE) * (stepped - exact).abs().max()
+    assert guided_error < CLOSE / 20
+
+
+def test_choices_that_are_close_are_settled_in_double_precision(
+    nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("image2music.composers.nano.decoding.CLOSE", 0.2)
+
+    assert nano.compose(requests[:1]) == tunes[:1]
 
 
 def test_one_seed_gives_different_pictures_different_tunes(tunes: list[str]) -> None:

@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from image2music.composers.nano.model import NanoCache, NanoComposerModel, NanoConfig
+from image2music.composers.nano.model import NanoComposerModel, NanoConfig
 from image2music.composers.nano.plan import PLAN_SLOTS
+from image2music.composers.nano.stepping import Steps
 from image2music.composers.nano.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary()
@@ -39,13 +40,30 @@ def test_a_token_does_not_see_what_comes_after(model: NanoComposerModel, row: di
     assert torch.equal(before[0, :30], after[0, :30])
 
 
-def test_the_cache_gives_what_a_full_pass_gives(model: NanoComposerModel, row: dict[str, torch.Tensor]) -> None:
-    tokens = model.generate(**row, past_key_values=NanoCache(), max_new_tokens=8, do_sample=False, eos_token_id=-1)
+def test_steps_give_what_a_full_pass_gives(model: NanoComposerModel, row: dict[str, torch.Tensor]) -> None:
+    tokens = row["input_ids"][0].tolist()
+    full = model(**row).logits[0]
 
-    full = model(tokens, patches=row["patches"], references=row["references"]).logits.argmax(-1)
+    with torch.inference_mode():
+        steps = Steps(model, row["patches"], row["references"])
+        stepped = torch.cat([steps.step([token]) for token in tokens])
 
-    n = row["input_ids"].shape[1]
-    assert torch.equal(tokens[0, n:], full[0, n - 1 : -1])
+    torch.testing.assert_close(stepped, full)
+
+
+def test_rows_that_are_kept_go_on_as_if_alone(model: NanoComposerModel, row: dict[str, torch.Tensor]) -> None:
+    tokens = row["input_ids"][0].tolist()
+    three = {name: torch.cat([row[name], row[name], row[name]]) for name in ("patches", "references")}
+    three["patches"][1] *= -1
+
+    with torch.inference_mode():
+        steps = Steps(model, **three)
+        for token in tokens[:-1]:
+            steps.step([token, token, token])
+        steps.keep([2])
+        stepped = steps.step(tokens[-1:])
+
+    torch.testing.assert_close(stepped[0], model(**row).logits[0, -1])
 
 
 def test_attention_is_one_distribution_over_patches_references_and_past(
