@@ -6,7 +6,6 @@ import argparse
 import logging
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,8 +14,12 @@ from image2music.errors import ConfigError, Image2MusicError
 from image2music.failures import one_line
 from pipelines import notation, reporting
 from pipelines.options import Parser, add_compose_arguments, add_index_arguments, compose_options, index_options
+from pipelines.quiet import quieten
+from pipelines.supervising import is_supervised, job_command, supervise
+from pipelines.workers import has_own_processes
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
+DEFAULT_RESTARTS = 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,8 +39,8 @@ def _main(argv: Sequence[str]) -> int:
     args, others = parser().parse_known_args(argv)
     if others and not getattr(args, "takes_beam_options", False):
         raise ConfigError(f"there is no option {' '.join(others)}", reason="unknown_option")
-    args.beam = others
-    _quieten(args.log_level)
+    args.beam, args.argv = others, argv
+    quieten(args.log_level)
     # Before any library that reads it is loaded. The embedded models gain nothing from more threads, and threads that
     # spin while they wait for a busy processor make a job several times slower. Set the variable to choose otherwise.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -92,6 +95,10 @@ def _index(args: argparse.Namespace) -> int:
         print(index_versions.go_back(args.index, args.restore))
         return 0
     options = index_options(args)
+    if (restarts := _restarts(args, options.beam)) is not None:
+        from image2music.tune_index import run_file
+
+        return supervise(job_command(args.argv), restarts=restarts, run_file=run_file(options.index))
     if options.update:
         from pipelines.index_update import update
 
@@ -103,6 +110,8 @@ def _index(args: argparse.Namespace) -> int:
 
 def _compose(args: argparse.Namespace) -> int:
     options = compose_options(args)
+    if not options.plan and (restarts := _restarts(args, options.beam)) is not None:
+        return supervise(job_command(args.argv), restarts=restarts, run_file=Path(options.output, "run.json"))
     if options.refresh:
         from pipelines.refresh import refresh
 
@@ -112,22 +121,19 @@ def _compose(args: argparse.Namespace) -> int:
     return compose(options)
 
 
+def _restarts(args: argparse.Namespace, beam: Sequence[str]) -> int | None:
+    """How often the job may start again; None where it runs in this process."""
+    several = has_own_processes(beam)
+    if is_supervised() or not (several or args.restarts):
+        return None
+    return DEFAULT_RESTARTS if args.restarts is None else args.restarts
+
+
 def _status(args: argparse.Namespace) -> int:
     from pipelines.status import status
 
     print(status(Path(args.output)))
     return 0
-
-
-def _quieten(level: str) -> None:
-    """Logs and warnings of libraries only from `level` on: a person sees results, progress and one-line errors."""
-    logging.basicConfig(level=level, stream=sys.stderr)
-    logging.getLogger().setLevel(level)
-    os.environ.setdefault("LANCE_LOG", "error" if level == "CRITICAL" else level.lower())
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", level.lower())
-    if level == "CRITICAL" and not sys.warnoptions:
-        warnings.simplefilter("ignore")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pipelines.inputs import list_pictures
 from pipelines.options import ComposeOptions, beam_options, make_folder
 from pipelines.progress import Progress
 from pipelines.run_record import RunRecord, counters, stage_seconds
-from pipelines.running import run_to_end
+from pipelines.running import new_pipeline, run_to_end
 from pipelines.summary import compositions_table, failure_lines, places
 from schemas.composition import composition_schema
 from schemas.failure import FAILURE_SCHEMA
@@ -145,7 +145,7 @@ def compose(options: ComposeOptions) -> int:
     record.write()
     try:
         with Progress("pictures", max(0, len(run.pictures) - len(finished))) as progress:
-            pipeline = beam.Pipeline(options=beam_flags)
+            pipeline = new_pipeline(beam_flags)
             build(pipeline, run, finished, progress.folder)
             result = run_to_end(pipeline)
     except KeyboardInterrupt:

@@ -24,7 +24,7 @@ from pipelines import outputs
 from pipelines.options import IndexOptions, beam_options, make_folder
 from pipelines.progress import Progress
 from pipelines.run_record import RunRecord, counters, stage_seconds
-from pipelines.running import run_to_end
+from pipelines.running import new_pipeline, run_to_end
 from pipelines.summary import failure_lines
 from schemas.failure import FAILURE_SCHEMA
 from transforms.embed import EmbedCaptions
@@ -82,7 +82,7 @@ def index(options: IndexOptions) -> int:
         record.write()
         started, before = time.time_ns(), _version(options.index)
         with recorded(record), Progress("tunes", _lines(options.captions)) as progress:
-            pipeline = beam.Pipeline(options=beam_flags)
+            pipeline = new_pipeline(beam_flags)
             build(pipeline, options, spec, schema, progress.folder)
             result = run_to_end(pipeline)
             record.counts = dict(sorted(counters(result).items()))

@@ -30,7 +30,7 @@ from pipelines.index import end, failure_sink, forget_failures, read_failures, r
 from pipelines.options import IndexOptions, beam_options
 from pipelines.progress import Progress
 from pipelines.run_record import RunRecord, counters, stage_seconds
-from pipelines.running import run_to_end
+from pipelines.running import new_pipeline, run_to_end
 from schemas.failure import FAILURE_SCHEMA
 from transforms.embed import EmbedCaptions
 from transforms.midi import ConvertTunes, read_captions
@@ -102,7 +102,7 @@ def update(options: IndexOptions) -> int:
             _write_failures(options.index, found.failures)
             if found.changes.to_make:
                 with Progress("tunes", len(found.changes.to_make)) as progress:
-                    pipeline = beam.Pipeline(options=beam_flags)
+                    pipeline = new_pipeline(beam_flags)
                     build(pipeline, options, made, found.changes, progress.folder)
                     result = run_to_end(pipeline)
                 record.counts |= dict(sorted(counters(result).items()))

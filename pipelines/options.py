@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from image2music.config import FailureBound, LoopSettings
 from image2music.errors import ConfigError, OutputError
+from pipelines.workers import worker_flags
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -117,6 +118,7 @@ def add_compose_arguments(parser: argparse.ArgumentParser) -> None:
         "--refresh", action="store_true", help="only compose OUTPUT's rows again whose references changed in the index"
     )
     parser.add_argument("--plan", action="store_true", help="say what would be done, and do nothing")
+    add_job_arguments(parser)
 
 
 def compose_options(args: argparse.Namespace) -> ComposeOptions:
@@ -140,8 +142,22 @@ def compose_options(args: argparse.Namespace) -> ComposeOptions:
         refresh=args.refresh,
         plan=args.plan,
         where=args.where,
-        beam=tuple(args.beam),
+        beam=(*args.beam, *worker_flags(args.workers)),
     )
+
+
+def add_job_arguments(parser: argparse.ArgumentParser) -> None:
+    """What both jobs take."""
+    job = parser.add_argument_group("the job")
+    job.add_argument("--workers", type=_count, default=1, help="processes on this machine; each loads its own models")
+    job.add_argument(
+        "--restarts", type=int, help="times a job may start again that was killed or lost a worker; 3, 0 with 1 worker"
+    )
+
+
+def _count(text: str) -> int:
+    _at_least_one("--workers", int(text))
+    return int(text)
 
 
 def add_index_arguments(parser: argparse.ArgumentParser) -> None:
@@ -159,6 +175,7 @@ def add_index_arguments(parser: argparse.ArgumentParser) -> None:
     instead.add_argument("--stats", action="store_true", help="say what is in the index, and do nothing")
     parser.add_argument("--rehash", action="store_true", help="with --update: read every file, whatever its time says")
     parser.add_argument("--keep_removed", action="store_true", help="with --update: keep rows that lost their line")
+    add_job_arguments(parser)
 
 
 def index_options(args: argparse.Namespace) -> IndexOptions:
@@ -184,7 +201,7 @@ def index_options(args: argparse.Namespace) -> IndexOptions:
         update=args.update,
         rehash=args.rehash,
         keep_removed=args.keep_removed,
-        beam=tuple(args.beam),
+        beam=(*args.beam, *worker_flags(args.workers)),
     )
 
 

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,7 +21,7 @@ from pipelines.compose import EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED, ComposeR
 from pipelines.options import ComposeOptions, beam_options, make_folder
 from pipelines.progress import Progress
 from pipelines.run_record import RunRecord, counters, stage_seconds
-from pipelines.running import run_to_end
+from pipelines.running import new_pipeline, run_to_end
 from pipelines.summary import compositions_table, failure_lines, places
 from schemas.failure import FAILURE_SCHEMA
 from transforms.shards import write_shard, write_table
@@ -166,7 +165,7 @@ def _compose_changed(run: ComposeRun, found: Survey, home: Path, record: RunReco
     if not pictures:
         return
     with Progress("pictures", len(there) - len(gone)) as progress:
-        pipeline = beam.Pipeline(options=beam_options(run.options.beam))
+        pipeline = new_pipeline(beam_options(run.options.beam))
         build(pipeline, replace(run, output=home, pictures=pictures), finished, progress.folder)
         result = run_to_end(pipeline)
     record.seconds = stage_seconds(result)

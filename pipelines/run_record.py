@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import platform
 import time
 from collections import Counter
@@ -16,6 +14,7 @@ from apache_beam.runners.runner import PipelineResult
 
 from image2music import __version__
 from image2music.rows import now
+from pipelines.run_file import replace_record
 from transforms.stage import NAMESPACE, TIME
 
 _PACKAGES = ("apache-beam", "pyarrow", "pylance", "torch", "transformers", "symusic", "numpy", "pillow")
@@ -50,10 +49,7 @@ class RunRecord:
             "started_at": self.started_at,
             "finished_at": None if self.state == "running" else now().isoformat(),
         }
-        hidden = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        hidden.write_text(text, encoding="utf-8", errors="backslashreplace")
-        os.replace(hidden, self.path)
+        replace_record(self.path, content)
 
     def end(self, state: str, message: str = "") -> None:
         """Write the last state."""
@@ -86,9 +82,3 @@ def stage_seconds(result: PipelineResult) -> dict[str, float]:
         for entry in result.metrics().query()["distributions"]
         if entry.key.metric.namespace.startswith(prefix) and entry.key.metric.name == TIME
     }
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """run.json as it stands."""
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content

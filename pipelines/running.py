@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+
 import apache_beam as beam
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineResult, PipelineState
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from image2music.errors import JobError
 from image2music.failures import one_line
+from pipelines.workers import lost_workers_end_the_job
+
+
+def new_pipeline(options: PipelineOptions) -> beam.Pipeline:
+    """A pipeline whose worker processes on this machine are `pipelines.worker_main`, where it has any."""
+    direct = options.view_as(DirectOptions)
+    if direct.direct_running_mode != "multi_processing":
+        return beam.Pipeline(options=options)
+    direct.direct_running_mode = "in_memory"  # else the runner would put its own command in place of ours
+    command = f"{shlex.quote(sys.executable)} -m pipelines.worker_main"
+    environment = SubprocessSDKEnvironment.from_command_string(command)
+    return beam.Pipeline(runner=FnApiRunner(default_environment=environment), options=options)
 
 
 def run_to_end(pipeline: beam.Pipeline) -> PipelineResult:
@@ -17,8 +35,9 @@ def run_to_end(pipeline: beam.Pipeline) -> PipelineResult:
         KeyboardInterrupt: somebody stopped it.
     """
     try:
-        result = pipeline.run()
-        state = result.wait_until_finish()
+        with lost_workers_end_the_job():
+            result = pipeline.run()
+            state = result.wait_until_finish()
     except Exception as error:  # runners wrap what a worker raised in errors of their own
         if _was_interrupted(error):
             raise KeyboardInterrupt from error

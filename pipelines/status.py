@@ -7,7 +7,7 @@ from pathlib import Path
 
 from image2music.errors import ConfigError
 from pipelines import outputs
-from pipelines.run_record import read_record
+from pipelines.run_file import read_record
 
 
 def status(output: Path) -> str:

@@ -1,0 +1,33 @@
+"""The file run.json itself, for those who do not run the job."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """run.json as it stands."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def replace_record(path: Path, content: dict[str, Any]) -> None:
+    """In one step: a reader never sees half of it."""
+    hidden = path.with_name(f".{path.name}.{os.getpid()}")
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    hidden.write_text(text, encoding="utf-8", errors="backslashreplace")
+    os.replace(hidden, path)
+
+
+def close_record(path: Path, state: str, message: str) -> None:
+    """Say how a run ended that had no time to say so itself; nothing where it had."""
+    if not path.is_file():
+        return
+    content = read_record(path)
+    if content["state"] == "running":
+        finished = datetime.now(UTC).isoformat()
+        replace_record(path, content | {"state": state, "message": message, "finished_at": finished})

@@ -1,0 +1,48 @@
+import json
+import os
+import signal
+
+import pyarrow.parquet as pq
+import pytest
+from job_processes import WORKER, children, noise_pictures, start, wait_for
+
+from pipelines.cli import main
+from pipelines.workers import has_own_processes, worker_flags
+
+COMPOSE = ["compose", "--images", "many", "--index", "tunes.lance"]
+PICTURES = 150
+
+
+def rows(folder):
+    table = pq.read_table(f"{folder}/compositions").drop_columns(["seconds", "composed_at", "composer_id"])
+    return table.sort_by("image_id").to_pylist()
+
+
+@pytest.fixture
+def many(indexed):
+    noise_pictures(indexed / "many", PICTURES)
+    return indexed
+
+
+def test_a_job_that_loses_a_worker_goes_on_from_what_is_finished(many):
+    job = start([*COMPOSE, "--output", "out", "--composer", "fake:0.03", "--workers", "2"], many)
+    wait_for(lambda: [*(many / "out" / "compositions").glob("part-*")])
+    os.kill(children(job.pid, WORKER)[0], signal.SIGKILL)
+    printed, _ = job.communicate(timeout=150)
+    assert "the job lost a worker; it starts again from what is finished (1 of 3)" in printed
+    assert job.returncode == 0
+    assert json.loads((many / "out" / "run.json").read_text())["counts"]["skipped"] >= 64
+    main([*COMPOSE, "--output", "undisturbed", "--composer", "fake"])
+    assert rows("out") == rows("undisturbed")
+
+
+def test_workers_is_short_for_beams_own_options():
+    assert worker_flags(1) == ()
+    assert has_own_processes(worker_flags(2))
+    assert has_own_processes(["--direct_running_mode", "multi_processing"])
+    assert not has_own_processes(["--direct_num_workers=2"])
+
+
+def test_less_than_one_worker_is_refused(indexed, capsys):
+    assert main([*COMPOSE, "--output", "out", "--workers", "0"]) == 1
+    assert "--workers must be 1 or more" in capsys.readouterr().err
