@@ -69,7 +69,7 @@ def build(pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes], 
     todo = identified.done | "SkipFinished" >> beam.ParDo(SkipFinished(finished))
     described = todo | "Describe" >> Stage(DescribePictures(options.composer, size))
     embedded = described.done | "Embed" >> Stage(EmbedPictures(run.embedder_spec, size))
-    retrieved = embedded.done | "Retrieve" >> Stage(RetrieveTunes(run.index, options.top_k, size))
+    retrieved = embedded.done | "Retrieve" >> RetrieveTunes(run.index, options.top_k, size)
     composed = retrieved.done | "Compose" >> Stage(ComposeTunes(options.composer, options.loop, options.seed, size))
     composed.done | "WriteCompositions" >> beam.ParDo(
         WriteShards(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import apache_beam as beam
 import pyarrow as pa
+from apache_beam.ml.rag.ingestion.base import VectorDatabaseWriteTransform
 
 from image2music.embedders import specs as embedders
 from image2music.errors import TuneIndexError
@@ -32,7 +33,7 @@ from transforms.midi import ConvertTunes, IdentifyTunes, ReadCaptions
 from transforms.shards import WriteShards
 from transforms.stage import Stage
 from transforms.tune_files import manifest_of_build
-from transforms.tune_sink import WriteTunes
+from transforms.tune_sink import TuneIndexConfig
 
 EXIT_DONE, EXIT_SOME_FAILED = 0, 3
 DEFAULT_EMBEDDER = "conse"
@@ -44,7 +45,7 @@ def build(pipeline: beam.Pipeline, options: IndexOptions, spec: str, schema: pa.
     identified = captions.done | "Identify" >> IdentifyTunes(options.midi_root)
     converted = identified.done | "Convert" >> ConvertTunes(options.midi_root)
     embedded = converted.done | "Embed" >> Stage(EmbedCaptions(spec, options.batch_size))
-    embedded.done | "WriteTunes" >> WriteTunes(options.index, schema, ticks)
+    embedded.done | "WriteTunes" >> VectorDatabaseWriteTransform(TuneIndexConfig(options.index, schema, ticks))
     failed = (stage.failed for stage in (captions, identified, converted, embedded))
     failed | "Failures" >> beam.Flatten() | "WriteFailures" >> failure_sink(options.index, ticks)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.ml.rag.ingestion.base import VectorDatabaseWriteTransform
 
 from image2music.embedders import specs as embedders
 from image2music.errors import TuneIndexError
@@ -37,7 +38,7 @@ from transforms.midi import ConvertTunes, read_captions
 from transforms.shards import write_shard
 from transforms.stage import Stage
 from transforms.tune_files import identify_files, is_lasting
-from transforms.tune_sink import UpdateTunes
+from transforms.tune_sink import TuneUpdateConfig
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,8 @@ def build(
     tunes = pipeline | "Tunes" >> beam.Create(changes.to_make, reshuffle=True)
     converted = tunes | "Convert" >> ConvertTunes(options.midi_root)
     embedded = converted.done | "Embed" >> Stage(EmbedCaptions(index.embedder_spec, options.batch_size))
-    embedded.done | "UpdateTunes" >> UpdateTunes(
-        options.index, schema, index.version, frozenset(changes.removed), ticks
-    )
+    config = TuneUpdateConfig(options.index, schema, index.version, frozenset(changes.removed), ticks)
+    embedded.done | "UpdateTunes" >> VectorDatabaseWriteTransform(config)
     failed = (converted.failed, embedded.failed)
     failed | "Failures" >> beam.Flatten() | "WriteFailures" >> failure_sink(options.index, ticks)
 

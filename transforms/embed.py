@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from apache_beam.ml.rag.types import Content, EmbeddableItem, Embedding
+
 from image2music.asking import ask
 from image2music.embedders import specs
 from image2music.embedders.base import Embedder
@@ -42,8 +44,8 @@ class EmbedPictures(StageHandler[DescribedImage, RetrievedContext, Embedder]):
         return results
 
 
-class EmbedCaptions(StageHandler[CaptionedTune, Row, Embedder]):
-    """A tune to its row of the index."""
+class EmbedCaptions(StageHandler[CaptionedTune, EmbeddableItem, Embedder]):
+    """A tune to its row of the index, as an item that Beam's vector sinks take."""
 
     stage = "embed"
 
@@ -59,10 +61,16 @@ class EmbedCaptions(StageHandler[CaptionedTune, Row, Embedder]):
         """Where the MIDI file is."""
         return element.tune_id, element.source.location
 
-    def work(self, batch: Sequence[CaptionedTune], model: Embedder) -> list[Row | Exception]:
+    def work(self, batch: Sequence[CaptionedTune], model: Embedder) -> list[EmbeddableItem | Exception]:
         """All captions in one call."""
         vectors = ask(model.embed_texts, [tune.source.caption for tune in batch])
         return [
-            vector if isinstance(vector, Exception) else tune_row(tune, vector, model.id)
+            vector if isinstance(vector, Exception) else _item(tune_row(tune, vector, model.id))
             for tune, vector in zip(batch, vectors, strict=True)
         ]
+
+
+def _item(row: Row) -> EmbeddableItem:
+    """Every column but the vector is metadata; the id is that of the content, where Beam would take a random one."""
+    embedding = Embedding(dense_embedding=row.pop("vector"))
+    return EmbeddableItem(Content(text=row["caption"]), id=row["tune_id"], metadata=row, embedding=embedding)

@@ -2,43 +2,92 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
+import apache_beam as beam
 import numpy as np
+from apache_beam.io.requestresponse import NoOpsRepeater
+from apache_beam.metrics import Metrics
+from apache_beam.transforms.enrichment import Enrichment, EnrichmentSourceHandler
 from numpy.typing import NDArray
 
 from image2music.asking import ask
-from image2music.stages import RetrievedContext
+from image2music.composers.base import Reference
+from image2music.failures import failure_from
+from image2music.stages import Failure, RetrievedContext
 from image2music.tune_index import TuneIndex
-from transforms.stage import StageHandler
+from transforms.stage import NAMESPACE, TIME, Parted, part
+
+_STAGE = "retrieve"
 
 
-class RetrieveTunes(StageHandler[RetrievedContext, RetrievedContext, TuneIndex]):
-    """top_k tunes of either search, merged by rank."""
+@dataclass(frozen=True)
+class Found:
+    """References for one picture, or why there are none, and its share of the seconds that its batch took."""
 
-    stage = "retrieve"
+    answer: tuple[Reference, ...] | Exception
+    seconds: float
+
+
+class TuneSearch(EnrichmentSourceHandler[list[RetrievedContext], list[tuple[RetrievedContext, Found]]]):
+    """The tune index as a source of Beam's `Enrichment`: top_k tunes of either search for a batch of pictures."""
+
+    use_custom_types = True
 
     def __init__(self, index: TuneIndex, top_k: int, batch_size: int) -> None:
-        super().__init__(batch_size)
         self._index = index
         self._top_k = top_k
+        self._batch_size = batch_size
+        # A search runs in a thread of its own, where Beam's metrics are lost: `join_fn` keeps the time.
+        self._times = Metrics.distribution(f"{NAMESPACE}.{_STAGE}", TIME)
 
-    def load_model(self) -> TuneIndex:
-        """The index at the version that the run started with."""
-        return self._index
+    def __enter__(self) -> TuneSearch:
+        """Open the index at the version that the run started with, once a process."""
+        self._index.dataset()
+        return self
 
-    def place(self, element: RetrievedContext) -> tuple[str, str]:
-        """Where the picture is."""
-        return element.described.ref.image_id, element.described.ref.uri
-
-    def work(self, batch: Sequence[RetrievedContext], model: TuneIndex) -> list[RetrievedContext | Exception]:
+    def __call__(
+        self, request: list[RetrievedContext], *args: Any, **kwargs: Any
+    ) -> list[tuple[RetrievedContext, Found]]:
         """One search for the whole batch; similarities are computed pair by pair, whatever else is in it."""
-        answers = ask(lambda part: model.references([_pair(context) for context in part], self._top_k), batch)
-        return [
-            answer if isinstance(answer, Exception) else replace(context, references=answer)
-            for context, answer in zip(batch, answers, strict=True)
-        ]
+        start = time.perf_counter()
+        answers = ask(self._references, request)
+        share = (time.perf_counter() - start) / len(request)
+        return [(context, Found(answer, share)) for context, answer in zip(request, answers, strict=True)]
+
+    def batch_elements_kwargs(self) -> dict[str, int]:
+        """For beam.BatchElements."""
+        return {"min_batch_size": self._batch_size, "max_batch_size": self._batch_size}
+
+    def join_fn(self, context: RetrievedContext, found: Found) -> RetrievedContext | Failure:
+        """The picture with its references."""
+        self._times.update(int(found.seconds * 1e6))
+        if isinstance(found.answer, Exception):
+            ref = context.described.ref
+            return failure_from(found.answer, stage=_STAGE, id=ref.image_id, uri=ref.uri)
+        return replace(context, references=found.answer, seconds=context.seconds + found.seconds)
+
+    def _references(self, batch: Sequence[RetrievedContext]) -> list[tuple[Reference, ...]]:
+        return self._index.references([_pair(context) for context in batch], self._top_k)
+
+
+class RetrieveTunes(beam.PTransform):
+    """Pictures with their embeddings to pictures with references: Beam's `Enrichment` from the tune index.
+
+    The table is a file, not a service: nothing is tried again, slowed down or given up after a time.
+    """
+
+    def __init__(self, index: TuneIndex, top_k: int, batch_size: int) -> None:
+        super().__init__()
+        self._search = TuneSearch(index, top_k, batch_size)
+
+    def expand(self, contexts: beam.PCollection) -> Parted:
+        """Batch by batch."""
+        enriched = contexts | Enrichment(self._search, timeout=None, repeater=NoOpsRepeater(), throttler=None)
+        return part(enriched, _STAGE)
 
 
 def _pair(context: RetrievedContext) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

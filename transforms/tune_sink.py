@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 import pyarrow as pa
+from apache_beam.ml.rag.ingestion.base import VectorDatabaseWriteConfig
+from apache_beam.ml.rag.types import EmbeddableItem
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
@@ -43,9 +45,9 @@ class WriteFragments(beam.DoFn):
         """Start without rows."""
         self._rows = []
 
-    def process(self, row: Row) -> Iterator[Written]:
+    def process(self, item: EmbeddableItem) -> Iterator[Written]:
         """Keep a row; write the rows when there are enough."""
-        self._rows.append(row)
+        self._rows.append(item.metadata | {"vector": item.embedding.dense_embedding})
         self._ticker.tick()
         if len(self._rows) >= ROWS_PER_FRAGMENT:
             yield from self._flush()
@@ -78,6 +80,38 @@ def _replace(_: None, written: Sequence[Written], uri: str, version: int, remove
 
 def _fragments(written: Sequence[Written]) -> list[str]:
     return [fragment for part in written for fragment in part.fragments]
+
+
+@dataclass(frozen=True)
+class TuneIndexConfig(VectorDatabaseWriteConfig):
+    """A whole tune index for `VectorDatabaseWriteTransform`.
+
+    It takes EmbeddableItems whose id is the tune_id and whose metadata holds every column of `schema` but `vector`,
+    which is the dense embedding.
+    """
+
+    uri: str
+    schema: pa.Schema
+    progress: str | None = None
+
+    def create_write_transform(self) -> WriteTunes:
+        """All rows, in one commit."""
+        return WriteTunes(self.uri, self.schema, self.progress)
+
+
+@dataclass(frozen=True)
+class TuneUpdateConfig(VectorDatabaseWriteConfig):
+    """Items as in `TuneIndexConfig`, in place of the rows of `version` with their ids and of those in `removed`."""
+
+    uri: str
+    schema: pa.Schema
+    version: int
+    removed: frozenset[str]
+    progress: str | None = None
+
+    def create_write_transform(self) -> UpdateTunes:
+        """What changed, in one commit."""
+        return UpdateTunes(self.uri, self.schema, self.version, self.removed, self.progress)
 
 
 class WriteTunes(beam.PTransform):
