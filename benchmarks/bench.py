@@ -14,7 +14,11 @@ from pathlib import Path
 
 from benchmarks.row import BenchRow, markdown, write_json
 
-MODULES: tuple[str, ...] = ("benchmarks.notation_rows", "benchmarks.attention_rows")
+MODULES: tuple[str, ...] = (
+    "benchmarks.notation_rows",
+    "benchmarks.playback_rows",
+    "benchmarks.attention_rows",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
