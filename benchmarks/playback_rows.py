@@ -30,9 +30,8 @@ _MADE_UP = re.compile(
     r"""^R:.*\n|^%%MIDI\ *(?:drum|drone|gchord).*\n|\[I:\ *MIDI\ *drum\w*\]|"[^"\n]*"|~|[TH](?=[_^=A-Ga-g])""",
     re.MULTILINE,
 )
-"""What abc2midi makes notes up from, or swings by: rhythm names, drum patterns, chord symbols, rolls, trills and
-fermatas. It is
-not shown them, since a score's notes are compared and not a performance of it."""
+"""What abc2midi makes notes up from, swings by or holds longer: rhythm names, drum patterns, drones, chord symbols,
+rolls, trills, fermatas. It is not shown them, since the notes of a score are compared and not a performance of it."""
 
 _details: list[str] = []
 
