@@ -29,7 +29,10 @@ class LoopSettings:
 
 @dataclass(frozen=True)
 class ComposeSettings:
-    """Everything that can change a composition's row. Where things lie and how many workers run is not here."""
+    """Everything that can change a composition's row. Where things lie and how many workers run is not here.
+
+    `album` names the rules that albums are planned by, None where pictures stand alone.
+    """
 
     composer_id: str
     embedder_id: str
@@ -38,6 +41,7 @@ class ComposeSettings:
     loop: LoopSettings
     seed: int
     where: str | None = None
+    album: str | None = None
 
     def __post_init__(self) -> None:
         if self.top_k < 1:

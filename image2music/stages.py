@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from image2music.album.part import AlbumPart
 from image2music.composers.base import Description, Explanation, Reference
 from image2music.notation.diagnostic import Diagnostic
 from image2music.notation.metrics import Metrics
@@ -65,10 +66,14 @@ class CaptionedTune:
 
 @dataclass(frozen=True)
 class ImageRef:
-    """A picture by its content, without pixels. `uris` holds every place of the same bytes, sorted."""
+    """A picture by its content, without pixels. `uris` holds every place of the same bytes, sorted.
+
+    `part` is what its tune takes over from its album, where albums are planned.
+    """
 
     image_id: str
     uris: tuple[str, ...]
+    part: AlbumPart | None = None
 
     @property
     def uri(self) -> str:

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 
+from image2music.album.plan import RECIPE as ALBUM_RECIPE
+from image2music.album.row import BOOKS
 from image2music.composers import specs as composers
 from image2music.config import ComposeSettings, prompts_version
 from image2music.embedders import specs as embedders
@@ -17,14 +20,16 @@ from image2music.index_filter import narrowed
 from image2music.rows import Provenance, composition_row, failure_row, now
 from image2music.tune_index import TuneIndex, open_index
 from pipelines import generations, outputs
+from pipelines.albums import bind_albums
 from pipelines.inputs import list_pictures
 from pipelines.options import ComposeOptions, beam_options, make_folder
 from pipelines.progress import Progress
 from pipelines.run_record import RunRecord, counters, stage_seconds
 from pipelines.running import new_pipeline, run_to_end
 from pipelines.summary import compositions_table, failure_lines, places
-from schemas.composition import composition_schema
+from schemas.composition import ALBUM_PART_COLUMN, composition_schema
 from schemas.failure import FAILURE_SCHEMA
+from transforms.album import PlanAlbums
 from transforms.compose import ComposeTunes
 from transforms.embed import EmbedPictures
 from transforms.pictures import DescribePictures, IdentifyPictures, SkipFinished
@@ -58,6 +63,11 @@ class ComposeRun:
             seed=self.settings.seed,
         )
 
+    @property
+    def more_columns(self) -> tuple[pa.Field, ...]:
+        """Columns that only some runs have."""
+        return (ALBUM_PART_COLUMN,) if self.options.album else ()
+
 
 def build(pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes], ticks: str | None) -> None:
     """The whole job. After the pictures are told apart nothing is shuffled, so pixels stay where they were read."""
@@ -66,7 +76,8 @@ def build(pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes], 
 
     places = pipeline | "Places" >> beam.Create([os.fsencode(picture) for picture in run.pictures])
     identified = places | "Identify" >> IdentifyPictures()
-    todo = identified.done | "SkipFinished" >> beam.ParDo(SkipFinished(finished))
+    planned = identified.done | "PlanAlbums" >> PlanAlbums(options.seed) if options.album else identified.done
+    todo = planned | "SkipFinished" >> beam.ParDo(SkipFinished(finished))
     described = todo | "Describe" >> Stage(DescribePictures(options.composer, size))
     embedded = described.done | "Embed" >> Stage(EmbedPictures(run.embedder_spec, size))
     retrieved = embedded.done | "Retrieve" >> RetrieveTunes(run.index, options.top_k, size)
@@ -74,7 +85,7 @@ def build(pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes], 
     composed.done | "WriteCompositions" >> beam.ParDo(
         WriteShards(
             str(run.output / outputs.COMPOSITIONS),
-            composition_schema(run.index.dim),
+            composition_schema(run.index.dim, run.more_columns),
             lambda refined: composition_row(refined, provenance, now()),
             ("image_id",),
             progress=ticks,
@@ -123,6 +134,7 @@ def look_up(options: ComposeOptions) -> ComposeRun:
         loop=options.loop,
         seed=options.seed,
         where=options.where,
+        album=ALBUM_RECIPE if options.album else None,
     )
     return ComposeRun(options, settings, index, embedder_spec, tuple(pictures), Path(options.output))
 
@@ -148,20 +160,21 @@ def compose(options: ComposeOptions) -> int:
             pipeline = new_pipeline(beam_flags)
             build(pipeline, run, finished, progress.folder)
             result = run_to_end(pipeline)
+        outputs.drop_repeated(run.output)
+        albums = bind_albums(run.output, beam_flags) if options.album else {}
     except KeyboardInterrupt:
         record.end("stopped", "stopped by hand; the same command goes on where it stopped")
         raise
     except Exception as error:
         record.end("failed", str(error))
         raise
-    outputs.drop_repeated(run.output)
-    record.counts = count(counters(result), places=len(run.pictures))
+    record.counts = count(counters(result), places=len(run.pictures)) | albums
     record.seconds = stage_seconds(result)
     failed, pictures = record.counts["failed"], record.counts["pictures"]
     within = options.max_failures.allows(failed, pictures)
     record.end("done" if within else "failed", "" if within else f"{failed} of {pictures} pictures failed")
     report(run, record)
-    if failed == 0:
+    if failed == 0 and not record.counts.get("albums_failed"):
         return EXIT_DONE
     return EXIT_SOME_FAILED if within else EXIT_FAILED
 
@@ -204,6 +217,8 @@ def report(run: ComposeRun, record: RunRecord) -> None:
     if counts["composed"] + counts["skipped"]:
         print(compositions_table(run.output))
     print(f"{counts['composed']} composed, {counts['skipped']} there before, {counts['failed']} failed")
+    if "albums" in counts:
+        print(f"{counts['albums']} albums bound, {counts['albums_failed']} could not be, in {run.output / BOOKS}")
     for line in failure_lines(run.output / outputs.FAILURES):
         print(f"  {line}")
     print(places(run.output))

@@ -46,6 +46,7 @@ class ComposeOptions:
     max_failures: FailureBound = field(default_factory=lambda: FailureBound(share=0.05))
     overwrite: bool = False
     refresh: bool = False
+    album: bool = False
     plan: bool = False
     where: str | None = None
     beam: tuple[str, ...] = ()
@@ -58,6 +59,9 @@ class ComposeOptions:
             raise ConfigError("compose needs --images; see: image2music compose --help", reason="bad_arguments")
         if self.refresh and self.overwrite:
             message = "--refresh keeps the rows that --overwrite would move away: give one of them"
+            raise ConfigError(message, reason="bad_refresh")
+        if self.refresh and self.album:
+            message = "--refresh looks at single pictures: compose the albums again with --album --overwrite"
             raise ConfigError(message, reason="bad_refresh")
 
 
@@ -117,6 +121,11 @@ def add_compose_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--refresh", action="store_true", help="only compose OUTPUT's rows again whose references changed in the index"
     )
+    parser.add_argument(
+        "--album",
+        action="store_true",
+        help="the pictures of each folder as one piece: OUTPUT/albums has the tune books",
+    )
     parser.add_argument("--plan", action="store_true", help="say what would be done, and do nothing")
     add_job_arguments(parser)
 
@@ -140,6 +149,7 @@ def compose_options(args: argparse.Namespace) -> ComposeOptions:
         max_failures=FailureBound.parse(args.max_failures),
         overwrite=args.overwrite,
         refresh=args.refresh,
+        album=args.album,
         plan=args.plan,
         where=args.where,
         beam=(*args.beam, *worker_flags(args.workers)),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from image2music.briefs import BRIEF_COLUMNS, brief_key
 from image2music.errors import OutputError
 from image2music.rows import printable
 from schemas.failure import FAILURE_SCHEMA
@@ -39,19 +41,22 @@ def count_rows(folder: Path) -> int:
 
 
 def finished_ids(output: Path, settings_hash: str) -> frozenset[bytes]:
-    """Ids of the pictures that have a row.
+    """Keys (`brief_key`) of the pictures that have a row.
 
     Raises:
         OutputError: rows were made with other settings (`other_settings`).
     """
-    rows = list(read_rows(output / COMPOSITIONS, ["image_id", "settings_hash"]))
-    if any(row["settings_hash"] != settings_hash for row in rows):
+    finished = set()
+    for row in read_rows(output / COMPOSITIONS, ["image_id", "settings_hash", *BRIEF_COLUMNS]):
+        finished.add(brief_key(row["image_id"], row))
+        if row["settings_hash"] == settings_hash:
+            continue
         message = (
             f"{output} holds compositions of other settings; add --overwrite to move them to "
             f"{output / GENERATIONS}, or name another --output"
         )
         raise OutputError(message, reason="other_settings")
-    return frozenset(bytes.fromhex(row["image_id"]) for row in rows)
+    return frozenset(finished)
 
 
 def retire_generation(output: Path, settings_hash: str) -> Path | None:
@@ -76,12 +81,21 @@ def _new_folder(wanted: Path) -> Path:
 
 def forget_failures(folder: Path, uris: Collection[str]) -> None:
     """Drop the failures of pictures that are about to be tried again; those of other pictures stay."""
+    again = {printable(uri) for uri in uris}
+    _keep_failures(folder, lambda row: row["uri"] not in again)
+
+
+def forget_failures_of_stage(folder: Path, stage: str) -> None:
+    """Drop the failures of a stage that is about to do everything again."""
+    _keep_failures(folder, lambda row: row["stage"] != stage)
+
+
+def _keep_failures(folder: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
     old = shards(folder)
     if not old:
         return
-    again = {printable(uri) for uri in uris}
     rows = pa.concat_tables([pq.read_table(shard) for shard in old]).to_pylist()
-    kept = [row for row in rows if row["uri"] not in again]
+    kept = [row for row in rows if keep(row)]
     written = write_shard(str(folder), kept, FAILURE_SCHEMA, FAILURE_ID_COLUMNS) if kept else None
     for shard in old:
         if str(shard) != written:
@@ -89,16 +103,20 @@ def forget_failures(folder: Path, uris: Collection[str]) -> None:
 
 
 def drop_repeated(output: Path) -> int:
-    """Keep one row for each picture; returns how many were dropped.
+    """Keep the newest row of each picture; returns how many were dropped.
 
-    A runner that repeats a bundle may have written a picture into two shards.
+    A runner that repeats a bundle may have written a picture into two shards, and a picture whose brief has changed
+    was composed again.
     """
-    seen: set[str] = set()
+    newest: dict[str, tuple[datetime, str]] = {}
+    for shard in shards(output / COMPOSITIONS):
+        for row in pq.ParquetFile(shard).read(columns=["image_id", "composed_at"]).to_pylist():
+            here = row["composed_at"], shard.name
+            newest[row["image_id"]] = max(newest.get(row["image_id"], here), here)
     dropped = 0
     for shard in shards(output / COMPOSITIONS):
         ids = pq.read_table(shard, columns=["image_id"]).column("image_id").to_pylist()
-        fresh = [id for id in dict.fromkeys(ids) if id not in seen]
-        seen.update(fresh)
+        fresh = [id for id in dict.fromkeys(ids) if newest[id][1] == shard.name]
         if len(fresh) == len(ids):
             continue
         dropped += len(ids) - len(fresh)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
+from schemas.album import ALBUM_PART
 from schemas.fields import METRICS, column, vector
 
 REFERENCE = pa.struct(
@@ -62,8 +65,12 @@ ATTENTION = pa.struct(
 )
 
 
-def composition_schema(dim: int) -> pa.Schema:
-    """Columns of a composition for embeddings of length `dim`."""
+ALBUM_PART_COLUMN = column("album_part", ALBUM_PART, "what the plan of its album asked of the tune")
+"""Only in rows of a run with --album."""
+
+
+def composition_schema(dim: int, more: Sequence[pa.Field] = ()) -> pa.Schema:
+    """Columns of a composition for embeddings of length `dim`; `more` come last."""
     return pa.schema(
         [
             column("image_id", pa.string(), "sha256 of the picture's bytes, hex", nullable=False),
@@ -99,5 +106,6 @@ def composition_schema(dim: int) -> pa.Schema:
                 "seconds", pa.float64(), "its share of the time of the model stages", unit="seconds", nullable=False
             ),
             column("composed_at", pa.timestamp("us", tz="UTC"), "when", nullable=False),
+            *more,
         ]
     )

@@ -9,10 +9,12 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from image2music.asking import ask, each
+from image2music.briefs import brief_key
 from image2music.composers import specs
 from image2music.composers.base import Composer
 from image2music.failures import failure_from
 from image2music.pictures import Picture, open_picture
+from image2music.rows import brief_row
 from image2music.stages import DescribedImage, Failure, ImageRef
 from transforms.files import content_id, read_bytes
 from transforms.stage import NAMESPACE, Parted, StageHandler, Stopwatch, part
@@ -86,7 +88,10 @@ def _open(ref: ImageRef) -> Picture:
 
 
 class SkipFinished(beam.DoFn):
-    """Lets pictures through that have no finished row yet. Ids are kept as bytes: a collection may have millions."""
+    """Lets pictures through that have no finished row yet, or one that was made for another brief.
+
+    `finished` holds keys of `brief_key`: bytes, for a collection may have millions.
+    """
 
     def __init__(self, finished: frozenset[bytes]) -> None:
         self._finished = finished
@@ -94,7 +99,7 @@ class SkipFinished(beam.DoFn):
 
     def process(self, ref: ImageRef) -> Iterator[ImageRef]:
         """The picture, or nothing."""
-        if bytes.fromhex(ref.image_id) in self._finished:
+        if brief_key(ref.image_id, brief_row(ref)) in self._finished:
             self._skipped.inc()
             return
         yield ref

@@ -17,11 +17,13 @@ from pipelines.outputs import (
 from schemas.failure import FAILURE_SCHEMA
 from transforms.shards import write_shard
 
-SCHEMA = pa.schema([("image_id", pa.string()), ("settings_hash", pa.string())])
+SCHEMA = pa.schema(
+    [("image_id", pa.string()), ("settings_hash", pa.string()), ("composed_at", pa.timestamp("us", tz="UTC"))]
+)
 
 
 def compositions(output, ids, settings):
-    rows = [{"image_id": id, "settings_hash": settings} for id in ids]
+    rows = [{"image_id": id, "settings_hash": settings, "composed_at": now()} for id in ids]
     write_shard(str(output / "compositions"), rows, SCHEMA, ("image_id", "settings_hash"))
 
 
@@ -67,3 +69,12 @@ def test_a_picture_in_two_shards_keeps_one_row(tmp_path):
     compositions(tmp_path, ["bb", "cc"], "now")
     assert drop_repeated(tmp_path) == 1
     assert sorted(pq.read_table(tmp_path / "compositions").column("image_id").to_pylist()) == ["aa", "bb", "cc"]
+
+
+def test_the_newest_row_of_a_picture_stays(tmp_path):
+    compositions(tmp_path, ["bb", "cc"], "now")
+    compositions(tmp_path, ["aa", "bb"], "now")
+    newest = max(row["composed_at"] for row in read_rows(tmp_path / "compositions", ["composed_at"]))
+    drop_repeated(tmp_path)
+    rows = read_rows(tmp_path / "compositions", ["image_id", "composed_at"])
+    assert [row["composed_at"] for row in rows if row["image_id"] == "bb"] == [newest]

@@ -2,7 +2,8 @@ import pyarrow as pa
 import pytest
 
 from image2music.notation.metrics import Metrics
-from schemas.composition import composition_schema
+from schemas.album import ALBUM_SCHEMA
+from schemas.composition import ALBUM_PART_COLUMN, composition_schema
 from schemas.failure import FAILURE_SCHEMA
 from schemas.fields import METRICS
 from schemas.tune import tune_schema
@@ -17,11 +18,16 @@ COMPOSITION = (
     "index_uri index_version settings_hash seed seconds composed_at"
 )
 FAILURE = "stage id uri reason message failed_at"
-SCHEMAS = {"tune": tune_schema(4), "composition": composition_schema(4), "failure": FAILURE_SCHEMA}
+SCHEMAS = {
+    "tune": tune_schema(4),
+    "composition": composition_schema(4, [ALBUM_PART_COLUMN]),
+    "failure": FAILURE_SCHEMA,
+    "album": ALBUM_SCHEMA,
+}
 
 
 @pytest.mark.parametrize(
-    ("schema", "columns"), [(SCHEMAS["tune"], TUNE), (SCHEMAS["composition"], COMPOSITION), (FAILURE_SCHEMA, FAILURE)]
+    ("schema", "columns"), [(SCHEMAS["tune"], TUNE), (composition_schema(4), COMPOSITION), (FAILURE_SCHEMA, FAILURE)]
 )
 def test_columns_are_those_of_the_contract(schema, columns):
     assert schema.names == columns.split()

@@ -1,0 +1,139 @@
+"""An album as one piece: a key for each chapter, an arc of tempo, one motif, a theme for each group of like pictures.
+
+The links between pictures and music here are this project's choice, as in the composers: bright is major, strong is
+fast. Only figures of light and colour are used, so the plan is the same whatever model composes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from image2music.album.glance import Glance, alike, natural_order
+from image2music.album.motif import make_answer, make_motif, opening_of
+from image2music.album.part import AlbumMode, AlbumPart
+from image2music.seeds import picture_seed
+
+RECIPE = "album-1"
+"""Part of the settings of a run with --album. Raise it with every change here that changes a plan."""
+
+LARGEST_STEP = 1.15
+"""Tempos of neighbours differ by at most this factor."""
+
+PICTURES_A_CHAPTER = 3
+_FEWEST_IN_CHAPTER = 2
+_LOOK_BACK = 64
+_BRIGHTER, _DARKER = 0.1, -0.1
+
+_TONICS: dict[AlbumMode, tuple[int, ...]] = {"major": (0, 2, 5, 7, 9), "minor": (2, 4, 7, 9, 11)}
+# Melody and accompaniment, General MIDI from 0: flute and guitar, violin and piano ...
+_PROGRAMS: dict[AlbumMode, tuple[tuple[int, int], ...]] = {
+    "major": ((73, 24), (40, 0), (21, 24)),
+    "minor": ((40, 42), (68, 46), (71, 48)),
+}
+_QPM_OF_CALM, _QPM_OF_EXCITED = 76.0, 140.0
+_SLOWEST, _FASTEST = 58, 168
+# Share of the album gone by, and how much faster than its mean it is then.
+_ARC = ((0.0, 0.65, 1.0), (0.93, 1.08, 0.92))
+
+Key = tuple[int, AlbumMode]
+
+
+def plan_album(glances: Sequence[Glance], seed: int) -> dict[str, AlbumPart]:
+    """What each picture's tune takes over, by image_id. The order of `glances` does not matter."""
+    pictures = sorted(glances, key=lambda one: (natural_order(one.place), one.image_id))
+    themes = themes_of(pictures)
+    bounds = chapters([(one.valence, one.arousal) for one in pictures], themes)
+    valence, arousal = (float(np.mean([getattr(one, mood) for one in pictures])) for mood in ("valence", "arousal"))
+    # The first picture's id, so that pictures added behind it leave the motif as it is.
+    own_seed = picture_seed(seed, pictures[0].image_id)
+    rng = np.random.Generator(np.random.Philox([own_seed, 3]))
+    mode: AlbumMode = "major" if valence >= 0 else "minor"
+    meter = "3/4" if arousal < 0.4 else "6/8" if arousal > 0.6 else "4/4"
+    home: Key = (int(rng.choice(_TONICS[mode])), mode)
+    programs = _PROGRAMS[mode][int(rng.integers(len(_PROGRAMS[mode])))]
+    motif = make_motif(meter, rising=valence >= 0, seed=own_seed)
+    moods = [float(np.mean([one.valence for one in pictures[a:b]])) - valence for a, b in bounds]
+    keys = [key for key, (a, b) in zip(chapter_keys(home, moods), bounds, strict=True) for _ in range(a, b)]
+    tempos = tempo_arc([one.arousal for one in pictures])
+    sizes = Counter(themes)
+    parts = {}
+    for picture, theme, (tonic, key_mode), qpm in zip(pictures, themes, keys, tempos, strict=True):
+        answer = make_answer(motif, meter, key_mode, seed=int(theme, 16)) if sizes[theme] > 1 else None
+        opening = opening_of(motif, answer)
+        parts[picture.image_id] = AlbumPart(tonic, key_mode, meter, qpm, programs, theme, motif, opening)
+    return parts
+
+
+def themes_of(pictures: Sequence[Glance]) -> list[str]:
+    """For each picture the short id of the first one that it is a near-duplicate of, its own where there is none."""
+    firsts: list[Glance] = []
+    themes = []
+    for picture in pictures:
+        like = next((first for first in reversed(firsts[-_LOOK_BACK:]) if alike(first, picture)), None)
+        if like is None:
+            firsts.append(picture)
+        themes.append((like or picture).image_id[:12])
+    return themes
+
+
+def chapters(moods: Sequence[tuple[float, float]], themes: Sequence[str]) -> list[tuple[int, int]]:
+    """(start, stop) of each chapter: cut where the mood jumps most, about three pictures each, never between likes."""
+    n = len(moods)
+    jumps = {at: _jump(moods[at - 1], moods[at]) for at in range(1, n) if themes[at - 1] != themes[at]}
+    cuts = [0, n]
+    for at in sorted(jumps, key=lambda at: (-jumps[at], at)):
+        if len(cuts) - 1 >= max(1, round(n / PICTURES_A_CHAPTER)):
+            break
+        if min(abs(at - cut) for cut in cuts) >= _FEWEST_IN_CHAPTER:
+            cuts.append(at)
+    cuts.sort()
+    return list(pairwise(cuts))
+
+
+def _jump(before: tuple[float, float], after: tuple[float, float]) -> float:
+    # Arousal spans half as much as valence.
+    return abs(after[0] - before[0]) + 2 * abs(after[1] - before[1])
+
+
+def chapter_keys(home: Key, moods: Sequence[float]) -> list[Key]:
+    """A key for each chapter, never more than one sign away from home, where the album begins and ends.
+
+    `moods` holds each chapter's valence less the album's. Brighter ones go to the dominant (from minor: the relative
+    major), darker ones to the relative minor (from minor: the subdominant), others to the nearest key left.
+    """
+    inner = [_away(home, mood) for mood in moods[1:-1]]
+    return [home, *inner, home] if len(moods) > 1 else [home]
+
+
+def _away(home: Key, mood: float) -> Key:
+    tonic, mode = home
+    if mode == "major":
+        if mood > _BRIGHTER:
+            return (tonic + 7) % 12, "major"
+        return ((tonic + 9) % 12, "minor") if mood < _DARKER else ((tonic + 5) % 12, "major")
+    if mood > _BRIGHTER:
+        return (tonic + 3) % 12, "major"
+    return ((tonic + 5) % 12, "minor") if mood < _DARKER else ((tonic + 7) % 12, "minor")
+
+
+def tempo_arc(arousals: Sequence[float]) -> list[int]:
+    """Quarter notes a minute for each picture: rising until two thirds, then falling; stronger ones are faster."""
+    mean = float(np.mean(arousals))
+    base = _QPM_OF_CALM + (_QPM_OF_EXCITED - _QPM_OF_CALM) * mean
+    gone = np.linspace(0, 1, len(arousals)) if len(arousals) > 1 else np.array([0.5])
+    arc = np.interp(gone, *_ARC)
+    wanted = [base * float(a) * (1 + 0.4 * (arousal - mean)) for a, arousal in zip(arc, arousals, strict=True)]
+    return gentle([min(_FASTEST, max(_SLOWEST, round(qpm))) for qpm in wanted])
+
+
+def gentle(tempos: Sequence[int]) -> list[int]:
+    """The same tempos with steps of at most `LARGEST_STEP`, up or down."""
+    calmed = list(tempos[:1])
+    for qpm in tempos[1:]:
+        before = calmed[-1]
+        calmed.append(min(int(before * LARGEST_STEP), max(-int(-before // LARGEST_STEP), qpm)))
+    return calmed

@@ -1,0 +1,72 @@
+import re
+
+import pytest
+from fakes import two_voice_tune
+
+from image2music.album.book import bind
+from image2music.album.motif import count_motif, make_motif
+from image2music.album.row import folder_of, title_of
+from image2music.notation.abc_checker import check
+from image2music.notation.abc_parser import parse
+from image2music.notation.abc_to_midi import abc_to_score
+from image2music.notation.midi_reader import read_midi
+
+MOTIF = make_motif("4/4", rising=True, seed=1)
+
+
+def tune(seed, key="C", qpm=96):
+    return f"Tune {seed}", two_voice_tune(seed).replace("K:C", f"K:{key}").replace("1/4=96", f"1/4={qpm}")
+
+
+@pytest.fixture
+def book():
+    """Four tunes of four bars: C, G, G and A minor."""
+    return bind("Summer", [tune(1), tune(2, "G", 100), tune(3, "G", 180), tune(4, "Am", 90)], MOTIF, "4/4")
+
+
+def test_a_book_is_one_tune_that_passes_the_check_with_full_bars(book):
+    (whole,) = parse(book.abc).tunes
+    assert check(book.abc) == []
+    assert {len(voice.bars) for voice in whole.voices.values()} == {book.bars} == {4 * 4 + 2 * 2}
+    assert all(bar.length == bar.expected for voice in whole.voices.values() for bar in voice.bars)
+
+
+def test_there_is_a_bridge_wherever_the_key_changes_and_nowhere_else(book):
+    assert (book.keys, book.bridges, book.starts) == (("C", "G", "G", "Am"), 2, (1, 7, 11, 17))
+    first_voice = book.abc.partition("V:2")[0]
+    changes = [line for line in first_voice.splitlines() if "[K:" in line]
+    assert [re.sub(r"^\"\^(\w+)\".*\[(K:\w+)\].*", r"\1 \2", line) for line in changes] == ["Bridge K:G", "Bridge K:Am"]
+
+
+def test_steps_of_tempo_are_at_most_15_percent(book):
+    assert book.tempos_qpm == (96, 100, 114, 100)
+    assert [change.qpm for change in abc_to_score(book.abc).tempos] == [96, 100, 114, 100]
+
+
+def test_every_note_of_the_tunes_sounds_in_the_book(book):
+    score = abc_to_score(book.abc)
+    bridges = 2 * (2 * 5 + 3 + 4 - 1)
+    notes = sum(abc_to_score(tune(n)[1]).n_notes for n in (1, 2, 3, 4))
+    assert notes < score.n_notes <= notes + bridges + 4
+    assert read_midi(book.midi).n_notes == score.n_notes
+
+
+def test_the_bridge_sings_the_motif_at_home_and_on_the_new_dominant():
+    book = bind("Summer", [tune(1), tune(2, "G")], MOTIF, "4/4")
+    bars = MOTIF[:-1]
+    assert count_motif(abc_to_score(book.abc), bars) == 2
+
+
+def test_tunes_of_other_meters_and_with_a_single_voice_can_be_bound():
+    waltz = "X:1\nT:w\nM:3/4\nL:1/4\nK:D\nDFA|d3|]\n"
+    drums = "X:1\nT:d\nM:4/4\nL:1/4\nK:D\nV:1\nV:2\n%%MIDI channel 10\n[V:1]DFAd|[V:2]CCCC|]\n"
+    book = bind("Mixed", [("w", waltz), tune(1, "D"), ("d", drums)], MOTIF, "4/4")
+    assert check(book.abc) == []
+    assert book.bridges == 0
+
+
+def test_titles_and_folders_of_albums():
+    assert title_of("photos/2024_summer-holidays") == "2024 Summer Holidays"
+    assert title_of("") == "Album"
+    assert folder_of("photos/Zoë's 1st").startswith("zo-s-1st-")
+    assert folder_of("a/x") != folder_of("b/x")

@@ -1,0 +1,114 @@
+"""Albums: what each picture's tune takes over from the others, and the tunes bound together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import apache_beam as beam
+import pyarrow.parquet as pq
+
+from image2music.album.glance import GLANCE_SIDE, Glance, glance
+from image2music.album.plan import plan_album
+from image2music.album.row import TUNE_COLUMNS, album_row
+from image2music.failures import failure_from
+from image2music.pictures import open_picture
+from image2music.pictures.places import album_of
+from image2music.rows import Row, now
+from image2music.stages import Failure, ImageRef
+from transforms.files import read_bytes
+from transforms.stage import Parted, Stopwatch, part
+
+Glanced = tuple[ImageRef, Glance | None]
+
+
+class _Glance(beam.DoFn):
+    """A picture to (album, (picture, glance)). A small opening only: the pixels stay here."""
+
+    def __init__(self) -> None:
+        self._stopwatch = Stopwatch("glance")
+
+    def process(self, ref: ImageRef) -> Iterator[tuple[bytes, Glanced]]:
+        with self._stopwatch:
+            seen = _glance(ref)
+        yield os.fsencode(album_of(ref.uri)), (ref, seen)
+
+
+def _glance(ref: ImageRef) -> Glance | None:
+    try:
+        image = open_picture(read_bytes(ref.uri), max_side=2 * GLANCE_SIDE).image
+        return glance(ref.image_id, ref.uri, image)
+    except Exception:  # Any: the next stage opens it again, and says what is wrong with it.
+        return None
+
+
+def _plan(group: tuple[bytes, Iterable[Glanced]], seed: int) -> Iterator[ImageRef]:
+    pictures = list(group[1])
+    seen = [one for _, one in pictures if one is not None]
+    parts = plan_album(seen, seed) if seen else {}
+    for ref, _ in pictures:
+        yield replace(ref, part=parts.get(ref.image_id))
+
+
+class PlanAlbums(beam.PTransform):
+    """ImageRefs to the same ImageRefs with their part in their album. Only ids and a few figures are shuffled."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._seed = seed
+
+    def expand(self, refs: beam.PCollection) -> beam.PCollection:
+        """A glance at each picture, one plan an album, then the pictures spread over the workers again."""
+        return (
+            refs
+            | "Glance" >> beam.ParDo(_Glance())
+            | "SameAlbum" >> beam.GroupByKey()
+            | "Plan" >> beam.FlatMap(_plan, self._seed)
+            | "SpreadAgain" >> beam.Reshuffle()
+        )
+
+
+def _tunes(shard: str) -> Iterator[tuple[str, Row]]:
+    for row in pq.ParquetFile(shard).read(columns=TUNE_COLUMNS).to_pylist():
+        if row.get("album_part") is not None:
+            yield row.pop("album"), row
+
+
+class _Bind(beam.DoFn):
+    """Tunes of an album to its row; writes album.abc and album.mid under `folder`."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._stopwatch = Stopwatch("bind")
+
+    def process(self, group: tuple[str, Iterable[Row]]) -> Iterator[Row | Failure]:
+        album, tunes = group
+        try:
+            with self._stopwatch:
+                row = album_row(album, list(tunes), now())
+            _write_book(f"{self._folder}/{row['book']}", row)
+            yield row
+        except Exception as error:  # An album that cannot be bound leaves its tunes as they are.
+            yield failure_from(error, stage="bind", id=album, uri=album)
+
+
+def _write_book(folder: str, row: Row) -> None:
+    os.makedirs(folder, exist_ok=True)
+    with open(f"{folder}/album.abc", "w", encoding="utf-8") as text:
+        text.write(row["abc"])
+    with open(f"{folder}/album.mid", "wb") as midi:
+        midi.write(row["midi"])
+
+
+class BindAlbums(beam.PTransform):
+    """Paths of shards of compositions to rows of albums."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def expand(self, shards: beam.PCollection) -> Parted:
+        """Bring the tunes of each album together."""
+        tunes = shards | "SpreadShards" >> beam.Reshuffle() | "ReadTunes" >> beam.FlatMap(_tunes)
+        return part(tunes | "TunesOfAlbum" >> beam.GroupByKey() | "Bind" >> beam.ParDo(_Bind(self._folder)), "bind")
