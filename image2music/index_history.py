@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from image2music.errors import TuneIndexError
-from image2music.index_search import bring_up_to_date
+from image2music.index_search import bring_up_to_date, tidy
 
 Run = Literal["build", "update", "restore"]
 
@@ -24,12 +24,13 @@ class IndexVersion:
 
 
 def settle(uri: str, run: Run) -> int:
-    """Index what is not indexed yet and name the newest version RUN-VERSION; returns that version.
+    """Index what is not indexed yet, tidy up and name the newest version RUN-VERSION; returns that version.
 
     A second call does nothing: a run that was killed after its commit is finished by the next one.
     """
     dataset = _open(uri)
     bring_up_to_date(dataset)
+    tidy(dataset)
     version = int(dataset.latest_version)
     if version not in {tag["version"] for tag in dataset.tags.list().values()}:
         dataset.tags.create(f"{run}-{version}", version)
