@@ -7,7 +7,7 @@ DEMO   := build/demo
 DATA   ?= $(DEMO)/data
 
 .DEFAULT_GOAL := help
-.PHONY: report-assets help setup demo demo-data test lint bench train clean
+.PHONY: report-assets help setup demo demo-data test lint bench page-check train clean
 
 help:  ## list the targets
 	@awk -F ':.*## *' '/^[a-z-]+:.*##/ {printf "%-14s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -22,9 +22,10 @@ $(STAMP): requirements/lock.txt setup.py pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(DEMO)/data/captions.json  ## the whole job on real music and photographs: set up, index, compose
+demo: $(DEMO)/data/captions.json  ## the whole job on real music and photographs: set up, index, compose, report
 	$(BIN)/image2music index --captions $(DEMO)/data/captions.json --midi_root $(DEMO)/data/midi --index $(DEMO)/tunes.lance
 	$(BIN)/image2music compose --images $(DEMO)/data/pictures --index $(DEMO)/tunes.lance --output $(DEMO)/out --overwrite
+	$(BIN)/image2music report --input $(DEMO)/out
 
 demo-data: $(DEMO)/data/captions.json  ## MIDI files with captions and photographs, taken from installed packages
 
@@ -34,6 +35,9 @@ $(DEMO)/data/captions.json: | $(STAMP)
 report-assets:  ## optional, needs npm: fetch abcjs, which draws staves in reports
 	mkdir -p build/report-assets
 	cd build/report-assets && npm pack --silent abcjs@6.7.2 && tar -xzf abcjs-6.7.2.tgz --strip-components=2 package/dist/abcjs-basic-min.js
+
+page-check:  ## needs a Chromium: use the demo's report as a person would; screenshots in build/page-check
+	$(BIN)/python -m benchmarks.page_check --report $(DEMO)/out/report --shots build/page-check
 
 test: $(STAMP)  ## run the tests
 	$(BIN)/python -m pytest
