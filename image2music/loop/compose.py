@@ -17,6 +17,7 @@ from image2music.composers.base import (
 )
 from image2music.config import AcceptRule, LoopSettings
 from image2music.errors import AbcError
+from image2music.failures import reason_of
 from image2music.loop.examine import Voices, bars_of, examine, voices_of_abc
 from image2music.loop.targets import Targets, complaints, rank, targets_of
 from image2music.notation.abc_to_midi import abc_to_midi, abc_to_score
@@ -110,7 +111,11 @@ def _repair(composer: Composer, batch: Sequence[_Work], attempt: int) -> None:
 def _refine(composer: Composer, batch: Sequence[_Work], attempt: int, accept: AcceptRule) -> None:
     needy = [(work, found) for work in batch if (found := complaints(work.standing, work.targets))]
     requests = [_refine_request(work, found, attempt) for work, found in needy]
-    for work, raw in _asked(composer.refine, [work for work, _ in needy], requests):
+    for (work, _), raw in zip(needy, ask(composer.refine, requests), strict=True):
+        if isinstance(raw, Exception):
+            # A valid tune stands; a call that fails must not cost it.
+            work.take(Round("refine", work.standing, accepted=False, reason=reason_of(raw)))
+            continue
         draft = examine(raw, work.references)
         accepted, reason = judge(draft, work.standing, work.targets, accept)
         work.take(Round("refine", draft, accepted=accepted, reason=reason))

@@ -6,6 +6,7 @@ from PIL import Image
 
 from image2music.composers.base import ComposeRequest, Description, Reference
 from image2music.config import LoopSettings
+from image2music.errors import ModelError
 from image2music.loop.compose import compose_batch, header, judge
 from image2music.loop.examine import examine
 from image2music.loop.targets import targets_of
@@ -127,6 +128,17 @@ def test_a_tune_does_not_depend_on_its_batch():
     alone = [compose_batch(FakeComposer(), [one], LoopSettings())[0] for one in requests]
     assert [tune.rounds for tune in together] == [tune.rounds for tune in alone]
     assert [tune.midi for tune in together] == [tune.midi for tune in alone]
+
+
+class Unrefined(FakeComposer):
+    def refine(self, requests):
+        raise ModelError("the server is busy: try again later", reason="server_busy")
+
+
+def test_a_valid_tune_stands_when_its_refinement_fails():
+    (tune,) = compose_batch(Unrefined(), [request(references=[reference(metrics=WIDE)])], LoopSettings(rounds=1))
+    assert steps(tune) == [("draft", True, "valid"), ("refine", False, "server_busy")]
+    assert tune.draft == tune.rounds[0].draft
 
 
 class Choking(FakeComposer):
