@@ -34,6 +34,7 @@ class BarCounter:
     bracket: str = ""
     voice: str = "1"
     bars: dict[str, int] = field(default_factory=dict)
+    last: str = "\n"
 
     def after(self, text: str) -> BarCounter | None:
         """The counter after more text, None if that text can lead to no exact bar. This one stays as it is."""
@@ -45,7 +46,22 @@ class BarCounter:
         """Whether all voices have the same number of whole bars, at least one."""
         return self.is_closed and min(self.bars.values(), default=0) == max(self.bars.values(), default=1)
 
+    @property
+    def lead(self) -> int:
+        """Bars of the voice that has most."""
+        return max(self.bars.values(), default=0)
+
+    @property
+    def left(self) -> int:
+        """Ticks that the bar still wants; a note whose length is pending has taken none of them yet."""
+        return self.bar - self.filled
+
+    def lag(self, voice: str) -> int:
+        """Bars that a voice has still to write until none has more."""
+        return self.lead - self.bars.get(voice, 0)
+
     def _takes(self, letter: str) -> bool:
+        self.last = letter
         if self.in_header or self.line:
             return self._takes_field(letter)
         if self.bracket:
@@ -66,7 +82,7 @@ class BarCounter:
         elif name == "K":
             self.in_header, self.bar = False, int(self.meter / self.unit * UNIT)
         elif name == "V":
-            self.bars = {**self.bars, value[0]: 0}
+            self.bars = {**self.bars, value[:1]: 0}
         return True
 
     def _takes_in_bracket(self, letter: str) -> bool:
@@ -76,6 +92,8 @@ class BarCounter:
             return True
         if self.bracket.startswith("[V:"):
             self.voice = self.bracket[3:-1]
+            if self.bars and self.voice not in self.bars:
+                return False
         else:
             self.pending, self.is_closed = "", False
         self.bracket = ""
@@ -90,7 +108,7 @@ class BarCounter:
             return True
         if letter.isdigit() or letter == "/":
             self.pending = (self.pending or "") + letter
-            return self._fits(_least(self.pending))
+            return self._fits(least_ticks(self.pending))
         if letter in ",'":
             return True
         return self._settle() and self._begins(letter)
@@ -132,7 +150,7 @@ class BarCounter:
 
     def _settle(self) -> bool:
         if self.pending is not None:
-            self.filled += _length(self.pending)
+            self.filled += ticks_of(self.pending)
             self.pending = None
         return self.filled <= self.bar
 
@@ -144,13 +162,13 @@ class BarCounter:
         return self.is_closed and not self.filled and self.pending is None
 
 
-def _length(text: str) -> int:
+def ticks_of(text: str) -> int:
     """Ticks of `""`, `3`, `/`, `/4` or `3/2`; a slash alone halves."""
     number, slash, divisor = text.partition("/")
     return UNIT * int(number or 1) // int(divisor or 2 if slash else 1)
 
 
-def _least(text: str) -> int:
+def least_ticks(text: str) -> int:
     """Ticks of the shortest length that begins with `text`."""
     number, slash, divisor = text.partition("/")
-    return _length(text) if slash and divisor else UNIT * int(number or 1) // 8
+    return ticks_of(text) if slash and divisor else UNIT * int(number or 1) // 8

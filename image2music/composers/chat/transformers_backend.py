@@ -75,7 +75,7 @@ class TransformersBackend:
             eos_token_id=self._eos,
             pad_token_id=self._eos[0] if self._tokenizer.pad_token_id is None else self._tokenizer.pad_token_id,
         )
-        written_as = [AbcConstraint(self._abc, len(seeds))] if form == "abc" else []
+        written_as = [AbcConstraint(self._abc, len(seeds), config.max_new_tokens)] if form == "abc" else []
         rules = LogitsProcessorList([self._never, *written_as, SeededRows(seeds, self._sampling)])
         with self._lock, torch.inference_mode():
             self._model.generation_config = config
