@@ -35,6 +35,7 @@ class BarCounter:
     voice: str = "1"
     bars: dict[str, int] = field(default_factory=dict)
     last: str = "\n"
+    has_notes: bool = False
 
     def after(self, text: str) -> BarCounter | None:
         """The counter after more text, None if that text can lead to no exact bar. This one stays as it is."""
@@ -95,7 +96,7 @@ class BarCounter:
             if self.bars and self.voice not in self.bars:
                 return False
         else:
-            self.pending, self.is_closed = "", False
+            self.pending, self.is_closed, self.has_notes = "", False, True
         self.bracket = ""
         return True
 
@@ -128,10 +129,11 @@ class BarCounter:
             return self.filled <= self.bar
         if letter in "^_=":
             return bool(self.triplet) or self._fits(SHORTEST)
-        return self._begins_note() if letter.isalpha() else True
+        return self._begins_note(letter) if letter.isalpha() else True
 
-    def _begins_note(self) -> bool:
+    def _begins_note(self, letter: str) -> bool:
         self.is_closed = False
+        self.has_notes |= letter != "z"
         if self.triplet:
             self.triplet -= 1
             return True

@@ -46,15 +46,16 @@ def _in_bracket(counter: BarCounter) -> str:
 
 def _between_bars(counter: BarCounter) -> str:
     """A voice that is behind goes on; the one that leads gives way; where none is behind, the tune closes."""
+    item = _item(counter)
     if counter.lag(counter.voice):
-        return "z|:\n["
-    return "]\nz|:[" if counter.may_end else "\nz|:["
+        return item + "|:\n["
+    return f"]\n{item}|:[" if counter.may_end else f"\n{item}|:["
 
 
 def _in_bar(counter: BarCounter) -> str:
     pending = counter.pending
     if pending is None:
-        return "z" if counter.left else "|"
+        return _item(counter) if counter.left else "|"
     held = _length_of(counter.left)
     if held.startswith(pending) and held != pending:
         return held[len(pending)]
@@ -64,7 +65,12 @@ def _in_bar(counter: BarCounter) -> str:
         return "|"
     if ticks_of(pending) > counter.left:
         return "8" if "/" in pending else "/"
-    return "z"
+    return _item(counter)
+
+
+def _item(counter: BarCounter) -> str:
+    """A rest; a note where the tune would have none otherwise, for that is no tune."""
+    return "z" if counter.has_notes else "C"
 
 
 def _length_of(ticks: int) -> str:

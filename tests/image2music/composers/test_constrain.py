@@ -132,6 +132,11 @@ def test_a_tune_does_not_end_before_all_its_voices_have_the_same_bars():
     assert BarCounter().after(two + " D,6 |]\n").may_end
 
 
+def test_a_tune_that_must_end_at_once_still_has_a_note(vocabulary):
+    walk = Walk(vocabulary, TWO_VOICES)
+    assert errors(walk.to_the_end()) == []
+
+
 def test_a_voice_that_was_not_declared_is_refused():
     assert BarCounter().after(TWO_VOICES + "[V:3]") is None
 
@@ -166,6 +171,12 @@ class Walk:
     def allows(self, token):
         return self.matcher.validate_tokens([token]) == 1
 
+    def to_the_end(self):
+        while not (self.counter.may_end and self.matcher.is_accepting()):
+            letters = next_letters(self.counter)
+            self.add(next(letter for letter in letters if self.allows(self.vocabulary.letters[letter])))
+        return self.abc
+
 
 def test_all_tokens_at_once_are_judged_as_one_by_one(vocabulary):
     walk, compared = Walk(vocabulary, TWO_VOICES), 0
@@ -184,8 +195,5 @@ def test_from_anywhere_there_is_a_short_way_to_the_end(vocabulary):
     for at in range(len(TWO_VOICES), len(MUSIC)):
         walk = Walk(vocabulary, MUSIC[:at])
         most = letters_to_end(walk.counter)
-        while not (walk.counter.may_end and walk.matcher.is_accepting()):
-            letters = next_letters(walk.counter)
-            walk.add(next(letter for letter in letters if walk.allows(vocabulary.letters[letter])))
+        assert errors(walk.to_the_end()) == []
         assert len(walk.abc) - at <= most, walk.abc
-        assert errors(walk.abc) == []
