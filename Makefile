@@ -5,9 +5,11 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEMO   := build/demo
 DATA   ?= $(DEMO)/data
+N      ?= 2000
+WORKERS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: report-assets help setup demo demo-data test lint bench page-check train clean
+.PHONY: report-assets help setup demo demo-data test lint bench page-check soak train clean
 
 help:  ## list the targets
 	@awk -F ':.*## *' '/^[a-z-]+:.*##/ {printf "%-14s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +51,10 @@ lint: $(STAMP)  ## ruff (rules and format) and mypy
 
 bench: $(DEMO)/data/captions.json  ## measure against peers; DATA=DIR measures on other files
 	$(BIN)/python -m benchmarks.bench --data $(DATA)
+
+soak: $(DEMO)/data/captions.json  ## a long job, watched for its rate and memory; N=10000 for a night
+	test -d $(DEMO)/tunes.lance || $(BIN)/image2music index --captions $(DEMO)/data/captions.json --midi_root $(DEMO)/data/midi --index $(DEMO)/tunes.lance
+	$(BIN)/python -m benchmarks.soak --pictures $(N) --workers $(WORKERS) --demo $(DEMO)
 
 train: $(STAMP)  ## train the embedded composer anew
 	$(BIN)/python -m image2music.composers.nano.train

@@ -44,7 +44,7 @@ class Soak:
 
     @property
     def is_steady(self) -> bool:
-        """Whether the last part was as fast as the first: by the clock or, on a machine that others use, by its work."""
+        """Whether the last part was as fast as the first: by the clock, or by its work where the machine is shared."""
         ratios = (self.last_rate / self.first_rate, self.last_cpu_rate / self.first_cpu_rate)
         return max(ratios) >= 1 - MOST_SLOWDOWN and self.growth_mb < MOST_GROWTH_MB and self.rows == self.pictures
 
