@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from image2music.composers.base import Reference
 from image2music.errors import OutputError
 from image2music.rows import failure_row, now
 from image2music.stages import Failure
@@ -36,6 +39,10 @@ _COLUMNS = [
     "index_version",
     "seconds",
 ]
+
+
+_ROWS_A_SEARCH = 128
+"""Pictures whose references are held in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +90,12 @@ def refresh(options: ComposeOptions) -> int:
 
 
 def survey(run: ComposeRun) -> Survey:
-    """Search again for every row, shard by shard, and compare the content of what is found."""
+    """Search again for every row, many at a time, and compare the content of what is found."""
     kept, changed, current, seconds = set(), {}, 0, 0.0
-    for row in outputs.read_rows(run.output / outputs.COMPOSITIONS, _COLUMNS):
-        text, image = (np.asarray(row[f"{name}_embedding"], dtype=np.float32) for name in ("description", "image"))
-        hashes = [reference.row_hash for reference in run.index.references([(text, image)], run.options.top_k)[0]]
-        if hashes == [reference["row_hash"] for reference in row["references"]]:
+    for row, references in _searched(run, outputs.read_rows(run.output / outputs.COMPOSITIONS, _COLUMNS)):
+        if [reference.row_hash for reference in references] == [
+            reference["row_hash"] for reference in row["references"]
+        ]:
             kept.add(row["image_id"])
             current += (row["index_uri"], row["index_version"]) == (run.index.uri, run.index.version)
             continue
@@ -98,6 +105,17 @@ def survey(run: ComposeRun) -> Survey:
         message = f"{run.output} holds no compositions to refresh; leave --refresh away to make them"
         raise OutputError(message, reason="nothing_to_refresh")
     return Survey(frozenset(kept), changed, current, seconds)
+
+
+def _searched(
+    run: ComposeRun, rows: Iterator[dict[str, Any]]
+) -> Iterator[tuple[dict[str, Any], tuple[Reference, ...]]]:
+    while some := list(islice(rows, _ROWS_A_SEARCH)):
+        pairs = [
+            (np.asarray(row["description_embedding"], np.float32), np.asarray(row["image_embedding"], np.float32))
+            for row in some
+        ]
+        yield from zip(some, run.index.references(pairs, run.options.top_k), strict=True)
 
 
 def plan(run: ComposeRun, found: Survey) -> str:
