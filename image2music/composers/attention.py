@@ -8,7 +8,7 @@ wrote it. Source: equation 2 of Zhao, Jin and Zhou (ICMR 2026).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -50,28 +50,28 @@ def _looks(
 ) -> Tensor:
     """softmax(q kᵀ)[rows][:, columns], mean over heads: float32[batch, rows, columns].
 
-    query is [batch, heads, tokens, dim]; key has as many heads or fewer, each shared by a group of query heads.
+    query is [batch, heads, tokens, dim]; key has as many heads or fewer, each shared by a group of query heads, and
+    may begin with tokens that were read before the query's.
     """
-    batch, heads, _, dim = query.shape
-    groups = key.shape[1]
-    chosen = query[:, :, rows].float().reshape(batch, groups, -1, dim)
+    batch, heads, tokens, dim = query.shape
+    groups, first = key.shape[1], key.shape[2] - tokens
+    chosen = query[:, :, rows - first].float().reshape(batch, groups, -1, dim)
     scores = chosen @ key.float().transpose(2, 3)
     scores = scores.mul_(dim**-0.5 if scaling is None else scaling).view(batch, heads, len(rows), -1)
-    scores = _masked(scores, mask, rows)
+    scores = _masked(scores, mask, rows, first)
     total = scores.logsumexp(-1, keepdim=True)
     return scores[..., columns].sub_(total).exp_().mean(1)
 
 
-def _masked(scores: Tensor, mask: Tensor | None, rows: Tensor) -> Tensor:
-    """Without a mask the model is causal; a mask is boolean (True is seen) or is added."""
+def _masked(scores: Tensor, mask: Tensor | None, rows: Tensor, first: int) -> Tensor:
+    """Without a mask the model is causal; a mask is boolean (True is seen) or is added. It begins at row `first`."""
     if mask is None:
         keys = torch.arange(scores.shape[-1], device=scores.device)
         return scores.masked_fill_(keys > rows[:, None], -torch.inf)
-    seen = mask[:, :, rows, : scores.shape[-1]]
+    seen = mask[:, :, rows - first, : scores.shape[-1]]
     return scores.masked_fill_(~seen, -torch.inf) if seen.dtype == torch.bool else scores.add_(seen)
 
 
-@torch.inference_mode()
 def replay(model: Any, inputs: Mapping[str, Any], rows: Sequence[int], columns: Sequence[int]) -> Tensor:
     """Attention from chosen positions to chosen positions, mean over heads and over layers with full attention.
 
@@ -87,15 +87,25 @@ def replay(model: Any, inputs: Mapping[str, Any], rows: Sequence[int], columns: 
     Returns:
         float32[batch, rows, columns] on the CPU; the rest of each row's mass went to other positions.
     """
-    device = inputs["input_ids"].device
+    # The inner model: logits of a whole text would be the largest array.
+    return observed(model, lambda: model.model(**inputs, use_cache=False), len(inputs["input_ids"]), rows, columns)
+
+
+@torch.inference_mode()
+def observed(model: Any, read: Callable[[], object], batch: int, rows: Sequence[int], columns: Sequence[int]) -> Tensor:
+    """What `replay` gives, while `read` lets the model read `batch` texts that hold all rows.
+
+    Columns may have been read before, as long as the model finds their keys and values.
+    """
+    device = model.device
     recorder = _Recorder(
         torch.as_tensor(rows, device=device),
         torch.as_tensor(columns, device=device),
         full_attention_layers(model),
-        torch.zeros(len(inputs["input_ids"]), len(rows), len(columns)),
+        torch.zeros(batch, len(rows), len(columns)),
     )
     with _recording(model, recorder):
-        model.model(**inputs, use_cache=False)  # the inner model: logits of a whole text would be the largest array
+        read()
     if recorder.seen != recorder.layers:
         raise RuntimeError(f"layers {sorted(recorder.layers - recorder.seen)} of {type(model).__name__} did not report")
     return recorder.total / len(recorder.layers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from image2music.composers.chat.backend import Conversation, Message
+from image2music.composers.chat.kept import Kept, picture_key
 from image2music.errors import ModelError
 
 
@@ -23,11 +25,43 @@ class Turn:
     spans: NDArray[np.int64]
 
 
+PREPARED_BYTES = 2**30
+
+
+class PreparedPictures:
+    """A processor's image processor that prepares a picture once, as long as it is shown by itself."""
+
+    def __init__(self, image_processor: Any) -> None:
+        self._image_processor = image_processor
+        self._prepared: Kept[Any] = Kept(PREPARED_BYTES)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._image_processor, name)
+
+    def __call__(self, images: Any, **options: Any) -> Any:
+        """What the image processor makes of the pictures; a copy, for processors take things out of it."""
+        shown = _flat(images)
+        if len(shown) != 1:
+            return self._image_processor(images, **options)
+        key = f"{picture_key(shown[0])} {sorted(options.items(), key=str)}"
+        prepared = self._prepared.get(key)
+        if prepared is None:
+            prepared = self._image_processor(images, **options)
+            self._prepared.put(key, prepared, sum(getattr(value, "nbytes", 0) for value in prepared.values()))
+        return copy.copy(prepared)
+
+
+def _flat(images: Any) -> list[Image]:
+    return [one for part in images for one in _flat(part)] if isinstance(images, list | tuple) else [images]
+
+
 class Renderer:
     """Writes conversations with a processor's chat template."""
 
     def __init__(self, processor: Any) -> None:
         self.processor = processor
+        if not isinstance(processor.image_processor, PreparedPictures):
+            processor.image_processor = PreparedPictures(processor.image_processor)
         added = processor.tokenizer.added_tokens_decoder.values()
         self._special = sorted((str(token) for token in added if token.special), key=len, reverse=True)
 

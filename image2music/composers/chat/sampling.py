@@ -24,34 +24,35 @@ class Sampling:
             raise ConfigError("a temperature lies above 0, and top_p above 0 and at most 1", reason="bad_sampling")
 
 
-class SeededRows:
-    """A logits processor after which the likeliest token is a fair draw with each row's own dice.
+def dice(seed: int, throws: int) -> Tensor:
+    """float64[throws] in [0, 1): one throw for each token of an answer, the same whatever else is drawn."""
+    return torch.rand(throws, dtype=torch.float64, generator=torch.Generator().manual_seed(seed % 2**63))
 
-    argmax(log p + Gumbel noise) is distributed as p (Gumbel-max). The noise of a row comes from its own generator, so
-    the row's answer does not depend on which others share the batch. Rows with seed None keep their likeliest token.
+
+def choose(scores: Tensor, throws: Tensor, sampling: Sampling) -> Tensor:
+    """int64[rows]: one token a row, drawn with its own throw; the likeliest where the throw is NaN.
+
+    The token is the one under which the throw falls when the kept probabilities are laid end to end in the order of
+    the vocabulary. It depends on nothing but the row's scores and throw, so neither on the batch nor on how many
+    tokens were proposed before it was needed.
+
+    Args:
+        scores: float[rows, vocabulary], -inf for what may not be chosen.
+        throws: float64[rows] in [0, 1), or NaN.
+        sampling: temperature and share.
     """
-
-    def __init__(self, seeds: Sequence[int | None], sampling: Sampling) -> None:
-        self._sampling = sampling
-        self._dice = [None if seed is None else torch.Generator().manual_seed(seed % 2**63) for seed in seeds]
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Scores float[rows, vocabulary] with noise."""
-        chosen = scores.float().clone()
-        for row, dice in enumerate(self._dice):
-            if dice is not None:
-                chosen[row] = self._drawn(chosen[row], dice)
-        return chosen
-
-    def _drawn(self, scores: Tensor, dice: torch.Generator) -> Tensor:
-        kept = _top_p(scores / self._sampling.temperature, self._sampling.top_p)
-        noise = torch.empty(len(scores), dtype=torch.float64).exponential_(generator=dice).log_()
-        return kept - noise.to(kept)
+    throws = throws.to(scores.device)
+    likeliest = scores.argmax(-1)
+    if bool(throws.isnan().all()):
+        return likeliest
+    ends = _top_p(scores.float() / sampling.temperature, sampling.top_p).softmax(-1).double().cumsum(-1)
+    at = (throws.nan_to_num()[:, None] * ends[:, -1:]).clamp(max=ends[:, -1:] * (1 - 1e-12))
+    return torch.where(throws.isnan(), likeliest, torch.searchsorted(ends, at, right=True)[:, 0])
 
 
 def _top_p(scores: Tensor, top_p: float) -> Tensor:
     """-inf outside the likeliest tokens that together reach `top_p`."""
-    ordered, order = scores.softmax(-1).sort(descending=True)
+    ordered, order = scores.softmax(-1).sort(descending=True, stable=True)
     beyond = ordered.cumsum(-1) - ordered >= top_p
     return scores.masked_fill(torch.zeros_like(beyond).scatter(-1, order, beyond), -torch.inf)
 

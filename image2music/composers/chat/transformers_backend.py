@@ -16,10 +16,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from image2music.composers.attention import full_attention_layers
+from image2music.composers.chat import plain
 from image2music.composers.chat.backend import Conversation, Form, Looks, Message
+from image2music.composers.chat.kept import picture_key
 from image2music.composers.chat.loading import LoadedModel, ModelName, load_model
+from image2music.composers.chat.lookup import Lookup
+from image2music.composers.chat.reading import REUSING_FAMILIES, Reader
 from image2music.composers.chat.rendering import Renderer
-from image2music.composers.chat.sampling import Never, Sampling, SeededRows, never_written
+from image2music.composers.chat.sampling import Never, Sampling, dice, never_written
+from image2music.composers.chat.writing import Answer, Writer
 from image2music.composers.constrain import AbcConstraint, AbcVocabulary
 from image2music.errors import ModelError
 
@@ -47,6 +53,12 @@ class TransformersBackend:
         self._never = Never(never_written(self._model.config, self._tokenizer, self._eos))
         self._context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None) or 32768
         self._lock: AbstractContextManager[Any] = Lock()
+        self.reuses = self._model.config.model_type in REUSING_FAMILIES
+        self._reader = Reader(self._model, self._image_token)
+        self._writer = Writer(self._reader.language, self._eos, self._sampling)
+        self._may_look_up = (
+            len(full_attention_layers(self._model)) == self._model.config.get_text_config().num_hidden_layers
+        )
         self.prompt_tokens = self._room_for_prompts()
 
     @cached_property
@@ -63,24 +75,68 @@ class TransformersBackend:
     def generate(
         self, conversations: Sequence[Conversation], seeds: Sequence[int | None], *, max_tokens: int, form: Form
     ) -> list[str]:
-        """The next turn of each conversation, all in one batch, padded on the left; a tune keeps to the grammar."""
+        """The next turn of each conversation, all in one batch; a tune keeps to the grammar."""
         import torch
-        from transformers import GenerationConfig, LogitsProcessorList
 
-        inputs = self._renderer.tokenise(conversations, asking=True).to(self._model.device, self._model.dtype)
-        length = inputs["input_ids"].shape[1]
-        config = GenerationConfig(
-            max_new_tokens=min(max_tokens, max(64, self._context - length)),
-            do_sample=False,
-            eos_token_id=self._eos,
-            pad_token_id=self._eos[0] if self._tokenizer.pad_token_id is None else self._tokenizer.pad_token_id,
-        )
-        written_as = [AbcConstraint(self._abc, len(seeds), config.max_new_tokens)] if form == "abc" else []
-        rules = LogitsProcessorList([self._never, *written_as, SeededRows(seeds, self._sampling)])
         with self._lock, torch.inference_mode():
-            self._model.generation_config = config
-            written = self._model.generate(**inputs, generation_config=config, logits_processor=rules)
-        return [self._tokenizer.decode(row[length:], skip_special_tokens=True).strip() for row in written]
+            write = self._write if self.reuses else self._write_plainly
+            written = write(conversations, seeds, max_tokens, form)
+        return [self._tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in written]
+
+    def _write(
+        self, talks: Sequence[Conversation], seeds: Sequence[int | None], max_tokens: int, form: Form
+    ) -> list[list[int]]:
+        """Reads only what no round before has read, and writes all answers together."""
+        import torch
+
+        keys = [picture_key(talk.image) for talk in talks]
+        read = [self._reader.read(self._inputs(talk), key) for talk, key in zip(talks, keys, strict=True)]
+        throws = [
+            self._throws(seed, max_tokens, len(prompt.tokens)) for seed, (prompt, _) in zip(seeds, read, strict=True)
+        ]
+        answers = [
+            Answer(
+                prompt,
+                throw,
+                [self._never, *self._grammar(form, 1, len(throw))],
+                Lookup(prompt.tokens) if self._repeats(talk, form) else None,
+            )
+            for talk, throw, (prompt, _) in zip(talks, throws, read, strict=True)
+        ]
+        scores = torch.cat([scores for _, scores in read])
+        del read  # each prompt's own copy is not needed beside the batch
+        self._writer.write(answers, scores, lambda row, prefix: self._reader.keep(keys[row], prefix))
+        return [answer.written for answer in answers]
+
+    def _write_plainly(
+        self, talks: Sequence[Conversation], seeds: Sequence[int | None], max_tokens: int, form: Form
+    ) -> list[Any]:
+        """Every prompt whole, for families of which it is not known that reuse changes nothing."""
+        import torch
+
+        inputs = self._renderer.tokenise(talks, asking=True).to(self._model.device, self._model.dtype)
+        length = inputs["input_ids"].shape[1]
+        throws = torch.stack([self._throws(seed, max_tokens, length) for seed in seeds])
+        rules = [self._never, *self._grammar(form, len(talks), throws.shape[1]), plain.Drawn(throws, self._sampling)]
+        pad = self._eos[0] if self._tokenizer.pad_token_id is None else self._tokenizer.pad_token_id
+        return plain.write(self._model, inputs, throws, rules, self._eos, pad)
+
+    def _inputs(self, talk: Conversation, asking: bool = True) -> Any:
+        return self._renderer.tokenise([talk], asking=asking).to(self._model.device, self._model.dtype)
+
+    def _throws(self, seed: int | None, most: int, prompt: int) -> Any:
+        """One throw for each token for which there is room."""
+        import torch
+
+        room = min(most, max(64, self._context - prompt))
+        return torch.full((room,), torch.nan, dtype=torch.float64) if seed is None else dice(seed, room)
+
+    def _grammar(self, form: Form, rows: int, tokens: int) -> list[AbcConstraint]:
+        return [AbcConstraint(self._abc, rows, tokens)] if form == "abc" else []
+
+    def _repeats(self, talk: Conversation, form: Form) -> bool:
+        """Whether the answer is a tune that stands, changed: repairs and refinements are."""
+        return self._may_look_up and form == "abc" and len(talk.messages) > 1
 
     def attention(self, conversation: Conversation) -> list[Looks]:
         """One replay over the picture and a blank one of its size; empty, and said so in the log, where it cannot be.
@@ -94,25 +150,37 @@ class TransformersBackend:
             return []
 
     def _attention(self, talk: Conversation) -> list[Looks]:
-        from image2music.composers.attention import replay
         from image2music.composers.boxes import Tokenised, grid_of, image_token_boxes, paint
 
         blank = Conversation(Image.new("RGB", talk.image.size, _BLANK), talk.messages)
-        inputs = self._renderer.tokenise([talk, blank], asking=False).to(self._model.device, self._model.dtype)
+        inputs, blanks = self._inputs(talk, asking=False), self._inputs(blank, asking=False)
         tokens = inputs["input_ids"][0].tolist()
-        if inputs["input_ids"][1].tolist() != tokens:
+        if blanks["input_ids"][0].tolist() != tokens:
             raise ModelError("a blank picture has other tokens: attention is left out", reason="unknown_boxes")
         turns = self._renderer.turns(talk, tokens)
         columns = [at for at, token in enumerate(tokens) if token == self._image_token]
         seen = Tokenised(self._model.config, self._processor, inputs, *talk.image.size, len(columns))
         boxes = image_token_boxes(seen)
         rows = [at - 1 for turn in turns for at in turn.positions]
-        with self._lock:
-            looks = replay(self._model, inputs, rows, columns).numpy()
-        picture, baseline = paint(looks, boxes, *grid_of(boxes))
+        looks = [
+            self._looks(given, picture_key(shown.image), rows, columns)
+            for shown, given in ((talk, inputs), (blank, blanks))
+        ]
+        picture, baseline = paint(np.concatenate(looks), boxes, *grid_of(boxes))
         ends = np.cumsum([len(turn.positions) for turn in turns])[:-1]
         parts = zip(turns, np.split(picture, ends), np.split(baseline, ends), strict=True)
         return [Looks(turn.text, turn.spans, weights, blanks) for turn, weights, blanks in parts]
+
+    def _looks(self, inputs: Any, picture: str, rows: Sequence[int], columns: Sequence[int]) -> Any:
+        """float32[1, rows, columns]: a replay of what no round before has read."""
+        import torch
+
+        from image2music.composers.attention import observed
+
+        with self._lock, torch.inference_mode():
+            past = self._reader.known(inputs, picture, rows[0])
+            rest = inputs["input_ids"][0, len(past.tokens) :].tolist()
+            return observed(self._model, lambda: self._reader.on(past, rest), 1, rows, columns).numpy()
 
     def _room_for_prompts(self) -> int:
         """What the largest picture and the answers leave of the context."""

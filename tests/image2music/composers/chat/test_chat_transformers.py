@@ -1,10 +1,8 @@
 import pickle
-from collections import Counter
 
 import numpy as np
 import pytest
 import tiny_vlms
-import torch
 from chat_fakes import METRICS, TUNE, picture, reference, request
 
 from image2music.composers import boxes
@@ -12,7 +10,6 @@ from image2music.composers.base import ExplainRequest
 from image2music.composers.chat.backend import Conversation, Message
 from image2music.composers.chat.composer import AnswerLengths, ChatComposer
 from image2music.composers.chat.loading import ModelName
-from image2music.composers.chat.sampling import Sampling, SeededRows
 from image2music.composers.chat.transformers_backend import load
 from image2music.composers.specs import load_composer
 from image2music.config import LoopSettings
@@ -92,19 +89,6 @@ def test_a_name_may_pin_a_revision_and_only_a_flag_lets_a_models_own_code_run():
 def test_a_loaded_model_is_not_pickled(qwen):
     with pytest.raises(TypeError, match="load it where it is needed"):
         pickle.dumps(load(qwen))
-
-
-def test_noise_draws_with_the_probabilities():
-    scores = torch.tensor([0.5, 0.3, 0.2]).log()
-    rows = SeededRows(range(2000), Sampling(temperature=1.0, top_p=1.0))
-    drawn = Counter(rows(torch.empty(0), scores.expand(2000, 3)).argmax(-1).tolist())
-    assert [drawn[i] / 2000 for i in range(3)] == pytest.approx([0.5, 0.3, 0.2], abs=0.04)
-
-
-def test_tokens_beyond_top_p_are_never_drawn():
-    scores = torch.tensor([0.6, 0.3, 0.1]).log()
-    rows = SeededRows(range(500), Sampling(temperature=1.0, top_p=0.7))
-    assert set(rows(torch.empty(0), scores.expand(500, 3)).argmax(-1).tolist()) == {0, 1}
 
 
 def test_a_tune_keeps_to_the_grammar_and_prose_does_not_have_to(qwen):

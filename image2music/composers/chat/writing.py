@@ -1,0 +1,161 @@
+"""Writes the answers of a batch, token by token, and faster where the answer repeats its prompt.
+
+Rows are padded on the left. A row that has ended leaves the batch. Each token is drawn with a throw of its own
+(`sampling.dice`), so tokens that `lookup` proposes are taken exactly where plain decoding would have written them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from image2music.composers.chat.key_values import KeyValues, Prefix
+from image2music.composers.chat.lookup import Lookup
+from image2music.composers.chat.reading import Language
+from image2music.composers.chat.sampling import Sampling, choose
+
+Rule = Callable[[Tensor, Tensor], Tensor]
+"""A logits processor: (int64[1, tokens written], float[1, vocabulary]) to float[1, vocabulary]."""
+
+
+@dataclass(eq=False)
+class Answer:
+    """One answer in the making.
+
+    prompt: the conversation that was read.
+    throws: float64[most tokens], NaN for the likeliest tokens.
+    rules: what rules tokens out, in order. Each keeps a state of its own and sees every position once.
+    lookup: proposes tokens; None to write one at a time.
+    """
+
+    prompt: Prefix
+    throws: Tensor
+    rules: Sequence[Rule]
+    lookup: Lookup | None = None
+    written: list[int] = field(default_factory=list)
+    has_ended: bool = False
+
+    def take(self, token: int, ends: frozenset[int]) -> None:
+        """One more token."""
+        self.written.append(token)
+        self.has_ended = token in ends or len(self.written) == len(self.throws)
+
+    def draft(self) -> list[int]:
+        """Tokens that may come next."""
+        return self.lookup.draft(self.written, len(self.throws) - len(self.written) - 1) if self.lookup else []
+
+
+class Writer:
+    """Writes answers with one model's language model."""
+
+    def __init__(self, language: Language, ends: Sequence[int], sampling: Sampling) -> None:
+        self._language, self._ends, self._sampling = language, frozenset(ends), sampling
+        self.passes = 0
+
+    def write(self, answers: Sequence[Answer], scores: Tensor, ended: Callable[[int, Prefix], None]) -> None:
+        """Writes every answer to its end.
+
+        Args:
+            answers: each with its prompt read; no answer yet.
+            scores: float32[answers, vocabulary], of the token after each prompt.
+            ended: is told each answer's number as it ends, with keys and values of prompt and answer.
+        """
+        self._take(answers, [[] for _ in answers], scores[:, None])
+        batch = _Batch(answers)
+        while batch.drop_ended(ended):
+            drafts = [answer.draft() for answer in batch.answers]
+            hidden = self._language.read(*batch.next_columns(drafts))
+            self.passes += 1
+            batch.keep_columns(self._take(batch.answers, drafts, self._language.scores(hidden)))
+
+    def _take(self, answers: Sequence[Answer], drafts: Sequence[Sequence[int]], scores: Tensor) -> list[int]:
+        """Adds what each answer writes: its draft as far as it writes that itself, and the token after. How many."""
+        taken = [0] * len(answers)
+        going, at = list(range(len(answers))), 0
+        while going:
+            chosen = self._choose([answers[row] for row in going], scores[going, at])
+            for row, token in zip(going, chosen, strict=True):
+                answers[row].take(token, self._ends)
+                taken[row] += 1
+            going = [
+                row
+                for row, token in zip(going, chosen, strict=True)
+                if not answers[row].has_ended and at < len(drafts[row]) and drafts[row][at] == token
+            ]
+            at += 1
+        for answer, draft, tokens in zip(answers, drafts, taken, strict=True):
+            if answer.lookup is not None and draft:
+                answer.lookup.learn(len(draft), tokens - 1, len(answer.written))
+        return taken
+
+    def _choose(self, answers: Sequence[Answer], scores: Tensor) -> list[int]:
+        ruled = [self._ruled(answer, row[None]) for answer, row in zip(answers, scores, strict=True)]
+        throws = torch.stack([answer.throws[len(answer.written)] for answer in answers])
+        return choose(torch.cat(ruled), throws, self._sampling).tolist()
+
+    def _ruled(self, answer: Answer, scores: Tensor) -> Tensor:
+        written = torch.tensor([answer.written], dtype=torch.int64)
+        for rule in answer.rules:
+            scores = rule(written, scores)
+        return scores
+
+
+class _Batch:
+    """The answers that still go on, with a mask of the columns that count, bool[answers, columns]."""
+
+    def __init__(self, answers: Sequence[Answer]) -> None:
+        self.answers, self._numbers = list(answers), list(range(len(answers)))
+        lengths = [len(answer.prompt.tokens) for answer in answers]
+        width = max(lengths)
+        self._past = KeyValues.joined([answer.prompt for answer in answers], width)
+        self._device = answers[0].prompt.layers[0][0].device
+        for answer in answers:
+            answer.prompt = replace(answer.prompt, layers=())  # they are in the batch now
+        self._mask = (
+            torch.arange(width, device=self._device) >= width - torch.tensor(lengths, device=self._device)[:, None]
+        )
+        self._is_ragged = min(lengths) < width
+
+    def drop_ended(self, ended: Callable[[int, Prefix], None]) -> bool:
+        """Hands over the answers that have ended; whether any is left."""
+        going = [row for row, answer in enumerate(self.answers) if not answer.has_ended]
+        if len(going) == len(self.answers):
+            return True
+        for row, answer in enumerate(self.answers):
+            if answer.has_ended:
+                tokens = (*answer.prompt.tokens, *answer.written[:-1])
+                layers = self._past.row(row, self._mask[row].nonzero()[:, 0])
+                ended(self._numbers[row], Prefix(tokens, layers, answer.prompt.shift))
+        self.answers = [self.answers[row] for row in going]
+        self._numbers = [self._numbers[row] for row in going]
+        self._mask = self._mask[going]
+        self._past.select(going)
+        return bool(going)
+
+    def next_columns(self, drafts: Sequence[Sequence[int]]) -> tuple[Tensor, KeyValues, Tensor, Tensor | None]:
+        """The last token of each answer and its draft, as `Language.read` wants them."""
+        width = 1 + max(map(len, drafts))
+        tokens = [
+            [answer.written[-1], *draft] + [0] * (width - 1 - len(draft))
+            for answer, draft in zip(self.answers, drafts, strict=True)
+        ]
+        firsts = [len(answer.prompt.tokens) + answer.prompt.shift + len(answer.written) - 1 for answer in self.answers]
+        places = torch.tensor(firsts, device=self._device)[:, None] + torch.arange(width, device=self._device)
+        self._grow([1 + len(draft) for draft in drafts], width)
+        return torch.tensor(tokens, device=self._device), self._past, places, self._mask if self._is_ragged else None
+
+    def keep_columns(self, taken: Sequence[int]) -> None:
+        """Forgets the newest columns of each answer but the first `taken`."""
+        start = self._mask.shape[1] - self._newest
+        self._mask, width = self._mask[:, :start], max(taken)
+        self._grow(taken, width)
+        self._past.crop(start + width)
+
+    def _grow(self, counts: Sequence[int], width: int) -> None:
+        self._newest = width
+        self._is_ragged |= min(counts) < width
+        new = torch.arange(width, device=self._device) < torch.tensor(counts, device=self._device)[:, None]
+        self._mask = torch.cat([self._mask, new], 1)
