@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from image2music.composers.chat import few_queries
 from image2music.composers.chat.kept import Kept
 from image2music.composers.chat.key_values import KeyValues, Prefix
 
@@ -54,6 +55,8 @@ class Language:
     """The language model inside a vision-language model: text that follows what was read before."""
 
     def __init__(self, model: Any) -> None:
+        few_queries.register()
+        model.set_attn_implementation({"text_config": few_queries.NAME})
         self._decoder, self._head = model.get_decoder(), model.get_output_embeddings()
 
     def read(self, tokens: Tensor, past: KeyValues, places: Tensor, mask: Tensor | None = None) -> Tensor:
