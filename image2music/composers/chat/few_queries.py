@@ -24,10 +24,20 @@ PART = 128
 def register() -> None:
     """Makes this attention known to the library by `NAME`, with a mask function: without one no mask is built."""
     from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
 
     AttentionInterface.register(NAME, _attend)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
+    AttentionMaskInterface.register(NAME, _mask)
+
+
+def _mask(*arguments: Any, dtype: torch.dtype = torch.float32, **more: Any) -> Tensor | None:
+    """To be added to the scores, made once for all layers.
+
+    What is not seen gets the lowest number and not -inf: padding sees nothing, and its mean must be no NaN.
+    """
+    from transformers.masking_utils import sdpa_mask
+
+    seen = sdpa_mask(*arguments, **more)
+    return None if seen is None else torch.zeros_like(seen, dtype=dtype).masked_fill_(~seen, torch.finfo(dtype).min)
 
 
 def _attend(
@@ -47,7 +57,9 @@ def _attend(
         end = min(start + PART, queries)
         rows, seen = mask[:, :, start:end, : past + end], past + end
         new = query[:, :, start:end]
-        parts.append(sdpa_attention_forward(module, new, key[:, :, :seen], value[:, :, :seen], rows, scaling=scaling)[0])
+        parts.append(
+            sdpa_attention_forward(module, new, key[:, :, :seen], value[:, :, :seen], rows, scaling=scaling)[0]
+        )
     return torch.cat(parts, 1), None
 
 
@@ -58,7 +70,7 @@ def grouped(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scal
         query: float[batch, heads, queries, dim].
         key: float[batch, groups, keys, dim]; consecutive heads share a group.
         value: as `key`.
-        mask: broadcasts to [batch, 1, queries, keys]; boolean (True is seen), or added. None where all is seen.
+        mask: float, added to the scores; broadcasts to [batch, 1, queries, keys]. None where all is seen.
         scaling: dim ** -0.5 if None.
     """
     batch, heads, queries, dim = query.shape
@@ -66,8 +78,6 @@ def grouped(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scal
     shared = query.reshape(batch, groups, -1, dim) * (dim**-0.5 if scaling is None else scaling)
     scores = (shared @ key.transpose(2, 3)).view(batch, groups, -1, queries, key.shape[2])
     if mask is not None:
-        seen = mask[:, :, None, :, : key.shape[2]]
-        # The lowest number, not -inf: a row of padding sees nothing, and its mean must be no NaN.
-        scores = scores + seen if mask.is_floating_point() else scores.masked_fill(~seen, torch.finfo(scores.dtype).min)
-    weights = scores.float().softmax(-1).to(value.dtype)
+        scores += mask[:, :, None, :, : key.shape[2]]
+    weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
     return (weights.view(batch, groups, -1, key.shape[2]) @ value).view(batch, heads, queries, dim)
