@@ -12,7 +12,7 @@ from pathlib import Path
 from image2music import __version__
 from image2music.errors import ConfigError, Image2MusicError
 from image2music.failures import one_line
-from pipelines import notation, reporting
+from pipelines import notation, reporting, scoring
 from pipelines.options import Parser, add_compose_arguments, add_index_arguments, compose_options, index_options
 from pipelines.quiet import quieten
 from pipelines.supervising import is_supervised, job_command, supervise
@@ -72,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
 
     notation.add_parsers(commands)
     reporting.add_parsers(commands)
+    scoring.add_parsers(commands)
 
     status = commands.add_parser("status", help="what a run did, or has done so far")
     status.add_argument("output", help="the --output of compose")

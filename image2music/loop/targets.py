@@ -21,7 +21,12 @@ _SHARE_MARGIN = 0.05
 
 def targets_of(references: Sequence[Reference]) -> Targets:
     """(low, high) of each metric over the references, widened by a tenth; None where none of them defines it."""
-    rows = [asdict(reference.metrics) for reference in references]
+    return targets_over([reference.metrics for reference in references])
+
+
+def targets_over(metrics: Sequence[Metrics]) -> Targets:
+    """The same, from the references' metrics alone."""
+    rows = [asdict(one) for one in metrics]
     names = Metrics.__dataclass_fields__
     return {name: _interval(name, [row[name] for row in rows if row[name] is not None]) for name in names}
 
