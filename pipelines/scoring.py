@@ -1,4 +1,4 @@
-"""The command `score`: options from the command line."""
+"""The commands `score` and `ablate`: options from the command line."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from image2music.errors import ConfigError
+from pipelines.options import add_compose_arguments, compose_options
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 
 def add_parsers(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `score`, which sets `run`: it takes the parsed arguments and returns an exit code."""
+    """Adds both; each sets `run`, which takes the parsed arguments and returns an exit code."""
     score = commands.add_parser("score", help="measure tunes, judge them, hold one output against another")
     score.add_argument("--input", metavar="OUT", help="the --output of compose")
     score.add_argument("--against", metavar="OUT", help="another output; exit code 1 if --input is worse")
@@ -31,6 +32,10 @@ def add_parsers(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     score.add_argument("--seed", type=int, default=0, help="of intervals, orders and samples")
     score.add_argument("--plan", action="store_true", help="say what would be done and cost, and do nothing")
     score.set_defaults(run=run_score)
+
+    ablate = commands.add_parser("ablate", help="compose with parts of the method left out, and compare")
+    add_compose_arguments(ablate)
+    ablate.set_defaults(run=run_ablate, takes_beam_options=True)
 
 
 def run_score(args: argparse.Namespace) -> int:
@@ -56,6 +61,20 @@ def run_score(args: argparse.Namespace) -> int:
             plan=args.plan,
         )
     )
+
+
+def run_ablate(args: argparse.Namespace) -> int:
+    """Prints the table of variants.
+
+    Raises:
+        ConfigError: an option of `compose` that has no meaning here (`bad_arguments`).
+    """
+    from pipelines.ablate import ablate
+
+    if args.refresh or args.overwrite or args.accept != "better":
+        message = "ablate takes no --refresh, --overwrite or --accept: name a new --output"
+        raise ConfigError(message, reason="bad_arguments")
+    return ablate(compose_options(args))
 
 
 def price(text: str) -> tuple[float, float]:

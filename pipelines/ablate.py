@@ -1,0 +1,163 @@
+"""The paper's ablations: one description and one search a picture, then the loop of every variant."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+
+from image2music import __version__
+from image2music.ablations import FULL, VARIANTS, Variant
+from image2music.composers import specs as composers
+from image2music.config import ComposeSettings
+from image2music.rows import Provenance, composition_row, failure_row, now
+from image2music.scoring.compare import Difference, differences
+from image2music.scoring.markdown import differences_table, measures_table
+from image2music.scoring.summary import difference_json, summarise, summary_json
+from image2music.scoring.tunes import Row, score_rows
+from pipelines import outputs
+from pipelines.compose import EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED, ComposeRun, count, look_up, plan
+from pipelines.options import ComposeOptions, beam_options, make_folder
+from pipelines.progress import Progress
+from pipelines.run_record import RunRecord, counters, stage_seconds
+from pipelines.running import run_to_end
+from pipelines.systems import System, read_output
+from schemas.composition import composition_schema
+from schemas.failure import FAILURE_SCHEMA
+from transforms.ablate import ComposeVariant
+from transforms.embed import EmbedPictures
+from transforms.pictures import DescribePictures, IdentifyPictures, SkipFinished
+from transforms.retrieve import RetrieveTunes
+from transforms.shards import WriteShards
+from transforms.stage import Stage
+
+REPORT, TABLES = "ablation.json", "ablation.md"
+
+
+def build(pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes], ticks: str | None) -> None:
+    """As `compose.build` until the references are found; from there on a branch for each variant."""
+    options, size = run.options, run.options.batch_size
+    places = pipeline | "Places" >> beam.Create([os.fsencode(picture) for picture in run.pictures])
+    identified = places | "Identify" >> IdentifyPictures()
+    todo = identified.done | "SkipFinished" >> beam.ParDo(SkipFinished(finished))
+    described = todo | "Describe" >> Stage(DescribePictures(options.composer, size))
+    embedded = described.done | "Embed" >> Stage(EmbedPictures(run.embedder_spec, size))
+    retrieved = embedded.done | "Retrieve" >> Stage(RetrieveTunes(run.index, options.top_k, size))
+    for stage, name in (
+        (identified, "Identify"),
+        (described, "Describe"),
+        (embedded, "Embed"),
+        (retrieved, "Retrieve"),
+    ):
+        stage.failed | f"Failures{name}" >> _write_failures(run.output)
+    for variant in VARIANTS:
+        handler = ComposeVariant(variant, options.composer, options.loop, options.seed, size)
+        composed = retrieved.done | f"Compose {variant.name}" >> Stage(handler)
+        composed.done | f"Write {variant.name}" >> _write_rows(run, variant, ticks)
+        composed.failed | f"Failures {variant.name}" >> _write_failures(run.output / variant.name)
+
+
+def _write_rows(run: ComposeRun, variant: Variant, ticks: str | None) -> beam.PTransform:
+    provenance = _provenance(run, variant)
+    return beam.ParDo(
+        WriteShards(
+            str(run.output / variant.name / outputs.COMPOSITIONS),
+            composition_schema(run.index.dim),
+            lambda refined: composition_row(refined, provenance, now()),
+            ("image_id",),
+            progress=ticks,
+        )
+    )
+
+
+def _write_failures(folder: Path) -> beam.PTransform:
+    return beam.ParDo(
+        WriteShards(
+            str(folder / outputs.FAILURES),
+            FAILURE_SCHEMA,
+            lambda failure: failure_row(failure, now()),
+            outputs.FAILURE_ID_COLUMNS,
+        )
+    )
+
+
+def _settings(run: ComposeRun, variant: Variant) -> ComposeSettings:
+    altered = variant.alter(composers.load_composer(run.options.composer))
+    loop = replace(run.settings.loop, accept=variant.accept)
+    return replace(run.settings, composer_id=altered.id, loop=loop)
+
+
+def _provenance(run: ComposeRun, variant: Variant) -> Provenance:
+    settings = _settings(run, variant)
+    return replace(run.provenance, composer_id=settings.composer_id, settings_hash=settings.hash)
+
+
+def ablate(options: ComposeOptions) -> int:
+    """Compose by every variant, score all and print the table; goes on where an earlier run stopped.
+
+    Returns the exit code: 0 all done, 3 some tunes failed within the bound, 1 too many failed.
+    """
+    run = look_up(options)
+    if options.plan:
+        print(f"{plan(run)}\nvariants    {', '.join(variant.name for variant in VARIANTS)}")
+        return EXIT_DONE
+    make_folder(options.output)
+    finished = [outputs.finished_ids(run.output / v.name, _settings(run, v).hash) for v in VARIANTS]
+    done = frozenset.intersection(*finished)
+    for folder in (run.output, *(run.output / variant.name for variant in VARIANTS)):
+        outputs.forget_failures(folder / outputs.FAILURES, run.pictures)
+    record = RunRecord(run.output / "run.json", "ablate", asdict(options))
+    record.write()
+    beam_flags = beam_options(options.beam)
+    try:
+        with Progress("tunes", len(VARIANTS) * (len(run.pictures) - len(done))) as progress:
+            pipeline = beam.Pipeline(options=beam_flags)
+            build(pipeline, run, done, progress.folder)
+            result = run_to_end(pipeline)
+    except BaseException as error:
+        record.end("failed", str(error))
+        raise
+    for variant in VARIANTS:
+        outputs.drop_repeated(run.output / variant.name)
+    record.counts, record.seconds = _counts(counters(result), len(run.pictures)), stage_seconds(result)
+    failed, tunes = record.counts["failed"], record.counts["tunes"]
+    within = options.max_failures.allows(failed, tunes)
+    record.end("done" if within else "failed", "" if within else f"{failed} of {tunes} tunes failed")
+    print(report(run.output, options.seed))
+    if failed == 0:
+        return EXIT_DONE
+    return EXIT_SOME_FAILED if within else EXIT_FAILED
+
+
+def _counts(found: dict[str, int], places: int) -> dict[str, Any]:
+    tunes = sum(number for name, number in found.items() if name.startswith("compose_") and name.endswith(".done"))
+    failed = count(found, places)["failed"]
+    return {"places": places, "tunes": tunes + failed, "failed": failed}
+
+
+def report(output: Path, seed: int) -> str:
+    """Score every variant, write ablation.json and ablation.md, and return the tables."""
+    systems = [read_output(output / variant.name, variant.name) for variant in VARIANTS]
+    rows = {system.name: score_rows(system.name, system.pieces) for system in systems}
+    summaries = [summarise(system.name, system.pieces, rows[system.name], seed) for system in systems]
+    changes = against_full(systems, rows, seed)
+    content = {
+        "image2music": __version__,
+        "seed": seed,
+        "variants": {summary.system: summary_json(summary) for summary in summaries},
+        "against_full": {name: [difference_json(one) for one in found] for name, found in changes.items()},
+    }
+    (output / REPORT).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    parts = [measures_table(summaries), *(differences_table(found, name, FULL) for name, found in changes.items())]
+    text = "\n\n".join(parts)
+    (output / TABLES).write_text(text + "\n", encoding="utf-8")
+    return text
+
+
+def against_full(systems: list[System], rows: dict[str, list[Row]], seed: int) -> dict[str, list[Difference]]:
+    """Each other variant against the full method, picture by picture."""
+    return {system.name: differences(rows[system.name], rows[FULL], seed) for system in systems if system.name != FULL}
