@@ -112,8 +112,9 @@ def read_systems(options: ScoreOptions) -> list[System]:
     systems = [own] if own else []
     if options.against is not None:
         assert options.input is not None
-        same = _name(options.input) == _name(options.against)
-        systems.append(read_output(options.against, str(options.against) if same else _name(options.against)))
+        name = _name(options.against)
+        same = name == _name(options.input)
+        systems.append(read_output(options.against, f"{name} (against)" if same else name))
     if options.imported is not None:
         systems += read_imported(options.imported, own)
     names = [system.name for system in systems]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.scoring.intervals import Interval, intervals
+from image2music.scoring.intervals import FEWEST, Interval, intervals
 from image2music.scoring.measures import Measure, measure_of, place_in_table
 from image2music.scoring.tunes import figures
 
@@ -28,9 +28,9 @@ class Difference:
 
     @property
     def is_beyond_the_interval(self) -> bool:
-        """Whether no change at all lies outside of the interval."""
+        """Whether no change at all lies outside of the interval; with too few pictures that says nothing."""
         low, high = self.change.low, self.change.high
-        return low is not None and high is not None and (low > 0 or high < 0)
+        return self.change.n >= FEWEST and low is not None and high is not None and (low > 0 or high < 0)
 
     @property
     def is_regression(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from image2music.scoring.compare import Difference
 from image2music.scoring.distributions import Spread
-from image2music.scoring.intervals import Interval
+from image2music.scoring.intervals import FEWEST, Interval
 from image2music.scoring.measures import METRICS_PREFIX, measure_of, place_in_table
 from image2music.scoring.summary import Summary
 
@@ -55,6 +55,8 @@ def differences_table(found: Sequence[Difference], here: str, there: str) -> str
 def _verdict(difference: Difference) -> str:
     if difference.is_regression:
         return "regression"
+    if difference.change.n < FEWEST:
+        return "too few pictures"
     if not difference.is_beyond_the_interval:
         return "within chance"
     better, mean = difference.measure.better, difference.change.mean or 0.0
