@@ -4,10 +4,42 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Any
 
-BRIEF_COLUMNS = ("catalog_id", "album_part")
-"""Columns of schemas/composition.py that a picture brings along."""
+from image2music.album.part import AlbumPart, part_of_row, part_row
+
+BRIEF_COLUMNS = ("catalog_id", "hint", "album_part")
+"""Columns of schemas/composition.py that hold a brief; the last two are only there where a run has them."""
+
+
+@dataclass(frozen=True)
+class Brief:
+    """Id and hint from a catalogue, and what the tune takes over from its album; None where there is none."""
+
+    catalog_id: str | None = None
+    hint: str | None = None
+    part: AlbumPart | None = None
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The values of `BRIEF_COLUMNS`."""
+        part = None if self.part is None else part_row(self.part)
+        return {"catalog_id": self.catalog_id, "hint": self.hint, "album_part": part}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a picture lies, and what it brings along."""
+
+    uri: str
+    brief: Brief = Brief()
+
+
+def brief_of_row(row: dict[str, Any]) -> Brief:
+    """The inverse of `Brief.row`; columns may be absent."""
+    part = row.get("album_part")
+    return Brief(row.get("catalog_id"), row.get("hint"), None if part is None else part_of_row(part))
 
 
 def brief_key(image_id: str, row: dict[str, Any]) -> bytes:

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.album.part import part_row
 from image2music.composers.base import AttentionMap, Reference
 from image2music.notation.diagnostic import Diagnostic
 from image2music.pictures.places import album_of
-from image2music.stages import CaptionedTune, Failure, ImageRef, RefinedTune, Round
+from image2music.stages import CaptionedTune, Failure, RefinedTune, Round
 
 Row = dict[str, Any]
 
@@ -68,7 +67,7 @@ def composition_row(refined: RefinedTune, provenance: Provenance, composed_at: d
         "image_uri": printable(ref.uri),
         "image_uris": [printable(uri) for uri in ref.uris],
         "album": printable(album_of(ref.uri)),
-        **brief_row(ref),
+        **ref.brief.row,
         "width": described.width,
         "height": described.height,
         "description": described.description.text,
@@ -89,11 +88,6 @@ def composition_row(refined: RefinedTune, provenance: Provenance, composed_at: d
         "seconds": refined.seconds,
         "composed_at": composed_at,
     }
-
-
-def brief_row(ref: ImageRef) -> Row:
-    """The columns that say what a picture brought along; `brief_key` is made of them."""
-    return {"catalog_id": None, "album_part": part_row(ref.part) if ref.part is not None else None}
 
 
 def failure_row(failure: Failure, failed_at: datetime) -> Row:

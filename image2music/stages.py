@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from image2music.album.part import AlbumPart
+from image2music.briefs import Brief
 from image2music.composers.base import Description, Explanation, Reference
 from image2music.notation.diagnostic import Diagnostic
 from image2music.notation.metrics import Metrics
@@ -68,12 +68,12 @@ class CaptionedTune:
 class ImageRef:
     """A picture by its content, without pixels. `uris` holds every place of the same bytes, sorted.
 
-    `part` is what its tune takes over from its album, where albums are planned.
+    `brief` is what it brings along: that of the first place which brings any.
     """
 
     image_id: str
     uris: tuple[str, ...]
-    part: AlbumPart | None = None
+    brief: Brief = Brief()
 
     @property
     def uri(self) -> str:

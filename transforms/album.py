@@ -48,7 +48,7 @@ def _plan(group: tuple[bytes, Iterable[Glanced]], seed: int) -> Iterator[ImageRe
     seen = [one for _, one in pictures if one is not None]
     parts = plan_album(seen, seed) if seen else {}
     for ref, _ in pictures:
-        yield replace(ref, part=parts.get(ref.image_id))
+        yield replace(ref, brief=replace(ref.brief, part=parts.get(ref.image_id)))
 
 
 class PlanAlbums(beam.PTransform):

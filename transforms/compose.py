@@ -48,5 +48,5 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
             description=described.description,
             references=context.references,
             seed=picture_seed(self._seed, described.ref.image_id),
-            album=described.ref.part,
+            album=described.ref.brief.part,
         )

@@ -9,25 +9,24 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from image2music.asking import ask, each
-from image2music.briefs import brief_key
+from image2music.briefs import Brief, Place, brief_key
 from image2music.composers import specs
 from image2music.composers.base import Composer
 from image2music.failures import failure_from
 from image2music.pictures import Picture, open_picture
-from image2music.rows import brief_row
 from image2music.stages import DescribedImage, Failure, ImageRef
 from transforms.files import content_id, read_bytes
 from transforms.stage import NAMESPACE, Parted, StageHandler, Stopwatch, part
 
 
 class _Identify(beam.DoFn):
-    """A place to (image_id, place)."""
+    """A place to (image_id, (place, brief))."""
 
     def __init__(self) -> None:
         self._stopwatch = Stopwatch("identify")
 
-    def process(self, place: bytes) -> Iterator[tuple[str, bytes] | Failure]:
-        uri = os.fsdecode(place)
+    def process(self, place: Place) -> Iterator[tuple[str, Place] | Failure]:
+        uri = place.uri
         try:
             with self._stopwatch:
                 image_id = content_id(read_bytes(uri))
@@ -36,13 +35,16 @@ class _Identify(beam.DoFn):
             yield failure_from(error, stage="identify", id=uri, uri=uri)
 
 
-def _gather(group: tuple[str, Iterable[bytes]]) -> ImageRef:
+def _gather(group: tuple[str, Iterable[Place]]) -> ImageRef:
     image_id, places = group
-    return ImageRef(image_id=image_id, uris=tuple(os.fsdecode(place) for place in sorted(set(places))))
+    briefs = {place.uri: place.brief for place in places}
+    uris = sorted(briefs, key=os.fsencode)
+    brief = next((briefs[uri] for uri in uris if briefs[uri] != Brief()), Brief())
+    return ImageRef(image_id=image_id, uris=tuple(uris), brief=brief)
 
 
 class IdentifyPictures(beam.PTransform):
-    """Places of files (bytes, for names need not be UTF-8) to one ImageRef for each distinct content."""
+    """Places of files to one ImageRef for each distinct content."""
 
     def expand(self, places: beam.PCollection) -> Parted:
         """Hash each file where it is read, then bring equal contents together: no pixels cross the shuffle."""
@@ -79,8 +81,17 @@ class DescribePictures(StageHandler[ImageRef, DescribedImage, Composer]):
             if isinstance(picture, Exception) or isinstance(description, Exception):
                 results.append(description)  # type: ignore[arg-type]
                 continue
-            results.append(DescribedImage(ref, picture.image, picture.width, picture.height, description))
+            described = with_hint(description, ref.brief.hint)
+            results.append(DescribedImage(ref, picture.image, picture.width, picture.height, described))
         return results
+
+
+def with_hint(description: Description, hint: str | None) -> Description:
+    """The hint of a catalogue stands in front of what the composer sees: in the row, the search and the prompts."""
+    if hint is None:
+        return description
+    end = "" if hint.endswith((".", "!", "?")) else "."
+    return replace(description, text=f"{hint}{end} {description.text}")
 
 
 def _open(ref: ImageRef) -> Picture:
@@ -99,7 +110,7 @@ class SkipFinished(beam.DoFn):
 
     def process(self, ref: ImageRef) -> Iterator[ImageRef]:
         """The picture, or nothing."""
-        if brief_key(ref.image_id, brief_row(ref)) in self._finished:
+        if brief_key(ref.image_id, ref.brief.row) in self._finished:
             self._skipped.inc()
             return
         yield ref

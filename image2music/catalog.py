@@ -1,0 +1,130 @@
+"""A catalogue: an id and a hint for each picture, from a CSV or Parquet file of somebody's own."""
+
+from __future__ import annotations
+
+import csv
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from image2music.briefs import Brief, Place
+from image2music.errors import ConfigError
+
+LONGEST_HINT = 300
+"""Characters. What the composer sees should still be heard beside it."""
+
+_IMAGE, _ID, _HINTS = "image", "id", ("hint", "caption")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row: which picture, as the catalogue spells it, and what it says."""
+
+    image: str
+    id: str | None
+    hint: str | None
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Places with their briefs, and what did not fit: rows without a picture, pictures without a row, and rows whose
+    picture an earlier row has already."""
+
+    places: tuple[Place, ...]
+    rows: int
+    rows_without_picture: tuple[str, ...]
+    pictures_without_row: tuple[str, ...]
+    repeated_rows: tuple[str, ...]
+
+
+def read_catalog(path: Path) -> list[Entry]:
+    """Rows of a catalogue.
+
+    The columns are `image` (needed), `id`, and `hint` or `caption`; others are ignored. CSV is UTF-8 with commas and
+    a first line of names.
+
+    Raises:
+        ConfigError: `catalog_missing`, `bad_catalog` (it cannot be read), `catalog_columns` (no `image`, or neither
+            an id nor a hint).
+    """
+    if not path.is_file():
+        raise ConfigError(f"--catalog: there is no file {path}", reason="catalog_missing")
+    try:
+        names, rows = _parquet(path) if path.suffix == ".parquet" else _csv(path)
+    except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
+        raise ConfigError(f"--catalog: {path} cannot be read: {error}", reason="bad_catalog") from error
+    hint = next((name for name in _HINTS if name in names), None)
+    if _IMAGE not in names or (_ID not in names and hint is None):
+        message = f"--catalog: {path} needs a column image, and id, hint or caption; it has {', '.join(names) or 'none'}"
+        raise ConfigError(message, reason="catalog_columns")
+    entries = (Entry(_text(row.get(_IMAGE)) or "", _text(row.get(_ID)), _hint(row.get(hint or ""))) for row in rows)
+    return [entry for entry in entries if entry.image]
+
+
+def _csv(path: Path) -> tuple[Sequence[str], list[dict[str, object]]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        return reader.fieldnames or (), list(reader)
+
+
+def _parquet(path: Path) -> tuple[Sequence[str], list[dict[str, object]]]:
+    names = pq.read_schema(path).names
+    return names, pq.read_table(path, columns=[n for n in names if n in (_IMAGE, _ID, *_HINTS)]).to_pylist()
+
+
+def _text(value: object) -> str | None:
+    """One line; None for nothing. Numbers are ids too."""
+    text = " ".join(str(value).split()) if value is not None else ""
+    return text or None
+
+
+def _hint(value: object) -> str | None:
+    text = _text(value)
+    if text is None:
+        return None
+    text = "".join(character for character in text if character.isprintable())
+    return text if len(text) <= LONGEST_HINT else text[:LONGEST_HINT].rpartition(" ")[0]
+
+
+def match(entries: Iterable[Entry], uris: Sequence[str], images: str) -> Matched:
+    """Give each picture the first row that names it.
+
+    A row names a picture by its place as given, by its place under the folder `images` (or in its archive), or, where
+    it has no slash, by its file name alone: then all pictures of that name.
+    """
+    spelt: dict[str, list[str]] = {}
+    for uri in uris:
+        for name in dict.fromkeys(_names(uri, images)):
+            spelt.setdefault(name, []).append(uri)
+    taken: dict[str, Entry] = {}
+    missing, repeated, rows = [], [], 0
+    for rows, entry in enumerate(entries, 1):  # noqa: B007
+        found = spelt.get(_plain(entry.image), ())
+        fresh = [uri for uri in found if uri not in taken]
+        if not found:
+            missing.append(entry.image)
+        elif not fresh:
+            repeated.append(entry.image)
+        taken.update((uri, entry) for uri in fresh)
+    places = tuple(Place(uri, Brief(taken[uri].id, taken[uri].hint) if uri in taken else Brief()) for uri in uris)
+    without = tuple(uri for uri in uris if uri not in taken)
+    return Matched(places, rows, tuple(missing), without, tuple(repeated))
+
+
+def _names(uri: str, images: str) -> Iterator[str]:
+    plain, folder = _plain(uri), _plain(images)
+    yield plain
+    if plain.startswith(f"{folder}/"):
+        yield plain[len(folder) + 1 :]
+    if "#" in plain:
+        yield plain.rpartition("#")[2]
+    yield re.split("[/#]", plain)[-1]
+
+
+def _plain(uri: str) -> str:
+    return uri if "://" in uri else posixpath.normpath(uri)
