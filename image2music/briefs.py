@@ -28,12 +28,15 @@ class Brief:
         return {"catalog_id": self.catalog_id, "hint": self.hint, "album_part": part}
 
 
+NO_BRIEF = Brief()
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a picture lies, and what it brings along."""
 
     uri: str
-    brief: Brief = Brief()
+    brief: Brief = NO_BRIEF
 
 
 def brief_of_row(row: dict[str, Any]) -> Brief:

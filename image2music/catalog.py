@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from image2music.briefs import Brief, Place
+from image2music.briefs import NO_BRIEF, Brief, Place
 from image2music.errors import ConfigError
 
 LONGEST_HINT = 300
@@ -32,8 +32,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Matched:
-    """Places with their briefs, and what did not fit: rows without a picture, pictures without a row, and rows whose
-    picture an earlier row has already."""
+    """Places with their briefs, and what did not fit. `repeated_rows` name a picture that an earlier row has."""
 
     places: tuple[Place, ...]
     rows: int
@@ -60,7 +59,9 @@ def read_catalog(path: Path) -> list[Entry]:
         raise ConfigError(f"--catalog: {path} cannot be read: {error}", reason="bad_catalog") from error
     hint = next((name for name in _HINTS if name in names), None)
     if _IMAGE not in names or (_ID not in names and hint is None):
-        message = f"--catalog: {path} needs a column image, and id, hint or caption; it has {', '.join(names) or 'none'}"
+        message = (
+            f"--catalog: {path} needs a column image, and id, hint or caption; it has {', '.join(names) or 'none'}"
+        )
         raise ConfigError(message, reason="catalog_columns")
     entries = (Entry(_text(row.get(_IMAGE)) or "", _text(row.get(_ID)), _hint(row.get(hint or ""))) for row in rows)
     return [entry for entry in entries if entry.image]
@@ -111,7 +112,7 @@ def match(entries: Iterable[Entry], uris: Sequence[str], images: str) -> Matched
         elif not fresh:
             repeated.append(entry.image)
         taken.update((uri, entry) for uri in fresh)
-    places = tuple(Place(uri, Brief(taken[uri].id, taken[uri].hint) if uri in taken else Brief()) for uri in uris)
+    places = tuple(Place(uri, Brief(taken[uri].id, taken[uri].hint) if uri in taken else NO_BRIEF) for uri in uris)
     without = tuple(uri for uri in uris if uri not in taken)
     return Matched(places, rows, tuple(missing), without, tuple(repeated))
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from image2music.briefs import Brief
+from image2music.briefs import NO_BRIEF, Brief
 from image2music.composers.base import Description, Explanation, Reference
 from image2music.notation.diagnostic import Diagnostic
 from image2music.notation.metrics import Metrics
@@ -73,7 +73,7 @@ class ImageRef:
 
     image_id: str
     uris: tuple[str, ...]
-    brief: Brief = Brief()
+    brief: Brief = NO_BRIEF
 
     @property
     def uri(self) -> str:

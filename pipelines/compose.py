@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import pyarrow as pa
 
 from image2music.album.plan import RECIPE as ALBUM_RECIPE
 from image2music.album.row import BOOKS
+from image2music.briefs import NO_BRIEF, Brief, Place
+from image2music.catalog import Matched, match, read_catalog
 from image2music.composers import specs as composers
 from image2music.config import ComposeSettings, prompts_version
 from image2music.embedders import specs as embedders
@@ -26,8 +28,8 @@ from pipelines.options import ComposeOptions, beam_options, make_folder
 from pipelines.progress import Progress
 from pipelines.run_record import RunRecord, counters, stage_seconds
 from pipelines.running import new_pipeline, run_to_end
-from pipelines.summary import compositions_table, failure_lines, places
-from schemas.composition import ALBUM_PART_COLUMN, composition_schema
+from pipelines.summary import catalog_counts, catalog_lines, compositions_table, failure_lines, places
+from schemas.composition import BRIEF_FIELDS, composition_schema
 from schemas.failure import FAILURE_SCHEMA
 from transforms.album import PlanAlbums
 from transforms.compose import ComposeTunes
@@ -50,6 +52,8 @@ class ComposeRun:
     embedder_spec: str
     pictures: tuple[str, ...]
     output: Path
+    catalog: Matched | None = None
+    briefs: Mapping[str, Brief] = field(default_factory=dict)
 
     @property
     def provenance(self) -> Provenance:
@@ -64,9 +68,16 @@ class ComposeRun:
         )
 
     @property
+    def plans_albums(self) -> bool:
+        """Whether pictures get their parts in this run; a refresh keeps those that the rows have."""
+        return self.options.album and not self.options.refresh
+
+    @property
     def more_columns(self) -> tuple[pa.Field, ...]:
         """Columns that only some runs have."""
-        return (ALBUM_PART_COLUMN,) if self.options.album else ()
+        brought = {name for brief in self.briefs.values() for name, value in brief.row.items() if value is not None}
+        wanted = {"hint": "hint" in brought, "album_part": self.options.album}
+        return tuple(BRIEF_FIELDS[name] for name, here in wanted.items() if here)
 
 
 def build(pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes], ticks: str | None) -> None:
@@ -74,9 +85,9 @@ def build(pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes], 
     options, provenance = run.options, run.provenance
     size = options.batch_size
 
-    places = pipeline | "Places" >> beam.Create([os.fsencode(picture) for picture in run.pictures])
+    places = pipeline | "Places" >> beam.Create([Place(uri, run.briefs.get(uri, NO_BRIEF)) for uri in run.pictures])
     identified = places | "Identify" >> IdentifyPictures()
-    planned = identified.done | "PlanAlbums" >> PlanAlbums(options.seed) if options.album else identified.done
+    planned = identified.done | "PlanAlbums" >> PlanAlbums(options.seed) if run.plans_albums else identified.done
     todo = planned | "SkipFinished" >> beam.ParDo(SkipFinished(finished))
     described = todo | "Describe" >> Stage(DescribePictures(options.composer, size))
     embedded = described.done | "Embed" >> Stage(EmbedPictures(run.embedder_spec, size))
@@ -115,6 +126,7 @@ def look_up(options: ComposeOptions) -> ComposeRun:
         Image2MusicError: something is missing, or does not fit together.
     """
     pictures = [] if options.refresh else list_pictures(options.images)
+    catalog = match(read_catalog(Path(options.catalog)), pictures, options.images) if options.catalog else None
     index = open_index(options.index)
     if options.where is not None:
         index = narrowed(index, options.where)
@@ -136,7 +148,8 @@ def look_up(options: ComposeOptions) -> ComposeRun:
         where=options.where,
         album=ALBUM_RECIPE if options.album else None,
     )
-    return ComposeRun(options, settings, index, embedder_spec, tuple(pictures), Path(options.output))
+    briefs = {place.uri: place.brief for place in catalog.places if place.brief != NO_BRIEF} if catalog else {}
+    return ComposeRun(options, settings, index, embedder_spec, tuple(pictures), Path(options.output), catalog, briefs)
 
 
 def compose(options: ComposeOptions) -> int:
@@ -168,7 +181,7 @@ def compose(options: ComposeOptions) -> int:
     except Exception as error:
         record.end("failed", str(error))
         raise
-    record.counts = count(counters(result), places=len(run.pictures)) | albums
+    record.counts = count(counters(result), places=len(run.pictures)) | catalog_counts(run.catalog) | albums
     record.seconds = stage_seconds(result)
     failed, pictures = record.counts["failed"], record.counts["pictures"]
     within = options.max_failures.allows(failed, pictures)
@@ -221,6 +234,8 @@ def report(run: ComposeRun, record: RunRecord) -> None:
         print(f"{counts['albums']} albums bound, {counts['albums_failed']} could not be, in {run.output / BOOKS}")
     for line in failure_lines(run.output / outputs.FAILURES):
         print(f"  {line}")
+    for line in catalog_lines(run.catalog):
+        print(line)
     print(places(run.output))
 
 

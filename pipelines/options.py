@@ -47,6 +47,7 @@ class ComposeOptions:
     overwrite: bool = False
     refresh: bool = False
     album: bool = False
+    catalog: str = ""
     plan: bool = False
     where: str | None = None
     beam: tuple[str, ...] = ()
@@ -60,8 +61,8 @@ class ComposeOptions:
         if self.refresh and self.overwrite:
             message = "--refresh keeps the rows that --overwrite would move away: give one of them"
             raise ConfigError(message, reason="bad_refresh")
-        if self.refresh and self.album:
-            message = "--refresh looks at single pictures: compose the albums again with --album --overwrite"
+        if self.refresh and self.catalog:
+            message = "--refresh keeps the ids and hints of the rows: leave --catalog away"
             raise ConfigError(message, reason="bad_refresh")
 
 
@@ -126,6 +127,7 @@ def add_compose_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the pictures of each folder as one piece: OUTPUT/albums has the tune books",
     )
+    parser.add_argument("--catalog", default="", help="CSV or Parquet with the columns image, id, and hint or caption")
     parser.add_argument("--plan", action="store_true", help="say what would be done, and do nothing")
     add_job_arguments(parser)
 
@@ -150,6 +152,7 @@ def compose_options(args: argparse.Namespace) -> ComposeOptions:
         overwrite=args.overwrite,
         refresh=args.refresh,
         album=args.album,
+        catalog=args.catalog,
         plan=args.plan,
         where=args.where,
         beam=(*args.beam, *worker_flags(args.workers)),

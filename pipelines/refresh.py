@@ -15,11 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from image2music.briefs import BRIEF_COLUMNS, Brief, brief_key, brief_of_row
 from image2music.composers.base import Reference
 from image2music.errors import OutputError
 from image2music.rows import failure_row, now
 from image2music.stages import Failure
 from pipelines import generations, outputs
+from pipelines.albums import bind_albums
 from pipelines.compose import EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED, ComposeRun, build, look_up
 from pipelines.options import ComposeOptions, beam_options, make_folder
 from pipelines.progress import Progress
@@ -35,6 +37,7 @@ _COLUMNS = [
     "image_embedding",
     "description_embedding",
     "references",
+    *BRIEF_COLUMNS,
     "index_uri",
     "index_version",
     "seconds",
@@ -56,6 +59,7 @@ class Survey:
     changed: dict[str, tuple[str, ...]]
     current: int
     seconds: float
+    briefs: dict[str, Brief]
 
     @property
     def rows(self) -> int:
@@ -92,6 +96,7 @@ def refresh(options: ComposeOptions) -> int:
 def survey(run: ComposeRun) -> Survey:
     """Search again for every row, many at a time, and compare the content of what is found."""
     kept, changed, current, seconds = set(), {}, 0, 0.0
+    briefs: dict[str, Brief] = {}
     for row, references in _searched(run, outputs.read_rows(run.output / outputs.COMPOSITIONS, _COLUMNS)):
         if [reference.row_hash for reference in references] == [
             reference["row_hash"] for reference in row["references"]
@@ -100,11 +105,12 @@ def survey(run: ComposeRun) -> Survey:
             current += (row["index_uri"], row["index_version"]) == (run.index.uri, run.index.version)
             continue
         changed[row["image_id"]] = tuple(row["image_uris"])
+        briefs[row["image_id"]] = brief_of_row(row)
         seconds += row["seconds"]
     if not kept and not changed:
         message = f"{run.output} holds no compositions to refresh; leave --refresh away to make them"
         raise OutputError(message, reason="nothing_to_refresh")
-    return Survey(frozenset(kept), changed, current, seconds)
+    return Survey(frozenset(kept), changed, current, seconds, briefs)
 
 
 def _searched(
@@ -148,6 +154,8 @@ def _renew(run: ComposeRun, found: Survey) -> int:
         _write_replaced(home, found, lost)
         outputs.forget_failures(run.output / outputs.FAILURES, [uri for key in made for uri in found.changed[key]])
         earlier = generations.complete(run.output, version=_earlier_version(run))
+        if options.album:
+            bind_albums(run.output, beam_options(options.beam))
     except KeyboardInterrupt:
         record.end("stopped", "stopped by hand; the same command goes on where it stopped")
         raise
@@ -170,7 +178,7 @@ def _renew(run: ComposeRun, found: Survey) -> int:
 def _compose_changed(run: ComposeRun, found: Survey, home: Path, record: RunRecord) -> None:
     """The pictures through the whole chain: what the composer keeps of a picture is not in its row."""
     finished = outputs.finished_ids(home, run.settings.hash)
-    todo = {key: uris for key, uris in found.changed.items() if bytes.fromhex(key) not in finished}
+    todo = {key: uris for key, uris in found.changed.items() if brief_key(key, found.briefs[key].row) not in finished}
     there = {key: _places(uris) for key, uris in todo.items()}
     message = "the picture is no longer there; its earlier row stays"
     gone = [
@@ -180,11 +188,12 @@ def _compose_changed(run: ComposeRun, found: Survey, home: Path, record: RunReco
         rows = [failure_row(failure, now()) for failure in gone]
         write_shard(str(home / outputs.FAILURES), rows, FAILURE_SCHEMA, outputs.FAILURE_ID_COLUMNS)
     pictures = tuple(path for paths in there.values() for path in paths)
+    briefs = {path: found.briefs[key] for key, paths in there.items() for path in paths}
     if not pictures:
         return
     with Progress("pictures", len(there) - len(gone)) as progress:
         pipeline = new_pipeline(beam_options(run.options.beam))
-        build(pipeline, replace(run, output=home, pictures=pictures), finished, progress.folder)
+        build(pipeline, replace(run, output=home, pictures=pictures, briefs=briefs), finished, progress.folder)
         result = run_to_end(pipeline)
     record.seconds = stage_seconds(result)
     record.details["stages"] = dict(sorted(counters(result).items()))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from image2music.catalog import Matched
 from pipelines.outputs import COMPOSITIONS, FAILURES, read_rows
 
 MOST_ROWS = 20
@@ -40,6 +41,35 @@ def failure_lines(folder: Path, most: int = 5) -> list[str]:
     rows = sorted(read_rows(folder, ["stage", "uri", "reason", "message"]), key=lambda row: row["uri"])
     lines = [f"{row['uri']}: {row['stage']}: {row['reason']}: {row['message']}" for row in rows[:most]]
     return [*lines, f"… and {len(rows) - most} more"] if len(rows) > most else lines
+
+
+def catalog_counts(catalog: Matched | None) -> dict[str, int]:
+    """What run.json says about a catalogue; nothing without one."""
+    if catalog is None:
+        return {}
+    return {
+        "catalog_rows": catalog.rows,
+        "catalog_rows_without_picture": len(catalog.rows_without_picture),
+        "catalog_rows_repeated": len(catalog.repeated_rows),
+        "pictures_without_catalog_row": len(catalog.pictures_without_row),
+    }
+
+
+def catalog_lines(catalog: Matched | None, most: int = 3) -> list[str]:
+    """How a catalogue and the pictures fit together, with the first names of what does not."""
+    if catalog is None:
+        return []
+    odd = {
+        "rows without a picture": catalog.rows_without_picture,
+        "rows for a picture that an earlier row has": catalog.repeated_rows,
+        "pictures without a row": catalog.pictures_without_row,
+    }
+    lines = [
+        f"  {len(names)} {what}: {', '.join(names[:most])}{' …' if len(names) > most else ''}"
+        for what, names in odd.items()
+        if names
+    ]
+    return [f"{catalog.rows} rows in the catalogue", *lines]
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

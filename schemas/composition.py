@@ -65,8 +65,11 @@ ATTENTION = pa.struct(
 )
 
 
-ALBUM_PART_COLUMN = column("album_part", ALBUM_PART, "what the plan of its album asked of the tune")
-"""Only in rows of a run with --album."""
+BRIEF_FIELDS = {
+    "hint": column("hint", pa.string(), "what the catalogue says of the picture; it stands before the description too"),
+    "album_part": column("album_part", ALBUM_PART, "what the plan of its album asked of the tune"),
+}
+"""Columns that only some runs have: with hints in a --catalog, and with --album."""
 
 
 def composition_schema(dim: int, more: Sequence[pa.Field] = ()) -> pa.Schema:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from image2music.asking import ask, each
-from image2music.briefs import Brief, Place, brief_key
+from image2music.briefs import NO_BRIEF, Place, brief_key
 from image2music.composers import specs
-from image2music.composers.base import Composer
+from image2music.composers.base import Composer, Description
 from image2music.failures import failure_from
 from image2music.pictures import Picture, open_picture
 from image2music.stages import DescribedImage, Failure, ImageRef
@@ -20,7 +21,7 @@ from transforms.stage import NAMESPACE, Parted, StageHandler, Stopwatch, part
 
 
 class _Identify(beam.DoFn):
-    """A place to (image_id, (place, brief))."""
+    """A place to (image_id, place)."""
 
     def __init__(self) -> None:
         self._stopwatch = Stopwatch("identify")
@@ -39,7 +40,7 @@ def _gather(group: tuple[str, Iterable[Place]]) -> ImageRef:
     image_id, places = group
     briefs = {place.uri: place.brief for place in places}
     uris = sorted(briefs, key=os.fsencode)
-    brief = next((briefs[uri] for uri in uris if briefs[uri] != Brief()), Brief())
+    brief = next((briefs[uri] for uri in uris if briefs[uri] != NO_BRIEF), NO_BRIEF)
     return ImageRef(image_id=image_id, uris=tuple(uris), brief=brief)
 
 

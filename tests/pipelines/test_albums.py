@@ -10,7 +10,7 @@ from image2music.album.part import part_of_row
 from image2music.notation.abc_checker import check
 from pipelines.cli import main
 from schemas.album import ALBUM_SCHEMA
-from schemas.composition import ALBUM_PART_COLUMN, composition_schema
+from schemas.composition import composition_schema
 
 COMPOSE = [
     "compose",
@@ -103,7 +103,7 @@ def test_albums_are_other_settings(photos, capsys):
     assert main(COMPOSE) == 1
     assert "--overwrite" in capsys.readouterr().err
     assert main([*COMPOSE, "--overwrite"]) == 0
-    assert pq.read_table("out/compositions").schema.names[-1] == ALBUM_PART_COLUMN.name
+    assert pq.read_table("out/compositions").schema.names[-1] == "album_part"
 
 
 def test_a_tune_that_cannot_be_bound_is_a_failure_of_its_album(photos, monkeypatch):

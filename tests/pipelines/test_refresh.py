@@ -143,3 +143,19 @@ def test_what_cannot_work_is_one_line_on_stderr(changed, capsys, change, message
     err = capsys.readouterr().err
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_hints_and_parts_of_albums_outlive_a_refresh(indexed):
+    (indexed / "shop.csv").write_text("image,id,hint\nred.png,R1,red\n")
+    assert main([*COMPOSE, "--album", "--catalog", "shop.csv"]) == 0
+    (indexed / "midi" / "red.mid").write_bytes(abc_to_midi(two_voice_tune(99)))
+    assert main(UPDATE) == 0
+    before = pq.read_table("out/compositions").to_pylist()
+    assert main([*REFRESH, "--album"]) == 0
+    after = {row["image_id"]: row for row in pq.read_table("out/compositions").to_pylist()}
+    changed = [row for row in before if row["composed_at"] != after[row["image_id"]]["composed_at"]]
+    assert [row["catalog_id"] for row in changed] == ["R1"]
+    for row in before:
+        for name in ("catalog_id", "hint", "album_part", "description"):
+            assert after[row["image_id"]][name] == row[name]
+    assert len(pq.read_table("out/albums").to_pylist()[0]["image_ids"]) == 3

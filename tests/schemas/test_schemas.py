@@ -3,7 +3,7 @@ import pytest
 
 from image2music.notation.metrics import Metrics
 from schemas.album import ALBUM_SCHEMA
-from schemas.composition import ALBUM_PART_COLUMN, composition_schema
+from schemas.composition import BRIEF_FIELDS, composition_schema
 from schemas.failure import FAILURE_SCHEMA
 from schemas.fields import METRICS
 from schemas.tune import tune_schema
@@ -20,7 +20,7 @@ COMPOSITION = (
 FAILURE = "stage id uri reason message failed_at"
 SCHEMAS = {
     "tune": tune_schema(4),
-    "composition": composition_schema(4, [ALBUM_PART_COLUMN]),
+    "composition": composition_schema(4, list(BRIEF_FIELDS.values())),
     "failure": FAILURE_SCHEMA,
     "album": ALBUM_SCHEMA,
 }

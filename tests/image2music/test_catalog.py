@@ -1,0 +1,66 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from image2music.briefs import Brief
+from image2music.catalog import Entry, match, read_catalog
+from image2music.errors import ConfigError
+
+URIS = ["shop/a/1.jpg", "shop/a/2.jpg", "shop/b/1.jpg", "shop/day.tar#x/3.jpg"]
+
+
+def briefs(*entries):
+    return {place.uri: place.brief for place in match(entries, URIS, "shop/").places}
+
+
+def test_a_csv_file(tmp_path):
+    path = tmp_path / "catalog.csv"
+    path.write_text('\ufeffid,image,hint,price\n0042,a.jpg,"A red\n chair, oak",9.99\n,b.jpg,,\n', encoding="utf-8")
+    assert read_catalog(path) == [Entry("a.jpg", "0042", "A red chair, oak"), Entry("b.jpg", None, None)]
+
+
+def test_a_parquet_file(tmp_path):
+    pq.write_table(pa.table({"image": ["a.jpg"], "id": [42], "caption": ["A chair"]}), tmp_path / "c.parquet")
+    assert read_catalog(tmp_path / "c.parquet") == [Entry("a.jpg", "42", "A chair")]
+
+
+def test_a_hint_is_cut_between_words(tmp_path):
+    (tmp_path / "c.csv").write_text("image,hint\na.jpg," + "word " * 100)
+    assert len(read_catalog(tmp_path / "c.csv")[0].hint) == 299
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "catalog_missing"),
+        (b"image,price\na.jpg,3\n", "catalog_columns"),
+        (b"id,hint\n1,x\n", "catalog_columns"),
+        (b"", "catalog_columns"),
+        (b"image,id\n\xff\xfe,1\n", "bad_catalog"),
+        (b'image,id\n"a.jpg,1\n', "bad_catalog"),
+    ],
+)
+def test_a_catalogue_that_cannot_be_used_is_refused(tmp_path, content, reason):
+    path = tmp_path / "c.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        read_catalog(path)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("image", ["shop/a/2.jpg", "./shop/a/2.jpg", "a/2.jpg", "2.jpg"])
+def test_a_row_names_a_picture_by_place_by_place_in_the_folder_or_by_name(image):
+    assert briefs(Entry(image, "7", "h"))["shop/a/2.jpg"] == Brief("7", "h")
+
+
+@pytest.mark.parametrize("image", ["shop/day.tar#x/3.jpg", "x/3.jpg", "3.jpg"])
+def test_a_row_names_a_picture_in_an_archive(image):
+    assert briefs(Entry(image, "7", None))["shop/day.tar#x/3.jpg"] == Brief("7")
+
+
+def test_what_does_not_fit_is_told():
+    found = match([Entry("1.jpg", "1", None), Entry("a/1.jpg", "2", None), Entry("9.jpg", "3", None)], URIS, "shop")
+    assert [place.brief.catalog_id for place in found.places] == ["1", None, "1", None]
+    assert (found.rows, found.rows_without_picture, found.repeated_rows) == (3, ("9.jpg",), ("a/1.jpg",))
+    assert found.pictures_without_row == ("shop/a/2.jpg", "shop/day.tar#x/3.jpg")

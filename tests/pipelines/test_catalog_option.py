@@ -1,0 +1,80 @@
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.cli import main
+
+COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]
+COMPOSE += ["--catalog", "shop.csv"]
+
+
+@pytest.fixture
+def shop(indexed):
+    write("red.png,R1,blue", "gone.png,G1,")
+    return indexed
+
+
+def write(*rows):
+    Path("shop.csv").write_text("\n".join(["image,id,hint", *rows]), encoding="utf-8")
+
+
+def rows():
+    return {Path(row["image_uri"]).stem: row for row in pq.read_table("out/compositions").to_pylist()}
+
+
+def test_ids_and_hints_are_carried_through(shop):
+    assert main(COMPOSE) == 0
+    red, green = rows()["red"], rows()["green"]
+    assert (red["catalog_id"], red["hint"], red["description"]) == ("R1", "blue", "blue. red")
+    assert (green["catalog_id"], green["hint"], green["description"]) == (None, None, "green")
+
+
+def test_a_hint_takes_part_in_the_search(shop, monkeypatch):
+    asked = []
+    from fakes import FakeEmbedder
+
+    embed = FakeEmbedder.embed_texts
+    monkeypatch.setattr(FakeEmbedder, "embed_texts", lambda self, texts: asked.extend(texts) or embed(self, texts))
+    main(COMPOSE)
+    assert "blue. red" in asked
+
+
+def test_what_does_not_fit_is_counted_and_told(shop, capsys):
+    main(COMPOSE)
+    out = capsys.readouterr().out
+    assert "2 rows in the catalogue" in out
+    assert "1 rows without a picture: gone.png" in out
+    assert "2 pictures without a row: pictures/blue.png, pictures/green.png" in out
+    counts = json.loads(Path("out/run.json").read_text())["counts"]
+    assert (counts["catalog_rows_without_picture"], counts["pictures_without_catalog_row"]) == (1, 2)
+
+
+def test_only_pictures_whose_row_in_the_catalogue_changed_are_composed_again(shop, stand_ins):
+    main(COMPOSE)
+    before = rows()
+    write("red.png,R1,blue", "green.png,G1,leaf")
+    stand_ins.calls.clear()
+    assert main(COMPOSE) == 0
+    assert stand_ins.calls[0] == ("describe", 1)
+    assert len(pq.read_table("out/compositions")) == 3
+    assert (rows()["green"]["catalog_id"], rows()["green"]["description"]) == ("G1", "leaf. green")
+    assert rows()["red"] == before["red"]
+
+
+def test_the_first_place_with_an_id_speaks_for_equal_bytes(shop):
+    shutil.copy("pictures/red.png", "pictures/album/a.png")
+    main(COMPOSE)
+    (row,) = [row for row in rows().values() if row["catalog_id"]]
+    assert row["image_uris"] == ["pictures/album/a.png", "pictures/red.png"]
+
+
+def test_a_refresh_keeps_ids_and_hints(shop, capsys):
+    main(COMPOSE)
+    refresh = ["compose", "--refresh", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]
+    assert main([*refresh, "--catalog", "shop.csv"]) == 1
+    assert "leave --catalog away" in capsys.readouterr().err
+    assert main(refresh) == 0
+    assert rows()["red"]["catalog_id"] == "R1"
