@@ -101,15 +101,15 @@ def content(output: Path) -> tuple[list[dict[str, Any]], list[str]]:
     return table.to_pylist(), sorted(pq.read_table(output / "failures").column("id").to_pylist())
 
 
-def kill_whole_jobs(home: Path, times: int, workers: int) -> list[float]:
+def kill_whole_jobs(home: Path, times: int, within: float) -> list[float]:
     """Kill every process of a job `times` times, each time from the start; then let it finish. Returns the moments."""
     chance, moments = random.Random(SEED), []
     for _ in range(times):
-        with started(home, compose("killed", workers), home / "log.txt"):
-            moments.append(chance.uniform(0.5, 12.0))
+        with started(home, compose("killed", 1), home / "log.txt"):
+            moments.append(chance.uniform(0.0, within))
             time.sleep(moments[-1])
     subprocess.run(
-        compose("killed", workers, "--max_failures", "10%"), cwd=home, env=environment(), stdout=subprocess.DEVNULL
+        compose("killed", 1, "--max_failures", "10%"), cwd=home, env=environment(), stdout=subprocess.DEVNULL
     )
     return moments
 
@@ -150,17 +150,19 @@ def main() -> int:
     shutil.rmtree(home, ignore_errors=True)
     make_captions(home)
     contents = make_world(home, args.pictures)
+    begin = time.monotonic()
     subprocess.run(
         compose("undisturbed", 1, "--max_failures", "10%", seconds=0),
         cwd=home,
         env=environment(),
         stdout=subprocess.DEVNULL,
     )
+    took = _since(begin)
     expected = content(home / "undisturbed")
     good = len(expected[0]) + len(expected[1]) == contents
     print(f"{len(expected[0])} rows and {len(expected[1])} failures of {contents} contents, undisturbed", flush=True)
     if args.whole:
-        moments = kill_whole_jobs(home, args.whole, workers=1)
+        moments = kill_whole_jobs(home, args.whole, within=1.5 * took)
         same = content(home / "killed") == expected
         print(
             f"killed {args.whole} times after {min(moments):.1f} to {max(moments):.1f} s: {_verdict(same)}", flush=True

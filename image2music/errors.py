@@ -56,3 +56,7 @@ class OutputError(Image2MusicError):
 
 class JobError(Image2MusicError):
     """A job that broke as a whole: a full disk, a lost worker, a mistake in the program."""
+
+
+class TimeLimitError(Image2MusicError):
+    """An element that took too long."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -38,6 +39,7 @@ from transforms.pictures import DescribePictures, IdentifyPictures, SkipFinished
 from transforms.retrieve import RetrieveTunes
 from transforms.shards import WriteShards
 from transforms.stage import Stage
+from transforms.time_limit import TimeLimit
 
 EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED = 0, 1, 3
 
@@ -83,16 +85,17 @@ class ComposeRun:
 def build(pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes], ticks: str | None) -> None:
     """The whole job. After the pictures are told apart nothing is shuffled, so pixels stay where they were read."""
     options, provenance = run.options, run.provenance
-    size = options.batch_size
+    size, limit = options.batch_size, TimeLimit(options.time_limit, str(run.output / outputs.STUCK))
 
     places = pipeline | "Places" >> beam.Create([Place(uri, run.briefs.get(uri, NO_BRIEF)) for uri in run.pictures])
     identified = places | "Identify" >> IdentifyPictures()
     planned = identified.done | "PlanAlbums" >> PlanAlbums(options.seed) if run.plans_albums else identified.done
     todo = planned | "SkipFinished" >> beam.ParDo(SkipFinished(finished))
-    described = todo | "Describe" >> Stage(DescribePictures(options.composer, size))
-    embedded = described.done | "Embed" >> Stage(EmbedPictures(run.embedder_spec, size))
+    described = todo | "Describe" >> Stage(DescribePictures(options.composer, size), limit)
+    embedded = described.done | "Embed" >> Stage(EmbedPictures(run.embedder_spec, size), limit)
     retrieved = embedded.done | "Retrieve" >> RetrieveTunes(run.index, options.top_k, size)
-    composed = retrieved.done | "Compose" >> Stage(ComposeTunes(options.composer, options.loop, options.seed, size))
+    composer = ComposeTunes(options.composer, options.loop, options.seed, size)
+    composed = retrieved.done | "Compose" >> Stage(composer, limit)
     composed.done | "WriteCompositions" >> beam.ParDo(
         WriteShards(
             str(run.output / outputs.COMPOSITIONS),
@@ -174,6 +177,7 @@ def compose(options: ComposeOptions) -> int:
             build(pipeline, run, finished, progress.folder)
             result = run_to_end(pipeline)
         outputs.drop_repeated(run.output)
+        shutil.rmtree(run.output / outputs.STUCK, ignore_errors=True)
         albums = bind_albums(run.output, beam_flags) if options.album else {}
     except KeyboardInterrupt:
         record.end("stopped", "stopped by hand; the same command goes on where it stopped")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from transforms.embed import EmbedCaptions
 from transforms.midi import ConvertTunes, IdentifyTunes, ReadCaptions
 from transforms.shards import WriteShards
 from transforms.stage import Stage
+from transforms.time_limit import TimeLimit
 from transforms.tune_files import manifest_of_build
 from transforms.tune_sink import TuneIndexConfig
 
@@ -41,13 +43,19 @@ DEFAULT_EMBEDDER = "conse"
 
 def build(pipeline: beam.Pipeline, options: IndexOptions, spec: str, schema: pa.Schema, ticks: str | None) -> None:
     """The whole job: only ids and captions are shuffled, rows go where they were made."""
+    limit = time_limit(options)
     captions = pipeline | "ReadCaptions" >> ReadCaptions(options.captions)
     identified = captions.done | "Identify" >> IdentifyTunes(options.midi_root)
-    converted = identified.done | "Convert" >> ConvertTunes(options.midi_root)
-    embedded = converted.done | "Embed" >> Stage(EmbedCaptions(spec, options.batch_size))
+    converted = identified.done | "Convert" >> ConvertTunes(options.midi_root, limit)
+    embedded = converted.done | "Embed" >> Stage(EmbedCaptions(spec, options.batch_size), limit)
     embedded.done | "WriteTunes" >> VectorDatabaseWriteTransform(TuneIndexConfig(options.index, schema, ticks))
     failed = (stage.failed for stage in (captions, identified, converted, embedded))
     failed | "Failures" >> beam.Flatten() | "WriteFailures" >> failure_sink(options.index, ticks)
+
+
+def time_limit(options: IndexOptions) -> TimeLimit:
+    """What `index` may take for one file or caption; notes about stuck ones lie beside the table."""
+    return TimeLimit(options.time_limit, f"{options.index}.stuck")
 
 
 def failure_sink(uri: str, ticks: str | None) -> beam.ParDo:
@@ -117,6 +125,7 @@ def end(record: RunRecord, made: TuneIndex) -> None:
     """Write into run.json that all is well, and the version that came of it."""
     record.details |= {"index": {"uri": made.uri, "version": made.version, "rows": made.rows}}
     record.end("done")
+    shutil.rmtree(f"{made.uri}.stuck", ignore_errors=True)
 
 
 def forget_failures(uri: str) -> None:

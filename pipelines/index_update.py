@@ -27,7 +27,7 @@ from image2music.tune_index import (
     stored_tunes,
 )
 from pipelines import outputs
-from pipelines.index import end, failure_sink, forget_failures, read_failures, recorded, report
+from pipelines.index import end, failure_sink, forget_failures, read_failures, recorded, report, time_limit
 from pipelines.options import IndexOptions, beam_options
 from pipelines.progress import Progress
 from pipelines.run_record import RunRecord, counters, stage_seconds
@@ -68,9 +68,10 @@ def build(
 ) -> None:
     """The job of `index`, for the tunes that need it; other rows are not read."""
     schema = index_schema(index.dim, embedder_id=index.embedder_id, embedder_spec=index.embedder_spec)
+    limit = time_limit(options)
     tunes = pipeline | "Tunes" >> beam.Create(changes.to_make, reshuffle=True)
-    converted = tunes | "Convert" >> ConvertTunes(options.midi_root)
-    embedded = converted.done | "Embed" >> Stage(EmbedCaptions(index.embedder_spec, options.batch_size))
+    converted = tunes | "Convert" >> ConvertTunes(options.midi_root, limit)
+    embedded = converted.done | "Embed" >> Stage(EmbedCaptions(index.embedder_spec, options.batch_size), limit)
     config = TuneUpdateConfig(options.index, schema, index.version, frozenset(changes.removed), ticks)
     embedded.done | "UpdateTunes" >> VectorDatabaseWriteTransform(config)
     failed = (converted.failed, embedded.failed)

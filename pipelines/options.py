@@ -15,6 +15,9 @@ from pipelines.workers import worker_flags
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
+DEFAULT_TIME_LIMIT = 300.0
+"""Seconds for one element in one stage."""
+
 DEFAULT_RUNNER = "FnApiRunner"
 """DirectRunner would first try to download another runner."""
 
@@ -49,12 +52,14 @@ class ComposeOptions:
     album: bool = False
     catalog: str = ""
     plan: bool = False
+    time_limit: float = DEFAULT_TIME_LIMIT
     where: str | None = None
     beam: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _at_least_one("--top_k", self.top_k)
         _at_least_one("--batch_size", self.batch_size)
+        _some_time("--time_limit", self.time_limit)
         _local("--output", self.output)
         if not self.images and not self.refresh:
             raise ConfigError("compose needs --images; see: image2music compose --help", reason="bad_arguments")
@@ -78,10 +83,12 @@ class IndexOptions:
     update: bool = False
     rehash: bool = False
     keep_removed: bool = False
+    time_limit: float = DEFAULT_TIME_LIMIT
     beam: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _at_least_one("--batch_size", self.batch_size)
+        _some_time("--time_limit", self.time_limit)
         _local("--index", self.index)
         if not self.index.rstrip("/").endswith(".lance"):
             raise ConfigError(f"--index must end in .lance, not {self.index!r}", reason="bad_index_name")
@@ -93,6 +100,11 @@ def _at_least_one(name: str, value: int) -> None:
     if value < 1:
         reason = f"bad_{name.removeprefix('--')}"
         raise ConfigError(f"{name} must be 1 or more, not {value}", reason=reason)
+
+
+def _some_time(name: str, value: float) -> None:
+    if not value > 0:
+        raise ConfigError(f"{name} must be more than 0 seconds, not {value:g}", reason=f"bad_{name.removeprefix('--')}")
 
 
 def _local(name: str, path: str) -> None:
@@ -154,6 +166,7 @@ def compose_options(args: argparse.Namespace) -> ComposeOptions:
         album=args.album,
         catalog=args.catalog,
         plan=args.plan,
+        time_limit=args.time_limit,
         where=args.where,
         beam=(*args.beam, *worker_flags(args.workers)),
     )
@@ -162,6 +175,13 @@ def compose_options(args: argparse.Namespace) -> ComposeOptions:
 def add_job_arguments(parser: argparse.ArgumentParser) -> None:
     """What both jobs take."""
     job = parser.add_argument_group("the job")
+    job.add_argument(
+        "--time_limit",
+        type=float,
+        default=DEFAULT_TIME_LIMIT,
+        metavar="SECONDS",
+        help="for one element in one stage; what takes longer is a failure and the job goes on; inf for none",
+    )
     job.add_argument("--workers", type=_count, default=1, help="processes on this machine; each loads its own models")
     job.add_argument(
         "--restarts", type=int, help="times a job may start again that was killed or lost a worker; 3, 0 with 1 worker"
@@ -214,6 +234,7 @@ def index_options(args: argparse.Namespace) -> IndexOptions:
         update=args.update,
         rehash=args.rehash,
         keep_removed=args.keep_removed,
+        time_limit=args.time_limit,
         beam=(*args.beam, *worker_flags(args.workers)),
     )
 

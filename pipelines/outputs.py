@@ -20,6 +20,7 @@ from transforms.shards import write_shard, write_table
 COMPOSITIONS = "compositions"
 FAILURES = "failures"
 GENERATIONS = "generations"
+STUCK = ".stuck"
 
 FAILURE_ID_COLUMNS = ("stage", "id", "uri", "reason")
 

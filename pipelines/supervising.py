@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from pipelines.run_file import close_record
-from pipelines.workers import EXIT_WORKER_LOST, SUPERVISOR
+from transforms.time_limit import EXIT_START_AGAIN, SUPERVISOR
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 _AGAIN = "the same command goes on where it stopped"
@@ -40,7 +40,7 @@ def supervise(command: Sequence[str], *, restarts: int, run_file: Path) -> int:
         code = _run(command)
         if code == EXIT_INTERRUPTED:
             close_record(run_file, "stopped", f"stopped by hand; {_AGAIN}")
-        if code >= 0 and code != EXIT_WORKER_LOST:
+        if code >= 0 and code != EXIT_START_AGAIN:
             return code
         how = "lost a worker" if code > 0 else f"was killed by {signal.Signals(-code).name}"
         if left:

@@ -13,11 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-EXIT_WORKER_LOST = 75
-"""What a job ends with that may be started again (EX_TEMPFAIL of sysexits.h)."""
-
-SUPERVISOR = "IMAGE2MUSIC_SUPERVISOR"
-"""Environment variable with the process id of whoever starts the job again."""
+from transforms.time_limit import EXIT_START_AGAIN, SUPERVISOR
 
 _WORKER_THREAD = "run_worker"
 _LOOK_EVERY = 1.0
@@ -73,4 +69,4 @@ def _in_background(work: Callable[[], None]) -> None:
 
 def _leave(why: str) -> None:
     print(f"image2music: {why}", file=sys.stderr, flush=True)
-    os._exit(EXIT_WORKER_LOST)  # nothing milder ends a Beam job that waits for its worker
+    os._exit(EXIT_START_AGAIN)  # nothing milder ends a Beam job that waits for its worker

@@ -19,6 +19,7 @@ from image2music.same_music import music_id
 from image2music.stages import CaptionedMidi, CaptionedTune, Failure
 from transforms.files import content_id, inside, read_bytes
 from transforms.stage import Parted, Stopwatch, part
+from transforms.time_limit import NO_LIMIT, TimeLimit
 
 LONGEST_LINE = 4 << 20
 """Characters. MidiCaps' longest lines hold every chord of a long piece and stay far below."""
@@ -107,21 +108,25 @@ class IdentifyTunes(beam.PTransform):
 class _Convert(beam.DoFn):
     """(tune_id, CaptionedMidi) to CaptionedTune."""
 
-    def __init__(self, midi_root: str) -> None:
+    def __init__(self, midi_root: str, limit: TimeLimit) -> None:
         self._root = midi_root
+        self._limit = limit
         self._stopwatch = Stopwatch("convert")
 
     def process(self, identified: tuple[str, CaptionedMidi]) -> Iterator[CaptionedTune | Failure]:
         tune_id, source = identified
         try:
             with self._stopwatch:
-                data = read_bytes(inside(self._root, source.location))
-                if content_id(data) != tune_id:
-                    raise MidiError("the file changed while it was read; run again", reason="file_changed")
-                tune = captioned_tune(tune_id, source, data)
+                tune = self._limit.run(lambda: self._tune(tune_id, source), "convert", [tune_id])
             yield tune
         except Exception as error:  # the file comes from anywhere, and whatever it breaks is its own failure
             yield failure_from(error, stage="convert", id=tune_id, uri=source.location)
+
+    def _tune(self, tune_id: str, source: CaptionedMidi) -> CaptionedTune:
+        data = read_bytes(inside(self._root, source.location))
+        if content_id(data) != tune_id:
+            raise MidiError("the file changed while it was read; run again", reason="file_changed")
+        return captioned_tune(tune_id, source, data)
 
 
 def captioned_tune(tune_id: str, source: CaptionedMidi, data: bytes) -> CaptionedTune:
@@ -150,10 +155,11 @@ def captioned_tune(tune_id: str, source: CaptionedMidi, data: bytes) -> Captione
 class ConvertTunes(beam.PTransform):
     """MIDI to ABC."""
 
-    def __init__(self, midi_root: str) -> None:
+    def __init__(self, midi_root: str, limit: TimeLimit = NO_LIMIT) -> None:
         super().__init__()
         self._root = midi_root
+        self._limit = limit
 
     def expand(self, identified: beam.PCollection) -> Parted:
         """File by file."""
-        return part(identified | "Convert" >> beam.ParDo(_Convert(self._root)), "convert")
+        return part(identified | "Convert" >> beam.ParDo(_Convert(self._root, self._limit)), "convert")

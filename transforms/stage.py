@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -12,8 +13,10 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
+from image2music.errors import TimeLimitError
 from image2music.failures import failure_from
 from image2music.stages import Failure
+from transforms.time_limit import NO_LIMIT, TimeLimit
 
 Element = TypeVar("Element")
 Result = TypeVar("Result")
@@ -36,6 +39,7 @@ class StageHandler(ModelHandler[Element, Result | Failure, Model], ABC, Generic[
     """
 
     stage: str
+    limit: TimeLimit = NO_LIMIT
 
     def __init__(self, batch_size: int) -> None:
         super().__init__(min_batch_size=batch_size, max_batch_size=batch_size)
@@ -53,9 +57,20 @@ class StageHandler(ModelHandler[Element, Result | Failure, Model], ABC, Generic[
     ) -> list[Result | Failure]:
         """Called by RunInference. A result with a field `seconds` gets its share of the batch's time added."""
         start = time.perf_counter()
-        results = self.work(batch, model)
+        results = self._work_in_time(batch, model)
         share = (time.perf_counter() - start) / len(batch)
         return [self._settle(element, result, share) for element, result in zip(batch, results, strict=True)]
+
+    def _work_in_time(self, batch: Sequence[Element], model: Model) -> list[Result | Exception]:
+        """A batch that takes too long is done one by one, and only what takes too long alone is lost."""
+        ids = [self.place(element)[0] for element in batch]
+        if len(batch) == 1 or not any(self.limit.goes_alone(self.stage, id) for id in ids):
+            try:
+                return self.limit.run(lambda: self.work(batch, model), self.stage, ids)
+            except TimeLimitError as error:
+                if len(batch) == 1:
+                    return [error]
+        return [self._work_in_time([element], model)[0] for element in batch]
 
     def _settle(self, element: Element, result: Result | Exception, share: float) -> Result | Failure:
         if isinstance(result, Exception):
@@ -116,9 +131,10 @@ def part(results: beam.PCollection, stage: str) -> Parted:
 class Stage(beam.PTransform):
     """Elements through a handler, in batches: `.done` and `.failed`."""
 
-    def __init__(self, handler: StageHandler[Any, Any, Any]) -> None:
+    def __init__(self, handler: StageHandler[Any, Any, Any], limit: TimeLimit = NO_LIMIT) -> None:
         super().__init__()
-        self._handler = handler
+        self._handler = copy(handler)
+        self._handler.limit = limit
 
     def expand(self, elements: beam.PCollection) -> Parted:
         """Run the handler, then part its results."""

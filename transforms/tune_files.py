@@ -87,4 +87,4 @@ def manifest_of_build(
 
 def is_lasting(failure: Failure) -> bool:
     """Whether the same content would fail again."""
-    return failure.stage == "convert" and failure.reason not in ("file_changed", "unreadable_file")
+    return failure.stage == "convert" and failure.reason not in ("file_changed", "unreadable_file", "timed_out")
