@@ -51,6 +51,7 @@ TOO_WIDE = """[...document.querySelectorAll("body *")]
     && !it.closest("svg, pre, .scroll, .skip"))
   .map((it) => `${it.tagName}.${it.className}`)"""
 
+PICTURES_SEEN = """[...document.images].every((it) => it.complete || it.getBoundingClientRect().top > innerHeight)"""
 HEAT = "document.getElementById('heat').toDataURL() + document.getElementById('heat').hidden"
 SECONDS = "Number(document.getElementById('position').value)"
 SHOWN = "[...document.querySelectorAll('.card')].filter((card) => !card.hidden).length"
@@ -223,6 +224,8 @@ def take_shots(page: Page, report: Path, folder: Path) -> None:
         for scheme in ("light", "dark"):
             page.prefer(scheme)
             page.open(report / "index.html")
+            page.wait(PICTURES_SEEN)
+            time.sleep(0.3)  # until they are decoded and painted, which no event tells
             page.screenshot(folder / f"list-{width}-{scheme}.png")
             page.open(pictures(report)[0])
             page.screenshot(folder / f"picture-{width}-{scheme}.png", whole=True)

@@ -18,7 +18,7 @@ from image2music import __version__
 from image2music.errors import ConfigError, Image2MusicError, OutputError, PictureError
 from image2music.pictures.reader import open_picture
 from image2music.report.abcjs import ABCJS_FILE, find_abcjs
-from image2music.report.cards import COLUMNS, Card, card_of, sorted_cards
+from image2music.report.cards import COLUMNS, Card, album_labels, card_of, sorted_cards
 from image2music.report.page import picture_page
 from image2music.report.render import (
     ASSETS,
@@ -75,7 +75,8 @@ def report(options: ReportOptions) -> Reported:
     script = find_abcjs(options.abcjs)
     _check_replaceable(options.output)
     cards = sorted_cards(card_of(row) for row in outputs.read_rows(folder, list(COLUMNS)))
-    site = Site(options.input.name or "report", len(failures), script is not None, options.include_references)
+    albums = album_labels(card.album for card in cards)
+    site = Site(options.input.name or "report", len(failures), script is not None, options.include_references, albums)
 
     draft = options.output.with_name(f".{options.output.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
@@ -89,7 +90,7 @@ def report(options: ReportOptions) -> Reported:
     _write(draft / "failures.html", render_failures(site, failures))
     for page in dict.fromkeys(card.album_page for card in cards):
         own = [card for card in cards if card.album_page == page]
-        _write(draft / page, render_list(site, own, album=own[0].album or "(no folder)"))
+        _write(draft / page, render_list(site, own, album=own[0].album))
     unseen = _write_pictures(draft, site, cards, _rows(folder))
     _write(draft / MARKER, json.dumps({"image2music": __version__, "pictures": len(cards), "failures": len(failures)}))
     shutil.rmtree(options.output, ignore_errors=True)

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -80,6 +81,14 @@ def album_page(album: str) -> str:
     """Address of an album's page. The name ends in a hash, since two folders may differ only in what is no letter."""
     name = re.sub(r"[^a-z0-9]+", "-", PurePosixPath(album).name.lower()).strip("-")[:40] or "album"
     return f"albums/{name}-{hashlib.sha256(album.encode()).hexdigest()[:8]}.html"
+
+
+def album_labels(albums: Iterable[str]) -> dict[str, str]:
+    """A short name for each album: its path without the folders that all of them share."""
+    paths = {album: album.split("/") for album in albums}
+    levels = zip(*(path[:-1] for path in paths.values()), strict=False)
+    shared = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, levels))
+    return {album: "/".join(path[shared:]) or "(no folder)" for album, path in paths.items()}
 
 
 def tempo_word(tempo_qpm: float) -> str:

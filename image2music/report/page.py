@@ -10,7 +10,8 @@ from image2music.notation.metrics import EXPLANATIONS, METRIC_NAMES
 from image2music.report.heat import HeatMap, colours, heat_map
 from image2music.report.playback import Playback, playback
 from image2music.report.plots import RangePlot, piano_roll, range_plot
-from image2music.report.references import ReferenceView, metric_ranges, reference_views
+from image2music.report.references import ReferenceView, metric_values, reference_views
+from image2music.report.rounds import RoundView, round_views
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class PicturePage:
     roll: list[str]
     references: list[ReferenceView]
     metrics: list[MetricView]
+    rounds: list[RoundView]
     remarks: list[str]
     data: dict[str, Any]
 
@@ -57,6 +59,7 @@ def picture_page(row: Mapping[str, Any]) -> PicturePage:
         roll=piano_roll(played),
         references=reference_views(row["references"], row["abc"]),
         metrics=metric_views(row),
+        rounds=round_views(row["rounds"]),
         remarks=[line[2:].strip() for line in row["abc"].splitlines() if line.startswith("N:")],
         data={
             "playback": asdict(played),
@@ -69,10 +72,10 @@ def picture_page(row: Mapping[str, Any]) -> PicturePage:
 
 def metric_views(row: Mapping[str, Any]) -> list[MetricView]:
     """The eight metrics against the range that the references span."""
-    ranges = metric_ranges(row["references"])
+    values = metric_values(row["references"])
     views = []
     for name in METRIC_NAMES:
-        value, bounds = row["metrics"][name], ranges[name]
-        low, high = bounds or (None, None)
-        views.append(MetricView(name, EXPLANATIONS[name], value, low, high, range_plot(value, bounds)))
+        value, others = row["metrics"][name], values[name]
+        low, high = min(others, default=None), max(others, default=None)
+        views.append(MetricView(name, EXPLANATIONS[name], value, low, high, range_plot(value, others)))
     return views

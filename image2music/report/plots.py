@@ -13,35 +13,43 @@ ROLL_WIDTH, ROLL_HEIGHT = 1000, 160
 
 @dataclass(frozen=True)
 class RangePlot:
-    """A value against a range, in a drawing 200 wide. `low` and `high` are None without a range."""
+    """A value among others, in a drawing 200 wide. `low` and `high` are the least and greatest of `others`."""
 
     value: float | None
-    low: float | None
-    high: float | None
+    others: tuple[float, ...]
     verdict: str
 
+    @property
+    def low(self) -> float | None:
+        """Where the range of the others begins; None without any."""
+        return min(self.others, default=None)
 
-def range_plot(value: float | None, bounds: tuple[float, float] | None) -> RangePlot:
-    """Where a value and the range lie on a common line from the least to the greatest of them."""
-    known = [number for number in (value, *(bounds or ())) if number is not None]
+    @property
+    def high(self) -> float | None:
+        """Where it ends."""
+        return max(self.others, default=None)
+
+
+def range_plot(value: float | None, others: Sequence[float]) -> RangePlot:
+    """Where a value and others lie on a common line from the least to the greatest of them."""
+    known = [*others, *(() if value is None else (value,))]
     least, spread = min(known, default=0.0), max(known, default=0.0) - min(known, default=0.0)
 
     def place(number: float) -> float:
         share = (number - least) / spread if spread else 0.5
         return round(_EDGE + share * (_WIDTH - 2 * _EDGE), 1)
 
-    low, high = (place(bounds[0]), place(bounds[1])) if bounds else (None, None)
-    return RangePlot(None if value is None else place(value), low, high, _verdict(value, bounds))
+    return RangePlot(None if value is None else place(value), tuple(map(place, others)), _verdict(value, others))
 
 
-def _verdict(value: float | None, bounds: tuple[float, float] | None) -> str:
+def _verdict(value: float | None, others: Sequence[float]) -> str:
     if value is None:
         return "undefined"
-    if bounds is None:
+    if not others:
         return "nothing to compare with"
-    if value < bounds[0]:
+    if value < min(others):
         return "below the references"
-    return "above the references" if value > bounds[1] else "within the references"
+    return "above the references" if value > max(others) else "within the references"
 
 
 def piano_roll(playback: Playback) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a tune took from its references: the range of their metrics, and the longest run it shares with each."""
+"""What a tune took from its references: their metrics, and the longest run it shares with each."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from image2music.copying import LONGEST_ALLOWED, Step, longest_shared_run, voice
 from image2music.errors import AbcError
 from image2music.notation.abc_to_midi import abc_to_score
 from image2music.notation.metrics import METRIC_NAMES, Metrics, metrics_of_score
-
-Ranges = dict[str, tuple[float, float] | None]
 
 
 @dataclass(frozen=True)
@@ -41,14 +39,10 @@ def reference_views(references: Sequence[Mapping[str, Any]], abc: str) -> list[R
     return [_view(reference, own) for reference in references]
 
 
-def metric_ranges(references: Sequence[Mapping[str, Any]]) -> Ranges:
-    """(least, greatest) of each metric over the references, from their ABC; None where none of them defines it."""
+def metric_values(references: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Each metric of every reference whose ABC can be played and defines it, by metric, in ascending order."""
     found = [studied.metrics.as_dict() for studied in map(_study_reference, references) if studied]
-    ranges: Ranges = {}
-    for name in METRIC_NAMES:
-        values = [value for row in found if (value := row[name]) is not None]
-        ranges[name] = (min(values), max(values)) if values else None
-    return ranges
+    return {name: sorted(value for row in found if (value := row[name]) is not None) for name in METRIC_NAMES}
 
 
 @lru_cache(maxsize=4096)

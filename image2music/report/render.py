@@ -14,17 +14,21 @@ from image2music.report.page import PicturePage
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-ASSETS = ("report.css", "list.js", "synth.js", "picture.js")
+ASSETS = ("report.css", "list.js", "synth.js", "heat.js", "picture.js")
 
 
 @dataclass(frozen=True)
 class Site:
-    """What all pages share: the name of the run, how many failures there are, whether abcjs lies in `assets/`."""
+    """What all pages share: the name of the run, how many failures there are, whether abcjs lies in `assets/`.
+
+    `albums` has a short name for each album.
+    """
 
     name: str
     failures: int
     has_abcjs: bool
     include_references: bool
+    albums: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,17 @@ def asset(name: str) -> str:
     return (files(__package__) / "assets" / name).read_text(encoding="utf-8")
 
 
-def render_list(site: Site, cards: Sequence[Card], *, album: str = "") -> str:
+def render_list(site: Site, cards: Sequence[Card], *, album: str | None = None) -> str:
     """The page of all pictures, or of one album's where `album` is named."""
     values = choices(cards)
     return _render(
-        "list.html", site=site, cards=cards, album=album, choices=values, root="../" if album else "", here="list"
+        "list.html",
+        site=site,
+        cards=cards,
+        album=album,
+        choices=values,
+        root="" if album is None else "../",
+        here="list",
     )
 
 

@@ -3,6 +3,8 @@ import shutil
 import zlib
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fakes import FakeComposer, FakeEmbedder
 from PIL import Image
@@ -64,6 +66,23 @@ def test_names_of_files_are_escaped(composed):
     main(["report", "--input", "out"])
     assert "&lt;b&gt;broken.png" in pages(composed)["failures.html"]
     assert not any("<b>" in html for html in pages(composed).values())
+
+
+def test_what_a_model_or_a_data_set_wrote_cannot_become_markup_or_script(composed):
+    hostile = """</script><img src=x onerror="alert(1)">'"&{{ 7 * 7 }}"""
+    (shard,) = outputs.shards(composed / "out" / "compositions")
+    table = pq.ParquetFile(shard).read()
+    rows = table.to_pylist()
+    for row in rows:
+        row.update(title=hostile, description=hostile, motivation=hostile, key=hostile, album=f"a/{hostile}")
+        row["abc"] = row["abc"].replace("K:C", f"N:{hostile}\nK:C")
+        row["references"] = [reference | {"caption": hostile, "location": hostile} for reference in row["references"]]
+        row["attention"] = [part | {"text": hostile, "kind": "motivation"} for part in row["attention"]]
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), shard)
+    assert main(["report", "--input", "out", "--include_references"]) == 0
+    for html in pages(composed).values():
+        assert "<img src=x" not in html
+        assert html.count("</script>") == html.count("<script")
 
 
 def test_a_picture_that_changed_since_is_not_shown_with_anothers_heat_map(composed, capsys):

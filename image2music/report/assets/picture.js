@@ -10,22 +10,21 @@
   const buttons = [...document.querySelectorAll("[data-map]")];
   let shown = -1, last = data.maps.length ? 0 : -1;
 
+  const layer = canvas && new Heat.Layer(canvas, data.colours);
+
   function paint() {
     if (!canvas) return;
     const map = data.maps[shown];
-    canvas.hidden = !map;
     for (const button of buttons) button.setAttribute("aria-pressed", String(Number(button.dataset.map) === shown));
-    if (!map) { get("heat-says").textContent = "Where the composer looked: choose a part."; return; }
+    get("ramp").hidden = !map;
+    choose(map);
+    if (!map) { layer.hide(); get("heat-says").textContent = "Where did the composer look? Choose a part, or play."; return; }
     const raw = get("raw").checked;
-    const levels = raw ? map.raw : map.relative;
     const [low, high] = raw ? map.raw_range : map.relative_range;
-    canvas.width = map.cols;
-    canvas.height = map.rows;
-    const pixels = new ImageData(map.cols, map.rows);
-    levels.forEach((level, i) => pixels.data.set([...data.colours[level], 90 + Math.round(level * 0.64)], i * 4));
-    canvas.getContext("2d").putImageData(pixels, 0, 0);
+    layer.paint(raw ? map.raw : map.relative, map.rows, map.cols);
     canvas.style.opacity = get("strength").value / 100;
-    const range = raw ? `${low} to ${high} of the attention a patch` : `${low} to ${high} times a blank picture's`;
+    const range = raw ? `${low} to ${high} of the attention a patch`
+      : `${low.toFixed(2)} to ${high.toFixed(2)} times the attention that a blank picture draws`;
     const name = map.kind === "all" ? "whole tune" : map.segment;
     get("heat-says").textContent = `${name}: ${range}`;
     canvas.setAttribute("aria-label", `Heat map of ${name} over the picture, ${range}`);
@@ -47,18 +46,40 @@
   if (canvas) for (const id of ["raw", "strength"]) get(id).addEventListener("input", paint);
 
   // --- score
+  const NOTES = ".abcjs-note, .abcjs-rest, .abcjs-beam-elem";
+  // The title stands above, remarks and the names of voices below; names would push the staves aside.
+  const bare = (abc) => abc.replace(/^[NT]:.*\n?/gm, "").replace(/^(V:.*)$/gm, (line) => line.replace(/\s(?:name|nm|subname|snm)="[^"]*"/g, ""));
+  function draw(frame, abc) {
+    const home = frame.appendChild(document.createElement("div"));
+    const room = home.clientWidth;
+    // Staves of 700 shrink to fit; on a telephone they would be too small, so lines are broken anew.
+    const narrow = room < 560 ? { staffwidth: room, wrap: { minSpacing: 1.4, maxSpacing: 2.6, preferredMeasuresPerLine: 2 } } : {};
+    // Visual only: its player would fetch samples.
+    ABCJS.renderAbc(home, bare(abc),
+      { responsive: "resize", add_classes: true, staffwidth: 700, paddingtop: 0, paddingbottom: 0, paddingleft: 0, paddingright: 0, ...narrow });
+  }
   if (window.ABCJS) {
     get("score").hidden = false;
-    // Visual only: its player would fetch samples.
-    ABCJS.renderAbc("score", data.abc.replace(/^N:.*\n?/gm, ""), { responsive: "resize", add_classes: true, staffwidth: 700, paddingtop: 0 });
+    draw(get("score"), data.abc);
     for (const text of document.querySelectorAll("[data-abc]")) {
       text.parentElement.addEventListener("toggle", () => {
-        const home = document.createElement("div");
-        home.className = "drawn";
-        text.before(home);
-        ABCJS.renderAbc(home, text.textContent, { responsive: "resize", staffwidth: 700 });
+        const frame = document.createElement("div");
+        frame.className = "drawn";
+        text.before(frame);
+        draw(frame, text.textContent);
       }, { once: true });
     }
+  }
+  const bars = (first, last) => Array.from({ length: last - first + 1 }, (_, i) => `.abcjs-mm${first + i - 1}`);
+  function mark(name, where) {
+    for (const old of document.querySelectorAll(`#score .${name}`)) old.classList.remove(name);
+    if (!where) return;
+    for (const note of document.querySelectorAll(`#score :is(${where})`)) if (note.matches(NOTES)) note.classList.add(name);
+  }
+  function choose(map) {
+    if (map && map.bars) return mark("chosen", bars(...map.bars).join());
+    const voice = map && map.kind === "voice" && /\d+/.exec(map.segment);
+    mark("chosen", voice ? `.abcjs-v${voice[0] - 1}` : "");
   }
 
   // --- playback
@@ -83,8 +104,7 @@
   }
   function enterBar() {
     get("bar-says").textContent = `bar ${bar}`;
-    for (const old of document.querySelectorAll("#score .now")) old.classList.remove("now");
-    for (const note of document.querySelectorAll(`#score .abcjs-mm${bar - 1}`)) note.classList.add("now");
+    mark("now", bar && (player.playing || player.position) ? `.abcjs-mm${bar - 1}` : "");
     if (!canvas || !get("follow").checked || !player.playing) return;
     const index = data.maps.findIndex((map) => map.bars && map.bars[0] <= bar && bar <= map.bars[1]);
     if (index >= 0 && index !== shown) show(index);
@@ -94,7 +114,17 @@
     follow();
   }
   get("play").addEventListener("click", toggle);
-  get("position").addEventListener("input", (event) => { player.seek(Number(event.target.value)); follow(); });
+  function seek(seconds) { player.seek(seconds); follow(); }
+  get("position").addEventListener("input", (event) => seek(Number(event.target.value)));
+  get("roll")?.addEventListener("click", (event) => {
+    const box = get("roll").getBoundingClientRect();
+    seek(player.seconds * (event.clientX - box.left) / box.width);
+  });
+  get("score").addEventListener("click", (event) => {
+    const found = /abcjs-mm(\d+)/.exec(event.target.closest("[class*=abcjs-mm]")?.getAttribute("class"));
+    const start = found && data.playback.bars.find(([, number]) => number === Number(found[1]) + 1);
+    if (start) seek(start[0]);
+  });
   get("wav").addEventListener("click", async () => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(await Synth.wav(data.playback));

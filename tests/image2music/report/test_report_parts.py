@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from image2music.report.cards import album_page, mood_in, tempo_word
+from image2music.report.cards import album_labels, album_page, mood_in, tempo_word
 from image2music.report.heat import heat_map, levels, overlay, relative_weights
 from image2music.report.plots import range_plot
-from image2music.report.references import metric_ranges, reference_views
+from image2music.report.references import metric_values, reference_views
 from image2music.report.thumbnails import thumbnail
 
 
@@ -80,12 +80,18 @@ def test_a_reference_copied_note_for_note_is_marked():
 
 def test_a_reference_that_cannot_be_played_takes_no_part():
     assert reference_views([reference("no music")], two_voice_tune(1))[0].shared_notes is None
-    assert metric_ranges([reference("no music")])["pitch_range"] is None
+    assert metric_values([reference("no music")])["pitch_range"] == []
 
 
 def test_the_mood_is_looked_for_where_the_text_speaks_of_it():
     assert mood_in("A lively street. The mood is melancholy: dim.") == "melancholy"
     assert mood_in("A chair.") == ""
+
+
+def test_albums_are_named_without_the_folders_that_they_share():
+    assert album_labels(["a/b/one", "a/b/two/x"]) == {"a/b/one": "one", "a/b/two/x": "two/x"}
+    assert album_labels(["a/b"]) == {"a/b": "b"}
+    assert album_labels(["", "a"]) == {"": "(no folder)", "a": "a"}
 
 
 def test_tempos_have_words_and_albums_pages_of_their_own():
