@@ -59,7 +59,7 @@ def test_every_link_leads_to_a_file_in_the_folder_and_none_to_a_network(composed
         links = re.findall(r'(?:href|src)="([^"#][^"]*)"', html)
         files = [link for link in links if not link.startswith("data:image/jpeg;base64,")]
         assert files and all(((report / name).parent / link).is_file() for link in files), name
-        assert "http" not in html.replace("http://www.w3.org", "")
+        assert "://" not in html
 
 
 def test_names_of_files_are_escaped(composed):
