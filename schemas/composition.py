@@ -97,6 +97,7 @@ def composition_schema(dim: int, more: Sequence[pa.Field] = ()) -> pa.Schema:
             column("metrics", METRICS, "the eight metrics of the tune", nullable=False),
             column("rounds", pa.list_(ROUND), "every draft, repair and refinement in order", nullable=False),
             column("attention", pa.list_(ATTENTION), "where the composer looked", nullable=False),
+            column("attention_missing", pa.string(), "why attention is empty; null where it is not"),
             column("composer_id", pa.string(), "model and revision that wrote the tune", nullable=False),
             column("embedder_id", pa.string(), "model and revision of the embeddings", nullable=False),
             column("index_uri", pa.string(), "the tune index", nullable=False),

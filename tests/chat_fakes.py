@@ -9,6 +9,7 @@ from PIL import Image
 
 from image2music.composers.base import ComposeRequest, Description, Reference
 from image2music.composers.chat.backend import Conversation, Form, Looks
+from image2music.errors import ModelError
 from image2music.notation.metrics import Metrics
 
 TUNE = """X:1
@@ -67,4 +68,6 @@ class FakeBackend:
 
     def attention(self, conversation: Conversation) -> list[Looks]:
         self.replayed.append(conversation)
+        if not self.looks:
+            raise ModelError("this stand-in looks nowhere", reason="no_attention")
         return self.looks

@@ -120,10 +120,11 @@ class AttentionMap:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why the tune sounds as it does, and where the composer looked while it wrote."""
+    """Why the tune sounds as it does, and where the composer looked while it wrote; if that is not known, why not."""
 
     motivation: str
     attention: tuple[AttentionMap, ...] = field(default_factory=tuple)
+    attention_missing: str | None = None
 
 
 class Composer(Protocol):

@@ -80,4 +80,8 @@ class ChatBackend(Protocol):
         """
 
     def attention(self, conversation: Conversation) -> list[Looks]:
-        """Where the model looks as it writes each of its own turns; empty where the backend cannot tell."""
+        """Where the model looks as it writes each of its own turns.
+
+        Raises:
+            ModelError: the backend cannot tell; the message says why.
+        """

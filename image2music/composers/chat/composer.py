@@ -21,6 +21,7 @@ from image2music.composers.chat.answers import prose_in, tune_in
 from image2music.composers.chat.backend import ChatBackend, Conversation, Form
 from image2music.composers.chat.segments import attention_maps
 from image2music.errors import ConfigError, ModelError
+from image2music.failures import one_line
 from image2music.seeds import picture_seed
 
 Asked = TypeVar("Asked", ComposeRequest, RepairRequest, RefineRequest, ExplainRequest)
@@ -89,8 +90,11 @@ class ChatComposer:
         return [self._explanation(one, _prose(text, "motivation")) for one, text in zip(asked, answers, strict=True)]
 
     def _explanation(self, asked: Conversation, motivation: str) -> Explanation:
-        looks = self.backend.attention(asked.answered(motivation))
-        return Explanation(motivation, attention_maps(*looks) if looks else ())
+        try:
+            looks = self.backend.attention(asked.answered(motivation))
+        except ModelError as error:
+            return Explanation(motivation, attention_missing=one_line(error))
+        return Explanation(motivation, attention_maps(*looks))
 
     def _first(self, request: ComposeRequest) -> Conversation:
         return conversations.composing(request, self.backend.prompt_tokens, self.backend.count_tokens)

@@ -22,7 +22,7 @@ from image2music.composers.chat.sampling import Sampling
 from image2music.errors import ConfigError, ModelError
 
 KEY_VARIABLE = "OPENAI_API_KEY"
-NO_ATTENTION = "the column attention stays empty, for a server does not tell where its model looks"
+NO_ATTENTION = "the column attention stays empty: a server does not tell where its model looks"
 PROMPT_TOKENS = 6000
 AT_ONCE = 8
 _CHARACTERS_A_TOKEN = 2
@@ -90,8 +90,8 @@ class OpenAiBackend:
         return answers
 
     def attention(self, conversation: Conversation) -> list[Looks]:
-        """None; see `NO_ATTENTION`."""
-        return []
+        """Raises ModelError (`no_attention`); see `NO_ATTENTION`."""
+        raise ModelError(NO_ATTENTION, reason="no_attention")
 
     def _ask(self, name: str, body: dict[str, Any]) -> str:
         if name not in self._answered:

@@ -6,7 +6,6 @@ Others may answer too, but where they look is not known (`image2music.composers.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -35,8 +34,6 @@ _ROOM_FOR_ANSWERS = 4000
 
 _LARGEST = (1024, 1024)
 _BLANK = (128, 128, 128)
-
-_log = logging.getLogger(__name__)
 
 
 class TransformersBackend:
@@ -139,32 +136,28 @@ class TransformersBackend:
         return self._may_look_up and form == "abc" and len(talk.messages) > 1
 
     def attention(self, conversation: Conversation) -> list[Looks]:
-        """One replay over the picture and a blank one of its size; empty, and said so in the log, where it cannot be.
+        """One replay over the picture and a blank one of its size.
 
         Looks are on the finest grid of the picture's own tokens; see `boxes`.
-        """
-        try:
-            return self._attention(conversation)
-        except ModelError as error:
-            _log.warning("no attention: %s", error)
-            return []
 
-    def _attention(self, talk: Conversation) -> list[Looks]:
+        Raises:
+            ModelError: image tokens or answers cannot be placed.
+        """
         from image2music.composers.boxes import Tokenised, grid_of, image_token_boxes, paint
 
-        blank = Conversation(Image.new("RGB", talk.image.size, _BLANK), talk.messages)
-        inputs, blanks = self._inputs(talk, asking=False), self._inputs(blank, asking=False)
+        blank = Conversation(Image.new("RGB", conversation.image.size, _BLANK), conversation.messages)
+        inputs, blanks = self._inputs(conversation, asking=False), self._inputs(blank, asking=False)
         tokens = inputs["input_ids"][0].tolist()
         if blanks["input_ids"][0].tolist() != tokens:
             raise ModelError("a blank picture has other tokens: attention is left out", reason="unknown_boxes")
-        turns = self._renderer.turns(talk, tokens)
+        turns = self._renderer.turns(conversation, tokens)
         columns = [at for at, token in enumerate(tokens) if token == self._image_token]
-        seen = Tokenised(self._model.config, self._processor, inputs, *talk.image.size, len(columns))
+        seen = Tokenised(self._model.config, self._processor, inputs, *conversation.image.size, len(columns))
         boxes = image_token_boxes(seen)
         rows = [at - 1 for turn in turns for at in turn.positions]
         looks = [
             self._looks(given, picture_key(shown.image), rows, columns)
-            for shown, given in ((talk, inputs), (blank, blanks))
+            for shown, given in ((conversation, inputs), (blank, blanks))
         ]
         picture, baseline = paint(np.concatenate(looks), boxes, *grid_of(boxes))
         ends = np.cumsum([len(turn.positions) for turn in turns])[:-1]

@@ -2,13 +2,11 @@
 
 import base64
 import io
-import json
 import threading
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from chat_fakes import METRICS, TUNE, picture, request
+from chat_server import says, serving
 from PIL import Image
 
 from image2music.composers.base import ExplainRequest
@@ -24,52 +22,12 @@ KEY = "sk-very-secret"
 TALK = Conversation(picture(), (Message("user", "Hello."),)).then("Yes?", "What is this?")
 
 
-def says(text):
-    return 200, {"choices": [{"message": {"role": "assistant", "content": text}}]}, {}
-
-
-@dataclass
-class Server:
-    """`replies` are (status, body, headers), the last one given again and again; `seen` keeps the requests."""
-
-    url: str = ""
-    replies: list = field(default_factory=lambda: [says("A lake.")])
-    seen: list = field(default_factory=list)
-    barrier: threading.Barrier | None = None
-
-
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    served, lock = Server(), threading.Lock()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            with lock:
-                served.seen.append((self.path, dict(self.headers), body))
-                status, answer, headers = served.replies.pop(0) if len(served.replies) > 1 else served.replies[0]
-            if served.barrier is not None:
-                served.barrier.wait(timeout=10)
-            data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(data)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *args):
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    served.url = f"http://127.0.0.1:{http.server_port}/v1"
-    yield served
-    http.shutdown()
-    http.server_close()
-    thread.join(timeout=10)
+    with serving() as served:
+        yield served
 
 
 def backend(server, tries=3):
@@ -181,9 +139,10 @@ def test_after_a_failure_only_what_failed_is_asked_again(server):
     assert len(server.seen) == 4
 
 
-def test_an_explanation_has_no_attention(server):
+def test_an_explanation_has_no_attention_and_says_why(server):
     (explanation,) = ChatComposer(backend(server)).explain([ExplainRequest(request(), TUNE, "Morning", METRICS)])
     assert (explanation.motivation, explanation.attention) == ("A lake.", ())
+    assert explanation.attention_missing == openai_backend.NO_ATTENTION
 
 
 def test_the_spec_says_where_pictures_go_and_why_there_is_no_attention(capsys):

@@ -97,10 +97,10 @@ def test_a_tune_keeps_to_the_grammar_and_prose_does_not_have_to(qwen):
     assert not prose.startswith("X:1")
 
 
-def test_where_an_unknown_family_looks_is_left_out_with_the_reason(qwen, monkeypatch, caplog):
+def test_where_an_unknown_family_looks_is_left_out_with_the_reason(qwen, monkeypatch):
     monkeypatch.delitem(boxes._FAMILIES, "qwen2_5_vl")
-    assert load(qwen).attention(TALKS[0].answered("It is calm.")) == []
-    assert "where the image tokens of qwen2_5_vl lie is not known" in caplog.text
+    with pytest.raises(ModelError, match="where the image tokens of qwen2_5_vl lie is not known"):
+        load(qwen).attention(TALKS[0].answered("It is calm."))
 
 
 def test_a_whole_loop_with_a_random_model_ends_with_a_valid_tune(qwen):
