@@ -84,7 +84,6 @@ def composition_row(refined: RefinedTune, provenance: Provenance, composed_at: d
         "metrics": asdict(tune.draft.metrics),
         "rounds": [_round(step) for step in tune.rounds],
         "attention": [_attention(attention) for attention in tune.explanation.attention],
-        "attention_missing": tune.explanation.attention_missing,
         **asdict(provenance),
         "seconds": refined.seconds,
         "composed_at": composed_at,

@@ -33,7 +33,7 @@ from pipelines.summary import catalog_counts, catalog_lines, compositions_table,
 from schemas.composition import BRIEF_FIELDS, composition_schema
 from schemas.failure import FAILURE_SCHEMA
 from transforms.album import PlanAlbums
-from transforms.compose import ComposeTunes
+from transforms.compose import WITHOUT_ATTENTION, ComposeTunes
 from transforms.embed import EmbedPictures
 from transforms.pictures import DescribePictures, IdentifyPictures, SkipFinished
 from transforms.retrieve import RetrieveTunes
@@ -207,6 +207,11 @@ def count(found: dict[str, int], places: int) -> dict[str, Any]:
         "skipped": skipped,
         "failed": lost,
         "failed_in_stage": {stage: number for stage, number in sorted(failed.items()) if number},
+        "without_attention": {
+            name.removeprefix(WITHOUT_ATTENTION): number
+            for name, number in sorted(found.items())
+            if name.startswith(WITHOUT_ATTENTION)
+        },
     }
 
 

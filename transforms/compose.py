@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from apache_beam.metrics import Metrics
+
 from image2music.composers import specs
 from image2music.composers.base import Composer, ComposeRequest
 from image2music.config import LoopSettings
 from image2music.loop.compose import compose_batch
 from image2music.seeds import picture_seed
 from image2music.stages import RefinedTune, RetrievedContext
-from transforms.stage import StageHandler
+from transforms.stage import NAMESPACE, StageHandler
+
+WITHOUT_ATTENTION = "compose.without_attention."
+"""Before the reason, the name of the counter of tunes whose attention is not known."""
 
 
 class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
@@ -35,6 +40,9 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
     def work(self, batch: Sequence[RetrievedContext], model: Composer) -> list[RefinedTune | Exception]:
         """The whole batch through the loop."""
         tunes = compose_batch(model, [self._request(context) for context in batch], self._loop)
+        for tune in tunes:
+            if not isinstance(tune, Exception) and tune.explanation.attention_missing:
+                Metrics.counter(NAMESPACE, WITHOUT_ATTENTION + tune.explanation.attention_missing).inc()
         return [
             tune if isinstance(tune, Exception) else RefinedTune(context, tune)
             for context, tune in zip(batch, tunes, strict=True)

@@ -120,7 +120,10 @@ class AttentionMap:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why the tune sounds as it does, and where the composer looked while it wrote; if that is not known, why not."""
+    """Why the tune sounds as it does, and where the composer looked while it wrote.
+
+    `attention_missing` is a snake_case reason where that is not known; rows have no place for it, run.json counts it.
+    """
 
     motivation: str
     attention: tuple[AttentionMap, ...] = field(default_factory=tuple)

@@ -1,7 +1,9 @@
 """`compose` from end to end with chat models: one that runs here with random weights, and one behind a server."""
 
+import json
 import threading
 from functools import partial
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -22,6 +24,10 @@ ANSWERS = {"Describe": "A calm lake.", "You are": TUNE, "A checker": TUNE, "Your
 
 def rows(kind):
     return pq.read_table(f"out/{kind}").to_pylist()
+
+
+def record():
+    return json.loads(Path("out/run.json").read_text())
 
 
 @pytest.fixture
@@ -73,10 +79,11 @@ def test_rows_from_a_server_are_complete(indexed, server):
     for row in composed:
         assert (row["title"], row["key"], row["meter"], row["description"]) == ("Morning", "C", "4/4", "A calm lake.")
         assert row["composer_id"] == f"openai:{server.url}#tiny"
-        assert (row["attention"], row["attention_missing"]) == ([], openai_backend.NO_ATTENTION)
+        assert row["attention"] == []
         assert row["motivation"] == "It is calm."
         assert row["midi"].startswith(b"MThd")
         assert row["references"]
+    assert record()["counts"]["without_attention"] == {"no_attention": 3}
 
 
 FAULTS = {
@@ -119,7 +126,6 @@ def test_rows_of_a_model_that_runs_here_are_complete(indexed, monkeypatch, tmp_p
     for row in composed:
         assert [str(d) for d in check(row["abc"]) if d.severity == "error"] == []
         assert row["composer_id"].startswith("transformers:tiny-qwen@")
-        assert row["attention_missing"] is None
         assert {entry["kind"] for entry in row["attention"]} == {"all", "voice", "bars", "motivation"}
         assert all(len(entry["weights"]) == entry["rows"] * entry["cols"] for entry in row["attention"])
         assert row["description"]

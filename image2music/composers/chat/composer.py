@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -21,8 +22,9 @@ from image2music.composers.chat.answers import prose_in, tune_in
 from image2music.composers.chat.backend import ChatBackend, Conversation, Form
 from image2music.composers.chat.segments import attention_maps
 from image2music.errors import ConfigError, ModelError
-from image2music.failures import one_line
 from image2music.seeds import picture_seed
+
+_log = logging.getLogger(__name__)
 
 Asked = TypeVar("Asked", ComposeRequest, RepairRequest, RefineRequest, ExplainRequest)
 
@@ -93,7 +95,8 @@ class ChatComposer:
         try:
             looks = self.backend.attention(asked.answered(motivation))
         except ModelError as error:
-            return Explanation(motivation, attention_missing=one_line(error))
+            _log.warning("a tune has no attention: %s", error)
+            return Explanation(motivation, attention_missing=error.reason)
         return Explanation(motivation, attention_maps(*looks))
 
     def _first(self, request: ComposeRequest) -> Conversation:

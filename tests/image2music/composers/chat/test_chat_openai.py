@@ -142,7 +142,7 @@ def test_after_a_failure_only_what_failed_is_asked_again(server):
 def test_an_explanation_has_no_attention_and_says_why(server):
     (explanation,) = ChatComposer(backend(server)).explain([ExplainRequest(request(), TUNE, "Morning", METRICS)])
     assert (explanation.motivation, explanation.attention) == ("A lake.", ())
-    assert explanation.attention_missing == openai_backend.NO_ATTENTION
+    assert explanation.attention_missing == "no_attention"
 
 
 def test_the_spec_says_where_pictures_go_and_why_there_is_no_attention(capsys):
