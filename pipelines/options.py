@@ -79,7 +79,7 @@ class IndexOptions:
     midi_root: str
     index: str
     embedder: str | None = None
-    batch_size: int = 64
+    batch_size: int = 512
     update: bool = False
     rehash: bool = False
     keep_removed: bool = False

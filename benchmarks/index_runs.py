@@ -1,0 +1,35 @@
+"""Runs of `image2music index` that are measured from outside, with all their processes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from benchmarks.generated_midicaps import DataSet
+from benchmarks.notebook import Figures
+from benchmarks.process_tree import Measured, image2music, measure
+
+
+def build(data: DataSet, table: Path, *, workers: int) -> Figures:
+    """Make the table anew."""
+    for part in table.parent.glob(f"{table.name}*"):
+        shutil.rmtree(part) if part.is_dir() else part.unlink()
+    beam = ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"] if workers > 1 else []
+    return _figures(_index(data, table, *beam))
+
+
+def update(data: DataSet, table: Path, *flags: str) -> Figures:
+    """Bring the table up to the data set."""
+    return _figures(_index(data, table, "--update", *flags))
+
+
+def _index(data: DataSet, table: Path, *flags: str) -> Measured:
+    places = ("--captions", str(data.captions), "--midi_root", str(data.midi), "--index", str(table))
+    ran = measure(image2music("index", *places, *flags))
+    if ran.exit_code not in (0, 3):
+        raise SystemExit(f"index {' '.join(flags)} ended with exit code {ran.exit_code}:\n{ran.output}")
+    return ran
+
+
+def _figures(ran: Measured) -> Figures:
+    return {"seconds": ran.seconds, "cpu_seconds": ran.cpu_seconds, "peak_bytes": ran.peak_bytes}
