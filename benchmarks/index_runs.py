@@ -14,8 +14,7 @@ def build(data: DataSet, table: Path, *, workers: int) -> Figures:
     """Make the table anew."""
     for part in table.parent.glob(f"{table.name}*"):
         shutil.rmtree(part) if part.is_dir() else part.unlink()
-    beam = ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"] if workers > 1 else []
-    return _figures(_index(data, table, *beam))
+    return _figures(_index(data, table, f"--workers={workers}"))
 
 
 def update(data: DataSet, table: Path, *flags: str) -> Figures:
