@@ -5,11 +5,12 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEMO   := build/demo
 DATA   ?= $(DEMO)/data
+ROWS   ?= 20000
 N      ?= 2000
 WORKERS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: report-assets help setup demo demo-data test lint bench page-check soak train clean
+.PHONY: report-assets help setup demo demo-data test lint bench bench-index page-check soak train clean
 
 help:  ## list the targets
 	@awk -F ':.*## *' '/^[a-z-]+:.*##/ {printf "%-14s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -55,6 +56,9 @@ bench: $(DEMO)/data/captions.json  ## measure against peers; DATA=DIR measures o
 soak: $(DEMO)/data/captions.json  ## a long job, watched for its rate and memory; N=10000 for a night
 	test -d $(DEMO)/tunes.lance || $(BIN)/image2music index --captions $(DEMO)/data/captions.json --midi_root $(DEMO)/data/midi --index $(DEMO)/tunes.lance
 	$(BIN)/python -m benchmarks.soak --pictures $(N) --workers $(WORKERS) --demo $(DEMO)
+
+bench-index: $(DEMO)/data/captions.json  ## measure the tune index; ROWS=168385 for MidiCaps' size, DATA=DIR for other MIDI
+	$(BIN)/python -m benchmarks.bench_index --rows $(ROWS) --data $(DATA)
 
 train: $(STAMP)  ## train the embedded composer anew
 	$(BIN)/python -m image2music.composers.nano.train

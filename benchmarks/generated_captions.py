@@ -1,6 +1,6 @@
 """Captions and rows in the manner of MidiCaps, drawn from one seed. Generated: nobody listened to the music.
 
-The fields, their types and nulls are those of MidiCaps' train.json; genres and moods are words of MTG-Jamendo, as there.
+The fields, their types and nulls are those of MidiCaps' train.json, and genres and moods words of MTG-Jamendo.
 Instruments, key, meter, tempo and length are those of the MIDI file; genre, mood and chords are drawn.
 """
 
@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 GENRES = (
-    "alternative ambient blues bossanova celtic chillout choir classical country dance disco easylistening electronic "
-    "ethno folk funk fusion hardrock hiphop house indie jazz latin lounge medieval metal newage orchestral pop poprock "
-    "progressive punkrock reggae rock rocknroll soul soundtrack swing symphonic synthpop techno trance world"
-).split()
+    "alternative", "ambient", "blues", "bossanova", "celtic", "chillout", "choir", "classical", "country", "dance",
+    "disco", "easylistening", "electronic", "ethno", "folk", "funk", "fusion", "hardrock", "hiphop", "house",
+    "indie", "jazz", "latin", "lounge", "medieval", "metal", "newage", "orchestral", "pop", "poprock",
+    "progressive", "punkrock", "reggae", "rock", "rocknroll", "soul", "soundtrack", "swing", "symphonic",
+    "synthpop", "techno", "trance", "world",
+)  # fmt: skip
 MOODS = (
-    "action adventure ballad calm children christmas cool corporate dark deep documentary dramatic dream emotional "
-    "energetic epic film fun funny game groovy happy heavy hopeful inspiring love meditative melancholic melodic "
-    "motivational nature party positive powerful relaxing retro romantic sad soft space sport summer travel upbeat "
-    "uplifting"
-).split()
+    "action", "adventure", "ballad", "calm", "children", "christmas", "cool", "corporate", "dark", "deep",
+    "documentary", "dramatic", "dream", "emotional", "energetic", "epic", "film", "fun", "funny", "game", "groovy",
+    "happy", "heavy", "hopeful", "inspiring", "love", "meditative", "melancholic", "melodic", "motivational",
+    "nature", "party", "positive", "powerful", "relaxing", "retro", "romantic", "sad", "soft", "space", "sport",
+    "summer", "travel", "upbeat", "uplifting",
+)  # fmt: skip
 _ROOTS = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 _SUFFIXES = ("", "m", "7", "m7", "maj7", "sus4", "6", "dim")
 _TEMPO_WORDS = ((60, "Largo"), (76, "Adagio"), (96, "Andante"), (112, "Moderato"), (150, "Allegro"), (190, "Presto"))

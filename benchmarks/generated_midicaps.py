@@ -105,9 +105,7 @@ def _row(sources: Sequence[_Source], number: int) -> tuple[bytes, dict[str, Any]
 
 def _moved(music: Music, semitones: int, slower: float) -> Music:
     key = ((music.key[0] + semitones) % 12, music.key[1]) if music.key else None
-    return Music(
-        music.programs, music.instruments, key, music.meter, music.qpm / slower, music.seconds * slower
-    )
+    return Music(music.programs, music.instruments, key, music.meter, music.qpm / slower, music.seconds * slower)
 
 
 def _sources(data: Path) -> list[_Source]:
@@ -142,5 +140,3 @@ def _music(score: Score) -> Music:
         qpm=qpm,
         seconds=min(end / score.ticks_per_quarter * 60 / qpm, 1800.0),
     )
-
-
