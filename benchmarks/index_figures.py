@@ -80,7 +80,8 @@ def _of_the_peer(peer: Figures) -> Iterator[str]:
         f"{peer['convert_mido_cpu_s'] * each:.1f} ms to read with mido, which writes no ABC (the paper's own "
         f"converter, pure Python too, is in no registry), {peer['convert_midi2abc_cpu_s'] * each:.1f} ms by the C "
         f"program midi2abc, {peer['embed_cpu_s'] * each:.1f} ms to embed; with midi2abc "
-        f"{60 / _peer_seconds(peer, 'midi2abc', 'cpu_s'):.0f} rows a minute of CPU time, {60 / _peer_seconds(peer, 'mido', 's'):.0f} by the clock with mido"
+        f"{60 / _peer_seconds(peer, 'midi2abc', 'cpu_s'):.0f} rows a minute of CPU time, "
+        f"{60 / _peer_seconds(peer, 'mido', 's'):.0f} by the clock with mido"
     )
 
 

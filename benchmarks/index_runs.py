@@ -12,8 +12,7 @@ from benchmarks.process_tree import Measured, image2music, measure
 
 def build(data: DataSet, table: Path, *, workers: int) -> Figures:
     """Make the table anew."""
-    for part in table.parent.glob(f"{table.name}*"):
-        shutil.rmtree(part) if part.is_dir() else part.unlink()
+    forget(table)
     return _figures(_index(data, table, f"--workers={workers}"))
 
 
@@ -22,9 +21,19 @@ def update(data: DataSet, table: Path, *flags: str) -> Figures:
     return _figures(_index(data, table, "--update", *flags))
 
 
+def forget(table: Path) -> None:
+    """Delete a table and what lies beside it."""
+    for part in table.parent.glob(f"{table.name}*"):
+        shutil.rmtree(part) if part.is_dir() else part.unlink()
+
+
+def index_arguments(data: DataSet, table: Path) -> tuple[str, ...]:
+    """The places, as options."""
+    return "--captions", str(data.captions), "--midi_root", str(data.midi), "--index", str(table)
+
+
 def _index(data: DataSet, table: Path, *flags: str) -> Measured:
-    places = ("--captions", str(data.captions), "--midi_root", str(data.midi), "--index", str(table))
-    ran = measure(image2music("index", *places, *flags))
+    ran = measure(image2music("index", *index_arguments(data, table), *flags))
     if ran.exit_code not in (0, 3):
         raise SystemExit(f"index {' '.join(flags)} ended with exit code {ran.exit_code}:\n{ran.output}")
     return ran
