@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import apache_beam as beam
 
 from image2music import __version__
 from image2music.ablations import FULL, VARIANTS, Variant
+from image2music.briefs import Place
 from image2music.composers import specs as composers
 from image2music.config import ComposeSettings
 from image2music.rows import Provenance, composition_row, failure_row, now
@@ -31,6 +31,7 @@ from schemas.failure import FAILURE_SCHEMA
 from transforms.ablate import ComposeVariant
 from transforms.embed import EmbedPictures
 from transforms.pictures import DescribePictures, IdentifyPictures, SkipFinished
+from transforms.reading import PictureReader
 from transforms.retrieve import RetrieveTunes
 from transforms.shards import WriteShards
 from transforms.stage import Stage
@@ -41,12 +42,12 @@ REPORT, TABLES = "ablation.json", "ablation.md"
 def build(pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes], ticks: str | None) -> None:
     """As `compose.build` until the references are found; from there on a branch for each variant."""
     options, size = run.options, run.options.batch_size
-    places = pipeline | "Places" >> beam.Create([os.fsencode(picture) for picture in run.pictures])
-    identified = places | "Identify" >> IdentifyPictures()
+    places = pipeline | "Places" >> beam.Create([Place(picture) for picture in run.pictures])
+    identified = places | "Identify" >> IdentifyPictures(PictureReader())
     todo = identified.done | "SkipFinished" >> beam.ParDo(SkipFinished(finished))
-    described = todo | "Describe" >> Stage(DescribePictures(options.composer, size))
+    described = todo | "Describe" >> Stage(DescribePictures(options.composer, size, PictureReader()))
     embedded = described.done | "Embed" >> Stage(EmbedPictures(run.embedder_spec, size))
-    retrieved = embedded.done | "Retrieve" >> Stage(RetrieveTunes(run.index, options.top_k, size))
+    retrieved = embedded.done | "Retrieve" >> RetrieveTunes(run.index, options.top_k, size)
     for stage, name in (
         (identified, "Identify"),
         (described, "Describe"),

@@ -36,6 +36,7 @@ from transforms.album import PlanAlbums
 from transforms.compose import WITHOUT_ATTENTION, ComposeTunes
 from transforms.embed import EmbedPictures
 from transforms.pictures import DescribePictures, IdentifyPictures, SkipFinished
+from transforms.reading import PictureReader
 from transforms.retrieve import RetrieveTunes
 from transforms.shards import WriteShards
 from transforms.stage import Stage
@@ -85,13 +86,14 @@ class ComposeRun:
 def build(pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes], ticks: str | None) -> None:
     """The whole job. After the pictures are told apart nothing is shuffled, so pixels stay where they were read."""
     options, provenance = run.options, run.provenance
-    size, limit = options.batch_size, TimeLimit(options.time_limit, str(run.output / outputs.STUCK))
+    size, read = options.batch_size, PictureReader(options.allow_web)
+    limit = TimeLimit(options.time_limit, str(run.output / outputs.STUCK))
 
     places = pipeline | "Places" >> beam.Create([Place(uri, run.briefs.get(uri, NO_BRIEF)) for uri in run.pictures])
-    identified = places | "Identify" >> IdentifyPictures()
-    planned = identified.done | "PlanAlbums" >> PlanAlbums(options.seed) if run.plans_albums else identified.done
+    identified = places | "Identify" >> IdentifyPictures(read)
+    planned = identified.done | "PlanAlbums" >> PlanAlbums(options.seed, read) if run.plans_albums else identified.done
     todo = planned | "SkipFinished" >> beam.ParDo(SkipFinished(finished))
-    described = todo | "Describe" >> Stage(DescribePictures(options.composer, size), limit)
+    described = todo | "Describe" >> Stage(DescribePictures(options.composer, size, read), limit)
     embedded = described.done | "Embed" >> Stage(EmbedPictures(run.embedder_spec, size), limit)
     retrieved = embedded.done | "Retrieve" >> RetrieveTunes(run.index, options.top_k, size)
     composer = ComposeTunes(options.composer, options.loop, options.seed, size)
@@ -128,7 +130,7 @@ def look_up(options: ComposeOptions) -> ComposeRun:
     Raises:
         Image2MusicError: something is missing, or does not fit together.
     """
-    pictures = [] if options.refresh else list_pictures(options.images)
+    pictures = [] if options.refresh else list_pictures(options.images, options.allow_web)
     catalog = match(read_catalog(Path(options.catalog)), pictures, options.images) if options.catalog else None
     index = open_index(options.index)
     if options.where is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from image2music.config import FailureBound, LoopSettings
 from image2music.errors import ConfigError, OutputError
+from image2music.pictures.web import WebRule
 from pipelines.workers import worker_flags
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class ComposeOptions:
     refresh: bool = False
     album: bool = False
     catalog: str = ""
+    allow_web: WebRule = "none"
     plan: bool = False
     time_limit: float = DEFAULT_TIME_LIMIT
     where: str | None = None
@@ -116,7 +118,7 @@ def _local(name: str, path: str) -> None:
 def add_compose_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `compose`."""
     defaults = ComposeOptions(images=".", index="", output="")
-    parser.add_argument("--images", default="", help="a folder (every file in it, at any depth), a glob or a file")
+    parser.add_argument("--images", default="", help="a folder, a glob, a file, or @LIST of places")
     parser.add_argument("--index", required=True, help="the tune index that `index` made")
     parser.add_argument("--output", required=True, help="folder for compositions, failures and run.json")
     parser.add_argument(
@@ -138,6 +140,14 @@ def add_compose_arguments(parser: argparse.ArgumentParser) -> None:
         "--album",
         action="store_true",
         help="the pictures of each folder as one piece: OUTPUT/albums has the tune books",
+    )
+    parser.add_argument(
+        "--allow_web",
+        nargs="?",
+        const="public",
+        default="none",
+        choices=("public", "any"),
+        help="open web addresses too: of public hosts, or any",
     )
     parser.add_argument("--catalog", default="", help="CSV or Parquet with the columns image, id, and hint or caption")
     parser.add_argument("--plan", action="store_true", help="say what would be done, and do nothing")
@@ -165,6 +175,7 @@ def compose_options(args: argparse.Namespace) -> ComposeOptions:
         refresh=args.refresh,
         album=args.album,
         catalog=args.catalog,
+        allow_web=args.allow_web,
         plan=args.plan,
         time_limit=args.time_limit,
         where=args.where,

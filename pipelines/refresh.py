@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from image2music.briefs import BRIEF_COLUMNS, Brief, brief_key, brief_of_row
 from image2music.composers.base import Reference
 from image2music.errors import OutputError
+from image2music.pictures.places import is_there
 from image2music.rows import failure_row, now
 from image2music.stages import Failure
 from pipelines import generations, outputs
@@ -260,7 +261,7 @@ def _earlier_version(run: ComposeRun) -> int:
 def _places(uris: tuple[str, ...]) -> list[str]:
     """Where the picture still is, of the places in its row."""
     spelt = (path for uri in uris for path in dict.fromkeys((uri, _unprintable(uri))))
-    return [path for path in spelt if "://" in path or os.path.isfile(path)]
+    return [path for path in spelt if is_there(path)]
 
 
 def _unprintable(uri: str) -> str:

@@ -31,7 +31,8 @@ from image2music.report.render import (
 )
 from image2music.report.thumbnails import data_uri, thumbnail
 from pipelines import outputs
-from transforms.files import content_id, read_bytes
+from transforms.files import content_id
+from transforms.reading import PictureReader
 
 Row = dict[str, Any]
 
@@ -126,7 +127,7 @@ def find_picture(row: Row) -> Image | None:
     """The picture of a row, from the first of its places that still holds the very bytes; None if none does."""
     for uri in dict.fromkeys([row["image_uri"], *row["image_uris"]]):
         try:
-            data = read_bytes(uri)
+            data = PictureReader()(uri)
             if content_id(data) == row["image_id"]:
                 return open_picture(data, max_side=_PAGE_SIDE).image
         except (OSError, PictureError) as error:

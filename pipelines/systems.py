@@ -16,6 +16,7 @@ from image2music.scoring.imports import Imported, read_import
 from image2music.scoring.pieces import ROW_COLUMNS, Piece, piece_of_failure, piece_of_row
 from pipelines import outputs
 from transforms.files import content_id, read_bytes
+from transforms.reading import PictureReader
 
 _SIDE = 800
 _ROWS_AT_ONCE = 32
@@ -94,7 +95,7 @@ def open_image(piece: Piece) -> Image | None:
     """The picture of a piece, from the first of its places that still holds the very bytes; None if none does."""
     for uri in piece.places:
         try:
-            data = read_bytes(uri)
+            data = PictureReader()(uri)
             if content_id(data) == piece.image_id:
                 return open_picture(data, max_side=_SIDE).image
         except (OSError, PictureError) as error:

@@ -17,7 +17,7 @@ from image2music.pictures import open_picture
 from image2music.pictures.places import album_of
 from image2music.rows import Row, now
 from image2music.stages import Failure, ImageRef
-from transforms.files import read_bytes
+from transforms.reading import PictureReader
 from transforms.stage import Parted, Stopwatch, part
 
 Glanced = tuple[ImageRef, Glance | None]
@@ -26,18 +26,19 @@ Glanced = tuple[ImageRef, Glance | None]
 class _Glance(beam.DoFn):
     """A picture to (album, (picture, glance)). A small opening only: the pixels stay here."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: PictureReader) -> None:
+        self._read = read
         self._stopwatch = Stopwatch("glance")
 
     def process(self, ref: ImageRef) -> Iterator[tuple[bytes, Glanced]]:
         with self._stopwatch:
-            seen = _glance(ref)
+            seen = _glance(ref, self._read)
         yield os.fsencode(album_of(ref.uri)), (ref, seen)
 
 
-def _glance(ref: ImageRef) -> Glance | None:
+def _glance(ref: ImageRef, read: PictureReader) -> Glance | None:
     try:
-        image = open_picture(read_bytes(ref.uri), max_side=2 * GLANCE_SIDE).image
+        image = open_picture(read(ref.uri), max_side=2 * GLANCE_SIDE).image
         return glance(ref.image_id, ref.uri, image)
     except Exception:  # Any: the next stage opens it again, and says what is wrong with it.
         return None
@@ -54,15 +55,16 @@ def _plan(group: tuple[bytes, Iterable[Glanced]], seed: int) -> Iterator[ImageRe
 class PlanAlbums(beam.PTransform):
     """ImageRefs to the same ImageRefs with their part in their album. Only ids and a few figures are shuffled."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, read: PictureReader) -> None:
         super().__init__()
+        self._read = read
         self._seed = seed
 
     def expand(self, refs: beam.PCollection) -> beam.PCollection:
         """A glance at each picture, one plan an album, then the pictures spread over the workers again."""
         return (
             refs
-            | "Glance" >> beam.ParDo(_Glance())
+            | "Glance" >> beam.ParDo(_Glance(self._read))
             | "SameAlbum" >> beam.GroupByKey()
             | "Plan" >> beam.FlatMap(_plan, self._seed)
             | "SpreadAgain" >> beam.Reshuffle()

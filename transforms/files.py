@@ -27,14 +27,15 @@ def read_bytes(uri: str, *, at_most: int = LARGEST_FILE) -> bytes:
     Raises:
         OSError: it cannot be read, or holds more than `at_most` bytes.
     """
-    with open(uri, "rb") if not is_remote(uri) else _open_remote(uri) as file:
+    with open(uri, "rb") if not is_remote(uri) else open_remote(uri) as file:
         data: bytes = file.read(at_most + 1)
     if len(data) > at_most:
         raise OSError(errno.EFBIG, f"larger than {at_most >> 20} MiB, which no picture and no tune is", uri)
     return data
 
 
-def _open_remote(uri: str) -> BinaryIO:
+def open_remote(uri: str) -> BinaryIO:
+    """A remote file as it is, through Beam's filesystems; it can be sought in."""
     file: BinaryIO = FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
     return file
 

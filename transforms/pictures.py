@@ -13,26 +13,29 @@ from image2music.asking import ask, each
 from image2music.briefs import NO_BRIEF, Place, brief_key
 from image2music.composers import specs
 from image2music.composers.base import Composer, Description
+from image2music.errors import PictureError
 from image2music.failures import failure_from
 from image2music.pictures import Picture, open_picture
 from image2music.stages import DescribedImage, Failure, ImageRef
-from transforms.files import content_id, read_bytes
+from transforms.files import content_id
+from transforms.reading import PictureReader
 from transforms.stage import NAMESPACE, Parted, StageHandler, Stopwatch, part
 
 
 class _Identify(beam.DoFn):
     """A place to (image_id, place)."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: PictureReader) -> None:
+        self._read = read
         self._stopwatch = Stopwatch("identify")
 
     def process(self, place: Place) -> Iterator[tuple[str, Place] | Failure]:
         uri = place.uri
         try:
             with self._stopwatch:
-                image_id = content_id(read_bytes(uri))
+                image_id = content_id(self._read(uri))
             yield image_id, place
-        except OSError as error:
+        except (OSError, PictureError) as error:
             yield failure_from(error, stage="identify", id=uri, uri=uri)
 
 
@@ -45,11 +48,17 @@ def _gather(group: tuple[str, Iterable[Place]]) -> ImageRef:
 
 
 class IdentifyPictures(beam.PTransform):
-    """Places of files to one ImageRef for each distinct content."""
+    """Places to one ImageRef for each distinct content."""
+
+    def __init__(self, read: PictureReader) -> None:
+        super().__init__()
+        self._read = read
 
     def expand(self, places: beam.PCollection) -> Parted:
         """Hash each file where it is read, then bring equal contents together: no pixels cross the shuffle."""
-        identified = part(places | "Spread" >> beam.Reshuffle() | "Hash" >> beam.ParDo(_Identify()), "identify")
+        identified = part(
+            places | "Spread" >> beam.Reshuffle() | "Hash" >> beam.ParDo(_Identify(self._read)), "identify"
+        )
         refs = identified.done | "SameBytes" >> beam.GroupByKey() | "Gather" >> beam.Map(_gather)
         return Parted(done=refs, failed=identified.failed)
 
@@ -59,9 +68,10 @@ class DescribePictures(StageHandler[ImageRef, DescribedImage, Composer]):
 
     stage = "describe"
 
-    def __init__(self, composer_spec: str, batch_size: int) -> None:
+    def __init__(self, composer_spec: str, batch_size: int, read: PictureReader) -> None:
         super().__init__(batch_size)
         self._spec = composer_spec
+        self._read = read
 
     def load_model(self) -> Composer:
         """The composer, shared with the composing stage of this process."""
@@ -73,7 +83,7 @@ class DescribePictures(StageHandler[ImageRef, DescribedImage, Composer]):
 
     def work(self, batch: Sequence[ImageRef], model: Composer) -> list[DescribedImage | Exception]:
         """Open all, describe those that open."""
-        opened = each(_open, batch)
+        opened = each(self._open, batch)
         pictures = [picture for picture in opened if not isinstance(picture, Exception)]
         descriptions = iter(ask(model.describe, [picture.image for picture in pictures]))
         results: list[DescribedImage | Exception] = []
@@ -86,6 +96,12 @@ class DescribePictures(StageHandler[ImageRef, DescribedImage, Composer]):
             results.append(DescribedImage(ref, picture.image, picture.width, picture.height, described))
         return results
 
+    def _open(self, ref: ImageRef) -> Picture:
+        data = self._read(ref.uri)
+        if content_id(data) != ref.image_id:
+            raise PictureError("the picture changed while the job ran: run it again", reason="picture_changed")
+        return open_picture(data)
+
 
 def with_hint(description: Description, hint: str | None) -> Description:
     """The hint of a catalogue stands in front of what the composer sees: in the row, the search and the prompts."""
@@ -93,10 +109,6 @@ def with_hint(description: Description, hint: str | None) -> Description:
         return description
     end = "" if hint.endswith((".", "!", "?")) else "."
     return replace(description, text=f"{hint}{end} {description.text}")
-
-
-def _open(ref: ImageRef) -> Picture:
-    return open_picture(read_bytes(ref.uri))
 
 
 class SkipFinished(beam.DoFn):

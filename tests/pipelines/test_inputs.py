@@ -1,3 +1,7 @@
+import tarfile
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from image2music.errors import ConfigError
@@ -39,3 +43,29 @@ def test_nothing_to_do_is_said(folder, images, reason):
     with pytest.raises(ConfigError) as caught:
         list_pictures(images)
     assert caught.value.reason == reason
+
+
+def test_archives_stand_for_their_pictures(folder):
+    with tarfile.open("album/z.tar", "w") as tar:
+        tar.add("other/c.jpg")
+    pq.write_table(pa.table({"image": [b"a", b"b"]}), "album/deep/set.parquet")
+    assert list_pictures("album/z.tar") == ["album/z.tar#other/c.jpg"]
+    assert list_pictures("album/deep") == ["album/deep/a.png", "album/deep/set.parquet#0", "album/deep/set.parquet#1"]
+
+
+def test_a_list_of_places(folder):
+    (folder / "list.txt").write_text("\ufeff# mine\n\nother/c.jpg\n gone.jpg \nother/c.jpg\n", encoding="utf-8")
+    assert list_pictures("@list.txt") == ["gone.jpg", "other/c.jpg"]
+
+
+def test_web_addresses_need_to_be_allowed(folder):
+    (folder / "list.txt").write_text("https://example.org/1.jpg\n")
+    assert list_pictures("@list.txt", "public") == ["https://example.org/1.jpg"]
+    for images in ("@list.txt", "https://example.org/1.jpg"):
+        with pytest.raises(ConfigError, match="--allow_web"):
+            list_pictures(images)
+
+
+def test_a_list_that_is_not_there(folder):
+    with pytest.raises(ConfigError, match="there is no list"):
+        list_pictures("@gone.txt")

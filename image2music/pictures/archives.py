@@ -1,0 +1,199 @@
+"""Pictures inside of tar files and Parquet files: which there are, and their bytes, one at a time."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Callable
+from functools import lru_cache
+from typing import BinaryIO, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from image2music.errors import PictureError
+from image2music.pictures.places import Member
+from image2music.pictures.reader import MAX_BYTES
+
+Opener = Callable[[str], BinaryIO]
+
+# What WebDataset shards hold beside a picture of the same name.
+_SIDECARS = (".json", ".jsonl", ".txt", ".cls", ".cls2", ".csv", ".tsv", ".xml", ".npy", ".npz", ".pth", ".pickle")
+_NAMES = ("image", "picture", "img", "jpg", "png", "bytes", "data", "content")
+_CACHED_BYTES = 256 << 20
+_FEW_ROWS = 16
+
+
+class _Stamp(NamedTuple):
+    """A file as it was when it was looked into; another time or size makes the caches below look again."""
+
+    path: str
+    modified: int
+    size: int
+
+
+def list_members(path: str, open_file: Opener) -> list[str]:
+    """Places of all pictures in a tar or Parquet file, in its order.
+
+    Of a tar file every regular member counts but those that end like WebDataset's sidecars (.json, .txt, .cls ...).
+    Of a Parquet file every row counts. A file that is damaged, or that holds no pictures, has one more place, with
+    nothing behind the #: reading it says what is wrong, so that it is accounted for.
+    """
+    try:
+        if path.endswith(".tar"):
+            index = _tar_index(_stamp(path), open_file)
+            names = [name for name in index.members if not name.lower().endswith(_SIDECARS)]
+            return [f"{path}#{name}" for name in names] + ([] if index.whole and names else [f"{path}#"])
+        return [f"{path}#{row}" for row in range(_parquet(_stamp(path), open_file).rows)]
+    except (OSError, PictureError, pa.ArrowException):
+        return [f"{path}#"]
+
+
+def read_member(member: Member, open_file: Opener) -> bytes:
+    """The bytes of one picture.
+
+    Raises:
+        PictureError: `broken_archive`, `no_pictures` (no column of bytes), `member_missing`, `file_too_large`.
+        OSError: the archive cannot be read.
+    """
+    if member.kind == "tar":
+        return _read_from_tar(member, open_file)
+    return _read_from_parquet(member, open_file)
+
+
+def _stamp(path: str) -> _Stamp:
+    if "://" in path:
+        return _Stamp(path, 0, 0)
+    found = os.stat(path)
+    return _Stamp(path, found.st_mtime_ns, found.st_size)
+
+
+class _TarIndex(NamedTuple):
+    """Name to (place of the first byte, size); `whole` is false where the file breaks off."""
+
+    members: dict[str, tuple[int, int]]
+    whole: bool
+
+
+@lru_cache(maxsize=32)
+def _tar_index(stamp: _Stamp, open_file: Opener) -> _TarIndex:
+    members: dict[str, tuple[int, int]] = {}
+    with open_file(stamp.path) as file:
+        try:
+            with tarfile.open(fileobj=file, mode="r:") as tar:
+                while (info := tar.next()) is not None:
+                    if info.isreg() and not info.issparse():
+                        members[info.name] = info.offset_data, info.size
+                    tar.members = []  # type: ignore[attr-defined]  # else every header is kept twice
+                file.seek(tar.offset)
+                # tarfile takes a header that it cannot read for the end; a true end is a block of zeros, or of nothing.
+                return _TarIndex(members, whole=not any(file.read(tarfile.BLOCKSIZE)))
+        except (tarfile.TarError, EOFError, ValueError):
+            return _TarIndex(members, whole=False)
+
+
+def _read_from_tar(member: Member, open_file: Opener) -> bytes:
+    index = _tar_index(_stamp(member.archive), open_file)
+    if not member.name:
+        if index.whole:
+            raise PictureError("the tar file holds no pictures", reason="no_pictures")
+        raise PictureError(f"the tar file breaks off after {len(index.members)} members", reason="broken_archive")
+    if member.name not in index.members:
+        raise _missing(member)
+    start, size = index.members[member.name]
+    if size > MAX_BYTES:
+        raise PictureError(f"the member has {size} bytes; {MAX_BYTES} is the most", reason="file_too_large")
+    with open_file(member.archive) as file:
+        file.seek(start)
+        data = file.read(size)
+    if len(data) < size:
+        raise PictureError(f"the tar file breaks off within this member, {size - len(data)} bytes short",
+                           reason="broken_archive")  # fmt: skip
+    return data
+
+
+class _Rows(NamedTuple):
+    """Where the pictures of a Parquet file are: the column, and the number of rows up to each row group's end."""
+
+    column: str
+    ends: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    @property
+    def rows(self) -> int:
+        return self.ends[-1] if self.ends else 0
+
+
+@lru_cache(maxsize=32)
+def _parquet(stamp: _Stamp, open_file: Opener) -> _Rows:
+    with open_file(stamp.path) as file:
+        opened = pq.ParquetFile(file)
+        column = _picture_column(opened.schema_arrow)
+        metadata = opened.metadata
+        ends, sizes, rows = [], [], 0
+        for number in range(metadata.num_row_groups):
+            group = metadata.row_group(number)
+            rows += group.num_rows
+            ends.append(rows)
+            chunks = (group.column(at) for at in range(group.num_columns))
+            sizes.append(sum(c.total_uncompressed_size for c in chunks if c.path_in_schema.split(".")[0] == column))
+    return _Rows(column, tuple(ends), tuple(sizes))
+
+
+def _picture_column(schema: pa.Schema) -> str:
+    """The column of pictures: bytes, or a struct with bytes as Hugging Face's `datasets` writes its `Image`."""
+    found = [field.name for field in schema if _holds_bytes(field.type)]
+    if not found:
+        message = f"no column of bytes in {', '.join(schema.names) or 'an empty schema'}"
+        raise PictureError(message, reason="no_pictures")
+    return next((name for name in _NAMES if name in found), found[0])
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return any(field.name == "bytes" and _holds_bytes(field.type) for field in kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _read_from_parquet(member: Member, open_file: Opener) -> bytes:
+    try:
+        stamp = _stamp(member.archive)
+        rows = _parquet(stamp, open_file)
+        if not member.name.isdecimal() or int(member.name) >= rows.rows:
+            raise _missing(member)
+        row = int(member.name)
+        group = next(at for at, end in enumerate(rows.ends) if row < end)
+        within = row - (rows.ends[group - 1] if group else 0)
+        small = rows.sizes[group] <= _CACHED_BYTES
+        value = (_cell if small else _streamed_cell)(stamp, open_file, rows.column, group, within)
+    except pa.ArrowException as error:
+        text = " ".join(str(error).split())
+        raise PictureError(f"the Parquet file cannot be read: {text}", reason="broken_archive") from error
+    data = value.get("bytes") if isinstance(value, dict) else value
+    return data if isinstance(data, bytes) else b""
+
+
+@lru_cache(maxsize=2)
+def _group(stamp: _Stamp, open_file: Opener, column: str, group: int) -> pa.ChunkedArray:
+    with open_file(stamp.path) as file:
+        return pq.ParquetFile(file).read_row_group(group, columns=[column])[column]
+
+
+def _cell(stamp: _Stamp, open_file: Opener, column: str, group: int, row: int) -> object:
+    value: object = _group(stamp, open_file, column, group)[row].as_py()
+    return value
+
+
+def _streamed_cell(stamp: _Stamp, open_file: Opener, column: str, group: int, row: int) -> object:
+    """From a row group that is too large to be kept: slow, but never more than a few pictures in memory."""
+    with open_file(stamp.path) as file:
+        for batch in pq.ParquetFile(file).iter_batches(_FEW_ROWS, row_groups=[group], columns=[column]):
+            if row < len(batch):
+                value: object = batch.column(0)[row].as_py()
+                return value
+            row -= len(batch)
+    return None
+
+
+def _missing(member: Member) -> PictureError:
+    return PictureError(f"there is no {member.name or 'picture'} in {member.archive}", reason="member_missing")
