@@ -24,7 +24,7 @@ from pipelines.compose import EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED, ComposeR
 from pipelines.options import ComposeOptions, beam_options, make_folder
 from pipelines.progress import Progress
 from pipelines.run_record import RunRecord, counters, stage_seconds
-from pipelines.running import run_to_end
+from pipelines.running import new_pipeline, run_to_end
 from pipelines.systems import System, read_output
 from schemas.composition import composition_schema
 from schemas.failure import FAILURE_SCHEMA
@@ -116,7 +116,7 @@ def ablate(options: ComposeOptions) -> int:
     beam_flags = beam_options(options.beam)
     try:
         with Progress("tunes", len(VARIANTS) * (len(run.pictures) - len(done))) as progress:
-            pipeline = beam.Pipeline(options=beam_flags)
+            pipeline = new_pipeline(beam_flags)
             build(pipeline, run, done, progress.folder)
             result = run_to_end(pipeline)
     except BaseException as error:

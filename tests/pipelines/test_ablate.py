@@ -1,0 +1,90 @@
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from fakes import FakeComposer, two_voice_tune
+
+from image2music.ablations import VARIANTS, WithoutRefinement, WithoutRetrieval
+from image2music.composers import specs as composer_specs
+from pipelines import outputs
+from pipelines.cli import main
+
+COMMAND = "ablate --images pictures --index tunes.lance --output out --composer learner"
+NAMES = [variant.name for variant in VARIANTS]
+
+
+class Learner(FakeComposer):
+    """Says in its title how many references it saw; refining, it writes the first one's twin."""
+
+    def compose(self, requests):
+        super().compose(requests)
+        return [self.titled(request.seed, len(request.references)) for request in requests]
+
+    def refine(self, requests):
+        super().refine(requests)
+        return [self.titled(50, len(asked.request.references)) for asked in requests]
+
+    @staticmethod
+    def titled(seed, references):
+        return two_voice_tune(seed).replace("T:Tune", f"T:{references} heard, tune")
+
+
+@pytest.fixture
+def learner(indexed, monkeypatch):
+    composer = Learner()
+    monkeypatch.setattr(composer_specs, "load_composer", lambda spec: composer)
+    return composer
+
+
+def rows(home, variant, *columns):
+    return sorted(outputs.read_rows(home / "out" / variant / "compositions", list(columns)), key=str)
+
+
+def test_variants_share_descriptions_and_references_and_differ_in_what_they_lack(indexed, learner, capsys):
+    assert main(COMMAND.split()) == 0
+    seen = {name: rows(indexed, name, "image_id", "description", "references") for name in NAMES}
+    assert all(found == seen["full"] for found in seen.values())
+    assert sum(size for kind, size in learner.calls if kind == "describe") == 3
+    heard = {name: {row["title"][0] for row in rows(indexed, name, "title")} for name in NAMES}
+    assert heard["no_retrieval"] == heard["neither"] == {"0"}
+    assert "0" not in heard["full"] | heard["no_refinement"] | heard["always_accepted"]
+    steps = [step for row in rows(indexed, "no_refinement", "rounds") for step in row["rounds"]]
+    assert not any(step["accepted"] for step in steps if step["purpose"] == "refine")
+    assert (
+        "| measure | better | full | no_retrieval | no_refinement | neither | always_accepted |"
+        in capsys.readouterr().out
+    )
+    report = json.loads((indexed / "out" / "ablation.json").read_text())
+    assert list(report["against_full"]) == NAMES[1:]
+
+
+def test_a_second_run_composes_nothing_and_prints_the_same(indexed, learner, capsys):
+    assert main(COMMAND.split()) == 0
+    first, learner.calls[:] = capsys.readouterr().out, []
+    assert main(COMMAND.split()) == 0
+    assert capsys.readouterr().out == first
+    assert learner.calls == []
+
+
+def test_each_variant_has_settings_of_its_own(indexed, learner):
+    assert main(COMMAND.split()) == 0
+    hashes = {row["settings_hash"] for name in NAMES for row in rows(indexed, name, "settings_hash")}
+    assert len(hashes) == len(NAMES)
+    shard = next((indexed / "out" / "neither" / "compositions").glob("part-*.parquet"))
+    assert pq.read_table(shard).column("composer_id")[0].as_py() == "fake-composer@1+no_retrieval+no_refinement"
+
+
+def test_a_plan_names_the_variants_and_does_nothing(indexed, learner, capsys):
+    assert main([*COMMAND.split(), "--plan"]) == 0
+    assert "variants    full, no_retrieval, no_refinement, neither, always_accepted" in capsys.readouterr().out
+    assert not (indexed / "out").exists()
+
+
+def test_options_that_have_no_meaning_here_are_refused(indexed, learner, capsys):
+    assert main([*COMMAND.split(), "--accept", "always"]) == 1
+    assert "ablate takes no" in capsys.readouterr().err
+
+
+def test_what_is_taken_away_stands_in_the_id():
+    assert WithoutRetrieval(FakeComposer()).id == "fake-composer@1+no_retrieval"
+    assert WithoutRefinement(FakeComposer()).id == "fake-composer@1+no_refinement"
