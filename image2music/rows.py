@@ -141,8 +141,14 @@ def _attention(attention: AttentionMap) -> Row:
         "weights": _halves(attention.weights),
         "baseline": _halves(attention.baseline),
         "layers": None if attention.layers is None else _halves(attention.layers),
-        "faithfulness": None if attention.faithfulness is None else list(attention.faithfulness.items()),
+        "faithfulness": _faithfulness(attention),
     }
+
+
+def _faithfulness(attention: AttentionMap) -> list[Row] | None:
+    if attention.faithfulness is None:
+        return None
+    return [{"measure": measure, "value": value} for measure, value in attention.faithfulness.items()]
 
 
 def _halves(weights: NDArray[np.float32]) -> NDArray[np.float16]:

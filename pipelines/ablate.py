@@ -11,7 +11,6 @@ import apache_beam as beam
 
 from image2music import __version__
 from image2music.ablations import FULL, VARIANTS, Variant
-from image2music.briefs import Place
 from image2music.composers import specs as composers
 from image2music.config import ComposeSettings
 from image2music.rows import Provenance, composition_row, failure_row, now
@@ -20,7 +19,16 @@ from image2music.scoring.markdown import differences_table, measures_table
 from image2music.scoring.summary import difference_json, summarise, summary_json
 from image2music.scoring.tunes import Row, score_rows
 from pipelines import outputs
-from pipelines.compose import EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED, ComposeRun, count, look_up, plan
+from pipelines.compose import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_SOME_FAILED,
+    ComposeRun,
+    count,
+    find_references,
+    look_up,
+    plan,
+)
 from pipelines.options import ComposeOptions, beam_options, make_folder
 from pipelines.progress import Progress
 from pipelines.run_record import RunRecord, counters, stage_seconds
@@ -29,10 +37,6 @@ from pipelines.systems import System, read_output
 from schemas.composition import composition_schema
 from schemas.failure import FAILURE_SCHEMA
 from transforms.ablate import ComposeVariant
-from transforms.embed import EmbedPictures
-from transforms.pictures import DescribePictures, IdentifyPictures, SkipFinished
-from transforms.reading import PictureReader
-from transforms.retrieve import RetrieveTunes
 from transforms.shards import WriteShards
 from transforms.stage import Stage
 
@@ -41,23 +45,12 @@ REPORT, TABLES = "ablation.json", "ablation.md"
 
 def build(pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes], ticks: str | None) -> None:
     """As `compose.build` until the references are found; from there on a branch for each variant."""
-    options, size = run.options, run.options.batch_size
-    places = pipeline | "Places" >> beam.Create([Place(picture) for picture in run.pictures])
-    identified = places | "Identify" >> IdentifyPictures(PictureReader())
-    todo = identified.done | "SkipFinished" >> beam.ParDo(SkipFinished(finished))
-    described = todo | "Describe" >> Stage(DescribePictures(options.composer, size, PictureReader()))
-    embedded = described.done | "Embed" >> Stage(EmbedPictures(run.embedder_spec, size))
-    retrieved = embedded.done | "Retrieve" >> RetrieveTunes(run.index, options.top_k, size)
-    for stage, name in (
-        (identified, "Identify"),
-        (described, "Describe"),
-        (embedded, "Embed"),
-        (retrieved, "Retrieve"),
-    ):
-        stage.failed | f"Failures{name}" >> _write_failures(run.output)
+    options = run.options
+    retrieved, failed = find_references(pipeline, run, finished)
+    failed | "Failures" >> beam.Flatten() | "WriteFailures" >> _write_failures(run.output)
     for variant in VARIANTS:
-        handler = ComposeVariant(variant, options.composer, options.loop, options.seed, size)
-        composed = retrieved.done | f"Compose {variant.name}" >> Stage(handler)
+        handler = ComposeVariant(variant, options.composer, options.loop, options.seed, options.batch_size)
+        composed = retrieved | f"Compose {variant.name}" >> Stage(handler, run.limit)
         composed.done | f"Write {variant.name}" >> _write_rows(run, variant, ticks)
         composed.failed | f"Failures {variant.name}" >> _write_failures(run.output / variant.name)
 
@@ -67,7 +60,7 @@ def _write_rows(run: ComposeRun, variant: Variant, ticks: str | None) -> beam.PT
     return beam.ParDo(
         WriteShards(
             str(run.output / variant.name / outputs.COMPOSITIONS),
-            composition_schema(run.index.dim),
+            composition_schema(run.index.dim, run.more_columns),
             lambda refined: composition_row(refined, provenance, now()),
             ("image_id",),
             progress=ticks,

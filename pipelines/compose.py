@@ -71,6 +71,11 @@ class ComposeRun:
         )
 
     @property
+    def limit(self) -> TimeLimit:
+        """How long a picture may hold a stage up."""
+        return TimeLimit(self.options.time_limit, str(self.output / outputs.STUCK))
+
+    @property
     def plans_albums(self) -> bool:
         """Whether pictures get their parts in this run; a refresh keeps those that the rows have."""
         return self.options.album and not self.options.refresh
@@ -86,18 +91,9 @@ class ComposeRun:
 def build(pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes], ticks: str | None) -> None:
     """The whole job. After the pictures are told apart nothing is shuffled, so pixels stay where they were read."""
     options, provenance = run.options, run.provenance
-    size, read = options.batch_size, PictureReader(options.allow_web)
-    limit = TimeLimit(options.time_limit, str(run.output / outputs.STUCK))
-
-    places = pipeline | "Places" >> beam.Create([Place(uri, run.briefs.get(uri, NO_BRIEF)) for uri in run.pictures])
-    identified = places | "Identify" >> IdentifyPictures(read)
-    planned = identified.done | "PlanAlbums" >> PlanAlbums(options.seed, read) if run.plans_albums else identified.done
-    todo = planned | "SkipFinished" >> beam.ParDo(SkipFinished(finished))
-    described = todo | "Describe" >> Stage(DescribePictures(options.composer, size, read), limit)
-    embedded = described.done | "Embed" >> Stage(EmbedPictures(run.embedder_spec, size), limit)
-    retrieved = embedded.done | "Retrieve" >> RetrieveTunes(run.index, options.top_k, size)
-    composer = ComposeTunes(options.composer, options.loop, options.seed, size)
-    composed = retrieved.done | "Compose" >> Stage(composer, limit)
+    retrieved, failed_before = find_references(pipeline, run, finished)
+    handler = ComposeTunes(options.composer, options.loop, options.seed, options.batch_size)
+    composed = retrieved | "Compose" >> Stage(handler, run.limit)
     composed.done | "WriteCompositions" >> beam.ParDo(
         WriteShards(
             str(run.output / outputs.COMPOSITIONS),
@@ -107,9 +103,8 @@ def build(pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes], 
             progress=ticks,
         )
     )
-    failed = (stage.failed for stage in (identified, described, embedded, retrieved, composed))
     (
-        failed
+        [*failed_before, composed.failed]
         | "Failures" >> beam.Flatten()
         | "WriteFailures"
         >> beam.ParDo(
@@ -122,6 +117,21 @@ def build(pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes], 
             )
         )
     )
+
+
+def find_references(
+    pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes]
+) -> tuple[beam.PCollection, list[beam.PCollection]]:
+    """Pictures that have no row yet, described and with the tunes that they recall; and what failed on the way."""
+    options, size, read = run.options, run.options.batch_size, PictureReader(run.options.allow_web)
+    places = pipeline | "Places" >> beam.Create([Place(uri, run.briefs.get(uri, NO_BRIEF)) for uri in run.pictures])
+    identified = places | "Identify" >> IdentifyPictures(read)
+    planned = identified.done | "PlanAlbums" >> PlanAlbums(options.seed, read) if run.plans_albums else identified.done
+    todo = planned | "SkipFinished" >> beam.ParDo(SkipFinished(finished))
+    described = todo | "Describe" >> Stage(DescribePictures(options.composer, size, read), run.limit)
+    embedded = described.done | "Embed" >> Stage(EmbedPictures(run.embedder_spec, size), run.limit)
+    retrieved = embedded.done | "Retrieve" >> RetrieveTunes(run.index, options.top_k, size)
+    return retrieved.done, [stage.failed for stage in (identified, described, embedded, retrieved)]
 
 
 def look_up(options: ComposeOptions) -> ComposeRun:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from schemas.album import ALBUM_PART
-from schemas.fields import METRICS, column, vector
+from schemas.fields import FAITHFULNESS, METRICS, column, vector
 
 REFERENCE = pa.struct(
     [
@@ -60,7 +60,7 @@ ATTENTION = pa.struct(
         column("weights", pa.list_(pa.float16()), "equation 2, row by row", unit="probability"),
         column("baseline", pa.list_(pa.float16()), "the same for a blank picture", unit="probability"),
         column("layers", pa.list_(pa.float16()), "layer by layer, then row by row; null unless asked for"),
-        column("faithfulness", pa.map_(pa.string(), pa.float32()), "name of a measure to its value; null unless asked"),
+        column("faithfulness", FAITHFULNESS, "how well the map explains the tune; null unless asked"),
     ]
 )
 

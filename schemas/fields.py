@@ -28,3 +28,14 @@ def column(name: str, kind: pa.DataType, meaning: str, *, unit: str = "", nullab
 def vector(dim: int) -> pa.DataType:
     """fixed_size_list<float32>[dim]."""
     return pa.list_(pa.float32(), dim)
+
+
+FAITHFULNESS = pa.list_(
+    pa.struct(
+        [
+            column("measure", pa.string(), "name of a measure of faithfulness"),
+            column("value", pa.float32(), "its value"),
+        ]
+    )
+)
+"""Measures by name. No Arrow map: Hugging Face datasets cannot read one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from schemas.fields import METRICS, column
+from schemas.fields import FAITHFULNESS, METRICS, column
 
 ANSWER = pa.struct(
     [
@@ -53,7 +53,7 @@ SCORE_SCHEMA = pa.schema(
             "picture to tune in words by another embedder, less the tune's mean over all pictures; null without one",
             unit="cosine",
         ),
-        column("faithfulness", pa.map_(pa.string(), pa.float64()), "as stored with the map of the whole tune"),
+        column("faithfulness", FAITHFULNESS, "as stored with the map of the whole tune"),
         column("answers", pa.list_(ANSWER), "of a judge, of listeners, of SongEval"),
     ]
 )

@@ -87,7 +87,7 @@ def _faithfulness(attention: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, fl
     """The measures stored with the map of the whole tune."""
     whole = next((entry for entry in attention if entry["kind"] == "all"), None)
     stored = whole["faithfulness"] if whole else None
-    return tuple((name, value) for name, value in stored or () if value is not None)
+    return tuple((entry["measure"], entry["value"]) for entry in stored or () if entry["value"] is not None)
 
 
 def playable(abc: str) -> Score | None:

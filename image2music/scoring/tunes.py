@@ -46,7 +46,7 @@ def _row(system: str, piece: Piece, alike: float | None) -> Row:
         **asdict(validity(piece)),
         "metrics": None,
         "self_similarity": alike,
-        "faithfulness": list(piece.faithfulness) or None,
+        "faithfulness": [{"measure": name, "value": value} for name, value in piece.faithfulness] or None,
         "answers": [],
     }
     return row | _of_score(piece.score, piece) if piece.score else row
@@ -74,6 +74,6 @@ def figures(row: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a row by the names of `measures.measure_of`; what is not known is left out."""
     found = {name: row.get(name) for name in MEASURES}
     found |= {f"{METRICS_PREFIX}{name}": value for name, value in (row["metrics"] or {}).items()}
-    found |= {f"{FAITHFULNESS_PREFIX}{name}": value for name, value in row["faithfulness"] or []}
+    found |= {f"{FAITHFULNESS_PREFIX}{entry['measure']}": entry["value"] for entry in row["faithfulness"] or []}
     found |= {f"{answer['who']}.{answer['question']}": answer["mean"] for answer in row["answers"]}
     return {name: float(value) for name, value in found.items() if value is not None}

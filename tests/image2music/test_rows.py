@@ -51,7 +51,7 @@ def test_attention_with_layers_and_faithfulness_survives_its_schema():
     (found,) = row["attention"]
     assert (found["rows"], found["cols"], found["weights"]) == (2, 2, [0.25, 0.5, 0.0, 0.25])
     assert len(found["layers"]) == 12
-    assert found["faithfulness"] == [("deletion", 0.5)]
+    assert found["faithfulness"] == [{"measure": "deletion", "value": 0.5}]
 
 
 def test_what_was_mended_stands_before_what_the_checker_says():
