@@ -11,29 +11,37 @@ from image2music.stages import CaptionedMidi
 
 
 def parse_caption_line(line: str) -> CaptionedMidi:
-    """One line to what is needed of it: location, caption, genre, mood and instruments. Other keys are let through.
+    """One line to what is needed of it; other keys are let through.
+
+    `location` and `caption` are wanted; `image`, the place of a picture, may stand beside the caption or instead of it.
 
     Raises:
-        CaptionError: no JSON (`bad_json`), no location or no caption (`bad_caption_line`), or a location that is not
-            a relative path inside the folder (`outside_midi_root`).
+        CaptionError: no JSON (`bad_json`), no location, or neither caption nor image (`bad_caption_line`), or a place
+            that is not a relative path inside the folder (`outside_midi_root`).
     """
     try:
         row = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, and brackets without end
         raise CaptionError(f"not a line of JSON: {error}", reason="bad_json") from error
     if not isinstance(row, dict):
         raise CaptionError(f"a line must hold a JSON object, not {type(row).__name__}", reason="bad_caption_line")
-    location = _text(row, "location")
-    if PurePosixPath(location).is_absolute() or ".." in PurePosixPath(location).parts:
-        message = f"{location} leaves --midi_root; locations are relative paths inside of it"
-        raise CaptionError(message, reason="outside_midi_root")
+    image = _place(row, "image") if row.get("image") is not None else ""
     return CaptionedMidi(
-        location,
-        _text(row, "caption"),
+        _place(row, "location"),
+        "" if image and row.get("caption") is None else _text(row, "caption"),
         genre=_texts(row, "genre"),
         mood=_texts(row, "mood"),
         instruments=_texts(row, "instrument_summary"),
+        image=image,
     )
+
+
+def _place(row: dict[str, Any], key: str) -> str:
+    place = _text(row, key)
+    if PurePosixPath(place).is_absolute() or ".." in PurePosixPath(place).parts:
+        message = f"{key} {place} leaves --midi_root; places are relative paths inside of it"
+        raise CaptionError(message, reason="outside_midi_root")
+    return place
 
 
 def _text(row: dict[str, Any], key: str) -> str:

@@ -31,7 +31,7 @@ class Changes:
 
 def first_of_each(tune_id: str, sources: Iterable[CaptionedMidi]) -> tuple[CaptionedMidi, list[Failure]]:
     """The first location of a content; the others are failures, for an id stands once in the table."""
-    first, *others = sorted(sources, key=lambda source: (source.location, source.caption))
+    first, *others = sorted(sources, key=lambda source: (source.location, source.caption, source.image))
     message = f"the same bytes as {first.location}"
     return first, [Failure("duplicates", tune_id, other.location, "duplicate_tune", message) for other in others]
 
@@ -59,12 +59,17 @@ def find_changes(
     """Hold the wanted tunes (each id once) against the stored rows.
 
     A row is unchanged when its id and everything that its line says are. Ids in `hopeless` could not be converted
-    before and are not tried again. Rows at the locations in `keep` stay although no wanted tune is there.
+    before, or their pictures not be opened, and are not tried again. Rows at the locations in `keep` stay although no
+    wanted tune is there.
     """
     ids = dict(wanted)
     skipped, kept = set(hopeless), set(keep)
     new = [(tune_id, source) for tune_id, source in wanted if tune_id not in stored and tune_id not in skipped]
-    changed = [(tune_id, source) for tune_id, source in wanted if stored.get(tune_id, source) != source]
+    changed = [
+        (tune_id, source)
+        for tune_id, source in wanted
+        if stored.get(tune_id, source) != source and tune_id not in skipped
+    ]
     removed = [tune_id for tune_id, source in stored.items() if tune_id not in ids and source.location not in kept]
     unchanged = len(stored) - len(changed) - len(removed)
     return Changes(tuple(new), tuple(changed), tuple(sorted(removed)), unchanged)

@@ -51,6 +51,8 @@ def tune_row(tune: CaptionedTune, vector: NDArray[np.float32], embedder_id: str)
         "instruments": list(tune.source.instruments),
         "metrics": asdict(tune.metrics),
         "music_id": tune.music_id,
+        "image": tune.source.image or None,
+        "image_id": tune.source.image_id or None,
         "embedder_id": embedder_id,
     }
     content = json.dumps(row, sort_keys=True, ensure_ascii=True)

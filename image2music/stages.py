@@ -35,20 +35,26 @@ class Failure:
 
 @dataclass(frozen=True)
 class CaptionedMidi:
-    """One line of the captions file. `location` is relative to the folder of MIDI files."""
+    """One line of the captions file. `location` and `image` are relative to the folder of MIDI files.
+
+    `caption` is empty where a picture alone describes the tune, `image` where there is none. `image_id` is the sha256
+    of the picture's bytes in hex, once it was read.
+    """
 
     location: str
     caption: str
     genre: tuple[str, ...] = ()
     mood: tuple[str, ...] = ()
     instruments: tuple[str, ...] = ()
+    image: str = ""
+    image_id: str = ""
 
 
 @dataclass(frozen=True)
 class CaptionedTune:
     """A captioned MIDI file as ABC notation. `tune_id` is the sha256 of the MIDI bytes in hex.
 
-    `music_id` is what `same_music.music_id` makes of its notes.
+    `music_id` is what `same_music.music_id` makes of its notes, `picture` the opened picture where the line names one.
     """
 
     tune_id: str
@@ -62,6 +68,7 @@ class CaptionedTune:
     voices: int
     metrics: Metrics
     music_id: str
+    picture: Image | None = None
 
 
 @dataclass(frozen=True)

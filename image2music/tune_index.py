@@ -23,7 +23,7 @@ from image2music.retrieval import Hit, merge
 from image2music.stages import CaptionedMidi
 from schemas.tune import tune_schema
 
-_SOURCE_COLUMNS = ["tune_id", "location", "caption", "genre", "mood", "instruments"]
+_SOURCE_COLUMNS = ["tune_id", "location", "caption", "genre", "mood", "instruments", "image", "image_id"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def open_index(uri: str) -> TuneIndex:
     if b"embedder_id" not in metadata or b"embedder_spec" not in metadata:
         message = f"{uri} is a table, but not one that `image2music index` made"
         raise TuneIndexError(message, reason="index_foreign")
-    if "music_id" not in dataset.schema.names:
+    if dataset.schema.names != tune_schema(1).names:
         message = f"{uri} was made by an earlier release; make it anew without --update"
         raise TuneIndexError(message, reason="index_outdated")
     rows = dataset.count_rows()
@@ -138,12 +138,19 @@ def commit(uri: str, fragments: Sequence[str], schema: pa.Schema) -> int:
 def stored_tunes(index: TuneIndex) -> dict[str, CaptionedMidi]:
     """What every row was made from, by tune_id: no vectors and no music are read."""
     rows = index.dataset().to_table(columns=_SOURCE_COLUMNS).to_pylist()
-    return {
-        row["tune_id"]: CaptionedMidi(
-            row["location"], row["caption"], *(tuple(row[name] or ()) for name in ("genre", "mood", "instruments"))
-        )
-        for row in rows
-    }
+    return {row["tune_id"]: _source(row) for row in rows}
+
+
+def _source(row: dict[str, Any]) -> CaptionedMidi:
+    return CaptionedMidi(
+        row["location"],
+        row["caption"],
+        genre=tuple(row["genre"] or ()),
+        mood=tuple(row["mood"] or ()),
+        instruments=tuple(row["instruments"] or ()),
+        image=row["image"] or "",
+        image_id=row["image_id"] or "",
+    )
 
 
 def replace_rows(uri: str, version: int, fragments: Sequence[str], dropped: Collection[str]) -> int:

@@ -127,13 +127,15 @@ def survey(options: IndexOptions, index: TuneIndex) -> Survey:
     wanted, repeated = without_repeats(files.tunes)
     hopeless = {file.tune_id: file for file in files.manifest.values() if file.reason}
     again = [
-        Failure("convert", tune_id, source.location, hopeless[tune_id].reason, hopeless[tune_id].message)
+        Failure("convert", id, place, hopeless[id].reason, hopeless[id].message)
         for tune_id, source in wanted
-        if tune_id in hopeless
+        for id, place in ((tune_id, source.location), (source.image_id, source.image))
+        if id in hopeless
     ]
+    given_up = [tune_id for tune_id, source in wanted if not hopeless.keys().isdisjoint((tune_id, source.image_id))]
     stored = stored_tunes(index)
     keep = {source.location for source in stored.values()} - {source.location for source in sources}
-    changes = find_changes(wanted, stored, hopeless, keep=keep if options.keep_removed else ())
+    changes = find_changes(wanted, stored, given_up, keep=keep if options.keep_removed else ())
     bad_lines = [line for line in lines if isinstance(line, Failure)]
     return Survey(changes, (*bad_lines, *files.failures, *repeated, *again), files.manifest, files.hashed)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from image2music.config import FailureBound, LoopSettings
 from image2music.errors import ConfigError, OutputError
 from image2music.pictures.web import WebRule
+from image2music.tar_members import ENDINGS, is_archive, open_archive
 from pipelines.workers import worker_flags
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def add_index_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `index`."""
     defaults = IndexOptions(captions="", midi_root="", index=".lance")
     parser.add_argument("--captions", help="MidiCaps' train.json: one JSON object a line")
-    parser.add_argument("--midi_root", help="folder that the captions' locations are relative to")
+    parser.add_argument("--midi_root", help="folder, or .tar or .tar.gz file, that the captions' locations lie in")
     parser.add_argument("--index", required=True, help="the table to write, DIR/NAME.lance")
     parser.add_argument("--embedder", help="conse (the default) | open_clip:... | transformers:...")
     parser.add_argument("--batch_size", type=int, default=defaults.batch_size, help="captions in one call of the model")
@@ -234,8 +235,14 @@ def index_options(args: argparse.Namespace) -> IndexOptions:
         )
     if "://" not in args.captions and not os.path.isfile(args.captions):
         raise ConfigError(f"--captions: there is no file {args.captions}", reason="captions_missing")
-    if "://" not in args.midi_root and not os.path.isdir(args.midi_root):
-        raise ConfigError(f"--midi_root: there is no folder {args.midi_root}", reason="midi_root_missing")
+    if "://" in args.midi_root and args.midi_root.endswith(ENDINGS):
+        message = f"--midi_root: an archive is read from a local or mounted disk only, not {args.midi_root}"
+        raise ConfigError(message, reason="remote_path")
+    if is_archive(args.midi_root):
+        open_archive(args.midi_root)
+    elif "://" not in args.midi_root and not os.path.isdir(args.midi_root):
+        message = f"--midi_root: {args.midi_root} is neither a folder nor a file with the ending {', '.join(ENDINGS)}"
+        raise ConfigError(message, reason="midi_root_missing")
     return IndexOptions(
         captions=args.captions,
         midi_root=args.midi_root,

@@ -13,7 +13,7 @@ def tune_schema(dim: int) -> pa.Schema:
         [
             column("tune_id", pa.string(), "sha256 of the MIDI file's bytes, hex", nullable=False),
             column("location", pa.string(), "path of the MIDI file under --midi_root", nullable=False),
-            column("caption", pa.string(), "what the data set says about the tune", nullable=False),
+            column("caption", pa.string(), "what the data set says about the tune, or nothing", nullable=False),
             column("abc", pa.string(), "the whole tune in ABC notation", nullable=False),
             column("key", pa.string(), "key as in the ABC field K:", nullable=False),
             column("meter", pa.string(), "meter as in the ABC field M:", nullable=False),
@@ -24,10 +24,12 @@ def tune_schema(dim: int) -> pa.Schema:
             column("genre", pa.list_(pa.string()), "genres the data set names"),
             column("mood", pa.list_(pa.string()), "moods the data set names"),
             column("metrics", METRICS, "the eight metrics of the whole tune"),
-            column("vector", vector(dim), "embedding of the caption, unit length", nullable=False),
+            column("vector", vector(dim), "embedding of caption and picture, unit length", nullable=False),
             column("embedder_id", pa.string(), "model and revision that made `vector`", nullable=False),
             column("row_hash", pa.string(), "sha256 over every other column but `vector`, hex", nullable=False),
             column("instruments", pa.list_(pa.string()), "instruments the data set names, such as Drums"),
             column("music_id", pa.string(), "equal for tunes that are the same music", nullable=False),
+            column("image", pa.string(), "path under --midi_root of a picture that the tune belongs to"),
+            column("image_id", pa.string(), "sha256 of that picture's bytes, hex"),
         ]
     )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from apache_beam.ml.rag.types import Content, EmbeddableItem, Embedding
+from numpy.typing import NDArray
 
-from image2music.asking import ask
+from image2music.asking import ask, each
 from image2music.embedders import specs
 from image2music.embedders.base import Embedder
+from image2music.index_vectors import vector_of
 from image2music.rows import Row, tune_row
 from image2music.stages import CaptionedTune, DescribedImage, RetrievedContext
 from transforms.stage import StageHandler
@@ -62,15 +65,31 @@ class EmbedCaptions(StageHandler[CaptionedTune, EmbeddableItem, Embedder]):
         return element.tune_id, element.source.location
 
     def work(self, batch: Sequence[CaptionedTune], model: Embedder) -> list[EmbeddableItem | Exception]:
-        """All captions in one call."""
-        vectors = ask(model.embed_texts, [tune.source.caption for tune in batch])
+        """All captions in one call, all pictures in another."""
+        captions = iter(ask(model.embed_texts, [tune.source.caption for tune in batch if tune.source.caption]))
+        pictures = iter(ask(model.embed_images, [tune.picture for tune in batch if tune.picture]))
+        given = [(next(captions) if t.source.caption else None, next(pictures) if t.picture else None) for t in batch]
+        vectors = each(_vector, given)
         return [
             vector if isinstance(vector, Exception) else _item(tune_row(tune, vector, model.id))
             for tune, vector in zip(batch, vectors, strict=True)
         ]
 
 
+Answer = NDArray[np.float32] | Exception | None
+
+
+def _vector(given: tuple[Answer, Answer]) -> NDArray[np.float32]:
+    caption, picture = given
+    if isinstance(caption, Exception):
+        raise caption
+    if isinstance(picture, Exception):
+        raise picture
+    return vector_of(caption, picture)
+
+
 def _item(row: Row) -> EmbeddableItem:
     """Every column but the vector is metadata; the id is that of the content, where Beam would take a random one."""
     embedding = Embedding(dense_embedding=row.pop("vector"))
-    return EmbeddableItem(Content(text=row["caption"]), id=row["tune_id"], metadata=row, embedding=embedding)
+    content = Content(text=row["caption"] or None, image=row["image"])
+    return EmbeddableItem(content, id=row["tune_id"], metadata=row, embedding=embedding)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
+from PIL.Image import Image
 
 from image2music.captions import parse_caption_line
-from image2music.errors import CaptionError, MidiError
+from image2music.errors import CaptionError, MidiError, PictureError
 from image2music.failures import failure_from
 from image2music.index_changes import first_of_each
 from image2music.notation.metrics import metrics_of_score
 from image2music.notation.midi_reader import read_midi
 from image2music.notation.midi_to_abc import score_to_abc
+from image2music.pictures import open_picture
 from image2music.same_music import music_id
 from image2music.stages import CaptionedMidi, CaptionedTune, Failure
-from transforms.files import content_id, inside, read_bytes
+from transforms.files import content_id
+from transforms.midi_root import read_under
 from transforms.stage import Parted, Stopwatch, part
 from transforms.time_limit import NO_LIMIT, TimeLimit
 
@@ -74,7 +78,9 @@ class _Identify(beam.DoFn):
     def process(self, source: CaptionedMidi) -> Iterator[tuple[str, CaptionedMidi] | Failure]:
         try:
             with self._stopwatch:
-                tune_id = content_id(read_bytes(inside(self._root, source.location)))
+                tune_id = content_id(read_under(self._root, source.location))
+                if source.image:
+                    source = replace(source, image_id=content_id(read_under(self._root, source.image)))
             yield tune_id, source
         except (OSError, ValueError, CaptionError) as error:  # ValueError: a NUL in the name
             yield failure_from(error, stage="identify", id=source.location, uri=source.location)
@@ -117,16 +123,30 @@ class _Convert(beam.DoFn):
         tune_id, source = identified
         try:
             with self._stopwatch:
-                tune = self._limit.run(lambda: self._tune(tune_id, source), "convert", [tune_id])
-            yield tune
+                made = self._limit.run(lambda: self._tune(tune_id, source), "convert", [tune_id])
+            yield made
         except Exception as error:  # the file comes from anywhere, and whatever it breaks is its own failure
             yield failure_from(error, stage="convert", id=tune_id, uri=source.location)
 
-    def _tune(self, tune_id: str, source: CaptionedMidi) -> CaptionedTune:
-        data = read_bytes(inside(self._root, source.location))
+    def _tune(self, tune_id: str, source: CaptionedMidi) -> CaptionedTune | Failure:
+        data = read_under(self._root, source.location)
         if content_id(data) != tune_id:
             raise MidiError("the file changed while it was read; run again", reason="file_changed")
-        return captioned_tune(tune_id, source, data)
+        tune = captioned_tune(tune_id, source, data)
+        picture = self._picture(source)
+        return picture if isinstance(picture, Failure) else replace(tune, picture=picture)
+
+    def _picture(self, source: CaptionedMidi) -> Image | Failure | None:
+        """The picture is what failed, so that the row is tried again when the picture is another one."""
+        if not source.image:
+            return None
+        try:
+            data = read_under(self._root, source.image)
+            if content_id(data) != source.image_id:
+                raise PictureError("the picture changed while it was read; run again", reason="file_changed")
+            return open_picture(data).image
+        except Exception as error:  # as in `process`
+            return failure_from(error, stage="convert", id=source.image_id, uri=source.image)
 
 
 def captioned_tune(tune_id: str, source: CaptionedMidi, data: bytes) -> CaptionedTune:

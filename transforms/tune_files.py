@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from image2music.errors import CaptionError
 from image2music.failures import failure_from
-from image2music.index_manifest import KnownFile, Manifest, stamp_of
+from image2music.index_manifest import KnownFile, Manifest, Stamp
 from image2music.stages import CaptionedMidi, Failure
-from transforms.files import content_id, inside, is_remote, read_bytes
+from transforms.files import content_id
+from transforms.midi_root import read_under, stamp_under
 
 _THREADS = 8
 """Hashing waits for the disk and leaves the interpreter while it computes."""
@@ -27,41 +28,50 @@ class IdentifiedFiles:
     hashed: int = 0
 
 
-def identify_files(root: str, sources: Iterable[CaptionedMidi], known: Mapping[str, KnownFile]) -> IdentifiedFiles:
-    """tune_id of every file: read from `known` where its size and time of change are the same, else from its bytes.
+def identify_files(root: str, sources: Sequence[CaptionedMidi], known: Mapping[str, KnownFile]) -> IdentifiedFiles:
+    """tune_id of every file and image_id of every picture.
 
-    Files of a remote root have no stamp here and are read each time. The manifest returned holds the files of
-    `sources` only, without those that changed a moment ago.
+    They come from `known` where size and time of change are the same, else from the bytes. Files of a remote root
+    have no stamp here and are read each time. The manifest returned holds the files of `sources` only, without those
+    that changed a moment ago.
     """
-    found = IdentifiedFiles()
-    started, unread = time.time_ns(), []
-    for source in sources:
+    found, started = IdentifiedFiles(), time.time_ns()
+    unread: dict[str, Stamp | None] = {}
+    ids: dict[str, str | Exception] = {}
+    for place in dict.fromkeys(place for source in sources for place in (source.location, source.image) if place):
         # The stamp comes first: a file that changes while it is read has another stamp the next time.
-        stamp = None if is_remote(root) else stamp_of(f"{root.rstrip('/')}/{source.location}", started)
-        before = known.get(source.location)
+        stamp, before = stamp_under(root, place, started), known.get(place)
         if before is None or stamp != before.stamp:
-            unread.append((source, stamp))
+            unread[place] = stamp
             continue
-        found.tunes.append((before.tune_id, source))
-        found.manifest[source.location] = before
+        ids[place] = before.tune_id
+        found.manifest[place] = before
     found.hashed = len(unread)
     with ThreadPoolExecutor(_THREADS) as threads:
-        answers = threads.map(lambda entry: _hash(root, entry[0]), unread)
-        for (source, stamp), answer in zip(unread, answers, strict=True):
-            if isinstance(answer, Failure):
-                found.failures.append(answer)
-                continue
-            found.tunes.append((answer, source))
-            if stamp is not None:
-                found.manifest[source.location] = KnownFile(stamp, answer)
+        for place, answer in zip(unread, threads.map(lambda place: _hash(root, place), unread), strict=True):
+            ids[place] = answer
+            stamp = unread[place]
+            if stamp is not None and isinstance(answer, str):
+                found.manifest[place] = KnownFile(stamp, answer)
+    for source in sources:
+        identified = _identified(source, ids)
+        (found.failures if isinstance(identified, Failure) else found.tunes).append(identified)  # type: ignore[arg-type]
     return found
 
 
-def _hash(root: str, source: CaptionedMidi) -> str | Failure:
+def _hash(root: str, place: str) -> str | Exception:
     try:
-        return content_id(read_bytes(inside(root, source.location)))
+        return content_id(read_under(root, place))
     except (OSError, ValueError, CaptionError) as error:  # ValueError: a NUL in the name
-        return failure_from(error, stage="identify", id=source.location, uri=source.location)
+        return error
+
+
+def _identified(source: CaptionedMidi, ids: Mapping[str, str | Exception]) -> tuple[str, CaptionedMidi] | Failure:
+    tune_id, image_id = ids[source.location], ids[source.image] if source.image else ""
+    for answer in (tune_id, image_id):
+        if isinstance(answer, Exception):
+            return failure_from(answer, stage="identify", id=source.location, uri=source.location)
+    return str(tune_id), replace(source, image_id=str(image_id))
 
 
 def manifest_of_build(
@@ -72,6 +82,7 @@ def manifest_of_build(
     Files that changed since it started are left out: nobody knows which of their contents it read.
     """
     read = {source.location: ("", "", tune_id) for tune_id, source in tunes.items()}
+    read |= {source.image: ("", "", source.image_id) for source in tunes.values() if source.image}
     for failure in failures:
         if failure.stage == "duplicates":
             read[failure.uri] = ("", "", failure.id)
@@ -79,7 +90,7 @@ def manifest_of_build(
             read[failure.uri] = (failure.reason, failure.message, failure.id)
     manifest = {}
     for location, (reason, message, tune_id) in read.items():
-        stamp = None if is_remote(root) else stamp_of(f"{root.rstrip('/')}/{location}", started_ns)
+        stamp = stamp_under(root, location, started_ns)
         if stamp is not None:
             manifest[location] = KnownFile(stamp, tune_id, reason, message)
     return manifest

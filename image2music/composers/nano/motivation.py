@@ -65,7 +65,8 @@ def _line(plan: Plan, request: ExplainRequest, heard: int) -> str:
     if not references:
         return line + "."
     names = "one tune" if len(references) == 1 else f"{len(references)} tunes"
-    return f"{line}; {names} from the index were in its ear, the nearest of them {_quoted(references[0].caption)}."
+    nearest = f", the nearest of them {_quoted(references[0].caption)}" if references[0].caption else ""
+    return f"{line}; {names} from the index were in its ear{nearest}."
 
 
 def _quoted(caption: str) -> str:
