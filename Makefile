@@ -8,9 +8,11 @@ DATA   ?= $(DEMO)/data
 ROWS   ?= 20000
 N      ?= 2000
 WORKERS ?= 1
+POOL_PORT ?= 50000
+JOB_PORT  ?= 8099
 
 .DEFAULT_GOAL := help
-.PHONY: report-assets help setup demo demo-data test lint bench bench-index page-check soak train clean
+.PHONY: report-assets help setup demo demo-data test lint bench bench-index page-check soak train clean worker-pool job-service
 
 help:  ## list the targets
 	@awk -F ':.*## *' '/^[a-z-]+:.*##/ {printf "%-14s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -59,6 +61,12 @@ soak: $(DEMO)/data/captions.json  ## a long job, watched for its rate and memory
 
 bench-index: $(DEMO)/data/captions.json  ## measure the tune index; ROWS=168385 for MidiCaps' size, DATA=DIR for other MIDI
 	$(BIN)/python -m benchmarks.bench_index --rows $(ROWS) --data $(DATA)
+# Beam starts `python` for each worker: the one of this environment has to be found first.
+worker-pool:  ## workers for a portable runner on this machine, until it is stopped; POOL_PORT=50000
+	PATH="$(abspath $(BIN)):$$PATH" exec $(BIN)/python -m apache_beam.runners.worker.worker_pool_main --service_port=$(POOL_PORT)
+
+job-service:  ## Beam's own portable job service, to try what Flink would do; JOB_PORT=8099
+	exec $(BIN)/python -m apache_beam.runners.portability.local_job_service_main --port $(JOB_PORT)
 
 train: $(STAMP)  ## train the embedded composer anew
 	$(BIN)/python -m image2music.composers.nano.train

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 DEFAULT_TIME_LIMIT = 300.0
 """Seconds for one element in one stage."""
 
+_IN_PROCESS = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner")
+
 DEFAULT_RUNNER = "FnApiRunner"
 """DirectRunner would first try to download another runner."""
 
@@ -64,6 +66,8 @@ class ComposeOptions:
         _at_least_one("--batch_size", self.batch_size)
         _some_time("--time_limit", self.time_limit)
         _local("--output", self.output)
+        paths = {"--images": self.images, "--index": self.index, "--output": self.output}
+        _found_by_workers(self.beam, paths)
         if not self.images and not self.refresh:
             raise ConfigError("compose needs --images; see: image2music compose --help", reason="bad_arguments")
         if self.refresh and self.overwrite:
@@ -93,6 +97,8 @@ class IndexOptions:
         _at_least_one("--batch_size", self.batch_size)
         _some_time("--time_limit", self.time_limit)
         _local("--index", self.index)
+        paths = {"--captions": self.captions, "--midi_root": self.midi_root, "--index": self.index}
+        _found_by_workers(self.beam, paths)
         if not self.index.rstrip("/").endswith(".lance"):
             raise ConfigError(f"--index must end in .lance, not {self.index!r}", reason="bad_index_name")
         if (self.rehash or self.keep_removed) and not self.update:
@@ -103,6 +109,15 @@ def _at_least_one(name: str, value: int) -> None:
     if value < 1:
         reason = f"bad_{name.removeprefix('--')}"
         raise ConfigError(f"{name} must be 1 or more, not {value}", reason=reason)
+
+
+def _found_by_workers(flags: Sequence[str], paths: dict[str, str]) -> None:
+    """Workers of another runner have a current folder of their own."""
+    runner = next((flag.partition("=")[2] for flag in flags if flag.startswith("--runner=")), DEFAULT_RUNNER)
+    for name, path in paths.items():
+        if runner not in _IN_PROCESS and path and "://" not in path and not os.path.isabs(path):
+            message = f"{name} {path} is relative, and workers of {runner} run elsewhere: write the whole path"
+            raise ConfigError(message, reason="relative_path")
 
 
 def _some_time(name: str, value: float) -> None:
