@@ -41,8 +41,9 @@ report-assets:  ## optional, needs npm: fetch abcjs, which draws staves in repor
 	mkdir -p build/report-assets
 	cd build/report-assets && npm pack --silent abcjs@6.7.2 && tar -xzf abcjs-6.7.2.tgz --strip-components=2 package/dist/abcjs-basic-min.js
 
-page-check:  ## needs a Chromium: use the demo's report as a person would; screenshots in build/page-check
+page-check:  ## needs a Chromium: use the demo's report as a person would, weigh one of 2,000 pictures
 	$(BIN)/python -m benchmarks.page_check --report $(DEMO)/out/report --shots build/page-check
+	$(BIN)/python -m benchmarks.page_weight --out $(DEMO)/out
 
 test: $(STAMP)  ## run the tests
 	$(BIN)/python -m pytest

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from image2music.errors import ConfigError, Image2MusicError, PictureError
 from image2music.failures import one_line
+from image2music.notation.music_xml import abc_to_music_xml
 from image2music.report.heat import heat_map, overlay
-from image2music.report.music_xml import music_xml
 from image2music.report.playback import playback
 from image2music.report.wave_file import wav_bytes
 from pipelines import outputs
@@ -105,7 +105,7 @@ def _midi(row: Row) -> bytes:
 
 
 def _musicxml(row: Row) -> bytes:
-    return music_xml(row["midi"], row["title"])
+    return abc_to_music_xml(row["abc"])
 
 
 def _wav(row: Row) -> bytes:

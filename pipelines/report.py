@@ -16,6 +16,7 @@ from PIL.Image import Image
 
 from image2music import __version__
 from image2music.errors import ConfigError, Image2MusicError, OutputError, PictureError
+from image2music.notation.music_xml import abc_to_music_xml
 from image2music.pictures.reader import open_picture
 from image2music.report.abcjs import ABCJS_FILE, find_abcjs
 from image2music.report.cards import COLUMNS, Card, album_labels, card_of, sorted_cards
@@ -115,11 +116,13 @@ def _write_pictures(draft: Path, site: Site, cards: list[Card], rows: Iterator[R
             shown = data_uri(thumbnail(image, _PAGE_SIDE))
         try:
             html = render_picture(site, card, picture_page(row), shown, near)
+            music_xml = abc_to_music_xml(row["abc"])
         except Image2MusicError as error:
             raise OutputError(f"the row of {row['image_uri']} cannot be shown: {error}", reason=error.reason) from error
         _write(draft / card.page, html)
         _write(draft / "pictures" / f"{card.id}.abc", row["abc"])
         (draft / "pictures" / f"{card.id}.mid").write_bytes(row["midi"])
+        (draft / "pictures" / f"{card.id}.musicxml").write_bytes(music_xml)
     return unseen
 
 

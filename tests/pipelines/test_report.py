@@ -11,6 +11,7 @@ from PIL import Image
 
 from image2music.composers import specs as composer_specs
 from image2music.embedders import specs as embedder_specs
+from image2music.notation.music_xml import abc_to_music_xml
 from pipelines import outputs
 from pipelines.cli import main
 from pipelines.report import MARKER
@@ -99,12 +100,13 @@ def test_scores_of_references_are_shown_only_when_asked_for(composed):
     assert sum("data-abc" in html for html in pages(composed).values()) == 3
 
 
-def test_abc_and_midi_can_be_downloaded_as_the_row_has_them(composed):
+def test_abc_midi_and_musicxml_can_be_downloaded(composed):
     main(["report", "--input", "out"])
     (row, *_) = outputs.read_rows(composed / "out" / "compositions", ["image_id", "abc", "midi"])
     files = composed / "out" / "report" / "pictures"
     assert (files / f"{row['image_id'][:16]}.abc").read_text() == row["abc"]
     assert (files / f"{row['image_id'][:16]}.mid").read_bytes() == row["midi"]
+    assert (files / f"{row['image_id'][:16]}.musicxml").read_bytes() == abc_to_music_xml(row["abc"])
 
 
 def test_the_same_rows_give_the_same_pages_and_a_second_report_replaces_the_first(composed):
