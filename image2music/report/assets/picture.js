@@ -94,7 +94,7 @@
   function follow() {
     const now = player.position;
     get("position").value = now;
-    get("time").textContent = `${clock(now)} of ${clock(player.seconds)}`;
+    get("time").textContent = `${clock(now)} of ${clock(Math.round(player.seconds))}`;
     const cursor = get("cursor");
     if (cursor) { const x = 1000 * now / player.seconds; cursor.setAttribute("x1", x); cursor.setAttribute("x2", x); }
     const here = barAt(now);
