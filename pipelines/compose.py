@@ -154,7 +154,7 @@ def look_up(options: ComposeOptions) -> ComposeRun:
         )
         raise TuneIndexError(message, reason="other_embedder")
     settings = ComposeSettings(
-        composer_id=composers.load_composer(options.composer).id,
+        composer_id=(composers.identify if options.plan else _id_of_loaded)(options.composer),
         embedder_id=embedder_id,
         prompts_version=prompts_version(),
         top_k=options.top_k,
@@ -165,6 +165,10 @@ def look_up(options: ComposeOptions) -> ComposeRun:
     )
     briefs = {place.uri: place.brief for place in catalog.places if place.brief != NO_BRIEF} if catalog else {}
     return ComposeRun(options, settings, index, embedder_spec, tuple(pictures), Path(options.output), catalog, briefs)
+
+
+def _id_of_loaded(spec: str) -> str:
+    return composers.load_composer(spec).id
 
 
 def compose(options: ComposeOptions) -> int:
@@ -241,6 +245,7 @@ def plan(run: ComposeRun) -> str:
         "rounds": f"at most {loop.rounds} repairs and as many refinements, accept {loop.accept}",
         "seed": str(run.settings.seed),
         "settings": run.settings.hash,
+        **composers.memory_lines(run.options.composer, run.options.batch_size),
     }
     return "\n".join(f"{name:12}{value}" for name, value in lines.items())
 

@@ -10,6 +10,37 @@ from image2music.errors import ConfigError
 SPECS = "nano | transformers:ID_OR_PATH[@REVISION][+remote_code] | openai:BASE_URL#MODEL"
 
 
+def identify(spec: str) -> str:
+    """The id of the composer for a spec; a hub model or a folder is named without loading it.
+
+    Raises:
+        ConfigError: as `load_composer`.
+        ModelError: there is no such model.
+    """
+    kind, _, argument = spec.partition(":")
+    if kind == "transformers" and argument:
+        from image2music.composers.chat import loading
+
+        return loading.identify(loading.ModelName.parse(argument))
+    return load_composer(spec).id
+
+
+def memory_lines(spec: str, batch: int) -> dict[str, str]:
+    """What a plan says of the memory that the composer takes, line by line; nothing where it is the embedded one.
+
+    Raises:
+        ModelError: there is no such model, or it does not say how large it is.
+    """
+    kind, _, argument = spec.partition(":")
+    if kind == "openai":
+        return {"memory": "that of the server"}
+    if kind != "transformers":
+        return {}
+    from image2music.composers.chat import loading, sizing
+
+    return sizing.lines(loading.read_config(loading.ModelName.parse(argument)), batch)
+
+
 @cache
 def load_composer(spec: str) -> Composer:
     """The composer for a spec, loaded once per process.

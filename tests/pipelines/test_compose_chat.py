@@ -130,3 +130,13 @@ def test_rows_of_a_model_that_runs_here_are_complete(indexed, monkeypatch, tmp_p
         assert all(len(entry["weights"]) == entry["rows"] * entry["cols"] for entry in row["attention"])
         assert row["description"]
         assert row["motivation"]
+
+
+def test_a_plan_says_what_memory_a_model_takes_from_its_configuration_alone(indexed, tmp_path, capsys):
+    model = tiny_vlms.save("qwen2_5_vl", tmp_path / "tiny-qwen")
+    (model / "model.safetensors").unlink()
+    assert main([*COMPOSE, "--composer", f"transformers:{model}", "--batch_size", "4", "--plan"]) == 0
+    said = capsys.readouterr().out
+    assert "transformers:tiny-qwen@" in said
+    assert "GiB in bfloat16: weights" in said
+    assert "4 pictures of at most" in said

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from image2music.composers.chat.memory import GIB, memory, shape_of
 from image2music.embedders.fingerprint import fingerprint
 from image2music.embedders.precision import accelerator
 from image2music.errors import ConfigError, ModelError
+
+FEWEST_TOKENS = 1000
+"""Of a conversation without its picture: with less room than that nothing can be composed."""
 
 _REMOTE_CODE = "+remote_code"
 
@@ -49,19 +54,19 @@ def load_model(wanted: ModelName) -> LoadedModel:
     """Model and processor; bfloat16 on a GPU, float32 on the processor.
 
     Raises:
-        ModelError: the model is not there, or is none that answers in text about pictures (`model_not_loaded`).
+        ModelError: the model is not there, or is none that answers in text about pictures (`model_not_loaded`), or
+            there is less memory than it takes (`does_not_fit`).
     """
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     device, dtype = accelerator()
     options = {"revision": wanted.revision, "trust_remote_code": wanted.remote_code}
+    refuse_what_does_not_fit(wanted.name, read_config(wanted), dtype.itemsize, device.type)
     try:
         processor = AutoProcessor.from_pretrained(wanted.name, **options)
         model = AutoModelForImageTextToText.from_pretrained(wanted.name, dtype=dtype, **options)
     except Exception as error:  # whatever hub, disk or configuration raises means the same to the user
-        first = " ".join(str(error).split())[:200]
-        message = f"cannot load {wanted.name!r} with transformers; check the id or folder: {first}"
-        raise ModelError(message, reason="model_not_loaded") from error
+        raise _not_loaded(wanted, error) from error
     if getattr(processor, "tokenizer", None) is None or not processor.tokenizer.is_fast:
         message = f"{wanted.name!r} has no fast tokenizer with its processor; take another model"
         raise ModelError(message, reason="model_not_loaded")
@@ -69,13 +74,78 @@ def load_model(wanted: ModelName) -> LoadedModel:
         message = f"{wanted.name!r} has no chat template: take a model that was trained to follow instructions"
         raise ModelError(message, reason="model_not_loaded")
     processor.tokenizer.padding_side = "left"
-    return LoadedModel(model.to(device).eval(), processor, _id(wanted, model))
+    commit = getattr(model.config, "_commit_hash", None)
+    return LoadedModel(model.to(device).eval(), processor, _id(wanted, commit))
 
 
-def _id(wanted: ModelName, model: Any) -> str:
+def read_config(wanted: ModelName) -> dict[str, Any]:
+    """The configuration of a model, without its weights; with the library's defaults where it knows the family.
+
+    Raises:
+        ModelError: there is none (`model_not_loaded`).
+    """
+    from transformers import CONFIG_MAPPING, PreTrainedConfig
+
+    try:
+        found, _ = PreTrainedConfig.get_config_dict(wanted.name, revision=wanted.revision)
+        kind = CONFIG_MAPPING[found["model_type"]] if found.get("model_type") in CONFIG_MAPPING else None
+        return {**found, **kind.from_dict(found).to_dict()} if kind else found
+    except Exception as error:  # as in `load_model`
+        raise _not_loaded(wanted, error) from error
+
+
+def identify(wanted: ModelName) -> str:
+    """The id that a loaded model would have, without loading it.
+
+    Raises:
+        ModelError: there is no such model (`model_not_loaded`).
+    """
+    return _id(wanted, read_config(wanted).get("_commit_hash"))
+
+
+def refuse_what_does_not_fit(name: str, config: Mapping[str, Any], bytes_a_number: int, device: str) -> None:
+    """Says so before anything is loaded.
+
+    Raises:
+        ModelError: the weights and one picture take more memory than is free (`does_not_fit`).
+    """
+    free = free_memory(device)
+    try:
+        needed = memory(shape_of(config), 1, FEWEST_TOKENS, 0, bytes_a_number).total
+    except ModelError:
+        return  # of a size that cannot be calculated only loading can tell
+    if free is not None and needed > free:
+        where = "of the GPU" if device == "cuda" else "of this machine"
+        message = (
+            f"{name!r} takes {needed / GIB:.1f} GiB for its weights and one picture, and {free / GIB:.1f} GiB of the "
+            f"memory {where} are free: take a smaller model, or a server by --composer openai:BASE_URL#MODEL"
+        )
+        raise ModelError(message, reason="does_not_fit")
+
+
+def free_memory(device: str) -> int | None:
+    """Bytes that can still be had on the GPU or in this machine; None where the system does not say."""
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info()[0])
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _not_loaded(wanted: ModelName, error: Exception) -> ModelError:
+    first = " ".join(str(error).split())[:200]
+    message = f"cannot load {wanted.name!r} with transformers; check the id or folder: {first}"
+    return ModelError(message, reason="model_not_loaded")
+
+
+def _id(wanted: ModelName, commit: str | None) -> str:
     path = Path(wanted.name)
     code = _REMOTE_CODE if wanted.remote_code else ""
     if path.is_dir():
         return f"transformers:{path.resolve().name}@{fingerprint(path)}{code}"
-    revision = getattr(model.config, "_commit_hash", None) or wanted.revision or "unknown"
+    revision = commit or wanted.revision or "unknown"
     return f"transformers:{wanted.name}@{revision}{code}"

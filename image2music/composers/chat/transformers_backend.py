@@ -29,7 +29,7 @@ from image2music.composers.constrain import AbcConstraint, AbcVocabulary
 from image2music.errors import ModelError
 
 MOST_PROMPT_TOKENS, FEWEST_PROMPT_TOKENS = 6000, 600
-_ROOM_FOR_ANSWERS = 4000
+ROOM_FOR_ANSWERS = 4000
 """Tokens kept for the tune that stands, what is said about it, and the next one."""
 
 _LARGEST = (1024, 1024)
@@ -179,7 +179,7 @@ class TransformersBackend:
         """What the largest picture and the answers leave of the context."""
         largest = Conversation(Image.new("RGB", _LARGEST, _BLANK), (Message("user", ""),))
         picture = self._renderer.tokenise([largest], asking=True)["input_ids"].shape[1]
-        left = self._context - picture - _ROOM_FOR_ANSWERS
+        left = self._context - picture - ROOM_FOR_ANSWERS
         return max(FEWEST_PROMPT_TOKENS, min(MOST_PROMPT_TOKENS, left))
 
 

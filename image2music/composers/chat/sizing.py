@@ -1,0 +1,42 @@
+"""What a plan says about the memory of a model that runs here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from image2music.composers.chat.composer import AnswerLengths
+from image2music.composers.chat.memory import CARDS, GIB, largest_batch, memory, shape_of
+from image2music.composers.chat.transformers_backend import MOST_PROMPT_TOKENS, ROOM_FOR_ANSWERS
+
+
+def lines(config: Mapping[str, Any], batch: int) -> dict[str, str]:
+    """Name of a line to its text: what a batch takes in bfloat16, and the largest batch for each card.
+
+    Raises:
+        ModelError: the configuration does not say how large the model is (`unknown_memory`).
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+    shape, lengths = shape_of(config), AnswerLengths()
+    text_tokens, replayed = MOST_PROMPT_TOKENS + ROOM_FOR_ANSWERS, lengths.tune + lengths.motivation
+    taken = memory(shape, batch, text_tokens, replayed)
+    parts = {
+        f"weights ({shape.parameters / 1e9:.2f} billion)": taken.weights,
+        "keys and values": taken.key_values,
+        "working space": taken.working,
+    }
+    said = ", ".join(f"{name} {value / GIB:.1f}" for name, value in parts.items())
+    batches = {f"{name} ({gib} GiB)": largest_batch(shape, gib, text_tokens, replayed) for name, gib in CARDS.items()}
+    fitting = ", ".join(f"{name} {most}" for name, most in batches.items() if most)
+    small = ", ".join(name for name, most in batches.items() if not most)
+    family = str(config.get("model_type"))
+    foreign = f"{family} is not in this release of transformers: serve it, and name it by openai:BASE_URL#MODEL"
+    return {
+        "memory": f"{taken.total / GIB:.1f} GiB in bfloat16: {said}",
+        "attention": f"{taken.attention / GIB:.1f} GiB, by replay, when keys and values are gone",
+        "batch": f"{batch} pictures of at most {taken.tokens} tokens, {shape.picture_tokens} of them the picture's",
+        "fits": f"largest batch on {fitting or 'none of the cards that are listed'}",
+        "fits not": small or "all do",
+        **({} if family in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES else {"family": foreign}),
+    }
