@@ -9,6 +9,8 @@ from typing import Any
 from image2music.errors import CaptionError
 from image2music.stages import CaptionedMidi
 
+_LONGEST_PLACE = 1024
+
 
 def parse_caption_line(line: str) -> CaptionedMidi:
     """One line to what is needed of it; other keys are let through.
@@ -28,7 +30,7 @@ def parse_caption_line(line: str) -> CaptionedMidi:
     image = _place(row, "image") if row.get("image") is not None else ""
     return CaptionedMidi(
         _place(row, "location"),
-        "" if image and row.get("caption") is None else _text(row, "caption"),
+        "" if image and row.get("caption") in (None, "") else _text(row, "caption"),
         genre=_texts(row, "genre"),
         mood=_texts(row, "mood"),
         instruments=_texts(row, "instrument_summary"),
@@ -38,6 +40,9 @@ def parse_caption_line(line: str) -> CaptionedMidi:
 
 def _place(row: dict[str, Any], key: str) -> str:
     place = _text(row, key)
+    if len(place) > _LONGEST_PLACE or "\0" in place:
+        message = f"{key} must be a path of at most {_LONGEST_PLACE} characters, not {place!r:.60}"
+        raise CaptionError(message, reason="bad_caption_line")
     if PurePosixPath(place).is_absolute() or ".." in PurePosixPath(place).parts:
         message = f"{key} {place} leaves --midi_root; places are relative paths inside of it"
         raise CaptionError(message, reason="outside_midi_root")

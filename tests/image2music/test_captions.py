@@ -12,6 +12,11 @@ def test_a_line_of_midicaps():
     assert parse_caption_line(line) == CaptionedMidi("lmd/1.mid", "A waltz.", genre=("pop",), mood=("calm",))
 
 
+def test_a_picture_may_stand_instead_of_the_caption():
+    parsed = parse_caption_line('{"location": "a.mid", "image": "covers/a.png"}')
+    assert (parsed.caption, parsed.image) == ("", "covers/a.png")
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -20,6 +25,11 @@ def test_a_line_of_midicaps():
         ('{"location": "a.mid"}', "bad_caption_line"),
         ('{"location": "", "caption": "x"}', "bad_caption_line"),
         ('{"location": 7, "caption": "x"}', "bad_caption_line"),
+        ('{"location": "a.mid", "caption": null}', "bad_caption_line"),
+        ('{"location": "a.mid", "image": ["b.png"]}', "bad_caption_line"),
+        ('{"location": "a.mid", "caption": 7, "image": "b.png"}', "bad_caption_line"),
+        ('{"location": "a\\u0000.mid", "caption": "x"}', "bad_caption_line"),
+        ('{"location": "a.mid", "image": "/b.png"}', "outside_midi_root"),
         ('{"location": "../a.mid", "caption": "x"}', "outside_midi_root"),
         ('{"location": "a/../../b.mid", "caption": "x"}', "outside_midi_root"),
         ('{"location": "/etc/passwd", "caption": "x"}', "outside_midi_root"),
