@@ -12,7 +12,7 @@ POOL_PORT ?= 50000
 JOB_PORT  ?= 8099
 
 .DEFAULT_GOAL := help
-.PHONY: report-assets help setup demo demo-data test lint bench bench-index page-check soak train clean worker-pool job-service
+.PHONY: report-assets help setup demo demo-data test lint bench bench-index page-check soak train clean worker-pool job-service docs
 
 help:  ## list the targets
 	@awk -F ':.*## *' '/^[a-z-]+:.*##/ {printf "%-14s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -68,6 +68,9 @@ worker-pool:  ## workers for a portable runner on this machine, until it is stop
 
 job-service:  ## Beam's own portable job service, to try what Flink would do; JOB_PORT=8099
 	exec $(BIN)/python -m apache_beam.runners.portability.local_job_service_main --port $(JOB_PORT)
+
+docs: $(STAMP)  ## write docs/rows.md, the row dictionary, from schemas/
+	$(BIN)/python -m schemas.dictionary
 
 train: $(STAMP)  ## train the embedded composer anew
 	$(BIN)/python -m image2music.composers.nano.train
