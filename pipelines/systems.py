@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import csv
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
 from PIL.Image import Image
 
-from image2music.errors import ConfigError, PictureError
-from image2music.pictures.reader import open_picture
+from image2music.errors import ConfigError
 from image2music.scoring.imports import Imported, read_import
 from image2music.scoring.pieces import ROW_COLUMNS, Piece, piece_of_failure, piece_of_row
 from pipelines import outputs
+from pipelines.report import find_picture
 from transforms.files import content_id, read_bytes
-from transforms.reading import PictureReader
 
-_SIDE = 800
 _ROWS_AT_ONCE = 32
 _FAILURE_COLUMNS = ["stage", "id", "uri"]
 
@@ -93,11 +90,5 @@ def _imported(line: Imported, folder: Path, there: dict[str, Piece]) -> Piece:
 
 def open_image(piece: Piece) -> Image | None:
     """The picture of a piece, from the first of its places that still holds the very bytes; None if none does."""
-    for uri in piece.places:
-        try:
-            data = PictureReader()(uri)
-            if content_id(data) == piece.image_id:
-                return open_picture(data, max_side=_SIDE).image
-        except (OSError, PictureError) as error:
-            print(f"{uri}: {' '.join(str(error).split())}", file=sys.stderr)
-    return None
+    places = piece.places
+    return find_picture({"image_id": piece.image_id, "image_uri": places[0], "image_uris": places})
