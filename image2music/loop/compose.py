@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from image2music.album.keeping import unkept
+from image2music.album.part import AlbumPart
 from image2music.asking import ask, each
 from image2music.composers.base import (
     Composer,
@@ -109,7 +111,7 @@ def _repair(composer: Composer, batch: Sequence[_Work], attempt: int) -> None:
 
 
 def _refine(composer: Composer, batch: Sequence[_Work], attempt: int, accept: AcceptRule) -> None:
-    needy = [(work, found) for work in batch if (found := complaints(work.standing, work.targets))]
+    needy = [(work, found) for work in batch if (found := _complaints(work))]
     requests = [_refine_request(work, found, attempt) for work, found in needy]
     for (work, _), raw in zip(needy, ask(composer.refine, requests), strict=True):
         if isinstance(raw, Exception):
@@ -117,7 +119,7 @@ def _refine(composer: Composer, batch: Sequence[_Work], attempt: int, accept: Ac
             work.take(Round("refine", work.standing, accepted=False, reason=reason_of(raw)))
             continue
         draft = examine(raw, work.references)
-        accepted, reason = judge(draft, work.standing, work.targets, accept)
+        accepted, reason = judge(draft, work.standing, work.targets, accept, work.request.album)
         work.take(Round("refine", draft, accepted=accepted, reason=reason))
 
 
@@ -127,16 +129,30 @@ def _refine_request(work: _Work, found: tuple[str, ...], attempt: int) -> Refine
     return RefineRequest(work.request, work.standing.abc, metrics, work.targets, found, attempt)
 
 
-def judge(candidate: Draft, standing: Draft, targets: Targets, accept: AcceptRule) -> tuple[bool, str]:
+def _complaints(work: _Work) -> tuple[str, ...]:
+    """What the album misses comes first."""
+    part = work.request.album
+    missed = unkept(work.standing.abc, part) if part is not None else ()
+    return (*missed, *complaints(work.standing, work.targets))
+
+
+def judge(
+    candidate: Draft, standing: Draft, targets: Targets, accept: AcceptRule, part: AlbumPart | None = None
+) -> tuple[bool, str]:
     """Whether a refined tune takes the place of the one that stands, and why.
 
     An invalid one never does. By `always` (the paper's way) every valid one does; by `better` it must copy less
-    beyond what is allowed, or copy no more and lie nearer to the targets (`targets.rank`).
+    beyond what is allowed, or copy no more and lie nearer to the targets (`targets.rank`). In an album it must first
+    of all leave out no more of what the album asked for.
     """
     if candidate.errors:
         return False, _validity(candidate)
     if accept == "always":
         return True, "always"
+    if part is not None:
+        now, before = (len(unkept(draft.abc, part)) for draft in (candidate, standing))
+        if now != before:
+            return now < before, "keeps_more_of_the_album" if now < before else "keeps_less_of_the_album"
     better = rank(candidate, targets) < rank(standing, targets)
     return better, "nearer_to_targets" if better else "no_nearer_to_targets"
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 
 from PIL.Image import Image
 
+from image2music.album.keeping import opening_abc
+from image2music.album.part import AlbumPart
 from image2music.composers.base import ComposeRequest, ExplainRequest, Reference, RefineRequest, RepairRequest
 from image2music.composers.chat.backend import Conversation, Message
 from image2music.composers.chat.budget import shortened
@@ -40,7 +42,14 @@ def composing(request: ComposeRequest, prompt_tokens: int, count: CountTokens) -
 
 
 def _prompt(request: ComposeRequest, tunes: Sequence[str]) -> str:
-    return fill("compose", description=request.description.text, references=_references(request.references, tunes))
+    description = request.description.text
+    if request.album is not None:
+        description = f"{description}\n\n{_album(request.album)}"
+    return fill("compose", description=description, references=_references(request.references, tunes))
+
+
+def _album(part: AlbumPart) -> str:
+    return fill("album", key=part.key, meter=part.meter, tempo=str(part.tempo_qpm), opening=opening_abc(part))
 
 
 def _references(references: Sequence[Reference], tunes: Sequence[str]) -> str:
