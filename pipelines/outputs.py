@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from image2music.briefs import BRIEF_COLUMNS, brief_key
 from image2music.errors import OutputError
+from image2music.pictures.places import member_of
 from image2music.rows import printable
 from schemas.failure import FAILURE_SCHEMA
 from transforms.shards import write_shard, write_table
@@ -82,7 +83,8 @@ def _new_folder(wanted: Path) -> Path:
 
 def forget_failures(folder: Path, uris: Collection[str]) -> None:
     """Drop the failures of pictures that are about to be tried again; those of other pictures stay."""
-    again = {printable(uri) for uri in uris}
+    archives = {f"{member.archive}#" for uri in uris if (member := member_of(uri)) is not None}
+    again = {printable(uri) for uri in (*uris, *archives)}
     _keep_failures(folder, lambda row: row["uri"] not in again)
 
 

@@ -26,7 +26,7 @@ LARGEST_STEP = 1.15
 PICTURES_A_CHAPTER = 3
 _FEWEST_IN_CHAPTER = 2
 _LOOK_BACK = 64
-_BRIGHTER, _DARKER = 0.1, -0.1
+_BRIGHTER, _DARKER = 0.03, -0.1
 
 _TONICS: dict[AlbumMode, tuple[int, ...]] = {"major": (0, 2, 5, 7, 9), "minor": (2, 4, 7, 9, 11)}
 # Melody and accompaniment, General MIDI from 0: flute and guitar, violin and piano ...
@@ -84,14 +84,13 @@ def chapters(moods: Sequence[tuple[float, float]], themes: Sequence[str]) -> lis
     """(start, stop) of each chapter: cut where the mood jumps most, about three pictures each, never between likes."""
     n = len(moods)
     jumps = {at: _jump(moods[at - 1], moods[at]) for at in range(1, n) if themes[at - 1] != themes[at]}
-    cuts = [0, n]
+    cuts = {0, n}
     for at in sorted(jumps, key=lambda at: (-jumps[at], at)):
         if len(cuts) - 1 >= max(1, round(n / PICTURES_A_CHAPTER)):
             break
-        if min(abs(at - cut) for cut in cuts) >= _FEWEST_IN_CHAPTER:
-            cuts.append(at)
-    cuts.sort()
-    return list(pairwise(cuts))
+        if cuts.isdisjoint(range(at - _FEWEST_IN_CHAPTER + 1, at + _FEWEST_IN_CHAPTER)):
+            cuts.add(at)
+    return list(pairwise(sorted(cuts)))
 
 
 def _jump(before: tuple[float, float], after: tuple[float, float]) -> float:

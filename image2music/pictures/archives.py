@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tarfile
 from collections.abc import Callable
 from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from image2music.errors import PictureError
 from image2music.pictures.places import Member
 from image2music.pictures.reader import MAX_BYTES
 
+IntArray = NDArray[np.int64]
 Opener = Callable[[str], BinaryIO]
 
 # What WebDataset shards hold beside a picture of the same name.
@@ -41,9 +45,9 @@ def list_members(path: str, open_file: Opener) -> list[str]:
     """
     try:
         if path.endswith(".tar"):
-            index = _tar_index(_stamp(path), open_file)
-            names = [name for name in index.members if not name.lower().endswith(_SIDECARS)]
-            return [f"{path}#{name}" for name in names] + ([] if index.whole and names else [f"{path}#"])
+            members, whole = _scan_tar(path, open_file)
+            names = [name for name in members if not name.lower().endswith(_SIDECARS)]
+            return [f"{path}#{name}" for name in names] + ([] if whole and names else [f"{path}#"])
         return [f"{path}#{row}" for row in range(_parquet(_stamp(path), open_file).rows)]
     except (OSError, PictureError, pa.ArrowException):
         return [f"{path}#"]
@@ -69,16 +73,35 @@ def _stamp(path: str) -> _Stamp:
 
 
 class _TarIndex(NamedTuple):
-    """Name to (place of the first byte, size); `whole` is false where the file breaks off."""
+    """For each member a hash of its name (int64[n], sorted), the place of its first byte and its size.
 
-    members: dict[str, tuple[int, int]]
+    24 bytes a member: a worker keeps many shards, for their members come in any order. `whole` is false where the
+    file breaks off.
+    """
+
+    names: IntArray
+    starts: IntArray
+    sizes: IntArray
     whole: bool
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=512)
 def _tar_index(stamp: _Stamp, open_file: Opener) -> _TarIndex:
+    members, whole = _scan_tar(stamp.path, open_file)
+    rows = np.array([(_name_hash(name), *place) for name, place in members.items()], np.int64).reshape(-1, 3)
+    names, starts, sizes = rows[np.argsort(rows[:, 0])].T
+    return _TarIndex(names, starts, sizes, whole)
+
+
+def _name_hash(name: str) -> int:
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def _scan_tar(path: str, open_file: Opener) -> tuple[dict[str, tuple[int, int]], bool]:
+    """Name to (place of the first byte, size) of every regular member, and whether the file is whole."""
     members: dict[str, tuple[int, int]] = {}
-    with open_file(stamp.path) as file:
+    with open_file(path) as file:
         try:
             with tarfile.open(fileobj=file, mode="r:") as tar:
                 while (info := tar.next()) is not None:
@@ -87,9 +110,9 @@ def _tar_index(stamp: _Stamp, open_file: Opener) -> _TarIndex:
                     tar.members = []  # type: ignore[attr-defined]  # else every header is kept twice
                 file.seek(tar.offset)
                 # tarfile takes a header that it cannot read for the end; a true end is a block of zeros, or of nothing.
-                return _TarIndex(members, whole=not any(file.read(tarfile.BLOCKSIZE)))
+                return members, not any(file.read(tarfile.BLOCKSIZE))
         except (tarfile.TarError, EOFError, ValueError):
-            return _TarIndex(members, whole=False)
+            return members, False
 
 
 def _read_from_tar(member: Member, open_file: Opener) -> bytes:
@@ -97,10 +120,12 @@ def _read_from_tar(member: Member, open_file: Opener) -> bytes:
     if not member.name:
         if index.whole:
             raise PictureError("the tar file holds no pictures", reason="no_pictures")
-        raise PictureError(f"the tar file breaks off after {len(index.members)} members", reason="broken_archive")
-    if member.name not in index.members:
+        raise PictureError(f"the tar file breaks off after {len(index.names)} members", reason="broken_archive")
+    wanted = _name_hash(member.name)
+    at = int(np.searchsorted(index.names, wanted))
+    if at == len(index.names) or index.names[at] != wanted:
         raise _missing(member)
-    start, size = index.members[member.name]
+    start, size = int(index.starts[at]), int(index.sizes[at])
     if size > MAX_BYTES:
         raise PictureError(f"the member has {size} bytes; {MAX_BYTES} is the most", reason="file_too_large")
     with open_file(member.archive) as file:
@@ -124,7 +149,7 @@ class _Rows(NamedTuple):
         return self.ends[-1] if self.ends else 0
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=512)
 def _parquet(stamp: _Stamp, open_file: Opener) -> _Rows:
     with open_file(stamp.path) as file:
         opened = pq.ParquetFile(file)

@@ -50,13 +50,18 @@ def test_a_rerun_knows_what_is_finished_in_an_archive(archives, stand_ins):
     assert stand_ins.calls == []
 
 
-def test_what_cannot_be_read_of_an_archive_is_one_failure(archives):
+def test_what_cannot_be_read_of_an_archive_is_one_failure_until_it_is_mended(archives):
     shard = Path("mixed/shard.tar")
     shard.write_bytes(shard.read_bytes()[:700])
     assert main([*COMPOSE, "mixed", "--max_failures", "9"]) == 3
     failures = {row["uri"]: row["reason"] for row in pq.read_table("out/failures").to_pylist()}
     assert failures["mixed/shard.tar#"] == "broken_archive"
     assert [row["description"] for row in rows()] == ["red", "blue"]
+    with tarfile.open(shard, "w") as tar:
+        tar.add("pictures/green.png", "day/green.png")
+    assert main([*COMPOSE, "mixed"]) == 0
+    assert pq.read_table("out/compositions").num_rows == 3
+    assert not list(Path("out/failures").iterdir())
 
 
 def test_pictures_of_a_site(archives):

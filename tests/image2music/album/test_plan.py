@@ -92,3 +92,10 @@ def test_near_duplicates_share_a_theme_and_others_do_not():
     assert sum(note.eighths for note in parts[2].opening[1]) == 8
     assert parts[1].opening[1] == parts[4].opening[1] == (parts[1].motif[-1],)
     assert len({part.theme for part in parts}) == 5
+
+
+def test_a_folder_of_many_thousand_pictures_is_planned():
+    moods = [(n % 7 / 7, n % 5 / 5) for n in range(20_000)]
+    bounds = chapters(moods, [str(n) for n in range(20_000)])
+    assert (bounds[0][0], bounds[-1][1]) == (0, 20_000)
+    assert min(stop - start for start, stop in bounds) >= 2
