@@ -8,9 +8,13 @@ It needs a Chromium and nothing else. Screenshots and a print as PDF are left fo
 from __future__ import annotations
 
 import argparse
+import array
+import base64
+import io
 import json
 import sys
 import time
+import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -158,6 +162,24 @@ def music_plays(page: Page, report: Path) -> None:
     quiet(page)
 
 
+def wave_file_is_made(page: Page, report: Path) -> None:
+    """The WAV file that the page makes lasts as long as the tune and its echo, is heard and is not clipped."""
+    page.open(pictures(report)[0])
+    made = page.run("""(async () => {
+      const tune = JSON.parse(document.getElementById("data").textContent).playback;
+      const url = await new Promise(async (done) => { const reader = new FileReader();
+        reader.onload = () => done(reader.result); reader.readAsDataURL(await Synth.wav(tune)); });
+      return [tune.seconds, url.split(",")[1]];
+    })()""")
+    with wave.open(io.BytesIO(base64.b64decode(made[1]))) as sound:
+        seconds = sound.getnframes() / sound.getframerate()
+        samples = array.array("h", sound.readframes(sound.getnframes()))
+    loudest = max(map(abs, samples))
+    expect(0 < seconds - made[0] < 2, f"{seconds:.1f} s for {made[0]:.1f} s of music")
+    expect(3000 < loudest < 32767, f"its loudest sample is {loudest}")
+    quiet(page)
+
+
 def keys_work(page: Page, report: Path) -> None:
     """P plays, ] goes through the maps, Enter chooses a sentence, Tab shows where it is."""
     page.open(pictures(report)[0])
@@ -195,7 +217,7 @@ def text_is_legible(page: Page, report: Path) -> None:
 
 
 CHECKS: tuple[Callable[[Page, Path], None], ...] = (
-    list_is_searched, score_is_drawn, overlay_changes, music_plays, keys_work, text_is_legible,
+    list_is_searched, score_is_drawn, overlay_changes, music_plays, wave_file_is_made, keys_work, text_is_legible,
 )  # fmt: skip
 
 

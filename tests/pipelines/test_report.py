@@ -63,6 +63,18 @@ def test_every_link_leads_to_a_file_in_the_folder_and_none_to_a_network(composed
         assert "://" not in html
 
 
+def test_pictures_of_no_folder_have_an_album_page_whose_links_work(composed):
+    (shard,) = outputs.shards(composed / "out" / "compositions")
+    table = pq.ParquetFile(shard).read()
+    pq.write_table(pa.Table.from_pylist([row | {"album": ""} for row in table.to_pylist()], table.schema), shard)
+    main(["report", "--input", "out"])
+    (album,) = (composed / "out" / "report" / "albums").iterdir()
+    assert "<h1>(no folder)</h1>" in album.read_text()
+    assert all(
+        (album.parent / link).is_file() for link in re.findall(r'(?:href|src)="([^"#][^"]*)"', album.read_text())
+    )
+
+
 def test_names_of_files_are_escaped(composed):
     main(["report", "--input", "out"])
     assert "&lt;b&gt;broken.png" in pages(composed)["failures.html"]

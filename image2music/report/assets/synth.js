@@ -63,10 +63,31 @@ const Synth = (() => {
     return source;
   }
 
+  // A small room: noise that dies away, the same in both ears of every listener.
+  const ROOM_SECONDS = 1.4, ROOM_LOUDNESS = 0.18;
+  function room(context) {
+    const length = Math.round(context.sampleRate * ROOM_SECONDS);
+    const buffer = context.createBuffer(1, length, context.sampleRate);
+    const samples = buffer.getChannelData(0);
+    let state = 7;
+    for (let i = 0; i < length; i++) {
+      state = (state * 16807) % 2147483647;
+      samples[i] = (state / 1073741823 - 1) * Math.exp(-5 * i / length);
+    }
+    const convolver = context.createConvolver();
+    convolver.buffer = buffer;
+    return convolver;
+  }
+
   function output(context) {
     const limiter = context.createDynamicsCompressor();
+    const node = context.createGain();
+    const echo = context.createGain();
+    echo.gain.value = ROOM_LOUDNESS;
+    node.connect(limiter);
+    node.connect(room(context)).connect(echo).connect(limiter);
     limiter.connect(context.destination);
-    return { node: limiter, noise: null };
+    return { node, noise: null };
   }
 
   const flat = (playback) => playback.tracks
@@ -123,7 +144,7 @@ const Synth = (() => {
 
   async function wav(playback) {
     const rate = 44100;
-    const context = new OfflineAudioContext(1, Math.ceil((playback.seconds + 0.5) * rate), rate);
+    const context = new OfflineAudioContext(1, Math.ceil((playback.seconds + ROOM_SECONDS) * rate), rate);
     const out = output(context);
     for (const n of flat(playback)) note(context, out, n.track, n.start, n.duration, n.pitch, n.velocity);
     return encode((await context.startRendering()).getChannelData(0), rate);
