@@ -64,8 +64,8 @@ def _measured(way: str, model: Path) -> Any:
 def _main(way: str, folder: str) -> None:
     import torch
 
+    from image2music.composers.chat.chat_model import image_token_of
     from image2music.composers.chat.loading import ModelName, load_model
-    from image2music.composers.chat.transformers_backend import image_token_of
 
     torch.set_num_threads(1)
     loaded = load_model(ModelName(folder))

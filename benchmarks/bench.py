@@ -18,6 +18,7 @@ MODULES: tuple[str, ...] = (
     "benchmarks.notation_rows",
     "benchmarks.playback_rows",
     "benchmarks.attention_rows",
+    "benchmarks.conversation_rows",
     "benchmarks.grammar_rows",
 )
 

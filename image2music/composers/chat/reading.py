@@ -7,6 +7,7 @@ keys and values of any earlier conversation about the same picture serve for the
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,21 +18,6 @@ from torch import Tensor
 from image2music.composers.chat import few_queries
 from image2music.composers.chat.kept import Kept
 from image2music.composers.chat.key_values import KeyValues, Prefix
-
-REUSING_FAMILIES = frozenset(
-    {
-        "qwen2_vl",
-        "qwen2_5_vl",
-        "qwen3_vl",
-        "smolvlm",
-        "idefics3",
-        "internvl",
-        "gemma3",
-        "llava",
-        "llava_onevision",
-    }
-)
-"""Families whose reuse is tested against whole prompts. A model of any other is given every prompt whole."""
 
 FEATURES_BYTES = 2**30
 MOST_PREFIX_BYTES = 8 * 2**30
@@ -142,8 +128,6 @@ class Reader:
         return Prefix(tuple(given["input_ids"][0].tolist()), layers, 0 if shift is None else int(shift))
 
     def _features_of(self, inputs: Mapping[str, Tensor], picture: str) -> Features:
-        import inspect
-
         kept = self._features.get(picture)
         if kept is not None:
             return kept

@@ -60,8 +60,6 @@ class Renderer:
 
     def __init__(self, processor: Any) -> None:
         self.processor = processor
-        if not isinstance(processor.image_processor, PreparedPictures):
-            processor.image_processor = PreparedPictures(processor.image_processor)
         added = processor.tokenizer.added_tokens_decoder.values()
         self._special = sorted((str(token) for token in added if token.special), key=len, reverse=True)
 

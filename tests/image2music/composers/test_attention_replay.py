@@ -13,9 +13,9 @@ from PIL import Image
 from image2music.composers.attention import full_attention_layers, replay
 from image2music.composers.boxes import Tokenised, grid_of, image_token_boxes, paint
 from image2music.composers.chat.backend import Conversation, Message
+from image2music.composers.chat.chat_model import image_token_of
 from image2music.composers.chat.loading import ModelName, load_model
 from image2music.composers.chat.rendering import Renderer
-from image2music.composers.chat.transformers_backend import image_token_of
 from image2music.errors import ModelError
 
 

@@ -2,12 +2,17 @@
 
 from functools import wraps
 
+import numpy as np
 import pytest
 import tiny_vlms
-from chat_fakes import picture
+from chat_fakes import TUNE, picture
 
+from image2music.composers.chat import reused_rounds
 from image2music.composers.chat.backend import Conversation, Message
-from image2music.composers.chat.transformers_backend import load
+from image2music.composers.chat.chat_model import ChatModel
+from image2music.composers.chat.loading import ModelName, load_model
+from image2music.composers.chat.transformers_backend import TransformersBackend, load
+from image2music.composers.chat.whole_prompts import WholePrompts
 
 QUESTION = "Write a tune about the lake, calm and slow, in two voices."
 
@@ -17,13 +22,19 @@ def folder(request, tmp_path_factory):
     return str(tiny_vlms.save(request.param, tmp_path_factory.mktemp("vlm") / request.param))
 
 
+def from_scratch(folder):
+    loaded = load_model(ModelName(folder))
+    chat = ChatModel(loaded)
+    return TransformersBackend(loaded.id, chat, WholePrompts(chat))
+
+
 @pytest.fixture
 def tower(monkeypatch):
     """Counts the pictures that pass through a backend's vision tower."""
 
     def counted(backend):
         seen = []
-        model = backend._model.model
+        model = backend.chat.model.model
         plain = model.get_image_features
         counting = wraps(plain)(lambda *args, **more: seen.append(1) or plain(*args, **more))
         monkeypatch.setattr(model, "get_image_features", counting)
@@ -46,17 +57,27 @@ def rounds(backend):
 
 
 def test_reuse_changes_no_answer_and_every_picture_is_looked_at_once(folder, tower):
-    reusing, plain = load(folder), load(folder)
-    plain.reuses = False
+    reusing, plain = load(folder), from_scratch(folder)
     seen = tower(reusing)
     assert rounds(reusing) == rounds(plain)
     assert len(seen) == 2
 
 
+def test_reuse_changes_no_attention(folder):
+    reusing, plain = load(folder), from_scratch(folder)
+    asked = Conversation(picture(60, 40), (Message("user", QUESTION),)).then(TUNE, "Why?")
+    reusing.generate([asked], [3], max_tokens=12, form="prose")
+    for ours, theirs in zip(
+        *(backend.attention(asked.answered("It is calm.")) for backend in (reusing, plain)), strict=True
+    ):
+        np.testing.assert_allclose(ours.weights, theirs.weights, atol=1e-5)
+        np.testing.assert_allclose(ours.baseline, theirs.baseline, atol=1e-5)
+
+
 def test_a_model_of_another_family_is_given_whole_prompts(tmp_path, monkeypatch, tower):
     folder = str(tiny_vlms.save("llava", tmp_path / "llava"))
     expected = rounds(load(folder))
-    monkeypatch.setattr("image2music.composers.chat.transformers_backend.REUSING_FAMILIES", frozenset())
+    monkeypatch.setattr(reused_rounds, "FAMILIES", frozenset())
     other = load(folder)
     seen = tower(other)
     assert rounds(other) == expected
