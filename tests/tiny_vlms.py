@@ -5,6 +5,7 @@ They know nothing and write gibberish; what they share with the real ones is eve
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,17 @@ IDEFICS_NAMES = {
 SAMPLE = "X:1 T:Morning M:4/4 L:1/8 Q:1/4=96 K:Am [V:1] CDEF GABc | c2 B2 A4 |] the tune is calm like the lake " * 4
 
 
-def save(family: str, folder: Path, *, layers: int = 2, width: int = WIDTH) -> Path:
-    """Builds the family's model and processor into `folder`."""
+_learned_from: ContextVar[tuple[str, int]] = ContextVar("learned_from", default=(SAMPLE, 320))
+
+
+def save(family: str, folder: Path, *, layers: int = 2, width: int = WIDTH, text: str = "", tokens: int = 320) -> Path:
+    """Builds the family's model and processor into `folder`; the tokenizer learns `tokens` tokens from `text`."""
     import torch
 
     torch.manual_seed(0)
+    before = _learned_from.set((text or SAMPLE, tokens))
     model, processor = _build(family, layers, width)
+    _learned_from.reset(before)
     model.generation_config.pad_token_id = 0
     model.generation_config.eos_token_id = processor.tokenizer.eos_token_id
     model.save_pretrained(folder)
@@ -50,7 +56,7 @@ def save(family: str, folder: Path, *, layers: int = 2, width: int = WIDTH) -> P
 
 
 @cache
-def _letters() -> str:
+def _letters(text: str, tokens: int) -> str:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -58,9 +64,12 @@ def _letters() -> str:
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=320, special_tokens=[PAD, BOS, EOS, "<|im_start|>"], initial_alphabet=alphabet, show_progress=False
+        vocab_size=tokens,
+        special_tokens=[PAD, BOS, EOS, "<|im_start|>"],
+        initial_alphabet=alphabet,
+        show_progress=False,
     )
-    tokenizer.train_from_iterator([SAMPLE], trainer)
+    tokenizer.train_from_iterator([text], trainer)
     return tokenizer.to_str()
 
 
@@ -70,7 +79,7 @@ def tokenizer_of(family: str, names: dict[str, str] | None = None) -> Any:
     from tokenizers import Tokenizer
 
     tokenizer = t.PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(_letters()),
+        tokenizer_object=Tokenizer.from_str(_letters(*_learned_from.get())),
         pad_token=PAD,
         bos_token=BOS,
         eos_token=EOS,

@@ -51,9 +51,9 @@ class ChatModel:
         room = min(most, max(_FEWEST_ANSWER_TOKENS, self.context - prompt))
         return torch.full((room,), torch.nan, dtype=torch.float64) if seed is None else dice(seed, room)
 
-    def rules(self, form: Form, rows: int, tokens: int) -> list[Any]:
-        """Logits processors for answers of at most so many tokens; those of a tune keep the state of each row."""
-        return [self.never, *([AbcConstraint(self._abc, rows, tokens)] if form == "abc" else [])]
+    def grammar(self, form: Form, rows: int, tokens: int) -> list[AbcConstraint]:
+        """What keeps tunes of at most so many tokens to ABC, with the state of each row; nothing for prose."""
+        return [AbcConstraint(self._abc, rows, tokens)] if form == "abc" else []
 
 
 def image_token_of(config: Any) -> int:

@@ -29,11 +29,20 @@ def register() -> None:
     AttentionMaskInterface.register(NAME, _mask)
 
 
-def _mask(*arguments: Any, dtype: torch.dtype = torch.float32, **more: Any) -> Tensor | None:
-    """To be added to the scores, made once for all layers.
+def added(seen: Tensor, queries: int, dtype: torch.dtype) -> Tensor:
+    """What to add to the scores of the last `queries` columns, float[rows, 1, queries, columns].
 
-    What is not seen gets the lowest number and not -inf: padding sees nothing, and its mean must be no NaN.
+    `seen` is bool[rows, columns]. What is not seen gets the lowest number and not -inf: padding sees nothing, and its
+    mean must be no NaN.
     """
+    later = torch.ones(queries, seen.shape[1], dtype=torch.bool, device=seen.device)
+    later = later.triu(seen.shape[1] - queries + 1)
+    hidden = ~seen[:, None] | later if queries > 1 else ~seen[:, None]
+    return torch.zeros_like(hidden, dtype=dtype).masked_fill_(hidden, torch.finfo(dtype).min)[:, None]
+
+
+def _mask(*arguments: Any, dtype: torch.dtype = torch.float32, **more: Any) -> Tensor | None:
+    """The library's own mask, in the same form."""
     from transformers.masking_utils import sdpa_mask
 
     seen = sdpa_mask(*arguments, **more)

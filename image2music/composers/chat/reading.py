@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from image2music.composers.attention import full_attention_layers
 from image2music.composers.chat import few_queries
 from image2music.composers.chat.kept import Kept
 from image2music.composers.chat.key_values import KeyValues, Prefix
@@ -44,6 +45,8 @@ class Language:
         few_queries.register()
         model.set_attn_implementation({"text_config": few_queries.NAME})
         self._decoder, self._head = model.get_decoder(), model.get_output_embeddings()
+        layers = model.config.get_text_config().num_hidden_layers
+        self.has_full_attention = len(full_attention_layers(model)) == layers
 
     def read(self, tokens: Tensor, past: KeyValues, places: Tensor, mask: Tensor | None = None) -> Tensor:
         """The last layer, float[rows, tokens, width], with `past` growing by the tokens.
@@ -54,7 +57,9 @@ class Language:
             places: int64[rows, tokens], each token's place in its conversation.
             mask: bool[rows, columns of past + tokens]; None where every column is to be seen.
         """
-        seen = None if mask is None else mask.long()
+        seen = mask
+        if mask is not None and self.has_full_attention:
+            seen = few_queries.added(mask, tokens.shape[1], self._head.weight.dtype)
         read = self._decoder(
             input_ids=tokens, attention_mask=seen, position_ids=places, past_key_values=past, use_cache=True
         )

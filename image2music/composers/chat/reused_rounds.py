@@ -9,7 +9,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from image2music.composers.attention import full_attention_layers, observed
+from image2music.composers.attention import observed
 from image2music.composers.chat.backend import Conversation, Form
 from image2music.composers.chat.chat_model import ChatModel
 from image2music.composers.chat.kept import picture_key
@@ -41,10 +41,7 @@ class ReusedRounds:
         self._chat = chat
         chat.processor.image_processor = PreparedPictures(chat.processor.image_processor)
         self._reader = Reader(chat.model, chat.image_token)
-        self._writer = Writer(self._reader.language, chat.ends, chat.sampling)
-        # Proposals that are not taken leave gaps, and a sliding window would count them as tokens.
-        layers = chat.model.config.get_text_config().num_hidden_layers
-        self._may_look_up = len(full_attention_layers(chat.model)) == layers
+        self._writer = Writer(self._reader.language, chat.never, chat.ends, chat.sampling)
 
     @property
     def passes(self) -> int:
@@ -61,7 +58,7 @@ class ReusedRounds:
             prompt, after = self._reader.read(self._chat.inputs([talk], asking=True), key)
             throws = self._chat.throws(seed, max_tokens, len(prompt.tokens))
             lookup = Lookup(prompt.tokens) if self._repeats(talk, form) else None
-            answers.append(Answer(prompt, throws, self._chat.rules(form, 1, len(throws)), lookup))
+            answers.append(Answer(prompt, throws, self._chat.grammar(form, 1, len(throws)), lookup))
             scores.append(after)
         self._writer.write(answers, torch.cat(scores), lambda row, prefix: self._reader.keep(keys[row], prefix))
         return [answer.written for answer in answers]
@@ -73,5 +70,8 @@ class ReusedRounds:
         return observed(self._chat.model, lambda: self._reader.on(past, rest), 1, rows, columns)[0]
 
     def _repeats(self, talk: Conversation, form: Form) -> bool:
-        """Whether the answer is a tune that stands, changed: repairs and refinements are."""
-        return self._may_look_up and form == "abc" and len(talk.messages) > 1
+        """Whether the answer is a tune that stands, changed: repairs and refinements are.
+
+        Proposals that are not taken leave gaps, which a sliding window would count as tokens: no lookup there.
+        """
+        return self._reader.language.has_full_attention and form == "abc" and len(talk.messages) > 1

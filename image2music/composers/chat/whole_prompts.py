@@ -31,7 +31,7 @@ class WholePrompts:
         inputs = chat.inputs(talks, asking=True)
         length = inputs["input_ids"].shape[1]
         throws = torch.stack([chat.throws(seed, max_tokens, length) for seed in seeds])
-        rules = chat.rules(form, len(talks), throws.shape[1])
+        rules = [chat.never, *chat.grammar(form, len(talks), throws.shape[1]), _Drawn(throws, chat.sampling)]
         config = GenerationConfig(
             max_new_tokens=throws.shape[1],
             do_sample=False,
@@ -39,8 +39,7 @@ class WholePrompts:
             pad_token_id=chat.ends[0] if chat.tokenizer.pad_token_id is None else chat.tokenizer.pad_token_id,
         )
         chat.model.generation_config = config
-        rules = LogitsProcessorList([*rules, _Drawn(throws, chat.sampling)])
-        written = chat.model.generate(**inputs, generation_config=config, logits_processor=rules)
+        written = chat.model.generate(**inputs, generation_config=config, logits_processor=LogitsProcessorList(rules))
         rows: list[list[int]] = written[:, length:].tolist()
         return rows
 

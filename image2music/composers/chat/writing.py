@@ -18,7 +18,7 @@ from image2music.composers.chat.reading import Language
 from image2music.composers.chat.sampling import Sampling, choose
 
 Rule = Callable[[Tensor, Tensor], Tensor]
-"""A logits processor: (int64[1, tokens written], float[1, vocabulary]) to float[1, vocabulary]."""
+"""A logits processor: (int64[rows, tokens written], float[rows, vocabulary]) to float[rows, vocabulary]."""
 
 
 @dataclass(eq=False)
@@ -27,7 +27,7 @@ class Answer:
 
     prompt: the conversation that was read.
     throws: float64[most tokens], NaN for the likeliest tokens.
-    rules: what rules tokens out, in order. Each keeps a state of its own and sees every position once.
+    rules: what rules tokens out, in order. Each keeps this answer's state and sees every position once.
     lookup: proposes tokens; None to write one at a time.
     """
 
@@ -38,8 +38,18 @@ class Answer:
     written: list[int] = field(default_factory=list)
     has_ended: bool = False
 
+    def __post_init__(self) -> None:
+        self._tokens = torch.empty(len(self.throws), dtype=torch.int64)
+
+    def ruled(self, scores: Tensor) -> Tensor:
+        """Scores float[1, vocabulary] with -inf for what this answer's rules rule out."""
+        for rule in self.rules:
+            scores = rule(self._tokens[None, : len(self.written)], scores)
+        return scores
+
     def take(self, token: int, ends: frozenset[int]) -> None:
         """One more token."""
+        self._tokens[len(self.written)] = token
         self.written.append(token)
         self.has_ended = token in ends or len(self.written) == len(self.throws)
 
@@ -51,8 +61,8 @@ class Answer:
 class Writer:
     """Writes answers with one model's language model."""
 
-    def __init__(self, language: Language, ends: Sequence[int], sampling: Sampling) -> None:
-        self._language, self._ends, self._sampling = language, frozenset(ends), sampling
+    def __init__(self, language: Language, never: Rule, ends: Sequence[int], sampling: Sampling) -> None:
+        self._language, self._never, self._ends, self._sampling = language, never, frozenset(ends), sampling
         self.passes = 0
 
     def write(self, answers: Sequence[Answer], scores: Tensor, ended: Callable[[int, Prefix], None]) -> None:
@@ -92,15 +102,11 @@ class Writer:
         return taken
 
     def _choose(self, answers: Sequence[Answer], scores: Tensor) -> list[int]:
-        ruled = [self._ruled(answer, row[None]) for answer, row in zip(answers, scores, strict=True)]
+        scores = self._never(scores, scores)
+        if any(answer.rules for answer in answers):
+            scores = torch.cat([answer.ruled(row[None]) for answer, row in zip(answers, scores, strict=True)])
         throws = torch.stack([answer.throws[len(answer.written)] for answer in answers])
-        return choose(torch.cat(ruled), throws, self._sampling).tolist()
-
-    def _ruled(self, answer: Answer, scores: Tensor) -> Tensor:
-        written = torch.tensor([answer.written], dtype=torch.int64)
-        for rule in answer.rules:
-            scores = rule(written, scores)
-        return scores
+        return choose(scores, throws, self._sampling).tolist()
 
 
 class _Batch:

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.families import PLACES, TOLERANCE, Checked, checked, table
+from tests.tiny_vlms import FAMILIES
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_answers_alike_in_batches_attends_exactly_and_finds_every_dot(family: str, tmp_path: Path) -> None:
+    row = checked(family, tmp_path / family)
+    assert row.parted == 0
+    assert row.difference < TOLERANCE
+    assert row.hits == len(PLACES) == 12
+
+
+def test_the_table_says_what_does_not_hold() -> None:
+    row = Checked("llava", 1000, answers=8, parted=1, difference=1e-7, hits=12)
+    assert not row.holds
+    assert table([row]).splitlines()[-1] == "| llava | yes, 1,000 weights | 7 of 8 | 1.0e-07 | 12 of 12 |"

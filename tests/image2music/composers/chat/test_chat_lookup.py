@@ -1,0 +1,98 @@
+"""Prompt lookup: what it proposes, and that it changes how fast an answer is written and nothing else."""
+
+import pytest
+import tiny_vlms
+import torch
+from chat_fakes import TUNE, picture
+from hypothesis import given
+from hypothesis import strategies as st
+
+from image2music.composers.chat.backend import Conversation, Message
+from image2music.composers.chat.chat_model import ChatModel
+from image2music.composers.chat.loading import ModelName, load_model
+from image2music.composers.chat.lookup import MOST, Lookup
+from image2music.composers.chat.reused_rounds import ReusedRounds
+
+PROMPT = [9, 1, 2, 3, 4, 5, 6, 7, 8]
+MENDED = TUNE.replace("c B A G", "c B A2")
+
+
+def test_what_followed_in_the_prompt_is_proposed():
+    assert Lookup(PROMPT).draft([0, 2, 3], 10) == [4, 5, 6, 7]
+    assert Lookup(PROMPT).draft([2, 3], 2) == [4, 5]
+
+
+def test_nothing_is_proposed_after_what_the_prompt_does_not_hold():
+    assert Lookup(PROMPT).draft([3, 2], 10) == []
+    assert Lookup(PROMPT).draft([3], 10) == []
+
+
+def test_proposals_grow_as_they_come_true_and_pause_when_none_does():
+    lookup = Lookup(list(range(100)))
+    lookup.learn(4, 4, 10)
+    assert len(lookup.draft([1, 2, 3], 50)) == 8
+    lookup.learn(8, 0, 20)
+    assert lookup.draft([*range(20), 1, 2], 50) != []
+    assert lookup.draft([*range(19), 1, 2], 50) == []
+
+
+@given(st.lists(st.integers(0, 3), max_size=40), st.lists(st.integers(0, 3), max_size=9), st.integers(0, 30))
+def test_proposals_stand_in_the_prompt_and_keep_to_their_room(prompt, written, most):
+    draft = Lookup(prompt).draft(written, most)
+    assert len(draft) <= min(most, MOST)
+    text, there = ",".join(map(str, draft)), ",".join(map(str, prompt))
+    assert text in there
+
+
+class Insists:
+    """A rule that makes a model write a given text, as a trained one would when it mends a single bar."""
+
+    def __init__(self, tokens):
+        self._tokens = tokens
+
+    def __call__(self, written, scores):
+        if written.shape[1] >= len(self._tokens):
+            return scores
+        wanted = torch.full_like(scores, -torch.inf)
+        wanted[:, self._tokens[written.shape[1]]] = 0.0
+        return wanted
+
+
+@pytest.fixture
+def rounds(tmp_path):
+    chat = ChatModel(load_model(ModelName(str(tiny_vlms.save("qwen2_5_vl", tmp_path / "tiny")))))
+    return ReusedRounds(chat)
+
+
+def asked(number):
+    image = picture(60 + 20 * number, 40)
+    return Conversation(image, (Message("user", "Write a tune." * (1 + number)),)).then(TUNE, "Mend bar 3.")
+
+
+def test_a_repair_that_changes_one_bar_takes_a_few_passes_and_comes_out_as_without_lookup(rounds, monkeypatch):
+    chat = rounds._chat
+    mended = [*chat.tokenizer(MENDED)["input_ids"], chat.ends[0]]
+    monkeypatch.setattr(chat, "grammar", lambda form, rows, tokens: [Insists(mended)])
+    with torch.inference_mode():
+        (written,) = rounds.write([asked(0)], [1], 400, "abc")
+    assert written == mended
+    assert rounds.passes < len(mended) / 5
+
+
+def test_rows_that_take_different_numbers_of_tokens_are_written_as_each_alone(rounds, monkeypatch):
+    chat = rounds._chat
+    mended = [*chat.tokenizer(MENDED)["input_ids"], chat.ends[0]]
+    rules = iter([])
+    monkeypatch.setattr(chat, "grammar", lambda form, many, tokens: next(rules))
+    talks, seeds = [asked(number) for number in range(3)], [1, 2, None]
+
+    def written(rows, lookup):
+        nonlocal rules
+        rules = iter([[[Insists(mended)], [Insists(mended[:30])], []][row] for row in rows])
+        monkeypatch.setattr(rounds, "_repeats", lambda talk, form: lookup)
+        with torch.inference_mode():
+            return rounds.write([talks[row] for row in rows], [seeds[row] for row in rows], 120, "abc")
+
+    together = written([0, 1, 2], lookup=True)
+    alone = [written([row], lookup=False)[0] for row in range(3)]
+    assert together == alone
