@@ -104,19 +104,27 @@ def chapter_keys(home: Key, moods: Sequence[float]) -> list[Key]:
     `moods` holds each chapter's valence less the album's. Brighter ones go to the dominant (from minor: the relative
     major), darker ones to the relative minor (from minor: the subdominant), others to the nearest key left.
     """
-    inner = [_away(home, mood) for mood in moods[1:-1]]
-    return [home, *inner, home] if len(moods) > 1 else [home]
+    if len(moods) == 1:
+        return [home]
+    keys = [home]
+    for mood in moods[1:-1]:
+        keys.append(next(key for key in _away(home, mood) if key != keys[-1]))
+    return [*keys, home]
 
 
-def _away(home: Key, mood: float) -> Key:
+def _away(home: Key, mood: float) -> tuple[Key, Key]:
+    """Where a chapter may go, the fitting key first; the second one is for neighbours that want the same."""
     tonic, mode = home
-    if mode == "major":
-        if mood > _BRIGHTER:
-            return (tonic + 7) % 12, "major"
-        return ((tonic + 9) % 12, "minor") if mood < _DARKER else ((tonic + 5) % 12, "major")
+    minor: AlbumMode = "minor"
+    major: AlbumMode = "major"
+    fourth, fifth = ((tonic + 5) % 12, mode), ((tonic + 7) % 12, mode)
+    relative = ((tonic + 9) % 12, minor) if mode == major else ((tonic + 3) % 12, major)
+    brighter, darker = (fifth, relative) if mode == major else (relative, fourth)
     if mood > _BRIGHTER:
-        return (tonic + 3) % 12, "major"
-    return ((tonic + 5) % 12, "minor") if mood < _DARKER else ((tonic + 7) % 12, "minor")
+        return brighter, fourth if mode == major else fifth
+    if mood < _DARKER:
+        return darker, fourth if mode == major else fifth
+    return (fourth, fifth) if mode == major else (fifth, fourth)
 
 
 def tempo_arc(arousals: Sequence[float]) -> list[int]:

@@ -81,6 +81,7 @@ def test_a_dark_middle_goes_to_the_relative_minor_and_home_again():
 
 def test_an_album_goes_out_to_near_keys_and_comes_home():
     home = (2, "major")
+    assert chapter_keys(home, [0.0, 0.0, 0.0, 0.0]) == [home, (7, "major"), (9, "major"), home]
     assert chapter_keys(home, [0.2, -0.5, 0.4, 0.0]) == [home, (11, "minor"), (9, "major"), home]
 
 
