@@ -52,8 +52,8 @@ def test_recall_counts_any_of_equally_near_rows_as_right() -> None:
 
 
 def test_a_program_is_measured_with_what_it_starts() -> None:
-    child = "import time; block = bytearray(60_000_000); time.sleep(2)"
+    child = "import time; block = bytearray(60_000_000); time.sleep(5)"
     found = measure(["/bin/sh", "-c", f"python3 -c '{child}'; exit 3"])
     assert found.exit_code == 3
-    assert found.seconds >= 2
+    assert found.seconds >= 5
     assert found.peak_bytes > 60_000_000
