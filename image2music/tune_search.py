@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from image2music.notation.metrics import Metrics
 from image2music.retrieval import Hit
 
-_PROBES = 30
-"""Partitions of a vector index that are searched. Behind a filter as many more as it lets fewer rows through, so that
-as many rows are looked at and as little is missed."""
+_BREADTH = 256
+"""Rows that the walk through the vector index's graph keeps in view; behind a filter as many more as it lets fewer
+rows through. Descriptions are found with 64 as well as exactly; pictures, which lie further off, need this."""
+
+_REFINED = 3
+"""Times as many rows as asked for whose full vectors are compared: the graph knows them by 8 bits a number."""
 
 _BEYOND = 8
 """Rows looked at beyond those asked for, so that one pass is enough where few are copies or equally near."""
@@ -47,14 +50,14 @@ def search(dataset: Any, queries: NDArray[np.float32], k: int, where: str = "", 
     vectors, pair by pair: they depend neither on the kind of index nor on the other queries.
     """
     found: dict[int, list[_Near]] = {}
-    places, wanted, everywhere = list(range(len(queries))), k + _BEYOND, bool(where)
+    places, wanted = list(range(len(queries))), k + _BEYOND
     while places:
-        question = _question(queries[places], wanted, share, everywhere=everywhere)
+        question = _question(queries[places], wanted, share)
         nearest = dict(zip(places, _nearest(dataset, queries[places], question, where), strict=True))
         found |= nearest
-        open_ended = [place for place in places if len(nearest[place]) == wanted < _MOST or not everywhere]
+        open_ended = [place for place in places if len(nearest[place]) == wanted < _MOST]
         places = [place for place in open_ended if not _settled(nearest[place], k)]
-        wanted, everywhere = min(4 * wanted, _MOST), True
+        wanted = min(4 * wanted, _MOST)
     return _hits(dataset, [different(found[place])[:k] for place in range(len(queries))])
 
 
@@ -62,7 +65,7 @@ def nearest_ids(
     dataset: Any, query: NDArray[np.float32], k: int, where: str = "", share: float = 1.0, *, exact: bool = False
 ) -> list[str]:
     """tune_id of the k nearest rows, best first, copies and all; `exact` looks at every row."""
-    nearest = _question(query, k, share, everywhere=bool(where)) | ({"use_index": False} if exact else {})
+    nearest = _question(query, k, share) | ({"use_index": False} if exact else {})
     table = _scan(dataset, ["tune_id"], nearest, where)
     ids: list[str] = table["tune_id"].to_pylist()
     return ids
@@ -93,10 +96,9 @@ def _nearest(dataset: Any, queries: NDArray[np.float32], question: dict[str, Any
     return found
 
 
-def _question(query: NDArray[np.float32], k: int, share: float, *, everywhere: bool) -> dict[str, Any]:
-    """`everywhere` goes on to further partitions of the vector index where the nearest ones do not hold k rows."""
-    probes = "minimum_nprobes" if everywhere else "nprobes"
-    return {"column": "vector", "q": query, "k": k, "metric": "cosine", probes: math.ceil(_PROBES / share)}
+def _question(query: NDArray[np.float32], k: int, share: float) -> dict[str, Any]:
+    breadth = math.ceil(max(_BREADTH, _REFINED * k) / share)
+    return {"column": "vector", "q": query, "k": k, "metric": "cosine", "ef": breadth, "refine_factor": _REFINED}
 
 
 def _scan(dataset: Any, columns: list[str], nearest: dict[str, Any], where: str) -> Any:

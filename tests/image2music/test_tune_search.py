@@ -51,10 +51,10 @@ def vectors():
     return clustered(ROWS, seed=1)
 
 
-@pytest.fixture(scope="module", params=["exact", "IVF"])
+@pytest.fixture(scope="module", params=["exact", "HNSW"])
 def index(request, tmp_path_factory, vectors):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(index_search, "VECTOR_INDEX_FROM", 1000 if request.param == "IVF" else 10**6)
+        patch.setattr(index_search, "VECTOR_INDEX_FROM", 1000 if request.param == "HNSW" else 10**6)
         made = table(str(tmp_path_factory.mktemp(request.param) / "tunes.lance"), vectors)
     assert index_search.kind(made.dataset()).startswith(request.param)
     return made
