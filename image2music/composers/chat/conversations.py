@@ -56,10 +56,15 @@ def _references(references: Sequence[Reference], tunes: Sequence[str]) -> str:
     if not tunes:
         return ""
     texts = [
-        fill("reference", number=str(number), caption=" ".join(reference.caption.split())[:_MAX_CAPTION], abc=abc)
+        fill("reference", number=str(number), caption=_caption(reference), abc=abc)
         for number, (reference, abc) in enumerate(zip(references, tunes, strict=False), 1)
     ]
     return fill("references", references="\n\n".join(texts)) + "\n"
+
+
+def _caption(reference: Reference) -> str:
+    """In one line; a tune may be in the index by its picture alone."""
+    return " ".join(reference.caption.split())[:_MAX_CAPTION] or "a picture alike"
 
 
 def repairing(asked: RepairRequest, so_far: Conversation) -> Conversation:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from chat_fakes import METRICS, TUNE, FakeBackend, reference, request
@@ -33,6 +35,12 @@ def test_a_draft_is_asked_for_with_captions_and_tunes_of_the_references_and_the_
     assert "Reference 2, described as: A calm tune 2." in prompt
     assert prompt.count("[V:1] C D E F | G A B c") == 2
     assert "Do not copy" in prompt
+
+
+def test_a_reference_without_a_caption_is_said_to_be_one_of_a_picture():
+    backend = FakeBackend(TUNE)
+    ChatComposer(backend).compose([request(references=[replace(reference(1), caption="")])])
+    assert "Reference 1, described as: a picture alike" in said_to(backend)
 
 
 def test_a_prompt_keeps_to_its_budget_by_whole_bars():
