@@ -112,7 +112,10 @@ def ablate(options: ComposeOptions) -> int:
             pipeline = new_pipeline(beam_flags)
             build(pipeline, run, done, progress.folder)
             result = run_to_end(pipeline)
-    except BaseException as error:
+    except KeyboardInterrupt:
+        record.end("stopped", "stopped by hand; the same command goes on where it stopped")
+        raise
+    except Exception as error:
         record.end("failed", str(error))
         raise
     for variant in VARIANTS:

@@ -52,8 +52,6 @@ class ScoreOptions:
             raise ConfigError("--against compares with --input: give both", reason="bad_arguments")
         if self.study is not None and self.study < 1:
             raise ConfigError(f"--study must be 1 or more pictures, not {self.study}", reason="bad_study")
-        if self.answers and self.home is None:
-            raise ConfigError("--answers belong to the study in --input", reason="bad_arguments")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"--seed must be between 0 and 2**63 - 1, not {self.seed}", reason="bad_seed")
 
