@@ -184,7 +184,6 @@ def _idefics(family: str, layers: int, width: int) -> tuple[Any, Any]:
     sizes = {"size": {"longest_edge": 256}, "max_image_size": {"longest_edge": 64}, "do_image_splitting": True}
     template = _template("<image>")
     if is_smol:
-        _stand_in_for_num2words()
         videos = t.SmolVLMVideoProcessor(size={"longest_edge": 64}, max_image_size={"longest_edge": 64})
         images = t.SmolVLMImageProcessor(**sizes)
         processor = t.SmolVLMProcessor(images, tokenizer, videos, image_seq_len=16, chat_template=template)
@@ -193,14 +192,6 @@ def _idefics(family: str, layers: int, width: int) -> tuple[Any, Any]:
         t.Idefics3ImageProcessor(**sizes), tokenizer, image_seq_len=16, chat_template=template
     )
     return t.Idefics3ForConditionalGeneration(config), processor
-
-
-def _stand_in_for_num2words() -> None:
-    """The processor wants the package num2words for films alone, but refuses to be made without it."""
-    from transformers.models.smolvlm import processing_smolvlm
-
-    if getattr(processing_smolvlm, "num2words", None) is None:
-        processing_smolvlm.num2words = str
 
 
 def _internvl(layers: int, width: int) -> tuple[Any, Any]:

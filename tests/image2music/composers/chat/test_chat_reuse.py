@@ -11,6 +11,7 @@ from image2music.composers.chat import reused_rounds
 from image2music.composers.chat.backend import Conversation, Message
 from image2music.composers.chat.chat_model import ChatModel
 from image2music.composers.chat.loading import ModelName, load_model
+from image2music.composers.chat.reading import Reader
 from image2music.composers.chat.transformers_backend import TransformersBackend, load
 from image2music.composers.chat.whole_prompts import WholePrompts
 
@@ -60,6 +61,15 @@ def test_reuse_changes_no_answer_and_every_picture_is_looked_at_once(folder, tow
     reusing, plain = load(folder), from_scratch(folder)
     seen = tower(reusing)
     assert rounds(reusing) == rounds(plain)
+    assert len(seen) == 2
+
+
+def test_what_is_forgotten_is_read_again_to_the_same_end(tmp_path, tower):
+    folder = str(tiny_vlms.save("qwen2_5_vl", tmp_path / "qwen"))
+    forgetful = load(folder)
+    forgetful.rounds._reader = Reader(forgetful.chat.model, forgetful.chat.image_token, prefix_bytes=0)
+    seen = tower(forgetful)
+    assert rounds(forgetful) == rounds(load(folder))
     assert len(seen) == 2
 
 
