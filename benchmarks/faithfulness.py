@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from image2music.composers.base import ComposeRequest
+from image2music.composers.faithfulness import first_cells, from_centre
 from image2music.composers.nano.composer import NanoComposer
 from image2music.composers.nano.explaining import plan_and_music_tokens
 from image2music.composers.nano.sampling import PREFIX, Sampler
@@ -65,7 +66,7 @@ def _curves(composer: NanoComposer, path: Path, number: int) -> dict[str, NDArra
         "most attended by the plan": [np.argsort(-plan)],
         "least attended by the music": [np.argsort(weights)],
         "random": [rng.permutation(len(weights)) for _ in range(RANDOM_ORDERS)],
-        "centre first": [np.argsort(_from_centre(seen.rows, seen.cols), kind="stable")],
+        "centre first": [from_centre(seen.rows, seen.cols)],
     }
     return {
         name: np.mean([_curve(sampler, tokens, seen.patches, blank, order, references) for order in found], axis=0)
@@ -82,16 +83,8 @@ def _curve(
     references: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """float64[steps, 2]: fall of the plan's and of the music's log likelihood."""
-    versions = np.stack([patches] * len(STEPS))
-    for row, count in enumerate(STEPS):
-        versions[row, order[:count]] = blank[order[:count]]
+    versions = np.where(first_cells(order, STEPS)[:, :, None], blank, patches)
     nats = sampler.log_likelihood(tokens, versions, references)
     parts = np.stack([nats[:, : PREFIX - 1].sum(1), nats[:, PREFIX - 1 :].sum(1)], axis=1)
     fall: NDArray[np.float64] = parts[0] - parts
     return fall
-
-
-def _from_centre(rows: int, cols: int) -> NDArray[np.float64]:
-    y, x = np.mgrid[:rows, :cols]
-    distance: NDArray[np.float64] = np.hypot(y - (rows - 1) / 2, x - (cols - 1) / 2).ravel()
-    return distance

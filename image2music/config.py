@@ -31,7 +31,8 @@ class LoopSettings:
 class ComposeSettings:
     """Everything that can change a composition's row. Where things lie and how many workers run is not here.
 
-    `album` names the rules that albums are planned by, None where pictures stand alone.
+    `album` names the rules that albums are planned by, None where pictures stand alone. `looking` names what is kept
+    of attention beside the maps.
     """
 
     composer_id: str
@@ -42,6 +43,7 @@ class ComposeSettings:
     seed: int
     where: str | None = None
     album: str | None = None
+    looking: str | None = None
 
     def __post_init__(self) -> None:
         if self.top_k < 1:

@@ -92,7 +92,7 @@ def build(pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes], 
     """The whole job. After the pictures are told apart nothing is shuffled, so pixels stay where they were read."""
     options, provenance = run.options, run.provenance
     retrieved, failed_before = find_references(pipeline, run, finished)
-    handler = ComposeTunes(options.composer, options.loop, options.seed, options.batch_size)
+    handler = ComposeTunes(options.composer, options.loop, options.seed, options.batch_size, options.looking)
     composed = retrieved | "Compose" >> Stage(handler, run.limit)
     composed.done | "WriteCompositions" >> beam.ParDo(
         WriteShards(
@@ -162,6 +162,7 @@ def look_up(options: ComposeOptions) -> ComposeRun:
         seed=options.seed,
         where=options.where,
         album=ALBUM_RECIPE if options.album else None,
+        looking=options.looking.name,
     )
     briefs = {place.uri: place.brief for place in catalog.places if place.brief != NO_BRIEF} if catalog else {}
     return ComposeRun(options, settings, index, embedder_spec, tuple(pictures), Path(options.output), catalog, briefs)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from image2music.composers.base import Looking
 from image2music.config import FailureBound, LoopSettings
 from image2music.errors import ConfigError, OutputError
 from image2music.pictures.web import WebRule
@@ -57,6 +58,7 @@ class ComposeOptions:
     catalog: str = ""
     allow_web: WebRule = "none"
     plan: bool = False
+    looking: Looking = field(default_factory=Looking)
     time_limit: float = DEFAULT_TIME_LIMIT
     where: str | None = None
     beam: tuple[str, ...] = ()
@@ -167,6 +169,14 @@ def add_compose_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--catalog", default="", help="CSV or Parquet with the columns image, id, and hint or caption")
     parser.add_argument("--plan", action="store_true", help="say what would be done, and do nothing")
+    parser.add_argument(
+        "--attention", default="maps", choices=("maps", "layers"), help="layers: keep each layer's maps too"
+    )
+    parser.add_argument(
+        "--faithfulness",
+        action="store_true",
+        help="measure each map: does the tune's likelihood fall without its cells",
+    )
     add_job_arguments(parser)
 
 
@@ -193,6 +203,7 @@ def compose_options(args: argparse.Namespace) -> ComposeOptions:
         catalog=args.catalog,
         allow_web=args.allow_web,
         plan=args.plan,
+        looking=Looking(layers=args.attention == "layers", faithfulness=args.faithfulness),
         time_limit=args.time_limit,
         where=args.where,
         beam=(*args.beam, *worker_flags(args.workers)),

@@ -66,7 +66,7 @@ class FakeBackend:
             said.append(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
         return said
 
-    def attention(self, conversation: Conversation) -> list[Looks]:
+    def attention(self, conversation: Conversation, *, layers: bool = False) -> list[Looks]:
         self.replayed.append(conversation)
         if not self.looks:
             raise ModelError("this stand-in looks nowhere", reason="no_attention")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from apache_beam.metrics import Metrics
 
 from image2music.composers import specs
-from image2music.composers.base import Composer, ComposeRequest
+from image2music.composers.base import Composer, ComposeRequest, Looking
 from image2music.config import LoopSettings
-from image2music.loop.compose import compose_batch
+from image2music.loop.compose import MAPS_ALONE, compose_batch
 from image2music.seeds import picture_seed
 from image2music.stages import RefinedTune, RetrievedContext
 from transforms.stage import NAMESPACE, StageHandler
@@ -23,11 +23,14 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
 
     stage = "compose"
 
-    def __init__(self, composer_spec: str, loop: LoopSettings, seed: int, batch_size: int) -> None:
+    def __init__(
+        self, composer_spec: str, loop: LoopSettings, seed: int, batch_size: int, looking: Looking = MAPS_ALONE
+    ) -> None:
         super().__init__(batch_size)
         self._spec = composer_spec
         self._loop = loop
         self._seed = seed
+        self._looking = looking
 
     def load_model(self) -> Composer:
         """The composer, shared with the describing stage of this process."""
@@ -39,7 +42,7 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
 
     def work(self, batch: Sequence[RetrievedContext], model: Composer) -> list[RefinedTune | Exception]:
         """The whole batch through the loop."""
-        tunes = compose_batch(model, [self._request(context) for context in batch], self._loop)
+        tunes = compose_batch(model, [self._request(context) for context in batch], self._loop, self._looking)
         for tune in tunes:
             if not isinstance(tune, Exception) and tune.explanation.attention_missing:
                 Metrics.counter(NAMESPACE, WITHOUT_ATTENTION + tune.explanation.attention_missing).inc()

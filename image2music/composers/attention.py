@@ -27,22 +27,26 @@ _recorder: ContextVar[_Recorder | None] = ContextVar("image2music_replay", defau
 
 @dataclass
 class _Recorder:
-    """Sums up the layers as they pass. `rows` and `columns` are int64, `total` is float32[batch, rows, columns]."""
+    """Takes in the layers as they pass. `rows` and `columns` are int64.
+
+    `total` is float32[sums, batch, rows, columns], and `places` says to which sum each layer is added.
+    """
 
     rows: Tensor
     columns: Tensor
-    layers: frozenset[int]
+    places: Mapping[int, int]
     total: Tensor
     seen: set[int] = field(default_factory=set)
 
     def observe(self, layer: int, query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None) -> None:
-        if layer not in self.layers:
+        if layer not in self.places:
             return
+        total = self.total[self.places[layer]]
         self.seen.add(layer)
         for start in range(0, len(self.rows), ROWS_AT_ONCE):
             rows = self.rows[start : start + ROWS_AT_ONCE]
             looks = _looks(query, key, mask, scaling, rows, self.columns)
-            self.total[:, start : start + len(rows)] += looks.to(self.total.device)
+            total[:, start : start + len(rows)] += looks.to(total.device)
 
 
 def _looks(
@@ -97,18 +101,37 @@ def observed(model: Any, read: Callable[[], object], batch: int, rows: Sequence[
 
     Columns may have been read before, as long as the model finds their keys and values.
     """
-    device = model.device
+    layers = full_attention_layers(model)
+    return _summed(model, read, batch, rows, columns, dict.fromkeys(layers, 0))[0] / len(layers)
+
+
+@torch.inference_mode()
+def replay_by_layer(model: Any, inputs: Mapping[str, Any], rows: Sequence[int], columns: Sequence[int]) -> Tensor:
+    """float32[layers, batch, rows, columns]: as `replay`, before the mean over layers with full attention."""
+    places = {layer: place for place, layer in enumerate(sorted(full_attention_layers(model)))}
+    batch = len(inputs["input_ids"])
+    return _summed(model, lambda: model.model(**inputs, use_cache=False), batch, rows, columns, places)
+
+
+def _summed(
+    model: Any,
+    read: Callable[[], object],
+    batch: int,
+    rows: Sequence[int],
+    columns: Sequence[int],
+    places: Mapping[int, int],
+) -> Tensor:
     recorder = _Recorder(
-        torch.as_tensor(rows, device=device),
-        torch.as_tensor(columns, device=device),
-        full_attention_layers(model),
-        torch.zeros(batch, len(rows), len(columns)),
+        torch.as_tensor(rows, device=model.device),
+        torch.as_tensor(columns, device=model.device),
+        places,
+        torch.zeros(1 + max(places.values()), batch, len(rows), len(columns)),
     )
     with _recording(model, recorder):
         read()
-    if recorder.seen != recorder.layers:
-        raise RuntimeError(f"layers {sorted(recorder.layers - recorder.seen)} of {type(model).__name__} did not report")
-    return recorder.total / len(recorder.layers)
+    if silent := places.keys() - recorder.seen:
+        raise RuntimeError(f"layers {sorted(silent)} of {type(model).__name__} did not report")
+    return recorder.total
 
 
 def full_attention_layers(model: Any) -> frozenset[int]:

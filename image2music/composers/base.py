@@ -91,6 +91,19 @@ class RefineRequest:
 
 
 @dataclass(frozen=True)
+class Looking:
+    """What is kept of attention beside the maps: those of each layer, and how faithful each map is."""
+
+    layers: bool = False
+    faithfulness: bool = False
+
+    @property
+    def name(self) -> str | None:
+        """Names what is asked for, as settings do; None where nothing is."""
+        return "+".join(name for name, asked in vars(self).items() if asked) or None
+
+
+@dataclass(frozen=True)
 class ExplainRequest:
     """The tune that stands, to be explained."""
 
@@ -98,6 +111,7 @@ class ExplainRequest:
     abc: str
     title: str
     metrics: Metrics
+    looking: Looking = Looking()
 
 
 @dataclass(frozen=True)
@@ -106,7 +120,8 @@ class AttentionMap:
 
     `weights` is float32[rows, cols]: attention from the segment's tokens to the picture's patches, averaged over
     layers, heads and tokens, as probabilities (the rest of the mass went elsewhere). `baseline` has the same shape,
-    for a blank picture. `text` is the segment itself, or its name for a voice.
+    for a blank picture. `text` is the segment itself, or its name for a voice. `layers`, where asked for, is
+    float32[layers, rows, cols], the same before its mean over layers; `faithfulness` see `composers.faithfulness`.
     """
 
     segment: str

@@ -14,6 +14,7 @@ from image2music.composers.base import (
     ComposeRequest,
     ExplainRequest,
     Explanation,
+    Looking,
     RefineRequest,
     RepairRequest,
 )
@@ -29,6 +30,8 @@ Request = TypeVar("Request")
 Answer = TypeVar("Answer")
 
 _DEFAULT_QPM = 120.0
+
+MAPS_ALONE = Looking()
 
 
 @dataclass
@@ -55,7 +58,7 @@ class _Work:
 
 
 def compose_batch(
-    composer: Composer, requests: Sequence[ComposeRequest], settings: LoopSettings
+    composer: Composer, requests: Sequence[ComposeRequest], settings: LoopSettings, looking: Looking = MAPS_ALONE
 ) -> list[ComposedTune | Exception]:
     """A finished tune or the reason why there is none, for each request in order.
 
@@ -70,7 +73,7 @@ def compose_batch(
             work.failed = _invalid(work.standing)
     for attempt in range(1, settings.rounds + 1):
         _refine(composer, [work for work in batch if _open(work)], attempt, settings.accept)
-    return _finish(composer, batch)
+    return _finish(composer, batch, looking)
 
 
 def _begin(request: ComposeRequest) -> _Work:
@@ -167,18 +170,18 @@ def _invalid(draft: Draft) -> AbcError:
     return AbcError(f"{draft.errors} errors left, the first: {first}; the tune: {text}", reason="invalid_abc")
 
 
-def _finish(composer: Composer, batch: Sequence[_Work]) -> list[ComposedTune | Exception]:
+def _finish(composer: Composer, batch: Sequence[_Work], looking: Looking) -> list[ComposedTune | Exception]:
     done = [work for work in batch if _open(work)]
-    for work, explanation in _asked(composer.explain, done, [_explain(work) for work in done]):
+    for work, explanation in _asked(composer.explain, done, [_explain(work, looking) for work in done]):
         work.explanation = explanation
     composed = iter(each(_composed, [work for work in batch if _open(work)]))
     return [work.failed or next(composed) for work in batch]
 
 
-def _explain(work: _Work) -> ExplainRequest:
+def _explain(work: _Work, looking: Looking) -> ExplainRequest:
     metrics = work.standing.metrics
     assert metrics is not None
-    return ExplainRequest(work.request, work.standing.abc, header(work.standing.abc, "T"), metrics)
+    return ExplainRequest(work.request, work.standing.abc, header(work.standing.abc, "T"), metrics, looking)
 
 
 def _composed(work: _Work) -> ComposedTune:

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from image2music.composers.base import Looking
 from image2music.config import ComposeSettings, FailureBound, LoopSettings, prompts_version
 from image2music.errors import ConfigError
 
@@ -22,6 +23,7 @@ def test_hash_is_the_same_on_every_machine():
         {"loop": LoopSettings(rounds=3)},
         {"loop": LoopSettings(accept="always")},
         {"seed": 1},
+        {"looking": Looking(layers=True).name},
     ],
 )
 def test_whatever_changes_rows_changes_the_hash(other):

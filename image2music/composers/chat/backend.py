@@ -46,12 +46,14 @@ class Looks:
     spans: int[tokens, 2], the characters of the text that each token covers.
     weights, baseline: float32[tokens, rows, cols], attention to each cell of the picture, and to the same cell of a
     blank picture, as a share of all attention of that token.
+    layers: float32[layers, tokens, rows, cols], the weights before their mean over layers, where asked for.
     """
 
     text: str
     spans: NDArray[np.int64]
     weights: NDArray[np.float32]
     baseline: NDArray[np.float32]
+    layers: NDArray[np.float32] | None = None
 
 
 class ChatBackend(Protocol):
@@ -79,9 +81,16 @@ class ChatBackend(Protocol):
             ModelError: the model gave no answer.
         """
 
-    def attention(self, conversation: Conversation) -> list[Looks]:
-        """Where the model looks as it writes each of its own turns.
+    def attention(self, conversation: Conversation, *, layers: bool = False) -> list[Looks]:
+        """Where the model looks as it writes each of its own turns; with `layers`, each layer by itself too.
 
         Raises:
             ModelError: the backend cannot tell; the message says why.
+        """
+
+    def log_likelihood(self, conversation: Conversation, images: Sequence[Image]) -> NDArray[np.float64]:
+        """float64[images, tokens]: nats of each token of the model's own turns, with other pictures of the same size.
+
+        Raises:
+            ModelError: the backend cannot tell.
         """

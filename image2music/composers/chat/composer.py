@@ -21,6 +21,7 @@ from image2music.composers.chat import conversations
 from image2music.composers.chat.answers import prose_in, tune_in
 from image2music.composers.chat.backend import ChatBackend, Conversation, Form
 from image2music.composers.chat.segments import attention_maps
+from image2music.composers.faithfulness import Faithfulness, Floats, Masks, with_blur
 from image2music.errors import ConfigError, ModelError
 from image2music.seeds import picture_seed
 
@@ -89,15 +90,28 @@ class ChatComposer:
         asked = [conversations.motivating(one, self._first(one.request)) for one in requests]
         seeds: list[int | None] = [picture_seed(one.request.seed, "motivation") for one in requests]
         answers = self._generate(asked, seeds, self.lengths.motivation, "prose")
-        return [self._explanation(one, _prose(text, "motivation")) for one, text in zip(asked, answers, strict=True)]
+        return [
+            self._explanation(request, talk, _prose(text, "motivation"))
+            for request, talk, text in zip(requests, asked, answers, strict=True)
+        ]
 
-    def _explanation(self, asked: Conversation, motivation: str) -> Explanation:
+    def _explanation(self, request: ExplainRequest, asked: Conversation, motivation: str) -> Explanation:
+        talk = asked.answered(motivation)
         try:
-            looks = self.backend.attention(asked.answered(motivation))
+            tune, said = self.backend.attention(talk, layers=request.looking.layers)
+            judge = self._judge(talk, request.request.seed) if request.looking.faithfulness else None
+            return Explanation(motivation, attention_maps(tune, said, judge))
         except ModelError as error:
             _log.warning("a tune has no attention: %s", error)
             return Explanation(motivation, attention_missing=error.reason)
-        return Explanation(motivation, attention_maps(*looks))
+
+    def _judge(self, talk: Conversation, seed: int) -> Callable[[int, int], Faithfulness]:
+        """Measures maps of a finished conversation by its likelihood beside pictures that are blurred in places."""
+
+        def nats(masks: Masks) -> Floats:
+            return self.backend.log_likelihood(talk, [with_blur(talk.image, mask) for mask in masks])
+
+        return lambda rows, cols: Faithfulness(nats, rows, cols, picture_seed(seed, "faithfulness"))
 
     def _first(self, request: ComposeRequest) -> Conversation:
         return conversations.composing(request, self.backend.prompt_tokens, self.backend.count_tokens)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from image2music.composers.chat.backend import Conversation, Form, Looks, Message
@@ -89,8 +91,12 @@ class OpenAiBackend:
             self._answered.pop(name, None)
         return answers
 
-    def attention(self, conversation: Conversation) -> list[Looks]:
+    def attention(self, conversation: Conversation, *, layers: bool = False) -> list[Looks]:
         """Raises ModelError (`no_attention`); see `NO_ATTENTION`."""
+        raise ModelError(NO_ATTENTION, reason="no_attention")
+
+    def log_likelihood(self, conversation: Conversation, images: Sequence[Image.Image]) -> NDArray[np.float64]:
+        """Raises ModelError (`no_attention`), as `attention` does."""
         raise ModelError(NO_ATTENTION, reason="no_attention")
 
     def _ask(self, name: str, body: dict[str, Any]) -> str:

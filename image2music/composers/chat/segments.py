@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from image2music.composers.base import AttentionMap, SegmentKind
 from image2music.composers.chat.answers import sentences
 from image2music.composers.chat.backend import Looks
+from image2music.composers.faithfulness import Faithfulness
 from image2music.notation.abc_parser import parse
 from image2music.notation.abc_tree import Span
 
@@ -27,11 +28,17 @@ class Segment:
     tokens: tuple[int, ...]
 
 
-def attention_maps(tune: Looks, motivation: Looks) -> tuple[AttentionMap, ...]:
-    """Maps of the whole tune, of each voice, of every four bars, and of each sentence of the motivation."""
-    music = [_map(segment, tune) for segment in music_segments(tune.text, tune.spans)]
-    prose = [_map(segment, motivation) for segment in sentence_segments(motivation.text, motivation.spans)]
-    return (*music, *prose)
+def attention_maps(
+    tune: Looks, motivation: Looks, judge: Callable[[int, int], Faithfulness] | None = None
+) -> tuple[AttentionMap, ...]:
+    """Maps of the whole tune, of each voice, of every four bars, and of each sentence of the motivation.
+
+    With a judge, made for rows and columns, each map is measured too; its tokens are those of both texts in order.
+    """
+    measure = judge(*tune.weights.shape[1:]) if judge else None
+    music = [_map(segment, tune, measure, 0) for segment in music_segments(tune.text, tune.spans)]
+    prose = sentence_segments(motivation.text, motivation.spans)
+    return (*music, *(_map(segment, motivation, measure, len(tune.spans)) for segment in prose))
 
 
 def music_segments(abc: str, spans: NDArray[np.int64]) -> list[Segment]:
@@ -75,9 +82,15 @@ def _first_letters(text: str, spans: NDArray[np.int64]) -> Iterable[tuple[int, i
             yield token, start + len(piece) - len(piece.lstrip())
 
 
-def _map(segment: Segment, looks: Looks) -> AttentionMap:
+def _map(segment: Segment, looks: Looks, measure: Faithfulness | None, before: int) -> AttentionMap:
     tokens = list(segment.tokens)
     weights, baseline = (grids[tokens].mean(0, dtype=np.float64) for grids in (looks.weights, looks.baseline))
     return AttentionMap(
-        segment.name, segment.kind, segment.text, weights.astype(np.float32), baseline.astype(np.float32)
+        segment.name,
+        segment.kind,
+        segment.text,
+        weights.astype(np.float32),
+        baseline.astype(np.float32),
+        layers=None if looks.layers is None else looks.layers[:, tokens].mean(1, dtype=np.float64).astype(np.float32),
+        faithfulness=measure.of(weights, [before + token for token in tokens]) if measure else None,
     )

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from itertools import pairwise
 from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from image2music.composers.attention import replay_by_layer
 from image2music.composers.boxes import Tokenised, grid_of, image_token_boxes, paint
 from image2music.composers.chat import reused_rounds
 from image2music.composers.chat.backend import Conversation, Form, Looks, Message
@@ -28,6 +31,7 @@ MOST_PROMPT_TOKENS, FEWEST_PROMPT_TOKENS = 6000, 600
 ROOM_FOR_ANSWERS = 4000
 """Tokens kept for the tune that stands, what is said about it, and the next one."""
 
+_TOKENS_SCORED_AT_ONCE = 256
 _LARGEST = (1024, 1024)
 _BLANK = (128, 128, 128)
 
@@ -72,7 +76,7 @@ class TransformersBackend:
             written = self.rounds.write(conversations, seeds, max_tokens, form)
         return [self.chat.tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in written]
 
-    def attention(self, conversation: Conversation) -> list[Looks]:
+    def attention(self, conversation: Conversation, *, layers: bool = False) -> list[Looks]:
         """One replay over the picture and a blank one of its size.
 
         Looks are on the finest grid of the picture's own tokens; see `boxes`.
@@ -93,10 +97,37 @@ class TransformersBackend:
         rows = [at - 1 for turn in turns for at in turn.positions]
         with self._lock, torch.inference_mode():
             looks = [self.rounds.looks(*shown, rows, columns).numpy() for shown in ((inputs, image), (greys, blank))]
+            of_layers = replay_by_layer(chat.model, inputs, rows, columns)[:, 0].numpy() if layers else None
         picture, baseline = paint(np.stack(looks), boxes, *grid_of(boxes))
-        ends = np.cumsum([len(turn.positions) for turn in turns])[:-1]
-        parts = zip(turns, np.split(picture, ends), np.split(baseline, ends), strict=True)
-        return [Looks(turn.text, turn.spans, weights, blanks) for turn, weights, blanks in parts]
+        each = None if of_layers is None else paint(of_layers, boxes, *grid_of(boxes))
+        starts = np.cumsum([0, *(len(turn.positions) for turn in turns)]).tolist()
+        return [
+            Looks(turn.text, turn.spans, picture[a:b], baseline[a:b], None if each is None else each[:, a:b])
+            for turn, (a, b) in zip(turns, pairwise(starts), strict=True)
+        ]
+
+    def log_likelihood(self, conversation: Conversation, images: Sequence[Image.Image]) -> NDArray[np.float64]:
+        """float64[images, tokens of its own turns] in nats; one picture at a time, each read from the beginning."""
+        positions, found = None, []
+        for image in images:
+            inputs = self.chat.inputs([Conversation(image, conversation.messages)], asking=False)
+            if positions is None:
+                turns = self.chat.renderer.turns(conversation, inputs["input_ids"][0].tolist())
+                positions = [at for turn in turns for at in turn.positions]
+            found.append(self._nats(inputs, positions))
+        return np.stack(found)
+
+    def _nats(self, inputs: Any, positions: Sequence[int]) -> NDArray[np.float64]:
+        """float64[positions]: log likelihood of the tokens there, given all before them."""
+        head = self.chat.model.get_output_embeddings()
+        with self._lock, torch.inference_mode():
+            hidden = self.chat.model.model(**inputs, use_cache=False).last_hidden_state[0]
+            found = []
+            for some in torch.tensor(positions, device=hidden.device).split(_TOKENS_SCORED_AT_ONCE):
+                scores = head(hidden[some - 1]).float().log_softmax(-1)
+                found.append(scores.gather(1, inputs["input_ids"][0, some][:, None])[:, 0])
+            nats: NDArray[np.float64] = torch.cat(found).double().cpu().numpy()
+            return nats
 
     def _room_for_prompts(self) -> int:
         """What the largest picture and the answers leave of the context."""

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from image2music.composers.base import AttentionMap, ExplainRequest, Explanation, SegmentKind
+from image2music.composers.faithfulness import Faithfulness, Floats, Masks
 from image2music.composers.nano.album_opening import placed_positions
 from image2music.composers.nano.motivation import Sentence, motivate
 from image2music.composers.nano.plan import PLAN_SLOTS
@@ -22,6 +23,7 @@ from image2music.composers.nano.references import encode_references
 from image2music.composers.nano.sampling import PREFIX, Sampler
 from image2music.composers.nano.seeing import Seen
 from image2music.composers.nano.vocabulary import Vocabulary
+from image2music.seeds import picture_seed
 
 BARS_A_GROUP = 4
 
@@ -54,7 +56,9 @@ def _explain(sampler: Sampler, request: ExplainRequest) -> Explanation:
     sentences = motivate(seen, plan, request, sampler.model.config.reference_slots)
     placed = placed_positions(request.request.album, tokens, PREFIX)
     segments = [*music_segments(tokens, vocabulary.bar, vocabulary.section, placed), *motivation_segments(sentences)]
-    maps = tuple(_map(segment, looked, blank, seen) for segment in segments)
+    measure = _faithfulness(sampler, request, row, seen, references) if request.looking.faithfulness else None
+    layers = sampler.attention_by_layer(row, seen.patches, references) if request.looking.layers else None
+    maps = tuple(_map(segment, looked, blank, seen, layers, measure) for segment in segments)
     return Explanation(" ".join(sentence.text for sentence in sentences), maps)
 
 
@@ -97,9 +101,36 @@ def motivation_segments(sentences: Sequence[Sentence]) -> list[Segment]:
     ]
 
 
-def _map(segment: Segment, looked: NDArray[np.float32], blank: NDArray[np.float32], seen: Seen) -> AttentionMap:
+def _faithfulness(
+    sampler: Sampler, request: ExplainRequest, tokens: torch.Tensor, seen: Seen, references: NDArray[np.int64]
+) -> Faithfulness:
+    """Measures maps by the likelihood of plan and music beside pictures with blank cells, which nano's blur is."""
+
+    def nats(masks: Masks) -> Floats:
+        hidden = masks.reshape(len(masks), -1, 1)
+        found = sampler.log_likelihood(tokens, np.where(hidden, sampler.blank, seen.patches), references)
+        return np.concatenate([np.zeros((len(masks), 1)), found], axis=1)
+
+    return Faithfulness(nats, seen.rows, seen.cols, picture_seed(request.request.seed, "faithfulness"))
+
+
+def _map(
+    segment: Segment,
+    looked: NDArray[np.float32],
+    blank: NDArray[np.float32],
+    seen: Seen,
+    layers: NDArray[np.float32] | None,
+    measure: Faithfulness | None,
+) -> AttentionMap:
     positions = list(segment.positions)
     weights, baseline = (a[positions].mean(0, np.float64).reshape(seen.rows, seen.cols) for a in (looked, blank))
+    each = None if layers is None else layers[:, positions].mean(1, np.float64).reshape(-1, seen.rows, seen.cols)
     return AttentionMap(
-        segment.name, segment.kind, segment.text, weights.astype(np.float32), baseline.astype(np.float32)
+        segment.name,
+        segment.kind,
+        segment.text,
+        weights.astype(np.float32),
+        baseline.astype(np.float32),
+        layers=None if each is None else each.astype(np.float32),
+        faithfulness=measure.of(weights, positions) if measure else None,
     )

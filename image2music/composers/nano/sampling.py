@@ -105,7 +105,6 @@ class Sampler:
         bars, ends = self.vocabulary.decode_bars(row[PREFIX:])
         return Drawn(plan, melody_of(plan, bars, ends))
 
-    @torch.inference_mode()
     def attention(
         self, tokens: Tensor, patches: NDArray[np.float32], references: NDArray[np.int64]
     ) -> NDArray[np.float32]:
@@ -115,12 +114,25 @@ class Sampler:
         before token t, where token t was predicted; row 0 (`begin`) is zero. `tokens` int64[1, n], `patches`
         float32[b, cells, dim], `references` int64[slots, tokens].
         """
+        return self._attention_of_layers(tokens, patches, references).mean(0)
+
+    def attention_by_layer(
+        self, tokens: Tensor, patches: NDArray[np.float32], references: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """float32[layers, n, cells]: `attention` of one picture, float32[cells, dim], before its mean over layers."""
+        return self._attention_of_layers(tokens, patches[None], references)[:, 0]
+
+    @torch.inference_mode()
+    def _attention_of_layers(
+        self, tokens: Tensor, patches: NDArray[np.float32], references: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """float32[layers, b, n, cells]."""
         b = len(patches)
         heard = torch.from_numpy(references)[None].expand(b, -1, -1)
         output = self.single(tokens.expand(b, -1), torch.from_numpy(patches), heard, output_attentions=True)
         cells = self.model.config.n_patches
-        seen = torch.stack([layer[:, :, :-1, :cells].mean(1) for layer in output.attentions]).mean(0)
-        return np.concatenate([np.zeros((b, 1, cells), np.float32), seen.numpy()], 1)
+        seen = torch.stack([layer[:, :, :-1, :cells].mean(1) for layer in output.attentions]).numpy()
+        return np.concatenate([np.zeros((len(seen), b, 1, cells), np.float32), seen], 2)
 
     @torch.inference_mode()
     def log_likelihood(

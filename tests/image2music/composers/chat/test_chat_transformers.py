@@ -1,12 +1,14 @@
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tiny_vlms
 from chat_fakes import METRICS, TUNE, picture, reference, request
+from PIL import Image
 
 from image2music.composers import boxes
-from image2music.composers.base import ExplainRequest
+from image2music.composers.base import ExplainRequest, Looking
 from image2music.composers.chat.backend import Conversation, Message
 from image2music.composers.chat.composer import AnswerLengths, ChatComposer
 from image2music.composers.chat.loading import ModelName
@@ -109,3 +111,24 @@ def test_a_whole_loop_with_a_random_model_ends_with_a_valid_tune(qwen):
     assert not isinstance(tune, Exception), tune
     assert tune.draft.errors == 0
     assert tune.explanation.attention[0].weights.sum() > 0
+
+
+def test_layers_and_faithfulness_are_there_when_asked_for(qwen):
+    asked = ExplainRequest(request(), TUNE, "Morning", METRICS, Looking(layers=True, faithfulness=True))
+    composer = ChatComposer(load(qwen), AnswerLengths(motivation=12))
+    (explanation,), (plain,) = (composer.explain([one]) for one in (asked, replace(asked, looking=Looking())))
+    for found, without in zip(explanation.attention, plain.attention, strict=True):
+        assert found.layers.shape == (2, *found.weights.shape)
+        assert np.allclose(found.layers.mean(0), found.weights, atol=1e-6)
+        assert np.allclose(found.weights, without.weights, atol=1e-6)
+        assert (without.layers, without.faithfulness) == (None, None)
+        assert np.isfinite(list(found.faithfulness.values())).all()
+        assert found.faithfulness["deletion"] != found.faithfulness["deletion_centre"]
+
+
+def test_likelihood_is_that_of_the_whole_text_and_hangs_on_the_picture(qwen):
+    talk, other = TALKS[0].answered("It is calm."), Image.new("RGB", TALKS[0].image.size, (200, 30, 30))
+    same, again, different = load(qwen).log_likelihood(talk, [talk.image, talk.image, other])
+    assert (same <= 0).all()
+    assert (same == again).all()
+    assert not np.allclose(same, different)

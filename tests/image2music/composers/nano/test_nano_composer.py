@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from skimage import data
 
-from image2music.composers.base import ComposeRequest, Description, ExplainRequest, Explanation, RefineRequest
+from image2music.composers.base import ComposeRequest, Description, ExplainRequest, Explanation, Looking, RefineRequest
 from image2music.composers.nano.composer import NanoComposer, load
 from image2music.composers.nano.decoding import CLOSE
 from image2music.composers.nano.explaining import plan_and_music_tokens
@@ -136,6 +136,20 @@ def test_maps_are_shares_of_attention_that_differ_between_bars(explained: Explan
         assert 0 < found.weights.sum() < 1
         assert found.weights.std() > 0
     assert not np.allclose(groups[0], groups[-1])
+
+
+def test_layers_and_faithfulness_are_there_when_asked_for(
+    nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str], explained: Explanation
+) -> None:
+    metrics = metrics_of_score(abc_to_score(tunes[0]))
+    asked = ExplainRequest(requests[0], tunes[0], "Coffee", metrics, Looking(layers=True, faithfulness=True))
+    (detailed,) = nano.explain([asked])
+    for found, plain in zip(detailed.attention, explained.attention, strict=True):
+        assert found.layers is not None
+        assert np.allclose(found.layers.mean(0), plain.weights, atol=1e-6)
+        assert found.faithfulness is not None
+        assert set(found.faithfulness) >= {"deletion", "deletion_random", "deletion_centre", "insertion"}
+        assert (plain.layers, plain.faithfulness) == (None, None)
 
 
 def test_each_sentence_of_the_motivation_has_a_map(explained: Explanation) -> None:
