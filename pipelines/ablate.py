@@ -27,9 +27,9 @@ from pipelines.compose import (
     count,
     find_references,
     look_up,
-    plan,
 )
 from pipelines.options import ComposeOptions, beam_options, make_folder
+from pipelines.planning import plan
 from pipelines.progress import Progress
 from pipelines.run_record import RunRecord, counters, stage_seconds
 from pipelines.running import new_pipeline, run_to_end

@@ -117,6 +117,10 @@ def _compose(args: argparse.Namespace) -> int:
         from pipelines.refresh import refresh
 
         return refresh(options)
+    if options.plan:
+        from pipelines.planning import plan_compose
+
+        return plan_compose(options)
     from pipelines.compose import compose
 
     return compose(options)

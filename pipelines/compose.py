@@ -175,9 +175,6 @@ def _id_of_loaded(spec: str) -> str:
 def compose(options: ComposeOptions) -> int:
     """Run the job; returns the exit code: 0 all done, 3 some pictures failed within the bound, 1 too many failed."""
     run = look_up(options)
-    if options.plan:
-        print(plan(run))
-        return EXIT_DONE
     make_folder(options.output)
     generations.finish(run.output)
     if options.overwrite:
@@ -230,25 +227,6 @@ def count(found: dict[str, int], places: int) -> dict[str, Any]:
             if name.startswith(WITHOUT_ATTENTION)
         },
     }
-
-
-def plan(run: ComposeRun) -> str:
-    """What a run would do, without doing it."""
-    loop = run.options.loop
-    lines = {
-        "pictures": f"{len(run.pictures)} files",
-        "finished": f"{outputs.count_rows(run.output / outputs.COMPOSITIONS)} rows in {run.output}",
-        "index": f"{run.index.uri}, version {run.index.version}, {run.index.rows} tunes",
-        "embedder": run.settings.embedder_id,
-        "composer": run.settings.composer_id,
-        "references": f"{run.options.top_k} by description and {run.options.top_k} by picture",
-        "where": run.options.where or "all tunes",
-        "rounds": f"at most {loop.rounds} repairs and as many refinements, accept {loop.accept}",
-        "seed": str(run.settings.seed),
-        "settings": run.settings.hash,
-        **composers.memory_lines(run.options.composer, run.options.batch_size),
-    }
-    return "\n".join(f"{name:12}{value}" for name, value in lines.items())
 
 
 def report(run: ComposeRun, record: RunRecord) -> None:

@@ -13,7 +13,7 @@ from image2music.config import FailureBound, LoopSettings
 from image2music.errors import ConfigError, OutputError
 from image2music.pictures.web import WebRule
 from image2music.tar_members import ENDINGS, is_archive, open_archive
-from pipelines.workers import worker_flags
+from pipelines.workers import worker_flags, workers_of
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -62,6 +62,11 @@ class ComposeOptions:
     time_limit: float = DEFAULT_TIME_LIMIT
     where: str | None = None
     beam: tuple[str, ...] = ()
+
+    @property
+    def workers(self) -> int:
+        """Processes that work at the same time, as far as Beam's options for one machine tell."""
+        return workers_of(self.beam)
 
     def __post_init__(self) -> None:
         _at_least_one("--top_k", self.top_k)

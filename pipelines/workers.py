@@ -32,6 +32,15 @@ def has_own_processes(flags: Sequence[str]) -> bool:
     return "multi_processing" in words
 
 
+def workers_of(flags: Sequence[str]) -> int:
+    """How many processes Beam's options ask for; 1 where they ask for threads, or for nothing."""
+    words = [word for flag in flags for word in flag.split("=", 1)]
+    if not has_own_processes(flags) or "--direct_num_workers" not in words:
+        return 1
+    number = int(words[words.index("--direct_num_workers") + 1])
+    return number or os.cpu_count() or 1
+
+
 @contextmanager
 def lost_workers_end_the_job() -> Iterator[None]:
     """While it is open, a worker that ends with an error ends this process, and everything that it started.

@@ -124,14 +124,6 @@ def test_pictures_go_through_the_models_in_real_batches(indexed, stand_ins):
     assert sorted(size for call, size in stand_ins.calls if call == "compose") == [1, 2]
 
 
-def test_a_plan_changes_nothing(indexed, capsys):
-    assert main([*COMPOSE, "--plan"]) == 0
-    assert not (indexed / "out").exists()
-    out = capsys.readouterr().out
-    assert "3 files" in out
-    assert "3 tunes" in out
-
-
 def test_the_closing_table(indexed, capsys):
     main(COMPOSE)
     out = capsys.readouterr().out.splitlines()

@@ -7,7 +7,7 @@ import pytest
 from job_processes import WORKER, children, noise_pictures, start, wait_for
 
 from pipelines.cli import main
-from pipelines.workers import has_own_processes, worker_flags
+from pipelines.workers import has_own_processes, worker_flags, workers_of
 
 COMPOSE = ["compose", "--images", "many", "--index", "tunes.lance"]
 PICTURES = 150
@@ -41,6 +41,10 @@ def test_workers_is_short_for_beams_own_options():
     assert has_own_processes(worker_flags(2))
     assert has_own_processes(["--direct_running_mode", "multi_processing"])
     assert not has_own_processes(["--direct_num_workers=2"])
+
+
+def test_workers_are_counted():
+    assert [workers_of(flags) for flags in ([], worker_flags(3), ["--direct_num_workers=2"])] == [1, 3, 1]
 
 
 def test_less_than_one_worker_is_refused(indexed, capsys):

@@ -1,0 +1,152 @@
+"""What `compose --plan` says: what a run would do, and what it would cost, measured on a few pictures."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from image2music.composers import specs as composers
+from image2music.errors import ModelError, OutputError
+from image2music.rows import printable
+from pipelines import outputs
+from pipelines.compose import EXIT_DONE, ComposeRun, build, count, look_up
+from pipelines.options import ComposeOptions, beam_options
+from pipelines.run_record import counters, stage_seconds
+from pipelines.running import new_pipeline, run_to_end
+
+SAMPLE = 8
+_MB, _GB = 1 << 20, 1 << 30
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A few pictures composed for a plan: how many, how many of them failed, seconds and bytes on disk of each."""
+
+    pictures: int
+    failed: int
+    seconds: float
+    bytes: float
+
+
+def plan_compose(options: ComposeOptions) -> int:
+    """Print the plan and do nothing else; returns the exit code.
+
+    Raises:
+        Image2MusicError: as `compose` would.
+    """
+    run = look_up(options)
+    todo = waiting(run)
+    lines = settings_lines(run) | work_lines(run, todo)
+    if todo:
+        lines |= _costs(run, todo)
+    print(_text(lines))
+    return EXIT_DONE
+
+
+def _costs(run: ComposeRun, todo: Sequence[str]) -> dict[str, str]:
+    try:
+        composers.load_composer(run.options.composer)
+    except ModelError as error:
+        return {"sample": f"none: {error}"}
+    return cost_lines(run, todo, measure(run, todo))
+
+
+def plan(run: ComposeRun) -> str:
+    """What a run would do, without what it costs."""
+    return _text(settings_lines(run))
+
+
+def settings_lines(run: ComposeRun) -> dict[str, str]:
+    """What the run works with and how."""
+    loop = run.options.loop
+    return {
+        "pictures": f"{len(run.pictures)} files",
+        "finished": f"{outputs.count_rows(run.output / outputs.COMPOSITIONS)} rows in {run.output}",
+        "index": f"{run.index.uri}, version {run.index.version}, {run.index.rows} tunes",
+        "embedder": run.settings.embedder_id,
+        "composer": run.settings.composer_id,
+        "references": f"{run.options.top_k} by description and {run.options.top_k} by picture",
+        "where": run.options.where or "all tunes",
+        "rounds": f"at most {loop.rounds} repairs and as many refinements, accept {loop.accept}",
+        "seed": str(run.settings.seed),
+        "settings": run.settings.hash,
+        **composers.memory_lines(run.options.composer, run.options.batch_size),
+    }
+
+
+def waiting(run: ComposeRun) -> list[str]:
+    """Pictures whose place is in no row of these settings. No picture is read: one that was replaced is not seen."""
+    folder = run.output / outputs.COMPOSITIONS
+    done = {
+        uri
+        for row in outputs.read_rows(folder, ["image_uris", "settings_hash"])
+        if row["settings_hash"] == run.settings.hash
+        for uri in row["image_uris"]
+    }
+    return [picture for picture in run.pictures if printable(picture) not in done]
+
+
+def work_lines(run: ComposeRun, todo: Sequence[str]) -> dict[str, str]:
+    """What would be done and what skipped."""
+    again = {row["uri"] for row in outputs.read_rows(run.output / outputs.FAILURES, ["uri"])}
+    tried = sum(printable(picture) in again for picture in todo)
+    failed = f", {tried} of them failed before" if tried else ""
+    lines = {"to do": f"{len(todo)} files{failed}", "skipped": f"{len(run.pictures) - len(todo)} files that have a row"}
+    try:
+        outputs.finished_ids(run.output, run.settings.hash)
+    except OutputError as error:
+        if not run.options.overwrite:
+            lines["refused"] = str(error)
+    return lines
+
+
+def measure(run: ComposeRun, todo: Sequence[str]) -> Sample:
+    """Compose a few of the pictures, evenly spread, in this process and into a folder that is thrown away."""
+    chosen = tuple(todo[:: max(1, len(todo) // SAMPLE)][:SAMPLE])
+    with tempfile.TemporaryDirectory(prefix="image2music-plan-") as folder:
+        pipeline = new_pipeline(beam_options(()))
+        build(pipeline, replace(run, output=Path(folder), pictures=chosen), frozenset(), None)
+        result = run_to_end(pipeline)
+        size = sum(shard.stat().st_size for shard in outputs.shards(Path(folder, outputs.COMPOSITIONS)))
+    counts = count(counters(result), places=len(chosen))
+    # At least one: a sample of nothing but failures still took its time.
+    made = max(1, counts["composed"])
+    return Sample(counts["pictures"], counts["failed"], sum(stage_seconds(result).values()) / made, size / made)
+
+
+def cost_lines(run: ComposeRun, todo: Sequence[str], sample: Sample) -> dict[str, str]:
+    """Time, disk and memory for all of them, by the sample."""
+    workers, seconds = run.options.workers, len(todo) * sample.seconds / run.options.workers
+    free = shutil.disk_usage(_existing(run.output)).free
+    needed = len(todo) * sample.bytes
+    short = "; NOT ENOUGH" if needed > free else ""
+    peak = _peak_bytes()
+    return {
+        "sample": f"{sample.pictures} pictures, {sample.failed} failed, {sample.seconds:.2f} s each with models loaded",
+        "time": f"{_clock(seconds)} with {workers} {'workers' if workers > 1 else 'worker'}, without loading",
+        "disk": f"{needed / _MB:.1f} MB, {free / _GB:.1f} GB free in {run.output}{short}",
+        "process": f"{peak / _GB:.1f} GB of memory by the sample, for each of {workers + (workers > 1)}",
+    }
+
+
+def _existing(path: Path) -> Path:
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+
+
+def _peak_bytes() -> int:
+    """Most memory that this process has had. Linux counts in KiB, macOS in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _clock(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{seconds:.0f} s" if seconds < 120 else f"{minutes // 60}:{minutes % 60:02} hours"
+
+
+def _text(lines: dict[str, str]) -> str:
+    return "\n".join(f"{name:12}{value}" for name, value in lines.items())

@@ -1,0 +1,60 @@
+import shutil
+
+import pytest
+from PIL import Image
+
+from pipelines.cli import main
+
+COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]
+
+
+@pytest.fixture
+def plan(indexed, capsys):
+    """The lines of a plan by their names."""
+
+    def read(*options):
+        capsys.readouterr()
+        assert main([*COMPOSE, "--plan", *options]) == 0
+        return {line[:12].strip(): line[12:] for line in capsys.readouterr().out.splitlines()}
+
+    return read
+
+
+def test_a_plan_changes_nothing(indexed, plan):
+    lines = plan()
+    assert not (indexed / "out").exists()
+    assert (lines["pictures"], lines["to do"], lines["skipped"]) == ("3 files", "3 files", "0 files that have a row")
+    assert "3 tunes" in lines["index"]
+
+
+def test_what_has_a_row_is_skipped_and_what_failed_is_tried_again(indexed, plan):
+    (indexed / "pictures" / "late.png").write_text("still copying")
+    main(COMPOSE)
+    Image.new("RGB", (5, 5), (9, 9, 99)).save("pictures/new.png")
+    lines = plan()
+    assert (lines["to do"], lines["skipped"]) == ("2 files, 1 of them failed before", "3 files that have a row")
+
+
+def test_when_all_is_done_nothing_is_measured(plan):
+    main(COMPOSE)
+    assert plan().keys().isdisjoint({"sample", "time", "disk", "process"})
+
+
+def test_time_disk_and_memory_come_from_a_sample(plan, stand_ins):
+    lines = plan("--workers", "2")
+    assert lines["sample"].startswith("3 pictures, 0 failed, ")
+    assert lines["time"].endswith(" with 2 workers, without loading")
+    assert "GB free in out" in lines["disk"]
+    assert lines["process"].endswith("GB of memory by the sample, for each of 3")
+    assert ("compose", 3) in stand_ins.calls
+
+
+def test_a_disk_that_is_too_small_is_named(plan, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
+    assert plan()["disk"].endswith("NOT ENOUGH")
+
+
+def test_what_a_run_would_refuse_is_in_the_plan(plan):
+    main(COMPOSE)
+    assert "add --overwrite" in plan("--seed", "1")["refused"]
+    assert "refused" not in plan("--seed", "1", "--overwrite")
