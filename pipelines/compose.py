@@ -35,11 +35,12 @@ from schemas.failure import FAILURE_SCHEMA
 from transforms.album import PlanAlbums
 from transforms.compose import WITHOUT_ATTENTION, ComposeTunes
 from transforms.embed import EmbedPictures
+from transforms.log_lines import LogPictures
 from transforms.pictures import DescribePictures, IdentifyPictures, SkipFinished
 from transforms.reading import PictureReader
 from transforms.retrieve import RetrieveTunes
 from transforms.shards import WriteShards
-from transforms.stage import Stage
+from transforms.stage import REASON, Stage
 from transforms.time_limit import TimeLimit
 
 EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED = 0, 1, 3
@@ -103,9 +104,9 @@ def build(pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes], 
             progress=ticks,
         )
     )
+    failed = [*failed_before, composed.failed] | "Failures" >> beam.Flatten()
     (
-        [*failed_before, composed.failed]
-        | "Failures" >> beam.Flatten()
+        failed
         | "WriteFailures"
         >> beam.ParDo(
             WriteShards(
@@ -117,6 +118,8 @@ def build(pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes], 
             )
         )
     )
+    if options.log_json:
+        (composed.done, failed) | "Ends" >> beam.Flatten() | "LogPictures" >> beam.ParDo(LogPictures(options.log_json))
 
 
 def find_references(
@@ -221,6 +224,9 @@ def count(found: dict[str, int], places: int) -> dict[str, Any]:
         "skipped": skipped,
         "failed": lost,
         "failed_in_stage": {stage: number for stage, number in sorted(failed.items()) if number},
+        "failed_for_reason": {
+            name.removeprefix(REASON): number for name, number in sorted(found.items()) if name.startswith(REASON)
+        },
         "without_attention": {
             name.removeprefix(WITHOUT_ATTENTION): number
             for name, number in sorted(found.items())

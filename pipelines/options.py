@@ -60,6 +60,7 @@ class ComposeOptions:
     plan: bool = False
     looking: Looking = field(default_factory=Looking)
     time_limit: float = DEFAULT_TIME_LIMIT
+    log_json: str = ""
     where: str | None = None
     beam: tuple[str, ...] = ()
 
@@ -182,6 +183,7 @@ def add_compose_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="measure each map: does the tune's likelihood fall without its cells",
     )
+    parser.add_argument("--log_json", default="", metavar="FILE", help="append one line a picture as JSON; - is stdout")
     add_job_arguments(parser)
 
 
@@ -210,6 +212,7 @@ def compose_options(args: argparse.Namespace) -> ComposeOptions:
         plan=args.plan,
         looking=Looking(layers=args.attention == "layers", faithfulness=args.faithfulness),
         time_limit=args.time_limit,
+        log_json=args.log_json,
         where=args.where,
         beam=(*args.beam, *worker_flags(args.workers)),
     )

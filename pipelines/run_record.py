@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections import Counter
@@ -44,6 +45,7 @@ class RunRecord:
             "options": self.options,
             **self.details,
             "versions": versions(),
+            "process": {"host": platform.node(), "pid": os.getpid()},
             "counts": self.counts,
             "seconds": {"total": round(time.monotonic() - self._clock, 3)} | self.seconds,
             "started_at": self.started_at,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 from pathlib import Path
+from typing import Any
 
 from image2music.errors import ConfigError
 from pipelines import outputs
@@ -24,7 +27,7 @@ def status(output: Path) -> str:
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path} is not JSON: {error}", reason="bad_run_json") from error
     lines = {
-        "state": f"{record['state']}{' — ' + record['message'] if record['message'] else ''}",
+        "state": _state(record),
         "command": record["command"],
         "started": record["started_at"],
         "finished": record["finished_at"] or "not yet",
@@ -34,6 +37,25 @@ def status(output: Path) -> str:
         "failures now": str(outputs.count_rows(output / outputs.FAILURES)),
     }
     return "\n".join(f"{name:16}{value}" for name, value in lines.items())
+
+
+def _state(record: dict[str, Any]) -> str:
+    if record["state"] == "running" and _is_gone(record.get("process", {})):
+        return "killed — its process is gone; the same command goes on where it stopped"
+    return f"{record['state']}{' — ' + record['message'] if record['message'] else ''}"
+
+
+def _is_gone(process: dict[str, Any]) -> bool:
+    """Whether a process of this machine has ended; of another machine nobody can tell."""
+    if process.get("host") != platform.node():
+        return False
+    try:
+        os.kill(process["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def _text(value: object) -> str:

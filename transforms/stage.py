@@ -28,6 +28,9 @@ NAMESPACE = "image2music"
 TIME = "inference_batch_latency_micro_secs"
 """RunInference's name for the time of a batch; stages without a model use it too, so that there is one to read."""
 
+REASON = "reason."
+"""Before a failure's reason in the name of its counter."""
+
 _FAILED = "failed"
 _DONE = "done"
 
@@ -110,6 +113,8 @@ class _PartFailures(beam.DoFn):
 
     def process(self, element: object) -> Iterator[object]:
         failed = isinstance(element, Failure)
+        if isinstance(element, Failure):
+            Metrics.counter(NAMESPACE, f"{REASON}{element.reason}").inc()
         self._counters[_FAILED if failed else _DONE].inc()
         yield beam.pvalue.TaggedOutput(_FAILED, element) if failed else element
 
