@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-LONGEST, SHORTEST = 4, 2
+LONGEST, SHORTEST = 5, 3
 """Tokens in a row that must agree before what followed them is proposed: the most, and the fewest, tried in order."""
 
 MOST = 16
 _FIRST = 4
-_LONGEST_PAUSE = 64
+_ENOUGH = 3
+"""Tokens that must come true to count as success: a proposal of one row makes the pass of its whole batch wider."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 8, 256
 
 
 class Lookup:
@@ -27,7 +30,7 @@ class Lookup:
             size: {tuple(self._prompt[at : at + size]): at + size for at in range(len(self._prompt) - size)}
             for size in range(LONGEST, SHORTEST - 1, -1)
         }
-        self._length, self._pause, self._silent_until = _FIRST, 1, 0
+        self._length, self._pause, self._silent_until = _FIRST, _FIRST_PAUSE, 0
 
     def draft(self, written: Sequence[int], most: int) -> list[int]:
         """At most `most` tokens that may follow; often none."""
@@ -42,9 +45,9 @@ class Lookup:
     def learn(self, proposed: int, came_true: int, written: int) -> None:
         """What came of a proposal, when `written` tokens were there."""
         if came_true == proposed:
-            self._length, self._pause = min(MOST, 2 * self._length), 1
-        elif came_true:
-            self._length, self._pause = max(1, came_true), 1
+            self._length, self._pause = min(MOST, 2 * self._length), _FIRST_PAUSE
+        elif came_true >= _ENOUGH:
+            self._length, self._pause = came_true, _FIRST_PAUSE
         else:
-            self._length, self._pause = _FIRST, min(_LONGEST_PAUSE, 2 * self._pause)
             self._silent_until = written + self._pause
+            self._length, self._pause = _FIRST, min(_LONGEST_PAUSE, 2 * self._pause)

@@ -18,13 +18,13 @@ MENDED = TUNE.replace("c B A G", "c B A2")
 
 
 def test_what_followed_in_the_prompt_is_proposed():
-    assert Lookup(PROMPT).draft([0, 2, 3], 10) == [4, 5, 6, 7]
-    assert Lookup(PROMPT).draft([2, 3], 2) == [4, 5]
+    assert Lookup(PROMPT).draft([0, 2, 3, 4], 10) == [5, 6, 7, 8]
+    assert Lookup(PROMPT).draft([2, 3, 4], 2) == [5, 6]
 
 
 def test_nothing_is_proposed_after_what_the_prompt_does_not_hold():
-    assert Lookup(PROMPT).draft([3, 2], 10) == []
-    assert Lookup(PROMPT).draft([3], 10) == []
+    assert Lookup(PROMPT).draft([4, 3, 2], 10) == []
+    assert Lookup(PROMPT).draft([3, 4], 10) == []
 
 
 def test_proposals_grow_as_they_come_true_and_pause_when_none_does():
@@ -32,8 +32,8 @@ def test_proposals_grow_as_they_come_true_and_pause_when_none_does():
     lookup.learn(4, 4, 10)
     assert len(lookup.draft([1, 2, 3], 50)) == 8
     lookup.learn(8, 0, 20)
-    assert lookup.draft([*range(20), 1, 2], 50) != []
-    assert lookup.draft([*range(19), 1, 2], 50) == []
+    assert lookup.draft([*range(24), 1, 2, 3], 50) == []
+    assert lookup.draft([*range(25), 1, 2, 3], 50) == [4, 5, 6, 7]
 
 
 @given(st.lists(st.integers(0, 3), max_size=40), st.lists(st.integers(0, 3), max_size=9), st.integers(0, 30))
@@ -76,7 +76,7 @@ def test_a_repair_that_changes_one_bar_takes_a_few_passes_and_comes_out_as_witho
     with torch.inference_mode():
         (written,) = rounds.write([asked(0)], [1], 400, "abc")
     assert written == mended
-    assert rounds.passes < len(mended) / 5
+    assert rounds.passes < len(mended) / 3
 
 
 def test_rows_that_take_different_numbers_of_tokens_are_written_as_each_alone(rounds, monkeypatch):
