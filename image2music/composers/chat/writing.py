@@ -76,7 +76,7 @@ class Writer:
         self._take(answers, [[] for _ in answers], scores[:, None])
         batch = _Batch(answers)
         while batch.drop_ended(ended):
-            drafts = [answer.draft() for answer in batch.answers]
+            drafts = worth_reading([answer.draft() for answer in batch.answers])
             hidden = self._language.read(*batch.next_columns(drafts))
             self.passes += 1
             batch.keep_columns(self._take(batch.answers, drafts, self._language.scores(hidden)))
@@ -107,6 +107,12 @@ class Writer:
             scores = torch.cat([answer.ruled(row[None]) for answer, row in zip(answers, scores, strict=True)])
         throws = torch.stack([answer.throws[len(answer.written)] for answer in answers])
         return choose(scores, throws, self._sampling).tolist()
+
+
+def worth_reading(drafts: Sequence[list[int]]) -> list[list[int]]:
+    """The drafts, or none where fewer than a quarter of the answers have one: all pay for the widest."""
+    proposed = sum(map(bool, drafts))
+    return list(drafts) if 4 * proposed >= len(drafts) else [[] for _ in drafts]
 
 
 class _Batch:

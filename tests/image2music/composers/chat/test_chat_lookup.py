@@ -12,6 +12,7 @@ from image2music.composers.chat.chat_model import ChatModel
 from image2music.composers.chat.loading import ModelName, load_model
 from image2music.composers.chat.lookup import MOST, Lookup
 from image2music.composers.chat.reused_rounds import ReusedRounds
+from image2music.composers.chat.writing import worth_reading
 
 PROMPT = [9, 1, 2, 3, 4, 5, 6, 7, 8]
 MENDED = TUNE.replace("c B A G", "c B A2")
@@ -42,6 +43,11 @@ def test_proposals_stand_in_the_prompt_and_keep_to_their_room(prompt, written, m
     assert len(draft) <= min(most, MOST)
     text, there = ",".join(map(str, draft)), ",".join(map(str, prompt))
     assert text in there
+
+
+def test_a_batch_reads_drafts_where_a_quarter_of_its_answers_have_one():
+    assert worth_reading([[1], [], [], []]) == [[1], [], [], []]
+    assert worth_reading([[1], [], [], [], []]) == [[], [], [], [], []]
 
 
 class Insists:
