@@ -18,7 +18,7 @@ from image2music.catalog import Matched, match, read_catalog
 from image2music.composers import specs as composers
 from image2music.config import ComposeSettings, prompts_version
 from image2music.embedders import specs as embedders
-from image2music.errors import TuneIndexError
+from image2music.errors import JobError, TuneIndexError
 from image2music.index_filter import narrowed
 from image2music.rows import Provenance, composition_row, failure_row, now
 from image2music.tune_index import TuneIndex, open_index
@@ -195,6 +195,7 @@ def compose(options: ComposeOptions) -> int:
             result = run_to_end(pipeline)
         outputs.drop_repeated(run.output)
         shutil.rmtree(run.output / outputs.STUCK, ignore_errors=True)
+        _check_rows(run, counters(result))
         albums = bind_albums(run.output, beam_flags) if options.album else {}
     except KeyboardInterrupt:
         record.end("stopped", "stopped by hand; the same command goes on where it stopped")
@@ -211,6 +212,13 @@ def compose(options: ComposeOptions) -> int:
     if failed == 0 and not record.counts.get("albums_failed"):
         return EXIT_DONE
     return EXIT_SOME_FAILED if within else EXIT_FAILED
+
+
+def _check_rows(run: ComposeRun, found: Mapping[str, int]) -> None:
+    rows, wanted = outputs.count_rows(run.output / outputs.COMPOSITIONS), found["compose.done"] + found["skip.skipped"]
+    if rows < wanted:
+        message = f"{run.output} holds {rows} rows and should hold {wanted}: something removed them; run again"
+        raise JobError(message, reason="rows_missing")
 
 
 def count(found: dict[str, int], places: int) -> dict[str, Any]:

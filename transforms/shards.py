@@ -7,6 +7,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import apache_beam as beam
@@ -83,6 +84,11 @@ def write_table(folder: str, table: pa.Table, id_columns: tuple[str, ...]) -> st
     ids = hashlib.sha256(repr(table.select(list(id_columns)).to_pylist()).encode()).hexdigest()[:24]
     path, hidden = f"{folder}/part-{ids}.parquet", f"{folder}/.part-{ids}-{uuid.uuid4().hex}"
     os.makedirs(folder, exist_ok=True)
-    pq.write_table(table, hidden, compression="zstd")
-    os.replace(hidden, path)
+    try:
+        pq.write_table(table, hidden, compression="zstd")
+        os.replace(hidden, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(hidden)
+        raise
     return path

@@ -1,0 +1,91 @@
+import errno
+import os
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+from fakes import FakeComposer
+from PIL import Image
+
+from pipelines.cli import main
+
+COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]
+
+
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """Makes something happen while the first tunes are written."""
+
+    def arrange(happen):
+        compose = FakeComposer.compose
+
+        def composing(self, requests):
+            happen()
+            return compose(self, requests)
+
+        monkeypatch.setattr(FakeComposer, "compose", composing)
+
+    return arrange
+
+
+def one_line_of(capsys):
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def rows():
+    return pq.read_table("out/compositions").num_rows
+
+
+def test_a_full_disk_ends_the_job_in_one_line_and_leaves_nothing_half_written(indexed, monkeypatch, capsys):
+    write = pq.write_table
+
+    def full(table, path, **options):
+        write(table.slice(0, 1), path, **options)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pq, "write_table", full)
+    assert main(COMPOSE) == 1
+    assert "No space left on device" in one_line_of(capsys)
+    assert os.listdir("out/compositions") == []
+    monkeypatch.setattr(pq, "write_table", write)
+    assert main(COMPOSE) == 0
+    assert rows() == 3
+
+
+@pytest.mark.parametrize("folder", ["out", "out/compositions"])
+def test_rows_that_are_removed_while_the_job_runs_are_not_called_done(indexed, meanwhile, capsys, folder):
+    main(COMPOSE)
+    Image.new("RGB", (5, 5), (9, 9, 99)).save("pictures/new.png")
+    meanwhile(lambda: shutil.rmtree(folder))
+    capsys.readouterr()
+    assert main(COMPOSE) == 1
+    assert "out holds 1 rows and should hold 4" in one_line_of(capsys)
+
+
+def test_an_index_that_is_removed_ends_with_every_picture_accounted_for(indexed, monkeypatch, capsys):
+    describe = FakeComposer.describe
+
+    def describing(self, images):
+        shutil.rmtree("tunes.lance", ignore_errors=True)
+        return describe(self, images)
+
+    monkeypatch.setattr(FakeComposer, "describe", describing)
+    assert main(COMPOSE) == 1
+    assert "0 composed, 0 there before, 3 failed" in capsys.readouterr().out
+
+
+def test_pictures_may_lie_in_a_folder_that_cannot_be_written(indexed):
+    os.chmod("pictures", 0o555)
+    assert main(COMPOSE) == 0
+    assert rows() == 3
+
+
+@pytest.mark.parametrize("jump", [-86_400.0, 86_400.0], ids=["back", "ahead"])
+def test_a_clock_that_jumps_changes_nothing(indexed, meanwhile, monkeypatch, jump):
+    import time
+
+    clock = time.time
+    meanwhile(lambda: monkeypatch.setattr(time, "time", lambda: clock() + jump))
+    assert main(COMPOSE) == 0
+    assert rows() == 3
