@@ -18,7 +18,8 @@ from image2music.notation.diagnostic import Diagnostic
 MAX_CHARS = 4_000_000
 """Longer texts are refused: a file of this size holds thousands of tunes."""
 
-_FIELD = re.compile(r"([A-Za-z+]):(?![|:])")
+_FIELD = re.compile(r"([A-Za-z+]):(?:(?<=[H-WYh-w+]:)|(?![|:]))")
+"""Behind the letter of a note or a rest, `:|` and `::` are bar lines; a title may begin with them."""
 _INLINE = re.compile(r"\[[A-Za-z]:")
 _MUSIC_FIELDS = frozenset("KLMQVPw")
 _LOOKS_MUSICAL = re.compile(r"[\sA-Ga-gzxZXy\d|:\[\](){}/,'^_=\-<>.~&+HLMOPSTuv\\$]*")

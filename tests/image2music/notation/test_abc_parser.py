@@ -22,6 +22,12 @@ def lengths(music: str) -> list[Fraction]:
     return [as_fraction(bar.length) for bar in tune(music).voices["1"].bars]
 
 
+def test_a_title_may_begin_with_a_colon_and_a_line_with_a_note_before_a_repeat() -> None:
+    read = tune("C8 |\nA:|\n", "X:1\nT:: or so\nM:4/4\nL:1/8\nK:C\n")
+    assert read.title == ": or so"
+    assert [bar.n_events for bar in read.voices["1"].bars] == [1, 1]
+
+
 def test_the_header_is_read_into_fields() -> None:
     read = tune("C8 |]", "X:7\nT:Sea\nT:second title\nM:6/8\nL:1/16\nQ:3/8=60\nK:Em\n")
     assert (read.reference, read.title, str(read.meter), as_fraction(read.unit)) == ("7", "Sea", "6/8", Fraction(1, 16))
