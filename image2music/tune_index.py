@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,8 @@ from image2music.index_search import bring_up_to_date
 from image2music.retrieval import Hit, merge
 from image2music.stages import CaptionedMidi
 from schemas.tune import tune_schema
+
+WriteMode = Literal["append", "overwrite"]
 
 _SOURCE_COLUMNS = ["tune_id", "location", "caption", "genre", "mood", "instruments", "image", "image_id"]
 
@@ -115,12 +117,18 @@ def index_schema(dim: int, *, embedder_id: str, embedder_spec: str) -> pa.Schema
     return tune_schema(dim).with_metadata({"embedder_id": embedder_id, "embedder_spec": embedder_spec})
 
 
-def write_fragments(uri: str, rows: Sequence[dict[str, Any]], schema: pa.Schema) -> list[str]:
-    """Write rows as data files that no version names yet; returns what `commit` needs, as JSON."""
+def write_fragments(
+    uri: str, rows: Sequence[dict[str, Any]], schema: pa.Schema, mode: WriteMode = "append"
+) -> list[str]:
+    """Write rows as data files that no version names yet; returns what `commit` and `replace_rows` need, as JSON.
+
+    To "append", for `replace_rows`, they must have the columns of the table that is there; to "overwrite" it they
+    need not.
+    """
     from lance.fragment import write_fragments as write
 
     table = pa.Table.from_pylist(list(rows), schema=schema)
-    return [json.dumps(fragment.to_json()) for fragment in write(table, uri, schema=schema)]
+    return [json.dumps(fragment.to_json()) for fragment in write(table, uri, schema=schema, mode=mode)]
 
 
 def commit(uri: str, fragments: Sequence[str], schema: pa.Schema) -> int:

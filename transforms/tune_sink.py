@@ -13,7 +13,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from image2music.rows import Row
-from image2music.tune_index import commit, replace_rows, write_fragments
+from image2music.tune_index import WriteMode, commit, replace_rows, write_fragments
 from transforms.ticker import Ticker
 
 ROWS_PER_FRAGMENT = 4096
@@ -31,10 +31,11 @@ class Written:
 class WriteFragments(beam.DoFn):
     """Rows to data files that no version of the table names yet; a repeated bundle leaves unused files, no rows."""
 
-    def __init__(self, uri: str, schema: pa.Schema, progress: str | None) -> None:
+    def __init__(self, uri: str, schema: pa.Schema, progress: str | None, mode: WriteMode) -> None:
         self._uri = uri
         self._schema = schema
         self._progress = progress
+        self._mode = mode
         self._rows: list[Row] = []
 
     def setup(self) -> None:
@@ -61,7 +62,7 @@ class WriteFragments(beam.DoFn):
         rows, self._rows = self._rows, []
         if not rows:
             return []
-        fragments = write_fragments(self._uri, rows, self._schema)
+        fragments = write_fragments(self._uri, rows, self._schema, self._mode)
         return [Written(tuple(fragments), tuple(row["tune_id"] for row in rows))]
 
 
@@ -125,7 +126,7 @@ class WriteTunes(beam.PTransform):
 
     def expand(self, rows: beam.PCollection) -> beam.PCollection:
         """Fragments from everywhere, one commit."""
-        written = _written(rows, WriteFragments(self._uri, self._schema, self._progress))
+        written = _written(rows, WriteFragments(self._uri, self._schema, self._progress, "overwrite"))
         once = rows.pipeline | "Once" >> beam.Create([None])
         return once | "Commit" >> beam.FlatMap(_commit, beam.pvalue.AsList(written), self._uri, self._schema)
 
@@ -148,7 +149,7 @@ class UpdateTunes(beam.PTransform):
 
     def expand(self, rows: beam.PCollection) -> beam.PCollection:
         """Fragments from everywhere, one commit."""
-        written = beam.pvalue.AsList(_written(rows, WriteFragments(self._uri, self._schema, self._progress)))
+        written = beam.pvalue.AsList(_written(rows, WriteFragments(self._uri, self._schema, self._progress, "append")))
         once = rows.pipeline | "Once" >> beam.Create([None])
         return once | "Commit" >> beam.FlatMap(_replace, written, self._uri, self._version, self._removed)
 

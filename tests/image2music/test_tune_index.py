@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from image2music import index_search
@@ -31,6 +32,19 @@ def uri(tmp_path):
     rows = [row("north", [1, 0, 0, 0]), row("east", [0, 1, 0, 0]), row("northeast", [1, 1, 0, 0])]
     commit(uri, write_fragments(uri, rows[:1], SCHEMA) + write_fragments(uri, rows[1:], SCHEMA), SCHEMA)
     return uri
+
+
+def test_a_table_of_an_earlier_release_is_replaced(tmp_path):
+    uri = str(tmp_path / "tunes.lance")
+    earlier = SCHEMA.remove(SCHEMA.get_field_index("image"))
+    rows = [row("south", [-1, 0, 0, 0])]
+    commit(uri, write_fragments(uri, rows, earlier), earlier)
+    with pytest.raises(TuneIndexError, match="earlier release"):
+        open_index(uri)
+
+    commit(uri, write_fragments(uri, rows, SCHEMA, "overwrite"), SCHEMA)
+
+    assert open_index(uri).rows == 1
 
 
 def test_nearest_tunes_come_first_with_their_cosine(uri):
@@ -108,7 +122,6 @@ def test_no_table_is_said_in_one_line(tmp_path, name):
 
 def test_some_other_table_is_refused(tmp_path):
     import lance
-    import pyarrow as pa
 
     lance.write_dataset(pa.table({"a": [1]}), str(tmp_path / "other.lance"))
     with pytest.raises(TuneIndexError, match="not one that"):
