@@ -7,6 +7,7 @@ heads), from the same prompt, and must come to the same figures.
 from __future__ import annotations
 
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -127,6 +128,10 @@ def _kept(model: Any, inputs: Any, columns: Any, new: int) -> Any:
 
 
 def _peak_mb() -> float:
+    """This program's own peak: on Linux `ru_maxrss` begins with that of the process that started it."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0]) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 

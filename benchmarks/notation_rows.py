@@ -24,7 +24,7 @@ from image2music.notation.midi_reader import read_midi
 from image2music.notation.midi_to_abc import ConvertedTune, midi_to_abc
 from image2music.notation.score import Score
 
-MOST_FILES = 160
+MOST_FILES = 600
 MOST_MUSPY_FILES = 60
 _MUSPY_LONGEST = 4_000_000
 """Ticks: MusPy's piano roll takes 128 bytes for each."""
