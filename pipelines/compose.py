@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -209,6 +210,9 @@ def compose(options: ComposeOptions) -> int:
     within = options.max_failures.allows(failed, pictures)
     record.end("done" if within else "failed", "" if within else f"{failed} of {pictures} pictures failed")
     report(run, record)
+    if not within:
+        allowed = "more than --max_failures allows; their reasons are in " + str(run.output / outputs.FAILURES)
+        print(f"image2music: {failed} of {pictures} pictures failed, {allowed}", file=sys.stderr)
     if failed == 0 and not record.counts.get("albums_failed"):
         return EXIT_DONE
     return EXIT_SOME_FAILED if within else EXIT_FAILED

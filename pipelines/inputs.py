@@ -54,7 +54,13 @@ def _found(images: str) -> Iterator[str]:
 def _remote(images: str) -> Iterator[str]:
     """A file or a glob of an object store, or everything under a name that is neither."""
     for pattern in (images, f"{images.rstrip('/')}/**"):
-        found = [entry.path for match in FileSystems.match([pattern]) for entry in match.metadata_list]
+        try:
+            matches = FileSystems.match([pattern])
+        except ValueError as error:  # Beam's way to say that it has no file system for this kind of address
+            kind = images.split("://", 1)[0]
+            message = f"--images: {kind}:// cannot be opened: install Beam's part for it (apache-beam[gcp], [aws])"
+            raise ConfigError(message, reason="no_file_system") from error
+        found = [entry.path for match in matches for entry in match.metadata_list]
         if found:
             yield from found
             return

@@ -74,6 +74,9 @@ class ComposeOptions:
         _at_least_one("--batch_size", self.batch_size)
         _some_time("--time_limit", self.time_limit)
         _local("--output", self.output)
+        _local("--index", self.index)
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"--seed must be between 0 and 2**63 - 1, not {self.seed}", reason="bad_seed")
         paths = {"--images": self.images, "--index": self.index, "--output": self.output}
         _found_by_workers(self.beam, paths)
         if not self.images and not self.refresh:

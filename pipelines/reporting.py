@@ -38,7 +38,8 @@ def run_report(args: argparse.Namespace) -> int:
     source = Path(args.input)
     output = Path(args.output) if args.output else source / "report"
     done = report(ReportOptions(source, output, args.include_references, Path(args.abcjs) if args.abcjs else None))
-    unseen = f", {done.unseen} of them without their picture" if done.unseen else ""
+    lost = "of them without their picture (relative places are looked for from the folder where compose ran)"
+    unseen = f", {done.unseen} {lost}" if done.unseen else ""
     print(f"{done.pictures} pictures{unseen}, {done.failures} failures: open {output / 'index.html'}")
     return 0
 

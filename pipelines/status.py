@@ -36,7 +36,8 @@ def status(output: Path) -> str:
         "rows now": str(outputs.count_rows(output / outputs.COMPOSITIONS)),
         "failures now": str(outputs.count_rows(output / outputs.FAILURES)),
     }
-    return "\n".join(f"{name:16}{value}" for name, value in lines.items())
+    width = max(map(len, lines)) + 2
+    return "\n".join(f"{name:{width}}{value}" for name, value in lines.items())
 
 
 def _state(record: dict[str, Any]) -> str:

@@ -47,7 +47,9 @@ def play_order(elements: list[Element], parts: str = "") -> list[Range]:
         ranges += unfolded[section]
         played += sum(end - start for start, end in unfolded[section])
         if played > MAX_PLAYED:
-            raise AbcError("the repeats unfold to a piece that is too long to play: remove some", reason="too_long")
+            raise AbcError(
+                "the piece is too long to play with its repeats: remove some of them, or bars", reason="too_long"
+            )
     return ranges
 
 

@@ -65,8 +65,9 @@ class TuneBuilder:
         tune = self.tune
         tune.music_start = end
         if not tune.has_meter:
-            message = "no M: line, so bars cannot be checked: write the meter, M:4/4"
-            self.findings.add("missing-meter", message, tune.line, 1)
+            if "M" not in tune.fields:
+                message = "no M: line, so bars cannot be checked: write the meter, M:4/4"
+                self.findings.add("missing-meter", message, tune.line, 1)
             tune.meter = FREE_METER
         if tune.unit is None:
             tune.unit = default_unit(tune.meter)

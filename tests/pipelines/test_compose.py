@@ -70,9 +70,10 @@ def rows_of_failures():
     return pq.read_table("out/failures").to_pylist()
 
 
-def test_more_failures_than_the_bound_is_exit_code_1(indexed):
+def test_more_failures_than_the_bound_is_exit_code_1_and_says_so(indexed, capsys):
     (indexed / "pictures" / "notes.txt").write_text("no picture")
     assert main(COMPOSE) == 1
+    assert "1 of 4 pictures failed, more than --max_failures allows" in capsys.readouterr().err
     assert len(rows()) == 3
     assert json.loads((indexed / "out" / "run.json").read_text())["state"] == "failed"
 

@@ -26,6 +26,11 @@ def test_a_place_stays_as_it_was_given(folder):
     assert list_pictures(str(folder / "other")) == [str(folder / "other" / "c.jpg")]
 
 
+def test_an_address_that_no_file_system_knows_is_refused_in_one_line():
+    with pytest.raises(ConfigError, match="nosuch:// cannot be opened: install Beam's part for it"):
+        list_pictures("nosuch://bucket/album")
+
+
 def test_a_glob_takes_only_files(folder):
     assert list_pictures("album/*") == ["album/b.JPG", "album/no_ending"]
     assert list_pictures("**/*.png") == ["album/deep/a.png"]

@@ -19,7 +19,9 @@ def test_a_misspelt_option_is_not_swallowed():
         beam_options(["--topk", "3"])
 
 
-@pytest.mark.parametrize("bad", [{"top_k": 0}, {"batch_size": 0}, {"output": "gs://bucket/out"}])
+@pytest.mark.parametrize(
+    "bad", [{"top_k": 0}, {"batch_size": 0}, {"output": "gs://bucket/out"}, {"index": "gs://b/t.lance"}, {"seed": -1}]
+)
 def test_compose_options_that_cannot_work(bad):
     with pytest.raises(ConfigError):
         ComposeOptions(**{"images": "in", "index": "tunes.lance", "output": "out"} | bad)

@@ -189,3 +189,9 @@ def test_every_code_of_the_table_is_used_somewhere() -> None:
     folder = Path(abc_codes.__file__).parent
     sources = "".join(path.read_text("utf-8") for path in folder.glob("*.py") if path.name != "abc_codes.py")
     assert [code for code in CODES if f'"{code}"' not in sources] == []
+
+
+def test_a_meter_that_cannot_be_read_is_not_called_missing() -> None:
+    codes = [found.code for found in check("X:1\nT:t\nM:0/0\nL:1/8\nK:C\nC8 |]\n")]
+    assert "bad-meter" in codes
+    assert "missing-meter" not in codes
