@@ -19,15 +19,9 @@ from image2music.scoring.markdown import differences_table, measures_table
 from image2music.scoring.summary import difference_json, summarise, summary_json
 from image2music.scoring.tunes import Row, score_rows
 from pipelines import outputs
-from pipelines.compose import (
-    EXIT_DONE,
-    EXIT_FAILED,
-    EXIT_SOME_FAILED,
-    ComposeRun,
-    count,
-    find_references,
-    look_up,
-)
+from pipelines.compose import ComposeRun, find_references, look_up
+from pipelines.composing import count
+from pipelines.ending import EXIT_DONE, GOES_ON, end_job, recorded
 from pipelines.options import ComposeOptions, beam_options, make_folder
 from pipelines.planning import plan
 from pipelines.progress import Progress
@@ -107,27 +101,17 @@ def ablate(options: ComposeOptions) -> int:
     record = RunRecord(run.output / "run.json", "ablate", asdict(options))
     record.write()
     beam_flags = beam_options(options.beam)
-    try:
+    with recorded(record, GOES_ON):
         with Progress("tunes", len(VARIANTS) * (len(run.pictures) - len(done))) as progress:
             pipeline = new_pipeline(beam_flags)
             build(pipeline, run, done, progress.folder)
             result = run_to_end(pipeline)
-    except KeyboardInterrupt:
-        record.end("stopped", "stopped by hand; the same command goes on where it stopped")
-        raise
-    except Exception as error:
-        record.end("failed", str(error))
-        raise
-    for variant in VARIANTS:
-        outputs.drop_repeated(run.output / variant.name)
+        for variant in VARIANTS:
+            outputs.drop_repeated(run.output / variant.name)
     record.counts, record.seconds = _counts(counters(result), len(run.pictures)), stage_seconds(result)
-    failed, tunes = record.counts["failed"], record.counts["tunes"]
-    within = options.max_failures.allows(failed, tunes)
-    record.end("done" if within else "failed", "" if within else f"{failed} of {tunes} tunes failed")
+    code = end_job(record, record.counts["failed"], record.counts["tunes"], "tunes", options.max_failures)
     print(report(run.output, options.seed))
-    if failed == 0:
-        return EXIT_DONE
-    return EXIT_SOME_FAILED if within else EXIT_FAILED
+    return code
 
 
 def _counts(found: dict[str, int], places: int) -> dict[str, Any]:

@@ -13,12 +13,12 @@ from image2music import __version__
 from image2music.errors import ConfigError, Image2MusicError
 from image2music.failures import one_line
 from pipelines import notation, reporting, scoring
+from pipelines.ending import EXIT_FAILED, EXIT_INTERRUPTED, GOES_ON
 from pipelines.options import Parser, add_compose_arguments, add_index_arguments, compose_options, index_options
 from pipelines.quiet import quieten
 from pipelines.supervising import is_supervised, job_command, supervise
 from pipelines.workers import has_own_processes
 
-EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 DEFAULT_RESTARTS = 3
 
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.getLogger(__name__).debug("where it came from", exc_info=error)
         return EXIT_FAILED
     except KeyboardInterrupt:
-        print("image2music: stopped; the same command goes on where it stopped", file=sys.stderr)
+        print(f"image2music: stopped; {GOES_ON}", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 
@@ -121,7 +121,7 @@ def _compose(args: argparse.Namespace) -> int:
         from pipelines.planning import plan_compose
 
         return plan_compose(options)
-    from pipelines.compose import compose
+    from pipelines.composing import compose
 
     return compose(options)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from image2music.rows import failure_row, now
 from image2music.stages import Failure
 from image2music.tune_index import TuneIndex, failures_folder, index_schema, open_index, run_file, stored_tunes
 from pipelines import outputs
+from pipelines.ending import EXIT_DONE, EXIT_SOME_FAILED, recorded
 from pipelines.options import IndexOptions, beam_options, make_folder
 from pipelines.progress import Progress
 from pipelines.run_record import RunRecord, counters, stage_seconds
@@ -37,8 +36,8 @@ from transforms.time_limit import TimeLimit
 from transforms.tune_files import manifest_of_build
 from transforms.tune_sink import TuneIndexConfig
 
-EXIT_DONE, EXIT_SOME_FAILED = 0, 3
 DEFAULT_EMBEDDER = "conse"
+AS_IT_WAS = "the table is as it was"
 
 
 def build(pipeline: beam.Pipeline, options: IndexOptions, spec: str, schema: pa.Schema, ticks: str | None) -> None:
@@ -90,7 +89,7 @@ def index(options: IndexOptions) -> int:
         record = RunRecord(run_file(options.index), "index", asdict(options), details={"embedder_id": embedder.id})
         record.write()
         started, before = time.time_ns(), _version(options.index)
-        with recorded(record), Progress("tunes", _lines(options.captions)) as progress:
+        with recorded(record, AS_IT_WAS), Progress("tunes", _lines(options.captions)) as progress:
             pipeline = new_pipeline(beam_flags)
             build(pipeline, options, spec, schema, progress.folder)
             result = run_to_end(pipeline)
@@ -106,19 +105,6 @@ def index(options: IndexOptions) -> int:
             write_manifest(manifest_file(options.index), manifest)
         end(record, made)
     return report(made)
-
-
-@contextmanager
-def recorded(record: RunRecord) -> Iterator[None]:
-    """Writes into run.json how the job ended where it did not end well."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        record.end("stopped", "stopped by hand; the table is as it was")
-        raise
-    except Exception as error:
-        record.end("failed", str(error))
-        raise
 
 
 def end(record: RunRecord, made: TuneIndex) -> None:

@@ -27,7 +27,8 @@ from image2music.tune_index import (
     stored_tunes,
 )
 from pipelines import outputs
-from pipelines.index import end, failure_sink, forget_failures, read_failures, recorded, report, time_limit
+from pipelines.ending import recorded
+from pipelines.index import AS_IT_WAS, end, failure_sink, forget_failures, read_failures, report, time_limit
 from pipelines.options import IndexOptions, beam_options
 from pipelines.progress import Progress
 from pipelines.run_record import RunRecord, counters, stage_seconds
@@ -94,7 +95,7 @@ def update(options: IndexOptions) -> int:
     with one_writer(options.index):
         record = RunRecord(run_file(options.index), "index", asdict(options), details={"embedder_id": made.embedder_id})
         record.write()
-        with recorded(record):
+        with recorded(record, AS_IT_WAS):
             made = open_index(options.index)
             found = survey(options, made)
             record.counts = found.counts

@@ -14,7 +14,9 @@ from image2music.composers import specs as composers
 from image2music.errors import ModelError, OutputError
 from image2music.rows import printable
 from pipelines import outputs
-from pipelines.compose import EXIT_DONE, ComposeRun, build, count, look_up
+from pipelines.compose import ComposeRun, build, look_up
+from pipelines.composing import count
+from pipelines.ending import EXIT_DONE
 from pipelines.options import ComposeOptions, beam_options
 from pipelines.run_record import counters, stage_seconds
 from pipelines.running import new_pipeline, run_to_end

@@ -23,7 +23,8 @@ from image2music.rows import failure_row, now
 from image2music.stages import Failure
 from pipelines import generations, outputs
 from pipelines.albums import bind_albums
-from pipelines.compose import EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED, ComposeRun, build, look_up
+from pipelines.compose import ComposeRun, build, look_up
+from pipelines.ending import EXIT_DONE, GOES_ON, end_job, recorded
 from pipelines.options import ComposeOptions, beam_options, make_folder
 from pipelines.progress import Progress
 from pipelines.run_record import RunRecord, counters, stage_seconds
@@ -147,7 +148,7 @@ def _renew(run: ComposeRun, found: Survey) -> int:
     )
     record.details |= {"index": {"uri": run.index.uri, "version": run.index.version, "rows": run.index.rows}}
     record.write()
-    try:
+    with recorded(record, GOES_ON):
         _compose_changed(run, found, home, record)
         made = _only_changed(home, found)
         _write_kept(run, found, made, home)
@@ -157,23 +158,14 @@ def _renew(run: ComposeRun, found: Survey) -> int:
         earlier = generations.complete(run.output, version=_earlier_version(run))
         if options.album:
             bind_albums(run.output, beam_options(options.beam))
-    except KeyboardInterrupt:
-        record.end("stopped", "stopped by hand; the same command goes on where it stopped")
-        raise
-    except Exception as error:
-        record.end("failed", str(error))
-        raise
     record.counts = {"rows": found.rows, "kept": len(found.kept), "composed": len(made), "failed": len(lost)}
-    within = options.max_failures.allows(len(lost), found.rows)
-    record.end("done" if within else "failed", "" if within else f"{len(lost)} of {found.rows} pictures failed")
+    code = end_job(record, len(lost), found.rows, "pictures", options.max_failures)
     print(compositions_table(run.output))
     print(f"{len(made)} composed again, {len(found.kept)} kept, {len(lost)} failed; the earlier rows are in {earlier}")
     for line in failure_lines(run.output / outputs.FAILURES):
         print(f"  {line}")
     print(places(run.output))
-    if not lost:
-        return EXIT_DONE
-    return EXIT_SOME_FAILED if within else EXIT_FAILED
+    return code
 
 
 def _compose_changed(run: ComposeRun, found: Survey, home: Path, record: RunRecord) -> None:

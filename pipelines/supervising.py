@@ -11,11 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from pipelines.ending import EXIT_FAILED, EXIT_INTERRUPTED, GOES_ON
 from pipelines.run_file import close_record
 from transforms.time_limit import EXIT_START_AGAIN, SUPERVISOR
 
-EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
-_AGAIN = "the same command goes on where it stopped"
 _PATIENCE = 5.0
 """Seconds that a job may take to stop when it is told to."""
 
@@ -39,7 +38,7 @@ def supervise(command: Sequence[str], *, restarts: int, run_file: Path) -> int:
     for left in range(restarts, -1, -1):
         code = _run(command)
         if code == EXIT_INTERRUPTED:
-            close_record(run_file, "stopped", f"stopped by hand; {_AGAIN}")
+            close_record(run_file, "stopped", f"stopped by hand; {GOES_ON}")
         if code >= 0 and code != EXIT_START_AGAIN:
             return code
         how = "lost a worker" if code > 0 else f"was killed by {signal.Signals(-code).name}"
@@ -80,7 +79,7 @@ def _stop(job: subprocess.Popen[bytes]) -> int:
     try:
         job.wait(_PATIENCE)
     except subprocess.TimeoutExpired:
-        _say(f"stopped; {_AGAIN}")
+        _say(f"stopped; {GOES_ON}")
     return EXIT_INTERRUPTED
 
 
