@@ -89,7 +89,10 @@ def _hint(value: object) -> str | None:
     if text is None:
         return None
     text = "".join(character for character in text if character.isprintable())
-    return text if len(text) <= LONGEST_HINT else text[:LONGEST_HINT].rpartition(" ")[0]
+    if len(text) > LONGEST_HINT:
+        cut = text[:LONGEST_HINT]
+        text = cut.rpartition(" ")[0] or cut
+    return text or None
 
 
 def match(entries: Iterable[Entry], uris: Sequence[str], images: str) -> Matched:

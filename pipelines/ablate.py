@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from image2music import __version__
 from image2music.ablations import FULL, VARIANTS, Variant
 from image2music.composers import specs as composers
 from image2music.config import ComposeSettings
-from image2music.rows import Provenance, composition_row, failure_row, now
+from image2music.rows import Provenance
 from image2music.scoring.compare import Difference, differences
 from image2music.scoring.markdown import differences_table, measures_table
 from image2music.scoring.summary import difference_json, summarise, summary_json
@@ -27,11 +28,9 @@ from pipelines.planning import plan
 from pipelines.progress import Progress
 from pipelines.run_record import RunRecord, counters, stage_seconds
 from pipelines.running import new_pipeline, run_to_end
+from pipelines.sinks import composition_sink, failure_sink
 from pipelines.systems import System, read_output
-from schemas.composition import composition_schema
-from schemas.failure import FAILURE_SCHEMA
 from transforms.ablate import ComposeVariant
-from transforms.shards import WriteShards
 from transforms.stage import Stage
 
 REPORT, TABLES = "ablation.json", "ablation.md"
@@ -41,36 +40,17 @@ def build(pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes], 
     """As `compose.build` until the references are found; from there on a branch for each variant."""
     options = run.options
     retrieved, failed = find_references(pipeline, run, finished)
-    failed | "Failures" >> beam.Flatten() | "WriteFailures" >> _write_failures(run.output)
+    failed | "Failures" >> beam.Flatten() | "WriteFailures" >> failure_sink(run.output / outputs.FAILURES)
     for variant in VARIANTS:
-        handler = ComposeVariant(variant, options.composer, options.loop, options.seed, options.batch_size)
+        handler = ComposeVariant(
+            variant, options.composer, options.loop, options.seed, options.batch_size, options.looking
+        )
         composed = retrieved | f"Compose {variant.name}" >> Stage(handler, run.limit)
-        composed.done | f"Write {variant.name}" >> _write_rows(run, variant, ticks)
-        composed.failed | f"Failures {variant.name}" >> _write_failures(run.output / variant.name)
-
-
-def _write_rows(run: ComposeRun, variant: Variant, ticks: str | None) -> beam.PTransform:
-    provenance = _provenance(run, variant)
-    return beam.ParDo(
-        WriteShards(
-            str(run.output / variant.name / outputs.COMPOSITIONS),
-            composition_schema(run.index.dim, run.more_columns),
-            lambda refined: composition_row(refined, provenance, now()),
-            ("image_id",),
-            progress=ticks,
+        home, provenance = run.output / variant.name, _provenance(run, variant)
+        composed.done | f"Write {variant.name}" >> composition_sink(
+            home, run.index.dim, run.more_columns, provenance, ticks
         )
-    )
-
-
-def _write_failures(folder: Path) -> beam.PTransform:
-    return beam.ParDo(
-        WriteShards(
-            str(folder / outputs.FAILURES),
-            FAILURE_SCHEMA,
-            lambda failure: failure_row(failure, now()),
-            outputs.FAILURE_ID_COLUMNS,
-        )
-    )
+        composed.failed | f"Failures {variant.name}" >> failure_sink(home / outputs.FAILURES)
 
 
 def _settings(run: ComposeRun, variant: Variant) -> ComposeSettings:
@@ -106,6 +86,7 @@ def ablate(options: ComposeOptions) -> int:
             pipeline = new_pipeline(beam_flags)
             build(pipeline, run, done, progress.folder)
             result = run_to_end(pipeline)
+        shutil.rmtree(run.output / outputs.STUCK, ignore_errors=True)
         for variant in VARIANTS:
             outputs.drop_repeated(run.output / variant.name)
     record.counts, record.seconds = _counts(counters(result), len(run.pictures)), stage_seconds(result)

@@ -11,28 +11,22 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from image2music.album.row import BOOKS
-from image2music.rows import failure_row, now
 from pipelines import outputs
 from pipelines.run_record import counters
 from pipelines.running import new_pipeline, run_to_end
+from pipelines.sinks import failure_sink
 from schemas.album import ALBUM_SCHEMA
-from schemas.failure import FAILURE_SCHEMA
 from transforms.album import BindAlbums
 from transforms.shards import WriteShards
 
-ALBUMS = "albums"
 _STAGING = ".albums"
 
 
 def build(pipeline: beam.Pipeline, shards: Sequence[Path], staging: Path, failures: Path) -> None:
     """Every album of an output, bound anew."""
     bound = pipeline | "Shards" >> beam.Create([str(shard) for shard in shards]) | BindAlbums(str(staging))
-    bound.done | "WriteAlbums" >> beam.ParDo(WriteShards(str(staging / ALBUMS), ALBUM_SCHEMA, dict, ("album",)))
-    bound.failed | "WriteFailures" >> beam.ParDo(
-        WriteShards(
-            str(failures), FAILURE_SCHEMA, lambda failure: failure_row(failure, now()), outputs.FAILURE_ID_COLUMNS
-        )
-    )
+    bound.done | "WriteAlbums" >> beam.ParDo(WriteShards(str(staging / outputs.ALBUMS), ALBUM_SCHEMA, dict, ("album",)))
+    bound.failed | "WriteFailures" >> failure_sink(failures)
 
 
 def bind_albums(output: Path, options: PipelineOptions) -> dict[str, int]:
@@ -42,13 +36,13 @@ def bind_albums(output: Path, options: PipelineOptions) -> dict[str, int]:
     """
     staging = output / _STAGING
     shutil.rmtree(staging, ignore_errors=True)
-    for name in (ALBUMS, BOOKS):
+    for name in (outputs.ALBUMS, BOOKS):
         (staging / name).mkdir(parents=True)
     outputs.forget_failures_of_stage(output / outputs.FAILURES, "bind")
     pipeline = new_pipeline(options)
     build(pipeline, outputs.shards(output / outputs.COMPOSITIONS), staging, output / outputs.FAILURES)
     counts = counters(run_to_end(pipeline))
-    for name in (ALBUMS, BOOKS):
+    for name in (outputs.ALBUMS, BOOKS):
         if (output / name).exists():
             os.replace(output / name, staging / f"earlier-{name}")
         os.replace(staging / name, output / name)

@@ -17,13 +17,13 @@ from image2music.config import ComposeSettings, prompts_version
 from image2music.embedders import specs as embedders
 from image2music.errors import TuneIndexError
 from image2music.index_filter import narrowed
-from image2music.rows import Provenance, composition_row, failure_row, now
+from image2music.rows import Provenance
 from image2music.tune_index import TuneIndex, open_index
 from pipelines import outputs
 from pipelines.inputs import list_pictures
 from pipelines.options import ComposeOptions
-from schemas.composition import BRIEF_FIELDS, composition_schema
-from schemas.failure import FAILURE_SCHEMA
+from pipelines.sinks import composition_sink, failure_sink
+from schemas.composition import BRIEF_FIELDS
 from transforms.album import PlanAlbums
 from transforms.compose import ComposeTunes
 from transforms.embed import EmbedPictures
@@ -31,7 +31,6 @@ from transforms.log_lines import LogPictures
 from transforms.pictures import DescribePictures, IdentifyPictures, SkipFinished
 from transforms.reading import PictureReader
 from transforms.retrieve import RetrieveTunes
-from transforms.shards import WriteShards
 from transforms.stage import Stage
 from transforms.time_limit import TimeLimit
 
@@ -81,33 +80,15 @@ class ComposeRun:
 
 def build(pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes], ticks: str | None) -> None:
     """The whole job. After the pictures are told apart nothing is shuffled, so pixels stay where they were read."""
-    options, provenance = run.options, run.provenance
+    options = run.options
     retrieved, failed_before = find_references(pipeline, run, finished)
     handler = ComposeTunes(options.composer, options.loop, options.seed, options.batch_size, options.looking)
     composed = retrieved | "Compose" >> Stage(handler, run.limit)
-    composed.done | "WriteCompositions" >> beam.ParDo(
-        WriteShards(
-            str(run.output / outputs.COMPOSITIONS),
-            composition_schema(run.index.dim, run.more_columns),
-            lambda refined: composition_row(refined, provenance, now()),
-            ("image_id",),
-            progress=ticks,
-        )
+    composed.done | "WriteCompositions" >> composition_sink(
+        run.output, run.index.dim, run.more_columns, run.provenance, ticks
     )
     failed = [*failed_before, composed.failed] | "Failures" >> beam.Flatten()
-    (
-        failed
-        | "WriteFailures"
-        >> beam.ParDo(
-            WriteShards(
-                str(run.output / outputs.FAILURES),
-                FAILURE_SCHEMA,
-                lambda failure: failure_row(failure, now()),
-                outputs.FAILURE_ID_COLUMNS,
-                progress=ticks,
-            )
-        )
-    )
+    failed | "WriteFailures" >> failure_sink(run.output / outputs.FAILURES, ticks)
     if options.log_json:
         (composed.done, failed) | "Ends" >> beam.Flatten() | "LogPictures" >> beam.ParDo(LogPictures(options.log_json))
 

@@ -17,7 +17,6 @@ from image2music.errors import TuneIndexError
 from image2music.index_history import settle
 from image2music.index_lock import one_writer
 from image2music.index_manifest import manifest_file, write_manifest
-from image2music.rows import failure_row, now
 from image2music.stages import Failure
 from image2music.tune_index import TuneIndex, failures_folder, index_schema, open_index, run_file, stored_tunes
 from pipelines import outputs
@@ -26,17 +25,17 @@ from pipelines.options import IndexOptions, beam_options, make_folder
 from pipelines.progress import Progress
 from pipelines.run_record import RunRecord, counters, stage_seconds
 from pipelines.running import new_pipeline, run_to_end
+from pipelines.sinks import failure_sink
 from pipelines.summary import failure_lines
-from schemas.failure import FAILURE_SCHEMA
 from transforms.embed import EmbedCaptions
 from transforms.midi import ConvertTunes, IdentifyTunes, ReadCaptions
-from transforms.shards import WriteShards
 from transforms.stage import Stage
 from transforms.time_limit import TimeLimit
 from transforms.tune_files import manifest_of_build
 from transforms.tune_sink import TuneIndexConfig
 
 DEFAULT_EMBEDDER = "conse"
+FAILURES_A_SHARD = 1000
 AS_IT_WAS = "the table is as it was"
 
 
@@ -49,26 +48,16 @@ def build(pipeline: beam.Pipeline, options: IndexOptions, spec: str, schema: pa.
     embedded = converted.done | "Embed" >> Stage(EmbedCaptions(spec, options.batch_size), limit)
     embedded.done | "WriteTunes" >> VectorDatabaseWriteTransform(TuneIndexConfig(options.index, schema, ticks))
     failed = (stage.failed for stage in (captions, identified, converted, embedded))
-    failed | "Failures" >> beam.Flatten() | "WriteFailures" >> failure_sink(options.index, ticks)
+    (
+        failed
+        | "Failures" >> beam.Flatten()
+        | "WriteFailures" >> failure_sink(failures_folder(options.index), ticks, rows=FAILURES_A_SHARD)
+    )
 
 
 def time_limit(options: IndexOptions) -> TimeLimit:
     """What `index` may take for one file or caption; notes about stuck ones lie beside the table."""
     return TimeLimit(options.time_limit, f"{options.index}.stuck")
-
-
-def failure_sink(uri: str, ticks: str | None) -> beam.ParDo:
-    """Failures to Parquet beside the table."""
-    return beam.ParDo(
-        WriteShards(
-            failures_folder(uri),
-            FAILURE_SCHEMA,
-            lambda failure: failure_row(failure, now()),
-            outputs.FAILURE_ID_COLUMNS,
-            rows=1000,
-            progress=ticks,
-        )
-    )
 
 
 def index(options: IndexOptions) -> int:

@@ -28,11 +28,12 @@ from image2music.tune_index import (
 )
 from pipelines import outputs
 from pipelines.ending import recorded
-from pipelines.index import AS_IT_WAS, end, failure_sink, forget_failures, read_failures, report, time_limit
+from pipelines.index import AS_IT_WAS, FAILURES_A_SHARD, end, forget_failures, read_failures, report, time_limit
 from pipelines.options import IndexOptions, beam_options
 from pipelines.progress import Progress
 from pipelines.run_record import RunRecord, counters, stage_seconds
 from pipelines.running import new_pipeline, run_to_end
+from pipelines.sinks import failure_sink
 from schemas.failure import FAILURE_SCHEMA
 from transforms.embed import EmbedCaptions
 from transforms.midi import ConvertTunes, read_captions
@@ -76,7 +77,11 @@ def build(
     config = TuneUpdateConfig(options.index, schema, index.version, frozenset(changes.removed), ticks)
     embedded.done | "UpdateTunes" >> VectorDatabaseWriteTransform(config)
     failed = (converted.failed, embedded.failed)
-    failed | "Failures" >> beam.Flatten() | "WriteFailures" >> failure_sink(options.index, ticks)
+    (
+        failed
+        | "Failures" >> beam.Flatten()
+        | "WriteFailures" >> failure_sink(failures_folder(options.index), ticks, rows=FAILURES_A_SHARD)
+    )
 
 
 def update(options: IndexOptions) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from image2music.album.row import BOOKS
 from image2music.briefs import BRIEF_COLUMNS, brief_key
 from image2music.errors import OutputError
 from image2music.pictures.places import member_of
@@ -20,6 +21,7 @@ from transforms.shards import write_shard, write_table
 
 COMPOSITIONS = "compositions"
 FAILURES = "failures"
+ALBUMS = "albums"
 GENERATIONS = "generations"
 STUCK = ".stuck"
 
@@ -62,13 +64,13 @@ def finished_ids(output: Path, settings_hash: str) -> frozenset[bytes]:
 
 
 def retire_generation(output: Path, settings_hash: str) -> Path | None:
-    """Move compositions and failures of other settings to generations/; None if there are none."""
+    """Move what was made with other settings to generations/; None if there is nothing."""
     rows = read_rows(output / COMPOSITIONS, ["settings_hash"])
     others = sorted({row["settings_hash"] for row in rows} - {settings_hash})
     if not others:
         return None
     home = _new_folder(output / GENERATIONS / others[0][:12])
-    for name in (COMPOSITIONS, FAILURES, "run.json"):
+    for name in (COMPOSITIONS, FAILURES, ALBUMS, BOOKS, "run.json"):
         if (output / name).exists():
             os.replace(output / name, home / name)
     return home

@@ -112,7 +112,8 @@ def measure(run: ComposeRun, todo: Sequence[str]) -> Sample:
     chosen = tuple(todo[:: max(1, len(todo) // SAMPLE)][:SAMPLE])
     with tempfile.TemporaryDirectory(prefix="image2music-plan-") as folder:
         pipeline = new_pipeline(beam_options(()))
-        build(pipeline, replace(run, output=Path(folder), pictures=chosen), frozenset(), None)
+        options = replace(run.options, log_json="")
+        build(pipeline, replace(run, options=options, output=Path(folder), pictures=chosen), frozenset(), None)
         result = run_to_end(pipeline)
         size = sum(shard.stat().st_size for shard in outputs.shards(Path(folder, outputs.COMPOSITIONS)))
     counts = count(counters(result), places=len(chosen))

@@ -24,7 +24,7 @@ from image2music.stages import Failure
 from pipelines import generations, outputs
 from pipelines.albums import bind_albums
 from pipelines.compose import ComposeRun, build, look_up
-from pipelines.ending import EXIT_DONE, GOES_ON, end_job, recorded
+from pipelines.ending import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON, end_job, recorded
 from pipelines.options import ComposeOptions, beam_options, make_folder
 from pipelines.progress import Progress
 from pipelines.run_record import RunRecord, counters, stage_seconds
@@ -90,6 +90,8 @@ def refresh(options: ComposeOptions) -> int:
         print(plan(run, found))
         return EXIT_DONE
     if found.current == found.rows and not found.changed:
+        if options.album:  # a run that was killed may have left them unbound
+            bind_albums(run.output, beam_options(options.beam))
         print(f"{found.rows} rows name version {run.index.version} already, and nothing changed")
         return EXIT_DONE
     return _renew(run, found)
@@ -156,16 +158,15 @@ def _renew(run: ComposeRun, found: Survey) -> int:
         _write_replaced(home, found, lost)
         outputs.forget_failures(run.output / outputs.FAILURES, [uri for key in made for uri in found.changed[key]])
         earlier = generations.complete(run.output, version=_earlier_version(run))
-        if options.album:
-            bind_albums(run.output, beam_options(options.beam))
-    record.counts = {"rows": found.rows, "kept": len(found.kept), "composed": len(made), "failed": len(lost)}
+        albums = bind_albums(run.output, beam_options(options.beam)) if options.album else {}
+    record.counts = {"rows": found.rows, "kept": len(found.kept), "composed": len(made), "failed": len(lost)} | albums
     code = end_job(record, len(lost), found.rows, "pictures", options.max_failures)
     print(compositions_table(run.output))
     print(f"{len(made)} composed again, {len(found.kept)} kept, {len(lost)} failed; the earlier rows are in {earlier}")
     for line in failure_lines(run.output / outputs.FAILURES):
         print(f"  {line}")
     print(places(run.output))
-    return code
+    return code or (EXIT_SOME_FAILED if albums.get("albums_failed") else EXIT_DONE)
 
 
 def _compose_changed(run: ComposeRun, found: Survey, home: Path, record: RunRecord) -> None:
@@ -173,13 +174,8 @@ def _compose_changed(run: ComposeRun, found: Survey, home: Path, record: RunReco
     finished = outputs.finished_ids(home, run.settings.hash)
     todo = {key: uris for key, uris in found.changed.items() if brief_key(key, found.briefs[key].row) not in finished}
     there = {key: _places(uris) for key, uris in todo.items()}
-    message = "the picture is no longer there; its earlier row stays"
-    gone = [
-        Failure("refresh", key, todo[key][0], "picture_missing", message) for key, paths in there.items() if not paths
-    ]
-    if gone:
-        rows = [failure_row(failure, now()) for failure in gone]
-        write_shard(str(home / outputs.FAILURES), rows, FAILURE_SCHEMA, outputs.FAILURE_ID_COLUMNS)
+    gone = {key: todo[key] for key, paths in there.items() if not paths}
+    _write_lost(home, gone, "picture_missing", "the picture is no longer there; its earlier row stays")
     pictures = tuple(path for paths in there.values() for path in paths)
     briefs = {path: found.briefs[key] for key, paths in there.items() for path in paths}
     if not pictures:

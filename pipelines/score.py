@@ -88,9 +88,10 @@ def score(options: ScoreOptions) -> int:
     scored = [Scored(system, score_rows(system.name, system.pieces)) for system in systems]
     notes = _look(options.embedder, scored)
     report: dict[str, Any] = {"image2music": __version__, "seed": options.seed}
-    report["judge"] = judgement.judge(options, scored)
+    compare(options, scored)  # a comparison that cannot be is refused before a judge is paid
     report["songeval"] = judgement.songeval(options, scored)
     report["listeners"] = study.read(options.home / "study", options.answers, scored)
+    report["judge"] = judgement.judge(options, scored)
     summaries = [summarise(one.system.name, one.system.pieces, one.rows, options.seed) for one in scored]
     found = compare(options, scored)
     report["notes"] = notes

@@ -71,8 +71,10 @@ def run_ablate(args: argparse.Namespace) -> int:
     """
     from pipelines.ablate import ablate
 
-    if args.refresh or args.overwrite or args.album or args.restarts or args.accept != "better":
-        message = "ablate takes no --refresh, --overwrite, --album, --restarts or --accept: name a new --output"
+    if args.refresh or args.overwrite or args.album or args.restarts or args.log_json or args.accept != "better":
+        message = (
+            "ablate takes no --refresh, --overwrite, --album, --restarts, --log_json or --accept: name a new --output"
+        )
         raise ConfigError(message, reason="bad_arguments")
     return ablate(compose_options(args))
 

@@ -6,16 +6,25 @@ from dataclasses import replace
 
 from image2music.ablations import Variant
 from image2music.composers import specs
-from image2music.composers.base import Composer
+from image2music.composers.base import Composer, Looking
 from image2music.config import LoopSettings
+from image2music.loop.compose import MAPS_ALONE
 from transforms.compose import ComposeTunes
 
 
 class ComposeVariant(ComposeTunes):
     """As `ComposeTunes`, by a composer that lacks a part."""
 
-    def __init__(self, variant: Variant, composer_spec: str, loop: LoopSettings, seed: int, batch_size: int) -> None:
-        super().__init__(composer_spec, replace(loop, accept=variant.accept), seed, batch_size)
+    def __init__(
+        self,
+        variant: Variant,
+        composer_spec: str,
+        loop: LoopSettings,
+        seed: int,
+        batch_size: int,
+        looking: Looking = MAPS_ALONE,
+    ) -> None:
+        super().__init__(composer_spec, replace(loop, accept=variant.accept), seed, batch_size, looking)
         self.stage = f"compose_{variant.name}"
         self._alter = variant.alter
 

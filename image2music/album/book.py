@@ -21,13 +21,12 @@ from image2music.notation.quantise import FAITHFUL
 from image2music.notation.score import KeyChange, Score, TempoChange
 from image2music.notation.sheet import MAX_LAYERS, Sheet, unit_of, voices_of, written
 from image2music.notation.spelling import key_name
-from image2music.notation.tempos import seconds_at, tempos_of
+from image2music.notation.tempos import DEFAULT_QPM, seconds_at, tempos_of
 from image2music.notation.timeline import QUARTER, bars_of, windows_of
 from image2music.notation.tune_text import bars_by_voice, header_lines, one_line, voice_head
 
 BRIDGE_TITLE = "Bridge"
 _BARS_A_LINE = 4
-_DEFAULT_QPM = 120.0
 _C_MAJOR = KeyChange(0, 0, False)
 
 
@@ -59,7 +58,7 @@ def bind(title: str, tunes: Sequence[tuple[str, str]], motif: Line, meter: str) 
         AbcError: a tune cannot be played (`no_music`), or the bound text has errors (`bad_book`).
     """
     scores = [abc_to_score(abc) for _, abc in tunes]
-    tempos = gentle([round(score.tempos[0].qpm if score.tempos else _DEFAULT_QPM) for score in scores])
+    tempos = gentle([round(score.tempos[0].qpm if score.tempos else DEFAULT_QPM) for score in scores])
     scores = [
         replace(s, tempos=(TempoChange(0, q),), keys=s.keys or (_C_MAJOR,)) for s, q in zip(scores, tempos, strict=True)
     ]

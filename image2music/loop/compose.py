@@ -24,12 +24,12 @@ from image2music.failures import reason_of
 from image2music.loop.examine import Voices, bars_of, examine, voices_of_abc
 from image2music.loop.targets import Targets, complaints, rank, targets_of
 from image2music.notation.abc_to_midi import abc_to_midi, abc_to_score
+from image2music.notation.tempos import DEFAULT_QPM
 from image2music.stages import ComposedTune, Draft, Round
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
 
-_DEFAULT_QPM = 120.0
 
 MAPS_ALONE = Looking()
 
@@ -194,7 +194,7 @@ def _composed(work: _Work) -> ComposedTune:
         title=header(draft.abc, "T"),
         key=header(draft.abc, "K"),
         meter=header(draft.abc, "M"),
-        tempo_qpm=score.tempos[0].qpm if score.tempos else _DEFAULT_QPM,
+        tempo_qpm=score.tempos[0].qpm if score.tempos else DEFAULT_QPM,
         bars=bars_of(score),
         midi=abc_to_midi(draft.abc),
         explanation=work.explanation,

@@ -11,6 +11,7 @@ import ipaddress
 import socket
 import ssl
 import time
+from functools import cache
 from typing import Literal
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -119,11 +120,17 @@ def _connection(parts: SplitResult, address: str, deadline: float) -> http.clien
         return connection
     secure = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=left)
     try:
-        secure.sock = ssl.create_default_context().wrap_socket(plain, server_hostname=parts.hostname)
+        secure.sock = _trust().wrap_socket(plain, server_hostname=parts.hostname)
     except OSError:
         plain.close()
         raise
     return secure
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """The certificates of this machine, read once a process."""
+    return ssl.create_default_context()
 
 
 def _body(response: http.client.HTTPResponse, line: socket.socket, at_most: int, deadline: float) -> bytes:
@@ -132,6 +139,8 @@ def _body(response: http.client.HTTPResponse, line: socket.socket, at_most: int,
         line.settimeout(_left(deadline))
         chunk = response.read1(_CHUNK)
         if not chunk:
+            if response.length:  # the connection ended before all that was announced had come
+                raise http.client.IncompleteRead(bytes(data), response.length)
             return bytes(data)
         data += chunk
         if len(data) > at_most:

@@ -11,8 +11,8 @@ from image2music.notation.abc_repeats import play_order
 from image2music.notation.abc_tree import Tune
 from image2music.notation.midi_reader import read_midi
 from image2music.notation.score import Score, TempoChange, Track
+from image2music.notation.tempos import DEFAULT_QPM
 
-DEFAULT_QPM = 120.0
 """What a MIDI file without a tempo is played at."""
 
 

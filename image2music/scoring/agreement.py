@@ -15,12 +15,12 @@ import numpy as np
 from image2music.embedders.mood import MOODS
 from image2music.notation.key_detection import detect_key, pitch_class_weights
 from image2music.notation.score import Score
+from image2music.notation.tempos import DEFAULT_QPM
 
 _LEAN = 0.25
 _QUIET, _EXCITED = 0.4, 0.6
 _SLOW_BELOW_QPM, _FAST_FROM_QPM = 80.0, 120.0
 _NAMED_TEMPO_TOLERANCE = 0.1
-_DEFAULT_QPM = 120.0
 
 # (valence -1 to 1, arousal 0 to 1)
 _WORDS: dict[str, tuple[float, float]] = {
@@ -92,7 +92,7 @@ def tempo_agreement(score: Score, asked: Asked) -> float | None:
 
     A tempo that is named is met within a tenth, or not.
     """
-    qpm = score.tempos[0].qpm if score.tempos else _DEFAULT_QPM
+    qpm = score.tempos[0].qpm if score.tempos else DEFAULT_QPM
     if asked.qpm is not None:
         return float(abs(qpm / asked.qpm - 1) <= _NAMED_TEMPO_TOLERANCE)
     if asked.fast is None:

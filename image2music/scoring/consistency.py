@@ -11,10 +11,10 @@ from image2music.embedders.base import Embedder, Vectors
 from image2music.notation.keys import Key
 from image2music.notation.score import Score
 from image2music.notation.spelling import key_name
+from image2music.notation.tempos import DEFAULT_QPM
 from image2music.scoring.agreement import heard_key
 
 _SLOW_BELOW_QPM, _FAST_FROM_QPM = 80.0, 120.0
-_DEFAULT_QPM = 120.0
 _MOODS = {
     (False, "slow"): "calm, warm and peaceful",
     (False, "moderate"): "gentle and cheerful",
@@ -27,7 +27,7 @@ _MOODS = {
 
 def words_of(score: Score) -> str:
     """A tune in one sentence of a caption's kind, from what is heard: tempo, key, mood, texture."""
-    qpm = score.tempos[0].qpm if score.tempos else _DEFAULT_QPM
+    qpm = score.tempos[0].qpm if score.tempos else DEFAULT_QPM
     tempo = "slow" if qpm < _SLOW_BELOW_QPM else "moderate" if qpm < _FAST_FROM_QPM else "fast"
     key: Key = heard_key(score)
     meter = f"{score.meters[0].numerator}/{score.meters[0].denominator}" if score.meters else "4/4"

@@ -20,7 +20,7 @@ ROW_COLUMNS = (
 )  # fmt: skip
 """Columns of schemas/composition.py that `piece_of_row` reads."""
 
-COPYING_STAGE = "compose"
+COMPOSE_STAGE = "compose"
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,11 @@ def piece_of_row(row: Mapping[str, Any]) -> Piece:
 
 
 def piece_of_failure(failure: Mapping[str, Any]) -> Piece | None:
-    """A picture whose tune never became valid; None for failures that are not the composer's."""
-    if failure["stage"] != COPYING_STAGE:
+    """A picture whose tune never became valid; None for failures that are not the composer's.
+
+    In an ablation the stage also names the variant: `compose_no_retrieval`.
+    """
+    if failure["stage"].partition("_")[0] != COMPOSE_STAGE:
         return None
     return Piece(image_id=failure["id"], image_uri=failure["uri"], abc="")
 

@@ -24,6 +24,16 @@ def test_a_parquet_file(tmp_path):
     assert read_catalog(tmp_path / "c.parquet") == [Entry("a.jpg", "42", "A chair")]
 
 
+def test_a_long_hint_without_blanks_is_cut_where_it_must_be(tmp_path):
+    (tmp_path / "c.csv").write_text("image,hint\na.jpg," + "夏" * 400, encoding="utf-8")
+    assert read_catalog(tmp_path / "c.csv")[0].hint == "夏" * 300
+
+
+def test_a_hint_that_cannot_be_seen_is_none(tmp_path):
+    (tmp_path / "c.csv").write_text("image,hint\na.jpg,\u200b", encoding="utf-8")
+    assert read_catalog(tmp_path / "c.csv")[0].hint is None
+
+
 def test_a_hint_is_cut_between_words(tmp_path):
     (tmp_path / "c.csv").write_text("image,hint\na.jpg," + "word " * 100)
     assert len(read_catalog(tmp_path / "c.csv")[0].hint) == 299

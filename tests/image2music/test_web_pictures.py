@@ -17,9 +17,11 @@ class Site(BaseHTTPRequestHandler):
             self.send_header("Location", self.path.partition("?")[2])
             self.end_headers()
             return
-        self.send_response(200 if self.path in ("/picture", "/slow", "/endless") else 404)
+        self.send_response(200 if self.path in ("/picture", "/slow", "/endless", "/cut") else 404)
+        if self.path == "/cut":
+            self.send_header("Content-Length", "1000")
         self.end_headers()
-        if self.path == "/picture":
+        if self.path in ("/picture", "/cut"):
             self.wfile.write(b"pixels")
         while self.path in ("/slow", "/endless"):
             try:
@@ -52,6 +54,10 @@ def reason(url, rule="any", **bounds):
 
 def test_a_picture_is_fetched_over_redirects(site):
     assert fetch(f"{site}/to?/to?{site}/picture", "any") == b"pixels"
+
+
+def test_a_picture_that_breaks_off_is_not_taken_for_a_whole_one(site):
+    assert reason(f"{site}/cut") == "web_unreachable"
 
 
 def test_bounds(site):

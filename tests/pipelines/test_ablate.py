@@ -66,6 +66,29 @@ def test_a_second_run_composes_nothing_and_prints_the_same(indexed, learner, cap
     assert learner.calls == []
 
 
+class Forgetful(Learner):
+    """Writes nothing that plays unless it hears a reference."""
+
+    def compose(self, requests):
+        return [
+            tune if request.references else ""
+            for request, tune in zip(requests, super().compose(requests), strict=True)
+        ]
+
+    def repair(self, requests):
+        return ["" for _ in requests]
+
+
+def test_tunes_that_a_variant_fails_at_count_as_invalid(indexed, monkeypatch, capsys):
+    composer = Forgetful()
+    monkeypatch.setattr(composer_specs, "load_composer", lambda spec: composer)
+    assert main([*COMMAND.split(), "--max_failures", "100%"]) == 3
+    validity = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| valid_repaired"))
+    _, _, _, full, no_retrieval, *_ = (cell.strip() for cell in validity.split("|"))
+    assert full.startswith("1")
+    assert no_retrieval.startswith("0")
+
+
 def test_each_variant_has_settings_of_its_own(indexed, learner):
     assert main(COMMAND.split()) == 0
     hashes = {row["settings_hash"] for name in NAMES for row in rows(indexed, name, "settings_hash")}

@@ -42,6 +42,15 @@ def test_rows_of_other_settings_are_not_mixed_with_new_ones(tmp_path):
         finished_ids(tmp_path, "now")
 
 
+def test_albums_and_books_go_with_the_rows_that_they_are_made_of(tmp_path):
+    compositions(tmp_path, ["aa"], "before")
+    for name in ("albums", "books"):
+        (tmp_path / name).mkdir()
+    home = retire_generation(tmp_path, "now")
+    assert sorted(path.name for path in home.iterdir()) == ["albums", "books", "compositions"]
+    assert not (tmp_path / "books").exists()
+
+
 def test_an_earlier_generation_is_moved_and_not_lost(tmp_path):
     for settings in ("before", "between", "before"):
         compositions(tmp_path, ["aa"], settings)

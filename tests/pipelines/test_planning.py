@@ -21,8 +21,9 @@ def plan(indexed, capsys):
 
 
 def test_a_plan_changes_nothing(indexed, plan):
-    lines = plan()
+    lines = plan("--log_json", "log.jsonl")
     assert not (indexed / "out").exists()
+    assert not (indexed / "log.jsonl").exists()
     assert (lines["pictures"], lines["to do"], lines["skipped"]) == ("3 files", "3 files", "0 files that have a row")
     assert "3 tunes" in lines["index"]
 
