@@ -42,6 +42,7 @@ class Faithfulness:
 
     def __init__(self, nats: Nats, rows: int, cols: int, seed: int) -> None:
         self._nats, self._grid = nats, (rows, cols)
+        self._known: dict[bytes, Curves] = {}
         dice = np.random.default_rng(seed)
         self._sharp, self._blurred = nats(np.stack([np.zeros(self._grid, bool), np.ones(self._grid, bool)]))
         self._random = self._mean(dice.permutation(rows * cols) for _ in range(RANDOM_ORDERS))
@@ -67,6 +68,13 @@ class Faithfulness:
         return Curves(np.mean([one.fall for one in found], axis=0), np.mean([one.gain for one in found], axis=0))
 
     def _curves(self, order: Order) -> Curves:
+        """Measured once: the maps of a tune of one voice, for example, have one order."""
+        key = order.tobytes()
+        if key not in self._known:
+            self._known[key] = self._measured(order)
+        return self._known[key]
+
+    def _measured(self, order: Order) -> Curves:
         first = first_cells(order, [round(share * order.size) for share in SHARES]).reshape(-1, *self._grid)
         nats = self._nats(np.concatenate([first, ~first]))
         deleted, inserted = np.split(nats, 2)

@@ -94,7 +94,9 @@ class KeyValues:
 
     def select(self, rows: Sequence[int]) -> None:
         """Keeps these rows only."""
-        self._layers = [(keys[list(rows)], values[list(rows)]) for keys, values in self._layers]
+        chosen = list(rows)
+        for at, (keys, values) in enumerate(self._layers):  # one layer after the other: never two copies of all
+            self._layers[at] = (keys[chosen], values[chosen])
 
     def row(self, row: int, columns: Tensor) -> Layers:
         """Copies of some columns of one row."""

@@ -41,10 +41,10 @@ def choose(scores: Tensor, throws: Tensor, sampling: Sampling) -> Tensor:
         throws: float64[rows] in [0, 1), or NaN.
         sampling: temperature and share.
     """
-    throws = throws.to(scores.device)
     likeliest = scores.argmax(-1)
-    if bool(throws.isnan().all()):
+    if bool(throws.isnan().all()):  # asked where the throws are, so that no GPU is waited for
         return likeliest
+    throws = throws.to(scores.device)
     ends = _top_p(scores.float() / sampling.temperature, sampling.top_p).softmax(-1).double().cumsum(-1)
     at = (throws.nan_to_num()[:, None] * ends[:, -1:]).clamp(max=ends[:, -1:] * (1 - 1e-12))
     return torch.where(throws.isnan(), likeliest, torch.searchsorted(ends, at, right=True)[:, 0])

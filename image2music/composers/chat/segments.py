@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.composers.base import AttentionMap, SegmentKind
+from image2music.composers.base import AttentionMap
 from image2music.composers.chat.answers import sentences
 from image2music.composers.chat.backend import Looks
 from image2music.composers.faithfulness import Faithfulness
+from image2music.composers.segments import BARS_A_GROUP, Segment, segment_map
 from image2music.notation.abc_parser import parse
 from image2music.notation.abc_tree import Span
-
-BARS_A_GROUP = 4
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A named set of tokens of one text."""
-
-    name: str
-    kind: SegmentKind
-    text: str
-    tokens: tuple[int, ...]
 
 
 def attention_maps(
@@ -36,9 +24,15 @@ def attention_maps(
     With a judge, made for rows and columns, each map is measured too; its tokens are those of both texts in order.
     """
     measure = judge(*tune.weights.shape[1:]) if judge else None
-    music = [_map(segment, tune, measure, 0) for segment in music_segments(tune.text, tune.spans)]
-    prose = sentence_segments(motivation.text, motivation.spans)
-    return (*music, *(_map(segment, motivation, measure, len(tune.spans)) for segment in prose))
+    music = [
+        segment_map(segment, tune.weights, tune.baseline, tune.layers, measure)
+        for segment in music_segments(tune.text, tune.spans)
+    ]
+    prose = [
+        segment_map(segment, motivation.weights, motivation.baseline, motivation.layers, measure, len(tune.spans))
+        for segment in sentence_segments(motivation.text, motivation.spans)
+    ]
+    return (*music, *prose)
 
 
 def music_segments(abc: str, spans: NDArray[np.int64]) -> list[Segment]:
@@ -80,17 +74,3 @@ def _first_letters(text: str, spans: NDArray[np.int64]) -> Iterable[tuple[int, i
         piece = text[start:end]
         if piece.strip():
             yield token, start + len(piece) - len(piece.lstrip())
-
-
-def _map(segment: Segment, looks: Looks, measure: Faithfulness | None, before: int) -> AttentionMap:
-    tokens = list(segment.tokens)
-    weights, baseline = (grids[tokens].mean(0, dtype=np.float64) for grids in (looks.weights, looks.baseline))
-    return AttentionMap(
-        segment.name,
-        segment.kind,
-        segment.text,
-        weights.astype(np.float32),
-        baseline.astype(np.float32),
-        layers=None if looks.layers is None else looks.layers[:, tokens].mean(1, dtype=np.float64).astype(np.float32),
-        faithfulness=measure.of(weights, [before + token for token in tokens]) if measure else None,
-    )

@@ -7,13 +7,12 @@ tokens which it speaks of; the maps of the tune and its bars are those of the mu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from image2music.composers.base import AttentionMap, ExplainRequest, Explanation, SegmentKind
+from image2music.composers.base import ExplainRequest, Explanation
 from image2music.composers.faithfulness import Faithfulness, Floats, Masks
 from image2music.composers.nano.album_opening import placed_positions
 from image2music.composers.nano.motivation import Sentence, motivate
@@ -23,19 +22,8 @@ from image2music.composers.nano.references import encode_references
 from image2music.composers.nano.sampling import PREFIX, Sampler
 from image2music.composers.nano.seeing import Seen
 from image2music.composers.nano.vocabulary import Vocabulary
+from image2music.composers.segments import BARS_A_GROUP, Segment, segment_map
 from image2music.seeds import picture_seed
-
-BARS_A_GROUP = 4
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A named set of token positions."""
-
-    name: str
-    kind: SegmentKind
-    text: str
-    positions: tuple[int, ...]
 
 
 def explain(sampler: Sampler, requests: Sequence[ExplainRequest]) -> list[Explanation]:
@@ -52,13 +40,15 @@ def _explain(sampler: Sampler, request: ExplainRequest) -> Explanation:
     tokens = plan_and_music_tokens(request.abc)
     references = encode_references(request.request.references, sampler.model.config)
     row = torch.tensor([tokens])
-    looked, blank = sampler.attention(row, np.stack([seen.patches, sampler.blank]), references)
+    each = sampler.attention_by_layer(row, np.stack([seen.patches, sampler.blank]), references)
+    each = each.reshape(*each.shape[:3], seen.rows, seen.cols)
+    looked, blank = each.mean(0)
+    layers = each[:, 0] if request.looking.layers else None
     sentences = motivate(seen, plan, request, sampler.model.config.reference_slots)
     placed = placed_positions(request.request.album, tokens, PREFIX)
     segments = [*music_segments(tokens, vocabulary.bar, vocabulary.section, placed), *motivation_segments(sentences)]
     measure = _faithfulness(sampler, request, row, seen, references) if request.looking.faithfulness else None
-    layers = sampler.attention_by_layer(row, seen.patches, references) if request.looking.layers else None
-    maps = tuple(_map(segment, looked, blank, seen, layers, measure) for segment in segments)
+    maps = tuple(segment_map(segment, looked, blank, layers, measure) for segment in segments)
     return Explanation(" ".join(sentence.text for sentence in sentences), maps)
 
 
@@ -112,25 +102,3 @@ def _faithfulness(
         return np.concatenate([np.zeros((len(masks), 1)), found], axis=1)
 
     return Faithfulness(nats, seen.rows, seen.cols, picture_seed(request.request.seed, "faithfulness"))
-
-
-def _map(
-    segment: Segment,
-    looked: NDArray[np.float32],
-    blank: NDArray[np.float32],
-    seen: Seen,
-    layers: NDArray[np.float32] | None,
-    measure: Faithfulness | None,
-) -> AttentionMap:
-    positions = list(segment.positions)
-    weights, baseline = (a[positions].mean(0, np.float64).reshape(seen.rows, seen.cols) for a in (looked, blank))
-    each = None if layers is None else layers[:, positions].mean(1, np.float64).reshape(-1, seen.rows, seen.cols)
-    return AttentionMap(
-        segment.name,
-        segment.kind,
-        segment.text,
-        weights.astype(np.float32),
-        baseline.astype(np.float32),
-        layers=None if each is None else each.astype(np.float32),
-        faithfulness=measure.of(weights, positions) if measure else None,
-    )

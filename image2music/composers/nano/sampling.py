@@ -95,10 +95,11 @@ class Sampler:
 
     def _exact_logits(self, sequence: Sequence[int], patches: Tensor, references: Tensor) -> Tensor:
         """float64[vocabulary] after a sequence, guided while it is a plan."""
-        looks = torch.stack([patches, torch.from_numpy(self.blank)]).double()
-        tokens = torch.tensor([sequence, sequence])
-        logits = self.model(tokens, looks, references.expand(2, -1, -1)).logits[:, -1]
-        return guided(logits[0], logits[1]) if len(sequence) < PREFIX else logits[0]
+        in_plan = len(sequence) < PREFIX
+        looks = torch.stack([patches, torch.from_numpy(self.blank)] if in_plan else [patches]).double()
+        tokens = torch.tensor([sequence] * len(looks))
+        logits = self.model(tokens, looks, references.expand(len(looks), -1, -1)).logits[:, -1]
+        return guided(logits[0], logits[1]) if in_plan else logits[0]
 
     def _read(self, row: Sequence[int]) -> Drawn:
         plan = self.vocabulary.decode_plan(row[1:PREFIX])
@@ -114,19 +115,13 @@ class Sampler:
         before token t, where token t was predicted; row 0 (`begin`) is zero. `tokens` int64[1, n], `patches`
         float32[b, cells, dim], `references` int64[slots, tokens].
         """
-        return self._attention_of_layers(tokens, patches, references).mean(0)
+        return self.attention_by_layer(tokens, patches, references).mean(0)
 
+    @torch.inference_mode()
     def attention_by_layer(
         self, tokens: Tensor, patches: NDArray[np.float32], references: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """float32[layers, n, cells]: `attention` of one picture, float32[cells, dim], before its mean over layers."""
-        return self._attention_of_layers(tokens, patches[None], references)[:, 0]
-
-    @torch.inference_mode()
-    def _attention_of_layers(
-        self, tokens: Tensor, patches: NDArray[np.float32], references: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        """float32[layers, b, n, cells]."""
+        """float32[layers, b, n, cells]: `attention` before its mean over layers."""
         b = len(patches)
         heard = torch.from_numpy(references)[None].expand(b, -1, -1)
         output = self.single(tokens.expand(b, -1), torch.from_numpy(patches), heard, output_attentions=True)
