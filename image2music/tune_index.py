@@ -209,6 +209,11 @@ def failures_folder(uri: str) -> str:
     return f"{uri.rstrip('/')}.failures"
 
 
+def lock_file(uri: str) -> Path:
+    """What a writer of an index locks (`write_lock.one_writer`): beside the table."""
+    return Path(f"{uri.rstrip('/')}.lock")
+
+
 def run_file(uri: str) -> Path:
     """Where `index` writes what it did: beside the table."""
     return Path(f"{uri.rstrip('/')}.run.json")

@@ -19,6 +19,7 @@ from image2music.scoring.compare import Difference, differences
 from image2music.scoring.markdown import differences_table, measures_table
 from image2music.scoring.summary import difference_json, summarise, summary_json
 from image2music.scoring.tunes import Row, score_rows
+from image2music.write_lock import one_writer
 from pipelines import outputs
 from pipelines.compose import ComposeRun, find_references, look_up
 from pipelines.composing import count
@@ -74,6 +75,12 @@ def ablate(options: ComposeOptions) -> int:
         print(f"{plan(run)}\nvariants    {', '.join(variant.name for variant in VARIANTS)}")
         return EXIT_DONE
     make_folder(options.output)
+    with one_writer(run.output, outputs.lock_file(run.output)):
+        return _run(run)
+
+
+def _run(run: ComposeRun) -> int:
+    options = run.options
     finished = [outputs.finished_ids(run.output / v.name, _settings(run, v).hash) for v in VARIANTS]
     done = frozenset.intersection(*finished)
     for folder in (run.output, *(run.output / variant.name for variant in VARIANTS)):

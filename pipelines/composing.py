@@ -9,6 +9,7 @@ from typing import Any
 
 from image2music.album.row import BOOKS
 from image2music.errors import JobError
+from image2music.write_lock import one_writer
 from pipelines import generations, outputs
 from pipelines.albums import bind_albums
 from pipelines.compose import ComposeRun, build, look_up
@@ -23,9 +24,19 @@ from transforms.stage import REASON
 
 
 def compose(options: ComposeOptions) -> int:
-    """Run the job; returns the exit code: 0 all done, 3 some pictures failed within the bound, 1 too many failed."""
+    """Run the job; returns the exit code: 0 all done, 3 some pictures failed within the bound, 1 too many failed.
+
+    Raises:
+        Image2MusicError: something is missing or does not fit together, or another run is writing into the output.
+    """
     run = look_up(options)
     make_folder(options.output)
+    with one_writer(run.output, outputs.lock_file(run.output)):
+        return _run(run)
+
+
+def _run(run: ComposeRun) -> int:
+    options = run.options
     generations.finish(run.output)
     if options.overwrite:
         outputs.retire_generation(run.output, run.settings.hash)

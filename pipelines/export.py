@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from image2music.errors import ConfigError, Image2MusicError, PictureError
 from image2music.failures import one_line
 from image2music.notation.music_xml import abc_to_music_xml
@@ -89,8 +87,8 @@ def _chosen(ids: Collection[str], wanted: Collection[str]) -> frozenset[str]:
 
 def _rows(folder: Path, ids: Collection[str]) -> Iterator[Row]:
     columns = ["image_id", "image_uri", "image_uris", "title", "abc", "midi", "attention"]
-    for shard in outputs.shards(folder):
-        for batch in pq.ParquetFile(shard).iter_batches(batch_size=32, columns=columns):
+    for shard in outputs.open_shards(outputs.shards(folder)):
+        for batch in shard.iter_batches(batch_size=32, columns=columns):
             yield from (row for row in batch.to_pylist() if row["image_id"] in ids)
 
 

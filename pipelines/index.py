@@ -15,10 +15,18 @@ from apache_beam.ml.rag.ingestion.base import VectorDatabaseWriteTransform
 from image2music.embedders import specs as embedders
 from image2music.errors import TuneIndexError
 from image2music.index_history import settle
-from image2music.index_lock import one_writer
 from image2music.index_manifest import manifest_file, write_manifest
 from image2music.stages import Failure
-from image2music.tune_index import TuneIndex, failures_folder, index_schema, open_index, run_file, stored_tunes
+from image2music.tune_index import (
+    TuneIndex,
+    failures_folder,
+    index_schema,
+    lock_file,
+    open_index,
+    run_file,
+    stored_tunes,
+)
+from image2music.write_lock import one_writer
 from pipelines import outputs
 from pipelines.ending import EXIT_DONE, EXIT_SOME_FAILED, recorded
 from pipelines.options import IndexOptions, beam_options, make_folder
@@ -73,7 +81,7 @@ def index(options: IndexOptions) -> int:
     schema = index_schema(embedder.dim, embedder_id=embedder.id, embedder_spec=spec)
     beam_flags = beam_options(options.beam)
     make_folder(os.path.dirname(options.index) or ".")
-    with one_writer(options.index):
+    with one_writer(options.index, lock_file(options.index)):
         forget_failures(options.index)
         record = RunRecord(run_file(options.index), "index", asdict(options), details={"embedder_id": embedder.id})
         record.write()

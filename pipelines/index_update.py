@@ -13,7 +13,6 @@ from image2music.embedders import specs as embedders
 from image2music.errors import TuneIndexError
 from image2music.index_changes import Changes, find_changes, without_repeats
 from image2music.index_history import settle
-from image2music.index_lock import one_writer
 from image2music.index_manifest import Manifest, manifest_file, read_manifest, write_manifest
 from image2music.rows import failure_row, now
 from image2music.stages import CaptionedMidi, Failure
@@ -21,11 +20,13 @@ from image2music.tune_index import (
     TuneIndex,
     failures_folder,
     index_schema,
+    lock_file,
     open_index,
     replace_rows,
     run_file,
     stored_tunes,
 )
+from image2music.write_lock import one_writer
 from pipelines import outputs
 from pipelines.ending import recorded
 from pipelines.index import AS_IT_WAS, FAILURES_A_SHARD, end, forget_failures, read_failures, report, time_limit
@@ -97,7 +98,7 @@ def update(options: IndexOptions) -> int:
     options = replace(options, index=options.index.rstrip("/"))
     beam_flags = beam_options(options.beam)
     made = open_index(options.index)
-    with one_writer(options.index):
+    with one_writer(options.index, lock_file(options.index)):
         record = RunRecord(run_file(options.index), "index", asdict(options), details={"embedder_id": made.embedder_id})
         record.write()
         with recorded(record, AS_IT_WAS):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from image2music.index_history import history, restore
-from image2music.index_lock import one_writer
 from image2music.index_stats import IndexStats, index_stats
-from image2music.tune_index import open_index
+from image2music.tune_index import lock_file, open_index
+from image2music.write_lock import one_writer
 from pipelines.summary import table
 
 _MOST_NAMES = 12
@@ -30,7 +30,7 @@ def go_back(uri: str, name: str) -> str:
     """Restore a version by tag or number; says what came of it."""
     uri = uri.rstrip("/")
     history(uri)  # says in one line that there is no table, before a lock is made beside it
-    with one_writer(uri):
+    with one_writer(uri, lock_file(uri)):
         version = restore(uri, name)
     made = open_index(uri)
     return f"{made.rows} tunes of {name} are back in {uri}, as version {version}"

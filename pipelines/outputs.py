@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,20 +28,40 @@ STUCK = ".stuck"
 FAILURE_ID_COLUMNS = ("stage", "id", "uri", "reason")
 
 
+def lock_file(output: Path) -> Path:
+    """What a run locks (`write_lock.one_writer`) that writes into an output."""
+    return output / ".lock"
+
+
 def shards(folder: Path) -> list[Path]:
     """The finished Parquet files of a folder, sorted by name."""
     return sorted(folder.glob("part-*.parquet"))
 
 
+def open_shards(found: Iterable[Path]) -> Iterator[pq.ParquetFile]:
+    """Shards to read. One that is gone by now was replaced by a run that goes on at the same time, and is left out."""
+    for shard in found:
+        try:
+            file = pq.ParquetFile(shard)
+        except FileNotFoundError:
+            continue
+        yield file
+
+
 def read_rows(folder: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
     """Some columns of every row, shard by shard."""
-    for shard in shards(folder):
-        yield from pq.ParquetFile(shard).read(columns=columns).to_pylist()
+    return rows_of(shards(folder), columns)
+
+
+def rows_of(found: Iterable[Path], columns: list[str]) -> Iterator[dict[str, Any]]:
+    """Some columns of every row of some shards."""
+    for shard in open_shards(found):
+        yield from shard.read(columns=columns).to_pylist()
 
 
 def count_rows(folder: Path) -> int:
     """Rows in a folder of shards."""
-    return sum(int(pq.read_metadata(shard).num_rows) for shard in shards(folder))
+    return sum(shard.metadata.num_rows for shard in open_shards(shards(folder)))
 
 
 def finished_ids(output: Path, settings_hash: str) -> frozenset[bytes]:

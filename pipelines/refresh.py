@@ -21,6 +21,7 @@ from image2music.errors import OutputError
 from image2music.pictures.places import is_there
 from image2music.rows import failure_row, now
 from image2music.stages import Failure
+from image2music.write_lock import one_writer
 from pipelines import generations, outputs
 from pipelines.albums import bind_albums
 from pipelines.compose import ComposeRun, build, look_up
@@ -81,14 +82,17 @@ def refresh(options: ComposeOptions) -> int:
             settings (`other_settings`).
     """
     run = look_up(options)
-    if not options.plan:
-        make_folder(options.output)
-        generations.finish(run.output)
-    outputs.finished_ids(run.output, run.settings.hash)
-    found = survey(run)
     if options.plan:
-        print(plan(run, found))
+        print(plan(run, survey(run)))
         return EXIT_DONE
+    make_folder(options.output)
+    with one_writer(run.output, outputs.lock_file(run.output)):
+        generations.finish(run.output)
+        return _refresh(run)
+
+
+def _refresh(run: ComposeRun) -> int:
+    options, found = run.options, survey(run)
     if found.current == found.rows and not found.changed:
         if options.album:  # a run that was killed may have left them unbound
             bind_albums(run.output, beam_options(options.beam))
@@ -98,7 +102,12 @@ def refresh(options: ComposeOptions) -> int:
 
 
 def survey(run: ComposeRun) -> Survey:
-    """Search again for every row, many at a time, and compare the content of what is found."""
+    """Search again for every row, many at a time, and compare the content of what is found.
+
+    Raises:
+        OutputError: as `refresh`.
+    """
+    outputs.finished_ids(run.output, run.settings.hash)
     kept, changed, current, seconds = set(), {}, 0, 0.0
     briefs: dict[str, Brief] = {}
     for row, references in _searched(run, outputs.read_rows(run.output / outputs.COMPOSITIONS, _COLUMNS)):

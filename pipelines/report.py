@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,12 +71,13 @@ def report(options: ReportOptions) -> Reported:
         OutputError: the output is a folder of something else (`not_a_report`).
     """
     folder = options.input / outputs.COMPOSITIONS
-    failures = _failures(options.input)
-    if not outputs.shards(folder) and not failures:
+    # Listed once: where the run still goes on, later shards would bring rows that no list names.
+    failures, shards = _failures(options.input), outputs.shards(folder)
+    if not shards and not failures:
         raise ConfigError(f"{options.input} holds no compositions: name the --output of compose", reason="no_rows")
     script = find_abcjs(options.abcjs)
     _check_replaceable(options.output)
-    cards = sorted_cards(card_of(row) for row in outputs.read_rows(folder, list(COLUMNS)))
+    cards = sorted_cards(card_of(row) for row in outputs.rows_of(shards, list(COLUMNS)))
     albums = album_labels(card.album for card in cards)
     site = Site(options.input.name or "report", len(failures), script is not None, options.include_references, albums)
 
@@ -93,7 +94,7 @@ def report(options: ReportOptions) -> Reported:
     for page in dict.fromkeys(card.album_page for card in cards):
         own = [card for card in cards if card.album_page == page]
         _write(draft / page, render_list(site, own, album=own[0].album))
-    unseen = _write_pictures(draft, site, cards, _rows(folder))
+    unseen = _write_pictures(draft, site, cards, _rows(shards))
     _write(draft / MARKER, json.dumps({"image2music": __version__, "pictures": len(cards), "failures": len(failures)}))
     shutil.rmtree(options.output, ignore_errors=True)
     os.replace(draft, options.output)
@@ -138,9 +139,9 @@ def find_picture(row: Row) -> Image | None:
     return None
 
 
-def _rows(folder: Path) -> Iterator[Row]:
+def _rows(shards: Sequence[Path]) -> Iterator[Row]:
     """Whole rows but for the embeddings, a few at a time."""
-    for shard in outputs.shards(folder):
+    for shard in shards:
         file = pq.ParquetFile(shard)
         columns = [name for name in file.schema_arrow.names if not name.endswith("_embedding")]
         for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=columns):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,23 @@ def replace_record(path: Path, content: dict[str, Any]) -> None:
 
 
 def close_record(path: Path, state: str, message: str) -> None:
-    """Say how a run ended that had no time to say so itself; nothing where it had."""
+    """Say how a run ended that had no time to say so itself; nothing where it had, or where another one goes on."""
     if not path.is_file():
         return
     content = read_record(path)
-    if content["state"] == "running":
+    if content["state"] == "running" and is_gone(content["process"]):
         finished = datetime.now(UTC).isoformat()
         replace_record(path, content | {"state": state, "message": message, "finished_at": finished})
+
+
+def is_gone(process: dict[str, Any]) -> bool:
+    """Whether a process of this machine has ended; of another machine nobody can tell."""
+    if process.get("host") != platform.node():
+        return False
+    try:
+        os.kill(process["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

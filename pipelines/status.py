@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from pathlib import Path
 from typing import Any
 
 from image2music.errors import ConfigError
 from pipelines import outputs
-from pipelines.run_file import read_record
+from pipelines.run_file import is_gone, read_record
 
 
 def status(output: Path) -> str:
@@ -41,22 +39,9 @@ def status(output: Path) -> str:
 
 
 def _state(record: dict[str, Any]) -> str:
-    if record["state"] == "running" and _is_gone(record.get("process", {})):
+    if record["state"] == "running" and is_gone(record.get("process", {})):
         return "killed — its process is gone; the same command goes on where it stopped"
     return f"{record['state']}{' — ' + record['message'] if record['message'] else ''}"
-
-
-def _is_gone(process: dict[str, Any]) -> bool:
-    """Whether a process of this machine has ended; of another machine nobody can tell."""
-    if process.get("host") != platform.node():
-        return False
-    try:
-        os.kill(process["pid"], 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
 
 
 def _text(value: object) -> str:

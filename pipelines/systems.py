@@ -6,7 +6,6 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from PIL.Image import Image
 
 from image2music.errors import ConfigError
@@ -37,8 +36,8 @@ def read_output(output: Path, name: str) -> System:
     """
     pieces: dict[str, Piece] = {}
     embedders: set[str] = set()
-    for shard in outputs.shards(output / outputs.COMPOSITIONS):
-        for batch in pq.ParquetFile(shard).iter_batches(batch_size=_ROWS_AT_ONCE, columns=list(ROW_COLUMNS)):
+    for shard in outputs.open_shards(outputs.shards(output / outputs.COMPOSITIONS)):
+        for batch in shard.iter_batches(batch_size=_ROWS_AT_ONCE, columns=list(ROW_COLUMNS)):
             rows = batch.to_pylist()
             pieces.update({row["image_id"]: piece_of_row(row) for row in rows})
             embedders.update(row["embedder_id"] for row in rows)

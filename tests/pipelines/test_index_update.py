@@ -8,9 +8,9 @@ import pytest
 from fakes import FakeEmbedder, two_voice_tune
 
 from image2music.errors import JobError
-from image2music.index_lock import one_writer
 from image2music.notation.abc_to_midi import abc_to_midi
-from image2music.tune_index import open_index
+from image2music.tune_index import lock_file, open_index
+from image2music.write_lock import one_writer
 from pipelines.cli import main
 
 INDEX = ["index", "--captions", "captions.json", "--midi_root", "midi", "--index", "tunes.lance"]
@@ -168,7 +168,7 @@ def test_an_update_that_would_leave_no_row_is_refused(settled, capsys):
 def test_another_embedder_and_another_writer_are_refused(settled, capsys):
     assert main([*UPDATE, "--embedder", "other"]) == 1
     assert "make the index anew without --update" in capsys.readouterr().err
-    with one_writer("tunes.lance"):
+    with one_writer("tunes.lance", lock_file("tunes.lance")):
         assert main(UPDATE) == 1
     assert "another run is writing tunes.lance" in capsys.readouterr().err
 

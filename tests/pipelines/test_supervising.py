@@ -1,5 +1,6 @@
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ LOST_A_WORKER = "raise SystemExit(75)"
 @pytest.fixture
 def run_file(tmp_path):
     path = tmp_path / "run.json"
-    path.write_text(json.dumps({"state": "running", "message": "", "finished_at": None}))
+    gone = {"host": platform.node(), "pid": 2**22 + 1}
+    path.write_text(json.dumps({"state": "running", "message": "", "finished_at": None, "process": gone}))
     return path
 
 
