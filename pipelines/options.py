@@ -149,7 +149,9 @@ def add_compose_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--index", required=True, help="the tune index that `index` made")
     parser.add_argument("--output", required=True, help="folder for compositions, failures and run.json")
     parser.add_argument(
-        "--composer", default=defaults.composer, help="nano | transformers:ID_OR_PATH | openai:URL#MODEL"
+        "--composer",
+        default=defaults.composer,
+        help="nano | transformers:ID_OR_PATH | openai:URL#MODEL[+attention=transformers:ID_OR_PATH]",
     )
     parser.add_argument("--embedder", help="by default the one that made the index; another one is refused")
     parser.add_argument("--top_k", type=int, default=defaults.top_k, help="tunes by description and by picture, each")

@@ -102,7 +102,12 @@ def composition_schema(dim: int, more: Sequence[pa.Field] = ()) -> pa.Schema:
                 "where the composer looked; empty if unknown",
                 nullable=False,
             ),
-            column("composer_id", pa.string(), "model and revision that wrote the tune", nullable=False),
+            column(
+                "composer_id",
+                pa.string(),
+                "model and revision that wrote the tune; behind +attention= those of the maps, if others",
+                nullable=False,
+            ),
             column("embedder_id", pa.string(), "model and revision of the embeddings", nullable=False),
             column("index_uri", pa.string(), "the tune index", nullable=False),
             column("index_version", pa.int64(), "its version", nullable=False),

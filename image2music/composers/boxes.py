@@ -44,9 +44,7 @@ def image_token_boxes(seen: Tokenised) -> NDArray[np.float64]:
         ModelError: the family is not known (`unknown_boxes`), or its boxes do not match the number of tokens.
     """
     family = seen.config.model_type
-    if family not in _FAMILIES:
-        message = f"where the image tokens of {family} lie is not known: its attention cannot be drawn"
-        raise ModelError(message, reason="unknown_boxes")
+    refuse_unknown_family(family)
     boxes = np.array(_FAMILIES[family](seen), dtype=np.float64).reshape(-1, 4)
     if len(boxes) != seen.image_tokens:
         message = (
@@ -54,6 +52,17 @@ def image_token_boxes(seen: Tokenised) -> NDArray[np.float64]:
         )
         raise ModelError(message, reason="unknown_boxes")
     return boxes
+
+
+def refuse_unknown_family(family: str) -> None:
+    """Says so where no picture of a family can be drawn on.
+
+    Raises:
+        ModelError: the family is not known (`unknown_boxes`).
+    """
+    if family not in _FAMILIES:
+        message = f"where the image tokens of {family} lie is not known: its attention cannot be drawn"
+        raise ModelError(message, reason="unknown_boxes")
 
 
 def grid_of(boxes: NDArray[np.float64]) -> tuple[int, int]:

@@ -7,11 +7,14 @@ from functools import cache
 from image2music.composers.base import Composer
 from image2music.errors import ConfigError
 
-SPECS = "nano | transformers:ID_OR_PATH[@REVISION][+remote_code] | openai:BASE_URL#MODEL"
+SPECS = (
+    "nano | transformers:ID_OR_PATH[@REVISION][+remote_code] | "
+    "openai:BASE_URL#MODEL[+attention=transformers:ID_OR_PATH]"
+)
 
 
 def identify(spec: str) -> str:
-    """The id of the composer for a spec; a hub model or a folder is named without loading it.
+    """The id of the composer for a spec; a hub model, a folder or a server is named without loading or asking it.
 
     Raises:
         ConfigError: as `load_composer`.
@@ -22,6 +25,10 @@ def identify(spec: str) -> str:
         from image2music.composers.chat import loading
 
         return loading.identify(loading.ModelName.parse(argument))
+    if kind == "openai" and argument:
+        from image2music.composers.chat import served
+
+        return served.identify(argument)
     return load_composer(spec).id
 
 
@@ -33,7 +40,9 @@ def memory_lines(spec: str, batch: int) -> dict[str, str]:
     """
     kind, _, argument = spec.partition(":")
     if kind == "openai":
-        return {"memory": "that of the server"}
+        from image2music.composers.chat import served
+
+        return served.memory_lines(argument)
     if kind != "transformers":
         return {}
     from image2music.composers.chat import loading, sizing
@@ -60,8 +69,8 @@ def load_composer(spec: str) -> Composer:
 
         return ChatComposer(transformers_backend.load(argument))
     if kind == "openai" and argument:
-        from image2music.composers.chat import openai_backend
+        from image2music.composers.chat import served
         from image2music.composers.chat.composer import ChatComposer
 
-        return ChatComposer(openai_backend.load(argument))
+        return ChatComposer(served.load(argument))
     raise ConfigError(f"--composer {spec!r} is not one of {SPECS}", reason="bad_composer_spec")

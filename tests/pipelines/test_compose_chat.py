@@ -86,6 +86,21 @@ def test_rows_from_a_server_are_complete(indexed, server):
     assert record()["counts"]["without_attention"] == {"no_attention": 3}
 
 
+def test_rows_from_a_server_have_the_maps_of_a_model_that_runs_here(indexed, server, tmp_path):
+    model = tiny_vlms.save("qwen2_5_vl", tmp_path / "tiny-qwen")
+    without, with_maps = f"openai:{server.url}#tiny", f"openai:{server.url}#tiny+attention=transformers:{model}"
+    assert main([*COMPOSE, "--composer", without]) == 0
+    (plain,) = {row["settings_hash"] for row in rows("compositions")}
+    assert main([*COMPOSE, "--composer", with_maps]) == 1, "other maps are other settings"
+    assert main([*COMPOSE, "--composer", with_maps, "--overwrite"]) == 0
+    assert record()["counts"]["without_attention"] == {}
+    for row in rows("compositions"):
+        assert (row["title"], row["motivation"]) == ("Morning", "It is calm.")
+        assert row["composer_id"].startswith(f"openai:{server.url}#tiny+attention=transformers:tiny-qwen@")
+        assert {entry["kind"] for entry in row["attention"]} == {"all", "voice", "bars", "motivation"}
+        assert row["settings_hash"] != plain
+
+
 FAULTS = {
     "failing": lambda body: (503, {"error": "busy"}, {}),
     "late": lambda body: late(answer(body), 0.5),
@@ -140,3 +155,9 @@ def test_a_plan_says_what_memory_a_model_takes_from_its_configuration_alone(inde
     assert "transformers:tiny-qwen@" in said
     assert "GiB in bfloat16: weights" in said
     assert "4 pictures of at most" in said
+    assert (
+        main([*COMPOSE, "--composer", f"openai:http://127.0.0.1:9/v1#m+attention=transformers:{model}", "--plan"]) == 0
+    )
+    said = capsys.readouterr().out
+    assert "#m+attention=transformers:tiny-qwen@" in said
+    assert "that of the server, and 1.0 GiB here" in said

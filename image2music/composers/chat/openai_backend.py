@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import os
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,7 +23,10 @@ from image2music.composers.chat.sampling import Sampling
 from image2music.errors import ConfigError, ModelError
 
 KEY_VARIABLE = "OPENAI_API_KEY"
-NO_ATTENTION = "the column attention stays empty: a server does not tell where its model looks"
+NO_ATTENTION = (
+    "the column attention stays empty, for a server does not tell where its model looks: "
+    "name a model that looks here by #MODEL+attention=transformers:ID_OR_PATH"
+)
 PROMPT_TOKENS = 6000
 AT_ONCE = 8
 _CHARACTERS_A_TOKEN = 2
@@ -147,10 +149,3 @@ def _text(answer: Any) -> str:
     if isinstance(content, list):
         content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
     return content if isinstance(content, str) else ""
-
-
-def load(argument: str) -> OpenAiBackend:
-    """The backend for the part of the spec behind `openai:`; says on stderr where pictures go."""
-    endpoint = Endpoint.parse(argument)
-    print(f"image2music: pictures are sent to {endpoint.url}; {NO_ATTENTION}", file=sys.stderr)
-    return OpenAiBackend(endpoint)

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from image2music.composers.chat.composer import AnswerLengths
-from image2music.composers.chat.memory import CARDS, GIB, largest_batch, memory, shape_of
+from image2music.composers.chat.memory import CARDS, GIB, USABLE, largest_batch, memory, shape_of
 from image2music.composers.chat.transformers_backend import MOST_PROMPT_TOKENS, ROOM_FOR_ANSWERS
+
+_TEXT_TOKENS = MOST_PROMPT_TOKENS + ROOM_FOR_ANSWERS
 
 
 def lines(config: Mapping[str, Any], batch: int) -> dict[str, str]:
@@ -19,7 +21,7 @@ def lines(config: Mapping[str, Any], batch: int) -> dict[str, str]:
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
     shape, lengths = shape_of(config), AnswerLengths()
-    text_tokens, replayed = MOST_PROMPT_TOKENS + ROOM_FOR_ANSWERS, lengths.tune + lengths.motivation
+    text_tokens, replayed = _TEXT_TOKENS, lengths.tune + lengths.motivation
     taken = memory(shape, batch, text_tokens, replayed)
     parts = {
         f"weights ({shape.parameters / 1e9:.2f} billion)": taken.weights,
@@ -39,4 +41,25 @@ def lines(config: Mapping[str, Any], batch: int) -> dict[str, str]:
         "fits": f"largest batch on {fitting or 'none of the cards that are listed'}",
         "fits not": small or "all do",
         **({} if family in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES else {"family": foreign}),
+    }
+
+
+def replay_lines(config: Mapping[str, Any]) -> dict[str, str]:
+    """As `lines`, for a model that only reads what a server's model wrote, one picture after the other.
+
+    Raises:
+        ModelError: the configuration does not say how large the model is (`unknown_memory`).
+    """
+    shape, lengths = shape_of(config), AnswerLengths()
+    taken = memory(shape, 1, _TEXT_TOKENS, lengths.tune + lengths.motivation)
+    parts = {
+        f"weights ({shape.parameters / 1e9:.2f} billion)": taken.weights,
+        "one replay": taken.attention,
+        "working space": taken.working,
+    }
+    said = ", ".join(f"{name} {value / GIB:.1f}" for name, value in parts.items())
+    fitting = [f"{name} ({gib} GiB)" for name, gib in CARDS.items() if taken.total <= gib * GIB * USABLE]
+    return {
+        "memory": f"that of the server, and {taken.total / GIB:.1f} GiB here in bfloat16 for attention: {said}",
+        "fits": ", ".join(fitting) or "none of the cards that are listed",
     }

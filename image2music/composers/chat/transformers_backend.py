@@ -82,13 +82,16 @@ class TransformersBackend:
         Looks are on the finest grid of the picture's own tokens; see `boxes`.
 
         Raises:
-            ModelError: image tokens or answers cannot be placed.
+            ModelError: image tokens or answers cannot be placed, or there are more tokens than the model can read.
         """
         chat, image = self.chat, conversation.image
         blank = Image.new("RGB", image.size, _BLANK)
         inputs = chat.inputs([conversation], asking=False)
         greys = chat.inputs([Conversation(blank, conversation.messages)], asking=False)
         tokens = inputs["input_ids"][0].tolist()
+        if len(tokens) > chat.context:
+            message = f"{len(tokens)} tokens are more than the model can read, {chat.context}: attention is left out"
+            raise ModelError(message, reason="longer_than_context")
         if greys["input_ids"][0].tolist() != tokens:
             raise ModelError("a blank picture has other tokens: attention is left out", reason="unknown_boxes")
         turns = chat.renderer.turns(conversation, tokens)

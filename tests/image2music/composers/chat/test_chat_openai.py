@@ -10,10 +10,9 @@ from chat_server import says, serving
 from PIL import Image
 
 from image2music.composers.base import ExplainRequest
-from image2music.composers.chat import openai_backend
 from image2music.composers.chat.backend import Conversation, Message
 from image2music.composers.chat.composer import ChatComposer
-from image2music.composers.chat.openai_backend import Endpoint, OpenAiBackend
+from image2music.composers.chat.openai_backend import NO_ATTENTION, Endpoint, OpenAiBackend
 from image2music.composers.chat.post import MAX_ANSWER_BYTES, Patience, post_json
 from image2music.composers.specs import load_composer
 from image2music.errors import ConfigError, ModelError
@@ -150,7 +149,7 @@ def test_the_spec_says_where_pictures_go_and_why_there_is_no_attention(capsys):
     assert composer.id == "openai:http://127.0.0.1:1/v1#m"
     said = capsys.readouterr().err
     assert "pictures are sent to http://127.0.0.1:1/v1/chat/completions" in said
-    assert openai_backend.NO_ATTENTION in said
+    assert NO_ATTENTION in said
     assert said.count("\n") == 1
 
 

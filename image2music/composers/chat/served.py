@@ -1,0 +1,146 @@
+"""A chat model behind a server, and beside it one that runs here to say where it looks in what the server wrote.
+
+The spec behind `openai:` is `BASE_URL#MODEL[+attention=transformers:ID_OR_PATH[@REVISION][+remote_code]]`. The model
+that looks is part of the spec, and of the composer's id, because other maps are another composer's rows.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from image2music.composers.boxes import refuse_unknown_family
+from image2music.composers.chat import loading
+from image2music.composers.chat.backend import ChatBackend, Conversation, Form, Looks
+from image2music.composers.chat.loading import ModelName
+from image2music.composers.chat.openai_backend import NO_ATTENTION, Endpoint, OpenAiBackend
+from image2music.errors import ConfigError, ModelError
+
+ATTENTION = "+attention="
+_KIND = "transformers:"
+
+
+@dataclass(frozen=True)
+class ServedSpec:
+    """Who writes, and who looks at what was written; None where attention stays unknown."""
+
+    endpoint: Endpoint
+    looker: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> ServedSpec:
+        """Reads the part of the spec behind `openai:`.
+
+        Raises:
+            ConfigError: it names no server or no model (`bad_composer_spec`).
+        """
+        server, plus, looker = text.partition(ATTENTION)
+        endpoint = Endpoint.parse(server)
+        if not plus:
+            return cls(endpoint)
+        if not looker.startswith(_KIND):
+            message = f"{ATTENTION}{looker} names no model that runs here: write {ATTENTION}{_KIND}ID_OR_PATH"
+            raise ConfigError(message, reason="bad_composer_spec")
+        ModelName.parse(looker.removeprefix(_KIND))
+        return cls(endpoint, looker.removeprefix(_KIND))
+
+
+class ServedAndSeen:
+    """Keeps the protocol `ChatBackend`: `writer` gives every answer, `looker` reads the same conversation and looks.
+
+    Prompts have to find room in both models, and are counted by whoever counts more.
+    """
+
+    def __init__(self, writer: ChatBackend, looker: ChatBackend) -> None:
+        self.id = f"{writer.id}{ATTENTION}{looker.id}"
+        self.prompt_tokens = min(writer.prompt_tokens, looker.prompt_tokens)
+        self._writer, self._looker = writer, looker
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, by the larger count of the two."""
+        return max(self._writer.count_tokens(text), self._looker.count_tokens(text))
+
+    def generate(
+        self, conversations: Sequence[Conversation], seeds: Sequence[int | None], *, max_tokens: int, form: Form
+    ) -> list[str]:
+        """The server's answers."""
+        return self._writer.generate(conversations, seeds, max_tokens=max_tokens, form=form)
+
+    def attention(self, conversation: Conversation, *, layers: bool = False) -> list[Looks]:
+        """Where the model that runs here looks as it reads the server's turns, each as if it had written it."""
+        return self._looker.attention(conversation, layers=layers)
+
+    def log_likelihood(self, conversation: Conversation, images: Sequence[Image.Image]) -> NDArray[np.float64]:
+        """The likelihood of the server's turns by the model that runs here."""
+        return self._looker.log_likelihood(conversation, images)
+
+
+def load(text: str) -> ChatBackend:
+    """The backend for the part of the spec behind `openai:`; says on stderr where pictures go and who looks.
+
+    Raises:
+        ConfigError: as `ServedSpec.parse`.
+        ModelError: the model that is to look is not there, does not fit, or is of a family whose image tokens have no
+            known place.
+    """
+    wanted = ServedSpec.parse(text)
+    server = OpenAiBackend(wanted.endpoint)
+    backend = server if wanted.looker is None else ServedAndSeen(server, _load_looker(wanted.looker))
+    seen = NO_ATTENTION if wanted.looker is None else f"{_KIND}{wanted.looker} says here where it looks in the answers"
+    print(f"image2music: pictures are sent to {wanted.endpoint.url}; {seen}", file=sys.stderr)
+    return backend
+
+
+def identify(text: str) -> str:
+    """The id that the loaded backend would have, without loading it.
+
+    Raises:
+        ConfigError, ModelError: as `load`.
+    """
+    wanted = ServedSpec.parse(text)
+    server = OpenAiBackend(wanted.endpoint).id
+    if wanted.looker is None:
+        return server
+    _refuse_who_cannot_look(wanted.looker)
+    return f"{server}{ATTENTION}{loading.identify(ModelName.parse(wanted.looker))}"
+
+
+def memory_lines(text: str) -> dict[str, str]:
+    """What a plan says of memory, line by line.
+
+    Raises:
+        ConfigError, ModelError: as `load`.
+    """
+    wanted = ServedSpec.parse(text)
+    if wanted.looker is None:
+        return {"memory": "that of the server"}
+    from image2music.composers.chat import sizing
+
+    return sizing.replay_lines(loading.read_config(ModelName.parse(wanted.looker)))
+
+
+def _load_looker(looker: str) -> ChatBackend:
+    from image2music.composers.chat import transformers_backend
+
+    _refuse_who_cannot_look(looker)
+    try:
+        return transformers_backend.load(looker)
+    except ModelError as error:
+        raise _named(error) from error
+
+
+def _refuse_who_cannot_look(looker: str) -> None:
+    try:
+        refuse_unknown_family(str(loading.read_config(ModelName.parse(looker)).get("model_type")))
+    except ModelError as error:
+        raise _named(error) from error
+
+
+def _named(error: ModelError) -> ModelError:
+    """The same, saying which of two models it is about and that the tunes do not need it."""
+    return ModelError(f"{ATTENTION}... {error}; without it tunes come from the server alone", reason=error.reason)
