@@ -40,7 +40,11 @@ class BarCounter:
     def after(self, text: str) -> BarCounter | None:
         """The counter after more text, None if that text can lead to no exact bar. This one stays as it is."""
         counter = copy.copy(self)
-        return counter if all(counter._takes(letter) for letter in text) else None
+        return counter if counter.take(text) else None
+
+    def take(self, text: str) -> bool:
+        """Goes on with more text; False, and of no more use, if that text can lead to no exact bar."""
+        return all(self._takes(letter) for letter in text)
 
     @property
     def may_end(self) -> bool:

@@ -8,7 +8,6 @@ first the voices that are behind catch up, and in the end `way_out` says each le
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +37,7 @@ class AbcVocabulary:
         from llguidance.hf import from_tokenizer
 
         self.size, self.eos = size, frozenset(eos)
+        self.end = np.array(sorted(self.eos), dtype=np.int64)
         self.tokenizer: LLTokenizer = from_tokenizer(tokenizer, n_vocab=size, eos_token=sorted(self.eos))
         self._matcher = llguidance.LLMatcher(self.tokenizer, llguidance.LLMatcher.grammar_from_regex(TUNE))
         if self._matcher.is_error():
@@ -54,116 +54,127 @@ class AbcVocabulary:
         return self._matcher.deep_copy()
 
 
-@dataclass
-class _Row:
-    """One tune in the making, and how many tokens it has."""
+class TuneInMaking:
+    """One tune that is being written, and what may come next in it.
 
-    matcher: LLMatcher
-    counter: BarCounter = field(default_factory=BarCounter)
-    tokens: int = 0
-    tokens_of_header: int = 0
-    has_ended: bool = False
+    With `most_tokens` it ends before it has that many, its end of answer included; some hundreds are enough for a
+    header and a bar in each voice. Without, it ends when the model wants it to.
+    """
+
+    def __init__(self, vocabulary: AbcVocabulary, most_tokens: int | None = None) -> None:
+        self.vocabulary, self._most_tokens = vocabulary, most_tokens
+        self.matcher, self._counter = vocabulary.matcher(), BarCounter()
+        self._tokens = self._tokens_of_header = 0
+        self.has_ended = False
+
+    def take(self, token: int) -> None:
+        """One more token; what follows the end of the answer is nothing to it.
+
+        Raises:
+            ModelError: it may not come next (`no_constraint`).
+        """
+        if self.has_ended or token in self.vocabulary.eos:
+            self.has_ended = True
+            return
+        if not (self._counter.take(self.vocabulary.texts[token]) and self.matcher.consume_token(token)):
+            raise ModelError("a token was chosen that the grammar of ABC does not allow", reason="no_constraint")
+        self._tokens += 1
+        if not self._in_music:
+            self._tokens_of_header = self._tokens
+
+    def narrow(self, allowed: Bools) -> None:
+        """Takes out of bool[vocabulary], which holds what the grammar allows, all that does not fit into the bar."""
+        if self.has_ended:
+            return _leave_only(allowed, self.vocabulary.end)
+        if not self._in_music:
+            return self._keep_whole_lines(allowed)
+        if not self._counter.may_end:
+            allowed[self.vocabulary.end] = False
+        left = self._left()
+        is_ending = left is not None and left <= letters_to_end(self._counter)
+        is_closing = is_ending or (left is not None and left <= self._tokens_to_even())
+        if is_closing and (is_ending or _has_the_lead(self._counter)):
+            way_out = self._way_out(allowed)
+            if way_out is not None:
+                return _leave_only(allowed, way_out)
+        most_bars = _most_bars(self._counter) if is_closing else None
+        bars = self.vocabulary.bars
+        allowed[bars.ids[~bars.fitting(self._counter, most_bars=most_bars)]] = False
+        return None
 
     @property
-    def in_music(self) -> bool:
-        return not (self.counter.in_header or self.counter.line)
+    def _in_music(self) -> bool:
+        return not (self._counter.in_header or self._counter.line)
+
+    def _keep_whole_lines(self, allowed: Bools) -> None:
+        """Lines without music; of the tokens that begin the line after, few are allowed, and each is tried."""
+        longer = self.vocabulary.over_line_ends
+        for token in longer[allowed[longer]].tolist():
+            allowed[token] = self._counter.after(self.vocabulary.texts[token]) is not None
+
+    def _way_out(self, allowed: Bools) -> NDArray[np.int64] | None:
+        """The end of the answer where it may come, else the next letter of a short way there."""
+        if allowed[self.vocabulary.end].any():
+            return self.vocabulary.end
+        tokens = (self.vocabulary.letters.get(letter) for letter in next_letters(self._counter))
+        return next((np.array([token]) for token in tokens if token is not None and allowed[token]), None)
+
+    def _left(self) -> int | None:
+        """Tokens that the tune may still have beside the one that ends it."""
+        return None if self._most_tokens is None else self._most_tokens - self._tokens - 1
+
+    def _tokens_to_even(self) -> float:
+        """Tokens that the voices that are behind will want to catch up, if their bars take as many as those so far."""
+        counter = self._counter
+        missing = sum(map(counter.lag, counter.bars))
+        a_bar = (self._tokens - self._tokens_of_header) / max(1, sum(counter.bars.values()))
+        return letters_to_end(counter) + (missing + len(counter.bars)) * a_bar
 
 
 class AbcConstraint:
-    """A logits processor: each row writes one whole tune from its first token on, and then ends.
-
-    With `most_tokens` a tune ends before it has that many, its end of answer included; some hundreds are enough for
-    a header and a bar in each voice. Without, it ends when the model wants it to.
-    """
+    """A logits processor of the transformers library: each row writes one whole tune from its first token on."""
 
     def __init__(self, vocabulary: AbcVocabulary, rows: int, most_tokens: int | None = None) -> None:
-        self._vocabulary, self._most_tokens = vocabulary, most_tokens
-        self._rows = [_Row(vocabulary.matcher()) for _ in range(rows)]
-        self._words = np.zeros((1, -(-vocabulary.size // _WORD_BITS)), dtype=np.int32)
-        self._eos = np.array(sorted(vocabulary.eos), dtype=np.int64)
-        self._read = -1
+        self._tunes = [TuneInMaking(vocabulary, most_tokens) for _ in range(rows)]
+        self._read: int | None = None
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores float[rows, vocabulary] with -inf for all but the tokens that may come next."""
-        if self._read >= 0:
-            for row, tokens in zip(self._rows, input_ids[:, self._read :].tolist(), strict=True):
-                self._advance(row, tokens)
+        if self._read is not None:
+            for tune, tokens in zip(self._tunes, input_ids[:, self._read :].tolist(), strict=True):
+                for token in tokens:
+                    tune.take(token)
         self._read = input_ids.shape[1]
-        allowed = np.zeros(tuple(scores.shape), dtype=np.bool_)
-        for index, row in enumerate(self._rows):
-            allowed[index, : self._vocabulary.size] = self._allowed(row)
-        kept = torch.where(torch.from_numpy(allowed).to(scores.device), scores, -torch.inf)
-        if not bool(kept.amax(-1).isfinite().all()):
-            raise ModelError("no token of this model goes on with the tune in ABC", reason="no_constraint")
-        return kept
+        return only_allowed(self._tunes, scores)
 
-    def _advance(self, row: _Row, tokens: Sequence[int]) -> None:
-        for token in tokens:
-            if row.has_ended or token in self._vocabulary.eos:
-                row.has_ended = True
-                return
-            counter = row.counter.after(self._vocabulary.texts[token])
-            if counter is None or not row.matcher.consume_token(token):
-                raise ModelError("a token was chosen that the grammar of ABC does not allow", reason="no_constraint")
-            row.counter, row.tokens = counter, row.tokens + 1
-            row.tokens_of_header = row.tokens_of_header if row.in_music else row.tokens
 
-    def _allowed(self, row: _Row) -> Bools:
-        """bool[vocabulary]: the tokens that may come next."""
-        if row.has_ended:
-            return self._only(self._eos)
-        allowed = self._by_grammar(row.matcher)
-        if not row.in_music:
-            return self._whole_lines(row, allowed)
-        if not row.counter.may_end:
-            allowed[self._eos] = False
-        left = self._left(row)
-        is_ending = left is not None and left <= letters_to_end(row.counter)
-        is_closing = is_ending or (left is not None and left <= self._tokens_to_even(row))
-        if is_closing and (is_ending or _has_the_lead(row.counter)):
-            way_out = self._way_out(row, allowed)
-            if way_out is not None:
-                return self._only(way_out)
-        fits = self._vocabulary.bars.fitting(row.counter, most_bars=_most_bars(row.counter) if is_closing else None)
-        allowed[self._vocabulary.bars.ids[~fits]] = False
-        return allowed
+def only_allowed(tunes: Sequence[TuneInMaking], scores: Tensor) -> Tensor:
+    """Scores float[tunes, vocabulary] with -inf for all but the tokens that may come next in each tune of one model.
 
-    def _by_grammar(self, matcher: LLMatcher) -> Bools:
-        from llguidance.numpy import fill_next_token_bitmask
+    Raises:
+        ModelError: none is left of those whose score was finite (`no_constraint`).
+    """
+    from llguidance.numpy import fill_next_token_bitmask
 
-        fill_next_token_bitmask(matcher, self._words)
-        bits = np.unpackbits(self._words[0].view(np.uint8), count=self._vocabulary.size, bitorder="little")
-        return bits.view(np.bool_)
+    size = tunes[0].vocabulary.size
+    words = np.zeros((len(tunes), -(-size // _WORD_BITS)), dtype=np.int32)
+    for row, tune in enumerate(tunes):
+        if not tune.has_ended:
+            fill_next_token_bitmask(tune.matcher, words, row)
+    # The output may have more rows than there are tokens.
+    bits = np.unpackbits(words.view(np.uint8), axis=1, count=scores.shape[1], bitorder="little")
+    allowed = bits.view(np.bool_)
+    for row, tune in enumerate(tunes):
+        tune.narrow(allowed[row, :size])
+    kept = torch.where(torch.from_numpy(allowed).to(scores.device), scores, -torch.inf)
+    if not bool(kept.amax(-1).isfinite().all()):
+        raise ModelError("no token of this model goes on with the tune in ABC", reason="no_constraint")
+    return kept
 
-    def _whole_lines(self, row: _Row, allowed: Bools) -> Bools:
-        """Lines without music; of the tokens that begin the line after, few are allowed, and each is tried."""
-        longer = self._vocabulary.over_line_ends
-        for token in longer[allowed[longer]].tolist():
-            allowed[token] = row.counter.after(self._vocabulary.texts[token]) is not None
-        return allowed
 
-    def _way_out(self, row: _Row, allowed: Bools) -> NDArray[np.int64] | None:
-        """The end of the answer where it may come, else the next letter of a short way there."""
-        if allowed[self._eos].any():
-            return self._eos
-        tokens = (self._vocabulary.letters.get(letter) for letter in next_letters(row.counter))
-        return next((np.array([token]) for token in tokens if token is not None and allowed[token]), None)
-
-    def _only(self, tokens: NDArray[np.int64]) -> Bools:
-        allowed = np.zeros(self._vocabulary.size, dtype=np.bool_)
-        allowed[tokens] = True
-        return allowed
-
-    def _left(self, row: _Row) -> int | None:
-        """Tokens that the row may still have beside the one that ends it."""
-        return None if self._most_tokens is None else self._most_tokens - row.tokens - 1
-
-    def _tokens_to_even(self, row: _Row) -> float:
-        """Tokens that the voices that are behind will want to catch up, if their bars take as many as those so far."""
-        counter = row.counter
-        missing = sum(map(counter.lag, counter.bars))
-        a_bar = (row.tokens - row.tokens_of_header) / max(1, sum(counter.bars.values()))
-        return letters_to_end(counter) + (missing + len(counter.bars)) * a_bar
+def _leave_only(allowed: Bools, tokens: NDArray[np.int64]) -> None:
+    allowed[:] = False
+    allowed[tokens] = True
 
 
 def _has_the_lead(counter: BarCounter) -> bool:

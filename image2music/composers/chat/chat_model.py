@@ -13,7 +13,7 @@ from image2music.composers.chat.backend import Conversation, Form
 from image2music.composers.chat.loading import LoadedModel
 from image2music.composers.chat.rendering import Renderer
 from image2music.composers.chat.sampling import Never, Sampling, dice, never_written
-from image2music.composers.constrain import AbcConstraint, AbcVocabulary
+from image2music.composers.constrain import AbcConstraint, AbcVocabulary, TuneInMaking
 from image2music.errors import ModelError
 
 _FEWEST_ANSWER_TOKENS = 64
@@ -51,8 +51,12 @@ class ChatModel:
         room = min(most, max(_FEWEST_ANSWER_TOKENS, self.context - prompt))
         return torch.full((room,), torch.nan, dtype=torch.float64) if seed is None else dice(seed, room)
 
+    def tune(self, form: Form, tokens: int) -> TuneInMaking | None:
+        """What keeps a tune of at most so many tokens to ABC; nothing for prose."""
+        return TuneInMaking(self._abc, tokens) if form == "abc" else None
+
     def grammar(self, form: Form, rows: int, tokens: int) -> list[AbcConstraint]:
-        """What keeps tunes of at most so many tokens to ABC, with the state of each row; nothing for prose."""
+        """The same for a batch, as the library's own `generate` wants it."""
         return [AbcConstraint(self._abc, rows, tokens)] if form == "abc" else []
 
 

@@ -58,7 +58,7 @@ class ReusedRounds:
             prompt, after = self._reader.read(self._chat.inputs([talk], asking=True), key)
             throws = self._chat.throws(seed, max_tokens, len(prompt.tokens))
             lookup = Lookup(prompt.tokens) if self._repeats(talk, form) else None
-            answers.append(Answer(prompt, throws, self._chat.grammar(form, 1, len(throws)), lookup))
+            answers.append(Answer(prompt, throws, self._chat.tune(form, len(throws)), lookup))
             scores.append(after)
         self._writer.write(answers, torch.cat(scores), lambda row, prefix: self._reader.keep(keys[row], prefix))
         return [answer.written for answer in answers]

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from image2music.errors import ConfigError
 
+FEW = 256
+"""Tokens that are put in order first."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -45,16 +48,25 @@ def choose(scores: Tensor, throws: Tensor, sampling: Sampling) -> Tensor:
     if bool(throws.isnan().all()):  # asked where the throws are, so that no GPU is waited for
         return likeliest
     throws = throws.to(scores.device)
-    ends = _top_p(scores.float() / sampling.temperature, sampling.top_p).softmax(-1).double().cumsum(-1)
+    likely = (scores.float() / sampling.temperature).softmax(-1)
+    kept = likely.masked_fill_(likely < _least_kept(likely, sampling.top_p), 0.0)
+    ends = kept.double().cumsum(-1)
     at = (throws.nan_to_num()[:, None] * ends[:, -1:]).clamp(max=ends[:, -1:] * (1 - 1e-12))
     return torch.where(throws.isnan(), likeliest, torch.searchsorted(ends, at, right=True)[:, 0])
 
 
-def _top_p(scores: Tensor, top_p: float) -> Tensor:
-    """-inf outside the likeliest tokens that together reach `top_p`."""
-    ordered, order = scores.softmax(-1).sort(descending=True, stable=True)
-    beyond = ordered.cumsum(-1) - ordered >= top_p
-    return scores.masked_fill(torch.zeros_like(beyond).scatter(-1, order, beyond), -torch.inf)
+def _least_kept(likely: Tensor, top_p: float) -> Tensor:
+    """float[rows, 1]: the least likely of the tokens that together reach `top_p`; all as likely as it are kept too.
+
+    The likeliest few tell in nearly every case, and so the whole vocabulary is seldom put in order.
+    """
+    for most in (FEW, likely.shape[-1]):
+        ordered = likely.topk(min(most, likely.shape[-1])).values
+        before = ordered.cumsum(-1) - ordered
+        if bool((before[:, -1] >= top_p).all()):
+            break
+    last = (before < top_p).sum(-1, keepdim=True) - 1
+    return ordered.gather(-1, last)
 
 
 class Never:

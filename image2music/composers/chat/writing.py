@@ -15,10 +15,8 @@ from torch import Tensor
 from image2music.composers.chat.key_values import KeyValues, Prefix
 from image2music.composers.chat.lookup import Lookup
 from image2music.composers.chat.reading import Language
-from image2music.composers.chat.sampling import Sampling, choose
-
-Rule = Callable[[Tensor, Tensor], Tensor]
-"""A logits processor: (int64[rows, tokens written], float[rows, vocabulary]) to float[rows, vocabulary]."""
+from image2music.composers.chat.sampling import Never, Sampling, choose
+from image2music.composers.constrain import TuneInMaking, only_allowed
 
 
 @dataclass(eq=False)
@@ -27,31 +25,31 @@ class Answer:
 
     prompt: the conversation that was read.
     throws: float64[most tokens], NaN for the likeliest tokens.
-    rules: what rules tokens out, in order. Each keeps this answer's state and sees every position once.
+    tune: the state of the grammar where it is a tune; None for prose. All answers of a batch are of one kind.
     lookup: proposes tokens; None to write one at a time.
     """
 
     prompt: Prefix
     throws: Tensor
-    rules: Sequence[Rule]
+    tune: TuneInMaking | None = None
     lookup: Lookup | None = None
     written: list[int] = field(default_factory=list)
     has_ended: bool = False
 
     def __post_init__(self) -> None:
-        self._tokens = torch.empty(len(self.throws), dtype=torch.int64)
+        self._throws: list[float] = self.throws.tolist()
 
-    def ruled(self, scores: Tensor) -> Tensor:
-        """Scores float[1, vocabulary] with -inf for what this answer's rules rule out."""
-        for rule in self.rules:
-            scores = rule(self._tokens[None, : len(self.written)], scores)
-        return scores
+    @property
+    def throw(self) -> float:
+        """The throw for the token that comes next."""
+        return self._throws[len(self.written)]
 
     def take(self, token: int, ends: frozenset[int]) -> None:
         """One more token."""
-        self._tokens[len(self.written)] = token
+        if self.tune is not None:
+            self.tune.take(token)
         self.written.append(token)
-        self.has_ended = token in ends or len(self.written) == len(self.throws)
+        self.has_ended = token in ends or len(self.written) == len(self._throws)
 
     def draft(self) -> list[int]:
         """Tokens that may come next."""
@@ -61,7 +59,7 @@ class Answer:
 class Writer:
     """Writes answers with one model's language model."""
 
-    def __init__(self, language: Language, never: Rule, ends: Sequence[int], sampling: Sampling) -> None:
+    def __init__(self, language: Language, never: Never, ends: Sequence[int], sampling: Sampling) -> None:
         self._language, self._never, self._ends, self._sampling = language, never, frozenset(ends), sampling
         self.passes = 0
 
@@ -103,9 +101,10 @@ class Writer:
 
     def _choose(self, answers: Sequence[Answer], scores: Tensor) -> list[int]:
         scores = self._never(scores, scores)
-        if any(answer.rules for answer in answers):
-            scores = torch.cat([answer.ruled(row[None]) for answer, row in zip(answers, scores, strict=True)])
-        throws = torch.stack([answer.throws[len(answer.written)] for answer in answers])
+        tunes = [answer.tune for answer in answers if answer.tune is not None]
+        if tunes:
+            scores = only_allowed(tunes, scores)
+        throws = torch.tensor([answer.throw for answer in answers], dtype=torch.float64)
         return choose(scores, throws, self._sampling).tolist()
 
 

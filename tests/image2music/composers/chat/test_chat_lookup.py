@@ -51,17 +51,22 @@ def test_a_batch_reads_drafts_where_a_quarter_of_its_answers_have_one():
 
 
 class Insists:
-    """A rule that makes a model write a given text, as a trained one would when it mends a single bar."""
+    """Stands in for the grammar and makes a model write a given text, as a trained one would that mends a single bar.
 
-    def __init__(self, tokens):
-        self._tokens = tokens
+    What comes after that text is the model's own.
+    """
 
-    def __call__(self, written, scores):
-        if written.shape[1] >= len(self._tokens):
-            return scores
-        wanted = torch.full_like(scores, -torch.inf)
-        wanted[:, self._tokens[written.shape[1]]] = 0.0
-        return wanted
+    has_ended = True  # the grammar is not asked
+
+    def __init__(self, chat, tokens):
+        self.vocabulary, self._left = chat._abc, list(tokens)
+
+    def take(self, token):
+        self._left = self._left[1:]
+
+    def narrow(self, allowed):
+        allowed[:] = not self._left
+        allowed[self._left[:1]] = True
 
 
 @pytest.fixture
@@ -78,7 +83,7 @@ def asked(number):
 def test_a_repair_that_changes_one_bar_takes_a_few_passes_and_comes_out_as_without_lookup(rounds, monkeypatch):
     chat = rounds._chat
     mended = [*chat.tokenizer(MENDED)["input_ids"], chat.ends[0]]
-    monkeypatch.setattr(chat, "grammar", lambda form, rows, tokens: [Insists(mended)])
+    monkeypatch.setattr(chat, "tune", lambda form, tokens: Insists(chat, mended))
     with torch.inference_mode():
         (written,) = rounds.write([asked(0)], [1], 400, "abc")
     assert written == mended
@@ -88,13 +93,13 @@ def test_a_repair_that_changes_one_bar_takes_a_few_passes_and_comes_out_as_witho
 def test_rows_that_take_different_numbers_of_tokens_are_written_as_each_alone(rounds, monkeypatch):
     chat = rounds._chat
     mended = [*chat.tokenizer(MENDED)["input_ids"], chat.ends[0]]
-    rules = iter([])
-    monkeypatch.setattr(chat, "grammar", lambda form, many, tokens: next(rules))
+    tunes = iter([])
+    monkeypatch.setattr(chat, "tune", lambda form, tokens: next(tunes))
     talks, seeds = [asked(number) for number in range(3)], [1, 2, None]
 
     def written(rows, lookup):
-        nonlocal rules
-        rules = iter([[[Insists(mended)], [Insists(mended[:30])], []][row] for row in rows])
+        nonlocal tunes
+        tunes = iter([Insists(chat, [mended, mended[:30], []][row]) for row in rows])
         monkeypatch.setattr(rounds, "_repeats", lambda talk, form: lookup)
         with torch.inference_mode():
             return rounds.write([talks[row] for row in rows], [seeds[row] for row in rows], 120, "abc")

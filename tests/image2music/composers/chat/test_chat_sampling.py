@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image2music.composers.chat.sampling import Sampling, choose, dice
+from image2music.composers.chat.sampling import FEW, Sampling, choose, dice
 
 PLAIN = Sampling(temperature=1.0, top_p=1.0)
 
@@ -19,6 +19,23 @@ def test_tokens_are_drawn_with_their_probabilities():
 def test_tokens_beyond_top_p_are_never_drawn():
     scores = torch.tensor([0.6, 0.3, 0.1]).log().expand(500, 3)
     assert set(choose(scores, dice(1, 500), Sampling(temperature=1.0, top_p=0.7)).tolist()) == {0, 1}
+
+
+@given(st.integers(0, 99), st.sampled_from([0.3, 0.9, 0.999, 1.0]), st.floats(0, 1, exclude_max=True))
+def test_a_large_vocabulary_is_drawn_from_as_if_all_of_it_were_in_order(seed, top_p, throw):
+    scores = 3 * torch.randn(4 * FEW, generator=torch.Generator().manual_seed(seed))
+    shares, order = scores.double().softmax(-1).sort(descending=True)
+    kept = sorted(order[shares.cumsum(-1) - shares < top_p - 1e-6].tolist())
+    more = sorted(order[shares.cumsum(-1) - shares < top_p + 1e-6].tolist())
+    (token,) = choose(scores[None], torch.tensor([throw]).double(), Sampling(1.0, top_p)).tolist()
+    ends = scores[kept].double().softmax(-1).cumsum(-1)
+    expected = kept[min(int((ends <= throw).sum()), len(kept) - 1)]
+    assert token == expected or (kept != more or bool(((ends - throw).abs() < 1e-6).any()))
+
+
+def test_tokens_as_likely_as_the_last_one_kept_are_kept_too():
+    scores = torch.tensor([0.4, 0.3, 0.3]).log().expand(500, 3)
+    assert set(choose(scores, dice(1, 500), Sampling(temperature=1.0, top_p=0.5)).tolist()) == {0, 1, 2}
 
 
 def test_rows_without_a_throw_take_the_likeliest_token():
