@@ -8,6 +8,7 @@ wrote it. Source: equation 2 of Zhao, Jin and Zhou (ICMR 2026).
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from image2music.composers.grouped_attention import attended, mixed, weights_of
+
 ROWS_AT_ONCE = 32
 """Query rows whose scores against all keys are in memory at once."""
 
@@ -27,53 +30,46 @@ _recorder: ContextVar[_Recorder | None] = ContextVar("image2music_replay", defau
 
 @dataclass
 class _Recorder:
-    """Takes in the layers as they pass. `rows` and `columns` are int64.
+    """Takes in the layers as they pass. `rows` ascend, `columns` are int64.
 
     `total` is float32[sums, batch, rows, columns], and `places` says to which sum each layer is added.
     """
 
-    rows: Tensor
+    rows: Sequence[int]
     columns: Tensor
     places: Mapping[int, int]
     total: Tensor
     seen: set[int] = field(default_factory=set)
 
-    def observe(self, layer: int, query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None) -> None:
-        if layer not in self.places:
-            return
-        total = self.total[self.places[layer]]
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None
+    ) -> Tensor:
+        """What the layer makes of queries, the first of which is the first row: float[batch, heads, queries, dim].
+
+        Softmax rows are made once, in float32, for the looks and for the layer itself. Keys may begin with tokens
+        that were read before.
+        """
+        total, queries = self.total[self.places[layer]], query.shape[2]
         self.seen.add(layer)
-        for start in range(0, len(self.rows), ROWS_AT_ONCE):
-            rows = self.rows[start : start + ROWS_AT_ONCE]
-            looks = _looks(query, key, mask, scaling, rows, self.columns)
-            total[:, start : start + len(rows)] += looks.to(total.device)
+        means, exact = [], key.float()
+        for start in range(0, queries, ROWS_AT_ONCE):
+            end = min(start + ROWS_AT_ONCE, queries)
+            seen = key.shape[2] - queries + end
+            some = query[:, :, start:end]
+            hidden = _causal(end - start, seen, key.device) if mask is None else mask[:, :, start:end]
+            weights = weights_of(some.float(), exact[:, :, :seen], hidden, scaling)
+            means.append(mixed(weights, value[:, :, :seen]))
+            a, b = (bisect_left(self.rows, self.rows[0] + at) for at in (start, end))
+            if a < b:
+                places = torch.tensor([row - self.rows[0] - start for row in self.rows[a:b]], device=key.device)
+                looks = weights.index_select(3, places).index_select(4, self.columns).mean((1, 2))
+                total[:, a:b] += looks.to(total.device)
+        return torch.cat(means, 2)
 
 
-def _looks(
-    query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None, rows: Tensor, columns: Tensor
-) -> Tensor:
-    """softmax(q kᵀ)[rows][:, columns], mean over heads: float32[batch, rows, columns].
-
-    query is [batch, heads, tokens, dim]; key has as many heads or fewer, each shared by a group of query heads, and
-    may begin with tokens that were read before the query's.
-    """
-    batch, heads, tokens, dim = query.shape
-    groups, first = key.shape[1], key.shape[2] - tokens
-    chosen = query[:, :, rows - first].float().reshape(batch, groups, -1, dim)
-    scores = chosen @ key.float().transpose(2, 3)
-    scores = scores.mul_(dim**-0.5 if scaling is None else scaling).view(batch, heads, len(rows), -1)
-    scores = _masked(scores, mask, rows, first)
-    total = scores.logsumexp(-1, keepdim=True)
-    return scores[..., columns].sub_(total).exp_().mean(1)
-
-
-def _masked(scores: Tensor, mask: Tensor | None, rows: Tensor, first: int) -> Tensor:
-    """Without a mask the model is causal; a mask is boolean (True is seen) or is added. It begins at row `first`."""
-    if mask is None:
-        keys = torch.arange(scores.shape[-1], device=scores.device)
-        return scores.masked_fill_(keys > rows[:, None], -torch.inf)
-    seen = mask[:, :, rows - first, : scores.shape[-1]]
-    return scores.masked_fill_(~seen, -torch.inf) if seen.dtype == torch.bool else scores.add_(seen)
+def _causal(queries: int, keys: int, device: torch.device) -> Tensor:
+    """bool[1, 1, queries, keys]: what the last so many tokens see where nothing but the order hides anything."""
+    return torch.ones(1, 1, queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
 
 
 def replay(model: Any, inputs: Mapping[str, Any], rows: Sequence[int], columns: Sequence[int]) -> Tensor:
@@ -85,7 +81,7 @@ def replay(model: Any, inputs: Mapping[str, Any], rows: Sequence[int], columns: 
     Args:
         model: a native image-text-to-text model of the transformers library.
         inputs: what its processor made of prompt and answer together, [batch, tokens] without padding.
-        rows: positions that look.
+        rows: positions that look, in ascending order.
         columns: positions that are looked at.
 
     Returns:
@@ -122,7 +118,7 @@ def _summed(
     places: Mapping[int, int],
 ) -> Tensor:
     recorder = _Recorder(
-        torch.as_tensor(rows, device=model.device),
+        list(rows),
         torch.as_tensor(columns, device=model.device),
         places,
         torch.zeros(1 + max(places.values()), batch, len(rows), len(columns)),
@@ -170,6 +166,18 @@ def _attend(
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     recorder, layer = _recorder.get(), getattr(module, "layer_idx", None)
-    if recorder is not None and layer is not None:
-        recorder.observe(layer, query, key, mask, scaling)
-    return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **kw)
+    if recorder is None or layer is None or layer not in recorder.places:
+        return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **kw)
+    past = key.shape[2] - query.shape[2]
+    first = recorder.rows[0] - past
+    rest = None if mask is None else mask[:, :, first:]
+    means = recorder.attend(layer, query[:, :, first:], key, value, rest, scaling)
+    if first:
+        before, seen = query[:, :, :first], past + first
+        earlier = key[:, :, :seen], value[:, :, :seen]
+        if mask is None:
+            read = sdpa_attention_forward(module, before, *earlier, None, scaling=scaling, **kw)[0].transpose(1, 2)
+        else:
+            read = attended(before, *earlier, mask[:, :, :first], scaling)
+        means = torch.cat([read, means], 2)
+    return means.transpose(1, 2).contiguous(), None

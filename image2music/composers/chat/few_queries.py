@@ -1,4 +1,4 @@
-"""Attention of new tokens to many old ones, without work that a mask would throw away.
+"""Attention of new tokens to many old ones, without work that a mask would throw away (`grouped_attention`).
 
 The library's own attention copies keys and values for each query head as soon as there is a mask: with 7 query heads
 to one of keys, seven times all that was read, for every token that is written. And where a text goes on from one that
@@ -13,11 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-NAME = "image2music_few_queries"
-FEW = 32
-"""Most new tokens that are weighed as one matrix; longer texts go to torch's attention, part by part."""
+from image2music.composers.grouped_attention import attended
 
-PART = 128
+NAME = "image2music_few_queries"
 
 
 @cache
@@ -55,38 +53,7 @@ def _attend(
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     queries = query.shape[2]
-    if queries <= FEW and (queries == 1 or mask is not None):
-        return grouped(query, key, value, mask, scaling).transpose(1, 2).contiguous(), None
-    past = key.shape[2] - queries
-    if mask is None or not past:
-        attended: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **kw)
-        return attended
-    parts = []
-    for start in range(0, queries, PART):
-        end = min(start + PART, queries)
-        rows, seen = mask[:, :, start:end, : past + end], past + end
-        new = query[:, :, start:end]
-        parts.append(
-            sdpa_attention_forward(module, new, key[:, :, :seen], value[:, :, :seen], rows, scaling=scaling)[0]
-        )
-    return torch.cat(parts, 1), None
-
-
-def grouped(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None) -> Tensor:
-    """softmax(q kᵀ · scaling) v, float[batch, heads, queries, dim].
-
-    Args:
-        query: float[batch, heads, queries, dim].
-        key: float[batch, groups, keys, dim]; consecutive heads share a group.
-        value: as `key`.
-        mask: float, added to the scores; broadcasts to [batch, 1, queries, keys]. None where all is seen.
-        scaling: dim ** -0.5 if None.
-    """
-    batch, heads, queries, dim = query.shape
-    groups = key.shape[1]
-    shared = query.reshape(batch, groups, -1, dim) * (dim**-0.5 if scaling is None else scaling)
-    scores = (shared @ key.transpose(2, 3)).view(batch, groups, -1, queries, key.shape[2])
-    if mask is not None:
-        scores += mask[:, :, None, :, : key.shape[2]]
-    weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
-    return (weights.view(batch, groups, -1, key.shape[2]) @ value).view(batch, heads, queries, dim)
+    if queries == 1 or (mask is not None and key.shape[2] > queries):
+        return attended(query, key, value, mask, scaling).transpose(1, 2).contiguous(), None
+    read: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **kw)
+    return read

@@ -1,9 +1,6 @@
-import pytest
 import torch
 from chat_fakes import picture
-from torch.nn.functional import scaled_dot_product_attention
 
-from image2music.composers.chat.few_queries import added, grouped
 from image2music.composers.chat.kept import Kept, picture_key
 from image2music.composers.chat.key_values import ROOM, KeyValues, Prefix
 
@@ -57,15 +54,3 @@ def test_columns_grow_beyond_their_room_and_are_cropped_again():
 
 def test_a_prefix_knows_how_far_another_text_begins_alike():
     assert [prefix([1, 2, 3]).shared_with(text) for text in ([1, 2, 4], [1, 2, 3, 4], [2], [])] == [2, 3, 0, 0]
-
-
-@pytest.mark.parametrize("queries", [1, 3])
-def test_few_queries_attend_as_torch_does(queries):
-    query, key, value = torch.rand(2, 6, queries, 4), torch.rand(2, 2, 9, 4), torch.rand(2, 2, 9, 4)
-    seen = torch.ones(2, 9, dtype=torch.bool)
-    seen[1, :4] = False
-    causal = torch.ones(queries, 9, dtype=torch.bool).tril(9 - queries)
-    shared = [part.repeat_interleave(3, 1) for part in (key, value)]
-    expected = scaled_dot_product_attention(query, *shared, attn_mask=seen[:, None, None] & causal)
-    ours = grouped(query, key, value, added(seen, queries, torch.float32), None)
-    torch.testing.assert_close(ours, expected)
