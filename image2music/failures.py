@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from image2music.errors import Image2MusicError
 from image2music.stages import Failure
 
 _LONGEST_MESSAGE = 500
+_TRACEBACK = "Traceback (most recent call last)"
+_IN_RUST = re.compile(r",? /\S+\.rs:\d+:\d+")
 
 
 def failure_from(error: Exception, *, stage: str, id: str, uri: str) -> Failure:
@@ -23,6 +27,13 @@ def reason_of(error: Exception) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """The message without line breaks, shortened to what a person reads; the class's name where it is empty."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    """The message without line breaks, shortened to what a person reads; the class's name where it is empty.
+
+    Where a worker process sends a whole traceback as its message, only its last line counts. Lance names places in its
+    own source, which are left out.
+    """
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    if lines and lines[0].startswith(_TRACEBACK):
+        lines = [lines[-1].removeprefix("RuntimeError: ")]
+    text = _IN_RUST.sub("", " ".join(" ".join(lines).split())) or type(error).__name__
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[: _LONGEST_MESSAGE - 3]}..."

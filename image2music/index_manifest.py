@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from image2music import __version__
+from image2music.whole_files import written_aside
 
 _SCHEMA = pa.schema(
     [
@@ -89,7 +90,6 @@ def write_manifest(path: Path, manifest: Mapping[str, KnownFile]) -> None:
         {"location": location, **asdict(known.stamp), **{k: getattr(known, k) for k in _SCHEMA.names[3:]}}
         for location, known in sorted(manifest.items())
     ]
-    hidden = path.with_name(f".{path.name}.{os.getpid()}")
     schema = _SCHEMA.with_metadata({"release": __version__})
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), hidden, compression="zstd")
-    os.replace(hidden, path)
+    with written_aside(path) as hidden:
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), hidden, compression="zstd")

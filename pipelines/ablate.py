@@ -19,6 +19,7 @@ from image2music.scoring.compare import Difference, differences
 from image2music.scoring.markdown import differences_table, measures_table
 from image2music.scoring.summary import difference_json, summarise, summary_json
 from image2music.scoring.tunes import Row, score_rows
+from image2music.whole_files import write_whole
 from image2music.write_lock import one_writer
 from pipelines import outputs
 from pipelines.compose import ComposeRun, find_references, look_up
@@ -120,10 +121,10 @@ def report(output: Path, seed: int) -> str:
         "variants": {summary.system: summary_json(summary) for summary in summaries},
         "against_full": {name: [difference_json(one) for one in found] for name, found in changes.items()},
     }
-    (output / REPORT).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(output / REPORT, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
     parts = [measures_table(summaries), *(differences_table(found, name, FULL) for name, found in changes.items())]
     text = "\n\n".join(parts)
-    (output / TABLES).write_text(text + "\n", encoding="utf-8")
+    write_whole(output / TABLES, f"{text}\n".encode())
     return text
 
 

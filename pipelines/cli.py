@@ -30,6 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"image2music: {one_line(error)}", file=sys.stderr)
         logging.getLogger(__name__).debug("where it came from", exc_info=error)
         return EXIT_FAILED
+    except OSError as error:  # a file that cannot be read or written, where nobody foresaw it
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"image2music: {place}{error.strerror or one_line(error)}", file=sys.stderr)
+        logging.getLogger(__name__).debug("where it came from", exc_info=error)
+        return EXIT_FAILED
     except KeyboardInterrupt:
         print(f"image2music: stopped; {GOES_ON}", file=sys.stderr)
         return EXIT_INTERRUPTED

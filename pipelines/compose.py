@@ -109,7 +109,7 @@ def find_references(
 
 
 def look_up(options: ComposeOptions) -> ComposeRun:
-    """Open and load what the options name, and hold one against the other.
+    """Open what the options name, and hold one against the other. Models are loaded where this process will use them.
 
     Raises:
         Image2MusicError: something is missing, or does not fit together.
@@ -120,7 +120,7 @@ def look_up(options: ComposeOptions) -> ComposeRun:
     if options.where is not None:
         index = narrowed(index, options.where)
     embedder_spec = options.embedder or index.embedder_spec
-    embedder_id = embedders.load_embedder(embedder_spec).id
+    embedder_id = embedders.identify(embedder_spec)
     if embedder_id != index.embedder_id:
         message = (
             f"{index.uri} was made with the embedder {index.embedder_id}, and {embedder_spec} is {embedder_id}; "
@@ -128,7 +128,7 @@ def look_up(options: ComposeOptions) -> ComposeRun:
         )
         raise TuneIndexError(message, reason="other_embedder")
     settings = ComposeSettings(
-        composer_id=(composers.identify if options.plan else _id_of_loaded)(options.composer),
+        composer_id=(_id_of_loaded if options.works_here else composers.identify)(options.composer),
         embedder_id=embedder_id,
         prompts_version=prompts_version(),
         top_k=options.top_k,
@@ -143,4 +143,5 @@ def look_up(options: ComposeOptions) -> ComposeRun:
 
 
 def _id_of_loaded(spec: str) -> str:
+    # Whatever keeps it from loading is better said before anything is written.
     return composers.load_composer(spec).id

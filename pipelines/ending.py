@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from image2music.config import FailureBound
+from image2music.errors import OutputError
 
 if TYPE_CHECKING:
     from pipelines.run_record import RunRecord
@@ -22,11 +23,18 @@ def recorded(record: RunRecord, after_a_stop: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        record.end("stopped", f"stopped by hand; {after_a_stop}")
+        _end(record, "stopped", f"stopped by hand; {after_a_stop}")
         raise
     except Exception as error:
-        record.end("failed", str(error))
+        _end(record, "failed", str(error))
         raise
+
+
+def _end(record: RunRecord, state: str, message: str) -> None:
+    # What broke the job may keep run.json from being written, too: then the job's own error is the one to tell, and
+    # `status` finds the process gone.
+    with suppress(OutputError):
+        record.end(state, message)
 
 
 def end_job(record: RunRecord, failed: int, of: int, what: str, bound: FailureBound) -> int:

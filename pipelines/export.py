@@ -16,6 +16,7 @@ from image2music.notation.music_xml import abc_to_music_xml
 from image2music.report.heat import heat_map, overlay
 from image2music.report.playback import playback
 from image2music.report.wave_file import wav_bytes
+from image2music.whole_files import write_whole
 from pipelines import outputs
 from pipelines.options import make_folder
 from pipelines.report import find_picture
@@ -71,7 +72,7 @@ def export(options: ExportOptions) -> tuple[int, int]:
                 print(f"{row['image_uri']}: {name}: {one_line(error)}", file=sys.stderr)
                 failed += 1
                 continue
-            (options.output / f"{row['image_id'][:16]}{ending}").write_bytes(data)
+            write_whole(options.output / f"{row['image_id'][:16]}{ending}", data)
             written += 1
     return written, failed
 

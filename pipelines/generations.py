@@ -11,6 +11,7 @@ import os
 import shutil
 from pathlib import Path
 
+from image2music.whole_files import write_whole
 from pipelines.outputs import COMPOSITIONS, FAILURES, GENERATIONS, shards
 
 KEPT = "kept"
@@ -45,9 +46,7 @@ def complete(output: Path, *, version: int) -> Path:
     """Say that the staged generation is whole, and put it in place; returns where the earlier one lies now."""
     names = (f"index-{version}", *(f"index-{version}-{number}" for number in range(2, 10_000)))
     name = next(name for name in names if not (output / GENERATIONS / name).exists())
-    hidden = staging(output) / f".{_MARKER}"
-    hidden.write_text(json.dumps({"earlier": name}))
-    os.replace(hidden, staging(output) / _MARKER)
+    write_whole(staging(output) / _MARKER, json.dumps({"earlier": name}).encode())
     finish(output)
     return output / GENERATIONS / name
 

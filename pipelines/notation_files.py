@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from image2music.errors import AbcError, ConfigError, OutputError
+from image2music.whole_files import write_whole
 
 MAX_ABC_BYTES = 4_000_000
 
@@ -82,7 +83,7 @@ class OutputFolder:
     def write(self, source: str, data: bytes) -> Path:
         """Writes `data` under the stem of `source` and returns the place."""
         place = self.folder / f"{self._free_stem(Path(source).stem)}{self.ending}"
-        place.write_bytes(data)
+        write_whole(place, data)
         return place
 
     def _free_stem(self, stem: str) -> str:

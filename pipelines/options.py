@@ -13,7 +13,7 @@ from image2music.config import FailureBound, LoopSettings
 from image2music.errors import ConfigError, OutputError
 from image2music.pictures.web import WebRule
 from image2music.tar_members import ENDINGS, is_archive, open_archive
-from pipelines.workers import worker_flags, workers_of
+from pipelines.workers import has_own_processes, worker_flags, workers_of
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -69,6 +69,11 @@ class ComposeOptions:
         """Processes that work at the same time, as far as Beam's options for one machine tell."""
         return workers_of(self.beam)
 
+    @property
+    def works_here(self) -> bool:
+        """Whether this process composes itself, and does not only plan, or start and watch others."""
+        return not self.plan and _runner(self.beam) in _IN_PROCESS and not has_own_processes(self.beam)
+
     def __post_init__(self) -> None:
         _at_least_one("--top_k", self.top_k)
         _at_least_one("--batch_size", self.batch_size)
@@ -122,9 +127,13 @@ def _at_least_one(name: str, value: int) -> None:
         raise ConfigError(f"{name} must be 1 or more, not {value}", reason=reason)
 
 
+def _runner(flags: Sequence[str]) -> str:
+    return next((flag.partition("=")[2] for flag in flags if flag.startswith("--runner=")), DEFAULT_RUNNER)
+
+
 def _found_by_workers(flags: Sequence[str], paths: dict[str, str]) -> None:
     """Workers of another runner have a current folder of their own."""
-    runner = next((flag.partition("=")[2] for flag in flags if flag.startswith("--runner=")), DEFAULT_RUNNER)
+    runner = _runner(flags)
     for name, path in paths.items():
         if runner not in _IN_PROCESS and path and "://" not in path and not os.path.isabs(path):
             message = f"{name} {path} is relative, and workers of {runner} run elsewhere: write the whole path"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -31,6 +30,7 @@ from image2music.report.render import (
     render_picture,
 )
 from image2music.report.thumbnails import data_uri, thumbnail
+from image2music.whole_files import written_aside
 from pipelines import outputs
 from transforms.files import content_id
 from transforms.reading import PictureReader
@@ -68,7 +68,7 @@ def report(options: ReportOptions) -> Reported:
 
     Raises:
         ConfigError: there are no rows (`no_rows`), or --abcjs holds no abcjs (`bad_abcjs`).
-        OutputError: the output is a folder of something else (`not_a_report`).
+        OutputError: the output is a folder of something else (`not_a_report`), or cannot be written.
     """
     folder = options.input / outputs.COMPOSITIONS
     # Listed once: where the run still goes on, later shards would bring rows that no list names.
@@ -81,8 +81,16 @@ def report(options: ReportOptions) -> Reported:
     albums = album_labels(card.album for card in cards)
     site = Site(options.input.name or "report", len(failures), script is not None, options.include_references, albums)
 
-    draft = options.output.with_name(f".{options.output.name}.part")
-    shutil.rmtree(draft, ignore_errors=True)
+    with written_aside(options.output) as draft:
+        unseen = _write_report(draft, site, cards, failures, shards, script)
+        shutil.rmtree(options.output, ignore_errors=True)
+    return Reported(len(cards), len(failures), unseen)
+
+
+def _write_report(
+    draft: Path, site: Site, cards: list[Card], failures: list[Row], shards: Sequence[Path], script: bytes | None
+) -> int:
+    """All files of a report; returns how many pictures could not be shown."""
     for name in ("pictures", "albums", "assets"):
         (draft / name).mkdir(parents=True)
     for name in ASSETS:
@@ -96,9 +104,7 @@ def report(options: ReportOptions) -> Reported:
         _write(draft / page, render_list(site, own, album=own[0].album))
     unseen = _write_pictures(draft, site, cards, _rows(shards))
     _write(draft / MARKER, json.dumps({"image2music": __version__, "pictures": len(cards), "failures": len(failures)}))
-    shutil.rmtree(options.output, ignore_errors=True)
-    os.replace(draft, options.output)
-    return Reported(len(cards), len(failures), unseen)
+    return unseen
 
 
 def _write_pictures(draft: Path, site: Site, cards: list[Card], rows: Iterator[Row]) -> int:

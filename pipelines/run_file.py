@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from image2music.whole_files import write_whole
+
 
 def read_record(path: Path) -> dict[str, Any]:
     """run.json as it stands."""
@@ -18,10 +20,8 @@ def read_record(path: Path) -> dict[str, Any]:
 
 def replace_record(path: Path, content: dict[str, Any]) -> None:
     """In one step: a reader never sees half of it."""
-    hidden = path.with_name(f".{path.name}.{os.getpid()}")
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    hidden.write_text(text, encoding="utf-8", errors="backslashreplace")
-    os.replace(hidden, path)
+    write_whole(path, text.encode(errors="backslashreplace"))
 
 
 def close_record(path: Path, state: str, message: str) -> None:

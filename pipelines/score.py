@@ -20,6 +20,7 @@ from image2music.scoring.judging import JudgeSettings
 from image2music.scoring.markdown import differences_table, measures_table, metrics_table
 from image2music.scoring.summary import Summary, difference_json, summarise, summary_json
 from image2music.scoring.tunes import Row, score_rows
+from image2music.whole_files import write_whole, written_aside
 from pipelines import judgement, study
 from pipelines.systems import System, open_image, read_imported, read_output
 from schemas.score import SCORE_SCHEMA
@@ -179,9 +180,7 @@ def _look(spec: str | None, scored: list[Scored]) -> list[str]:
 
 def _write(home: Path, scored: list[Scored], report: dict[str, Any]) -> None:
     rows = [row for one in scored for row in one.rows]
-    hidden = home / ".score.parquet"
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCORE_SCHEMA), hidden, compression="zstd")
-    hidden.replace(home / "score.parquet")
-    hidden = home / ".score.json"
-    hidden.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    hidden.replace(home / "score.json")
+    with written_aside(home / "score.parquet") as hidden:
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCORE_SCHEMA), hidden, compression="zstd")
+    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    write_whole(home / "score.json", text.encode())

@@ -89,10 +89,11 @@ class _Bind(beam.DoFn):
         try:
             with self._stopwatch:
                 row = album_row(album, list(tunes), now())
-            _write_book(f"{self._folder}/{row['book']}", row)
-            yield row
         except Exception as error:  # An album that cannot be bound leaves its tunes as they are.
             yield failure_from(error, stage="bind", id=album, uri=album)
+            return
+        _write_book(f"{self._folder}/{row['book']}", row)
+        yield row
 
 
 def _write_book(folder: str, row: Row) -> None:

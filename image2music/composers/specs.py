@@ -14,7 +14,7 @@ SPECS = (
 
 
 def identify(spec: str) -> str:
-    """The id of the composer for a spec; a hub model, a folder or a server is named without loading or asking it.
+    """The id of the composer for a spec; no model is loaded and no server asked.
 
     Raises:
         ConfigError: as `load_composer`.
@@ -29,6 +29,10 @@ def identify(spec: str) -> str:
         from image2music.composers.chat import served
 
         return served.identify(argument)
+    if spec == "nano":
+        from image2music.composers.nano import identity
+
+        return identity.identify()
     return load_composer(spec).id
 
 

@@ -26,3 +26,12 @@ def test_notation_commands_do_not_wait_for_beam_and_torch():
     program = "import sys, pipelines.cli as c; c.parser(); print({'apache_beam', 'torch', 'lance'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_file_that_nobody_expected_to_fail_is_one_line_too(monkeypatch, capsys):
+    def unreadable(output):
+        raise PermissionError(13, "Permission denied", "out/run.json")
+
+    monkeypatch.setattr("pipelines.status.status", unreadable)
+    assert main(["status", "out"]) == 1
+    assert capsys.readouterr().err == "image2music: out/run.json: Permission denied\n"

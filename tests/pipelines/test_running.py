@@ -1,5 +1,6 @@
 import apache_beam as beam
 import pytest
+from job_processes import start
 
 from image2music.errors import JobError
 from pipelines.options import beam_options
@@ -19,6 +20,17 @@ def test_what_breaks_the_whole_job_is_an_error_in_one_line():
     with pytest.raises(JobError, match="No space left") as caught:
         run_to_end(failing(OSError(28, "No space left on device")))
     assert "\n" not in str(caught.value)
+
+
+def test_a_worker_process_that_fails_is_one_line_too(indexed):
+    (indexed / "out").mkdir()
+    (indexed / "out" / "compositions").write_text("a file where the folder of the rows should be")
+    compose = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]
+    job = start([*compose, "--workers", "2"], indexed)
+    printed, _ = job.communicate(timeout=60)
+    assert job.returncode == 1
+    assert printed.startswith("image2music: the job broke: FileExistsError: [Errno 17] File exists: 'out/compositions'")
+    assert len(printed.splitlines()) == 1
 
 
 def test_an_interrupt_inside_a_worker_is_an_interrupt():

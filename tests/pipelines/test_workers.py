@@ -1,12 +1,16 @@
 import json
 import os
 import signal
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
 from job_processes import WORKER, children, noise_pictures, start, wait_for
 
+from image2music.composers import specs as composer_specs
 from pipelines.cli import main
+from pipelines.compose import look_up
+from pipelines.options import ComposeOptions
 from pipelines.workers import has_own_processes, worker_flags, workers_of
 
 COMPOSE = ["compose", "--images", "many", "--index", "tunes.lance"]
@@ -34,6 +38,17 @@ def test_a_job_that_loses_a_worker_goes_on_from_what_is_finished(many):
     assert json.loads((many / "out" / "run.json").read_text())["counts"]["skipped"] >= 64
     main([*COMPOSE, "--output", "undisturbed", "--composer", "fake"])
     assert rows("out") == rows("undisturbed")
+
+
+def test_a_process_that_only_watches_others_loads_no_model(indexed, monkeypatch):
+    def loading(spec):
+        raise AssertionError(f"{spec} was loaded")
+
+    monkeypatch.setattr(composer_specs, "load_composer", loading)
+    options = ComposeOptions(images="pictures", index="tunes.lance", output="out", beam=worker_flags(2))
+    assert look_up(options).settings.composer_id == composer_specs.identify("nano")
+    with pytest.raises(AssertionError, match="nano was loaded"):
+        look_up(replace(options, beam=()))
 
 
 def test_workers_is_short_for_beams_own_options():

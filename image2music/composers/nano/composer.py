@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +23,7 @@ from image2music.composers.nano.album_opening import PLACED_NOTE, asked_words, p
 from image2music.composers.nano.arrangement import arrange, setting
 from image2music.composers.nano.decoding import Wish
 from image2music.composers.nano.explaining import explain
+from image2music.composers.nano.identity import WEIGHTS, identify
 from image2music.composers.nano.plan import LEVELS, plan_of
 from image2music.composers.nano.reading import read_plan_and_melody
 from image2music.composers.nano.references import copied_references, encode_references
@@ -40,10 +40,6 @@ from image2music.seeds import picture_seed
 if TYPE_CHECKING:
     from image2music.composers.nano.patches import PoleVectors
     from image2music.embedders.conse import ConseEmbedder
-
-WEIGHTS = Path(__file__).parent / "weights"
-RECIPE = 1
-"""Raise it with every change of code that changes a tune for the same weights and seed."""
 
 # Candidates drawn at once in each pass. A pass over few tunes takes nearly as long as one over many, so what has to be
 # drawn again is drawn three times at once; the third pass is for copies alone.
@@ -88,13 +84,8 @@ class _Candidate:
 class NanoComposer:
     """Draws tunes from the decoder, arranges them for two voices, and explains them from its own attention."""
 
-    def __init__(self, embedder: ConseEmbedder, poles: PoleVectors, sampler: Sampler, model_id: str) -> None:
-        self._embedder, self.poles, self.sampler, self._id = embedder, poles, sampler, model_id
-
-    @property
-    def id(self) -> str:
-        """Name and fingerprint of the weights, and the embedder that nano sees with."""
-        return f"{self._id}+{self._embedder.id}"
+    def __init__(self, embedder: ConseEmbedder, poles: PoleVectors, sampler: Sampler, id: str) -> None:
+        self._embedder, self.poles, self.sampler, self.id = embedder, poles, sampler, id
 
     def describe(self, images: Sequence[Image]) -> list[Description]:
         """Looks at each picture once; the patches stay with the description."""
@@ -218,7 +209,7 @@ def load() -> NanoComposer:
     from image2music.composers.nano.sampling import load_sampler
     from image2music.embedders.conse import load_conse
 
-    embedder = load_conse()
+    id, embedder = identify(WEIGHTS), load_conse()
     poles = PoleVectors.embed(embedder)
-    sampler, fingerprint = load_sampler(WEIGHTS, blank_patches(CELLS * CELLS, poles))
-    return NanoComposer(embedder, poles, sampler, f"nano-{RECIPE}@{fingerprint}")
+    sampler = load_sampler(WEIGHTS, blank_patches(CELLS * CELLS, poles))
+    return NanoComposer(embedder, poles, sampler, id)

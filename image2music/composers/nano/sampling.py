@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ from image2music.composers.nano.model import NanoComposerModel
 from image2music.composers.nano.plan import PLAN_SLOTS, Plan
 from image2music.composers.nano.stepping import Steps
 from image2music.composers.nano.vocabulary import Vocabulary
-from image2music.errors import ModelError
 
 ROWS_AT_ONCE = 32
 GUIDANCE = 1.5
@@ -157,11 +155,7 @@ def guided(seen: Tensor, blank: Tensor) -> Tensor:
     return seen + GUIDANCE * (seen - blank)
 
 
-def load_sampler(folder: Path, blank: NDArray[np.float32]) -> tuple[Sampler, str]:
-    """The sampler and the first 12 digits of the weights' sha256. ModelError where the weights are not there."""
-    weights = folder / "model.safetensors"
-    if not weights.is_file():
-        raise ModelError(f"nano's weights are not in {folder}: run `make train`", reason="no_weights")
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
+def load_sampler(folder: Path, blank: NDArray[np.float32]) -> Sampler:
+    """The sampler with the weights of a folder."""
     model = NanoComposerModel.from_pretrained(folder, dtype=torch.float64)
-    return Sampler(model, TrainingRuns.load(folder), blank), digest
+    return Sampler(model, TrainingRuns.load(folder), blank)

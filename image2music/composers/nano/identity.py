@@ -1,0 +1,26 @@
+"""What nano is called. Neither torch nor a model is loaded to find out."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from image2music.embedders import conse
+from image2music.errors import ModelError
+
+WEIGHTS = Path(__file__).parent / "weights"
+RECIPE = 1
+"""Raise it with every change of code that changes a tune for the same weights and seed."""
+
+
+def identify(folder: Path = WEIGHTS) -> str:
+    """Recipe, the first 12 digits of the weights' sha256, and the id of the embedder that nano sees with.
+
+    Raises:
+        ModelError: the weights are not there (`no_weights`).
+    """
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise ModelError(f"nano's weights are not in {folder}: run `make train`", reason="no_weights")
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
+    return f"nano-{RECIPE}@{digest}+{conse.identify()}"
