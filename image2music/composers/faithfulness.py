@@ -101,8 +101,12 @@ def first_cells(order: Order, counts: Sequence[int]) -> Masks:
     return masks
 
 
-def with_blur(image: Image.Image, mask: Masks) -> Image.Image:
-    """A picture of the same size, blurred where bool[rows, cols] is True."""
-    blurred = image.filter(ImageFilter.GaussianBlur(max(1.0, _BLUR * max(image.size))))
+def blurred(image: Image.Image) -> Image.Image:
+    """The picture, blurred by a twelfth of its longer side."""
+    return image.filter(ImageFilter.GaussianBlur(max(1.0, _BLUR * max(image.size))))
+
+
+def with_blur(image: Image.Image, blur: Image.Image, mask: Masks) -> Image.Image:
+    """A picture that is its own `blurred` where bool[rows, cols] is True."""
     shown = Image.fromarray(mask.astype(np.uint8) * 255).resize(image.size, Image.Resampling.NEAREST)
-    return Image.composite(blurred, image, shown)
+    return Image.composite(blur, image, shown)

@@ -12,6 +12,9 @@ from image2music.errors import PictureError
 from image2music.pictures.quiet import quiet
 from image2music.pictures.rgb import to_rgb
 
+MAX_SIDE = 1024
+"""Longest side of a picture as it is shown to models, in pixels."""
+
 MAX_BYTES = 256 * 2**20
 """Larger files are refused unread."""
 
@@ -60,7 +63,7 @@ class Picture:
     format: str
 
 
-def open_picture(data: bytes, *, max_side: int = 1024) -> Picture:
+def open_picture(data: bytes, *, max_side: int = MAX_SIDE) -> Picture:
     """Open the first frame of a picture file, upright and in RGB, on white where it is transparent.
 
     Size and shape are checked in the header, before pixels cost memory or time.

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from image2music.notation.abc_parser import parse
 from image2music.notation.abc_tree import Tune
 
 FEWEST_BARS, MOST_BARS = 2, 32
 
+_REMEMBERED = 1024
+"""Answers about references that are kept: all rounds about a picture ask again, each with the same references."""
 
+
+@lru_cache(_REMEMBERED)
 def first_bars(abc: str, bars: int) -> str:
     """The first `bars` bars of every voice of a tune, header and voices' heads included."""
     tune = _tune(abc)
@@ -23,6 +28,7 @@ def first_bars(abc: str, bars: int) -> str:
     return "\n".join(line.rstrip() for line in "".join(kept).split("\n") if line.strip()) + "\n"
 
 
+@lru_cache(_REMEMBERED)
 def bars_of(abc: str) -> int:
     """Bars of the longest voice, 0 where nothing can be read."""
     tune = _tune(abc)

@@ -21,7 +21,7 @@ from image2music.composers.chat import conversations
 from image2music.composers.chat.answers import prose_in, tune_in
 from image2music.composers.chat.backend import ChatBackend, Conversation, Form
 from image2music.composers.chat.segments import attention_maps
-from image2music.composers.faithfulness import Faithfulness, Floats, Masks, with_blur
+from image2music.composers.faithfulness import Faithfulness, Floats, Masks, blurred, with_blur
 from image2music.errors import ConfigError, ModelError
 from image2music.seeds import picture_seed
 
@@ -107,9 +107,10 @@ class ChatComposer:
 
     def _judge(self, talk: Conversation, seed: int) -> Callable[[int, int], Faithfulness]:
         """Measures maps of a finished conversation by its likelihood beside pictures that are blurred in places."""
+        blur = blurred(talk.image)
 
         def nats(masks: Masks) -> Floats:
-            return self.backend.log_likelihood(talk, [with_blur(talk.image, mask) for mask in masks])
+            return self.backend.log_likelihood(talk, [with_blur(talk.image, blur, mask) for mask in masks])
 
         return lambda rows, cols: Faithfulness(nats, rows, cols, picture_seed(seed, "faithfulness"))
 

@@ -6,7 +6,7 @@ own cache is copied as a whole for every token; this one grows in steps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -56,10 +56,10 @@ class KeyValues:
         self._columns: list[int] = []
 
     @classmethod
-    def joined(cls, prefixes: Sequence[Prefix], width: int) -> KeyValues:
-        """One row for each prefix, padded with zeros on the left up to `width` columns."""
+    def joined(cls, layers: Iterable[Sequence[tuple[Tensor, Tensor]]], width: int) -> KeyValues:
+        """One row for each part of a layer, padded with zeros on the left up to `width` columns; layer by layer."""
         joined = cls()
-        for parts in zip(*(prefix.layers for prefix in prefixes), strict=True):
+        for parts in layers:
             joined._layers.append((_padded([keys for keys, _ in parts], width), _padded([v for _, v in parts], width)))
             joined._columns.append(width)
         return joined

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from image2music.composers.chat.memory import GIB, memory, shape_of
 from image2music.embedders.fingerprint import fingerprint
 from image2music.embedders.precision import accelerator
 from image2music.errors import ConfigError, ModelError
@@ -109,9 +108,11 @@ def refuse_what_does_not_fit(name: str, config: Mapping[str, Any], bytes_a_numbe
     Raises:
         ModelError: the weights and one picture take more memory than is free (`does_not_fit`).
     """
+    from image2music.composers.chat.memory import GIB, memory, shape_of
+
     free = free_memory(device)
     try:
-        needed = memory(shape_of(config), 1, FEWEST_TOKENS, 0, bytes_a_number).total
+        needed = memory(shape_of(config), 1, FEWEST_TOKENS, 0, bytes_a_number).least
     except ModelError:
         return  # of a size that cannot be calculated only loading can tell
     if free is not None and needed > free:

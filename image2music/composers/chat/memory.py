@@ -2,17 +2,25 @@
 
 Weights are counted matrix by matrix: the decoder exactly (Touvron et al. 2023, with grouped keys and values), the
 vision tower but for its norms and biases. Keys and values take 2 · layers · key-value heads · head width numbers a
-token. Attention by replay takes, for one picture at a time, answers' tokens · picture's tokens numbers for the sum,
-and a chunk of rows against all tokens while it is made (`image2music.composers.attention`).
+token, and grow in steps (`key_values`); one conversation is held twice while it is kept or read on, and one layer of
+the batch while rows leave it. Conversations and pictures' features are kept for later rounds as `reading` says.
+Attention by replay takes, for one picture at a time, answers' tokens · picture's tokens numbers for the sum
+(`image2music.composers.attention`). While tokens are weighed, `grouped_attention` holds rows against all tokens.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from image2music.composers.chat.key_values import ROOM
+from image2music.composers.chat.lookup import MOST
+from image2music.composers.chat.reading import FEATURES_BYTES, MOST_PREFIX_BYTES, PREFIX_SHARE
+from image2music.composers.grouped_attention import PART
 from image2music.errors import ModelError
+from image2music.pictures.reader import MAX_SIDE
 
 GIB = 2**30
 CARDS = {
@@ -35,8 +43,7 @@ WORKING_BYTES = GIB
 
 _FLOAT = 4
 _SCORE_COPIES = 4
-_ROWS_AT_ONCE = 32
-_SIDE = 1024
+_MOST_BATCH = 2**16
 _VIEWS = {"internvl": 13, "idefics3": 17, "smolvlm": 17, "llava_onevision": 10}
 _GATED_VISION = ("qwen2_5_vl",)
 _ONE_MATRIX = ("gemma3", "idefics3", "smolvlm")
@@ -58,7 +65,10 @@ class Shape:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes at a batch of pictures whose conversations have `tokens` tokens each, answers included."""
+    """Bytes at a batch of pictures whose conversations have `tokens` tokens each, answers included.
+
+    `kept` is what is kept for later rounds: at most, for it is a share of what the rest leaves free.
+    """
 
     tokens: int
     weights: int
@@ -67,9 +77,20 @@ class Memory:
     working: int
 
     @property
-    def total(self) -> int:
-        """All of it: answers are written and replayed one after the other, so the larger of the two counts."""
+    def least(self) -> int:
+        """Without what is kept: answers are written and replayed one after the other, so the larger counts."""
         return self.weights + max(self.key_values, self.attention) + self.working
+
+    @property
+    def kept(self) -> int:
+        """Features, and keys and values: a quarter of what the weights leave is a third of all else in it."""
+        else_in_it = self.least - self.weights + FEATURES_BYTES
+        return FEATURES_BYTES + min(MOST_PREFIX_BYTES, else_in_it // (PREFIX_SHARE - 1))
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.least + self.kept
 
 
 def shape_of(config: Mapping[str, Any]) -> Shape:
@@ -108,25 +129,24 @@ def memory(shape: Shape, batch: int, text_tokens: int, answer_tokens: int, bytes
     """
     tokens = min(shape.context, shape.picture_tokens + text_tokens)
     a_token = 2 * shape.layers * shape.key_value_heads * shape.head_width * bytes_a_number
-    kept = answer_tokens * shape.picture_tokens + 2 * _ROWS_AT_ONCE * shape.heads * tokens
-    copied = shape.key_value_heads * shape.head_width * tokens
+    conversation = (tokens + ROOM) * a_token
+    in_float = answer_tokens * shape.picture_tokens + shape.key_value_heads * shape.head_width * tokens
+    queries = max(PART, batch * (1 + MOST))
+    weighed = queries * shape.heads * tokens * (_FLOAT + 2 * bytes_a_number)
     return Memory(
         tokens=tokens,
         weights=shape.parameters * bytes_a_number,
-        key_values=batch * tokens * a_token,
-        attention=tokens * a_token + _FLOAT * (kept + copied),
-        working=WORKING_BYTES + batch * shape.vocabulary * _FLOAT * _SCORE_COPIES,
+        key_values=(batch + 1) * conversation + batch * conversation // shape.layers,
+        attention=conversation + _FLOAT * in_float,
+        working=WORKING_BYTES + weighed + batch * shape.vocabulary * _FLOAT * _SCORE_COPIES,
     )
 
 
 def largest_batch(shape: Shape, gib: float, text_tokens: int, answer_tokens: int) -> int:
     """The largest batch that a card takes, 0 if none does."""
     room = gib * GIB * USABLE
-    one, two = (memory(shape, batch, text_tokens, answer_tokens) for batch in (1, 2))
-    if one.total > room:
-        return 0
-    a_row = two.key_values - one.key_values + two.working - one.working
-    return int((room - one.weights - one.working - one.key_values) // a_row) + 1
+    batches = range(1, _MOST_BATCH + 1)
+    return bisect_right(batches, room, key=lambda batch: memory(shape, batch, text_tokens, answer_tokens).total)
 
 
 def _decoder(text: Mapping[str, Any], config: Mapping[str, Any]) -> int:
@@ -158,11 +178,11 @@ def _tower(config: Mapping[str, Any]) -> int:
 
 
 def _picture_tokens(config: Mapping[str, Any]) -> int:
-    """Tokens of a picture of 1024 by 1024 pixels, the largest that is shown."""
+    """Tokens of the largest picture that is shown."""
     vision = config["vision_config"]
     patch = _first(vision["patch_size"])
     if vision.get("spatial_merge_size"):
-        return round(_SIDE / (patch * int(vision["spatial_merge_size"]))) ** 2
+        return round(MAX_SIDE / (patch * int(vision["spatial_merge_size"]))) ** 2
     merged = int(config.get("scale_factor") or 1)
     own = (_first(vision["image_size"]) // patch // merged) ** 2
     a_view = int(config.get("mm_tokens_per_image") or config.get("image_seq_length") or own)

@@ -22,6 +22,9 @@ from image2music.composers.chat.key_values import KeyValues, Prefix
 
 FEATURES_BYTES = 2**30
 MOST_PREFIX_BYTES = 8 * 2**30
+PREFIX_SHARE = 4
+"""Of what a GPU has left beside the weights, one part in so many is for kept keys and values."""
+
 _PREFIX_BYTES_ON_CPU = 2 * 2**30
 
 
@@ -96,7 +99,7 @@ class Reader:
 
     def on(self, past: Prefix, tokens: Sequence[int]) -> tuple[KeyValues, Tensor]:
         """Reads on: keys and values of all, and the last layer, float[1, tokens, width]."""
-        read = KeyValues.joined([past], len(past.tokens))
+        read = KeyValues.joined(zip(past.layers, strict=True), len(past.tokens))
         start = len(past.tokens) + past.shift
         device = self._model.device
         places = torch.arange(start, start + len(tokens), device=device)[None]
@@ -145,11 +148,11 @@ class Reader:
 
 
 def room_for_prefixes(device: torch.device) -> int:
-    """Bytes for kept keys and values: on a GPU a quarter of what the model left free, elsewhere 2 GiB."""
+    """Bytes for kept keys and values: on a GPU a part of what the model left free, elsewhere 2 GiB."""
     if device.type != "cuda":
         return _PREFIX_BYTES_ON_CPU
     free, _ = torch.cuda.mem_get_info(device)
-    return min(free // 4, MOST_PREFIX_BYTES)
+    return min(free // PREFIX_SHARE, MOST_PREFIX_BYTES)
 
 
 def _tensors(parts: Any) -> list[Tensor]:

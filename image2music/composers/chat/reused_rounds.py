@@ -55,13 +55,20 @@ class ReusedRounds:
         keys = [picture_key(talk.image) for talk in talks]
         answers, scores = [], []
         for talk, key, seed in zip(talks, keys, seeds, strict=True):
-            prompt, after = self._reader.read(self._chat.inputs([talk], asking=True), key)
-            throws = self._chat.throws(seed, max_tokens, len(prompt.tokens))
-            lookup = Lookup(prompt.tokens) if self._repeats(talk, form) else None
-            answers.append(Answer(prompt, throws, self._chat.tune(form, len(throws)), lookup))
+            answer, after = self._begun(talk, key, seed, max_tokens, form)
+            answers.append(answer)
             scores.append(after)
         self._writer.write(answers, torch.cat(scores), lambda row, prefix: self._reader.keep(keys[row], prefix))
         return [answer.written for answer in answers]
+
+    def _begun(
+        self, talk: Conversation, key: str, seed: int | None, max_tokens: int, form: Form
+    ) -> tuple[Answer, Tensor]:
+        """An answer whose prompt is read, and the scores of its first token. Nothing else holds what was read."""
+        prompt, after = self._reader.read(self._chat.inputs([talk], asking=True), key)
+        throws = self._chat.throws(seed, max_tokens, len(prompt.tokens))
+        lookup = Lookup(prompt.tokens) if self._repeats(talk, form) else None
+        return Answer(prompt, throws, self._chat.tune(form, len(throws)), lookup), after
 
     def looks(self, inputs: Any, image: Image, rows: Sequence[int], columns: Sequence[int]) -> Tensor:
         """float32[rows, columns]: attention in a finished conversation. Only from the first row on is it read."""

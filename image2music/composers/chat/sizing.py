@@ -26,6 +26,7 @@ def lines(config: Mapping[str, Any], batch: int) -> dict[str, str]:
     parts = {
         f"weights ({shape.parameters / 1e9:.2f} billion)": taken.weights,
         "keys and values": taken.key_values,
+        "kept for later rounds": taken.kept,
         "working space": taken.working,
     }
     said = ", ".join(f"{name} {value / GIB:.1f}" for name, value in parts.items())
@@ -55,6 +56,7 @@ def replay_lines(config: Mapping[str, Any]) -> dict[str, str]:
     parts = {
         f"weights ({shape.parameters / 1e9:.2f} billion)": taken.weights,
         "one replay": taken.attention,
+        "kept for the next": taken.kept,
         "working space": taken.working,
     }
     said = ", ".join(f"{name} {value / GIB:.1f}" for name, value in parts.items())

@@ -26,13 +26,14 @@ from image2music.composers.chat.chat_model import ChatModel
 from image2music.composers.chat.loading import ModelName, load_model
 from image2music.composers.chat.whole_prompts import WholePrompts
 from image2music.errors import ModelError
+from image2music.pictures.reader import MAX_SIDE
 
 MOST_PROMPT_TOKENS, FEWEST_PROMPT_TOKENS = 6000, 600
 ROOM_FOR_ANSWERS = 4000
 """Tokens kept for the tune that stands, what is said about it, and the next one."""
 
 _TOKENS_SCORED_AT_ONCE = 256
-_LARGEST = (1024, 1024)
+_LARGEST = (MAX_SIDE, MAX_SIDE)
 _BLANK = (128, 128, 128)
 
 

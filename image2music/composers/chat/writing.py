@@ -6,7 +6,8 @@ Rows are padded on the left. A row that has ended leaves the batch. Each token i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -114,6 +115,15 @@ def worth_reading(drafts: Sequence[list[int]]) -> list[list[int]]:
     return list(drafts) if 4 * proposed >= len(drafts) else [[] for _ in drafts]
 
 
+def _handed_over(answers: Sequence[Answer]) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """What was read for each answer, layer by layer, and kept here no longer: never two copies of all."""
+    waiting = [deque(answer.prompt.layers) for answer in answers]
+    for answer in answers:
+        answer.prompt = replace(answer.prompt, layers=())
+    while waiting[0]:
+        yield [layers.popleft() for layers in waiting]
+
+
 class _Batch:
     """The answers that still go on, with a mask of the columns that count, bool[answers, columns]."""
 
@@ -121,10 +131,8 @@ class _Batch:
         self.answers, self._numbers = list(answers), list(range(len(answers)))
         lengths = [len(answer.prompt.tokens) for answer in answers]
         width = max(lengths)
-        self._past = KeyValues.joined([answer.prompt for answer in answers], width)
         self._device = answers[0].prompt.layers[0][0].device
-        for answer in answers:
-            answer.prompt = replace(answer.prompt, layers=())  # they are in the batch now
+        self._past = KeyValues.joined(_handed_over(answers), width)
         self._mask = (
             torch.arange(width, device=self._device) >= width - torch.tensor(lengths, device=self._device)[:, None]
         )

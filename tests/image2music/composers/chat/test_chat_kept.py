@@ -1,8 +1,11 @@
+import weakref
+
 import torch
 from chat_fakes import picture
 
 from image2music.composers.chat.kept import Kept, picture_key
 from image2music.composers.chat.key_values import ROOM, KeyValues, Prefix
+from image2music.composers.chat.writing import Answer, _handed_over
 
 
 def test_what_was_not_used_for_longest_is_forgotten_first():
@@ -35,14 +38,14 @@ def prefix(tokens):
 
 def test_prefixes_of_different_lengths_are_joined_on_their_right():
     long, short = prefix([1, 2, 3]), prefix([4])
-    ((keys, values),) = KeyValues.joined([long, short], 3)
+    ((keys, values),) = KeyValues.joined(zip(long.layers, short.layers, strict=True), 3)
     assert torch.equal(keys[0], long.layers[0][0])
     assert torch.equal(values[1, :, 2:], short.layers[0][1])
     assert not keys[1, :, :2].any()
 
 
 def test_columns_grow_beyond_their_room_and_are_cropped_again():
-    held = KeyValues.joined([prefix([1, 2])], 2)
+    held = KeyValues.joined(zip(prefix([1, 2]).layers, strict=True), 2)
     new = torch.rand(1, 2, ROOM + 5, 4)
     keys, _ = held.update(new, new, 0)
     assert torch.equal(keys[:, :, 2:], new)
@@ -54,3 +57,14 @@ def test_columns_grow_beyond_their_room_and_are_cropped_again():
 
 def test_a_prefix_knows_how_far_another_text_begins_alike():
     assert [prefix([1, 2, 3]).shared_with(text) for text in ([1, 2, 4], [1, 2, 3, 4], [2], [])] == [2, 3, 0, 0]
+
+
+def test_what_was_read_is_handed_over_to_a_batch_layer_by_layer():
+    layers = tuple((torch.ones(1, 2, 4), torch.ones(1, 2, 4)) for _ in range(3))
+    answer = Answer(Prefix((1, 2), layers, 0), torch.zeros(5, dtype=torch.float64))
+    held = [weakref.ref(keys) for keys, _ in layers]
+    del layers
+    parts = _handed_over([answer])
+    next(parts)
+    next(parts)
+    assert [there() is not None for there in held] == [False, False, True]

@@ -8,11 +8,14 @@ import json
 
 import pytest
 import tiny_vlms
+import torch
 from safetensors.torch import load_file
 
 from image2music.composers.chat import loading
+from image2music.composers.chat.key_values import ROOM
 from image2music.composers.chat.loading import ModelName, identify, load_model, read_config
 from image2music.composers.chat.memory import GIB, largest_batch, memory, shape_of
+from image2music.composers.chat.reading import FEATURES_BYTES, MOST_PREFIX_BYTES, room_for_prefixes
 from image2music.composers.chat.sizing import lines
 from image2music.errors import ModelError
 
@@ -77,11 +80,23 @@ def test_numbers_are_those_of_the_saved_model(family, tmp_path):
     assert shape_of(config).parameters == pytest.approx(sum(numbers.numel() for numbers in saved.values()), rel=0.02)
 
 
-def test_keys_and_values_grow_with_the_batch_and_nothing_else_does():
-    one, eight = (memory(shape_of(QWEN), batch, 10_000, 2500) for batch in (1, 8))
+def test_keys_and_values_grow_with_the_batch_and_weights_and_replays_do_not():
+    one, two, eight = (memory(shape_of(QWEN), batch, 10_000, 2500) for batch in (1, 2, 8))
     assert (eight.weights, eight.attention, eight.tokens) == (one.weights, one.attention, one.tokens)
-    assert eight.key_values == 8 * one.key_values
-    assert one.key_values == one.tokens * 2 * 28 * 4 * 128 * 2
+    a_conversation = (one.tokens + ROOM) * 2 * 28 * 4 * 128 * 2
+    of_a_layer = a_conversation // 28
+    assert two.key_values - one.key_values == a_conversation + of_a_layer
+    assert eight.key_values == (8 + 1) * a_conversation + 8 * of_a_layer
+
+
+def test_what_is_kept_for_later_rounds_is_what_the_reader_has_room_for(monkeypatch):
+    taken = memory(shape_of(QWEN), 4, 10_000, 2500)
+    free = taken.total - taken.weights
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
+    room = room_for_prefixes(torch.device("cuda"))
+    assert taken.kept == pytest.approx(room + FEATURES_BYTES, rel=1e-6)
+    large = memory(shape_of(QWEN), 64, 10_000, 2500)
+    assert large.kept == MOST_PREFIX_BYTES + FEATURES_BYTES
 
 
 @pytest.mark.parametrize("gib", [16, 24, 48, 80])
@@ -96,8 +111,8 @@ def test_the_largest_batch_of_a_card_fits_and_the_next_one_does_not(gib):
 
 def test_a_folder_with_nothing_but_a_configuration_is_enough(tmp_path):
     said = lines(read_config(ModelName(str(saved(tmp_path, QWEN)))), 16)
-    assert said["memory"].startswith("26.2 GiB in bfloat16: weights (8.29 billion) 15.4")
-    assert "RTX 4090, L4, A10 (24 GiB) 8" in said["fits"]
+    assert said["memory"].startswith("33.6 GiB in bfloat16: weights (8.29 billion) 15.4")
+    assert "RTX 4090, L4, A10 (24 GiB) 2" in said["fits"]
     assert "T4 (16 GiB)" in said["fits not"]
     assert "family" not in said
 

@@ -102,7 +102,7 @@ def test_the_model_is_loaded_once_a_process_and_not_at_all_to_name_it(qwen, monk
 def test_a_plan_counts_the_memory_of_the_model_that_runs_here(qwen):
     assert specs.memory_lines("openai:http://h/v1#m", 16) == {"memory": "that of the server"}
     lines = specs.memory_lines(f"openai:http://h/v1#m+attention=transformers:{qwen}", 16)
-    assert lines["memory"].startswith("that of the server, and 1.0 GiB here in bfloat16 for attention: weights")
+    assert lines["memory"].startswith("that of the server, and 2.7 GiB here in bfloat16 for attention: weights")
     assert "T4 (16 GiB)" in lines["fits"]
 
 
