@@ -1,6 +1,8 @@
 """Kill a job again and again at random moments, and see that nothing is lost, doubled or half-written.
 
-    python -m benchmarks.kill_compose --whole 20 --worker 10
+    python -m benchmarks.kill_compose --whole 20 --worker 10 --album 5
+
+`--album` kills all processes of jobs of two workers that make albums: mid-album, or while the books are bound.
 
 The models are the stand-ins of the tests: what is tried here is the job, and each try should be short.
 """
@@ -30,20 +32,23 @@ SEED = 20260103
 LONGEST_SILENCE = 60.0
 _ROOT = Path(__file__).parent.parent
 _SECONDS_A_TUNE = 0.05
-_CHANGES = ("seconds", "composed_at", "composer_id", "settings_hash")
-"""Columns that tell a disturbed run from an undisturbed one: the latter uses a composer that does not wait."""
+_FOLDERS = 8
+_CHANGES = ("seconds", "composed_at")
+"""Columns that tell a disturbed run from an undisturbed one."""
 
 
 def make_world(home: Path, pictures: int) -> int:
     """Pictures of noise, some of them twice and some broken, and an index; returns how many contents there are."""
     random = np.random.default_rng(SEED)
-    (home / "pictures").mkdir(parents=True)
+    for folder in range(_FOLDERS):
+        (home / "pictures" / f"{folder}").mkdir(parents=True)
     for number in range(pictures):
         noise = random.integers(0, 255, (12, 16, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(home / "pictures" / f"{number:05}.png")
+        Image.fromarray(noise).save(home / "pictures" / f"{number % _FOLDERS}" / f"{number:05}.png")
     for number in range(0, pictures, 50):
-        shutil.copy(home / "pictures" / f"{number:05}.png", home / "pictures" / f"copy-{number}.png")
-        (home / "pictures" / f"broken-{number}.png").write_bytes(b"no picture %d" % number)
+        folder = home / "pictures" / f"{number % _FOLDERS}"
+        shutil.copy(folder / f"{number:05}.png", folder / f"copy-{number}.png")
+        (folder / f"broken-{number}.png").write_bytes(b"no picture %d" % number)
     run(home, "index", "--captions", "captions.json", "--midi_root", "midi", "--embedder", "fake")
     return pictures + len(range(0, pictures, 50))
 
@@ -101,17 +106,43 @@ def content(output: Path) -> tuple[list[dict[str, Any]], list[str]]:
     return table.to_pylist(), sorted(pq.read_table(output / "failures").column("id").to_pylist())
 
 
-def kill_whole_jobs(home: Path, times: int, within: float) -> list[float]:
+def books(output: Path) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
+    """Album rows without the moment of their binding, and every file of the books."""
+    table = pq.read_table(output / "albums").drop_columns(["bound_at"]).sort_by("album")
+    return table.to_pylist(), {str(path.relative_to(output)): path.read_bytes() for path in output.glob("books/*/*")}
+
+
+def finish(home: Path, output: str, workers: int, *options: str, seconds: float = 0.0) -> float:
+    """Let a job run to its end, with failures; returns how long it took."""
+    begin = time.monotonic()
+    words = compose(output, workers, "--max_failures", "10%", *options, seconds=seconds)
+    subprocess.run(words, cwd=home, env=environment(), stdout=subprocess.DEVNULL)
+    return _since(begin)
+
+
+def kill_whole_jobs(home: Path, output: str, times: int, within: float, workers: int, *options: str) -> list[float]:
     """Kill every process of a job `times` times, each time from the start; then let it finish. Returns the moments."""
     chance, moments = random.Random(SEED), []
     for _ in range(times):
-        with started(home, compose("killed", 1), home / "log.txt"):
+        with started(home, compose(output, workers, *options), home / "log.txt"):
             moments.append(chance.uniform(0.0, within))
             time.sleep(moments[-1])
-    subprocess.run(
-        compose("killed", 1, "--max_failures", "10%"), cwd=home, env=environment(), stdout=subprocess.DEVNULL
-    )
+    finish(home, output, workers, *options)
     return moments
+
+
+def kill_albums(home: Path, times: int) -> bool:
+    """Kill whole jobs of two workers that make albums; returns whether all is as in an undisturbed run of one."""
+    finish(home, "albums", 1, "--album")
+    took = finish(home, "albums-of-two", 2, "--album", seconds=_SECONDS_A_TUNE)
+    moments = kill_whole_jobs(home, "albums-killed", times, took, 2, "--album")
+    expected = content(home / "albums"), books(home / "albums")
+    good = True
+    for output, what in (("albums-of-two", "by two workers"), ("albums-killed", f"killed {_times(moments)}")):
+        same = (content(home / output), books(home / output)) == expected
+        print(f"{len(expected[1][0])} albums {what}: {_verdict(same)}", flush=True)
+        good &= same
+    return good
 
 
 def kill_a_worker(home: Path, number: int) -> tuple[float, float, int]:
@@ -135,6 +166,10 @@ def _is_worker(process: int) -> bool:
     return "worker_main" in words and "sh -c" not in words
 
 
+def _times(moments: list[float]) -> str:
+    return f"{len(moments)} times after {min(moments):.1f} to {max(moments):.1f} s"
+
+
 def _since(moment: float) -> float:
     return time.monotonic() - moment
 
@@ -143,6 +178,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--whole", type=int, default=20)
     parser.add_argument("--worker", type=int, default=10)
+    parser.add_argument("--album", type=int, default=5)
     parser.add_argument("--pictures", type=int, default=400)
     parser.add_argument("--folder", type=Path, default=Path("build/kill"))
     args = parser.parse_args()
@@ -150,24 +186,17 @@ def main() -> int:
     shutil.rmtree(home, ignore_errors=True)
     make_captions(home)
     contents = make_world(home, args.pictures)
-    begin = time.monotonic()
-    subprocess.run(
-        compose("undisturbed", 1, "--max_failures", "10%", seconds=0),
-        cwd=home,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-    )
-    took = _since(begin)
+    took = finish(home, "undisturbed", 1)
     expected = content(home / "undisturbed")
     good = len(expected[0]) + len(expected[1]) == contents
     print(f"{len(expected[0])} rows and {len(expected[1])} failures of {contents} contents, undisturbed", flush=True)
     if args.whole:
-        moments = kill_whole_jobs(home, args.whole, within=1.5 * took)
+        moments = kill_whole_jobs(home, "killed", args.whole, 1.5 * took, 1)
         same = content(home / "killed") == expected
-        print(
-            f"killed {args.whole} times after {min(moments):.1f} to {max(moments):.1f} s: {_verdict(same)}", flush=True
-        )
+        print(f"killed {_times(moments)}: {_verdict(same)}", flush=True)
         good &= same
+    if args.album:
+        good &= kill_albums(home, args.album)
     for number in range(args.worker):
         moment, silence, code = kill_a_worker(home, number)
         same = code == 3 and content(home / f"worker-{number}") == expected

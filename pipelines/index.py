@@ -17,6 +17,7 @@ from image2music.errors import TuneIndexError
 from image2music.index_history import settle
 from image2music.index_manifest import manifest_file, write_manifest
 from image2music.stages import Failure
+from image2music.tar_members import is_archive, open_archive
 from image2music.tune_index import (
     TuneIndex,
     failures_folder,
@@ -75,6 +76,7 @@ def index(options: IndexOptions) -> int:
         Image2MusicError: a spec or folder cannot be used, another run is writing, or no file gave a tune; the table
             stays as it was.
     """
+    check_archive(options)
     spec = options.embedder or DEFAULT_EMBEDDER
     options = replace(options, index=options.index.rstrip("/"), embedder=spec)
     embedder = embedders.load_embedder(spec)
@@ -102,6 +104,16 @@ def index(options: IndexOptions) -> int:
             write_manifest(manifest_file(options.index), manifest)
         end(record, made)
     return report(made)
+
+
+def check_archive(options: IndexOptions) -> None:
+    """Read the table of contents of an archive, where --midi_root is one: in the job, for a long one takes its time.
+
+    Raises:
+        ConfigError: it cannot be read (`bad_archive`).
+    """
+    if is_archive(options.midi_root):
+        open_archive(options.midi_root)
 
 
 def end(record: RunRecord, made: TuneIndex) -> None:

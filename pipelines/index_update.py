@@ -29,7 +29,16 @@ from image2music.tune_index import (
 from image2music.write_lock import one_writer
 from pipelines import outputs
 from pipelines.ending import recorded
-from pipelines.index import AS_IT_WAS, FAILURES_A_SHARD, end, forget_failures, read_failures, report, time_limit
+from pipelines.index import (
+    AS_IT_WAS,
+    FAILURES_A_SHARD,
+    check_archive,
+    end,
+    forget_failures,
+    read_failures,
+    report,
+    time_limit,
+)
 from pipelines.options import IndexOptions, beam_options
 from pipelines.progress import Progress
 from pipelines.run_record import RunRecord, counters, stage_seconds
@@ -97,6 +106,7 @@ def update(options: IndexOptions) -> int:
     """
     options = replace(options, index=options.index.rstrip("/"))
     beam_flags = beam_options(options.beam)
+    check_archive(options)
     made = open_index(options.index)
     with one_writer(options.index, lock_file(options.index)):
         record = RunRecord(run_file(options.index), "index", asdict(options), details={"embedder_id": made.embedder_id})

@@ -12,7 +12,7 @@ from image2music.composers.base import Looking
 from image2music.config import FailureBound, LoopSettings
 from image2music.errors import ConfigError, OutputError
 from image2music.pictures.web import WebRule
-from image2music.tar_members import ENDINGS, is_archive, open_archive
+from image2music.tar_members import ENDINGS, is_archive
 from pipelines.workers import has_own_processes, worker_flags, workers_of
 
 if TYPE_CHECKING:
@@ -286,9 +286,7 @@ def index_options(args: argparse.Namespace) -> IndexOptions:
     if "://" in args.midi_root and args.midi_root.endswith(ENDINGS):
         message = f"--midi_root: an archive is read from a local or mounted disk only, not {args.midi_root}"
         raise ConfigError(message, reason="remote_path")
-    if is_archive(args.midi_root):
-        open_archive(args.midi_root)
-    elif "://" not in args.midi_root and not os.path.isdir(args.midi_root):
+    if not is_archive(args.midi_root) and "://" not in args.midi_root and not os.path.isdir(args.midi_root):
         message = f"--midi_root: {args.midi_root} is neither a folder nor a file with the ending {', '.join(ENDINGS)}"
         raise ConfigError(message, reason="midi_root_missing")
     return IndexOptions(

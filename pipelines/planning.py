@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import sys
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from image2music.composers import specs as composers
+from image2music.composers.chat.loading import free_memory
 from image2music.errors import ModelError, OutputError
 from image2music.rows import printable
 from pipelines import outputs
@@ -43,7 +45,7 @@ def plan_compose(options: ComposeOptions) -> int:
     """
     run = look_up(options)
     todo = waiting(run)
-    lines = settings_lines(run) | work_lines(run, todo)
+    lines = settings_lines(run) | work_lines(run, todo) | core_lines(options.workers)
     if todo:
         lines |= _costs(run, todo)
     print(_text(lines))
@@ -128,13 +130,28 @@ def cost_lines(run: ComposeRun, todo: Sequence[str], sample: Sample) -> dict[str
     free = shutil.disk_usage(_existing(run.output)).free
     needed = len(todo) * sample.bytes
     short = "; NOT ENOUGH" if needed > free else ""
-    peak = _peak_bytes()
     return {
         "sample": f"{sample.pictures} pictures, {sample.failed} failed, {sample.seconds:.2f} s each with models loaded",
         "time": f"{_clock(seconds)} with {workers} {'workers' if workers > 1 else 'worker'}, without loading",
         "disk": f"{needed / _MB:.1f} MB, {free / _GB:.1f} GB free in {run.output}{short}",
-        "process": f"{peak / _GB:.1f} GB of memory by the sample, for each of {workers + (workers > 1)}",
+        "process": memory_line(workers, _peak_bytes(), free_memory("cpu")),
     }
+
+
+def memory_line(workers: int, peak: int, free: int | None) -> str:
+    """What the workers take, by the most bytes that one has taken, and whether they fit into those that are free."""
+    line = f"{peak / _GB:.1f} GB of memory by the sample, for each of {workers}"
+    if free is None or workers * peak <= free:
+        return line
+    return f"{line}; NOT ENOUGH: {free / _GB:.1f} GB are free, which is enough for {free // peak}"
+
+
+def core_lines(workers: int) -> dict[str, str]:
+    """A line where there are more workers than cores that this process may use; else none."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers <= cores:
+        return {}
+    return {"workers": f"{workers}, TOO MANY for {cores} cores: more workers than cores take memory and gain nothing"}
 
 
 def _existing(path: Path) -> Path:

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from pipelines.cli import main
+from pipelines.planning import memory_line
 
 COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]
 
@@ -46,13 +47,23 @@ def test_time_disk_and_memory_come_from_a_sample(plan, stand_ins):
     assert lines["sample"].startswith("3 pictures, 0 failed, ")
     assert lines["time"].endswith(" with 2 workers, without loading")
     assert "GB free in out" in lines["disk"]
-    assert lines["process"].endswith("GB of memory by the sample, for each of 3")
+    assert lines["process"].endswith("GB of memory by the sample, for each of 2")
     assert ("compose", 3) in stand_ins.calls
 
 
 def test_a_disk_that_is_too_small_is_named(plan, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
     assert plan()["disk"].endswith("NOT ENOUGH")
+
+
+def test_more_workers_than_cores_or_than_memory_holds_are_named(plan):
+    lines = plan("--workers", "999")
+    assert lines["workers"].startswith("999, TOO MANY for ")
+    assert "workers" not in plan()
+    gigabyte = 1 << 30
+    assert memory_line(3, gigabyte, 2 * gigabyte + 1).endswith("; NOT ENOUGH: 2.0 GB are free, which is enough for 2")
+    assert memory_line(2, gigabyte, 2 * gigabyte) == "1.0 GB of memory by the sample, for each of 2"
+    assert memory_line(999, gigabyte, None).endswith("for each of 999")
 
 
 def test_what_a_run_would_refuse_is_in_the_plan(plan):
