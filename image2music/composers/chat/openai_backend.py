@@ -8,8 +8,9 @@ import io
 import json
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from image2music.composers.chat.backend import Conversation, Form, Looks, Message
-from image2music.composers.chat.post import Patience, post_json
+from image2music.composers.chat.post import Patience, post_json, refuse_silence
 from image2music.composers.chat.sampling import Sampling
 from image2music.errors import ConfigError, ModelError
 
@@ -31,6 +32,7 @@ PROMPT_TOKENS = 6000
 AT_ONCE = 8
 _CHARACTERS_A_TOKEN = 2
 _JPEG_QUALITY = 90
+_AWAKE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,10 @@ class Endpoint:
         """Where requests go."""
         return f"{self.base}/chat/completions"
 
+    def refuse_silence(self) -> None:
+        """Raises ModelError (`server_unavailable`) where nobody answers, so that a job does not begin."""
+        refuse_silence(f"{self.base}/models")
+
 
 class OpenAiBackend:
     """Keeps the protocol `ChatBackend`; requests of a batch go out at once, at most `AT_ONCE`."""
@@ -86,9 +92,7 @@ class OpenAiBackend:
         """The next turn of each conversation. A seed is passed on; whether answers repeat is up to the server."""
         bodies = [self._body(talk, seed, max_tokens) for talk, seed in zip(conversations, seeds, strict=True)]
         names = [hashlib.sha256(json.dumps(body).encode()).hexdigest() for body in bodies]
-        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-            asked = [pool.submit(self._ask, name, body) for name, body in zip(names, bodies, strict=True)]
-        answers = [answer.result() for answer in asked]
+        answers = self._at_once(names, bodies)
         for name in names:
             self._answered.pop(name, None)
         return answers
@@ -101,9 +105,25 @@ class OpenAiBackend:
         """Raises ModelError (`no_attention`), as `attention` does."""
         raise ModelError(NO_ATTENTION, reason="no_attention")
 
-    def _ask(self, name: str, body: dict[str, Any]) -> str:
+    def _at_once(self, names: Sequence[str], bodies: Sequence[dict[str, Any]]) -> list[str]:
+        """Waits for all, failed or not, and wakes up often: a `--time_limit` reaches no thread that sleeps."""
+        pool, over = ThreadPoolExecutor(max_workers=AT_ONCE), Event()
+        try:
+            asked = [pool.submit(self._ask, name, body, over) for name, body in zip(names, bodies, strict=True)]
+            while wait(asked, timeout=_AWAKE_S).not_done:
+                pass
+            return [answer.result() for answer in asked]
+        finally:
+            over.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _ask(self, name: str, body: dict[str, Any], over: Event) -> str:
+        def pause(seconds: float) -> None:
+            if over.wait(seconds):
+                raise ModelError("nobody waits for the answer any more", reason="server_unavailable")
+
         if name not in self._answered:
-            self._answered[name] = _text(post_json(self._endpoint.url, body, _headers(), self._patience))
+            self._answered[name] = _text(post_json(self._endpoint.url, body, _headers(), self._patience, pause))
         return self._answered[name]
 
     def _body(self, talk: Conversation, seed: int | None, max_tokens: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ MAX_ANSWER_BYTES = 8 * 2**20
 _LONGEST_PAUSE_S = 60.0
 _MAX_SHOWN = 200
 _CHUNK = 2**16
+_KNOCK_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,11 @@ class Patience:
 
 
 class _Busy(Exception):  # noqa: N818 - a state of the server, and no error to anyone outside of this module
-    """Worth another try; `wait_s` is what the server asks for."""
+    """Worth another try; `wait_s` is what the server asks for, `reason` what it counts as if that is of no use."""
 
-    def __init__(self, said: str, wait_s: float = 0.0) -> None:
+    def __init__(self, said: str, wait_s: float = 0.0, reason: str = "server_unavailable") -> None:
         super().__init__(said)
-        self.wait_s = wait_s
+        self.wait_s, self.reason = wait_s, reason
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -57,7 +58,7 @@ def post_json(
     patience: Patience,
     pause: Callable[[float], None] = time.sleep,
 ) -> Any:
-    """What the server answers, as JSON. Status 408, 429 and 5xx, and a lost connection, are tried again.
+    """What the server answers, as JSON. Status 408, 429, 5xx, a lost connection and what is no JSON are tried again.
 
     Raises:
         ModelError: it refuses the request (`request_refused`), stays busy or out of reach (`server_unavailable`), or
@@ -65,16 +66,33 @@ def post_json(
     """
     data = json.dumps(body).encode()
     sent = {"Content-Type": "application/json", **headers}
-    said = ""
+    said, reason = "", ""
     for attempt in range(patience.tries):
         try:
-            return _decoded(url, _post(url, data, sent, patience.timeout_s))
+            return _decoded(_post(url, data, sent, patience.timeout_s))
         except _Busy as busy:
-            said = str(busy)
+            said, reason = str(busy), busy.reason
             if attempt + 1 < patience.tries:
                 pause(min(_LONGEST_PAUSE_S, max(busy.wait_s, patience.first_pause_s * 2**attempt)))
-    message = f"{url} gave no answer in {patience.tries} tries, the last: {said}; try again later"
-    raise ModelError(message, reason="server_unavailable")
+    message = f"{url} gave no answer in {patience.tries} tries, the last: {said}; check the address, or try again later"
+    raise ModelError(message, reason=reason)
+
+
+def refuse_silence(url: str) -> None:
+    """Nothing, if anyone answers at an address, whatever the answer.
+
+    Raises:
+        ModelError: nobody does (`server_unavailable`).
+    """
+    try:
+        _opener.open(urllib.request.Request(url), timeout=_KNOCK_S).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+    except urllib.error.URLError as error:
+        message = f"nobody answers at {url}: {_told(error)}; start the server, or mend the address"
+        raise ModelError(message, reason="server_unavailable") from error
+    except (OSError, http.client.HTTPException):
+        return  # whoever breaks off or is slow is there
 
 
 def _post(url: str, data: bytes, headers: Mapping[str, str], timeout_s: float) -> bytes:
@@ -87,7 +105,13 @@ def _post(url: str, data: bytes, headers: Mapping[str, str], timeout_s: float) -
         with error:
             raise _refusal(url, error, headers, deadline) from None
     except (OSError, http.client.HTTPException) as error:  # a lost or refused connection, or a time-out
-        raise _Busy(type(error).__name__) from error
+        raise _Busy(_told(error)) from error
+
+
+def _told(error: Exception) -> str:
+    """What went wrong with a connection, without what only a program wants to know."""
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    return (isinstance(cause, OSError) and cause.strerror) or str(cause) or type(cause).__name__
 
 
 def _read(response: IO[bytes], deadline: float) -> bytes:
@@ -121,9 +145,8 @@ def _seconds(text: str | None) -> float:
     return float(text) if text is not None and text.strip().isdigit() else 0.0
 
 
-def _decoded(url: str, data: bytes) -> Any:
+def _decoded(data: bytes) -> Any:
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
-        message = f"{url} answered with something that is no JSON: {data[:60]!r}; check the address"
-        raise ModelError(message, reason="unusable_answer") from error
+        raise _Busy(f"something that is no JSON: {data[:60]!r}", reason="unusable_answer") from error

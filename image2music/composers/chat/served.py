@@ -85,10 +85,11 @@ def load(text: str) -> ChatBackend:
 
     Raises:
         ConfigError: as `ServedSpec.parse`.
-        ModelError: the model that is to look is not there, does not fit, or is of a family whose image tokens have no
-            known place.
+        ModelError: no server answers; or the model that is to look is not there, does not fit, or is of a family whose
+            image tokens have no known place.
     """
     wanted = ServedSpec.parse(text)
+    wanted.endpoint.refuse_silence()
     server = OpenAiBackend(wanted.endpoint)
     backend = server if wanted.looker is None else ServedAndSeen(server, _load_looker(wanted.looker))
     seen = NO_ATTENTION if wanted.looker is None else f"{_KIND}{wanted.looker} says here where it looks in the answers"

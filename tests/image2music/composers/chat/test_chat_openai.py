@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from chat_fakes import METRICS, TUNE, picture, request
-from chat_server import says, serving
+from chat_server import late, says, serving
 from PIL import Image
 
 from image2music.composers.base import ExplainRequest
@@ -15,7 +15,8 @@ from image2music.composers.chat.composer import ChatComposer
 from image2music.composers.chat.openai_backend import NO_ATTENTION, Endpoint, OpenAiBackend
 from image2music.composers.chat.post import MAX_ANSWER_BYTES, Patience, post_json
 from image2music.composers.specs import load_composer
-from image2music.errors import ConfigError, ModelError
+from image2music.errors import ConfigError, ModelError, TimeLimitError
+from image2music.time_limits import within
 
 KEY = "sk-very-secret"
 TALK = Conversation(picture(), (Message("user", "Hello."),)).then("Yes?", "What is this?")
@@ -95,6 +96,23 @@ def test_no_server_at_all_is_unavailable(monkeypatch):
     assert caught.value.reason == "server_unavailable"
 
 
+def test_a_job_does_not_begin_where_nobody_answers(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with pytest.raises(ModelError, match="nobody answers at .*:9/v1/models: Connection refused; start"):
+        load_composer("openai:http://127.0.0.1:9/v1#m")
+
+
+def test_an_error_page_in_place_of_an_answer_is_asked_again(server):
+    server.replies = [(200, b"<html>busy</html>", {}), says("A lake.")]
+    assert ask(server) == ["A lake."]
+
+
+def test_a_time_limit_ends_the_wait_for_a_server(server):
+    server.replies = [late(says("A lake."), 3)]
+    with pytest.raises(TimeLimitError):
+        within(0.3, lambda: ask(server), lambda: pytest.fail("gave the process up"))
+
+
 def test_a_refusal_is_not_tried_again_and_never_shows_the_key(server):
     server.replies = [(401, {"error": f"the key {KEY} is unknown"}, {})]
     with pytest.raises(ModelError, match=r"status 401.*\*\*\*") as caught:
@@ -144,11 +162,12 @@ def test_an_explanation_has_no_attention_and_says_why(server):
     assert explanation.attention_missing == "no_attention"
 
 
-def test_the_spec_says_where_pictures_go_and_why_there_is_no_attention(capsys):
-    composer = load_composer("openai:http://127.0.0.1:1/v1/#m")
-    assert composer.id == "openai:http://127.0.0.1:1/v1#m"
+def test_the_spec_says_where_pictures_go_and_why_there_is_no_attention(server, capsys):
+    composer = load_composer(f"openai:{server.url}/#m")
+    assert composer.id == f"openai:{server.url}#m"
+    assert server.seen == []
     said = capsys.readouterr().err
-    assert "pictures are sent to http://127.0.0.1:1/v1/chat/completions" in said
+    assert f"pictures are sent to {server.url}/chat/completions" in said
     assert NO_ATTENTION in said
     assert said.count("\n") == 1
 

@@ -79,20 +79,20 @@ def test_a_text_that_the_model_cannot_read_has_no_maps_and_says_why(loaded, monk
     assert (found.attention, found.attention_missing) == ((), "longer_than_context")
 
 
-def test_the_id_names_both_models_with_the_revision_of_the_one_that_runs_here(qwen, capsys):
-    spec = f"openai:http://h/v1#m+attention=transformers:{qwen}"
+def test_the_id_names_both_models_with_the_revision_of_the_one_that_runs_here(qwen, server, capsys):
+    spec = f"openai:{server.url}#m+attention=transformers:{qwen}"
     composer = specs.load_composer(spec)
     assert composer.id == specs.identify(spec)
-    assert composer.id.startswith("openai:http://h/v1#m+attention=transformers:tiny-qwen@")
+    assert composer.id.startswith(f"openai:{server.url}#m+attention=transformers:tiny-qwen@")
     (said,) = [line for line in capsys.readouterr().err.splitlines() if "image2music:" in line]
-    assert "pictures are sent to http://h/v1/chat/completions" in said
+    assert f"pictures are sent to {server.url}/chat/completions" in said
     assert "tiny-qwen says here where it looks" in said
 
 
-def test_the_model_is_loaded_once_a_process_and_not_at_all_to_name_it(qwen, monkeypatch):
+def test_the_model_is_loaded_once_a_process_and_not_at_all_to_name_it(qwen, server, monkeypatch):
     loads = []
     monkeypatch.setattr(transformers_backend, "load", lambda name: loads.append(name) or FakeBackend("never asked"))
-    spec = f"openai:http://h/v1#once+attention=transformers:{qwen}"
+    spec = f"openai:{server.url}#once+attention=transformers:{qwen}"
     specs.identify(spec)
     assert loads == []
     assert specs.load_composer(spec) is specs.load_composer(spec)
@@ -128,8 +128,8 @@ def test_a_model_that_is_not_there_is_one_line_before_any_picture_is_sent(tmp_pa
     assert server.seen == []
 
 
-def test_a_family_whose_image_tokens_have_no_known_place_is_refused_before_it_is_loaded(monkeypatch):
+def test_a_family_whose_image_tokens_have_no_known_place_is_refused_before_it_is_loaded(server, monkeypatch):
     monkeypatch.setattr(loading, "read_config", lambda wanted: {"model_type": "Keye"})
     with pytest.raises(ModelError, match="image tokens of Keye") as caught:
-        served.load("http://h/v1#m+attention=transformers:org/keye")
+        served.load(f"{server.url}#m+attention=transformers:org/keye")
     assert caught.value.reason == "unknown_boxes"
