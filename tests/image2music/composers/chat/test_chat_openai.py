@@ -98,7 +98,7 @@ def test_no_server_at_all_is_unavailable(monkeypatch):
 
 def test_a_job_does_not_begin_where_nobody_answers(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with pytest.raises(ModelError, match="nobody answers at .*:9/v1/models: Connection refused; start"):
+    with pytest.raises(ModelError, match=r"nobody answers at .*:9/v1/models: Connection refused; start"):
         load_composer("openai:http://127.0.0.1:9/v1#m")
 
 
