@@ -59,12 +59,18 @@ class _Recorder:
             hidden = _causal(end - start, seen, key.device) if mask is None else mask[:, :, start:end]
             weights = weights_of(some.float(), exact[:, :, :seen], hidden, scaling)
             means.append(mixed(weights, value[:, :, :seen]))
-            a, b = (bisect_left(self.rows, self.rows[0] + at) for at in (start, end))
-            if a < b:
-                places = torch.tensor([row - self.rows[0] - start for row in self.rows[a:b]], device=key.device)
-                looks = weights.index_select(3, places).index_select(4, self.columns).mean((1, 2))
-                total[:, a:b] += looks.to(total.device)
+            self._note(total, start, weights)
+            del weights  # before the next ones are made
         return torch.cat(means, 2)
+
+    def _note(self, total: Tensor, start: int, weights: Tensor) -> None:
+        """Adds the looks of the rows among some queries, the first of which is the `start`-th after the first row."""
+        first = self.rows[0] + start
+        a, b = bisect_left(self.rows, first), bisect_left(self.rows, first + weights.shape[3])
+        if a < b:
+            places = torch.tensor([row - first for row in self.rows[a:b]], device=weights.device)
+            looks = weights.index_select(4, self.columns).index_select(3, places).mean((1, 2))
+            total[:, a:b] += looks.to(total.device)
 
 
 def _causal(queries: int, keys: int, device: torch.device) -> Tensor:

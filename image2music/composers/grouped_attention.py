@@ -32,8 +32,7 @@ def attended(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, sca
         end = min(start + PART, queries)
         seen = past + end
         hidden = None if mask is None else mask[:, :, start:end]
-        weights = weights_of(query[:, :, start:end], key[:, :, :seen], hidden, scaling)
-        parts.append(mixed(weights, value[:, :, :seen]))
+        parts.append(mixed(weights_of(query[:, :, start:end], key[:, :, :seen], hidden, scaling), value[:, :, :seen]))
     return torch.cat(parts, 2)
 
 
