@@ -51,7 +51,7 @@ def _run(run: ComposeRun) -> int:
             pipeline = new_pipeline(beam_flags)
             build(pipeline, run, finished, progress.folder)
             result = run_to_end(pipeline)
-        outputs.drop_repeated(run.output)
+        outputs.drop_repeated(run.output, finished)
         shutil.rmtree(run.output / outputs.STUCK, ignore_errors=True)
         _check_rows(run, counters(result))
         albums = bind_albums(run.output, beam_flags) if options.album else {}

@@ -127,21 +127,22 @@ def _keep_failures(folder: Path, keep: Callable[[dict[str, Any]], bool]) -> None
             shard.unlink()
 
 
-def drop_repeated(output: Path) -> int:
+def drop_repeated(output: Path, earlier: Collection[bytes] = ()) -> int:
     """Keep the newest row of each picture; returns how many were dropped.
 
     A runner that repeats a bundle may have written a picture into two shards, and a picture whose brief has changed
-    was composed again.
+    was composed again. `earlier` are the keys (`brief_key`) that had a row before the run: whatever the clock says,
+    other rows are newer.
     """
-    newest: dict[str, tuple[datetime, str]] = {}
+    newest: dict[str, tuple[bool, datetime, str]] = {}
     for shard in shards(output / COMPOSITIONS):
-        for row in pq.ParquetFile(shard).read(columns=["image_id", "composed_at"]).to_pylist():
-            here = row["composed_at"], shard.name
+        for row in pq.ParquetFile(shard).read(columns=["image_id", "composed_at", *BRIEF_COLUMNS]).to_pylist():
+            here = brief_key(row["image_id"], row) not in earlier, row["composed_at"], shard.name
             newest[row["image_id"]] = max(newest.get(row["image_id"], here), here)
     dropped = 0
     for shard in shards(output / COMPOSITIONS):
         ids = pq.read_table(shard, columns=["image_id"]).column("image_id").to_pylist()
-        fresh = [id for id in dict.fromkeys(ids) if newest[id][1] == shard.name]
+        fresh = [id for id in dict.fromkeys(ids) if newest[id][-1] == shard.name]
         if len(fresh) == len(ids):
             continue
         dropped += len(ids) - len(fresh)

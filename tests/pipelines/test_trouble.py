@@ -1,12 +1,14 @@
 import errno
 import os
 import shutil
+from datetime import timedelta
 
 import pyarrow.parquet as pq
 import pytest
 from fakes import FakeComposer
 from PIL import Image
 
+from image2music.rows import now
 from pipelines.cli import main
 
 COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]
@@ -89,3 +91,14 @@ def test_a_clock_that_jumps_changes_nothing(indexed, meanwhile, monkeypatch, jum
     meanwhile(lambda: monkeypatch.setattr(time, "time", lambda: clock() + jump))
     assert main(COMPOSE) == 0
     assert rows() == 3
+
+
+def test_a_clock_that_was_set_back_does_not_bring_an_earlier_row_back(indexed, monkeypatch):
+    catalog = indexed / "shop.csv"
+    catalog.write_text("image,id,hint\nred.png,1,a fire\n")
+    assert main([*COMPOSE, "--catalog", "shop.csv"]) == 0
+    catalog.write_text("image,id,hint\nred.png,1,a rose\n")
+    monkeypatch.setattr("pipelines.sinks.now", lambda: now() - timedelta(days=1))
+    assert main([*COMPOSE, "--catalog", "shop.csv"]) == 0
+    assert rows() == 3
+    assert "a rose" in pq.read_table("out/compositions").column("hint").to_pylist()
