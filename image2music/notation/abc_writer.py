@@ -11,11 +11,14 @@ from itertools import compress, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.notation.layers import Layer
+from image2music.notation.layers import Chord, Layer
 from image2music.notation.score import IntArray
 from image2music.notation.spelling import Spelling
+from image2music.notation.ticks import among, distinct
 from image2music.notation.timeline import Bars
 from image2music.notation.tuplets import tuplet_spans
+
+_REST: Chord = ()
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def _segments(layer: Layer, bars: Bars, windows: IntArray, fields: IntArray) -> 
         # Rests, but not notes, are divided so that a field stands where it belongs.
         silent = (_owners(layer, fields) < 0) & (_tuplet_of(fields, spans) < 0) & (fields < bars.lines[-1])
         cuts = np.concatenate([cuts, fields[silent]])
-    cuts = np.unique(cuts)
+    cuts = distinct(cuts)
     starts, ends = cuts[:-1], cuts[1:]
     owners = _owners(layer, starts)
     ties = (owners >= 0) & (ends < layer.ends[owners])
@@ -100,28 +103,42 @@ def _tuplet_of(starts: IntArray, spans: IntArray) -> IntArray:
 
 def _names(layer: Layer, segments: _Segments, bars: Bars, spellings: Sequence[Spelling]) -> list[str]:
     """Text of each segment's chord or rest, without its length."""
-    bar_of = np.searchsorted(bars.lines, segments.starts, "right") - 1
+    owners = segments.owners.tolist()
+    chords = [layer.chords[owner] if owner >= 0 else _REST for owner in owners]
     names: list[str] = []
-    here, last_owner, begun = -1, -1, spellings[0]
-    said: dict[str, str] = {}
-    for owner, bar in zip(segments.owners.tolist(), bar_of.tolist(), strict=True):
-        if owner < 0:
-            names.append("z")
-            continue
-        if bar != here:
-            here, said = bar, {}
-        if owner != last_owner:
-            last_owner, begun = owner, spellings[bar]
-        names.append(_chord_name(layer.chords[owner], begun, spellings[bar], said))
+    known: dict[tuple[Spelling, tuple[Chord, ...]], list[str]] = {}
+    last, begun = -1, spellings[0]
+    cuts = [*np.searchsorted(segments.starts, bars.lines[:-1]).tolist(), len(owners)]
+    for here, (first, end) in zip(spellings, pairwise(cuts), strict=True):
+        sounding = tuple(chords[first:end])
+        if last >= 0 and owners[first] == last and begun is not here:
+            tied = next((at for at in range(first, end) if owners[at] != last), end) - first
+            names += _names_in_bar(sounding[tied:], here, tied=(sounding[:tied], begun))
+        else:
+            # Music repeats itself: drums most of all.
+            key = here, sounding
+            if key not in known:
+                known[key] = _names_in_bar(sounding, here)
+            names += known[key]
+        if owners[end - 1] != last:
+            last, begun = owners[end - 1], here
     return names
 
 
-def _chord_name(chord: Sequence[int], begun: Spelling, spelling: Spelling, said: dict[str, str]) -> str:
-    """Name of a chord that began in the spelling `begun`; tied into another key it keeps its names."""
-    if begun is spelling:
-        names = [note_name(pitch, spelling, said) for pitch in chord]
-    else:
-        names = [_name_in_full(pitch, begun, said) for pitch in chord]
+def _names_in_bar(
+    chords: Sequence[Chord], spelling: Spelling, tied: tuple[Sequence[Chord], Spelling] | None = None
+) -> list[str]:
+    """Names of a bar's chords, after those tied into it from another key, which keep their names."""
+    said: dict[str, str] = {}
+    names: list[str] = []
+    if tied:
+        names = [_chord_name([_name_in_full(pitch, tied[1], said) for pitch in chord]) for chord in tied[0]]
+    return names + [_chord_name([note_name(pitch, spelling, said) for pitch in chord]) for chord in chords]
+
+
+def _chord_name(names: Sequence[str]) -> str:
+    if not names:
+        return "z"
     return names[0] if len(names) == 1 else "[" + "".join(names) + "]"
 
 
@@ -153,7 +170,7 @@ def _tokens(segments: _Segments, names: list[str], unit: int, beats: IntArray) -
     in_tuplet = segments.tuplet >= 0
     # Lengths in half grid ticks, so that three halves of a tuplet's note stay whole.
     halves = (np.where(in_tuplet, 3, 2) * (ends - starts)).tolist()
-    at_beat = np.isin(starts, beats).tolist()
+    at_beat = among(starts, beats).tolist()
     tokens = [
         (" " if beat else "") + name + length_text(half, 2 * unit) + ("-" if tie else "")
         for name, half, beat, tie in zip(names, halves, at_beat, ties.tolist(), strict=True)

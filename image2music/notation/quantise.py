@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from image2music.notation.score import IntArray
+from image2music.notation.ticks import distinct
 from image2music.notation.timeline import QUARTER
 
 FloatArray = NDArray[np.float64]
@@ -130,7 +131,7 @@ def _ends(
 ) -> IntArray:
     """Ends on the grid of the window they fall in, or on a near onset, so that durations are kept."""
     played = starts + durations
-    onsets = np.unique(starts)
+    onsets = distinct(starts)
     after = np.minimum(np.searchsorted(onsets, played), len(onsets) - 1)
     nearest = onsets[after]
     before = onsets[np.maximum(after - 1, 0)]

@@ -17,9 +17,9 @@ def key_name(sharps: int, minor: bool) -> str:
     return (_MINOR if minor else _MAJOR)[sharps + 7]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spelling:
-    """Names of the 128 pitches in one key.
+    """Names of the 128 pitches in one key; `spelling` makes one object for each key.
 
     `letters` have no accidental (`c'`), `accidentals` are what must be written where the bar has not said so,
     `classes` the letter in any octave (`C*`), `altered` whether the pitch is outside the key's signature.

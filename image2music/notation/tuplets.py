@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from image2music.notation.score import IntArray
+from image2music.notation.ticks import among, distinct
 from image2music.notation.timeline import QUARTER
 
 _FINEST = QUARTER // 16
@@ -21,9 +22,9 @@ def tuplet_spans(edges: IntArray, windows: IntArray, bar_lines: IntArray) -> Int
     odd = edges[edges % _FINEST != 0]
     if not len(odd):
         return np.empty((0, 2), dtype=np.int64)
-    at = np.unique(np.searchsorted(windows, odd, "right") - 1)
+    at = distinct(np.searchsorted(windows, odd, "right") - 1)
     begins, ends = windows[at], windows[at + 1]
-    crossed = (ends[:-1] == begins[1:]) & ~np.isin(ends[:-1], edges) & ~np.isin(ends[:-1], bar_lines)
+    crossed = (ends[:-1] == begins[1:]) & ~among(ends[:-1], np.sort(edges)) & ~among(ends[:-1], bar_lines)
     crossed &= (ends[:-1] - begins[:-1] == QUARTER) & (ends[1:] - begins[1:] == QUARTER)
     spans: list[tuple[int, int]] = []
     joined = False

@@ -15,12 +15,12 @@ def written(*notes: tuple[int, int, int]) -> Written:
 
 def test_notes_that_begin_and_end_together_are_one_chord() -> None:
     (layer,) = layers_of(written((0, 48, 60), (0, 48, 64), (48, 96, 62)), most=4)
-    assert layer.chords == [[60, 64], [62]]
+    assert layer.chords == [(60, 64), (62,)]
 
 
 def test_a_melody_over_a_held_note_is_a_layer_of_its_own() -> None:
     held, melody = layers_of(written((0, 96, 48), (12, 48, 72), (48, 96, 74)), most=2)
-    assert (held.chords, melody.chords) == ([[48]], [[72], [74]])
+    assert (held.chords, melody.chords) == ([(48,)], [(72,), (74,)])
 
 
 def test_where_there_is_no_room_the_chord_that_ends_first_is_cut() -> None:
@@ -30,7 +30,7 @@ def test_where_there_is_no_room_the_chord_that_ends_first_is_cut() -> None:
 
 def test_a_chord_too_short_to_be_spread_is_divided() -> None:
     layers = layers_of(written(*((0, 3, pitch) for pitch in (36, 38, 42, 46))), most=3)
-    assert [layer.chords for layer in layers] == [[[36, 38, 42]], [[46]]]
+    assert [layer.chords for layer in layers] == [[(36, 38, 42)], [(46,)]]
 
 
 notes = st.lists(

@@ -1,0 +1,55 @@
+"""transformers' own forward pass, padded, is the oracle."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import BertConfig, BertModel
+
+from image2music.embedders.packed_bert import TOKENS_A_PASS, PackedBert, packs
+
+TEXTS = [[2, 9, 3], [2, 7, 7, 8, 20, 21, 3], [2, 3], list(range(2, 202))]
+
+
+@pytest.fixture(scope="module")
+def bert() -> BertModel:
+    """A tiny BERT with random weights."""
+    torch.manual_seed(1)
+    config = BertConfig(
+        vocab_size=300, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64
+    )
+    return BertModel(config, add_pooling_layer=False).eval()
+
+
+def padded(bert: BertModel, texts: list[list[int]]) -> np.ndarray:
+    longest = max(map(len, texts))
+    ids = torch.tensor([text + [0] * (longest - len(text)) for text in texts])
+    mask = torch.tensor([[1] * len(text) + [0] * (longest - len(text)) for text in texts])
+    with torch.inference_mode():
+        hidden = bert(input_ids=ids, attention_mask=mask).last_hidden_state
+    return ((hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)).numpy()
+
+
+def test_packed_texts_mean_what_padded_ones_do(bert: BertModel) -> None:
+    assert np.abs(PackedBert(bert).means(TEXTS) - padded(bert, TEXTS)).max() < 1e-5
+
+
+def test_a_text_does_not_depend_on_the_texts_beside_it(bert: BertModel) -> None:
+    packed = PackedBert(bert)
+    alone = np.concatenate([packed.means([text]) for text in TEXTS])
+    assert alone.tobytes() == packed.means(TEXTS).tobytes()
+
+
+def test_no_texts_give_no_vectors(bert: BertModel) -> None:
+    assert PackedBert(bert).means([]).shape == (0, 32)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.integers(1, TOKENS_A_PASS), max_size=40))
+def test_each_text_is_in_one_pass_and_no_pass_is_overfull(lengths: list[int]) -> None:
+    passes = list(packs(lengths))
+    assert sorted(member for members in passes for member in members) == list(range(len(lengths)))
+    assert all(sum(lengths[member] for member in members) <= TOKENS_A_PASS for members in passes)
