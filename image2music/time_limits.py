@@ -8,8 +8,12 @@ not come back cannot be ended from inside its process; after a grace, `give_up` 
 from __future__ import annotations
 
 import ctypes
+import math
+import os
 import threading
+import time
 from collections.abc import Callable
+from functools import cache
 from typing import TypeVar
 
 from image2music.errors import TimeLimitError
@@ -43,42 +47,91 @@ def within(seconds: float, call: Callable[[], Result], give_up: Callable[[], Non
 
 
 class _Watch:
+    """One call under way. `deadline` is when the next step is due, by the monotonic clock."""
+
     def __init__(self, grace: float, give_up: Callable[[], None]) -> None:
         self._thread = threading.get_ident()
         self._grace, self._give_up = grace, give_up
         self._lock = threading.Lock()
-        self._over = False
-        self._timers: list[threading.Timer] = []
+        self._over = self._told = False
+        self.deadline = math.inf
 
     def begin(self, seconds: float) -> None:
         """From here on the exception may come at any moment."""
-        self._start(seconds, self._interrupt)
+        self.deadline = time.monotonic() + seconds
+        _watcher().add(self)
 
     def end(self) -> None:
         """From here on nothing is sent; what was sent and did not arrive is taken back."""
         with self._lock:
             self._over = True
-            for timer in self._timers:
-                timer.cancel()
+            _watcher().drop(self)
             _send(self._thread, None)
 
-    def _interrupt(self) -> None:
-        with self._lock:
-            if not self._over:
-                _send(self._thread, _TimeUp)
-                self._start(self._grace, self._end_of_patience)
-
-    def _end_of_patience(self) -> None:
+    def late(self) -> None:
+        """Called when the deadline has passed: first the call is told to end, then patience ends."""
         with self._lock:
             if self._over:
                 return
+            if not self._told:
+                self._told = True
+                self.deadline = time.monotonic() + self._grace
+                _send(self._thread, _TimeUp)
+                return
+            self.deadline = math.inf
         self._give_up()
 
-    def _start(self, seconds: float, work: Callable[[], None]) -> None:
-        timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), work)
-        timer.daemon = True
-        self._timers.append(timer)
-        timer.start()
+
+class _Watcher:
+    """The thread that looks at all calls of a process.
+
+    It sleeps until the earliest deadline that it knows of. A call that ends in time does not wake it, and neither does
+    the next one, whose deadline is later: a thread for each call would cost as much as converting a short tune.
+    """
+
+    def __init__(self) -> None:
+        self._watches: set[_Watch] = set()
+        self._changed = threading.Condition()
+        self._wakes_at = math.inf
+        threading.Thread(target=self._run, name="time limits", daemon=True).start()
+
+    def add(self, watch: _Watch) -> None:
+        with self._changed:
+            self._watches.add(watch)
+            if watch.deadline < self._wakes_at:
+                self._changed.notify()
+
+    def drop(self, watch: _Watch) -> None:
+        # No lock: an exception that was sent may come while it is taken, and it would never be given back.
+        self._watches.discard(watch)
+
+    def _run(self) -> None:
+        while True:
+            for watch in self._late_ones():
+                watch.late()
+
+    def _late_ones(self) -> list[_Watch]:
+        """What is late now; where nothing is, sleep until something may be."""
+        with self._changed:
+            now = time.monotonic()
+            watches = tuple(self._watches)
+            late = [watch for watch in watches if watch.deadline <= now]
+            if not late:
+                self._wakes_at = min((watch.deadline for watch in watches), default=math.inf)
+                sleep = min(self._wakes_at - now, threading.TIMEOUT_MAX)
+                self._changed.wait(sleep)
+                self._wakes_at = -math.inf
+            return late
+
+
+@cache
+def _watcher_of(process: int) -> _Watcher:
+    return _Watcher()
+
+
+def _watcher() -> _Watcher:
+    """This process's watcher: threads do not survive a fork."""
+    return _watcher_of(os.getpid())
 
 
 def _send(thread: int, error: type[BaseException] | None) -> None:

@@ -1,3 +1,4 @@
+import threading
 import time
 
 import pytest
@@ -59,3 +60,16 @@ def test_no_exception_comes_late():
         except TimeLimitError:
             continue
     spin(0.05)
+
+
+def test_a_short_limit_holds_while_a_long_one_is_waited_for():
+    within(60, lambda: None, never)
+    with pytest.raises(TimeLimitError):
+        within(0.1, lambda: spin(60), never)
+
+
+def test_one_thread_watches_all_calls():
+    within(60, lambda: None, never)
+    before = threading.active_count()
+    within(60, lambda: None, never)
+    assert threading.active_count() == before
