@@ -120,7 +120,7 @@ def look_up(options: ComposeOptions) -> ComposeRun:
     if options.where is not None:
         index = narrowed(index, options.where)
     embedder_spec = options.embedder or index.embedder_spec
-    embedder_id = embedders.identify(embedder_spec)
+    embedder_id = embedders.load_embedder(embedder_spec).id
     if embedder_id != index.embedder_id:
         message = (
             f"{index.uri} was made with the embedder {index.embedder_id}, and {embedder_spec} is {embedder_id}; "

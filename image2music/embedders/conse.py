@@ -70,7 +70,7 @@ class ConseEmbedder:
     @property
     def id(self) -> str:
         """Recipe, models and their packages' versions."""
-        return identify()
+        return f"conse-{_RECIPE}:" + "+".join(f"{package}-{version(package)}" for package in _PACKAGES)
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
         """Texts to unit float32[n, 384]."""
@@ -127,11 +127,6 @@ class ConseEmbedder:
             vectors = self._encoder.embed(group)
             words.update(zip(group, _unit(vectors - vectors.mean(axis=0)), strict=True))
         return words
-
-
-def identify() -> str:
-    """The id of the embedder; nothing is loaded."""
-    return f"conse-{_RECIPE}:" + "+".join(f"{package}-{version(package)}" for package in _PACKAGES)
 
 
 @cache

@@ -11,22 +11,9 @@ KNOWN = "conse | open_clip:MODEL/PRETRAINED | open_clip:local-dir:PATH | transfo
 _LOCAL_DIR = "local-dir:"
 
 
-def identify(spec: str) -> str:
-    """The id of the embedder for a spec; the embedded one is not loaded to find out, others are.
-
-    Raises:
-        ConfigError, ModelError: as `load_embedder`.
-    """
-    if spec == "conse":
-        from image2music.embedders import conse
-
-        return conse.identify()
-    return load_embedder(spec).id
-
-
 @lru_cache(maxsize=4)
 def load_embedder(spec: str) -> Embedder:
-    """The embedder that `spec` names, loaded once a process.
+    """The embedder that `spec` names, loaded once a process; `conse` loads its networks when they are first used.
 
     Raises:
         ConfigError: `spec` is none of the forms in `KNOWN`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from image2music.embedders import conse
+from image2music.embedders.conse import ConseEmbedder
 from image2music.errors import ModelError
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -23,4 +23,4 @@ def identify(folder: Path = WEIGHTS) -> str:
     if not weights.is_file():
         raise ModelError(f"nano's weights are not in {folder}: run `make train`", reason="no_weights")
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
-    return f"nano-{RECIPE}@{digest}+{conse.identify()}"
+    return f"nano-{RECIPE}@{digest}+{ConseEmbedder().id}"

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from image2music.embedders import conse as conse_module
 from image2music.embedders.conse import ConseEmbedder, load_conse
 from image2music.embedders.minilm import DIM
 
@@ -101,3 +102,14 @@ def test_a_dark_picture_leans_to_sad_music_and_a_sunny_one_to_happy_music(conse:
     similarity = conse.embed_images([dark, sunny]) @ music.T
     assert similarity[0, 0] > similarity[0, 1]
     assert similarity[1, 1] > similarity[1, 0]
+
+
+def test_who_asks_for_the_id_loads_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def loading() -> None:
+        raise AssertionError("a network was loaded")
+
+    monkeypatch.setattr(conse_module, "load_minilm", loading)
+    monkeypatch.setattr(conse_module, "load_efficientnet", loading)
+    assert ConseEmbedder().id == load_conse().id
+    with pytest.raises(AssertionError, match="a network was loaded"):
+        ConseEmbedder().embed_texts(["a tune"])
