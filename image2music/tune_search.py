@@ -17,10 +17,11 @@ _BREADTH = 256
 rows through. Descriptions are found with 64 as well as exactly; pictures, which lie further off, need this."""
 
 _REFINED = 3
-"""Times as many rows as asked for whose full vectors are compared: the graph knows them by 8 bits a number."""
+"""Times as many rows as asked for whose full vectors LanceDB compares, where it alone says which are nearest."""
 
 _BEYOND = 8
-"""Rows looked at beyond those asked for, so that one pass is enough where few are copies or equally near."""
+"""Rows looked at beyond those asked for, by their full vectors: the graph knows them by 8 bits a number. So one pass
+is enough where few are copies or equally near."""
 
 _MOST = 512
 """Rows looked at for one query: where all of them are copies of fewer tunes, fewer are found."""
@@ -65,7 +66,7 @@ def nearest_ids(
     dataset: Any, query: NDArray[np.float32], k: int, where: str = "", share: float = 1.0, *, exact: bool = False
 ) -> list[str]:
     """tune_id of the k nearest rows, best first, copies and all; `exact` looks at every row."""
-    nearest = _question(query, k, share) | ({"use_index": False} if exact else {})
+    nearest = _question(query, k, share) | ({"use_index": False} if exact else {"refine_factor": _REFINED})
     table = _scan(dataset, ["tune_id"], nearest, where)
     ids: list[str] = table["tune_id"].to_pylist()
     return ids
@@ -98,7 +99,7 @@ def _nearest(dataset: Any, queries: NDArray[np.float32], question: dict[str, Any
 
 def _question(query: NDArray[np.float32], k: int, share: float) -> dict[str, Any]:
     breadth = math.ceil(max(_BREADTH, _REFINED * k) / share)
-    return {"column": "vector", "q": query, "k": k, "metric": "cosine", "ef": breadth, "refine_factor": _REFINED}
+    return {"column": "vector", "q": query, "k": k, "metric": "cosine", "ef": breadth}
 
 
 def _scan(dataset: Any, columns: list[str], nearest: dict[str, Any], where: str) -> Any:

@@ -57,6 +57,11 @@ class BarCounter:
         return max(self.bars.values(), default=0)
 
     @property
+    def missing(self) -> int:
+        """Bars that all voices together have still to write until none has more than another."""
+        return self.lead * len(self.bars) - sum(self.bars.values())
+
+    @property
     def left(self) -> int:
         """Ticks that the bar still wants; a note whose length is pending has taken none of them yet."""
         return self.bar - self.filled

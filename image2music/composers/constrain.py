@@ -126,9 +126,8 @@ class TuneInMaking:
     def _tokens_to_even(self) -> float:
         """Tokens that the voices that are behind will want to catch up, if their bars take as many as those so far."""
         counter = self._counter
-        missing = sum(map(counter.lag, counter.bars))
         a_bar = (self._tokens - self._tokens_of_header) / max(1, sum(counter.bars.values()))
-        return letters_to_end(counter) + (missing + len(counter.bars)) * a_bar
+        return letters_to_end(counter) + (counter.missing + len(counter.bars)) * a_bar
 
 
 class AbcConstraint:

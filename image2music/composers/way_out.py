@@ -17,8 +17,7 @@ _ACCIDENTALS = "^_="
 
 def letters_to_end(counter: BarCounter) -> int:
     """At least as many letters as `next_letters` needs from here to the end of the tune."""
-    missing = sum(map(counter.lag, counter.bars))
-    return _LETTERS_A_BAR * missing + _LETTERS_A_VOICE * len(counter.bars) + _LETTERS_AT_ONCE
+    return _LETTERS_A_BAR * counter.missing + _LETTERS_A_VOICE * len(counter.bars) + _LETTERS_AT_ONCE
 
 
 def next_letters(counter: BarCounter) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from itertools import pairwise
 from threading import Lock
 from typing import Any, Protocol
@@ -32,6 +33,7 @@ MOST_PROMPT_TOKENS, FEWEST_PROMPT_TOKENS = 6000, 600
 ROOM_FOR_ANSWERS = 4000
 """Tokens kept for the tune that stands, what is said about it, and the next one."""
 
+_COUNTS_KEPT = 256
 _TOKENS_SCORED_AT_ONCE = 256
 _LARGEST = (MAX_SIDE, MAX_SIDE)
 _BLANK = (128, 128, 128)
@@ -59,6 +61,7 @@ class TransformersBackend:
 
     def __init__(self, name: str, chat: ChatModel, rounds: Rounds) -> None:
         self.id, self.chat, self.rounds = name, chat, rounds
+        self._counted = lru_cache(_COUNTS_KEPT)(self._count)
         self._lock: AbstractContextManager[Any] = Lock()
         self.prompt_tokens = self._room_for_prompts()
 
@@ -66,7 +69,10 @@ class TransformersBackend:
         raise TypeError("a loaded model does not travel between processes: load it where it is needed")
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of a text."""
+        """Tokens of a text; all rounds about a picture count the same first prompt."""
+        return self._counted(text)
+
+    def _count(self, text: str) -> int:
         return len(self.chat.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def generate(
