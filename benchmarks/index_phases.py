@@ -25,10 +25,10 @@ def measure_all(notebook: Notebook, data: DataSet, originals: Path, *, sample: i
     notebook.phase("peer", lambda: peer(data))
     notebook.phase("query", lambda: index_queries.queries(table))
     notebook.phase("batch", lambda: index_queries.batch(table))
-    notebook.phase("nothing_changed", lambda: update(data, table))
-    notebook.phase("nothing_changed_rehash", lambda: update(data, table, "--rehash"))
+    notebook.phase("nothing_changed", lambda: update(data, table, workers=WORKERS))
+    notebook.phase("nothing_changed_rehash", lambda: update(data, table, "--rehash", workers=WORKERS))
     changed = one_percent_changed(data, originals)
-    notebook.phase("update_1pct", lambda: update(changed, table))
+    notebook.phase("update_1pct", lambda: update(changed, table, workers=WORKERS))
     notebook.phase("workers", lambda: one_and_two_workers(data, sample))
 
 

@@ -53,11 +53,11 @@ def queries(table: Path) -> Figures:
 
 
 def batch(table: Path) -> Figures:
-    """1,000 pictures' vectors in one pass by the index, and some of them one by one, exactly."""
+    """1,000 pictures' vectors in one pass over the table, and some of them one by one: exactly, both."""
     index = open_index(str(table))
     vectors = unseen_vectors(index, PICTURES)
-    index.search_many(vectors[:8], K)
-    together = _timed(lambda: index.search_many(vectors, K))
+    index.search_all(vectors[:8], K)
+    together = _timed(lambda: index.search_all(vectors, K))
     one_by_one = [_timed(lambda vector=vector: index.nearest_ids(vector, K, exact=True)) for vector in vectors[:_EXACT]]
     return {
         "pictures": len(vectors),

@@ -16,9 +16,9 @@ def build(data: DataSet, table: Path, *, workers: int) -> Figures:
     return _figures(_index(data, table, f"--workers={workers}"))
 
 
-def update(data: DataSet, table: Path, *flags: str) -> Figures:
+def update(data: DataSet, table: Path, *flags: str, workers: int) -> Figures:
     """Bring the table up to the data set."""
-    return _figures(_index(data, table, "--update", *flags))
+    return _figures(_index(data, table, "--update", f"--workers={workers}", *flags))
 
 
 def forget(table: Path) -> None:

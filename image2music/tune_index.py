@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from image2music import tune_search
 from image2music.composers.base import Reference
 from image2music.errors import TuneIndexError
-from image2music.index_search import bring_up_to_date
 from image2music.retrieval import Hit, merge
 from image2music.stages import CaptionedMidi
 from schemas.tune import tune_schema
 
 WriteMode = Literal["append", "overwrite"]
+
+Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Embeddings of a description and of its picture."""
 
 _SOURCE_COLUMNS = ["tune_id", "location", "caption", "genre", "mood", "instruments", "image", "image_id"]
 
@@ -50,15 +52,20 @@ class TuneIndex:
         return self.search_many(query[np.newaxis], k)[0]
 
     def search_many(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
-        """`search` for each row of float32[n, dim], in one pass over the table."""
+        """`search` for each row of float32[n, dim]."""
         return tune_search.search(self.dataset(), queries, k, self.where, self.share)
 
-    def references(
-        self, pairs: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]], k: int
-    ) -> list[tuple[Reference, ...]]:
+    def search_all(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
+        """`search` for hundreds of vectors, float32[n, dim], in one pass over the table, exactly."""
+        return tune_search.search_all(self.dataset(), queries, k, self.where)
+
+    def references(self, pairs: Sequence[Pair], k: int) -> list[tuple[Reference, ...]]:
         """For each (embedding of the description, of the picture) the k nearest to either, merged by rank."""
-        found = self.search_many(np.array([vector for pair in pairs for vector in pair], dtype=np.float32), k)
-        return [merge(text, image) for text, image in zip(found[::2], found[1::2], strict=True)]
+        return _merged(self.search_many(_queries(pairs), k))
+
+    def references_of_all(self, pairs: Sequence[Pair], k: int) -> list[tuple[Reference, ...]]:
+        """`references` for hundreds of pictures, in one pass over the table, exactly."""
+        return _merged(self.search_all(_queries(pairs), k))
 
     def nearest_ids(self, query: NDArray[np.float32], k: int, *, exact: bool = False) -> list[str]:
         """tune_id of the k nearest, best first; `exact` looks at every row, as a measure of what the index misses."""
@@ -69,6 +76,14 @@ class TuneIndex:
         # By its absolute place: the same relative one may mean another table once the working folder has changed.
         place = self.uri if "://" in self.uri else os.path.abspath(self.uri)
         return _dataset(place, self.version)
+
+
+def _queries(pairs: Sequence[Pair]) -> NDArray[np.float32]:
+    return np.array([vector for pair in pairs for vector in pair], dtype=np.float32)
+
+
+def _merged(found: Sequence[list[Hit]]) -> list[tuple[Reference, ...]]:
+    return [merge(text, image) for text, image in zip(found[::2], found[1::2], strict=True)]
 
 
 @cache
@@ -134,13 +149,13 @@ def write_fragments(
 def commit(uri: str, fragments: Sequence[str], schema: pa.Schema) -> int:
     """Make the fragments the table's only rows, in one step, as a new version; returns that version.
 
-    Readers of an earlier version are not disturbed.
+    Readers of an earlier version are not disturbed. The rows are searched one by one until `index_history.settle`
+    indexes them, which a worker with a loaded model has no memory for.
     """
     import lance
 
     dataset = lance.LanceDataset.commit(uri, lance.LanceOperation.Overwrite(schema, _metadata(fragments)))
-    bring_up_to_date(dataset)
-    return int(dataset.latest_version)
+    return int(dataset.version)
 
 
 def stored_tunes(index: TuneIndex) -> dict[str, CaptionedMidi]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from image2music.notation.metrics import Metrics
 from image2music.retrieval import Hit
+from image2music.tune_scan import nearest_rows
 
 _BREADTH = 256
 """Rows that the walk through the vector index's graph keeps in view; behind a filter as many more as it lets fewer
@@ -42,6 +43,19 @@ class _Near(NamedTuple):
     row: int
 
 
+class _Stored(NamedTuple):
+    """A row of the table; its vector is float64[dim]."""
+
+    vector: NDArray[np.float64]
+    tune_id: str
+    music_id: str
+    row: int
+
+    def near(self, query: NDArray[np.float32]) -> _Near:
+        """How near it is to a query."""
+        return _Near(-float(self.vector @ query.astype(np.float64)), self.tune_id, self.music_id, self.row)
+
+
 def search(dataset: Any, queries: NDArray[np.float32], k: int, where: str = "", share: float = 1.0) -> list[list[Hit]]:
     """The k tunes nearest to each row of float32[n, dim] (unit length), best first, ties by tune_id.
 
@@ -50,14 +64,31 @@ def search(dataset: Any, queries: NDArray[np.float32], k: int, where: str = "", 
     lets `share` of the rows through, comes before the search. Similarities are computed again from the stored
     vectors, pair by pair: they depend neither on the kind of index nor on the other queries.
     """
+
+    def nearest(some: NDArray[np.float32], wanted: int) -> list[list[_Near]]:
+        return _nearest(dataset, some, _question(some, wanted, share), where)
+
+    return _search(dataset, queries, k, nearest)
+
+
+def search_all(dataset: Any, queries: NDArray[np.float32], k: int, where: str = "") -> list[list[Hit]]:
+    """As `search`, every row held against every query: nothing is missed. It pays from some hundred queries on."""
+    return _search(dataset, queries, k, lambda some, wanted: _nearest_of_all(dataset, some, wanted, where))
+
+
+def _search(
+    dataset: Any,
+    queries: NDArray[np.float32],
+    k: int,
+    nearest: Callable[[NDArray[np.float32], int], list[list[_Near]]],
+) -> list[list[Hit]]:
     found: dict[int, list[_Near]] = {}
     places, wanted = list(range(len(queries))), k + _BEYOND
     while places:
-        question = _question(queries[places], wanted, share)
-        nearest = dict(zip(places, _nearest(dataset, queries[places], question, where), strict=True))
-        found |= nearest
-        open_ended = [place for place in places if len(nearest[place]) == wanted < _MOST]
-        places = [place for place in open_ended if not _settled(nearest[place], k)]
+        looked = dict(zip(places, nearest(queries[places], wanted), strict=True))
+        found |= looked
+        open_ended = [place for place in places if len(looked[place]) == wanted < _MOST]
+        places = [place for place in open_ended if not _settled(looked[place], k)]
         wanted = min(4 * wanted, _MOST)
     return _hits(dataset, [different(found[place])[:k] for place in range(len(queries))])
 
@@ -87,14 +118,25 @@ def _settled(rows: Sequence[_Near], k: int) -> bool:
 
 def _nearest(dataset: Any, queries: NDArray[np.float32], question: dict[str, Any], where: str) -> list[list[_Near]]:
     table = _scan(dataset, _NEAREST_COLUMNS, question, where)
-    vectors = np.array(table["vector"].combine_chunks().values, dtype=np.float64).reshape(len(table), -1)
     places = table["query_index"].to_pylist() if "query_index" in table.schema.names else [0] * len(table)
     found: list[list[_Near]] = [[] for _ in queries]
-    exactly = queries.astype(np.float64)
-    columns = (table[name].to_pylist() for name in ("tune_id", "music_id", "_rowid"))
-    for place, vector, tune_id, music_id, row in zip(places, vectors, *columns, strict=True):
-        found[place].append(_Near(-float(vector @ exactly[place]), tune_id, music_id, row))
+    for place, row in zip(places, _stored(table), strict=True):
+        found[place].append(row.near(queries[place]))
     return found
+
+
+def _nearest_of_all(dataset: Any, queries: NDArray[np.float32], count: int, where: str) -> list[list[_Near]]:
+    rows = nearest_rows(dataset, queries, count, where)
+    known = {
+        one.row: one for one in _stored(_rows(dataset, {row for found in rows for row in found}, _NEAREST_COLUMNS))
+    }
+    return [[known[row].near(query) for row in found] for query, found in zip(queries, rows, strict=True)]
+
+
+def _stored(table: Any) -> list[_Stored]:
+    vectors = np.array(table["vector"].combine_chunks().values, dtype=np.float64).reshape(len(table), -1)
+    columns = (table[name].to_pylist() for name in ("tune_id", "music_id", "_rowid"))
+    return [_Stored(*row) for row in zip(vectors, *columns, strict=True)]
 
 
 def _question(query: NDArray[np.float32], k: int, share: float) -> dict[str, Any]:
@@ -115,10 +157,14 @@ def _scan(dataset: Any, columns: list[str], nearest: dict[str, Any], where: str)
 
 def _hits(dataset: Any, found: Sequence[Sequence[_Near]]) -> list[list[Hit]]:
     """The music is read for the rows that were chosen only, and once for all queries."""
-    wanted = sorted({near.row for rows in found for near in rows})
-    if not wanted:
-        return [[] for _ in found]
-    ids = ", ".join(map(str, wanted))
-    table = dataset.to_table(columns=_HIT_COLUMNS, filter=f"_rowid IN ({ids})")
-    rows = {row["tune_id"]: row | {"metrics": Metrics(**row["metrics"])} for row in table.to_pylist()}
+    table = _rows(dataset, {near.row for rows in found for near in rows}, _HIT_COLUMNS)
+    rows = {
+        row["tune_id"]: row | {"metrics": Metrics(**row["metrics"])} for row in table.select(_HIT_COLUMNS).to_pylist()
+    }
     return [[Hit(**rows[near.tune_id], similarity=-near.distance) for near in nearest] for nearest in found]
+
+
+def _rows(dataset: Any, ids: Collection[int], columns: list[str]) -> Any:
+    """Some columns of the rows with these `_rowid`, which come too, in no order."""
+    chosen = f"_rowid IN ({', '.join(map(str, sorted(ids)))})" if ids else "false"
+    return dataset.to_table(columns=columns, filter=chosen, with_row_id=True)

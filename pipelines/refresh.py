@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from image2music.errors import OutputError
 from image2music.pictures.places import is_there
 from image2music.rows import failure_row, now
 from image2music.stages import Failure
+from image2music.tune_index import Pair
 from image2music.write_lock import one_writer
 from pipelines import generations, outputs
 from pipelines.albums import bind_albums
@@ -47,8 +48,8 @@ _COLUMNS = [
 ]
 
 
-_ROWS_A_SEARCH = 128
-"""Pictures whose references are held in memory at once."""
+_ROWS_A_SEARCH = 512
+"""Pictures whose references are held in memory, and looked for in one pass over the index."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,7 @@ def survey(run: ComposeRun) -> Survey:
     kept, changed, current, seconds = set(), {}, 0, 0.0
     briefs: dict[str, Brief] = {}
     for row, references in _searched(run, outputs.read_rows(run.output / outputs.COMPOSITIONS, _COLUMNS)):
-        if [reference.row_hash for reference in references] == [
-            reference["row_hash"] for reference in row["references"]
-        ]:
+        if _hashes(references) == _stored_hashes(row):
             kept.add(row["image_id"])
             current += (row["index_uri"], row["index_version"]) == (run.index.uri, run.index.version)
             continue
@@ -129,12 +128,30 @@ def survey(run: ComposeRun) -> Survey:
 def _searched(
     run: ComposeRun, rows: Iterator[dict[str, Any]]
 ) -> Iterator[tuple[dict[str, Any], tuple[Reference, ...]]]:
+    """Each row with the references it gets now.
+
+    All are looked for exactly, in one pass. A picture is composed by a search in the vector index, which may miss one:
+    where the two differ from each other only, the row is as it would be composed again.
+    """
+    index, k = run.index, run.options.top_k
     while some := list(islice(rows, _ROWS_A_SEARCH)):
-        pairs = [
-            (np.asarray(row["description_embedding"], np.float32), np.asarray(row["image_embedding"], np.float32))
-            for row in some
-        ]
-        yield from zip(some, run.index.references(pairs, run.options.top_k), strict=True)
+        found = index.references_of_all([_pair(row) for row in some], k)
+        others = [at for at, row in enumerate(some) if _hashes(found[at]) != _stored_hashes(row)]
+        for at, references in zip(others, index.references([_pair(some[at]) for at in others], k), strict=True):
+            found[at] = references
+        yield from zip(some, found, strict=True)
+
+
+def _pair(row: dict[str, Any]) -> Pair:
+    return np.asarray(row["description_embedding"], np.float32), np.asarray(row["image_embedding"], np.float32)
+
+
+def _hashes(references: Sequence[Reference]) -> list[str]:
+    return [reference.row_hash for reference in references]
+
+
+def _stored_hashes(row: dict[str, Any]) -> list[str]:
+    return [reference["row_hash"] for reference in row["references"]]
 
 
 def plan(run: ComposeRun, found: Survey) -> str:

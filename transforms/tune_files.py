@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -14,8 +14,11 @@ from image2music.stages import CaptionedMidi, Failure
 from transforms.files import content_id
 from transforms.midi_root import read_under, stamp_under
 
-_THREADS = 8
-"""Hashing waits for the disk and leaves the interpreter while it computes."""
+_THREADS = 4
+"""Reading waits for the disk. More threads wait for each other: files are small, and so is what each does alone."""
+
+_FILES_AT_ONCE = 256
+"""Handed to a thread together."""
 
 
 @dataclass
@@ -47,16 +50,23 @@ def identify_files(root: str, sources: Sequence[CaptionedMidi], known: Mapping[s
         ids[place] = before.tune_id
         found.manifest[place] = before
     found.hashed = len(unread)
-    with ThreadPoolExecutor(_THREADS) as threads:
-        for place, answer in zip(unread, threads.map(lambda place: _hash(root, place), unread), strict=True):
-            ids[place] = answer
-            stamp = unread[place]
-            if stamp is not None and isinstance(answer, str):
-                found.manifest[place] = KnownFile(stamp, answer)
+    for place, answer in _hashed(root, list(unread)):
+        ids[place] = answer
+        stamp = unread[place]
+        if stamp is not None and isinstance(answer, str):
+            found.manifest[place] = KnownFile(stamp, answer)
     for source in sources:
         identified = _identified(source, ids)
         (found.failures if isinstance(identified, Failure) else found.tunes).append(identified)  # type: ignore[arg-type]
     return found
+
+
+def _hashed(root: str, places: Sequence[str]) -> Iterator[tuple[str, str | Exception]]:
+    """Each place with the id of its content, or why there is none."""
+    parts = [places[start : start + _FILES_AT_ONCE] for start in range(0, len(places), _FILES_AT_ONCE)]
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for part, answers in zip(parts, threads.map(lambda part: [_hash(root, p) for p in part], parts), strict=True):
+            yield from zip(part, answers, strict=True)
 
 
 def _hash(root: str, place: str) -> str | Exception:

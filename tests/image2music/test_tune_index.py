@@ -4,6 +4,7 @@ import pytest
 
 from image2music import index_search
 from image2music.errors import TuneIndexError
+from image2music.index_history import settle
 from image2music.tune_index import commit, index_schema, open_index, write_fragments
 
 SCHEMA = index_schema(4, embedder_id="fake@1", embedder_spec="fake")
@@ -103,6 +104,7 @@ def test_many_rows_get_a_vector_index_that_finds_the_same(tmp_path, monkeypatch)
     vectors = np.random.default_rng(0).normal(size=(600, 4)).astype(np.float32)
     rows = [row(f"{number:03}", vector) for number, vector in enumerate(vectors)]
     commit(uri, write_fragments(uri, rows, SCHEMA), SCHEMA)
+    settle(uri, "build")
 
     import lance
 

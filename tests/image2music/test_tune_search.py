@@ -4,9 +4,10 @@ import lance
 import numpy as np
 import pytest
 
-from image2music import index_search
+from image2music import index_search, tune_scan
 from image2music.errors import ConfigError
 from image2music.index_filter import narrowed
+from image2music.index_history import settle
 from image2music.tune_index import commit, index_schema, open_index, write_fragments
 
 DIM, ROWS = 16, 3000
@@ -43,6 +44,7 @@ def tune(number, vector, music):
 def table(uri, vectors, music=None):
     rows = [tune(number, vector, music[number] if music else number) for number, vector in enumerate(vectors)]
     commit(uri, write_fragments(uri, rows, SCHEMA), SCHEMA)
+    settle(uri, "build")
     return open_index(uri)
 
 
@@ -73,6 +75,24 @@ def test_a_filter_comes_before_the_search(index, vectors):
     found = filtered.search_many(queries, k=5)
     assert [[hit.tune_id for hit in hits] for hits in found] == [best(vectors, q, 5, rock_with_drums) for q in queries]
     assert [filtered.search(query, k=5) for query in queries] == found
+
+
+def test_many_vectors_are_held_against_every_row(index, vectors, monkeypatch):
+    monkeypatch.setattr(tune_scan, "_BLOCK", 500)
+    monkeypatch.setattr(tune_scan, "MOST_QUERIES", 30)
+    queries = clustered(70, seed=5)
+    found = index.search_all(queries, k=5)
+    assert [[hit.tune_id for hit in hits] for hits in found] == [best(vectors, q, 5, range(ROWS)) for q in queries]
+    pairs = list(zip(queries[:10], queries[10:20], strict=True))
+    assert index.references_of_all(pairs, 3) == index.references(pairs, 3)
+
+
+def test_a_filter_comes_before_a_search_of_all(index, vectors):
+    queries = clustered(20, seed=6)
+    filtered = narrowed(index, "tempo_qpm < 63")
+    passing = [number for number in range(ROWS) if 60 + number % 100 < 63]
+    found = [[hit.tune_id for hit in hits] for hits in filtered.search_all(queries, k=5)]
+    assert found == [best(vectors, query, 5, passing) for query in queries]
 
 
 def test_a_filter_holds_for_references_and_ids_too(index):
