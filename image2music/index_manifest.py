@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -77,19 +77,25 @@ def read_manifest(path: Path) -> Manifest:
     if table.schema.names != _SCHEMA.names:
         return {}
     same_release = (table.schema.metadata or {}).get(b"release") == __version__.encode()
+    columns = (table[name].to_pylist() for name in _SCHEMA.names)
     return {
-        row["location"]: KnownFile(Stamp(row["size"], row["mtime_ns"]), row["tune_id"], row["reason"], row["message"])
-        for row in table.to_pylist()
-        if same_release or not row["reason"]
+        location: KnownFile(Stamp(size, mtime_ns), tune_id, reason, message)
+        for location, size, mtime_ns, tune_id, reason, message in zip(*columns, strict=True)
+        if same_release or not reason
     }
 
 
 def write_manifest(path: Path, manifest: Mapping[str, KnownFile]) -> None:
     """Replace the manifest in one step."""
-    rows = [
-        {"location": location, **asdict(known.stamp), **{k: getattr(known, k) for k in _SCHEMA.names[3:]}}
-        for location, known in sorted(manifest.items())
-    ]
+    known = sorted(manifest.items())
+    columns = {
+        "location": [location for location, _ in known],
+        "size": [file.stamp.size for _, file in known],
+        "mtime_ns": [file.stamp.mtime_ns for _, file in known],
+        "tune_id": [file.tune_id for _, file in known],
+        "reason": [file.reason for _, file in known],
+        "message": [file.message for _, file in known],
+    }
     schema = _SCHEMA.with_metadata({"release": __version__})
     with written_aside(path) as hidden:
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), hidden, compression="zstd")
+        pq.write_table(pa.Table.from_pydict(columns, schema=schema), hidden, compression="zstd")
