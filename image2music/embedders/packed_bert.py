@@ -127,7 +127,13 @@ def _pair(weights: Mapping[str, torch.Tensor], name: str) -> _Pair:
 
 
 def packs(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Members of each pass: the longest text that still fits, until none does."""
+    """Members of each pass: the longest text that still fits, until none does.
+
+    Raises:
+        ValueError: a text is longer than a pass.
+    """
+    if max(lengths, default=0) > TOKENS_A_PASS:
+        raise ValueError(f"cut texts at {TOKENS_A_PASS} tokens")
     waiting: dict[int, list[int]] = {}
     for member, length in enumerate(lengths):
         waiting.setdefault(length, []).append(member)

@@ -64,3 +64,8 @@ def test_a_missing_weight_is_named(bert: BertModel) -> None:
     weights = {name: weight for name, weight in bert.state_dict().items() if "layer.1.output.dense" not in name}
     with pytest.raises(KeyError, match=r"encoder\.layer\.1\.output\.dense\.weight"):
         PackedBert(weights, BertShape(layers=2, heads=4, layer_norm_eps=1e-12))
+
+
+def test_a_text_that_fits_in_no_pass_is_refused() -> None:
+    with pytest.raises(ValueError, match="cut texts at 256"):
+        list(packs([TOKENS_A_PASS + 1]))
