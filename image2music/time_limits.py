@@ -54,18 +54,19 @@ class _Watch:
         self._grace, self._give_up = grace, give_up
         self._lock = threading.Lock()
         self._over = self._told = False
+        self._watcher = _watcher()
         self.deadline = math.inf
 
     def begin(self, seconds: float) -> None:
         """From here on the exception may come at any moment."""
         self.deadline = time.monotonic() + seconds
-        _watcher().add(self)
+        self._watcher.add(self)
 
     def end(self) -> None:
         """From here on nothing is sent; what was sent and did not arrive is taken back."""
         with self._lock:
             self._over = True
-            _watcher().drop(self)
+            self._watcher.drop(self)
             _send(self._thread, None)
 
     def late(self) -> None:

@@ -22,7 +22,7 @@ _BLOCK = 8192
 
 
 def nearest_rows(dataset: Any, queries: Vectors, count: int, where: str = "") -> list[list[int]]:
-    """The `_rowid` of the `count` rows with the largest products with each of float32[n, dim], in no order.
+    """The `_rowid` of the `count` rows with the largest products with each of float32[n, dim], best first.
 
     Fewer where the filter `where` lets fewer through. Memory: one block of the table, and its products.
     """
@@ -42,7 +42,7 @@ def _nearest(dataset: Any, queries: Vectors, count: int, where: str) -> list[lis
 
 def _blocks(dataset: Any, where: str) -> Iterator[tuple[NDArray[np.uint64], Vectors]]:
     scanner = dataset.scanner(columns=["vector"], filter=where or None, with_row_id=True, batch_size=_BLOCK)
-    for batch in scanner.to_batches():
+    for batch in filter(len, scanner.to_batches()):  # a filter may leave nothing of one
         values = np.asarray(batch["vector"].flatten(), dtype=np.float32)
         yield np.asarray(batch["_rowid"]), values.reshape(len(batch), -1)
 

@@ -3,6 +3,7 @@ import time
 
 import pytest
 
+from image2music import time_limits
 from image2music.errors import TimeLimitError
 from image2music.time_limits import within
 
@@ -73,3 +74,12 @@ def test_one_thread_watches_all_calls():
     before = threading.active_count()
     within(60, lambda: None, never)
     assert threading.active_count() == before
+
+
+def test_calls_of_many_threads_are_all_let_go():
+    threads = [threading.Thread(target=lambda: within(0.2, lambda: None, never)) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not time_limits._watcher()._watches  # what was not let go would be looked at without end

@@ -95,6 +95,15 @@ def test_a_filter_comes_before_a_search_of_all(index, vectors):
     assert found == [best(vectors, query, 5, passing) for query in queries]
 
 
+def test_a_block_that_the_filter_empties_counts_for_nothing(index, vectors, monkeypatch):
+    monkeypatch.setattr(tune_scan, "_BLOCK", 100)
+    queries = clustered(3, seed=7)
+    found = narrowed(index, "tune_id >= '02990'").search_all(queries, k=5)
+    assert [[hit.tune_id for hit in hits] for hits in found] == [
+        best(vectors, query, 5, range(2990, ROWS)) for query in queries
+    ]
+
+
 def test_a_filter_holds_for_references_and_ids_too(index):
     filtered = narrowed(index, "tune_id < '00003'")
     (query,) = clustered(1, seed=3)

@@ -29,14 +29,13 @@ def lines(config: Mapping[str, Any], batch: int) -> dict[str, str]:
         "kept for later rounds": taken.kept,
         "working space": taken.working,
     }
-    said = ", ".join(f"{name} {value / GIB:.1f}" for name, value in parts.items())
     batches = {f"{name} ({gib} GiB)": largest_batch(shape, gib, text_tokens, replayed) for name, gib in CARDS.items()}
     fitting = ", ".join(f"{name} {most}" for name, most in batches.items() if most)
     small = ", ".join(name for name, most in batches.items() if not most)
     family = str(config.get("model_type"))
     foreign = f"{family} is not in this release of transformers: serve it, and name it by openai:BASE_URL#MODEL"
     return {
-        "memory": f"{taken.total / GIB:.1f} GiB in bfloat16: {said}",
+        "memory": f"{taken.total / GIB:.1f} GiB in bfloat16: {_in_gib(parts)}",
         "attention": f"{taken.attention / GIB:.1f} GiB, by replay, when keys and values are gone",
         "batch": f"{batch} pictures of at most {taken.tokens} tokens, {shape.picture_tokens} of them the picture's",
         "fits": f"largest batch on {fitting or 'none of the cards that are listed'}",
@@ -59,9 +58,13 @@ def replay_lines(config: Mapping[str, Any]) -> dict[str, str]:
         "kept for the next": taken.kept,
         "working space": taken.working,
     }
-    said = ", ".join(f"{name} {value / GIB:.1f}" for name, value in parts.items())
     fitting = [f"{name} ({gib} GiB)" for name, gib in CARDS.items() if taken.total <= gib * GIB * USABLE]
+    here = f"{taken.total / GIB:.1f} GiB here in bfloat16 for attention: {_in_gib(parts)}"
     return {
-        "memory": f"that of the server, and {taken.total / GIB:.1f} GiB here in bfloat16 for attention: {said}",
+        "memory": f"that of the server, and {here}",
         "fits": ", ".join(fitting) or "none of the cards that are listed",
     }
+
+
+def _in_gib(parts: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value / GIB:.1f}" for name, value in parts.items())
