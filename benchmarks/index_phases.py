@@ -27,7 +27,7 @@ def measure_all(notebook: Notebook, data: DataSet, originals: Path, *, sample: i
     notebook.phase("batch", lambda: index_queries.batch(table))
     notebook.phase("nothing_changed", lambda: update(data, table, workers=1))
     notebook.phase("nothing_changed_rehash", lambda: update(data, table, "--rehash", workers=1))
-    changed = one_percent_changed(data, originals)
+    changed = some_changed(data, originals, "captions-changed.json", every=100)
     notebook.phase("update_1pct", lambda: update(changed, table, workers=WORKERS))
     notebook.phase("workers", lambda: one_and_two_workers(data, sample))
 
@@ -42,14 +42,14 @@ def peer(data: DataSet) -> Figures:
     return figures
 
 
-def one_percent_changed(data: DataSet, originals: Path) -> DataSet:
-    """One row of a hundred another: by turns another file in place of the old one, and another caption."""
+def some_changed(data: DataSet, originals: Path, name: str, *, every: int) -> DataSet:
+    """One row of so many another: by turns another file in place of the old one, and another caption."""
     lines = data.lines()
-    places = range(0, len(lines), 100)
+    places = range(0, len(lines), every)
     files = iter(more_lines(originals, data, range(len(lines), len(lines) + len(places))))
     for number, place in enumerate(places):
         lines[place] = next(files) if number % 2 else _told_otherwise(lines[place])
-    return data.with_lines("captions-changed.json", lines)
+    return data.with_lines(name, lines)
 
 
 def one_and_two_workers(data: DataSet, sample: int) -> Figures:

@@ -63,11 +63,6 @@ def stamp_of(path: str, started_ns: int) -> Stamp | None:
     return Stamp(found.st_size, found.st_mtime_ns) if settled else None
 
 
-def manifest_file(uri: str) -> Path:
-    """Where the manifest of an index lies: beside the table."""
-    return Path(f"{uri.rstrip('/')}.files.parquet")
-
-
 def read_manifest(path: Path) -> Manifest:
     """Known files; none where the file is missing or broken. Failures of another release are left out."""
     try:

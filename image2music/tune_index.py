@@ -7,7 +7,6 @@ import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +20,8 @@ from image2music.errors import TuneIndexError
 from image2music.retrieval import Hit, merge
 from image2music.stages import CaptionedMidi
 from schemas.tune import tune_schema
+
+_ROWS_A_BATCH = 256
 
 WriteMode = Literal["append", "overwrite"]
 
@@ -142,8 +143,13 @@ def write_fragments(
     """
     from lance.fragment import write_fragments as write
 
-    table = pa.Table.from_pylist(list(rows), schema=schema)
-    return [json.dumps(fragment.to_json()) for fragment in write(table, uri, schema=schema, mode=mode)]
+    # Batch by batch, for the rows of a whole file would be held twice more: as Arrow's and as Lance's.
+    batches = (
+        pa.RecordBatch.from_pylist(rows[start : start + _ROWS_A_BATCH], schema=schema)
+        for start in range(0, len(rows), _ROWS_A_BATCH)
+    )
+    written = write(pa.RecordBatchReader.from_batches(schema, batches), uri, schema=schema, mode=mode)
+    return [json.dumps(fragment.to_json()) for fragment in written]
 
 
 def commit(uri: str, fragments: Sequence[str], schema: pa.Schema) -> int:
@@ -217,18 +223,3 @@ def _metadata(fragments: Sequence[str]) -> list[Any]:
     import lance
 
     return [lance.FragmentMetadata.from_json(text) for text in fragments]
-
-
-def failures_folder(uri: str) -> str:
-    """Where `index` writes its failures and run.json: beside the table."""
-    return f"{uri.rstrip('/')}.failures"
-
-
-def lock_file(uri: str) -> Path:
-    """What a writer of an index locks (`write_lock.one_writer`): beside the table."""
-    return Path(f"{uri.rstrip('/')}.lock")
-
-
-def run_file(uri: str) -> Path:
-    """Where `index` writes what it did: beside the table."""
-    return Path(f"{uri.rstrip('/')}.run.json")

@@ -12,6 +12,7 @@ from pathlib import Path
 from image2music import __version__
 from image2music.errors import ConfigError, Image2MusicError
 from image2music.failures import one_line
+from image2music.index_places import run_file
 from pipelines import notation, reporting, scoring
 from pipelines.ending import EXIT_FAILED, EXIT_INTERRUPTED, GOES_ON
 from pipelines.options import Parser, add_compose_arguments, add_index_arguments, compose_options, index_options
@@ -20,6 +21,18 @@ from pipelines.supervising import is_supervised, job_command, supervise
 from pipelines.workers import has_own_processes
 
 DEFAULT_RESTARTS = 3
+
+_ENVIRONMENT = {
+    # The embedded models gain nothing from more threads, and threads that spin while they wait for a busy processor
+    # make a job several times slower.
+    "OMP_NUM_THREADS": "1",
+    # Arrow's own allocator keeps what it once held: over 100 MB in each worker that writes tables.
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    # A worker has some thirty threads, most of them idle, and glibc would keep a heap for each. It is read when a
+    # process starts: it holds for the processes that this one starts.
+    "MALLOC_ARENA_MAX": "2",
+}
+"""For all libraries, where the user has not set them."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,9 +59,8 @@ def _main(argv: Sequence[str]) -> int:
         raise ConfigError(f"there is no option {' '.join(others)}", reason="unknown_option")
     args.beam, args.argv = others, argv
     quieten(args.log_level)
-    # Before any library that reads it is loaded. The embedded models gain nothing from more threads, and threads that
-    # spin while they wait for a busy processor make a job several times slower. Set the variable to choose otherwise.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for name, value in _ENVIRONMENT.items():  # before any library that reads it is loaded
+        os.environ.setdefault(name, value)
     code: int = args.run(args)
     return code
 
@@ -89,21 +101,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _index(args: argparse.Namespace) -> int:
-    from pipelines import index_versions
-
-    if args.history:
-        print(index_versions.history_table(args.index))
-        return 0
-    if args.stats:
-        print(index_versions.stats_lines(args.index))
-        return 0
-    if args.restore:
-        print(index_versions.go_back(args.index, args.restore))
-        return 0
+    if args.history or args.stats or args.restore:
+        return _index_versions(args)
     options = index_options(args)
     if (restarts := _restarts(args, options.beam)) is not None:
-        from image2music.tune_index import run_file
-
         return supervise(job_command(args.argv), restarts=restarts, run_file=run_file(options.index))
     if options.update:
         from pipelines.index_update import update
@@ -112,6 +113,18 @@ def _index(args: argparse.Namespace) -> int:
     from pipelines.index import index
 
     return index(options)
+
+
+def _index_versions(args: argparse.Namespace) -> int:
+    from pipelines import index_versions
+
+    if args.history:
+        print(index_versions.history_table(args.index))
+    elif args.stats:
+        print(index_versions.stats_lines(args.index))
+    else:
+        print(index_versions.go_back(args.index, args.restore))
+    return 0
 
 
 def _compose(args: argparse.Namespace) -> int:

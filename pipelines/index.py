@@ -15,18 +15,11 @@ from apache_beam.ml.rag.ingestion.base import VectorDatabaseWriteTransform
 from image2music.embedders import specs as embedders
 from image2music.errors import TuneIndexError
 from image2music.index_history import settle
-from image2music.index_manifest import manifest_file, write_manifest
+from image2music.index_manifest import write_manifest
+from image2music.index_places import failures_folder, lock_file, manifest_file, run_file, stuck_folder
 from image2music.stages import Failure
 from image2music.tar_members import is_archive, open_archive
-from image2music.tune_index import (
-    TuneIndex,
-    failures_folder,
-    index_schema,
-    lock_file,
-    open_index,
-    run_file,
-    stored_tunes,
-)
+from image2music.tune_index import TuneIndex, index_schema, open_index, stored_tunes
 from image2music.write_lock import one_writer
 from pipelines import outputs
 from pipelines.ending import EXIT_DONE, EXIT_SOME_FAILED, recorded
@@ -66,7 +59,7 @@ def build(pipeline: beam.Pipeline, options: IndexOptions, spec: str, schema: pa.
 
 def time_limit(options: IndexOptions) -> TimeLimit:
     """What `index` may take for one file or caption; notes about stuck ones lie beside the table."""
-    return TimeLimit(options.time_limit, f"{options.index}.stuck")
+    return TimeLimit(options.time_limit, stuck_folder(options.index))
 
 
 def index(options: IndexOptions) -> int:
@@ -120,7 +113,7 @@ def end(record: RunRecord, made: TuneIndex) -> None:
     """Write into run.json that all is well, and the version that came of it."""
     record.details |= {"index": {"uri": made.uri, "version": made.version, "rows": made.rows}}
     record.end("done")
-    shutil.rmtree(f"{made.uri}.stuck", ignore_errors=True)
+    shutil.rmtree(stuck_folder(made.uri), ignore_errors=True)
 
 
 def forget_failures(uri: str) -> None:

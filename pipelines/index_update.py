@@ -13,19 +13,11 @@ from image2music.embedders import specs as embedders
 from image2music.errors import TuneIndexError
 from image2music.index_changes import Changes, find_changes, without_repeats
 from image2music.index_history import settle
-from image2music.index_manifest import Manifest, manifest_file, read_manifest, write_manifest
+from image2music.index_manifest import Manifest, read_manifest, write_manifest
+from image2music.index_places import failures_folder, lock_file, manifest_file, run_file
 from image2music.rows import failure_row, now
 from image2music.stages import CaptionedMidi, Failure
-from image2music.tune_index import (
-    TuneIndex,
-    failures_folder,
-    index_schema,
-    lock_file,
-    open_index,
-    replace_rows,
-    run_file,
-    stored_tunes,
-)
+from image2music.tune_index import TuneIndex, index_schema, open_index, replace_rows, stored_tunes
 from image2music.write_lock import one_writer
 from pipelines import outputs
 from pipelines.ending import recorded

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from image2music.index_history import history, restore
+from image2music.index_places import lock_file
 from image2music.index_stats import IndexStats, index_stats
-from image2music.tune_index import lock_file, open_index
+from image2music.tune_index import open_index
 from image2music.write_lock import one_writer
 from pipelines.summary import table
 

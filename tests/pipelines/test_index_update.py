@@ -8,8 +8,9 @@ import pytest
 from fakes import FakeEmbedder, two_voice_tune
 
 from image2music.errors import JobError
+from image2music.index_places import lock_file
 from image2music.notation.abc_to_midi import abc_to_midi
-from image2music.tune_index import lock_file, open_index
+from image2music.tune_index import open_index
 from image2music.write_lock import one_writer
 from pipelines.cli import main
 
