@@ -28,6 +28,17 @@ def test_notation_commands_do_not_wait_for_beam_and_torch():
     assert done.stdout.strip() == "set()"
 
 
+@pytest.mark.parametrize("command", ["index --captions c.json --midi_root .", "compose --images ."])
+def test_who_watches_over_workers_holds_no_large_library(command):
+    program = (
+        "import sys, pipelines.cli as c; c.supervise = lambda *_, **__: 0; c.main(sys.argv[1:]);"
+        "print({'apache_beam', 'torch', 'lance', 'pyarrow'} & set(sys.modules))"
+    )
+    words = [*command.split(), "--index", "tunes.lance", "--output", "out", "--workers", "2"]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 def test_a_file_that_nobody_expected_to_fail_is_one_line_too(monkeypatch, capsys):
     def unreadable(output):
         raise PermissionError(13, "Permission denied", "out/run.json")

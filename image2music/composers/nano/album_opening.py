@@ -13,20 +13,12 @@ from image2music.composers.nano.wishes import Words
 
 PLACED_NOTE = "The first notes of voice 1 are the album's motif, placed by rule; the model goes on from there."
 
-# The kind is decoded before the meter, so that a jig in three-four has to be ruled out beforehand.
-_KINDS = {
-    "3/4": ("air", "waltz", "song"),
-    "4/4": ("air", "reel", "hornpipe", "march", "strathspey", "song"),
-    "6/8": ("air", "jig", "march", "song"),
-}
-
 
 def asked_words(part: AlbumPart) -> Words:
     """The plan slots that the album decides; it comes before what suits the single picture."""
     return {
         "tempo": (tempo_word(part.tempo_qpm),),
         "mode": (part.mode,),
-        "kind": _KINDS[part.meter],
         "meter": (part.meter,),
         "unit": ("1/8",),
         "tonic": (TONICS[part.tonic],),

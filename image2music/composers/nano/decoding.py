@@ -9,8 +9,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.composers.nano.melody import SCALES, meter_fraction
-from image2music.composers.nano.plan import LEVEL_EDGES, LEVELS, PLAN_SLOTS, TONICS, Plan
+from image2music.composers.nano.melody import SCALES, Note, meter_fraction
+from image2music.composers.nano.plan import DANCED_IN, LEVEL_EDGES, LEVELS, METERS, PLAN_SLOTS, TONICS, Plan
 from image2music.composers.nano.vocabulary import TICKS_PER_UNIT, Vocabulary
 
 BoolArray = NDArray[np.bool_]
@@ -41,12 +41,14 @@ class Wish:
 class BarRules:
     """What the bars of one tune must keep to, read off its plan. Lengths in ticks, range in semitones.
 
-    `widest` is never passed; `narrowest` is what the melody is urged to reach.
+    `widest` is never passed; `narrowest` is what the melody is urged to reach. `fillable[room]` tells whether notes
+    that are allowed, and are no triplets, can fill so much of a bar.
     """
 
     capacity: int
     n_bars: int
     allowed_notes: BoolArray
+    fillable: BoolArray
     narrowest: float
     widest: float
 
@@ -58,7 +60,8 @@ class BarRules:
         level = LEVELS.index(plan["range"])
         edges = (0.0, *LEVEL_EDGES["range"], float("inf"))
         notes = _allowed_notes(plan, vocabulary, unit, capacity)
-        return cls(capacity, int(plan["bars"]), notes, edges[level] + 1, edges[level + 1])
+        fillable = _fillable(notes, vocabulary, capacity)
+        return cls(capacity, int(plan["bars"]), notes, fillable, edges[level] + 1, edges[level + 1])
 
 
 def _allowed_notes(plan: Plan, vocabulary: Vocabulary, unit: Fraction, capacity: int) -> BoolArray:
@@ -69,11 +72,26 @@ def _allowed_notes(plan: Plan, vocabulary: Vocabulary, unit: Fraction, capacity:
         fits = note.length * unit >= SHORTEST and note.length * TICKS_PER_UNIT <= capacity
         if note.pitch is None:
             half_bar = note.length * TICKS_PER_UNIT * 2 <= capacity
-            allowed[token] = fits and half_bar and plan["rests"] == "some" and note.length.denominator != 3
+            allowed[token] = fits and half_bar and plan["rests"] == "some" and not _is_third(note)
             continue
         sings = LOWEST_PITCH <= tonic + note.pitch <= HIGHEST_PITCH
         allowed[token] = fits and sings and not (in_scale_only and note.pitch % 12 not in SCALES[plan["mode"]])
     return allowed
+
+
+def _fillable(allowed: BoolArray, vocabulary: Vocabulary, capacity: int) -> BoolArray:
+    lengths = {
+        vocabulary.ticks[token] for note, token in vocabulary.note_ids.items() if allowed[token] and not _is_third(note)
+    }
+    fillable = np.zeros(capacity + 1, np.bool_)
+    fillable[0] = True
+    for room in range(1, capacity + 1):
+        fillable[room] = any(fillable[room - length] for length in lengths if length <= room)
+    return fillable
+
+
+def _is_third(note: Note) -> bool:
+    return note.length.denominator == 3
 
 
 @dataclass
@@ -104,7 +122,7 @@ class Grammar:
         self.pitches, self.lengths = pitches, lengths
         self.is_triplet = np.zeros(size, np.bool_)
         for note, token in self.vocabulary.note_ids.items():
-            self.is_triplet[token] = note.length.denominator == 3
+            self.is_triplet[token] = _is_third(note)
 
     def advance(self, state: RowState, token: int) -> None:
         """Take one token into a state."""
@@ -168,15 +186,17 @@ class Grammar:
         slot = PLAN_SLOTS[len(state.plan)]
         first = self.vocabulary.plan_offsets[slot.name]
         words = wish.allowed.get(slot.name, slot.values)
-        if slot.name == "unit":
-            words = self._units(state, words)
+        if slot.name == "kind":
+            words = _dances(words, wish.allowed.get("meter", METERS)) or words
+        elif slot.name == "meter":
+            words = _meters(words, self._planned(state)["kind"]) or words
+        elif slot.name == "unit":
+            words = _units(words, self._planned(state)["meter"]) or words
         return self._only(*(first + slot.values.index(word) for word in words))
 
-    def _units(self, state: RowState, words: tuple[str, ...]) -> tuple[str, ...]:
-        """Eighths, and sixteenths in 2/4: how the collections are written, but for a few."""
-        meter = self.vocabulary.decode_plan([*state.plan, *[0] * (len(PLAN_SLOTS) - len(state.plan))])["meter"]
-        usual = tuple(word for word in words if word == ("1/16" if meter == "2/4" else "1/8"))
-        return usual or words
+    def _planned(self, state: RowState) -> Plan:
+        """The slots decoded so far."""
+        return self.vocabulary.decode_plan([*state.plan, *[0] * (len(PLAN_SLOTS) - len(state.plan))])
 
     def _line_mask(self, state: RowState) -> BoolArray:
         assert state.rules is not None
@@ -194,7 +214,7 @@ class Grammar:
         if left:
             mask &= self.is_triplet & (self.lengths == length)
         else:
-            mask &= ~self.is_triplet | self._triplet_fits(state.onset, room)
+            mask &= self._leaves_fillable(rules, room) & (~self.is_triplet | self._triplet_starts(state.onset))
         if state.lowest is not None and state.highest is not None and rules.widest < float("inf"):
             near = (self.pitches >= state.highest - rules.widest) & (self.pitches <= state.lowest + rules.widest)
             mask &= near | (self.pitches == -999)
@@ -204,16 +224,35 @@ class Grammar:
             mask &= ~closing | (self.pitches > -999)
         return mask if mask.any() else self._fallback(rules, room)
 
-    def _triplet_fits(self, onset: int, room: int) -> BoolArray:
-        group = 3 * self.lengths
-        # A group of three starts on a unit note, and one of two units' notes on an even one.
-        start = np.where(group > 2 * TICKS_PER_UNIT, 2 * TICKS_PER_UNIT, TICKS_PER_UNIT)
-        fits: BoolArray = (group <= room) & (onset % start == 0)
+    def _leaves_fillable(self, rules: BarRules, room: int) -> BoolArray:
+        """Whether the bar can still be filled after a note, or after the group of three that it begins."""
+        leaves = room - self.lengths * np.where(self.is_triplet, 3, 1)
+        fits: BoolArray = (leaves >= 0) & rules.fillable[np.maximum(leaves, 0)]
         return fits
 
+    def _triplet_starts(self, onset: int) -> BoolArray:
+        """A group of three starts on a unit note, and one of two units' notes on an even one."""
+        start = np.where(3 * self.lengths > 2 * TICKS_PER_UNIT, 2 * TICKS_PER_UNIT, TICKS_PER_UNIT)
+        starts: BoolArray = onset % start == 0
+        return starts
+
     def _fallback(self, rules: BarRules, room: int) -> BoolArray:
-        """The range or the close left nothing: any note that fits, the longest kept out so that the bar can end."""
-        return (self.lengths > 0) & (self.lengths <= room) & ~self.is_triplet & rules.allowed_notes
+        """The range or the close left nothing: any note that lets the bar end."""
+        return rules.allowed_notes & ~self.is_triplet & self._leaves_fillable(rules, room)
+
+
+def _dances(kinds: tuple[str, ...], meters: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that can have one of the meters."""
+    return tuple(kind for kind in kinds if _meters(meters, kind))
+
+
+def _meters(meters: tuple[str, ...], kind: str) -> tuple[str, ...]:
+    return tuple(meter for meter in meters if meter in DANCED_IN.get(kind, METERS))
+
+
+def _units(units: tuple[str, ...], meter: str) -> tuple[str, ...]:
+    """Eighths, and sixteenths in 2/4: how the collections are written, but for a few."""
+    return tuple(unit for unit in units if unit == ("1/16" if meter == "2/4" else "1/8"))
 
 
 class SeededDecoding:

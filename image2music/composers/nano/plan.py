@@ -16,6 +16,19 @@ from image2music.composers.nano.melody import MODES, SCALES, Melody
 TONICS = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 METERS = ("2/4", "3/4", "4/4", "2/2", "6/8", "9/8", "12/8", "3/8", "3/2", "6/4")
 KINDS = ("air", "reel", "hornpipe", "jig", "slip jig", "waltz", "march", "strathspey", "polka", "song")
+DANCED_IN = {
+    "reel": ("4/4", "2/2", "2/4"),
+    "hornpipe": ("4/4", "2/2", "2/4", "3/2"),
+    "jig": ("6/8", "12/8"),
+    "slip jig": ("9/8",),
+    "waltz": ("3/4", "3/8"),
+    "march": ("2/4", "4/4", "2/2", "6/8"),
+    "strathspey": ("4/4", "2/2"),
+    "polka": ("2/4",),
+}
+"""Meters of each dance; airs and songs have any. The model cannot be trusted with it: some of the tunes that it learned
+from are named after a dance whose meter they do not have."""
+
 TEMPI = ("slow", "moderate", "fast")
 LEVELS = ("lowest", "low", "middle", "high", "highest")
 MAX_BARS = 64

@@ -6,6 +6,7 @@ from image2music.composers.nano.arrangement import arrange, setting
 from image2music.composers.nano.decoding import Wish, nucleus
 from image2music.composers.nano.fingerprints import TrainingRuns
 from image2music.composers.nano.model import NanoComposerModel, NanoConfig
+from image2music.composers.nano.plan import DANCED_IN, METERS
 from image2music.composers.nano.reading import read_plan_and_melody
 from image2music.composers.nano.sampling import Drawn, Sampler
 from image2music.notation.abc_checker import check
@@ -13,6 +14,7 @@ from image2music.notation.abc_parser import parse
 from image2music.notation.diagnostic import Severity
 
 ASKED = {"bars": ("8",), "rests": ("none",), "pickup": ("no",)}
+UNITS = ("1/4", "1/8", "1/16")
 N = 12
 
 
@@ -53,6 +55,14 @@ def test_both_voices_have_full_bars_only(drawn: list[Drawn]) -> None:
         assert all(bar.length == bar.expected for voice in tune.voices.values() for bar in voice.bars)
 
 
+def test_bars_are_full_in_every_meter_by_every_unit(sampler: Sampler) -> None:
+    asked = [{**ASKED, "bars": ("4",), "meter": (meter,), "unit": (unit,)} for meter in METERS for unit in UNITS]
+    patches, references = conditions(len(asked))
+
+    for one in sampler.draw(patches, references, [Wish(words, seed) for seed, words in enumerate(asked)]):
+        assert [sum(note.length for note in bar) for bar in one.melody.bars] == [one.melody.bar_capacity] * 4
+
+
 def test_a_tune_is_the_same_alone_and_in_a_batch(sampler: Sampler, drawn: list[Drawn]) -> None:
     patches, references = conditions(N)
 
@@ -73,6 +83,24 @@ def test_asked_plan_words_are_kept(sampler: Sampler) -> None:
     assert (one.melody.mode, one.melody.tonic, one.melody.meter) == ("minor", 2, "6/8")
     pitches = [note.pitch for note in one.melody.sounding() if note.pitch is not None]
     assert max(pitches) - min(pitches) <= 12
+
+
+def test_a_dance_has_a_meter_that_it_is_danced_in(drawn: list[Drawn]) -> None:
+    assert all(one.plan["meter"] in DANCED_IN.get(one.plan["kind"], METERS) for one in drawn)
+
+
+def test_a_dance_is_chosen_for_the_meter_that_is_asked_for(sampler: Sampler) -> None:
+    patches, references = conditions(N)
+
+    waltzing = sampler.draw(patches, references, [Wish({**ASKED, "meter": ("3/4",)}, seed) for seed in range(N)])
+
+    assert {one.plan["kind"] for one in waltzing} == {"air", "song", "waltz"}
+
+
+def test_words_that_are_asked_for_win_over_custom(sampler: Sampler) -> None:
+    one = sampler.draw(*conditions(1), [Wish({**ASKED, "kind": ("jig",), "meter": ("4/4",)}, 3)])[0]
+
+    assert (one.plan["kind"], one.plan["meter"]) == ("jig", "4/4")
 
 
 def test_the_last_note_is_the_tonic(drawn: list[Drawn]) -> None:
