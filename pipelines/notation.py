@@ -64,7 +64,8 @@ def run_abc(args: argparse.Namespace) -> int:
 
 
 def run_midi(args: argparse.Namespace) -> int:
-    """ABC to MIDI, one file a tune."""
+    """ABC to MIDI, one file a tune. What is wrong in a text is counted on stderr, and the text played as it stands."""
+    from image2music.notation.abc_checker import check
     from image2music.notation.abc_parser import parse
     from image2music.notation.abc_to_midi import tune_to_score
     from image2music.notation.midi_writer import write_midi
@@ -72,7 +73,8 @@ def run_midi(args: argparse.Namespace) -> int:
     folder = OutputFolder(args.output, ".mid")
 
     def convert_one(path: str) -> None:
-        tunes = [tune for tune in parse(read_abc(path)).tunes if tune.has_music]
+        text = read_abc(path)
+        tunes = [tune for tune in parse(text).tunes if tune.has_music]
         if not tunes:
             raise AbcError("no tune with notes was found: write one from X: to its last bar line", reason="no_music")
         unplayed = []
@@ -83,6 +85,10 @@ def run_midi(args: argparse.Namespace) -> int:
                 unplayed.append(f"tune X:{tune.reference}: {error}" if len(tunes) > 1 else str(error))
         if unplayed:
             raise AbcError("; ".join(unplayed), reason="unplayed_tunes")
+        errors = sum(finding.severity is Severity.ERROR for finding in check(text))
+        if errors:
+            told = f"{errors} error{'s' if errors > 1 else ''}, played as it stands"
+            print(f"{path}: {told}; image2music check names them, --fix mends what it can", file=sys.stderr)
 
     return _each(list_files(args.paths), convert_one)
 

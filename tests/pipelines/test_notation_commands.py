@@ -87,6 +87,14 @@ def test_midi_writes_one_file_a_tune(folder: Path) -> None:
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.mid", "b.mid", "c.mid", "c_2.mid"]
 
 
+def test_midi_says_of_a_file_with_errors_that_it_is_played_as_it_stands(folder: Path, capsys) -> None:
+    assert run("midi", folder / "in", "-o", folder / "out") == 0
+    told = capsys.readouterr().err
+    assert told.startswith(f"{folder}/in/deep/b.abc: 1 error, played as it stands; ")
+    assert "image2music check" in told
+    assert told.count("\n") == 1
+
+
 def test_a_tune_of_rests_does_not_keep_the_others_of_its_file_back(folder: Path, capsys) -> None:
     (folder / "c.abc").write_text(RIGHT.replace("CDEF GABc | c8", "z8 | z8") + "\n" + RIGHT.replace("X:1", "X:2"))
     assert run("midi", folder / "c.abc", "-o", folder / "out") == 1
