@@ -61,4 +61,4 @@ def _texts(row: dict[str, Any], key: str) -> tuple[str, ...]:
     value = row.get(key)
     if isinstance(value, str):
         return (value,)
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+    return tuple([item for item in value if isinstance(item, str)]) if isinstance(value, list) else ()

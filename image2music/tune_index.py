@@ -28,7 +28,8 @@ WriteMode = Literal["append", "overwrite"]
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Embeddings of a description and of its picture."""
 
-_SOURCE_COLUMNS = ["tune_id", "location", "caption", "genre", "mood", "instruments", "image", "image_id"]
+_TEXTS, _LISTS = ("location", "caption", "image", "image_id"), ("genre", "mood", "instruments")
+"""Columns that say what a row was made from."""
 
 
 @dataclass(frozen=True)
@@ -166,20 +167,15 @@ def commit(uri: str, fragments: Sequence[str], schema: pa.Schema) -> int:
 
 def stored_tunes(index: TuneIndex) -> dict[str, CaptionedMidi]:
     """What every row was made from, by tune_id: no vectors and no music are read."""
-    rows = index.dataset().to_table(columns=_SOURCE_COLUMNS).to_pylist()
-    return {row["tune_id"]: _source(row) for row in rows}
-
-
-def _source(row: dict[str, Any]) -> CaptionedMidi:
-    return CaptionedMidi(
-        row["location"],
-        row["caption"],
-        genre=tuple(row["genre"] or ()),
-        mood=tuple(row["mood"] or ()),
-        instruments=tuple(row["instruments"] or ()),
-        image=row["image"] or "",
-        image_id=row["image_id"] or "",
-    )
+    table = index.dataset().to_table(columns=["tune_id", *_TEXTS, *_LISTS])
+    texts = zip(*([text or "" for text in table[name].to_pylist()] for name in _TEXTS), strict=True)
+    lists = zip(*([tuple(words or ()) for words in table[name].to_pylist()] for name in _LISTS), strict=True)
+    return {
+        tune_id: CaptionedMidi(location, caption, genre, mood, instruments, image, image_id)
+        for tune_id, (location, caption, image, image_id), (genre, mood, instruments) in zip(
+            table["tune_id"].to_pylist(), texts, lists, strict=True
+        )
+    }
 
 
 def replace_rows(uri: str, version: int, fragments: Sequence[str], dropped: Collection[str]) -> int:

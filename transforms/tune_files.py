@@ -81,7 +81,7 @@ def _identified(source: CaptionedMidi, ids: Mapping[str, str | Exception]) -> tu
     for answer in (tune_id, image_id):
         if isinstance(answer, Exception):
             return failure_from(answer, stage="identify", id=source.location, uri=source.location)
-    return str(tune_id), replace(source, image_id=str(image_id))
+    return str(tune_id), replace(source, image_id=str(image_id)) if image_id else source
 
 
 def manifest_of_build(
