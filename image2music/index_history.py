@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from image2music.errors import TuneIndexError
-from image2music.index_search import bring_up_to_date, tidy
+from image2music.index_search import bring_up_to_date, tidy, write_together
 
 Run = Literal["build", "update", "restore"]
 
@@ -24,11 +24,14 @@ class IndexVersion:
 
 
 def settle(uri: str, run: Run) -> int:
-    """Index what is not indexed yet, tidy up and name the newest version RUN-VERSION; returns that version.
+    """Write small files together, index what is not indexed yet, tidy up and name the newest version RUN-VERSION.
+
+    Returns that version.
 
     A second call does nothing: a run that was killed after its commit is finished by the next one.
     """
     dataset = _open(uri)
+    write_together(dataset)
     bring_up_to_date(dataset)
     tidy(dataset)
     version = int(dataset.latest_version)

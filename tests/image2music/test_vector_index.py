@@ -133,6 +133,17 @@ def test_tidying_drops_old_versions_without_a_tag_and_none_with_one(uri):
     assert recall(open_index(uri)) >= 0.99
 
 
+def test_the_many_files_of_workers_are_few_when_the_graph_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(index_search, "MOST_SMALL_FILES", 3)
+    uri = str(tmp_path / "tunes.lance")
+    commit(uri, [one for step in range(5) for one in fragments(uri, 100 * step, 100 * step + 100)], SCHEMA)
+    settle(uri, "build")
+    dataset = lance.dataset(uri)
+    assert len(dataset.get_fragments()) == 1
+    assert kind(dataset) == "HNSW, 0 rows came after it was made"
+    assert open_index(uri).search(vectors(300, 400)[3], 1)[0].tune_id == "00303"
+
+
 def test_many_small_files_are_written_together_and_found_as_before(uri, monkeypatch):
     monkeypatch.setattr(index_search, "MOST_SMALL_FILES", 3)
     for step in range(4):
