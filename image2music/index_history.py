@@ -24,9 +24,7 @@ class IndexVersion:
 
 
 def settle(uri: str, run: Run) -> int:
-    """Write small files together, index what is not indexed yet, tidy up and name the newest version RUN-VERSION.
-
-    Returns that version.
+    """Index what is not indexed yet, tidy up and name the newest version RUN-VERSION; returns that version.
 
     A second call does nothing: a run that was killed after its commit is finished by the next one.
     """

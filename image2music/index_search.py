@@ -11,10 +11,10 @@ VECTOR_INDEX_FROM = 20_000
 MOST_OUTSIDE = 0.2
 """Share of the rows that may have come after the vector index was trained, before it is trained anew."""
 
-MOST_SMALL_FILES = 16
-"""Data files below `FULL_FILE` rows each before they are written together. Workers write files of 4,096 rows, and every
-update adds one or more; the rows that a search finds lie in nearly as many files as there are, and opening each took
-half of its time where there were forty."""
+MOST_FILES_OF_A_BUILD, MOST_SMALL_FILES = 16, 100
+"""Data files below `FULL_FILE` rows each before they are written together, without a vector index and with one. A build
+leaves one for 4,096 rows, and each holds some of what a search finds: with forty of them it took half as long again.
+Those of updates hold few rows, and rows that the vector index knows cost as much to move as two updates."""
 
 FULL_FILE = 65_536
 """Rows."""
@@ -57,9 +57,10 @@ def bring_up_to_date(dataset: Any) -> Done:
 
 
 def write_together(dataset: Any) -> None:
-    """Make few data files of many small ones: best before rows are indexed, for an index knows where they lie."""
+    """Make few data files of many small ones."""
     fragments = dataset.get_fragments()
-    if sum(fragment.physical_rows < FULL_FILE for fragment in fragments) > MOST_SMALL_FILES:
+    most = MOST_SMALL_FILES if _has_vector_index(dataset) else MOST_FILES_OF_A_BUILD
+    if sum(fragment.physical_rows < FULL_FILE for fragment in fragments) > most:
         dataset.optimize.compact_files(target_rows_per_fragment=FULL_FILE)
 
 
@@ -75,10 +76,14 @@ def unindexed(dataset: Any, name: str) -> int:
 
 def kind(dataset: Any) -> str:
     """How the table is searched, for a person."""
-    if _VECTOR_INDEX not in {index.name for index in dataset.describe_indices()}:
+    if not _has_vector_index(dataset):
         return "exact"
     _, later = _trained(dataset)
     return f"HNSW, {later} rows came after it was made"
+
+
+def _has_vector_index(dataset: Any) -> bool:
+    return _VECTOR_INDEX in {index.name for index in dataset.describe_indices()}
 
 
 def _is_worn(dataset: Any, rows: int) -> bool:

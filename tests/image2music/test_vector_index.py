@@ -134,7 +134,7 @@ def test_tidying_drops_old_versions_without_a_tag_and_none_with_one(uri):
 
 
 def test_the_many_files_of_workers_are_few_when_the_graph_is_made(tmp_path, monkeypatch):
-    monkeypatch.setattr(index_search, "MOST_SMALL_FILES", 3)
+    monkeypatch.setattr(index_search, "MOST_FILES_OF_A_BUILD", 3)
     uri = str(tmp_path / "tunes.lance")
     commit(uri, [one for step in range(5) for one in fragments(uri, 100 * step, 100 * step + 100)], SCHEMA)
     settle(uri, "build")
