@@ -83,5 +83,7 @@ def _open(uri: str) -> Any:
     try:
         return lance.dataset(uri)
     except (ValueError, OSError) as error:
-        message = f"no tune index at {uri}; make one with: image2music index --index {uri}"
+        message = (
+            f"no tune index at {uri}; make one with: image2music index --captions FILE --midi_root DIR --index {uri}"
+        )
         raise TuneIndexError(message, reason="index_missing") from error

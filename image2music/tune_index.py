@@ -107,7 +107,9 @@ def open_index(uri: str) -> TuneIndex:
     try:
         dataset = lance.dataset(uri)
     except (ValueError, OSError) as error:
-        message = f"no tune index at {uri}; make one with: image2music index --index {uri}"
+        message = (
+            f"no tune index at {uri}; make one with: image2music index --captions FILE --midi_root DIR --index {uri}"
+        )
         raise TuneIndexError(message, reason="index_missing") from error
     metadata = dataset.schema.metadata or {}
     if b"embedder_id" not in metadata or b"embedder_spec" not in metadata:

@@ -21,6 +21,7 @@ from pipelines.supervising import is_supervised, job_command, supervise
 from pipelines.workers import has_own_processes
 
 DEFAULT_RESTARTS = 3
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 _ENVIRONMENT = {
     # The embedded models gain nothing from more threads, and threads that spin while they wait for a busy processor
@@ -74,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--log_level",
         default="CRITICAL",
-        choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+        choices=_LOG_LEVELS,
         help="of all libraries",
     )
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -94,6 +95,8 @@ def parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="what a run did, or has done so far")
     status.add_argument("output", help="the --output of compose")
     status.set_defaults(run=_status)
+    for command in commands.choices.values():  # behind the command, too, where most people write options
+        command.add_argument("--log_level", default=argparse.SUPPRESS, choices=_LOG_LEVELS, help=argparse.SUPPRESS)
     return top
 
 

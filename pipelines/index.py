@@ -88,9 +88,7 @@ def index(options: IndexOptions) -> int:
             record.counts = dict(sorted(counters(result).items()))
             record.seconds = stage_seconds(result)
             if _version(options.index) == before:
-                folder = failures_folder(options.index)
-                message = f"none of the files gave a tune, the index is as it was; the reasons are in {folder}"
-                raise TuneIndexError(message, reason="nothing_indexed")
+                raise _nothing_indexed(options)
             settle(options.index, "build")
             made = open_index(options.index)
             manifest = manifest_of_build(options.midi_root, stored_tunes(made), read_failures(options.index), started)
@@ -114,6 +112,16 @@ def end(record: RunRecord, made: TuneIndex) -> None:
     record.details |= {"index": {"uri": made.uri, "version": made.version, "rows": made.rows}}
     record.end("done")
     shutil.rmtree(stuck_folder(made.uri), ignore_errors=True)
+
+
+def _nothing_indexed(options: IndexOptions) -> TuneIndexError:
+    folder = failures_folder(options.index)
+    reasons = failure_lines(Path(folder), most=1)
+    if reasons:
+        message = f"none of the files gave a tune, the index is as it was; {'; '.join(reasons)}; all are in {folder}"
+    else:
+        message = f"{options.captions} has no lines, the index is as it was; each line is a JSON object about one file"
+    return TuneIndexError(message, reason="nothing_indexed")
 
 
 def forget_failures(uri: str) -> None:

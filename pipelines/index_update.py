@@ -50,12 +50,13 @@ from transforms.tune_sink import TuneUpdateConfig
 
 @dataclass(frozen=True)
 class Survey:
-    """What an update found before it changed anything."""
+    """What an update found before it changed anything. `lost` of the rows to remove have a line, but no file."""
 
     changes: Changes
     failures: tuple[Failure, ...]
     manifest: Manifest
     hashed: int
+    lost: int
 
     @property
     def counts(self) -> dict[str, Any]:
@@ -128,6 +129,11 @@ def update(options: IndexOptions) -> int:
             made = open_index(options.index)
         end(record, made)
     print(", ".join(f"{number} {name.replace('_', ' ')}" for name, number in found.counts.items()))
+    if found.lost:
+        print(
+            f"{found.lost} rows went because the files of their lines cannot be read; --keep_removed keeps such rows,"
+        )
+        print(f"image2music index --index {options.index} --history names the versions to go back to")
     return report(made)
 
 
@@ -157,10 +163,12 @@ def survey(options: IndexOptions, index: TuneIndex) -> Survey:
     ]
     given_up = [tune_id for tune_id, source in wanted if not hopeless.keys().isdisjoint((tune_id, source.image_id))]
     stored = stored_tunes(index)
-    keep = {source.location for source in stored.values()} - {source.location for source in sources}
-    changes = find_changes(wanted, stored, given_up, keep=keep if options.keep_removed else ())
+    unread = {failure.uri for failure in files.failures}
+    without_line = {source.location for source in stored.values()} - {source.location for source in sources}
+    changes = find_changes(wanted, stored, given_up, keep=without_line | unread if options.keep_removed else ())
+    lost = sum(stored[tune_id].location in unread for tune_id in changes.removed)
     bad_lines = [line for line in lines if isinstance(line, Failure)]
-    return Survey(changes, (*bad_lines, *files.failures, *repeated, *again), files.manifest, files.hashed)
+    return Survey(changes, (*bad_lines, *files.failures, *repeated, *again), files.manifest, files.hashed, lost)
 
 
 def _check(options: IndexOptions, index: TuneIndex, changes: Changes) -> None:

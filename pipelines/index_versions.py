@@ -34,7 +34,7 @@ def go_back(uri: str, name: str) -> str:
     with one_writer(uri, lock_file(uri)):
         version = restore(uri, name)
     made = open_index(uri)
-    return f"{made.rows} tunes of {name} are back in {uri}, as version {version}"
+    return f"{uri} is as it was at {name}: {made.rows} tunes, now version {version}"
 
 
 def stats_lines(uri: str) -> str:

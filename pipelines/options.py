@@ -267,7 +267,11 @@ def add_index_arguments(parser: argparse.ArgumentParser) -> None:
     instead.add_argument("--restore", metavar="TAG", help="go back to a version, by its tag or number")
     instead.add_argument("--stats", action="store_true", help="say what is in the index, and do nothing")
     parser.add_argument("--rehash", action="store_true", help="with --update: read every file, whatever its time says")
-    parser.add_argument("--keep_removed", action="store_true", help="with --update: keep rows that lost their line")
+    parser.add_argument(
+        "--keep_removed",
+        action="store_true",
+        help="with --update: keep rows that lost their line, or whose file cannot be read",
+    )
     add_job_arguments(parser)
 
 

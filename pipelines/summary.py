@@ -88,4 +88,5 @@ def _cut(text: str) -> str:
 
 def places(output: Path) -> str:
     """Where everything was written."""
-    return f"written to {output / COMPOSITIONS}, {output / FAILURES} and {output / 'run.json'}"
+    written = (output / name for name in (COMPOSITIONS, FAILURES, "run.json"))
+    return f"written to {', '.join(str(path) for path in written if path.exists())}"

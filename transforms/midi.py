@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import BinaryIO, cast
 
 import apache_beam as beam
+from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from PIL.Image import Image
 
@@ -30,12 +35,31 @@ LONGEST_LINE = 4 << 20
 
 
 def read_captions(path: str) -> Iterator[CaptionedMidi | Failure]:
-    """A captions file to what its lines say, told by their number; no more than one line is held in memory."""
-    with FileSystems.open(path) as file:
+    """A captions file to what its lines say, told by their number; no more than one line is held in memory.
+
+    Raises:
+        CaptionError: the name ends in .gz, and it cannot be unpacked to its end (`broken_captions`).
+    """
+    with _opened(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace")
         for number, line in enumerate(_lines(text), start=1):
             if line.strip():
                 yield _parse(line, place=f"{path}:{number}")
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[BinaryIO]:
+    """What Beam unpacks by itself cannot be read as text."""
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        if not path.endswith(".gz"):
+            yield file
+            return
+        try:
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                yield cast(BinaryIO, unpacked)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            message = f"{path} is not a whole gzip file ({error}); make it again"
+            raise CaptionError(message, reason="broken_captions") from error
 
 
 def _lines(text: io.TextIOWrapper) -> Iterator[str]:

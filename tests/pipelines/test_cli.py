@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from pipelines.cli import main
+from pipelines.cli import main, parser
 
 
 @pytest.mark.parametrize("command", [[], ["sing"], ["status", "out", "--loud"], ["compose"]])
@@ -26,6 +26,11 @@ def test_notation_commands_do_not_wait_for_beam_and_torch():
     program = "import sys, pipelines.cli as c; c.parser(); print({'apache_beam', 'torch', 'lance'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_log_level_may_stand_behind_the_command():
+    assert parser().parse_args(["status", "out", "--log_level", "ERROR"]).log_level == "ERROR"
+    assert parser().parse_args(["--log_level", "ERROR", "status", "out"]).log_level == "ERROR"
 
 
 @pytest.mark.parametrize("command", ["index --captions c.json --midi_root .", "compose --images ."])

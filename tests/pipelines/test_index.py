@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import json
 
@@ -88,8 +89,24 @@ def test_when_nothing_can_be_indexed_the_table_stays_as_it_was(world, capsys):
     (world / "captions.json").write_text("{\n", encoding="utf-8")
     assert main(INDEX) == 1
     assert len(rows()) == 3
-    assert "none of the files gave a tune" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "none of the files gave a tune" in told
+    assert "captions.json:1: captions: bad_json: not a line of JSON" in told
     assert json.loads((world / "tunes.lance.run.json").read_text())["state"] == "failed"
+
+
+def test_a_captions_file_may_be_compressed(world):
+    main(INDEX)
+    before = rows()
+    (world / "captions.json.gz").write_bytes(gzip.compress((world / "captions.json").read_bytes()))
+    assert main([word.replace("captions.json", "captions.json.gz") for word in INDEX]) == 0
+    assert rows() == before
+
+
+def test_a_captions_file_without_lines_is_called_so(world, capsys):
+    (world / "captions.json").write_text("")
+    assert main(INDEX) == 1
+    assert "captions.json has no lines" in capsys.readouterr().err
 
 
 def test_the_run_is_on_record(world):

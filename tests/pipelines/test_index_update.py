@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import time
@@ -122,6 +123,23 @@ def test_rows_that_lost_their_line_can_be_kept(settled):
     assert [row["location"] for row in rows()] == ["red.mid"]
 
 
+def test_rows_whose_file_is_missing_go_with_a_word_and_can_be_kept(settled, capsys):
+    os.rename("midi/red.mid", "red.mid")
+    assert main([*UPDATE, "--keep_removed"]) == 3
+    assert len(rows()) == 3
+    assert main(UPDATE) == 3
+    assert [row["location"] for row in rows()] == ["blue.mid", "green.mid"]
+    assert "1 rows went because the files of their lines cannot be read" in capsys.readouterr().out
+
+
+def test_a_compressed_captions_file_that_breaks_off_removes_nothing(settled, capsys):
+    whole = gzip.compress((settled / "captions.json").read_bytes())
+    (settled / "captions.json.gz").write_bytes(whole[:-12])
+    assert main([word.replace("captions.json", "captions.json.gz") for word in UPDATE]) == 1
+    assert len(rows()) == 3
+    assert "is not a whole gzip file" in capsys.readouterr().err
+
+
 def test_a_reader_of_an_earlier_version_is_not_disturbed(settled):
     reader = open_index("tunes.lance")
     captions("red.mid")
@@ -183,7 +201,7 @@ def test_history_and_restore(settled, capsys):
     tags = [line.split()[-1] for line in lines if line.split()[-1].startswith(("build-", "update-"))]
     assert [tag.split("-")[0] for tag in tags] == ["build", "update"]
     assert main(["index", "--index", "tunes.lance", "--restore", tags[0]]) == 0
-    assert "3 tunes of build-" in capsys.readouterr().out
+    assert f"tunes.lance is as it was at {tags[0]}: 3 tunes" in capsys.readouterr().out
     assert [row["location"] for row in rows()] == ["blue.mid", "green.mid", "red.mid"]
     main(UPDATE)
     assert [row["location"] for row in rows()] == ["red.mid"]
