@@ -46,7 +46,7 @@ page-check:  ## needs a Chromium: use the demo's report as a person would, weigh
 	$(BIN)/python -m benchmarks.page_weight --out $(DEMO)/out
 
 test: $(STAMP)  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)  ## ruff (rules and format) and mypy
 	$(BIN)/ruff check .
@@ -73,7 +73,7 @@ docs: $(STAMP)  ## write docs/rows.md, the row dictionary, from schemas/
 	$(BIN)/python -m schemas.dictionary
 
 train: $(STAMP)  ## train the embedded composer anew
-	$(BIN)/python -m image2music.composers.nano.train
+	$(BIN)/python -m image2music.composers.nano.training.train
 
 clean:  ## remove what was built, keep .venv
 	rm -rf build dist *.egg-info

@@ -21,14 +21,14 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from benchmarks.row import BenchRow, markdown, write_json
+from image2music.abc.checker import check
+from image2music.abc.parser import parse
+from image2music.abc.playback import abc_to_score
 from image2music.album.book import BRIDGE_TITLE
-from image2music.album.glance import natural_order
-from image2music.album.motif import count_motif
-from image2music.album.part import read_line
-from image2music.notation.abc_checker import check
-from image2music.notation.abc_parser import parse
-from image2music.notation.abc_to_midi import abc_to_score
-from image2music.notation.score import Score
+from image2music.album.plan import natural_order
+from image2music.music.motif import count_motif
+from image2music.music.score import Score
+from image2music.types import read_line
 
 PICTURES = 12
 _COPIED = 2
@@ -46,7 +46,7 @@ def main() -> None:
     pictures = make_album(asked.images, asked.work / "album")
     common = ["compose", "--images", str(pictures), "--index", str(asked.index), "--seed", asked.seed]
     for output, more in (("together", ["--album"]), ("alone", [])):
-        command = [sys.executable, "-m", "pipelines.cli", *common, "--output", str(asked.work / output), *more]
+        command = [sys.executable, "-m", "pipelines.cli.main", *common, "--output", str(asked.work / output), *more]
         subprocess.run(command, check=True)
     rows = measured(asked.work / "together", asked.work / "alone")
     print(markdown(rows))

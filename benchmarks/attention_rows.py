@@ -65,8 +65,7 @@ def _measured(way: str, model: Path) -> Any:
 def _main(way: str, folder: str) -> None:
     import torch
 
-    from image2music.composers.chat.chat_model import image_token_of
-    from image2music.composers.chat.loading import ModelName, load_model
+    from image2music.composers.chat.engine.loading import ModelName, image_token_of, load_model
 
     torch.set_num_threads(1)
     loaded = load_model(ModelName(folder))
@@ -85,7 +84,7 @@ def _prompt(processor: Any, words: int, size: tuple[int, int]) -> Any:
     from PIL import Image
 
     from image2music.composers.chat.backend import Conversation, Message
-    from image2music.composers.chat.rendering import Renderer
+    from image2music.composers.chat.engine.rendering import Renderer
 
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     talk = Conversation(Image.fromarray(pixels), (Message("user", "calm lake " * (words // 2)),))
@@ -104,7 +103,7 @@ def _replayed(model: Any, inputs: Any, columns: Any, new: int) -> Any:
     import torch
     from torch.nn.functional import pad
 
-    from image2music.composers.attention import replay
+    from image2music.composers.attention.replay import replay
 
     token = model.config.image_token_id
     never = [[token], [model.config.video_token_id], [model.config.vision_start_token_id]]

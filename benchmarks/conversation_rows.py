@@ -85,9 +85,9 @@ class _Measured:
 
     def converse(self, numbers: Sequence[int]) -> None:
         """All five steps for some pictures in one batch."""
+        from image2music.abc.checker import check
         from image2music.composers.base import ComposeRequest, ExplainRequest, RefineRequest, RepairRequest
-        from image2music.notation.abc_checker import check
-        from image2music.notation.metrics import EXPLANATIONS, Metrics
+        from image2music.music.metrics import EXPLANATIONS, Metrics
 
         images, metrics = [_picture(number) for number in numbers], Metrics(*[1.0] * len(EXPLANATIONS))
         described = self._timed("describe", lambda: self.composer.describe(images))
@@ -132,25 +132,25 @@ class _Prosaic:
 
 
 def _composer(model: str, *, reuses: bool) -> Any:
-    from image2music.composers.chat.chat_model import ChatModel
     from image2music.composers.chat.composer import AnswerLengths, ChatComposer
-    from image2music.composers.chat.loading import ModelName, load_model
-    from image2music.composers.chat.reused_rounds import ReusedRounds
-    from image2music.composers.chat.transformers_backend import TransformersBackend
-    from image2music.composers.chat.whole_prompts import WholePrompts
+    from image2music.composers.chat.engine.generators import PlainGenerator, PrefixCachedGenerator
+    from image2music.composers.chat.engine.loading import ChatModel, ModelName, load_model
+    from image2music.composers.chat.engine.transformers_backend import TransformersBackend
 
     loaded = load_model(ModelName(model))
     chat = ChatModel(loaded)
-    backend = TransformersBackend(loaded.id, chat, ReusedRounds(chat) if reuses else WholePrompts(chat))
+    backend = TransformersBackend(loaded.id, chat, PrefixCachedGenerator(chat) if reuses else PlainGenerator(chat))
     warmed = ChatComposer(_Prosaic(backend), AnswerLengths(8, 40, 8))
     warmed.describe([_picture(-1)])  # what is loaded once is no part of the comparison
     return ChatComposer(_Prosaic(backend), AnswerLengths(DESCRIPTION, TUNE_TOKENS, MOTIVATION))
 
 
 def _prompts() -> str:
-    from image2music.notation.metrics import EXPLANATIONS
+    from image2music.music.metrics import EXPLANATIONS
 
-    prompts = (file.read_text() for file in files("image2music.prompts").iterdir() if file.name.endswith(".txt"))
+    prompts = (
+        file.read_text() for file in files("image2music.composers.prompts").iterdir() if file.name.endswith(".txt")
+    )
     return "\n".join([*prompts, *EXPLANATIONS.values(), TUNE])
 
 
@@ -162,7 +162,7 @@ def _picture(number: int) -> Any:
 
 
 def _references(metrics: Any) -> tuple[Any, ...]:
-    from image2music.composers.base import Reference
+    from image2music.types import Reference
 
     return tuple(
         Reference(f"id{at}", "row", f"{at}.mid", f"A calm study, number {at}.", TUNE, metrics, 0.5, None, "text")

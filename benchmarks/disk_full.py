@@ -114,7 +114,7 @@ def commands(home: Path, disk: Path) -> list[Tried]:
 
 def make_world(home: Path) -> None:
     """Tunes, pictures of noise with broken ones between, an index and an output to read."""
-    from image2music.notation.abc_to_midi import abc_to_midi
+    from image2music.abc.playback import abc_to_midi
 
     random = np.random.default_rng(SEED)
     for name in ("midi", "pictures/sea", "pictures/wood"):
@@ -138,7 +138,7 @@ def make_world(home: Path) -> None:
 
 def run(home: Path, words: Sequence[str]) -> tuple[int, list[str]]:
     """Exit code and the lines on stderr."""
-    command = [sys.executable, "-m", "pipelines.cli", *words]
+    command = [sys.executable, "-m", "pipelines.cli.main", *words]
     done = subprocess.run(command, cwd=home, env=environment(), capture_output=True, text=True)
     return done.returncode, done.stderr.splitlines()
 

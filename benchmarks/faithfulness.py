@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from image2music.composers.attention.maps import first_cells, from_centre
 from image2music.composers.base import ComposeRequest
-from image2music.composers.faithfulness import first_cells, from_centre
 from image2music.composers.nano.composer import NanoComposer
 from image2music.composers.nano.explaining import plan_and_music_tokens
+from image2music.composers.nano.patches import SeenPicture
 from image2music.composers.nano.sampling import PREFIX, Sampler
-from image2music.composers.nano.seeing import Seen
-from image2music.pictures import open_picture
+from image2music.images.decode import open_picture
 
 STEPS = (0, 5, 10, 15, 20, 30, 40, 49)
 RANDOM_ORDERS = 5
@@ -52,7 +52,7 @@ def _curves(composer: NanoComposer, path: Path, number: int) -> dict[str, NDArra
     request = ComposeRequest(path.name, image, description, (), number)
     tokens = torch.tensor([plan_and_music_tokens(composer.compose([request])[0])])
     seen = description.features
-    assert isinstance(seen, Seen)
+    assert isinstance(seen, SeenPicture)
     sampler = composer.sampler
     config = sampler.model.config
     references = np.zeros((config.reference_slots, config.reference_tokens), np.int64)

@@ -47,10 +47,10 @@ class Checked:
 
 def checked(family: str, folder: Path) -> Checked:
     """Saves a tiny model of a family to `folder`, loads it from there and tries everything."""
-    from image2music.composers.chat.transformers_backend import load
+    from image2music.composers.chat.engine.transformers_backend import load_transformers_backend
     from tests.tiny_vlms import save
 
-    backend = load(str(save(family, folder)))
+    backend = load_transformers_backend(str(save(family, folder)))
     together, alone = _answers(backend)
     return Checked(
         family,
@@ -104,7 +104,7 @@ def _difference(chat: Any) -> float:
     import torch
     from PIL import Image
 
-    from image2music.composers.attention import full_attention_layers, replay
+    from image2music.composers.attention.replay import full_attention_layers, replay
     from image2music.composers.chat.backend import Conversation, Message
 
     said = (Message("user", "Write a tune."), Message("assistant", "X:1\nK:C\nCDEF GABc | c4 C4 |]\n" * 3))
@@ -138,7 +138,7 @@ def _features(chat: Any, pixels: Any) -> tuple[Any, Any]:
     import torch
     from PIL import Image
 
-    from image2music.composers.boxes import Tokenised, image_token_boxes
+    from image2music.composers.attention.boxes import Tokenised, image_token_boxes
     from image2music.composers.chat.backend import Conversation, Message
 
     given: dict[str, Any] = {}

@@ -17,12 +17,12 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.generated_tunes import sample_tune
+from image2music.abc.autofix.rules import autofix
+from image2music.abc.checker import check
+from image2music.abc.parser import parse
+from image2music.abc.playback import abc_to_midi
+from image2music.abc.reading_order import voice_notes
 from image2music.errors import AbcError
-from image2music.notation.abc_checker import check
-from image2music.notation.abc_parser import parse
-from image2music.notation.abc_to_midi import abc_to_midi
-from image2music.notation.mend import mend
-from image2music.notation.written_notes import voice_notes
 
 LIMIT_S = 1.0
 MAX_CHARS = 65_536
@@ -69,7 +69,7 @@ def run(text: str) -> Counter[str]:
     except AbcError as error:
         seen[error.reason] += 1
     try:
-        once = mend(text)
+        once = autofix(text)
     except AbcError as error:
         seen[error.reason] += 1
         return seen

@@ -18,8 +18,8 @@ from benchmarks.generated_captions import Music, midicaps_row
 from benchmarks.midi_variants import Original, original
 from benchmarks.samples import SEED, midi_files
 from image2music.errors import MidiError
-from image2music.notation.midi_reader import read_midi
-from image2music.notation.score import Score
+from image2music.music.midi import read_midi
+from image2music.music.score import Score
 
 _MOST_SOURCES = 2000
 _LARGEST_SOURCE = 1 << 17

@@ -20,8 +20,7 @@ from torch import Tensor
 
 from benchmarks.large_vocabulary import large_tokenizer
 from benchmarks.row import BenchRow
-from image2music.composers.abc_grammar import TUNE
-from image2music.composers.constrain import AbcConstraint, AbcVocabulary
+from image2music.composers.constrained.constraint import TUNE, AbcConstraint, AbcVocabulary
 
 BATCH, MOST_TOKENS, BATCHES = 8, 400, 3
 LIMIT_MS = 4.0

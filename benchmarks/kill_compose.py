@@ -55,7 +55,7 @@ def make_world(home: Path, pictures: int) -> int:
 
 def make_captions(home: Path) -> None:
     """Three short tunes with captions."""
-    from image2music.notation.abc_to_midi import abc_to_midi
+    from image2music.abc.playback import abc_to_midi
 
     (home / "midi").mkdir(parents=True)
     for name, notes in (("red", "CDEF GABc"), ("green", "cBAG FEDC"), ("blue", "CEGc cGEC")):
@@ -65,7 +65,7 @@ def make_captions(home: Path) -> None:
 
 
 def command(name: str, *options: str) -> list[str]:
-    return [sys.executable, "-m", "pipelines.cli", name, "--index", "tunes.lance", *options]
+    return [sys.executable, "-m", "pipelines.cli.main", name, "--index", "tunes.lance", *options]
 
 
 def compose(output: str, workers: int, *options: str, seconds: float = _SECONDS_A_TUNE) -> list[str]:

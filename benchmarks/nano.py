@@ -18,10 +18,10 @@ from benchmarks.faithfulness import deletion_curves
 from benchmarks.ngram import NgramModel
 from benchmarks.obedience import obedience
 from benchmarks.pictures_matter import pictures_matter
-from image2music.composers.nano.abc_text import body_text
-from image2music.composers.nano.composer import NanoComposer, load
+from image2music.composers.nano.composer import NanoComposer, load_nano
+from image2music.composers.nano.melody import body_text
 from image2music.composers.nano.model import NanoComposerModel
-from image2music.composers.nano.train import make_dataset, validate
+from image2music.composers.nano.training.train import make_dataset, validate
 from image2music.embedders.conse import load_conse
 
 
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path("build/bench/nano.json"))
     parser.add_argument("--parts", nargs="*", default=["language", "controls", "pictures", "deletion"])
     options = parser.parse_args(arguments)
-    composer: NanoComposer = load()
+    composer: NanoComposer = load_nano()
     pictures = sorted(path for path in options.pictures.iterdir() if path.is_file())
     parts: dict[str, Any] = {
         "language": lambda: [language(load_model())],

@@ -15,14 +15,14 @@ import numpy as np
 from benchmarks.roundtrip import Match, Ran, abc2midi, compare, midi2abc
 from benchmarks.row import BenchRow
 from benchmarks.samples import midi_files
+from image2music.abc.checker import check
+from image2music.abc.playback import abc_to_midi
+from image2music.abc.writer.excerpt import excerpt_abc
+from image2music.abc.writer.text import ConvertedTune, midi_to_abc
 from image2music.errors import MidiError
-from image2music.notation.abc_checker import check
-from image2music.notation.abc_to_midi import abc_to_midi
-from image2music.notation.excerpt import excerpt_abc
-from image2music.notation.metrics import METRIC_NAMES, metrics_of_midi
-from image2music.notation.midi_reader import read_midi
-from image2music.notation.midi_to_abc import ConvertedTune, midi_to_abc
-from image2music.notation.score import Score
+from image2music.music.metrics import METRIC_NAMES, metrics_of_midi
+from image2music.music.midi import read_midi
+from image2music.music.score import Score
 
 MOST_FILES = 600
 MOST_MUSPY_FILES = 60

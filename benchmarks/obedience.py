@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from image2music.abc.playback import abc_to_score
 from image2music.composers.base import ComposeRequest
 from image2music.composers.nano.composer import NanoComposer, heard_mode
 from image2music.composers.nano.reading import read_plan_and_melody
-from image2music.notation.abc_to_midi import abc_to_score
-from image2music.pictures import open_picture
+from image2music.images.decode import open_picture
 
 ASKED = (
     ("mode", ("major",)),

@@ -28,8 +28,8 @@ from PIL import Image
 
 from benchmarks.browser import Page, browser
 from benchmarks.row import BenchRow, markdown
-from pipelines import outputs
-from pipelines.report import ReportOptions, report
+from image2music.storage import datasets
+from pipelines.jobs.report import ReportOptions, write_report
 
 _SIZE, _ALBUMS, _RUNS = (640, 480), 20, 3
 
@@ -60,10 +60,10 @@ def generated_picture(seed: int) -> bytes:
 
 def make_output(source: Path, home: Path, count: int) -> Path:
     """An output of `count` rows over generated pictures, in the form that `compose` writes."""
-    shards = outputs.shards(source / outputs.COMPOSITIONS)
+    shards = datasets.shards(source / datasets.COMPOSITIONS)
     real = pa.concat_tables([pq.ParquetFile(shard).read() for shard in shards])
     rows = list(_rows(real.to_pylist(), home, count))
-    folder = home / "out" / outputs.COMPOSITIONS
+    folder = home / "out" / datasets.COMPOSITIONS
     folder.mkdir(parents=True)
     for start in range(0, count, 250):
         table = pa.Table.from_pylist(rows[start : start + 250], real.schema)
@@ -123,7 +123,7 @@ def main() -> int:
         output = make_output(args.out, Path(home), args.pictures)
         folder = Path(home) / "report"
         begun = time.perf_counter()
-        report(ReportOptions(output, folder))
+        write_report(ReportOptions(output, folder))
         written = time.perf_counter() - begun
         index = folder / "index.html"
         eager = folder / "eager.html"

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageEnhance
 
+from image2music.abc.parser import parse
 from image2music.composers.base import ComposeRequest
 from image2music.composers.nano.composer import NanoComposer
 from image2music.composers.nano.reading import read_plan_and_melody
-from image2music.notation.abc_parser import parse
-from image2music.pictures import open_picture
+from image2music.images.decode import open_picture
 
 # Factors of brightness and contrast (Pillow's): the same photographs, made dark and faint, left alone, made bright.
 VERSIONS = (("dark, low contrast", 0.4, 0.4), ("as it is", 1.0, 1.0), ("bright", 1.5, 1.1))

@@ -13,13 +13,13 @@ import numpy as np
 from benchmarks.roundtrip import abc2midi, compare
 from benchmarks.row import BenchRow
 from benchmarks.samples import midi_files
+from image2music.abc.checker import check
+from image2music.abc.diagnostics import Severity
+from image2music.abc.playback import abc_to_score
+from image2music.abc.writer.excerpt import excerpt_abc
 from image2music.errors import AbcError, MidiError
-from image2music.notation.abc_checker import check
-from image2music.notation.abc_to_midi import abc_to_score
-from image2music.notation.diagnostic import Severity
-from image2music.notation.excerpt import excerpt_abc
-from image2music.notation.midi_reader import read_midi
-from image2music.notation.score import Score
+from image2music.music.midi import read_midi
+from image2music.music.score import Score
 
 MOST_EXCERPTS = 160
 LENGTH_TOLERANCE = 0.25

@@ -47,7 +47,7 @@ def measure(command: Sequence[str]) -> Measured:
 
 def image2music(*arguments: str) -> list[str]:
     """The command line of this very tree."""
-    return [sys.executable, "-m", "pipelines.cli", *arguments]
+    return [sys.executable, "-m", "pipelines.cli.main", *arguments]
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:

@@ -9,11 +9,11 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from image2music.abc.checker import check
+from image2music.abc.diagnostics import Severity
+from image2music.abc.parser import parse
 from image2music.composers.chat.backend import Conversation, Form, Message
-from image2music.composers.chat.transformers_backend import TransformersBackend, load
-from image2music.notation.abc_checker import check
-from image2music.notation.abc_parser import parse
-from image2music.notation.diagnostic import Severity
+from image2music.composers.chat.engine.transformers_backend import TransformersBackend, load_transformers_backend
 
 FAMILY, MOST_TOKENS, BATCH = "qwen2_5_vl", 240, 20
 VOICES = ("1", "2")
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
     tunes = parser.parse_args(arguments).tunes
     talk = Conversation(Image.new("RGB", (56, 56), (90, 120, 200)), (Message("user", "Write a tune."),))
     with tempfile.TemporaryDirectory() as folder:
-        backend = load(str(save(FAMILY, Path(folder) / FAMILY)))
+        backend = load_transformers_backend(str(save(FAMILY, Path(folder) / FAMILY)))
     forms: tuple[tuple[str, Form], ...] = (("with the grammar", "abc"), ("without", "prose"))
     for name, form in forms:
         whole = sum(is_whole(abc) for abc in _written(backend, talk, tunes, form))

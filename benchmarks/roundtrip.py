@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from image2music.notation.score import IntArray, Score
+from image2music.music.score import IntArray, Score
 
 ONSET_TOLERANCE = 0.13
 """Quarters by which a matched note may be off."""

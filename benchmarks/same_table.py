@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from image2music.tune_index import open_index
+from image2music.index.table import open_index
 
 _COLUMNS = ["tune_id", "abc", "row_hash", "vector"]
 LARGEST_DIFFERENCE = 1e-5

@@ -83,7 +83,7 @@ def _work(seen: Watched, begin: float, end: float) -> float:
 def _role(command: str) -> str:
     if "worker_main" in command:
         return "worker"
-    return "job" if "-m pipelines.cli" in command else "command"
+    return "job" if "-m pipelines.cli.main" in command else "command"
 
 
 def moments_of(output: Path) -> list[float]:
@@ -118,7 +118,16 @@ def main() -> int:
     pictures, output = args.folder / f"pictures-{args.pictures}", args.folder / "out"
     shutil.rmtree(output, ignore_errors=True)
     make_crops(args.demo / "data" / "pictures", pictures, args.pictures)
-    command = [sys.executable, "-m", "pipelines.cli", "compose", "--images", str(pictures), "--output", str(output)]
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines.cli.main",
+        "compose",
+        "--images",
+        str(pictures),
+        "--output",
+        str(output),
+    ]
     command += ["--index", str(args.demo / "tunes.lance"), "--composer", args.composer]
     seen = watch([*command, "--workers", str(args.workers)], args.folder / "log.txt")
     print("\n".join(seen.output.splitlines()[-3:]))

@@ -77,7 +77,7 @@ def try_trouble(home: Path, disk: Path, trouble: Trouble, workers: int, expected
     (disk / "out").mkdir()
     if trouble.at_once:
         trouble.happen(disk)
-    words = [sys.executable, "-m", "pipelines.cli", *compose(disk, home / "photos", 0.1, workers)]
+    words = [sys.executable, "-m", "pipelines.cli.main", *compose(disk, home / "photos", 0.1, workers)]
     job = subprocess.Popen(
         words, cwd=home, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )

@@ -12,12 +12,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from image2music.briefs import NO_BRIEF, Brief, Place
 from image2music.errors import ConfigError
+from image2music.types import NO_METADATA, ImageMetadata, ImageSource
 
 LONGEST_HINT = 300
 """Characters. What the composer sees should still be heard beside it."""
-
 _IMAGE, _ID, _HINTS = "image", "id", ("hint", "caption")
 
 
@@ -34,7 +33,7 @@ class Entry:
 class Matched:
     """Places with their briefs, and what did not fit. `repeated_rows` name a picture that an earlier row has."""
 
-    places: tuple[Place, ...]
+    places: tuple[ImageSource, ...]
     rows: int
     rows_without_picture: tuple[str, ...]
     pictures_without_row: tuple[str, ...]
@@ -115,7 +114,9 @@ def match(entries: Iterable[Entry], uris: Sequence[str], images: str) -> Matched
         elif not fresh:
             repeated.append(entry.image)
         taken.update((uri, entry) for uri in fresh)
-    places = tuple(Place(uri, Brief(taken[uri].id, taken[uri].hint) if uri in taken else NO_BRIEF) for uri in uris)
+    places = tuple(
+        ImageSource(uri, ImageMetadata(taken[uri].id, taken[uri].hint) if uri in taken else NO_METADATA) for uri in uris
+    )
     without = tuple(uri for uri in uris if uri not in taken)
     return Matched(places, rows, tuple(missing), without, tuple(repeated))
 

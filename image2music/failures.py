@@ -1,11 +1,18 @@
-"""From an exception to the Failure that is written."""
+"""Failures that stay with the element that caused them: their reason, and batched calls that fall back to single ones.
+
+From an exception to the Failure that is written.
+
+A batched call to a model whose failure stays with the element that caused it.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
-from image2music.errors import Image2MusicError
-from image2music.stages import Failure
+from image2music.errors import Image2MusicError, ModelError
+from image2music.types import Failure
 
 _LONGEST_MESSAGE = 500
 _TRACEBACK = "Traceback (most recent call last)"
@@ -37,3 +44,45 @@ def one_line(error: Exception) -> str:
         lines = [lines[-1].removeprefix("RuntimeError: ")]
     text = _IN_RUST.sub("", " ".join(" ".join(lines).split())) or type(error).__name__
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[: _LONGEST_MESSAGE - 3]}..."
+
+
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+
+
+def batch_with_fallback(
+    call: Callable[[Sequence[Request]], Iterable[Answer]], requests: Sequence[Request]
+) -> list[Answer | Exception]:
+    """One answer or one exception for each request, in order.
+
+    The batch goes first; only if it raises is each request asked alone, so that a bad element costs its neighbours
+    time and no results.
+    """
+    if not requests:
+        return []
+    try:
+        return [*_answers(call, requests)]
+    except Exception as error:  # a model may raise anything; it comes back as this element's answer
+        if len(requests) == 1:
+            return [error]
+    return map_catching(lambda request: _answers(call, [request])[0], requests)
+
+
+def map_catching(call: Callable[[Request], Answer], requests: Sequence[Request]) -> list[Answer | Exception]:
+    """One answer or one exception for each request, asked one by one."""
+    return [_attempt(call, request) for request in requests]
+
+
+def _attempt(call: Callable[[Request], Answer], request: Request) -> Answer | Exception:
+    try:
+        return call(request)
+    except Exception as error:  # as above
+        return error
+
+
+def _answers(call: Callable[[Sequence[Request]], Iterable[Answer]], requests: Sequence[Request]) -> list[Answer]:
+    answers = list(call(requests))
+    if len(answers) != len(requests):
+        message = f"the model gave {len(answers)} answers to {len(requests)} requests"
+        raise ModelError(message, reason="wrong_number_of_answers")
+    return answers

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.composers.base import AttentionMap, Reference
-from image2music.notation.diagnostic import Diagnostic
-from image2music.pictures.places import album_of
-from image2music.stages import CaptionedTune, Failure, RefinedTune, Round
+from image2music.abc.diagnostics import Diagnostic
+from image2music.images.archives import album_of
+from image2music.types import AttentionMap, CaptionedTune, Failure, Reference, RefinedTune, Round
 
 Row = dict[str, Any]
 

@@ -1,1 +1,1 @@
-"""What runs: one readable chain a file, and the command line."""
+"""What runs: the command line, the jobs and what they have in common."""

@@ -1,1 +1,1 @@
-"""What is stored: one pyarrow schema a file. Nothing else defines columns."""
+"""What is stored: one pyarrow schema a kind of row. Nothing else defines columns, and nothing is computed here."""

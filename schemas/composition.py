@@ -64,8 +64,7 @@ ATTENTION = pa.struct(
     ]
 )
 
-
-BRIEF_FIELDS = {
+METADATA_FIELDS = {
     "hint": column("hint", pa.string(), "what the catalogue says of the picture; it stands before the description too"),
     "album_part": column("album_part", ALBUM_PART, "what the plan of its album asked of the tune"),
 }

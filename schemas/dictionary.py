@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from schemas.album import ALBUM_SCHEMA
-from schemas.composition import BRIEF_FIELDS, composition_schema
+from schemas.composition import METADATA_FIELDS, composition_schema
 from schemas.failure import FAILURE_SCHEMA
 from schemas.score import SCORE_SCHEMA
 from schemas.tune import tune_schema
@@ -24,7 +24,6 @@ Written by `make docs` from `schemas/`, so do not edit it. Nullable columns have
 structs and lists stand below their column. `dim` is the length of the embedder's vectors. `examples/read_rows.py`
 reads the rows with pandas, DuckDB and Hugging Face datasets.
 """
-
 _TABLE_HEAD = ("| column | type | unit | meaning |", "|---|---|---|---|")
 
 
@@ -34,7 +33,7 @@ def sections() -> dict[str, tuple[str, list[pa.Field]]]:
         "`OUT/compositions/*.parquet`": (
             "One picture and the tune written for it. The last columns are there only in some runs: with hints in a "
             "`--catalog`, and with `--album`.",
-            [*composition_schema(_DIM), *BRIEF_FIELDS.values()],
+            [*composition_schema(_DIM), *METADATA_FIELDS.values()],
         ),
         "`OUT/failures/*.parquet`": ("What could not be done, and why.", [*FAILURE_SCHEMA]),
         "`OUT/albums/*.parquet`": ("The tunes of one folder as one piece, with `--album`.", [*ALBUM_SCHEMA]),

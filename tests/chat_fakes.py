@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from image2music.composers.base import ComposeRequest, Description, Reference
-from image2music.composers.chat.backend import Conversation, Form, Looks
+from image2music.composers.base import ComposeRequest
+from image2music.composers.chat.backend import Conversation, Form, TokenAttention
 from image2music.errors import ModelError
-from image2music.notation.metrics import Metrics
+from image2music.music.metrics import Metrics
+from image2music.types import Description, Reference
 
 TUNE = """X:1
 T:Morning
@@ -47,7 +48,7 @@ class FakeBackend:
 
     id = "fake-chat@1"
 
-    def __init__(self, *answers: str, prompt_tokens: int = 10_000, looks: Sequence[Looks] = ()) -> None:
+    def __init__(self, *answers: str, prompt_tokens: int = 10_000, looks: Sequence[TokenAttention] = ()) -> None:
         self.answers = list(answers)
         self.prompt_tokens = prompt_tokens
         self.looks = list(looks)
@@ -66,7 +67,7 @@ class FakeBackend:
             said.append(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
         return said
 
-    def attention(self, conversation: Conversation, *, layers: bool = False) -> list[Looks]:
+    def attention(self, conversation: Conversation, *, layers: bool = False) -> list[TokenAttention]:
         self.replayed.append(conversation)
         if not self.looks:
             raise ModelError("this stand-in looks nowhere", reason="no_attention")

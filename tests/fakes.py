@@ -8,16 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL.Image import Image
 
-from image2music.composers.base import (
-    AttentionMap,
-    ComposeRequest,
-    Description,
-    ExplainRequest,
-    Explanation,
-    RefineRequest,
-    RepairRequest,
-)
+from image2music.composers.base import ComposeRequest, ExplainRequest, RefineRequest, RepairRequest
 from image2music.embedders.base import Vectors
+from image2music.types import AttentionMap, Description, Explanation
 
 DIM = 8
 

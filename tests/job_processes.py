@@ -13,8 +13,8 @@ from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 STAND_INS = Path(__file__).parent / "stand_ins"
-WORKER = "-m pipelines.worker_main"
-JOB = "-m pipelines.cli"
+WORKER = "-m pipelines.runtime.worker_main"
+JOB = "-m pipelines.cli.main"
 
 
 def environment() -> dict[str, str]:
@@ -26,7 +26,7 @@ def environment() -> dict[str, str]:
 def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
     """The command, started in a folder; stdout and stderr together."""
     return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.cli", *arguments],
+        [sys.executable, "-m", "pipelines.cli.main", *arguments],
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,

@@ -9,18 +9,17 @@ from dataclasses import replace
 import apache_beam as beam
 import pyarrow.parquet as pq
 
-from image2music.album.glance import GLANCE_SIDE, Glance, glance
-from image2music.album.plan import plan_album
-from image2music.album.row import TUNE_COLUMNS, album_row
+from image2music.album.book import TUNE_COLUMNS, album_row
+from image2music.album.plan import GLANCE_SIDE, ImageSummary, image_summary, plan_album
 from image2music.failures import failure_from
-from image2music.pictures import open_picture
-from image2music.pictures.places import album_of
+from image2music.images.archives import album_of
+from image2music.images.decode import open_picture
 from image2music.rows import Row, now
-from image2music.stages import Failure, ImageRef
-from transforms.reading import PictureReader
-from transforms.stage import Parted, Stopwatch, part
+from image2music.types import Failure, ImageRef
+from transforms.files import PictureReader
+from transforms.stage import StageOutputs, Stopwatch, split_failures
 
-Glanced = tuple[ImageRef, Glance | None]
+Glanced = tuple[ImageRef, ImageSummary | None]
 
 
 class _Glance(beam.DoFn):
@@ -36,10 +35,10 @@ class _Glance(beam.DoFn):
         yield os.fsencode(album_of(ref.uri)), (ref, seen)
 
 
-def _glance(ref: ImageRef, read: PictureReader) -> Glance | None:
+def _glance(ref: ImageRef, read: PictureReader) -> ImageSummary | None:
     try:
         image = open_picture(read(ref.uri), max_side=2 * GLANCE_SIDE).image
-        return glance(ref.image_id, ref.uri, image)
+        return image_summary(ref.image_id, ref.uri, image)
     except Exception:  # Any: the next stage opens it again, and says what is wrong with it.
         return None
 
@@ -111,7 +110,9 @@ class BindAlbums(beam.PTransform):
         super().__init__()
         self._folder = folder
 
-    def expand(self, shards: beam.PCollection) -> Parted:
+    def expand(self, shards: beam.PCollection) -> StageOutputs:
         """Bring the tunes of each album together."""
         tunes = shards | "SpreadShards" >> beam.Reshuffle() | "ReadTunes" >> beam.FlatMap(_tunes)
-        return part(tunes | "TunesOfAlbum" >> beam.GroupByKey() | "Bind" >> beam.ParDo(_Bind(self._folder)), "bind")
+        return split_failures(
+            tunes | "TunesOfAlbum" >> beam.GroupByKey() | "Bind" >> beam.ParDo(_Bind(self._folder)), "bind"
+        )

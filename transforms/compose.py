@@ -1,17 +1,23 @@
-"""The loop of draft, repair, refinement and explanation."""
+"""The loop of draft, repair, refinement and explanation; alone, or one variant beside others.
+
+The loop of draft, repair, refinement and explanation.
+
+The loop of a variant, beside those of others in one job.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from apache_beam.metrics import Metrics
 
-from image2music.composers import specs
-from image2music.composers.base import Composer, ComposeRequest, Looking
-from image2music.config import LoopSettings
-from image2music.loop.compose import MAPS_ALONE, compose_batch
-from image2music.seeds import picture_seed
-from image2music.stages import RefinedTune, RetrievedContext
+from image2music.composers import registry
+from image2music.composers.base import AttentionOptions, Composer, ComposeRequest
+from image2music.loop.ablations import Variant
+from image2music.loop.chain import MAPS_ALONE, compose_batch
+from image2music.settings import LoopSettings, picture_seed
+from image2music.types import RefinedTune, RetrievedContext
 from transforms.stage import NAMESPACE, StageHandler
 
 WITHOUT_ATTENTION = "compose.without_attention."
@@ -24,7 +30,7 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
     stage = "compose"
 
     def __init__(
-        self, composer_spec: str, loop: LoopSettings, seed: int, batch_size: int, looking: Looking = MAPS_ALONE
+        self, composer_spec: str, loop: LoopSettings, seed: int, batch_size: int, looking: AttentionOptions = MAPS_ALONE
     ) -> None:
         super().__init__(batch_size)
         self._spec = composer_spec
@@ -34,7 +40,7 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
 
     def load_model(self) -> Composer:
         """The composer, shared with the describing stage of this process."""
-        return specs.load_composer(self._spec)
+        return registry.load_composer(self._spec)
 
     def place(self, element: RetrievedContext) -> tuple[str, str]:
         """Where the picture is."""
@@ -61,3 +67,24 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
             seed=picture_seed(self._seed, described.ref.image_id),
             album=described.ref.brief.part,
         )
+
+
+class ComposeVariant(ComposeTunes):
+    """As `ComposeTunes`, by a composer that lacks a part."""
+
+    def __init__(
+        self,
+        variant: Variant,
+        composer_spec: str,
+        loop: LoopSettings,
+        seed: int,
+        batch_size: int,
+        looking: AttentionOptions = MAPS_ALONE,
+    ) -> None:
+        super().__init__(composer_spec, replace(loop, accept=variant.accept), seed, batch_size, looking)
+        self.stage = f"compose_{variant.name}"
+        self._alter = variant.alter
+
+    def load_model(self) -> Composer:
+        """The altered composer; the model inside is shared with all other stages of this process."""
+        return self._alter(registry.load_composer(self._spec))

@@ -8,12 +8,11 @@ import numpy as np
 from apache_beam.ml.rag.types import Content, EmbeddableItem, Embedding
 from numpy.typing import NDArray
 
-from image2music.asking import ask, each
-from image2music.embedders import specs
-from image2music.embedders.base import Embedder
-from image2music.index_vectors import vector_of
+from image2music.embedders import registry
+from image2music.embedders.base import Embedder, vector_of
+from image2music.failures import batch_with_fallback, map_catching
 from image2music.rows import Row, tune_row
-from image2music.stages import CaptionedTune, DescribedImage, RetrievedContext
+from image2music.types import CaptionedTune, DescribedImage, RetrievedContext
 from transforms.stage import StageHandler
 
 
@@ -28,7 +27,7 @@ class EmbedPictures(StageHandler[DescribedImage, RetrievedContext, Embedder]):
 
     def load_model(self) -> Embedder:
         """The embedder, once per process."""
-        return specs.load_embedder(self._spec)
+        return registry.load_embedder(self._spec)
 
     def place(self, element: DescribedImage) -> tuple[str, str]:
         """Where the picture is."""
@@ -36,8 +35,8 @@ class EmbedPictures(StageHandler[DescribedImage, RetrievedContext, Embedder]):
 
     def work(self, batch: Sequence[DescribedImage], model: Embedder) -> list[RetrievedContext | Exception]:
         """Texts in one call, pictures in another."""
-        texts = ask(model.embed_texts, [described.description.text for described in batch])
-        images = ask(model.embed_images, [described.image for described in batch])
+        texts = batch_with_fallback(model.embed_texts, [described.description.text for described in batch])
+        images = batch_with_fallback(model.embed_images, [described.image for described in batch])
         results: list[RetrievedContext | Exception] = []
         for described, text, image in zip(batch, texts, images, strict=True):
             if isinstance(text, Exception) or isinstance(image, Exception):
@@ -58,7 +57,7 @@ class EmbedCaptions(StageHandler[CaptionedTune, EmbeddableItem, Embedder]):
 
     def load_model(self) -> Embedder:
         """The embedder, once per process."""
-        return specs.load_embedder(self._spec)
+        return registry.load_embedder(self._spec)
 
     def place(self, element: CaptionedTune) -> tuple[str, str]:
         """Where the MIDI file is."""
@@ -66,10 +65,12 @@ class EmbedCaptions(StageHandler[CaptionedTune, EmbeddableItem, Embedder]):
 
     def work(self, batch: Sequence[CaptionedTune], model: Embedder) -> list[EmbeddableItem | Exception]:
         """All captions in one call, all pictures in another."""
-        captions = iter(ask(model.embed_texts, [tune.source.caption for tune in batch if tune.source.caption]))
-        pictures = iter(ask(model.embed_images, [tune.picture for tune in batch if tune.picture]))
+        captions = iter(
+            batch_with_fallback(model.embed_texts, [tune.source.caption for tune in batch if tune.source.caption])
+        )
+        pictures = iter(batch_with_fallback(model.embed_images, [tune.picture for tune in batch if tune.picture]))
         given = [(next(captions) if t.source.caption else None, next(pictures) if t.picture else None) for t in batch]
-        vectors = each(_vector, given)
+        vectors = map_catching(_vector, given)
         return [
             vector if isinstance(vector, Exception) else _item(tune_row(tune, vector, model.id))
             for tune, vector in zip(batch, vectors, strict=True)

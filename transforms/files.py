@@ -1,16 +1,29 @@
-"""Bytes of a file, local or remote."""
+"""Bytes of a file, local or remote, in a folder or an archive, and of a picture wherever it lies.
+
+Bytes of a file, local or remote.
+
+Files under --midi_root: in a folder, local or remote, or in a tar archive.
+
+The bytes of a picture, wherever it lies.
+"""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import os
+import stat
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from image2music.errors import CaptionError
+from image2music.images.archives import is_web, member_of, read_member
+from image2music.images.http import WebRule, fetch
+from image2music.index.sync import Stamp, stamp_of
+from image2music.storage.tar import is_tar, open_archive
 
 LARGEST_FILE = 256 << 20
 """Bytes. Folders of pictures also hold videos, and a whole one should not be read to find out."""
@@ -64,3 +77,53 @@ def inside(root: str, location: str) -> str:
     if os.path.commonpath([real_root, os.path.realpath(path)]) != real_root:
         raise CaptionError(f"{location} leads out of --midi_root by a link", reason="outside_midi_root")
     return path
+
+
+def read_under(root: str, location: str) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        OSError: there is no such file, it cannot be read, is none (a pipe would never end), or is too large.
+        ValueError: a NUL in the name.
+        CaptionError: a link leads out of `root` (`outside_midi_root`), or lies in an archive (`link_in_archive`).
+    """
+    if is_tar(root):
+        return open_archive(root).read(location, at_most=LARGEST_FILE)
+    path = inside(root, location)
+    if not is_remote(root) and not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return read_bytes(path)
+
+
+def stamp_under(root: str, location: str, started_ns: int) -> Stamp | None:
+    """Size and time of change of a file, as `stamp_of`; of a member of an archive as the archive says."""
+    if is_remote(root):
+        return None
+    if not is_tar(root):
+        return stamp_of(f"{root.rstrip('/')}/{location}", started_ns)
+    member = open_archive(root).members.get(os.path.normpath(location))
+    return None if member is None else Stamp(member.size, int(member.mtime * 1e9))
+
+
+@dataclass(frozen=True)
+class PictureReader:
+    """Reads places as `image2music.images.archives` spells them; web addresses by `web`. Travels to the workers."""
+
+    web: WebRule = "none"
+
+    def __call__(self, uri: str) -> bytes:
+        """The bytes.
+
+        Raises:
+            PictureError: with the reasons of `read_member` and `fetch`.
+            OSError: a file cannot be read, or is too large.
+        """
+        if is_web(uri):
+            return fetch(uri, self.web)
+        member = member_of(uri)
+        return read_bytes(uri) if member is None else read_member(member, open_seekable)
+
+
+def open_seekable(path: str) -> BinaryIO:
+    """A file to be read here and there."""
+    return open_remote(path) if is_remote(path) else open(path, "rb")

@@ -9,7 +9,7 @@ from typing import Any
 import apache_beam as beam
 
 from image2music.rows import now, printable
-from image2music.stages import Failure, RefinedTune
+from image2music.types import Failure, RefinedTune
 
 STDOUT = "-"
 

@@ -15,20 +15,18 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from PIL.Image import Image
 
-from image2music.captions import parse_caption_line
+from image2music.abc.writer.text import score_to_abc
 from image2music.errors import CaptionError, MidiError, PictureError
 from image2music.failures import failure_from
-from image2music.index_changes import first_of_each
-from image2music.notation.metrics import metrics_of_score
-from image2music.notation.midi_reader import read_midi
-from image2music.notation.midi_to_abc import score_to_abc
-from image2music.pictures import open_picture
-from image2music.same_music import music_id
-from image2music.stages import CaptionedMidi, CaptionedTune, Failure
-from transforms.files import content_id
-from transforms.midi_root import read_under
-from transforms.stage import Parted, Stopwatch, part
-from transforms.time_limit import NO_LIMIT, TimeLimit
+from image2music.images.decode import open_picture
+from image2music.index.sync import first_of_each, parse_caption_line
+from image2music.music.metrics import metrics_of_score
+from image2music.music.midi import read_midi
+from image2music.music.similarity import music_id
+from image2music.types import CaptionedMidi, CaptionedTune, Failure
+from transforms.deadlines import NO_LIMIT, TimeLimit
+from transforms.files import content_id, read_under
+from transforms.stage import StageOutputs, Stopwatch, split_failures
 
 LONGEST_LINE = 4 << 20
 """Characters. MidiCaps' longest lines hold every chord of a long piece and stay far below."""
@@ -87,9 +85,11 @@ class ReadCaptions(beam.PTransform):
         super().__init__()
         self._path = path
 
-    def expand(self, begin: beam.Pipeline) -> Parted:
+    def expand(self, begin: beam.Pipeline) -> StageOutputs:
         """One reader, so that a bad line can be named by its number; the lines are spread afterwards."""
-        return part(begin | beam.Create([self._path]) | "ReadLines" >> beam.FlatMap(read_captions), "captions")
+        return split_failures(
+            begin | beam.Create([self._path]) | "ReadLines" >> beam.FlatMap(read_captions), "captions"
+        )
 
 
 class _Identify(beam.DoFn):
@@ -127,12 +127,14 @@ class IdentifyTunes(beam.PTransform):
         super().__init__()
         self._root = midi_root
 
-    def expand(self, sources: beam.PCollection) -> Parted:
+    def expand(self, sources: beam.PCollection) -> StageOutputs:
         """Only ids and captions cross the shuffle: reading a file twice costs less than shuffling it."""
-        identified = part(sources | beam.Reshuffle() | "Hash" >> beam.ParDo(_Identify(self._root)), "identify")
+        identified = split_failures(
+            sources | beam.Reshuffle() | "Hash" >> beam.ParDo(_Identify(self._root)), "identify"
+        )
         grouped = identified.done | "SameBytes" >> beam.GroupByKey()
-        first = part(grouped | "FirstOfEach" >> beam.ParDo(_FirstOfEach()), "duplicates")
-        return Parted(first.done, (identified.failed, first.failed) | beam.Flatten())
+        first = split_failures(grouped | "FirstOfEach" >> beam.ParDo(_FirstOfEach()), "duplicates")
+        return StageOutputs(first.done, (identified.failed, first.failed) | beam.Flatten())
 
 
 class _Convert(beam.DoFn):
@@ -204,6 +206,6 @@ class ConvertTunes(beam.PTransform):
         self._root = midi_root
         self._limit = limit
 
-    def expand(self, identified: beam.PCollection) -> Parted:
+    def expand(self, identified: beam.PCollection) -> StageOutputs:
         """File by file."""
-        return part(identified | "Convert" >> beam.ParDo(_Convert(self._root, self._limit)), "convert")
+        return split_failures(identified | "Convert" >> beam.ParDo(_Convert(self._root, self._limit)), "convert")

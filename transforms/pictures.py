@@ -9,17 +9,14 @@ from dataclasses import replace
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from image2music.asking import ask, each
-from image2music.briefs import NO_BRIEF, Place, brief_key
-from image2music.composers import specs
-from image2music.composers.base import Composer, Description
+from image2music.composers import registry
+from image2music.composers.base import Composer
 from image2music.errors import PictureError
-from image2music.failures import failure_from
-from image2music.pictures import Picture, open_picture
-from image2music.stages import DescribedImage, Failure, ImageRef
-from transforms.files import content_id
-from transforms.reading import PictureReader
-from transforms.stage import NAMESPACE, Parted, StageHandler, Stopwatch, part
+from image2music.failures import batch_with_fallback, failure_from, map_catching
+from image2music.images.decode import Picture, open_picture
+from image2music.types import NO_METADATA, DescribedImage, Description, Failure, ImageRef, ImageSource, metadata_key
+from transforms.files import PictureReader, content_id
+from transforms.stage import NAMESPACE, StageHandler, StageOutputs, Stopwatch, split_failures
 
 
 class _Identify(beam.DoFn):
@@ -29,7 +26,7 @@ class _Identify(beam.DoFn):
         self._read = read
         self._stopwatch = Stopwatch("identify")
 
-    def process(self, place: Place) -> Iterator[tuple[str, Place] | Failure]:
+    def process(self, place: ImageSource) -> Iterator[tuple[str, ImageSource] | Failure]:
         uri = place.uri
         try:
             with self._stopwatch:
@@ -39,11 +36,11 @@ class _Identify(beam.DoFn):
             yield failure_from(error, stage="identify", id=uri, uri=uri)
 
 
-def _gather(group: tuple[str, Iterable[Place]]) -> ImageRef:
+def _gather(group: tuple[str, Iterable[ImageSource]]) -> ImageRef:
     image_id, places = group
     briefs = {place.uri: place.brief for place in places}
     uris = sorted(briefs, key=os.fsencode)
-    brief = next((briefs[uri] for uri in uris if briefs[uri] != NO_BRIEF), NO_BRIEF)
+    brief = next((briefs[uri] for uri in uris if briefs[uri] != NO_METADATA), NO_METADATA)
     return ImageRef(image_id=image_id, uris=tuple(uris), brief=brief)
 
 
@@ -54,13 +51,13 @@ class IdentifyPictures(beam.PTransform):
         super().__init__()
         self._read = read
 
-    def expand(self, places: beam.PCollection) -> Parted:
+    def expand(self, places: beam.PCollection) -> StageOutputs:
         """Hash each file where it is read, then bring equal contents together: no pixels cross the shuffle."""
-        identified = part(
+        identified = split_failures(
             places | "Spread" >> beam.Reshuffle() | "Hash" >> beam.ParDo(_Identify(self._read)), "identify"
         )
         refs = identified.done | "SameBytes" >> beam.GroupByKey() | "Gather" >> beam.Map(_gather)
-        return Parted(done=refs, failed=identified.failed)
+        return StageOutputs(done=refs, failed=identified.failed)
 
 
 class DescribePictures(StageHandler[ImageRef, DescribedImage, Composer]):
@@ -75,7 +72,7 @@ class DescribePictures(StageHandler[ImageRef, DescribedImage, Composer]):
 
     def load_model(self) -> Composer:
         """The composer, shared with the composing stage of this process."""
-        return specs.load_composer(self._spec)
+        return registry.load_composer(self._spec)
 
     def place(self, element: ImageRef) -> tuple[str, str]:
         """Where the picture is."""
@@ -83,9 +80,9 @@ class DescribePictures(StageHandler[ImageRef, DescribedImage, Composer]):
 
     def work(self, batch: Sequence[ImageRef], model: Composer) -> list[DescribedImage | Exception]:
         """Open all, describe those that open."""
-        opened = each(self._open, batch)
+        opened = map_catching(self._open, batch)
         pictures = [picture for picture in opened if not isinstance(picture, Exception)]
-        descriptions = iter(ask(model.describe, [picture.image for picture in pictures]))
+        descriptions = iter(batch_with_fallback(model.describe, [picture.image for picture in pictures]))
         results: list[DescribedImage | Exception] = []
         for ref, picture in zip(batch, opened, strict=True):
             description = picture if isinstance(picture, Exception) else next(descriptions)
@@ -114,7 +111,7 @@ def with_hint(description: Description, hint: str | None) -> Description:
 class SkipFinished(beam.DoFn):
     """Lets pictures through that have no finished row yet, or one that was made for another brief.
 
-    `finished` holds keys of `brief_key`: bytes, for a collection may have millions.
+    `finished` holds keys of `metadata_key`: bytes, for a collection may have millions.
     """
 
     def __init__(self, finished: frozenset[bytes]) -> None:
@@ -123,7 +120,7 @@ class SkipFinished(beam.DoFn):
 
     def process(self, ref: ImageRef) -> Iterator[ImageRef]:
         """The picture, or nothing."""
-        if brief_key(ref.image_id, ref.brief.row) in self._finished:
+        if metadata_key(ref.image_id, ref.brief.row) in self._finished:
             self._skipped.inc()
             return
         yield ref

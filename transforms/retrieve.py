@@ -14,12 +14,10 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms.enrichment import Enrichment, EnrichmentSourceHandler
 from numpy.typing import NDArray
 
-from image2music.asking import ask
-from image2music.composers.base import Reference
-from image2music.failures import failure_from
-from image2music.stages import Failure, RetrievedContext
-from image2music.tune_index import TuneIndex
-from transforms.stage import NAMESPACE, TIME, Parted, part
+from image2music.failures import batch_with_fallback, failure_from
+from image2music.index.table import TuneIndex
+from image2music.types import Failure, Reference, RetrievedContext
+from transforms.stage import NAMESPACE, TIME, StageOutputs, split_failures
 
 _STAGE = "retrieve"
 
@@ -54,7 +52,7 @@ class TuneSearch(EnrichmentSourceHandler[list[RetrievedContext], list[tuple[Retr
     ) -> list[tuple[RetrievedContext, Found]]:
         """One search for the whole batch; similarities are computed pair by pair, whatever else is in it."""
         start = time.perf_counter()
-        answers = ask(self._references, request)
+        answers = batch_with_fallback(self._references, request)
         share = (time.perf_counter() - start) / len(request)
         return [(context, Found(answer, share)) for context, answer in zip(request, answers, strict=True)]
 
@@ -84,10 +82,10 @@ class RetrieveTunes(beam.PTransform):
         super().__init__()
         self._search = TuneSearch(index, top_k, batch_size)
 
-    def expand(self, contexts: beam.PCollection) -> Parted:
+    def expand(self, contexts: beam.PCollection) -> StageOutputs:
         """Batch by batch."""
         enriched = contexts | Enrichment(self._search, timeout=None, repeater=NoOpsRepeater(), throttler=None)
-        return part(enriched, _STAGE)
+        return split_failures(enriched, _STAGE)
 
 
 def _pair(context: RetrievedContext) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -1,21 +1,43 @@
-"""Parquet files that appear while the job runs, so that a killed run loses little."""
+"""Rows to Parquet shards that appear while the job runs, so that a killed run loses little.
+
+Tells whoever watches the run that an element is finished.
+
+Parquet files that appear while the job runs, so that a killed run loses little.
+
+Where rows and failures of every job go: Parquet shards of their schemas.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from image2music.rows import Row
-from transforms.ticker import Ticker
+from image2music.rows import Provenance, Row, composition_row, failure_row, now
+from image2music.storage import datasets
+from image2music.storage.datasets import write_shard
+from schemas.composition import composition_schema
+from schemas.failure import FAILURE_SCHEMA
+
+
+class Ticker:
+    """Appends one byte for each finished element to a file of its own in `folder`; does nothing without a folder."""
+
+    def __init__(self, folder: str | None) -> None:
+        self._path = os.path.join(folder, uuid.uuid4().hex) if folder else None
+
+    def tick(self) -> None:
+        """One more is finished."""
+        if self._path is None:
+            return
+        with open(self._path, "ab") as file:
+            file.write(b".")
 
 
 class WriteShards(beam.DoFn):
@@ -74,21 +96,30 @@ class WriteShards(beam.DoFn):
         self._since = time.monotonic()
 
 
-def write_shard(folder: str, rows: list[Row], schema: pa.Schema, id_columns: tuple[str, ...]) -> str:
-    """Write rows as FOLDER/part-HASH.parquet and return that path."""
-    return write_table(folder, pa.Table.from_pylist(rows, schema=schema), id_columns)
+def composition_sink(
+    output: Path, dim: int, more: tuple[pa.Field, ...], provenance: Provenance, ticks: str | None
+) -> beam.ParDo:
+    """Finished tunes to OUTPUT/compositions; `dim` is that of the embeddings, `more` the columns of this run only."""
+    return beam.ParDo(
+        WriteShards(
+            str(output / datasets.COMPOSITIONS),
+            composition_schema(dim, more),
+            lambda refined: composition_row(refined, provenance, now()),
+            ("image_id",),
+            progress=ticks,
+        )
+    )
 
 
-def write_table(folder: str, table: pa.Table, id_columns: tuple[str, ...]) -> str:
-    """Write a table as FOLDER/part-HASH.parquet (zstd) and return that path. HASH covers the columns named."""
-    ids = hashlib.sha256(repr(table.select(list(id_columns)).to_pylist()).encode()).hexdigest()[:24]
-    path, hidden = f"{folder}/part-{ids}.parquet", f"{folder}/.part-{ids}-{uuid.uuid4().hex}"
-    os.makedirs(folder, exist_ok=True)
-    try:
-        pq.write_table(table, hidden, compression="zstd")
-        os.replace(hidden, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(hidden)
-        raise
-    return path
+def failure_sink(folder: str | Path, ticks: str | None = None, *, rows: int = 64) -> beam.ParDo:
+    """Failures to shards of at most `rows` in a folder."""
+    return beam.ParDo(
+        WriteShards(
+            str(folder),
+            FAILURE_SCHEMA,
+            lambda failure: failure_row(failure, now()),
+            datasets.FAILURE_ID_COLUMNS,
+            rows=rows,
+            progress=ticks,
+        )
+    )

@@ -15,8 +15,8 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from image2music.errors import TimeLimitError
 from image2music.failures import failure_from
-from image2music.stages import Failure
-from transforms.time_limit import NO_LIMIT, TimeLimit
+from image2music.types import Failure
+from transforms.deadlines import NO_LIMIT, TimeLimit
 
 Element = TypeVar("Element")
 Result = TypeVar("Result")
@@ -30,7 +30,6 @@ TIME = "inference_batch_latency_micro_secs"
 
 REASON = "reason."
 """Before a failure's reason in the name of its counter."""
-
 _FAILED = "failed"
 _DONE = "done"
 
@@ -120,17 +119,17 @@ class _PartFailures(beam.DoFn):
 
 
 @dataclass(frozen=True)
-class Parted:
+class StageOutputs:
     """The two outputs of a stage."""
 
     done: beam.PCollection
     failed: beam.PCollection
 
 
-def part(results: beam.PCollection, stage: str) -> Parted:
+def split_failures(results: beam.PCollection, stage: str) -> StageOutputs:
     """Results and failures, told apart and counted."""
     both = results | f"Part{stage.title()}" >> beam.ParDo(_PartFailures(stage)).with_outputs(_FAILED, main=_DONE)
-    return Parted(done=both[_DONE], failed=both[_FAILED])
+    return StageOutputs(done=both[_DONE], failed=both[_FAILED])
 
 
 class Stage(beam.PTransform):
@@ -141,6 +140,6 @@ class Stage(beam.PTransform):
         self._handler = copy(handler)
         self._handler.limit = limit
 
-    def expand(self, elements: beam.PCollection) -> Parted:
+    def expand(self, elements: beam.PCollection) -> StageOutputs:
         """Run the handler, then part its results."""
-        return part(elements | RunInference(self._handler), self._handler.stage)
+        return split_failures(elements | RunInference(self._handler), self._handler.stage)

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field, replace
 
 from image2music.errors import CaptionError
 from image2music.failures import failure_from
-from image2music.index_manifest import KnownFile, Manifest, Stamp
-from image2music.stages import CaptionedMidi, Failure
-from transforms.files import content_id
-from transforms.midi_root import read_under, stamp_under
+from image2music.index.sync import KnownFile, Manifest, Stamp
+from image2music.types import CaptionedMidi, Failure
+from transforms.files import content_id, read_under, stamp_under
 
 _THREADS = 4
 """Reading waits for the disk. More threads wait for each other: files are small, and so is what each does alone."""

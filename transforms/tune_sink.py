@@ -12,16 +12,16 @@ from apache_beam.ml.rag.types import EmbeddableItem
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
+from image2music.index.table import WriteMode, commit, replace_rows, write_fragments
 from image2music.rows import Row
-from image2music.tune_index import WriteMode, commit, replace_rows, write_fragments
-from transforms.ticker import Ticker
+from transforms.shards import Ticker
 
 ROWS_PER_FRAGMENT = 4096
 """About 50 MB of ABC and vectors: few files for a full table, little memory in a worker."""
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenFragments:
     """Data files that no version names yet, as JSON, and the ids of their rows."""
 
     fragments: tuple[str, ...]
@@ -46,7 +46,7 @@ class WriteFragments(beam.DoFn):
         """Start without rows."""
         self._rows = []
 
-    def process(self, item: EmbeddableItem) -> Iterator[Written]:
+    def process(self, item: EmbeddableItem) -> Iterator[WrittenFragments]:
         """Keep a row; write the rows when there are enough."""
         self._rows.append(item.metadata | {"vector": item.embedding.dense_embedding})
         self._ticker.tick()
@@ -58,28 +58,30 @@ class WriteFragments(beam.DoFn):
         for written in self._flush():
             yield WindowedValue(written, 0, [GlobalWindow()])
 
-    def _flush(self) -> list[Written]:
+    def _flush(self) -> list[WrittenFragments]:
         rows, self._rows = self._rows, []
         if not rows:
             return []
         fragments = write_fragments(self._uri, rows, self._schema, self._mode)
-        return [Written(tuple(fragments), tuple(row["tune_id"] for row in rows))]
+        return [WrittenFragments(tuple(fragments), tuple(row["tune_id"] for row in rows))]
 
 
-def _commit(_: None, written: Sequence[Written], uri: str, schema: pa.Schema) -> Iterator[int]:
+def _commit(_: None, written: Sequence[WrittenFragments], uri: str, schema: pa.Schema) -> Iterator[int]:
     """Without a single row the table stays as it was."""
     if written:
         yield commit(uri, _fragments(written), schema)
 
 
-def _replace(_: None, written: Sequence[Written], uri: str, version: int, removed: frozenset[str]) -> Iterator[int]:
+def _replace(
+    _: None, written: Sequence[WrittenFragments], uri: str, version: int, removed: frozenset[str]
+) -> Iterator[int]:
     """An earlier row goes only when its new one is there: where that failed, the earlier one stays."""
     dropped = removed.union(*(part.tune_ids for part in written))
     if dropped:
         yield replace_rows(uri, version, _fragments(written), dropped)
 
 
-def _fragments(written: Sequence[Written]) -> list[str]:
+def _fragments(written: Sequence[WrittenFragments]) -> list[str]:
     return [fragment for part in written for fragment in part.fragments]
 
 

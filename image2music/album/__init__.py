@@ -1,1 +1,1 @@
-"""Pictures of one folder as one piece: what is planned before they are composed, and what is bound afterwards."""
+"""Pictures of one folder as one piece: planned before they are composed, bound afterwards."""

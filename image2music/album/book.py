@@ -1,29 +1,90 @@
-"""The tunes of an album bound into one piece, with a bridge wherever the key changes."""
+"""The tunes of an album bound into one piece, and the row of the album.
+
+Two bars from one key to another: the motif at home, then on the dominant of where it goes.
+
+The tunes of an album bound into one piece, with a bridge wherever the key changes.
+
+From the rows of an album's tunes to the row of the album.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from image2music.album.bridge import bridge
-from image2music.album.joining import joined
-from image2music.album.part import Line
-from image2music.album.plan import gentle
+from image2music.abc.checker import check
+from image2music.abc.diagnostics import Severity
+from image2music.abc.playback import abc_to_midi, abc_to_score
+from image2music.abc.writer.layout import MAX_LAYERS, Layout, lay_out_voices, unit_of, written
+from image2music.abc.writer.quantise import FAITHFUL
+from image2music.abc.writer.text import bars_by_voice, field_text, header_lines, voice_head
+from image2music.album.plan import gentle, natural_order
 from image2music.errors import AbcError
-from image2music.notation.abc_checker import check
-from image2music.notation.abc_to_midi import abc_to_midi, abc_to_score
-from image2music.notation.diagnostic import Severity
-from image2music.notation.parts import parts_of
-from image2music.notation.quantise import FAITHFUL
-from image2music.notation.score import KeyChange, Score, TempoChange
-from image2music.notation.sheet import MAX_LAYERS, Sheet, unit_of, voices_of, written
-from image2music.notation.spelling import key_name
-from image2music.notation.tempos import DEFAULT_QPM, seconds_at, tempos_of
-from image2music.notation.timeline import QUARTER, bars_of, windows_of
-from image2music.notation.tune_text import bars_by_voice, header_lines, one_line, voice_head
+from image2music.music.grid import DEFAULT_QPM, QUARTER, bars_of, parts_of, seconds_at_tick, tempos_of, windows_of
+from image2music.music.motif import BAR_EIGHTHS, MIDDLE_C, Line, count_motif, tonic_of
+from image2music.music.score import KeyChange, MeterChange, Score, TempoChange, Track, joined
+from image2music.music.theory import TICKS_PER_QUARTER, key_name
+from image2music.storage.datasets import BOOKS
+from image2music.types import read_line
+
+_EIGHTH = TICKS_PER_QUARTER // 2
+_VELOCITY = 80
+_LOWEST_BASS, _LOWEST_CHORD, _HIGHEST_TONIC = 41, 53, 69
+
+
+class _Struck(NamedTuple):
+    onset: int
+    eighths: int
+    pitches: tuple[int, ...]
+
+
+def bridge(motif: Line, meter: str, before: KeyChange, after: KeyChange) -> Score:
+    """A melody and chords. The motif's degrees (1, 2, 4, 5) lie in the scale on the dominant of major and of minor.
+
+    The key changes with the second bar, whose chord is the dominant seventh of the new key.
+    """
+    bar = BAR_EIGHTHS[meter]
+    numerator, denominator = (int(part) for part in meter.split("/"))
+    old, dominant = tonic_of(before), (tonic_of(after) + 7) % 12
+    melody = [*_sung(motif[:-1], old, 0), *_sung(motif[:-1], dominant, bar)]
+    chords = [
+        _Struck(0, bar, _chord(old, (3 if before.minor else 4, 7))),
+        _Struck(bar, bar, _chord(dominant, (4, 10))),
+    ]
+    return Score(
+        TICKS_PER_QUARTER,
+        (_track(melody), _track(chords)),
+        meters=(MeterChange(0, numerator, denominator),),
+        keys=(KeyChange(0, before.sharps, before.minor), KeyChange(bar * _EIGHTH, after.sharps, after.minor)),
+    )
+
+
+def _sung(line: Line, tonic: int, onset: int) -> list[_Struck]:
+    ground = MIDDLE_C + tonic - (12 if MIDDLE_C + tonic > _HIGHEST_TONIC else 0)
+    struck = []
+    for pitch, eighths in line:
+        struck.append(_Struck(onset, eighths, (ground + pitch,)))
+        onset += eighths
+    return struck
+
+
+def _chord(root: int, above: tuple[int, int]) -> tuple[int, ...]:
+    bass = _LOWEST_BASS + (root - _LOWEST_BASS) % 12
+    return (bass, *sorted(_LOWEST_CHORD + (root + tone - _LOWEST_CHORD) % 12 for tone in above))
+
+
+def _track(struck: Sequence[_Struck]) -> Track:
+    rows = [(one.onset * _EIGHTH, one.eighths * _EIGHTH, pitch, _VELOCITY) for one in struck for pitch in one.pitches]
+    onsets, durations, pitches, velocities = np.array(rows, dtype=np.int64).T
+    return Track(onsets, durations, pitches, velocities)
+
 
 BRIDGE_TITLE = "Bridge"
 _BARS_A_LINE = 4
@@ -31,7 +92,7 @@ _C_MAJOR = KeyChange(0, 0, False)
 
 
 @dataclass(frozen=True)
-class Book:
+class Medley:
     """An album as one tune of ABC and as a MIDI file.
 
     `starts` holds the bar (from 1) at which each tune begins, `keys` and `tempos_qpm` what it begins with; `bridges`
@@ -48,7 +109,7 @@ class Book:
     tempos_qpm: tuple[int, ...]
 
 
-def bind(title: str, tunes: Sequence[tuple[str, str]], motif: Line, meter: str) -> Book:
+def assemble(title: str, tunes: Sequence[tuple[str, str]], motif: Line, meter: str) -> Medley:
     """`tunes` are (title, ABC) in order; `motif` and `meter` make the bridges.
 
     Tempos whose step would be larger than 15 % are brought nearer to the one before. A tempo that changes within a
@@ -77,12 +138,12 @@ def bind(title: str, tunes: Sequence[tuple[str, str]], motif: Line, meter: str) 
     abc = _text(sheet, title, dict(zip(bars, section_names, strict=True)))
     if errors := [finding for finding in check(abc) if finding.severity is Severity.ERROR]:
         raise AbcError(f"the bound album has {len(errors)} errors, the first: {errors[0]}", reason="bad_book")
-    return Book(
+    return Medley(
         abc=abc,
         midi=abc_to_midi(abc),
         bars=len(sheet.bars),
         bridges=len(sections) - len(scores),
-        duration_s=round(seconds_at(int(sheet.bars.lines[-1]), sheet.tempos), 3),
+        duration_s=round(seconds_at_tick(int(sheet.bars.lines[-1]), sheet.tempos), 3),
         starts=tuple(bars[place] + 1 for place in places),
         keys=tuple(key_name(*_key(score.keys[0])) for score in scores),
         tempos_qpm=tuple(tempos),
@@ -93,20 +154,20 @@ def _key(change: KeyChange) -> tuple[int, bool]:
     return change.sharps, change.minor
 
 
-def _sheet(score: Score) -> Sheet:
+def _sheet(score: Score) -> Layout:
     """As `sheet_of`, but no bar is taken for a pick-up and every key is believed."""
     parts = parts_of(score)
     end = max(float((part.onsets + part.durations).max()) for part in parts)
     bars = bars_of(score, int(end))
     windows = windows_of(bars)
-    voices = [voice for part in parts for voice in voices_of(part, written(part, windows, FAITHFUL), MAX_LAYERS)]
+    voices = [voice for part in parts for voice in lay_out_voices(part, written(part, windows, FAITHFUL), MAX_LAYERS)]
     changes = [change.tick * QUARTER // score.ticks_per_quarter for change in score.keys]
     which = np.searchsorted(changes, bars.lines[:-1], side="right") - 1
     keys = tuple(_key(score.keys[at]) for at in which.tolist())
-    return Sheet(tuple(voices), bars, keys, tempos_of(score), unit_of(voices))
+    return Layout(tuple(voices), bars, keys, tempos_of(score), unit_of(voices))
 
 
-def _text(sheet: Sheet, title: str, names: dict[int, str]) -> str:
+def _text(sheet: Layout, title: str, names: dict[int, str]) -> str:
     lines = header_lines(sheet, title)
     for number, (voice, bars) in enumerate(zip(sheet.voices, bars_by_voice(sheet), strict=True), 1):
         lines += [*voice_head(voice, number, len(sheet.voices)), *_music(bars, names, said=number == 1)]
@@ -128,4 +189,71 @@ def _music(bars: Sequence[str], names: dict[int, str], *, said: bool) -> list[st
 
 
 def _spoken(title: str) -> str:
-    return one_line(title).replace('"', "'")
+    return field_text(title).replace('"', "'")
+
+
+TUNE_COLUMNS = ["album", "image_id", "image_uri", "title", "abc", "album_part", "composer_id", "settings_hash"]
+"""Columns of schemas/composition.py that an album is made of."""
+
+
+MOST_TUNES = 500
+"""A longer album is not bound: it would last for hours, and nobody could open the score."""
+Row = dict[str, Any]
+
+
+def album_row(album: str, tunes: Sequence[Row], bound_at: datetime) -> Row:
+    """A row of schemas/album.py from the tunes of one album, in any order.
+
+    Raises:
+        AbcError: the album is too long to bind (`album_too_long`), or see `assemble`.
+    """
+    if len(tunes) > MOST_TUNES:
+        message = (
+            f"{len(tunes)} tunes are too many for one book, {MOST_TUNES} is the most: sort the pictures in folders"
+        )
+        raise AbcError(message, reason="album_too_long")
+    ordered = sorted(tunes, key=lambda tune: (natural_order(tune["image_uri"]), tune["image_id"]))
+    part = ordered[0]["album_part"]
+    motif, title = read_line(part["motif"]), title_of(album)
+    book = assemble(title, [(tune["title"], tune["abc"]) for tune in ordered], motif, part["meter"])
+    return {
+        "album": album,
+        "title": title,
+        "image_ids": [tune["image_id"] for tune in ordered],
+        "image_uris": [tune["image_uri"] for tune in ordered],
+        "titles": [tune["title"] for tune in ordered],
+        "themes": [tune["album_part"]["theme"] for tune in ordered],
+        "keys": list(book.keys),
+        "tempos_qpm": list(book.tempos_qpm),
+        "starts": list(book.starts),
+        "motif": part["motif"],
+        "motif_counts": [count_motif(abc_to_score(tune["abc"]), motif) for tune in ordered],
+        "meter": part["meter"],
+        "bridges": book.bridges,
+        "bars": book.bars,
+        "duration_s": book.duration_s,
+        "abc": book.abc,
+        "midi": book.midi,
+        "book": f"{BOOKS}/{folder_of(album)}",
+        "composer_id": part_of_all(ordered, "composer_id"),
+        "settings_hash": part_of_all(ordered, "settings_hash"),
+        "bound_at": bound_at,
+    }
+
+
+def part_of_all(rows: Sequence[Row], name: str) -> str:
+    """A value that all rows of one output share."""
+    value: str = rows[0][name]
+    return value
+
+
+def title_of(album: str) -> str:
+    """The folder's name as a title: `2024_summer-holidays` is `2024 Summer Holidays`."""
+    words = re.split(r"[\W_]+", album.rstrip("/").rpartition("/")[2])
+    return " ".join(word[:1].upper() + word[1:] for word in words if word) or "Album"
+
+
+def folder_of(album: str) -> str:
+    """A folder name that is safe anywhere and differs for albums of the same name."""
+    name = re.sub(r"[^A-Za-z0-9]+", "-", title_of(album)).strip("-").lower()[:40] or "album"
+    return f"{name}-{hashlib.sha256(album.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"

@@ -1,4 +1,6 @@
-"""An album as one piece: a key for each chapter, an arc of tempo, one motif, a theme for each group of like pictures.
+"""What the plan of an album needs to know of a picture: its mood, and a print by which its like is recognised.
+
+An album as one piece: a key for each chapter, an arc of tempo, one motif, a theme for each group of like pictures.
 
 The links between pictures and music here are this project's choice, as in the composers: bright is major, strong is
 fast. Only figures of light and colour are used, so the plan is the same whatever model composes.
@@ -6,29 +8,89 @@ fast. Only figures of light and colour are used, so the plan is the same whateve
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from PIL import Image
 
-from image2music.album.glance import Glance, alike, natural_order
-from image2music.album.motif import make_answer, make_motif, opening_of
-from image2music.album.part import AlbumMode, AlbumPart
-from image2music.seeds import picture_seed
+from image2music.images.features import measure_palette, mood_of
+from image2music.music.motif import AlbumMode, make_answer, make_motif, opening_of
+from image2music.settings import picture_seed
+from image2music.types import AlbumPart
+
+GLANCE_SIDE = 128
+"""Longer side, in pixels, that a picture is opened at; light and colour need no more."""
+_HASH_SIDE = 8
+_MOST_BITS = 8
+_MOST_COLOUR = 24.0
+
+
+@dataclass(frozen=True)
+class ImageSummary:
+    """One picture of an album, in about 100 bytes.
+
+    valence -1 (dark, dull) to 1 (bright, warm) and arousal 0 (faint) to 1 (strong), from light and colour alone
+    (`image2music.images.features`). print: 64 bits. colour: mean R, G and B, 0-255.
+    """
+
+    image_id: str
+    place: str
+    valence: float
+    arousal: float
+    print: int
+    colour: tuple[float, float, float]
+
+
+def image_summary(image_id: str, place: str, image: Image.Image) -> ImageSummary:
+    """Look at an upright RGB picture."""
+    small = image.copy()
+    small.thumbnail((GLANCE_SIDE, GLANCE_SIDE))
+    pixels = np.asarray(small, dtype=np.uint8)
+    mood = mood_of(measure_palette(pixels))
+    red, green, blue = (round(float(value), 1) for value in pixels.reshape(-1, 3).mean(0))
+    return ImageSummary(image_id, place, mood.valence, mood.arousal, difference_hash(image), (red, green, blue))
+
+
+def difference_hash(image: Image.Image) -> int:
+    """64 bits: for each cell of a grid of 8 rows whether it is brighter than its left neighbour (Krawetz 2013, dHash).
+
+    Scaling, compression and exposure hardly change it.
+    """
+    grey = np.asarray(image.convert("L").resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.BOX), dtype=np.int16)
+    bits = (np.diff(grey, axis=1) > 0).ravel()
+    return int("".join("1" if bit else "0" for bit in bits), 2)
+
+
+def near_duplicates(one: ImageSummary, other: ImageSummary) -> bool:
+    """Whether two pictures are near-duplicates: frames of one burst, another size or compression of one picture.
+
+    At most 8 of 64 bits differ, and the mean colours by at most 24 of 255 in any channel.
+    """
+    colours = max(abs(a - b) for a, b in zip(one.colour, other.colour, strict=True))
+    return (one.print ^ other.print).bit_count() <= _MOST_BITS and colours <= _MOST_COLOUR
+
+
+def natural_order(place: str) -> tuple[tuple[bool, int, str], ...]:
+    """A key that sorts IMG_9 before IMG_10."""
+    parts = re.split(r"(\d+)", place)
+    return tuple((part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts)
+
 
 RECIPE = "album-1"
 """Part of the settings of a run with --album. Raise it with every change here that changes a plan."""
 
 LARGEST_STEP = 1.15
 """Tempos of neighbours differ by at most this factor."""
-
 PICTURES_A_CHAPTER = 3
 _FEWEST_IN_CHAPTER = 2
 _LOOK_BACK = 64
 _BRIGHTER, _DARKER = 0.03, -0.1
-
 _TONICS: dict[AlbumMode, tuple[int, ...]] = {"major": (0, 2, 5, 7, 9), "minor": (2, 4, 7, 9, 11)}
+
 # Melody and accompaniment, General MIDI from 0: flute and guitar, violin and piano ...
 _PROGRAMS: dict[AlbumMode, tuple[tuple[int, int], ...]] = {
     "major": ((73, 24), (40, 0), (21, 24)),
@@ -36,13 +98,13 @@ _PROGRAMS: dict[AlbumMode, tuple[tuple[int, int], ...]] = {
 }
 _QPM_OF_CALM, _QPM_OF_EXCITED = 76.0, 140.0
 _SLOWEST, _FASTEST = 58, 168
+
 # Share of the album gone by, and how much faster than its mean it is then.
 _ARC = ((0.0, 0.65, 1.0), (0.93, 1.08, 0.92))
-
 Key = tuple[int, AlbumMode]
 
 
-def plan_album(glances: Sequence[Glance], seed: int) -> dict[str, AlbumPart]:
+def plan_album(glances: Sequence[ImageSummary], seed: int) -> dict[str, AlbumPart]:
     """What each picture's tune takes over, by image_id. The order of `glances` does not matter."""
     pictures = sorted(glances, key=lambda one: (natural_order(one.place), one.image_id))
     themes = themes_of(pictures)
@@ -68,12 +130,12 @@ def plan_album(glances: Sequence[Glance], seed: int) -> dict[str, AlbumPart]:
     return parts
 
 
-def themes_of(pictures: Sequence[Glance]) -> list[str]:
+def themes_of(pictures: Sequence[ImageSummary]) -> list[str]:
     """For each picture the short id of the first one that it is a near-duplicate of, its own where there is none."""
-    firsts: list[Glance] = []
+    firsts: list[ImageSummary] = []
     themes = []
     for picture in pictures:
-        like = next((first for first in reversed(firsts[-_LOOK_BACK:]) if alike(first, picture)), None)
+        like = next((first for first in reversed(firsts[-_LOOK_BACK:]) if near_duplicates(first, picture)), None)
         if like is None:
             firsts.append(picture)
         themes.append((like or picture).image_id[:12])

@@ -1,0 +1,1 @@
+"""Models that write music behind one protocol. When each is asked is in `loop`."""

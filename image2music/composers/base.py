@@ -7,46 +7,14 @@ batch, and the answer for one picture never depends on which others share its ba
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL.Image import Image
 
-from image2music.album.part import AlbumPart
-from image2music.notation.diagnostic import Diagnostic
-from image2music.notation.metrics import Metrics
-
-MatchedBy = Literal["text", "image", "both"]
-SegmentKind = Literal["all", "voice", "bars", "motivation"]
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A tune that the index returned for a picture. Similarities are cosines; None where that search missed it."""
-
-    tune_id: str
-    row_hash: str
-    location: str
-    caption: str
-    abc: str
-    metrics: Metrics
-    similarity_text: float | None
-    similarity_image: float | None
-    matched_by: MatchedBy
-
-
-@dataclass(frozen=True)
-class Description:
-    """What a composer sees in a picture.
-
-    `features` is whatever the composer wants to find again in later calls for the same picture (encoded patches, a
-    grid of embeddings), so that a picture is looked at once. It must pickle.
-    """
-
-    text: str
-    features: object = None
+from image2music.abc.diagnostics import Diagnostic
+from image2music.music.metrics import Metrics
+from image2music.types import AlbumPart, Description, Explanation, Reference
 
 
 @dataclass(frozen=True)
@@ -91,7 +59,7 @@ class RefineRequest:
 
 
 @dataclass(frozen=True)
-class Looking:
+class AttentionOptions:
     """What is kept of attention beside the maps: those of each layer, and how faithful each map is."""
 
     layers: bool = False
@@ -111,38 +79,7 @@ class ExplainRequest:
     abc: str
     title: str
     metrics: Metrics
-    looking: Looking = Looking()
-
-
-@dataclass(frozen=True)
-class AttentionMap:
-    """Equation 2 of the paper for one segment of the tune or of the motivation.
-
-    `weights` is float32[rows, cols]: attention from the segment's tokens to the picture's patches, averaged over
-    layers, heads and tokens, as probabilities (the rest of the mass went elsewhere). `baseline` has the same shape,
-    for a blank picture. `text` is the segment itself, or its name for a voice. `layers`, where asked for, is
-    float32[layers, rows, cols], the same before its mean over layers; `faithfulness` see `composers.faithfulness`.
-    """
-
-    segment: str
-    kind: SegmentKind
-    text: str
-    weights: NDArray[np.float32]
-    baseline: NDArray[np.float32]
-    layers: NDArray[np.float32] | None = None
-    faithfulness: dict[str, float] | None = None
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why the tune sounds as it does, and where the composer looked while it wrote.
-
-    `attention_missing` is a snake_case reason where that is not known; rows have no place for it, run.json counts it.
-    """
-
-    motivation: str
-    attention: tuple[AttentionMap, ...] = field(default_factory=tuple)
-    attention_missing: str | None = None
+    looking: AttentionOptions = AttentionOptions()
 
 
 class Composer(Protocol):

@@ -1,1 +1,1 @@
-"""Data to try everything on, made from installed packages alone: real music, real photographs, generated captions."""
+"""Data to try everything on, made from installed packages alone. Nothing else depends on it."""

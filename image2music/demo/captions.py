@@ -1,12 +1,174 @@
-"""Captions and rows with the fields of MidiCaps, written by rule from a piece's features. Generated, not MidiCaps."""
+"""Captions written by rule from a piece's features. Generated, not MidiCaps.
+
+A rough harmony of a piece: the triad that fits each bar best.
+
+What a caption can tell of a piece: key, meter, tempo, instruments, length, genre and mood.
+
+Captions and rows with the fields of MidiCaps, written by rule from a piece's features. Generated, not MidiCaps.
+"""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
-from image2music.demo.features import Features, features_of
-from image2music.demo.piece import Piece, draw
+import numpy as np
+
+from image2music.demo.pieces import DemoPiece, draw
+from image2music.music.score import Score
+
+_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+
+_TRIADS = np.array([[float((tone - root) % 12 in shape) for tone in range(12)] for shape in ((0, 4, 7), (0, 3, 7))
+                    for root in range(12)])  # fmt: skip
+_LABELS = [name + suffix for suffix in ("", "m") for name in _NAMES]
+_PATTERN_LENGTHS = (4, 3, 5)
+
+
+def chords_by_bar(score: Score) -> list[tuple[str, float]]:
+    """Chord names such as "Am" with the seconds at which they begin, one for each bar with notes, repeats joined.
+
+    Pitch classes weigh by how long they sound in the bar; what lies outside of the triad counts against it by half.
+    """
+    bar = score.ticks_per_quarter * 4 * score.meters[0].numerator // score.meters[0].denominator
+    seconds = 60 / score.tempos[0].qpm / score.ticks_per_quarter
+    chords: list[tuple[str, float]] = []
+    for number, weights in sorted(_weights_by_bar(score, bar).items()):
+        label = _LABELS[int((_TRIADS @ weights - 0.5 * (1 - _TRIADS) @ weights).argmax())]
+        if not chords or chords[-1][0] != label:
+            chords.append((label, round(number * bar * seconds, 3)))
+    return chords
+
+
+def commonest_pattern(chords: list[str]) -> tuple[list[str], int]:
+    """The succession of four (or three, or five) chords that returns most often, and how often it is there."""
+    for length in _PATTERN_LENGTHS:
+        runs = Counter(tuple(chords[start : start + length]) for start in range(len(chords) - length + 1))
+        if runs and (best := max(runs.items(), key=lambda item: item[1]))[1] > 1:
+            return list(best[0]), best[1]
+    return chords[:4], 1
+
+
+def _weights_by_bar(score: Score, bar: int) -> dict[int, np.ndarray]:
+    weights: dict[int, np.ndarray] = {}
+    for track in score.tracks:
+        for onset, duration, pitch in zip(track.onsets, track.durations, track.pitches, strict=True):
+            weights.setdefault(int(onset) // bar, np.zeros(12))[int(pitch) % 12] += float(duration)
+    return weights
+
+
+_MAJOR = ("Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#")
+_MINOR = ("Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#", "G#", "D#", "A#")
+
+# Quarter notes a minute below which each word holds.
+_TEMPO_WORDS = ((60, "Largo"), (76, "Adagio"), (96, "Andante"), (112, "Moderato"), (150, "Allegro"), (176, "Vivace"),
+                (208, "Presto"), (10_000, "Prestissimo"))  # fmt: skip
+_DURATION_WORDS = ((30, "Short fragment"), (120, "Short song"), (240, "Song"), (10**9, "Long piece"))
+
+INSTRUMENTS = {
+    0: "Piano", 19: "Church Organ", 21: "Accordion", 24: "Acoustic Guitar", 40: "Violin", 41: "Viola", 42: "Cello",
+    46: "Harp", 52: "Choir", 56: "Trumpet", 57: "Trombone", 58: "Tuba", 60: "French Horn", 68: "Oboe", 72: "Piccolo",
+    73: "Flute", 74: "Recorder", 78: "Tin Whistle", 105: "Banjo", 109: "Bagpipe",
+}  # fmt: skip
+
+# (pace, minor) to moods, strongest first, in the words that MidiCaps takes from MTG-Jamendo.
+_MOODS = {
+    ("slow", True): ("sad", "dark", "melancholic", "emotional", "slow"),
+    ("slow", False): ("calm", "relaxing", "meditative", "soft", "hopeful"),
+    ("moderate", True): ("melancholic", "emotional", "dramatic", "deep", "dark"),
+    ("moderate", False): ("melodic", "romantic", "positive", "nature", "hopeful"),
+    ("fast", True): ("energetic", "dramatic", "dark", "action", "fast"),
+    ("fast", False): ("happy", "energetic", "upbeat", "fun", "party"),
+}
+
+_MOODS_OF_KIND = {
+    "march": ("powerful", "epic", "motivational", "positive", "inspiring"),
+    "minuet": ("romantic", "soft", "melodic", "retro", "relaxing"),
+    "hornpipe": ("fun", "groovy", "positive", "upbeat", "happy"),
+    "slip jig": ("dream", "melodic", "nature", "happy", "uplifting"),
+    "waltz": ("romantic", "love", "dream", "melodic", "summer"),
+}
+_SLOW_SECONDS_A_NOTE, _FAST_SECONDS_A_NOTE = 0.45, 0.25
+
+
+@dataclass(frozen=True)
+class PieceFeatures:
+    """Everything measured or derived; `tempo` in quarter notes a minute, `duration` in seconds."""
+
+    key: str
+    minor: bool
+    time_signature: str
+    tempo: int
+    tempo_word: str
+    duration: int
+    duration_word: str
+    pace: str
+    moods: tuple[str, ...]
+    genres: tuple[str, str]
+    instruments: tuple[str, ...]
+    programs: tuple[int, ...]
+    chords: tuple[tuple[str, float], ...]
+    pattern: tuple[str, ...]
+    pattern_count: int
+
+
+def features_of(piece: DemoPiece) -> PieceFeatures:
+    """Measured from the notes, but for genre and mood, which follow from kind, mode and pace by a rule."""
+    score = piece.score
+    key, meter, tempo = score.keys[0], score.meters[0], round(score.tempos[0].qpm)
+    chords = chords_by_bar(score)
+    pattern, count = commonest_pattern([name for name, _ in chords])
+    pace = _pace(score)
+    programs = tuple(sorted({track.program for track in score.tracks}))
+    duration = round(_seconds(score))
+    return PieceFeatures(
+        key=f"{(_MINOR if key.minor else _MAJOR)[key.sharps + 7]} {'minor' if key.minor else 'major'}",
+        minor=key.minor,
+        time_signature=f"{meter.numerator}/{meter.denominator}",
+        tempo=tempo,
+        tempo_word=_word(tempo, _TEMPO_WORDS),
+        duration=duration,
+        duration_word=_word(duration, _DURATION_WORDS),
+        pace=pace,
+        moods=_moods(piece, pace),
+        genres=("classical", "choir") if piece.kind == "chorale" else ("folk", "celtic"),
+        instruments=tuple(INSTRUMENTS[program] for program in programs),
+        programs=programs,
+        chords=tuple(chords),
+        pattern=tuple(pattern),
+        pattern_count=count,
+    )
+
+
+def _moods(piece: DemoPiece, pace: str) -> tuple[str, ...]:
+    by_notes = _MOODS[pace, piece.score.keys[0].minor]
+    of_kind = _MOODS_OF_KIND.get(piece.kind)
+    if of_kind is None:
+        return by_notes
+    # Kind first, and one word of the notes themselves: a march in minor stays dark.
+    return (*of_kind[:4], by_notes[draw(piece.name, 2)])
+
+
+def _pace(score: Score) -> str:
+    """Slow, moderate or fast by the mean time from one onset of the first track to the next."""
+    onsets = score.tracks[0].onsets
+    steps = max(1, len(set(onsets.tolist())) - 1)
+    seconds = float(onsets[-1] - onsets[0]) / steps * 60 / score.tempos[0].qpm / score.ticks_per_quarter
+    if seconds > _SLOW_SECONDS_A_NOTE:
+        return "slow"
+    return "fast" if seconds < _FAST_SECONDS_A_NOTE else "moderate"
+
+
+def _seconds(score: Score) -> float:
+    end = max(int((track.onsets + track.durations).max()) for track in score.tracks if len(track))
+    return end / score.ticks_per_quarter * 60 / score.tempos[0].qpm
+
+
+def _word(value: float, words: tuple[tuple[int, str], ...]) -> str:
+    return next(word for below, word in words if value < below)
+
 
 _SCENES = {
     "sad": ("rain on a grey window", "a dark and empty church", "the last light of a winter day", "a lonely shore"),
@@ -21,11 +183,13 @@ _SCENES = {
     "romantic": ("an old ballroom by candlelight", "roses in a vase", "a palace with golden rooms"),
     "dream": ("stars in a deep night sky", "mist over a lake", "dandelion seeds in the air"),
 }  # fmt: skip
+
 _ADJECTIVES = {
     "dramatic": "dramatic", "fun": "fun-loving", "party": "festive", "love": "loving", "dream": "dreamy",
     "nature": "pastoral", "action": "driving", "summer": "summery", "retro": "old-world", "epic": "epic",
     "motivational": "rousing", "positive": "bright",
 }  # fmt: skip
+
 # Each gives the same facts in another order, as people do.
 _TEMPLATES = (
     'A {mood1} and {mood2} {genre} {kind} named "{title}", played by {instruments}. It is set in {key} with a {meter} '
@@ -39,7 +203,7 @@ _TEMPLATES = (
 )
 
 
-def caption_row(piece: Piece) -> dict[str, Any]:
+def caption_row(piece: DemoPiece) -> dict[str, Any]:
     """One line of the captions file: MidiCaps' fields, in its order, for a piece below `midi/`."""
     features = features_of(piece)
     return {
@@ -65,7 +229,7 @@ def caption_row(piece: Piece) -> dict[str, Any]:
     }
 
 
-def caption_of(piece: Piece, features: Features) -> str:
+def caption_of(piece: DemoPiece, features: PieceFeatures) -> str:
     """Two or three English sentences in the manner of MidiCaps' captions."""
     one = len(features.instruments) == 1 and features.instruments[0] != "Recorder"
     names = _instruments(features)
@@ -94,14 +258,14 @@ def caption_of(piece: Piece, features: Features) -> str:
     return _with_articles(text)
 
 
-def _atmosphere(piece: Piece, features: Features) -> str:
+def _atmosphere(piece: DemoPiece, features: PieceFeatures) -> str:
     scenes = _SCENES[features.moods[0]]
     scene = scenes[draw(piece.name + "scene", len(scenes))]
     moods = [_ADJECTIVES.get(mood, mood) for mood in features.moods]
     return f"evoking a {moods[3]} and {moods[4]} atmosphere like {scene}"
 
 
-def _instruments(features: Features) -> str:
+def _instruments(features: PieceFeatures) -> str:
     if features.instruments == ("Choir",):
         return "a choir in four parts"
     if len(features.instruments) == 1:

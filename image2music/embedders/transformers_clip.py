@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image
 
-from image2music.embedders.base import Vectors
-from image2music.embedders.fingerprint import fingerprint
-from image2music.embedders.long_texts import embed_texts, unit
-from image2music.embedders.precision import accelerator
+from image2music.embedders.base import Vectors, embed_texts, unit_rows
 from image2music.errors import ModelError
+from image2music.pretrained import accelerator, fingerprint
 
 _BUCKET = 16
 _SIGLIP = ("siglip", "siglip2")
@@ -62,7 +60,7 @@ class TransformersClip:
         vectors = np.zeros((len(images), self.dim), dtype=np.float32)
         for row, image in enumerate(images):
             vectors[row] = self._embed_image(image)
-        return unit(vectors)
+        return unit_rows(vectors)
 
     def count_tokens(self, text: str) -> int:
         """Tokens with the special ones, before truncation."""

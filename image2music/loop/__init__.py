@@ -1,1 +1,1 @@
-"""The paper's loop, one for every composer: draft, mend, check, repair, measure, refine, explain."""
+"""The chain from a picture to a finished tune, for every composer. The models are in `composers`."""

@@ -13,6 +13,7 @@ from PIL import Image
 
 _BARS = re.compile(r"(\d+)\D+(\d+)")
 _ONE_BAR = re.compile(r"\d+")
+
 _STOPS = np.array([[13, 8, 135], [126, 3, 168], [204, 71, 120], [248, 149, 64], [240, 249, 33]], dtype=np.float64)
 """Five colours from dark to light (matplotlib's plasma): readable without telling red from green."""
 

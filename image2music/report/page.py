@@ -1,17 +1,216 @@
-"""Everything one picture's page shows, ready to be put into a template."""
+"""Everything one picture's page shows, ready to be put into a template.
+
+What each round of the loop changed of the tune that stood before it.
+
+What a tune took from its references: their metrics, and the longest run it shares with each.
+
+Small drawings that stand inside a page: numbers to SVG coordinates, no colour of their own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from difflib import SequenceMatcher
+from typing import Any, Literal
 
-from image2music.notation.metrics import EXPLANATIONS, METRIC_NAMES
+from image2music.evaluation.pieces import Heard, hear
+from image2music.music.metrics import EXPLANATIONS, METRIC_NAMES
+from image2music.music.similarity import LONGEST_ALLOWED, longest_shared_run
 from image2music.report.heat import HeatMap, colours, heat_map
 from image2music.report.playback import Playback, playback
-from image2music.report.plots import RangePlot, piano_roll, range_plot
-from image2music.report.references import ReferenceView, metric_values, reference_views
-from image2music.report.rounds import RoundView, round_views
+
+_PIECES = re.compile(r"\s+|\||[^\s|]+")
+
+WRITTEN_ANEW = 0.3
+"""Below this share of kept text a comparison tells nothing: the round shows its tune without marks."""
+
+
+@dataclass(frozen=True)
+class TextChange:
+    """A stretch of ABC that stayed, went or came."""
+
+    kind: Literal["same", "gone", "new"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Move:
+    """A metric before and after a round; `before` is None for the first tune."""
+
+    name: str
+    before: float | None
+    after: float | None
+
+
+@dataclass(frozen=True)
+class RoundView:
+    """A round beside the tune that stood when it began. `kept` is the share of its text that was there, 0 to 1."""
+
+    purpose: str
+    accepted: bool
+    reason: str
+    diagnostics: Sequence[Mapping[str, Any]]
+    kept: float | None
+    changes: tuple[TextChange, ...]
+    moves: tuple[Move, ...]
+
+
+def round_views(rounds: Sequence[Mapping[str, Any]]) -> list[RoundView]:
+    """All rounds of a row, in order."""
+    views: list[RoundView] = []
+    standing: Mapping[str, Any] | None = None
+    for each in rounds:
+        views.append(_view(each, standing))
+        if each["accepted"] or standing is None:
+            standing = each
+    return views
+
+
+def changes(before: str, after: str) -> tuple[TextChange, ...]:
+    """How `after` came from `before`, word by word and bar by bar. What stayed and what is new make up `after`."""
+    old, new = _PIECES.findall(before), _PIECES.findall(after)
+    found = []
+    for kind, i, j, k, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if kind == "equal":
+            found.append(TextChange("same", "".join(new[k:m])))
+            continue
+        gone, came = "".join(old[i:j]), "".join(new[k:m])
+        found += [TextChange("gone", gone)] if gone else []
+        found += [TextChange("new", came)] if came else []
+    return tuple(found)
+
+
+def _view(each: Mapping[str, Any], standing: Mapping[str, Any] | None) -> RoundView:
+    marked: tuple[TextChange, ...] = (TextChange("same", each["abc"]),)
+    kept = None
+    if standing is not None:
+        compared = changes(standing["abc"], each["abc"])
+        kept = _ink("".join(change.text for change in compared if change.kind == "same")) / max(_ink(each["abc"]), 1)
+        marked = compared if kept >= WRITTEN_ANEW else marked
+    moves = tuple(_moves(each["metrics"], standing["metrics"] if standing else None))
+    return RoundView(each["purpose"], each["accepted"], each["reason"], each["diagnostics"], kept, marked, moves)
+
+
+def _ink(abc: str) -> int:
+    """Characters but for bar lines and blanks, which any two tunes share."""
+    return sum(not (letter.isspace() or letter == "|") for letter in abc)
+
+
+def _moves(after: Mapping[str, float | None] | None, before: Mapping[str, float | None] | None) -> Iterator[Move]:
+    """The metrics that a round moved, or all of the first tune's."""
+    for name, value in (after or {}).items():
+        old = before[name] if before else None
+        if before is None or old != value:
+            yield Move(name, old, value)
+
+
+@dataclass(frozen=True)
+class ReferenceView:
+    """A reference beside the tune. `shared_notes` is None where the reference cannot be played."""
+
+    location: str
+    caption: str
+    matched_by: str
+    similarity_text: float | None
+    similarity_image: float | None
+    shared_notes: int | None
+    copied: bool
+    abc: str
+
+
+def reference_views(references: Sequence[Mapping[str, Any]], abc: str) -> list[ReferenceView]:
+    """Every reference of a row, with the longest run of notes it shares with the tune `abc`."""
+    own = hear(abc)
+    return [_reference_view(reference, own) for reference in references]
+
+
+def metric_values(references: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Each metric of every reference whose ABC can be played and defines it, by metric, in ascending order."""
+    found = [heard.metrics.as_dict() for reference in references if (heard := hear(reference["abc"]))]
+    return {name: sorted(value for row in found if (value := row[name]) is not None) for name in METRIC_NAMES}
+
+
+def _reference_view(reference: Mapping[str, Any], own: Heard | None) -> ReferenceView:
+    other = hear(reference["abc"])
+    shared = longest_shared_run(own.voices, other.voices) if own and other else None
+    return ReferenceView(
+        location=reference["location"],
+        caption=reference["caption"],
+        matched_by=reference["matched_by"],
+        similarity_text=reference["similarity_text"],
+        similarity_image=reference["similarity_image"],
+        shared_notes=shared,
+        copied=shared is not None and shared > LONGEST_ALLOWED,
+        abc=reference["abc"],
+    )
+
+
+_WIDTH, _EDGE = 200.0, 6.0
+ROLL_WIDTH, ROLL_HEIGHT = 1000, 160
+
+
+@dataclass(frozen=True)
+class RangePlot:
+    """A value among others, in a drawing 200 wide. `low` and `high` are the least and greatest of `others`."""
+
+    value: float | None
+    others: tuple[float, ...]
+    verdict: str
+
+    @property
+    def low(self) -> float | None:
+        """Where the range of the others begins; None without any."""
+        return min(self.others, default=None)
+
+    @property
+    def high(self) -> float | None:
+        """Where it ends."""
+        return max(self.others, default=None)
+
+
+def range_plot(value: float | None, others: Sequence[float]) -> RangePlot:
+    """Where a value and others lie on a common line from the least to the greatest of them."""
+    known = [*others, *(() if value is None else (value,))]
+    least, spread = min(known, default=0.0), max(known, default=0.0) - min(known, default=0.0)
+
+    def place(number: float) -> float:
+        share = (number - least) / spread if spread else 0.5
+        return round(_EDGE + share * (_WIDTH - 2 * _EDGE), 1)
+
+    return RangePlot(None if value is None else place(value), tuple(map(place, others)), _verdict(value, others))
+
+
+def _verdict(value: float | None, others: Sequence[float]) -> str:
+    if value is None:
+        return "undefined"
+    if not others:
+        return "nothing to compare with"
+    if value < min(others):
+        return "below the references"
+    return "above the references" if value > max(others) else "within the references"
+
+
+def piano_roll(playback: Playback) -> list[str]:
+    """One SVG path for each pitched part of a tune, 1000 wide and 160 high: a bar for each note, higher is higher."""
+    pitched = [track for track in playback.tracks if not track.is_drum]
+    pitches = [pitch for track in pitched for _, _, pitch, _ in track.notes]
+    if not pitches or playback.seconds <= 0:
+        return []
+    lowest, step = min(pitches), ROLL_HEIGHT / (max(pitches) - min(pitches) + 1)
+    scale = ROLL_WIDTH / playback.seconds
+    return [_path(track.notes, lowest, step, scale) for track in pitched]
+
+
+def _path(notes: Sequence[tuple[float, float, int, int]], lowest: int, step: float, scale: float) -> str:
+    height = max(1.0, step - 0.5)
+    parts = []
+    for start, duration, pitch, _ in notes:
+        left, top = start * scale, ROLL_HEIGHT - (pitch - lowest + 1) * step
+        width = max(1.0, duration * scale - 1)
+        parts.append(f"M{left:.1f} {top:.1f}h{width:.1f}v{height:.1f}h-{width:.1f}z")
+    return "".join(parts)
 
 
 @dataclass(frozen=True)

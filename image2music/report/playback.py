@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from image2music.notation.abc_lengths import QUARTER, Length
-from image2music.notation.abc_parser import parse
-from image2music.notation.abc_repeats import play_order
-from image2music.notation.abc_tree import Tune
-from image2music.notation.midi_reader import read_midi
-from image2music.notation.score import Score, TempoChange, Track
-from image2music.notation.tempos import DEFAULT_QPM
+from image2music.abc.ast import Tune
+from image2music.abc.parser import parse
+from image2music.abc.reading_order import play_order
+from image2music.music.midi import read_midi
+from image2music.music.render import PlayedTrack, seconds_at
+from image2music.music.score import Score, Track
+from image2music.music.theory import QUARTER, Length
 
 """What a MIDI file without a tempo is played at."""
-
-
-@dataclass(frozen=True)
-class PlayedTrack:
-    """One part: `notes` are (start, duration, pitch 0-127, velocity 1-127), times in seconds, in order of start."""
-
-    name: str
-    program: int
-    is_drum: bool
-    notes: tuple[tuple[float, float, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -46,19 +36,6 @@ def playback(midi: bytes, abc: str) -> Playback:
     end = max(start + duration for track in tracks for start, duration, _, _ in track.notes)
     bars = tuple((round(seconds_at(quarters, score), 4), number) for quarters, number in played_bars(abc))
     return Playback(round(end, 4), tracks, bars)
-
-
-def seconds_at(quarters: float, score: Score) -> float:
-    """Seconds from the beginning of a score until `quarters` quarter notes have passed."""
-    changes: Sequence[TempoChange] = score.tempos or (TempoChange(0, DEFAULT_QPM),)
-    if changes[0].tick > 0:
-        changes = (TempoChange(0, DEFAULT_QPM), *changes)
-    seconds = 0.0
-    ends: list[float] = [change.tick / score.ticks_per_quarter for change in changes[1:]]
-    for change, end in zip(changes, [*ends, float("inf")], strict=True):
-        start = change.tick / score.ticks_per_quarter
-        seconds += max(0.0, min(quarters, end) - start) * 60 / change.qpm
-    return seconds
 
 
 def played_bars(abc: str) -> Iterator[tuple[float, int]]:

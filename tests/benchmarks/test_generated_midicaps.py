@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from benchmarks.generated_midicaps import DataSet, generate, more_lines
 from benchmarks.midi_variants import original
-from image2music.captions import parse_caption_line
-from image2music.notation.midi_reader import read_midi
-from tests.image2music.notation.midi_making import midi, scale
+from image2music.index.sync import parse_caption_line
+from image2music.music.midi import read_midi
+from tests.image2music.music.midi_making import midi, scale
 
 FIELDS = {
     "location", "caption", "genre", "genre_prob", "mood", "mood_prob", "key", "time_signature", "tempo", "tempo_word",

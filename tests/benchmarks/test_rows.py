@@ -8,7 +8,7 @@ import pytest
 from benchmarks.roundtrip import compare
 from benchmarks.row import BenchRow, markdown, write_json
 from benchmarks.samples import midi_files
-from tests.image2music.notation.midi_making import midi, scale, score, track
+from tests.image2music.music.midi_making import midi, scale, score, track
 
 
 @pytest.mark.parametrize(("better", "ratio"), [("higher", 2.0), ("lower", 0.5)])

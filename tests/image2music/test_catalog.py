@@ -2,9 +2,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from image2music.briefs import Brief
 from image2music.catalog import Entry, match, read_catalog
 from image2music.errors import ConfigError
+from image2music.types import ImageMetadata
 
 URIS = ["shop/a/1.jpg", "shop/a/2.jpg", "shop/b/1.jpg", "shop/day.tar#x/3.jpg"]
 
@@ -61,12 +61,12 @@ def test_a_catalogue_that_cannot_be_used_is_refused(tmp_path, content, reason):
 
 @pytest.mark.parametrize("image", ["shop/a/2.jpg", "./shop/a/2.jpg", "a/2.jpg", "2.jpg"])
 def test_a_row_names_a_picture_by_place_by_place_in_the_folder_or_by_name(image):
-    assert briefs(Entry(image, "7", "h"))["shop/a/2.jpg"] == Brief("7", "h")
+    assert briefs(Entry(image, "7", "h"))["shop/a/2.jpg"] == ImageMetadata("7", "h")
 
 
 @pytest.mark.parametrize("image", ["shop/day.tar#x/3.jpg", "x/3.jpg", "3.jpg"])
 def test_a_row_names_a_picture_in_an_archive(image):
-    assert briefs(Entry(image, "7", None))["shop/day.tar#x/3.jpg"] == Brief("7")
+    assert briefs(Entry(image, "7", None))["shop/day.tar#x/3.jpg"] == ImageMetadata("7")
 
 
 def test_what_does_not_fit_is_told():

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from image2music.composers.base import Looking
-from image2music.config import ComposeSettings, FailureBound, LoopSettings, prompts_version
+from image2music.composers.base import AttentionOptions
 from image2music.errors import ConfigError
+from image2music.settings import ComposeSettings, FailureBound, LoopSettings, prompts_version
 
 SETTINGS = ComposeSettings("composer@1", "embedder@1", "prompts", top_k=3, loop=LoopSettings(), seed=0)
 
@@ -23,7 +23,7 @@ def test_hash_is_the_same_on_every_machine():
         {"loop": LoopSettings(rounds=3)},
         {"loop": LoopSettings(accept="always")},
         {"seed": 1},
-        {"looking": Looking(layers=True).name},
+        {"looking": AttentionOptions(layers=True).name},
     ],
 )
 def test_whatever_changes_rows_changes_the_hash(other):

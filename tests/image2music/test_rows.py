@@ -6,16 +6,19 @@ import pyarrow as pa
 from fakes import FakeComposer
 from PIL import Image
 
-from image2music.composers.base import AttentionMap, ComposeRequest, Description, Explanation
-from image2music.config import LoopSettings
-from image2music.loop.compose import compose_batch
-from image2music.notation.diagnostic import Diagnostic, Severity
-from image2music.notation.metrics import Metrics
+from image2music.abc.diagnostics import Diagnostic, Severity
+from image2music.composers.base import ComposeRequest
+from image2music.loop.chain import compose_batch
+from image2music.music.metrics import Metrics
 from image2music.rows import Provenance, composition_row, printable, tune_row
-from image2music.stages import (
+from image2music.settings import LoopSettings
+from image2music.types import (
+    AttentionMap,
     CaptionedMidi,
     CaptionedTune,
     DescribedImage,
+    Description,
+    Explanation,
     ImageRef,
     RefinedTune,
     RetrievedContext,

@@ -1,4 +1,4 @@
-from image2music.seeds import picture_seed
+from image2music.settings import picture_seed
 
 
 def test_seed_of_a_picture_is_the_same_on_every_machine():

@@ -9,11 +9,11 @@ import pytest
 from fakes import FakeComposer, FakeEmbedder, two_voice_tune
 from PIL import Image
 
-from image2music.composers import specs as composer_specs
-from image2music.embedders import specs as embedder_specs
+from image2music.abc.playback import abc_to_midi
+from image2music.composers import registry as composer_specs
+from image2music.embedders import registry as embedder_specs
 from image2music.errors import ConfigError
-from image2music.notation.abc_to_midi import abc_to_midi
-from pipelines.cli import main
+from pipelines.cli.main import main
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 220, 20), "blue": (20, 20, 220)}
 

@@ -4,10 +4,10 @@ import pyarrow.parquet as pq
 import pytest
 from fakes import FakeComposer, two_voice_tune
 
-from image2music.ablations import VARIANTS, WithoutRefinement, WithoutRetrieval
-from image2music.composers import specs as composer_specs
-from pipelines import outputs
-from pipelines.cli import main
+from image2music.composers import registry as composer_specs
+from image2music.loop.ablations import VARIANTS, WithoutRefinement, WithoutRetrieval
+from image2music.storage import datasets
+from pipelines.cli.main import main
 
 COMMAND = "ablate --images pictures --index tunes.lance --output out --composer learner"
 NAMES = [variant.name for variant in VARIANTS]
@@ -37,7 +37,7 @@ def learner(indexed, monkeypatch):
 
 
 def rows(home, variant, *columns):
-    return sorted(outputs.read_rows(home / "out" / variant / "compositions", list(columns)), key=str)
+    return sorted(datasets.read_rows(home / "out" / variant / "compositions", list(columns)), key=str)
 
 
 def test_variants_share_descriptions_and_references_and_differ_in_what_they_lack(indexed, learner, capsys):

@@ -3,7 +3,7 @@ import platform
 
 import pytest
 
-from pipelines.cli import main
+from pipelines.cli.main import main
 
 COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]
 

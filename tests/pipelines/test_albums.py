@@ -6,9 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from image2music.album.part import part_of_row
-from image2music.notation.abc_checker import check
-from pipelines.cli import main
+from image2music.abc.checker import check
+from image2music.types import part_of_row
+from pipelines.cli.main import main
 from schemas.album import ALBUM_SCHEMA
 from schemas.composition import composition_schema
 
@@ -107,7 +107,7 @@ def test_albums_are_other_settings(photos, capsys):
 
 
 def test_a_tune_that_cannot_be_bound_is_a_failure_of_its_album(photos, monkeypatch):
-    monkeypatch.setattr("image2music.album.row.MOST_TUNES", 3)
+    monkeypatch.setattr("image2music.album.book.MOST_TUNES", 3)
     assert main(COMPOSE) == 3
     (failure,) = pq.read_table("out/failures").to_pylist()
     assert (failure["stage"], failure["uri"], failure["reason"]) == ("bind", "photos/sea", "album_too_long")

@@ -8,8 +8,8 @@ import lance
 import pyarrow.parquet as pq
 import pytest
 
-from image2music.stages import CaptionedMidi, Failure
-from pipelines.cli import main
+from image2music.types import CaptionedMidi, Failure
+from pipelines.cli.main import main
 from transforms import midi
 
 INDEX = ["index", "--captions", "captions.json", "--midi_root", "midi", "--index", "tunes.lance", "--embedder", "fake"]

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from pipelines.cli import main, parser
+from pipelines.cli.main import main, parser
 
 
 @pytest.mark.parametrize("command", [[], ["sing"], ["status", "out", "--loud"], ["compose"]])
@@ -23,7 +23,9 @@ def test_help_lists_every_command(capsys):
 
 
 def test_notation_commands_do_not_wait_for_beam_and_torch():
-    program = "import sys, pipelines.cli as c; c.parser(); print({'apache_beam', 'torch', 'lance'} & set(sys.modules))"
+    program = (
+        "import sys, pipelines.cli.main as c; c.parser(); print({'apache_beam', 'torch', 'lance'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
@@ -36,7 +38,7 @@ def test_the_log_level_may_stand_behind_the_command():
 @pytest.mark.parametrize("command", ["index --captions c.json --midi_root .", "compose --images ."])
 def test_who_watches_over_workers_holds_no_large_library(command):
     program = (
-        "import sys, pipelines.cli as c; c.supervise = lambda *_, **__: 0; c.main(sys.argv[1:]);"
+        "import sys, pipelines.cli.main as c; c.supervise = lambda *_, **__: 0; c.main(sys.argv[1:]);"
         "print({'apache_beam', 'torch', 'lance', 'pyarrow'} & set(sys.modules))"
     )
     words = [*command.split(), "--index", "tunes.lance", "--output", "out", "--workers", "2"]
@@ -48,6 +50,6 @@ def test_a_file_that_nobody_expected_to_fail_is_one_line_too(monkeypatch, capsys
     def unreadable(output):
         raise PermissionError(13, "Permission denied", "out/run.json")
 
-    monkeypatch.setattr("pipelines.status.status", unreadable)
+    monkeypatch.setattr("pipelines.cli.status.status", unreadable)
     assert main(["status", "out"]) == 1
     assert capsys.readouterr().err == "image2music: out/run.json: Permission denied\n"

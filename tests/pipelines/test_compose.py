@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipelines.cli import main
+from pipelines.cli.main import main
 from schemas.composition import composition_schema
 from schemas.failure import FAILURE_SCHEMA
 

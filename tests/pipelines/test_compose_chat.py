@@ -12,10 +12,10 @@ from chat_fakes import TUNE
 from chat_server import late, says, serving
 from PIL import Image
 
+from image2music.abc.checker import check
 from image2music.composers.chat import composer as chat_composer
-from image2music.composers.chat import openai_backend
-from image2music.notation.abc_checker import check
-from pipelines.cli import main
+from image2music.composers.chat import server as server_client
+from pipelines.cli.main import main
 
 PICTURES = 12
 COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--rounds", "1"]
@@ -53,7 +53,7 @@ def answer(body):
 
 def patience(monkeypatch, **changes):
     hurry = {"timeout_s": 10.0, "tries": 5, "first_pause_s": 0.0} | changes
-    monkeypatch.setattr(openai_backend, "Patience", partial(openai_backend.Patience, **hurry))
+    monkeypatch.setattr(server_client, "RetryPolicy", partial(server_client.RetryPolicy, **hurry))
 
 
 def compose(server, *more):

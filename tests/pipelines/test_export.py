@@ -5,8 +5,8 @@ import music21
 import pytest
 from PIL import Image
 
-from pipelines import outputs
-from pipelines.cli import main
+from image2music.storage import datasets
+from pipelines.cli.main import main
 
 COMPOSE = "compose --images pictures --index tunes.lance --output out --composer fake"
 
@@ -15,7 +15,7 @@ COMPOSE = "compose --images pictures --index tunes.lance --output out --composer
 def row(indexed):
     """One of three rows by the stand-in composer."""
     assert main(COMPOSE.split()) == 0
-    return next(outputs.read_rows(indexed / "out" / "compositions", ["image_id", "abc", "midi"]))
+    return next(datasets.read_rows(indexed / "out" / "compositions", ["image_id", "abc", "midi"]))
 
 
 @pytest.fixture

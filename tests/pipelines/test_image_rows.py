@@ -11,7 +11,7 @@ import pytest
 from fakes import FakeEmbedder, unit
 from PIL import Image
 
-from pipelines.cli import main
+from pipelines.cli.main import main
 
 INDEX = ["index", "--captions", "captions.json", "--midi_root", "midi", "--index", "tunes.lance", "--embedder", "fake"]
 UPDATE = [*INDEX, "--update"]

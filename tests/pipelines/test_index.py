@@ -5,8 +5,8 @@ import json
 import lance
 import pyarrow.parquet as pq
 
-from image2music.tune_index import open_index
-from pipelines.cli import main
+from image2music.index.table import open_index
+from pipelines.cli.main import main
 
 INDEX = ["index", "--captions", "captions.json", "--midi_root", "midi", "--index", "tunes.lance", "--embedder", "fake"]
 

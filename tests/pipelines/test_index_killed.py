@@ -10,9 +10,9 @@ from fakes import two_voice_tune
 from job_processes import start, wait_for
 
 from benchmarks.same_table import compare_tables
-from image2music.index_history import history
-from image2music.notation.abc_to_midi import abc_to_midi
-from pipelines.cli import main
+from image2music.abc.playback import abc_to_midi
+from image2music.index.maintenance import history
+from pipelines.cli.main import main
 
 TUNES = 40
 INDEX = ["index", "--captions", "captions.json", "--midi_root", "midi", "--embedder", "fake"]

@@ -8,12 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 from fakes import FakeEmbedder, two_voice_tune
 
+from image2music.abc.playback import abc_to_midi
 from image2music.errors import JobError
-from image2music.index_places import lock_file
-from image2music.notation.abc_to_midi import abc_to_midi
-from image2music.tune_index import open_index
-from image2music.write_lock import one_writer
-from pipelines.cli import main
+from image2music.index.table import open_index
+from image2music.storage.files import file_lock
+from image2music.storage.run_file import index_lock
+from pipelines.cli.main import main
 
 INDEX = ["index", "--captions", "captions.json", "--midi_root", "midi", "--index", "tunes.lance"]
 UPDATE = [*INDEX, "--update"]
@@ -96,7 +96,7 @@ def test_rows_that_did_not_change_stay_in_their_files(settled):
 
 def test_when_nothing_changed_no_file_is_read_no_model_loaded_and_no_version_made(settled, monkeypatch, capsys):
     before = open_index("tunes.lance").version
-    monkeypatch.setattr("image2music.embedders.specs.load_embedder", lambda spec: pytest.fail("loaded"))
+    monkeypatch.setattr("image2music.embedders.registry.load_embedder", lambda spec: pytest.fail("loaded"))
     monkeypatch.setattr("transforms.tune_files.read_under", lambda *_: pytest.fail("read"))
     assert main(UPDATE) == 0
     assert open_index("tunes.lance").version == before
@@ -161,7 +161,7 @@ def test_a_file_that_cannot_be_converted_is_tried_once(settled, monkeypatch):
     assert record()["counts"]["new"] == 0
 
 
-@pytest.mark.parametrize("place", ["transforms.tune_sink.replace_rows", "pipelines.index_update.settle"])
+@pytest.mark.parametrize("place", ["transforms.tune_sink.replace_rows", "pipelines.jobs.update.finalize"])
 def test_a_run_that_breaks_before_or_after_its_commit_is_finished_by_the_next(settled, place):
     captions("red.mid", "green.mid", "blue.mid", blue="azure")
     with pytest.MonkeyPatch.context() as patch:
@@ -187,7 +187,7 @@ def test_an_update_that_would_leave_no_row_is_refused(settled, capsys):
 def test_another_embedder_and_another_writer_are_refused(settled, capsys):
     assert main([*UPDATE, "--embedder", "other"]) == 1
     assert "make the index anew without --update" in capsys.readouterr().err
-    with one_writer("tunes.lance", lock_file("tunes.lance")):
+    with file_lock("tunes.lance", index_lock("tunes.lance")):
         assert main(UPDATE) == 1
     assert "another run is writing tunes.lance" in capsys.readouterr().err
 

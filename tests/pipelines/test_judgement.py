@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from image2music.scoring.listening import ANSWER_COLUMNS
-from pipelines.cli import main
+from image2music.evaluation.listening_test import ANSWER_COLUMNS
+from pipelines.cli.main import main
 
 
 def prejudiced(prompt):

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.cli import main
+from pipelines.cli.main import main
 
 COMPOSE = ["compose", "--index", "tunes.lance", "--output", "out", "--composer", "fake", "--images"]
 
@@ -90,7 +90,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 def test_a_picture_that_changes_while_the_job_runs_is_a_failure(archives, monkeypatch):
-    from transforms.reading import PictureReader
+    from transforms.files import PictureReader
 
     read, seen = PictureReader.__call__, set()
 

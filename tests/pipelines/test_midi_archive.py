@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from fakes import two_voice_tune
 
-from image2music.notation.abc_to_midi import abc_to_midi
-from pipelines.cli import main
+from image2music.abc.playback import abc_to_midi
+from pipelines.cli.main import main
 
 
 def index(root, *more):
@@ -101,6 +101,6 @@ def test_what_cannot_work_is_one_line_on_stderr(world, capsys, root, message):
 
 def test_a_process_that_only_watches_the_job_does_not_read_the_archive(world, monkeypatch):
     pack("midi.tar")
-    monkeypatch.setattr("pipelines.index.open_archive", lambda path: pytest.fail(f"{path} was read"))
-    monkeypatch.setattr("pipelines.cli.supervise", lambda command, **options: 0)
+    monkeypatch.setattr("pipelines.jobs.index.open_archive", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr("pipelines.cli.main.supervise", lambda command, **options: 0)
     assert index("midi.tar", "--workers", "2") == 0

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from image2music.abc.playback import abc_to_midi
 from image2music.errors import ConfigError
-from image2music.notation.abc_to_midi import abc_to_midi
-from pipelines import notation
+from pipelines.cli import notation
 
 RIGHT = "X:1\nT:t\nM:4/4\nL:1/8\nK:C\nCDEF GABc | c8 |]\n"
 WRONG = "X:1\nT:t\nM:4/4\nL:1/8\nK:C\nCDEF GAB | c8 | c8 |]\n"

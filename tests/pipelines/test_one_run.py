@@ -10,10 +10,10 @@ import pytest
 from job_processes import noise_pictures, start, wait_for
 
 from image2music.errors import OutputError
-from image2music.write_lock import one_writer
-from pipelines.cli import main
-from pipelines.outputs import lock_file
-from pipelines.run_file import close_record
+from image2music.storage.datasets import output_lock
+from image2music.storage.files import file_lock
+from image2music.storage.run_file import close_record
+from pipelines.cli.main import main
 
 COMPOSE = ["compose", "--images", "many", "--index", "tunes.lance", "--output", "out", "--composer"]
 PICTURES = 5
@@ -57,7 +57,7 @@ def test_whatever_writes_rows_takes_the_lock(indexed, command, capsys):
     options = ["--images", "pictures", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]
     assert main(["compose", *options]) == 0
     capsys.readouterr()
-    with one_writer("out", lock_file(indexed / "out")):
+    with file_lock("out", output_lock(indexed / "out")):
         assert main([*command, *options]) == 1
     assert capsys.readouterr().err == "image2music: another run is writing out; wait until it has ended\n"
 
@@ -68,7 +68,7 @@ def test_a_place_without_locks_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr("fcntl.flock", unsupported)
     with pytest.raises(OutputError, match="No locks available; put out on a disk with file locks") as caught:
-        one_writer("out", tmp_path / "lock").__enter__()
+        file_lock("out", tmp_path / "lock").__enter__()
     assert caught.value.reason == "no_lock"
 
 

@@ -2,7 +2,7 @@ import pytest
 from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
 from image2music.errors import ConfigError, OutputError
-from pipelines.options import ComposeOptions, IndexOptions, beam_options, make_folder
+from pipelines.cli.options import ComposeOptions, IndexOptions, beam_options, make_folder
 
 
 def test_the_runner_is_in_process_unless_one_is_named():

@@ -4,8 +4,7 @@ import pytest
 
 from image2music.errors import OutputError
 from image2music.rows import failure_row, now
-from image2music.stages import Failure
-from pipelines.outputs import (
+from image2music.storage.datasets import (
     FAILURE_ID_COLUMNS,
     count_rows,
     drop_repeated,
@@ -13,9 +12,10 @@ from pipelines.outputs import (
     forget_failures,
     read_rows,
     retire_generation,
+    write_shard,
 )
+from image2music.types import Failure
 from schemas.failure import FAILURE_SCHEMA
-from transforms.shards import write_shard
 
 SCHEMA = pa.schema(
     [("image_id", pa.string()), ("settings_hash", pa.string()), ("composed_at", pa.timestamp("us", tz="UTC"))]

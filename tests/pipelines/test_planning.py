@@ -3,8 +3,8 @@ import shutil
 import pytest
 from PIL import Image
 
-from pipelines.cli import main
-from pipelines.planning import memory_line
+from pipelines.cli.main import main
+from pipelines.jobs.dry_run import memory_line
 
 COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]
 

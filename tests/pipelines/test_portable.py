@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from job_processes import ROOT, environment, wait_for
 
-from pipelines.cli import main
+from pipelines.cli.main import main
 
 
 def free_port():

@@ -3,8 +3,8 @@ import time
 
 import pytest
 
-from pipelines.progress import Progress, progress_line
-from transforms.ticker import Ticker
+from pipelines.runtime.progress import Progress, progress_line
+from transforms.shards import Ticker
 
 
 class Terminal(io.StringIO):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli import main
+from pipelines.cli.main import main
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "read_rows.py"
 COMPOSE = "compose --images pictures --index tunes.lance --output out --composer fake"

@@ -6,10 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 from fakes import two_voice_tune
 
-from image2music.notation.abc_to_midi import abc_to_midi
-from image2music.tune_index import open_index
-from pipelines import generations
-from pipelines.cli import main
+from image2music.abc.playback import abc_to_midi
+from image2music.index.table import open_index
+from image2music.storage import datasets
+from pipelines.cli.main import main
 
 COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]
 COMPOSE += ["--top_k", "1"]
@@ -112,14 +112,14 @@ def test_a_refresh_that_is_killed_while_it_moves_folders_is_finished_by_the_next
     real, calls = os.replace, []
 
     def killed(source, target):
-        if generations.staging(changed / "out").joinpath("complete.json").exists():
+        if datasets.staging(changed / "out").joinpath("complete.json").exists():
             calls.append(source)
             if len(calls) == step:
                 raise KeyboardInterrupt
         real(source, target)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generations.os, "replace", killed)
+        patch.setattr(datasets.os, "replace", killed)
         patch.chdir(changed)
         main([*REFRESH[:4], str(changed / "out"), *REFRESH[5:]])
     main(REFRESH)

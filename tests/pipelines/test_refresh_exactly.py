@@ -9,9 +9,9 @@ import pytest
 from fakes import FakeEmbedder, two_voice_tune, unit
 from PIL import Image
 
-from image2music.notation.abc_to_midi import abc_to_midi
-from image2music.tune_index import open_index
-from pipelines.cli import main
+from image2music.abc.playback import abc_to_midi
+from image2music.index.table import open_index
+from pipelines.cli.main import main
 
 TUNES, PICTURES, TOP_K = 100, 40, 2
 INDEX = ["index", "--captions", "captions.json", "--midi_root", "midi", "--index", "tunes.lance"]

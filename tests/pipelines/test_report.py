@@ -9,12 +9,12 @@ import pytest
 from fakes import FakeComposer, FakeEmbedder
 from PIL import Image
 
-from image2music.composers import specs as composer_specs
-from image2music.embedders import specs as embedder_specs
-from image2music.notation.music_xml import abc_to_music_xml
-from pipelines import outputs
-from pipelines.cli import main
-from pipelines.report import MARKER
+from image2music.abc.musicxml import abc_to_music_xml
+from image2music.composers import registry as composer_specs
+from image2music.embedders import registry as embedder_specs
+from image2music.storage import datasets
+from pipelines.cli.main import main
+from pipelines.jobs.report import MARKER
 
 COMPOSE = "compose --images pictures --index tunes.lance --output out --composer fake --runner FnApiRunner"
 
@@ -64,7 +64,7 @@ def test_every_link_leads_to_a_file_in_the_folder_and_none_to_a_network(composed
 
 
 def test_pictures_of_no_folder_have_an_album_page_whose_links_work(composed):
-    (shard,) = outputs.shards(composed / "out" / "compositions")
+    (shard,) = datasets.shards(composed / "out" / "compositions")
     table = pq.ParquetFile(shard).read()
     pq.write_table(pa.Table.from_pylist([row | {"album": ""} for row in table.to_pylist()], table.schema), shard)
     main(["report", "--input", "out"])
@@ -83,7 +83,7 @@ def test_names_of_files_are_escaped(composed):
 
 def test_what_a_model_or_a_data_set_wrote_cannot_become_markup_or_script(composed):
     hostile = """</script><img src=x onerror="alert(1)">'"&{{ 7 * 7 }}"""
-    (shard,) = outputs.shards(composed / "out" / "compositions")
+    (shard,) = datasets.shards(composed / "out" / "compositions")
     table = pq.ParquetFile(shard).read()
     rows = table.to_pylist()
     for row in rows:
@@ -114,7 +114,7 @@ def test_scores_of_references_are_shown_only_when_asked_for(composed):
 
 def test_abc_midi_and_musicxml_can_be_downloaded(composed):
     main(["report", "--input", "out"])
-    (row, *_) = outputs.read_rows(composed / "out" / "compositions", ["image_id", "abc", "midi"])
+    (row, *_) = datasets.read_rows(composed / "out" / "compositions", ["image_id", "abc", "midi"])
     files = composed / "out" / "report" / "pictures"
     assert (files / f"{row['image_id'][:16]}.abc").read_text() == row["abc"]
     assert (files / f"{row['image_id'][:16]}.mid").read_bytes() == row["midi"]

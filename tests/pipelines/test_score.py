@@ -8,8 +8,8 @@ import pytest
 from fakes import FakeComposer, two_voice_tune
 from PIL import Image
 
-from image2music.composers import specs as composer_specs
-from pipelines.cli import main
+from image2music.composers import registry as composer_specs
+from pipelines.cli.main import main
 from schemas.score import SCORE_SCHEMA
 
 PICTURES, BARS = 12, 10

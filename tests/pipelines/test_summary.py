@@ -1,4 +1,4 @@
-from pipelines.summary import table
+from pipelines.cli.tables import table
 
 
 def test_columns_stand_side_by_side_and_long_cells_are_cut():

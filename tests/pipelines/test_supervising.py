@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from pipelines.supervising import supervise
+from pipelines.runtime.supervisor import supervise
 
 KILLED = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 LOST_A_WORKER = "raise SystemExit(75)"
@@ -57,7 +57,7 @@ def test_nothing_that_the_job_started_outlives_it(run_file, tmp_path):
 
 
 def test_a_job_that_does_not_stop_when_told_is_ended(run_file, monkeypatch, capfd):
-    monkeypatch.setattr("pipelines.supervising._PATIENCE", 0.5)
+    monkeypatch.setattr("pipelines.runtime.supervisor._PATIENCE", 0.5)
     deaf = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
     threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     assert supervise(python(deaf), restarts=3, run_file=run_file) == 130

@@ -9,7 +9,7 @@ from fakes import FakeComposer
 from PIL import Image
 
 from image2music.rows import now
-from pipelines.cli import main
+from pipelines.cli.main import main
 
 COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]
 
@@ -98,7 +98,7 @@ def test_a_clock_that_was_set_back_does_not_bring_an_earlier_row_back(indexed, m
     catalog.write_text("image,id,hint\nred.png,1,a fire\n")
     assert main([*COMPOSE, "--catalog", "shop.csv"]) == 0
     catalog.write_text("image,id,hint\nred.png,1,a rose\n")
-    monkeypatch.setattr("pipelines.sinks.now", lambda: now() - timedelta(days=1))
+    monkeypatch.setattr("transforms.shards.now", lambda: now() - timedelta(days=1))
     assert main([*COMPOSE, "--catalog", "shop.csv"]) == 0
     assert rows() == 3
     assert "a rose" in pq.read_table("out/compositions").column("hint").to_pylist()

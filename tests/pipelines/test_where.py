@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from fakes import two_voice_tune
 
-from image2music.config import ComposeSettings, LoopSettings
-from image2music.notation.abc_to_midi import abc_to_midi
-from pipelines.cli import main
+from image2music.abc.playback import abc_to_midi
+from image2music.settings import ComposeSettings, LoopSettings
+from pipelines.cli.main import main
 
 INDEX = ["index", "--captions", "captions.json", "--midi_root", "midi", "--index", "tunes.lance", "--embedder", "fake"]
 COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]

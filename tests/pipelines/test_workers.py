@@ -7,11 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 from job_processes import WORKER, children, noise_pictures, start, wait_for
 
-from image2music.composers import specs as composer_specs
-from pipelines.cli import main
-from pipelines.compose import look_up
-from pipelines.options import ComposeOptions
-from pipelines.workers import has_own_processes, worker_flags, workers_of
+from image2music.composers import registry as composer_specs
+from pipelines.cli.main import main
+from pipelines.cli.options import ComposeOptions
+from pipelines.jobs.compose import look_up
+from pipelines.runtime.workers import has_own_processes, worker_flags, workers_of
 
 COMPOSE = ["compose", "--images", "many", "--index", "tunes.lance"]
 PICTURES = 150
@@ -46,7 +46,7 @@ def test_a_process_that_only_watches_others_loads_no_model(indexed, monkeypatch)
 
     monkeypatch.setattr(composer_specs, "load_composer", loading)
     options = ComposeOptions(images="pictures", index="tunes.lance", output="out", beam=worker_flags(2))
-    assert look_up(options).settings.composer_id == composer_specs.identify("nano")
+    assert look_up(options).settings.composer_id == composer_specs.composer_id("nano")
     with pytest.raises(AssertionError, match="nano was loaded"):
         look_up(replace(options, beam=()))
 

@@ -1,9 +1,9 @@
 import pyarrow as pa
 import pytest
 
-from image2music.notation.metrics import Metrics
+from image2music.music.metrics import Metrics
 from schemas.album import ALBUM_SCHEMA
-from schemas.composition import BRIEF_FIELDS, composition_schema
+from schemas.composition import METADATA_FIELDS, composition_schema
 from schemas.failure import FAILURE_SCHEMA
 from schemas.fields import METRICS
 from schemas.tune import tune_schema
@@ -20,7 +20,7 @@ COMPOSITION = (
 FAILURE = "stage id uri reason message failed_at"
 SCHEMAS = {
     "tune": tune_schema(4),
-    "composition": composition_schema(4, list(BRIEF_FIELDS.values())),
+    "composition": composition_schema(4, list(METADATA_FIELDS.values())),
     "failure": FAILURE_SCHEMA,
     "album": ALBUM_SCHEMA,
 }

@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from fakes import FakeComposer, FakeEmbedder
 
-from image2music.composers import specs as composer_specs
-from image2music.embedders import specs as embedder_specs
+from image2music.composers import registry as composer_specs
+from image2music.embedders import registry as embedder_specs
 
 
 class SlowComposer(FakeComposer):

@@ -9,10 +9,9 @@ from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.enrichment import EnrichmentSourceHandler
 from fakes import DIM, unit
 
-from image2music.composers.base import Description
 from image2music.errors import TuneIndexError
-from image2music.stages import DescribedImage, ImageRef, RetrievedContext
-from image2music.tune_index import TuneIndex, commit, index_schema, open_index, write_fragments
+from image2music.index.table import TuneIndex, commit, index_schema, open_index, write_fragments
+from image2music.types import DescribedImage, Description, ImageRef, RetrievedContext
 from transforms.retrieve import RetrieveTunes, TuneSearch
 
 SCHEMA = index_schema(DIM, embedder_id="fake@1", embedder_spec="fake")

@@ -3,7 +3,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.testing import test_pipeline
 
-from transforms.shards import WriteShards, write_shard
+from image2music.storage.datasets import write_shard
+from transforms.shards import WriteShards
 
 SCHEMA = pa.schema([("id", pa.string()), ("x", pa.float32())])
 

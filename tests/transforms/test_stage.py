@@ -2,8 +2,8 @@ import apache_beam as beam
 from apache_beam.testing import test_pipeline
 from apache_beam.testing.util import assert_that, equal_to
 
-from image2music.asking import ask
-from image2music.stages import Failure
+from image2music.failures import batch_with_fallback
+from image2music.types import Failure
 from transforms.stage import Stage, StageHandler
 
 SIZES = []
@@ -26,7 +26,7 @@ class Halve(StageHandler):
         return f"id-{element}", f"uri-{element}"
 
     def work(self, batch, model):
-        return ask(model, batch)
+        return batch_with_fallback(model, batch)
 
 
 def test_a_bad_element_leaves_by_its_own_door_and_its_batch_goes_on():

@@ -8,8 +8,8 @@ from apache_beam.testing import test_pipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from image2music.errors import TimeLimitError
+from transforms.deadlines import TimeLimit
 from transforms.stage import Stage, StageHandler
-from transforms.time_limit import TimeLimit
 
 
 class SpinOnZero(StageHandler):
@@ -40,7 +40,7 @@ def test_a_stuck_element_is_a_failure_and_its_batch_goes_on():
 
 STUCK = """
 import time
-from transforms.time_limit import TimeLimit
+from transforms.deadlines import TimeLimit
 limit = TimeLimit(0.05, "notes", grace=0.1)
 limit.run(lambda: time.sleep(60), "compose", {ids})
 """

@@ -7,7 +7,7 @@ from apache_beam.ml.rag.ingestion.base import VectorDatabaseWriteTransform
 from apache_beam.ml.rag.types import Content, EmbeddableItem, Embedding
 from fakes import DIM, unit
 
-from image2music.tune_index import index_schema, open_index
+from image2music.index.table import index_schema, open_index
 from transforms.tune_sink import TuneIndexConfig, TuneUpdateConfig
 
 SCHEMA = index_schema(DIM, embedder_id="fake@1", embedder_spec="fake")

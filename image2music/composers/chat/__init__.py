@@ -1,1 +1,1 @@
-"""Composers that are chat models: prompts, what to read out of their answers, and the backends that run them."""
+"""Composers that are chat models: prompts, answers, servers. The engine for local models is inside."""

@@ -40,7 +40,7 @@ class Conversation:
 
 
 @dataclass(frozen=True, eq=False)
-class Looks:
+class TokenAttention:
     """Where a model looked while it wrote one text.
 
     spans: int[tokens, 2], the characters of the text that each token covers.
@@ -81,7 +81,7 @@ class ChatBackend(Protocol):
             ModelError: the model gave no answer.
         """
 
-    def attention(self, conversation: Conversation, *, layers: bool = False) -> list[Looks]:
+    def attention(self, conversation: Conversation, *, layers: bool = False) -> list[TokenAttention]:
         """Where the model looks as it writes each of its own turns; with `layers`, each layer by itself too.
 
         Raises:

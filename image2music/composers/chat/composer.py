@@ -9,24 +9,16 @@ from typing import TypeVar
 
 from PIL.Image import Image
 
-from image2music.composers.base import (
-    ComposeRequest,
-    Description,
-    ExplainRequest,
-    Explanation,
-    RefineRequest,
-    RepairRequest,
-)
+from image2music.composers.attention.maps import Faithfulness, Floats, Masks, blurred, with_blur
+from image2music.composers.base import ComposeRequest, ExplainRequest, RefineRequest, RepairRequest
 from image2music.composers.chat import conversations
-from image2music.composers.chat.answers import prose_in, tune_in
+from image2music.composers.chat.answers import attention_maps, prose_in, tune_in
 from image2music.composers.chat.backend import ChatBackend, Conversation, Form
-from image2music.composers.chat.segments import attention_maps
-from image2music.composers.faithfulness import Faithfulness, Floats, Masks, blurred, with_blur
 from image2music.errors import ConfigError, ModelError
-from image2music.seeds import picture_seed
+from image2music.settings import picture_seed
+from image2music.types import Description, Explanation
 
 _log = logging.getLogger(__name__)
-
 Asked = TypeVar("Asked", ComposeRequest, RepairRequest, RefineRequest, ExplainRequest)
 
 

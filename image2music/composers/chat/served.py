@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from image2music.composers.boxes import refuse_unknown_family
-from image2music.composers.chat import loading
-from image2music.composers.chat.backend import ChatBackend, Conversation, Form, Looks
-from image2music.composers.chat.loading import ModelName
-from image2music.composers.chat.openai_backend import NO_ATTENTION, Endpoint, OpenAiBackend
+from image2music.composers.attention.boxes import refuse_unknown_family
+from image2music.composers.chat.backend import ChatBackend, Conversation, Form, TokenAttention
+from image2music.composers.chat.engine import loading
+from image2music.composers.chat.engine.loading import ModelName
+from image2music.composers.chat.server import NO_ATTENTION, Endpoint, OpenAiBackend
 from image2music.errors import ConfigError, ModelError
 
 ATTENTION = "+attention="
@@ -50,7 +50,7 @@ class ServedSpec:
         return cls(endpoint, looker.removeprefix(_KIND))
 
 
-class ServedAndSeen:
+class RemoteWithLocalAttention:
     """Keeps the protocol `ChatBackend`: `writer` gives every answer, `looker` reads the same conversation and looks.
 
     Prompts have to find room in both models, and are counted by whoever counts more.
@@ -71,7 +71,7 @@ class ServedAndSeen:
         """The server's answers."""
         return self._writer.generate(conversations, seeds, max_tokens=max_tokens, form=form)
 
-    def attention(self, conversation: Conversation, *, layers: bool = False) -> list[Looks]:
+    def attention(self, conversation: Conversation, *, layers: bool = False) -> list[TokenAttention]:
         """Where the model that runs here looks as it reads the server's turns, each as if it had written it."""
         return self._looker.attention(conversation, layers=layers)
 
@@ -80,7 +80,7 @@ class ServedAndSeen:
         return self._looker.log_likelihood(conversation, images)
 
 
-def load(text: str) -> ChatBackend:
+def load_served(text: str) -> ChatBackend:
     """The backend for the part of the spec behind `openai:`; says on stderr where pictures go and who looks.
 
     Raises:
@@ -91,46 +91,46 @@ def load(text: str) -> ChatBackend:
     wanted = ServedSpec.parse(text)
     wanted.endpoint.refuse_silence()
     server = OpenAiBackend(wanted.endpoint)
-    backend = server if wanted.looker is None else ServedAndSeen(server, _load_looker(wanted.looker))
+    backend = server if wanted.looker is None else RemoteWithLocalAttention(server, _load_looker(wanted.looker))
     seen = NO_ATTENTION if wanted.looker is None else f"{_KIND}{wanted.looker} says here where it looks in the answers"
     print(f"image2music: pictures are sent to {wanted.endpoint.url}; {seen}", file=sys.stderr)
     return backend
 
 
-def identify(text: str) -> str:
+def served_id(text: str) -> str:
     """The id that the loaded backend would have, without loading it.
 
     Raises:
-        ConfigError, ModelError: as `load`.
+        ConfigError, ModelError: as `load_served`.
     """
     wanted = ServedSpec.parse(text)
     server = OpenAiBackend(wanted.endpoint).id
     if wanted.looker is None:
         return server
     _refuse_who_cannot_look(wanted.looker)
-    return f"{server}{ATTENTION}{loading.identify(ModelName.parse(wanted.looker))}"
+    return f"{server}{ATTENTION}{loading.model_id(ModelName.parse(wanted.looker))}"
 
 
-def memory_lines(text: str) -> dict[str, str]:
+def served_memory_report(text: str) -> dict[str, str]:
     """What a plan says of memory, line by line.
 
     Raises:
-        ConfigError, ModelError: as `load`.
+        ConfigError, ModelError: as `load_served`.
     """
     wanted = ServedSpec.parse(text)
     if wanted.looker is None:
         return {"memory": "that of the server"}
-    from image2music.composers.chat import sizing
+    from image2music.composers.chat.engine import transformers_backend
 
-    return sizing.replay_lines(loading.read_config(ModelName.parse(wanted.looker)))
+    return transformers_backend.replay_lines(loading.read_config(ModelName.parse(wanted.looker)))
 
 
 def _load_looker(looker: str) -> ChatBackend:
-    from image2music.composers.chat import transformers_backend
+    from image2music.composers.chat.engine import transformers_backend
 
     _refuse_who_cannot_look(looker)
     try:
-        return transformers_backend.load(looker)
+        return transformers_backend.load_transformers_backend(looker)
     except ModelError as error:
         raise _named(error) from error
 

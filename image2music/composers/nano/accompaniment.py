@@ -1,4 +1,12 @@
-"""The second voice: chords turned into figures that suit meter and tempo. Derived by rule, and marked so."""
+"""A second voice by functional harmony: chords for a melody, and figures for the chords.
+
+Chords for a melody by functional harmony: tonic, subdominant and dominant, found by Viterbi search.
+
+Each stretch of a bar gets the triad that fits its notes best, given what usually follows what. Source of the method:
+harmonisation as a hidden Markov model, as in Allan and Williams 2005; the tables here are written by hand.
+
+The second voice: chords turned into figures that suit meter and tempo. Derived by rule, and marked so.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +15,158 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
-from image2music.composers.nano.abc_text import drawable, signature
-from image2music.composers.nano.harmony import Chord, Stretch, beats, harmonise
-from image2music.composers.nano.melody import Melody
-from image2music.notation.abc_writer import length_text, note_name
-from image2music.notation.spelling import Spelling, spelling
+import numpy as np
+from numpy.typing import NDArray
+
+from image2music.abc.writer.text import length_text, note_name
+from image2music.composers.nano.melody import Melody, Note, drawable, meter_fraction, signature
+from image2music.music.theory import Spelling, spelling
+
+Function = str
+
+
+@dataclass(frozen=True)
+class Chord:
+    """A triad above the tonic: `classes` are semitones 0-11 from root, third and fifth; `function` is T, S or D."""
+
+    name: str
+    classes: tuple[int, int, int]
+    function: Function
+
+
+CHORDS: dict[str, tuple[Chord, ...]] = {
+    "major": (
+        Chord("I", (0, 4, 7), "T"),
+        Chord("IV", (5, 9, 0), "S"),
+        Chord("V", (7, 11, 2), "D"),
+        Chord("vi", (9, 0, 4), "T"),
+        Chord("ii", (2, 5, 9), "S"),
+    ),
+    "minor": (
+        Chord("i", (0, 3, 7), "T"),
+        Chord("iv", (5, 8, 0), "S"),
+        Chord("V", (7, 11, 2), "D"),
+        Chord("v", (7, 10, 2), "D"),
+        Chord("VI", (8, 0, 3), "S"),
+        Chord("VII", (10, 2, 5), "D"),
+        Chord("III", (3, 7, 10), "T"),
+    ),
+    "dorian": (
+        Chord("i", (0, 3, 7), "T"),
+        Chord("IV", (5, 9, 0), "S"),
+        Chord("VII", (10, 2, 5), "D"),
+        Chord("v", (7, 10, 2), "D"),
+        Chord("III", (3, 7, 10), "T"),
+    ),
+    "mixolydian": (
+        Chord("I", (0, 4, 7), "T"),
+        Chord("VII", (10, 2, 5), "D"),
+        Chord("IV", (5, 9, 0), "S"),
+        Chord("v", (7, 10, 2), "D"),
+    ),
+}
+
+# How welcome a step from one function to the next is.
+_FLOW = {
+    ("T", "S"): 0.3, ("T", "D"): 0.2, ("S", "D"): 0.5, ("D", "T"): 0.6, ("S", "T"): 0.1, ("D", "S"): -0.5,
+}  # fmt: skip
+_STAY = 0.25
+_PRIMARY = 0.35
+_TONIC_CLOSE = 3.0
+_HALF_CLOSE = 0.8
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Part of a bar under one chord: from `onset`, `length` unit notes long."""
+
+    bar: int
+    onset: Fraction
+    length: Fraction
+
+
+def stretches(melody: Melody) -> list[Stretch]:
+    """Halves of four-beat and compound bars, whole bars elsewhere."""
+    capacity = melody.bar_capacity
+    parts = 2 if melody.meter in ("4/4", "2/2", "6/8", "12/8", "6/4") else 1
+    step = capacity / parts
+    return [Stretch(bar, step * part, step) for bar in range(len(melody.bars)) for part in range(parts)]
+
+
+def harmonise(melody: Melody) -> list[tuple[Stretch, Chord]]:
+    """The best chord for each stretch of a melody whose bars are full. It ends on the tonic."""
+    chords, places = CHORDS[melody.mode], stretches(melody)
+    fit = np.stack([_fit(melody, place, chords) for place in places])
+    fit[-1, 0] += _TONIC_CLOSE
+    per_bar = len(places) // len(melody.bars)
+    for i, place in enumerate(places):
+        closes = place.bar in melody.section_ends and i % per_bar == per_bar - 1
+        if closes:
+            fit[i] += [_HALF_CLOSE if chord.function in "TD" else 0.0 for chord in chords]
+    flow = np.array([[_flow(a, b) for b in chords] for a in chords])
+    path = viterbi(fit, flow)
+    return [(place, chords[k]) for place, k in zip(places, path, strict=True)]
+
+
+def viterbi(fit: NDArray[np.float64], flow: NDArray[np.float64]) -> list[int]:
+    """Indices of the best path: `fit` float64[n, states] summed with `flow` float64[states, states] between them."""
+    best, came_from = fit[0], []
+    for row in fit[1:]:
+        total = best[:, None] + flow
+        came_from.append(total.argmax(0))
+        best = total.max(0) + row
+    path = [int(best.argmax())]
+    for back in reversed(came_from):
+        path.append(int(back[path[-1]]))
+    return path[::-1]
+
+
+def _flow(a: Chord, b: Chord) -> float:
+    return _STAY if a == b else _FLOW.get((a.function, b.function), 0.0)
+
+
+def _fit(melody: Melody, place: Stretch, chords: Sequence[Chord]) -> NDArray[np.float64]:
+    """How well each chord suits the notes of a stretch; long notes and the first one count most."""
+    sounding = _notes_within(melody.bars[place.bar], place)
+    score = np.array([_PRIMARY * (chord.name.upper() in ("I", "IV", "V", "VII")) for chord in chords])
+    for onset, pitch, length in sounding:
+        weight = float(length / place.length) * (1.5 if onset == place.onset else 1.0)
+        for k, chord in enumerate(chords):
+            score[k] += weight * _agreement(pitch % 12, chord)
+    return score
+
+
+def _agreement(pitch_class: int, chord: Chord) -> float:
+    if pitch_class in chord.classes:
+        return 2.0
+    clashes = any((pitch_class - tone) % 12 in (1, 11) for tone in chord.classes)
+    return -0.8 if clashes else -0.3
+
+
+def _notes_within(bar: Sequence[Note], place: Stretch) -> list[tuple[Fraction, int, Fraction]]:
+    found, onset = [], Fraction()
+    for note in bar:
+        end = onset + note.length
+        overlap = min(end, place.onset + place.length) - max(onset, place.onset)
+        if note.pitch is not None and overlap > 0:
+            found.append((onset, note.pitch, overlap))
+        onset = end
+    return found
+
+
+def beats(meter: str, unit: Fraction) -> list[Fraction]:
+    """Lengths of a bar's beats in unit notes: dotted ones in compound meters."""
+    numerator, denominator = (int(part) for part in meter.split("/"))
+    if denominator >= 8 and numerator % 3 == 0:
+        return [Fraction(3, denominator) / unit] * (numerator // 3)
+    if meter == "6/4":
+        return [Fraction(3, 4) / unit] * 2
+    beat = Fraction(1, 2) if denominator == 2 else Fraction(1, 4)
+    return [beat / unit] * int(meter_fraction(meter) / beat)
+
 
 Figure = Literal["held", "open fifths", "bass and chord", "arpeggio"]
 FIGURES: tuple[Figure, ...] = ("held", "open fifths", "bass and chord", "arpeggio")
-
 LOWEST_BASS, HIGHEST_BASS = 41, 52
 CHORD_FLOOR = 53
 
@@ -50,7 +201,7 @@ def accompany(melody: Melody, figure: Figure) -> Accompaniment:
     return Accompaniment(figure, tuple(tuple(_joined(bar)) for bar in bars), tuple(tuple(n) for n in names))
 
 
-def bar_texts(accompaniment: Accompaniment, melody: Melody) -> list[str]:
+def accompaniment_bars(accompaniment: Accompaniment, melody: Melody) -> list[str]:
     """Each bar without its bar line."""
     names = spelling(signature(melody.tonic, melody.mode), melody.mode in ("minor", "dorian"))
     texts = []

@@ -7,14 +7,15 @@ from fractions import Fraction
 
 import numpy as np
 
-from image2music.composers.nano import abc_text, accompaniment
+from image2music.composers.nano import accompaniment
 from image2music.composers.nano.accompaniment import FIGURES, Figure
-from image2music.composers.nano.melody import Melody, Note
-from image2music.composers.nano.plan import TONICS, Plan
+from image2music.composers.nano.controls import TONICS, Plan
+from image2music.composers.nano.melody import Melody, Note, melody_bars, melody_key, wrap_bars
 from image2music.composers.nano.reading import MANNER
 
 QPM = {"slow": (58, 84), "moderate": (92, 126), "fast": (134, 168)}
 DERIVED_NOTE = "Voice 2 is derived from voice 1 by rule (functional harmony), not decoded by the model."
+
 # General MIDI programs (from 0) that suit a mood: melody, accompaniment.
 _PROGRAMS = {"minor": ((40, 42), (68, 46), (71, 48)), "major": ((73, 24), (40, 0), (21, 24), (0, 0))}
 
@@ -60,12 +61,12 @@ def arrange(melody: Melody, setting: Setting, title: str, kind: str, remarks: tu
         f"M:{melody.meter}",
         f"L:{melody.unit}",
         f"Q:1/4={setting.qpm}",
-        f"K:{abc_text.key_text(melody.tonic, melody.mode)}",
+        f"K:{melody_key(melody.tonic, melody.mode)}",
     ]
     voices = [
-        ("V:1", setting.programs[0], abc_text.bar_texts(melody)),
-        ('V:2 clef=bass name="Accompaniment"', setting.programs[1], accompaniment.bar_texts(second, melody)),
+        ("V:1", setting.programs[0], melody_bars(melody)),
+        ('V:2 clef=bass name="Accompaniment"', setting.programs[1], accompaniment.accompaniment_bars(second, melody)),
     ]
     for field, program, bars in voices:
-        header += [field, f"%%MIDI program {program}", abc_text.lines(bars, melody.section_ends)]
+        header += [field, f"%%MIDI program {program}", wrap_bars(bars, melody.section_ends)]
     return "\n".join(header) + "\n"

@@ -11,31 +11,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL.Image import Image
 
-from image2music.composers.base import (
-    ComposeRequest,
-    Description,
-    ExplainRequest,
-    Explanation,
-    RefineRequest,
-    RepairRequest,
-)
-from image2music.composers.nano.album_opening import PLACED_NOTE, asked_words, placed_tokens
+from image2music.abc.playback import abc_to_score
+from image2music.composers.base import ComposeRequest, ExplainRequest, RefineRequest, RepairRequest
 from image2music.composers.nano.arrangement import arrange, setting
-from image2music.composers.nano.decoding import Wish
-from image2music.composers.nano.explaining import explain
-from image2music.composers.nano.identity import WEIGHTS, identify
-from image2music.composers.nano.plan import LEVELS, plan_of
-from image2music.composers.nano.reading import read_plan_and_melody
-from image2music.composers.nano.references import copied_references, encode_references
+from image2music.composers.nano.controls import LEVELS, AllowedWords, control_distance, control_targets, plan_of
+from image2music.composers.nano.decoding import DecodingConstraints
+from image2music.composers.nano.explaining import explain, title
+from image2music.composers.nano.identity import WEIGHTS, nano_id
+from image2music.composers.nano.patches import SeenPicture, allowed_words, look_at
+from image2music.composers.nano.reading import copied_references, encode_references, read_plan_and_melody
 from image2music.composers.nano.sampling import Drawn, Sampler
-from image2music.composers.nano.seeing import Seen, allowed_words, see
-from image2music.composers.nano.titles import title
-from image2music.composers.nano.wishes import Words, distance, moved_words
-from image2music.embedders.description import describe
-from image2music.notation.abc_to_midi import abc_to_score
-from image2music.notation.key_detection import detect_key
-from image2music.notation.score import Score
-from image2music.seeds import picture_seed
+from image2music.composers.nano.vocabulary import PLACED_NOTE, asked_words, placed_tokens
+from image2music.images.scene import describe
+from image2music.music.keys import detect_key
+from image2music.music.score import Score
+from image2music.settings import picture_seed
+from image2music.types import Description, Explanation
 
 if TYPE_CHECKING:
     from image2music.composers.nano.patches import PoleVectors
@@ -56,9 +47,9 @@ class _Task:
     """
 
     request: ComposeRequest
-    words: Words
+    words: AllowedWords
     attempt: int
-    owed: Words = field(default_factory=dict)
+    owed: AllowedWords = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,13 +81,13 @@ class NanoComposer:
     def describe(self, images: Sequence[Image]) -> list[Description]:
         """Looks at each picture once; the patches stay with the description."""
         looks = self._embedder.look(images)
-        return [Description(describe(look), see(look, self.poles)) for look in looks]
+        return [Description(describe(look), look_at(look, self.poles)) for look in looks]
 
     def compose(self, requests: Sequence[ComposeRequest]) -> list[str]:
         """A first tune for each request."""
         return self._draw([_Task(request, _words(request), 0) for request in requests])
 
-    def compose_as_asked(self, requests: Sequence[ComposeRequest], words: Words) -> list[str]:
+    def compose_as_asked(self, requests: Sequence[ComposeRequest], words: AllowedWords) -> list[str]:
         """A first tune for each request, with plan words asked for on top of what suits the picture."""
         return self._draw([_Task(r, {**_words(r), **words}, 0, words) for r in requests])
 
@@ -111,7 +102,7 @@ class NanoComposer:
             words = _words(asked.request)
             plan, _ = read_plan_and_melody(asked.abc)
             kept = {slot: (word,) for slot, word in plan.items()}
-            moved = moved_words(asked, plan)
+            moved = control_targets(asked, plan)
             tasks.append(_Task(asked.request, {**words, **kept, **moved}, asked.attempt))
         return self._draw(tasks)
 
@@ -134,7 +125,7 @@ class NanoComposer:
     def _candidates(self, tasks: Sequence[_Task], chosen: Sequence[int], number: int) -> list[tuple[int, _Candidate]]:
         rows = [(i, sum(PASSES[:number]) + k) for i in chosen for k in range(PASSES[number])]
         placed = {i: placed_tokens(tasks[i].request.album, self.sampler.vocabulary) for i in chosen}
-        wishes = [Wish(tasks[i].words, _seed(tasks[i], draw), placed[i]) for i, draw in rows]
+        wishes = [DecodingConstraints(tasks[i].words, _seed(tasks[i], draw), placed[i]) for i, draw in rows]
         patches = np.stack([_seen(tasks[i].request).patches for i, _ in rows])
         references = np.stack([self._references(tasks[i].request) for i, _ in rows])
         drawn = self.sampler.draw(patches, references, wishes)
@@ -153,7 +144,7 @@ class NanoComposer:
             copies,
             off_mode="mode" in task.owed and heard_mode(abc_to_score(abc)) != _plain(drawn.plan["mode"]),
             off_range=delivered["range"] not in task.owed.get("range", LEVELS),
-            misses=distance(task.words, delivered),
+            misses=control_distance(task.words, delivered),
         )
 
 
@@ -173,7 +164,7 @@ def _arranged(task: _Task, drawn: Drawn) -> str:
     return arrange(drawn.melody, chosen, name, drawn.plan["kind"], (PLACED_NOTE,))
 
 
-def _words(request: ComposeRequest) -> Words:
+def _words(request: ComposeRequest) -> AllowedWords:
     """Plan words that suit the picture, under those that its album asks for."""
     suitable = allowed_words(_seen(request))
     return suitable if request.album is None else {**suitable, **asked_words(request.album)}
@@ -195,21 +186,21 @@ def _seed(task: _Task, draw: int) -> int:
     return picture_seed(task.request.seed, f"{seen}/{task.attempt}/{draw}")
 
 
-def _seen(request: ComposeRequest) -> Seen:
+def _seen(request: ComposeRequest) -> SeenPicture:
     features = request.description.features
-    if not isinstance(features, Seen):
+    if not isinstance(features, SeenPicture):
         raise TypeError("nano composes from its own description of a picture: call describe first")
     return features
 
 
 @lru_cache(maxsize=1)
-def load() -> NanoComposer:
+def load_nano() -> NanoComposer:
     """The composer with the weights that come with the package; loaded once a process."""
     from image2music.composers.nano.patches import PoleVectors, blank_patches
     from image2music.composers.nano.sampling import load_sampler
     from image2music.embedders.conse import load_conse
 
-    id, embedder = identify(WEIGHTS), load_conse()
+    id, embedder = nano_id(WEIGHTS), load_conse()
     poles = PoleVectors.embed(embedder)
     sampler = load_sampler(WEIGHTS, blank_patches(CELLS * CELLS, poles))
     return NanoComposer(embedder, poles, sampler, id)

@@ -9,24 +9,24 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from image2music.composers.nano.controls import DANCED_IN, LEVEL_EDGES, LEVELS, METERS, PLAN_SLOTS, TONICS, Plan
 from image2music.composers.nano.melody import SCALES, Note, meter_fraction
-from image2music.composers.nano.plan import DANCED_IN, LEVEL_EDGES, LEVELS, METERS, PLAN_SLOTS, TONICS, Plan
 from image2music.composers.nano.vocabulary import TICKS_PER_UNIT, Vocabulary
 
 BoolArray = NDArray[np.bool_]
-
 LOWEST_PITCH, HIGHEST_PITCH = 57, 88
 MIDDLE_C = 60
 SHORTEST = Fraction(1, 32)
 BARS_A_PHRASE = 4
 MOST_URGE = 4.0
+
 CLOSE = 1e-3
 """Logits, and shares of the nucleus, nearer than this are not told apart by single precision. Its error with the
 weights that come with the package is below 1e-5 (a test measures it), guided 4e-5."""
 
 
 @dataclass(frozen=True)
-class Wish:
+class DecodingConstraints:
     """What one tune is asked for: the words allowed in each plan slot; slots that are not named are free.
 
     `placed` maps (bar, onset in ticks) to the note token that must stand there.
@@ -150,7 +150,7 @@ class Grammar:
             state.lowest = pitch if state.lowest is None else min(state.lowest, pitch)
             state.highest = pitch if state.highest is None else max(state.highest, pitch)
 
-    def mask(self, state: RowState, wish: Wish) -> BoolArray:
+    def mask(self, state: RowState, wish: DecodingConstraints) -> BoolArray:
         """bool[vocabulary], true for what may come next. Never all false."""
         if state.ended:
             return self._only(self.vocabulary.pad)
@@ -182,7 +182,7 @@ class Grammar:
         mask[list(tokens)] = True
         return mask
 
-    def _plan_mask(self, state: RowState, wish: Wish) -> BoolArray:
+    def _plan_mask(self, state: RowState, wish: DecodingConstraints) -> BoolArray:
         slot = PLAN_SLOTS[len(state.plan)]
         first = self.vocabulary.plan_offsets[slot.name]
         words = wish.allowed.get(slot.name, slot.values)
@@ -264,7 +264,7 @@ class SeededDecoding:
     """
 
     def __init__(
-        self, grammar: Grammar, wishes: Sequence[Wish], *, temperature: float = 0.9, top_p: float = 0.95
+        self, grammar: Grammar, wishes: Sequence[DecodingConstraints], *, temperature: float = 0.9, top_p: float = 0.95
     ) -> None:
         self.grammar, self.wishes = grammar, wishes
         self.temperature, self.top_p = temperature, top_p

@@ -1,4 +1,10 @@
-"""Why a tune of nano's sounds as it does: its plan in words, and where the model looked while it wrote.
+"""Why a tune of nano's sounds as it does: title, motivation, and where the model looked.
+
+Names for tunes, in the manner of the collections that nano learned from.
+
+nano's motivation: the plan in sentences, each with the plan slots that it speaks of.
+
+Why a tune of nano's sounds as it does: its plan in words, and where the model looked while it wrote.
 
 nano decodes no prose. Its motivation puts the plan into sentences, and a sentence's attention is that of the plan
 tokens which it speaks of; the maps of the tune and its bars are those of the music's own tokens.
@@ -7,23 +13,112 @@ tokens which it speaks of; the maps of the tune and its bars are those of the mu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from image2music.composers.base import ExplainRequest, Explanation
-from image2music.composers.faithfulness import Faithfulness, Floats, Masks
-from image2music.composers.nano.album_opening import placed_positions
-from image2music.composers.nano.motivation import Sentence, motivate
-from image2music.composers.nano.plan import PLAN_SLOTS
-from image2music.composers.nano.reading import read_plan_and_melody
-from image2music.composers.nano.references import encode_references
+from image2music.composers.attention.maps import BARS_A_GROUP, Faithfulness, Floats, Masks, Segment, segment_map
+from image2music.composers.base import ExplainRequest
+from image2music.composers.nano.controls import LEVELS, PLAN_SLOTS, TONICS, Plan
+from image2music.composers.nano.melody import key_words
+from image2music.composers.nano.patches import SeenPicture
+from image2music.composers.nano.reading import encode_references, read_plan_and_melody
 from image2music.composers.nano.sampling import PREFIX, Sampler
-from image2music.composers.nano.seeing import Seen
-from image2music.composers.nano.vocabulary import Vocabulary
-from image2music.composers.segments import BARS_A_GROUP, Segment, segment_map
-from image2music.seeds import picture_seed
+from image2music.composers.nano.vocabulary import Vocabulary, placed_positions
+from image2music.settings import picture_seed
+from image2music.types import Explanation
+
+_KIND_NAMES = {"slip jig": "Slip Jig", "air": "Air", "song": "Song"}
+_NO_SUBJECT = ("Light", "Morning", "Evening", "Road", "Stranger", "Window")
+
+
+def title(seen: SeenPicture, plan: Plan, seed: int) -> str:
+    """A title from what the picture shows and how the tune goes, e.g. `The Calm Lakeside`, `Air of the Old Castle`."""
+    rng = np.random.Generator(np.random.Philox([seed, 1]))
+    colour = seen.colours[0] if seen.colours else seen.mood
+    thing = seen.subject if seen.subject is not None else f"{_NO_SUBJECT[int(rng.integers(len(_NO_SUBJECT)))]}"
+    thing = " ".join(word.capitalize() for word in thing.split())
+    kind = plan.get("kind")
+    dance = _KIND_NAMES.get(kind or "", (kind or "tune").capitalize())
+    forms = (
+        f"The {seen.mood.capitalize()} {thing}",
+        f"{dance} of the {thing}",
+        f"The {thing}'s {dance}",
+        f"The {colour.capitalize()} {thing}",
+        f"{thing} in {'Minor' if plan['mode'] in ('minor', 'dorian') else 'Major'} Light",
+    )
+    return forms[int(rng.integers(len(forms)))]
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence and the slots whose tokens it puts into words."""
+
+    text: str
+    slots: tuple[str, ...]
+
+
+def motivate(seen: SeenPicture, plan: Plan, request: ExplainRequest, heard: int) -> tuple[Sentence, ...]:
+    """Mood and mode, movement, and the line with what was in its ear, a sentence each; in an album one more.
+
+    `heard` is how many references the model listens to, the nearest first. A sentence names no slot that the album
+    filled: where the model looked had no part in it.
+    """
+    if request.request.album is not None:
+        key = key_words(TONICS.index(plan["tonic"]), plan["mode"])
+        return (
+            Sentence(_sight(seen) + ".", ()),
+            Sentence(f"Its album asks for {key}, {plan['meter']}, {plan['tempo']}, and the motif it opens with.", ()),
+            Sentence(_movement(plan), ("kind", "density")),
+            Sentence(_line(plan, request, heard), ("range", "register", "leaps", "pitch_entropy")),
+        )
+    return (
+        Sentence(_mood(seen, plan), ("tempo", "mode", "tonic")),
+        Sentence(_movement(plan), ("kind", "meter", "density")),
+        Sentence(_line(plan, request, heard), ("range", "register", "leaps", "pitch_entropy")),
+    )
+
+
+def _sight(seen: SeenPicture) -> str:
+    light = "dark" if seen.brightness < 0.3 else "bright" if seen.brightness > 0.65 else "evenly lit"
+    edge = "soft" if seen.contrast < 0.35 else "strong" if seen.contrast > 0.65 else "moderate"
+    shows = f"{_article(seen.subject)} in a picture" if seen.subject else "a picture"
+    return f"I saw {shows} that is {light}, of {edge} contrast and {seen.mood} in mood"
+
+
+def _mood(seen: SeenPicture, plan: Plan) -> str:
+    key = key_words(TONICS.index(plan["tonic"]), plan["mode"])
+    return f"{_sight(seen)}, so the tune is {plan['tempo']} and in {key}."
+
+
+def _movement(plan: Plan) -> str:
+    manner = f"like {_article(plan['kind'])}" if "kind" in plan else "freely"
+    pace = ("very few", "few", "a fair number of", "many", "very many")[LEVELS.index(plan["density"])]
+    return f"It moves {manner} in {plan['meter']}, with {pace} notes to a bar."
+
+
+def _line(plan: Plan, request: ExplainRequest, heard: int) -> str:
+    span = ("narrow", "modest", "medium", "wide", "very wide")[LEVELS.index(plan["range"])]
+    motion = "by steps" if LEVELS.index(plan["leaps"]) < 2 else "by leaps as well as steps"
+    line = f"The melody keeps to a {span} range and goes {motion}"
+    references = request.request.references[:heard]
+    if not references:
+        return line + "."
+    names = "one tune" if len(references) == 1 else f"{len(references)} tunes"
+    nearest = f", the nearest of them {_quoted(references[0].caption)}" if references[0].caption else ""
+    return f"{line}; {names} from the index were in its ear{nearest}."
+
+
+def _quoted(caption: str) -> str:
+    first = caption.split(". ")[0].rstrip(".")
+    return f"“{first if len(first) <= 120 else first[:117].rsplit(' ', 1)[0] + ' …'}”"
+
+
+def _article(noun: str | None) -> str:
+    noun = noun or ""
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 
 def explain(sampler: Sampler, requests: Sequence[ExplainRequest]) -> list[Explanation]:
@@ -33,7 +128,7 @@ def explain(sampler: Sampler, requests: Sequence[ExplainRequest]) -> list[Explan
 
 def _explain(sampler: Sampler, request: ExplainRequest) -> Explanation:
     seen = request.request.description.features
-    if not isinstance(seen, Seen):
+    if not isinstance(seen, SeenPicture):
         raise TypeError("nano explains from its own description of a picture: call describe first")
     plan, _ = read_plan_and_melody(request.abc)
     vocabulary = sampler.vocabulary
@@ -46,7 +141,7 @@ def _explain(sampler: Sampler, request: ExplainRequest) -> Explanation:
     layers = each[:, 0] if request.looking.layers else None
     sentences = motivate(seen, plan, request, sampler.model.config.reference_slots)
     placed = placed_positions(request.request.album, tokens, PREFIX)
-    segments = [*music_segments(tokens, vocabulary.bar, vocabulary.section, placed), *motivation_segments(sentences)]
+    segments = [*melody_segments(tokens, vocabulary.bar, vocabulary.section, placed), *motivation_segments(sentences)]
     measure = _faithfulness(sampler, request, row, seen, references) if request.looking.faithfulness else None
     maps = tuple(segment_map(segment, looked, blank, layers, measure) for segment in segments)
     return Explanation(" ".join(sentence.text for sentence in sentences), maps)
@@ -59,7 +154,7 @@ def plan_and_music_tokens(abc: str) -> list[int]:
     return [vocabulary.begin, *vocabulary.encode_plan(plan), *vocabulary.encode_melody(melody)]
 
 
-def music_segments(
+def melody_segments(
     tokens: Sequence[int], bar: int, section: int, placed: frozenset[int] = frozenset()
 ) -> list[Segment]:
     """The whole tune, the decoded voice, and its bars in groups of four; `placed` positions were not decoded."""
@@ -92,7 +187,7 @@ def motivation_segments(sentences: Sequence[Sentence]) -> list[Segment]:
 
 
 def _faithfulness(
-    sampler: Sampler, request: ExplainRequest, tokens: torch.Tensor, seen: Seen, references: NDArray[np.int64]
+    sampler: Sampler, request: ExplainRequest, tokens: torch.Tensor, seen: SeenPicture, references: NDArray[np.int64]
 ) -> Faithfulness:
     """Measures maps by the likelihood of plan and music beside pictures with blank cells, which nano's blur is."""
 

@@ -9,11 +9,12 @@ from image2music.embedders.conse import ConseEmbedder
 from image2music.errors import ModelError
 
 WEIGHTS = Path(__file__).parent / "weights"
+
 RECIPE = 2
 """Raise it with every change of code that changes a tune for the same weights and seed."""
 
 
-def identify(folder: Path = WEIGHTS) -> str:
+def nano_id(folder: Path = WEIGHTS) -> str:
     """Recipe, the first 12 digits of the weights' sha256, and the id of the embedder that nano sees with.
 
     Raises:

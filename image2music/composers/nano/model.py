@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PretrainedConfig, PreTrainedModel
 
-from image2music.composers.nano.plan import MAX_BARS, PLAN_SLOTS
+from image2music.composers.nano.controls import MAX_BARS, PLAN_SLOTS
 from image2music.composers.nano.vocabulary import LENGTHS, PITCHES, TICKS_PER_UNIT, Vocabulary
 
 MAX_BAR_TICKS = 16 * TICKS_PER_UNIT
@@ -150,7 +150,7 @@ class Block(nn.Module):
         return out
 
 
-class Memory(nn.Module):
+class AttendedContext(nn.Module):
     """Patches and reference notes as float[b, n_patches + slots · tokens, width]."""
 
     def __init__(self, config: NanoConfig) -> None:
@@ -201,7 +201,7 @@ class NanoComposerModel(PreTrainedModel):
         self.onset = nn.Embedding(MAX_BAR_TICKS + 1, config.width)
         self.bar_number = nn.Embedding(MAX_BARS + 1, config.width)
         self.bars_left = nn.Embedding(MAX_BARS + 2, config.width)
-        self.memory = Memory(config)
+        self.memory = AttendedContext(config)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width, eps=1e-6)
         self.register_buffer("ticks", torch.from_numpy(vocabulary.ticks))

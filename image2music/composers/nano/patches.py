@@ -1,17 +1,23 @@
-"""Pictures as nano attends to them: one vector a cell, what it shows mixed with how it looks.
+"""Pictures as nano attends to them.
+
+Pictures as nano attends to them: one vector a cell, what it shows mixed with how it looks.
 
 The same mixing makes the imagined pictures of training and the real ones at run time, so that both live in one place
 of the embedding space (text-only training: DeCap, Li et al. 2023; CapDec, Nukrai et al. 2022).
+
+From a look at a picture to what nano needs of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from image2music.embedders.base import Embedder
+from image2music.images.scene import Look
 
 FloatArray = NDArray[np.float32]
 
@@ -52,7 +58,7 @@ class PoleVectors:
         mixed = self._between("brightness", cells) * 2
         for name in ("contrast", "saturation", "warmth"):
             mixed = mixed + self._between(name, np.full_like(cells, getattr(appearance, name)))
-        return unit(mixed)
+        return unit_vectors(mixed)
 
     def _between(self, look: str, share: FloatArray) -> FloatArray:
         low, high = self.vectors[look]
@@ -62,7 +68,7 @@ class PoleVectors:
 
 def patches(objects: FloatArray, appearance: Appearance, poles: PoleVectors) -> FloatArray:
     """`objects` float32[cells, dim] (unit vectors of what each cell shows) to float32[cells, dim] unit vectors."""
-    return unit(OBJECT_SHARE * unit(objects) + (1 - OBJECT_SHARE) * poles.look(appearance))
+    return unit_vectors(OBJECT_SHARE * unit_vectors(objects) + (1 - OBJECT_SHARE) * poles.look(appearance))
 
 
 def blank_patches(n_cells: int, poles: PoleVectors) -> FloatArray:
@@ -71,7 +77,90 @@ def blank_patches(n_cells: int, poles: PoleVectors) -> FloatArray:
     return poles.look(grey)
 
 
-def unit(vectors: FloatArray) -> FloatArray:
+def unit_vectors(vectors: FloatArray) -> FloatArray:
     """Rows to length one."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return (vectors / np.maximum(norms, 1e-9)).astype(np.float32)
+
+
+# Mean and standard deviation of each palette measure over ordinary photographs, to two digits.
+ORDINARY = {"brightness": (0.50, 0.15), "contrast": (0.36, 0.15), "saturation": (0.25, 0.17), "warmth": (0.08, 0.22)}
+
+
+@dataclass(frozen=True)
+class SeenPicture:
+    """`patches` float32[cells, dim]; the rest is what titles, tempo and the motivation are made from.
+
+    `brightness`, `contrast` and `energy` (the mean of these two and saturation) run from 0 to 1 over ordinary
+    photographs, `valence` from -1 to 1.
+    """
+
+    patches: FloatArray
+    rows: int
+    cols: int
+    objects: tuple[tuple[str, float], ...]
+    brightness: float
+    contrast: float
+    energy: float
+    valence: float
+    mood: str
+    colours: tuple[str, ...]
+
+    @property
+    def subject(self) -> str | None:
+        """The most likely object's name, None where nothing is likely."""
+        name, probability = self.objects[0] if self.objects else ("", 0.0)
+        return name if probability >= 0.12 else None
+
+
+def look_at(look: Look, poles: PoleVectors) -> SeenPicture:
+    """Patches and plain figures of a look."""
+    palette = look.palette
+    rows, cols, dim = look.grid.shape
+    contrast = _spread("contrast", palette.contrast)
+    saturation = _spread("saturation", palette.saturation)
+    brightness = _spread("brightness", palette.brightness)
+    appearance = Appearance(
+        np.clip(0.5 + 1.6 * (look.cell_brightness - 0.5), 0, 1).astype(np.float32),
+        contrast,
+        saturation,
+        _spread("warmth", palette.warmth),
+    )
+    return SeenPicture(
+        patches(look.grid.reshape(rows * cols, dim), appearance, poles),
+        rows,
+        cols,
+        look.objects,
+        brightness,
+        contrast,
+        (brightness + contrast + saturation) / 3,
+        look.mood.valence,
+        look.mood.word,
+        tuple(palette.colours),
+    )
+
+
+def _spread(measure: str, value: float) -> float:
+    """A palette measure from 0 to 1 such that ordinary photographs fill that range."""
+    centre, deviation = ORDINARY[measure]
+    return float(np.clip(0.5 + 0.25 * (value - centre) / deviation, 0, 1))
+
+
+def allowed_words(seen: SeenPicture) -> Mapping[str, tuple[str, ...]]:
+    """Plan words that suit the picture; the model chooses among them.
+
+    Plainly dark pictures rule major out, plainly bright ones minor; faint ones rule out fast, strong ones slow. What
+    the model learned from imagined pictures decides everything between, but cannot contradict the plainest thing
+    there is to see. The links themselves are this project's choice.
+    """
+    words: dict[str, tuple[str, ...]] = {"pickup": ("no",), "rests": ("none",), "bars": ("16",)}
+    words["meter"] = ("2/4", "3/4", "4/4", "2/2", "6/8", "9/8")
+    if seen.valence < -0.3:
+        words["mode"] = ("minor", "dorian")
+    elif seen.valence > 0.3:
+        words["mode"] = ("major", "mixolydian")
+    if seen.energy < 0.4:
+        words["tempo"] = ("slow", "moderate")
+    elif seen.energy > 0.6:
+        words["tempo"] = ("moderate", "fast")
+    return words

@@ -1,4 +1,9 @@
-"""The decoder with its rules around it: patches, references and wishes in, plans and melodies out."""
+"""The decoder with its rules around it: patches, references and controls in, plans and melodies out.
+
+The decoder one token at a time: what `NanoComposerModel.forward` gives at the last position, from kept keys.
+
+The decoder with its rules around it: patches, references and wishes in, plans and melodies out.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +11,104 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from image2music.composers.nano.arrangement import melody_of
-from image2music.composers.nano.decoding import Grammar, SeededDecoding, Wish
-from image2music.composers.nano.fingerprints import TrainingRuns
+from image2music.composers.nano.controls import PLAN_SLOTS, Plan
+from image2music.composers.nano.decoding import DecodingConstraints, Grammar, SeededDecoding
 from image2music.composers.nano.melody import Melody
-from image2music.composers.nano.model import NanoComposerModel
-from image2music.composers.nano.plan import PLAN_SLOTS, Plan
-from image2music.composers.nano.stepping import Steps
+from image2music.composers.nano.model import Attention, Block, NanoComposerModel, rotate
+from image2music.composers.nano.training.ngrams import TrainingNgrams
 from image2music.composers.nano.vocabulary import Vocabulary
+
+ROOM = 64
+"""Columns for new keys that are added at once when the kept ones are full."""
+
+
+@dataclass
+class _Layer:
+    """One block's weights as a step wants them, and the kept keys and values, float[b, heads, columns, head_dim]."""
+
+    block: Block
+    query_key_value: Tensor
+    keys: Tensor
+    values: Tensor
+
+
+class Steps:
+    """Rows that begin together and grow in step; each can be dropped once its tune has ended.
+
+    The columns of the kept keys and values are the memory's, then one for each token. One block of memory for both,
+    allocated ahead, spares the copying that a growing cache would do at every step.
+    """
+
+    def __init__(self, model: NanoComposerModel, patches: Tensor, references: Tensor) -> None:
+        """`patches` float[b, n_patches, patch_dim] in the model's dtype, `references` int64[b, slots, tokens]."""
+        self._model = model
+        self._table = model.tokens.table()
+        memory = model.memory(patches, references, self._table)
+        self._n_memory = memory.shape[1]
+        self._length = 0
+        self.tokens = torch.zeros(len(references), 0, dtype=torch.long)
+        heard = model.mask(references, 1, 0)[:, :, :, : self._n_memory]
+        self._unheard = torch.zeros(heard.shape, dtype=memory.dtype).masked_fill(~heard, -torch.inf)
+        self._layers = [_layer(cast(Block, block), memory) for block in model.blocks]
+
+    def step(self, tokens: Sequence[int]) -> Tensor:
+        """Logits float[b, vocabulary] of what follows, after one more token for each row."""
+        self.tokens = torch.cat([self.tokens, torch.tensor(tokens)[:, None]], 1)
+        position = torch.tensor([self._length])
+        self._length += 1
+        if self._n_memory + self._length > self._layers[0].keys.shape[2]:
+            self._make_room()
+        clock = self._model.clock(self.tokens)[:, -1]
+        x = functional.embedding(self.tokens[:, -1], self._table) + clock
+        rotation = self._model.rotation(position, x.dtype)
+        for layer in self._layers:
+            x = x + self._attend(layer, layer.block.attention_norm(x), rotation)
+            x = x + layer.block.feed(layer.block.feed_norm(x))
+        logits: Tensor = self._model.norm(x) @ self._table.T
+        return logits
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows only, in this order."""
+        chosen = torch.tensor(rows, dtype=torch.long)
+        self.tokens, self._unheard = self.tokens[chosen], self._unheard[chosen]
+        for layer in self._layers:
+            layer.keys, layer.values = layer.keys[chosen], layer.values[chosen]
+
+    def _attend(self, layer: _Layer, x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+        attention: Attention = layer.block.attention
+        heads = functional.linear(x, layer.query_key_value).unflatten(-1, (3, attention.heads, attention.head_dim))
+        query, key, value = heads.unsqueeze(3).unbind(1)
+        column, end = self._n_memory + self._length - 1, self._n_memory + self._length
+        layer.keys[:, :, column] = rotate(key, rotation)[:, :, 0]
+        layer.values[:, :, column] = value[:, :, 0]
+        query = rotate(query, rotation) * attention.head_dim**-0.5
+        scores = query @ layer.keys[:, :, :end].transpose(2, 3)
+        scores[..., : self._n_memory] += self._unheard
+        mixed = scores.softmax(-1) @ layer.values[:, :, :end]
+        out: Tensor = attention.out(mixed.flatten(1))
+        return out
+
+    def _make_room(self) -> None:
+        for layer in self._layers:
+            layer.keys = functional.pad(layer.keys, (0, 0, 0, ROOM))
+            layer.values = functional.pad(layer.values, (0, 0, 0, ROOM))
+
+
+def _layer(block: Block, memory: Tensor) -> _Layer:
+    attention = block.attention
+    joined = torch.cat([attention.query.weight, attention.key.weight, attention.value.weight])
+    keys, values = (functional.pad(kept, (0, 0, 0, ROOM)) for kept in attention.memory_keys(block.memory_norm(memory)))
+    return _Layer(block, joined, keys, values)
+
 
 ROWS_AT_ONCE = 32
 GUIDANCE = 1.5
@@ -42,7 +131,7 @@ class Sampler:
     float64, alone and from the beginning: there the bits lie so far down that they never tip a choice.
     """
 
-    def __init__(self, model: NanoComposerModel, training_runs: TrainingRuns, blank: NDArray[np.float32]) -> None:
+    def __init__(self, model: NanoComposerModel, training_runs: TrainingNgrams, blank: NDArray[np.float32]) -> None:
         """`blank` float32[cells, dim] are the patches of a picture of nothing."""
         self.model = model.double().eval()
         self.blank = blank
@@ -51,7 +140,9 @@ class Sampler:
         self.single = copy.deepcopy(model).float()
         self._grammar = Grammar()
 
-    def draw(self, patches: NDArray[np.float32], references: NDArray[np.int64], wishes: Sequence[Wish]) -> list[Drawn]:
+    def draw(
+        self, patches: NDArray[np.float32], references: NDArray[np.int64], wishes: Sequence[DecodingConstraints]
+    ) -> list[Drawn]:
         """`patches` float32[n, cells, dim], `references` int64[n, slots, tokens]; one sample for each wish."""
         drawn: list[Drawn] = []
         for start in range(0, len(wishes), ROWS_AT_ONCE):
@@ -60,7 +151,9 @@ class Sampler:
         return drawn
 
     @torch.inference_mode()
-    def _draw(self, patches: NDArray[np.float32], references: NDArray[np.int64], wishes: Sequence[Wish]) -> list[Drawn]:
+    def _draw(
+        self, patches: NDArray[np.float32], references: NDArray[np.int64], wishes: Sequence[DecodingConstraints]
+    ) -> list[Drawn]:
         n = len(wishes)
         looks, heard = torch.from_numpy(patches), torch.from_numpy(references)
         blank = torch.from_numpy(self.blank).expand(n, -1, -1)
@@ -158,4 +251,4 @@ def guided(seen: Tensor, blank: Tensor) -> Tensor:
 def load_sampler(folder: Path, blank: NDArray[np.float32]) -> Sampler:
     """The sampler with the weights of a folder."""
     model = NanoComposerModel.from_pretrained(folder, dtype=torch.float64)
-    return Sampler(model, TrainingRuns.load(folder), blank)
+    return Sampler(model, TrainingNgrams.load(folder), blank)

@@ -1,12 +1,16 @@
-"""nano's tokens: specials, plan values, bar lines, and one token for each pair of pitch and length.
+"""nano's tokens, and notes that an album places instead of decoding.
+
+nano's tokens: specials, plan values, bar lines, and one token for each pair of pitch and length.
 
 A note is one token, so a bar of a reel takes nine tokens where characters take twenty, and the length of every
 token is known before it is chosen: that is what makes exact bars cheap.
+
+What an album asks of nano: words for the plan, and notes that are placed instead of decoded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -14,8 +18,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from image2music.composers.nano.controls import PLAN_SLOTS, TONICS, AllowedWords, Plan, tempo_control
 from image2music.composers.nano.melody import Melody, Note
-from image2music.composers.nano.plan import PLAN_SLOTS, Plan
+from image2music.types import AlbumPart
 
 PITCHES = range(-15, 30)
 STRAIGHT_LENGTHS = tuple(Fraction(n, 4) for n in (1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 20, 24, 32, 36, 48))
@@ -133,3 +138,43 @@ class Vocabulary:
             if token == self.end:
                 break
         return tuple(bars), frozenset(ends)
+
+
+PLACED_NOTE = "The first notes of voice 1 are the album's motif, placed by rule; the model goes on from there."
+
+
+def asked_words(part: AlbumPart) -> AllowedWords:
+    """The plan slots that the album decides; it comes before what suits the single picture."""
+    return {
+        "tempo": (tempo_control(part.tempo_qpm),),
+        "mode": (part.mode,),
+        "meter": (part.meter,),
+        "unit": ("1/8",),
+        "tonic": (TONICS[part.tonic],),
+    }
+
+
+def placed_tokens(part: AlbumPart | None, vocabulary: Vocabulary) -> Mapping[tuple[int, int], int]:
+    """(bar, onset in ticks) to the note token that stands there; empty without an album."""
+    placed: dict[tuple[int, int], int] = {}
+    for bar, line in enumerate(part.opening if part is not None else ()):
+        onset = 0
+        for pitch, eighths in line:
+            placed[bar, onset] = vocabulary.note_ids[Note(pitch, Fraction(eighths))]
+            onset += eighths * TICKS_PER_UNIT
+    return placed
+
+
+def placed_positions(part: AlbumPart | None, tokens: Sequence[int], start: int) -> frozenset[int]:
+    """Positions in a tune's tokens, from `start` on, that were placed: nobody looked anywhere to choose them."""
+    return frozenset(_positions(part, tokens, start)) if part is not None else frozenset()
+
+
+def _positions(part: AlbumPart, tokens: Sequence[int], start: int) -> Iterator[int]:
+    vocabulary = Vocabulary()
+    at = start
+    for line in part.opening:
+        yield from range(at, at + len(line))
+        while at < len(tokens) and tokens[at] not in (vocabulary.bar, vocabulary.section, vocabulary.end):
+            at += 1
+        at += 1

@@ -3,13 +3,12 @@ import re
 import pytest
 from fakes import two_voice_tune
 
-from image2music.album.book import bind
-from image2music.album.motif import count_motif, make_motif
-from image2music.album.row import folder_of, title_of
-from image2music.notation.abc_checker import check
-from image2music.notation.abc_parser import parse
-from image2music.notation.abc_to_midi import abc_to_score
-from image2music.notation.midi_reader import read_midi
+from image2music.abc.checker import check
+from image2music.abc.parser import parse
+from image2music.abc.playback import abc_to_score
+from image2music.album.book import assemble, folder_of, title_of
+from image2music.music.midi import read_midi
+from image2music.music.motif import count_motif, make_motif
 
 MOTIF = make_motif("4/4", rising=True, seed=1)
 
@@ -21,7 +20,7 @@ def tune(seed, key="C", qpm=96):
 @pytest.fixture
 def book():
     """Four tunes of four bars: C, G, G and A minor."""
-    return bind("Summer", [tune(1), tune(2, "G", 100), tune(3, "G", 180), tune(4, "Am", 90)], MOTIF, "4/4")
+    return assemble("Summer", [tune(1), tune(2, "G", 100), tune(3, "G", 180), tune(4, "Am", 90)], MOTIF, "4/4")
 
 
 def test_a_book_is_one_tune_that_passes_the_check_with_full_bars(book):
@@ -52,7 +51,7 @@ def test_every_note_of_the_tunes_sounds_in_the_book(book):
 
 
 def test_the_bridge_sings_the_motif_at_home_and_on_the_new_dominant():
-    book = bind("Summer", [tune(1), tune(2, "G")], MOTIF, "4/4")
+    book = assemble("Summer", [tune(1), tune(2, "G")], MOTIF, "4/4")
     bars = MOTIF[:-1]
     assert count_motif(abc_to_score(book.abc), bars) == 2
 
@@ -60,7 +59,7 @@ def test_the_bridge_sings_the_motif_at_home_and_on_the_new_dominant():
 def test_tunes_of_other_meters_and_with_a_single_voice_can_be_bound():
     waltz = "X:1\nT:w\nM:3/4\nL:1/4\nK:D\nDFA|d3|]\n"
     drums = "X:1\nT:d\nM:4/4\nL:1/4\nK:D\nV:1\nV:2\n%%MIDI channel 10\n[V:1]DFAd|[V:2]CCCC|]\n"
-    book = bind("Mixed", [("w", waltz), tune(1, "D"), ("d", drums)], MOTIF, "4/4")
+    book = assemble("Mixed", [("w", waltz), tune(1, "D"), ("d", drums)], MOTIF, "4/4")
     assert check(book.abc) == []
     assert book.bridges == 0
 

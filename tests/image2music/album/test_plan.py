@@ -7,8 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from image2music.album.glance import Glance, alike, glance, natural_order
-from image2music.album.plan import LARGEST_STEP, chapter_keys, chapters, gentle, plan_album, themes_of
+from image2music.album.plan import (
+    LARGEST_STEP,
+    ImageSummary,
+    chapter_keys,
+    chapters,
+    gentle,
+    image_summary,
+    natural_order,
+    near_duplicates,
+    plan_album,
+    themes_of,
+)
 
 moods = st.tuples(st.floats(-1, 1), st.floats(0, 1))
 
@@ -18,7 +28,7 @@ def pictures(moods):
     rng = np.random.default_rng(0)
     prints = rng.integers(0, 2**63, len(moods)).tolist()
     return [
-        Glance(hashlib.sha256(bytes([i])).hexdigest(), f"a/{i}.jpg", valence, arousal, prints[i], (0.0, 0.0, 0.0))
+        ImageSummary(hashlib.sha256(bytes([i])).hexdigest(), f"a/{i}.jpg", valence, arousal, prints[i], (0.0, 0.0, 0.0))
         for i, (valence, arousal) in enumerate(moods)
     ]
 
@@ -30,16 +40,16 @@ def photograph(seed, size=(300, 200)):
 
 def test_another_size_and_exposure_of_one_picture_is_alike():
     one, other = photograph(1), ImageEnhance.Brightness(photograph(1).resize((120, 80))).enhance(0.9)
-    assert alike(glance("a", "1", one), glance("b", "2", other))
+    assert near_duplicates(image_summary("a", "1", one), image_summary("b", "2", other))
 
 
 def test_another_picture_is_not_alike():
-    assert not alike(glance("a", "1", photograph(1)), glance("b", "2", photograph(2)))
+    assert not near_duplicates(image_summary("a", "1", photograph(1)), image_summary("b", "2", photograph(2)))
 
 
 def test_an_evening_is_not_a_morning():
     navy, tan = (Image.new("RGB", (9, 9), colour) for colour in ("navy", "tan"))
-    assert not alike(glance("a", "1", navy), glance("b", "2", tan))
+    assert not near_duplicates(image_summary("a", "1", navy), image_summary("b", "2", tan))
 
 
 def test_numbers_in_names_count():

@@ -9,16 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from image2music.captions import parse_caption_line
-from image2music.demo import dances, make
+from image2music.demo import make, pieces
 from image2music.demo.__main__ import main
-from image2music.demo.captions import caption_of, caption_row
-from image2music.demo.chords import chords_by_bar, commonest_pattern
-from image2music.demo.features import features_of
-from image2music.demo.piece import Piece, draw, sample
+from image2music.demo.captions import caption_of, caption_row, chords_by_bar, commonest_pattern, features_of
+from image2music.demo.pieces import DemoPiece, draw, sample
 from image2music.errors import OutputError
-from image2music.notation.midi_reader import read_midi
-from image2music.notation.score import KeyChange, MeterChange, Score, TempoChange, Track
+from image2music.index.sync import parse_caption_line
+from image2music.music.midi import read_midi
+from image2music.music.score import KeyChange, MeterChange, Score, TempoChange, Track
 
 MIDICAPS_FIELDS = {
     "location": str,
@@ -47,10 +45,10 @@ MIDICAPS_FIELDS = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small demo: three chorales, two reels and two slow airs."""
     output = tmp_path_factory.mktemp("demo") / "data"
-    small = {kind: dances.Dance(2, d.tempos_qpm, d.programs) for kind, d in dances.KINDS.items() if "e" in kind[:2]}
-    small["slow air"] = dances.Dance(2, (50,), (46,))
+    small = {kind: pieces.Dance(2, d.tempos_qpm, d.programs) for kind, d in pieces.KINDS.items() if "e" in kind[:2]}
+    small["slow air"] = pieces.Dance(2, (50,), (46,))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dances, "KINDS", small)
+        patch.setattr(pieces, "KINDS", small)
         patch.setattr(make, "_CHORALES", 3)
         assert make.make_demo(output).made
     return output
@@ -61,12 +59,12 @@ def rows(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / "captions.json").read_text(encoding="utf-8").splitlines()]
 
 
-def piece(pitches: tuple[int, ...], *, qpm: float, minor: bool, kind: str = "air") -> Piece:
+def piece(pitches: tuple[int, ...], *, qpm: float, minor: bool, kind: str = "air") -> DemoPiece:
     """Quarter notes on one flute in 4/4."""
     onsets = np.arange(len(pitches), dtype=np.int64) * 480
     track = Track(onsets, np.full_like(onsets, 480), np.array(pitches), np.full_like(onsets, 80), program=73)
     score = Score(480, (track,), (TempoChange(0, qpm),), (MeterChange(0, 4, 4),), (KeyChange(0, 0, minor),))
-    return Piece("test/piece", "Old Song", kind, score)
+    return DemoPiece("test/piece", "Old Song", kind, score)
 
 
 def test_every_caption_has_the_fields_of_midicaps(rows: list[dict[str, object]]) -> None:

@@ -10,11 +10,9 @@ from PIL import Image
 from skimage import data
 
 from image2music.embedders.conse import load_conse
-from image2music.embedders.description import describe
-from image2music.embedders.imagenet import class_kinds, class_names
-from image2music.embedders.look import Look, Named
-from image2music.embedders.mood import Mood
-from image2music.embedders.palette import Palette
+from image2music.images.features import Mood, Palette
+from image2music.images.networks import class_kinds, class_names
+from image2music.images.scene import Look, Named, describe
 
 
 def look(*objects: Named, kinds: tuple[Named, ...] = (("object", 1.0),), contrast: float = 0.4) -> Look:

@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image2music.embedders.mood import MOODS, mood_of
-from image2music.embedders.palette import COLOUR_NAMES, Palette, cell_brightness, lightness_of, measure
+from image2music.images.features import (
+    COLOUR_NAMES,
+    MOODS,
+    Palette,
+    cell_brightness,
+    lightness_of,
+    measure_palette,
+    mood_of,
+)
 
 
 def plain(red: int, green: int, blue: int) -> np.ndarray:
@@ -35,20 +42,20 @@ def plain(red: int, green: int, blue: int) -> np.ndarray:
     ],
 )
 def test_a_plain_surface_is_called_by_its_colour(colour: tuple[int, int, int], name: str) -> None:
-    assert measure(plain(*colour)).colours == (name,)
+    assert measure_palette(plain(*colour)).colours == (name,)
 
 
 def test_black_and_white_halves_have_full_contrast() -> None:
     pixels = plain(0, 0, 0)
     pixels[:, 7:] = 255
-    palette = measure(pixels)
+    palette = measure_palette(pixels)
     assert palette.contrast == pytest.approx(1, abs=0.01)
     assert palette.brightness == pytest.approx(0.5, abs=0.01)
 
 
 def test_warmth_tells_red_from_blue() -> None:
-    assert measure(plain(255, 0, 0)).warmth == 1
-    assert measure(plain(0, 0, 255)).warmth == -1
+    assert measure_palette(plain(255, 0, 0)).warmth == 1
+    assert measure_palette(plain(0, 0, 255)).warmth == -1
 
 
 def test_lightness_agrees_with_scikit_images_lab() -> None:
@@ -60,7 +67,7 @@ def test_lightness_agrees_with_scikit_images_lab() -> None:
 
 @given(st.tuples(*[st.integers(0, 255)] * 3))
 def test_measures_stay_in_their_ranges(colour: tuple[int, int, int]) -> None:
-    palette = measure(plain(*colour))
+    palette = measure_palette(plain(*colour))
     assert 0 <= palette.brightness <= 1
     assert palette.contrast == 0
     assert palette.saturation == pytest.approx((max(colour) - min(colour)) / 255, abs=1e-4)
@@ -74,7 +81,7 @@ def test_measures_stay_in_their_ranges(colour: tuple[int, int, int]) -> None:
 @given(st.floats(0, 0.999), st.floats(0.3, 1))
 def test_the_colour_wheel_has_no_hole(hue: float, saturation: float) -> None:
     red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, saturation, 0.9))
-    assert measure(plain(red, green, blue)).colours[0] not in ("black", "grey", "white", "brown")
+    assert measure_palette(plain(red, green, blue)).colours[0] not in ("black", "grey", "white", "brown")
 
 
 def test_cell_brightness_is_in_reading_order() -> None:

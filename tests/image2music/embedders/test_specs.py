@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image2music.embedders.long_texts import split_text, unit
-from image2music.embedders.specs import load_embedder
+from image2music.embedders.base import split_text, unit_rows
+from image2music.embedders.registry import load_embedder
 from image2music.errors import ConfigError, ModelError
 
 
@@ -54,5 +54,5 @@ def test_no_word_is_lost_and_only_single_sentences_exceed_the_limit(sentences: l
 @pytest.mark.parametrize("row", [[0.0, 0.0], [np.nan, 1.0], [np.inf, 1.0]])
 def test_a_vector_without_direction_is_an_error(row: list[float]) -> None:
     with pytest.raises(ModelError) as caught:
-        unit(np.array([row], dtype=np.float32))
+        unit_rows(np.array([row], dtype=np.float32))
     assert caught.value.reason == "bad_vectors"

@@ -4,13 +4,13 @@ import pytest
 from fakes import FakeComposer, two_voice_tune
 from PIL import Image
 
-from image2music.composers.base import ComposeRequest, Description, Reference
-from image2music.config import LoopSettings
+from image2music.composers.base import ComposeRequest
 from image2music.errors import ModelError
-from image2music.loop.compose import compose_batch, header, judge
-from image2music.loop.examine import examine
-from image2music.loop.targets import targets_of
-from image2music.notation.metrics import Metrics
+from image2music.loop.chain import accepts, compose_batch, header
+from image2music.loop.examine import examine, targets_of
+from image2music.music.metrics import Metrics
+from image2music.settings import LoopSettings
+from image2music.types import Description, Reference
 
 BROKEN = two_voice_tune(1).replace("|]", "C8 |]")
 WORSE = BROKEN.replace(" | ", " C8 | ", 2)
@@ -111,8 +111,8 @@ def test_a_refinement_that_is_no_better_is_shown_and_not_taken():
 def test_always_takes_every_valid_refinement():
     drafts = [examine(two_voice_tune(seed), []) for seed in (1, 2)]
     targets = targets_of([reference(metrics=WIDE)])
-    assert judge(drafts[1], drafts[0], targets, "always") == (True, "always")
-    assert judge(examine(BROKEN, []), drafts[0], targets, "always") == (False, "2_errors")
+    assert accepts(drafts[1], drafts[0], targets, "always") == (True, "always")
+    assert accepts(examine(BROKEN, []), drafts[0], targets, "always") == (False, "2_errors")
 
 
 def test_each_call_takes_the_whole_batch_still_in_need():

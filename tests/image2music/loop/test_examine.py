@@ -1,8 +1,8 @@
 import pytest
 from fakes import two_voice_tune
 
-from image2music.loop.examine import bars_of, examine, voices_of_abc
-from image2music.notation.abc_to_midi import abc_to_score
+from image2music.abc.playback import abc_to_score
+from image2music.loop.examine import count_bars, examine, voices_of_abc
 
 
 def test_a_valid_tune_is_measured():
@@ -50,4 +50,4 @@ def test_a_reference_that_cannot_be_played_has_no_voices():
     ],
 )
 def test_bars_are_counted_by_the_meter(music, bars):
-    assert bars_of(abc_to_score(f"X:1\nT:T\n{music}\n")) == bars
+    assert count_bars(abc_to_score(f"X:1\nT:T\n{music}\n")) == bars

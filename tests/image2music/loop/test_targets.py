@@ -1,9 +1,8 @@
 import pytest
 
-from image2music.composers.base import Reference
-from image2music.loop.targets import complaints, distance, rank, targets_of
-from image2music.notation.metrics import Metrics
-from image2music.stages import Draft
+from image2music.loop.examine import complaints, metrics_distance, rank, targets_of
+from image2music.music.metrics import Metrics
+from image2music.types import Draft, Reference
 
 UNDEFINED = dict.fromkeys(Metrics.__dataclass_fields__)
 
@@ -33,12 +32,12 @@ def test_a_metric_that_no_reference_defines_has_no_target():
 
 
 def test_distance_is_the_sum_of_the_gaps_as_shares_of_the_high_end():
-    assert distance(metrics(pitch_range=33.0), TARGETS) == pytest.approx(0.5)
-    assert distance(metrics(pitch_range=4.0, polyphony=2.2), TARGETS) == pytest.approx(4 / 22 + 1.0)
+    assert metrics_distance(metrics(pitch_range=33.0), TARGETS) == pytest.approx(0.5)
+    assert metrics_distance(metrics(pitch_range=4.0, polyphony=2.2), TARGETS) == pytest.approx(4 / 22 + 1.0)
 
 
 def test_within_the_targets_the_distance_is_nothing():
-    assert distance(metrics(pitch_range=15.0, pitch_entropy=99.0), TARGETS) == 0
+    assert metrics_distance(metrics(pitch_range=15.0, pitch_entropy=99.0), TARGETS) == 0
 
 
 def test_complaints_name_what_to_change():

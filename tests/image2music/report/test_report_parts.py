@@ -7,11 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from image2music.report.cards import album_labels, album_page, mood_in, tempo_word
+from image2music.images.features import thumbnail
 from image2music.report.heat import heat_map, levels, overlay, relative_weights
-from image2music.report.plots import range_plot
-from image2music.report.references import metric_values, reference_views
-from image2music.report.thumbnails import thumbnail
+from image2music.report.page import metric_values, range_plot, reference_views
+from image2music.report.site import album_labels, album_page, mood_in, tempo_label
 
 
 def attention(weights, baseline, kind="bars", segment="bars 5-8"):
@@ -95,5 +94,5 @@ def test_albums_are_named_without_the_folders_that_they_share():
 
 
 def test_tempos_have_words_and_albums_pages_of_their_own():
-    assert [tempo_word(qpm) for qpm in (60, 80, 120)] == ["slow", "medium", "fast"]
+    assert [tempo_label(qpm) for qpm in (60, 80, 120)] == ["slow", "medium", "fast"]
     assert album_page("a/Été") != album_page("b/Été")

@@ -4,9 +4,9 @@ import wave
 import numpy as np
 import pytest
 
-from image2music.notation.abc_to_midi import abc_to_midi
+from image2music.abc.playback import abc_to_midi
+from image2music.music.render import RATE, timbre_of, tone, wav_bytes
 from image2music.report.playback import playback, played_bars
-from image2music.report.wave_file import RATE, timbre_of, tone, wav_bytes
 
 REPEATED = "X:1\nT:Twice\nM:2/4\nL:1/4\nQ:1/4=120\nK:C\n|: C D | E F :| G2 |]\n"
 

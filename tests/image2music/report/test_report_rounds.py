@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image2music.report.rounds import Change, Move, changes, round_views
+from image2music.report.page import Move, TextChange, changes, round_views
 
 ABC = st.text(alphabet="CDE2| \n", max_size=60)
 
@@ -13,10 +13,10 @@ def one_round(abc, *, accepted=True, pitch_range=8.0):
 
 def test_a_bar_that_was_written_anew_is_marked_and_the_others_are_not():
     assert changes("C D | E F | G2 |", "C D | E A | G2 |") == (
-        Change("same", "C D | E "),
-        Change("gone", "F"),
-        Change("new", "A"),
-        Change("same", " | G2 |"),
+        TextChange("same", "C D | E "),
+        TextChange("gone", "F"),
+        TextChange("new", "A"),
+        TextChange("same", " | G2 |"),
     )
 
 
@@ -36,7 +36,7 @@ def test_a_round_is_compared_with_the_tune_that_stood_not_with_one_that_was_turn
 
 def test_a_tune_written_anew_is_shown_without_marks():
     view = round_views([one_round("C D E F|"), one_round("a b c' d'|")])[1]
-    assert view.changes == (Change("same", "a b c' d'|"),)
+    assert view.changes == (TextChange("same", "a b c' d'|"),)
 
 
 def test_the_first_tune_shows_its_metrics_and_has_nothing_to_be_compared_with():

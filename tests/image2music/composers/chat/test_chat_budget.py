@@ -1,8 +1,8 @@
 from chat_fakes import TUNE
 
-from image2music.composers.chat.budget import FEWEST_BARS, bars_of, first_bars, shortened
-from image2music.notation.abc_checker import check
-from image2music.notation.diagnostic import Severity
+from image2music.abc.checker import check
+from image2music.abc.diagnostics import Severity
+from image2music.composers.chat.conversations import FEWEST_BARS, first_bars, longest_voice_bars, shortened
 
 
 def test_the_first_bars_of_every_voice_are_a_valid_tune():
@@ -20,10 +20,10 @@ def test_the_longest_tune_gives_up_bars_until_all_fit():
     room = len(long) + len(short) - 30
     texts = shortened([long, short], lambda texts: sum(map(len, texts)) <= room)
     assert sum(map(len, texts)) <= room
-    assert bars_of(texts[0]) < 6
+    assert longest_voice_bars(texts[0]) < 6
     assert texts[1] == short
 
 
 def test_tunes_that_cannot_fit_are_left_out_from_the_last():
     texts = shortened([TUNE, TUNE, TUNE], lambda texts: len(texts) <= 1)
-    assert [bars_of(text) for text in texts] == [FEWEST_BARS]
+    assert [longest_voice_bars(text) for text in texts] == [FEWEST_BARS]

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from chat_fakes import METRICS, TUNE, FakeBackend, reference, request
 
+from image2music.abc.checker import check
 from image2music.composers.base import ExplainRequest, RefineRequest, RepairRequest
-from image2music.composers.chat.backend import Looks
+from image2music.composers.chat.backend import TokenAttention
 from image2music.composers.chat.composer import AnswerLengths, ChatComposer
-from image2music.config import LoopSettings
 from image2music.errors import ConfigError, ModelError
-from image2music.loop.compose import compose_batch
-from image2music.notation.abc_checker import check
+from image2music.loop.chain import compose_batch
+from image2music.settings import LoopSettings
 
 BROKEN = TUNE.replace("C D E F | G A B c", "C D E F | G A B", 1)
 
@@ -95,7 +95,9 @@ def test_an_explanation_has_the_motivation_and_the_maps_of_every_segment():
 
     def looks(text):
         spans = np.array([(i, i + 1) for i in range(len(text))])
-        return Looks(text, spans, np.ones((len(text), 2, 3), np.float32), np.zeros((len(text), 2, 3), np.float32))
+        return TokenAttention(
+            text, spans, np.ones((len(text), 2, 3), np.float32), np.zeros((len(text), 2, 3), np.float32)
+        )
 
     backend = FakeBackend(motivation, looks=[looks(TUNE), looks(motivation)])
     (explanation,) = ChatComposer(backend).explain([ExplainRequest(request(), TUNE, "Morning", METRICS)])

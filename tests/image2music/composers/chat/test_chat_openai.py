@@ -12,11 +12,17 @@ from PIL import Image
 from image2music.composers.base import ExplainRequest
 from image2music.composers.chat.backend import Conversation, Message
 from image2music.composers.chat.composer import ChatComposer
-from image2music.composers.chat.openai_backend import NO_ATTENTION, Endpoint, OpenAiBackend
-from image2music.composers.chat.post import MAX_ANSWER_BYTES, Patience, post_json
-from image2music.composers.specs import load_composer
+from image2music.composers.chat.server import (
+    MAX_ANSWER_BYTES,
+    NO_ATTENTION,
+    Endpoint,
+    OpenAiBackend,
+    RetryPolicy,
+    post_json,
+)
+from image2music.composers.registry import load_composer
 from image2music.errors import ConfigError, ModelError, TimeLimitError
-from image2music.time_limits import within
+from transforms.deadlines import within
 
 KEY = "sk-very-secret"
 TALK = Conversation(picture(), (Message("user", "Hello."),)).then("Yes?", "What is this?")
@@ -31,7 +37,7 @@ def server(monkeypatch):
 
 
 def backend(server, tries=3):
-    return OpenAiBackend(Endpoint(server.url, "tiny"), Patience(timeout_s=10, tries=tries, first_pause_s=0))
+    return OpenAiBackend(Endpoint(server.url, "tiny"), RetryPolicy(timeout_s=10, tries=tries, first_pause_s=0))
 
 
 def ask(server, n=1, **kwargs):
@@ -77,7 +83,7 @@ def test_a_busy_server_is_asked_again(server, status):
 def test_pauses_double_and_heed_the_server(server):
     server.replies = [(429, {}, {"Retry-After": "7"}), (500, {}, {}), (500, {}, {}), says("A lake.")]
     pauses = []
-    post_json(f"{server.url}/x", {}, {}, Patience(tries=4, first_pause_s=1), pauses.append)
+    post_json(f"{server.url}/x", {}, {}, RetryPolicy(tries=4, first_pause_s=1), pauses.append)
     assert pauses == [7, 2, 4]
 
 
@@ -90,7 +96,7 @@ def test_a_server_that_stays_busy_is_given_up(server):
 
 def test_no_server_at_all_is_unavailable(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    nowhere = OpenAiBackend(Endpoint("http://127.0.0.1:9/v1", "m"), Patience(timeout_s=2, tries=2, first_pause_s=0))
+    nowhere = OpenAiBackend(Endpoint("http://127.0.0.1:9/v1", "m"), RetryPolicy(timeout_s=2, tries=2, first_pause_s=0))
     with pytest.raises(ModelError) as caught:
         nowhere.generate([TALK], [1], max_tokens=9, form="prose")
     assert caught.value.reason == "server_unavailable"

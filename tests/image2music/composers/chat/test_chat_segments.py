@@ -1,7 +1,7 @@
 import numpy as np
 from chat_fakes import TUNE
 
-from image2music.composers.chat.segments import music_segments, sentence_segments
+from image2music.composers.chat.answers import answer_segments, sentence_segments
 
 WORDS = np.array([(i, i + 1) for i in range(len(TUNE))])
 
@@ -11,7 +11,7 @@ def letters(segment):
 
 
 def test_tokens_go_to_the_voice_and_bar_of_their_first_letter():
-    segments = {segment.name: segment for segment in music_segments(TUNE, WORDS)}
+    segments = {segment.name: segment for segment in answer_segments(TUNE, WORDS)}
     assert "T" not in letters(segments["all"])
     assert letters(segments["bars 5-6"]) == "[V:1]CDEF|G4|][V:2]C,4|C,4|]"
     assert letters(segments["voice 2"]).count("C,4") == 6
@@ -26,4 +26,4 @@ def test_a_sentence_has_its_own_tokens():
 
 
 def test_a_text_without_music_has_no_segments():
-    assert music_segments("no tune here", np.array([(0, 2)])) == []
+    assert answer_segments("no tune here", np.array([(0, 2)])) == []

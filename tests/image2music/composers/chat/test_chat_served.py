@@ -8,11 +8,12 @@ import tiny_vlms
 from chat_fakes import METRICS, TUNE, FakeBackend, reference, request
 from chat_server import says, serving
 
-from image2music.composers import specs
-from image2music.composers.base import ExplainRequest, Looking
-from image2music.composers.chat import loading, served, transformers_backend
+from image2music.composers import registry
+from image2music.composers.base import AttentionOptions, ExplainRequest
+from image2music.composers.chat import served
 from image2music.composers.chat.composer import ChatComposer
-from image2music.composers.chat.served import ServedAndSeen, ServedSpec
+from image2music.composers.chat.engine import loading, transformers_backend
+from image2music.composers.chat.served import RemoteWithLocalAttention, ServedSpec
 from image2music.errors import ConfigError, ModelError
 
 WHY = "It is calm. So it is slow."
@@ -34,16 +35,18 @@ def qwen(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def loaded(qwen):
-    return transformers_backend.load(qwen)
+    return transformers_backend.load_transformers_backend(qwen)
 
 
-def explained(backend, looking=Looking()):  # noqa: B008 - frozen
+def explained(backend, looking=AttentionOptions()):  # noqa: B008 - frozen
     return ChatComposer(backend).explain([replace(ASKED, looking=looking)])[0]
 
 
-@pytest.mark.parametrize("looking", [Looking(), Looking(layers=True, faithfulness=True)], ids=["maps", "all"])
+@pytest.mark.parametrize(
+    "looking", [AttentionOptions(), AttentionOptions(layers=True, faithfulness=True)], ids=["maps", "all"]
+)
 def test_maps_are_those_of_a_composer_that_runs_here_and_says_the_same(qwen, loaded, server, monkeypatch, looking):
-    found = explained(specs.load_composer(f"openai:{server.url}#m+attention=transformers:{qwen}").backend, looking)
+    found = explained(registry.load_composer(f"openai:{server.url}#m+attention=transformers:{qwen}").backend, looking)
     monkeypatch.setattr(loaded, "generate", lambda talks, seeds, *, max_tokens, form: [WHY] * len(talks))
     wanted = explained(loaded, looking)
     assert found.motivation == wanted.motivation == WHY
@@ -59,7 +62,7 @@ def test_maps_are_those_of_a_composer_that_runs_here_and_says_the_same(qwen, loa
 
 def test_the_conversation_that_is_replayed_is_the_one_that_the_server_had():
     writer, looker = FakeBackend(WHY), FakeBackend("never asked")
-    explained(ServedAndSeen(writer, looker))
+    explained(RemoteWithLocalAttention(writer, looker))
     ((asked, *_),), (replayed,) = writer.asked, looker.replayed
     assert replayed.messages[:-1] == asked.messages
     assert (replayed.messages[-1].role, replayed.messages[-1].text) == ("assistant", WHY)
@@ -68,21 +71,21 @@ def test_the_conversation_that_is_replayed_is_the_one_that_the_server_had():
 def test_a_prompt_finds_room_in_both_models():
     small, large = FakeBackend("", prompt_tokens=500), FakeBackend("", prompt_tokens=6000)
     large.count_tokens = len
-    for both in (ServedAndSeen(small, large), ServedAndSeen(large, small)):
+    for both in (RemoteWithLocalAttention(small, large), RemoteWithLocalAttention(large, small)):
         assert both.prompt_tokens == 500
         assert both.count_tokens("two words") == len("two words")
 
 
 def test_a_text_that_the_model_cannot_read_has_no_maps_and_says_why(loaded, monkeypatch):
     monkeypatch.setattr(loaded.chat, "context", 100)
-    found = explained(ServedAndSeen(FakeBackend(WHY), loaded))
+    found = explained(RemoteWithLocalAttention(FakeBackend(WHY), loaded))
     assert (found.attention, found.attention_missing) == ((), "longer_than_context")
 
 
 def test_the_id_names_both_models_with_the_revision_of_the_one_that_runs_here(qwen, server, capsys):
     spec = f"openai:{server.url}#m+attention=transformers:{qwen}"
-    composer = specs.load_composer(spec)
-    assert composer.id == specs.identify(spec)
+    composer = registry.load_composer(spec)
+    assert composer.id == registry.composer_id(spec)
     assert composer.id.startswith(f"openai:{server.url}#m+attention=transformers:tiny-qwen@")
     (said,) = [line for line in capsys.readouterr().err.splitlines() if "image2music:" in line]
     assert f"pictures are sent to {server.url}/chat/completions" in said
@@ -91,17 +94,19 @@ def test_the_id_names_both_models_with_the_revision_of_the_one_that_runs_here(qw
 
 def test_the_model_is_loaded_once_a_process_and_not_at_all_to_name_it(qwen, server, monkeypatch):
     loads = []
-    monkeypatch.setattr(transformers_backend, "load", lambda name: loads.append(name) or FakeBackend("never asked"))
+    monkeypatch.setattr(
+        transformers_backend, "load_transformers_backend", lambda name: loads.append(name) or FakeBackend("never asked")
+    )
     spec = f"openai:{server.url}#once+attention=transformers:{qwen}"
-    specs.identify(spec)
+    registry.composer_id(spec)
     assert loads == []
-    assert specs.load_composer(spec) is specs.load_composer(spec)
+    assert registry.load_composer(spec) is registry.load_composer(spec)
     assert loads == [qwen]
 
 
 def test_a_plan_counts_the_memory_of_the_model_that_runs_here(qwen):
-    assert specs.memory_lines("openai:http://h/v1#m", 16) == {"memory": "that of the server"}
-    lines = specs.memory_lines(f"openai:http://h/v1#m+attention=transformers:{qwen}", 16)
+    assert registry.composer_memory_report("openai:http://h/v1#m", 16) == {"memory": "that of the server"}
+    lines = registry.composer_memory_report(f"openai:http://h/v1#m+attention=transformers:{qwen}", 16)
     assert lines["memory"].startswith("that of the server, and 2.7 GiB here in bfloat16 for attention: weights")
     assert "T4 (16 GiB)" in lines["fits"]
 
@@ -109,7 +114,7 @@ def test_a_plan_counts_the_memory_of_the_model_that_runs_here(qwen):
 @pytest.mark.parametrize("looker", ["", "org/model", "nano", "transformers:", "transformers:@abc"])
 def test_what_names_no_model_that_runs_here_is_refused(looker):
     with pytest.raises(ConfigError) as caught:
-        specs.load_composer(f"openai:http://h/v1#m+attention={looker}")
+        registry.load_composer(f"openai:http://h/v1#m+attention={looker}")
     assert caught.value.reason == "bad_composer_spec"
 
 
@@ -120,7 +125,7 @@ def test_revision_and_flag_of_the_model_are_its_own():
 
 def test_a_model_that_is_not_there_is_one_line_before_any_picture_is_sent(tmp_path, server, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    for named in (specs.load_composer, specs.identify):
+    for named in (registry.load_composer, registry.composer_id):
         with pytest.raises(ModelError, match="check the id or folder") as caught:
             named(f"openai:{server.url}#m+attention=transformers:{tmp_path / 'nothing'}")
         assert caught.value.reason == "model_not_loaded"
@@ -131,5 +136,5 @@ def test_a_model_that_is_not_there_is_one_line_before_any_picture_is_sent(tmp_pa
 def test_a_family_whose_image_tokens_have_no_known_place_is_refused_before_it_is_loaded(server, monkeypatch):
     monkeypatch.setattr(loading, "read_config", lambda wanted: {"model_type": "Keye"})
     with pytest.raises(ModelError, match="image tokens of Keye") as caught:
-        served.load(f"{server.url}#m+attention=transformers:org/keye")
+        served.load_served(f"{server.url}#m+attention=transformers:org/keye")
     assert caught.value.reason == "unknown_boxes"

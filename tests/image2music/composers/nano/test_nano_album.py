@@ -6,21 +6,20 @@ import torch
 from PIL import Image
 from skimage import data
 
-from image2music.album.motif import count_motif, make_motif, opening_of
-from image2music.album.part import AlbumPart
+from image2music.abc.checker import check
+from image2music.abc.diagnostics import Severity
+from image2music.abc.playback import abc_to_score
 from image2music.composers.base import ComposeRequest, ExplainRequest
-from image2music.composers.nano.album_opening import asked_words, placed_positions, placed_tokens
-from image2music.composers.nano.composer import load
-from image2music.composers.nano.decoding import Wish
+from image2music.composers.nano.composer import load_nano
+from image2music.composers.nano.decoding import DecodingConstraints
 from image2music.composers.nano.explaining import plan_and_music_tokens
-from image2music.composers.nano.fingerprints import TrainingRuns
 from image2music.composers.nano.model import NanoComposerModel, NanoConfig
 from image2music.composers.nano.sampling import PREFIX, Sampler
-from image2music.composers.nano.vocabulary import Vocabulary
-from image2music.notation.abc_checker import check
-from image2music.notation.abc_to_midi import abc_to_score
-from image2music.notation.diagnostic import Severity
-from image2music.notation.metrics import metrics_of_score
+from image2music.composers.nano.training.ngrams import TrainingNgrams
+from image2music.composers.nano.vocabulary import Vocabulary, asked_words, placed_positions, placed_tokens
+from image2music.music.metrics import metrics_of_score
+from image2music.music.motif import count_motif, make_motif, opening_of
+from image2music.types import AlbumPart
 
 MOTIF = make_motif("6/8", rising=True, seed=4)
 PART = AlbumPart(4, "minor", "6/8", 101, (40, 42), "theme", MOTIF, opening_of(MOTIF, None))
@@ -29,8 +28,10 @@ PART = AlbumPart(4, "minor", "6/8", 101, (40, 42), "theme", MOTIF, opening_of(MO
 def test_placed_notes_stand_where_they_were_placed():
     torch.manual_seed(0)
     config = NanoConfig(width=32, layers=2, heads=2, feed_forward=64)
-    sampler = Sampler(NanoComposerModel(config), TrainingRuns(np.zeros(0, np.uint32)), np.zeros((49, 384), np.float32))
-    wish = Wish({"bars": ("4",), **asked_words(PART)}, 1, placed_tokens(PART, Vocabulary()))
+    sampler = Sampler(
+        NanoComposerModel(config), TrainingNgrams(np.zeros(0, np.uint32)), np.zeros((49, 384), np.float32)
+    )
+    wish = DecodingConstraints({"bars": ("4",), **asked_words(PART)}, 1, placed_tokens(PART, Vocabulary()))
 
     (one,) = sampler.draw(np.zeros((1, 49, 384), np.float32), np.zeros((1, 3, 32), np.int64), [wish])
 
@@ -42,12 +43,12 @@ def test_placed_notes_stand_where_they_were_placed():
 @pytest.fixture(scope="module")
 def request_in_album():
     image = Image.fromarray(data.coffee())
-    return ComposeRequest("coffee", image, load().describe([image])[0], (), seed=3, album=PART)
+    return ComposeRequest("coffee", image, load_nano().describe([image])[0], (), seed=3, album=PART)
 
 
 @pytest.fixture(scope="module")
 def tune(request_in_album):
-    return load().compose([request_in_album])[0]
+    return load_nano().compose([request_in_album])[0]
 
 
 def test_nano_writes_its_part_of_the_album(tune):
@@ -62,7 +63,7 @@ def test_no_attention_is_shown_for_what_the_album_decided(tune, request_in_album
     placed = placed_positions(PART, tokens, PREFIX)
     metrics = metrics_of_score(abc_to_score(tune))
 
-    (explained,) = load().explain([ExplainRequest(request_in_album, tune, "Coffee", metrics)])
+    (explained,) = load_nano().explain([ExplainRequest(request_in_album, tune, "Coffee", metrics)])
 
     assert [tokens[at] for at in sorted(placed)] == list(placed_tokens(PART, Vocabulary()).values())
     sentences = [one.text for one in explained.attention if one.kind == "motivation"]

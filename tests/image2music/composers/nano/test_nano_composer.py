@@ -8,25 +8,24 @@ import torch
 from PIL import Image
 from skimage import data
 
-from image2music.composers.base import ComposeRequest, Description, ExplainRequest, Explanation, Looking, RefineRequest
-from image2music.composers.nano.composer import NanoComposer, load
+from image2music.abc.checker import check
+from image2music.abc.diagnostics import Severity
+from image2music.abc.playback import abc_to_score
+from image2music.composers.base import AttentionOptions, ComposeRequest, ExplainRequest, RefineRequest
+from image2music.composers.nano.composer import NanoComposer, load_nano
+from image2music.composers.nano.controls import Plan, control_distance, control_targets
 from image2music.composers.nano.decoding import CLOSE
 from image2music.composers.nano.explaining import plan_and_music_tokens
-from image2music.composers.nano.plan import Plan
+from image2music.composers.nano.patches import SeenPicture
 from image2music.composers.nano.reading import read_plan_and_melody
-from image2music.composers.nano.sampling import GUIDANCE, PREFIX
-from image2music.composers.nano.seeing import Seen
-from image2music.composers.nano.stepping import Steps
-from image2music.composers.nano.wishes import distance, moved_words
-from image2music.notation.abc_checker import check
-from image2music.notation.abc_to_midi import abc_to_score
-from image2music.notation.diagnostic import Severity
-from image2music.notation.metrics import metrics_of_score
+from image2music.composers.nano.sampling import GUIDANCE, PREFIX, Steps
+from image2music.music.metrics import metrics_of_score
+from image2music.types import Description, Explanation
 
 
 @pytest.fixture(scope="module")
 def nano() -> NanoComposer:
-    return load()
+    return load_nano()
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +68,7 @@ def test_single_precision_errs_far_less_than_what_counts_as_close(
 ) -> None:
     tokens = plan_and_music_tokens(tunes[0])
     seen = requests[0].description.features
-    assert isinstance(seen, Seen)
+    assert isinstance(seen, SeenPicture)
     patches, references = torch.from_numpy(seen.patches[None]), torch.zeros(1, 3, 32, dtype=torch.long)
 
     with torch.inference_mode():
@@ -110,7 +109,7 @@ def test_attention_is_that_of_the_musics_own_tokens(
 ) -> None:
     tokens = torch.tensor([plan_and_music_tokens(tunes[0])])
     seen = requests[0].description.features
-    assert isinstance(seen, Seen)
+    assert isinstance(seen, SeenPicture)
 
     with torch.inference_mode():
         layers = nano.sampler.model(
@@ -142,7 +141,7 @@ def test_layers_and_faithfulness_are_there_when_asked_for(
     nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str], explained: Explanation
 ) -> None:
     metrics = metrics_of_score(abc_to_score(tunes[0]))
-    asked = ExplainRequest(requests[0], tunes[0], "Coffee", metrics, Looking(layers=True, faithfulness=True))
+    asked = ExplainRequest(requests[0], tunes[0], "Coffee", metrics, AttentionOptions(layers=True, faithfulness=True))
     (detailed,) = nano.explain([asked])
     for found, plain in zip(detailed.attention, explained.attention, strict=True):
         assert found.layers is not None
@@ -167,7 +166,7 @@ def test_refining_asks_for_a_wider_range_when_the_references_have_one(
     wanted = {"pitch_range": (metrics.pitch_range + 5, metrics.pitch_range + 20)}
     request = RefineRequest(requests[0], tunes[0], metrics, dict(wanted), ("wider",), 1)
 
-    words = moved_words(request, Plan(range="middle", mode="minor"))
+    words = control_targets(request, Plan(range="middle", mode="minor"))
 
     assert words == {"range": ("high", "highest")}
 
@@ -175,7 +174,7 @@ def test_refining_asks_for_a_wider_range_when_the_references_have_one(
 def test_distance_counts_levels_and_words_that_were_not_delivered() -> None:
     asked = {"range": ("highest",), "mode": ("minor",), "tempo": ("slow",)}
 
-    assert distance(asked, Plan(range="middle", mode="major", tempo="slow")) == 3
+    assert control_distance(asked, Plan(range="middle", mode="major", tempo="slow")) == 3
 
 
 def test_a_description_that_is_not_nanos_is_refused(nano: NanoComposer, requests: list[ComposeRequest]) -> None:

@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 import torch
 
+from image2music.abc.checker import check
+from image2music.abc.diagnostics import Severity
+from image2music.abc.parser import parse
 from image2music.composers.nano.arrangement import arrange, setting
-from image2music.composers.nano.decoding import Wish, nucleus
-from image2music.composers.nano.fingerprints import TrainingRuns
+from image2music.composers.nano.controls import DANCED_IN, METERS
+from image2music.composers.nano.decoding import DecodingConstraints, nucleus
 from image2music.composers.nano.model import NanoComposerModel, NanoConfig
-from image2music.composers.nano.plan import DANCED_IN, METERS
 from image2music.composers.nano.reading import read_plan_and_melody
 from image2music.composers.nano.sampling import Drawn, Sampler
-from image2music.notation.abc_checker import check
-from image2music.notation.abc_parser import parse
-from image2music.notation.diagnostic import Severity
+from image2music.composers.nano.training.ngrams import TrainingNgrams
 
 ASKED = {"bars": ("8",), "rests": ("none",), "pickup": ("no",)}
 UNITS = ("1/4", "1/8", "1/16")
@@ -23,7 +23,7 @@ def sampler() -> Sampler:
     """A decoder with random weights: whatever is right about its tunes comes from the rules."""
     torch.manual_seed(0)
     config = NanoConfig(width=32, layers=2, heads=2, feed_forward=64)
-    return Sampler(NanoComposerModel(config), TrainingRuns(np.zeros(0, np.uint32)), np.zeros((49, 384), np.float32))
+    return Sampler(NanoComposerModel(config), TrainingNgrams(np.zeros(0, np.uint32)), np.zeros((49, 384), np.float32))
 
 
 def conditions(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +34,7 @@ def conditions(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def drawn(sampler: Sampler) -> list[Drawn]:
-    return sampler.draw(*conditions(N), [Wish(ASKED, seed) for seed in range(N)])
+    return sampler.draw(*conditions(N), [DecodingConstraints(ASKED, seed) for seed in range(N)])
 
 
 def arranged(one: Drawn) -> str:
@@ -59,14 +59,19 @@ def test_bars_are_full_in_every_meter_by_every_unit(sampler: Sampler) -> None:
     asked = [{**ASKED, "bars": ("4",), "meter": (meter,), "unit": (unit,)} for meter in METERS for unit in UNITS]
     patches, references = conditions(len(asked))
 
-    for one in sampler.draw(patches, references, [Wish(words, seed) for seed, words in enumerate(asked)]):
+    for one in sampler.draw(
+        patches, references, [DecodingConstraints(words, seed) for seed, words in enumerate(asked)]
+    ):
         assert [sum(note.length for note in bar) for bar in one.melody.bars] == [one.melody.bar_capacity] * 4
 
 
 def test_a_tune_is_the_same_alone_and_in_a_batch(sampler: Sampler, drawn: list[Drawn]) -> None:
     patches, references = conditions(N)
 
-    alone = [sampler.draw(patches[i : i + 1], references[i : i + 1], [Wish(ASKED, i)])[0] for i in range(0, N, 5)]
+    alone = [
+        sampler.draw(patches[i : i + 1], references[i : i + 1], [DecodingConstraints(ASKED, i)])[0]
+        for i in range(0, N, 5)
+    ]
 
     assert alone == drawn[::5]
 
@@ -76,7 +81,9 @@ def test_seeds_change_the_tune(drawn: list[Drawn]) -> None:
 
 
 def test_asked_plan_words_are_kept(sampler: Sampler) -> None:
-    wish = Wish({**ASKED, "mode": ("minor",), "tonic": ("D",), "meter": ("6/8",), "range": ("lowest",)}, 3)
+    wish = DecodingConstraints(
+        {**ASKED, "mode": ("minor",), "tonic": ("D",), "meter": ("6/8",), "range": ("lowest",)}, 3
+    )
 
     one = sampler.draw(*conditions(1), [wish])[0]
 
@@ -92,13 +99,15 @@ def test_a_dance_has_a_meter_that_it_is_danced_in(drawn: list[Drawn]) -> None:
 def test_a_dance_is_chosen_for_the_meter_that_is_asked_for(sampler: Sampler) -> None:
     patches, references = conditions(N)
 
-    waltzing = sampler.draw(patches, references, [Wish({**ASKED, "meter": ("3/4",)}, seed) for seed in range(N)])
+    waltzing = sampler.draw(
+        patches, references, [DecodingConstraints({**ASKED, "meter": ("3/4",)}, seed) for seed in range(N)]
+    )
 
     assert {one.plan["kind"] for one in waltzing} == {"air", "song", "waltz"}
 
 
 def test_words_that_are_asked_for_win_over_custom(sampler: Sampler) -> None:
-    one = sampler.draw(*conditions(1), [Wish({**ASKED, "kind": ("jig",), "meter": ("4/4",)}, 3)])[0]
+    one = sampler.draw(*conditions(1), [DecodingConstraints({**ASKED, "kind": ("jig",), "meter": ("4/4",)}, 3)])[0]
 
     assert (one.plan["kind"], one.plan["meter"]) == ("jig", "4/4")
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from image2music.composers.nano.controls import PLAN_SLOTS
 from image2music.composers.nano.model import NanoComposerModel, NanoConfig
-from image2music.composers.nano.plan import PLAN_SLOTS
-from image2music.composers.nano.stepping import Steps
+from image2music.composers.nano.sampling import Steps
 from image2music.composers.nano.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary()

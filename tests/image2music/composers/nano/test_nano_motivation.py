@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from image2music.composers.nano.motivation import motivate
+from image2music.composers.nano.explaining import motivate
 
 SEEN = SimpleNamespace(brightness=0.5, contrast=0.5, subject="lake", mood="calm")
 PLAN = dict.fromkeys(("density", "range", "leaps"), "middle")

@@ -3,12 +3,21 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image2music.composers.nano.abc_text import body_text, drawable, key_text, key_words, signature
-from image2music.composers.nano.melody import MODES, Melody, Note, without_pickups
-from image2music.composers.nano.plan import plan_of
+from image2music.abc.parser import parse
+from image2music.composers.nano.controls import plan_of
+from image2music.composers.nano.melody import (
+    MODES,
+    Melody,
+    Note,
+    body_text,
+    drawable,
+    key_words,
+    melody_key,
+    signature,
+    without_pickups,
+)
 from image2music.composers.nano.reading import read_melody
 from image2music.composers.nano.vocabulary import Vocabulary
-from image2music.notation.abc_parser import parse
 
 
 @st.composite
@@ -41,7 +50,7 @@ def melodies(draw: st.DrawFn) -> Melody:
 
 
 def as_abc(melody: Melody) -> str:
-    key = key_text(melody.tonic, melody.mode)
+    key = melody_key(melody.tonic, melody.mode)
     return f"X:1\nM:{melody.meter}\nL:{melody.unit}\nK:{key}\n{body_text(melody)}\n"
 
 
@@ -76,7 +85,7 @@ def test_modes_share_the_signature_of_their_major_key() -> None:
         1,
         1,
     ]
-    assert (key_text(d, "dorian"), key_text(a, "mixolydian"), key_text(e, "minor")) == ("Ddor", "Amix", "Em")
+    assert (melody_key(d, "dorian"), melody_key(a, "mixolydian"), melody_key(e, "minor")) == ("Ddor", "Amix", "Em")
     assert key_words(1, "major") == "Db major"
 
 

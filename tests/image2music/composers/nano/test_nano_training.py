@@ -4,13 +4,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from image2music.composers.nano.dataset import hold_out
-from image2music.composers.nano.fingerprints import TrainingRuns
-from image2music.composers.nano.imagined import Imagination
+from image2music.composers.nano.controls import Plan
 from image2music.composers.nano.melody import Melody, Note
-from image2music.composers.nano.neighbours import duplicate_groups
 from image2music.composers.nano.patches import POLES, Appearance, PoleVectors, blank_patches, patches
-from image2music.composers.nano.plan import Plan
+from image2music.composers.nano.training.dataset import SyntheticConditioning, hold_out
+from image2music.composers.nano.training.ngrams import TrainingNgrams, duplicate_groups
 
 
 def random_melody(seed: int, bars: int = 8) -> Melody:
@@ -32,7 +30,7 @@ def poles() -> PoleVectors:
 
 
 def test_a_transposed_copy_is_found_and_another_tune_is_not() -> None:
-    known = TrainingRuns.of([random_melody(0), random_melody(1)])
+    known = TrainingNgrams.of([random_melody(0), random_melody(1)])
 
     assert known.shared_with(transposed(random_melody(1), 3)) > 0
     assert known.shared_with(random_melody(2)) == 0
@@ -77,7 +75,7 @@ def test_a_blank_picture_is_the_same_everywhere(poles: PoleVectors) -> None:
 
 def test_imagined_pictures_show_the_title_somewhere_and_repeat_with_the_seed(poles: PoleVectors) -> None:
     title = np.eye(16, dtype=np.float32)[3]
-    imagination = Imagination(poles, np.eye(16, dtype=np.float32)[8:], 7)
+    imagination = SyntheticConditioning(poles, np.eye(16, dtype=np.float32)[8:], 7)
     plan = Plan(mode="minor", tempo="slow")
 
     picture = imagination.picture(title, plan, np.random.default_rng(5))

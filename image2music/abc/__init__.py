@@ -1,0 +1,1 @@
+"""ABC notation: read, checked, played, mended, written. What knows no text lies in `music`."""

@@ -1,0 +1,112 @@
+"""Deterministic mending of ABC, before any model is asked. Every mend is told as a diagnostic of severity info.
+
+The rules, in order: take the text out of JSON and escapes; keep one tune, the one with the most notes (of equals the
+first); bring header fields into ABC's form and add X:, L:, K: and (where the bars agree on one) M: if they are missing;
+remove blank lines and prose; write accidentals, quotes and brackets as ABC does; take the meter that two thirds of the
+bars have; fit bars that are a little short or long; fill up voices that end early. What has no clear meaning stays as
+it is and is left to the checker.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from image2music.abc.autofix.edits import TextEditor
+from image2music.abc.autofix.structure import mend_bar_lengths, mend_ends, mend_field_names, mend_header, mend_meter
+from image2music.abc.autofix.wrapping import (
+    choose_tune,
+    mend_characters,
+    mend_lines,
+    mend_signs,
+    note_lost_text,
+    unwrap,
+)
+from image2music.abc.checker import check
+from image2music.abc.diagnostics import MAX_FINDINGS, Diagnostic, Severity
+from image2music.abc.parser import parse
+from image2music.errors import AbcError
+
+MAX_MODEL_CHARS = 65_536
+"""A longer text is no answer that a model should have given."""
+
+MAX_ROUNDS = 3
+"""One mend can make room for another, as a closed bracket does for a bar that can then be counted."""
+
+LONG_CHARS = 16_384
+"""A longer text is mended in one round: it is no single tune with a few slips."""
+_STEPS = (mend_header, mend_characters, mend_lines, mend_signs, mend_meter, mend_bar_lengths, mend_ends)
+_TUNE_START = re.compile(r"^(?=X:)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Autofixed:
+    """The mended text, and one diagnostic (severity info) for each mend.
+
+    A diagnostic's line and column count in the text as it stood at that step.
+    """
+
+    abc: str
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+def autofix(text: str) -> Autofixed:
+    """Mends one tune as a model writes it. A text without errors or warnings comes back as it is.
+
+    Raises:
+        AbcError: `text_too_long` above `MAX_MODEL_CHARS` characters, `no_music` where the text holds no tune.
+    """
+    if len(text) > MAX_MODEL_CHARS:
+        raise AbcError(
+            f"{len(text)} characters, at most {MAX_MODEL_CHARS} are mended: ask for less", reason="text_too_long"
+        )
+    mending = TextEditor(text)
+    unwrap(mending)
+    if mending.text == text and _is_fine(text) and len(parse(text).tunes) == 1:
+        return Autofixed(text)
+    mend_field_names(mending)
+    before = mending.text
+    choose_tune(mending)
+    note_lost_text(mending, before)
+    if not mending.text.strip():
+        raise AbcError("there is no tune in the text: write one from X: to its last bar line", reason="no_music")
+    _mend_tune(mending)
+    return Autofixed(mending.text, tuple(mending.diagnostics))
+
+
+def autofix_file(text: str) -> Autofixed:
+    """Mends every tune of a file, which may hold several; text between tunes stays.
+
+    Raises:
+        AbcError: as `autofix`, for each tune on its own.
+    """
+    pieces = _TUNE_START.split(text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff"))
+    if len(pieces) <= 2:
+        return autofix(text)
+    mended = [pieces[0]]
+    diagnostics: list[Diagnostic] = []
+    for piece in pieces[1:]:
+        if len(piece) > MAX_MODEL_CHARS or _is_fine(piece):
+            mended.append(piece)
+            continue
+        part = autofix(piece)
+        mended.append(part.abc.rstrip("\n") + "\n\n")
+        diagnostics += part.diagnostics
+    return Autofixed("".join(mended), tuple(diagnostics))
+
+
+def _mend_tune(mending: TextEditor) -> None:
+    for _ in range(MAX_ROUNDS if len(mending.text) <= LONG_CHARS else 1):
+        before = mending.text
+        findings = check(before)
+        # So many findings are no slips: the text is not a tune, and only a composer can write it anew.
+        if len(findings) > MAX_FINDINGS or all(finding.severity is Severity.INFO for finding in findings):
+            return
+        for step in _STEPS:
+            step(mending)
+        if mending.text == before:
+            return
+
+
+def _is_fine(text: str) -> bool:
+    return all(finding.severity is Severity.INFO for finding in check(text))

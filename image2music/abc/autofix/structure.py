@@ -1,0 +1,373 @@
+"""Headers and bars: missing fields, wrong meters, bars that are too long or too short.
+
+Mends headers: names of fields, values written for people, and the fields that must be there.
+
+Mends bars: a meter that no bar follows, bars a little short or long, a last bar cut off, voices that end early.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections import Counter
+from fractions import Fraction
+
+from image2music.abc.ast import Bar, Event, StateChange, Tune, Voice
+from image2music.abc.autofix.edits import Edit, TextEditor
+from image2music.abc.checker import wrong_bars
+from image2music.abc.fields import default_unit, read_key, read_meter, read_tempo, read_unit
+from image2music.abc.lexer import TokenMusic, read_chord, read_note, read_rest
+from image2music.abc.parser import parse
+from image2music.music.theory import FREE_METER, Length, Meter, as_fraction, scaled, spoken
+
+_FIELD = re.compile(r"([A-Za-z]):(?![|:])[ \t]*(.*)$")
+_DRESSED = re.compile(r"[ \t]*[*#>\-`_]*[ \t]*([A-Z])[*`_]*:[*`_]*[ \t]*(.*?)[*`_]*$")
+
+_NAMED = re.compile(
+    r"[*_\s]*(title|composer|meter|time signature|key|tempo|unit length|rhythm)[*_]*\s*:[*_]*\s*(.+?)[*_]*$",
+    re.IGNORECASE,
+)
+
+_NAMES = {
+    "title": "T", "composer": "C", "meter": "M", "time signature": "M",
+    "key": "K", "tempo": "Q", "unit length": "L", "rhythm": "R",
+}  # fmt: skip
+_LOWER = frozenset("xtmlqkcr")
+_LOWER_FIELD = re.compile(r"^([xtmlqkcr]):(?![|:])", re.MULTILINE)
+_BOLD_FIELD = re.compile(r"^[ \t]*[*_`#>-]+[ \t]*([A-Z])[*_`]*:[*_`]*[ \t]*", re.MULTILINE)
+_ANY_KEY = re.compile(r"^[*_`#> \t-]{0,8}[kK][*_`]{0,3}:", re.MULTILINE)
+
+_TEMPO_WORDS = {
+    "grave": 40, "largo": 50, "lento": 56, "adagio": 66, "slow": 66, "andante": 80, "andantino": 88, "moderato": 104,
+    "moderate": 104, "allegretto": 112, "allegro": 132, "fast": 140, "vivace": 160, "presto": 180,
+}  # fmt: skip
+_MODE_NAMES = {"minor": "m", "min": "m", "m": "m", "moll": "m", "major": "", "maj": "", "dur": ""}
+_SPOKEN_KEY = re.compile(r"([A-Ga-g])[ \-]?(#|b|♯|♭|sharp|flat|is|es)?[ \-]*([A-Za-z]*)\.?$")
+
+
+def mend_header(mending: TextEditor) -> None:
+    """Brings every header line into ABC's form and adds the fields that are missing, in ABC's order."""
+    lines = mending.text.split("\n")
+    end = _first_music_line(lines)
+    header = [mended for line in lines[:end] if line.strip() and (mended := _line(mending, line))]
+    if any(not line.strip() for line in lines[:end]):
+        mending.note("mended-blank-line", "removed blank lines from the header")
+    body = lines[end:]
+    _add_missing(mending, header, body)
+    mending.text = "\n".join(header + body)
+
+
+def mend_field_names(mending: TextEditor) -> None:
+    """Undresses the header's field names (`x:1`, `**K:** C`), so that a tune is seen at all."""
+    text = mending.text
+    if re.search(r"^X:", text, re.MULTILINE):
+        return
+    end = _ANY_KEY.search(text)
+    stop = end.end() if end is not None else len(text)
+    head = _BOLD_FIELD.sub(r"\1:", _LOWER_FIELD.sub(lambda match: match[1].upper() + ":", text[:stop]))
+    if head != text[:stop]:
+        mending.note("mended-field", "wrote the header's field names as ABC does")
+        mending.text = head + text[stop:]
+
+
+def _first_music_line(lines: list[str]) -> int:
+    for index, line in enumerate(lines):
+        field = _field(line)
+        if field is not None and field[0] == "K":
+            return index + 1
+        if field is None and line.strip() and not line.startswith("%") and ("|" in line or line.startswith("[V:")):
+            return index
+    return len(lines)
+
+
+def _field(line: str) -> tuple[str, str] | None:
+    """The letter and value of a header line, however it is dressed up."""
+    match = _FIELD.match(line)
+    if match is not None:
+        letter = match[1]
+        if letter in _LOWER:
+            letter = letter.upper()
+        return (letter, match[2].strip()) if letter.isupper() else None
+    match = _DRESSED.match(line)
+    if match is not None and "|" not in line:
+        return match[1], match[2].strip()
+    match = _NAMED.match(line)
+    return (_NAMES[match[1].lower()], match[2].strip()) if match is not None else None
+
+
+def _line(mending: TextEditor, line: str) -> str:
+    """One header line in ABC's form; "" where it says nothing."""
+    if line.startswith("%"):
+        return line
+    field = _field(line)
+    if field is None:
+        mending.note("mended-prose", f"left out {line.strip()[:30]!r} from the header")
+        return ""
+    letter, value = field
+    mended = _value(letter, value)
+    if mended is None:
+        mending.note("mended-field", f"removed {letter}:{value[:20]}, which cannot be read")
+        return ""
+    if letter == "K" and mended == "C" and read_key(value) is None:
+        mending.note("mended-field", f"put K:C for {value[:20]!r}, which names no key")
+    plain = f"{letter}:{mended}"
+    if mended == value and _FIELD.match(line) is not None and line[0] == letter:
+        return line
+    if plain != line:
+        mending.note("mended-field", f"wrote {plain[:30]} for {line.strip()[:30]!r}")
+    return plain
+
+
+def _value(letter: str, value: str) -> str | None:
+    """The value as ABC reads it, None where it cannot be read."""
+    bare = value.split("%", 1)[0].strip()
+    if letter == "K":
+        return _key(value, bare)
+    if letter == "M":
+        return value if read_meter(bare) is not None and bare else _meter(bare)
+    if letter == "L":
+        return value if read_unit(bare) is not None else None
+    if letter == "Q":
+        return _tempo(value, bare)
+    if letter == "X":
+        return value if bare.isdigit() else "1"
+    return value
+
+
+def _key(value: str, bare: str) -> str:
+    spoken = _SPOKEN_KEY.match(bare)
+    if spoken is not None:
+        accidental = {"♯": "#", "sharp": "#", "is": "#", "♭": "b", "flat": "b", "es": "b"}.get(
+            spoken[2] or "", spoken[2] or ""
+        )
+        mode = _MODE_NAMES.get(spoken[3].lower(), spoken[3])
+        if mode in ("m", "") and (spoken[1].isupper() or mode == "m" or spoken[3]):
+            short = spoken[1].upper() + accidental + mode
+            if read_key(short) is not None:
+                return short
+    return value if read_key(bare) is not None else "C"
+
+
+def _meter(bare: str) -> str | None:
+    words = bare.lower()
+    if "common" in words:
+        return "4/4"
+    if "cut" in words:
+        return "2/2"
+    match = re.search(r"(\d{1,2})\s*[/:\-x]\s*(\d{1,2})", words)
+    if match is not None and read_meter(f"{match[1]}/{match[2]}") is not None:
+        return f"{match[1]}/{match[2]}"
+    return None
+
+
+def _tempo(value: str, bare: str) -> str | None:
+    tempo = read_tempo(bare)
+    if tempo is not None and tempo.qpm:
+        return value
+    number = re.search(r"(?<![\d/])(\d{2,3})(?![\d/])", bare)
+    if number is not None and 20 <= int(number[1]) <= 400:
+        return f"1/4={number[1]}"
+    for word in re.findall(r"[a-z]+", bare.lower()):
+        if word in _TEMPO_WORDS:
+            return f"1/4={_TEMPO_WORDS[word]}"
+    return None
+
+
+def _add_missing(mending: TextEditor, header: list[str], body: list[str]) -> None:
+    """Adds X:, M:, L: and K: where they are missing."""
+    letters = [line[0] for line in header if line[1:2] == ":"]
+    if "X" not in letters:
+        mending.note("mended-missing", "added X:1")
+        header.insert(0, "X:1")
+    elif header[0][:2] != "X:":
+        place = next(index for index, line in enumerate(header) if line.startswith("X:"))
+        header.insert(0, header.pop(place))
+        mending.note("mended-field", "moved X: to the first line")
+    if "K" not in letters:
+        mending.note("mended-missing", "added K:C, since no key is given")
+        header.append("K:C")
+    place = next(index for index, line in enumerate(header) if line.startswith("K:"))
+    if "L" not in letters:
+        header.insert(place, f"L:{_default_unit(header)}")
+        mending.note("mended-missing", f"added {header[place]}, the unit length where none is given")
+    if "M" not in letters:
+        meter = guess_meter("\n".join([*header, *body]))
+        if meter is not None:
+            mending.note("mended-missing", f"added M:{meter}, the length of most bars")
+            header.insert(place, f"M:{meter}")
+
+
+def _default_unit(header: list[str]) -> Fraction:
+    meter = next((read_meter(line[2:].split("%", 1)[0]) for line in header if line.startswith("M:")), None)
+    return as_fraction(default_unit(meter if meter is not None else FREE_METER))
+
+
+def guess_meter(text: str) -> str | None:
+    """The meter that two thirds of the first tune's bars have, None where there is none."""
+    lengths: Counter[Length] = Counter()
+    for tune in parse(text).tunes[:1]:
+        for voice in tune.voices.values():
+            lengths.update(bar.length for bar in voice.bars if not bar.flawed)
+    if not lengths:
+        return None
+    length, count = lengths.most_common(1)[0]
+    return meter_of(length) if count * 3 >= lengths.total() * 2 else None
+
+
+def meter_of(length: Length) -> str | None:
+    """A bar length as a meter, quarters preferred; None where no meter has it."""
+    value = as_fraction(length)
+    denominator = max(value.denominator, 4 if value.denominator <= 4 else 8)
+    text = f"{value * denominator}/{denominator}"
+    return text if read_meter(text) is not None else None
+
+
+_BEHIND_NOTE = re.compile(r"[\-)'\],\d/]*")
+_LENGTH_INSIDE = re.compile(r"[\d/]")
+_LENGTH_AT_END = re.compile(r"\d*(?:/+\d*)?$")
+MAX_ADDED_BARS = 64
+
+
+def mend_meter(mending: TextEditor) -> None:
+    """Writes the meter that two thirds of all bars have, where the header names another and nothing changes it."""
+    tunes = parse(mending.text).tunes
+    if len(tunes) != 1 or not tunes[0].has_meter or tunes[0].meter.length is None:
+        return
+    tune = tunes[0]
+    voices = list(tune.voices.values())
+    if any(isinstance(e, StateChange) and isinstance(e.value, Meter) for voice in voices for e in voice.elements):
+        return
+    lengths = Counter(bar.length for voice in voices for bar in voice.bars if bar.count == 1)
+    if lengths.total() < 3:
+        return
+    length, count = lengths.most_common(1)[0]
+    meter = meter_of(length)
+    if length == tune.meter.length or count * 3 < lengths.total() * 2 or meter is None:
+        return
+    match = re.search(r"^M:[^\n]*", mending.text, re.MULTILINE)
+    if match is None:
+        return
+    message = f"wrote M:{meter} for {match[0][:20]}: {count} of {lengths.total()} bars have that length"
+    mending.note("mended-meter", message, match.start())
+    mending.apply([Edit(match.start(), match.end(), f"M:{meter}")])
+
+
+def mend_bar_lengths(mending: TextEditor) -> None:
+    """Fits bars that are a little short or long, if at most a third of a voice's bars are wrong.
+
+    Short by at most half a bar, or the last bar: a rest is added. Long: a rest at the end, or else the last note, gives
+    up what is too much, if it is longer than that. Anything else has no clear meaning and stays for the composer.
+    """
+    edits: list[Edit] = []
+    for tune in parse(mending.text).tunes:
+        for voice in tune.voices.values():
+            edits += _voice_edits(mending, voice)
+    mending.apply(edits)
+
+
+def _voice_edits(mending: TextEditor, voice: Voice) -> list[Edit]:
+    wrong = [finding.bar for finding in wrong_bars(voice)]
+    if not wrong or len(wrong) > max(2, len(voice.bars) // 3):
+        return []
+    edits = []
+    events = [element for element in voice.elements if isinstance(element, Event)]
+    for bar in wrong:
+        edit = _fitted(mending.text, _last_event(events, bar), bar, is_last=bar is voice.bars[-1])
+        if edit is not None:
+            expected = bar.expected or 0
+            message = f"bar {bar.number} of voice {voice.id} held {spoken(bar.length)}, now {spoken(expected)}"
+            what = f"added {edit.text.strip()}" if edit.start == edit.end else "shortened its end"
+            mending.note("mended-bar", f"{message}: {what}", bar.start, voice.id, bar.number)
+            edits.append(edit)
+    return edits
+
+
+def _last_event(events: list[Event], bar: Bar) -> Event:
+    """The last event of a bar; a bar that is closed holds one."""
+    return events[bisect_left(events, bar.end, key=lambda event: event.start) - 1]
+
+
+def _fitted(text: str, last: Event, bar: Bar, *, is_last: bool) -> Edit | None:
+    expected = bar.expected
+    if len(bar.lengths) != 1 or expected is None:
+        return None
+    missing = expected - bar.length
+    if missing > 0:
+        if missing * 2 > expected and not is_last:
+            return None
+        rest = written_length(missing, last.grace_unit)
+        place = bar.closing.start if bar.closing is not None else last.end
+        blank = "" if text[place - 1 : place].isspace() else " "
+        return Edit(place, place, f"{blank}z{rest} ") if rest is not None else None
+    return _shortened(text, last, -missing)
+
+
+def _shortened(text: str, event: Event, excess: Length) -> Edit | None:
+    if event.duration < excess or (event.duration == excess and event.heads):
+        return None
+    if event.duration == excess:
+        return Edit(event.start, event.end, "")
+    length = written_length(event.duration - excess, event.grace_unit)
+    token = text[event.start : event.end]
+    if length is None or not _says_its_length(token, event):
+        return None
+    return Edit(event.start, event.end, _LENGTH_AT_END.sub(length, token, count=1))
+
+
+def _says_its_length(token: str, event: Event) -> bool:
+    """Whether the length behind a token is all of its length: no tuplet, no broken rhythm, none inside a chord."""
+    if token[0] in "ZX":
+        return False
+    if token[0] == "[":
+        return _LENGTH_INSIDE.search(token[: token.rindex("]")]) is None and _is_plain(read_chord(token), event)
+    return _is_plain(read_rest(token) if token[0] in "zx" else read_note(token), event)
+
+
+def _is_plain(spelling: TokenMusic, event: Event) -> bool:
+    return scaled(event.grace_unit, spelling.numerator, spelling.denominator) == event.duration
+
+
+def written_length(length: Length, unit: Length) -> str | None:
+    """A length as ABC writes it behind a note, "" for one unit; None where it needs a tuplet."""
+    value = as_fraction(length) / as_fraction(unit)
+    if value.denominator & (value.denominator - 1):
+        return None
+    numerator = "" if value.numerator == 1 else str(value.numerator)
+    return numerator if value.denominator == 1 else f"{numerator}/{value.denominator}"
+
+
+def mend_ends(mending: TextEditor) -> None:
+    """Fills up voices that end before the longest one with bars of rest, and ends every voice with a bar line."""
+    edits: list[Edit] = []
+    for tune in parse(mending.text).tunes:
+        longest = max((voice.length for voice in tune.voices.values()), default=0)
+        for voice in tune.voices.values():
+            edits += _end_edits(mending, tune, voice, longest)
+    mending.apply(edits)
+
+
+def _end_edits(mending: TextEditor, tune: Tune, voice: Voice, longest: Length) -> list[Edit]:
+    if not voice.bars:
+        return []
+    last = voice.bars[-1]
+    event = next(e for e in reversed(voice.elements) if isinstance(e, Event))
+    place = last.end if last.closing is not None else _end_of_line(mending.text, event.end)
+    addition = "" if last.closing is not None else " |]"
+    missing = longest - voice.length
+    bar_length = last.meter.length
+    if missing and bar_length is not None and missing % bar_length == 0 and missing // bar_length <= MAX_ADDED_BARS:
+        rest = written_length(bar_length, event.grace_unit)
+        count = int(missing // bar_length)
+        if rest is not None:
+            addition = ("" if last.closing is not None else " |") + f" z{rest} |" * count
+            message = f"voice {voice.id} ended {count} bars early: filled it up with rests"
+            mending.note("mended-voice", message, place, voice.id, last.number)
+    if addition == " |]":
+        mending.note("mended-last-bar", f"ended voice {voice.id} with a bar line", place, voice.id, last.number)
+    return [Edit(place, place, addition)] if addition else []
+
+
+def _end_of_line(text: str, offset: int) -> int:
+    """Behind what still belongs to the last note: ties, slurs and the like up to a blank, comment or line end."""
+    match = _BEHIND_NOTE.match(text, offset)
+    return match.end() if match is not None else offset

@@ -1,0 +1,238 @@
+"""What models write around a tune and into it: fences, JSON, prose, foreign signs.
+
+Takes a tune out of what a model puts around it: JSON, escapes, code fences, prose, other tunes.
+
+Mends single signs in the music: foreign accidentals and quotes, brackets left open, words among notes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from image2music.abc.ast import Tune
+from image2music.abc.autofix.edits import Edit, TextEditor
+from image2music.abc.diagnostics import Diagnostic
+from image2music.abc.music_line import VELOCITIES
+from image2music.abc.parser import parse
+
+_FENCE = re.compile(r"^[ \t]*(?:```|~~~)[^\n]*$", re.MULTILINE)
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_FIELD_OF_TUNE = re.compile(r"^[ \t*>]*[XTMLQKVxtmlqk]\**:", re.MULTILINE)
+_BEHIND_MUSIC = re.compile(r"\n(?:[wWN%][:%][^\n]*)?(?=\n|$)")
+_JSON_KEYS = ("abc", "tune", "music", "notation", "text")
+
+
+def unwrap(mending: TextEditor) -> None:
+    """Takes the text out of JSON, unescapes it, and drops control characters and foreign line ends."""
+    _from_json(mending)
+    text = mending.text
+    if "\n" not in text.strip() and "\\n" in text:
+        mending.note("mended-wrapping", "turned \\n into line ends")
+        mending.text = text = text.replace("\\r", "").replace("\\n", "\n").replace('\\"', '"')
+    clean = text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    control = _CONTROL.search(clean)
+    if control is not None:
+        mending.note("mended-characters", "removed control characters")
+        clean = _CONTROL.sub("", clean)
+    mending.text = clean
+
+
+def _from_json(mending: TextEditor) -> None:
+    text = mending.text.strip()
+    fenced = re.match(r"```(?:json)?\s*(\{.*\})\s*```$", text, re.DOTALL)
+    text = fenced[1] if fenced else text
+    if not text.startswith("{") or not text.endswith("}"):
+        return
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        # No JSON after all: the text stands as it is, and the checker says what is wrong with it.
+        return
+    for key in _JSON_KEYS:
+        if isinstance(value, dict) and isinstance(value.get(key), str):
+            mending.note("mended-wrapping", f"took the tune out of the JSON field {key!r}")
+            mending.text = value[key]
+            return
+
+
+def choose_tune(mending: TextEditor) -> None:
+    """Keeps one tune: of several, the one with the most notes; of equals, the first. Prose around it goes.
+
+    With code fences, each fenced block counts as one text of its own.
+    """
+    blocks = _blocks(mending.text)
+    if len(blocks) > 1 or blocks[0] != mending.text:
+        mending.note("mended-fence", "removed the code fences and what stands outside them")
+    pieces = [piece for block in blocks for piece in _tunes(block)]
+    if not pieces:
+        mending.text = ""
+        return
+    best = max(pieces, key=lambda piece: piece[0])
+    if len(pieces) > 1:
+        mending.note("mended-choice", f"kept the longest of {len(pieces)} tunes")
+    mending.text = best[1]
+
+
+def _blocks(text: str) -> list[str]:
+    """The fenced blocks that may be tunes; where there is none, the text without its fence lines."""
+    fences = list(_FENCE.finditer(text))
+    if not fences:
+        return [text]
+    ends = [fence.start() for fence in fences[1:]] + [len(text)]
+    inside = [text[fence.end() + 1 : end] for fence, end in list(zip(fences, ends, strict=True))[::2]]
+    tunes = [block for block in inside if _FIELD_OF_TUNE.search(block) or "|" in block]
+    return tunes or [_FENCE.sub("", text)]
+
+
+def _tunes(block: str) -> list[tuple[int, str]]:
+    """(number of notes and rests, text) of each tune in a block; prose in front and behind is cut off."""
+    parsed = parse(block)
+    found = []
+    for tune in parsed.tunes:
+        events = sum(bar.n_events for voice in tune.voices.values() for bar in voice.bars)
+        text = block[tune.start : _end(block, tune)]
+        found.append((events, text.strip("\n") + "\n"))
+    # A header that is written twice makes a tune without music.
+    with_music = [piece for piece in found if piece[0]]
+    return with_music or found[:1]
+
+
+def _end(block: str, tune: Tune) -> int:
+    """Where a tune's text ends: behind its last note, its lyrics and directives included."""
+    if not tune.spans:
+        return tune.end
+    last = max(span.end for span in tune.spans)
+    for match in _BEHIND_MUSIC.finditer(block, last, tune.end):
+        if match.start() != last:
+            break
+        if not match[0].strip():
+            break
+        last = match.end()
+    return last
+
+
+def note_lost_text(mending: TextEditor, before: str) -> None:
+    """Notes prose that `choose_tune` left out."""
+    lost = len("".join(before.split())) - len("".join(mending.text.split()))
+    if lost > 0 and not any(d.code in ("mended-fence", "mended-choice") for d in mending.diagnostics):
+        mending.note("mended-prose", f"left out {lost} characters around the tune")
+
+
+_PROTECTED = re.compile(r"\"[^\"]*\"|\[[A-Za-z]:[^\[\]]*\]|![^!\s]*!|%.*")
+_FIELD_LINE = re.compile(r"[A-Za-z+]:(?![|:])|%")
+_SIGNS = {"♯": "^", "#": "^", "♭": "_", "♮": "="}
+_SIGN_BEFORE = re.compile(r"([♯♭♮#])([A-Ga-g])")
+_SIGN_BEHIND = re.compile(r"(?<![\^_=])([A-Ga-g])([♯♭♮#])")
+_CARET_BEHIND = re.compile(r"(?<![\^_=])([A-Ga-g])([\^_])(?=[\s|]|$)")
+
+_FOREIGN = str.maketrans(
+    {
+        **dict.fromkeys("\u201c\u201d\u201e", '"'),  # curly double quotes
+        **dict.fromkeys("\u2018\u2019", "'"),  # curly single quotes
+        **dict.fromkeys("\u2013\u2014", "-"),  # dashes
+        **dict.fromkeys("\u00a0♩♪♫", " "),
+    }
+)
+_CHORD_BODY = re.compile(r"\[((?:[\^_=]{0,2}[A-Ga-g][,']*\d*(?:/+\d*)?-?){1,12})(?=[\s|]|$)")
+_SYMBOL_BODY = re.compile(r"\"([A-G][#b]?(?:m|min|maj|dim|aug|sus|add)?\d{0,2}(?:/[A-G][#b]?)?)(?=[\s|]|$)")
+_DECORATIONS = (*VELOCITIES, "trill", "fermata", "accent", "turn", "mordent", "roll", "staccato", "tenuto", "coda")
+_DECORATION_BODY = re.compile(rf"!({'|'.join(sorted(_DECORATIONS, key=len, reverse=True))})(?=[\s|]|$)")
+_OPENINGS = frozenset({"unclosed-chord", "unclosed-grace", "unclosed-string", "unclosed-decoration"})
+_FRAGMENT = re.compile(r"\S{1,12}\s*$")
+_PARENTHESIS = re.compile(r"\([A-Za-z ,.']*\)")
+
+
+def mend_characters(mending: TextEditor) -> None:
+    """Unicode accidentals, sharps behind letters, curly quotes, notes drawn as pictures, bold marks."""
+    lines = mending.text.split("\n")
+    start = _music_start(lines)
+    offset = sum(len(line) + 1 for line in lines[:start])
+    for index in range(start, len(lines)):
+        line = lines[index]
+        mended = line if _FIELD_LINE.match(line) else _outside_strings(line.translate(_FOREIGN))
+        if mended != line:
+            mending.note("mended-accidental", "wrote accidentals and quotes as ABC does", offset)
+        lines[index] = mended
+        offset += len(line) + 1
+    mending.text = "\n".join(lines)
+
+
+def _music_start(lines: list[str]) -> int:
+    return next((index + 1 for index, line in enumerate(lines) if line.startswith("K:")), 0)
+
+
+def _outside_strings(line: str) -> str:
+    pieces: list[str] = []
+    at = 0
+    for match in _PROTECTED.finditer(line):
+        pieces += (_music(line[at : match.start()]), match[0])
+        at = match.end()
+    return "".join([*pieces, _music(line[at:])])
+
+
+def _music(text: str) -> str:
+    text = _CARET_BEHIND.sub(lambda match: match[2] + match[1], text)
+    text = _SIGN_BEHIND.sub(lambda match: _SIGNS[match[2]] + match[1], text)
+    text = _SIGN_BEFORE.sub(lambda match: _SIGNS[match[1]] + match[2], text)
+    return text.replace("**", "")
+
+
+def mend_lines(mending: TextEditor) -> None:
+    """Removes blank lines and code fences inside the tune, and lines of prose among the music."""
+    lines = mending.text.rstrip("\n").split("\n")
+    kept = [line.rstrip() for line in lines if line.strip() and not line.startswith(("```", "~~~"))]
+    if len(kept) < len(lines):
+        mending.note("mended-blank-line", "removed blank lines inside the tune")
+    mending.text = "\n".join(kept) + "\n"
+    prose = {
+        finding.line
+        for finding in parse(mending.text).diagnostics
+        if finding.code == "text-in-music" and finding.column == 1 and "|" not in kept[finding.line - 1]
+    }
+    for number in sorted(prose):
+        mending.note("mended-prose", f"left out the words {kept[number - 1][:40]!r}")
+    mending.text = "\n".join(line for number, line in enumerate(kept, 1) if number not in prose) + "\n"
+
+
+def mend_signs(mending: TextEditor) -> None:
+    """Closes chords, chord symbols and decorations whose end is plain, and removes words in parentheses."""
+    text = mending.text
+    starts = [0]
+    for line in text.split("\n"):
+        starts.append(starts[-1] + len(line) + 1)
+    edits = []
+    for finding in parse(text).diagnostics:
+        offset = starts[finding.line - 1] + finding.column - 1
+        edit = _sign_edit(text, finding, offset)
+        if edit is not None:
+            where = f"bar {finding.bar}" if finding.bar else f"line {finding.line}"
+            message = f"put {edit.text!r} for {text[edit.start : edit.end]!r} in {where}"
+            mending.note("mended-sign", message, offset, finding.voice, finding.bar)
+            edits.append(edit)
+    mending.apply(edits)
+
+
+def _sign_edit(text: str, finding: Diagnostic, offset: int) -> Edit | None:
+    code = finding.code
+    if code in _OPENINGS and _FRAGMENT.match(text, offset):
+        closed = _closed(_CHORD_BODY, text, offset, "]") if code == "unclosed-chord" else None
+        return closed or Edit(offset, len(text.rstrip()), "")
+    if code == "unclosed-chord":
+        return _closed(_CHORD_BODY, text, offset, "]")
+    if code == "unclosed-string":
+        return _closed(_SYMBOL_BODY, text, offset, '"')
+    if code == "unclosed-decoration":
+        return _closed(_DECORATION_BODY, text, offset, "!") or Edit(offset, offset + 1, "")
+    if code in ("unopened-chord", "unopened-grace", "stray-tie", "unopened-slur"):
+        return Edit(offset, offset + 1, "")
+    if code == "text-in-music" and text[offset : offset + 1].isalpha():
+        opening = text.rfind("(", max(0, offset - 40), offset)
+        match = _PARENTHESIS.match(text, opening) if opening >= 0 else None
+        return Edit(match.start(), match.end(), "") if match is not None and match.end() > offset else None
+    return None
+
+
+def _closed(pattern: re.Pattern[str], text: str, offset: int, closing: str) -> Edit | None:
+    match = pattern.match(text, offset)
+    return Edit(offset, match.end(), match[0] + closing) if match is not None else None

@@ -1,0 +1,252 @@
+"""Checks a parsed tune: bars, repeats, ties, voices of unequal length.
+
+Whether bars are full: exact sums per voice, with pick-ups and the bars that complete them recognised.
+
+A bar may be short only where a section starts or ends, and only if another bar there completes it: the last bar of a
+section together with the pick-up that is played next must make one bar. A pick-up that nothing completes is accepted
+in front of a tune whose sections end in full bars, if it is at most half a bar.
+
+Checks ABC: what the parser could not read, bars that are not full, voices that do not fit together.
+
+The codes, their severities and meanings are in `abc_codes.CODES`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from image2music.abc.ast import Bar, BarLine, Event, Tune, Voice
+from image2music.abc.diagnostics import Diagnostic, Findings
+from image2music.abc.lexer import Head
+from image2music.abc.parser import ParsedAbc, parse
+from image2music.music.theory import Length, spoken
+
+
+@dataclass(frozen=True, slots=True)
+class BarFinding:
+    """A bar of the wrong length."""
+
+    bar: Bar
+    code: str
+    message: str
+
+
+def wrong_bars(voice: Voice) -> Iterator[BarFinding]:
+    """The bars of `voice` whose length is not what their meter asks, in order."""
+    bars = voice.bars
+    suspects = [index for index, bar in enumerate(bars) if _differs(bar)]
+    if not suspects:
+        return
+    excused = _excused(bars, suspects)
+    for index in suspects:
+        bar = bars[index]
+        if index not in excused and not bar.flawed:
+            yield _finding(bar, voice.id)
+
+
+def _differs(bar: Bar) -> bool:
+    expected = bar.expected
+    if expected is None:
+        return False
+    return bar.lengths.count(expected) != len(bar.lengths)
+
+
+def _finding(bar: Bar, voice_id: str) -> BarFinding:
+    expected = bar.expected or 0
+    wrong = next(length for length in bar.lengths if length != expected)
+    layer = bar.lengths.index(wrong)
+    too_short = wrong < expected
+    amount = spoken(expected - wrong if too_short else wrong - expected)
+    code = "bar-too-short" if too_short else "bar-too-long"
+    meter = str(bar.meter) if bar.count == 1 else f"{bar.count} bars of {bar.meter}"
+    advice = "add notes or rests" if too_short else "shorten or remove notes"
+    if layer or bar.lengths[0] == expected:
+        code = "overlay-length"
+        place = f"layer {layer + 1} of bar {bar.number} of voice {voice_id}"
+    else:
+        place = f"bar {bar.number} of voice {voice_id}"
+    side = "too short" if too_short else "too long"
+    return BarFinding(bar, code, f"{place} holds {spoken(wrong)} of {meter}: {amount} {side}, {advice}")
+
+
+def _excused(bars: list[Bar], suspects: list[int]) -> set[int]:
+    """The suspects that are pick-ups, or that a pick-up completes."""
+    starts = [index for index in range(len(bars)) if _starts_section(bars, index)]
+    short = {index for index in suspects if bars[index].length < (bars[index].expected or 0)}
+    excused: set[int] = set()
+    for index in short:
+        for other in _played_next(bars, index, starts):
+            # A bar may be both: the end of one section whose start is another's end.
+            if other != index and _completes(bars[index], bars[other]):
+                excused.update({index, other} & short)
+    _excuse_pick_up(bars, short, excused)
+    return excused
+
+
+def _completes(first: Bar, second: Bar) -> bool:
+    return first.length + second.length == first.expected
+
+
+def _starts_section(bars: list[Bar], index: int) -> bool:
+    opening = bars[index].opening
+    return index == 0 or (opening is not None and opening.is_section)
+
+
+def _played_next(bars: list[Bar], index: int, starts: list[int]) -> Iterator[int]:
+    """The bars that may sound right behind bar `index`, if a section ends with it."""
+    closing = bars[index].closing
+    is_last = index + 1 == len(bars)
+    if not is_last and (closing is None or not closing.is_section):
+        return
+    if not is_last:
+        yield index + 1
+    # A repeat goes back to a section's start; the end of the tune pairs with the tune's start.
+    last = bisect_right(starts, index)
+    yield from reversed(starts[max(0, last - 6) : last])
+    yield 0
+
+
+def _excuse_pick_up(bars: list[Bar], short: set[int], excused: set[int]) -> None:
+    """Accepts a pick-up at the start that nothing completes, if all sections end in full bars."""
+    if 0 not in short or 0 in excused or len(bars) < 2:
+        return
+    expected = bars[0].expected or 0
+    if bars[0].length * 2 <= expected and not any(index in short for index in range(1, len(bars))):
+        excused.add(0)
+
+
+def check(text: str) -> list[Diagnostic]:
+    """All findings in an ABC text of one or more tunes, sorted by place.
+
+    Never raises for any text; linear in its length. A tune is right if no finding is an error.
+    """
+    return check_parsed(parse(text))
+
+
+def check_parsed(parsed: ParsedAbc) -> list[Diagnostic]:
+    """As `check`, for a text that is parsed already."""
+    findings = Findings()
+    findings.diagnostics.extend(parsed.diagnostics)
+    for tune in parsed.tunes:
+        _check_tune(tune, findings)
+    return sorted(findings.diagnostics, key=lambda finding: (finding.line, finding.column))
+
+
+def _check_tune(tune: Tune, findings: Findings) -> None:
+    sections = {voice.id: _section_lines(voice) for voice in tune.voices.values()}
+    for voice in tune.voices.values():
+        for wrong in wrong_bars(voice):
+            bar = wrong.bar
+            findings.add(wrong.code, wrong.message, bar.line, bar.column, voice.id, bar.number)
+        _check_ties(voice, findings)
+        _check_repeats(voice, sections[voice.id], findings)
+        if voice.bars[-1].closing is None:
+            last = voice.bars[-1]
+            message = f"the last bar of voice {voice.id} has no bar line, as if the tune were cut off: end it with |]"
+            findings.add("missing-bar-line", message, last.line, last.column, voice.id, last.number)
+    if len(tune.voices) > 1:
+        _check_voices(tune, sections, findings)
+
+
+def _section_lines(voice: Voice) -> list[BarLine]:
+    """The bar lines that end or begin sections; all with repeats and endings are among them."""
+    return [line for line in voice.elements if type(line) is BarLine and line.is_section]
+
+
+def _check_voices(tune: Tune, sections: dict[str, list[BarLine]], findings: Findings) -> None:
+    """Voices must be of one length and repeat at the same places."""
+    voices = list(tune.voices.values())
+    counts = Counter(voice.length for voice in voices)
+    # Most voices are right; where as many say one thing as another, the longest is.
+    model = max(voices, key=lambda voice: (counts[voice.length], voice.length))
+    for voice in voices:
+        if voice.length != model.length:
+            _add_unequal(voice, model, findings)
+    marks = _repeat_marks(sections[voices[0].id])
+    for voice in voices[1:]:
+        if voice.length == voices[0].length and _repeat_marks(sections[voice.id]) != marks:
+            bar = voice.bars[0]
+            message = f"voice {voice.id} has repeats at other places than voice {voices[0].id}: give both the same"
+            findings.add("repeats-differ", message, bar.line, bar.column, voice.id, bar.number)
+
+
+def _add_unequal(voice: Voice, model: Voice, findings: Findings) -> None:
+    """A finding at the first bar that differs from the same bar of `model`, or at the last where bars are missing."""
+    bar = voice.bars[-1]
+    if len(voice.bars) == len(model.bars):
+        pairs = zip(voice.bars, model.bars, strict=True)
+        bar = next((mine for mine, other in pairs if mine.length != other.length), bar)
+    ends_early = voice.length < model.length
+    amount = spoken(model.length - voice.length if ends_early else voice.length - model.length)
+    message = (
+        f"voice {voice.id} ends {amount} {'before' if ends_early else 'after'} voice {model.id} "
+        f"({len(voice.bars)} bars against {len(model.bars)}): "
+        f"{'fill it up with notes or rests' if ends_early else 'shorten it'}"
+    )
+    findings.add("voices-unequal", message, bar.line, bar.column, voice.id, bar.number)
+
+
+def _repeat_marks(sections: list[BarLine]) -> list[tuple[Length, int, tuple[int, ...]]]:
+    return [(line.onset, line.repeats, line.ending) for line in sections if line.repeats or line.ending]
+
+
+def _check_repeats(voice: Voice, sections: list[BarLine], findings: Findings) -> None:
+    """Every `|:` needs its `:|`, and so does every first ending."""
+    opened: BarLine | None = None
+    first_ending: BarLine | None = None
+    for line in sections:
+        if line.ending and first_ending is not None and not line.repeats:
+            message = "the first ending runs into the second: write :| where the repeat ends"
+            _add_at(voice, first_ending, "ending-without-repeat", message, findings)
+        first_ending = line if 1 in line.ending else None
+        if line.repeats:
+            opened = None
+        if line.opens_repeat:
+            opened = line
+    if opened is not None:
+        message = "this |: is never closed: write :| where the repeat ends"
+        _add_at(voice, opened, "repeat-not-closed", message, findings)
+
+
+def _add_at(voice: Voice, line: BarLine, code: str, message: str, findings: Findings) -> None:
+    """A finding in the bar behind a bar line."""
+    bar = voice.bars[min(bisect_left(voice.bars, line.start, key=lambda bar: bar.start), len(voice.bars) - 1)]
+    findings.add(code, message, bar.line, bar.column, voice.id, bar.number)
+
+
+def _check_ties(voice: Voice, findings: Findings) -> None:
+    """A tie must lead to a note of the same letter and octave."""
+    tied = [index for index, event in enumerate(voice.elements) if type(event) is Event and event.ties]
+    for index in tied:
+        event = voice.elements[index]
+        assert isinstance(event, Event)
+        following = _next_event(voice, index, event.layer)
+        if following is None or not _lost_ties(event, following):
+            continue
+        bar = voice.bars[max(bisect_right(voice.bars, event.start, key=lambda bar: bar.start) - 1, 0)]
+        column = event.start - bar.start + bar.column
+        message = "this note is tied, but the next has another pitch: tie to the same note, or write a slur ( )"
+        findings.add("tie-not-continued", message, bar.line, column, voice.id, bar.number)
+
+
+def _next_event(voice: Voice, index: int, layer: int) -> Event | None:
+    """The next note, None where an ending or a repeat lies between or nothing follows in the layer."""
+    for element in voice.elements[index + 1 : index + 40]:
+        if isinstance(element, BarLine) and (element.ending or element.repeats):
+            return None
+        if isinstance(element, Event) and element.layer == layer:
+            return element
+    return None
+
+
+def _lost_ties(event: Event, following: Event) -> bool:
+    places = {(head.step, head.octave) for head in following.heads}
+
+    def is_lost(index: int, head: Head) -> bool:
+        return bool(event.ties >> index & 1) and (head.step, head.octave) not in places
+
+    lost = [is_lost(index, head) for index, head in enumerate(event.heads)]
+    return all(lost) if event.ties == (1 << len(event.heads)) - 1 else any(lost)

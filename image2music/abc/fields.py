@@ -1,0 +1,298 @@
+"""The fields of ABC: meters, lengths, tempos, keys, voices and %%MIDI directives.
+
+Readings of the header fields M:, L:, Q: and V: (keys: `abc_keys`). Each returns None where nothing is usable.
+
+Readings of K:: tonic, mode and single accidentals. Source: ABC standard 2.1, 3.1.14.
+
+`%%` lines: the few `%%MIDI` settings that are followed. All others are left out, whatever they say.
+
+Reads the values of fields and says what is wrong with those that cannot be read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+
+from image2music.abc.ast import Sound, VoiceSettings
+from image2music.music.theory import C_MAJOR, COMMON_TIME, FREE_METER, WHOLE, Key, Length, Meter, Tempo, of_whole
+
+MAX_NUMBER = 999
+_METER = re.compile(r"\(?\s*(\d{1,3}(?:\s*\+\s*\d{1,3})*)\s*\)?\s*/\s*(\d{1,3})$")
+_UNIT = re.compile(r"(\d{1,3})\s*/\s*(\d{1,4})$")
+_BEAT = re.compile(r"(\d{1,3})\s*/\s*(\d{1,3})")
+_TEMPO = re.compile(r"((?:\d{1,3}\s*/\s*\d{1,3}\s*)+)=\s*(\d{1,4}(?:\.\d{1,3})?)")
+_QUOTED = re.compile(r'"[^"]*"')
+PROPERTY = re.compile(r'([A-Za-z][\w-]*)\s*=\s*("[^"]*"|[^\s"]+)')
+
+_CLEFS = re.compile(
+    r"(treble|bass|alto|tenor|perc|none|soprano|mezzosoprano|baritone|G2?|F[34]?|C[1-4]|P)[,']*([+-]8|[+-]15)?\d?$",
+    re.IGNORECASE,
+)
+
+
+@lru_cache(maxsize=512)
+def read_meter(text: str) -> Meter | None:
+    """Reads `4/4`, `C`, `C|`, `none`, `2+3/8` or `(2+3)/8`."""
+    value = text.strip()
+    if value == "C":
+        return COMMON_TIME
+    if value == "C|":
+        return Meter(2, 2, WHOLE)
+    if value.lower() in ("none", ""):
+        return FREE_METER
+    match = _METER.match(value)
+    if match is None:
+        return None
+    numerator = sum(int(part) for part in match[1].split("+"))
+    denominator = int(match[2])
+    if not 0 < numerator <= 128 or not 0 < denominator <= 64 or denominator & (denominator - 1):
+        return None
+    return Meter(numerator, denominator, of_whole(numerator, denominator))
+
+
+@lru_cache(maxsize=512)
+def read_unit(text: str) -> Length | None:
+    """Reads `1/8`: the unit length in length units."""
+    value = text.strip()
+    if value == "1":
+        return WHOLE
+    match = _UNIT.match(value)
+    if match is None:
+        return None
+    numerator, denominator = int(match[1]), int(match[2])
+    if not 0 < numerator <= 16 or not 0 < denominator <= 512 or denominator & (denominator - 1):
+        return None
+    return of_whole(numerator, denominator)
+
+
+def default_unit(meter: Meter) -> Length:
+    """The unit length where L: is missing: 1/16 under meters below 3/4, else 1/8 (ABC 2.1, 3.1.7)."""
+    if meter.length is not None and meter.length * 4 < WHOLE * 3:
+        return WHOLE // 16
+    return WHOLE // 8
+
+
+@lru_cache(maxsize=512)
+def read_tempo(text: str, unit: Length = WHOLE // 8) -> Tempo | None:
+    """Reads `1/4=120`, `"Slow" 1/4=60`, `120` (quarters) or `C3=40` (unit lengths, ABC 1.6)."""
+    words = " ".join(part.strip('"') for part in _QUOTED.findall(text))
+    value = _QUOTED.sub(" ", text).strip()
+    if not value and words:
+        return Tempo(0.0, words)
+    match = _TEMPO.match(value)
+    if match is not None:
+        beats = [(int(a), int(b)) for a, b in _BEAT.findall(match[1])]
+        if any(b == 0 for _, b in beats):
+            return None
+        qpm = sum(4 * a / b for a, b in beats) * float(match[2])
+    elif re.fullmatch(r"\d{1,4}(\.\d{1,3})?", value):
+        qpm = float(value)
+    else:
+        old = re.fullmatch(r"C(\d{0,2})\s*=\s*(\d{1,4})", value)
+        if old is None:
+            return None
+        qpm = int(old[1] or 1) * float(unit / WHOLE) * 4 * int(old[2])
+    return Tempo(qpm, words) if 5 <= qpm <= 2000 else None
+
+
+def is_clef(word: str) -> bool:
+    """Whether a word of K: or V: names a clef."""
+    # `C` and `G` alone are keys, `C1`, `F4`, `G2` are clefs.
+    return len(word) > 1 and _CLEFS.match(word) is not None
+
+
+@lru_cache(maxsize=2048)
+def read_voice_settings(text: str) -> VoiceSettings:
+    """Reads the sound from `clef=treble-8 octave=-1 transpose=2 name="Flute"` in V: or K:."""
+    properties = {name.lower(): value.strip('"') for name, value in PROPERTY.findall(text)}
+    bare = PROPERTY.sub(" ", text).split()
+    clef = properties.get("clef") or next((word for word in bare if is_clef(word)), "")
+    transpose = 12 * _small_int(properties.get("octave")) + _small_int(properties.get("transpose"))
+    match = re.search(r"([+-])(8|15)$", clef)
+    if match:
+        transpose += (12 if match[2] == "8" else 24) * (1 if match[1] == "+" else -1)
+    name = properties.get("name") or properties.get("nm") or ""
+    return VoiceSettings(transpose, clef.lower() in ("perc", "p"), name)
+
+
+def _small_int(text: str | None) -> int:
+    if text is None or not re.fullmatch(r"[+-]?\d{1,2}", text):
+        return 0
+    return int(text)
+
+
+_KEY = re.compile(r"([A-G])\s*(##?|bb?|♯|♭|#|b)?\s*([A-Za-z]*)")
+_ACCIDENTAL = re.compile(r"(\^\^|__|\^|_|=)[A-Ga-g]$|(\^|_)\d?/\d?[A-Ga-g]$")
+_FIFTHS = {"F": -1, "C": 0, "G": 1, "D": 2, "A": 3, "E": 4, "B": 5}
+
+_MODES = {
+    "": 0, "maj": 0, "ion": 0, "min": -3, "m": -3, "aeo": -3,
+    "dor": -2, "phr": -4, "lyd": 1, "mix": -1, "loc": -5,
+}  # fmt: skip
+_SHARPS = "FCGDAEB"
+_STEPS = "CDEFGAB"
+_KEY_WORDS = {"exp", "none"}
+
+
+@lru_cache(maxsize=2048)
+def read_key(text: str) -> Key | None:
+    """Reads `G`, `Am`, `D mix`, `Bb major`, `D exp _b ^f`, `none`, `HP`, with or without clef words behind."""
+    words = PROPERTY.sub(" ", text).split()
+    accidentals = [word for word in words if _ACCIDENTAL.match(word)]
+    rest = " ".join(word for word in _unglued(words, accidentals))
+    key = _tonic_key(rest)
+    if key is None:
+        return None
+    return _with_accidentals(key, accidentals) if accidentals else key
+
+
+def names_key(text: str) -> bool:
+    """Whether K: says more than a clef, an octave or a transposition."""
+    return any(not is_clef(word) for word in PROPERTY.sub(" ", text).split())
+
+
+def _unglued(words: list[str], accidentals: list[str]) -> list[str]:
+    """The words that are not accidentals; accidentals glued together (`^f^c`) are split off."""
+    kept = []
+    for word in words:
+        if word in accidentals:
+            continue
+        parts = re.findall(r"(?:\^\^|__|[\^_]\d?/\d?|[\^_=])[A-Ga-g]", word)
+        if not parts:
+            kept.append(word)
+            continue
+        accidentals.extend(parts)
+        head = word[: word.index(parts[0])]
+        if head:
+            kept.append(head)
+    return kept
+
+
+def _tonic_key(text: str) -> Key | None:
+    words = [word for word in text.split() if not is_clef(word)]
+    if not words or words[0].lower() in _KEY_WORDS:
+        return replace(C_MAJOR, explicit=True)
+    if words[0] in ("HP", "Hp"):
+        return _signature(2, minor=False, tonic="D")
+    match = _KEY.match(" ".join(words))
+    if match is None:
+        return None
+    mode = match[3].lower()
+    trailing = " ".join(words)[match.end() :].split()
+    if mode == "exp" or "exp" in trailing:
+        return replace(C_MAJOR, explicit=True)
+    # Only the first three letters of a mode count (ABC 2.1, 3.1.14).
+    if mode[:3] not in _MODES:
+        return None
+    accidental = (match[2] or "").replace("♯", "#").replace("♭", "b")
+    if len(accidental) > 1:
+        return None
+    shift = _MODES[mode[:3]]
+    sharps = _FIFTHS[match[1]] + {"": 0, "#": 7, "b": -7}[accidental] + shift
+    if not -7 <= sharps <= 7:
+        return None
+    return _signature(sharps, minor=shift == -3, tonic=match[1] + accidental)
+
+
+def _signature(sharps: int, *, minor: bool, tonic: str) -> Key:
+    altered = [0] * 7
+    for letter in _SHARPS[: max(sharps, 0)]:
+        altered[_STEPS.index(letter)] = 1
+    for letter in _SHARPS[::-1][: max(-sharps, 0)]:
+        altered[_STEPS.index(letter)] = -1
+    return Key(sharps, minor, tuple(altered), tonic)
+
+
+def _with_accidentals(key: Key, accidentals: list[str]) -> Key:
+    altered = list(key.alterations)
+    for word in accidentals:
+        step = _STEPS.index(word[-1].upper())
+        altered[step] = {"^": 1, "^^": 2, "_": -1, "__": -2, "=": 0}.get(word[:-1], altered[step])
+    return replace(key, alterations=tuple(altered), explicit=True)
+
+
+FORBIDDEN = frozenset({"abc-include", "abc-macro", "include", "jsinclude", "postscript", "svg", "beginjs", "format"})
+"""Directives that read files or define code. None is ever followed; these are told."""
+_RANGES = {"program": (0, 127), "channel": (1, 16), "transpose": (-48, 48), "rtranspose": (-48, 48)}
+
+
+@lru_cache(maxsize=1024)
+def read_midi_directive(text: str) -> tuple[Sound | None, str]:
+    """Reads what follows `%%MIDI`: the setting (None where it is not followed) and a message ("" where it is fine).
+
+    `program` may name a channel first, as in `program 1 73`; a channel is returned from 0.
+    """
+    words = text.split("%", 1)[0].split()
+    if not words:
+        return None, "%%MIDI says nothing: write %%MIDI program 0"
+    what = words[0].lower()
+    numbers = [int(word) for word in words[1:4] if _is_small_int(word)]
+    if what == "ratio":
+        return _ratio(numbers)
+    if what not in _RANGES:
+        return None, ""
+    low, high = _RANGES[what]
+    value = numbers[-1] if what == "program" and numbers[:2] else (numbers[0] if numbers else None)
+    if value is None or not low <= value <= high:
+        return None, f"%%MIDI {what} takes a number from {low} to {high}: it is left out"
+    if what == "channel":
+        value -= 1
+    return Sound("transpose" if what == "rtranspose" else what, value), ""
+
+
+def _ratio(numbers: list[int]) -> tuple[Sound | None, str]:
+    if len(numbers) < 2 or not all(0 < number < 64 for number in numbers[:2]):
+        return None, "%%MIDI ratio takes two numbers from 1 to 63: it is left out"
+    return Sound("ratio", (numbers[0] << 8) | numbers[1]), ""
+
+
+def _is_small_int(word: str) -> bool:
+    return len(word) <= 4 and word.lstrip("+-").isdigit()
+
+
+Report = Callable[[str, str, int], None]
+"""Takes a code, a message and a column."""
+
+
+class FieldValues:
+    """Each method returns None, and reports, where the value says nothing usable."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+
+    def meter(self, value: str, column: int) -> Meter | None:
+        """M:."""
+        meter = read_meter(value)
+        if meter is None:
+            self.report("bad-meter", f"M:{value[:20]} is no meter: write beats over a note value, M:4/4", column)
+        return meter
+
+    def unit(self, value: str, column: int) -> Length | None:
+        """L:."""
+        unit = read_unit(value)
+        if unit is None:
+            self.report("bad-unit", f"L:{value[:20]} is no unit length: write a fraction, L:1/8", column)
+        return unit
+
+    def key(self, value: str, column: int) -> Key | None:
+        """K:."""
+        key = read_key(value)
+        if key is None:
+            message = f"K:{value[:20]} is no key: write a tonic and a mode, K:C, K:Am, K:D dor"
+            self.report("bad-key", message, column)
+        return key
+
+    def tempo(self, value: str, column: int) -> Tempo | None:
+        """Q:. Words alone are no tempo that could be played."""
+        tempo = read_tempo(value)
+        if tempo is not None and tempo.qpm:
+            return tempo
+        if tempo is not None or (value and not any(character.isdigit() for character in value)):
+            message = f"Q:{value[:20]} has no number and plays at 120: write Q:1/4=120"
+            self.report("tempo-without-number", message, column)
+        else:
+            self.report("bad-tempo", f"Q:{value[:20]} is no tempo: write beats a minute, Q:1/4=120", column)
+        return None

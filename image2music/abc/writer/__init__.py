@@ -1,0 +1,1 @@
+"""Scores to ABC text. Reading it is next door."""

@@ -1,0 +1,228 @@
+"""What was computed for a picture or a beginning of a conversation, and is used again.
+
+What was computed for a picture, kept for the next round as far as memory allows.
+
+Keys and values of a language model's layers: of one conversation's beginning, and of a batch that is being written.
+
+Source of the idea: "KV cache" of the transformers library, whose models call the four methods that `KeyValues` has. Its
+own cache is copied as a whole for every token; this one grows in steps.
+
+Attention of new tokens to many old ones, without work that a mask would throw away (`grouped_attention`).
+
+The library's own attention copies keys and values for each query head as soon as there is a mask: with 7 query heads
+to one of keys, seven times all that was read, for every token that is written. And where a text goes on from one that
+was read before, it weighs each new token against all later ones too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from image2music.composers.attention.replay import attended
+
+Value = TypeVar("Value")
+
+
+class LruByteCache(Generic[Value]):
+    """Values by key up to a number of bytes; of more, those that were not used for longest go.
+
+    Forgetting costs time and changes no answer: whoever asks computes again what is not here.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._values: OrderedDict[str, tuple[Value, int]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: str) -> Value | None:
+        """The value, which now counts as used; None if it was never kept or is forgotten."""
+        if key not in self._values:
+            return None
+        self._values.move_to_end(key)
+        return self._values[key][0]
+
+    def put(self, key: str, value: Value, size: int) -> None:
+        """Keeps a value of `size` bytes in place of the one before; one that is larger than all room is not kept."""
+        _, before = self._values.pop(key, (None, 0))
+        self._bytes -= before
+        if size > self._most:
+            return
+        self._values[key] = (value, size)
+        self._bytes += size
+        while self._bytes > self._most:
+            _, (_, freed) = self._values.popitem(last=False)
+            self._bytes -= freed
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+def picture_key(image: Image) -> str:
+    """Names a picture by its pixels: the same picture is the same one whichever object holds it."""
+    digest = hashlib.blake2b(image.tobytes(), digest_size=16)
+    digest.update(f"{image.mode} {image.size}".encode())
+    return digest.hexdigest()
+
+
+ROOM = 256
+"""Columns added whenever there is no room."""
+
+Layers = tuple[tuple[Tensor, Tensor], ...]
+"""Keys and values of each layer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """What the layers keep of the first tokens of one conversation. It is right for all that begins with them.
+
+    layers: keys and values, float[heads, tokens, dim] each.
+    shift: by how much a text token's place is ahead of its number (pictures have places of their own in Qwen).
+    """
+
+    tokens: tuple[int, ...]
+    layers: Layers
+    shift: int
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(part.nbytes for layer in self.layers for part in layer)
+
+    def first(self, tokens: int) -> Prefix:
+        """The first tokens alone, as views."""
+        layers = tuple((keys[:, :tokens], values[:, :tokens]) for keys, values in self.layers)
+        return Prefix(self.tokens[:tokens], layers, self.shift)
+
+    def shared_with(self, tokens: Sequence[int]) -> int:
+        """How many tokens both begin with."""
+        pairs = enumerate(zip(self.tokens, tokens, strict=False))
+        return next((at for at, (ours, theirs) in pairs if ours != theirs), min(len(self.tokens), len(tokens)))
+
+
+class KeyValues:
+    """Keys and values of a batch, float[rows, heads, columns, dim], in the form that the library's models ask for."""
+
+    is_compileable = False
+
+    def __init__(self) -> None:
+        self._layers: list[tuple[Tensor, Tensor]] = []
+        self._columns: list[int] = []
+
+    @classmethod
+    def joined(cls, layers: Iterable[Sequence[tuple[Tensor, Tensor]]], width: int) -> KeyValues:
+        """One row for each part of a layer, padded with zeros on the left up to `width` columns; layer by layer."""
+        joined = cls()
+        for parts in layers:
+            joined._layers.append((_padded([keys for keys, _ in parts], width), _padded([v for _, v in parts], width)))
+            joined._columns.append(width)
+        return joined
+
+    def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: object, **__: object) -> tuple[Tensor, Tensor]:
+        """Adds columns to a layer; all its columns so far."""
+        if layer_idx == len(self._layers):
+            self._layers.append((keys[:, :, :0], values[:, :, :0]))
+            self._columns.append(0)
+        start = self._columns[layer_idx]
+        end = start + keys.shape[2]
+        if end > self._layers[layer_idx][0].shape[2]:
+            self._layers[layer_idx] = tuple(_roomier(part, start, end + ROOM) for part in self._layers[layer_idx])  # type: ignore[assignment]
+        held, seen = self._layers[layer_idx]
+        held[:, :, start:end], seen[:, :, start:end] = keys, values
+        self._columns[layer_idx] = end
+        return held[:, :, :end], seen[:, :, :end]
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Columns so far."""
+        return self._columns[layer_idx] if layer_idx < len(self._columns) else 0
+
+    get_query_offset = get_seq_length
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int = 0) -> tuple[int, int]:
+        """Columns after a query of so many tokens, and the first column that is still held."""
+        return self.get_seq_length(layer_idx) + query_length, 0
+
+    def crop(self, columns: int) -> None:
+        """Forgets all but the first columns."""
+        self._columns = [min(columns, held) for held in self._columns]
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Keeps these rows only."""
+        chosen = list(rows)
+        for at, (keys, values) in enumerate(self._layers):  # one layer after the other: never two copies of all
+            self._layers[at] = (keys[chosen], values[chosen])
+
+    def row(self, row: int, columns: Tensor) -> Layers:
+        """Copies of some columns of one row."""
+        return tuple((keys[row][:, columns], values[row][:, columns]) for keys, values in self._layers)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for (keys, values), columns in zip(self._layers, self._columns, strict=True):
+            yield keys[:, :, :columns], values[:, :, :columns]
+
+
+def _padded(parts: Sequence[Tensor], width: int) -> Tensor:
+    heads, _, dim = parts[0].shape
+    whole = parts[0].new_zeros(len(parts), heads, width + ROOM, dim)
+    for row, part in enumerate(parts):
+        whole[row, :, width - part.shape[1] : width] = part
+    return whole
+
+
+def _roomier(part: Tensor, filled: int, columns: int) -> Tensor:
+    rows, heads, _, dim = part.shape
+    larger = part.new_zeros(rows, heads, columns, dim)
+    larger[:, :, :filled] = part[:, :, :filled]
+    return larger
+
+
+NAME = "image2music_few_queries"
+
+
+@cache
+def register_attention() -> None:
+    """Makes this attention known to the library by `NAME`, with a mask function: without one no mask is built."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    AttentionInterface.register(NAME, _attend)
+    AttentionMaskInterface.register(NAME, _mask)
+
+
+def additive_mask(seen: Tensor, queries: int, dtype: torch.dtype) -> Tensor:
+    """What to add to the scores of the last `queries` columns, float[rows, 1, queries, columns].
+
+    `seen` is bool[rows, columns]. What is not seen gets the lowest number and not -inf: padding sees nothing, and its
+    mean must be no NaN.
+    """
+    later = torch.ones(queries, seen.shape[1], dtype=torch.bool, device=seen.device)
+    later = later.triu(seen.shape[1] - queries + 1)
+    hidden = ~seen[:, None] | later if queries > 1 else ~seen[:, None]
+    return torch.zeros_like(hidden, dtype=dtype).masked_fill_(hidden, torch.finfo(dtype).min)[:, None]
+
+
+def _mask(*arguments: Any, dtype: torch.dtype = torch.float32, **more: Any) -> Tensor | None:
+    """The library's own mask, in the same form."""
+    from transformers.masking_utils import sdpa_mask
+
+    seen = sdpa_mask(*arguments, **more)
+    return None if seen is None else torch.zeros_like(seen, dtype=dtype).masked_fill_(~seen, torch.finfo(dtype).min)
+
+
+def _attend(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None = None, **kw: Any
+) -> tuple[Tensor, None]:
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    queries = query.shape[2]
+    if queries == 1 or (mask is not None and key.shape[2] > queries):
+        return attended(query, key, value, mask, scaling).transpose(1, 2).contiguous(), None
+    read: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **kw)
+    return read

@@ -1,0 +1,229 @@
+"""Writes the answers of a batch token by token, faster where an answer repeats its prompt.
+
+Prompt lookup: an answer that repeats its prompt is proposed from there, and checked many tokens at a time.
+
+Source: Saxena, "Prompt Lookup Decoding" (2023); speculative decoding of Leviathan, Kalman and Matias (ICML 2023).
+
+Writes the answers of a batch, token by token, and faster where the answer repeats its prompt.
+
+Rows are padded on the left. A row that has ended leaves the batch. Each token is drawn with a throw of its own
+(`sampling.dice`), so tokens that `lookup` proposes are taken exactly where plain decoding would have written them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from image2music.composers.chat.engine.cache import KeyValues, Prefix
+from image2music.composers.chat.engine.prefill import Language
+from image2music.composers.chat.engine.sampling import Never, Sampling, sample_tokens
+from image2music.composers.constrained.constraint import ConstrainedTuneState, only_allowed
+
+LONGEST, SHORTEST = 5, 3
+"""Tokens in a row that must agree before what followed them is proposed: the most, and the fewest, tried in order."""
+MOST = 16
+_FIRST = 4
+
+_ENOUGH = 3
+"""Tokens that must come true to count as success: a proposal of one row makes the pass of its whole batch wider."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 8, 256
+
+
+class PromptLookup:
+    """Proposes what followed the last few tokens in the prompt. It costs nothing much where the answer is new.
+
+    Proposals grow while they come true, shrink when they do not, and pause for ever longer where none does.
+    """
+
+    def __init__(self, prompt: Sequence[int]) -> None:
+        self._prompt = list(prompt)
+        self._places = {
+            size: {tuple(self._prompt[at : at + size]): at + size for at in range(len(self._prompt) - size)}
+            for size in range(LONGEST, SHORTEST - 1, -1)
+        }
+        self._length, self._pause, self._silent_until = _FIRST, _FIRST_PAUSE, 0
+
+    def draft(self, written: Sequence[int], most: int) -> list[int]:
+        """At most `most` tokens that may follow; often none."""
+        if len(written) < self._silent_until:
+            return []
+        for size, places in self._places.items():
+            at = places.get(tuple(written[-size:]))
+            if at is not None:
+                return self._prompt[at : at + min(self._length, most)]
+        return []
+
+    def learn(self, proposed: int, came_true: int, written: int) -> None:
+        """What came of a proposal, when `written` tokens were there."""
+        if came_true == proposed:
+            self._length, self._pause = min(MOST, 2 * self._length), _FIRST_PAUSE
+        elif came_true >= _ENOUGH:
+            self._length, self._pause = came_true, _FIRST_PAUSE
+        else:
+            self._silent_until = written + self._pause
+            self._length, self._pause = _FIRST, min(_LONGEST_PAUSE, 2 * self._pause)
+
+
+@dataclass(eq=False)
+class DecodingRow:
+    """One answer in the making.
+
+    prompt: the conversation that was read.
+    throws: float64[most tokens], NaN for the likeliest tokens.
+    tune: the state of the grammar where it is a tune; None for prose. All answers of a batch are of one kind.
+    lookup: proposes tokens; None to write one at a time.
+    """
+
+    prompt: Prefix
+    throws: Tensor
+    tune: ConstrainedTuneState | None = None
+    lookup: PromptLookup | None = None
+    written: list[int] = field(default_factory=list)
+    has_ended: bool = False
+
+    def __post_init__(self) -> None:
+        self._throws: list[float] = self.throws.tolist()
+
+    @property
+    def throw(self) -> float:
+        """The throw for the token that comes next."""
+        return self._throws[len(self.written)]
+
+    def take(self, token: int, ends: frozenset[int]) -> None:
+        """One more token."""
+        if self.tune is not None:
+            self.tune.take(token)
+        self.written.append(token)
+        self.has_ended = token in ends or len(self.written) == len(self._throws)
+
+    def draft(self) -> list[int]:
+        """Tokens that may come next."""
+        return self.lookup.draft(self.written, len(self.throws) - len(self.written) - 1) if self.lookup else []
+
+
+class Decoder:
+    """Writes answers with one model's language model."""
+
+    def __init__(self, language: Language, never: Never, ends: Sequence[int], sampling: Sampling) -> None:
+        self._language, self._never, self._ends, self._sampling = language, never, frozenset(ends), sampling
+        self.passes = 0
+
+    def write(self, answers: Sequence[DecodingRow], scores: Tensor, ended: Callable[[int, Prefix], None]) -> None:
+        """Writes every answer to its end.
+
+        Args:
+            answers: each with its prompt read; no answer yet.
+            scores: float32[answers, vocabulary], of the token after each prompt.
+            ended: is told each answer's number as it ends, with keys and values of prompt and answer.
+        """
+        self._take(answers, [[] for _ in answers], scores[:, None])
+        batch = _Batch(answers)
+        while batch.drop_ended(ended):
+            drafts = worth_verifying([answer.draft() for answer in batch.answers])
+            hidden = self._language.read(*batch.next_columns(drafts))
+            self.passes += 1
+            batch.keep_columns(self._take(batch.answers, drafts, self._language.scores(hidden)))
+
+    def _take(self, answers: Sequence[DecodingRow], drafts: Sequence[Sequence[int]], scores: Tensor) -> list[int]:
+        """Adds what each answer writes: its draft as far as it writes that itself, and the token after. How many."""
+        taken = [0] * len(answers)
+        going, at = list(range(len(answers))), 0
+        while going:
+            chosen = self._choose([answers[row] for row in going], scores[going, at])
+            for row, token in zip(going, chosen, strict=True):
+                answers[row].take(token, self._ends)
+                taken[row] += 1
+            going = [
+                row
+                for row, token in zip(going, chosen, strict=True)
+                if not answers[row].has_ended and at < len(drafts[row]) and drafts[row][at] == token
+            ]
+            at += 1
+        for answer, draft, tokens in zip(answers, drafts, taken, strict=True):
+            if answer.lookup is not None and draft:
+                answer.lookup.learn(len(draft), tokens - 1, len(answer.written))
+        return taken
+
+    def _choose(self, answers: Sequence[DecodingRow], scores: Tensor) -> list[int]:
+        scores = self._never(scores, scores)
+        tunes = [answer.tune for answer in answers if answer.tune is not None]
+        if tunes:
+            scores = only_allowed(tunes, scores)
+        throws = torch.tensor([answer.throw for answer in answers], dtype=torch.float64)
+        return sample_tokens(scores, throws, self._sampling).tolist()
+
+
+def worth_verifying(drafts: Sequence[list[int]]) -> list[list[int]]:
+    """The drafts, or none where fewer than a quarter of the answers have one: all pay for the widest."""
+    proposed = sum(map(bool, drafts))
+    return list(drafts) if 4 * proposed >= len(drafts) else [[] for _ in drafts]
+
+
+def _handed_over(answers: Sequence[DecodingRow]) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """What was read for each answer, layer by layer, and kept here no longer: never two copies of all."""
+    waiting = [deque(answer.prompt.layers) for answer in answers]
+    for answer in answers:
+        answer.prompt = replace(answer.prompt, layers=())
+    while waiting[0]:
+        yield [layers.popleft() for layers in waiting]
+
+
+class _Batch:
+    """The answers that still go on, with a mask of the columns that count, bool[answers, columns]."""
+
+    def __init__(self, answers: Sequence[DecodingRow]) -> None:
+        self.answers, self._numbers = list(answers), list(range(len(answers)))
+        lengths = [len(answer.prompt.tokens) for answer in answers]
+        width = max(lengths)
+        self._device = answers[0].prompt.layers[0][0].device
+        self._past = KeyValues.joined(_handed_over(answers), width)
+        self._mask = (
+            torch.arange(width, device=self._device) >= width - torch.tensor(lengths, device=self._device)[:, None]
+        )
+        self._is_ragged = min(lengths) < width
+
+    def drop_ended(self, ended: Callable[[int, Prefix], None]) -> bool:
+        """Hands over the answers that have ended; whether any is left."""
+        going = [row for row, answer in enumerate(self.answers) if not answer.has_ended]
+        if len(going) == len(self.answers):
+            return True
+        for row, answer in enumerate(self.answers):
+            if answer.has_ended:
+                tokens = (*answer.prompt.tokens, *answer.written[:-1])
+                layers = self._past.row(row, self._mask[row].nonzero()[:, 0])
+                ended(self._numbers[row], Prefix(tokens, layers, answer.prompt.shift))
+        self.answers = [self.answers[row] for row in going]
+        self._numbers = [self._numbers[row] for row in going]
+        self._mask = self._mask[going]
+        self._past.select(going)
+        return bool(going)
+
+    def next_columns(self, drafts: Sequence[Sequence[int]]) -> tuple[Tensor, KeyValues, Tensor, Tensor | None]:
+        """The last token of each answer and its draft, as `Language.read` wants them."""
+        width = 1 + max(map(len, drafts))
+        tokens = [
+            [answer.written[-1], *draft] + [0] * (width - 1 - len(draft))
+            for answer, draft in zip(self.answers, drafts, strict=True)
+        ]
+        firsts = [len(answer.prompt.tokens) + answer.prompt.shift + len(answer.written) - 1 for answer in self.answers]
+        places = torch.tensor(firsts, device=self._device)[:, None] + torch.arange(width, device=self._device)
+        self._grow([1 + len(draft) for draft in drafts], width)
+        return torch.tensor(tokens, device=self._device), self._past, places, self._mask if self._is_ragged else None
+
+    def keep_columns(self, taken: Sequence[int]) -> None:
+        """Forgets the newest columns of each answer but the first `taken`."""
+        start = self._mask.shape[1] - self._newest
+        self._mask, width = self._mask[:, :start], max(taken)
+        self._grow(taken, width)
+        self._past.crop(start + width)
+
+    def _grow(self, counts: Sequence[int], width: int) -> None:
+        self._newest = width
+        self._is_ragged |= min(counts) < width
+        new = torch.arange(width, device=self._device) < torch.tensor(counts, device=self._device)[:, None]
+        self._mask = torch.cat([self._mask, new], 1)

@@ -1,0 +1,226 @@
+"""A vision-language model of the transformers library, loaded with what its answers need.
+
+Loads a vision-language model of the transformers library by hub id or folder.
+
+A loaded vision-language model with what its answers need: its tokens, its dice, its grammar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from image2music.composers.chat.backend import Conversation, Form
+from image2music.composers.chat.engine.rendering import Renderer
+from image2music.composers.chat.engine.sampling import Never, Sampling, never_written, uniform_draws
+from image2music.composers.constrained.constraint import AbcConstraint, AbcVocabulary, ConstrainedTuneState
+from image2music.errors import ConfigError, ModelError
+from image2music.pretrained import accelerator, fingerprint
+
+FEWEST_TOKENS = 1000
+"""Of a conversation without its picture: with less room than that nothing can be composed."""
+_REMOTE_CODE = "+remote_code"
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """`ID_OR_PATH[@REVISION][+remote_code]`. Code that comes with a model runs only where `+remote_code` says so."""
+
+    name: str
+    revision: str | None = None
+    remote_code: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> ModelName:
+        """Reads the part of the spec behind `transformers:`.
+
+        Raises:
+            ConfigError: it names no model (`bad_composer_spec`).
+        """
+        rest = text.removesuffix(_REMOTE_CODE)
+        name, revision = (rest, "") if Path(rest).is_dir() else rest.partition("@")[::2]
+        if not name:
+            message = f"transformers:{text} names no model: write transformers:ID_OR_PATH[@REVISION]"
+            raise ConfigError(message, reason="bad_composer_spec")
+        return cls(name, revision or None, rest != text)
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A model in evaluation mode on its device, its processor, and an id that names its revision."""
+
+    model: Any
+    processor: Any
+    id: str
+
+
+def load_model(wanted: ModelName) -> LoadedModel:
+    """Model and processor; bfloat16 on a GPU, float32 on the processor.
+
+    Raises:
+        ModelError: the model is not there, or is none that answers in text about pictures (`model_not_loaded`), or
+            there is less memory than it takes (`does_not_fit`).
+    """
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    device, dtype = accelerator()
+    options = {"revision": wanted.revision, "trust_remote_code": wanted.remote_code}
+    refuse_what_does_not_fit(wanted.name, read_config(wanted), dtype.itemsize, device.type)
+    try:
+        processor = AutoProcessor.from_pretrained(wanted.name, **options)
+        model = AutoModelForImageTextToText.from_pretrained(wanted.name, dtype=dtype, **options)
+    except Exception as error:  # whatever hub, disk or configuration raises means the same to the user
+        raise _not_loaded(wanted, error) from error
+    if getattr(processor, "tokenizer", None) is None or not processor.tokenizer.is_fast:
+        message = f"{wanted.name!r} has no fast tokenizer with its processor; take another model"
+        raise ModelError(message, reason="model_not_loaded")
+    if not (getattr(processor, "chat_template", None) or processor.tokenizer.chat_template):
+        message = f"{wanted.name!r} has no chat template: take a model that was trained to follow instructions"
+        raise ModelError(message, reason="model_not_loaded")
+    processor.tokenizer.padding_side = "left"
+    commit = getattr(model.config, "_commit_hash", None)
+    return LoadedModel(model.to(device).eval(), processor, _id(wanted, commit))
+
+
+def read_config(wanted: ModelName) -> dict[str, Any]:
+    """The configuration of a model, without its weights; with the library's defaults where it knows the family.
+
+    Raises:
+        ModelError: there is none (`model_not_loaded`).
+    """
+    from transformers import CONFIG_MAPPING, PreTrainedConfig
+
+    try:
+        found, _ = PreTrainedConfig.get_config_dict(wanted.name, revision=wanted.revision)
+        kind = CONFIG_MAPPING[found["model_type"]] if found.get("model_type") in CONFIG_MAPPING else None
+        return {**found, **kind.from_dict(found).to_dict()} if kind else found
+    except Exception as error:  # as in `load_model`
+        raise _not_loaded(wanted, error) from error
+
+
+def model_id(wanted: ModelName) -> str:
+    """The id that a loaded model would have, without loading it.
+
+    Raises:
+        ModelError: there is no such model (`model_not_loaded`).
+    """
+    return _id(wanted, read_config(wanted).get("_commit_hash"))
+
+
+def refuse_what_does_not_fit(name: str, config: Mapping[str, Any], bytes_a_number: int, device: str) -> None:
+    """Says so before anything is loaded.
+
+    Raises:
+        ModelError: the weights and one picture take more memory than is free (`does_not_fit`).
+    """
+    from image2music.composers.chat.engine.memory import GIB, memory_need, shape_of
+
+    free = free_memory(device)
+    try:
+        needed = memory_need(shape_of(config), 1, FEWEST_TOKENS, 0, bytes_a_number).least
+    except ModelError:
+        return  # of a size that cannot be calculated only loading can tell
+    if free is not None and needed > free:
+        where = "of the GPU" if device == "cuda" else "of this machine"
+        message = (
+            f"{name!r} takes {needed / GIB:.1f} GiB for its weights and one picture, and {free / GIB:.1f} GiB of the "
+            f"memory {where} are free: take a smaller model, or a server by --composer openai:BASE_URL#MODEL"
+        )
+        raise ModelError(message, reason="does_not_fit")
+
+
+def free_memory(device: str) -> int | None:
+    """Bytes that can still be had on the GPU or in this machine; None where the system does not say."""
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info()[0])
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _not_loaded(wanted: ModelName, error: Exception) -> ModelError:
+    first = " ".join(str(error).split())[:200]
+    message = f"cannot load {wanted.name!r} with transformers; check the id or folder: {first}"
+    return ModelError(message, reason="model_not_loaded")
+
+
+def _id(wanted: ModelName, commit: str | None) -> str:
+    path = Path(wanted.name)
+    code = _REMOTE_CODE if wanted.remote_code else ""
+    if path.is_dir():
+        return f"transformers:{path.resolve().name}@{fingerprint(path)}{code}"
+    revision = commit or wanted.revision or "unknown"
+    return f"transformers:{wanted.name}@{revision}{code}"
+
+
+_FEWEST_ANSWER_TOKENS = 64
+
+
+class ChatModel:
+    """What both ways of answering, `WholePrompts` and `ReusedRounds`, are made from."""
+
+    def __init__(self, loaded: LoadedModel, sampling: Sampling | None = None) -> None:
+        self.model, self.processor = loaded.model, loaded.processor
+        self.tokenizer = loaded.processor.tokenizer
+        self.sampling = sampling or Sampling()
+        self.image_token = image_token_of(self.model.config)
+        self.renderer = Renderer(self.processor)
+        self.ends = _eos_tokens(self.model, self.tokenizer)
+        self.never = Never(never_written(self.model.config, self.tokenizer, self.ends))
+        text = self.model.config.get_text_config()
+        self.context: int = getattr(text, "max_position_embeddings", None) or 32768
+
+    @property
+    def family(self) -> str:
+        """The library's name for the kind of model."""
+        return str(self.model.config.model_type)
+
+    @cached_property
+    def _abc(self) -> AbcVocabulary:
+        return AbcVocabulary(self.tokenizer, self.ends, self.model.config.get_text_config().vocab_size)
+
+    def inputs(self, talks: Sequence[Conversation], *, asking: bool) -> Any:
+        """What the processor makes of conversations, on the model's device; `asking` opens the model's next turn."""
+        return self.renderer.tokenise(talks, asking=asking).to(self.model.device, self.model.dtype)
+
+    def throws(self, seed: int | None, most: int, prompt: int) -> Tensor:
+        """float64: a throw for each of at most `most` tokens for which a prompt leaves room, NaN without a seed."""
+        room = min(most, max(_FEWEST_ANSWER_TOKENS, self.context - prompt))
+        return torch.full((room,), torch.nan, dtype=torch.float64) if seed is None else uniform_draws(seed, room)
+
+    def tune(self, form: Form, tokens: int) -> ConstrainedTuneState | None:
+        """What keeps a tune of at most so many tokens to ABC; nothing for prose."""
+        return ConstrainedTuneState(self._abc, tokens) if form == "abc" else None
+
+    def grammar(self, form: Form, rows: int, tokens: int) -> list[AbcConstraint]:
+        """The same for a batch, as the library's own `generate` wants it."""
+        return [AbcConstraint(self._abc, rows, tokens)] if form == "abc" else []
+
+
+def image_token_of(config: Any) -> int:
+    """The id that stands for a piece of the picture in the model's input. A processor may name another one.
+
+    Raises:
+        ModelError: the configuration names none (`model_not_loaded`).
+    """
+    for name in ("image_token_id", "image_token_index"):
+        if getattr(config, name, None) is not None:
+            return int(getattr(config, name))
+    raise ModelError(f"{config.model_type} names no image token: take another model", reason="model_not_loaded")
+
+
+def _eos_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """All tokens that end an answer, by the model's and the tokenizer's word."""
+    named = model.generation_config.eos_token_id
+    ends = named if isinstance(named, list) else [named]
+    return sorted({int(end) for end in (*ends, tokenizer.eos_token_id) if end is not None})

@@ -1,0 +1,218 @@
+"""Vision-language models that run in this process, by the transformers library.
+
+Native families: Qwen2-VL, Qwen2.5-VL, Qwen3-VL, SmolVLM, Idefics3, InternVL, Gemma 3, LLaVA and LLaVA-OneVision.
+Others may answer too, but where they look is not known (`image2music.composers.attention.boxes`).
+
+What a plan says about the memory of a model that runs here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import lru_cache
+from itertools import pairwise
+from threading import Lock
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from image2music.composers.attention.boxes import Tokenised, grid_of, image_token_boxes, paint
+from image2music.composers.attention.replay import replay_by_layer
+from image2music.composers.chat.backend import Conversation, Form, Message, TokenAttention
+from image2music.composers.chat.composer import AnswerLengths
+from image2music.composers.chat.engine import generators
+from image2music.composers.chat.engine.generators import PlainGenerator
+from image2music.composers.chat.engine.loading import ChatModel, ModelName, load_model
+from image2music.composers.chat.engine.memory import CARDS, GIB, USABLE, largest_batch, memory_need, shape_of
+from image2music.errors import ModelError
+from image2music.images.decode import MAX_SIDE
+
+MOST_PROMPT_TOKENS, FEWEST_PROMPT_TOKENS = 6000, 600
+
+ROOM_FOR_ANSWERS = 4000
+"""Tokens kept for the tune that stands, what is said about it, and the next one."""
+_COUNTS_KEPT = 256
+_TOKENS_SCORED_AT_ONCE = 256
+_LARGEST = (MAX_SIDE, MAX_SIDE)
+_BLANK = (128, 128, 128)
+
+
+class Generator(Protocol):
+    """How answers come about, and where the model looks in them."""
+
+    def write(
+        self, talks: Sequence[Conversation], seeds: Sequence[int | None], max_tokens: int, form: Form
+    ) -> list[list[int]]:
+        """The tokens of each answer."""
+
+    def looks(self, inputs: Any, image: Image.Image, rows: Sequence[int], columns: Sequence[int]) -> Tensor:
+        """float32[rows, columns]: attention between positions of a finished conversation."""
+
+
+def generator_for(chat: ChatModel) -> Generator:
+    """`ReusedRounds` for the families that it is tested with, `PlainGenerator` for every other model."""
+    return generators.PrefixCachedGenerator(chat) if chat.family in generators.FAMILIES else PlainGenerator(chat)
+
+
+class TransformersBackend:
+    """Keeps the protocol `ChatBackend`. One call at a time: the library keeps state on the model."""
+
+    def __init__(self, name: str, chat: ChatModel, rounds: Generator) -> None:
+        self.id, self.chat, self.rounds = name, chat, rounds
+        self._counted = lru_cache(_COUNTS_KEPT)(self._count)
+        self._lock: AbstractContextManager[Any] = Lock()
+        self.prompt_tokens = self._room_for_prompts()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a loaded model does not travel between processes: load it where it is needed")
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text; all rounds about a picture count the same first prompt."""
+        return self._counted(text)
+
+    def _count(self, text: str) -> int:
+        return len(self.chat.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+    def generate(
+        self, conversations: Sequence[Conversation], seeds: Sequence[int | None], *, max_tokens: int, form: Form
+    ) -> list[str]:
+        """The next turn of each conversation, all in one batch; a tune keeps to the grammar."""
+        with self._lock, torch.inference_mode():
+            written = self.rounds.write(conversations, seeds, max_tokens, form)
+        return [self.chat.tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in written]
+
+    def attention(self, conversation: Conversation, *, layers: bool = False) -> list[TokenAttention]:
+        """One replay over the picture and a blank one of its size.
+
+        Looks are on the finest grid of the picture's own tokens; see `boxes`.
+
+        Raises:
+            ModelError: image tokens or answers cannot be placed, or there are more tokens than the model can read.
+        """
+        chat, image = self.chat, conversation.image
+        blank = Image.new("RGB", image.size, _BLANK)
+        inputs = chat.inputs([conversation], asking=False)
+        greys = chat.inputs([Conversation(blank, conversation.messages)], asking=False)
+        tokens = inputs["input_ids"][0].tolist()
+        if len(tokens) > chat.context:
+            message = f"{len(tokens)} tokens are more than the model can read, {chat.context}: attention is left out"
+            raise ModelError(message, reason="longer_than_context")
+        if greys["input_ids"][0].tolist() != tokens:
+            raise ModelError("a blank picture has other tokens: attention is left out", reason="unknown_boxes")
+        turns = chat.renderer.turns(conversation, tokens)
+        columns = [at for at, token in enumerate(tokens) if token == chat.image_token]
+        boxes = image_token_boxes(Tokenised(chat.model.config, chat.processor, inputs, *image.size, len(columns)))
+        rows = [at - 1 for turn in turns for at in turn.positions]
+        with self._lock, torch.inference_mode():
+            looks = [self.rounds.looks(*shown, rows, columns).numpy() for shown in ((inputs, image), (greys, blank))]
+            of_layers = replay_by_layer(chat.model, inputs, rows, columns)[:, 0].numpy() if layers else None
+        picture, baseline = paint(np.stack(looks), boxes, *grid_of(boxes))
+        each = None if of_layers is None else paint(of_layers, boxes, *grid_of(boxes))
+        starts = np.cumsum([0, *(len(turn.positions) for turn in turns)]).tolist()
+        return [
+            TokenAttention(turn.text, turn.spans, picture[a:b], baseline[a:b], None if each is None else each[:, a:b])
+            for turn, (a, b) in zip(turns, pairwise(starts), strict=True)
+        ]
+
+    def log_likelihood(self, conversation: Conversation, images: Sequence[Image.Image]) -> NDArray[np.float64]:
+        """float64[images, tokens of its own turns] in nats; one picture at a time, each read from the beginning."""
+        positions, found = None, []
+        for image in images:
+            inputs = self.chat.inputs([Conversation(image, conversation.messages)], asking=False)
+            if positions is None:
+                turns = self.chat.renderer.turns(conversation, inputs["input_ids"][0].tolist())
+                positions = [at for turn in turns for at in turn.positions]
+            found.append(self._nats(inputs, positions))
+        return np.stack(found)
+
+    def _nats(self, inputs: Any, positions: Sequence[int]) -> NDArray[np.float64]:
+        """float64[positions]: log likelihood of the tokens there, given all before them."""
+        head = self.chat.model.get_output_embeddings()
+        with self._lock, torch.inference_mode():
+            hidden = self.chat.model.model(**inputs, use_cache=False).last_hidden_state[0]
+            found = []
+            for some in torch.tensor(positions, device=hidden.device).split(_TOKENS_SCORED_AT_ONCE):
+                scores = head(hidden[some - 1]).float().log_softmax(-1)
+                found.append(scores.gather(1, inputs["input_ids"][0, some][:, None])[:, 0])
+            nats: NDArray[np.float64] = torch.cat(found).double().cpu().numpy()
+            return nats
+
+    def _room_for_prompts(self) -> int:
+        """What the largest picture and the answers leave of the context."""
+        largest = Conversation(Image.new("RGB", _LARGEST, _BLANK), (Message("user", ""),))
+        picture = self.chat.inputs([largest], asking=True)["input_ids"].shape[1]
+        left = self.chat.context - picture - ROOM_FOR_ANSWERS
+        return max(FEWEST_PROMPT_TOKENS, min(MOST_PROMPT_TOKENS, left))
+
+
+def load_transformers_backend(argument: str) -> TransformersBackend:
+    """The backend for the part of the spec behind `transformers:`."""
+    loaded = load_model(ModelName.parse(argument))
+    chat = ChatModel(loaded)
+    return TransformersBackend(loaded.id, chat, generator_for(chat))
+
+
+_TEXT_TOKENS = MOST_PROMPT_TOKENS + ROOM_FOR_ANSWERS
+
+
+def memory_report(config: Mapping[str, Any], batch: int) -> dict[str, str]:
+    """Name of a line to its text: what a batch takes in bfloat16, and the largest batch for each card.
+
+    Raises:
+        ModelError: the configuration does not say how large the model is (`unknown_memory`).
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+    shape, lengths = shape_of(config), AnswerLengths()
+    text_tokens, replayed = _TEXT_TOKENS, lengths.tune + lengths.motivation
+    taken = memory_need(shape, batch, text_tokens, replayed)
+    parts = {
+        f"weights ({shape.parameters / 1e9:.2f} billion)": taken.weights,
+        "keys and values": taken.key_values,
+        "kept for later rounds": taken.kept,
+        "working space": taken.working,
+    }
+    batches = {f"{name} ({gib} GiB)": largest_batch(shape, gib, text_tokens, replayed) for name, gib in CARDS.items()}
+    fitting = ", ".join(f"{name} {most}" for name, most in batches.items() if most)
+    small = ", ".join(name for name, most in batches.items() if not most)
+    family = str(config.get("model_type"))
+    foreign = f"{family} is not in this release of transformers: serve it, and name it by openai:BASE_URL#MODEL"
+    return {
+        "memory": f"{taken.total / GIB:.1f} GiB in bfloat16: {_in_gib(parts)}",
+        "attention": f"{taken.attention / GIB:.1f} GiB, by replay, when keys and values are gone",
+        "batch": f"{batch} pictures of at most {taken.tokens} tokens, {shape.picture_tokens} of them the picture's",
+        "fits": f"largest batch on {fitting or 'none of the cards that are listed'}",
+        "fits not": small or "all do",
+        **({} if family in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES else {"family": foreign}),
+    }
+
+
+def replay_lines(config: Mapping[str, Any]) -> dict[str, str]:
+    """As `memory_report`, for a model that only reads what a server's model wrote, one picture after the other.
+
+    Raises:
+        ModelError: the configuration does not say how large the model is (`unknown_memory`).
+    """
+    shape, lengths = shape_of(config), AnswerLengths()
+    taken = memory_need(shape, 1, _TEXT_TOKENS, lengths.tune + lengths.motivation)
+    parts = {
+        f"weights ({shape.parameters / 1e9:.2f} billion)": taken.weights,
+        "one replay": taken.attention,
+        "kept for the next": taken.kept,
+        "working space": taken.working,
+    }
+    fitting = [f"{name} ({gib} GiB)" for name, gib in CARDS.items() if taken.total <= gib * GIB * USABLE]
+    here = f"{taken.total / GIB:.1f} GiB here in bfloat16 for attention: {_in_gib(parts)}"
+    return {
+        "memory": f"that of the server, and {here}",
+        "fits": ", ".join(fitting) or "none of the cards that are listed",
+    }
+
+
+def _in_gib(parts: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value / GIB:.1f}" for name, value in parts.items())

@@ -1,0 +1,1 @@
+"""Decoding that only allows legal ABC with exact bars. Checking finished text is in `abc`."""

@@ -1,0 +1,234 @@
+"""Constrained decoding of ABC: the grammar, and exact bars on top of it.
+
+The ABC that a constrained model writes, as one regular expression.
+
+It is a part of ABC standard 2.1 in which every bar's length can be counted as it is written: a header in fixed order,
+a given number of voices, notes, rests, chords, ties and triplets, every line ending with a bar line. Prose, lyrics,
+comments and changes inside the music are left out, for nothing in a first tune needs them.
+
+Constrained decoding: only tokens that keep to the grammar of ABC and to exact bars may be chosen.
+
+llguidance says which tokens the grammar allows, one automaton a row; `BarTokens` says which of these fit into the bar,
+with a `BarCounter` carried along for each row. When a row's tokens run out, the tune is brought to its end in order:
+first the voices that are behind catch up, and in the end `way_out` says each letter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from image2music.composers.constrained.bars import BarCounter, closing_letters, letters_to_close
+from image2music.composers.constrained.tokens import BarTokens
+from image2music.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+_PITCH = r"[\^_=]?[A-Ga-g](?:,{1,3}|'{1,3})?"
+_LENGTH = r"(?:[1-9][0-9]?(?:/[248])?|/[248]?)?"
+_NOTE = rf"{_PITCH}{_LENGTH}-?"
+_REST = rf"z{_LENGTH}"
+_CHORD = rf"\[(?:{_PITCH}){{2,5}}\]{_LENGTH}-?"
+_TRIPLET = rf"\(3 ?{_PITCH} ?{_PITCH} ?{_PITCH}"
+_ITEM = rf"(?:{_NOTE}|{_REST}|{_CHORD}|{_TRIPLET})"
+_ITEMS = rf"{_ITEM}(?: ?{_ITEM})*"
+_BARS = rf"(?:\|: ?)?{_ITEMS}(?: ?\| ?{_ITEMS})*"
+_LINE_END = r" ?(?:\|\||\|\]|:\||\|)\n"
+_TUNE_END = r" ?(?:\|\]|:\|)\n?"
+
+# A title begins with a letter; what breaks lines in some reader or other is no part of it.
+_TEXT = r"[A-Za-z\u00c0-\u1fff][^\x00-\x1f\x7f-\x9f\u2028\u2029%\\]{0,59}"
+_METER = r"(?:[2-7]|9|12)/[248]"
+_TEMPO = r"(?:Q:1/4=[1-9][0-9]{1,2}\n)?"
+
+# At most seven sharps or flats each.
+_MAJOR = r"[A-G]|[FC]#|[CDEGAB]b"
+_MINOR = r"(?:[A-G]|[FCGDA]#|[EBA]b)(?:m|min)"
+_KEY = rf"(?:{_MAJOR}|{_MINOR}|[A-G] ?(?:dor|mix|phr|lyd))"
+_HEADER = rf"X:1\nT:{_TEXT}\nM:{_METER}\nL:1/(?:4|8|16)\n{_TEMPO}K:{_KEY}\n"
+_DETAILS = r"(?: clef=(?:treble|bass))?\n(?:%%MIDI program [1-9]?[0-9]\n)?"
+MOST_VOICES = 4
+
+
+def tune_pattern(voices: int) -> str:
+    """Matches one whole tune of 1 to `MOST_VOICES` voices, in the syntax that `re` and llguidance share."""
+    if not 1 <= voices <= MOST_VOICES:
+        raise ConfigError(f"a tune has 1 to {MOST_VOICES} voices, not {voices}", reason="bad_voices")
+    if voices == 1:
+        return _HEADER + _music("")
+    declared = "".join(rf"V:{number}{_DETAILS}" for number in range(1, voices + 1))
+    return _HEADER + declared + _music(rf"\[V:[1-{voices}]\] ?")
+
+
+def _music(prefix: str) -> str:
+    return rf"(?:{prefix}{_BARS}{_LINE_END})*{prefix}{_BARS}{_TUNE_END}"
+
+
+VOICES = 2
+"""Voices of a tune that a chat model writes, as its prompt asks for."""
+TUNE = tune_pattern(VOICES)
+Bools = NDArray[np.bool_]
+_WORD_BITS = 32
+
+
+class AbcVocabulary:
+    """A tokenizer prepared for the grammar: about a second for a large one, so make it once a model."""
+
+    def __init__(self, tokenizer: Any, eos: Sequence[int], size: int) -> None:
+        import llguidance
+        from llguidance.hf import from_tokenizer
+
+        self.size, self.eos = size, frozenset(eos)
+        self.end = np.array(sorted(self.eos), dtype=np.int64)
+        self.tokenizer: LLTokenizer = from_tokenizer(tokenizer, n_vocab=size, eos_token=sorted(self.eos))
+        self._matcher = llguidance.LLMatcher(self.tokenizer, llguidance.LLMatcher.grammar_from_regex(TUNE))
+        if self._matcher.is_error():
+            message = f"the tokenizer does not work with the grammar of ABC: {self._matcher.get_error()[:150]}"
+            raise ModelError(message, reason="no_constraint")
+        # Bytes that are no whole letter, which only titles hold, come out as a sign for that.
+        self.texts = [self.tokenizer.decode_bytes([token]).decode("utf-8", "replace") for token in range(size)]
+        self.bars = BarTokens(self.texts)
+        self.over_line_ends = np.array([i for i, text in enumerate(self.texts) if "\n" in text[:-1]], dtype=np.int64)
+        self.letters = {text: token for token, text in enumerate(self.texts) if len(text) == 1}
+
+    def matcher(self) -> LLMatcher:
+        """The grammar at its beginning."""
+        return self._matcher.deep_copy()
+
+
+class ConstrainedTuneState:
+    """One tune that is being written, and what may come next in it.
+
+    With `most_tokens` it ends before it has that many, its end of answer included; some hundreds are enough for a
+    header and a bar in each voice. Without, it ends when the model wants it to.
+    """
+
+    def __init__(self, vocabulary: AbcVocabulary, most_tokens: int | None = None) -> None:
+        self.vocabulary, self._most_tokens = vocabulary, most_tokens
+        self.matcher, self._counter = vocabulary.matcher(), BarCounter()
+        self._tokens = self._tokens_of_header = 0
+        self.has_ended = False
+
+    def take(self, token: int) -> None:
+        """One more token; what follows the end of the answer is nothing to it.
+
+        Raises:
+            ModelError: it may not come next (`no_constraint`).
+        """
+        if self.has_ended or token in self.vocabulary.eos:
+            self.has_ended = True
+            return
+        if not (self._counter.take(self.vocabulary.texts[token]) and self.matcher.consume_token(token)):
+            raise ModelError("a token was chosen that the grammar of ABC does not allow", reason="no_constraint")
+        self._tokens += 1
+        if not self._in_music:
+            self._tokens_of_header = self._tokens
+
+    def narrow(self, allowed: Bools) -> None:
+        """Takes out of bool[vocabulary], which holds what the grammar allows, all that does not fit into the bar."""
+        if self.has_ended:
+            return _leave_only(allowed, self.vocabulary.end)
+        if not self._in_music:
+            return self._keep_whole_lines(allowed)
+        if not self._counter.may_end:
+            allowed[self.vocabulary.end] = False
+        left = self._left()
+        is_ending = left is not None and left <= letters_to_close(self._counter)
+        is_closing = is_ending or (left is not None and left <= self._tokens_to_even())
+        if is_closing and (is_ending or _has_the_lead(self._counter)):
+            way_out = self._way_out(allowed)
+            if way_out is not None:
+                return _leave_only(allowed, way_out)
+        most_bars = _most_bars(self._counter) if is_closing else None
+        bars = self.vocabulary.bars
+        allowed[bars.ids[~bars.fitting(self._counter, most_bars=most_bars)]] = False
+        return None
+
+    @property
+    def _in_music(self) -> bool:
+        return not (self._counter.in_header or self._counter.line)
+
+    def _keep_whole_lines(self, allowed: Bools) -> None:
+        """Lines without music; of the tokens that begin the line after, few are allowed, and each is tried."""
+        longer = self.vocabulary.over_line_ends
+        for token in longer[allowed[longer]].tolist():
+            allowed[token] = self._counter.after(self.vocabulary.texts[token]) is not None
+
+    def _way_out(self, allowed: Bools) -> NDArray[np.int64] | None:
+        """The end of the answer where it may come, else the next letter of a short way there."""
+        if allowed[self.vocabulary.end].any():
+            return self.vocabulary.end
+        tokens = (self.vocabulary.letters.get(letter) for letter in closing_letters(self._counter))
+        return next((np.array([token]) for token in tokens if token is not None and allowed[token]), None)
+
+    def _left(self) -> int | None:
+        """Tokens that the tune may still have beside the one that ends it."""
+        return None if self._most_tokens is None else self._most_tokens - self._tokens - 1
+
+    def _tokens_to_even(self) -> float:
+        """Tokens that the voices that are behind will want to catch up, if their bars take as many as those so far."""
+        counter = self._counter
+        a_bar = (self._tokens - self._tokens_of_header) / max(1, sum(counter.bars.values()))
+        return letters_to_close(counter) + (counter.missing + len(counter.bars)) * a_bar
+
+
+class AbcConstraint:
+    """A logits processor of the transformers library: each row writes one whole tune from its first token on."""
+
+    def __init__(self, vocabulary: AbcVocabulary, rows: int, most_tokens: int | None = None) -> None:
+        self._tunes = [ConstrainedTuneState(vocabulary, most_tokens) for _ in range(rows)]
+        self._read: int | None = None
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores float[rows, vocabulary] with -inf for all but the tokens that may come next."""
+        if self._read is not None:
+            for tune, tokens in zip(self._tunes, input_ids[:, self._read :].tolist(), strict=True):
+                for token in tokens:
+                    tune.take(token)
+        self._read = input_ids.shape[1]
+        return only_allowed(self._tunes, scores)
+
+
+def only_allowed(tunes: Sequence[ConstrainedTuneState], scores: Tensor) -> Tensor:
+    """Scores float[tunes, vocabulary] with -inf for all but the tokens that may come next in each tune of one model.
+
+    Raises:
+        ModelError: none is left of those whose score was finite (`no_constraint`).
+    """
+    from llguidance.numpy import fill_next_token_bitmask
+
+    size = tunes[0].vocabulary.size
+    words = np.zeros((len(tunes), -(-size // _WORD_BITS)), dtype=np.int32)
+    for row, tune in enumerate(tunes):
+        if not tune.has_ended:
+            fill_next_token_bitmask(tune.matcher, words, row)
+    # The output may have more rows than there are tokens.
+    bits = np.unpackbits(words.view(np.uint8), axis=1, count=scores.shape[1], bitorder="little")
+    allowed = bits.view(np.bool_)
+    for row, tune in enumerate(tunes):
+        tune.narrow(allowed[row, :size])
+    kept = torch.where(torch.from_numpy(allowed).to(scores.device), scores, -torch.inf)
+    if not bool(kept.amax(-1).isfinite().all()):
+        raise ModelError("no token of this model goes on with the tune in ABC", reason="no_constraint")
+    return kept
+
+
+def _leave_only(allowed: Bools, tokens: NDArray[np.int64]) -> None:
+    allowed[:] = False
+    allowed[tokens] = True
+
+
+def _has_the_lead(counter: BarCounter) -> bool:
+    """Whether the voice is between bars and no other has more of them, or the next voice is being named."""
+    return counter.bracket.startswith("[V") or (counter.is_closed and not counter.lag(counter.voice))
+
+
+def _most_bars(counter: BarCounter) -> int:
+    """Bars that the voice may have while the tune is closing: as many as another has, or the one that is open."""
+    there = counter.bars.get(counter.voice, 0)
+    return max(counter.lead, there + (not counter.is_closed))

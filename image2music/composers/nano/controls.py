@@ -1,0 +1,195 @@
+"""What nano can be asked for: the plan tokens before a tune, and what loop and album ask of them.
+
+The plan that stands before a tune: one token for each quality that can be asked for.
+
+Plan tokens are the control tokens. nano predicts them from the picture and the references, and any of them can be
+set from outside instead. Values are words, so that a plan reads like a sentence in a log.
+
+From what the loop asks to plan words: a wish for a draft, and changed wishes for repair and refine.
+"""
+
+from __future__ import annotations
+
+from collections import UserDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from image2music.composers.base import RefineRequest
+from image2music.composers.nano.melody import MODES, SCALES, Melody
+
+TONICS = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+METERS = ("2/4", "3/4", "4/4", "2/2", "6/8", "9/8", "12/8", "3/8", "3/2", "6/4")
+KINDS = ("air", "reel", "hornpipe", "jig", "slip jig", "waltz", "march", "strathspey", "polka", "song")
+
+DANCED_IN = {
+    "reel": ("4/4", "2/2", "2/4"),
+    "hornpipe": ("4/4", "2/2", "2/4", "3/2"),
+    "jig": ("6/8", "12/8"),
+    "slip jig": ("9/8",),
+    "waltz": ("3/4", "3/8"),
+    "march": ("2/4", "4/4", "2/2", "6/8"),
+    "strathspey": ("4/4", "2/2"),
+    "polka": ("2/4",),
+}
+"""Meters of each dance; airs and songs have any. The model cannot be trusted with it: some of the tunes that it learned
+from are named after a dance whose meter they do not have."""
+TEMPI = ("slow", "moderate", "fast")
+LEVELS = ("lowest", "low", "middle", "high", "highest")
+MAX_BARS = 64
+SLOW_BELOW_QPM, FAST_FROM_QPM = 88, 132
+
+
+@dataclass(frozen=True)
+class PlanSlot:
+    """One quality and the words it can take."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+PLAN_SLOTS = (
+    PlanSlot("tempo", TEMPI),
+    PlanSlot("mode", MODES),
+    PlanSlot("kind", KINDS),
+    PlanSlot("meter", METERS),
+    PlanSlot("unit", ("1/4", "1/8", "1/16")),
+    PlanSlot("tonic", TONICS),
+    PlanSlot("pickup", ("no", "yes")),
+    PlanSlot("bars", tuple(str(n) for n in range(1, MAX_BARS + 1))),
+    PlanSlot("density", LEVELS),
+    PlanSlot("range", LEVELS),
+    PlanSlot("register", LEVELS),
+    PlanSlot("n_pitches_used", LEVELS),
+    PlanSlot("pitch_entropy", LEVELS),
+    PlanSlot("pitch_class_entropy", LEVELS),
+    PlanSlot("scale_consistency", LEVELS),
+    PlanSlot("leaps", LEVELS),
+    PlanSlot("rests", ("none", "some")),
+)
+
+# Upper edges of the first four levels: rounded fifths of the 3,743 training tunes, but for range, whose first level is
+# an octave.
+LEVEL_EDGES = {
+    "density": (5.8, 6.4, 6.8, 7.3),
+    "range": (12.0, 16.0, 18.0, 20.0),
+    "register": (4.0, 5.6, 7.6, 10.6),
+    "n_pitches_used": (9.0, 10.0, 11.0, 12.0),
+    "pitch_entropy": (2.95, 3.1, 3.23, 3.37),
+    "pitch_class_entropy": (2.52, 2.615, 2.68, 2.74),
+    "scale_consistency": (0.955, 0.975, 0.985, 0.9999),
+    "leaps": (0.28, 0.345, 0.415, 0.5),
+}
+
+
+class Plan(UserDict[str, str]):
+    """Slot name to word. A slot that is not told is absent."""
+
+    def merged(self, other: Plan) -> Plan:
+        """This plan with the slots of `other` laid over it."""
+        return Plan({**self.data, **other.data})
+
+
+def tempo_control(qpm: float) -> str:
+    """Slow, moderate or fast, by quarter notes a minute."""
+    return "slow" if qpm < SLOW_BELOW_QPM else "moderate" if qpm < FAST_FROM_QPM else "fast"
+
+
+def level(slot: str, value: float) -> str:
+    """The word for a measured value."""
+    return LEVELS[int(np.searchsorted(LEVEL_EDGES[slot], value, side="left"))]
+
+
+def melody_levels(melody: Melody) -> dict[str, float]:
+    """What the levelled slots measure, as numbers.
+
+    density: notes in eight unit notes; range: semitones from lowest to highest; register: mean pitch in semitones
+    above the tonic's reference octave; entropies: bits; scale_consistency: share of notes in the mode's scale; leaps:
+    share of intervals larger than two semitones.
+    """
+    notes = melody.sounding()
+    pitches = np.array([note.pitch for note in notes])
+    n_bars = max(1, len(melody.bars))
+    scale = set(SCALES[melody.mode])
+    steps = np.abs(np.diff(pitches))
+    return {
+        "density": len(notes) / n_bars * 8 / float(melody.bar_capacity),
+        "range": float(pitches.max() - pitches.min()),
+        "register": float(pitches.mean()),
+        "n_pitches_used": float(len(set(pitches.tolist()))),
+        "pitch_entropy": entropy(pitches),
+        "pitch_class_entropy": entropy(pitches % 12),
+        "scale_consistency": float(np.mean([int(p) % 12 in scale for p in pitches])),
+        "leaps": float((steps > 2).mean()) if len(steps) else 0.0,
+    }
+
+
+def entropy(values: np.ndarray) -> float:
+    """Shannon entropy of the values' histogram, in bits."""
+    _, counts = np.unique(values, return_counts=True)
+    shares = counts / counts.sum()
+    return float(-(shares * np.log2(shares)).sum())
+
+
+def plan_of(melody: Melody, *, kind: str | None = None, tempo: str | None = None) -> Plan:
+    """The plan that a finished melody fulfils. `kind` and `tempo` come from the source where it names them."""
+    plan = Plan(
+        mode=melody.mode,
+        meter=melody.meter,
+        unit=f"1/{melody.unit.denominator}",
+        tonic=TONICS[melody.tonic],
+        pickup="yes" if melody.has_pickup else "no",
+        bars=str(min(MAX_BARS, len(melody.bars))),
+        rests="some" if any(note.pitch is None for bar in melody.bars for note in bar) else "none",
+    )
+    plan.update({slot: level(slot, value) for slot, value in melody_levels(melody).items()})
+    if kind is not None:
+        plan["kind"] = kind
+    if tempo is not None:
+        plan["tempo"] = tempo
+    return plan
+
+
+AllowedWords = Mapping[str, tuple[str, ...]]
+
+# Metrics that a plan slot speaks of, and whether more of one is more of the other.
+_SLOTS = {
+    "pitch_range": "range",
+    "n_pitches_used": "n_pitches_used",
+    "pitch_entropy": "pitch_entropy",
+    "pitch_class_entropy": "pitch_class_entropy",
+    "n_pitch_classes_used": "pitch_class_entropy",
+    "scale_consistency": "scale_consistency",
+}
+
+
+def control_targets(request: RefineRequest, plan: Plan) -> dict[str, tuple[str, ...]]:
+    """The slots whose metric lies outside of its target, with the words on the side where the target is."""
+    moved: dict[str, tuple[str, ...]] = {}
+    values = request.metrics.as_dict()
+    for metric, slot in _SLOTS.items():
+        target, value = request.targets.get(metric), values[metric]
+        if target is None or value is None or target[0] <= value <= target[1]:
+            continue
+        moved[slot] = _moved(plan[slot], up=value < target[0])
+    return moved
+
+
+def _moved(word: str, *, up: bool) -> tuple[str, ...]:
+    place = LEVELS.index(word)
+    return LEVELS[min(place + 1, len(LEVELS) - 1) :] if up else LEVELS[: max(place, 1)]
+
+
+def control_distance(asked: AllowedWords, delivered: Plan) -> int:
+    """In how many levels or words a tune differs from what was asked for."""
+    total = 0
+    for slot, words in asked.items():
+        word = delivered.get(slot)
+        if word is None or word in words:
+            continue
+        if word in LEVELS:
+            total += min(abs(LEVELS.index(word) - LEVELS.index(other)) for other in words)
+        else:
+            total += 1
+    return total

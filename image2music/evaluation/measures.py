@@ -1,0 +1,249 @@
+"""What is measured of a tune: the table of measures, and a row of figures for each piece.
+
+The one table of what is measured of a tune: what it means, which way is better, and how much worse may pass.
+
+Which answers passed the checker, and which of their bars were full.
+
+From pieces to rows of schemas/score.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from image2music.abc.checker import check_parsed
+from image2music.abc.diagnostics import CODES, Severity
+from image2music.abc.parser import parse
+from image2music.errors import ConfigError
+from image2music.evaluation.agreement import asked_by, key_match, tempo_match
+from image2music.evaluation.pieces import Piece, hear
+from image2music.loop.examine import metrics_distance, targets_over
+from image2music.music.metrics import EXPLANATIONS, METRIC_NAMES, groove_consistency, metrics_of_score
+from image2music.music.score import Score
+from image2music.music.similarity import longest_shared_run, longest_shared_with_others, melody, voice_steps
+
+Better = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure of one picture's tune.
+
+    `bound` is how much worse the mean over the pictures may become before `score --against` calls it a regression, in
+    the figure's own unit; None where neither way is worse. `complaint` says what a regression means.
+    """
+
+    name: str
+    meaning: str
+    better: Better | None = None
+    bound: float | None = None
+    complaint: str = ""
+
+
+_OWN = (
+    Measure(
+        "valid_as_written", "share of first answers that needed no mending", "higher", 0.1, "more answers need mending"
+    ),
+    Measure(
+        "valid_first", "share of first answers without an error, mended by rule", "higher", 0.05,
+        "more first answers do not pass the checker",
+    ),
+    Measure("valid_repaired", "share of pictures with a valid tune", "higher", 0.02, "more tunes are broken"),
+    Measure("bars_right_first", "share of full bars in the first answer", "higher", 0.02, "more bars are broken"),
+    Measure("bars_right", "share of the tune's bars that are full", "higher", 0.01, "more bars are broken"),
+    Measure(
+        "metrics_distance", "how far the eight metrics lie outside of the references' range", "lower", 0.5,
+        "the metrics left the references' range",
+    ),
+    Measure("groove_consistency", "how alike neighbouring bars' rhythms are, 0-1"),
+    Measure(
+        "key_agreement", "whether the key's mode suits the description", "higher", 0.15,
+        "keys do not follow the descriptions",
+    ),
+    Measure(
+        "tempo_agreement", "whether the tempo suits the description", "higher", 0.15,
+        "tempi do not follow the descriptions",
+    ),
+    Measure(
+        "longest_copy", "notes in the longest run shared with a reference, transposed or not", "lower", 4.0,
+        "tunes copy their references",
+    ),
+    Measure(
+        "copied_share", "that run as a share of the tune's longest voice", "lower", 0.1, "tunes copy their references"
+    ),
+    Measure(
+        "self_similarity", "longest run shared with another picture's tune, as a share of the melody", "lower", 0.1,
+        "tunes of different pictures are alike, as if the picture were ignored",
+    ),
+    Measure(
+        "picture_music", "cosine of picture and the tune in words, above the tune's mean over all pictures", "higher",
+        0.02, "tunes do not follow their pictures",
+    ),
+)  # fmt: skip
+
+MEASURES: dict[str, Measure] = {measure.name: measure for measure in _OWN}
+"""Figures with a column of their own in schemas/score.py, by name, in the order of the table."""
+METRICS_PREFIX, FAITHFULNESS_PREFIX = "metrics.", "faithfulness."
+
+ANSWER_BOUND = 0.5
+"""Points of the scale from 1 to 7 by which a mean answer may fall."""
+
+
+def measure_of(name: str) -> Measure:
+    """The measure behind a column or a field of one: `bars_right`, `metrics.polyphony`, `judge.melody`."""
+    if name in MEASURES:
+        return MEASURES[name]
+    if name.startswith(METRICS_PREFIX):
+        return Measure(name, EXPLANATIONS[name.removeprefix(METRICS_PREFIX)])
+    if name.startswith(FAITHFULNESS_PREFIX):
+        return Measure(name, "attention's faithfulness as it was stored, for the whole tune")
+    who, _, question = name.partition(".")
+    return Measure(name, f"mean answer to {question!r}", "higher", ANSWER_BOUND, f"the {who} finds it worse")
+
+
+def place_in_table(name: str) -> tuple[int, str]:
+    """What measures are sorted by: the order of the table, then the alphabet."""
+    order = [*MEASURES, *(METRICS_PREFIX + metric for metric in METRIC_NAMES)]
+    return (order.index(name), "") if name in order else (len(order), name)
+
+
+def bounds_of(texts: list[str]) -> dict[str, float]:
+    """`NAME=VALUE` texts to bounds by name, to be used instead of the table's.
+
+    Raises:
+        ConfigError: a text of another form, a bound below 0, or a measure that has no better way (`bad_bound`).
+    """
+    return dict(_bound(text) for text in texts)
+
+
+def _bound(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    known = name in MEASURES or name.partition(".")[0] in ("judge", "listeners", "songeval")
+    if not number >= 0 or not known or measure_of(name).better is None:
+        bounded = ", ".join(measure.name for measure in _OWN if measure.better)
+        raise ConfigError(f"--bound takes NAME=VALUE with a NAME of {bounded}, not {text!r}", reason="bad_bound")
+    return name, number
+
+
+_WRONG_BAR = ("bar-too-short", "bar-too-long", "overlay-length", "mended-bar")
+
+
+@dataclass(frozen=True)
+class Validity:
+    """As columns of schemas/score.py; shares are 0-1, None where there is nothing to take a share of."""
+
+    valid_as_written: float
+    valid_first: float
+    valid_repaired: float
+    bars: int
+    bars_right_first: float | None
+    bars_right: float | None
+
+
+def validity(piece: Piece) -> Validity:
+    """How right a piece was at first, and is now.
+
+    The first answer is the first of the loop's rounds, with what was mended in it by rule. A piece without one is
+    an answer by itself. A picture without a tune has no bars, and is not valid at any time.
+    """
+    errors, bars, right = checked(piece.abc)
+    sound = float(not errors and bars > 0)
+    if piece.draft is None:
+        return Validity(sound, sound, sound, bars, right, right)
+    codes = [finding["code"] for finding in piece.draft["diagnostics"]]
+    first = not any(CODES.get(code, (Severity.ERROR, ""))[0] is Severity.ERROR for code in codes)
+    return Validity(float(not codes), float(first), sound, bars, _right_at_first(piece.draft), right)
+
+
+def checked(abc: str) -> tuple[int, int, float | None]:
+    """(errors, bars over all voices, share of them that are full); (0, 0, None) for an empty text."""
+    if not abc:
+        return 0, 0, None
+    parsed = parse(abc)
+    findings = check_parsed(parsed)
+    bars = sum(len(voice.bars) for tune in parsed.tunes for voice in tune.voices.values())
+    wrong = {(finding.voice, finding.bar) for finding in findings if finding.code in _WRONG_BAR}
+    return sum(finding.severity is Severity.ERROR for finding in findings), bars, _share(bars, len(wrong))
+
+
+def _right_at_first(draft: Mapping[str, Any]) -> float | None:
+    bars = sum(len(voice.bars) for tune in parse(draft["abc"]).tunes for voice in tune.voices.values())
+    return _share(bars, len(_wrong(draft["diagnostics"])))
+
+
+def _wrong(findings: Iterable[Mapping[str, Any]]) -> set[tuple[str, int]]:
+    return {(finding["voice"], finding["bar"]) for finding in findings if finding["code"] in _WRONG_BAR}
+
+
+def _share(bars: int, wrong: int) -> float | None:
+    return max(0.0, 1 - wrong / bars) if bars else None
+
+
+Row = dict[str, Any]
+
+
+def score_rows(system: str, pieces: Sequence[Piece]) -> list[Row]:
+    """A row for each piece of one system, in order; answers and `picture_music` are still to come."""
+    similar = self_similarity(pieces)
+    return [_row(system, piece, alike) for piece, alike in zip(pieces, similar, strict=True)]
+
+
+def self_similarity(pieces: Sequence[Piece]) -> list[float | None]:
+    """Longest run shared with any other piece, as a share of the melody's notes; None where there is nothing to share.
+
+    Pieces for the same picture count as different ones only if their ids differ.
+    """
+    lines = [melody(piece.score) if piece.score else [] for piece in pieces]
+    if sum(map(bool, lines)) < 2:
+        return [None] * len(pieces)
+    runs = longest_shared_with_others(lines)
+    return [run / (len(line) + 1) if line else None for run, line in zip(runs, lines, strict=True)]
+
+
+def _row(system: str, piece: Piece, alike: float | None) -> Row:
+    row: Row = {
+        "system": system,
+        "image_id": piece.image_id,
+        "image_uri": piece.image_uri,
+        **asdict(validity(piece)),
+        "metrics": None,
+        "self_similarity": alike,
+        "faithfulness": [{"measure": name, "value": value} for name, value in piece.faithfulness] or None,
+        "answers": [],
+    }
+    return row | _of_score(piece.score, piece) if piece.score else row
+
+
+def _of_score(score: Score, piece: Piece) -> Row:
+    metrics = metrics_of_score(score)
+    references = [heard for heard in map(hear, piece.references) if heard]
+    asked = asked_by(piece.description)
+    voices = voice_steps(score)
+    notes = max((len(voice) + 1 for voice in voices), default=0)
+    copied = max((longest_shared_run(voices, heard.voices) for heard in references), default=None)
+    return {
+        "metrics": asdict(metrics),
+        "metrics_distance": metrics_distance(metrics, targets_over([h.metrics for h in references]))
+        if references
+        else None,
+        "groove_consistency": groove_consistency(score),
+        "key_agreement": key_match(score, asked),
+        "tempo_agreement": tempo_match(score, asked),
+        "longest_copy": copied,
+        "copied_share": copied / notes if copied is not None and notes else None,
+    }
+
+
+def figures(row: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a row by the names of `measures.measure_of`; what is not known is left out."""
+    found = {name: row.get(name) for name in MEASURES}
+    found |= {f"{METRICS_PREFIX}{name}": value for name, value in (row["metrics"] or {}).items()}
+    found |= {f"{FAITHFULNESS_PREFIX}{entry['measure']}": entry["value"] for entry in row["faithfulness"] or []}
+    found |= {f"{answer['who']}.{answer['question']}": answer["mean"] for answer in row["answers"]}
+    return {name: float(value) for name, value in found.items() if value is not None}

@@ -1,0 +1,176 @@
+"""What there is to score: one tune for one picture, from a row, a failure or somebody else's file.
+
+Tunes of other systems: lines of a CSV file that name a picture and an ABC or MIDI file.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+from image2music.abc.playback import abc_to_score
+from image2music.abc.writer.text import midi_to_abc
+from image2music.errors import AbcError, ConfigError, MidiError
+from image2music.music.metrics import Metrics, metrics_of_score
+from image2music.music.score import Score
+from image2music.music.similarity import Step, voice_steps
+
+ROW_COLUMNS = (
+    "image_id", "image_uri", "image_uris", "description", "motivation", "abc", "references", "rounds", "attention",
+    "embedder_id",
+)  # fmt: skip
+"""Columns of schemas/composition.py that `piece_of_row` reads."""
+COMPOSE_STAGE = "compose"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What is known of a reference: metrics, and the steps of its voices."""
+
+    metrics: Metrics
+    voices: tuple[tuple[Step, ...], ...]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One picture's tune. `abc` is empty where none was made.
+
+    `references` are the retrieved tunes' ABC, `draft` the first entry of the column `rounds`, None for a tune that came
+    from elsewhere. `image_uris` are further places of the same picture.
+    """
+
+    image_id: str
+    image_uri: str
+    abc: str
+    description: str = ""
+    references: tuple[str, ...] = ()
+    draft: Mapping[str, Any] | None = None
+    faithfulness: tuple[tuple[str, float], ...] = ()
+    image_uris: tuple[str, ...] = ()
+    motivation: str = ""
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where the picture may be found."""
+        return tuple(dict.fromkeys((self.image_uri, *self.image_uris)))
+
+    @cached_property
+    def score(self) -> Score | None:
+        """The tune as it plays; None where it cannot."""
+        return playable(self.abc)
+
+
+def piece_of_row(row: Mapping[str, Any]) -> Piece:
+    """A piece from the columns `ROW_COLUMNS` of a composition."""
+    return Piece(
+        image_id=row["image_id"],
+        image_uri=row["image_uri"],
+        abc=row["abc"],
+        description=row["description"],
+        # One tune is a reference of many pictures: kept once.
+        references=tuple(sys.intern(reference["abc"]) for reference in row["references"]),
+        draft=row["rounds"][0] if row["rounds"] else None,
+        faithfulness=_faithfulness(row["attention"]),
+        image_uris=tuple(row["image_uris"]),
+        motivation=row["motivation"],
+    )
+
+
+def piece_of_failure(failure: Mapping[str, Any]) -> Piece | None:
+    """A picture whose tune never became valid; None for failures that are not the composer's.
+
+    In an ablation the stage also names the variant: `compose_no_retrieval`.
+    """
+    if failure["stage"].partition("_")[0] != COMPOSE_STAGE:
+        return None
+    return Piece(image_id=failure["id"], image_uri=failure["uri"], abc="")
+
+
+def _faithfulness(attention: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, float], ...]:
+    """The measures stored with the map of the whole tune."""
+    whole = next((entry for entry in attention if entry["kind"] == "all"), None)
+    stored = whole["faithfulness"] if whole else None
+    return tuple((entry["measure"], entry["value"]) for entry in stored or () if entry["value"] is not None)
+
+
+def playable(abc: str) -> Score | None:
+    """A tune's notes; None where it cannot be played."""
+    if not abc:
+        return None
+    try:
+        score = abc_to_score(abc)
+    except AbcError:
+        return None
+    return score if score.n_notes else None
+
+
+@lru_cache(maxsize=4096)
+def hear(abc: str) -> Heard | None:
+    """A reference by ear; None where it cannot be played. Kept, for the same references come up often."""
+    score = playable(abc)
+    if score is None:
+        return None
+    return Heard(metrics_of_score(score), tuple(tuple(voice) for voice in voice_steps(score)))
+
+
+_DEFAULT_SYSTEM = "imported"
+_TUNE_COLUMNS = ("tune", "abc", "midi")
+_MIDI_BEGINS = (b"MThd", b"RIFF")
+ReadBytes = Callable[[str], bytes]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """One line: who wrote the tune, for which picture, and the tune as ABC."""
+
+    system: str
+    picture: str
+    abc: str
+    description: str = ""
+
+
+def read_import(text: str, read: ReadBytes) -> list[Imported]:
+    """The lines of a CSV file with the columns `picture` and `tune` (or `abc`, or `midi`); `read` opens a tune's file.
+
+    Further columns are `system` ("imported" where it is left out) and `description`. A cell may hold ABC itself
+    instead of the name of a file. Blank tunes are pictures that the system failed on.
+
+    Raises:
+        ConfigError: no such columns, or no lines (`bad_import`); a file that is not there or no music
+            (`bad_import_file`).
+    """
+    table = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
+    columns = [(name or "").strip().lower() for name in table.fieldnames or ()]
+    if "picture" not in columns or not any(name in columns for name in _TUNE_COLUMNS):
+        message = f"--import wants the columns picture and tune (or abc, or midi), not {', '.join(columns) or 'none'}"
+        raise ConfigError(message, reason="bad_import")
+    lines = [{(name or "").strip().lower(): value or "" for name, value in row.items() if name} for row in table]
+    if not lines:
+        raise ConfigError("--import: the file has a header and no lines", reason="bad_import")
+    return [_imported(line, number, read) for number, line in enumerate(lines, start=2)]
+
+
+def _imported(line: dict[str, str], number: int, read: ReadBytes) -> Imported:
+    cell = next((cell for name in _TUNE_COLUMNS if (cell := line.get(name, "").strip())), "")
+    return Imported(
+        system=line.get("system", "").strip() or _DEFAULT_SYSTEM,
+        picture=line["picture"].strip(),
+        abc=_abc(cell, number, read),
+        description=line.get("description", "").strip(),
+    )
+
+
+def _abc(cell: str, number: int, read: ReadBytes) -> str:
+    if not cell or "\n" in cell or cell.startswith("X:"):
+        return cell
+    try:
+        data = read(cell)
+        return midi_to_abc(data).abc if data.startswith(_MIDI_BEGINS) else data.decode("utf-8", "replace")
+    except (OSError, MidiError) as error:
+        message = f"--import, line {number}: {cell}: {error}"
+        raise ConfigError(message, reason="bad_import_file") from error

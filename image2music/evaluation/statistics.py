@@ -1,0 +1,131 @@
+"""Means with bootstrap intervals, and distributions of the metrics.
+
+Means with bootstrap intervals, from one seed.
+
+How the eight metrics are spread over an output, and over what its tunes were written after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from image2music.evaluation.pieces import Piece, hear
+from image2music.music.metrics import METRIC_NAMES
+
+Floats = NDArray[np.float64]
+RESAMPLES = 2000
+LEVEL = 0.95
+
+FEWEST = 8
+"""Below so many values resampling says little: the interval is then the range of the values themselves."""
+_AT_ONCE = 2**22
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean of `n` values, and where it lies with 95 % confidence. All None where there are no values."""
+
+    n: int
+    mean: float | None
+    low: float | None
+    high: float | None
+
+
+def bootstrap_intervals(values: Floats, seed: int) -> list[Interval]:
+    """The mean of each column of float64[n, measures] with its interval; NaN stands for no value.
+
+    Percentile bootstrap (Efron and Tibshirani 1993, chapter 13) with `RESAMPLES` resamples of the rows, the same for
+    every column, so that what belongs to one picture stays together.
+    """
+    n, columns = values.shape
+    known = ~np.isnan(values)
+    means = _resampled_means(np.where(known, values, 0.0), known.astype(np.float64), seed) if n else None
+    return [_interval(values[known[:, i], i], None if means is None else means[:, i]) for i in range(columns)]
+
+
+def _interval(values: Floats, means: Floats | None) -> Interval:
+    if not len(values):
+        return Interval(0, None, None, None)
+    mean = float(values.mean())
+    if len(values) < FEWEST or means is None:
+        return Interval(len(values), mean, float(values.min()), float(values.max()))
+    low, high = np.nanquantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+    return Interval(len(values), mean, low, high)
+
+
+def _resampled_means(values: Floats, known: Floats, seed: int) -> Floats:
+    """float64[RESAMPLES, measures]; how often each row is drawn is counted, so that a mean is a matrix product."""
+    random = np.random.default_rng(seed)
+    n = len(values)
+    step = max(1, _AT_ONCE // n)
+    parts = []
+    for start in range(0, RESAMPLES, step):
+        size = min(step, RESAMPLES - start)
+        drawn = random.integers(0, n, (size, n)) + np.arange(size)[:, None] * n
+        counts = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            parts.append(counts @ values / (counts @ known))
+    return np.concatenate(parts)
+
+
+_QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Least value, quartiles and greatest value of `n` values."""
+
+    n: int
+    least: float
+    lower: float
+    median: float
+    upper: float
+    greatest: float
+
+
+@dataclass(frozen=True)
+class MetricSpread:
+    """One metric over the tunes and over their references (each reference as often as it was retrieved).
+
+    `distance` is how far apart the two distributions lie: the area between them (Wasserstein 1), in standard
+    deviations of the references; None where either is empty or the references do not vary.
+    """
+
+    name: str
+    tunes: Spread | None
+    references: Spread | None
+    distance: float | None
+
+
+def metric_spreads(pieces: Sequence[Piece], rows: Sequence[dict[str, Any]]) -> list[MetricSpread]:
+    """The eight metrics; `rows` are those of the pieces."""
+    tunes = [row["metrics"] for row in rows if row["metrics"]]
+    heard = [found.metrics.as_dict() for piece in pieces for found in map(hear, piece.references) if found]
+    return [_metric(name, _values(name, tunes), _values(name, heard)) for name in METRIC_NAMES]
+
+
+def spread(values: NDArray[np.float64]) -> Spread | None:
+    """The five numbers of float64[n]; None where there are none."""
+    return Spread(len(values), *np.quantile(values, _QUANTILES).tolist()) if len(values) else None
+
+
+def wasserstein(values: NDArray[np.float64], others: NDArray[np.float64]) -> float:
+    """The area between two empirical distribution functions, in the values' own unit."""
+    both = np.sort(np.concatenate([values, others]))
+    left, right = (np.searchsorted(np.sort(x), both[:-1], side="right") / len(x) for x in (values, others))
+    return float(np.sum(np.abs(left - right) * np.diff(both)))
+
+
+def _metric(name: str, tunes: NDArray[np.float64], references: NDArray[np.float64]) -> MetricSpread:
+    deviation = float(references.std()) if len(references) else 0.0
+    apart = wasserstein(tunes, references) / deviation if len(tunes) and deviation > 0 else None
+    return MetricSpread(name, spread(tunes), spread(references), apart)
+
+
+def _values(name: str, rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
+    return np.array([row[name] for row in rows if row[name] is not None], dtype=np.float64)

@@ -1,0 +1,279 @@
+"""Where pictures lie: addresses, and what tar and Parquet files hold.
+
+How the place of a picture is spelt, and what it says about its company.
+
+A place is a file (local or `gs://...`), `shard.tar#member`, `file.parquet#row` (rows count from 0) or a web address.
+
+Pictures inside of tar files and Parquet files: which there are, and their bytes, one at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tarfile
+from collections.abc import Callable
+from functools import lru_cache
+from typing import BinaryIO, Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from image2music.errors import PictureError
+from image2music.images.decode import MAX_BYTES
+
+WEB_SCHEMES = ("http://", "https://")
+_MEMBER = re.compile(r"(?P<archive>.*\.(?P<kind>tar|parquet))#(?P<name>.*)", re.DOTALL)
+
+
+class ArchiveMember(NamedTuple):
+    """A picture inside of another file; `name` is empty for what could not be read of it."""
+
+    archive: str
+    kind: Literal["tar", "parquet"]
+    name: str
+
+
+def member_of(uri: str) -> ArchiveMember | None:
+    """The archive and the member that a place names, None for a place of its own.
+
+    A file on this machine whose own name looks like that is a file.
+    """
+    found = None if is_web(uri) else _MEMBER.fullmatch(uri)
+    if found is None or os.path.isfile(uri):
+        return None
+    return ArchiveMember(found["archive"], "tar" if found["kind"] == "tar" else "parquet", found["name"])
+
+
+def is_web(uri: str) -> bool:
+    """Whether a place is a web address."""
+    return uri.lower().startswith(WEB_SCHEMES)
+
+
+def is_picture_archive(uri: str) -> bool:
+    """Whether a file holds pictures as members."""
+    return uri.endswith((".tar", ".parquet")) and not is_web(uri)
+
+
+def album_of(uri: str) -> str:
+    """The folder that a picture lies in: of its file, within its tar file, or the archive itself."""
+    member = member_of(uri)
+    if member is None:
+        return os.path.dirname(uri.partition("?")[0] if is_web(uri) else uri)
+    folder = os.path.dirname(member.name)
+    return f"{member.archive}#{folder}" if folder else member.archive
+
+
+def is_there(uri: str) -> bool:
+    """Whether a local place's file exists; what is remote is believed."""
+    member = member_of(uri)
+    return "://" in uri or os.path.isfile(member.archive if member is not None else uri)
+
+
+IntArray = NDArray[np.int64]
+Opener = Callable[[str], BinaryIO]
+
+# What WebDataset shards hold beside a picture of the same name.
+_SIDECARS = (".json", ".jsonl", ".txt", ".cls", ".cls2", ".csv", ".tsv", ".xml", ".npy", ".npz", ".pth", ".pickle")
+_NAMES = ("image", "picture", "img", "jpg", "png", "bytes", "data", "content")
+_CACHED_BYTES = 256 << 20
+_FEW_ROWS = 16
+
+
+class _Stamp(NamedTuple):
+    """A file as it was when it was looked into; another time or size makes the caches below look again."""
+
+    path: str
+    modified: int
+    size: int
+
+
+def list_members(path: str, open_file: Opener) -> list[str]:
+    """Places of all pictures in a tar or Parquet file, in its order.
+
+    Of a tar file every regular member counts but those that end like WebDataset's sidecars (.json, .txt, .cls ...).
+    Of a Parquet file every row counts. A file that is damaged, or that holds no pictures, has one more place, with
+    nothing behind the #: reading it says what is wrong, so that it is accounted for.
+    """
+    try:
+        if path.endswith(".tar"):
+            members, whole = _scan_tar(path, open_file)
+            names = [name for name in members if not name.lower().endswith(_SIDECARS)]
+            return [f"{path}#{name}" for name in names] + ([] if whole and names else [f"{path}#"])
+        return [f"{path}#{row}" for row in range(_parquet(_stamp(path), open_file).rows)]
+    except (OSError, PictureError, pa.ArrowException):
+        return [f"{path}#"]
+
+
+def read_member(member: ArchiveMember, open_file: Opener) -> bytes:
+    """The bytes of one picture.
+
+    Raises:
+        PictureError: `broken_archive`, `no_pictures` (no column of bytes), `member_missing`, `file_too_large`.
+        OSError: the archive cannot be read.
+    """
+    if member.kind == "tar":
+        return _read_from_tar(member, open_file)
+    return _read_from_parquet(member, open_file)
+
+
+def _stamp(path: str) -> _Stamp:
+    if "://" in path:
+        return _Stamp(path, 0, 0)
+    found = os.stat(path)
+    return _Stamp(path, found.st_mtime_ns, found.st_size)
+
+
+class _TarIndex(NamedTuple):
+    """For each member a hash of its name (int64[n], sorted), the place of its first byte and its size.
+
+    24 bytes a member: a worker keeps many shards, for their members come in any order. `whole` is false where the
+    file breaks off.
+    """
+
+    names: IntArray
+    starts: IntArray
+    sizes: IntArray
+    whole: bool
+
+
+@lru_cache(maxsize=512)
+def _tar_index(stamp: _Stamp, open_file: Opener) -> _TarIndex:
+    members, whole = _scan_tar(stamp.path, open_file)
+    rows = np.array([(_name_hash(name), *place) for name, place in members.items()], np.int64).reshape(-1, 3)
+    names, starts, sizes = rows[np.argsort(rows[:, 0])].T
+    return _TarIndex(names, starts, sizes, whole)
+
+
+def _name_hash(name: str) -> int:
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def _scan_tar(path: str, open_file: Opener) -> tuple[dict[str, tuple[int, int]], bool]:
+    """Name to (place of the first byte, size) of every regular member, and whether the file is whole."""
+    members: dict[str, tuple[int, int]] = {}
+    with open_file(path) as file:
+        try:
+            with tarfile.open(fileobj=file, mode="r:") as tar:
+                while (info := tar.next()) is not None:
+                    if info.isreg() and not info.issparse():
+                        members[info.name] = info.offset_data, info.size
+                    tar.members = []  # type: ignore[attr-defined]  # else every header is kept twice
+                file.seek(tar.offset)
+                # tarfile takes a header that it cannot read for the end; a true end is a block of zeros, or of nothing.
+                return members, not any(file.read(tarfile.BLOCKSIZE))
+        except (tarfile.TarError, EOFError, ValueError):
+            return members, False
+
+
+def _read_from_tar(member: ArchiveMember, open_file: Opener) -> bytes:
+    index = _tar_index(_stamp(member.archive), open_file)
+    if not member.name:
+        if index.whole:
+            raise PictureError("the tar file holds no pictures", reason="no_pictures")
+        raise PictureError(f"the tar file breaks off after {len(index.names)} members", reason="broken_archive")
+    wanted = _name_hash(member.name)
+    at = int(np.searchsorted(index.names, wanted))
+    if at == len(index.names) or index.names[at] != wanted:
+        raise _missing(member)
+    start, size = int(index.starts[at]), int(index.sizes[at])
+    if size > MAX_BYTES:
+        raise PictureError(f"the member has {size} bytes; {MAX_BYTES} is the most", reason="file_too_large")
+    with open_file(member.archive) as file:
+        file.seek(start)
+        data = file.read(size)
+    if len(data) < size:
+        raise PictureError(f"the tar file breaks off within this member, {size - len(data)} bytes short",
+                           reason="broken_archive")  # fmt: skip
+    return data
+
+
+class _Rows(NamedTuple):
+    """Where the pictures of a Parquet file are: the column, and the number of rows up to each row group's end."""
+
+    column: str
+    ends: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    @property
+    def rows(self) -> int:
+        return self.ends[-1] if self.ends else 0
+
+
+@lru_cache(maxsize=512)
+def _parquet(stamp: _Stamp, open_file: Opener) -> _Rows:
+    with open_file(stamp.path) as file:
+        opened = pq.ParquetFile(file)
+        column = _picture_column(opened.schema_arrow)
+        metadata = opened.metadata
+        ends, sizes, rows = [], [], 0
+        for number in range(metadata.num_row_groups):
+            group = metadata.row_group(number)
+            rows += group.num_rows
+            ends.append(rows)
+            chunks = (group.column(at) for at in range(group.num_columns))
+            sizes.append(sum(c.total_uncompressed_size for c in chunks if c.path_in_schema.split(".")[0] == column))
+    return _Rows(column, tuple(ends), tuple(sizes))
+
+
+def _picture_column(schema: pa.Schema) -> str:
+    """The column of pictures: bytes, or a struct with bytes as Hugging Face's `datasets` writes its `Image`."""
+    found = [field.name for field in schema if _holds_bytes(field.type)]
+    if not found:
+        message = f"no column of bytes in {', '.join(schema.names) or 'an empty schema'}"
+        raise PictureError(message, reason="no_pictures")
+    return next((name for name in _NAMES if name in found), found[0])
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return any(field.name == "bytes" and _holds_bytes(field.type) for field in kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _read_from_parquet(member: ArchiveMember, open_file: Opener) -> bytes:
+    try:
+        stamp = _stamp(member.archive)
+        rows = _parquet(stamp, open_file)
+        if not member.name.isdecimal() or int(member.name) >= rows.rows:
+            raise _missing(member)
+        row = int(member.name)
+        group = next(at for at, end in enumerate(rows.ends) if row < end)
+        within = row - (rows.ends[group - 1] if group else 0)
+        small = rows.sizes[group] <= _CACHED_BYTES
+        value = (_cell if small else _streamed_cell)(stamp, open_file, rows.column, group, within)
+    except pa.ArrowException as error:
+        text = " ".join(str(error).split())
+        raise PictureError(f"the Parquet file cannot be read: {text}", reason="broken_archive") from error
+    data = value.get("bytes") if isinstance(value, dict) else value
+    return data if isinstance(data, bytes) else b""
+
+
+@lru_cache(maxsize=2)
+def _group(stamp: _Stamp, open_file: Opener, column: str, group: int) -> pa.ChunkedArray:
+    with open_file(stamp.path) as file:
+        return pq.ParquetFile(file).read_row_group(group, columns=[column])[column]
+
+
+def _cell(stamp: _Stamp, open_file: Opener, column: str, group: int, row: int) -> object:
+    value: object = _group(stamp, open_file, column, group)[row].as_py()
+    return value
+
+
+def _streamed_cell(stamp: _Stamp, open_file: Opener, column: str, group: int, row: int) -> object:
+    """From a row group that is too large to be kept: slow, but never more than a few pictures in memory."""
+    with open_file(stamp.path) as file:
+        for batch in pq.ParquetFile(file).iter_batches(_FEW_ROWS, row_groups=[group], columns=[column]):
+            if row < len(batch):
+                value: object = batch.column(0)[row].as_py()
+                return value
+            row -= len(batch)
+    return None
+
+
+def _missing(member: ArchiveMember) -> PictureError:
+    return PictureError(f"there is no {member.name or 'picture'} in {member.archive}", reason="member_missing")

@@ -1,0 +1,311 @@
+"""The tunes nearest to a picture: two searches, each music once, joined by rank fusion.
+
+Two searches, one list of references.
+
+The rows nearest to many vectors, exactly, in one pass over the table.
+
+A search in the vector index costs milliseconds before it looks at anything. For hundreds of vectors a matrix product
+with every row of the table is quicker, misses nothing, and needs no index.
+
+The tunes nearest to a vector: at the pinned version, through the filter, each music once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from image2music.embedders.base import Vectors
+from image2music.music.metrics import Metrics
+from image2music.types import MatchedBy, Reference
+
+_RANK_OFFSET = 60
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A row of the index and its cosine to the query."""
+
+    tune_id: str
+    row_hash: str
+    location: str
+    caption: str
+    abc: str
+    metrics: Metrics
+    music_id: str
+    similarity: float
+
+
+def merge(by_text: Sequence[Hit], by_image: Sequence[Hit]) -> tuple[Reference, ...]:
+    """Every music that either search found (best hit first, each music once), best first by reciprocal rank fusion.
+
+    Similarities of descriptions and of pictures lie on different scales, so only ranks are compared: a music scores
+    the sum of 1 / (60 + rank) over the lists it is in (Cormack, Clarke, Buettcher, SIGIR 2009). On a tie the hit of
+    the description comes first, then the smaller id. Where the searches found different copies of one music, the copy
+    with the better rank stands for it, on a tie that of the description; each similarity is that of its own search.
+    """
+    texts = {hit.music_id: (rank, hit) for rank, hit in enumerate(by_text, start=1)}
+    images = {hit.music_id: (rank, hit) for rank, hit in enumerate(by_image, start=1)}
+
+    def order(music: str) -> tuple[float, bool, str]:
+        found = [hits[music] for hits in (texts, images) if music in hits]
+        return -sum(1 / (_RANK_OFFSET + rank) for rank, _ in found), music not in texts, found[0][1].tune_id
+
+    return tuple(_reference(texts.get(key), images.get(key)) for key in sorted(texts.keys() | images.keys(), key=order))
+
+
+def _reference(text: tuple[int, Hit] | None, image: tuple[int, Hit] | None) -> Reference:
+    _, hit = min((found for found in (text, image) if found), key=lambda found: found[0])
+    return Reference(
+        tune_id=hit.tune_id,
+        row_hash=hit.row_hash,
+        location=hit.location,
+        caption=hit.caption,
+        abc=hit.abc,
+        metrics=hit.metrics,
+        similarity_text=text[1].similarity if text else None,
+        similarity_image=image[1].similarity if image else None,
+        matched_by=_matched_by(text is not None, image is not None),
+    )
+
+
+def _matched_by(text: bool, image: bool) -> MatchedBy:
+    if text and image:
+        return "both"
+    return "text" if text else "image"
+
+
+MOST_QUERIES = 1024
+"""Vectors that are held against the table at once."""
+
+_BLOCK = 8192
+"""Rows of the table at once: with `MOST_QUERIES` 32 MB of products."""
+
+
+def nearest_rows(dataset: Any, queries: Vectors, count: int, where: str = "") -> list[list[int]]:
+    """The `_rowid` of the `count` rows with the largest products with each of float32[n, dim], best first.
+
+    Fewer where the filter `where` lets fewer through. Memory: one block of the table, and its products.
+    """
+    return [
+        found
+        for start in range(0, len(queries), MOST_QUERIES)
+        for found in _nearest_in_blocks(dataset, queries[start : start + MOST_QUERIES], count, where)
+    ]
+
+
+def _nearest_in_blocks(dataset: Any, queries: Vectors, count: int, where: str) -> list[list[int]]:
+    best = _Best(len(queries), count)
+    for rows, vectors in _blocks(dataset, where):
+        best.add(rows, queries @ vectors.T)
+    return best.rows()
+
+
+def _blocks(dataset: Any, where: str) -> Iterator[tuple[NDArray[np.uint64], Vectors]]:
+    scanner = dataset.scanner(columns=["vector"], filter=where or None, with_row_id=True, batch_size=_BLOCK)
+    for batch in filter(len, scanner.to_batches()):  # a filter may leave nothing of one
+        values = np.asarray(batch["vector"].flatten(), dtype=np.float32)
+        yield np.asarray(batch["_rowid"]), values.reshape(len(batch), -1)
+
+
+class _Best:
+    """The best rows of each query so far: queries int64, rows uint64 and products float32, sorted by query, best first.
+
+    `least` is the product that a row needs to be among a query's best.
+    """
+
+    def __init__(self, queries: int, count: int) -> None:
+        self._count = count
+        self._queries, self._rows = np.empty(0, np.int64), np.empty(0, np.uint64)
+        self._products = np.empty(0, np.float32)
+        self._least = np.full(queries, -np.inf, dtype=np.float32)
+
+    def add(self, rows: NDArray[np.uint64], products: Vectors) -> None:
+        """One more block; products are float32[queries, rows]."""
+        if not len(self._rows) and len(rows) > self._count:
+            self._least = np.partition(products, -self._count, axis=1)[:, -self._count]
+        hopeful = np.flatnonzero(products.max(axis=1) >= self._least)
+        at, column = np.nonzero(products[hopeful] >= self._least[hopeful, None])
+        at = hopeful[at]
+        self._keep_best(
+            np.concatenate([self._queries, at]),
+            np.concatenate([self._rows, rows[column]]),
+            np.concatenate([self._products, products[at, column]]),
+        )
+
+    def _keep_best(self, queries: NDArray[np.int64], rows: NDArray[np.uint64], products: Vectors) -> None:
+        order = np.lexsort((-products, queries))
+        queries, rows, products = queries[order], rows[order], products[order]
+        firsts = np.searchsorted(queries, queries)
+        rank = np.arange(len(queries)) - firsts
+        kept = rank < self._count
+        self._queries, self._rows, self._products = queries[kept], rows[kept], products[kept]
+        full = kept & (rank == self._count - 1)
+        self._least[queries[full]] = products[full]
+
+    def rows(self) -> list[list[int]]:
+        """For each query, best first."""
+        bounds = np.searchsorted(self._queries, np.arange(len(self._least) + 1))
+        ids = self._rows.tolist()
+        return [ids[a:b] for a, b in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)]
+
+
+_BREADTH = 256
+"""Rows that the walk through the vector index's graph keeps in view; behind a filter as many more as it lets fewer
+rows through. Descriptions are found with 64 as well as exactly; pictures, which lie further off, need this."""
+
+_REFINED = 3
+"""Times as many rows as asked for whose full vectors LanceDB compares, where it alone says which are nearest."""
+
+_BEYOND = 8
+"""Rows looked at beyond those asked for, by their full vectors: the graph knows them by 8 bits a number. So one pass
+is enough where few are copies or equally near."""
+
+_MOST = 512
+"""Rows looked at for one query: where all of them are copies of fewer tunes, fewer are found."""
+
+_SAME = 1e-6
+"""Cosines that differ by less are equally near, for LanceDB computes them in another precision."""
+_NEAREST_COLUMNS = ["tune_id", "music_id", "vector"]
+_HIT_COLUMNS = ["tune_id", "row_hash", "location", "caption", "abc", "metrics", "music_id"]
+
+
+class _Near(NamedTuple):
+    """Sorts best first: by cosine, then by tune_id."""
+
+    distance: float
+    tune_id: str
+    music_id: str
+    row: int
+
+
+class _Stored(NamedTuple):
+    """A row of the table; its vector is float64[dim]."""
+
+    vector: NDArray[np.float64]
+    tune_id: str
+    music_id: str
+    row: int
+
+    def near(self, query: NDArray[np.float32]) -> _Near:
+        """How near it is to a query."""
+        return _Near(-float(self.vector @ query.astype(np.float64)), self.tune_id, self.music_id, self.row)
+
+
+def search(dataset: Any, queries: NDArray[np.float32], k: int, where: str = "", share: float = 1.0) -> list[list[Hit]]:
+    """The k tunes nearest to each row of float32[n, dim] (unit length), best first, ties by tune_id.
+
+    Tunes with the same `music_id` count once, as the nearest of them. Rows are looked at in growing numbers until k
+    different ones are found and none that is as near as the last of them can be left out. The filter `where`, which
+    lets `share` of the rows through, comes before the search. Similarities are computed again from the stored
+    vectors, pair by pair: they depend neither on the kind of index nor on the other queries.
+    """
+
+    def nearest(some: NDArray[np.float32], wanted: int) -> list[list[_Near]]:
+        return _nearest(dataset, some, _question(some, wanted, share), where)
+
+    return _search(dataset, queries, k, nearest)
+
+
+def search_all(dataset: Any, queries: NDArray[np.float32], k: int, where: str = "") -> list[list[Hit]]:
+    """As `search`, every row held against every query: nothing is missed. It pays from some hundred queries on."""
+    return _search(dataset, queries, k, lambda some, wanted: _nearest_of_all(dataset, some, wanted, where))
+
+
+def _search(
+    dataset: Any,
+    queries: NDArray[np.float32],
+    k: int,
+    nearest: Callable[[NDArray[np.float32], int], list[list[_Near]]],
+) -> list[list[Hit]]:
+    found: dict[int, list[_Near]] = {}
+    places, wanted = list(range(len(queries))), k + _BEYOND
+    while places:
+        looked = dict(zip(places, nearest(queries[places], wanted), strict=True))
+        found |= looked
+        open_ended = [place for place in places if len(looked[place]) == wanted < _MOST]
+        places = [place for place in open_ended if not _settled(looked[place], k)]
+        wanted = min(4 * wanted, _MOST)
+    return _hits(dataset, [different(found[place])[:k] for place in range(len(queries))])
+
+
+def nearest_ids(
+    dataset: Any, query: NDArray[np.float32], k: int, where: str = "", share: float = 1.0, *, exact: bool = False
+) -> list[str]:
+    """tune_id of the k nearest rows, best first, copies and all; `exact` looks at every row."""
+    nearest = _question(query, k, share) | ({"use_index": False} if exact else {"refine_factor": _REFINED})
+    table = _scan(dataset, ["tune_id"], nearest, where)
+    ids: list[str] = table["tune_id"].to_pylist()
+    return ids
+
+
+def different(rows: Iterable[_Near]) -> list[_Near]:
+    """The best of each music, best first."""
+    best: dict[str, _Near] = {}
+    for row in sorted(rows):
+        best.setdefault(row.music_id, row)
+    return list(best.values())
+
+
+def _settled(rows: Sequence[_Near], k: int) -> bool:
+    best = different(rows)[:k]
+    return len(best) == k and max(rows).distance > best[-1].distance + _SAME
+
+
+def _nearest(dataset: Any, queries: NDArray[np.float32], question: dict[str, Any], where: str) -> list[list[_Near]]:
+    table = _scan(dataset, _NEAREST_COLUMNS, question, where)
+    places = table["query_index"].to_pylist() if "query_index" in table.schema.names else [0] * len(table)
+    found: list[list[_Near]] = [[] for _ in queries]
+    for place, row in zip(places, _stored(table), strict=True):
+        found[place].append(row.near(queries[place]))
+    return found
+
+
+def _nearest_of_all(dataset: Any, queries: NDArray[np.float32], count: int, where: str) -> list[list[_Near]]:
+    rows = nearest_rows(dataset, queries, count, where)
+    known = {
+        one.row: one for one in _stored(_rows(dataset, {row for found in rows for row in found}, _NEAREST_COLUMNS))
+    }
+    return [[known[row].near(query) for row in found] for query, found in zip(queries, rows, strict=True)]
+
+
+def _stored(table: Any) -> list[_Stored]:
+    vectors = np.array(table["vector"].combine_chunks().values, dtype=np.float64).reshape(len(table), -1)
+    columns = (table[name].to_pylist() for name in ("tune_id", "music_id", "_rowid"))
+    return [_Stored(*row) for row in zip(vectors, *columns, strict=True)]
+
+
+def _question(query: NDArray[np.float32], k: int, share: float) -> dict[str, Any]:
+    breadth = math.ceil(max(_BREADTH, _REFINED * k) / share)
+    return {"column": "vector", "q": query, "k": k, "metric": "cosine", "ef": breadth}
+
+
+def _scan(dataset: Any, columns: list[str], nearest: dict[str, Any], where: str) -> Any:
+    return dataset.to_table(
+        columns=columns,
+        nearest=nearest,
+        filter=where or None,
+        prefilter=bool(where),
+        with_row_id=True,
+        disable_scoring_autoprojection=True,
+    )
+
+
+def _hits(dataset: Any, found: Sequence[Sequence[_Near]]) -> list[list[Hit]]:
+    """The music is read for the rows that were chosen only, and once for all queries."""
+    table = _rows(dataset, {near.row for rows in found for near in rows}, _HIT_COLUMNS)
+    rows = {
+        row["tune_id"]: row | {"metrics": Metrics(**row["metrics"])} for row in table.select(_HIT_COLUMNS).to_pylist()
+    }
+    return [[Hit(**rows[near.tune_id], similarity=-near.distance) for near in nearest] for nearest in found]
+
+
+def _rows(dataset: Any, ids: Collection[int], columns: list[str]) -> Any:
+    """Some columns of the rows with these `_rowid`, which come too, in no order."""
+    chosen = f"_rowid IN ({', '.join(map(str, sorted(ids)))})" if ids else "false"
+    return dataset.to_table(columns=columns, filter=chosen, with_row_id=True)

@@ -1,0 +1,264 @@
+"""The tune index: a LanceDB table, written by many workers and committed once, searched at a pinned version.
+
+Filters over the columns of the tune index: `--where` in LanceDB's SQL.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from image2music.errors import ConfigError, TuneIndexError
+from image2music.index import search
+from image2music.index.search import Hit, merge
+from image2music.types import CaptionedMidi, Reference
+from schemas.tune import tune_schema
+
+_ROWS_A_BATCH = 256
+WriteMode = Literal["append", "overwrite"]
+
+Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Embeddings of a description and of its picture."""
+
+_TEXTS, _LISTS = ("location", "caption", "image", "image_id"), ("genre", "mood", "instruments")
+"""Columns that say what a row was made from."""
+
+
+@dataclass(frozen=True)
+class TuneIndex:
+    """An index at one version. `embedder_spec` is what `--embedder` was when it was made.
+
+    `where` is a filter that the rows pass, `rows` their number, `share` which part of all rows that is;
+    `index_filter.narrowed` sets them.
+    """
+
+    uri: str
+    version: int
+    rows: int
+    dim: int
+    embedder_id: str
+    embedder_spec: str
+    where: str = ""
+    share: float = 1.0
+
+    def search(self, query: NDArray[np.float32], k: int) -> list[Hit]:
+        """The k different tunes nearest to a unit vector float32[dim], as `tune_search.search` says."""
+        return self.search_many(query[np.newaxis], k)[0]
+
+    def search_many(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
+        """`search` for each row of float32[n, dim]."""
+        return search.search(self.dataset(), queries, k, self.where, self.share)
+
+    def search_all(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
+        """`search` for hundreds of vectors, float32[n, dim], in one pass over the table, exactly."""
+        return search.search_all(self.dataset(), queries, k, self.where)
+
+    def references(self, pairs: Sequence[Pair], k: int) -> list[tuple[Reference, ...]]:
+        """For each (embedding of the description, of the picture) the k nearest to either, merged by rank."""
+        return _merged(self.search_many(_queries(pairs), k))
+
+    def references_of_all(self, pairs: Sequence[Pair], k: int) -> list[tuple[Reference, ...]]:
+        """`references` for hundreds of pictures, in one pass over the table, exactly."""
+        return _merged(self.search_all(_queries(pairs), k))
+
+    def nearest_ids(self, query: NDArray[np.float32], k: int, *, exact: bool = False) -> list[str]:
+        """tune_id of the k nearest, best first; `exact` looks at every row, as a measure of what the index misses."""
+        return search.nearest_ids(self.dataset(), query, k, self.where, self.share, exact=exact)
+
+    def dataset(self) -> Any:
+        """The LanceDB dataset at this version, opened once a process."""
+        # By its absolute place: the same relative one may mean another table once the working folder has changed.
+        place = self.uri if "://" in self.uri else os.path.abspath(self.uri)
+        return _dataset(place, self.version)
+
+
+def _queries(pairs: Sequence[Pair]) -> NDArray[np.float32]:
+    return np.array([vector for pair in pairs for vector in pair], dtype=np.float32)
+
+
+def _merged(found: Sequence[list[Hit]]) -> list[tuple[Reference, ...]]:
+    return [merge(text, image) for text, image in zip(found[::2], found[1::2], strict=True)]
+
+
+@cache
+def _dataset(uri: str, version: int) -> Any:
+    import lance
+
+    return lance.dataset(uri, version=version)
+
+
+def open_index(uri: str) -> TuneIndex:
+    """The newest version of an index.
+
+    Raises:
+        TuneIndexError: there is none (`index_missing`), it has no rows (`index_empty`), an earlier release made it
+            (`index_outdated`), or it is some other table (`index_foreign`).
+    """
+    import lance
+
+    try:
+        dataset = lance.dataset(uri)
+    except (ValueError, OSError) as error:
+        message = (
+            f"no tune index at {uri}; make one with: image2music index --captions FILE --midi_root DIR --index {uri}"
+        )
+        raise TuneIndexError(message, reason="index_missing") from error
+    metadata = dataset.schema.metadata or {}
+    if b"embedder_id" not in metadata or b"embedder_spec" not in metadata:
+        message = f"{uri} is a table, but not one that `image2music index` made"
+        raise TuneIndexError(message, reason="index_foreign")
+    if dataset.schema.names != tune_schema(1).names:
+        message = f"{uri} was made by an earlier release; make it anew without --update"
+        raise TuneIndexError(message, reason="index_outdated")
+    rows = dataset.count_rows()
+    if rows == 0:
+        raise TuneIndexError(f"the tune index at {uri} has no rows; make it anew", reason="index_empty")
+    return TuneIndex(
+        uri=uri,
+        version=dataset.version,
+        rows=rows,
+        dim=dataset.schema.field("vector").type.list_size,
+        embedder_id=metadata[b"embedder_id"].decode(),
+        embedder_spec=metadata[b"embedder_spec"].decode(),
+    )
+
+
+def index_schema(dim: int, *, embedder_id: str, embedder_spec: str) -> pa.Schema:
+    """The table's schema, which also says who embedded it."""
+    return tune_schema(dim).with_metadata({"embedder_id": embedder_id, "embedder_spec": embedder_spec})
+
+
+def write_fragments(
+    uri: str, rows: Sequence[dict[str, Any]], schema: pa.Schema, mode: WriteMode = "append"
+) -> list[str]:
+    """Write rows as data files that no version names yet; returns what `commit` and `replace_rows` need, as JSON.
+
+    To "append", for `replace_rows`, they must have the columns of the table that is there; to "overwrite" it they
+    need not.
+    """
+    from lance.fragment import write_fragments as write
+
+    # Batch by batch, for the rows of a whole file would be held twice more: as Arrow's and as Lance's.
+    batches = (
+        pa.RecordBatch.from_pylist(rows[start : start + _ROWS_A_BATCH], schema=schema)
+        for start in range(0, len(rows), _ROWS_A_BATCH)
+    )
+    written = write(pa.RecordBatchReader.from_batches(schema, batches), uri, schema=schema, mode=mode)
+    return [json.dumps(fragment.to_json()) for fragment in written]
+
+
+def commit(uri: str, fragments: Sequence[str], schema: pa.Schema) -> int:
+    """Make the fragments the table's only rows, in one step, as a new version; returns that version.
+
+    Readers of an earlier version are not disturbed. The rows are searched one by one until `index_history.settle`
+    indexes them, which a worker with a loaded model has no memory for.
+    """
+    import lance
+
+    dataset = lance.LanceDataset.commit(uri, lance.LanceOperation.Overwrite(schema, _metadata(fragments)))
+    return int(dataset.version)
+
+
+def stored_tunes(index: TuneIndex) -> dict[str, CaptionedMidi]:
+    """What every row was made from, by tune_id: no vectors and no music are read."""
+    table = index.dataset().to_table(columns=["tune_id", *_TEXTS, *_LISTS])
+    texts = zip(*([text or "" for text in table[name].to_pylist()] for name in _TEXTS), strict=True)
+    lists = zip(*([tuple(words or ()) for words in table[name].to_pylist()] for name in _LISTS), strict=True)
+    return {
+        tune_id: CaptionedMidi(location, caption, genre, mood, instruments, image, image_id)
+        for tune_id, (location, caption, image, image_id), (genre, mood, instruments) in zip(
+            table["tune_id"].to_pylist(), texts, lists, strict=True
+        )
+    }
+
+
+def replace_rows(uri: str, version: int, fragments: Sequence[str], dropped: Collection[str]) -> int:
+    """Delete the rows with the ids in `dropped` and add the fragments, in one commit; returns the new version.
+
+    All other rows stay where they lie, in the same files. `version` is the one that was read when `dropped` was found
+    out. The caller is the only writer, so a newer one means that this very call was committed before, and a runner
+    repeats it: it is not done twice.
+    """
+    import lance
+
+    dataset = lance.dataset(uri)
+    if dataset.version != version:
+        return int(dataset.version)
+    removed, kept = _without(dataset, dropped)
+    operation = lance.LanceOperation.Update(
+        removed_fragment_ids=removed, updated_fragments=kept, new_fragments=_metadata(fragments)
+    )
+    return int(lance.LanceDataset.commit(uri, operation, read_version=version, max_retries=0).version)
+
+
+def _without(dataset: Any, dropped: Collection[str]) -> tuple[list[int], list[Any]]:
+    """Ids of fragments that lose every row, and the metadata of those that lose some."""
+    table = dataset.to_table(columns=["tune_id"], with_row_address=True)
+    table = table.filter(pc.is_in(table["tune_id"], pa.array(sorted(dropped), pa.string())))
+    places: dict[int, list[str]] = {}
+    for tune_id, address in zip(table["tune_id"].to_pylist(), table["_rowaddr"].to_pylist(), strict=True):
+        places.setdefault(address >> 32, []).append(tune_id)
+    removed, kept = [], []
+    for fragment, ids in sorted(places.items()):
+        quoted = ", ".join(f"'{tune_id}'" for tune_id in ids)
+        left = dataset.get_fragment(fragment).delete(f"tune_id IN ({quoted})")
+        if left is None:
+            removed.append(fragment)
+        else:
+            kept.append(left)
+    return removed, kept
+
+
+def _metadata(fragments: Sequence[str]) -> list[Any]:
+    import lance
+
+    return [lance.FragmentMetadata.from_json(text) for text in fragments]
+
+
+_QUOTED = re.compile(r"'(?:[^']|'')*'")
+_NOT_ALWAYS_THE_SAME = re.compile(r"\b(random|uuid|now|today|current_\w+)\b\s*(\(|$)", re.IGNORECASE)
+_WHERE_IN_LANCE = re.compile(r",? *\S*/rust/\S+:\d+:\d+")
+
+
+def narrowed(index: TuneIndex, where: str) -> TuneIndex:
+    """The index as if it held only the rows that the filter lets through.
+
+    Raises:
+        ConfigError: the filter cannot be read, names no column, may answer differently the next time (`bad_where`),
+            or lets no row through (`where_finds_nothing`).
+    """
+    plain = _QUOTED.sub("''", where)
+    if not plain.strip() or ";" in plain:
+        raise _refused(where, "it must be one condition", index)
+    if _NOT_ALWAYS_THE_SAME.search(plain):
+        raise _refused(where, "it must let the same rows through each time", index)
+    try:
+        rows = index.dataset().count_rows(where)
+    except (OSError, ValueError) as error:  # lance has no class of its own for a filter that it cannot read
+        raise _refused(where, _reason(error), index) from error
+    if rows == 0:
+        message = f"--where {where!r} lets none of the {index.rows} tunes of {index.uri} through"
+        raise ConfigError(message, reason="where_finds_nothing")
+    return replace(index, where=where, rows=rows, share=rows / index.rows)
+
+
+def _refused(where: str, why: str, index: TuneIndex) -> ConfigError:
+    columns = ", ".join(name for name in index.dataset().schema.names if name != "vector")
+    return ConfigError(f"--where {where!r} is no filter: {why}; the columns are {columns}", reason="bad_where")
+
+
+def _reason(error: Exception) -> str:
+    """What LanceDB says, without the place in its sources."""
+    text = _WHERE_IN_LANCE.sub("", " ".join(str(error).split()))
+    text = text.removeprefix("Invalid user input: ").removeprefix("Schema error: ")
+    return text.split(". Valid fields are")[0].rstrip(" .,?")

@@ -1,0 +1,139 @@
+"""Music as note arrays: what MIDI is read into, what ABC plays as, what metrics are computed from.
+
+Scores one after the other, voice by voice, every one of them filled up to a whole bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+
+import numpy as np
+from numpy.typing import NDArray
+
+from image2music.music.theory import TICKS_PER_QUARTER
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Track:
+    """The notes of one part, sorted by onset, then pitch.
+
+    `onsets` and `durations` are int64[n] in ticks, `pitches` int64[n] 0-127, `velocities` int64[n] 1-127,
+    `program` 0-127 (General MIDI), `channel` 0-15 (9 is drums).
+    """
+
+    onsets: IntArray
+    durations: IntArray
+    pitches: IntArray
+    velocities: IntArray
+    program: int = 0
+    channel: int = 0
+    is_drum: bool = False
+    name: str = ""
+
+    def __len__(self) -> int:
+        return len(self.onsets)
+
+
+@dataclass(frozen=True)
+class TempoChange:
+    """From `tick` on, `qpm` quarter notes a minute."""
+
+    tick: int
+    qpm: float
+
+
+@dataclass(frozen=True)
+class MeterChange:
+    """From `tick` on, bars of `numerator`/`denominator`."""
+
+    tick: int
+    numerator: int
+    denominator: int
+
+
+@dataclass(frozen=True)
+class KeyChange:
+    """From `tick` on, a signature of `sharps` (-7 to 7, flats negative), minor or major."""
+
+    tick: int
+    sharps: int
+    minor: bool
+
+
+@dataclass(frozen=True)
+class Score:
+    """A whole piece. Change lists are sorted by tick and may be empty where the source names none."""
+
+    ticks_per_quarter: int
+    tracks: tuple[Track, ...]
+    tempos: tuple[TempoChange, ...] = ()
+    meters: tuple[MeterChange, ...] = ()
+    keys: tuple[KeyChange, ...] = ()
+
+    @property
+    def n_notes(self) -> int:
+        """Number of notes over all tracks, drums included."""
+        return sum(len(track) for track in self.tracks)
+
+
+_COMMON_TIME = MeterChange(0, 4, 4)
+
+
+def length_in_bars(score: Score) -> int:
+    """Ticks until the end of the last bar, were it full."""
+    end = max(int((track.onsets + track.durations).max()) for track in score.tracks if len(track))
+    last = (score.meters or (_COMMON_TIME,))[-1]
+    bar = score.ticks_per_quarter * 4 * last.numerator // last.denominator
+    return last.tick + -(-max(0, end - last.tick) // bar) * bar
+
+
+def joined(scores: Sequence[Score]) -> tuple[Score, list[int]]:
+    """One score and the tick at which each of its parts begins.
+
+    Track n of every part is one voice, played by the instrument that has it first; drums are one voice of their own.
+    All scores have 480 ticks a quarter, as `abc_to_score` makes them. A part without a meter is in 4/4.
+    """
+    starts = [0, *np.cumsum([length_in_bars(score) for score in scores]).tolist()]
+    placed = [_shifted(score, start) for score, start in zip(scores, starts, strict=False)]
+    voices = zip_longest(*([track for track in score.tracks if not track.is_drum] for score in placed))
+    tracks = [_one([track for track in voice if track is not None]) for voice in voices]
+    drums = [track for score in placed for track in score.tracks if track.is_drum]
+    return (
+        Score(
+            TICKS_PER_QUARTER,
+            tuple([*tracks, _one(drums)] if drums else tracks),
+            tuple(change for score in placed for change in score.tempos),
+            tuple(change for score in placed for change in score.meters),
+            tuple(change for score in placed for change in score.keys),
+        ),
+        starts[:-1],
+    )
+
+
+def _shifted(score: Score, by: int) -> Score:
+    return Score(
+        score.ticks_per_quarter,
+        tuple(replace(track, onsets=track.onsets + by) for track in score.tracks),
+        tuple(TempoChange(change.tick + by, change.qpm) for change in score.tempos),
+        tuple(MeterChange(c.tick + by, c.numerator, c.denominator) for c in score.meters or (_COMMON_TIME,)),
+        tuple(KeyChange(change.tick + by, change.sharps, change.minor) for change in score.keys),
+    )
+
+
+def _one(tracks: Sequence[Track]) -> Track:
+    onsets, durations, pitches, velocities = (
+        np.concatenate([getattr(track, name) for track in tracks])
+        for name in ("onsets", "durations", "pitches", "velocities")
+    )
+    order = np.lexsort((pitches, onsets))
+    return replace(
+        tracks[0],
+        onsets=onsets[order],
+        durations=durations[order],
+        pitches=pitches[order],
+        velocities=velocities[order],
+    )

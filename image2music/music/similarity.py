@@ -1,0 +1,155 @@
+"""How alike two pieces are: copied runs, the same music in another key, what is shared with many others.
+
+How much of a tune is copied: the longest run of notes that it shares with another one.
+
+Which tunes are the same music: the same melodies, in whatever key, tempo or instruments.
+
+How much the tunes of one output resemble each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from image2music.music.score import Score, Track
+
+LONGEST_ALLOWED = 16
+"""Notes in a row that a tune may share with a reference. Four bars of quarters: a motif, not yet a melody."""
+
+Step = tuple[int, int]
+"""Semitones to the next note, and the time until it in 48ths of a quarter."""
+_GRID = 48
+
+
+def melody_steps(track: Track, ticks_per_quarter: int) -> list[Step]:
+    """The top line of a track as steps, so that a transposed copy reads the same. n notes make n - 1 steps."""
+    order = np.lexsort((track.pitches, track.onsets))
+    onsets, pitches = track.onsets[order], track.pitches[order]
+    top = np.append(onsets[1:] != onsets[:-1], True) if len(onsets) else np.zeros(0, dtype=bool)
+    onsets, pitches = onsets[top], pitches[top]
+    gaps = np.rint(np.diff(onsets) * (_GRID / ticks_per_quarter)).astype(np.int64)
+    return list(zip(np.diff(pitches).tolist(), gaps.tolist(), strict=True))
+
+
+def voice_steps(score: Score) -> list[list[Step]]:
+    """The steps of every pitched track."""
+    return [melody_steps(track, score.ticks_per_quarter) for track in score.tracks if not track.is_drum]
+
+
+def longest_shared_run(voices: Sequence[Sequence[Step]], others: Sequence[Sequence[Step]]) -> int:
+    """Notes in the longest run that any of `voices` shares with any of `others`; 0 if they share none.
+
+    A run of one step repeated (a drone, a scale in equal values) is nobody's melody and does not count.
+    """
+    symbols: dict[Step, str] = {}
+    lines = [_spell(voice, symbols) for voice in voices]
+    other_lines = [_spell(other, symbols) for other in others]
+    return max((_longest(line, other) for line in lines for other in other_lines), default=0)
+
+
+def _spell(voice: Sequence[Step], symbols: dict[Step, str]) -> str:
+    """Each step as one character, so that runs are substrings."""
+    return "".join(symbols.setdefault(step, chr(0x10000 + len(symbols))) for step in voice)
+
+
+def _longest(line: str, other: str) -> int:
+    # A longer run that starts later must be longer than the best so far, so each step either extends or moves on.
+    longest = 0
+    for start in range(len(line)):
+        length = max(longest, _repeats(line, start)) + 1
+        while start + length <= len(line) and line[start : start + length] in other:
+            longest = length
+            length += 1
+    return longest + 1 if longest else 0
+
+
+def _repeats(line: str, start: int) -> int:
+    """How often the symbol at `start` stands in a row from there on."""
+    return len(line) - start - len(line[start:].lstrip(line[start]))
+
+
+def music_id(score: Score) -> str:
+    """sha256 in hex over the distinct melodies of a score, equal where two scores are the same music.
+
+    A melody is the top line of a pitched track as `copying.melody_steps` reads it: semitones to the next note and the
+    time until it. So neither transposition (of the piece or of a part by octaves), tempo, resolution, instruments,
+    loudness, lengths of held notes, the order of tracks, doubled parts, drums nor rests at the beginning make
+    another music. A score without a melody of two notes or more is only the same as one with the same notes.
+    """
+    melodies = {np.asarray(steps, dtype=np.int64).tobytes() for steps in voice_steps(score) if steps}
+    parts = sorted(melodies) or [_as_they_are(score)]
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
+
+
+def _as_they_are(score: Score) -> bytes:
+    notes = [np.stack([track.onsets, track.pitches]).tobytes() for track in score.tracks]
+    return b"notes" + b"".join(len(part).to_bytes(8, "big") + part for part in notes)
+
+
+_SORTED_STEPS = 64
+"""Steps by which suffixes are sorted. Runs are compared in full, so this decides only which of long ones meet."""
+
+
+def melody(score: Score) -> list[Step]:
+    """The steps of the highest pitched part: accompaniments are alike in all tunes, and prove nothing."""
+    pitched = [track for track in score.tracks if len(track) and not track.is_drum]
+    if not pitched:
+        return []
+    return melody_steps(max(pitched, key=lambda track: float(track.pitches.mean())), score.ticks_per_quarter)
+
+
+def longest_shared_with_others(melodies: Sequence[Sequence[Step]]) -> list[int]:
+    """For each melody, notes in the longest run that it shares with any other one; 0 if it shares none.
+
+    As `copying.longest_shared_run` over all pairs, but by one sort of all suffixes: neighbours of different owners
+    share the longest beginnings. A run of one step repeated does not count.
+    """
+    symbols: dict[Step, str] = {}
+    lines = ["".join(symbols.setdefault(step, chr(0x100 + len(symbols))) for step in line) for line in melodies]
+    suffixes = sorted(
+        (line[start : start + _SORTED_STEPS], owner, start)
+        for owner, line in enumerate(lines)
+        for start in range(len(line))
+    )
+    longest = [0] * len(lines)
+    for order in (suffixes, suffixes[::-1]):
+        _meet(order, lines, longest)
+    return [run + 1 if run else 0 for run in longest]
+
+
+def _meet(order: Sequence[tuple[str, int, int]], lines: Sequence[str], longest: list[int]) -> None:
+    """Compares each suffix with the nearest one before it that is another owner's."""
+    last: tuple[int, int] | None = None
+    other: tuple[int, int] | None = None
+    for _, owner, start in order:
+        if last is not None and last[0] != owner:
+            other = last
+        if other is not None:
+            shared = _common(lines[owner], start, lines[other[0]], other[1])
+            if shared > longest[owner] and shared > _repeats_in(lines[owner], start):
+                longest[owner] = shared
+        last = (owner, start)
+
+
+def _common(line: str, start: int, other: str, other_start: int) -> int:
+    """Length of the beginning that two suffixes share."""
+    limit = min(len(line) - start, len(other) - other_start)
+    low, high = 0, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        if line[start : start + middle] == other[other_start : other_start + middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _repeats_in(line: str, start: int) -> int:
+    """How often the symbol at `start` stands in a row from there on."""
+    return len(line) - start - len(line[start:].lstrip(line[start]))

@@ -1,0 +1,1 @@
+"""Datasets, generations, atomic writes, locks. What the rows mean is in `schemas`."""

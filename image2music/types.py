@@ -1,0 +1,355 @@
+"""What flows through the pipelines, stage by stage.
+
+What one tune takes over from its album. Everything else stays between the composer and the picture.
+
+The protocol that every composer keeps, and what passes through it.
+
+A chat model answers these calls with prompts, the embedded default with its own conditioning. Each call takes a
+batch, and the answer for one picture never depends on which others share its batch.
+
+What a picture brings along beside its bytes, and how a rerun tells whether its row is still right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+from image2music.abc.diagnostics import Diagnostic
+from image2music.music.metrics import Metrics
+from image2music.music.motif import AlbumMode, Line, Sung
+from image2music.music.theory import key_name
+
+
+@dataclass(frozen=True)
+class AlbumPart:
+    """Key, meter, tempo and opening of one tune of an album.
+
+    tonic: pitch class 0-11. tempo_qpm: quarter notes a minute. programs: General MIDI (from 0) of melody and
+    accompaniment. theme: short id that near-duplicate pictures share. motif: one bar, the same throughout the album.
+    opening: the notes that the melody begins with, bar by bar; the last bar may go on freely.
+    """
+
+    tonic: int
+    mode: AlbumMode
+    meter: str
+    tempo_qpm: int
+    programs: tuple[int, int]
+    theme: str
+    motif: Line
+    opening: tuple[Line, ...]
+
+    @property
+    def key(self) -> str:
+        """As ABC writes it: `D`, `Bm`."""
+        return album_key(self.tonic, self.mode)
+
+
+def album_key(tonic: int, mode: AlbumMode) -> str:
+    """`D` or `Bm`, spelled with at most six signs."""
+    major = tonic if mode == "major" else (tonic + 3) % 12
+    return key_name((major * 7 + 5) % 12 - 5, minor=mode == "minor")
+
+
+def part_row(part: AlbumPart) -> dict[str, Any]:
+    """The column `album_part` of schemas/composition.py."""
+    return {
+        "key": part.key,
+        "tonic": part.tonic,
+        "mode": part.mode,
+        "meter": part.meter,
+        "tempo_qpm": part.tempo_qpm,
+        "programs": list(part.programs),
+        "theme": part.theme,
+        "motif": line_text(part.motif),
+        "opening": [line_text(line) for line in part.opening],
+    }
+
+
+def part_of_row(row: dict[str, Any]) -> AlbumPart:
+    """The inverse of `part_row`."""
+    first, second = row["programs"]
+    return AlbumPart(
+        tonic=row["tonic"],
+        mode=row["mode"],
+        meter=row["meter"],
+        tempo_qpm=row["tempo_qpm"],
+        programs=(first, second),
+        theme=row["theme"],
+        motif=read_line(row["motif"]),
+        opening=tuple(read_line(text) for text in row["opening"]),
+    )
+
+
+def line_text(line: Line) -> str:
+    """`0:2 7:1` is the tonic for two eighths, then the fifth above it for one."""
+    return " ".join(f"{pitch}:{eighths}" for pitch, eighths in line)
+
+
+def read_line(text: str) -> Line:
+    """The inverse of `line_text`."""
+    pairs = (pair.split(":") for pair in text.split())
+    return tuple(Sung(int(pitch), int(eighths)) for pitch, eighths in pairs)
+
+
+MatchedBy = Literal["text", "image", "both"]
+SegmentKind = Literal["all", "voice", "bars", "motivation"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A tune that the index returned for a picture. Similarities are cosines; None where that search missed it."""
+
+    tune_id: str
+    row_hash: str
+    location: str
+    caption: str
+    abc: str
+    metrics: Metrics
+    similarity_text: float | None
+    similarity_image: float | None
+    matched_by: MatchedBy
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a composer sees in a picture.
+
+    `features` is whatever the composer wants to find again in later calls for the same picture (encoded patches, a
+    grid of embeddings), so that a picture is looked at once. It must pickle.
+    """
+
+    text: str
+    features: object = None
+
+
+@dataclass(frozen=True)
+class AttentionMap:
+    """Equation 2 of the paper for one segment of the tune or of the motivation.
+
+    `weights` is float32[rows, cols]: attention from the segment's tokens to the picture's patches, averaged over
+    layers, heads and tokens, as probabilities (the rest of the mass went elsewhere). `baseline` has the same shape,
+    for a blank picture. `text` is the segment itself, or its name for a voice. `layers`, where asked for, is
+    float32[layers, rows, cols], the same before its mean over layers; `faithfulness` see `composers.faithfulness`.
+    """
+
+    segment: str
+    kind: SegmentKind
+    text: str
+    weights: NDArray[np.float32]
+    baseline: NDArray[np.float32]
+    layers: NDArray[np.float32] | None = None
+    faithfulness: dict[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why the tune sounds as it does, and where the composer looked while it wrote.
+
+    `attention_missing` is a snake_case reason where that is not known; rows have no place for it, run.json counts it.
+    """
+
+    motivation: str
+    attention: tuple[AttentionMap, ...] = field(default_factory=tuple)
+    attention_missing: str | None = None
+
+
+METADATA_COLUMNS = ("catalog_id", "hint", "album_part")
+"""Columns of schemas/composition.py that hold a brief; the last two are only there where a run has them."""
+
+
+@dataclass(frozen=True)
+class ImageMetadata:
+    """Id and hint from a catalogue, and what the tune takes over from its album; None where there is none."""
+
+    catalog_id: str | None = None
+    hint: str | None = None
+    part: AlbumPart | None = None
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The values of `METADATA_COLUMNS`."""
+        part = None if self.part is None else part_row(self.part)
+        return {"catalog_id": self.catalog_id, "hint": self.hint, "album_part": part}
+
+
+NO_METADATA = ImageMetadata()
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Where a picture lies, and what it brings along."""
+
+    uri: str
+    brief: ImageMetadata = NO_METADATA
+
+
+def metadata_of_row(row: dict[str, Any]) -> ImageMetadata:
+    """The inverse of `Brief.row`; columns may be absent."""
+    part = row.get("album_part")
+    return ImageMetadata(row.get("catalog_id"), row.get("hint"), None if part is None else part_of_row(part))
+
+
+def metadata_key(image_id: str, row: dict[str, Any]) -> bytes:
+    """What a finished row and a picture to be composed have in common: 32 bytes.
+
+    `row` holds `METADATA_COLUMNS`, None or absent where the picture has none. Without any of them the key is the
+    image_id itself.
+    """
+    brief = {name: row[name] for name in METADATA_COLUMNS if row.get(name) is not None}
+    if not brief:
+        return bytes.fromhex(image_id)
+    text = json.dumps(brief, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(f"{image_id}:{text}".encode()).digest()
+
+
+Purpose = Literal["draft", "repair", "refine"]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An element that could not be finished. `reason` is a stable snake_case word, `message` is one line."""
+
+    stage: str
+    id: str
+    uri: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class CaptionedMidi:
+    """One line of the captions file. `location` and `image` are relative to the folder of MIDI files.
+
+    `caption` is empty where a picture alone describes the tune, `image` where there is none. `image_id` is the sha256
+    of the picture's bytes in hex, once it was read.
+    """
+
+    location: str
+    caption: str
+    genre: tuple[str, ...] = ()
+    mood: tuple[str, ...] = ()
+    instruments: tuple[str, ...] = ()
+    image: str = ""
+    image_id: str = ""
+
+
+@dataclass(frozen=True)
+class CaptionedTune:
+    """A captioned MIDI file as ABC notation. `tune_id` is the sha256 of the MIDI bytes in hex.
+
+    `music_id` is what `same_music.music_id` makes of its notes, `picture` the opened picture where the line names one.
+    """
+
+    tune_id: str
+    source: CaptionedMidi
+    abc: str
+    key: str
+    meter: str
+    tempo_qpm: float
+    duration_s: float
+    bars: int
+    voices: int
+    metrics: Metrics
+    music_id: str
+    picture: Image | None = None
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """A picture by its content, without pixels. `uris` holds every place of the same bytes, sorted.
+
+    `brief` is what it brings along: that of the first place which brings any.
+    """
+
+    image_id: str
+    uris: tuple[str, ...]
+    brief: ImageMetadata = NO_METADATA
+
+    @property
+    def uri(self) -> str:
+        """The first place."""
+        return self.uris[0]
+
+
+@dataclass(frozen=True)
+class DescribedImage:
+    """A picture, upright and scaled down, and what the composer sees in it. `width` and `height` are the file's."""
+
+    ref: ImageRef
+    image: Image
+    width: int
+    height: int
+    description: Description
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class RetrievedContext:
+    """A described picture with its embeddings (float32[dim], unit length) and the tunes they found, best first."""
+
+    described: DescribedImage
+    image_embedding: NDArray[np.float32]
+    description_embedding: NDArray[np.float32]
+    references: tuple[Reference, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One attempt at a tune, mended, checked and measured.
+
+    `mends` says what was mended by rule, `diagnostics` what the checker finds in the mended text. `metrics` is None
+    where errors are left. `longest_copy` counts the notes in a row that are shared with a reference.
+    """
+
+    abc: str
+    diagnostics: tuple[Diagnostic, ...]
+    metrics: Metrics | None
+    longest_copy: int = 0
+    mends: tuple[Diagnostic, ...] = ()
+
+    @property
+    def errors(self) -> int:
+        """Number of diagnostics that keep the tune from standing."""
+        return sum(diagnostic.severity == "error" for diagnostic in self.diagnostics)
+
+
+@dataclass(frozen=True)
+class Round:
+    """One step of the loop: what was tried, whether it became the tune that stands, and why."""
+
+    purpose: Purpose
+    draft: Draft
+    accepted: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class ComposedTune:
+    """What the loop returns for one picture: the tune that stands, how it came about and its explanation."""
+
+    draft: Draft
+    rounds: tuple[Round, ...]
+    title: str
+    key: str
+    meter: str
+    tempo_qpm: float
+    bars: int
+    midi: bytes
+    explanation: Explanation
+
+
+@dataclass(frozen=True)
+class RefinedTune:
+    """A picture with everything that its row is made of."""
+
+    context: RetrievedContext
+    tune: ComposedTune
+    seconds: float = 0.0

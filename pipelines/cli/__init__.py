@@ -1,0 +1,1 @@
+"""The command `image2music`: options, one file a command, tables. Nothing is computed here."""

@@ -1,0 +1,222 @@
+"""Files of notation: which ones a command takes, how ABC is decoded, and names that never collide.
+
+The commands `abc`, `check` and `midi`: notation files in, notation files out, no Beam.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from image2music.abc.diagnostics import Diagnostic, Severity
+from image2music.errors import AbcError, ConfigError, Image2MusicError, OutputError
+from image2music.storage.files import atomic_write
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+MAX_ABC_BYTES = 4_000_000
+
+
+def list_files(paths: Sequence[str]) -> list[str]:
+    """The files that `paths` name: files as given, and every regular file in folders, at any depth, sorted.
+
+    Links are followed; a folder that is reached twice is taken once. A path that does not exist stays in the list,
+    so that it fails where it is opened like any other bad file.
+
+    Raises:
+        ConfigError: `no_files` when folders hold no file at all.
+    """
+    files: list[str] = []
+    for path in paths:
+        files.extend(_walk(path) if os.path.isdir(path) else [path])
+    if not files:
+        raise ConfigError(f"no files in {', '.join(paths)}: name files, or folders that hold some", reason="no_files")
+    return list(dict.fromkeys(files))
+
+
+def _walk(folder: str) -> Iterator[str]:
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        for name in sorted(names):
+            path = os.path.join(place, name)
+            if os.path.isfile(path):
+                yield path
+
+
+def read_abc(path: str) -> str:
+    """The text of an ABC file: UTF-8 (a BOM is dropped), UTF-16 with its BOM, else Latin-1.
+
+    Raises:
+        AbcError: `file_too_large` above 4 MB, `not_abc` for a MIDI file.
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        data = file.read(MAX_ABC_BYTES + 1)
+    if len(data) > MAX_ABC_BYTES:
+        raise AbcError("larger than 4 MB: split it into several files", reason="file_too_large")
+    if data.startswith((b"MThd", b"RIFF")):
+        raise AbcError("this is a MIDI file: turn it into ABC with `image2music abc`", reason="not_abc")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", errors="replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+class OutputFolder:
+    """Writes files of one ending into one folder. The first of a name keeps it, later ones get `_2`, `_3`, ...
+
+    Names that an earlier run left are written over.
+    """
+
+    def __init__(self, folder: str, ending: str) -> None:
+        self.folder = Path(folder)
+        self.ending = ending
+        self.taken: set[str] = set()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make the folder {folder}: {error.strerror}", reason="output_folder") from error
+
+    def write(self, source: str, data: bytes) -> Path:
+        """Writes `data` under the stem of `source` and returns the place."""
+        place = self.folder / f"{self._free_stem(Path(source).stem)}{self.ending}"
+        atomic_write(place, data)
+        return place
+
+    def _free_stem(self, stem: str) -> str:
+        # File systems that ignore case must not lose a file either.
+        name, number = stem, 1
+        while name.lower() in self.taken:
+            number += 1
+            name = f"{stem}_{number}"
+        self.taken.add(name.lower())
+        return name
+
+
+def add_parsers(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `abc`, `check` and `midi`; each sets `run`, which takes the parsed arguments and returns an exit code."""
+    abc = commands.add_parser("abc", help="MIDI files or folders to ABC")
+    abc.add_argument("paths", nargs="+", metavar="PATH", help="a MIDI file, or a folder of them")
+    abc.add_argument("-o", "--output", metavar="DIR", help="write STEM.abc here; one file without it goes to stdout")
+    abc.add_argument("--excerpt", action="store_true", help="only the most telling bars, short enough for a prompt")
+    abc.set_defaults(run=run_abc)
+
+    check = commands.add_parser("check", help="say what is wrong in ABC files; exit 1 if any error")
+    check.add_argument("paths", nargs="+", metavar="PATH", help="an ABC file, or a folder of them")
+    check.add_argument("--json", action="store_true", help="print one JSON list instead of lines")
+    check.add_argument(
+        "--fix", metavar="DIR", help="write mended files here; prints what was mended and what is still wrong"
+    )
+    check.set_defaults(run=run_check)
+
+    midi = commands.add_parser("midi", help="ABC files to MIDI")
+    midi.add_argument("paths", nargs="+", metavar="PATH", help="an ABC file, or a folder of them")
+    midi.add_argument(
+        "-o", "--output", metavar="DIR", required=True, help="write STEM.mid here, STEM_2.mid for a second tune"
+    )
+    midi.set_defaults(run=run_midi)
+
+
+def run_abc(args: argparse.Namespace) -> int:
+    """MIDI to ABC."""
+    from image2music.abc.writer.excerpt import excerpt_abc
+    from image2music.abc.writer.text import midi_to_abc
+
+    convert = excerpt_abc if args.excerpt else midi_to_abc
+    paths = list_files(args.paths)
+    if args.output is None and len(paths) > 1:
+        raise ConfigError(f"{len(paths)} files need a folder to go to: add -o DIR", reason="no_output")
+    folder = OutputFolder(args.output, ".abc") if args.output is not None else None
+
+    def convert_one(path: str) -> None:
+        abc = convert(Path(path).read_bytes(), title=Path(path).stem).abc
+        if folder is None:
+            sys.stdout.write(abc)
+        else:
+            folder.write(path, abc.encode("utf-8"))
+
+    return _each(paths, convert_one)
+
+
+def run_midi(args: argparse.Namespace) -> int:
+    """ABC to MIDI, one file a tune. What is wrong in a text is counted on stderr, and the text played as it stands."""
+    from image2music.abc.checker import check
+    from image2music.abc.parser import parse
+    from image2music.abc.playback import tune_to_score
+    from image2music.music.midi import write_midi
+
+    folder = OutputFolder(args.output, ".mid")
+
+    def convert_one(path: str) -> None:
+        text = read_abc(path)
+        tunes = [tune for tune in parse(text).tunes if tune.has_music]
+        if not tunes:
+            raise AbcError("no tune with notes was found: write one from X: to its last bar line", reason="no_music")
+        unplayed = []
+        for tune in tunes:
+            try:
+                folder.write(path, write_midi(tune_to_score(tune)))
+            except AbcError as error:
+                unplayed.append(f"tune X:{tune.reference}: {error}" if len(tunes) > 1 else str(error))
+        if unplayed:
+            raise AbcError("; ".join(unplayed), reason="unplayed_tunes")
+        errors = sum(finding.severity is Severity.ERROR for finding in check(text))
+        if errors:
+            told = f"{errors} error{'s' if errors > 1 else ''}, played as it stands"
+            print(f"{path}: {told}; image2music check names them, --fix mends what it can", file=sys.stderr)
+
+    return _each(list_files(args.paths), convert_one)
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """Prints findings; with `--fix` also writes mended files."""
+    from image2music.abc.autofix.rules import autofix_file
+    from image2music.abc.checker import check
+
+    folder = OutputFolder(args.fix, ".abc") if args.fix is not None else None
+    told: list[tuple[str, Diagnostic]] = []
+
+    def check_one(path: str) -> None:
+        text = read_abc(path)
+        findings: Sequence[Diagnostic]
+        if folder is None:
+            findings = check(text)
+        else:
+            mended = autofix_file(text)
+            folder.write(path, mended.abc.encode("utf-8"))
+            findings = [*mended.diagnostics, *check(mended.abc)]
+        told.extend((path, finding) for finding in findings)
+        if not args.json:
+            sys.stdout.writelines(f"{path}:{finding}\n" for finding in findings)
+
+    code = _each(list_files(args.paths), check_one)
+    if args.json:
+        print(json.dumps([{"file": path, **asdict(finding)} for path, finding in told], ensure_ascii=False, indent=1))
+    return 1 if any(finding.severity is Severity.ERROR for _, finding in told) else code
+
+
+def _each(paths: Sequence[str], work: Callable[[str], None]) -> int:
+    """Does every file; a bad one is one line on stderr and makes the exit code 1."""
+    code = 0
+    for path in paths:
+        try:
+            work(path)
+        except (Image2MusicError, OSError) as error:
+            reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+            print(f"{path}: {' '.join(reason.split())}", file=sys.stderr)
+            code = 1
+    return code

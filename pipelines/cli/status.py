@@ -1,0 +1,50 @@
+"""What a run did, or has done so far."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from image2music.errors import ConfigError
+from image2music.storage import datasets
+from image2music.storage.run_file import is_gone, read_record
+
+
+def status(output: Path) -> str:
+    """State, counts and seconds of the last run, and the rows that lie there now.
+
+    Raises:
+        ConfigError: there is no run.json (`no_run`), or it cannot be read (`bad_run_json`).
+    """
+    path = output / "run.json"
+    if not path.is_file():
+        raise ConfigError(f"{output} holds no run.json: nothing has run there yet", reason="no_run")
+    try:
+        record = read_record(path)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path} is not JSON: {error}", reason="bad_run_json") from error
+    lines = {
+        "state": _state(record),
+        "command": record["command"],
+        "started": record["started_at"],
+        "finished": record["finished_at"] or "not yet",
+        **{name: _text(value) for name, value in record["counts"].items()},
+        "seconds": _text(record["seconds"]),
+        "rows now": str(datasets.count_rows(output / datasets.COMPOSITIONS)),
+        "failures now": str(datasets.count_rows(output / datasets.FAILURES)),
+    }
+    width = max(map(len, lines)) + 2
+    return "\n".join(f"{name:{width}}{value}" for name, value in lines.items())
+
+
+def _state(record: dict[str, Any]) -> str:
+    if record["state"] == "running" and is_gone(record.get("process", {})):
+        return "killed — its process is gone; the same command goes on where it stopped"
+    return f"{record['state']}{' — ' + record['message'] if record['message'] else ''}"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {number}" for key, number in value.items()) or "none"
+    return str(value)

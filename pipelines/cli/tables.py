@@ -1,0 +1,91 @@
+"""The closing words of a run, for the terminal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from image2music.catalog import Matched
+from image2music.storage.datasets import COMPOSITIONS, FAILURES, read_rows
+
+MOST_ROWS = 20
+_COLUMNS = ["image_uri", "title", "key", "meter", "tempo_qpm", "abc", "references"]
+_HEADINGS = ("picture", "title", "key", "meter", "tempo", "bars", "best reference")
+_WIDEST = 34
+
+
+def compositions_table(output: Path) -> str:
+    """The first compositions by picture, one line each, and how many more there are."""
+    rows = sorted(read_rows(output / COMPOSITIONS, _COLUMNS), key=lambda row: row["image_uri"])
+    lines = table(_HEADINGS, [_cells(row) for row in rows[:MOST_ROWS]])
+    more = len(rows) - MOST_ROWS
+    return f"{lines}\n… and {more} more" if more > 0 else lines
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    from image2music.abc.playback import abc_to_score
+    from image2music.loop.examine import count_bars
+
+    references = row["references"]
+    best = f"{references[0]['location']} ({references[0]['matched_by']})" if references else ""
+    bars = count_bars(abc_to_score(row["abc"]))
+    picture = os.path.basename(row["image_uri"])
+    return picture, row["title"], row["key"], row["meter"], f"{row['tempo_qpm']:g}", str(bars), best
+
+
+def failure_lines(folder: Path, most: int = 5) -> list[str]:
+    """The first failures, one line each."""
+    rows = sorted(read_rows(folder, ["stage", "uri", "reason", "message"]), key=lambda row: row["uri"])
+    lines = [f"{row['uri']}: {row['stage']}: {row['reason']}: {row['message']}" for row in rows[:most]]
+    return [*lines, f"… and {len(rows) - most} more"] if len(rows) > most else lines
+
+
+def catalog_counts(catalog: Matched | None) -> dict[str, int]:
+    """What run.json says about a catalogue; nothing without one."""
+    if catalog is None:
+        return {}
+    return {
+        "catalog_rows": catalog.rows,
+        "catalog_rows_without_picture": len(catalog.rows_without_picture),
+        "catalog_rows_repeated": len(catalog.repeated_rows),
+        "pictures_without_catalog_row": len(catalog.pictures_without_row),
+    }
+
+
+def catalog_lines(catalog: Matched | None, most: int = 3) -> list[str]:
+    """How a catalogue and the pictures fit together, with the first names of what does not."""
+    if catalog is None:
+        return []
+    odd = {
+        "rows without a picture": catalog.rows_without_picture,
+        "rows for a picture that an earlier row has": catalog.repeated_rows,
+        "pictures without a row": catalog.pictures_without_row,
+    }
+    lines = [
+        f"  {len(names)} {what}: {', '.join(names[:most])}{' …' if len(names) > most else ''}"
+        for what, names in odd.items()
+        if names
+    ]
+    return [f"{catalog.rows} rows in the catalogue", *lines]
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns side by side, long cells cut."""
+    cells = [headings, *([_cut(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    )
+
+
+def _cut(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
+
+
+def places(output: Path) -> str:
+    """Where everything was written."""
+    written = (output / name for name in (COMPOSITIONS, FAILURES, "run.json"))
+    return f"written to {', '.join(str(path) for path in written if path.exists())}"

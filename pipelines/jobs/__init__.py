@@ -1,0 +1,1 @@
+"""One readable chain a job. Steps are in `transforms`, knowledge in `image2music`."""

@@ -1,0 +1,174 @@
+"""What `compose --plan` says: what a run would do, and what it would cost, measured on a few pictures."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from image2music.composers import registry as composers
+from image2music.composers.chat.engine.loading import free_memory
+from image2music.errors import ModelError, OutputError
+from image2music.rows import printable
+from image2music.storage import datasets
+from pipelines.cli.options import ComposeOptions, beam_options
+from pipelines.jobs.compose import ComposeRun, compose_pipeline, look_up
+from pipelines.jobs.composing import count
+from pipelines.runtime.ending import EXIT_DONE
+from pipelines.runtime.record import counters, stage_seconds
+from pipelines.runtime.running import new_pipeline, run_to_end
+
+SAMPLE = 8
+_MB, _GB = 1 << 20, 1 << 30
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A few pictures composed for a plan: how many, how many of them failed, seconds and bytes on disk of each."""
+
+    pictures: int
+    failed: int
+    seconds: float
+    bytes: float
+
+
+def plan_compose(options: ComposeOptions) -> int:
+    """Print the plan and do nothing else; returns the exit code.
+
+    Raises:
+        Image2MusicError: as `compose` would.
+    """
+    run = look_up(options)
+    todo = waiting(run)
+    lines = settings_lines(run) | work_lines(run, todo) | core_lines(options.workers)
+    if todo:
+        lines |= _costs(run, todo)
+    print(_text(lines))
+    return EXIT_DONE
+
+
+def _costs(run: ComposeRun, todo: Sequence[str]) -> dict[str, str]:
+    try:
+        composers.load_composer(run.options.composer)
+    except ModelError as error:
+        return {"sample": f"none: {error}"}
+    return cost_lines(run, todo, measure_sample(run, todo))
+
+
+def plan_lines(run: ComposeRun) -> str:
+    """What a run would do, without what it costs."""
+    return _text(settings_lines(run))
+
+
+def settings_lines(run: ComposeRun) -> dict[str, str]:
+    """What the run works with and how."""
+    loop = run.options.loop
+    return {
+        "pictures": f"{len(run.pictures)} files",
+        "finished": f"{datasets.count_rows(run.output / datasets.COMPOSITIONS)} rows in {run.output}",
+        "index": f"{run.index.uri}, version {run.index.version}, {run.index.rows} tunes",
+        "embedder": run.settings.embedder_id,
+        "composer": run.settings.composer_id,
+        "references": f"{run.options.top_k} by description and {run.options.top_k} by picture",
+        "where": run.options.where or "all tunes",
+        "rounds": f"at most {loop.rounds} repairs and as many refinements, accept {loop.accept}",
+        "seed": str(run.settings.seed),
+        "settings": run.settings.hash,
+        **composers.composer_memory_report(run.options.composer, run.options.batch_size),
+    }
+
+
+def waiting(run: ComposeRun) -> list[str]:
+    """Pictures whose place is in no row of these settings. No picture is read: one that was replaced is not seen."""
+    folder = run.output / datasets.COMPOSITIONS
+    done = {
+        uri
+        for row in datasets.read_rows(folder, ["image_uris", "settings_hash"])
+        if row["settings_hash"] == run.settings.hash
+        for uri in row["image_uris"]
+    }
+    return [picture for picture in run.pictures if printable(picture) not in done]
+
+
+def work_lines(run: ComposeRun, todo: Sequence[str]) -> dict[str, str]:
+    """What would be done and what skipped."""
+    again = {row["uri"] for row in datasets.read_rows(run.output / datasets.FAILURES, ["uri"])}
+    tried = sum(printable(picture) in again for picture in todo)
+    failed = f", {tried} of them failed before" if tried else ""
+    lines = {"to do": f"{len(todo)} files{failed}", "skipped": f"{len(run.pictures) - len(todo)} files that have a row"}
+    try:
+        datasets.finished_ids(run.output, run.settings.hash)
+    except OutputError as error:
+        if not run.options.overwrite:
+            lines["refused"] = str(error)
+    return lines
+
+
+def measure_sample(run: ComposeRun, todo: Sequence[str]) -> Sample:
+    """Compose a few of the pictures, evenly spread, in this process and into a folder that is thrown away."""
+    chosen = tuple(todo[:: max(1, len(todo) // SAMPLE)][:SAMPLE])
+    with tempfile.TemporaryDirectory(prefix="image2music-plan-") as folder:
+        pipeline = new_pipeline(beam_options(()))
+        options = replace(run.options, log_json="")
+        compose_pipeline(
+            pipeline, replace(run, options=options, output=Path(folder), pictures=chosen), frozenset(), None
+        )
+        result = run_to_end(pipeline)
+        size = sum(shard.stat().st_size for shard in datasets.shards(Path(folder, datasets.COMPOSITIONS)))
+    counts = count(counters(result), places=len(chosen))
+    # At least one: a sample of nothing but failures still took its time.
+    made = max(1, counts["composed"])
+    return Sample(counts["pictures"], counts["failed"], sum(stage_seconds(result).values()) / made, size / made)
+
+
+def cost_lines(run: ComposeRun, todo: Sequence[str], sample: Sample) -> dict[str, str]:
+    """Time, disk and memory for all of them, by the sample."""
+    workers, seconds = run.options.workers, len(todo) * sample.seconds / run.options.workers
+    free = shutil.disk_usage(_existing(run.output)).free
+    needed = len(todo) * sample.bytes
+    short = "; NOT ENOUGH" if needed > free else ""
+    return {
+        "sample": f"{sample.pictures} pictures, {sample.failed} failed, {sample.seconds:.2f} s each with models loaded",
+        "time": f"{_clock(seconds)} with {workers} {'workers' if workers > 1 else 'worker'}, without loading",
+        "disk": f"{needed / _MB:.1f} MB, {free / _GB:.1f} GB free in {run.output}{short}",
+        "process": memory_line(workers, _peak_bytes(), free_memory("cpu")),
+    }
+
+
+def memory_line(workers: int, peak: int, free: int | None) -> str:
+    """What the workers take, by the most bytes that one has taken, and whether they fit into those that are free."""
+    line = f"{peak / _GB:.1f} GB of memory by the sample, for each of {workers}"
+    if free is None or workers * peak <= free:
+        return line
+    return f"{line}; NOT ENOUGH: {free / _GB:.1f} GB are free, which is enough for {free // peak}"
+
+
+def core_lines(workers: int) -> dict[str, str]:
+    """A line where there are more workers than cores that this process may use; else none."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers <= cores:
+        return {}
+    return {"workers": f"{workers}, TOO MANY for {cores} cores: more workers than cores take memory and gain nothing"}
+
+
+def _existing(path: Path) -> Path:
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+
+
+def _peak_bytes() -> int:
+    """Most memory that this process has had. Linux counts in KiB, macOS in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _clock(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{seconds:.0f} s" if seconds < 120 else f"{minutes // 60}:{minutes % 60:02} hours"
+
+
+def _text(lines: dict[str, str]) -> str:
+    return "\n".join(f"{name:12}{value}" for name, value in lines.items())

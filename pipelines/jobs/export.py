@@ -1,0 +1,134 @@
+"""Chosen rows as files: ABC, MIDI, MusicXML, WAV, heat map."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from image2music.abc.musicxml import abc_to_music_xml
+from image2music.errors import ConfigError, Image2MusicError, PictureError
+from image2music.failures import one_line
+from image2music.music.render import wav_bytes
+from image2music.report.heat import heat_map, overlay
+from image2music.report.playback import playback
+from image2music.storage import datasets
+from image2music.storage.files import atomic_write
+from pipelines.cli.options import make_folder
+from pipelines.jobs.report import find_picture
+
+Row = dict[str, Any]
+
+SHORTEST_ID = 4
+"""Characters of an image_id that `--ids` needs at least."""
+_HEX = re.compile(r"[0-9a-f]+")
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What `export` was asked to do. `ids` are beginnings of image_ids; none means every row."""
+
+    input: Path
+    output: Path
+    formats: tuple[str, ...]
+    ids: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.formats if name not in FORMATS]
+        if unknown or not self.formats:
+            message = f"--formats takes {','.join(FORMATS)}, not {','.join(unknown) or 'nothing'}"
+            raise ConfigError(message, reason="bad_formats")
+        for id in self.ids:
+            if len(id) < SHORTEST_ID or not _HEX.fullmatch(id):
+                message = f"--ids takes an image_id or at least {SHORTEST_ID} hex digits of its beginning, not {id!r}"
+                raise ConfigError(message, reason="bad_id")
+
+
+def export(options: ExportOptions) -> tuple[int, int]:
+    """Write the files; returns how many were written and how many could not be, each of these a line on stderr.
+
+    Raises:
+        ConfigError: there are no rows (`no_rows`), or none begins with an id that was named (`unknown_id`).
+        OutputError: the output cannot be written.
+    """
+    folder = options.input / datasets.COMPOSITIONS
+    ids = [row["image_id"] for row in datasets.read_rows(folder, ["image_id"])]
+    if not ids:
+        raise ConfigError(f"{options.input} holds no compositions: name the --output of compose", reason="no_rows")
+    chosen = _chosen(ids, options.ids)
+    make_folder(str(options.output))
+    written = failed = 0
+    for row in _rows(folder, chosen):
+        for name in options.formats:
+            ending, make = FORMATS[name]
+            try:
+                data = make(row)
+            except Image2MusicError as error:
+                print(f"{row['image_uri']}: {name}: {one_line(error)}", file=sys.stderr)
+                failed += 1
+                continue
+            atomic_write(options.output / f"{row['image_id'][:16]}{ending}", data)
+            written += 1
+    return written, failed
+
+
+def _chosen(ids: Collection[str], wanted: Collection[str]) -> frozenset[str]:
+    if not wanted:
+        return frozenset(ids)
+    for start in wanted:
+        if not any(id.startswith(start) for id in ids):
+            raise ConfigError(f"--ids: no composition's image_id begins with {start}", reason="unknown_id")
+    return frozenset(id for id in ids if id.startswith(tuple(wanted)))
+
+
+def _rows(folder: Path, ids: Collection[str]) -> Iterator[Row]:
+    columns = ["image_id", "image_uri", "image_uris", "title", "abc", "midi", "attention"]
+    for shard in datasets.open_shards(datasets.shards(folder)):
+        for batch in shard.iter_batches(batch_size=32, columns=columns):
+            yield from (row for row in batch.to_pylist() if row["image_id"] in ids)
+
+
+def _abc(row: Row) -> bytes:
+    text: str = row["abc"]
+    return text.encode("utf-8")
+
+
+def _midi(row: Row) -> bytes:
+    data: bytes = row["midi"]
+    return data
+
+
+def _musicxml(row: Row) -> bytes:
+    return abc_to_music_xml(row["abc"])
+
+
+def _wav(row: Row) -> bytes:
+    played = playback(row["midi"], row["abc"])
+    return wav_bytes(played.tracks, played.seconds)
+
+
+def _heat_map(row: Row) -> bytes:
+    """The whole tune's relative map over the picture, PNG."""
+    whole = next((attention for attention in row["attention"] if attention["kind"] == "all"), None)
+    if whole is None:
+        raise PictureError("the row has no attention map of the whole tune", reason="no_attention")
+    picture = find_picture(row)
+    if picture is None:
+        raise PictureError("the picture is gone, or not the one that was looked at", reason="picture_missing")
+    stream = io.BytesIO()
+    overlay(picture, heat_map(whole)).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+FORMATS: dict[str, tuple[str, Callable[[Row], bytes]]] = {
+    "abc": (".abc", _abc),
+    "midi": (".mid", _midi),
+    "musicxml": (".musicxml", _musicxml),
+    "wav": (".wav", _wav),
+    "heatmap": (".heatmap.png", _heat_map),
+}
+"""File ending and maker of each format."""

@@ -1,0 +1,142 @@
+"""Whose tunes are scored: an output of `compose`, another one, and other systems' files.
+
+What an output is worth: its tunes measured, judged and compared, as tables and as OUT/score.json.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL.Image import Image
+
+from image2music.errors import ConfigError
+from image2music.evaluation.judge import JudgeSettings
+from image2music.evaluation.measures import Row
+from image2music.evaluation.pieces import ROW_COLUMNS, Imported, Piece, piece_of_failure, piece_of_row, read_import
+from image2music.storage import datasets
+from pipelines.jobs.report import find_picture
+from transforms.files import content_id, read_bytes
+
+_ROWS_AT_ONCE = 32
+_FAILURE_COLUMNS = ["stage", "id", "uri"]
+
+
+@dataclass(frozen=True)
+class System:
+    """Tunes by one hand, one for each picture. `embedder_ids` are those that retrieved its references."""
+
+    name: str
+    pieces: list[Piece]
+    embedder_ids: frozenset[str] = frozenset()
+
+
+def read_output(output: Path, name: str) -> System:
+    """The rows of an output, and the pictures that its composer failed on.
+
+    Raises:
+        ConfigError: nothing is there (`no_rows`).
+    """
+    pieces: dict[str, Piece] = {}
+    embedders: set[str] = set()
+    for shard in datasets.open_shards(datasets.shards(output / datasets.COMPOSITIONS)):
+        for batch in shard.iter_batches(batch_size=_ROWS_AT_ONCE, columns=list(ROW_COLUMNS)):
+            rows = batch.to_pylist()
+            pieces.update({row["image_id"]: piece_of_row(row) for row in rows})
+            embedders.update(row["embedder_id"] for row in rows)
+    for failure in datasets.read_rows(output / datasets.FAILURES, _FAILURE_COLUMNS):
+        failed = piece_of_failure(failure)
+        if failed:
+            pieces.setdefault(failed.image_id, failed)
+    if not pieces:
+        raise ConfigError(f"{output} holds no compositions: name the --output of compose", reason="no_rows")
+    return System(name, [pieces[image_id] for image_id in sorted(pieces)], frozenset(embedders))
+
+
+def read_imported(path: Path, known: System | None) -> list[System]:
+    """The systems of a CSV file, their pictures known by content.
+
+    A picture that `known` has too takes description and references from there, so that all are measured alike.
+
+    Raises:
+        ConfigError: the file, or one that it names, cannot be used.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        lines = read_import(text, lambda name: read_bytes(str(path.parent / name)))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"--import {path}: {error}", reason="bad_import") from error
+    there = {piece.image_id: piece for piece in known.pieces} if known else {}
+    systems: dict[str, dict[str, Piece]] = {}
+    for line in lines:
+        piece = _imported(line, path.parent, there)
+        systems.setdefault(line.system, {})[piece.image_id] = piece
+    return [System(name, list(pieces.values())) for name, pieces in systems.items()]
+
+
+def _imported(line: Imported, folder: Path, there: dict[str, Piece]) -> Piece:
+    place = str(folder / line.picture)
+    try:
+        image_id = content_id(read_bytes(place))
+    except OSError as error:
+        raise ConfigError(f"--import: the picture {place}: {error}", reason="bad_import_file") from error
+    own = there.get(image_id)
+    return Piece(
+        image_id=image_id,
+        image_uri=place,
+        abc=line.abc,
+        description=line.description or (own.description if own else ""),
+        references=own.references if own else (),
+    )
+
+
+def open_image(piece: Piece) -> Image | None:
+    """The picture of a piece, from the first of its places that still holds the very bytes; None if none does."""
+    places = piece.places
+    return find_picture({"image_id": piece.image_id, "image_uri": places[0], "image_uris": places})
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """What `score` was asked to do. `input` may be left out where `imported` is given."""
+
+    input: Path | None = None
+    against: Path | None = None
+    imported: Path | None = None
+    embedder: str | None = None
+    judge: str | None = None
+    judging: JudgeSettings = field(default_factory=JudgeSettings)
+    price: tuple[float, float] | None = None
+    songeval: Path | None = None
+    study: int | None = None
+    answers: tuple[Path, ...] = ()
+    bounds: dict[str, float] = field(default_factory=dict)
+    seed: int = 0
+    plan: bool = False
+
+    def __post_init__(self) -> None:
+        if self.input is None and self.imported is None:
+            raise ConfigError("score needs --input or --import; see: image2music score --help", reason="bad_arguments")
+        if self.against is not None and self.input is None:
+            raise ConfigError("--against compares with --input: give both", reason="bad_arguments")
+        if self.study is not None and self.study < 1:
+            raise ConfigError(f"--study must be 1 or more pictures, not {self.study}", reason="bad_study")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"--seed must be between 0 and 2**63 - 1, not {self.seed}", reason="bad_seed")
+
+    @property
+    def home(self) -> Path:
+        """The folder of score.json: the output, or that of the imported file."""
+        if self.input is not None:
+            return self.input
+        assert self.imported is not None
+        return self.imported.parent
+
+
+@dataclass
+class Scored:
+    """A system with its rows."""
+
+    system: System
+    rows: list[Row]

@@ -1,0 +1,286 @@
+"""An earlier output after the index changed: only pictures with other references are composed again."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from image2music.errors import OutputError
+from image2music.images.archives import is_there
+from image2music.index.table import Pair
+from image2music.rows import failure_row, now
+from image2music.storage import datasets
+from image2music.storage.datasets import write_shard, write_table
+from image2music.storage.files import file_lock
+from image2music.types import METADATA_COLUMNS, Failure, ImageMetadata, Reference, metadata_key, metadata_of_row
+from pipelines.cli.options import ComposeOptions, beam_options, make_folder
+from pipelines.cli.tables import compositions_table, failure_lines, places
+from pipelines.jobs.album import assemble_albums
+from pipelines.jobs.compose import ComposeRun, compose_pipeline, look_up
+from pipelines.runtime.ending import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON, end_job, recorded
+from pipelines.runtime.progress import Progress
+from pipelines.runtime.record import RunRecord, counters, stage_seconds
+from pipelines.runtime.running import new_pipeline, run_to_end
+from schemas.failure import FAILURE_SCHEMA
+
+_COLUMNS = [
+    "image_id",
+    "image_uris",
+    "image_embedding",
+    "description_embedding",
+    "references",
+    *METADATA_COLUMNS,
+    "index_uri",
+    "index_version",
+    "seconds",
+]
+
+_ROWS_A_SEARCH = 512
+"""Pictures whose references are held in memory, and looked for in one pass over the index."""
+
+
+@dataclass(frozen=True)
+class StaleRows:
+    """What a refresh found. `changed` holds every place of a picture with other references, by image_id.
+
+    `current` counts rows that name this version of the index already; `seconds` is what the changed ones took.
+    """
+
+    kept: frozenset[str]
+    changed: dict[str, tuple[str, ...]]
+    current: int
+    seconds: float
+    briefs: dict[str, ImageMetadata]
+
+    @property
+    def rows(self) -> int:
+        """Rows of the earlier output."""
+        return len(self.kept) + len(self.changed)
+
+
+def refresh(options: ComposeOptions) -> int:
+    """Hold every row of an output against the index; returns the exit code, as `compose` does.
+
+    References come from the embeddings in the rows, so no picture is opened to find out. A row whose references have
+    the same content stays, and names the new version; the others are composed again. A picture that cannot be
+    composed again keeps its row as it was, and is a failure. The earlier generation moves to OUT/generations.
+
+    Raises:
+        Image2MusicError: as `compose`; the output holds no rows (`nothing_to_refresh`), or was made with other
+            settings (`other_settings`).
+    """
+    run = look_up(options)
+    if options.plan:
+        print(refresh_plan(run, find_stale(run)))
+        return EXIT_DONE
+    make_folder(options.output)
+    with file_lock(run.output, datasets.output_lock(run.output)):
+        datasets.finish(run.output)
+        return _refresh(run)
+
+
+def _refresh(run: ComposeRun) -> int:
+    options, found = run.options, find_stale(run)
+    if found.current == found.rows and not found.changed:
+        if options.album:  # a run that was killed may have left them unbound
+            assemble_albums(run.output, beam_options(options.beam))
+        print(f"{found.rows} rows name version {run.index.version} already, and nothing changed")
+        return EXIT_DONE
+    return _renew(run, found)
+
+
+def find_stale(run: ComposeRun) -> StaleRows:
+    """Search again for every row, many at a time, and compare the content of what is found.
+
+    Raises:
+        OutputError: as `refresh`.
+    """
+    datasets.finished_ids(run.output, run.settings.hash)
+    kept, changed, current, seconds = set(), {}, 0, 0.0
+    briefs: dict[str, ImageMetadata] = {}
+    for row, references in _searched(run, datasets.read_rows(run.output / datasets.COMPOSITIONS, _COLUMNS)):
+        if _hashes(references) == _stored_hashes(row):
+            kept.add(row["image_id"])
+            current += (row["index_uri"], row["index_version"]) == (run.index.uri, run.index.version)
+            continue
+        changed[row["image_id"]] = tuple(row["image_uris"])
+        briefs[row["image_id"]] = metadata_of_row(row)
+        seconds += row["seconds"]
+    if not kept and not changed:
+        message = f"{run.output} holds no compositions to refresh; leave --refresh away to make them"
+        raise OutputError(message, reason="nothing_to_refresh")
+    return StaleRows(frozenset(kept), changed, current, seconds, briefs)
+
+
+def _searched(
+    run: ComposeRun, rows: Iterator[dict[str, Any]]
+) -> Iterator[tuple[dict[str, Any], tuple[Reference, ...]]]:
+    """Each row with the references it gets now.
+
+    All are looked for exactly, in one pass. A picture is composed by a search in the vector index, which may miss one:
+    where the two differ from each other only, the row is as it would be composed again.
+    """
+    index, k = run.index, run.options.top_k
+    while some := list(islice(rows, _ROWS_A_SEARCH)):
+        found = index.references_of_all([_pair(row) for row in some], k)
+        others = [at for at, row in enumerate(some) if _hashes(found[at]) != _stored_hashes(row)]
+        for at, references in zip(others, index.references([_pair(some[at]) for at in others], k), strict=True):
+            found[at] = references
+        yield from zip(some, found, strict=True)
+
+
+def _pair(row: dict[str, Any]) -> Pair:
+    return np.asarray(row["description_embedding"], np.float32), np.asarray(row["image_embedding"], np.float32)
+
+
+def _hashes(references: Sequence[Reference]) -> list[str]:
+    return [reference.row_hash for reference in references]
+
+
+def _stored_hashes(row: dict[str, Any]) -> list[str]:
+    return [reference["row_hash"] for reference in row["references"]]
+
+
+def refresh_plan(run: ComposeRun, found: StaleRows) -> str:
+    """What a refresh would do, and what it would cost."""
+    mean = found.seconds / len(found.changed) if found.changed else 0.0
+    gone = sum(not _places(uris) for uris in found.changed.values())
+    lines = {
+        "rows": f"{found.rows} in {run.output}",
+        "index": f"{run.index.uri}, version {run.index.version}, {run.index.rows} tunes",
+        "compose": f"{len(found.changed)} again, for their references changed",
+        "keep": f"{len(found.kept)}, of which {found.current} name this version already",
+        "missing": f"{gone} of the pictures to compose are no longer there",
+        "cost": f"about {found.seconds:.1f} seconds of the models, {mean:.2f} a picture, as they took before",
+    }
+    return "\n".join(f"{name:12}{value}" for name, value in lines.items())
+
+
+def _renew(run: ComposeRun, found: StaleRows) -> int:
+    options, home = run.options, datasets.begin(run.output, version=run.index.version)
+    record = RunRecord(
+        run.output / "run.json", "compose", asdict(options), details={"settings_hash": run.settings.hash}
+    )
+    record.details |= {"index": {"uri": run.index.uri, "version": run.index.version, "rows": run.index.rows}}
+    record.write()
+    with recorded(record, GOES_ON):
+        _compose_changed(run, found, home, record)
+        made = _only_changed(home, found)
+        _write_kept(run, found, made, home)
+        lost = frozenset(found.changed) - made
+        _write_replaced(home, found, lost)
+        datasets.forget_failures(run.output / datasets.FAILURES, [uri for key in made for uri in found.changed[key]])
+        earlier = datasets.complete(run.output, version=_earlier_version(run))
+        albums = assemble_albums(run.output, beam_options(options.beam)) if options.album else {}
+    record.counts = {"rows": found.rows, "kept": len(found.kept), "composed": len(made), "failed": len(lost)} | albums
+    code = end_job(record, len(lost), found.rows, "pictures", options.max_failures)
+    print(compositions_table(run.output))
+    print(f"{len(made)} composed again, {len(found.kept)} kept, {len(lost)} failed; the earlier rows are in {earlier}")
+    for line in failure_lines(run.output / datasets.FAILURES):
+        print(f"  {line}")
+    print(places(run.output))
+    return code or (EXIT_SOME_FAILED if albums.get("albums_failed") else EXIT_DONE)
+
+
+def _compose_changed(run: ComposeRun, found: StaleRows, home: Path, record: RunRecord) -> None:
+    """The pictures through the whole chain: what the composer keeps of a picture is not in its row."""
+    finished = datasets.finished_ids(home, run.settings.hash)
+    todo = {
+        key: uris for key, uris in found.changed.items() if metadata_key(key, found.briefs[key].row) not in finished
+    }
+    there = {key: _places(uris) for key, uris in todo.items()}
+    gone = {key: todo[key] for key, paths in there.items() if not paths}
+    _write_lost(home, gone, "picture_missing", "the picture is no longer there; its earlier row stays")
+    pictures = tuple(path for paths in there.values() for path in paths)
+    briefs = {path: found.briefs[key] for key, paths in there.items() for path in paths}
+    if not pictures:
+        return
+    with Progress("pictures", len(there) - len(gone)) as progress:
+        pipeline = new_pipeline(beam_options(run.options.beam))
+        compose_pipeline(
+            pipeline, replace(run, output=home, pictures=pictures, briefs=briefs), finished, progress.folder
+        )
+        result = run_to_end(pipeline)
+    record.seconds = stage_seconds(result)
+    record.details["stages"] = dict(sorted(counters(result).items()))
+
+
+def _write_lost(home: Path, pictures: dict[str, tuple[str, ...]], reason: str, message: str) -> None:
+    failures = [Failure("refresh", key, uris[0], reason, message) for key, uris in sorted(pictures.items())]
+    rows = [failure_row(failure, now()) for failure in failures]
+    if rows:
+        write_shard(str(home / datasets.FAILURES), rows, FAILURE_SCHEMA, datasets.FAILURE_ID_COLUMNS)
+
+
+def _write_replaced(home: Path, found: StaleRows, lost: frozenset[str]) -> None:
+    """Pictures that no stage failed at, and that still have no row: other bytes lie at their places."""
+    failed = {word for row in datasets.read_rows(home / datasets.FAILURES, ["id", "uri"]) for word in row.values()}
+    replaced = {key: found.changed[key] for key in lost if not failed & {key, *found.changed[key]}}
+    _write_lost(home, replaced, "picture_replaced", "another picture lies there now; its earlier row stays")
+
+
+def _only_changed(home: Path, found: StaleRows) -> frozenset[str]:
+    """Ids of the staged rows. Where a place holds another picture by now, that one's row is taken out again."""
+    datasets.drop_repeated(home)
+    ids: set[str] = set()
+    for shard in datasets.shards(home / datasets.COMPOSITIONS):
+        table = pq.ParquetFile(shard).read()
+        wanted = table.filter(pc.is_in(table["image_id"], pa.array(list(found.changed), pa.string())))
+        ids.update(wanted["image_id"].to_pylist())
+        if wanted.num_rows == table.num_rows:
+            continue
+        if wanted.num_rows:
+            write_table(str(shard.parent), wanted, ("image_id",))
+        shard.unlink()
+    return frozenset(ids)
+
+
+def _write_kept(run: ComposeRun, found: StaleRows, made: frozenset[str], home: Path) -> None:
+    for shard in datasets.shards(run.output / datasets.COMPOSITIONS):
+        table = pq.ParquetFile(shard).read()
+        kept = table.filter(_among(table, found.kept))
+        lost = table.filter(pc.invert(_among(table, found.kept | made)))
+        rows = pa.concat_tables([_renamed(kept, run), lost])
+        if rows.num_rows:
+            write_table(str(home / datasets.KEPT), rows, ("image_id",))
+
+
+def _among(table: pa.Table, ids: frozenset[str]) -> Any:
+    return pc.is_in(table["image_id"], pa.array(sorted(ids), pa.string()))
+
+
+def _renamed(table: pa.Table, run: ComposeRun) -> pa.Table:
+    """The rows, naming the index that their references were found in again."""
+    for name, value in (("index_uri", run.index.uri), ("index_version", run.index.version)):
+        place = table.schema.get_field_index(name)
+        field = table.schema.field(place)
+        table = table.set_column(place, field, pa.array([value] * table.num_rows, field.type))
+    return table
+
+
+def _earlier_version(run: ComposeRun) -> int:
+    versions = (
+        row["index_version"] for row in datasets.read_rows(run.output / datasets.COMPOSITIONS, ["index_version"])
+    )
+    return max(versions)
+
+
+def _places(uris: tuple[str, ...]) -> list[str]:
+    """Where the picture still is, of the places in its row."""
+    spelt = (path for uri in uris for path in dict.fromkeys((uri, _unprintable(uri))))
+    return [path for path in spelt if is_there(path)]
+
+
+def _unprintable(uri: str) -> str:
+    """The file name whose bytes that are not UTF-8 were spelt in hex."""
+    return os.fsdecode(re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes.fromhex(found[1].decode()), uri.encode()))

@@ -1,0 +1,174 @@
+"""Rows to a folder of pages that opens from disk: no server, no network."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from PIL.Image import Image
+
+from image2music import __version__
+from image2music.abc.musicxml import abc_to_music_xml
+from image2music.errors import ConfigError, Image2MusicError, OutputError, PictureError
+from image2music.images.decode import open_picture
+from image2music.images.features import data_uri, thumbnail
+from image2music.report.page import picture_page
+from image2music.report.site import (
+    ABCJS_FILE,
+    ASSETS,
+    COLUMNS,
+    Card,
+    Neighbours,
+    Site,
+    album_labels,
+    asset,
+    card_of,
+    find_abcjs,
+    render_failures,
+    render_list,
+    render_picture,
+    sorted_cards,
+)
+from image2music.storage import datasets
+from image2music.storage.files import atomic_path
+from transforms.files import PictureReader, content_id
+
+Row = dict[str, Any]
+
+MARKER = "report.json"
+"""Lies in every report. A folder without it is never replaced."""
+_CARD_SIDE, _PAGE_SIDE = 260, 800
+_ROWS_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What `write_report` was asked to do."""
+
+    input: Path
+    output: Path
+    include_references: bool = False
+    abcjs: Path | None = None
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What was written. `unseen` are pictures whose file was gone, changed or unreadable."""
+
+    pictures: int
+    failures: int
+    unseen: int
+
+
+def write_report(options: ReportOptions) -> Reported:
+    """Write the pages of all current rows, replacing an earlier report at once when all is done.
+
+    Raises:
+        ConfigError: there are no rows (`no_rows`), or --abcjs holds no abcjs (`bad_abcjs`).
+        OutputError: the output is a folder of something else (`not_a_report`), or cannot be written.
+    """
+    folder = options.input / datasets.COMPOSITIONS
+    # Listed once: where the run still goes on, later shards would bring rows that no list names.
+    failures, shards = _failures(options.input), datasets.shards(folder)
+    if not shards and not failures:
+        raise ConfigError(f"{options.input} holds no compositions: name the --output of compose", reason="no_rows")
+    script = find_abcjs(options.abcjs)
+    _check_replaceable(options.output)
+    cards = sorted_cards(card_of(row) for row in datasets.rows_of(shards, list(COLUMNS)))
+    albums = album_labels(card.album for card in cards)
+    site = Site(options.input.name or "report", len(failures), script is not None, options.include_references, albums)
+
+    with atomic_path(options.output) as draft:
+        unseen = _write_report(draft, site, cards, failures, shards, script)
+        shutil.rmtree(options.output, ignore_errors=True)
+    return Reported(len(cards), len(failures), unseen)
+
+
+def _write_report(
+    draft: Path, site: Site, cards: list[Card], failures: list[Row], shards: Sequence[Path], script: bytes | None
+) -> int:
+    """All files of a report; returns how many pictures could not be shown."""
+    for name in ("pictures", "albums", "assets"):
+        (draft / name).mkdir(parents=True)
+    for name in ASSETS:
+        _write(draft / "assets" / name, asset(name))
+    if script is not None:
+        (draft / "assets" / ABCJS_FILE).write_bytes(script)
+    _write(draft / "index.html", render_list(site, cards))
+    _write(draft / "failures.html", render_failures(site, failures))
+    for page in dict.fromkeys(card.album_page for card in cards):
+        own = [card for card in cards if card.album_page == page]
+        _write(draft / page, render_list(site, own, album=own[0].album))
+    unseen = _write_pictures(draft, site, cards, _rows(shards))
+    _write(draft / MARKER, json.dumps({"image2music": __version__, "pictures": len(cards), "failures": len(failures)}))
+    return unseen
+
+
+def _write_pictures(draft: Path, site: Site, cards: list[Card], rows: Iterator[Row]) -> int:
+    """All picture pages; returns how many pictures could not be shown."""
+    places = {card.id: place for place, card in enumerate(cards)}
+    unseen = 0
+    for row in rows:
+        place = places[card_of(row).id]
+        card = cards[place]
+        near = Neighbours(cards[place - 1] if place else None, cards[place + 1] if place + 1 < len(cards) else None)
+        image = find_picture(row)
+        unseen += image is None
+        shown = ""
+        if image is not None:
+            (draft / card.thumbnail).write_bytes(thumbnail(image, _CARD_SIDE))
+            shown = data_uri(thumbnail(image, _PAGE_SIDE))
+        try:
+            html = render_picture(site, card, picture_page(row), shown, near)
+            music_xml = abc_to_music_xml(row["abc"])
+        except Image2MusicError as error:
+            raise OutputError(f"the row of {row['image_uri']} cannot be shown: {error}", reason=error.reason) from error
+        _write(draft / card.page, html)
+        _write(draft / "pictures" / f"{card.id}.abc", row["abc"])
+        (draft / "pictures" / f"{card.id}.mid").write_bytes(row["midi"])
+        (draft / "pictures" / f"{card.id}.musicxml").write_bytes(music_xml)
+    return unseen
+
+
+def find_picture(row: Row) -> Image | None:
+    """The picture of a row, from the first of its places that still holds the very bytes; None if none does."""
+    for uri in dict.fromkeys([row["image_uri"], *row["image_uris"]]):
+        try:
+            data = PictureReader()(uri)
+            if content_id(data) == row["image_id"]:
+                return open_picture(data, max_side=_PAGE_SIDE).image
+        except (OSError, PictureError) as error:
+            print(f"{uri}: {' '.join(str(error).split())}", file=sys.stderr)
+    return None
+
+
+def _rows(shards: Sequence[Path]) -> Iterator[Row]:
+    """Whole rows but for the embeddings, a few at a time."""
+    for shard in shards:
+        file = pq.ParquetFile(shard)
+        columns = [name for name in file.schema_arrow.names if not name.endswith("_embedding")]
+        for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=columns):
+            yield from batch.to_pylist()
+
+
+def _failures(source: Path) -> list[Row]:
+    columns = ["stage", "id", "uri", "reason", "message", "failed_at"]
+    return sorted(datasets.read_rows(source / datasets.FAILURES, columns), key=lambda row: (row["uri"], row["stage"]))
+
+
+def _check_replaceable(output: Path) -> None:
+    if not output.exists() or (output / MARKER).is_file():
+        return
+    if not output.is_dir() or any(output.iterdir()):
+        message = f"{output} holds something that is not a report; name another --output"
+        raise OutputError(message, reason="not_a_report")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,93 @@
+"""Answers with everything that is reused, against the library's own decoding of whole prompts."""
+
+from functools import wraps
+
+import numpy as np
+import pytest
+import tiny_vlms
+from chat_fakes import TUNE, picture
+
+from image2music.composers.chat.backend import Conversation, Message
+from image2music.composers.chat.engine import generators
+from image2music.composers.chat.engine.generators import PlainGenerator
+from image2music.composers.chat.engine.loading import ChatModel, ModelName, load_model
+from image2music.composers.chat.engine.prefill import Prefiller
+from image2music.composers.chat.engine.transformers_backend import TransformersBackend, load_transformers_backend
+
+QUESTION = "Write a tune about the lake, calm and slow, in two voices."
+
+
+@pytest.fixture(scope="module", params=tiny_vlms.FAMILIES)
+def folder(request, tmp_path_factory):
+    return str(tiny_vlms.save(request.param, tmp_path_factory.mktemp("vlm") / request.param))
+
+
+def from_scratch(folder):
+    loaded = load_model(ModelName(folder))
+    chat = ChatModel(loaded)
+    return TransformersBackend(loaded.id, chat, PlainGenerator(chat))
+
+
+@pytest.fixture
+def tower(monkeypatch):
+    """Counts the pictures that pass through a backend's vision tower."""
+
+    def counted(backend):
+        seen = []
+        model = backend.chat.model.model
+        plain = model.get_image_features
+        counting = wraps(plain)(lambda *args, **more: seen.append(1) or plain(*args, **more))
+        monkeypatch.setattr(model, "get_image_features", counting)
+        return seen
+
+    return counted
+
+
+def rounds(backend):
+    """What is written in a conversation of four rounds about two pictures, greedily and with dice."""
+    images, seeds = [picture(60, 40), picture(120, 200)], [None, 5]
+    first = [Conversation(image, (Message("user", QUESTION + " Please." * at),)) for at, image in enumerate(images)]
+    described = [Conversation(image, (Message("user", "What is this?"),)) for image in images]
+    said = [backend.generate(described, seeds, max_tokens=10, form="prose")]
+    said.append(backend.generate(first, seeds, max_tokens=30, form="abc"))
+    mended = [talk.then(answer, "Mend bar 2.") for talk, answer in zip(first, said[-1], strict=True)]
+    said.append(backend.generate(mended, seeds, max_tokens=30, form="abc"))
+    why = [talk.then(answer, "Why?") for talk, answer in zip(first, said[-1], strict=True)]
+    return [*said, backend.generate(why, seeds, max_tokens=10, form="prose")]
+
+
+def test_reuse_changes_no_answer_and_every_picture_is_looked_at_once(folder, tower):
+    reusing, plain = load_transformers_backend(folder), from_scratch(folder)
+    seen = tower(reusing)
+    assert rounds(reusing) == rounds(plain)
+    assert len(seen) == 2
+
+
+def test_what_is_forgotten_is_read_again_to_the_same_end(tmp_path, tower):
+    folder = str(tiny_vlms.save("qwen2_5_vl", tmp_path / "qwen"))
+    forgetful = load_transformers_backend(folder)
+    forgetful.rounds._reader = Prefiller(forgetful.chat.model, forgetful.chat.image_token, prefix_bytes=0)
+    seen = tower(forgetful)
+    assert rounds(forgetful) == rounds(load_transformers_backend(folder))
+    assert len(seen) == 2
+
+
+def test_reuse_changes_no_attention(folder):
+    reusing, plain = load_transformers_backend(folder), from_scratch(folder)
+    asked = Conversation(picture(60, 40), (Message("user", QUESTION),)).then(TUNE, "Why?")
+    reusing.generate([asked], [3], max_tokens=12, form="prose")
+    for ours, theirs in zip(
+        *(backend.attention(asked.answered("It is calm.")) for backend in (reusing, plain)), strict=True
+    ):
+        np.testing.assert_allclose(ours.weights, theirs.weights, atol=1e-5)
+        np.testing.assert_allclose(ours.baseline, theirs.baseline, atol=1e-5)
+
+
+def test_a_model_of_another_family_is_given_whole_prompts(tmp_path, monkeypatch, tower):
+    folder = str(tiny_vlms.save("llava", tmp_path / "llava"))
+    expected = rounds(load_transformers_backend(folder))
+    monkeypatch.setattr(generators, "FAMILIES", frozenset())
+    other = load_transformers_backend(folder)
+    seen = tower(other)
+    assert rounds(other) == expected
+    assert len(seen) == 4  # once a round for the batch

@@ -1,0 +1,43 @@
+from fakes import two_voice_tune
+
+from image2music.composers.album_part import missing_constraints, opening_abc
+from image2music.composers.base import ComposeRequest
+from image2music.composers.chat.conversations import composing
+from image2music.loop.chain import accepts
+from image2music.loop.examine import examine
+from image2music.music.motif import opening_of
+from image2music.types import AlbumPart, Description, read_line
+
+MOTIF = read_line("0:2 5:1 2:1 0:2 2:2 7:2")
+PART = AlbumPart(9, "minor", "4/4", 96, (40, 42), "t", MOTIF, opening_of(MOTIF, None))
+KEPT = "X:1\nT:t\nM:4/4\nL:1/8\nQ:1/4=96\nK:Am\nA2 dB A2 B2 | e8 |]\n"
+
+
+def test_the_motif_is_written_in_the_key_of_the_part():
+    assert opening_abc(PART) == "A2 d B A2 B2 | e2"
+
+
+def test_a_tune_that_keeps_to_its_part():
+    assert missing_constraints(KEPT, PART) == ()
+
+
+def test_what_is_left_out_is_said():
+    found = missing_constraints(two_voice_tune(1).replace("1/4=96", "1/4=120").replace("K:C", "K:G"), PART)
+    assert [complaint.partition(":")[0] for complaint in found] == [
+        "the album asks for the key K",
+        "the album asks for the tempo Q",
+        "the album's motif is missing",
+    ]
+
+
+def test_the_album_comes_before_the_metrics():
+    kept, other = examine(KEPT, []), examine(two_voice_tune(1), [])
+    assert accepts(kept, other, {}, "better", PART) == (True, "keeps_more_of_the_album")
+    assert accepts(other, kept, {}, "better", PART) == (False, "keeps_less_of_the_album")
+
+
+def test_a_chat_model_is_told_in_its_prompt():
+    request = ComposeRequest("a", None, Description("A lake."), (), 1, PART)
+    (message,) = composing(request, 10_000, len).messages
+    assert "K:Am and M:4/4 with L:1/8 and Q:1/4=96" in message.text
+    assert "these very notes: A2 d B A2 B2 | e2" in message.text
