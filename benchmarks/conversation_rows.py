@@ -92,7 +92,7 @@ class _Measured:
         images, metrics = [_picture(number) for number in numbers], Metrics(*[1.0] * len(EXPLANATIONS))
         described = self._timed("describe", lambda: self.composer.describe(images))
         asked = [
-            ComposeRequest(str(number), image, description, _references(metrics), number)
+            ComposeRequest(str(number), image, description, references(metrics), number)
             for number, image, description in zip(numbers, images, described, strict=True)
         ]
         drafts = self._timed("compose", lambda: self.composer.compose(asked))
@@ -161,7 +161,8 @@ def _picture(number: int) -> Any:
     return Image.fromarray(pixels)
 
 
-def _references(metrics: Any) -> tuple[Any, ...]:
+def references(metrics: Any) -> tuple[Any, ...]:
+    """Return three references with the same short tune."""
     from image2music.types import Reference
 
     return tuple(
