@@ -9,7 +9,6 @@ import glob
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import apache_beam as beam
 import pyarrow as pa
@@ -25,7 +24,7 @@ from image2music.images.http import WebRule
 from image2music.index.table import TuneIndex, narrowed, open_index
 from image2music.rows import Provenance
 from image2music.settings import ComposeSettings, prompts_version
-from image2music.storage import datasets
+from image2music.storage.output import OutputStore, open_output
 from image2music.types import NO_METADATA, ImageMetadata, ImageSource
 from pipelines.cli.options import ComposeOptions
 from schemas.composition import METADATA_FIELDS
@@ -115,7 +114,7 @@ class ComposeRun:
     index: TuneIndex
     embedder_spec: str
     pictures: tuple[str, ...]
-    output: Path
+    output: OutputStore
     catalog: Matched | None = None
     briefs: Mapping[str, ImageMetadata] = field(default_factory=dict)
 
@@ -134,7 +133,7 @@ class ComposeRun:
     @property
     def limit(self) -> TimeLimit:
         """How long a picture may hold a stage up."""
-        return TimeLimit(self.options.time_limit, str(self.output / datasets.STUCK))
+        return TimeLimit(self.options.time_limit, self.output.stuck_notes)
 
     @property
     def plans_albums(self) -> bool:
@@ -156,10 +155,10 @@ def compose_pipeline(pipeline: beam.Pipeline, run: ComposeRun, finished: frozens
     handler = ComposeTunes(options.composer, options.loop, options.seed, options.batch_size, options.looking)
     composed = retrieved | "Compose" >> Stage(handler, run.limit)
     composed.done | "WriteCompositions" >> composition_sink(
-        run.output, run.index.dim, run.more_columns, run.provenance, ticks
+        run.output.compositions, run.index.dim, run.more_columns, run.provenance, ticks
     )
     failed = [*failed_before, composed.failed] | "Failures" >> beam.Flatten()
-    failed | "WriteFailures" >> failure_sink(run.output / datasets.FAILURES, ticks)
+    failed | "WriteFailures" >> failure_sink(run.output.failures, ticks)
     if options.log_json:
         (composed.done, failed) | "Ends" >> beam.Flatten() | "LogPictures" >> beam.ParDo(LogPictures(options.log_json))
 
@@ -188,7 +187,7 @@ def look_up(options: ComposeOptions) -> ComposeRun:
         Image2MusicError: something is missing, or does not fit together.
     """
     pictures = [] if options.refresh else list_pictures(options.images, options.allow_web)
-    catalog = match(read_catalog(Path(options.catalog)), pictures, options.images) if options.catalog else None
+    catalog = match(read_catalog(options.catalog), pictures, options.images) if options.catalog else None
     index = open_index(options.index)
     if options.where is not None:
         index = narrowed(index, options.where)
@@ -212,7 +211,8 @@ def look_up(options: ComposeOptions) -> ComposeRun:
         looking=options.looking.name,
     )
     briefs = {place.uri: place.brief for place in catalog.places if place.brief != NO_METADATA} if catalog else {}
-    return ComposeRun(options, settings, index, embedder_spec, tuple(pictures), Path(options.output), catalog, briefs)
+    output = open_output(options.output)
+    return ComposeRun(options, settings, index, embedder_spec, tuple(pictures), output, catalog, briefs)
 
 
 def _id_of_loaded(spec: str) -> str:
