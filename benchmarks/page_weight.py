@@ -28,7 +28,7 @@ from PIL import Image
 
 from benchmarks.browser import Page, browser
 from benchmarks.row import BenchRow, markdown
-from image2music.storage import datasets
+from image2music.storage.output import open_output
 from pipelines.jobs.report import ReportOptions, write_report
 
 _SIZE, _ALBUMS, _RUNS = (640, 480), 20, 3
@@ -60,14 +60,13 @@ def generated_picture(seed: int) -> bytes:
 
 def make_output(source: Path, home: Path, count: int) -> Path:
     """An output of `count` rows over generated pictures, in the form that `compose` writes."""
-    shards = datasets.shards(source / datasets.COMPOSITIONS)
+    shards = open_output(source).compositions.shards()
     real = pa.concat_tables([pq.ParquetFile(shard).read() for shard in shards])
     rows = list(_rows(real.to_pylist(), home, count))
-    folder = home / "out" / datasets.COMPOSITIONS
-    folder.mkdir(parents=True)
+    target = open_output(home / "out").compositions
     for start in range(0, count, 250):
         table = pa.Table.from_pylist(rows[start : start + 250], real.schema)
-        pq.write_table(table, folder / f"part-{start:06d}.parquet", compression="zstd")
+        target.append_table(table, ("image_id",))
     return home / "out"
 
 

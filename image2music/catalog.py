@@ -40,7 +40,7 @@ class Matched:
     repeated_rows: tuple[str, ...]
 
 
-def read_catalog(path: Path) -> list[Entry]:
+def read_catalog(path: str | Path) -> list[Entry]:
     """Rows of a catalogue.
 
     The columns are `image` (needed), `id`, and `hint` or `caption`; others are ignored. CSV is UTF-8 with commas and
@@ -50,6 +50,7 @@ def read_catalog(path: Path) -> list[Entry]:
         ConfigError: `catalog_missing`, `bad_catalog` (it cannot be read), `catalog_columns` (no `image`, or neither
             an id nor a hint).
     """
+    path = Path(path)
     if not path.is_file():
         raise ConfigError(f"--catalog: there is no file {path}", reason="catalog_missing")
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,10 +14,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from image2music.abc.diagnostics import Diagnostic
-from image2music.images.archives import album_of
-from image2music.types import AttentionMap, CaptionedTune, Failure, Reference, RefinedTune, Round
+from image2music.images.archives import album_of, member_of
+from image2music.types import (
+    METADATA_COLUMNS,
+    AttentionMap,
+    CaptionedTune,
+    Failure,
+    Reference,
+    RefinedTune,
+    Round,
+    metadata_key,
+)
 
 Row = dict[str, Any]
+
+KEY_COLUMNS = ("image_id", *METADATA_COLUMNS)
+"""What `composition_key` reads of a row of schemas/composition.py."""
+
+
+def composition_key(row: Row) -> bytes:
+    """Return what a rerun knows a composition by: its picture, and the metadata that it was composed with."""
+    return metadata_key(row["image_id"], row)
+
+
+def retried(uris: Iterable[str]) -> frozenset[str]:
+    """Return the `uri` of every failure row that may concern these pictures, those of their archives included."""
+    uris = list(uris)
+    archives = {f"{member.archive}#" for uri in uris if (member := member_of(uri)) is not None}
+    return frozenset(printable(uri) for uri in (*uris, *archives))
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ ALLOWED = {
 
 FLOORS = (
     {"errors"},
-    {"settings", "pretrained", "music"},
+    {"settings", "pretrained", "music", "storage"},
     {"abc", "images"},
     {"types"},
     {"failures", "rows", "catalog"},
-    {"storage", "embedders"},
+    {"embedders"},
     {"index"},
     {"composers"},
     {"loop"},

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import apache_beam as beam
-import pyarrow.parquet as pq
 
 from image2music.album.book import TUNE_COLUMNS, album_row
 from image2music.album.plan import GLANCE_SIDE, ImageSummary, image_summary, plan_album
@@ -15,6 +14,8 @@ from image2music.failures import failure_from
 from image2music.images.archives import album_of
 from image2music.images.decode import open_picture
 from image2music.rows import Row, now
+from image2music.storage.datasets import read_shards
+from image2music.storage.files import Folder
 from image2music.types import Failure, ImageRef
 from transforms.files import PictureReader
 from transforms.stage import StageOutputs, Stopwatch, split_failures
@@ -71,7 +72,7 @@ class PlanAlbums(beam.PTransform):
 
 
 def _tunes(shard: str) -> Iterator[tuple[str, Row]]:
-    for row in pq.ParquetFile(shard).read(columns=TUNE_COLUMNS).to_pylist():
+    for row in read_shards([shard], TUNE_COLUMNS):
         if row.get("album_part") is not None:
             yield row.pop("album"), row
 
@@ -91,16 +92,10 @@ class _Bind(beam.DoFn):
         except Exception as error:  # An album that cannot be bound leaves its tunes as they are.
             yield failure_from(error, stage="bind", id=album, uri=album)
             return
-        _write_book(f"{self._folder}/{row['book']}", row)
+        files = Folder(f"{self._folder}/{row['book']}")
+        files.write("album.abc", row["abc"])
+        files.write("album.mid", row["midi"])
         yield row
-
-
-def _write_book(folder: str, row: Row) -> None:
-    os.makedirs(folder, exist_ok=True)
-    with open(f"{folder}/album.abc", "w", encoding="utf-8") as text:
-        text.write(row["abc"])
-    with open(f"{folder}/album.mid", "wb") as midi:
-        midi.write(row["midi"])
 
 
 class BindAlbums(beam.PTransform):

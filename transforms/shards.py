@@ -13,15 +13,14 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 
 from image2music.rows import Provenance, Row, composition_row, failure_row, now
-from image2music.storage import datasets
-from image2music.storage.datasets import write_shard
+from image2music.storage.datasets import Dataset
+from image2music.storage.output import FAILURE_ID_COLUMNS
 from schemas.composition import composition_schema
 from schemas.failure import FAILURE_SCHEMA
 
@@ -49,7 +48,7 @@ class WriteShards(beam.DoFn):
 
     def __init__(
         self,
-        folder: str,
+        target: Dataset,
         schema: pa.Schema,
         to_row: Callable[[Any], Row],
         id_columns: tuple[str, ...],
@@ -58,7 +57,7 @@ class WriteShards(beam.DoFn):
         seconds: float = 30.0,
         progress: str | None = None,
     ) -> None:
-        self._folder = folder
+        self._target = target
         self._schema = schema
         self._to_row = to_row
         self._id_columns = id_columns
@@ -91,18 +90,18 @@ class WriteShards(beam.DoFn):
 
     def _flush(self) -> None:
         if self._rows:
-            write_shard(self._folder, self._rows, self._schema, self._id_columns)
+            self._target.append(self._rows, self._schema, self._id_columns)
         self._rows = []
         self._since = time.monotonic()
 
 
 def composition_sink(
-    output: Path, dim: int, more: tuple[pa.Field, ...], provenance: Provenance, ticks: str | None
+    target: Dataset, dim: int, more: tuple[pa.Field, ...], provenance: Provenance, ticks: str | None
 ) -> beam.ParDo:
-    """Finished tunes to OUTPUT/compositions; `dim` is that of the embeddings, `more` the columns of this run only."""
+    """Finished tunes to rows of compositions; `dim` is that of the embeddings, `more` the columns of this run only."""
     return beam.ParDo(
         WriteShards(
-            str(output / datasets.COMPOSITIONS),
+            target,
             composition_schema(dim, more),
             lambda refined: composition_row(refined, provenance, now()),
             ("image_id",),
@@ -111,14 +110,14 @@ def composition_sink(
     )
 
 
-def failure_sink(folder: str | Path, ticks: str | None = None, *, rows: int = 64) -> beam.ParDo:
-    """Failures to shards of at most `rows` in a folder."""
+def failure_sink(target: Dataset, ticks: str | None = None, *, rows: int = 64) -> beam.ParDo:
+    """Failures to shards of at most `rows`."""
     return beam.ParDo(
         WriteShards(
-            str(folder),
+            target,
             FAILURE_SCHEMA,
             lambda failure: failure_row(failure, now()),
-            datasets.FAILURE_ID_COLUMNS,
+            FAILURE_ID_COLUMNS,
             rows=rows,
             progress=ticks,
         )

@@ -31,7 +31,7 @@ from image2music.music.grid import DEFAULT_QPM, QUARTER, bars_of, parts_of, seco
 from image2music.music.motif import BAR_EIGHTHS, MIDDLE_C, Line, count_motif, tonic_of
 from image2music.music.score import KeyChange, MeterChange, Score, TempoChange, Track, joined
 from image2music.music.theory import TICKS_PER_QUARTER, key_name
-from image2music.storage.datasets import BOOKS
+from image2music.storage.output import BOOKS
 from image2music.types import read_line
 
 _EIGHTH = TICKS_PER_QUARTER // 2

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from image2music.index.maintenance import kind
 from image2music.index.table import TuneIndex
+from image2music.storage.index_files import open_index_files
 
 _COLUMNS = [
     "caption",
@@ -88,7 +88,7 @@ def index_stats(index: TuneIndex, *, sample: int = 50, k: int = 5) -> IndexStats
     slow, right = _timed(index, queries, k, exact=True)
     return IndexStats(
         index=index,
-        bytes=sum(path.stat().st_size for path in Path(index.uri).rglob("*") if path.is_file()),
+        bytes=open_index_files(index.uri).size(),
         search=kind(dataset),
         names=names,
         numbers={name: column_spread(values) for name, values in numbers.items() if values},

@@ -15,15 +15,13 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from image2music import __version__
 from image2music.errors import CaptionError
-from image2music.storage.files import atomic_path
+from image2music.storage.files import read_parquet, write_parquet
 from image2music.types import CaptionedMidi, Failure
 
 _LONGEST_PLACE = 1024
@@ -197,13 +195,10 @@ def stamp_of(path: str, started_ns: int) -> Stamp | None:
     return Stamp(found.st_size, found.st_mtime_ns) if settled else None
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(uri: str) -> Manifest:
     """Known files; none where the file is missing or broken. Failures of another release are left out."""
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid):
-        return {}
-    if table.schema.names != _SCHEMA.names:
+    table = read_parquet(uri)
+    if table is None or table.schema.names != _SCHEMA.names:
         return {}
     same_release = (table.schema.metadata or {}).get(b"release") == __version__.encode()
     columns = (table[name].to_pylist() for name in _SCHEMA.names)
@@ -214,7 +209,7 @@ def read_manifest(path: Path) -> Manifest:
     }
 
 
-def write_manifest(path: Path, manifest: Mapping[str, KnownFile]) -> None:
+def write_manifest(uri: str, manifest: Mapping[str, KnownFile]) -> None:
     """Replace the manifest in one step."""
     known = sorted(manifest.items())
     columns = {
@@ -226,5 +221,4 @@ def write_manifest(path: Path, manifest: Mapping[str, KnownFile]) -> None:
         "message": [file.message for _, file in known],
     }
     schema = _SCHEMA.with_metadata({"release": __version__})
-    with atomic_path(path) as hidden:
-        pq.write_table(pa.Table.from_pydict(columns, schema=schema), hidden, compression="zstd")
+    write_parquet(uri, pa.Table.from_pydict(columns, schema=schema))

@@ -1,73 +1,62 @@
-"""What lies beside the table of a tune index.
-
-The file run.json itself, for those who do not run the job.
-"""
+"""run.json: what the last run of a job was asked to do, and how it ended."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from image2music.storage.files import atomic_write
+from image2music.errors import ConfigError
+from image2music.storage.files import atomic_write_json
 
 
-def failures_folder(uri: str) -> str:
-    """Where `index` writes its failures."""
-    return _beside(uri, "failures")
+@dataclass(frozen=True)
+class RunFile:
+    """A run.json. It is replaced in one step, so a reader never sees half of it."""
 
+    uri: str
 
-def stuck_folder(uri: str) -> str:
-    """Where workers of `index` note what takes too long."""
-    return _beside(uri, "stuck")
+    def exists(self) -> bool:
+        """Return whether a run has written it."""
+        return os.path.isfile(self.uri)
 
+    def read(self) -> dict[str, Any]:
+        """Return its content.
 
-def index_run_file(uri: str) -> Path:
-    """Where `index` writes what it did."""
-    return Path(_beside(uri, "run.json"))
+        Raises:
+            ConfigError: it is not JSON (`bad_run_json`).
+            OSError: it is not there.
+        """
+        with open(self.uri, encoding="utf-8") as file:
+            text = file.read()
+        try:
+            content: dict[str, Any] = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"{self.uri} is not JSON: {error}", reason="bad_run_json") from error
+        return content
 
+    def replace(self, content: dict[str, Any]) -> None:
+        """Write the content in place of what is there."""
+        atomic_write_json(self.uri, content)
 
-def index_lock(uri: str) -> Path:
-    """What a writer locks (`write_lock.one_writer`)."""
-    return Path(_beside(uri, "lock"))
+    def close(self, state: str, message: str) -> None:
+        """Say how a run ended that had no time to say so itself.
 
-
-def manifest_file(uri: str) -> Path:
-    """What the MIDI files looked like (`index_manifest`)."""
-    return Path(_beside(uri, "files.parquet"))
-
-
-def _beside(uri: str, ending: str) -> str:
-    return f"{uri.rstrip('/')}.{ending}"
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """run.json as it stands."""
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
-
-
-def replace_record(path: Path, content: dict[str, Any]) -> None:
-    """In one step: a reader never sees half of it."""
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    atomic_write(path, text.encode(errors="backslashreplace"))
-
-
-def close_record(path: Path, state: str, message: str) -> None:
-    """Say how a run ended that had no time to say so itself; nothing where it had, or where another one goes on."""
-    if not path.is_file():
-        return
-    content = read_record(path)
-    if content["state"] == "running" and is_gone(content["process"]):
-        finished = datetime.now(UTC).isoformat()
-        replace_record(path, content | {"state": state, "message": message, "finished_at": finished})
+        Do nothing where the run said so, where another one goes on, or where there is none.
+        """
+        if not self.exists():
+            return
+        content = self.read()
+        if content["state"] == "running" and is_gone(content["process"]):
+            finished = datetime.now(UTC).isoformat()
+            self.replace(content | {"state": state, "message": message, "finished_at": finished})
 
 
 def is_gone(process: dict[str, Any]) -> bool:
-    """Whether a process of this machine has ended; of another machine nobody can tell."""
+    """Return whether a process of this machine has ended; of another machine nobody can tell."""
     if process.get("host") != platform.node():
         return False
     try:

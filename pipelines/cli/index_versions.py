@@ -5,8 +5,7 @@ from __future__ import annotations
 from image2music.index.maintenance import history, restore
 from image2music.index.stats import IndexStats, index_stats
 from image2music.index.table import open_index
-from image2music.storage.files import file_lock
-from image2music.storage.run_file import index_lock
+from image2music.storage.index_files import open_index_files
 from pipelines.cli.tables import table
 
 _MOST_NAMES = 12
@@ -31,7 +30,7 @@ def go_back(uri: str, name: str) -> str:
     """Restore a version by tag or number; says what came of it."""
     uri = uri.rstrip("/")
     history(uri)  # says in one line that there is no table, before a lock is made beside it
-    with file_lock(uri, index_lock(uri)):
+    with open_index_files(uri).lock():
         version = restore(uri, name)
     made = open_index(uri)
     return f"{uri} is as it was at {name}: {made.rows} tunes, now version {version}"

@@ -7,12 +7,12 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from image2music import __version__
 from image2music.errors import ConfigError, Image2MusicError
 from image2music.failures import one_line
-from image2music.storage.run_file import index_run_file
+from image2music.storage.index_files import open_index_files
+from image2music.storage.output import open_output
 from pipelines.cli import notation, report, score
 from pipelines.cli.options import Parser, add_compose_arguments, add_index_arguments, compose_options, index_options
 from pipelines.runtime.ending import EXIT_FAILED, EXIT_INTERRUPTED, GOES_ON
@@ -106,7 +106,7 @@ def _index(args: argparse.Namespace) -> int:
         return _index_versions(args)
     options = index_options(args)
     if (restarts := _restarts(args, options.beam)) is not None:
-        return supervise(job_command(args.argv), restarts=restarts, run_file=index_run_file(options.index))
+        return supervise(job_command(args.argv), restarts=restarts, run_file=open_index_files(options.index).run)
     if options.update:
         from pipelines.jobs.update import update
 
@@ -131,7 +131,7 @@ def _index_versions(args: argparse.Namespace) -> int:
 def _compose(args: argparse.Namespace) -> int:
     options = compose_options(args)
     if not options.plan and (restarts := _restarts(args, options.beam)) is not None:
-        return supervise(job_command(args.argv), restarts=restarts, run_file=Path(options.output, "run.json"))
+        return supervise(job_command(args.argv), restarts=restarts, run_file=open_output(options.output).run)
     if options.refresh:
         from pipelines.jobs.refresh import refresh
 
@@ -156,7 +156,7 @@ def _restarts(args: argparse.Namespace, beam: Sequence[str]) -> int | None:
 def _status(args: argparse.Namespace) -> int:
     from pipelines.cli.status import status
 
-    print(status(Path(args.output)))
+    print(status(args.output))
     return 0
 
 

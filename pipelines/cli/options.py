@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from image2music.composers.base import AttentionOptions
-from image2music.errors import ConfigError, OutputError
+from image2music.errors import ConfigError
 from image2music.images.http import WebRule
 from image2music.settings import FailureBound, LoopSettings
 from image2music.storage.tar import ENDINGS, is_tar
@@ -322,20 +322,3 @@ def beam_options(flags: Sequence[str]) -> PipelineOptions:
         raise ConfigError(f"there is no option {' '.join(unknown)}", reason="unknown_option")
     named = any(flag == "--runner" or flag.startswith("--runner=") for flag in flags)
     return PipelineOptions([*flags] if named else [*flags, f"--runner={DEFAULT_RUNNER}"])
-
-
-def make_folder(path: str) -> None:
-    """The folder of a run's output.
-
-    Raises:
-        OutputError: it cannot be made or written (`output_not_writable`).
-    """
-    probe = os.path.join(path, ".writable")
-    try:
-        os.makedirs(path, exist_ok=True)
-        with open(probe, "wb"):
-            pass
-        os.remove(probe)
-    except OSError as error:
-        message = f"cannot write to {path}: {error.strerror}; name another folder"
-        raise OutputError(message, reason="output_not_writable") from error

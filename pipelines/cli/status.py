@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from image2music.errors import ConfigError
-from image2music.storage import datasets
-from image2music.storage.run_file import is_gone, read_record
+from image2music.storage.output import open_output
+from image2music.storage.run_file import is_gone
 
 
-def status(output: Path) -> str:
+def status(output: str) -> str:
     """State, counts and seconds of the last run, and the rows that lie there now.
 
     Raises:
         ConfigError: there is no run.json (`no_run`), or it cannot be read (`bad_run_json`).
     """
-    path = output / "run.json"
-    if not path.is_file():
+    store = open_output(output)
+    if not store.run.exists():
         raise ConfigError(f"{output} holds no run.json: nothing has run there yet", reason="no_run")
-    try:
-        record = read_record(path)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{path} is not JSON: {error}", reason="bad_run_json") from error
+    record = store.run.read()
     lines = {
         "state": _state(record),
         "command": record["command"],
@@ -31,8 +26,8 @@ def status(output: Path) -> str:
         "finished": record["finished_at"] or "not yet",
         **{name: _text(value) for name, value in record["counts"].items()},
         "seconds": _text(record["seconds"]),
-        "rows now": str(datasets.count_rows(output / datasets.COMPOSITIONS)),
-        "failures now": str(datasets.count_rows(output / datasets.FAILURES)),
+        "rows now": str(store.compositions.count()),
+        "failures now": str(store.failures.count()),
     }
     width = max(map(len, lines)) + 2
     return "\n".join(f"{name:{width}}{value}" for name, value in lines.items())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from image2music.catalog import Matched
-from image2music.storage.datasets import COMPOSITIONS, FAILURES, read_rows
+from image2music.storage.datasets import Dataset
+from image2music.storage.output import OutputStore
 
 MOST_ROWS = 20
 _COLUMNS = ["image_uri", "title", "key", "meter", "tempo_qpm", "abc", "references"]
@@ -16,9 +16,9 @@ _HEADINGS = ("picture", "title", "key", "meter", "tempo", "bars", "best referenc
 _WIDEST = 34
 
 
-def compositions_table(output: Path) -> str:
+def compositions_table(output: OutputStore) -> str:
     """The first compositions by picture, one line each, and how many more there are."""
-    rows = sorted(read_rows(output / COMPOSITIONS, _COLUMNS), key=lambda row: row["image_uri"])
+    rows = sorted(output.compositions.read(_COLUMNS), key=lambda row: row["image_uri"])
     lines = table(_HEADINGS, [_cells(row) for row in rows[:MOST_ROWS]])
     more = len(rows) - MOST_ROWS
     return f"{lines}\n… and {more} more" if more > 0 else lines
@@ -35,9 +35,9 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     return picture, row["title"], row["key"], row["meter"], f"{row['tempo_qpm']:g}", str(bars), best
 
 
-def failure_lines(folder: Path, most: int = 5) -> list[str]:
+def failure_lines(failures: Dataset, most: int = 5) -> list[str]:
     """The first failures, one line each."""
-    rows = sorted(read_rows(folder, ["stage", "uri", "reason", "message"]), key=lambda row: row["uri"])
+    rows = sorted(failures.read(["stage", "uri", "reason", "message"]), key=lambda row: row["uri"])
     lines = [f"{row['uri']}: {row['stage']}: {row['reason']}: {row['message']}" for row in rows[:most]]
     return [*lines, f"… and {len(rows) - most} more"] if len(rows) > most else lines
 
@@ -85,7 +85,6 @@ def _cut(text: str) -> str:
     return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
 
 
-def places(output: Path) -> str:
+def places(output: OutputStore) -> str:
     """Where everything was written."""
-    written = (output / name for name in (COMPOSITIONS, FAILURES, "run.json"))
-    return f"written to {', '.join(str(path) for path in written if path.exists())}"
+    return f"written to {', '.join(output.written())}"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -23,11 +20,10 @@ from image2music.evaluation.compare import (
 )
 from image2music.evaluation.measures import Row, score_rows
 from image2music.loop.ablations import FULL, VARIANTS, Variant
-from image2music.rows import Provenance
+from image2music.rows import KEY_COLUMNS, Provenance, composition_key, retried
 from image2music.settings import ComposeSettings
-from image2music.storage import datasets
-from image2music.storage.files import atomic_write, file_lock
-from pipelines.cli.options import ComposeOptions, beam_options, make_folder
+from image2music.storage.output import OutputStore
+from pipelines.cli.options import ComposeOptions, beam_options
 from pipelines.jobs.compose import ComposeRun, find_references, look_up
 from pipelines.jobs.composing import count
 from pipelines.jobs.dry_run import plan_lines
@@ -47,17 +43,17 @@ def ablate_pipeline(pipeline: beam.Pipeline, run: ComposeRun, finished: frozense
     """As `compose.build` until the references are found; from there on a branch for each variant."""
     options = run.options
     retrieved, failed = find_references(pipeline, run, finished)
-    failed | "Failures" >> beam.Flatten() | "WriteFailures" >> failure_sink(run.output / datasets.FAILURES)
+    failed | "Failures" >> beam.Flatten() | "WriteFailures" >> failure_sink(run.output.failures)
     for variant in VARIANTS:
         handler = ComposeVariant(
             variant, options.composer, options.loop, options.seed, options.batch_size, options.looking
         )
         composed = retrieved | f"Compose {variant.name}" >> Stage(handler, run.limit)
-        home, provenance = run.output / variant.name, _provenance(run, variant)
+        home, provenance = run.output.part(variant.name), _provenance(run, variant)
         composed.done | f"Write {variant.name}" >> composition_sink(
-            home, run.index.dim, run.more_columns, provenance, ticks
+            home.compositions, run.index.dim, run.more_columns, provenance, ticks
         )
-        composed.failed | f"Failures {variant.name}" >> failure_sink(home / datasets.FAILURES)
+        composed.failed | f"Failures {variant.name}" >> failure_sink(home.failures)
 
 
 def _settings(run: ComposeRun, variant: Variant) -> ComposeSettings:
@@ -80,18 +76,21 @@ def ablate(options: ComposeOptions) -> int:
     if options.plan:
         print(f"{plan_lines(run)}\nvariants    {', '.join(variant.name for variant in VARIANTS)}")
         return EXIT_DONE
-    make_folder(options.output)
-    with file_lock(run.output, datasets.output_lock(run.output)):
+    run.output.prepare()
+    with run.output.lock():
         return _run(run)
 
 
 def _run(run: ComposeRun) -> int:
     options = run.options
-    finished = [datasets.finished_ids(run.output / v.name, _settings(run, v).hash) for v in VARIANTS]
+    finished = [
+        run.output.part(v.name).finished(_settings(run, v).hash, KEY_COLUMNS, composition_key) for v in VARIANTS
+    ]
+    again = retried(run.pictures)
     done = frozenset.intersection(*finished)
-    for folder in (run.output, *(run.output / variant.name for variant in VARIANTS)):
-        datasets.forget_failures(folder / datasets.FAILURES, run.pictures)
-    record = RunRecord(run.output / "run.json", "ablate", asdict(options))
+    for output in (run.output, *(run.output.part(variant.name) for variant in VARIANTS)):
+        output.failures.forget(lambda row: row["uri"] in again)
+    record = RunRecord(run.output.run, "ablate", asdict(options))
     record.write()
     beam_flags = beam_options(options.beam)
     with recorded(record, GOES_ON):
@@ -99,11 +98,12 @@ def _run(run: ComposeRun) -> int:
             pipeline = new_pipeline(beam_flags)
             ablate_pipeline(pipeline, run, done, progress.folder)
             result = run_to_end(pipeline)
-        shutil.rmtree(run.output / datasets.STUCK, ignore_errors=True)
+        run.output.clear_stuck_notes()
         for variant in VARIANTS:
-            datasets.drop_repeated(run.output / variant.name)
+            run.output.part(variant.name).drop_repeated(KEY_COLUMNS, composition_key)
     record.counts, record.seconds = _counts(counters(result), len(run.pictures)), stage_seconds(result)
-    code = end_job(record, record.counts["failed"], record.counts["tunes"], "tunes", options.max_failures)
+    failed, tunes = record.counts["failed"], record.counts["tunes"]
+    code = end_job(record, failed, tunes, "tunes", options.max_failures, run.output.failures.uri)
     print(ablation_report(run.output, options.seed))
     return code
 
@@ -114,9 +114,9 @@ def _counts(found: dict[str, int], places: int) -> dict[str, Any]:
     return {"places": places, "tunes": tunes + failed, "failed": failed}
 
 
-def ablation_report(output: Path, seed: int) -> str:
+def ablation_report(output: OutputStore, seed: int) -> str:
     """Score every variant, write ablation.json and ablation.md, and return the tables."""
-    systems = [read_output(output / variant.name, variant.name) for variant in VARIANTS]
+    systems = [read_output(output.part(variant.name), variant.name) for variant in VARIANTS]
     rows = {system.name: score_rows(system.name, system.pieces) for system in systems}
     summaries = [summarise(system.name, system.pieces, rows[system.name], seed) for system in systems]
     changes = against_full(systems, rows, seed)
@@ -126,10 +126,10 @@ def ablation_report(output: Path, seed: int) -> str:
         "variants": {summary.system: summary_json(summary) for summary in summaries},
         "against_full": {name: [difference_json(one) for one in found] for name, found in changes.items()},
     }
-    atomic_write(output / REPORT, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    output.write_json(REPORT, content)
     parts = [measures_table(summaries), *(differences_table(found, name, FULL) for name, found in changes.items())]
     text = "\n\n".join(parts)
-    atomic_write(output / TABLES, f"{text}\n".encode())
+    output.write(TABLES, f"{text}\n".encode())
     return text
 
 

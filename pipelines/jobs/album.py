@@ -2,50 +2,33 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Sequence
-from pathlib import Path
-
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from image2music.storage import datasets
-from image2music.storage.datasets import BOOKS
+from image2music.storage.output import OutputStore
 from pipelines.runtime.record import counters
 from pipelines.runtime.running import new_pipeline, run_to_end
 from schemas.album import ALBUM_SCHEMA
 from transforms.album import BindAlbums
 from transforms.shards import WriteShards, failure_sink
 
-_STAGING = ".albums"
 
-
-def album_pipeline(pipeline: beam.Pipeline, shards: Sequence[Path], staging: Path, failures: Path) -> None:
+def album_pipeline(pipeline: beam.Pipeline, output: OutputStore, staged: OutputStore) -> None:
     """Every album of an output, bound anew."""
-    bound = pipeline | "Shards" >> beam.Create([str(shard) for shard in shards]) | BindAlbums(str(staging))
-    bound.done | "WriteAlbums" >> beam.ParDo(
-        WriteShards(str(staging / datasets.ALBUMS), ALBUM_SCHEMA, dict, ("album",))
-    )
-    bound.failed | "WriteFailures" >> failure_sink(failures)
+    bound = pipeline | "Shards" >> beam.Create(output.compositions.shards()) | BindAlbums(staged.uri)
+    bound.done | "WriteAlbums" >> beam.ParDo(WriteShards(staged.albums, ALBUM_SCHEMA, dict, ("album",)))
+    bound.failed | "WriteFailures" >> failure_sink(output.failures)
 
 
-def assemble_albums(output: Path, options: PipelineOptions) -> dict[str, int]:
+def assemble_albums(output: OutputStore, options: PipelineOptions) -> dict[str, int]:
     """Write OUTPUT/albums and OUTPUT/books from OUTPUT/compositions; returns how many were bound or could not be.
 
     They take the places of earlier ones when they are whole.
     """
-    staging = output / _STAGING
-    shutil.rmtree(staging, ignore_errors=True)
-    for name in (datasets.ALBUMS, BOOKS):
-        (staging / name).mkdir(parents=True)
-    datasets.forget_failures_of_stage(output / datasets.FAILURES, "bind")
+    staged = output.begin_albums()
+    output.failures.forget(lambda row: row["stage"] == "bind")
     pipeline = new_pipeline(options)
-    album_pipeline(pipeline, datasets.shards(output / datasets.COMPOSITIONS), staging, output / datasets.FAILURES)
+    album_pipeline(pipeline, output, staged)
     counts = counters(run_to_end(pipeline))
-    for name in (datasets.ALBUMS, BOOKS):
-        if (output / name).exists():
-            os.replace(output / name, staging / f"earlier-{name}")
-        os.replace(staging / name, output / name)
-    shutil.rmtree(staging)
+    output.publish_albums()
     return {"albums": counts["bind.done"], "albums_failed": counts["bind.failed"]}

@@ -1,31 +1,22 @@
-"""Pictures to tunes: describe, embed, retrieve, compose, write.
-
-Which pictures a run takes.
-"""
+"""Pictures to tunes: describe, embed, retrieve, compose, write."""
 
 from __future__ import annotations
 
-import glob
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.io.filesystems import FileSystems
 
 from image2music.album.plan import RECIPE as ALBUM_RECIPE
 from image2music.catalog import Matched, match, read_catalog
 from image2music.composers import registry as composers
 from image2music.embedders import registry as embedders
-from image2music.errors import ConfigError, TuneIndexError
-from image2music.images.archives import is_picture_archive, is_web, list_members
-from image2music.images.http import WebRule
+from image2music.errors import TuneIndexError
 from image2music.index.table import TuneIndex, narrowed, open_index
 from image2music.rows import Provenance
 from image2music.settings import ComposeSettings, prompts_version
-from image2music.storage import datasets
+from image2music.storage.output import OutputStore, open_output
 from image2music.types import NO_METADATA, ImageMetadata, ImageSource
 from pipelines.cli.options import ComposeOptions
 from schemas.composition import METADATA_FIELDS
@@ -33,77 +24,12 @@ from transforms.album import PlanAlbums
 from transforms.compose import ComposeTunes
 from transforms.deadlines import TimeLimit
 from transforms.embed import EmbedPictures
-from transforms.files import PictureReader, open_seekable
+from transforms.files import PictureReader
 from transforms.log_lines import LogPictures
-from transforms.pictures import DescribePictures, IdentifyPictures, SkipFinished
+from transforms.pictures import DescribePictures, IdentifyPictures, SkipFinished, list_pictures
 from transforms.retrieve import RetrieveTunes
 from transforms.shards import composition_sink, failure_sink
 from transforms.stage import Stage
-
-
-def list_pictures(images: str, allow_web: WebRule = "none") -> list[str]:
-    """The places of all pictures, sorted. Places stay as given: relative stays relative.
-
-    `images` is a folder (every regular file, at any depth, whatever its ending), a glob, one file, or `@LIST`: a text
-    file with a place on each line, where empty lines and lines that begin with # do not count. A tar or Parquet file
-    stands for the pictures in it. A place of a list that is not there is found out, and accounted for, by the run.
-
-    Raises:
-        ConfigError: nothing is there (`images_missing`), nothing is in it (`images_empty`), or a web address is named
-            without --allow_web (`web_not_allowed`).
-    """
-    found = list(_listed(images[1:]) if images.startswith("@") else _found(images))
-    if allow_web == "none" and (addresses := [place for place in found if is_web(place)]):
-        message = f"--images: {len(addresses)} web addresses, such as {addresses[0]}; add --allow_web to open them"
-        raise ConfigError(message, reason="web_not_allowed")
-    pictures = sorted({picture for place in found for picture in _expanded(place)})
-    if not pictures:
-        raise ConfigError(f"--images: no files in {images}", reason="images_empty")
-    return pictures
-
-
-def _found(images: str) -> Iterator[str]:
-    if is_web(images):
-        yield images
-    elif "://" in images:
-        yield from _remote(images)
-    elif os.path.isdir(images):
-        for folder, _, names in os.walk(images):
-            yield from (path for name in names if os.path.isfile(path := os.path.join(folder, name)))
-    else:
-        found = [images] if os.path.lexists(images) else glob.glob(images, recursive=True)
-        if not found and not glob.has_magic(images):
-            raise ConfigError(f"--images: there is no folder or file {images}", reason="images_missing")
-        yield from (path for path in found if os.path.isfile(path))
-
-
-def _remote(images: str) -> Iterator[str]:
-    """A file or a glob of an object store, or everything under a name that is neither."""
-    for pattern in (images, f"{images.rstrip('/')}/**"):
-        try:
-            matches = FileSystems.match([pattern])
-        except ValueError as error:  # Beam's way to say that it has no file system for this kind of address
-            kind = images.split("://", 1)[0]
-            message = f"--images: {kind}:// cannot be opened: install Beam's part for it (apache-beam[gcp], [aws])"
-            raise ConfigError(message, reason="no_file_system") from error
-        found = [entry.path for match in matches for entry in match.metadata_list]
-        if found:
-            yield from found
-            return
-
-
-def _listed(path: str) -> Iterator[str]:
-    if not os.path.isfile(path):
-        raise ConfigError(f"--images: there is no list {path}", reason="images_missing")
-    with open(path, encoding="utf-8-sig", errors="surrogateescape") as lines:
-        places = (line.strip() for line in lines)
-        yield from (place for place in places if place and not place.startswith("#"))
-
-
-def _expanded(place: str) -> list[str]:
-    if is_picture_archive(place) and ("://" in place or os.path.isfile(place)):
-        return list_members(place, open_seekable)
-    return [place]
 
 
 @dataclass(frozen=True)
@@ -115,7 +41,7 @@ class ComposeRun:
     index: TuneIndex
     embedder_spec: str
     pictures: tuple[str, ...]
-    output: Path
+    output: OutputStore
     catalog: Matched | None = None
     briefs: Mapping[str, ImageMetadata] = field(default_factory=dict)
 
@@ -134,7 +60,7 @@ class ComposeRun:
     @property
     def limit(self) -> TimeLimit:
         """How long a picture may hold a stage up."""
-        return TimeLimit(self.options.time_limit, str(self.output / datasets.STUCK))
+        return TimeLimit(self.options.time_limit, self.output.stuck_notes)
 
     @property
     def plans_albums(self) -> bool:
@@ -156,10 +82,10 @@ def compose_pipeline(pipeline: beam.Pipeline, run: ComposeRun, finished: frozens
     handler = ComposeTunes(options.composer, options.loop, options.seed, options.batch_size, options.looking)
     composed = retrieved | "Compose" >> Stage(handler, run.limit)
     composed.done | "WriteCompositions" >> composition_sink(
-        run.output, run.index.dim, run.more_columns, run.provenance, ticks
+        run.output.compositions, run.index.dim, run.more_columns, run.provenance, ticks
     )
     failed = [*failed_before, composed.failed] | "Failures" >> beam.Flatten()
-    failed | "WriteFailures" >> failure_sink(run.output / datasets.FAILURES, ticks)
+    failed | "WriteFailures" >> failure_sink(run.output.failures, ticks)
     if options.log_json:
         (composed.done, failed) | "Ends" >> beam.Flatten() | "LogPictures" >> beam.ParDo(LogPictures(options.log_json))
 
@@ -188,7 +114,7 @@ def look_up(options: ComposeOptions) -> ComposeRun:
         Image2MusicError: something is missing, or does not fit together.
     """
     pictures = [] if options.refresh else list_pictures(options.images, options.allow_web)
-    catalog = match(read_catalog(Path(options.catalog)), pictures, options.images) if options.catalog else None
+    catalog = match(read_catalog(options.catalog), pictures, options.images) if options.catalog else None
     index = open_index(options.index)
     if options.where is not None:
         index = narrowed(index, options.where)
@@ -212,7 +138,8 @@ def look_up(options: ComposeOptions) -> ComposeRun:
         looking=options.looking.name,
     )
     briefs = {place.uri: place.brief for place in catalog.places if place.brief != NO_METADATA} if catalog else {}
-    return ComposeRun(options, settings, index, embedder_spec, tuple(pictures), Path(options.output), catalog, briefs)
+    output = open_output(options.output)
+    return ComposeRun(options, settings, index, embedder_spec, tuple(pictures), output, catalog, briefs)
 
 
 def _id_of_loaded(spec: str) -> str:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from image2music.errors import JobError
-from image2music.storage import datasets
-from image2music.storage.datasets import BOOKS
-from image2music.storage.files import file_lock
-from pipelines.cli.options import ComposeOptions, beam_options, make_folder
+from image2music.rows import KEY_COLUMNS, composition_key, retried
+from pipelines.cli.options import ComposeOptions, beam_options
 from pipelines.cli.tables import catalog_counts, catalog_lines, compositions_table, failure_lines, places
 from pipelines.jobs.album import assemble_albums
 from pipelines.jobs.compose import ComposeRun, compose_pipeline, look_up
@@ -30,42 +27,43 @@ def compose(options: ComposeOptions) -> int:
         Image2MusicError: something is missing or does not fit together, or another run is writing into the output.
     """
     run = look_up(options)
-    make_folder(options.output)
-    with file_lock(run.output, datasets.output_lock(run.output)):
+    run.output.prepare()
+    with run.output.lock():
         return _run(run)
 
 
 def _run(run: ComposeRun) -> int:
     options = run.options
-    datasets.finish(run.output)
+    run.output.finish_generation()
     if options.overwrite:
-        datasets.retire_generation(run.output, run.settings.hash)
-    finished = datasets.finished_ids(run.output, run.settings.hash)
+        run.output.retire(run.settings.hash)
+    finished = run.output.finished(run.settings.hash, KEY_COLUMNS, composition_key)
     beam_flags = beam_options(options.beam)
-    datasets.forget_failures(run.output / datasets.FAILURES, run.pictures)
+    again = retried(run.pictures)
+    run.output.failures.forget(lambda row: row["uri"] in again)
 
-    record = RunRecord(run.output / "run.json", "compose", asdict(options), details=_details(run))
+    record = RunRecord(run.output.run, "compose", asdict(options), details=_details(run))
     record.write()
     with recorded(record, GOES_ON):
         with Progress("pictures", max(0, len(run.pictures) - len(finished))) as progress:
             pipeline = new_pipeline(beam_flags)
             compose_pipeline(pipeline, run, finished, progress.folder)
             result = run_to_end(pipeline)
-        datasets.drop_repeated(run.output, finished)
-        shutil.rmtree(run.output / datasets.STUCK, ignore_errors=True)
+        run.output.drop_repeated(KEY_COLUMNS, composition_key, finished)
+        run.output.clear_stuck_notes()
         _check_rows(run, counters(result))
         albums = assemble_albums(run.output, beam_flags) if options.album else {}
     record.counts = count(counters(result), places=len(run.pictures)) | catalog_counts(run.catalog) | albums
     record.seconds = stage_seconds(result)
     failed, pictures = record.counts["failed"], record.counts["pictures"]
-    code = end_job(record, failed, pictures, "pictures", options.max_failures)
+    code = end_job(record, failed, pictures, "pictures", options.max_failures, run.output.failures.uri)
     print_summary(run, record)
     return code or (EXIT_SOME_FAILED if albums.get("albums_failed") else EXIT_DONE)
 
 
 def _check_rows(run: ComposeRun, found: Mapping[str, int]) -> None:
     rows, wanted = (
-        datasets.count_rows(run.output / datasets.COMPOSITIONS),
+        run.output.compositions.count(),
         found["compose.done"] + found["skip.skipped"],
     )
     if rows < wanted:
@@ -102,8 +100,8 @@ def print_summary(run: ComposeRun, record: RunRecord) -> None:
         print(compositions_table(run.output))
     print(f"{counts['composed']} composed, {counts['skipped']} there before, {counts['failed']} failed")
     if "albums" in counts:
-        print(f"{counts['albums']} albums bound, {counts['albums_failed']} could not be, in {run.output / BOOKS}")
-    for line in failure_lines(run.output / datasets.FAILURES):
+        print(f"{counts['albums']} albums bound, {counts['albums_failed']} could not be, in {run.output.books}")
+    for line in failure_lines(run.output.failures):
         print(f"  {line}")
     for line in catalog_lines(run.catalog):
         print(line)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from image2music.composers import registry as composers
 from image2music.composers.chat.engine.loading import free_memory
 from image2music.errors import ModelError, OutputError
-from image2music.rows import printable
-from image2music.storage import datasets
+from image2music.rows import KEY_COLUMNS, composition_key, printable
+from image2music.storage.output import open_output
 from pipelines.cli.options import ComposeOptions, beam_options
 from pipelines.jobs.compose import ComposeRun, compose_pipeline, look_up
 from pipelines.jobs.composing import count
@@ -70,7 +68,7 @@ def settings_lines(run: ComposeRun) -> dict[str, str]:
     loop = run.options.loop
     return {
         "pictures": f"{len(run.pictures)} files",
-        "finished": f"{datasets.count_rows(run.output / datasets.COMPOSITIONS)} rows in {run.output}",
+        "finished": f"{run.output.compositions.count()} rows in {run.output}",
         "index": f"{run.index.uri}, version {run.index.version}, {run.index.rows} tunes",
         "embedder": run.settings.embedder_id,
         "composer": run.settings.composer_id,
@@ -85,10 +83,9 @@ def settings_lines(run: ComposeRun) -> dict[str, str]:
 
 def waiting(run: ComposeRun) -> list[str]:
     """Pictures whose place is in no row of these settings. No picture is read: one that was replaced is not seen."""
-    folder = run.output / datasets.COMPOSITIONS
     done = {
         uri
-        for row in datasets.read_rows(folder, ["image_uris", "settings_hash"])
+        for row in run.output.compositions.read(["image_uris", "settings_hash"])
         if row["settings_hash"] == run.settings.hash
         for uri in row["image_uris"]
     }
@@ -97,12 +94,12 @@ def waiting(run: ComposeRun) -> list[str]:
 
 def work_lines(run: ComposeRun, todo: Sequence[str]) -> dict[str, str]:
     """What would be done and what skipped."""
-    again = {row["uri"] for row in datasets.read_rows(run.output / datasets.FAILURES, ["uri"])}
+    again = {row["uri"] for row in run.output.failures.read(["uri"])}
     tried = sum(printable(picture) in again for picture in todo)
     failed = f", {tried} of them failed before" if tried else ""
     lines = {"to do": f"{len(todo)} files{failed}", "skipped": f"{len(run.pictures) - len(todo)} files that have a row"}
     try:
-        datasets.finished_ids(run.output, run.settings.hash)
+        run.output.finished(run.settings.hash, KEY_COLUMNS, composition_key)
     except OutputError as error:
         if not run.options.overwrite:
             lines["refused"] = str(error)
@@ -116,10 +113,10 @@ def measure_sample(run: ComposeRun, todo: Sequence[str]) -> Sample:
         pipeline = new_pipeline(beam_options(()))
         options = replace(run.options, log_json="")
         compose_pipeline(
-            pipeline, replace(run, options=options, output=Path(folder), pictures=chosen), frozenset(), None
+            pipeline, replace(run, options=options, output=open_output(folder), pictures=chosen), frozenset(), None
         )
         result = run_to_end(pipeline)
-        size = sum(shard.stat().st_size for shard in datasets.shards(Path(folder, datasets.COMPOSITIONS)))
+        size = open_output(folder).compositions.size()
     counts = count(counters(result), places=len(chosen))
     # At least one: a sample of nothing but failures still took its time.
     made = max(1, counts["composed"])
@@ -129,7 +126,7 @@ def measure_sample(run: ComposeRun, todo: Sequence[str]) -> Sample:
 def cost_lines(run: ComposeRun, todo: Sequence[str], sample: Sample) -> dict[str, str]:
     """Time, disk and memory for all of them, by the sample."""
     workers, seconds = run.options.workers, len(todo) * sample.seconds / run.options.workers
-    free = shutil.disk_usage(_existing(run.output)).free
+    free = run.output.free_bytes()
     needed = len(todo) * sample.bytes
     short = "; NOT ENOUGH" if needed > free else ""
     return {
@@ -154,10 +151,6 @@ def core_lines(workers: int) -> dict[str, str]:
     if workers <= cores:
         return {}
     return {"workers": f"{workers}, TOO MANY for {cores} cores: more workers than cores take memory and gain nothing"}
-
-
-def _existing(path: Path) -> Path:
-    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
 
 
 def _peak_bytes() -> int:

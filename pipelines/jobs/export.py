@@ -16,9 +16,9 @@ from image2music.failures import one_line
 from image2music.music.render import wav_bytes
 from image2music.report.heat import heat_map, overlay
 from image2music.report.playback import playback
-from image2music.storage import datasets
-from image2music.storage.files import atomic_write
-from pipelines.cli.options import make_folder
+from image2music.storage.datasets import Dataset, read_batches
+from image2music.storage.files import Folder
+from image2music.storage.output import open_output
 from pipelines.jobs.report import find_picture
 
 Row = dict[str, Any]
@@ -55,14 +55,14 @@ def export(options: ExportOptions) -> tuple[int, int]:
         ConfigError: there are no rows (`no_rows`), or none begins with an id that was named (`unknown_id`).
         OutputError: the output cannot be written.
     """
-    folder = options.input / datasets.COMPOSITIONS
-    ids = [row["image_id"] for row in datasets.read_rows(folder, ["image_id"])]
+    compositions, files = open_output(options.input).compositions, Folder(str(options.output))
+    ids = [row["image_id"] for row in compositions.read(["image_id"])]
     if not ids:
         raise ConfigError(f"{options.input} holds no compositions: name the --output of compose", reason="no_rows")
     chosen = _chosen(ids, options.ids)
-    make_folder(str(options.output))
+    files.prepare()
     written = failed = 0
-    for row in _rows(folder, chosen):
+    for row in _rows(compositions, chosen):
         for name in options.formats:
             ending, make = FORMATS[name]
             try:
@@ -71,7 +71,7 @@ def export(options: ExportOptions) -> tuple[int, int]:
                 print(f"{row['image_uri']}: {name}: {one_line(error)}", file=sys.stderr)
                 failed += 1
                 continue
-            atomic_write(options.output / f"{row['image_id'][:16]}{ending}", data)
+            files.write(f"{row['image_id'][:16]}{ending}", data)
             written += 1
     return written, failed
 
@@ -85,11 +85,10 @@ def _chosen(ids: Collection[str], wanted: Collection[str]) -> frozenset[str]:
     return frozenset(id for id in ids if id.startswith(tuple(wanted)))
 
 
-def _rows(folder: Path, ids: Collection[str]) -> Iterator[Row]:
+def _rows(compositions: Dataset, ids: Collection[str]) -> Iterator[Row]:
     columns = ["image_id", "image_uri", "image_uris", "title", "abc", "midi", "attention"]
-    for shard in datasets.open_shards(datasets.shards(folder)):
-        for batch in shard.iter_batches(batch_size=32, columns=columns):
-            yield from (row for row in batch.to_pylist() if row["image_id"] in ids)
+    for batch in read_batches(compositions.shards(), columns, 32):
+        yield from (row for row in batch if row["image_id"] in ids)
 
 
 def _abc(row: Row) -> bytes:

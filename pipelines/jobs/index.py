@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import apache_beam as beam
 import pyarrow as pa
@@ -17,12 +14,10 @@ from image2music.errors import TuneIndexError
 from image2music.index.maintenance import finalize
 from image2music.index.sync import write_manifest
 from image2music.index.table import TuneIndex, index_schema, open_index, stored_tunes
-from image2music.storage import datasets
-from image2music.storage.files import file_lock
-from image2music.storage.run_file import failures_folder, index_lock, index_run_file, manifest_file, stuck_folder
+from image2music.storage.index_files import open_index_files
 from image2music.storage.tar import is_tar, open_archive
 from image2music.types import Failure
-from pipelines.cli.options import IndexOptions, beam_options, make_folder
+from pipelines.cli.options import IndexOptions, beam_options
 from pipelines.cli.tables import failure_lines
 from pipelines.runtime.ending import EXIT_DONE, EXIT_SOME_FAILED, recorded
 from pipelines.runtime.progress import Progress
@@ -55,13 +50,13 @@ def index_pipeline(
     (
         failed
         | "Failures" >> beam.Flatten()
-        | "WriteFailures" >> failure_sink(failures_folder(options.index), ticks, rows=FAILURES_A_SHARD)
+        | "WriteFailures" >> failure_sink(open_index_files(options.index).failures, ticks, rows=FAILURES_A_SHARD)
     )
 
 
 def time_limit(options: IndexOptions) -> TimeLimit:
     """What `index` may take for one file or caption; notes about stuck ones lie beside the table."""
-    return TimeLimit(options.time_limit, stuck_folder(options.index))
+    return TimeLimit(options.time_limit, open_index_files(options.index).stuck_notes)
 
 
 def index(options: IndexOptions) -> int:
@@ -77,12 +72,11 @@ def index(options: IndexOptions) -> int:
     embedder = embedders.load_embedder(spec)
     schema = index_schema(embedder.dim, embedder_id=embedder.id, embedder_spec=spec)
     beam_flags = beam_options(options.beam)
-    make_folder(os.path.dirname(options.index) or ".")
-    with file_lock(options.index, index_lock(options.index)):
-        forget_index_failures(options.index)
-        record = RunRecord(
-            index_run_file(options.index), "index", asdict(options), details={"embedder_id": embedder.id}
-        )
+    store = open_index_files(options.index)
+    store.prepare()
+    with store.lock():
+        store.failures.clear()  # every run writes all failures anew
+        record = RunRecord(store.run, "index", asdict(options), details={"embedder_id": embedder.id})
         record.write()
         started, before = time.time_ns(), _version(options.index)
         with recorded(record, AS_IT_WAS), Progress("tunes", _lines(options.captions)) as progress:
@@ -96,7 +90,7 @@ def index(options: IndexOptions) -> int:
             finalize(options.index, "build")
             made = open_index(options.index)
             manifest = manifest_of_build(options.midi_root, stored_tunes(made), read_failures(options.index), started)
-            write_manifest(manifest_file(options.index), manifest)
+            write_manifest(store.manifest, manifest)
         end(record, made)
     return print_tunes(made)
 
@@ -115,40 +109,35 @@ def end(record: RunRecord, made: TuneIndex) -> None:
     """Write into run.json that all is well, and the version that came of it."""
     record.details |= {"index": {"uri": made.uri, "version": made.version, "rows": made.rows}}
     record.end("done")
-    shutil.rmtree(stuck_folder(made.uri), ignore_errors=True)
+    open_index_files(made.uri).clear_stuck_notes()
 
 
 def _nothing_indexed(options: IndexOptions) -> TuneIndexError:
-    folder = failures_folder(options.index)
-    reasons = failure_lines(Path(folder), most=1)
+    failures = open_index_files(options.index).failures
+    reasons = failure_lines(failures, most=1)
     if reasons:
-        message = f"none of the files gave a tune, the index is as it was; {'; '.join(reasons)}; all are in {folder}"
+        why = "; ".join(reasons)
+        message = f"none of the files gave a tune, the index is as it was; {why}; all are in {failures.uri}"
     else:
         message = f"{options.captions} has no lines, the index is as it was; each line is a JSON object about one file"
     return TuneIndexError(message, reason="nothing_indexed")
 
 
-def forget_index_failures(uri: str) -> None:
-    """Every run writes all failures anew."""
-    for shard in datasets.shards(Path(failures_folder(uri))):
-        shard.unlink()
-
-
 def read_failures(uri: str) -> list[Failure]:
     """What lies beside the table."""
     columns = ["stage", "id", "uri", "reason", "message"]
-    return [Failure(**row) for row in datasets.read_rows(Path(failures_folder(uri)), columns)]
+    return [Failure(**row) for row in open_index_files(uri).failures.read(columns)]
 
 
 def print_tunes(made: TuneIndex) -> int:
     """The closing words; returns the exit code."""
-    failures = failures_folder(made.uri)
-    failed = datasets.count_rows(Path(failures))
+    failures = open_index_files(made.uri).failures
+    failed = failures.count()
     print(f"{made.rows} tunes in {made.uri}, version {made.version}, embedded by {made.embedder_id}")
     if not failed:
         return EXIT_DONE
-    print(f"{failed} lines of the captions gave no tune, written to {failures}:")
-    for line in failure_lines(Path(failures)):
+    print(f"{failed} lines of the captions gave no tune, written to {failures.uri}:")
+    for line in failure_lines(failures):
         print(f"  {line}")
     return EXIT_SOME_FAILED
 

@@ -36,7 +36,7 @@ from image2music.evaluation.questions import add_answers, judge_prompts_version,
 from image2music.images.features import data_uri, thumbnail
 from image2music.music.render import wav_bytes
 from image2music.report.playback import playback
-from pipelines.cli.options import make_folder
+from image2music.storage.files import Folder
 from pipelines.jobs.loaders import System, open_image
 
 if TYPE_CHECKING:
@@ -48,13 +48,13 @@ _SIDE = 800
 def write_listening_test(folder: Path, systems: Sequence[System], pictures: int, seed: int) -> str:
     """The form with its sounds, and beside the folder the key that listeners must not see; says where they are."""
     items = choose_items({system.name: system.pieces for system in systems}, pictures, seed)
-    make_folder(str(folder / "sounds"))
-    for old in (folder / "sounds").glob("*.wav"):
-        old.unlink()
+    files = Folder(str(folder))
+    files.prepare()
+    files.remove("sounds/*.wav")
     for item in items:
-        (folder / "sounds" / f"{item.code}.wav").write_bytes(tune_sound(item.piece))
-    (folder / FORM).write_text(render_form([_shown(item) for item in items]), encoding="utf-8")
-    _key(folder).write_text(answer_key_csv(items), encoding="utf-8")
+        files.write(f"sounds/{item.code}.wav", tune_sound(item.piece))
+    files.write(FORM, render_form([_shown(item) for item in items]))
+    Folder(str(folder.parent)).write(_key(folder).name, answer_key_csv(items))
     return f"{len(items)} tunes: hand out {folder} (open {FORM}); keep {_key(folder)} to yourself"
 
 

@@ -15,7 +15,8 @@ from image2music.errors import ConfigError
 from image2music.evaluation.judge import JudgeSettings
 from image2music.evaluation.measures import Row
 from image2music.evaluation.pieces import ROW_COLUMNS, Imported, Piece, piece_of_failure, piece_of_row, read_import
-from image2music.storage import datasets
+from image2music.storage.datasets import read_batches
+from image2music.storage.output import OutputStore
 from pipelines.jobs.report import find_picture
 from transforms.files import content_id, read_bytes
 
@@ -32,7 +33,7 @@ class System:
     embedder_ids: frozenset[str] = frozenset()
 
 
-def read_output(output: Path, name: str) -> System:
+def read_output(output: OutputStore, name: str) -> System:
     """The rows of an output, and the pictures that its composer failed on.
 
     Raises:
@@ -40,12 +41,10 @@ def read_output(output: Path, name: str) -> System:
     """
     pieces: dict[str, Piece] = {}
     embedders: set[str] = set()
-    for shard in datasets.open_shards(datasets.shards(output / datasets.COMPOSITIONS)):
-        for batch in shard.iter_batches(batch_size=_ROWS_AT_ONCE, columns=list(ROW_COLUMNS)):
-            rows = batch.to_pylist()
-            pieces.update({row["image_id"]: piece_of_row(row) for row in rows})
-            embedders.update(row["embedder_id"] for row in rows)
-    for failure in datasets.read_rows(output / datasets.FAILURES, _FAILURE_COLUMNS):
+    for rows in read_batches(output.compositions.shards(), ROW_COLUMNS, _ROWS_AT_ONCE):
+        pieces.update({row["image_id"]: piece_of_row(row) for row in rows})
+        embedders.update(row["embedder_id"] for row in rows)
+    for failure in output.failures.read(_FAILURE_COLUMNS):
         failed = piece_of_failure(failure)
         if failed:
             pieces.setdefault(failed.image_id, failed)

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,10 @@ import pyarrow.parquet as pq
 from image2music.errors import OutputError
 from image2music.images.archives import is_there
 from image2music.index.table import Pair
-from image2music.rows import failure_row, now
-from image2music.storage import datasets
-from image2music.storage.datasets import write_shard, write_table
-from image2music.storage.files import file_lock
+from image2music.rows import KEY_COLUMNS, composition_key, failure_row, now, retried
+from image2music.storage.output import OutputStore
 from image2music.types import METADATA_COLUMNS, Failure, ImageMetadata, Reference, metadata_key, metadata_of_row
-from pipelines.cli.options import ComposeOptions, beam_options, make_folder
+from pipelines.cli.options import ComposeOptions, beam_options
 from pipelines.cli.tables import compositions_table, failure_lines, places
 from pipelines.jobs.album import assemble_albums
 from pipelines.jobs.compose import ComposeRun, compose_pipeline, look_up
@@ -31,7 +28,6 @@ from pipelines.runtime.ending import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON, end_j
 from pipelines.runtime.progress import Progress
 from pipelines.runtime.record import RunRecord, counters, stage_seconds
 from pipelines.runtime.running import new_pipeline, run_to_end
-from schemas.failure import FAILURE_SCHEMA
 
 _COLUMNS = [
     "image_id",
@@ -83,9 +79,9 @@ def refresh(options: ComposeOptions) -> int:
     if options.plan:
         print(refresh_plan(run, find_stale(run)))
         return EXIT_DONE
-    make_folder(options.output)
-    with file_lock(run.output, datasets.output_lock(run.output)):
-        datasets.finish(run.output)
+    run.output.prepare()
+    with run.output.lock():
+        run.output.finish_generation()
         return _refresh(run)
 
 
@@ -105,10 +101,10 @@ def find_stale(run: ComposeRun) -> StaleRows:
     Raises:
         OutputError: as `refresh`.
     """
-    datasets.finished_ids(run.output, run.settings.hash)
+    run.output.finished(run.settings.hash, KEY_COLUMNS, composition_key)
     kept, changed, current, seconds = set(), {}, 0, 0.0
     briefs: dict[str, ImageMetadata] = {}
-    for row, references in _searched(run, datasets.read_rows(run.output / datasets.COMPOSITIONS, _COLUMNS)):
+    for row, references in _searched(run, run.output.compositions.read(_COLUMNS)):
         if _hashes(references) == _stored_hashes(row):
             kept.add(row["image_id"])
             current += (row["index_uri"], row["index_version"]) == (run.index.uri, run.index.version)
@@ -167,10 +163,8 @@ def refresh_plan(run: ComposeRun, found: StaleRows) -> str:
 
 
 def _renew(run: ComposeRun, found: StaleRows) -> int:
-    options, home = run.options, datasets.begin(run.output, version=run.index.version)
-    record = RunRecord(
-        run.output / "run.json", "compose", asdict(options), details={"settings_hash": run.settings.hash}
-    )
+    options, home = run.options, run.output.begin_generation(run.index.version)
+    record = RunRecord(run.output.run, "compose", asdict(options), details={"settings_hash": run.settings.hash})
     record.details |= {"index": {"uri": run.index.uri, "version": run.index.version, "rows": run.index.rows}}
     record.write()
     with recorded(record, GOES_ON):
@@ -179,22 +173,23 @@ def _renew(run: ComposeRun, found: StaleRows) -> int:
         _write_kept(run, found, made, home)
         lost = frozenset(found.changed) - made
         _write_replaced(home, found, lost)
-        datasets.forget_failures(run.output / datasets.FAILURES, [uri for key in made for uri in found.changed[key]])
-        earlier = datasets.complete(run.output, version=_earlier_version(run))
+        again = retried(uri for key in made for uri in found.changed[key])
+        run.output.failures.forget(lambda row: row["uri"] in again)
+        earlier = run.output.complete_generation(_earlier_version(run))
         albums = assemble_albums(run.output, beam_options(options.beam)) if options.album else {}
     record.counts = {"rows": found.rows, "kept": len(found.kept), "composed": len(made), "failed": len(lost)} | albums
-    code = end_job(record, len(lost), found.rows, "pictures", options.max_failures)
+    code = end_job(record, len(lost), found.rows, "pictures", options.max_failures, run.output.failures.uri)
     print(compositions_table(run.output))
     print(f"{len(made)} composed again, {len(found.kept)} kept, {len(lost)} failed; the earlier rows are in {earlier}")
-    for line in failure_lines(run.output / datasets.FAILURES):
+    for line in failure_lines(run.output.failures):
         print(f"  {line}")
     print(places(run.output))
     return code or (EXIT_SOME_FAILED if albums.get("albums_failed") else EXIT_DONE)
 
 
-def _compose_changed(run: ComposeRun, found: StaleRows, home: Path, record: RunRecord) -> None:
+def _compose_changed(run: ComposeRun, found: StaleRows, home: OutputStore, record: RunRecord) -> None:
     """The pictures through the whole chain: what the composer keeps of a picture is not in its row."""
-    finished = datasets.finished_ids(home, run.settings.hash)
+    finished = home.finished(run.settings.hash, KEY_COLUMNS, composition_key)
     todo = {
         key: uris for key, uris in found.changed.items() if metadata_key(key, found.briefs[key].row) not in finished
     }
@@ -215,44 +210,32 @@ def _compose_changed(run: ComposeRun, found: StaleRows, home: Path, record: RunR
     record.details["stages"] = dict(sorted(counters(result).items()))
 
 
-def _write_lost(home: Path, pictures: dict[str, tuple[str, ...]], reason: str, message: str) -> None:
+def _write_lost(home: OutputStore, pictures: dict[str, tuple[str, ...]], reason: str, message: str) -> None:
     failures = [Failure("refresh", key, uris[0], reason, message) for key, uris in sorted(pictures.items())]
-    rows = [failure_row(failure, now()) for failure in failures]
-    if rows:
-        write_shard(str(home / datasets.FAILURES), rows, FAILURE_SCHEMA, datasets.FAILURE_ID_COLUMNS)
+    home.failures.add([failure_row(failure, now()) for failure in failures])
 
 
-def _write_replaced(home: Path, found: StaleRows, lost: frozenset[str]) -> None:
+def _write_replaced(home: OutputStore, found: StaleRows, lost: frozenset[str]) -> None:
     """Pictures that no stage failed at, and that still have no row: other bytes lie at their places."""
-    failed = {word for row in datasets.read_rows(home / datasets.FAILURES, ["id", "uri"]) for word in row.values()}
+    failed = {word for row in home.failures.read(["id", "uri"]) for word in row.values()}
     replaced = {key: found.changed[key] for key in lost if not failed & {key, *found.changed[key]}}
     _write_lost(home, replaced, "picture_replaced", "another picture lies there now; its earlier row stays")
 
 
-def _only_changed(home: Path, found: StaleRows) -> frozenset[str]:
+def _only_changed(home: OutputStore, found: StaleRows) -> frozenset[str]:
     """Ids of the staged rows. Where a place holds another picture by now, that one's row is taken out again."""
-    datasets.drop_repeated(home)
-    ids: set[str] = set()
-    for shard in datasets.shards(home / datasets.COMPOSITIONS):
-        table = pq.ParquetFile(shard).read()
-        wanted = table.filter(pc.is_in(table["image_id"], pa.array(list(found.changed), pa.string())))
-        ids.update(wanted["image_id"].to_pylist())
-        if wanted.num_rows == table.num_rows:
-            continue
-        if wanted.num_rows:
-            write_table(str(shard.parent), wanted, ("image_id",))
-        shard.unlink()
-    return frozenset(ids)
+    home.drop_repeated(KEY_COLUMNS, composition_key)
+    return home.keep_only(found.changed)
 
 
-def _write_kept(run: ComposeRun, found: StaleRows, made: frozenset[str], home: Path) -> None:
-    for shard in datasets.shards(run.output / datasets.COMPOSITIONS):
+def _write_kept(run: ComposeRun, found: StaleRows, made: frozenset[str], home: OutputStore) -> None:
+    for shard in run.output.compositions.shards():
         table = pq.ParquetFile(shard).read()
         kept = table.filter(_among(table, found.kept))
         lost = table.filter(pc.invert(_among(table, found.kept | made)))
         rows = pa.concat_tables([_renamed(kept, run), lost])
         if rows.num_rows:
-            write_table(str(home / datasets.KEPT), rows, ("image_id",))
+            home.kept.append_table(rows, ("image_id",))
 
 
 def _among(table: pa.Table, ids: frozenset[str]) -> Any:
@@ -269,10 +252,7 @@ def _renamed(table: pa.Table, run: ComposeRun) -> pa.Table:
 
 
 def _earlier_version(run: ComposeRun) -> int:
-    versions = (
-        row["index_version"] for row in datasets.read_rows(run.output / datasets.COMPOSITIONS, ["index_version"])
-    )
-    return max(versions)
+    return max(row["index_version"] for row in run.output.compositions.read(["index_version"]))
 
 
 def _places(uris: tuple[str, ...]) -> list[str]:

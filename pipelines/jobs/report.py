@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from PIL.Image import Image
 
 from image2music import __version__
@@ -35,8 +33,9 @@ from image2music.report.site import (
     render_picture,
     sorted_cards,
 )
-from image2music.storage import datasets
-from image2music.storage.files import atomic_path
+from image2music.storage.datasets import open_shards, read_shards
+from image2music.storage.files import Folder, holds_only, replaced_folder
+from image2music.storage.output import OutputStore, open_output
 from transforms.files import PictureReader, content_id
 
 Row = dict[str, Any]
@@ -73,44 +72,41 @@ def write_report(options: ReportOptions) -> Reported:
         ConfigError: there are no rows (`no_rows`), or --abcjs holds no abcjs (`bad_abcjs`).
         OutputError: the output is a folder of something else (`not_a_report`), or cannot be written.
     """
-    folder = options.input / datasets.COMPOSITIONS
+    source = open_output(options.input)
     # Listed once: where the run still goes on, later shards would bring rows that no list names.
-    failures, shards = _failures(options.input), datasets.shards(folder)
+    failures, shards = _failures(source), source.compositions.shards()
     if not shards and not failures:
         raise ConfigError(f"{options.input} holds no compositions: name the --output of compose", reason="no_rows")
     script = find_abcjs(options.abcjs)
     _check_replaceable(options.output)
-    cards = sorted_cards(card_of(row) for row in datasets.rows_of(shards, list(COLUMNS)))
+    cards = sorted_cards(card_of(row) for row in read_shards(shards, COLUMNS))
     albums = album_labels(card.album for card in cards)
     site = Site(options.input.name or "report", len(failures), script is not None, options.include_references, albums)
 
-    with atomic_path(options.output) as draft:
+    with replaced_folder(options.output) as draft:
         unseen = _write_report(draft, site, cards, failures, shards, script)
-        shutil.rmtree(options.output, ignore_errors=True)
     return Reported(len(cards), len(failures), unseen)
 
 
 def _write_report(
-    draft: Path, site: Site, cards: list[Card], failures: list[Row], shards: Sequence[Path], script: bytes | None
+    draft: Folder, site: Site, cards: list[Card], failures: list[Row], shards: Sequence[str], script: bytes | None
 ) -> int:
     """All files of a report; returns how many pictures could not be shown."""
-    for name in ("pictures", "albums", "assets"):
-        (draft / name).mkdir(parents=True)
     for name in ASSETS:
-        _write(draft / "assets" / name, asset(name))
+        draft.write(f"assets/{name}", asset(name))
     if script is not None:
-        (draft / "assets" / ABCJS_FILE).write_bytes(script)
-    _write(draft / "index.html", render_list(site, cards))
-    _write(draft / "failures.html", render_failures(site, failures))
+        draft.write(f"assets/{ABCJS_FILE}", script)
+    draft.write("index.html", render_list(site, cards))
+    draft.write("failures.html", render_failures(site, failures))
     for page in dict.fromkeys(card.album_page for card in cards):
         own = [card for card in cards if card.album_page == page]
-        _write(draft / page, render_list(site, own, album=own[0].album))
+        draft.write(page, render_list(site, own, album=own[0].album))
     unseen = _write_pictures(draft, site, cards, _rows(shards))
-    _write(draft / MARKER, json.dumps({"image2music": __version__, "pictures": len(cards), "failures": len(failures)}))
+    draft.write(MARKER, json.dumps({"image2music": __version__, "pictures": len(cards), "failures": len(failures)}))
     return unseen
 
 
-def _write_pictures(draft: Path, site: Site, cards: list[Card], rows: Iterator[Row]) -> int:
+def _write_pictures(draft: Folder, site: Site, cards: list[Card], rows: Iterator[Row]) -> int:
     """All picture pages; returns how many pictures could not be shown."""
     places = {card.id: place for place, card in enumerate(cards)}
     unseen = 0
@@ -122,17 +118,17 @@ def _write_pictures(draft: Path, site: Site, cards: list[Card], rows: Iterator[R
         unseen += image is None
         shown = ""
         if image is not None:
-            (draft / card.thumbnail).write_bytes(thumbnail(image, _CARD_SIDE))
+            draft.write(card.thumbnail, thumbnail(image, _CARD_SIDE))
             shown = data_uri(thumbnail(image, _PAGE_SIDE))
         try:
             html = render_picture(site, card, picture_page(row), shown, near)
             music_xml = abc_to_music_xml(row["abc"])
         except Image2MusicError as error:
             raise OutputError(f"the row of {row['image_uri']} cannot be shown: {error}", reason=error.reason) from error
-        _write(draft / card.page, html)
-        _write(draft / "pictures" / f"{card.id}.abc", row["abc"])
-        (draft / "pictures" / f"{card.id}.mid").write_bytes(row["midi"])
-        (draft / "pictures" / f"{card.id}.musicxml").write_bytes(music_xml)
+        draft.write(card.page, html)
+        draft.write(f"pictures/{card.id}.abc", row["abc"])
+        draft.write(f"pictures/{card.id}.mid", row["midi"])
+        draft.write(f"pictures/{card.id}.musicxml", music_xml)
     return unseen
 
 
@@ -148,27 +144,20 @@ def find_picture(row: Row) -> Image | None:
     return None
 
 
-def _rows(shards: Sequence[Path]) -> Iterator[Row]:
+def _rows(shards: Sequence[str]) -> Iterator[Row]:
     """Whole rows but for the embeddings, a few at a time."""
-    for shard in shards:
-        file = pq.ParquetFile(shard)
+    for file in open_shards(shards):
         columns = [name for name in file.schema_arrow.names if not name.endswith("_embedding")]
         for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=columns):
             yield from batch.to_pylist()
 
 
-def _failures(source: Path) -> list[Row]:
+def _failures(source: OutputStore) -> list[Row]:
     columns = ["stage", "id", "uri", "reason", "message", "failed_at"]
-    return sorted(datasets.read_rows(source / datasets.FAILURES, columns), key=lambda row: (row["uri"], row["stage"]))
+    return sorted(source.failures.read(columns), key=lambda row: (row["uri"], row["stage"]))
 
 
 def _check_replaceable(output: Path) -> None:
-    if not output.exists() or (output / MARKER).is_file():
-        return
-    if not output.is_dir() or any(output.iterdir()):
+    if not holds_only(output, MARKER):
         message = f"{output} holds something that is not a report; name another --output"
         raise OutputError(message, reason="not_a_report")
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from image2music import __version__
 from image2music.embedders import registry as embedders
@@ -27,7 +25,7 @@ from image2music.evaluation.compare import (
     summary_json,
 )
 from image2music.evaluation.measures import score_rows
-from image2music.storage.files import atomic_path, atomic_write
+from image2music.storage.output import open_output
 from pipelines.jobs import judging
 from pipelines.jobs.loaders import Scored, ScoreOptions, System, open_image, read_imported, read_output
 from schemas.score import SCORE_SCHEMA
@@ -70,13 +68,13 @@ def score(options: ScoreOptions) -> int:
 
 def read_systems(options: ScoreOptions) -> list[System]:
     """The output, the one it is held against, and imported ones, in this order; no two have one name."""
-    own = read_output(options.input, _name(options.input)) if options.input else None
+    own = read_output(open_output(options.input), _name(options.input)) if options.input else None
     systems = [own] if own else []
     if options.against is not None:
         assert options.input is not None
         name = _name(options.against)
         same = name == _name(options.input)
-        systems.append(read_output(options.against, f"{name} (against)" if same else name))
+        systems.append(read_output(open_output(options.against), f"{name} (against)" if same else name))
     if options.imported is not None:
         systems += read_imported(options.imported, own)
     names = [system.name for system in systems]
@@ -142,7 +140,6 @@ def _look(spec: str | None, scored: list[Scored]) -> list[str]:
 
 def _write(home: Path, scored: list[Scored], report: dict[str, Any]) -> None:
     rows = [row for one in scored for row in one.rows]
-    with atomic_path(home / "score.parquet") as hidden:
-        pq.write_table(pa.Table.from_pylist(rows, schema=SCORE_SCHEMA), hidden, compression="zstd")
-    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-    atomic_write(home / "score.json", text.encode())
+    store = open_output(home)
+    store.write_table("score.parquet", pa.Table.from_pylist(rows, schema=SCORE_SCHEMA))
+    store.write_json("score.json", report)

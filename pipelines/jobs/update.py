@@ -6,7 +6,6 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -18,10 +17,7 @@ from image2music.index.maintenance import finalize
 from image2music.index.sync import Changes, Manifest, find_changes, read_manifest, without_repeats, write_manifest
 from image2music.index.table import TuneIndex, index_schema, open_index, replace_rows, stored_tunes
 from image2music.rows import failure_row, now
-from image2music.storage import datasets
-from image2music.storage.datasets import write_shard
-from image2music.storage.files import file_lock
-from image2music.storage.run_file import failures_folder, index_lock, index_run_file, manifest_file
+from image2music.storage.index_files import open_index_files
 from image2music.types import CaptionedMidi, Failure
 from pipelines.cli.options import IndexOptions, beam_options
 from pipelines.jobs.index import (
@@ -29,7 +25,6 @@ from pipelines.jobs.index import (
     FAILURES_A_SHARD,
     check_archive,
     end,
-    forget_index_failures,
     print_tunes,
     read_failures,
     time_limit,
@@ -38,7 +33,6 @@ from pipelines.runtime.ending import recorded
 from pipelines.runtime.progress import Progress
 from pipelines.runtime.record import RunRecord, counters, stage_seconds
 from pipelines.runtime.running import new_pipeline, run_to_end
-from schemas.failure import FAILURE_SCHEMA
 from transforms.embed import EmbedCaptions
 from transforms.midi import ConvertTunes, read_captions
 from transforms.shards import failure_sink
@@ -85,7 +79,7 @@ def update_pipeline(
     (
         failed
         | "Failures" >> beam.Flatten()
-        | "WriteFailures" >> failure_sink(failures_folder(options.index), ticks, rows=FAILURES_A_SHARD)
+        | "WriteFailures" >> failure_sink(open_index_files(options.index).failures, ticks, rows=FAILURES_A_SHARD)
     )
 
 
@@ -103,10 +97,9 @@ def update(options: IndexOptions) -> int:
     beam_flags = beam_options(options.beam)
     check_archive(options)
     made = open_index(options.index)
-    with file_lock(options.index, index_lock(options.index)):
-        record = RunRecord(
-            index_run_file(options.index), "index", asdict(options), details={"embedder_id": made.embedder_id}
-        )
+    store = open_index_files(options.index)
+    with store.lock():
+        record = RunRecord(store.run, "index", asdict(options), details={"embedder_id": made.embedder_id})
         record.write()
         with recorded(record, AS_IT_WAS):
             made = open_index(options.index)
@@ -114,8 +107,8 @@ def update(options: IndexOptions) -> int:
                 found = survey_sources(options, made)
             record.counts = found.counts
             _check(options, made, found.changes)
-            forget_index_failures(options.index)
-            _write_failures(options.index, found.failures)
+            store.failures.clear()
+            store.failures.add([failure_row(failure, now()) for failure in found.failures])
             if found.changes.to_make:
                 with Progress("tunes", len(found.changes.to_make)) as progress:
                     pipeline = new_pipeline(beam_flags)
@@ -126,7 +119,7 @@ def update(options: IndexOptions) -> int:
             elif found.changes.removed:
                 replace_rows(options.index, made.version, [], found.changes.removed)
             finalize(options.index, "update")
-            write_manifest(manifest_file(options.index), _with_failures(found.manifest, read_failures(options.index)))
+            write_manifest(store.manifest, _with_failures(found.manifest, read_failures(options.index)))
             made = open_index(options.index)
         end(record, made)
     print(", ".join(f"{number} {name.replace('_', ' ')}" for name, number in found.counts.items()))
@@ -152,7 +145,7 @@ def survey_sources(options: IndexOptions, index: TuneIndex) -> IndexSurvey:
     """Hold captions and files against the table. Nothing is converted, embedded or written."""
     lines = list(read_captions(options.captions))
     sources = [line for line in lines if isinstance(line, CaptionedMidi)]
-    known = {} if options.rehash else read_manifest(manifest_file(options.index))
+    known = {} if options.rehash else read_manifest(open_index_files(options.index).manifest)
     files = identify_files(options.midi_root, sources, known)
     wanted, repeated = without_repeats(files.tunes)
     hopeless = {file.tune_id: file for file in files.manifest.values() if file.reason}
@@ -190,12 +183,6 @@ def _check(options: IndexOptions, index: TuneIndex, changes: Changes) -> None:
             "make the index anew without --update"
         )
         raise TuneIndexError(message, reason="other_embedder")
-
-
-def _write_failures(uri: str, failures: tuple[Failure, ...]) -> None:
-    if failures:
-        rows = [failure_row(failure, now()) for failure in failures]
-        write_shard(str(Path(failures_folder(uri))), rows, FAILURE_SCHEMA, datasets.FAILURE_ID_COLUMNS)
 
 
 def _with_failures(manifest: Manifest, failures: list[Failure]) -> Manifest:

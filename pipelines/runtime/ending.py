@@ -36,17 +36,16 @@ def _end(record: RunRecord, state: str, message: str) -> None:
         record.end(state, message)
 
 
-def end_job(record: RunRecord, failed: int, of: int, what: str, bound: FailureBound) -> int:
+def end_job(record: RunRecord, failed: int, of: int, what: str, bound: FailureBound, reasons: str) -> int:
     """Write the state of a job that came to its end; returns the exit code.
 
     0 where nothing failed, 3 where no more than `bound` allows of the `of` pictures or tunes (`what`) did, else 1 and
-    a line on stderr.
+    a line on stderr, which says that `reasons` is where to look.
     """
     if bound.allows(failed, of):
         record.end("done")
         return EXIT_SOME_FAILED if failed else EXIT_DONE
     message = f"{failed} of {of} {what} failed"
     record.end("failed", message)
-    reasons = record.path.parent / "failures"
     print(f"image2music: {message}, more than --max_failures allows; see why in {reasons}", file=sys.stderr)
     return EXIT_FAILED

@@ -8,14 +8,13 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from apache_beam.runners.runner import PipelineResult
 
 from image2music import __version__
 from image2music.rows import now
-from image2music.storage.run_file import replace_record
+from image2music.storage.run_file import RunFile
 from transforms.stage import NAMESPACE, TIME
 
 _PACKAGES = ("apache-beam", "pyarrow", "pylance", "torch", "transformers", "symusic", "numpy", "pillow")
@@ -25,7 +24,7 @@ _PACKAGES = ("apache-beam", "pyarrow", "pylance", "torch", "transformers", "symu
 class RunRecord:
     """The content of run.json. `state` goes from running to done, failed or stopped."""
 
-    path: Path
+    file: RunFile
     command: str
     options: dict[str, Any]
     details: dict[str, Any] = field(default_factory=dict)
@@ -51,7 +50,7 @@ class RunRecord:
             "started_at": self.started_at,
             "finished_at": None if self.state == "running" else now().isoformat(),
         }
-        replace_record(self.path, content)
+        self.file.replace(content)
 
     def end(self, state: str, message: str = "") -> None:
         """Write the last state."""

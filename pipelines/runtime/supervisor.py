@@ -8,10 +8,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from types import FrameType
 
-from image2music.storage.run_file import close_record
+from image2music.storage.run_file import RunFile
 from pipelines.runtime.ending import EXIT_FAILED, EXIT_INTERRUPTED, GOES_ON
 from transforms.deadlines import EXIT_START_AGAIN, SUPERVISOR
 
@@ -29,7 +28,7 @@ def job_command(argv: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "pipelines.cli.main", *argv]
 
 
-def supervise(command: Sequence[str], *, restarts: int, run_file: Path) -> int:
+def supervise(command: Sequence[str], *, restarts: int, run_file: RunFile) -> int:
     """Run the command in a process of its own; returns its exit code.
 
     A job that is killed, or that ends because a worker was, is started again from what is finished, at most
@@ -38,7 +37,7 @@ def supervise(command: Sequence[str], *, restarts: int, run_file: Path) -> int:
     for left in range(restarts, -1, -1):
         code = _run(command)
         if code == EXIT_INTERRUPTED:
-            close_record(run_file, "stopped", f"stopped by hand; {GOES_ON}")
+            run_file.close("stopped", f"stopped by hand; {GOES_ON}")
         if code >= 0 and code != EXIT_START_AGAIN:
             return code
         how = "lost a worker" if code > 0 else f"was killed by {signal.Signals(-code).name}"
@@ -46,7 +45,7 @@ def supervise(command: Sequence[str], *, restarts: int, run_file: Path) -> int:
             _say(f"the job {how}; it starts again from what is finished ({restarts - left + 1} of {restarts})")
     ending = f"the job {how}, and --restarts {restarts} are used up"
     advice = "give it fewer --workers or a smaller --batch_size if memory is short; the same command goes on"
-    close_record(run_file, "failed", ending)
+    run_file.close("failed", ending)
     _say(f"{ending}: {advice}")
     return EXIT_FAILED
 

@@ -6,7 +6,7 @@ from fakes import FakeComposer, two_voice_tune
 
 from image2music.composers import registry as composer_specs
 from image2music.loop.ablations import VARIANTS, WithoutRefinement, WithoutRetrieval
-from image2music.storage import datasets
+from image2music.storage.output import open_output
 from pipelines.cli.main import main
 
 COMMAND = "ablate --images pictures --index tunes.lance --output out --composer learner"
@@ -37,7 +37,7 @@ def learner(indexed, monkeypatch):
 
 
 def rows(home, variant, *columns):
-    return sorted(datasets.read_rows(home / "out" / variant / "compositions", list(columns)), key=str)
+    return sorted(open_output(home / "out" / variant).compositions.read(columns), key=str)
 
 
 def test_variants_share_descriptions_and_references_and_differ_in_what_they_lack(indexed, learner, capsys):

@@ -5,7 +5,7 @@ import music21
 import pytest
 from PIL import Image
 
-from image2music.storage import datasets
+from image2music.storage.output import open_output
 from pipelines.cli.main import main
 
 COMPOSE = "compose --images pictures --index tunes.lance --output out --composer fake"
@@ -15,7 +15,7 @@ COMPOSE = "compose --images pictures --index tunes.lance --output out --composer
 def row(indexed):
     """One of three rows by the stand-in composer."""
     assert main(COMPOSE.split()) == 0
-    return next(datasets.read_rows(indexed / "out" / "compositions", ["image_id", "abc", "midi"]))
+    return next(open_output(indexed / "out").compositions.read(["image_id", "abc", "midi"]))
 
 
 @pytest.fixture

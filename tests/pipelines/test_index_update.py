@@ -11,8 +11,7 @@ from fakes import FakeEmbedder, two_voice_tune
 from image2music.abc.playback import abc_to_midi
 from image2music.errors import JobError
 from image2music.index.table import open_index
-from image2music.storage.files import file_lock
-from image2music.storage.run_file import index_lock
+from image2music.storage.index_files import open_index_files
 from pipelines.cli.main import main
 
 INDEX = ["index", "--captions", "captions.json", "--midi_root", "midi", "--index", "tunes.lance"]
@@ -187,7 +186,7 @@ def test_an_update_that_would_leave_no_row_is_refused(settled, capsys):
 def test_another_embedder_and_another_writer_are_refused(settled, capsys):
     assert main([*UPDATE, "--embedder", "other"]) == 1
     assert "make the index anew without --update" in capsys.readouterr().err
-    with file_lock("tunes.lance", index_lock("tunes.lance")):
+    with open_index_files("tunes.lance").lock():
         assert main(UPDATE) == 1
     assert "another run is writing tunes.lance" in capsys.readouterr().err
 

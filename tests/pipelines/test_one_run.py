@@ -10,9 +10,9 @@ import pytest
 from job_processes import noise_pictures, start, wait_for
 
 from image2music.errors import OutputError
-from image2music.storage.datasets import output_lock
 from image2music.storage.files import file_lock
-from image2music.storage.run_file import close_record
+from image2music.storage.output import open_output
+from image2music.storage.run_file import RunFile
 from pipelines.cli.main import main
 
 COMPOSE = ["compose", "--images", "many", "--index", "tunes.lance", "--output", "out", "--composer"]
@@ -57,7 +57,7 @@ def test_whatever_writes_rows_takes_the_lock(indexed, command, capsys):
     options = ["--images", "pictures", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]
     assert main(["compose", *options]) == 0
     capsys.readouterr()
-    with file_lock("out", output_lock(indexed / "out")):
+    with open_output("out").lock():
         assert main([*command, *options]) == 1
     assert capsys.readouterr().err == "image2music: another run is writing out; wait until it has ended\n"
 
@@ -76,5 +76,5 @@ def test_the_record_of_a_run_that_goes_on_is_not_closed_by_another(tmp_path):
     path = tmp_path / "run.json"
     process = {"host": platform.node(), "pid": os.getpid()}
     path.write_text(json.dumps({"state": "running", "message": "", "finished_at": None, "process": process}))
-    close_record(path, "failed", "the other one was killed")
+    RunFile(str(path)).close("failed", "the other one was killed")
     assert json.loads(path.read_text())["state"] == "running"

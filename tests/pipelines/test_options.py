@@ -2,7 +2,8 @@ import pytest
 from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
 from image2music.errors import ConfigError, OutputError
-from pipelines.cli.options import ComposeOptions, IndexOptions, beam_options, make_folder
+from image2music.storage.files import make_folder
+from pipelines.cli.options import ComposeOptions, IndexOptions, beam_options
 
 
 def test_the_runner_is_in_process_unless_one_is_named():

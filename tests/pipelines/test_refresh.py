@@ -8,7 +8,7 @@ from fakes import two_voice_tune
 
 from image2music.abc.playback import abc_to_midi
 from image2music.index.table import open_index
-from image2music.storage import datasets
+from image2music.storage import output
 from pipelines.cli.main import main
 
 COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]
@@ -112,14 +112,14 @@ def test_a_refresh_that_is_killed_while_it_moves_folders_is_finished_by_the_next
     real, calls = os.replace, []
 
     def killed(source, target):
-        if datasets.staging(changed / "out").joinpath("complete.json").exists():
+        if (changed / "out" / ".refresh" / "complete.json").exists():
             calls.append(source)
             if len(calls) == step:
                 raise KeyboardInterrupt
         real(source, target)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.os, "replace", killed)
+        patch.setattr(output.os, "replace", killed)
         patch.chdir(changed)
         main([*REFRESH[:4], str(changed / "out"), *REFRESH[5:]])
     main(REFRESH)

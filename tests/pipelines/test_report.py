@@ -12,7 +12,7 @@ from PIL import Image
 from image2music.abc.musicxml import abc_to_music_xml
 from image2music.composers import registry as composer_specs
 from image2music.embedders import registry as embedder_specs
-from image2music.storage import datasets
+from image2music.storage.output import open_output
 from pipelines.cli.main import main
 from pipelines.jobs.report import MARKER
 
@@ -64,7 +64,7 @@ def test_every_link_leads_to_a_file_in_the_folder_and_none_to_a_network(composed
 
 
 def test_pictures_of_no_folder_have_an_album_page_whose_links_work(composed):
-    (shard,) = datasets.shards(composed / "out" / "compositions")
+    (shard,) = open_output(composed / "out").compositions.shards()
     table = pq.ParquetFile(shard).read()
     pq.write_table(pa.Table.from_pylist([row | {"album": ""} for row in table.to_pylist()], table.schema), shard)
     main(["report", "--input", "out"])
@@ -83,7 +83,7 @@ def test_names_of_files_are_escaped(composed):
 
 def test_what_a_model_or_a_data_set_wrote_cannot_become_markup_or_script(composed):
     hostile = """</script><img src=x onerror="alert(1)">'"&{{ 7 * 7 }}"""
-    (shard,) = datasets.shards(composed / "out" / "compositions")
+    (shard,) = open_output(composed / "out").compositions.shards()
     table = pq.ParquetFile(shard).read()
     rows = table.to_pylist()
     for row in rows:
@@ -114,7 +114,7 @@ def test_scores_of_references_are_shown_only_when_asked_for(composed):
 
 def test_abc_midi_and_musicxml_can_be_downloaded(composed):
     main(["report", "--input", "out"])
-    (row, *_) = datasets.read_rows(composed / "out" / "compositions", ["image_id", "abc", "midi"])
+    (row, *_) = open_output(composed / "out").compositions.read(["image_id", "abc", "midi"])
     files = composed / "out" / "report" / "pictures"
     assert (files / f"{row['image_id'][:16]}.abc").read_text() == row["abc"]
     assert (files / f"{row['image_id'][:16]}.mid").read_bytes() == row["midi"]

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.testing import test_pipeline
 
-from image2music.storage.datasets import write_shard
+from image2music.storage.datasets import Dataset
 from transforms.shards import WriteShards
 
 SCHEMA = pa.schema([("id", pa.string()), ("x", pa.float32())])
@@ -13,8 +13,12 @@ def to_row(number):
     return {"id": str(number), "x": number}
 
 
+def writer_of(folder, **limits):
+    return WriteShards(Dataset(str(folder)), SCHEMA, to_row, ("id",), **limits)
+
+
 def writer(folder, **limits):
-    do_fn = WriteShards(str(folder), SCHEMA, to_row, ("id",), **limits)
+    do_fn = writer_of(folder, **limits)
     do_fn.setup()
     do_fn.start_bundle()
     return do_fn
@@ -42,14 +46,14 @@ def test_a_repeated_bundle_replaces_its_own_shard(tmp_path):
 
 
 def test_shards_are_compressed_and_nothing_hidden_stays(tmp_path):
-    path = write_shard(str(tmp_path), [to_row(1)], SCHEMA, ("id",))
+    path = Dataset(str(tmp_path)).append([to_row(1)], SCHEMA, ("id",))
     assert pq.ParquetFile(path).metadata.row_group(0).column(0).compression == "ZSTD"
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_all_rows_of_a_pipeline_arrive(tmp_path):
     with test_pipeline.TestPipeline(runner="FnApiRunner") as pipeline:
-        pipeline | beam.Create(range(10)) | beam.ParDo(WriteShards(str(tmp_path), SCHEMA, to_row, ("id",), rows=3))
+        pipeline | beam.Create(range(10)) | beam.ParDo(writer_of(tmp_path, rows=3))
     assert sorted(pq.read_table(tmp_path).column("x").to_pylist()) == list(range(10))
 
 

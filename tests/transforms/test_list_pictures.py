@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from image2music.errors import ConfigError
-from pipelines.jobs.compose import list_pictures
+from transforms.pictures import list_pictures
 
 
 @pytest.fixture

@@ -1,0 +1,298 @@
+"""What one --output holds: rows, failures, albums, run.json, earlier generations. Only this module knows the layout.
+
+A new generation of an output takes the place of the earlier one in steps that can be repeated. While it is made it
+lies in OUT/.refresh: `compositions` holds rows composed anew, `kept` those of the earlier generation. A marker says
+that it is whole and where the earlier one goes; from then on only folders are renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from image2music.errors import OutputError
+from image2music.storage.datasets import Dataset, Row, read_shards
+from image2music.storage.files import atomic_write, atomic_write_json, file_lock, free_bytes, make_folder, write_parquet
+from image2music.storage.run_file import RunFile
+from schemas.failure import FAILURE_SCHEMA
+
+COMPOSITIONS = "compositions"
+FAILURES = "failures"
+ALBUMS = "albums"
+BOOKS = "books"
+"""A folder for each album, in it album.abc and album.mid."""
+GENERATIONS = "generations"
+RUN_FILE = "run.json"
+LOCK = ".lock"
+FAILURE_ID_COLUMNS = ("stage", "id", "uri", "reason")
+_KEPT = "kept"
+_STUCK, _REFRESH, _ALBUMS, _MARKER, _VERSION = ".stuck", ".refresh", ".albums", "complete.json", "version"
+
+RowKey = Callable[[Row], bytes]
+"""What tells whether two rows are of the same picture with the same metadata."""
+
+
+@dataclass(frozen=True)
+class Failures(Dataset):
+    """Rows of schemas/failure.py."""
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Write rows as one shard; nothing where there are none."""
+        if rows:
+            self.append(rows, FAILURE_SCHEMA, FAILURE_ID_COLUMNS)
+
+    def forget(self, matches: Callable[[Row], bool]) -> None:
+        """Drop the rows that match: what they are about is tried again."""
+        old = self.shards()
+        if not old:
+            return
+        rows = list(read_shards(old, FAILURE_SCHEMA.names))
+        kept = [row for row in rows if not matches(row)]
+        self.replace(old, pa.Table.from_pylist(kept, schema=FAILURE_SCHEMA), FAILURE_ID_COLUMNS)
+
+
+@dataclass(frozen=True)
+class OutputStore:
+    """One output. `uri` is its folder."""
+
+    uri: str
+
+    def __str__(self) -> str:
+        return self.uri
+
+    @property
+    def compositions(self) -> Dataset:
+        """Rows of schemas/composition.py, of the current generation."""
+        return Dataset(self._place(COMPOSITIONS))
+
+    @property
+    def failures(self) -> Failures:
+        """What failed, and why."""
+        return Failures(self._place(FAILURES))
+
+    @property
+    def albums(self) -> Dataset:
+        """Rows of schemas/album.py."""
+        return Dataset(self._place(ALBUMS))
+
+    @property
+    def books(self) -> str:
+        """Where the books of albums lie."""
+        return self._place(BOOKS)
+
+    @property
+    def run(self) -> RunFile:
+        """run.json."""
+        return RunFile(self._place(RUN_FILE))
+
+    @property
+    def stuck_notes(self) -> str:
+        """Where workers note what takes too long."""
+        return self._place(_STUCK)
+
+    def part(self, name: str) -> OutputStore:
+        """Return an output inside this one, such as that of a variant."""
+        return OutputStore(self._place(name))
+
+    def prepare(self) -> None:
+        """Make the folder, and prove that it can be written.
+
+        Raises:
+            OutputError: it cannot (`output_not_writable`).
+        """
+        make_folder(self.uri)
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the right to write, as `file_lock` does."""
+        return file_lock(self.uri, self._place(LOCK))
+
+    def free_bytes(self) -> int:
+        """Return the bytes that are free where the output lies, or would lie."""
+        return free_bytes(self.uri)
+
+    def written(self) -> list[str]:
+        """Return where rows, failures and run.json are, of these what is there."""
+        return [place for name in (COMPOSITIONS, FAILURES, RUN_FILE) if os.path.exists(place := self._place(name))]
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file into the output, or replace it, in one step."""
+        atomic_write(self._place(name), data)
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write JSON into the output, or replace it, in one step."""
+        atomic_write_json(self._place(name), content)
+
+    def write_table(self, name: str, table: pa.Table) -> None:
+        """Write a Parquet file into the output, or replace it, in one step."""
+        write_parquet(self._place(name), table)
+
+    def clear_stuck_notes(self) -> None:
+        """Remove the notes about what takes too long: all is done."""
+        shutil.rmtree(self.stuck_notes, ignore_errors=True)
+
+    def finished(self, settings_hash: str, columns: Sequence[str], key: RowKey) -> frozenset[bytes]:
+        """Return the keys of the pictures that have a row; `columns` are those that `key` reads.
+
+        Raises:
+            OutputError: rows were made with other settings (`other_settings`).
+        """
+        finished = set()
+        for row in self.compositions.read(["settings_hash", *columns]):
+            finished.add(key(row))
+            if row["settings_hash"] == settings_hash:
+                continue
+            message = (
+                f"{self} holds compositions of other settings; add --overwrite to move them to "
+                f"{self._place(GENERATIONS)}, or name another --output"
+            )
+            raise OutputError(message, reason="other_settings")
+        return frozenset(finished)
+
+    def drop_repeated(self, columns: Sequence[str], key: RowKey, earlier: Collection[bytes] = ()) -> int:
+        """Keep the newest row of each picture; return how many were dropped.
+
+        A runner that repeats a bundle may have written a picture into two shards, and a picture whose metadata changed
+        was composed again. `earlier` are the keys that had a row before the run: whatever the clock says, other rows
+        are newer.
+        """
+        newest: dict[str, tuple[bool, datetime, str]] = {}
+        shards = self.compositions.shards()
+        for shard in shards:
+            for row in read_shards([shard], ["image_id", "composed_at", *columns]):
+                here = key(row) not in earlier, row["composed_at"], shard
+                newest[row["image_id"]] = max(newest.get(row["image_id"], here), here)
+        dropped, written = 0, set[str | None]()
+        for shard in shards:
+            if shard in written:  # a shorter one took its name, which has the newer rows of the same pictures
+                continue
+            table = pq.ParquetFile(shard).read()
+            ids = table.column("image_id").to_pylist()
+            fresh = [id for id in dict.fromkeys(ids) if newest[id][-1] == shard]
+            if len(fresh) == len(ids):
+                continue
+            dropped += len(ids) - len(fresh)
+            rows = table.take(pa.array([ids.index(id) for id in fresh], pa.int64()))
+            written.add(self.compositions.replace([shard], rows, ("image_id",)))
+        return dropped
+
+    def keep_only(self, ids: Collection[str]) -> frozenset[str]:
+        """Drop the compositions of other pictures; return the ids of those that are left."""
+        wanted, left = pa.array(sorted(ids), pa.string()), set()
+        for shard in self.compositions.shards():
+            table = pq.ParquetFile(shard).read()
+            rows = table.filter(pc.is_in(table["image_id"], wanted))
+            left.update(rows["image_id"].to_pylist())
+            if rows.num_rows < table.num_rows:
+                self.compositions.replace([shard], rows, ("image_id",))
+        return frozenset(left)
+
+    def retire(self, settings_hash: str) -> str | None:
+        """Move what was made with other settings to generations/; return where, or None where there is nothing."""
+        others = sorted({row["settings_hash"] for row in self.compositions.read(["settings_hash"])} - {settings_hash})
+        if not others:
+            return None
+        home = self._free_generation(others[0][:12])
+        os.makedirs(home)
+        for name in (COMPOSITIONS, FAILURES, ALBUMS, BOOKS, RUN_FILE):
+            if os.path.exists(self._place(name)):
+                os.replace(self._place(name), f"{home}/{name}")
+        return home
+
+    @property
+    def kept(self) -> Dataset:
+        """In a new generation (`begin_generation`): rows of the earlier one that stay."""
+        return Dataset(self._place(_KEPT))
+
+    def begin_generation(self, version: int) -> OutputStore:
+        """Return the output in which a new generation is made, from `version` of the index.
+
+        It holds what a stopped run composed from the same version. run.json of the earlier generation is put aside,
+        for the new run writes its own.
+        """
+        staged = self.part(_REFRESH)
+        note = Path(staged._place(_VERSION))
+        if note.exists() and note.read_text() != str(version):
+            staged.compositions.remove()
+        staged.kept.remove()
+        staged.failures.remove()
+        for dataset in (staged.kept, staged.compositions):
+            os.makedirs(dataset.uri, exist_ok=True)
+        note.write_text(str(version))
+        if self.run.exists() and not staged.run.exists():
+            shutil.copy2(self.run.uri, staged.run.uri)
+        return staged
+
+    def complete_generation(self, earlier_version: int) -> str:
+        """Say that the new generation is whole, and put it in place; return where the earlier one lies now."""
+        home = self._free_generation(f"index-{earlier_version}")
+        atomic_write(self.part(_REFRESH)._place(_MARKER), json.dumps({"earlier": os.path.basename(home)}).encode())
+        self.finish_generation()
+        return home
+
+    def finish_generation(self) -> None:
+        """Do what is left of putting a whole generation in place; nothing where there is none."""
+        staged = self.part(_REFRESH)
+        marker = Path(staged._place(_MARKER))
+        if not marker.exists():
+            return
+        earlier = Path(self._generation(json.loads(marker.read_text())["earlier"]))
+        current = Path(self.compositions.uri)
+        earlier.mkdir(parents=True, exist_ok=True)
+        if not (earlier / COMPOSITIONS).exists():
+            os.replace(current, earlier / COMPOSITIONS)
+        if staged.run.exists():
+            os.replace(staged.run.uri, earlier / RUN_FILE)
+        if not current.exists():
+            _move_shards(staged.kept, staged.compositions)
+            os.replace(staged.compositions.uri, current)
+        _move_shards(staged.failures, self.failures)
+        shutil.rmtree(staged.uri)
+
+    def begin_albums(self) -> OutputStore:
+        """Return an output for new albums and books; `publish_albums` puts them in place."""
+        staged = self.part(_ALBUMS)
+        shutil.rmtree(staged.uri, ignore_errors=True)
+        for place in (staged.albums.uri, staged.books):
+            os.makedirs(place)
+        return staged
+
+    def publish_albums(self) -> None:
+        """Put the new albums and books in the place of the earlier ones."""
+        staged = self.part(_ALBUMS)
+        for name in (ALBUMS, BOOKS):
+            if os.path.exists(self._place(name)):
+                os.replace(self._place(name), staged._place(f"earlier-{name}"))
+            os.replace(staged._place(name), self._place(name))
+        shutil.rmtree(staged.uri)
+
+    def _free_generation(self, wanted: str) -> str:
+        names = (wanted, *(f"{wanted}-{number}" for number in range(2, 10_000)))
+        return next(place for name in names if not os.path.exists(place := self._generation(name)))
+
+    def _generation(self, name: str) -> str:
+        return self._place(f"{GENERATIONS}/{name}")
+
+    def _place(self, name: str) -> str:
+        return os.path.join(self.uri, name)
+
+
+def open_output(uri: str | Path) -> OutputStore:
+    """Return the output at a place; nothing is made or read."""
+    return OutputStore(str(Path(uri)))
+
+
+def _move_shards(source: Dataset, target: Dataset) -> None:
+    os.makedirs(target.uri, exist_ok=True)
+    for shard in source.shards():
+        os.replace(shard, f"{target.uri}/{os.path.basename(shard)}")

@@ -1,0 +1,128 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from image2music.errors import OutputError
+from image2music.rows import KEY_COLUMNS, composition_key, failure_row, now, retried
+from image2music.storage.output import open_output
+from image2music.types import Failure
+
+SCHEMA = pa.schema(
+    [("image_id", pa.string()), ("settings_hash", pa.string()), ("composed_at", pa.timestamp("us", tz="UTC"))]
+)
+
+
+@pytest.fixture
+def output(tmp_path):
+    return open_output(tmp_path)
+
+
+def compose(output, ids, settings="now"):
+    rows = [{"image_id": id, "settings_hash": settings, "composed_at": now()} for id in ids]
+    return output.compositions.append(rows, SCHEMA, ("image_id",))
+
+
+def finished(output):
+    return output.finished("now", KEY_COLUMNS, composition_key)
+
+
+def drop_repeated(output):
+    return output.drop_repeated(KEY_COLUMNS, composition_key)
+
+
+def ids_in(output):
+    return sorted(row["image_id"] for row in output.compositions.read(["image_id"]))
+
+
+def fail(output, *uris):
+    output.failures.add([failure_row(Failure("describe", uri, uri, "bad", "bad"), now()) for uri in uris])
+
+
+def test_pictures_with_a_row_are_finished(output):
+    compose(output, ["aa", "bb"])
+    assert finished(output) == {b"\xaa", b"\xbb"}
+
+
+def test_an_empty_output_has_nothing_finished(output):
+    assert finished(output) == frozenset()
+
+
+def test_rows_of_other_settings_are_not_mixed_with_new_ones(output):
+    compose(output, ["aa"], "before")
+    with pytest.raises(OutputError, match="--overwrite"):
+        finished(output)
+
+
+def test_albums_and_books_go_with_the_rows_that_they_are_made_of(tmp_path, output):
+    compose(output, ["aa"], "before")
+    output.begin_albums()
+    output.publish_albums()
+    output.retire("now")
+    assert sorted(path.name for path in (tmp_path / "generations" / "before").iterdir()) == [
+        "albums",
+        "books",
+        "compositions",
+    ]
+    assert not (tmp_path / "books").exists()
+
+
+def test_an_earlier_generation_is_moved_and_not_lost(tmp_path, output):
+    for settings in ("before", "between", "before"):
+        compose(output, ["aa"], settings)
+        output.retire("now")
+    homes = sorted(path.name for path in (tmp_path / "generations").iterdir())
+    assert homes == ["before", "before-2", "between"]
+    assert not (tmp_path / "compositions").exists()
+
+
+def test_rows_of_the_same_settings_stay(output):
+    compose(output, ["aa"])
+    assert output.retire("now") is None
+    assert output.compositions.count() == 1
+
+
+def test_failures_of_pictures_that_are_tried_again_are_forgotten(output):
+    fail(output, "a.jpg", "b.jpg", "set.tar#")
+    again = retried(["a.jpg", "set.tar#c.jpg"])
+    output.failures.forget(lambda row: row["uri"] in again)
+    assert [row["uri"] for row in output.failures.read(["uri"])] == ["b.jpg"]
+
+
+def test_a_picture_in_two_shards_keeps_one_row(output):
+    compose(output, ["aa", "bb"])
+    compose(output, ["bb", "cc"])
+    assert drop_repeated(output) == 1
+    assert ids_in(output) == ["aa", "bb", "cc"]
+
+
+def test_the_newest_row_of_a_picture_stays(output):
+    compose(output, ["bb", "cc"])
+    newest = compose(output, ["aa", "bb"])
+    (expected,) = pq.read_table(newest).column("composed_at").unique().to_pylist()[-1:]
+    drop_repeated(output)
+    rows = output.compositions.read(["image_id", "composed_at"])
+    assert [row["composed_at"] for row in rows if row["image_id"] == "bb"] == [expected]
+
+
+def test_a_shortened_shard_may_take_the_name_of_an_older_one(output):
+    compose(output, ["bb"])
+    compose(output, ["aa", "bb"])
+    compose(output, ["aa"])
+    drop_repeated(output)
+    assert ids_in(output) == ["aa", "bb"]
+
+
+def test_a_new_generation_takes_the_place_of_the_earlier_one(output):
+    compose(output, ["aa", "bb"])
+    staged = output.begin_generation(2)
+    compose(staged, ["aa"])
+    staged.kept.append([{"image_id": "bb"}], SCHEMA, ("image_id",))
+    earlier = open_output(output.complete_generation(1))
+    assert (ids_in(output), ids_in(earlier)) == (["aa", "bb"], ["aa", "bb"])
+    assert earlier.uri.endswith("generations/index-1")
+
+
+def test_what_a_stopped_run_composed_from_another_version_is_not_taken_over(output):
+    compose(output.begin_generation(2), ["aa"])
+    assert ids_in(output.begin_generation(2)) == ["aa"]
+    assert ids_in(output.begin_generation(3)) == []
