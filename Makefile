@@ -12,7 +12,7 @@ POOL_PORT ?= 50000
 JOB_PORT  ?= 8099
 
 .DEFAULT_GOAL := help
-.PHONY: report-assets help setup demo demo-data test lint bench bench-index page-check soak train clean worker-pool job-service docs
+.PHONY: report-assets help setup demo demo-data test test-fast lint bench bench-index page-check soak train clean worker-pool job-service docs
 
 help:  ## list the targets
 	@awk -F ':.*## *' '/^[a-z-]+:.*##/ {printf "%-14s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -45,8 +45,11 @@ page-check:  ## needs a Chromium: use the demo's report as a person would, weigh
 	$(BIN)/python -m benchmarks.page_check --report $(DEMO)/out/report --shots build/page-check
 	$(BIN)/python -m benchmarks.page_weight --out $(DEMO)/out
 
-test: $(STAMP)  ## run the tests
+test: $(STAMP)  ## run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-fast: $(STAMP)  ## run the tests that start no processes and take no longer than two seconds each
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not process and not slow"
 
 lint: $(STAMP)  ## ruff (rules and format) and mypy
 	$(BIN)/ruff check .
@@ -62,6 +65,7 @@ soak: $(DEMO)/data/captions.json  ## a long job, watched for its rate and memory
 
 bench-index: $(DEMO)/data/captions.json  ## measure the tune index; ROWS=168385 for MidiCaps' size, DATA=DIR for other MIDI
 	$(BIN)/python -m benchmarks.bench_index --rows $(ROWS) --data $(DATA)
+
 # Beam starts `python` for each worker: the one of this environment has to be found first.
 worker-pool:  ## workers for a portable runner on this machine, until it is stopped; POOL_PORT=50000
 	PATH="$(abspath $(BIN)):$$PATH" exec $(BIN)/python -m apache_beam.runners.worker.worker_pool_main --service_port=$(POOL_PORT)

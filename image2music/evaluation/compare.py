@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from image2music.evaluation.measures import METRICS_PREFIX, Measure, figures, measure_of, place_in_table
+from image2music.evaluation.muspy_check import MetricDifference
 from image2music.evaluation.pieces import Piece
 from image2music.evaluation.statistics import (
     FEWEST,
@@ -194,6 +195,17 @@ def metrics_table(summary: Summary) -> str:
         [one.name, _spread(one.tunes), _spread(one.references), format_figure(one.distance)] for one in summary.metrics
     ]
     return markdown_table(["metric", "tunes", "references", "distance"], rows)
+
+
+def muspy_table(found: Sequence[MetricDifference]) -> str:
+    """Return the largest difference between MusPy's metrics and ours, a row for each metric."""
+    rows = [
+        [one.name, str(one.tunes), "" if one.largest is None else f"{one.largest:.1e}", str(one.undefined)]
+        for one in found
+    ]
+    return markdown_table(
+        ["metric", "tunes", "largest difference from MusPy's", "tunes where one of the two is undefined"], rows
+    )
 
 
 def differences_table(found: Sequence[Difference], here: str, there: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import wasserstein_distance
 
 from image2music.evaluation.pieces import Piece, hear
 from image2music.music.metrics import METRIC_NAMES
@@ -114,16 +115,9 @@ def spread(values: NDArray[np.float64]) -> Spread | None:
     return Spread(len(values), *np.quantile(values, _QUANTILES).tolist()) if len(values) else None
 
 
-def wasserstein(values: NDArray[np.float64], others: NDArray[np.float64]) -> float:
-    """The area between two empirical distribution functions, in the values' own unit."""
-    both = np.sort(np.concatenate([values, others]))
-    left, right = (np.searchsorted(np.sort(x), both[:-1], side="right") / len(x) for x in (values, others))
-    return float(np.sum(np.abs(left - right) * np.diff(both)))
-
-
 def _metric(name: str, tunes: NDArray[np.float64], references: NDArray[np.float64]) -> MetricSpread:
     deviation = float(references.std()) if len(references) else 0.0
-    apart = wasserstein(tunes, references) / deviation if len(tunes) and deviation > 0 else None
+    apart = float(wasserstein_distance(tunes, references)) / deviation if len(tunes) and deviation > 0 else None
     return MetricSpread(name, spread(tunes), spread(references), apart)
 
 

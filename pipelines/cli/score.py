@@ -30,6 +30,7 @@ def add_parsers(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "--bound", action="append", default=[], metavar="NAME=VALUE", help="how much worse --against lets a mean be"
     )
     score.add_argument("--seed", type=int, default=0, help="of intervals, orders and samples")
+    score.add_argument("--muspy", action="store_true", help="compute the eight metrics by MusPy too, and compare")
     score.add_argument("--plan", action="store_true", help="say what would be done and cost, and do nothing")
     score.set_defaults(run=run_score)
 
@@ -59,6 +60,7 @@ def run_score(args: argparse.Namespace) -> int:
             answers=tuple(Path(name) for name in args.answers),
             bounds=bounds_of(args.bound),
             seed=args.seed,
+            muspy=args.muspy,
             plan=args.plan,
         )
     )

@@ -112,6 +112,7 @@ class ScoreOptions:
     answers: tuple[Path, ...] = ()
     bounds: dict[str, float] = field(default_factory=dict)
     seed: int = 0
+    muspy: bool = False
     plan: bool = False
 
     def __post_init__(self) -> None:

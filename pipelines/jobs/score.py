@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ from image2music.evaluation.compare import (
     differences_table,
     measures_table,
     metrics_table,
+    muspy_table,
     regressions,
     summarise,
     summary_json,
 )
 from image2music.evaluation.measures import score_rows
+from image2music.evaluation.muspy_check import muspy_differences
 from image2music.storage.output import open_output
 from pipelines.jobs import judging
 from pipelines.jobs.loaders import Scored, ScoreOptions, System, open_image, read_imported, read_output
@@ -58,8 +61,13 @@ def score(options: ScoreOptions) -> int:
     report["notes"] = notes
     report["systems"] = {summary.system: summary_json(summary) for summary in summaries}
     report["against"] = None if found is None else [difference_json(difference) for difference in found]
+    equality = muspy_differences(systems[0].pieces) if options.muspy else []
+    if options.muspy:
+        report["muspy"] = [asdict(one) for one in equality]
     _write(options.home, scored, report)
     print(tables(options, summaries, found, notes))
+    if options.muspy:
+        print(f"\n{muspy_table(equality)}")
     worse = regressions(found or [])
     for difference in worse:
         print(f"image2music: regression: {difference.reason()}", file=sys.stderr)

@@ -106,6 +106,14 @@ def scored(indexed, capsys):
     return capsys.readouterr().out
 
 
+def test_muspy_s_own_metrics_are_compared_where_asked_for(scored, indexed, capsys):
+    assert "MusPy" not in scored
+    assert run("score --input out --muspy") == 0
+    assert "| polyphony | 3 |" in capsys.readouterr().out
+    report = json.loads((indexed / "out" / "score.json").read_text())
+    assert max(metric["largest"] for metric in report["muspy"]) < 1e-6
+
+
 def test_figures_are_printed_and_written(scored, indexed):
     assert "| pictures |  | 3 |" in scored
     assert "| valid_first | higher | 1 (1 to 1) |" in scored
