@@ -20,7 +20,7 @@ ALLOWED = {
 
 FLOORS = (
     {"errors"},
-    {"settings", "pretrained", "music"},
+    {"settings", "pretrained", "plugins", "music"},
     {"abc", "images"},
     {"types"},
     {"failures", "rows", "catalog"},

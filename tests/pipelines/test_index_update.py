@@ -185,7 +185,7 @@ def test_an_update_that_would_leave_no_row_is_refused(settled, capsys):
 
 
 def test_another_embedder_and_another_writer_are_refused(settled, capsys):
-    assert main([*UPDATE, "--embedder", "other"]) == 1
+    assert main([*UPDATE, "--embedder", "fake:other"]) == 1
     assert "make the index anew without --update" in capsys.readouterr().err
     with file_lock("tunes.lance", index_lock("tunes.lance")):
         assert main(UPDATE) == 1
