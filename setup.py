@@ -76,5 +76,18 @@ setup(
         "bench": requirements("bench") + requirements("demo"),
         "dev": requirements("dev") + requirements("bench") + requirements("demo"),
     },
-    entry_points={"console_scripts": ["image2music = pipelines.cli.main:main"]},
+    # Other packages declare models of their own in the two groups; image2music/plugins.py finds them.
+    entry_points={
+        "console_scripts": ["image2music = pipelines.cli.main:main"],
+        "image2music.composers": [
+            "nano = image2music.composers.kinds:NANO",
+            "transformers = image2music.composers.kinds:TRANSFORMERS",
+            "openai = image2music.composers.kinds:OPENAI",
+        ],
+        "image2music.embedders": [
+            "conse = image2music.embedders.conse:CONSE",
+            "open_clip = image2music.embedders.open_clip:OPEN_CLIP",
+            "transformers = image2music.embedders.transformers_clip:TRANSFORMERS",
+        ],
+    },
 )

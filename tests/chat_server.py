@@ -27,13 +27,17 @@ def late(reply: Reply, seconds: float) -> Reply:
 
 @dataclass
 class Server:
-    """`replies` are given one by one, the last again and again, unless `answer` says otherwise; `seen` keeps all."""
+    """`replies` are given one by one, the last again and again, unless `answer` says otherwise; `seen` keeps all.
+
+    With `drip_s` an answer comes byte by byte, with so many seconds between them.
+    """
 
     url: str = ""
     replies: list[Reply] = field(default_factory=lambda: [says("A lake.")])
     answer: Callable[[dict[str, Any]], Reply] | None = None
     seen: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
     barrier: threading.Barrier | None = None
+    drip_s: float = 0.0
 
     def reply(self, body: dict[str, Any]) -> Reply:
         if self.answer is not None:
@@ -61,7 +65,9 @@ def serving() -> Iterator[Server]:
                 self.send_header(name, value)
             self.end_headers()
             with suppress(ConnectionError):  # whoever asked may not have waited
-                self.wfile.write(data)
+                for part in (data,) if not served.drip_s else (data[at : at + 1] for at in range(len(data))):
+                    time.sleep(served.drip_s)
+                    self.wfile.write(part)
 
         def log_message(self, *args: object) -> None:
             pass

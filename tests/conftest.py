@@ -7,5 +7,6 @@ from pathlib import Path
 # Small matrices gain nothing from threads, and threads that wait for each other make a busy machine crawl.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Test files are imported by path (--import-mode=importlib); fakes.py is the one module that they share.
-sys.path.insert(0, str(Path(__file__).parent))
+# Test files are imported by path (--import-mode=importlib), so the modules that they share have to be on it. stand_ins/
+# is an installed package to everyone who looks: its entry points declare the stand-in models.
+sys.path[:0] = [str(Path(__file__).parent / "stand_ins"), str(Path(__file__).parent)]

@@ -18,7 +18,7 @@ JOB = "-m pipelines.cli.main"
 
 
 def environment() -> dict[str, str]:
-    """This environment, with the stand-in models known to every Python that it starts."""
+    """This environment, with the stand-in models installed for every Python that it starts."""
     paths = [str(STAND_INS), str(ROOT), os.environ.get("PYTHONPATH", "")]
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 

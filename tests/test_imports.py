@@ -20,7 +20,7 @@ ALLOWED = {
 
 FLOORS = (
     {"errors"},
-    {"settings", "pretrained", "music", "storage"},
+    {"settings", "pretrained", "plugins", "music", "storage"},
     {"abc", "images"},
     {"types"},
     {"failures", "rows", "catalog"},

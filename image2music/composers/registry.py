@@ -1,80 +1,118 @@
-"""Composers by their spec on the command line."""
+"""Composers by their spec: `nano`, `transformers:...`, `openai:...`, and the kinds of other packages."""
 
 from __future__ import annotations
 
 from functools import cache
+from typing import Protocol, runtime_checkable
 
 from image2music.composers.base import Composer
+from image2music.composers.chat.backend import ChatBackend
 from image2music.errors import ConfigError
+from image2music.plugins import Kind, KindRegistry
 
-SPECS = (
-    "nano | transformers:ID_OR_PATH[@REVISION][+remote_code] | "
-    "openai:BASE_URL#MODEL[+attention=transformers:ID_OR_PATH]"
+
+class ComposerKind(Kind, Protocol):
+    """What an entry point of the group `image2music.composers` names: an object that makes composers of one kind."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether pictures leave this machine: a dry run sends nothing and so measures no such composer."""
+
+    def id_of(self, argument: str) -> str:
+        """Return the id that the loaded composer would have; load no model and ask no server.
+
+        Raises:
+            ConfigError, ModelError: as `load`.
+        """
+
+    def load(self, argument: str) -> Composer:
+        """Load the composer.
+
+        Raises:
+            ConfigError: the argument names no model.
+            ModelError: the model is not there, or cannot be used.
+        """
+
+    def memory_report(self, argument: str, batch: int) -> dict[str, str]:
+        """Return name and text of each line about memory for a dry run; empty where it is not worth a line.
+
+        Raises:
+            ModelError: there is no such model, or it does not say how large it is.
+        """
+
+
+@runtime_checkable
+class ChatKind(Protocol):
+    """What a kind of composer has in addition where its models are chat models, which can judge, too."""
+
+    def load_backend(self, argument: str) -> ChatBackend:
+        """Load the chat model; raises as `ComposerKind.load`."""
+
+
+KINDS: KindRegistry[ComposerKind] = KindRegistry(
+    model="composer",
+    group="image2music.composers",
+    own={
+        "nano": "image2music.composers.kinds:NANO",
+        "transformers": "image2music.composers.kinds:TRANSFORMERS",
+        "openai": "image2music.composers.kinds:OPENAI",
+    },
+    reason="bad_composer_spec",
 )
 
 
 def composer_id(spec: str) -> str:
-    """The id of the composer for a spec; no model is loaded and no server asked.
+    """Return the id of a spec's composer without loading it.
+
+    Raises:
+        ConfigError, ModelError: as `load_composer`.
+    """
+    kind, argument = KINDS.find(spec)
+    return kind.id_of(argument)
+
+
+def is_remote_composer(spec: str) -> bool:
+    """Return whether a spec's composer sends pictures to a server.
 
     Raises:
         ConfigError: as `load_composer`.
-        ModelError: there is no such model.
     """
-    kind, _, argument = spec.partition(":")
-    if kind == "transformers" and argument:
-        from image2music.composers.chat.engine import loading
-
-        return loading.model_id(loading.ModelName.parse(argument))
-    if kind == "openai" and argument:
-        from image2music.composers.chat import served
-
-        return served.served_id(argument)
-    if spec == "nano":
-        from image2music.composers.nano import identity
-
-        return identity.nano_id()
-    return load_composer(spec).id
+    kind, _ = KINDS.find(spec)
+    return kind.is_remote
 
 
 def composer_memory_report(spec: str, batch: int) -> dict[str, str]:
-    """What a plan says of the memory that the composer takes, line by line; nothing where it is the embedded one.
+    """Return what a dry run says of the memory that a composer takes, line by line.
 
     Raises:
+        ConfigError: as `load_composer`.
         ModelError: there is no such model, or it does not say how large it is.
     """
-    kind, _, argument = spec.partition(":")
-    if kind == "openai":
-        from image2music.composers.chat import served
-
-        return served.served_memory_report(argument)
-    if kind != "transformers":
-        return {}
-    from image2music.composers.chat.engine import loading, transformers_backend
-
-    return transformers_backend.memory_report(loading.read_config(loading.ModelName.parse(argument)), batch)
+    kind, argument = KINDS.find(spec)
+    return kind.memory_report(argument, batch)
 
 
 @cache
 def load_composer(spec: str) -> Composer:
-    """The composer for a spec, loaded once per process.
+    """Load a spec's composer, once a process.
 
     Raises:
-        ConfigError: the spec names no composer that this version has (`bad_composer_spec`).
+        ConfigError: no kind of composer has that spec (`bad_composer_spec`).
         ModelError: the composer cannot be loaded.
     """
-    kind, _, argument = spec.partition(":")
-    if kind == "nano" and not argument:
-        from image2music.composers.nano.composer import load_nano
+    kind, argument = KINDS.find(spec)
+    return kind.load(argument)
 
-        return load_nano()
-    if kind == "transformers" and argument:
-        from image2music.composers.chat.composer import ChatComposer
-        from image2music.composers.chat.engine import transformers_backend
 
-        return ChatComposer(transformers_backend.load_transformers_backend(argument))
-    if kind == "openai" and argument:
-        from image2music.composers.chat import served
-        from image2music.composers.chat.composer import ChatComposer
+@cache
+def load_chat_backend(spec: str) -> ChatBackend:
+    """Load the chat model behind a spec, once a process.
 
-        return ChatComposer(served.load_served(argument))
-    raise ConfigError(f"--composer {spec!r} is not one of {SPECS}", reason="bad_composer_spec")
+    Raises:
+        ConfigError: the spec names no composer (`bad_composer_spec`), or one that is no chat model (`no_chat_model`).
+        ModelError: the model cannot be loaded.
+    """
+    kind, argument = KINDS.find(spec)
+    if not isinstance(kind, ChatKind):
+        raise ConfigError(f"{spec!r} is no chat model", reason="no_chat_model")
+    return kind.load_backend(argument)

@@ -140,6 +140,23 @@ def load_conse() -> ConseEmbedder:
     return ConseEmbedder()
 
 
+class ConseKind:
+    """The one embedder that comes inside packages."""
+
+    form = "conse"
+
+    def accepts(self, argument: str) -> bool:
+        """It takes no argument."""
+        return not argument
+
+    def load(self, argument: str) -> ConseEmbedder:
+        """The embedder, whose networks are loaded when they are first used."""
+        return load_conse()
+
+
+CONSE = ConseKind()
+
+
 def _unit(vectors: Vectors) -> Vectors:
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     scaled: Vectors = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)

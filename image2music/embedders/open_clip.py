@@ -88,6 +88,29 @@ class OpenClip:
         return vector
 
 
+class OpenClipKind:
+    """Models by architecture and tag of their weights, or by folder."""
+
+    form = "open_clip:MODEL/PRETRAINED | open_clip:local-dir:PATH"
+
+    def accepts(self, argument: str) -> bool:
+        """A model and its weights, or a folder."""
+        if argument.startswith(_LOCAL_DIR):
+            return argument != _LOCAL_DIR
+        model, _, pretrained = argument.partition("/")
+        return bool(model and pretrained)
+
+    def load(self, argument: str) -> OpenClip:
+        """Load network, picture transform and tokenizer."""
+        if argument.startswith(_LOCAL_DIR):
+            return OpenClip(argument)
+        model, _, pretrained = argument.partition("/")
+        return OpenClip(model, pretrained)
+
+
+OPEN_CLIP = OpenClipKind()
+
+
 def _load(name: str, pretrained: str | None) -> tuple[Any, Any, Any]:
     """Model, picture transform and tokenizer."""
     import open_clip

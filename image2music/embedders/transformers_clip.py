@@ -101,6 +101,23 @@ class TransformersClip:
         return text.lower() if self._type == "siglip2" else text
 
 
+class TransformersClipKind:
+    """Models by hub id or folder."""
+
+    form = "transformers:ID_OR_PATH"
+
+    def accepts(self, argument: str) -> bool:
+        """Any model."""
+        return bool(argument)
+
+    def load(self, argument: str) -> TransformersClip:
+        """Load network, tokenizer and image processor."""
+        return TransformersClip(argument)
+
+
+TRANSFORMERS = TransformersClipKind()
+
+
 def _array(output: Any) -> Vectors:
     # transformers 5 returns an object that carries the projected vector; earlier ones the tensor itself.
     pooled = getattr(output, "pooler_output", output)

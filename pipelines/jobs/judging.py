@@ -18,7 +18,6 @@ from PIL.Image import Image
 from image2music.abc.playback import abc_to_midi
 from image2music.composers import registry as composers
 from image2music.composers.chat.backend import ChatBackend
-from image2music.composers.chat.composer import ChatComposer
 from image2music.errors import ConfigError
 from image2music.evaluation.judge import ANSWER_TOKENS, Cost, SongEval, cost, without_order_effects
 from image2music.evaluation.judge import ask_judge as ask_judge
@@ -182,9 +181,8 @@ def _told(found: Cost, options: ScoreOptions) -> str:
 
 
 def _backend(spec: str) -> ChatBackend:
-    if spec.partition(":")[0] in ("openai", "transformers"):
-        composer = composers.load_composer(spec)
-        if isinstance(composer, ChatComposer):
-            return composer.backend
-    message = f"--judge takes openai:BASE_URL#MODEL or transformers:ID_OR_PATH, not {spec!r}"
-    raise ConfigError(message, reason="bad_judge")
+    try:
+        return composers.load_chat_backend(spec)
+    except ConfigError as error:
+        message = f"--judge takes openai:BASE_URL#MODEL or transformers:ID_OR_PATH: {error}"
+        raise ConfigError(message, reason="bad_judge") from error

@@ -6,37 +6,23 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fakes import FakeComposer, FakeEmbedder, two_voice_tune
+from fakes import two_voice_tune
 from PIL import Image
 
 from image2music.abc.playback import abc_to_midi
 from image2music.composers import registry as composer_specs
 from image2music.embedders import registry as embedder_specs
-from image2music.errors import ConfigError
 from pipelines.cli.main import main
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 220, 20), "blue": (20, 20, 220)}
 
 
-class OtherEmbedder(FakeEmbedder):
-    id = "other-embedder@1"
-
-
-def load_embedder(spec):
-    known = {"fake": FakeEmbedder, "other": OtherEmbedder}
-    if spec not in known:
-        raise ConfigError(f"--embedder {spec!r} is not known", reason="bad_embedder_spec")
-    return known[spec]()
-
-
 @pytest.fixture(autouse=True)
-def stand_ins(monkeypatch):
-    """`--composer fake` and `--embedder fake`. Returns the composer, which keeps the sizes of its batches."""
-    composer = FakeComposer()
-    real = composer_specs.load_composer
-    monkeypatch.setattr(composer_specs, "load_composer", lambda spec: composer if spec == "fake" else real(spec))
-    monkeypatch.setattr(embedder_specs, "load_embedder", load_embedder)
-    return composer
+def stand_ins():
+    """The composer behind `--composer fake` in this process, which keeps the sizes of its batches; a new one a test."""
+    composer_specs.load_composer.cache_clear()
+    embedder_specs.load_embedder.cache_clear()
+    return composer_specs.load_composer("fake")
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +41,6 @@ def made_once(tmp_path_factory) -> Path:
     command = "index --captions captions.json --midi_root midi --index tunes.lance --embedder fake"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        patch.setattr(embedder_specs, "load_embedder", load_embedder)
         assert main(command.split()) == 0
     return home
 

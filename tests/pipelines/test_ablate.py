@@ -2,14 +2,13 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from fakes import FakeComposer, two_voice_tune
+from fakes import COMPOSERS, FakeComposer, two_voice_tune
 
-from image2music.composers import registry as composer_specs
 from image2music.loop.ablations import VARIANTS, WithoutRefinement, WithoutRetrieval
 from image2music.storage.output import open_output
 from pipelines.cli.main import main
 
-COMMAND = "ablate --images pictures --index tunes.lance --output out --composer learner"
+COMMAND = "ablate --images pictures --index tunes.lance --output out --composer fake:learner"
 NAMES = [variant.name for variant in VARIANTS]
 
 
@@ -32,7 +31,7 @@ class Learner(FakeComposer):
 @pytest.fixture
 def learner(indexed, monkeypatch):
     composer = Learner()
-    monkeypatch.setattr(composer_specs, "load_composer", lambda spec: composer)
+    monkeypatch.setitem(COMPOSERS, "learner", lambda: composer)
     return composer
 
 
@@ -81,7 +80,7 @@ class Forgetful(Learner):
 
 def test_tunes_that_a_variant_fails_at_count_as_invalid(indexed, monkeypatch, capsys):
     composer = Forgetful()
-    monkeypatch.setattr(composer_specs, "load_composer", lambda spec: composer)
+    monkeypatch.setitem(COMPOSERS, "learner", lambda: composer)
     assert main([*COMMAND.split(), "--max_failures", "100%"]) == 3
     validity = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| valid_repaired"))
     _, _, _, full, no_retrieval, *_ = (cell.strip() for cell in validity.split("|"))

@@ -184,7 +184,7 @@ def test_an_update_that_would_leave_no_row_is_refused(settled, capsys):
 
 
 def test_another_embedder_and_another_writer_are_refused(settled, capsys):
-    assert main([*UPDATE, "--embedder", "other"]) == 1
+    assert main([*UPDATE, "--embedder", "fake:other"]) == 1
     assert "make the index anew without --update" in capsys.readouterr().err
     with open_index_files("tunes.lance").lock():
         assert main(UPDATE) == 1

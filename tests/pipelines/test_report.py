@@ -6,12 +6,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fakes import FakeComposer, FakeEmbedder
 from PIL import Image
 
 from image2music.abc.musicxml import abc_to_music_xml
-from image2music.composers import registry as composer_specs
-from image2music.embedders import registry as embedder_specs
 from image2music.storage.output import open_output
 from pipelines.cli.main import main
 from pipelines.jobs.report import MARKER
@@ -27,8 +24,6 @@ def composed_once(made_once, tmp_path_factory):
     (home / "pictures" / "<b>broken.png").write_bytes(b"no picture")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        patch.setattr(composer_specs, "load_composer", lambda spec: FakeComposer())
-        patch.setattr(embedder_specs, "load_embedder", lambda spec: FakeEmbedder())
         assert main([*COMPOSE.split(), "--max_failures", "1"]) == 3
     return home
 

@@ -5,10 +5,9 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from fakes import FakeComposer, two_voice_tune
+from fakes import COMPOSERS, FakeComposer, two_voice_tune
 from PIL import Image
 
-from image2music.composers import registry as composer_specs
 from pipelines.cli.main import main
 from schemas.score import SCORE_SCHEMA
 
@@ -53,7 +52,7 @@ def run(command):
     return main(command.split())
 
 
-COMPOSERS = {"honest": Honest, "copying": Copying, "blind": BlindToPictures, "breaking": Breaking}
+PLANTED = {"honest": Honest, "copying": Copying, "blind": BlindToPictures, "breaking": Breaking}
 
 
 @pytest.fixture
@@ -64,12 +63,13 @@ def album(indexed, monkeypatch):
     for number in range(PICTURES):
         colour = tuple(int(value) for value in dice.integers(0, 255, 3))
         Image.new("RGB", (12, 8), colour).save(indexed / "album" / f"{number}.png")
-    monkeypatch.setattr(composer_specs, "load_composer", lambda spec: COMPOSERS[spec]())
+    for name, composer in PLANTED.items():
+        monkeypatch.setitem(COMPOSERS, name, composer)
     return indexed
 
 
 def compose(composer, output, seed=0):
-    command = f"compose --images album --index tunes.lance --output {output} --composer {composer} --seed {seed}"
+    command = f"compose --images album --index tunes.lance --output {output} --composer fake:{composer} --seed {seed}"
     assert run(command) == 0
 
 
@@ -129,7 +129,7 @@ def test_figures_are_printed_and_written(scored, indexed):
 def test_the_embedder_that_retrieved_is_no_judge(scored, indexed, capsys):
     assert run("score --input out --embedder fake") == 0
     assert "fake-embedder@1 also retrieved the references" in capsys.readouterr().out
-    assert run("score --input out --embedder other") == 0
+    assert run("score --input out --embedder fake:other") == 0
     assert "picture_music" in json.loads((indexed / "out" / "score.json").read_text())["systems"]["out"]["measures"]
 
 
@@ -180,6 +180,6 @@ def test_what_cannot_be_scored_is_one_line(indexed, capsys, command, complaint):
 
 def test_outputs_of_other_pictures_cannot_be_compared(album, capsys):
     compose("honest", "one")
-    assert run("compose --images pictures --index tunes.lance --output two --composer honest") == 0
+    assert run("compose --images pictures --index tunes.lance --output two --composer fake:honest") == 0
     assert run("score --input one --against two") == 1
     assert "have no picture in common" in capsys.readouterr().err

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
+from fakes import COMPOSERS, FakeComposer
 from job_processes import WORKER, children, noise_pictures, start, wait_for
 
-from image2music.composers import registry as composer_specs
 from pipelines.cli.main import main
 from pipelines.cli.options import ComposeOptions
 from pipelines.jobs.compose import look_up
@@ -41,13 +41,11 @@ def test_a_job_that_loses_a_worker_goes_on_from_what_is_finished(many):
 
 
 def test_a_process_that_only_watches_others_loads_no_model(indexed, monkeypatch):
-    def loading(spec):
-        raise AssertionError(f"{spec} was loaded")
-
-    monkeypatch.setattr(composer_specs, "load_composer", loading)
-    options = ComposeOptions(images="pictures", index="tunes.lance", output="out", beam=worker_flags(2))
-    assert look_up(options).settings.composer_id == composer_specs.composer_id("nano")
-    with pytest.raises(AssertionError, match="nano was loaded"):
+    monkeypatch.setitem(COMPOSERS, "unloadable", lambda: pytest.fail("it was loaded"))
+    known = {"images": "pictures", "index": "tunes.lance", "output": "out", "composer": "fake:unloadable"}
+    options = ComposeOptions(**known, beam=worker_flags(2))
+    assert look_up(options).settings.composer_id == FakeComposer.id
+    with pytest.raises(pytest.fail.Exception, match="it was loaded"):
         look_up(replace(options, beam=()))
 
 

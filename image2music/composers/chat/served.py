@@ -89,7 +89,7 @@ def load_served(text: str) -> ChatBackend:
             image tokens have no known place.
     """
     wanted = ServedSpec.parse(text)
-    wanted.endpoint.refuse_silence()
+    wanted.endpoint.check_reachable()
     server = OpenAiBackend(wanted.endpoint)
     backend = server if wanted.looker is None else RemoteWithLocalAttention(server, _load_looker(wanted.looker))
     seen = NO_ATTENTION if wanted.looker is None else f"{_KIND}{wanted.looker} says here where it looks in the answers"

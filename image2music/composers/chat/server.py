@@ -1,31 +1,33 @@
-"""Chat models behind a server that speaks OpenAI's chat completions.
+"""Chat models behind a server that speaks OpenAI's chat completions: vLLM, llama.cpp, SGLang and hosted ones.
 
-Posts JSON to a server that may be busy: time-outs, retries with back-off, bounded answers, no redirects.
-
-Chat models behind a server that speaks OpenAI's chat completions: vLLM, llama.cpp, SGLang and hosted ones.
+A request has a time-out for the whole of it, is tried again with growing pauses while the server is busy, and takes an
+answer of bounded size. No redirect is followed, and no message or log holds the key.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import http.client
 import io
 import json
 import os
+import ssl
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from threading import Event
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
+import httpx2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from image2music.composers.chat.backend import Conversation, Form, Message, TokenAttention
 from image2music.composers.chat.engine.sampling import Sampling
@@ -34,13 +36,19 @@ from image2music.errors import ConfigError, ModelError
 MAX_ANSWER_BYTES = 8 * 2**20
 _LONGEST_PAUSE_S = 60.0
 _MAX_SHOWN = 200
-_CHUNK = 2**16
-_KNOCK_S = 30.0
+_REACHABLE_S = 30.0
+_NOT_CONNECTED = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError)
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Seconds for one whole request, how often one is tried, and the pause before the second try (then doubled)."""
+    """When a request is given up, and when it is tried again.
+
+    Attributes:
+        timeout_s: seconds for one whole request.
+        tries: how often one is sent, the first time included.
+        first_pause_s: seconds before the second try; each further pause is twice as long.
+    """
 
     timeout_s: float = 180.0
     tries: int = 5
@@ -48,113 +56,141 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if self.timeout_s <= 0 or self.tries < 1 or self.first_pause_s < 0:
-            raise ConfigError("a request needs a time-out above 0 and at least one try", reason="bad_patience")
+            raise ConfigError("a request needs a time-out above 0 and at least one try", reason="bad_retry_policy")
+
+    def pause_after(self, state: RetryCallState) -> float:
+        """Return the seconds to wait after a failed try: what the server asks for, or what this policy does."""
+        error = state.outcome.exception() if state.outcome is not None else None
+        asked_for = error.retry_after_s if isinstance(error, _Busy) else 0.0
+        return min(_LONGEST_PAUSE_S, max(asked_for, self.first_pause_s * 2 ** (state.attempt_number - 1)))
 
 
 class _Busy(Exception):  # noqa: N818 - a state of the server, and no error to anyone outside of this module
-    """Worth another try; `wait_s` is what the server asks for, `reason` what it counts as if that is of no use."""
+    """Worth another try. `reason` is what it counts as if no try succeeds."""
 
-    def __init__(self, said: str, wait_s: float = 0.0, reason: str = "server_unavailable") -> None:
-        super().__init__(said)
-        self.wait_s, self.reason = wait_s, reason
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect would carry the key and the picture to an address that nobody named."""
-
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        """Follow none: the redirect comes back as an error."""
-
-
-_opener = urllib.request.build_opener(_NoRedirects)
+    def __init__(self, message: str, retry_after_s: float = 0.0, reason: str = "server_unavailable") -> None:
+        super().__init__(message)
+        self.retry_after_s, self.reason = retry_after_s, reason
 
 
 def post_json(
     url: str,
     body: Mapping[str, Any],
     headers: Mapping[str, str],
-    patience: RetryPolicy,
+    retry_policy: RetryPolicy,
     pause: Callable[[float], None] = time.sleep,
 ) -> Any:
-    """What the server answers, as JSON. Status 408, 429, 5xx, a lost connection and what is no JSON are tried again.
+    """Return what the server answers, as JSON.
+
+    Status 408, 429 and 5xx, a lost connection, and what is no JSON are tried again. No redirect is followed: it would
+    carry the key and the picture to an address that nobody named.
 
     Raises:
         ModelError: it refuses the request (`request_refused`), stays busy or out of reach (`server_unavailable`), or
             answers with something else than JSON (`unusable_answer`). No message holds a header's value.
     """
-    data = json.dumps(body).encode()
-    sent = {"Content-Type": "application/json", **headers}
-    said, reason = "", ""
-    for attempt in range(patience.tries):
-        try:
-            return _decoded(_post(url, data, sent, patience.timeout_s))
-        except _Busy as busy:
-            said, reason = str(busy), busy.reason
-            if attempt + 1 < patience.tries:
-                pause(min(_LONGEST_PAUSE_S, max(busy.wait_s, patience.first_pause_s * 2**attempt)))
-    message = f"{url} gave no answer in {patience.tries} tries, the last: {said}; check the address, or try again later"
-    raise ModelError(message, reason=reason)
+    retrying = Retrying(
+        retry=retry_if_exception_type(_Busy),
+        stop=stop_after_attempt(retry_policy.tries),
+        wait=retry_policy.pause_after,
+        sleep=pause,
+        reraise=True,
+    )
+    try:
+        return retrying(_post_once, url, json.dumps(body).encode(), headers, retry_policy.timeout_s)
+    except _Busy as busy:
+        message = (
+            f"{url} gave no answer in {retry_policy.tries} tries, the last: {busy}; "
+            "check the address, or try again later"
+        )
+        raise ModelError(message, reason=busy.reason) from busy
 
 
 def check_reachable(url: str) -> None:
-    """Nothing, if anyone answers at an address, whatever the answer.
+    """Return if anyone answers at an address, whatever the answer.
 
     Raises:
         ModelError: nobody does (`server_unavailable`).
     """
     try:
-        _opener.open(urllib.request.Request(url), timeout=_KNOCK_S).close()
-    except urllib.error.HTTPError as error:
-        error.close()
-    except urllib.error.URLError as error:
-        message = f"nobody answers at {url}: {_told(error)}; start the server, or mend the address"
+        with _client(url, _REACHABLE_S) as client, client.stream("GET", url):
+            return
+    except _NOT_CONNECTED as error:
+        message = f"nobody answers at {url}: {_cause(error)}; start the server, or mend the address"
         raise ModelError(message, reason="server_unavailable") from error
-    except (OSError, http.client.HTTPException):
+    except httpx2.TransportError:
         return  # whoever breaks off or is slow is there
 
 
-def _post(url: str, data: bytes, headers: Mapping[str, str], timeout_s: float) -> bytes:
-    request = urllib.request.Request(url, data, dict(headers), method="POST")
+@contextmanager
+def _client(url: str, timeout_s: float) -> Iterator[httpx2.Client]:
+    """A client that takes the environment's proxies as urllib does, and nothing else from the environment."""
+    parts = urlsplit(url)
+    proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+    if proxy is not None and "://" not in proxy:
+        proxy = f"http://{proxy}"
+    try:
+        client = httpx2.Client(
+            proxy=proxy, timeout=timeout_s, verify=_certificates(), trust_env=False, follow_redirects=False
+        )
+    except (ValueError, ImportError) as error:
+        raise ModelError(f"the environment's proxy cannot be used: {error}", reason="server_unavailable") from error
+    with client:
+        yield client
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """The system's certificates; read once, for that takes longer than a request."""
+    return ssl.create_default_context()
+
+
+def _post_once(url: str, data: bytes, headers: Mapping[str, str], timeout_s: float) -> Any:
+    # Compressed answers could be larger than they look.
+    sent = {"Content-Type": "application/json", "Accept-Encoding": "identity", **headers}
     deadline = time.monotonic() + timeout_s
     try:
-        with _opener.open(request, timeout=timeout_s) as response:
-            return _read(response, deadline)
-    except urllib.error.HTTPError as error:
-        with error:
-            raise _refusal(url, error, headers, deadline) from None
-    except (OSError, http.client.HTTPException) as error:  # a lost or refused connection, or a time-out
-        raise _Busy(_told(error)) from error
+        with _client(url, timeout_s) as client, client.stream("POST", url, content=data, headers=sent) as response:
+            if response.is_success:
+                return _decoded(_read(response, deadline))
+            raise _refusal(url, response, headers, deadline)
+    except httpx2.TransportError as error:  # a lost or refused connection, or a time-out
+        raise _Busy(_cause(error)) from error
 
 
-def _told(error: Exception) -> str:
-    """What went wrong with a connection, without what only a program wants to know."""
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    return (isinstance(cause, OSError) and cause.strerror) or str(cause) or type(cause).__name__
+def _cause(error: BaseException) -> str:
+    """What went wrong with a connection, in the operating system's words where it has some."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return str(error) or type(error).__name__
 
 
-def _read(response: IO[bytes], deadline: float) -> bytes:
+def _read(response: httpx2.Response, deadline: float) -> bytes:
     """The whole answer; a server that drips bytes does not hold a worker for longer than the time-out."""
     parts, size = [], 0
-    while part := response.read1(_CHUNK):  # type: ignore[attr-defined]
+    for part in response.iter_raw():
         parts.append(part)
         size += len(part)
         if size > MAX_ANSWER_BYTES:
             raise ModelError(f"the answer is longer than {MAX_ANSWER_BYTES} bytes", reason="unusable_answer")
         if time.monotonic() > deadline:
-            raise TimeoutError
+            raise httpx2.ReadTimeout("the answer took too long")
     return b"".join(parts)
 
 
-def _refusal(url: str, error: urllib.error.HTTPError, headers: Mapping[str, str], deadline: float) -> Exception:
+def _refusal(url: str, response: httpx2.Response, headers: Mapping[str, str], deadline: float) -> Exception:
     try:
-        said = " ".join(_read(error, deadline).decode("utf-8", "replace").split())
-    except (OSError, http.client.HTTPException, ModelError) as unread:
-        said = type(unread).__name__
+        message = " ".join(_read(response, deadline).decode("utf-8", "replace").split())
+    except (httpx2.TransportError, ModelError) as unread:
+        message = type(unread).__name__
     for value in headers.values():
-        said = said.replace(value, "***").replace(value.removeprefix("Bearer "), "***")
-    shown = f"status {error.code}: {said[:_MAX_SHOWN]}"
-    if error.code in (408, 429) or error.code >= 500:
-        return _Busy(shown, _seconds(error.headers.get("Retry-After")))
+        message = message.replace(value, "***").replace(value.removeprefix("Bearer "), "***")
+    shown = f"status {response.status_code}: {message[:_MAX_SHOWN]}"
+    if response.status_code in (408, 429) or response.status_code >= 500:
+        return _Busy(shown, _seconds(response.headers.get("Retry-After")))
     return ModelError(f"{url} refused the request, {shown}", reason="request_refused")
 
 
@@ -180,7 +216,7 @@ PROMPT_TOKENS = 6000
 AT_ONCE = 8
 _CHARACTERS_A_TOKEN = 2
 _JPEG_QUALITY = 90
-_AWAKE_S = 0.5
+_POLL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -198,8 +234,12 @@ class Endpoint:
             ConfigError: it is no address with a model, or holds a password, which would end up in every row.
         """
         base, _, model = text.partition("#")
-        parts = urlsplit(base)
-        if parts.scheme not in ("http", "https") or not parts.hostname or not model:
+        try:
+            parts = urlsplit(base)
+            is_address = parts.scheme in ("http", "https") and bool(httpx2.URL(base).host)
+        except (ValueError, httpx2.InvalidURL):
+            is_address = False
+        if not is_address or not model:
             message = "write --composer openai:BASE_URL#MODEL, such as openai:http://localhost:8000/v1#my-model"
             raise ConfigError(message, reason="bad_composer_spec")
         if "@" in parts.netloc or parts.query:
@@ -212,7 +252,7 @@ class Endpoint:
         """Where requests go."""
         return f"{self.base}/chat/completions"
 
-    def refuse_silence(self) -> None:
+    def check_reachable(self) -> None:
         """Raises ModelError (`server_unavailable`) where nobody answers, so that a job does not begin."""
         check_reachable(f"{self.base}/models")
 
@@ -223,14 +263,14 @@ class OpenAiBackend:
     prompt_tokens = PROMPT_TOKENS
 
     def __init__(
-        self, endpoint: Endpoint, patience: RetryPolicy | None = None, sampling: Sampling | None = None
+        self, endpoint: Endpoint, retry_policy: RetryPolicy | None = None, sampling: Sampling | None = None
     ) -> None:
         self.id = f"openai:{endpoint.base}#{endpoint.model}"
         self._endpoint = endpoint
-        self._patience = patience or RetryPolicy()
+        self._retry_policy = retry_policy or RetryPolicy()
         self._sampling = sampling or Sampling()
         # A batch with one failure is asked again one by one: what was already answered, and paid for, is not.
-        self._answered: dict[str, str] = {}
+        self._answers: dict[str, str] = {}
 
     def count_tokens(self, text: str) -> int:
         """An estimate, rather too high: ABC has about two characters a token."""
@@ -240,11 +280,12 @@ class OpenAiBackend:
         self, conversations: Sequence[Conversation], seeds: Sequence[int | None], *, max_tokens: int, form: Form
     ) -> list[str]:
         """The next turn of each conversation. A seed is passed on; whether answers repeat is up to the server."""
-        bodies = [self._body(talk, seed, max_tokens) for talk, seed in zip(conversations, seeds, strict=True)]
+        asked = zip(conversations, seeds, strict=True)
+        bodies = [self._body(conversation, seed, max_tokens) for conversation, seed in asked]
         names = [hashlib.sha256(json.dumps(body).encode()).hexdigest() for body in bodies]
         answers = self._at_once(names, bodies)
         for name in names:
-            self._answered.pop(name, None)
+            self._answers.pop(name, None)
         return answers
 
     def attention(self, conversation: Conversation, *, layers: bool = False) -> list[TokenAttention]:
@@ -257,36 +298,36 @@ class OpenAiBackend:
 
     def _at_once(self, names: Sequence[str], bodies: Sequence[dict[str, Any]]) -> list[str]:
         """Waits for all, failed or not, and wakes up often: a `--time_limit` reaches no thread that sleeps."""
-        pool, over = ThreadPoolExecutor(max_workers=AT_ONCE), Event()
+        pool, cancelled = ThreadPoolExecutor(max_workers=AT_ONCE), Event()
         try:
-            asked = [pool.submit(self._ask, name, body, over) for name, body in zip(names, bodies, strict=True)]
-            while wait(asked, timeout=_AWAKE_S).not_done:
+            answers = [pool.submit(self._ask, name, body, cancelled) for name, body in zip(names, bodies, strict=True)]
+            while wait(answers, timeout=_POLL_S).not_done:
                 pass
-            return [answer.result() for answer in asked]
+            return [answer.result() for answer in answers]
         finally:
-            over.set()
+            cancelled.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _ask(self, name: str, body: dict[str, Any], over: Event) -> str:
+    def _ask(self, name: str, body: dict[str, Any], cancelled: Event) -> str:
         def pause(seconds: float) -> None:
-            if over.wait(seconds):
+            if cancelled.wait(seconds):
                 raise ModelError("nobody waits for the answer any more", reason="server_unavailable")
 
-        if name not in self._answered:
-            self._answered[name] = _text(post_json(self._endpoint.url, body, _headers(), self._patience, pause))
-        return self._answered[name]
+        if name not in self._answers:
+            self._answers[name] = _text(post_json(self._endpoint.url, body, _headers(), self._retry_policy, pause))
+        return self._answers[name]
 
-    def _body(self, talk: Conversation, seed: int | None, max_tokens: int) -> dict[str, Any]:
-        first, *others = talk.messages
-        shown = {"type": "image_url", "image_url": {"url": data_url(talk.image)}}
-        messages = [{"role": first.role, "content": [shown, {"type": "text", "text": first.text}]}]
-        drawn = {"temperature": self._sampling.temperature, "top_p": self._sampling.top_p}
+    def _body(self, conversation: Conversation, seed: int | None, max_tokens: int) -> dict[str, Any]:
+        first, *others = conversation.messages
+        picture = {"type": "image_url", "image_url": {"url": data_url(conversation.image)}}
+        messages = [{"role": first.role, "content": [picture, {"type": "text", "text": first.text}]}]
+        sampling = {"temperature": self._sampling.temperature, "top_p": self._sampling.top_p}
         return {
             "model": self._endpoint.model,
             "messages": [*messages, *map(_plain, others)],
             "max_tokens": max_tokens,
             # Servers differ in how large a seed may be; 31 bits suit all.
-            **({"temperature": 0.0, "seed": 0} if seed is None else {**drawn, "seed": seed % 2**31}),
+            **({"temperature": 0.0, "seed": 0} if seed is None else {**sampling, "seed": seed % 2**31}),
         }
 
 

@@ -1,8 +1,11 @@
 """The backend against a small server on this machine, which answers from a list of replies."""
 
 import base64
+import gzip
 import io
+import logging
 import threading
+import time
 
 import pytest
 from chat_fakes import METRICS, TUNE, picture, request
@@ -178,9 +181,52 @@ def test_the_spec_says_where_pictures_go_and_why_there_is_no_attention(server, c
     assert said.count("\n") == 1
 
 
+def test_a_server_that_drips_bytes_is_given_up_in_time(server):
+    server.drip_s = 0.1
+    server.replies = [(200, b" " * 200, {})]
+    impatient = OpenAiBackend(Endpoint(server.url, "m"), RetryPolicy(timeout_s=0.5, tries=1))
+    begun = time.monotonic()
+    with pytest.raises(ModelError, match="took too long") as caught:
+        impatient.generate([TALK], [1], max_tokens=9, form="prose")
+    assert caught.value.reason == "server_unavailable"
+    assert time.monotonic() - begun < 3
+
+
+def test_an_answer_is_not_unpacked_for_it_could_be_larger_than_it_looks(server):
+    ask(server)
+    assert server.seen[0][1]["Accept-Encoding"] == "identity"
+    server.replies = [(200, gzip.compress(b'{"choices": []}'), {"Content-Encoding": "gzip"})]
+    with pytest.raises(ModelError, match="no JSON"):
+        ask(server)
+
+
+def test_the_key_is_in_no_log(server, caplog):
+    with caplog.at_level(logging.DEBUG):
+        ask(server)
+    assert server.url in caplog.text
+    assert KEY not in caplog.text
+
+
+def test_the_environments_proxy_is_used_and_one_that_cannot_be_is_one_line(server, monkeypatch):
+    monkeypatch.delenv("no_proxy")
+    monkeypatch.setenv("no_proxy", "elsewhere.example")
+    monkeypatch.setenv("http_proxy", "nonsense://127.0.0.1:9")
+    with pytest.raises(ModelError, match="proxy cannot be used") as caught:
+        ask(server)
+    assert caught.value.reason == "server_unavailable"
+    monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1").removeprefix("http://"))
+    far = OpenAiBackend(Endpoint("http://far.example/v1", "m"), RetryPolicy(tries=1))
+    assert far.generate([TALK], [1], max_tokens=9, form="prose") == ["A lake."]
+    assert server.seen[-1][0] == "http://far.example/v1/chat/completions"
+
+
 @pytest.mark.parametrize(
-    "spec", ["openai:", "openai:localhost#m", "openai:http://h/v1", "openai:http://u:p@h#m", "openai:http://h?key=1#m"]
-)
+    "spec",
+    [
+        "openai:", "openai:localhost#m", "openai:http://h/v1", "openai:http://u:p@h#m", "openai:http://h?key=1#m",
+        "openai:http://h:port/v1#m", "openai:http://[h/v1#m",
+    ],
+)  # fmt: skip
 def test_a_spec_without_address_or_model_or_with_a_secret_is_refused(spec):
     with pytest.raises(ConfigError) as caught:
         load_composer(spec)

@@ -46,7 +46,7 @@ def explained(backend, looking=AttentionOptions()):  # noqa: B008 - frozen
     "looking", [AttentionOptions(), AttentionOptions(layers=True, faithfulness=True)], ids=["maps", "all"]
 )
 def test_maps_are_those_of_a_composer_that_runs_here_and_says_the_same(qwen, loaded, server, monkeypatch, looking):
-    found = explained(registry.load_composer(f"openai:{server.url}#m+attention=transformers:{qwen}").backend, looking)
+    found = explained(registry.load_chat_backend(f"openai:{server.url}#m+attention=transformers:{qwen}"), looking)
     monkeypatch.setattr(loaded, "generate", lambda talks, seeds, *, max_tokens, form: [WHY] * len(talks))
     wanted = explained(loaded, looking)
     assert found.motivation == wanted.motivation == WHY

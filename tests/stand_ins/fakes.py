@@ -1,9 +1,15 @@
-"""Stand-ins for the models: small, deterministic, and honest about the protocols."""
+"""Stand-ins for the models: small, deterministic, and honest about the protocols.
+
+The folder that this file lies in looks like an installed package whose entry points name them, so every process that
+has it on its path knows `--embedder fake` and `--composer fake`. `fake:0.05` takes so many seconds over each tune;
+`fake:NAME` is what a test put into `COMPOSERS` or `EMBEDDERS` by that name, for its own process only.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL.Image import Image
@@ -80,3 +86,54 @@ class FakeComposer:
         grid = np.full((2, 3), 0.1, dtype=np.float32)
         whole = AttentionMap(segment="tune", kind="all", text="", weights=grid, baseline=grid)
         return [Explanation(f"It is {request.request.description.text}.", (whole,)) for request in requests]
+
+
+class SlowComposer(FakeComposer):
+    """Takes its time over each tune."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def compose(self, requests: Sequence[ComposeRequest]) -> list[str]:
+        time.sleep(self._seconds * len(requests))
+        return super().compose(requests)
+
+
+class OtherEmbedder(FakeEmbedder):
+    id = "other-embedder@1"
+
+
+COMPOSERS: dict[str, Callable[[], FakeComposer]] = {"": FakeComposer}
+EMBEDDERS: dict[str, Callable[[], FakeEmbedder]] = {"": FakeEmbedder, "other": OtherEmbedder}
+
+
+class FakeComposerKind:
+    form = "fake[:SECONDS]"
+    is_remote = False
+
+    def accepts(self, argument: str) -> bool:
+        return argument in COMPOSERS or argument.replace(".", "", 1).isdigit()
+
+    def id_of(self, argument: str) -> str:
+        return FakeComposer.id
+
+    def load(self, argument: str) -> FakeComposer:
+        return COMPOSERS[argument]() if argument in COMPOSERS else SlowComposer(float(argument))
+
+    def memory_report(self, argument: str, batch: int) -> dict[str, str]:
+        return {}
+
+
+class FakeEmbedderKind:
+    form = "fake"
+
+    def accepts(self, argument: str) -> bool:
+        return argument in EMBEDDERS
+
+    def load(self, argument: str) -> FakeEmbedder:
+        return EMBEDDERS[argument]()
+
+
+FAKE_COMPOSERS = FakeComposerKind()
+FAKE_EMBEDDERS = FakeEmbedderKind()

@@ -1,0 +1,86 @@
+"""Kinds of models by the name that a spec begins with: those of this project and those of installed packages.
+
+A spec is `KIND` or `KIND:ARGUMENT`. This project's own kinds stand in a table, so that a source checkout knows them
+whatever metadata is installed beside it; `setup.py` declares the same ones as entry points. Other packages add kinds
+by entry points of the same group (Python packaging, "Entry points specification"). They cannot take a name of this
+project's over: an entry point by such a name has no effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, Protocol, TypeVar
+
+from image2music.errors import ConfigError
+
+
+class Kind(Protocol):
+    """What every kind can say of itself before anything is loaded."""
+
+    @property
+    def form(self) -> str:
+        """How to write its spec, for messages: `transformers:ID_OR_PATH`."""
+
+    def accepts(self, argument: str) -> bool:
+        """Return whether the text behind the colon has the right form; empty where a spec has no colon."""
+
+
+AnyKind = TypeVar("AnyKind", bound=Kind)
+
+
+@dataclass(frozen=True)
+class KindRegistry(Generic[AnyKind]):
+    """The kinds of one sort of model.
+
+    Attributes:
+        model: what the models are called in messages: `composer`.
+        group: the group of entry points.
+        own: this project's kinds, name to `module:object`.
+        reason: the reason of errors about a spec.
+    """
+
+    model: str
+    group: str
+    own: Mapping[str, str]
+    reason: str
+
+    def find(self, spec: str) -> tuple[AnyKind, str]:
+        """Return the kind that a spec names and its argument.
+
+        Raises:
+            ConfigError: no kind has that name or its form, two packages declare it, or its package is broken.
+        """
+        name, colon, argument = spec.partition(":")
+        declared = self._declared(name) if argument or not colon else None
+        kind = self._load(declared) if declared is not None else None
+        if kind is None or not kind.accepts(argument):
+            raise ConfigError(f"{self.model} {spec!r} is not one of {self.forms()}", reason=self.reason)
+        return kind, argument
+
+    def forms(self) -> str:
+        """List the forms of this project's kinds, and the names of all others, in one line."""
+        own = [self._load(self._own(name)).form for name in self.own]
+        others = {entry.name for entry in entry_points(group=self.group)} - self.own.keys()
+        return " | ".join([*own, *sorted(others)])
+
+    def _own(self, name: str) -> EntryPoint:
+        return EntryPoint(name, self.own[name], self.group)
+
+    def _declared(self, name: str) -> EntryPoint | None:
+        if name in self.own:
+            return self._own(name)
+        found = {entry.value: entry for entry in entry_points(group=self.group, name=name)}
+        if len(found) > 1:
+            message = f"{self.model} {name!r} is declared by {' and by '.join(sorted(found))}: uninstall one of them"
+            raise ConfigError(message, reason=self.reason)
+        return next(iter(found.values()), None)
+
+    def _load(self, entry: EntryPoint) -> AnyKind:
+        try:
+            kind: AnyKind = entry.load()
+        except (ImportError, AttributeError) as error:
+            message = f"{self.model} {entry.name!r} cannot be loaded from {entry.value}: {error}"
+            raise ConfigError(message, reason=self.reason) from error
+        return kind
