@@ -17,7 +17,21 @@ from dataclasses import replace
 from functools import lru_cache
 
 from image2music.abc.ast import Sound, VoiceSettings
-from image2music.music.theory import C_MAJOR, COMMON_TIME, FREE_METER, WHOLE, Key, Length, Meter, Tempo, of_whole
+from image2music.music.theory import (
+    C_MAJOR,
+    COMMON_TIME,
+    FREE_METER,
+    LETTERS,
+    MODE_SHARPS,
+    WHOLE,
+    Key,
+    Length,
+    Meter,
+    Tempo,
+    fifths_of,
+    of_whole,
+    signature_alterations,
+)
 
 MAX_NUMBER = 999
 _METER = re.compile(r"\(?\s*(\d{1,3}(?:\s*\+\s*\d{1,3})*)\s*\)?\s*/\s*(\d{1,3})$")
@@ -40,7 +54,7 @@ def read_meter(text: str) -> Meter | None:
     if value == "C":
         return COMMON_TIME
     if value == "C|":
-        return Meter(2, 2, WHOLE)
+        return Meter.of(2, 2)
     if value.lower() in ("none", ""):
         return FREE_METER
     match = _METER.match(value)
@@ -50,7 +64,7 @@ def read_meter(text: str) -> Meter | None:
     denominator = int(match[2])
     if not 0 < numerator <= 128 or not 0 < denominator <= 64 or denominator & (denominator - 1):
         return None
-    return Meter(numerator, denominator, of_whole(numerator, denominator))
+    return Meter.of(numerator, denominator)
 
 
 @lru_cache(maxsize=512)
@@ -126,14 +140,7 @@ def _small_int(text: str | None) -> int:
 
 _KEY = re.compile(r"([A-G])\s*(##?|bb?|♯|♭|#|b)?\s*([A-Za-z]*)")
 _ACCIDENTAL = re.compile(r"(\^\^|__|\^|_|=)[A-Ga-g]$|(\^|_)\d?/\d?[A-Ga-g]$")
-_FIFTHS = {"F": -1, "C": 0, "G": 1, "D": 2, "A": 3, "E": 4, "B": 5}
-
-_MODES = {
-    "": 0, "maj": 0, "ion": 0, "min": -3, "m": -3, "aeo": -3,
-    "dor": -2, "phr": -4, "lyd": 1, "mix": -1, "loc": -5,
-}  # fmt: skip
-_SHARPS = "FCGDAEB"
-_STEPS = "CDEFGAB"
+_MODES = {"": 0, "m": MODE_SHARPS["minor"], **{name[:3]: sharps for name, sharps in MODE_SHARPS.items()}}
 _KEY_WORDS = {"exp", "none"}
 
 
@@ -191,25 +198,20 @@ def _tonic_key(text: str) -> Key | None:
     if len(accidental) > 1:
         return None
     shift = _MODES[mode[:3]]
-    sharps = _FIFTHS[match[1]] + {"": 0, "#": 7, "b": -7}[accidental] + shift
+    sharps = fifths_of(match[1] + accidental) + shift
     if not -7 <= sharps <= 7:
         return None
     return _signature(sharps, minor=shift == -3, tonic=match[1] + accidental)
 
 
 def _signature(sharps: int, *, minor: bool, tonic: str) -> Key:
-    altered = [0] * 7
-    for letter in _SHARPS[: max(sharps, 0)]:
-        altered[_STEPS.index(letter)] = 1
-    for letter in _SHARPS[::-1][: max(-sharps, 0)]:
-        altered[_STEPS.index(letter)] = -1
-    return Key(sharps, minor, tuple(altered), tonic)
+    return Key(sharps, minor, signature_alterations(sharps), tonic)
 
 
 def _with_accidentals(key: Key, accidentals: list[str]) -> Key:
     altered = list(key.alterations)
     for word in accidentals:
-        step = _STEPS.index(word[-1].upper())
+        step = LETTERS.index(word[-1].upper())
         altered[step] = {"^": 1, "^^": 2, "_": -1, "__": -2, "=": 0}.get(word[:-1], altered[step])
     return replace(key, alterations=tuple(altered), explicit=True)
 

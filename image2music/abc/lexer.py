@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from image2music.music.theory import Length
+from image2music.music.theory import LETTERS, Length
 
 # All repetitions are bounded, so that the readings of tokens can be cached without filling the memory, and possessive
 # where they can be, which is quicker.
@@ -87,7 +87,7 @@ TOKENS = re.compile(rf"(?:{'|'.join(_PATTERNS)})[{BLANKS}]*+")
 _NOTE_PARTS = re.compile(r"(\^\^|__|=|[\^_](?:\d?/\d?)?)?([A-Ga-g])([,']*)(\d*)((?:/+\d*)?)")
 _CHORD_NOTE = re.compile(rf"\"[^\"]*\"|{_DECORATION}|({_NOTE})\.?(-?)|.")
 _GRACE_NOTE = re.compile(rf"({_NOTE})|\[((?:{_NOTE}|-){{1,32}})\]({_LENGTH})|([ \t/()\-~.])|(.)")
-_STEPS = {letter: index for index, letter in enumerate("CDEFGAB")}
+_STEPS = {letter: index for index, letter in enumerate(LETTERS)}
 _ACCIDENTALS = {"": None, "=": 0, "^": 1, "^^": 2, "_": -1, "__": -2}
 
 MAX_FACTOR = 9999

@@ -19,7 +19,7 @@ from image2music.abc.lexer import GraceNote, Head
 from image2music.abc.parser import parse
 from image2music.abc.reading_order import PitchReader
 from image2music.errors import AbcError
-from image2music.music.theory import Key, Length, Meter, Tempo, as_fraction, as_quarters
+from image2music.music.theory import LETTERS, NATURALS, Key, Length, Meter, Tempo, as_fraction, as_quarters
 
 _NAMES = {
     Fraction(2): "breve",
@@ -56,8 +56,6 @@ def note_value(length: Length) -> NoteValue | None:
     return None
 
 
-_STEPS = "CDEFGAB"
-_NATURALS = (0, 2, 4, 5, 7, 9, 11)
 _ACCIDENTALS = {-2: "flat-flat", -1: "flat", 0: "natural", 1: "sharp", 2: "double-sharp"}
 
 _BASS_BELOW = 57
@@ -139,7 +137,7 @@ class _Part:
         _add(attributes, "divisions", self.divisions)
         _key(attributes, self.tune.key)
         _time(attributes, bar.meter)
-        pitches = [12 * head.octave + 12 + _NATURALS[head.step] for event in self.events for head in event.heads]
+        pitches = [12 * head.octave + 12 + NATURALS[head.step] for event in self.events for head in event.heads]
         sign, line = ("F", 4) if pitches and sum(pitches) / len(pitches) < _BASS_BELOW else ("G", 2)
         clef = _add(attributes, "clef")
         _add(clef, "sign", sign)
@@ -217,8 +215,8 @@ class _Part:
     def pitch(self, note: Element, head: Head, pitch: int) -> None:
         """The written pitch: what sounds, less the transposition."""
         element = _add(note, "pitch")
-        _add(element, "step", _STEPS[head.step])
-        alter = pitch - self.reader.transpose - (12 * head.octave + 12 + _NATURALS[head.step])
+        _add(element, "step", LETTERS[head.step])
+        alter = pitch - self.reader.transpose - (12 * head.octave + 12 + NATURALS[head.step])
         if alter:
             _add(element, "alter", alter)
         _add(element, "octave", head.octave)

@@ -18,7 +18,7 @@ from image2music.abc.reading_order import PitchReader, Range, play_order
 from image2music.errors import AbcError
 from image2music.music.midi import NoteList, write_note_lists
 from image2music.music.score import KeyChange, MeterChange, Score, TempoChange, Track
-from image2music.music.theory import TICKS_PER_QUARTER, Key, Length, Meter, Tempo, scaled, ticks
+from image2music.music.theory import DRUM_CHANNEL, TICKS_PER_QUARTER, Key, Length, Meter, Tempo, scaled, ticks
 
 MAX_NOTES = 200_000
 
@@ -191,7 +191,6 @@ def play_voice(tune: Tune, voice: Voice) -> PlayedVoice:
 
 MAX_TICKS = 2**28 - 1
 """The longest time between two MIDI events."""
-DRUM_CHANNEL = 9
 _MELODIC_CHANNELS = (*range(9), *range(10, 16))
 
 

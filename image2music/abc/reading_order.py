@@ -17,7 +17,7 @@ from typing import NamedTuple
 from image2music.abc.ast import BarLine, Element, Event, PartMark, Sound, StateChange, Tune, Voice
 from image2music.abc.lexer import Head
 from image2music.errors import AbcError
-from image2music.music.theory import Key, as_quarters
+from image2music.music.theory import DRUM_CHANNEL, NATURALS, Key, as_quarters
 
 MAX_PLAYED = 400_000
 """A voice that plays more elements than this is refused."""
@@ -170,7 +170,7 @@ class _Unfolding:
 
 DEFAULT_VELOCITY = 90
 
-_NATURALS = (12, 14, 16, 17, 19, 21, 23)
+_NATURALS = tuple(12 + natural for natural in NATURALS)
 """The MIDI pitches of C D E F G A B in octave 0."""
 
 
@@ -182,7 +182,7 @@ class PitchReader:
         self.octave_shift = self.transpose = voice.settings.transpose
         self.velocity = DEFAULT_VELOCITY
         self.program = 0
-        self.channel: int | None = 9 if voice.settings.percussion else None
+        self.channel: int | None = DRUM_CHANNEL if voice.settings.percussion else None
         self.layer = 0
         self.in_key: list[int] = []
         """Pitch of each step in octave 0 under the key and the transposition."""

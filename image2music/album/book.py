@@ -27,10 +27,10 @@ from image2music.abc.writer.quantise import FAITHFUL
 from image2music.abc.writer.text import bars_by_voice, field_text, header_lines, voice_head
 from image2music.album.plan import gentle, natural_order
 from image2music.errors import AbcError
-from image2music.music.grid import DEFAULT_QPM, QUARTER, bars_of, parts_of, seconds_at_tick, tempos_of, windows_of
-from image2music.music.motif import BAR_EIGHTHS, MIDDLE_C, Line, count_motif, tonic_of
-from image2music.music.score import KeyChange, MeterChange, Score, TempoChange, Track, joined
-from image2music.music.theory import TICKS_PER_QUARTER, key_name
+from image2music.music.grid import bars_of, parts_of, tempos_of, windows_of
+from image2music.music.motif import BAR_EIGHTHS, Line, count_motif
+from image2music.music.score import KeyChange, MeterChange, Score, TempoChange, Track, joined, seconds_at
+from image2music.music.theory import DEFAULT_QPM, GRID_QUARTER, MIDDLE_C, TICKS_PER_QUARTER, Key, key_name
 from image2music.storage.output import BOOKS
 from image2music.types import read_line
 
@@ -52,7 +52,7 @@ def bridge(motif: Line, meter: str, before: KeyChange, after: KeyChange) -> Scor
     """
     bar = BAR_EIGHTHS[meter]
     numerator, denominator = (int(part) for part in meter.split("/"))
-    old, dominant = tonic_of(before), (tonic_of(after) + 7) % 12
+    old, dominant = before.tonic, (after.tonic + 7) % 12
     melody = [*_sung(motif[:-1], old, 0), *_sung(motif[:-1], dominant, bar)]
     chords = [
         _Struck(0, bar, _chord(old, (3 if before.minor else 4, 7))),
@@ -134,7 +134,9 @@ def assemble(title: str, tunes: Sequence[tuple[str, str]], motif: Line, meter: s
         section_names.append(name)
     whole, ticks = joined(sections)
     sheet = _sheet(whole)
-    bars = np.searchsorted(sheet.bars.lines, [tick * QUARTER // whole.ticks_per_quarter for tick in ticks]).tolist()
+    bars = np.searchsorted(
+        sheet.bars.lines, [tick * GRID_QUARTER // whole.ticks_per_quarter for tick in ticks]
+    ).tolist()
     abc = _text(sheet, title, dict(zip(bars, section_names, strict=True)))
     if errors := [finding for finding in check(abc) if finding.severity is Severity.ERROR]:
         raise AbcError(f"the bound album has {len(errors)} errors, the first: {errors[0]}", reason="bad_book")
@@ -143,15 +145,15 @@ def assemble(title: str, tunes: Sequence[tuple[str, str]], motif: Line, meter: s
         midi=abc_to_midi(abc),
         bars=len(sheet.bars),
         bridges=len(sections) - len(scores),
-        duration_s=round(seconds_at_tick(int(sheet.bars.lines[-1]), sheet.tempos), 3),
+        duration_s=round(seconds_at(int(sheet.bars.lines[-1]) / GRID_QUARTER, sheet.tempos, GRID_QUARTER), 3),
         starts=tuple(bars[place] + 1 for place in places),
-        keys=tuple(key_name(*_key(score.keys[0])) for score in scores),
+        keys=tuple(key_name(score.keys[0].sharps, score.keys[0].minor) for score in scores),
         tempos_qpm=tuple(tempos),
     )
 
 
-def _key(change: KeyChange) -> tuple[int, bool]:
-    return change.sharps, change.minor
+def _key(change: KeyChange) -> Key:
+    return Key.of(change.sharps, change.minor)
 
 
 def _sheet(score: Score) -> Layout:
@@ -161,7 +163,7 @@ def _sheet(score: Score) -> Layout:
     bars = bars_of(score, int(end))
     windows = windows_of(bars)
     voices = [voice for part in parts for voice in lay_out_voices(part, written(part, windows, FAITHFUL), MAX_LAYERS)]
-    changes = [change.tick * QUARTER // score.ticks_per_quarter for change in score.keys]
+    changes = [change.tick * GRID_QUARTER // score.ticks_per_quarter for change in score.keys]
     which = np.searchsorted(changes, bars.lines[:-1], side="right") - 1
     keys = tuple(_key(score.keys[at]) for at in which.tolist())
     return Layout(tuple(voices), bars, keys, tempos_of(score), unit_of(voices))

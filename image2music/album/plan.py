@@ -101,7 +101,7 @@ _SLOWEST, _FASTEST = 58, 168
 
 # Share of the album gone by, and how much faster than its mean it is then.
 _ARC = ((0.0, 0.65, 1.0), (0.93, 1.08, 0.92))
-Key = tuple[int, AlbumMode]
+TonicAndMode = tuple[int, AlbumMode]
 
 
 def plan_album(glances: Sequence[ImageSummary], seed: int) -> dict[str, AlbumPart]:
@@ -115,7 +115,7 @@ def plan_album(glances: Sequence[ImageSummary], seed: int) -> dict[str, AlbumPar
     rng = np.random.Generator(np.random.Philox([own_seed, 3]))
     mode: AlbumMode = "major" if valence >= 0 else "minor"
     meter = "3/4" if arousal < 0.4 else "6/8" if arousal > 0.6 else "4/4"
-    home: Key = (int(rng.choice(_TONICS[mode])), mode)
+    home: TonicAndMode = (int(rng.choice(_TONICS[mode])), mode)
     programs = _PROGRAMS[mode][int(rng.integers(len(_PROGRAMS[mode])))]
     motif = make_motif(meter, rising=valence >= 0, seed=own_seed)
     moods = [float(np.mean([one.valence for one in pictures[a:b]])) - valence for a, b in bounds]
@@ -160,7 +160,7 @@ def _jump(before: tuple[float, float], after: tuple[float, float]) -> float:
     return abs(after[0] - before[0]) + 2 * abs(after[1] - before[1])
 
 
-def chapter_keys(home: Key, moods: Sequence[float]) -> list[Key]:
+def chapter_keys(home: TonicAndMode, moods: Sequence[float]) -> list[TonicAndMode]:
     """A key for each chapter, never more than one sign away from home, where the album begins and ends.
 
     `moods` holds each chapter's valence less the album's. Brighter ones go to the dominant (from minor: the relative
@@ -174,7 +174,7 @@ def chapter_keys(home: Key, moods: Sequence[float]) -> list[Key]:
     return [*keys, home]
 
 
-def _away(home: Key, mood: float) -> tuple[Key, Key]:
+def _away(home: TonicAndMode, mood: float) -> tuple[TonicAndMode, TonicAndMode]:
     """Where a chapter may go, the fitting key first; the second one is for neighbours that want the same."""
     tonic, mode = home
     minor: AlbumMode = "minor"

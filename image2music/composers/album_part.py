@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from image2music.abc.playback import abc_to_score
 from image2music.abc.writer.text import length_text, note_name
-from image2music.music.motif import MIDDLE_C, count_motif, tonic_of
-from image2music.music.theory import spelling
+from image2music.music.motif import count_motif
+from image2music.music.theory import MIDDLE_C, spelling
 from image2music.types import AlbumPart
 
 _QPM_TOLERANCE = 1.0
@@ -31,7 +31,7 @@ def missing_constraints(abc: str, part: AlbumPart) -> tuple[str, ...]:
     score = abc_to_score(abc)
     key, meter = score.keys[:1], score.meters[:1]
     found = []
-    if not key or (tonic_of(key[0]), key[0].minor) != (part.tonic, part.mode == "minor"):
+    if not key or (key[0].tonic, key[0].minor) != (part.tonic, part.mode == "minor"):
         found.append(f"the album asks for the key K:{part.key}")
     if not meter or f"{meter[0].numerator}/{meter[0].denominator}" != part.meter:
         found.append(f"the album asks for the meter M:{part.meter}")

@@ -18,6 +18,7 @@ import numpy as np
 
 from image2music.demo.pieces import DemoPiece, draw
 from image2music.music.score import Score
+from image2music.music.theory import key_name
 
 _NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 
@@ -58,9 +59,6 @@ def _weights_by_bar(score: Score, bar: int) -> dict[int, np.ndarray]:
             weights.setdefault(int(onset) // bar, np.zeros(12))[int(pitch) % 12] += float(duration)
     return weights
 
-
-_MAJOR = ("Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#")
-_MINOR = ("Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#", "G#", "D#", "A#")
 
 # Quarter notes a minute below which each word holds.
 _TEMPO_WORDS = ((60, "Largo"), (76, "Adagio"), (96, "Andante"), (112, "Moderato"), (150, "Allegro"), (176, "Vivace"),
@@ -124,7 +122,7 @@ def features_of(piece: DemoPiece) -> PieceFeatures:
     programs = tuple(sorted({track.program for track in score.tracks}))
     duration = round(_seconds(score))
     return PieceFeatures(
-        key=f"{(_MINOR if key.minor else _MAJOR)[key.sharps + 7]} {'minor' if key.minor else 'major'}",
+        key=f"{key_name(key.sharps, key.minor).removesuffix('m')} {'minor' if key.minor else 'major'}",
         minor=key.minor,
         time_signature=f"{meter.numerator}/{meter.denominator}",
         tempo=tempo,

@@ -125,8 +125,8 @@ def _track(part: Any, program: int, channel: int, lead_in: int) -> Track:
 def _key(tracks: tuple[Track, ...]) -> KeyChange:
     pitches = np.concatenate([track.pitches for track in tracks])
     quarters = np.concatenate([track.durations for track in tracks]) / _TICKS
-    sharps, minor = detect_key(pitch_class_weights(pitches, quarters))
-    return KeyChange(0, sharps, minor)
+    key = detect_key(pitch_class_weights(pitches, quarters))
+    return KeyChange(0, key.sharps, key.minor)
 
 
 _COLLECTIONS = {"oneills1850": "O'Neill", "ryansMammoth": "Ryan", "airdsAirs": "Aird"}

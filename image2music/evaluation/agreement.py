@@ -20,14 +20,12 @@ from PIL.Image import Image
 
 from image2music.embedders.base import Embedder, Vectors
 from image2music.images.features import MOODS
-from image2music.music.grid import DEFAULT_QPM
-from image2music.music.keys import Key, detect_key, pitch_class_weights
+from image2music.music.keys import detect_key, pitch_class_weights
 from image2music.music.score import Score
-from image2music.music.theory import key_name
+from image2music.music.theory import DEFAULT_QPM, FAST_FROM_QPM, SLOW_BELOW_QPM, Key, fifths_of, key_name, tempo_word
 
 _LEAN = 0.25
 _QUIET, _EXCITED = 0.4, 0.6
-_SLOW_BELOW_QPM, _FAST_FROM_QPM = 80.0, 120.0
 _NAMED_TEMPO_TOLERANCE = 0.1
 
 # (valence -1 to 1, arousal 0 to 1)
@@ -45,7 +43,6 @@ _WORD = re.compile(r"\b(" + "|".join(_WORDS) + r")\b", re.IGNORECASE)
 _MOOD_SENTENCE = re.compile(r"[^.]*\bmood\b[^.]*", re.IGNORECASE)
 _KEY = re.compile(r"\bin (?:the key of )?([A-G])(?:[ -]?(sharp|flat)|([#♯b♭]))? (major|minor)\b")
 _TEMPO = re.compile(r"\b(\d{2,3})\s*(?:bpm|beats per minute|quarter notes)", re.IGNORECASE)
-_FIFTHS = {"F": -1, "C": 0, "G": 1, "D": 2, "A": 3, "E": 4, "B": 5}
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ def asked_by(description: str) -> Asked:
     if key:
         minor = key[4] == "minor"
         shift = {"sharp": 7, "#": 7, "♯": 7, "flat": -7, "b": -7, "♭": -7}.get(key[2] or key[3], 0)
-        sharps = _FIFTHS[key[1]] + shift - (3 if minor else 0)
+        sharps = fifths_of(key[1]) + shift - (3 if minor else 0)
     return Asked(minor, sharps, fast, float(tempo[1]) if tempo else None)
 
 
@@ -90,9 +87,9 @@ def key_match(score: Score, asked: Asked) -> float | None:
     """1 where the key that is heard has the mode (and, where named, the signature) that was asked for, else 0."""
     if asked.minor is None:
         return None
-    sharps, minor = heard_key(score)
-    same_signature = asked.sharps is None or (sharps - asked.sharps) % 12 == 0
-    return float(minor == asked.minor and same_signature)
+    heard = heard_key(score)
+    same_signature = asked.sharps is None or (heard.sharps - asked.sharps) % 12 == 0
+    return float(heard.minor == asked.minor and same_signature)
 
 
 def tempo_match(score: Score, asked: Asked) -> float | None:
@@ -105,21 +102,19 @@ def tempo_match(score: Score, asked: Asked) -> float | None:
         return float(abs(qpm / asked.qpm - 1) <= _NAMED_TEMPO_TOLERANCE)
     if asked.fast is None:
         return None
-    if _SLOW_BELOW_QPM <= qpm < _FAST_FROM_QPM:
+    if SLOW_BELOW_QPM <= qpm < FAST_FROM_QPM:
         return 0.5
-    return float((qpm >= _FAST_FROM_QPM) == asked.fast)
+    return float((qpm >= FAST_FROM_QPM) == asked.fast)
 
 
-def heard_key(score: Score) -> tuple[int, bool]:
-    """(sharps, minor) as the notes say, whatever K: says."""
+def heard_key(score: Score) -> Key:
+    """The key as the notes say, whatever K: says."""
     pitched = [track for track in score.tracks if len(track) and not track.is_drum]
     weights = np.zeros(12)
     for track in pitched:
         weights += pitch_class_weights(track.pitches, track.durations / score.ticks_per_quarter)
     return detect_key(weights)
 
-
-_SLOW_BELOW, _FAST_FROM = 80.0, 120.0
 
 _MOODS = {
     (False, "slow"): "calm, warm and peaceful",
@@ -134,15 +129,14 @@ _MOODS = {
 def words_of(score: Score) -> str:
     """A tune in one sentence of a caption's kind, from what is heard: tempo, key, mood, texture."""
     qpm = score.tempos[0].qpm if score.tempos else DEFAULT_QPM
-    tempo = "slow" if qpm < _SLOW_BELOW else "moderate" if qpm < _FAST_FROM else "fast"
-    key: Key = heard_key(score)
+    tempo, key = tempo_word(qpm), heard_key(score)
     meter = f"{score.meters[0].numerator}/{score.meters[0].denominator}" if score.meters else "4/4"
     voices = sum(1 for track in score.tracks if len(track))
     texture = "a single melody" if voices == 1 else f"{voices} voices"
-    name = key_name(*key).removesuffix("m")
+    name = key_name(key.sharps, key.minor).removesuffix("m")
     return (
-        f"A {tempo} instrumental piece with a {_MOODS[key[1], tempo]} mood, in {name} {'minor' if key[1] else 'major'} "
-        f"and {meter} time at {round(qpm)} beats per minute, for {texture}."
+        f"A {tempo} instrumental piece with a {_MOODS[key.minor, tempo]} mood, in {name} "
+        f"{'minor' if key.minor else 'major'} and {meter} time at {round(qpm)} beats per minute, for {texture}."
     )
 
 

@@ -19,7 +19,7 @@ from image2music.composers.base import (
 from image2music.errors import AbcError
 from image2music.failures import batch_with_fallback, map_catching, reason_of
 from image2music.loop.examine import Targets, Voices, complaints, count_bars, examine, rank, targets_of, voices_of_abc
-from image2music.music.grid import DEFAULT_QPM
+from image2music.music.theory import DEFAULT_QPM
 from image2music.settings import AcceptRule, LoopSettings
 from image2music.types import AlbumPart, ComposedTune, Draft, Explanation, Round
 

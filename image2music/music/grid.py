@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from image2music.errors import MidiError
-from image2music.music.score import IntArray, MeterChange, Score, Track
+from image2music.music.score import IntArray, MeterChange, Score, TempoChange, Track
+from image2music.music.theory import COMMON_TIME, DEFAULT_QPM, DRUM_CHANNEL, GRID_QUARTER, Meter
 
 
 def distinct(ticks: IntArray) -> IntArray:
@@ -40,12 +41,9 @@ def among(ticks: IntArray, known: IntArray) -> NDArray[np.bool_]:
     return found
 
 
-QUARTER = 48
-"""Grid ticks in a quarter note: the least number that holds both 1/64 notes and triplets of 1/32 notes."""
 MAX_BARS = 50_000
-Meter = tuple[int, int]
-_SIXTEENTH = QUARTER // 4
-_WHOLE = QUARTER * 4
+_SIXTEENTH = GRID_QUARTER // 4
+_WHOLE = GRID_QUARTER * 4
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ class Bars:
 
 def bar_length(meter: Meter) -> int:
     """Length of a bar in grid ticks."""
-    return meter[0] * _WHOLE // meter[1]
+    return meter.numerator * _WHOLE // meter.denominator
 
 
 def only_meter(score: Score) -> Meter | None:
@@ -128,13 +126,13 @@ def _span(here: Change, after: Change | None, end: int) -> int:
 
 def _writable_changes(score: Score) -> list[Change]:
     """Meter changes on the grid, snapped to the running bar lines when a sixteenth or less away."""
-    changes: list[Change] = [(0, (4, 4))]
+    changes: list[Change] = [(0, COMMON_TIME)]
     for change in score.meters:
-        meter = (change.numerator, change.denominator)
         if not _writable(change):
             continue
+        meter = Meter.of(change.numerator, change.denominator)
         start, running = changes[-1]
-        tick = round(change.tick * QUARTER / score.ticks_per_quarter / _SIXTEENTH) * _SIXTEENTH
+        tick = round(change.tick * GRID_QUARTER / score.ticks_per_quarter / _SIXTEENTH) * _SIXTEENTH
         since = max(0, tick - start)
         nearest = start + round(since / bar_length(running)) * bar_length(running)
         tick = nearest if abs(nearest - tick) <= _SIXTEENTH else start + since
@@ -151,24 +149,26 @@ def _writable(change: MeterChange) -> bool:
 
 def meter_of_length(length: int) -> Meter:
     """Meter, in quarters or shorter notes, of a bar that holds `length` grid ticks, which are whole 1/32 notes."""
-    notes = length // (QUARTER // 8)
+    notes = length // (GRID_QUARTER // 8)
     common = gcd(notes, 8)
-    return notes // common, 32 // common
+    return Meter.of(notes // common, 32 // common)
 
 
 def windows_of(bars: Bars) -> IntArray:
     """Edges of the windows in which one grid is chosen: quarters from each bar line, eighths in compound meters."""
-    return _divided(bars, [QUARTER // 2 if is_compound(meter) else QUARTER for meter in bars.meters])
+    return _divided(bars, [GRID_QUARTER // 2 if _in_threes(meter) else GRID_QUARTER for meter in bars.meters])
 
 
 def beats_of(bars: Bars) -> IntArray:
     """Grid ticks of the beats: quarters from each bar line, groups of three in compound meters."""
-    return _divided(bars, [3 * _WHOLE // meter[1] if is_compound(meter) else QUARTER for meter in bars.meters])
+    return _divided(
+        bars, [3 * _WHOLE // meter.denominator if _in_threes(meter) else GRID_QUARTER for meter in bars.meters]
+    )
 
 
-def is_compound(meter: Meter) -> bool:
-    """Whether beats are groups of three: 6/8, 9/8, 12/8, 6/16."""
-    return meter[0] % 3 == 0 and meter[0] > 3 and meter[1] >= 8
+def _in_threes(meter: Meter) -> bool:
+    """Whether beats are groups of three: 6/8, 9/8, 12/8, 6/16, but not 6/4."""
+    return meter.is_compound and meter.denominator >= 8
 
 
 def _divided(bars: Bars, sizes: list[int]) -> IntArray:
@@ -178,30 +178,21 @@ def _divided(bars: Bars, sizes: list[int]) -> IntArray:
     return np.append(np.repeat(bars.lines[:-1], per_bar) + nth * np.repeat(size, per_bar), bars.lines[-1])
 
 
-DEFAULT_QPM = 120.0
 _SLOWEST, _FASTEST = 5.0, 1000.0
 _LEAST_CHANGE = 0.01
-_BEAT = QUARTER // 4
+_BEAT = GRID_QUARTER // 4
 
 
-@dataclass(frozen=True)
-class TempoMark:
-    """From grid tick `tick` on, `qpm` quarter notes a minute."""
-
-    tick: int
-    qpm: float
-
-
-def tempos_of(score: Score) -> tuple[TempoMark, ...]:
-    """Tempos at whole sixteenths, the first at 0; changes of less than one per cent are left out."""
+def tempos_of(score: Score) -> tuple[TempoChange, ...]:
+    """Tempos at whole sixteenths in grid ticks, the first at 0; changes of less than one per cent are left out."""
     latest: dict[int, float] = {}
     for change in score.tempos:
-        tick = round(change.tick * QUARTER / score.ticks_per_quarter / _BEAT) * _BEAT
+        tick = round(change.tick * GRID_QUARTER / score.ticks_per_quarter / _BEAT) * _BEAT
         latest[tick] = min(_FASTEST, max(_SLOWEST, change.qpm))
-    tempos = [TempoMark(0, latest.pop(0, DEFAULT_QPM))]
+    tempos = [TempoChange(0, latest.pop(0, DEFAULT_QPM))]
     for tick in sorted(latest):
         if abs(latest[tick] / tempos[-1].qpm - 1) >= _LEAST_CHANGE:
-            tempos.append(TempoMark(tick, latest[tick]))
+            tempos.append(TempoChange(tick, latest[tick]))
     return tuple(tempos)
 
 
@@ -214,18 +205,8 @@ def tempo_text(qpm: float) -> str:
     return f"1/64={round(qpm * 16)}"
 
 
-def seconds_at_tick(tick: int, tempos: Sequence[TempoMark]) -> float:
-    """Seconds from the beginning to a grid tick."""
-    seconds = 0.0
-    for here, after in zip(tempos, [*tempos[1:], None], strict=True):
-        stop = tick if after is None else min(tick, after.tick)
-        seconds += max(0, stop - here.tick) / QUARTER * 60 / here.qpm
-    return seconds
-
-
 FloatArray = NDArray[np.float64]
 MAX_PITCHED = 15
-DRUM_CHANNEL = 9
 
 
 @dataclass(frozen=True)
@@ -248,7 +229,7 @@ def parts_of(score: Score) -> list[Part]:
     pitched = _few([[track] for track in score.tracks if len(track) and not track.is_drum])
     drums = [track for track in score.tracks if len(track) and track.is_drum]
     channels = [channel for channel in range(16) if channel != DRUM_CHANNEL]
-    scale = QUARTER / score.ticks_per_quarter
+    scale = GRID_QUARTER / score.ticks_per_quarter
     parts = [_merged(group, channel, scale) for group, channel in zip(pitched, channels, strict=False)]
     return [*parts, _merged(drums, DRUM_CHANNEL, scale)] if drums else parts
 
@@ -275,8 +256,8 @@ def _merged(tracks: list[Track], channel: int, scale: float) -> Part:
     return Part(onsets * scale, durations * scale, pitches, tracks[0].program, channel, channel == DRUM_CHANNEL)
 
 
-_UNIT = QUARTER // 2
-_NEAR = QUARTER / 16
+_UNIT = GRID_QUARTER // 2
+_NEAR = GRID_QUARTER / 16
 _SHORTEST_BAR = 3 * _UNIT
 _FEWEST_NOTES = 30
 _MOST_NOTES = 2000
@@ -296,7 +277,7 @@ def pickup_of(parts: Sequence[Part], meter: Meter) -> int:
     """
     length = bar_length(meter)
     onsets, durations = _times(parts)
-    if len(onsets) < _FEWEST_NOTES or onsets[0] > QUARTER / 8 or length < _SHORTEST_BAR:
+    if len(onsets) < _FEWEST_NOTES or onsets[0] > GRID_QUARTER / 8 or length < _SHORTEST_BAR:
         return 0
     shifts = np.arange(0, length, _UNIT)
     since = onsets - shifts[:, None]

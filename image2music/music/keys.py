@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.music.grid import QUARTER, Bars, Part
+from image2music.music.grid import Bars, Part
 from image2music.music.score import IntArray, Score
+from image2music.music.theory import C_MAJOR, GRID_QUARTER, SCALES, Key
 
 FloatArray = NDArray[np.float64]
 
@@ -42,38 +43,36 @@ def pitch_class_weights(pitches: IntArray, quarters: FloatArray) -> FloatArray:
     return weights
 
 
-def detect_key(weights: FloatArray) -> tuple[int, bool]:
-    """Signature and mode by the Krumhansl-Schmuckler method: the profile that correlates best.
+def detect_key(weights: FloatArray) -> Key:
+    """Find the major or minor key by the Krumhansl-Schmuckler method: the profile that correlates best.
 
     Args:
         weights: float64[12], any unit.
 
     Returns:
-        `(sharps, minor)`, sharps -5 to 6; `(0, False)` where nothing sounds.
+        A key of -5 to 6 sharps; C major where nothing sounds.
     """
     if not weights.any():
-        return 0, False
+        return C_MAJOR
     best = int((_PROFILES @ weights).argmax())
     minor = best >= 12
     fifths = (best % 12 + (3 if minor else 0)) * 7 % 12
-    return (fifths if fifths <= 6 else fifths - 12), minor
+    return Key.of(fifths if fifths <= 6 else fifths - 12, minor)
 
 
-Key = tuple[int, bool]
-_C_MAJOR: Key = (0, False)
-_WHITE = [0, 2, 4, 5, 7, 9, 11]
+_WHITE = list(SCALES["major"])
 _WHITE_ENOUGH = 0.9
 
 
 def keys_of(score: Score, parts: Sequence[Part], bars: Bars) -> tuple[Key, ...]:
-    """(sharps, minor) for each bar; a change begins at the nearest bar line.
+    """Return the key of each bar; a change begins at the nearest bar line.
 
     C major alone is what many programs write without being asked, so there the notes decide whether to believe it.
     """
-    stated = [(change.tick, (change.sharps, change.minor)) for change in score.keys]
-    if all(key == _C_MAJOR for _, key in stated):
+    stated = [(change.tick, Key.of(change.sharps, change.minor)) for change in score.keys]
+    if all(key == C_MAJOR for _, key in stated):
         return (_unstated(parts, believe_c=bool(stated)),) * len(bars)
-    ticks = [tick * QUARTER / score.ticks_per_quarter for tick, _ in stated]
+    ticks = [tick * GRID_QUARTER / score.ticks_per_quarter for tick, _ in stated]
     middles = bars.lines[:-1] + np.diff(bars.lines) / 2
     changes = dict(zip(np.searchsorted(middles, ticks).tolist(), (key for _, key in stated), strict=True))
     keys: list[Key] = []
@@ -81,7 +80,7 @@ def keys_of(score: Score, parts: Sequence[Part], bars: Bars) -> tuple[Key, ...]:
     for bar in range(len(bars)):
         after = changes.get(bar, here)
         # Another mode with the same signature changes nothing on paper.
-        here = after if after[0] != here[0] or bar == 0 else here
+        here = after if after.sharps != here.sharps or bar == 0 else here
         keys.append(here)
     return tuple(keys)
 
@@ -90,7 +89,7 @@ def _unstated(parts: Sequence[Part], *, believe_c: bool) -> Key:
     weights: FloatArray = np.zeros(12)
     for part in parts:
         if not part.is_drum:
-            weights += pitch_class_weights(part.pitches, part.durations / QUARTER)
+            weights += pitch_class_weights(part.pitches, part.durations / GRID_QUARTER)
     if believe_c and weights[_WHITE].sum() >= _WHITE_ENOUGH * weights.sum():
-        return _C_MAJOR
+        return C_MAJOR
     return detect_key(weights)

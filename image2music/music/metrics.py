@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from image2music.music.midi import read_midi
 from image2music.music.score import IntArray, Score, Track
+from image2music.music.theory import SCALES
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,10 @@ EXPLANATIONS: dict[str, str] = {
 
 _SCALES = np.array(
     [
-        np.roll(scale, root)
-        for scale in ([1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1], [1, 0, 1, 1, 0, 1, 0, 1, 1, 0, 1, 0])
+        [float((pitch - root) % 12 in SCALES[mode]) for pitch in range(12)]
+        for mode in ("major", "minor")
         for root in range(12)
-    ],
-    dtype=np.float64,
+    ]
 )
 
 

@@ -22,9 +22,9 @@ import numpy as np
 
 from image2music.errors import MidiError
 from image2music.music.score import KeyChange, MeterChange, Score, TempoChange, Track
+from image2music.music.theory import DEFAULT_QPM, DRUM_CHANNEL, fifths_of
 
 _MAX_TICK = 2**40
-_DRUM_CHANNEL = 9
 
 
 @dataclass
@@ -64,7 +64,9 @@ def read_with_mido(data: bytes) -> Score:
     return Score(
         ticks_per_quarter=ticks_per_quarter,
         tracks=_tracks_of_events(events),
-        tempos=(TempoChange(0, 120.0),) if smpte else tuple(sorted(events.tempos, key=lambda change: change.tick)),
+        tempos=(TempoChange(0, DEFAULT_QPM),)
+        if smpte
+        else tuple(sorted(events.tempos, key=lambda change: change.tick)),
         meters=tuple(sorted(events.meters, key=lambda change: change.tick)),
         keys=tuple(sorted(events.keys, key=lambda change: change.tick)),
     )
@@ -131,8 +133,7 @@ def _note_change(number: int, message: Any, tick: int, events: _Events) -> None:
 def _sharps(key: str) -> int:
     """Signed count of sharps of a key named as mido names it: `Bb` -2, `F#m` 3."""
     minor = key.endswith("m")
-    fifths = "FCGDAEB".index(key[0]) - 1 + 7 * (key.count("#") - key.count("b"))
-    return max(-7, min(7, fifths - 3 * minor))
+    return max(-7, min(7, fifths_of(key) - 3 * minor))
 
 
 def _tracks_of_events(events: _Events) -> tuple[Track, ...]:
@@ -145,7 +146,7 @@ def _tracks_of_events(events: _Events) -> tuple[Track, ...]:
 def _track_of_events(rows: np.ndarray[Any, np.dtype[np.int64]], program: int, channel: int, name: str) -> Track:
     order = np.lexsort((rows[:, 2], rows[:, 0]))
     onsets, durations, pitches, velocities = rows[order].T
-    return Track(onsets, durations, pitches, velocities, program, channel, channel == _DRUM_CHANNEL, name)
+    return Track(onsets, durations, pitches, velocities, program, channel, channel == DRUM_CHANNEL, name)
 
 
 MAX_BYTES = 8_000_000
@@ -159,7 +160,6 @@ MAX_NOTES = 300_000
 
 MAX_QUARTERS = 50_000
 """Greatest length of a file, in quarter notes: about seven hours at 120 a minute."""
-DRUM_CHANNEL = 9
 
 
 def read_midi(data: bytes) -> Score:

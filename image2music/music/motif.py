@@ -12,11 +12,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from image2music.music.score import KeyChange, Score
+from image2music.music.score import Score
 from image2music.music.similarity import Step, voice_steps
+from image2music.music.theory import GRID_QUARTER, SCALES
 
 AlbumMode = Literal["major", "minor"]
-MIDDLE_C = 60
 
 
 class Sung(NamedTuple):
@@ -42,12 +42,7 @@ _RHYTHMS = {
 _COMMON = (-5, 0, 2, 5, 7, 12)
 _STABLE = (0, 7)
 
-_SCALES: dict[AlbumMode, tuple[int, ...]] = {
-    "major": (0, 2, 4, 5, 7, 9, 11, 12),
-    "minor": (0, 2, 3, 5, 7, 8, 10, 12),
-}
 _LANDING_EIGHTHS = 2
-_STEPS_A_QUARTER = 48
 
 
 def make_motif(meter: str, *, rising: bool, seed: int) -> Line:
@@ -87,7 +82,7 @@ def make_answer(motif: Line, meter: str, mode: AlbumMode, *, seed: int) -> Line:
     """A second bar for a theme: from the motif's landing note by steps and thirds of the scale to 1, 2 or 5."""
     rng = np.random.Generator(np.random.Philox(seed))
     rhythm = _RHYTHMS[meter][int(rng.integers(len(_RHYTHMS[meter])))]
-    scale = _SCALES[mode]
+    scale = (*SCALES[mode], 12)
     start = scale.index(motif[-1].pitch)
     walks = [walk for walk in _walks(start, len(scale)) if scale[walk[-1]] % 12 in (0, 2, 7)]
     walk = walks[int(rng.integers(len(walks)))]
@@ -107,7 +102,7 @@ def opening_of(motif: Line, answer: Line | None) -> tuple[Line, ...]:
 
 def steps_of(motif: Line) -> list[Step]:
     """The motif as an ear without absolute pitch hears it: n notes make n - 1 steps."""
-    return [(after.pitch - note.pitch, note.eighths * _STEPS_A_QUARTER // 2) for note, after in pairwise(motif)]
+    return [(after.pitch - note.pitch, note.eighths * GRID_QUARTER // 2) for note, after in pairwise(motif)]
 
 
 def count_motif(score: Score, motif: Line) -> int:
@@ -118,8 +113,3 @@ def count_motif(score: Score, motif: Line) -> int:
         for steps in voice_steps(score)
         for at in range(len(steps) - len(wanted) + 1)
     )
-
-
-def tonic_of(key: KeyChange) -> int:
-    """Pitch class of a signature's tonic."""
-    return (key.sharps * 7 + (9 if key.minor else 0)) % 12

@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import io
 import wave
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from image2music.music.grid import DEFAULT_QPM
-from image2music.music.score import Score, TempoChange
 
 
 @dataclass(frozen=True)
@@ -27,19 +23,6 @@ class PlayedTrack:
     program: int
     is_drum: bool
     notes: tuple[tuple[float, float, int, int], ...]
-
-
-def seconds_at(quarters: float, score: Score) -> float:
-    """Seconds from the beginning of a score until `quarters` quarter notes have passed."""
-    changes: Sequence[TempoChange] = score.tempos or (TempoChange(0, DEFAULT_QPM),)
-    if changes[0].tick > 0:
-        changes = (TempoChange(0, DEFAULT_QPM), *changes)
-    seconds = 0.0
-    ends: list[float] = [change.tick / score.ticks_per_quarter for change in changes[1:]]
-    for change, end in zip(changes, [*ends, float("inf")], strict=True):
-        start = change.tick / score.ticks_per_quarter
-        seconds += max(0.0, min(quarters, end) - start) * 60 / change.qpm
-    return seconds
 
 
 RATE = 44_100

@@ -12,7 +12,7 @@ from itertools import zip_longest
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.music.theory import TICKS_PER_QUARTER
+from image2music.music.theory import DEFAULT_QPM, TICKS_PER_QUARTER, tonic_pitch_class
 
 IntArray = NDArray[np.int64]
 
@@ -63,6 +63,11 @@ class KeyChange:
     sharps: int
     minor: bool
 
+    @property
+    def tonic(self) -> int:
+        """The tonic's pitch class, 0-11."""
+        return tonic_pitch_class(self.sharps, self.minor)
+
 
 @dataclass(frozen=True)
 class Score:
@@ -81,6 +86,20 @@ class Score:
 
 
 _COMMON_TIME = MeterChange(0, 4, 4)
+
+
+def seconds_at(quarters: float, tempos: Sequence[TempoChange], ticks_per_quarter: int) -> float:
+    """Return the seconds from the beginning until `quarters` quarter notes have passed.
+
+    `tempos` are sorted by tick, of which a quarter has `ticks_per_quarter`; before the first it is `DEFAULT_QPM`.
+    """
+    changes = tempos if tempos and tempos[0].tick <= 0 else (TempoChange(0, DEFAULT_QPM), *tempos)
+    seconds = 0.0
+    ends: list[float] = [change.tick / ticks_per_quarter for change in changes[1:]]
+    for change, end in zip(changes, [*ends, float("inf")], strict=True):
+        start = change.tick / ticks_per_quarter
+        seconds += max(0.0, min(quarters, end) - start) * 60 / change.qpm
+    return seconds
 
 
 def length_in_bars(score: Score) -> int:

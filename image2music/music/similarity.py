@@ -15,13 +15,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from image2music.music.score import Score, Track
+from image2music.music.theory import GRID_QUARTER
 
 LONGEST_ALLOWED = 16
 """Notes in a row that a tune may share with a reference. Four bars of quarters: a motif, not yet a melody."""
 
 Step = tuple[int, int]
 """Semitones to the next note, and the time until it in 48ths of a quarter."""
-_GRID = 48
 
 
 def melody_steps(track: Track, ticks_per_quarter: int) -> list[Step]:
@@ -30,7 +30,7 @@ def melody_steps(track: Track, ticks_per_quarter: int) -> list[Step]:
     onsets, pitches = track.onsets[order], track.pitches[order]
     top = np.append(onsets[1:] != onsets[:-1], True) if len(onsets) else np.zeros(0, dtype=bool)
     onsets, pitches = onsets[top], pitches[top]
-    gaps = np.rint(np.diff(onsets) * (_GRID / ticks_per_quarter)).astype(np.int64)
+    gaps = np.rint(np.diff(onsets) * (GRID_QUARTER / ticks_per_quarter)).astype(np.int64)
     return list(zip(np.diff(pitches).tolist(), gaps.tolist(), strict=True))
 
 

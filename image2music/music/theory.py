@@ -1,13 +1,12 @@
-"""The words of music: lengths, keys, meters, tempos and how pitches are spelt.
+"""The vocabulary of music: lengths and resolutions, keys, scales, meters, tempos, and how pitches are spelled.
 
-Exact lengths. A length is a count of 1/WHOLE of a whole note: an int where it divides, else a Fraction.
+Every other module takes these from here. Lengths of notation are exact: a length is a count of 1/`WHOLE` of a whole
+note, an int where it divides and a Fraction where it does not. `WHOLE` divides by every note value down to 1/4096 and
+by tuplets of 3, 5, 7, 9, 11 and 13, so nearly every length is an int; ints add about ten times faster than Fractions,
+and nothing is rounded.
 
-WHOLE divides by every note value down to 1/4096 and by tuplets of 3, 5, 7, 9, 11 and 13, so nearly every length
-is an int. Ints add about ten times faster than Fractions, and nothing is ever rounded.
-
-Readings of the header fields M:, L:, Q: and V: (keys: `abc_keys`). Each returns None where nothing is usable.
-
-Pitches to ABC note names in a key.
+A quarter note is counted in three units, each with a name of its own: `QUARTER` (length units, exact, notation),
+`TICKS_PER_QUARTER` (MIDI ticks, what is played) and `GRID_QUARTER` (grid ticks, what played notes are quantised to).
 """
 
 from __future__ import annotations
@@ -15,20 +14,38 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from typing import Literal
 
 WHOLE = 2**12 * 3**3 * 5 * 7 * 11 * 13
 """Length units in a whole note."""
 QUARTER = WHOLE // 4
+"""Length units in a quarter note."""
 
 TICKS_PER_QUARTER = 480
-"""MIDI ticks, of which every quarter note played has so many."""
+"""MIDI ticks in a quarter note, in every score and file that this package writes."""
+
+GRID_QUARTER = 48
+"""Grid ticks in a quarter note: the least number that holds both 1/64 notes and triplets of 1/32 notes."""
+
+MIDDLE_C = 60
+"""MIDI pitch of middle C, ABC's `C`."""
+
+DRUM_CHANNEL = 9
+"""General MIDI's percussion channel, counted from 0 (`%%MIDI channel 10`)."""
+
+DEFAULT_QPM = 120.0
+"""Tempo of a MIDI file or a tune that names none, in quarter notes a minute (Standard MIDI Files 1.0)."""
+
+SLOW_BELOW_QPM, FAST_FROM_QPM = 80.0, 120.0
+"""Bounds of `tempo_word`, in quarter notes a minute."""
+
 _TICK = QUARTER // TICKS_PER_QUARTER
 _HALF_TICK = _TICK // 2
 Length = int | Fraction
 
 
 def scaled(length: Length, numerator: int, denominator: int) -> Length:
-    """`length` · `numerator` / `denominator`, exactly. `denominator` is not 0."""
+    """Return `length` · `numerator` / `denominator`, exactly. `denominator` must not be 0."""
     product = length * numerator
     if isinstance(product, int):
         quotient, remainder = divmod(product, denominator)
@@ -38,27 +55,27 @@ def scaled(length: Length, numerator: int, denominator: int) -> Length:
 
 
 def of_whole(numerator: int, denominator: int) -> Length:
-    """The length of `numerator`/`denominator` of a whole note."""
+    """Return the length of `numerator`/`denominator` of a whole note."""
     return scaled(WHOLE, numerator, denominator)
 
 
 def ticks(length: Length) -> int:
-    """Length units to MIDI ticks, to the nearest."""
+    """Convert length units to MIDI ticks, rounded to the nearest."""
     return (length + _HALF_TICK) // _TICK
 
 
 def as_fraction(length: Length) -> Fraction:
-    """The length as a fraction of a whole note."""
+    """Return a length as a fraction of a whole note."""
     return Fraction(length) / WHOLE
 
 
 def as_quarters(length: Length) -> Fraction:
-    """The length in quarter notes."""
+    """Return a length in quarter notes."""
     return Fraction(length) / QUARTER
 
 
 def spoken(length: Length) -> str:
-    """The length as musicians write it: eighths stay eighths where they fit, e.g. `5/8`, `3/16`, `1`."""
+    """Write a length as musicians do: eighths stay eighths where they fit, e.g. `5/8`, `3/16`, `1`."""
     value = as_fraction(length)
     if value.denominator < 8 and (value * 8).denominator == 1 and value < 8:
         return f"{value * 8}/8"
@@ -67,15 +84,21 @@ def spoken(length: Length) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """M:. `length` is a bar's length in length units, None for free meter (`none`)."""
+    """A meter. `length` is a bar's length in length units, None for free meter (`M:none`)."""
 
     numerator: int
     denominator: int
     length: Length | None
 
+    @staticmethod
+    @cache
+    def of(numerator: int, denominator: int) -> Meter:
+        """Return the meter of `numerator` notes of 1/`denominator` a bar."""
+        return Meter(numerator, denominator, of_whole(numerator, denominator))
+
     @property
     def is_compound(self) -> bool:
-        """Whether tuplets of 2, 4, 5, 7 and 9 go in the time of 3 (6/8, 9/8, 12/8)."""
+        """Whether tuplets of 2, 4, 5, 7 and 9 go in the time of 3 (6/8, 9/8, 12/8; ABC 2.1, 4.13)."""
         return self.numerator % 3 == 0 and self.numerator > 3 and self.length is not None
 
     def __str__(self) -> str:
@@ -83,20 +106,80 @@ class Meter:
 
 
 FREE_METER = Meter(4, 4, None)
-COMMON_TIME = Meter(4, 4, WHOLE)
+COMMON_TIME = Meter.of(4, 4)
 
 
 @dataclass(frozen=True, slots=True)
 class Tempo:
-    """Q:. Quarter notes a minute, and the words beside them."""
+    """A tempo in quarter notes a minute, and the words beside it (`"Allegro"`)."""
 
     qpm: float
     words: str = ""
 
 
+def tempo_word(qpm: float) -> Literal["slow", "moderate", "fast"]:
+    """Name a tempo: slow below 80 quarter notes a minute, fast from 120.
+
+    Two other scales stay where they are: nano's plan words (`composers.nano.controls`: 88 and 132, by which its
+    training tunes were labelled, so that a change would need new weights) and the Italian words of generated captions
+    (`demo.captions`, in MidiCaps' manner).
+    """
+    return "slow" if qpm < SLOW_BELOW_QPM else "moderate" if qpm < FAST_FROM_QPM else "fast"
+
+
+LETTERS = "CDEFGAB"
+"""Note letters by step, 0 to 6."""
+NATURALS = (0, 2, 4, 5, 7, 9, 11)
+"""Semitones above C of each step without an accidental."""
+FIFTHS = "FCGDAEB"
+"""Note letters on the line of fifths, which is also the order in which sharps enter a signature."""
+ACCIDENTALS = {-2: "__", -1: "_", 0: "=", 1: "^", 2: "^^"}
+"""ABC's signs by semitones."""
+
+Mode = Literal["major", "minor", "dorian", "mixolydian"]
+MODES: tuple[Mode, ...] = ("major", "minor", "dorian", "mixolydian")
+"""The modes that tunes are composed in; ABC's other modes are read as signatures (`abc.fields`)."""
+
+SCALES: dict[str, tuple[int, ...]] = {
+    "major": (0, 2, 4, 5, 7, 9, 11),
+    "minor": (0, 2, 3, 5, 7, 8, 10),
+    "dorian": (0, 2, 3, 5, 7, 9, 10),
+    "mixolydian": (0, 2, 4, 5, 7, 9, 10),
+}
+"""Semitones of each mode's seven degrees above its tonic; minor is natural minor."""
+
+MODE_SHARPS = {
+    "major": 0, "ionian": 0, "minor": -3, "aeolian": -3,
+    "dorian": -2, "phrygian": -4, "lydian": 1, "mixolydian": -1, "locrian": -5,
+}  # fmt: skip
+"""Sharps of each mode's signature, less those of the major key with the same tonic (ABC 2.1, 3.1.14)."""
+
+_MAJOR_KEYS = ("Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#")
+_MINOR_KEYS = ("Abm", "Ebm", "Bbm", "Fm", "Cm", "Gm", "Dm", "Am", "Em", "Bm", "F#m", "C#m", "G#m", "D#m", "A#m")
+
+
+def fifths_of(name: str) -> int:
+    """Return the place of a note name on the line of fifths, C at 0: `F` -1, `G` 1, `F#` 6, `Bb` -2."""
+    return FIFTHS.index(name[0]) - 1 + 7 * (name.count("#") - name.count("b"))
+
+
+def key_name(sharps: int, minor: bool) -> str:
+    """Name a key as ABC writes it: `D`, `F#m`. `sharps` is -7 to 7, flats negative."""
+    return (_MINOR_KEYS if minor else _MAJOR_KEYS)[sharps + 7]
+
+
+def tonic_pitch_class(sharps: int, minor: bool) -> int:
+    """Return the pitch class (0-11) of the tonic of a signature."""
+    return (sharps * 7 + (9 if minor else 0)) % 12
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
-    """K:. `sharps` -7 to 7 with flats negative; `alterations[step]` in semitones for the steps C D E F G A B."""
+    """A key: `sharps` -7 to 7 with flats negative; `alterations[step]` in semitones for the steps C D E F G A B.
+
+    `tonic` is a note name (`F#`). `explicit` is true where accidentals were named one by one and `sharps` is only what
+    the tonic and the mode say.
+    """
 
     sharps: int
     minor: bool
@@ -104,23 +187,27 @@ class Key:
     tonic: str = "C"
     explicit: bool = False
 
-
-C_MAJOR = Key(0, False, (0,) * 7)
-_MAJOR = ("Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#")
-_MINOR = ("Abm", "Ebm", "Bbm", "Fm", "Cm", "Gm", "Dm", "Am", "Em", "Bm", "F#m", "C#m", "G#m", "D#m", "A#m")
-_FIFTHS = "FCGDAEB"
-_NATURAL = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-_ACCIDENTALS = {-2: "__", -1: "_", 0: "=", 1: "^", 2: "^^"}
+    @staticmethod
+    @cache
+    def of(sharps: int, minor: bool) -> Key:
+        """Return the major or minor key of a signature."""
+        return Key(sharps, minor, signature_alterations(sharps), key_name(sharps, minor).removesuffix("m"))
 
 
-def key_name(sharps: int, minor: bool) -> str:
-    """Name of a key as ABC writes it: `D`, `F#m`. `sharps` is -7 to 7."""
-    return (_MINOR if minor else _MAJOR)[sharps + 7]
+@cache
+def signature_alterations(sharps: int) -> tuple[int, ...]:
+    """Return what a signature of -7 to 7 sharps does to the steps C D E F G A B, in semitones."""
+    altered = FIFTHS[:sharps] if sharps > 0 else FIFTHS[7 + sharps :]
+    sign = (sharps > 0) - (sharps < 0)
+    return tuple(sign if letter in altered else 0 for letter in LETTERS)
+
+
+C_MAJOR = Key.of(0, False)
 
 
 @dataclass(frozen=True, eq=False)
 class Spelling:
-    """Names of the 128 pitches in one key; `spelling` makes one object for each key.
+    """The names of the 128 pitches in one key. `spelling` makes one object for each key.
 
     `letters` have no accidental (`c'`), `accidentals` are what must be written where the bar has not said so,
     `classes` the letter in any octave (`C*`), `altered` whether the pitch is outside the key's signature.
@@ -135,19 +222,17 @@ class Spelling:
 @cache
 def spelling(sharps: int, minor: bool) -> Spelling:
     """Spell each pitch class by a near name on the line of fifths; in minor, leading notes are sharps."""
-    signature = {letter: 0 for letter in _FIFTHS}
-    for nth in range(abs(sharps)):
-        signature[_FIFTHS[nth] if sharps > 0 else _FIFTHS[6 - nth]] += 1 if sharps > 0 else -1
+    signature = dict(zip(LETTERS, signature_alterations(sharps), strict=True))
     lowest = sharps - (2 if minor else 3)
     names: dict[int, tuple[str, int]] = {}
     for fifth in range(lowest, lowest + 12):
-        names[fifth * 7 % 12] = (_FIFTHS[(fifth + 1) % 7], (fifth + 1) // 7)
+        names[fifth * 7 % 12] = (FIFTHS[(fifth + 1) % 7], (fifth + 1) // 7)
     letters, accidentals, classes, altered = [], [], [], []
     for pitch in range(128):
         letter, alteration = names[pitch % 12]
-        octave = (pitch - alteration - _NATURAL[letter]) // 12 - 5
+        octave = (pitch - alteration - NATURALS[LETTERS.index(letter)]) // 12 - 5
         letters.append(letter + "," * -octave if octave <= 0 else letter.lower() + "'" * (octave - 1))
-        accidentals.append(_ACCIDENTALS[alteration])
+        accidentals.append(ACCIDENTALS[alteration])
         classes.append(letter + "*")
         altered.append(signature[letter] != alteration)
     return Spelling(tuple(letters), tuple(accidentals), tuple(classes), tuple(altered))

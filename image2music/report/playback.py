@@ -9,11 +9,9 @@ from image2music.abc.ast import Tune
 from image2music.abc.parser import parse
 from image2music.abc.reading_order import play_order
 from image2music.music.midi import read_midi
-from image2music.music.render import PlayedTrack, seconds_at
-from image2music.music.score import Score, Track
+from image2music.music.render import PlayedTrack
+from image2music.music.score import Score, Track, seconds_at
 from image2music.music.theory import QUARTER, Length
-
-"""What a MIDI file without a tempo is played at."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,10 @@ def playback(midi: bytes, abc: str) -> Playback:
     score = read_midi(midi)
     tracks = tuple(_played(track, score) for track in score.tracks)
     end = max(start + duration for track in tracks for start, duration, _, _ in track.notes)
-    bars = tuple((round(seconds_at(quarters, score), 4), number) for quarters, number in played_bars(abc))
+    bars = tuple(
+        (round(seconds_at(quarters, score.tempos, score.ticks_per_quarter), 4), number)
+        for quarters, number in played_bars(abc)
+    )
     return Playback(round(end, 4), tracks, bars)
 
 
@@ -62,7 +63,7 @@ def _played(track: Track, score: Score) -> PlayedTrack:
     for onset, duration, pitch, velocity in zip(
         track.onsets.tolist(), track.durations.tolist(), track.pitches.tolist(), track.velocities.tolist(), strict=True
     ):
-        start = seconds_at(onset / per_quarter, score)
-        end = seconds_at((onset + duration) / per_quarter, score)
+        start = seconds_at(onset / per_quarter, score.tempos, per_quarter)
+        end = seconds_at((onset + duration) / per_quarter, score.tempos, per_quarter)
         notes.append((round(start, 4), round(end - start, 4), pitch, velocity))
     return PlayedTrack(track.name, track.program, track.is_drum, tuple(notes))

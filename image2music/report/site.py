@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from image2music.errors import ConfigError
 from image2music.images.features import MOODS
+from image2music.music.theory import tempo_word
 from image2music.report.page import PicturePage
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ _OTHER_MOODS = ("happy", "sad", "dark", "dreamy", "tender", "peaceful", "playful
                 "romantic", "energetic", "hopeful", "dramatic", "wistful", "solemn", "joyous", "quiet")  # fmt: skip
 _MOOD = re.compile(r"\b(" + "|".join((*MOODS, *_OTHER_MOODS)) + r")\b", re.IGNORECASE)
 _MOOD_SENTENCE = re.compile(r"[^.]*\bmood\b[^.]*", re.IGNORECASE)
-_TEMPO_WORDS = ((80.0, "slow"), (120.0, "medium"), (float("inf"), "fast"))
+_TEMPO_WORDS = {"slow": "slow", "moderate": "medium", "fast": "fast"}
 _ID_LENGTH = 16
 
 
@@ -140,7 +141,7 @@ def album_labels(albums: Iterable[str]) -> dict[str, str]:
 
 def tempo_label(tempo_qpm: float) -> str:
     """Slow below 80 quarter notes a minute, medium below 120, else fast."""
-    return next(word for limit, word in _TEMPO_WORDS if tempo_qpm < limit)
+    return _TEMPO_WORDS[tempo_word(tempo_qpm)]
 
 
 def mood_in(text: str) -> str:
@@ -157,7 +158,7 @@ def choices(cards: Sequence[Card]) -> dict[str, list[str]]:
     """The values that each filter offers, by filter."""
     return {
         "key": sorted({card.key for card in cards}),
-        "tempo": [word for _, word in _TEMPO_WORDS if any(card.tempo_word == word for card in cards)],
+        "tempo": [word for word in _TEMPO_WORDS.values() if any(card.tempo_word == word for card in cards)],
         "mood": sorted({card.mood for card in cards} - {""}),
         "album": sorted({card.album for card in cards}),
     }

@@ -26,11 +26,9 @@ from image2music.abc.writer.quantise import PLAIN
 from image2music.abc.writer.text import ConvertedTune, bars_by_voice, converted, tune_text
 from image2music.errors import ConfigError, MidiError
 from image2music.music.grid import (
-    QUARTER,
     Bars,
     FloatArray,
     Part,
-    TempoMark,
     bar_length,
     meter_of_length,
     parts_of,
@@ -39,7 +37,8 @@ from image2music.music.grid import (
 )
 from image2music.music.keys import keys_of
 from image2music.music.midi import read_midi
-from image2music.music.score import IntArray, Score
+from image2music.music.score import IntArray, Score, TempoChange
+from image2music.music.theory import GRID_QUARTER
 
 _RHYTHM_BINS = 8
 _PHRASE = 4
@@ -85,7 +84,7 @@ def _typicality(parts: Sequence[Part], bars: Bars) -> tuple[FloatArray, FloatArr
     pitches = np.concatenate([part.pitches for part in heard])
     at = _bar_of(onsets, bars)
     lengths = np.diff(bars.lines)
-    weights = np.minimum(ends - onsets, lengths[at]) + QUARTER / 8
+    weights = np.minimum(ends - onsets, lengths[at]) + GRID_QUARTER / 8
     classes = np.bincount(at * 12 + pitches % 12, weights, n * 12).reshape(n, 12)
     place = np.clip((onsets - bars.lines[at]) / lengths[at] * _RHYTHM_BINS, 0, _RHYTHM_BINS - 1).astype(np.int64)
     rhythm = np.bincount(at * _RHYTHM_BINS + place, minlength=n * _RHYTHM_BINS).reshape(n, _RHYTHM_BINS)
@@ -94,14 +93,14 @@ def _typicality(parts: Sequence[Part], bars: Bars) -> tuple[FloatArray, FloatArr
         active[_bar_of(part.onsets, bars), column] = 1.0
     described = np.hstack([_unit(classes), _unit(rhythm), _unit(active)])
     typical = described @ described.mean(axis=0)
-    crossing = np.searchsorted(bars.lines, ends - QUARTER / 8, "right") - 1 > at
+    crossing = np.searchsorted(bars.lines, ends - GRID_QUARTER / 8, "right") - 1 > at
     held = np.bincount(np.minimum(at[crossing] + 1, n - 1), minlength=n) / len(heard)
     return typical, np.minimum(held, 1.0)
 
 
 def _bar_of(onsets: FloatArray, bars: Bars) -> IntArray:
     """Bar in which a note begins; one a 1/32 early belongs to the next."""
-    return np.clip(np.searchsorted(bars.lines, onsets + QUARTER / 8, "right") - 1, 0, len(bars) - 1)
+    return np.clip(np.searchsorted(bars.lines, onsets + GRID_QUARTER / 8, "right") - 1, 0, len(bars) - 1)
 
 
 def _unit(rows: NDArray[np.float64] | IntArray) -> FloatArray:
@@ -165,13 +164,13 @@ def _fullness(bars: Bars, bar: int) -> float:
     return float(bars.lines[bar + 1] - bars.lines[bar]) / bar_length(bars.meters[bar])
 
 
-def _tempos(score: Score, start: int) -> tuple[TempoMark, ...]:
+def _tempos(score: Score, start: int) -> tuple[TempoChange, ...]:
     """The tempo that holds at grid tick `start`, and the later ones, counted from there."""
     tempos = tempos_of(score)
     here = [tempo for tempo in tempos if tempo.tick <= start][-1]
     return (
-        TempoMark(0, here.qpm),
-        *(TempoMark(tempo.tick - start, tempo.qpm) for tempo in tempos if tempo.tick > start),
+        TempoChange(0, here.qpm),
+        *(TempoChange(tempo.tick - start, tempo.qpm) for tempo in tempos if tempo.tick > start),
     )
 
 
@@ -181,7 +180,7 @@ def _cut(parts: Sequence[Part], bars: Bars, start: int, stop: int) -> list[Part]
     cut = []
     for part in parts:
         onsets = part.onsets - begin
-        inside = (onsets >= -QUARTER / 8) & (onsets < end - begin - QUARTER / 8)
+        inside = (onsets >= -GRID_QUARTER / 8) & (onsets < end - begin - GRID_QUARTER / 8)
         if inside.any():
             onsets = np.maximum(onsets[inside], 0.0)
             durations = np.minimum(part.durations[inside], end - begin - onsets)
@@ -210,7 +209,7 @@ def _most_telling(parts: list[Part], most: int) -> list[Part]:
 def _without_doubling(parts: Sequence[Part]) -> list[Part]:
     kept: list[tuple[Part, set[tuple[float, int]]]] = []
     for part in parts:
-        places = np.rint(part.onsets / (QUARTER / 4)).tolist()
+        places = np.rint(part.onsets / (GRID_QUARTER / 4)).tolist()
         notes = set(zip(places, (part.pitches % 12).tolist(), strict=True))
         if all(len(notes & others) < _DOUBLING * len(notes | others) for _, others in kept):
             kept.append((part, notes))

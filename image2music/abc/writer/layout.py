@@ -15,10 +15,8 @@ import numpy as np
 
 from image2music.abc.writer.quantise import QuantiseConfig, QuantisedNotes, quantise
 from image2music.music.grid import (
-    QUARTER,
     Bars,
     Part,
-    TempoMark,
     bars_after_pickup,
     bars_of,
     only_meter,
@@ -27,8 +25,9 @@ from image2music.music.grid import (
     tempos_of,
     windows_of,
 )
-from image2music.music.keys import Key, keys_of
-from image2music.music.score import IntArray, Score
+from image2music.music.keys import keys_of
+from image2music.music.score import IntArray, Score, TempoChange
+from image2music.music.theory import GRID_QUARTER, Key
 
 Chord = tuple[int, ...]
 """Pitches, ascending."""
@@ -148,7 +147,7 @@ class LaidOutVoice:
 
 @dataclass(frozen=True)
 class Layout:
-    """Everything that is written. `keys` holds (sharps, minor) of each bar; the first tempo is at 0.
+    """Everything that is written. `keys` holds the key of each bar, tempos count grid ticks; the first tempo is at 0.
 
     `unit` is the unit note length in grid ticks.
     """
@@ -156,7 +155,7 @@ class Layout:
     voices: tuple[LaidOutVoice, ...]
     bars: Bars
     keys: tuple[Key, ...]
-    tempos: tuple[TempoMark, ...]
+    tempos: tuple[TempoChange, ...]
     unit: int
 
 
@@ -188,7 +187,7 @@ def _grid_end(parts: Sequence[Part]) -> int:
     """
     end = max(float((part.onsets + part.durations).max()) for part in parts)
     last = max(float(part.onsets.max()) for part in parts)
-    return int(max(end, last + QUARTER / 8 + 1))
+    return int(max(end, last + GRID_QUARTER / 8 + 1))
 
 
 def _within_limits(parts: Sequence[Part], notes: Sequence[QuantisedNotes]) -> list[LaidOutVoice]:
@@ -216,7 +215,7 @@ def lay_out_voices(part: Part, notes: QuantisedNotes, most_layers: int) -> list[
 def unit_of(voices: Sequence[LaidOutVoice]) -> int:
     """Grid ticks of the unit length that keeps the text short: an eighth, or a sixteenth where notes are short."""
     lengths = np.concatenate([voice.layer.ends - voice.layer.starts for voice in voices])
-    eighth = QUARTER // 2
+    eighth = GRID_QUARTER // 2
     # A third of a quarter is written as an eighth in a triplet.
-    plain = (lengths % eighth == 0) | (lengths % (QUARTER // 3) == 0)
+    plain = (lengths % eighth == 0) | (lengths % (GRID_QUARTER // 3) == 0)
     return eighth if plain.mean() >= _EIGHTHS_SHARE else eighth // 2

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.music.grid import QUARTER, among, distinct
+from image2music.music.grid import among, distinct
 from image2music.music.score import IntArray
+from image2music.music.theory import GRID_QUARTER
 
 FloatArray = NDArray[np.float64]
-_STRUM = QUARTER / 12
+_STRUM = GRID_QUARTER / 12
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class QuantiseConfig:
     def __post_init__(self) -> None:
         if len(self.divisions) != len(self.penalties):
             raise ValueError("give one penalty for each division")
-        if any(QUARTER % division for division in self.divisions):
-            raise ValueError(f"divisions must divide {QUARTER}")
+        if any(GRID_QUARTER % division for division in self.divisions):
+            raise ValueError(f"divisions must divide {GRID_QUARTER}")
 
 
 FAITHFUL = QuantiseConfig()
@@ -98,16 +99,16 @@ def _rounded(times: FloatArray, windows: IntArray, steps: IntArray) -> IntArray:
 
 def _window_steps(onsets: FloatArray, pitches: IntArray, windows: IntArray, config: QuantiseConfig) -> IntArray:
     """Grid step of each window, int64[m] in grid ticks: the division with the least cost."""
-    plainest = QUARTER // config.divisions[0]
+    plainest = GRID_QUARTER // config.divisions[0]
     steps = np.full(len(windows) - 1, plainest)
     at = _window_of(onsets, windows)
     relative = onsets - windows[at]
-    if np.abs(relative - np.rint(relative / plainest) * plainest).max() <= config.slack * QUARTER:
+    if np.abs(relative - np.rint(relative / plainest) * plainest).max() <= config.slack * GRID_QUARTER:
         return steps
     used, index = np.unique(at, return_inverse=True)
-    choices = QUARTER // np.array(config.divisions)
+    choices = GRID_QUARTER // np.array(config.divisions)
     on_grid = np.rint(relative / choices[:, None]) * choices[:, None]
-    error = np.maximum(np.abs(on_grid - relative) / QUARTER - config.slack, 0)
+    error = np.maximum(np.abs(on_grid - relative) / GRID_QUARTER - config.slack, 0)
     cost = np.stack([np.bincount(index, row, len(used)) for row in 100 * error**2]).astype(np.float64)
     cost += config.collision * _collisions(on_grid + windows[at], onsets, pitches, index, len(used))
     cost += np.array(config.penalties)[:, None]
@@ -139,13 +140,13 @@ def _ends(
     nearest = onsets[after]
     before = onsets[np.maximum(after - 1, 0)]
     nearest = np.where(np.abs(before - played) < np.abs(nearest - played), before, nearest)
-    near = (np.abs(nearest - played) <= config.reach * QUARTER) & (nearest > starts)
+    near = (np.abs(nearest - played) <= config.reach * GRID_QUARTER) & (nearest > starts)
     # A triplet's own step, a third of a quarter, is too coarse for how long its notes are held.
-    steps = np.where(steps % 3, np.minimum(steps, QUARTER // config.ends), steps)
+    steps = np.where(steps % 3, np.minimum(steps, GRID_QUARTER // config.ends), steps)
     ends = np.where(near, nearest, _rounded(played, windows, steps))
     step = steps[_window_of(starts, windows)]
     # Nothing shorter than a 1/32 is made of a short note: players that spread chords lose count of such chords.
-    least = np.where((durations < 0.5 * step) & (step == QUARTER // 4), step // 2, step)
+    least = np.where((durations < 0.5 * step) & (step == GRID_QUARTER // 4), step // 2, step)
     return np.minimum(np.maximum(ends, starts + least), windows[-1])
 
 
@@ -157,13 +158,13 @@ def _without_doubles(starts: IntArray, ends: IntArray, pitches: IntArray, config
     keep = np.append(~(same_pitch & (np.diff(starts) == 0)), True)
     starts, ends, pitches = starts[keep], ends[keep], pitches[keep]
     overlap = ends[:-1] - starts[1:]
-    cut = (np.diff(pitches) == 0) & (overlap > 0) & (overlap <= config.held * QUARTER)
+    cut = (np.diff(pitches) == 0) & (overlap > 0) & (overlap <= config.held * GRID_QUARTER)
     ends[:-1] = np.where(cut, starts[1:], ends[:-1])
     order = np.lexsort((pitches, ends, starts))
     return QuantisedNotes(starts[order], ends[order], pitches[order])
 
 
-_FINEST = QUARTER // 16
+_FINEST = GRID_QUARTER // 16
 
 
 def tuplet_spans(edges: IntArray, windows: IntArray, bar_lines: IntArray) -> IntArray:
@@ -180,7 +181,7 @@ def tuplet_spans(edges: IntArray, windows: IntArray, bar_lines: IntArray) -> Int
     at = distinct(np.searchsorted(windows, odd, "right") - 1)
     begins, ends = windows[at], windows[at + 1]
     crossed = (ends[:-1] == begins[1:]) & ~among(ends[:-1], np.sort(edges)) & ~among(ends[:-1], bar_lines)
-    crossed &= (ends[:-1] - begins[:-1] == QUARTER) & (ends[1:] - begins[1:] == QUARTER)
+    crossed &= (ends[:-1] - begins[:-1] == GRID_QUARTER) & (ends[1:] - begins[1:] == GRID_QUARTER)
     spans: list[tuple[int, int]] = []
     joined = False
     for begin, end, crosses in zip(begins.tolist(), ends.tolist(), [*crossed.tolist(), False], strict=True):

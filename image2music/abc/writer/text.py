@@ -21,19 +21,16 @@ from numpy.typing import NDArray
 from image2music.abc.writer.layout import Chord, LaidOutVoice, Layer, Layout, lay_out
 from image2music.abc.writer.quantise import FAITHFUL, tuplet_spans
 from image2music.music.grid import (
-    QUARTER,
     Bars,
-    Meter,
     among,
     beats_of,
     distinct,
-    seconds_at_tick,
     tempo_text,
     windows_of,
 )
 from image2music.music.midi import read_midi
-from image2music.music.score import IntArray, Score
-from image2music.music.theory import Spelling, key_name, spelling
+from image2music.music.score import IntArray, Score, seconds_at
+from image2music.music.theory import GRID_QUARTER, Key, Spelling, key_name, spelling
 
 _REST: Chord = ()
 
@@ -222,7 +219,7 @@ _LONGEST_TITLE = 100
 def bars_by_voice(sheet: Layout) -> list[list[str]]:
     """Text of each bar of each voice, inline fields included; changes of tempo stand in the first voice."""
     windows, beats = windows_of(sheet.bars), beats_of(sheet.bars)
-    spellings = [spelling(*key) for key in sheet.keys]
+    spellings = [spelling(key.sharps, key.minor) for key in sheet.keys]
     bar_fields = {at: text for at in range(1, len(sheet.bars)) if (text := _bar_fields(sheet, at))}
     fields = {tempo.tick: f"[Q:{tempo_text(tempo.qpm)}]" for tempo in sheet.tempos[1:]}
     voices = []
@@ -249,10 +246,10 @@ def header_lines(sheet: Layout, title: str | None) -> list[str]:
     return [
         "X:1",
         *([f"T:{text}"] if text else []),
-        f"M:{meter_text(sheet.bars.meters[0])}",
-        f"L:1/{4 * QUARTER // sheet.unit}",
+        f"M:{sheet.bars.meters[0]}",
+        f"L:1/{4 * GRID_QUARTER // sheet.unit}",
         f"Q:{tempo_text(sheet.tempos[0].qpm)}",
-        f"K:{key_name(*sheet.keys[0])}",
+        f"K:{_key_text(sheet.keys[0])}",
     ]
 
 
@@ -265,9 +262,8 @@ def voice_head(voice: LaidOutVoice, number: int, of: int) -> list[str]:
     return lines if voice.is_drum else [*lines, f"%%MIDI program {voice.program}"]
 
 
-def meter_text(meter: Meter) -> str:
-    """`(4, 4)` as `4/4`."""
-    return f"{meter[0]}/{meter[1]}"
+def _key_text(key: Key) -> str:
+    return key_name(key.sharps, key.minor)
 
 
 def field_text(text: str) -> str:
@@ -278,8 +274,8 @@ def field_text(text: str) -> str:
 
 def _bar_fields(sheet: Layout, at: int) -> str:
     meters, keys = sheet.bars.meters, sheet.keys
-    meter = f"[M:{meter_text(meters[at])}]" if meters[at] != meters[at - 1] else ""
-    key = f"[K:{key_name(*keys[at])}]" if keys[at] != keys[at - 1] else ""
+    meter = f"[M:{meters[at]}]" if meters[at] != meters[at - 1] else ""
+    key = f"[K:{_key_text(keys[at])}]" if keys[at] != keys[at - 1] else ""
     return meter + key
 
 
@@ -334,10 +330,10 @@ def converted(sheet: Layout, abc: str) -> ConvertedTune:
     end = max(int(voice.layer.ends[-1]) for voice in sheet.voices)
     return ConvertedTune(
         abc=abc,
-        key=key_name(*sheet.keys[0]),
-        meter=meter_text(sheet.bars.meters[0]),
+        key=_key_text(sheet.keys[0]),
+        meter=str(sheet.bars.meters[0]),
         tempo_qpm=round(sheet.tempos[0].qpm, 3),
-        duration_s=round(seconds_at_tick(end, sheet.tempos), 3),
+        duration_s=round(seconds_at(end / GRID_QUARTER, sheet.tempos, GRID_QUARTER), 3),
         bars=len(sheet.bars),
         voices=len(sheet.voices),
         n_notes=sum(voice.n_notes for voice in sheet.voices),

@@ -177,7 +177,7 @@ def _plain(mode: str) -> str:
 def heard_mode(score: Score) -> str:
     """Major or minor, as a listener who sees no score would take it: by the key detector, from the notes alone."""
     weights = np.sum([np.bincount(t.pitches % 12, t.durations, 12) for t in score.tracks if not t.is_drum], axis=0)
-    return "minor" if detect_key(weights)[1] else "major"
+    return "minor" if detect_key(weights).minor else "major"
 
 
 def _seed(task: _Task, draw: int) -> int:

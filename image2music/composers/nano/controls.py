@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from image2music.composers.base import RefineRequest
-from image2music.composers.nano.melody import MODES, SCALES, Melody
+from image2music.composers.nano.melody import Melody
+from image2music.music.theory import MODES, SCALES
 
 TONICS = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 METERS = ("2/4", "3/4", "4/4", "2/2", "6/8", "9/8", "12/8", "3/8", "3/2", "6/4")

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from image2music.composers.nano.controls import DANCED_IN, LEVEL_EDGES, LEVELS, METERS, PLAN_SLOTS, TONICS, Plan
-from image2music.composers.nano.melody import SCALES, Note, meter_fraction
+from image2music.composers.nano.melody import Note, meter_fraction
 from image2music.composers.nano.vocabulary import TICKS_PER_UNIT, Vocabulary
+from image2music.music.theory import MIDDLE_C, SCALES
 
 BoolArray = NDArray[np.bool_]
 LOWEST_PITCH, HIGHEST_PITCH = 57, 88
-MIDDLE_C = 60
 SHORTEST = Fraction(1, 32)
 BARS_A_PHRASE = 4
 MOST_URGE = 4.0

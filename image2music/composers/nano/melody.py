@@ -13,17 +13,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from image2music.abc.writer.text import length_text, note_name
-from image2music.music.theory import Spelling, key_name, spelling
-
-MODES = ("major", "minor", "dorian", "mixolydian")
-
-# Semitones of each mode's seven degrees above its tonic.
-SCALES = {
-    "major": (0, 2, 4, 5, 7, 9, 11),
-    "minor": (0, 2, 3, 5, 7, 8, 10),
-    "dorian": (0, 2, 3, 5, 7, 9, 10),
-    "mixolydian": (0, 2, 4, 5, 7, 9, 10),
-}
+from image2music.music.theory import MIDDLE_C, MODE_SHARPS, Spelling, key_name, spelling
 
 
 class Note(NamedTuple):
@@ -98,24 +88,21 @@ def without_pickups(melody: Melody) -> Melody | None:
 
 
 BARS_A_LINE = 4
-MIDDLE_C = 60
 _DOTS = (Fraction(7, 4), Fraction(3, 2), Fraction(1))
 LONG, SHORT = Fraction(3, 2), Fraction(1, 2)
 
-# Fifths between a mode's tonic and the tonic of the major key with the same signature.
-_FIFTHS_BELOW = {"major": 0, "mixolydian": 1, "dorian": 2, "minor": 3}
 _SUFFIX = {"major": "", "minor": "m", "dorian": "dor", "mixolydian": "mix"}
 
 
 def signature(tonic: int, mode: str) -> int:
     """Sharps (flats negative, -6 to 6) of a key whose tonic is a pitch class 0-11."""
-    return _tonic_fifths(tonic, mode) - _FIFTHS_BELOW[mode]
+    return _tonic_fifths(tonic, mode) + MODE_SHARPS[mode]
 
 
 def _tonic_fifths(tonic: int, mode: str) -> int:
     """The tonic's place on the line of fifths (C is 0), spelled so that the signature has at most six signs."""
     fifths = (tonic * 7 + 5) % 12 - 5
-    return fifths if fifths - _FIFTHS_BELOW[mode] >= -6 else fifths + 12
+    return fifths if fifths + MODE_SHARPS[mode] >= -6 else fifths + 12
 
 
 def melody_key(tonic: int, mode: str) -> str:

@@ -25,16 +25,12 @@ from image2music.composers.nano.model import NanoConfig
 from image2music.composers.nano.vocabulary import PITCHES, STRAIGHT_LENGTHS, Vocabulary
 from image2music.errors import AbcError
 from image2music.music.similarity import LONGEST_ALLOWED, Step, longest_shared_run, voice_steps
-from image2music.music.theory import Key, as_fraction
+from image2music.music.theory import DEFAULT_QPM, GRID_QUARTER, MIDDLE_C, NATURALS, Key, as_fraction, fifths_of
 from image2music.types import Reference
 
 # Not R:, since abc2midi swings a tune whose R: says hornpipe.
 MANNER = "In the manner of: "
-_STEP_SEMITONES = (0, 2, 4, 5, 7, 9, 11)
-_LETTERS = "CDEFGAB"
-_FIFTHS = {"F": -1, "C": 0, "G": 1, "D": 2, "A": 3, "E": 4, "B": 5}
 _MODE_BY_FIFTHS = {1: "major", 0: "major", -1: "mixolydian", -2: "dorian", -3: "minor", -4: "minor", -5: "minor"}
-MIDDLE_C = 60
 
 
 @dataclass
@@ -46,8 +42,7 @@ class _Bar:
 
 def tonic_and_mode(key: Key) -> tuple[int, str]:
     """Pitch class of the tonic and one of the four modes; lydian counts as major, phrygian as minor."""
-    letter, sign = key.tonic[0], key.tonic[1:]
-    fifths = _FIFTHS[letter] + {"": 0, "#": 7, "b": -7}[sign]
+    fifths = fifths_of(key.tonic)
     return fifths * 7 % 12, _MODE_BY_FIFTHS.get(key.sharps - fifths, "major")
 
 
@@ -103,7 +98,7 @@ def _head_pitch(head: Head, key: Key, said: dict[tuple[int, int], int]) -> int:
     if head.accidental is not None:
         said[place] = head.accidental
     alteration = said.get(place, key.alterations[head.step])
-    return MIDDLE_C + 12 * (head.octave - 4) + _STEP_SEMITONES[head.step] + alteration
+    return MIDDLE_C + 12 * (head.octave - 4) + NATURALS[head.step] + alteration
 
 
 def _without_first_endings(bars: list[_Bar]) -> list[_Bar]:
@@ -127,12 +122,11 @@ def read_plan_and_melody(abc: str) -> tuple[Plan, Melody]:
     if melody is None:
         raise AbcError("the first voice cannot be read as a melody of nano's", reason="unreadable_tune")
     kind = next((note[len(MANNER) :] for note in tunes[0].fields.get("N", []) if note.startswith(MANNER)), None)
-    qpm = tunes[0].tempo.qpm if tunes[0].tempo is not None else 120.0
+    qpm = tunes[0].tempo.qpm if tunes[0].tempo is not None else DEFAULT_QPM
     return plan_of(melody, kind=kind if kind in KINDS else None, tempo=tempo_control(qpm)), melody
 
 
 MAX_CHARS = 20_000
-TICKS_PER_QUARTER = 48
 
 
 def encode_references(references: Sequence[Reference], config: NanoConfig) -> NDArray[np.int64]:
@@ -157,7 +151,7 @@ def relative_steps(melody: Melody) -> list[Step]:
         for note in bar:
             if note.pitch is not None:
                 struck.append((onset, note.pitch))
-            onset += note.length * melody.unit * 4 * TICKS_PER_QUARTER
+            onset += note.length * melody.unit * 4 * GRID_QUARTER
     return [(q - p, round(b - a)) for (a, p), (b, q) in pairwise(struck)]
 
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from image2music.abc.writer.excerpt import choose_passage
-from image2music.music.grid import QUARTER, bars_of, parts_of
+from image2music.music.grid import bars_of, parts_of
+from image2music.music.theory import GRID_QUARTER
 from tests.image2music.music.midi_making import Note, score, track
 
 
@@ -11,7 +12,7 @@ def bar_of_notes(bar: int, pitches: tuple[int, ...]) -> list[Note]:
 
 def chosen(notes: list[Note], bars: int, length: int) -> tuple[int, int]:
     piece = score(track(notes))
-    return choose_passage(parts_of(piece), bars_of(piece, 4 * bars * QUARTER), length)
+    return choose_passage(parts_of(piece), bars_of(piece, 4 * bars * GRID_QUARTER), length)
 
 
 def test_the_refrain_is_chosen_over_verse_and_bridge() -> None:
@@ -34,4 +35,4 @@ def test_a_short_piece_is_taken_whole_but_for_the_silence() -> None:
 
 def test_a_passage_of_drums_alone_can_be_chosen() -> None:
     piece = score(track(bar_of_notes(1, (36, 42, 38, 42)), channel=9))
-    assert choose_passage(parts_of(piece), bars_of(piece, 8 * QUARTER), 4) == (1, 2)
+    assert choose_passage(parts_of(piece), bars_of(piece, 8 * GRID_QUARTER), 4) == (1, 2)

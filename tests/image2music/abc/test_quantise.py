@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image2music.abc.writer.quantise import FAITHFUL, PLAIN, QuantiseConfig, QuantisedNotes, quantise
-from image2music.music.grid import QUARTER
+from image2music.music.theory import GRID_QUARTER
 
-WINDOWS = np.arange(0, 9 * QUARTER, QUARTER)
+WINDOWS = np.arange(0, 9 * GRID_QUARTER, GRID_QUARTER)
 
 
 def quantised(notes: list[tuple[float, float, int]], config: QuantiseConfig = FAITHFUL) -> QuantisedNotes:
     onsets, lengths, pitches = np.array(sorted(notes)).T
-    return quantise(onsets * QUARTER, lengths * QUARTER, pitches.astype(np.int64), WINDOWS, config)
+    return quantise(onsets * GRID_QUARTER, lengths * GRID_QUARTER, pitches.astype(np.int64), WINDOWS, config)
 
 
 def test_played_sixteenths_fall_on_sixteenths() -> None:
@@ -67,9 +67,9 @@ def test_whatever_is_played_is_written_near_and_in_order(played: list[tuple[floa
     assert (written.ends > written.starts).all()
     assert (written.ends <= WINDOWS[-1]).all()
     assert (np.diff(written.starts) >= 0).all()
-    onsets = np.array([note[0] for note in played]) * QUARTER
+    onsets = np.array([note[0] for note in played]) * GRID_QUARTER
     for start in written.starts:
-        assert np.abs(onsets - start).min() <= QUARTER / 6 + 1e-9
+        assert np.abs(onsets - start).min() <= GRID_QUARTER / 6 + 1e-9
 
 
 def test_a_config_that_cannot_be_written_is_refused() -> None:

@@ -2,6 +2,7 @@ import pytest
 
 from image2music.abc.playback import abc_to_score
 from image2music.evaluation.agreement import Asked, asked_by, heard_key, key_match, tempo_match
+from image2music.music.theory import Key
 
 MAJOR = "X:1\nM:4/4\nL:1/4\nQ:1/4=150\nK:G\nG A B c | d4 | B G A F | G4 |]\n"
 MINOR = "X:1\nM:4/4\nL:1/4\nQ:1/4=60\nK:Am\nA B c d | e4 | c A B ^G | A4 |]\n"
@@ -24,7 +25,7 @@ def test_a_description_asks_for_what_its_mood_leans_to(description, asked):
 
 def test_the_key_that_is_heard_counts_and_not_the_one_that_is_written():
     lying = abc_to_score(MINOR.replace("K:Am", "K:C"))
-    assert heard_key(lying) == (0, True)
+    assert heard_key(lying) == Key.of(0, True)
     assert key_match(lying, Asked(minor=True)) == 1.0
     assert key_match(lying, Asked(minor=False)) == 0.0
 

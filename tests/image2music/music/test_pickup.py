@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from image2music.music.grid import QUARTER, parts_of, pickup_of
+from image2music.music.grid import parts_of, pickup_of
+from image2music.music.theory import GRID_QUARTER, Meter
 from tests.image2music.music.midi_making import Note, score, track
 
 BARS = 12
@@ -17,12 +18,12 @@ def waltz(pickup: float) -> tuple[list[Note], list[Note]]:
 
 
 def found(tune: list[Note], bass: list[Note]) -> int:
-    return pickup_of(parts_of(score(track(tune), track(bass, channel=1))), (3, 4))
+    return pickup_of(parts_of(score(track(tune), track(bass, channel=1))), Meter.of(3, 4))
 
 
 @pytest.mark.parametrize("pickup", [0.5, 1.0, 2.0])
 def test_an_upbeat_is_found(pickup: float) -> None:
-    assert found(*waltz(pickup)) == pickup * QUARTER
+    assert found(*waltz(pickup)) == pickup * GRID_QUARTER
 
 
 def test_a_tune_that_begins_on_the_beat_has_none() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.roundtrip import abc2midi
 from image2music.music.midi import read_midi
-from image2music.music.theory import key_name, spelling
+from image2music.music.theory import SCALES, key_name, spelling
 
 
 @pytest.mark.parametrize("sharps", range(-7, 8))
@@ -16,10 +16,7 @@ def test_every_name_means_its_pitch_and_the_scale_needs_no_accidentals(sharps: i
     assert played is not None
     assert read_midi(played).tracks[0].pitches.tolist() == list(range(12, 120))
     tonic = sharps * 7 + (9 if minor else 0)
-    assert not any(
-        names.altered[60 + (tonic + step) % 12]
-        for step in ((0, 2, 3, 5, 7, 8, 10) if minor else (0, 2, 4, 5, 7, 9, 11))
-    )
+    assert not any(names.altered[60 + (tonic + step) % 12] for step in SCALES["minor" if minor else "major"])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from image2music.abc.parser import parse
 from image2music.composers.nano.controls import plan_of
 from image2music.composers.nano.melody import (
-    MODES,
     Melody,
     Note,
     body_text,
@@ -18,6 +17,7 @@ from image2music.composers.nano.melody import (
 )
 from image2music.composers.nano.reading import read_melody
 from image2music.composers.nano.vocabulary import Vocabulary
+from image2music.music.theory import MODES
 
 
 @st.composite
