@@ -1,4 +1,4 @@
-"""A catalogue: an id and a hint for each picture, from a CSV or Parquet file of somebody's own."""
+"""A catalogue: an id and a hint for each picture, from a user's own CSV or Parquet file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Matched:
-    """Places with their briefs, and what did not fit. `repeated_rows` name a picture that an earlier row has."""
+    """Pictures with their metadata, and what did not match. `repeated_rows` name a picture that an earlier row has."""
 
     places: tuple[ImageSource, ...]
     rows: int
@@ -41,7 +41,7 @@ class Matched:
 
 
 def read_catalog(path: str | Path) -> list[Entry]:
-    """Rows of a catalogue.
+    """Read the rows of a catalogue.
 
     The columns are `image` (needed), `id`, and `hint` or `caption`; others are ignored. CSV is UTF-8 with commas and
     a first line of names.
@@ -79,7 +79,7 @@ def _parquet(path: Path) -> tuple[Sequence[str], list[dict[str, object]]]:
 
 
 def _text(value: object) -> str | None:
-    """One line; None for nothing. Numbers are ids too."""
+    """Return a value as one line, None for nothing; numbers are ids too."""
     text = " ".join(str(value).split()) if value is not None else ""
     return text or None
 

@@ -1,4 +1,4 @@
-"""From what the stages made to rows of the schemas."""
+"""Rows of the schemas, built from what the stages made."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def retried(uris: Iterable[str]) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Who made a composition, with what: the same for every row of a run."""
+    """Who made a composition, and with what: the same for every row of a run."""
 
     composer_id: str
     embedder_id: str
@@ -57,7 +57,7 @@ class Provenance:
 
 
 def tune_row(tune: CaptionedTune, vector: NDArray[np.float32], embedder_id: str) -> Row:
-    """A row of schemas/tune.py. `row_hash` covers every column but the vector, which follows from them."""
+    """Return a row of schemas/tune.py. `row_hash` covers every column but the vector, which follows from them."""
     row: Row = {
         "tune_id": tune.tune_id,
         "location": tune.source.location,
@@ -83,7 +83,7 @@ def tune_row(tune: CaptionedTune, vector: NDArray[np.float32], embedder_id: str)
 
 
 def composition_row(refined: RefinedTune, provenance: Provenance, composed_at: datetime) -> Row:
-    """A row of schemas/composition.py."""
+    """Return a row of schemas/composition.py."""
     context, tune = refined.context, refined.tune
     described, ref = context.described, context.described.ref
     assert tune.draft.metrics is not None
@@ -116,17 +116,17 @@ def composition_row(refined: RefinedTune, provenance: Provenance, composed_at: d
 
 
 def failure_row(failure: Failure, failed_at: datetime) -> Row:
-    """A row of schemas/failure.py."""
+    """Return a row of schemas/failure.py."""
     return asdict(failure) | {"uri": printable(failure.uri), "id": printable(failure.id), "failed_at": failed_at}
 
 
 def now() -> datetime:
-    """This moment in UTC."""
+    """Return this moment in UTC."""
     return datetime.now(UTC)
 
 
 def printable(uri: str) -> str:
-    """A file name as given; bytes that are not UTF-8 are spelt in hex, for Parquet holds only UTF-8."""
+    """Return a file name as given; bytes that are not UTF-8 are spelt in hex, for Parquet holds only UTF-8."""
     return os.fsencode(uri).decode("utf-8", errors="backslashreplace")
 
 

@@ -1,4 +1,4 @@
-"""Albums: what each picture's tune takes over from the others, and the tunes bound together."""
+"""Albums: what each picture's tune takes over from the others, and the tunes of an album as one book."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Glanced = tuple[ImageRef, ImageSummary | None]
 
 
 class _Glance(beam.DoFn):
-    """A picture to (album, (picture, glance)). A small opening only: the pixels stay here."""
+    """A picture to (album, (picture, summary)); pixels are not shuffled."""
 
     def __init__(self, read: PictureReader) -> None:
         self._read = read
@@ -61,7 +61,7 @@ class PlanAlbums(beam.PTransform):
         self._seed = seed
 
     def expand(self, refs: beam.PCollection) -> beam.PCollection:
-        """A glance at each picture, one plan an album, then the pictures spread over the workers again."""
+        """Summarise each picture, plan each album, and spread the pictures over the workers again."""
         return (
             refs
             | "Glance" >> beam.ParDo(_Glance(self._read))

@@ -17,7 +17,7 @@ from transforms.stage import StageHandler
 
 
 class EmbedPictures(StageHandler[DescribedImage, RetrievedContext, Embedder]):
-    """Both embeddings of a described picture; references are still to come."""
+    """A described picture to its two embeddings; references are still to come."""
 
     stage = "embed"
 
@@ -26,15 +26,15 @@ class EmbedPictures(StageHandler[DescribedImage, RetrievedContext, Embedder]):
         self._spec = embedder_spec
 
     def load_model(self) -> Embedder:
-        """The embedder, once per process."""
+        """Return the embedder, loaded once a process."""
         return registry.load_embedder(self._spec)
 
     def place(self, element: DescribedImage) -> tuple[str, str]:
-        """Where the picture is."""
+        """Return image_id and URI, for failures."""
         return element.ref.image_id, element.ref.uri
 
     def work(self, batch: Sequence[DescribedImage], model: Embedder) -> list[RetrievedContext | Exception]:
-        """Texts in one call, pictures in another."""
+        """Embed the texts in one call, the pictures in another."""
         texts = batch_with_fallback(model.embed_texts, [described.description.text for described in batch])
         images = batch_with_fallback(model.embed_images, [described.image for described in batch])
         results: list[RetrievedContext | Exception] = []
@@ -56,15 +56,15 @@ class EmbedCaptions(StageHandler[CaptionedTune, EmbeddableItem, Embedder]):
         self._spec = embedder_spec
 
     def load_model(self) -> Embedder:
-        """The embedder, once per process."""
+        """Return the embedder, loaded once a process."""
         return registry.load_embedder(self._spec)
 
     def place(self, element: CaptionedTune) -> tuple[str, str]:
-        """Where the MIDI file is."""
+        """Return tune_id and location, for failures."""
         return element.tune_id, element.source.location
 
     def work(self, batch: Sequence[CaptionedTune], model: Embedder) -> list[EmbeddableItem | Exception]:
-        """All captions in one call, all pictures in another."""
+        """Embed all captions in one call, all pictures in another."""
         captions = iter(
             batch_with_fallback(model.embed_texts, [tune.source.caption for tune in batch if tune.source.caption])
         )
@@ -90,7 +90,10 @@ def _vector(given: tuple[Answer, Answer]) -> NDArray[np.float32]:
 
 
 def _item(row: Row) -> EmbeddableItem:
-    """Every column but the vector is metadata; the id is that of the content, where Beam would take a random one."""
+    """Return the item of a row.
+
+    Every column but the vector is metadata; the id is that of the content, where Beam would take a random one.
+    """
     embedding = Embedding(dense_embedding=row.pop("vector"))
     content = Content(text=row["caption"] or None, image=row["image"])
     return EmbeddableItem(content, id=row["tune_id"], metadata=row, embedding=embedding)

@@ -1,11 +1,4 @@
-"""Bytes of a file, local or remote, in a folder or an archive, and of a picture wherever it lies.
-
-Bytes of a file, local or remote.
-
-Files under --midi_root: in a folder, local or remote, or in a tar archive.
-
-The bytes of a picture, wherever it lies.
-"""
+"""Bytes of files: local or remote, under --midi_root, in archives, and of a picture wherever it lies."""
 
 from __future__ import annotations
 
@@ -30,12 +23,12 @@ LARGEST_FILE = 256 << 20
 
 
 def is_remote(uri: str) -> bool:
-    """Whether a URI names a scheme, as in gs://bucket/file."""
+    """Return whether a URI names a scheme, as in gs://bucket/file."""
     return "://" in uri
 
 
 def read_bytes(uri: str, *, at_most: int = LARGEST_FILE) -> bytes:
-    """The file as it is: a name that ends in .gz is not unpacked.
+    """Return the content of a file as it is: a name that ends in .gz is not unpacked.
 
     Raises:
         OSError: it cannot be read, or holds more than `at_most` bytes.
@@ -53,18 +46,18 @@ def read_bytes(uri: str, *, at_most: int = LARGEST_FILE) -> bytes:
 
 
 def open_remote(uri: str) -> BinaryIO:
-    """A remote file as it is, through Beam's filesystems; it can be sought in."""
+    """Open a remote file as it is, through Beam's filesystems; it can be sought in."""
     file: BinaryIO = FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
     return file
 
 
 def content_id(data: bytes) -> str:
-    """sha256 in hex: what image_id and tune_id are."""
+    """Return the sha256 in hex, which image_id and tune_id are."""
     return hashlib.sha256(data).hexdigest()
 
 
 def inside(root: str, location: str) -> str:
-    """The path of `location` under `root`.
+    """Return the path of `location` under `root`.
 
     Raises:
         CaptionError: a link leads out of `root` (`outside_midi_root`); captions files come from elsewhere, and what
@@ -80,7 +73,7 @@ def inside(root: str, location: str) -> str:
 
 
 def read_under(root: str, location: str) -> bytes:
-    """The bytes of a file.
+    """Return the bytes of a file under `root`, a folder or a tar archive.
 
     Raises:
         OSError: there is no such file, it cannot be read, is none (a pipe would never end), or is too large.
@@ -96,7 +89,7 @@ def read_under(root: str, location: str) -> bytes:
 
 
 def stamp_under(root: str, location: str, started_ns: int) -> Stamp | None:
-    """Size and time of change of a file, as `stamp_of`; of a member of an archive as the archive says."""
+    """Return size and time of change of a file, as `stamp_of`; of a member of an archive as the archive says."""
     if is_remote(root):
         return None
     if not is_tar(root):
@@ -107,12 +100,12 @@ def stamp_under(root: str, location: str, started_ns: int) -> Stamp | None:
 
 @dataclass(frozen=True)
 class PictureReader:
-    """Reads places as `image2music.images.archives` spells them; web addresses by `web`. Travels to the workers."""
+    """Reads pictures by their URI (`image2music.images.archives`), web addresses by the rule `web`. Picklable."""
 
     web: WebRule = "none"
 
     def __call__(self, uri: str) -> bytes:
-        """The bytes.
+        """Return the bytes of a picture.
 
         Raises:
             PictureError: with the reasons of `read_member` and `fetch`.
@@ -125,5 +118,5 @@ class PictureReader:
 
 
 def open_seekable(path: str) -> BinaryIO:
-    """A file to be read here and there."""
+    """Open a file that is read in more than one place."""
     return open_remote(path) if is_remote(path) else open(path, "rb")

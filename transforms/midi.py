@@ -1,4 +1,4 @@
-"""From a captions file and a folder of MIDI files to tunes in ABC notation."""
+"""A captions file and a folder of MIDI files to tunes in ABC notation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LONGEST_LINE = 4 << 20
 
 
 def read_captions(path: str) -> Iterator[CaptionedMidi | Failure]:
-    """A captions file to what its lines say, told by their number; no more than one line is held in memory.
+    """Yield what each line of a captions file says; no more than one line is held in memory.
 
     Raises:
         CaptionError: the name ends in .gz, and it cannot be unpacked to its end (`broken_captions`).
@@ -47,7 +47,7 @@ def read_captions(path: str) -> Iterator[CaptionedMidi | Failure]:
 
 @contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
-    """What Beam unpacks by itself cannot be read as text."""
+    """Open a captions file, unpacked here: what Beam unpacks by itself cannot be read as text."""
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         if not path.endswith(".gz"):
             yield file
@@ -61,7 +61,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
 
 
 def _lines(text: io.TextIOWrapper) -> Iterator[str]:
-    """Lines; of one that is too long its beginning, one character longer than allowed."""
+    """Yield lines; of one that is too long its beginning, one character longer than allowed."""
     while line := text.readline(LONGEST_LINE + 1):
         yield line
         while len(line) > LONGEST_LINE and not line.endswith("\n"):
@@ -86,7 +86,7 @@ class ReadCaptions(beam.PTransform):
         self._path = path
 
     def expand(self, begin: beam.Pipeline) -> StageOutputs:
-        """One reader, so that a bad line can be named by its number; the lines are spread afterwards."""
+        """Read in one place, so that a bad line can be named by its number, and spread the lines afterwards."""
         return split_failures(
             begin | beam.Create([self._path]) | "ReadLines" >> beam.FlatMap(read_captions), "captions"
         )
@@ -128,7 +128,10 @@ class IdentifyTunes(beam.PTransform):
         self._root = midi_root
 
     def expand(self, sources: beam.PCollection) -> StageOutputs:
-        """Only ids and captions cross the shuffle: reading a file twice costs less than shuffling it."""
+        """Hash and group.
+
+        Only ids and captions cross the shuffle: reading a file twice costs less than shuffling it.
+        """
         identified = split_failures(
             sources | beam.Reshuffle() | "Hash" >> beam.ParDo(_Identify(self._root)), "identify"
         )
@@ -163,7 +166,10 @@ class _Convert(beam.DoFn):
         return picture if isinstance(picture, Failure) else replace(tune, picture=picture)
 
     def _picture(self, source: CaptionedMidi) -> Image | Failure | None:
-        """The picture is what failed, so that the row is tried again when the picture is another one."""
+        """Open the picture.
+
+        It is what fails, not the tune, so that the row is tried again when the picture is another one.
+        """
         if not source.image:
             return None
         try:
@@ -176,7 +182,7 @@ class _Convert(beam.DoFn):
 
 
 def captioned_tune(tune_id: str, source: CaptionedMidi, data: bytes) -> CaptionedTune:
-    """The whole MIDI file as one tune, with its metrics.
+    """Return the whole MIDI file as one tune, with its metrics.
 
     Raises:
         MidiError: the bytes cannot be read, or hold nothing to play.
@@ -199,7 +205,7 @@ def captioned_tune(tune_id: str, source: CaptionedMidi, data: bytes) -> Captione
 
 
 class ConvertTunes(beam.PTransform):
-    """MIDI to ABC."""
+    """(tune_id, CaptionedMidi) to CaptionedTune: MIDI to ABC."""
 
     def __init__(self, midi_root: str, limit: TimeLimit = NO_LIMIT) -> None:
         super().__init__()
@@ -207,5 +213,5 @@ class ConvertTunes(beam.PTransform):
         self._limit = limit
 
     def expand(self, identified: beam.PCollection) -> StageOutputs:
-        """File by file."""
+        """Convert file by file."""
         return split_failures(identified | "Convert" >> beam.ParDo(_Convert(self._root, self._limit)), "convert")

@@ -24,7 +24,7 @@ from transforms.stage import NAMESPACE, StageHandler, StageOutputs, Stopwatch, s
 
 
 def list_pictures(images: str, allow_web: WebRule = "none") -> list[str]:
-    """The places of all pictures, sorted. Places stay as given: relative stays relative.
+    """Return the places of all pictures, sorted and spelt as given: relative stays relative.
 
     `images` is a folder (every regular file, at any depth, whatever its ending), a glob, one file, or `@LIST`: a text
     file with a place on each line, where empty lines and lines that begin with # do not count. A tar or Parquet file
@@ -60,7 +60,7 @@ def _found(images: str) -> Iterator[str]:
 
 
 def _remote(images: str) -> Iterator[str]:
-    """A file or a glob of an object store, or everything under a name that is neither."""
+    """Yield a file or a glob of an object store, or everything under a name that is neither."""
     for pattern in (images, f"{images.rstrip('/')}/**"):
         try:
             matches = FileSystems.match([pattern])
@@ -130,7 +130,7 @@ class IdentifyPictures(beam.PTransform):
 
 
 class DescribePictures(StageHandler[ImageRef, DescribedImage, Composer]):
-    """Opens each picture once and asks the composer what it shows."""
+    """Opens each picture once and has the composer describe it."""
 
     stage = "describe"
 
@@ -140,15 +140,15 @@ class DescribePictures(StageHandler[ImageRef, DescribedImage, Composer]):
         self._read = read
 
     def load_model(self) -> Composer:
-        """The composer, shared with the composing stage of this process."""
+        """Return the composer, shared with the composing stage of this process."""
         return registry.load_composer(self._spec)
 
     def place(self, element: ImageRef) -> tuple[str, str]:
-        """Where the picture is."""
+        """Return image_id and URI, for failures."""
         return element.image_id, element.uri
 
     def work(self, batch: Sequence[ImageRef], model: Composer) -> list[DescribedImage | Exception]:
-        """Open all, describe those that open."""
+        """Open all pictures, and describe those that open."""
         opened = map_catching(self._open, batch)
         pictures = [picture for picture in opened if not isinstance(picture, Exception)]
         descriptions = iter(batch_with_fallback(model.describe, [picture.image for picture in pictures]))
@@ -170,7 +170,7 @@ class DescribePictures(StageHandler[ImageRef, DescribedImage, Composer]):
 
 
 def with_hint(description: Description, hint: str | None) -> Description:
-    """The hint of a catalogue stands in front of what the composer sees: in the row, the search and the prompts."""
+    """Put the hint of a catalogue before what the composer sees: in the row, the search and the prompts."""
     if hint is None:
         return description
     end = "" if hint.endswith((".", "!", "?")) else "."
@@ -178,7 +178,7 @@ def with_hint(description: Description, hint: str | None) -> Description:
 
 
 class SkipFinished(beam.DoFn):
-    """Lets pictures through that have no finished row yet, or one that was made for another brief.
+    """Lets pictures through that have no finished row yet, or one that was made with other metadata.
 
     `finished` holds keys of `metadata_key`: bytes, for a collection may have millions.
     """
@@ -188,7 +188,7 @@ class SkipFinished(beam.DoFn):
         self._skipped = Metrics.counter(NAMESPACE, "skip.skipped")
 
     def process(self, ref: ImageRef) -> Iterator[ImageRef]:
-        """The picture, or nothing."""
+        """Yield the picture, or nothing."""
         if metadata_key(ref.image_id, ref.brief.row) in self._finished:
             self._skipped.inc()
             return

@@ -50,18 +50,18 @@ class TuneSearch(EnrichmentSourceHandler[list[RetrievedContext], list[tuple[Retr
     def __call__(
         self, request: list[RetrievedContext], *args: Any, **kwargs: Any
     ) -> list[tuple[RetrievedContext, Found]]:
-        """One search for the whole batch; similarities are computed pair by pair, whatever else is in it."""
+        """Search once for the whole batch; similarities are computed pair by pair, whatever else is in it."""
         start = time.perf_counter()
         answers = batch_with_fallback(self._references, request)
         share = (time.perf_counter() - start) / len(request)
         return [(context, Found(answer, share)) for context, answer in zip(request, answers, strict=True)]
 
     def batch_elements_kwargs(self) -> dict[str, int]:
-        """For beam.BatchElements."""
+        """Return the arguments of beam.BatchElements."""
         return {"min_batch_size": self._batch_size, "max_batch_size": self._batch_size}
 
     def join_fn(self, context: RetrievedContext, found: Found) -> RetrievedContext | Failure:
-        """The picture with its references."""
+        """Return the picture with its references, or its failure."""
         self._times.update(int(found.seconds * 1e6))
         if isinstance(found.answer, Exception):
             ref = context.described.ref
@@ -83,7 +83,7 @@ class RetrieveTunes(beam.PTransform):
         self._search = TuneSearch(index, top_k, batch_size)
 
     def expand(self, contexts: beam.PCollection) -> StageOutputs:
-        """Batch by batch."""
+        """Search batch by batch."""
         enriched = contexts | Enrichment(self._search, timeout=None, repeater=NoOpsRepeater(), throttler=None)
         return split_failures(enriched, _STAGE)
 

@@ -1,11 +1,4 @@
-"""Rows to Parquet shards that appear while the job runs, so that a killed run loses little.
-
-Tells whoever watches the run that an element is finished.
-
-Parquet files that appear while the job runs, so that a killed run loses little.
-
-Where rows and failures of every job go: Parquet shards of their schemas.
-"""
+"""Rows and failures to Parquet shards that appear while the job runs, so that a killed run loses little."""
 
 from __future__ import annotations
 
@@ -32,7 +25,7 @@ class Ticker:
         self._path = os.path.join(folder, uuid.uuid4().hex) if folder else None
 
     def tick(self) -> None:
-        """One more is finished."""
+        """Count one more element."""
         if self._path is None:
             return
         with open(self._path, "ab") as file:
@@ -98,7 +91,10 @@ class WriteShards(beam.DoFn):
 def composition_sink(
     target: Dataset, dim: int, more: tuple[pa.Field, ...], provenance: Provenance, ticks: str | None
 ) -> beam.ParDo:
-    """Finished tunes to rows of compositions; `dim` is that of the embeddings, `more` the columns of this run only."""
+    """Return a sink of finished tunes.
+
+    `target` gets rows of schemas/composition.py; `dim` is that of the embeddings, `more` the columns of this run only.
+    """
     return beam.ParDo(
         WriteShards(
             target,
@@ -111,7 +107,7 @@ def composition_sink(
 
 
 def failure_sink(target: Dataset, ticks: str | None = None, *, rows: int = 64) -> beam.ParDo:
-    """Failures to shards of at most `rows`."""
+    """Return a sink of failures: shards of at most `rows`."""
     return beam.ParDo(
         WriteShards(
             target,

@@ -31,7 +31,7 @@ class IdentifiedFiles:
 
 
 def identify_files(root: str, sources: Sequence[CaptionedMidi], known: Mapping[str, KnownFile]) -> IdentifiedFiles:
-    """tune_id of every file and image_id of every picture.
+    """Return the tune_id of every file and the image_id of every picture.
 
     They come from `known` where size and time of change are the same, else from the bytes. Files of a remote root
     have no stamp here and are read each time. The manifest returned holds the files of `sources` only, without those
@@ -61,7 +61,7 @@ def identify_files(root: str, sources: Sequence[CaptionedMidi], known: Mapping[s
 
 
 def _hashed(root: str, places: Sequence[str]) -> Iterator[tuple[str, str | Exception]]:
-    """Each place with the id of its content, or why there is none."""
+    """Yield each place with the id of its content, or why there is none."""
     parts = [places[start : start + _FILES_AT_ONCE] for start in range(0, len(places), _FILES_AT_ONCE)]
     with ThreadPoolExecutor(_THREADS) as threads:
         for part, answers in zip(parts, threads.map(lambda part: [_hash(root, p) for p in part], parts), strict=True):
@@ -86,7 +86,9 @@ def _identified(source: CaptionedMidi, ids: Mapping[str, str | Exception]) -> tu
 def manifest_of_build(
     root: str, tunes: Mapping[str, CaptionedMidi], failures: Iterable[Failure], started_ns: int
 ) -> Manifest:
-    """What a full build read: its rows by tune_id, and the failures of files whose content it knew.
+    """Return the manifest of a full build, by what it read.
+
+    Its rows by tune_id, and the failures of files whose content it knew.
 
     Files that changed since it started are left out: nobody knows which of their contents it read.
     """
@@ -106,5 +108,5 @@ def manifest_of_build(
 
 
 def is_lasting(failure: Failure) -> bool:
-    """Whether the same content would fail again."""
+    """Return whether the same content would fail again."""
     return failure.stage == "convert" and failure.reason not in ("file_changed", "unreadable_file", "timed_out")

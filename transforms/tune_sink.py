@@ -1,4 +1,4 @@
-"""Rows to the tune index: many workers write, one step commits."""
+"""Rows to the tune index: many workers write data files, one step commits them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class WriteFragments(beam.DoFn):
 
 
 def _commit(_: None, written: Sequence[WrittenFragments], uri: str, schema: pa.Schema) -> Iterator[int]:
-    """Without a single row the table stays as it was."""
+    """Commit; without a single row the table stays as it was."""
     if written:
         yield commit(uri, _fragments(written), schema)
 
@@ -75,7 +75,7 @@ def _commit(_: None, written: Sequence[WrittenFragments], uri: str, schema: pa.S
 def _replace(
     _: None, written: Sequence[WrittenFragments], uri: str, version: int, removed: frozenset[str]
 ) -> Iterator[int]:
-    """An earlier row goes only when its new one is there: where that failed, the earlier one stays."""
+    """Commit. An earlier row goes only when its new one is there: where that failed, the earlier one stays."""
     dropped = removed.union(*(part.tune_ids for part in written))
     if dropped:
         yield replace_rows(uri, version, _fragments(written), dropped)
@@ -98,7 +98,7 @@ class TuneIndexConfig(VectorDatabaseWriteConfig):
     progress: str | None = None
 
     def create_write_transform(self) -> WriteTunes:
-        """All rows, in one commit."""
+        """Return the transform that replaces all rows in one commit."""
         return WriteTunes(self.uri, self.schema, self.progress)
 
 
@@ -113,7 +113,7 @@ class TuneUpdateConfig(VectorDatabaseWriteConfig):
     progress: str | None = None
 
     def create_write_transform(self) -> UpdateTunes:
-        """What changed, in one commit."""
+        """Return the transform that changes rows in one commit."""
         return UpdateTunes(self.uri, self.schema, self.version, self.removed, self.progress)
 
 
@@ -127,7 +127,7 @@ class WriteTunes(beam.PTransform):
         self._progress = progress
 
     def expand(self, rows: beam.PCollection) -> beam.PCollection:
-        """Fragments from everywhere, one commit."""
+        """Write fragments on every worker, and commit once."""
         written = _written(rows, WriteFragments(self._uri, self._schema, self._progress, "overwrite"))
         once = rows.pipeline | "Once" >> beam.Create([None])
         return once | "Commit" >> beam.FlatMap(_commit, beam.pvalue.AsList(written), self._uri, self._schema)
@@ -150,7 +150,7 @@ class UpdateTunes(beam.PTransform):
         self._progress = progress
 
     def expand(self, rows: beam.PCollection) -> beam.PCollection:
-        """Fragments from everywhere, one commit."""
+        """Write fragments on every worker, and commit once."""
         written = beam.pvalue.AsList(_written(rows, WriteFragments(self._uri, self._schema, self._progress, "append")))
         once = rows.pipeline | "Once" >> beam.Create([None])
         return once | "Commit" >> beam.FlatMap(_replace, written, self._uri, self._version, self._removed)

@@ -1,10 +1,7 @@
-"""Where pictures lie: addresses, and what tar and Parquet files hold.
+"""Where pictures lie, and the pictures inside of tar and Parquet files.
 
-How the place of a picture is spelt, and what it says about its company.
-
-A place is a file (local or `gs://...`), `shard.tar#member`, `file.parquet#row` (rows count from 0) or a web address.
-
-Pictures inside of tar files and Parquet files: which there are, and their bytes, one at a time.
+The URI of a picture is a file (local or `gs://...`), `shard.tar#member`, `file.parquet#row` (rows count from 0) or a
+web address.
 """
 
 from __future__ import annotations
@@ -38,7 +35,7 @@ class ArchiveMember(NamedTuple):
 
 
 def member_of(uri: str) -> ArchiveMember | None:
-    """The archive and the member that a place names, None for a place of its own.
+    """Return the archive and the member that a URI names, None for a file of its own.
 
     A file on this machine whose own name looks like that is a file.
     """
@@ -49,17 +46,17 @@ def member_of(uri: str) -> ArchiveMember | None:
 
 
 def is_web(uri: str) -> bool:
-    """Whether a place is a web address."""
+    """Return whether a URI is a web address."""
     return uri.lower().startswith(WEB_SCHEMES)
 
 
 def is_picture_archive(uri: str) -> bool:
-    """Whether a file holds pictures as members."""
+    """Return whether a file holds pictures as members."""
     return uri.endswith((".tar", ".parquet")) and not is_web(uri)
 
 
 def album_of(uri: str) -> str:
-    """The folder that a picture lies in: of its file, within its tar file, or the archive itself."""
+    """Return the folder that a picture lies in: of its file, within its tar file, or the archive itself."""
     member = member_of(uri)
     if member is None:
         return os.path.dirname(uri.partition("?")[0] if is_web(uri) else uri)
@@ -68,7 +65,7 @@ def album_of(uri: str) -> str:
 
 
 def is_there(uri: str) -> bool:
-    """Whether a local place's file exists; what is remote is believed."""
+    """Return whether the file of a URI exists; what is remote is believed."""
     member = member_of(uri)
     return "://" in uri or os.path.isfile(member.archive if member is not None else uri)
 
@@ -92,7 +89,7 @@ class _Stamp(NamedTuple):
 
 
 def list_members(path: str, open_file: Opener) -> list[str]:
-    """Places of all pictures in a tar or Parquet file, in its order.
+    """Return the URIs of all pictures in a tar or Parquet file, in its order.
 
     Of a tar file every regular member counts but those that end like WebDataset's sidecars (.json, .txt, .cls ...).
     Of a Parquet file every row counts. A file that is damaged, or that holds no pictures, has one more place, with
@@ -109,7 +106,7 @@ def list_members(path: str, open_file: Opener) -> list[str]:
 
 
 def read_member(member: ArchiveMember, open_file: Opener) -> bytes:
-    """The bytes of one picture.
+    """Return the bytes of one picture.
 
     Raises:
         PictureError: `broken_archive`, `no_pictures` (no column of bytes), `member_missing`, `file_too_large`.
@@ -154,7 +151,7 @@ def _name_hash(name: str) -> int:
 
 
 def _scan_tar(path: str, open_file: Opener) -> tuple[dict[str, tuple[int, int]], bool]:
-    """Name to (place of the first byte, size) of every regular member, and whether the file is whole."""
+    """Return (place of the first byte, size) of every regular member by name, and whether the file is whole."""
     members: dict[str, tuple[int, int]] = {}
     with open_file(path) as file:
         try:
@@ -221,7 +218,7 @@ def _parquet(stamp: _Stamp, open_file: Opener) -> _Rows:
 
 
 def _picture_column(schema: pa.Schema) -> str:
-    """The column of pictures: bytes, or a struct with bytes as Hugging Face's `datasets` writes its `Image`."""
+    """Return the column of pictures: bytes, or a struct with bytes as Hugging Face's `datasets` writes its `Image`."""
     found = [field.name for field in schema if _holds_bytes(field.type)]
     if not found:
         message = f"no column of bytes in {', '.join(schema.names) or 'an empty schema'}"
@@ -265,7 +262,7 @@ def _cell(stamp: _Stamp, open_file: Opener, column: str, group: int, row: int) -
 
 
 def _streamed_cell(stamp: _Stamp, open_file: Opener, column: str, group: int, row: int) -> object:
-    """From a row group that is too large to be kept: slow, but never more than a few pictures in memory."""
+    """Return a cell of a row group that is too large to be kept: slow, but never more than a few pictures in memory."""
     with open_file(stamp.path) as file:
         for batch in pq.ParquetFile(file).iter_batches(_FEW_ROWS, row_groups=[group], columns=[column]):
             if row < len(batch):

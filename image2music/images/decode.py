@@ -1,9 +1,4 @@
-"""Bytes of any picture file to a small upright RGB picture, or a `PictureError` that says why not.
-
-Silence for decoders that warn about files of strangers.
-
-Every mode of pixel that Pillow knows, to RGB.
-"""
+"""Bytes of any picture file to a small upright RGB picture, or a `PictureError` that says why not."""
 
 from __future__ import annotations
 
@@ -27,7 +22,7 @@ _restore = ExitStack()
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warning leaves this block; what matters in a picture is raised as an error instead.
+    """Let no warning leave this block; what matters in a picture is raised as an error instead.
 
     Python's filters belong to the process, so the first thread in silences them and the last one out restores them:
     plain `catch_warnings` in several threads can leave them silent for good.
@@ -60,7 +55,7 @@ _WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """A loaded picture in RGB; what is transparent becomes white.
+    """Convert a loaded picture of any mode to RGB; what is transparent becomes white.
 
     16-bit grey keeps its upper 8 bits, unless it only uses the lower ones; floating-point grey counts as 0 to 1, or
     as 0 to 255 where it exceeds 1.
@@ -203,7 +198,9 @@ def _check_scans(data: bytes, kind: str | None) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1 to 8 of a decoded picture; 1 where there is none or where it is broken, which spoils no pixel.
+    """Return the EXIF orientation 1 to 8 of a decoded picture.
+
+    1 where there is none or where it is broken, which spoils no pixel.
 
     Decoded, because PNG files decode here otherwise, and an error in the pixels would pass for one in the EXIF data.
     """
@@ -215,7 +212,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _decode(image: Image.Image, max_side: int) -> Image.Image:
-    """RGB pixels of the first frame, at most `max_side` long."""
+    """Return RGB pixels of the first frame, at most `max_side` long."""
     try:
         # JPEG decodes straight to a half, a quarter or an eighth; the other formats ignore it.
         image.draft("RGB", (max_side, max_side))

@@ -1,10 +1,6 @@
-"""How a picture looks: palette, light and the mood that both suggest; small copies of it.
+"""How a picture looks: its palette and light as numbers and colour names, the mood they suggest, and small copies.
 
-Light and colour of a picture, as numbers and as plain colour names.
-
-A mood from light and colour alone, on the plane of valence and arousal.
-
-Small copies of pictures without anything but their pixels.
+Moods lie on the plane of valence and arousal. Copies hold nothing but pixels.
 """
 
 from __future__ import annotations
@@ -55,7 +51,7 @@ class Palette:
 
 
 def measure_palette(pixels: Pixels) -> Palette:
-    """Palette of sRGB pixels uint8[height, width, 3]."""
+    """Return the palette of sRGB pixels uint8[height, width, 3]."""
     lightness = lightness_of(pixels)
     red, green, blue = _planes(pixels)
     value = np.maximum(np.maximum(red, green), blue)
@@ -70,7 +66,7 @@ def measure_palette(pixels: Pixels) -> Palette:
 
 
 def lightness_of(pixels: Pixels) -> Floats:
-    """CIE L* divided by 100 (CIE 1976, D65 white) of sRGB pixels uint8[height, width, 3] as float32[height, width]."""
+    """Return CIE L*/100 (CIE 1976, D65 white) of sRGB pixels uint8[height, width, 3] as float32[height, width]."""
     red, green, blue = (_LINEAR[pixels[..., channel]] for channel in range(3))
     luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
     lightness = np.where(luminance > 0.008856, 1.16 * np.cbrt(luminance) - 0.16, 9.033 * luminance)
@@ -79,14 +75,14 @@ def lightness_of(pixels: Pixels) -> Floats:
 
 
 def cell_brightness(pixels: Pixels, cells: int) -> Floats:
-    """Mean L*/100 of each cell, float32[cells, cells]; height and width must be multiples of `cells`."""
+    """Return the mean L*/100 of each cell, float32[cells, cells]; height and width must be multiples of `cells`."""
     height, width, _ = pixels.shape
     grid = lightness_of(pixels).reshape(cells, height // cells, cells, width // cells)
     return grid.mean(axis=(1, 3)).astype(np.float32)
 
 
 def _largest_colours(hue: Floats, value: Floats, chroma: Floats) -> tuple[str, ...]:
-    """Names of the colours that cover most pixels; the single largest where none covers enough."""
+    """Return the names of the colours that cover most pixels; the single largest where none covers enough."""
     shares = np.bincount(_colour_codes(hue, value, chroma).ravel(), minlength=len(COLOUR_NAMES)) / hue.size
     order = np.argsort(-shares, kind="stable")[:MOST_NAMED]
     named = tuple(COLOUR_NAMES[code] for code in order if shares[code] >= NAMED_SHARE)
@@ -94,7 +90,7 @@ def _largest_colours(hue: Floats, value: Floats, chroma: Floats) -> tuple[str, .
 
 
 def _colour_codes(hue: Floats, value: Floats, chroma: Floats) -> NDArray[np.intp]:
-    """Index into `COLOUR_NAMES` of every pixel."""
+    """Return the index into `COLOUR_NAMES` of every pixel."""
     codes = _CODE_OF_DEGREE[hue.astype(np.intp)]
     codes[(hue < 50) & (value < 0.6) & (chroma >= 0.10)] = COLOUR_NAMES.index("brown")
     colourless = (chroma < 0.10) | (chroma < 0.18 * value)
@@ -105,7 +101,7 @@ def _colour_codes(hue: Floats, value: Floats, chroma: Floats) -> NDArray[np.intp
 
 
 def _hue_degrees(rgb: tuple[Floats, Floats, Floats], value: Floats, chroma: Floats) -> Floats:
-    """Hue of the HSV model, 0 to 360; 0 where a pixel has no colour."""
+    """Return the hue of the HSV model, 0 to 360; 0 where a pixel has no colour."""
     red, green, blue = rgb
     safe = np.where(chroma == 0, np.float32(1), chroma)
     sector = np.where(value == red, ((green - blue) / safe) % 6, (red - green) / safe + 4)
@@ -151,7 +147,7 @@ class Mood:
 
 
 def mood_of(palette: Palette) -> Mood:
-    """The mood that a picture's light and colour suggest, whatever it shows.
+    """Return the mood that a picture's light and colour suggest, whatever it shows.
 
     Pleasure = .69 brightness + .22 saturation and arousal = -.31 brightness + .60 saturation, all standardised, are
     the regressions of Valdez and Mehrabian, "Effects of Color on Emotions" (1994). They looked at single colour
@@ -182,7 +178,7 @@ _QUALITY = 80
 
 
 def thumbnail(image: Image.Image, side: int) -> bytes:
-    """A JPEG of at most `side` pixels a side. EXIF, GPS, comments and colour profiles stay behind."""
+    """Return a JPEG of at most `side` pixels a side. EXIF, GPS, comments and colour profiles stay behind."""
     small = image.convert("RGB")
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
     bare = Image.new("RGB", small.size)
@@ -193,5 +189,5 @@ def thumbnail(image: Image.Image, side: int) -> bytes:
 
 
 def data_uri(jpeg: bytes) -> str:
-    """The same as a `data:` address, to stand inside a page."""
+    """Return it as a `data:` address, to stand inside a page."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")

@@ -31,7 +31,7 @@ _WRAPPERS = tuple(ipaddress.ip_network(text) for text in ("2002::/16", "64:ff9b:
 
 
 def fetch(url: str, rule: WebRule, *, at_most: int = MAX_BYTES, seconds: float = MOST_SECONDS) -> bytes:
-    """The body behind an http or https address, over at most five redirects.
+    """Return the body behind an http or https address, over at most five redirects.
 
     Each host is looked up once and that address connected to, so that a name cannot change in between. Proxies of
     the environment are not used.
@@ -57,7 +57,7 @@ def fetch(url: str, rule: WebRule, *, at_most: int = MAX_BYTES, seconds: float =
 
 
 def _ask(url: str, rule: WebRule, at_most: int, deadline: float) -> bytes | str:
-    """The body, or where a redirect leads."""
+    """Return the body, or where a redirect leads."""
     parts = _checked(url)
     connection = _connection(parts, _address(parts, rule), deadline)
     line = connection.sock  # the connection lets go of it when the server will close it
@@ -88,7 +88,7 @@ def _checked(url: str) -> SplitResult:
 
 
 def _address(parts: SplitResult, rule: WebRule) -> str:
-    """The first address of the host, after a look at all of them."""
+    """Return the first address of the host, after all of them were checked."""
     port = parts.port or (443 if parts.scheme == "https" else 80)
     found = [entry[4][0] for entry in socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)]
     if rule == "public" and not all(is_public(str(address)) for address in found):
@@ -98,7 +98,10 @@ def _address(parts: SplitResult, rule: WebRule) -> str:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet: not private, local, multicast, reserved or wrapped."""
+    """Return whether an IP address is one of the public internet.
+
+    Not private, local, multicast, reserved or wrapped.
+    """
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped is not None:
@@ -109,7 +112,7 @@ def is_public(address: str) -> bool:
 
 
 def _connection(parts: SplitResult, address: str, deadline: float) -> http.client.HTTPConnection:
-    """A connection to this very address, under the host's name."""
+    """Return a connection to this very address, under the host's name."""
     assert parts.hostname is not None
     left = _left(deadline)
     plain = socket.create_connection((address, parts.port or (443 if parts.scheme == "https" else 80)), left)
@@ -128,7 +131,7 @@ def _connection(parts: SplitResult, address: str, deadline: float) -> http.clien
 
 @cache
 def _trust() -> ssl.SSLContext:
-    """The certificates of this machine, read once a process."""
+    """Return the certificates of this machine, read once a process."""
     return ssl.create_default_context()
 
 

@@ -1,10 +1,6 @@
-"""What is seen in a picture, as data and in plain words.
+"""What is seen in a picture, as data (`Look`) and in plain English.
 
-What one look at a picture yields, for the embedder, the description and the composer alike.
-
-Sentences for moods, light and colours, in the words that captions of music use.
-
-What a picture shows, said in plain English from one `Look`.
+Sentences for moods, light and colours use the words that captions of music use, so that both can be compared.
 """
 
 from __future__ import annotations
@@ -64,28 +60,28 @@ FLAT, STARK = 0.22, 0.50
 
 
 def vocabulary() -> tuple[tuple[str, ...], ...]:
-    """All sentences, in groups of which a picture takes one (or some, of the colours)."""
+    """Return all sentences, in groups of which a picture takes one (or some, of the colours)."""
     return tuple(_MOODS.values()), _BRIGHTNESS, _CONTRAST, tuple(_COLOURS.values())
 
 
 def mood_words(mood: Mood) -> str:
-    """The sentence for a mood."""
+    """Return the sentence for a mood."""
     return _MOODS[mood.word]
 
 
 def palette_words(palette: Palette) -> tuple[str, ...]:
-    """The sentences for light, contrast and colours of a picture."""
+    """Return the sentences for light, contrast and colours of a picture."""
     colours = tuple(_COLOURS[name] for name in palette.colours)
     return brightness_words(palette), contrast_words(palette), *colours
 
 
 def brightness_words(palette: Palette) -> str:
-    """How light the picture is, in words; the bounds are the lower and upper quarter of ordinary photographs."""
+    """Return how light the picture is, in words; the bounds are the lower and upper quarter of ordinary photographs."""
     return _step(palette.brightness, _DARK, _BRIGHT, _BRIGHTNESS)
 
 
 def contrast_words(palette: Palette) -> str:
-    """How far apart its lights and darks are, in words."""
+    """Return how far apart its lights and darks are, in words."""
     return _step(palette.contrast, FLAT, STARK, _CONTRAST)
 
 
@@ -118,7 +114,7 @@ _FEELING = {
 
 
 def describe(look: Look) -> str:
-    """Two or three sentences: what it shows, how it is lit and coloured, what mood that makes.
+    """Return two or three sentences: what it shows, how it is lit and coloured, what mood that makes.
 
     The wording follows the network's own probabilities, so a guess is called a guess. The same look gives the same
     words.
@@ -146,12 +142,12 @@ def _things(look: Look) -> str:
 
 
 def _best_kind(kinds: tuple[Named, ...]) -> Named:
-    """The likeliest kind that says more than "object"."""
+    """Return the likeliest kind that says more than "object"."""
     return next(((kind, share) for kind, share in kinds if kind != "object"), ("object", 0.0))
 
 
 def _example(kind: str, objects: tuple[Named, ...]) -> str:
-    """The likeliest thing of a kind, as far as one stands out."""
+    """Return the likeliest thing of a kind, as far as one stands out."""
     name, probability = next(((name, p) for name, p in objects if kind_of()[name] == kind), ("", 0.0))
     if probability < _EXAMPLE:
         return ""
@@ -177,7 +173,7 @@ def _light(look: Look) -> str:
 
 
 def _lighter_side(look: Look) -> str | None:
-    """The side of the picture that is clearly lighter than the opposite one."""
+    """Return the side of the picture that is clearly lighter than the opposite one."""
     cells = look.cell_brightness
     slopes = {
         "the top": cells[:3].mean() - cells[-3:].mean(),

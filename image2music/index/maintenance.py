@@ -1,8 +1,7 @@
-"""The life of an index after its commits: vector index, compaction, history, restore.
+"""What becomes of an index after its commits: compaction, vector index, versions with names, restore.
 
-What makes the tune index quick to search: few data files, and an approximate index, extended or trained anew.
-
-The versions of a tune index: each run leaves one with a name to go back to.
+An index is quick to search when it has few data files and an approximate index that is extended, or trained anew. Each
+run leaves one version with a name to go back to.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ def reindex(dataset: Any) -> Done:
 
 
 def compact(dataset: Any) -> None:
-    """Make few data files of many small ones."""
+    """Merge many small data files into few."""
     fragments = dataset.get_fragments()
     most = MOST_SMALL_FILES if _has_vector_index(dataset) else MOST_FILES_OF_A_BUILD
     if sum(fragment.physical_rows < FULL_FILE for fragment in fragments) > most:
@@ -71,17 +70,20 @@ def compact(dataset: Any) -> None:
 
 
 def cleanup(dataset: Any, *, kept_for: timedelta = KEPT_FOR) -> None:
-    """Drop what no tag names and is older than `kept_for`. A version with a tag keeps the files that it needs."""
+    """Remove versions and files that no tag names and is older than `kept_for`.
+
+    A version with a tag keeps the files that it needs.
+    """
     dataset.cleanup_old_versions(older_than=kept_for, error_if_tagged_old_versions=False)
 
 
 def unindexed(dataset: Any, name: str) -> int:
-    """Rows that an index does not know yet: a search looks at them one by one."""
+    """Return the number of rows that an index does not know yet; a search looks at them one by one."""
     return int(dataset.stats.index_stats(name)["num_unindexed_rows"])
 
 
 def kind(dataset: Any) -> str:
-    """How the table is searched, for a person."""
+    """Return how the table is searched, in words for a person."""
     if not _has_vector_index(dataset):
         return "exact"
     _, later = _trained(dataset)
@@ -98,7 +100,7 @@ def _is_worn(dataset: Any, rows: int) -> bool:
 
 
 def _trained(dataset: Any) -> tuple[int, int]:
-    """How many rows the first graph was made of, those that have gone since included, and how many came later."""
+    """Return how many rows the first graph was made of, deleted ones included, and how many came later."""
     sizes = [sum(int(part["size"]) for part in segment["partitions"]) for segment in _segments(dataset)]
     return max(sizes), sum(sizes) - max(sizes) + unindexed(dataset, _VECTOR_INDEX)
 
@@ -124,7 +126,7 @@ class IndexVersion:
 
 
 def finalize(uri: str, run: Run) -> int:
-    """Index what is not indexed yet, tidy up and name the newest version RUN-VERSION; returns that version.
+    """Compact, index and clean up, name the newest version RUN-VERSION, and return that version.
 
     A second call does nothing: a run that was killed after its commit is finished by the next one.
     """
@@ -139,7 +141,7 @@ def finalize(uri: str, run: Run) -> int:
 
 
 def history(uri: str) -> list[IndexVersion]:
-    """Every version that is still there, the oldest first.
+    """Return every version that is still there, the oldest first.
 
     Raises:
         TuneIndexError: there is no table (`index_missing`).
@@ -152,7 +154,7 @@ def history(uri: str) -> list[IndexVersion]:
 
 
 def restore(uri: str, name: str) -> int:
-    """Make the rows of an earlier version, named by tag or number, the newest version; returns its number.
+    """Make the rows of an earlier version, named by tag or number, the newest version; return its number.
 
     Nothing is deleted: what was the newest version stays in the history.
 

@@ -1,13 +1,7 @@
-"""The tunes nearest to a picture: two searches, each music once, joined by rank fusion.
-
-Two searches, one list of references.
-
-The rows nearest to many vectors, exactly, in one pass over the table.
+"""The tunes nearest to a picture: two searches at the pinned version, each music once, joined by rank fusion.
 
 A search in the vector index costs milliseconds before it looks at anything. For hundreds of vectors a matrix product
-with every row of the table is quicker, misses nothing, and needs no index.
-
-The tunes nearest to a vector: at the pinned version, through the filter, each music once.
+with every row of the table is quicker, misses nothing, and needs no index (`search_all`).
 """
 
 from __future__ import annotations
@@ -42,7 +36,7 @@ class Hit:
 
 
 def merge(by_text: Sequence[Hit], by_image: Sequence[Hit]) -> tuple[Reference, ...]:
-    """Every music that either search found (best hit first, each music once), best first by reciprocal rank fusion.
+    """Return every music that either search found (best hit first), best first by reciprocal rank fusion.
 
     Similarities of descriptions and of pictures lie on different scales, so only ranks are compared: a music scores
     the sum of 1 / (60 + rank) over the lists it is in (Cormack, Clarke, Buettcher, SIGIR 2009). On a tie the hit of
@@ -88,7 +82,7 @@ _BLOCK = 8192
 
 
 def nearest_rows(dataset: Any, queries: Vectors, count: int, where: str = "") -> list[list[int]]:
-    """The `_rowid` of the `count` rows with the largest products with each of float32[n, dim], best first.
+    """Return the `_rowid` of the `count` rows with the largest products with each of float32[n, dim], best first.
 
     Fewer where the filter `where` lets fewer through. Memory: one block of the table, and its products.
     """
@@ -126,7 +120,7 @@ class _Best:
         self._least = np.full(queries, -np.inf, dtype=np.float32)
 
     def add(self, rows: NDArray[np.uint64], products: Vectors) -> None:
-        """One more block; products are float32[queries, rows]."""
+        """Take in one more block; products are float32[queries, rows]."""
         if not len(self._rows) and len(rows) > self._count:
             self._least = np.partition(products, -self._count, axis=1)[:, -self._count]
         hopeful = np.flatnonzero(products.max(axis=1) >= self._least)
@@ -149,7 +143,7 @@ class _Best:
         self._least[queries[full]] = products[full]
 
     def rows(self) -> list[list[int]]:
-        """For each query, best first."""
+        """Return the rows of each query, best first."""
         bounds = np.searchsorted(self._queries, np.arange(len(self._least) + 1))
         ids = self._rows.tolist()
         return [ids[a:b] for a, b in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)]
@@ -176,7 +170,7 @@ _HIT_COLUMNS = ["tune_id", "row_hash", "location", "caption", "abc", "metrics", 
 
 
 class _Near(NamedTuple):
-    """Sorts best first: by cosine, then by tune_id."""
+    """A row that a search found. Sorts best first: by cosine, then by tune_id."""
 
     distance: float
     tune_id: str
@@ -193,12 +187,12 @@ class _Stored(NamedTuple):
     row: int
 
     def near(self, query: NDArray[np.float32]) -> _Near:
-        """How near it is to a query."""
+        """Return how near it is to a query."""
         return _Near(-float(self.vector @ query.astype(np.float64)), self.tune_id, self.music_id, self.row)
 
 
 def search(dataset: Any, queries: NDArray[np.float32], k: int, where: str = "", share: float = 1.0) -> list[list[Hit]]:
-    """The k tunes nearest to each row of float32[n, dim] (unit length), best first, ties by tune_id.
+    """Return the k tunes nearest to each row of float32[n, dim] (unit length), best first, ties by tune_id.
 
     Tunes with the same `music_id` count once, as the nearest of them. Rows are looked at in growing numbers until k
     different ones are found and none that is as near as the last of them can be left out. The filter `where`, which
@@ -213,7 +207,10 @@ def search(dataset: Any, queries: NDArray[np.float32], k: int, where: str = "", 
 
 
 def search_all(dataset: Any, queries: NDArray[np.float32], k: int, where: str = "") -> list[list[Hit]]:
-    """As `search`, every row held against every query: nothing is missed. It pays from some hundred queries on."""
+    """Search as `search` does, but compare every row with every query.
+
+    Nothing is missed. It pays from some hundred queries on.
+    """
     return _search(dataset, queries, k, lambda some, wanted: _nearest_of_all(dataset, some, wanted, where))
 
 
@@ -237,7 +234,7 @@ def _search(
 def nearest_ids(
     dataset: Any, query: NDArray[np.float32], k: int, where: str = "", share: float = 1.0, *, exact: bool = False
 ) -> list[str]:
-    """tune_id of the k nearest rows, best first, copies and all; `exact` looks at every row."""
+    """Return the tune_id of the k nearest rows, best first, copies and all; `exact` looks at every row."""
     nearest = _question(query, k, share) | ({"use_index": False} if exact else {"refine_factor": _REFINED})
     table = _scan(dataset, ["tune_id"], nearest, where)
     ids: list[str] = table["tune_id"].to_pylist()
@@ -245,7 +242,7 @@ def nearest_ids(
 
 
 def different(rows: Iterable[_Near]) -> list[_Near]:
-    """The best of each music, best first."""
+    """Return the best row of each music, best first."""
     best: dict[str, _Near] = {}
     for row in sorted(rows):
         best.setdefault(row.music_id, row)
@@ -297,7 +294,7 @@ def _scan(dataset: Any, columns: list[str], nearest: dict[str, Any], where: str)
 
 
 def _hits(dataset: Any, found: Sequence[Sequence[_Near]]) -> list[list[Hit]]:
-    """The music is read for the rows that were chosen only, and once for all queries."""
+    """Read the chosen rows. The music is read for the rows that were chosen only, and once for all queries."""
     table = _rows(dataset, {near.row for rows in found for near in rows}, _HIT_COLUMNS)
     rows = {
         row["tune_id"]: row | {"metrics": Metrics(**row["metrics"])} for row in table.select(_HIT_COLUMNS).to_pylist()
@@ -306,6 +303,6 @@ def _hits(dataset: Any, found: Sequence[Sequence[_Near]]) -> list[list[Hit]]:
 
 
 def _rows(dataset: Any, ids: Collection[int], columns: list[str]) -> Any:
-    """Some columns of the rows with these `_rowid`, which come too, in no order."""
+    """Return some columns of the rows with these `_rowid`, which come too, in no order."""
     chosen = f"_rowid IN ({', '.join(map(str, sorted(ids)))})" if ids else "false"
     return dataset.to_table(columns=columns, filter=chosen, with_row_id=True)

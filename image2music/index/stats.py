@@ -1,4 +1,4 @@
-"""What is in a tune index, counted and measured."""
+"""Counts and measurements of a tune index, for `index --stats`."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def index_stats(index: TuneIndex, *, sample: int = 50, k: int = 5) -> IndexStats
 
 
 def column_spread(values: Sequence[float]) -> ColumnSpread:
-    """Of one value or more."""
+    """Return the spread of one value or more."""
     lower, middle, upper = quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
     return ColumnSpread(min(values), lower, middle, upper, max(values))
 
@@ -119,7 +119,7 @@ def _sample(dataset: Any, rows: int, sample: int) -> list[Any]:
 
 
 def _timed(index: TuneIndex, queries: Sequence[Any], k: int, *, exact: bool) -> tuple[float, list[set[str]]]:
-    """Median milliseconds of a search, after one that warms up, and what each found."""
+    """Return the median milliseconds of a search, after one that warms up, and what each found."""
     index.nearest_ids(queries[0], k, exact=exact)
     times, found = [], []
     for query in queries:

@@ -1,12 +1,8 @@
-"""What changed since an index was built: files, captions, rows.
+"""What changed since an index was built: lines of the captions file, files, rows.
 
-MidiCaps' captions file: one JSON object a line.
-
-What a captions file asks for, held against what the table holds.
-
-What the MIDI files looked like when they were last read: a Parquet file beside the table.
-
-It only saves work. The table says what is in the index, so a manifest that is lost or old costs time and no rows.
+A captions file, as MidiCaps has one, holds one JSON object a line. It is compared with the rows of the table. The
+manifest, a Parquet file beside the table, says what the MIDI files looked like when they were last read. It only saves
+work: the table says what is in the index, so a manifest that is lost or old costs time and no rows.
 """
 
 from __future__ import annotations
@@ -28,7 +24,7 @@ _LONGEST_PLACE = 1024
 
 
 def parse_caption_line(line: str) -> CaptionedMidi:
-    """One line to what is needed of it; other keys are let through.
+    """Parse one line; other keys are ignored.
 
     `location` and `caption` are wanted; `image`, the place of a picture, may stand beside the caption or instead of it.
 
@@ -73,7 +69,7 @@ def _text(row: dict[str, Any], key: str) -> str:
 
 
 def _texts(row: dict[str, Any], key: str) -> tuple[str, ...]:
-    """MidiCaps gives a list, older rows a single text or null."""
+    """Return the texts under a key: MidiCaps gives a list, older rows a single text or null."""
     value = row.get(key)
     if isinstance(value, str):
         return (value,)
@@ -95,7 +91,7 @@ class Changes:
 
     @property
     def to_make(self) -> tuple[IdentifiedMidi, ...]:
-        """Rows to convert and embed."""
+        """Return the tunes to convert and embed."""
         return self.new + self.changed
 
     def __bool__(self) -> bool:
@@ -103,14 +99,14 @@ class Changes:
 
 
 def first_of_each(tune_id: str, sources: Iterable[CaptionedMidi]) -> tuple[CaptionedMidi, list[Failure]]:
-    """The first location of a content; the others are failures, for an id stands once in the table."""
+    """Return the first location of a content and the failures of the others: an id stands once in the table."""
     first, *others = sorted(sources, key=lambda source: (source.location, source.caption, source.image))
     message = f"the same bytes as {first.location}"
     return first, [Failure("duplicates", tune_id, other.location, "duplicate_tune", message) for other in others]
 
 
 def without_repeats(identified: Iterable[IdentifiedMidi]) -> tuple[list[IdentifiedMidi], list[Failure]]:
-    """Each content once, as `first_of_each` says, and the failures of the others."""
+    """Return each content once, as `first_of_each` says, and the failures of the others."""
     groups: dict[str, list[CaptionedMidi]] = {}
     for tune_id, source in identified:
         groups.setdefault(tune_id, []).append(source)
@@ -129,7 +125,7 @@ def find_changes(
     *,
     keep: Iterable[str] = (),
 ) -> Changes:
-    """Hold the wanted tunes (each id once) against the stored rows.
+    """Compare the wanted tunes (each id once) with the stored rows.
 
     A row is unchanged when its id and everything that its line says are. Ids in `hopeless` could not be converted
     before, or their pictures not be opened, and are not tried again. Rows at the locations in `keep` stay although no
@@ -186,7 +182,10 @@ Manifest = dict[str, KnownFile]
 
 
 def stamp_of(path: str, started_ns: int) -> Stamp | None:
-    """Of a local file; None where there is none, or where it changed since `started_ns` or just before."""
+    """Return the stamp of a local file.
+
+    None where there is none, or where it changed since `started_ns` or just before.
+    """
     try:
         found = os.stat(path)
     except (OSError, ValueError):  # ValueError: a NUL in the name
@@ -196,7 +195,7 @@ def stamp_of(path: str, started_ns: int) -> Stamp | None:
 
 
 def read_manifest(uri: str) -> Manifest:
-    """Known files; none where the file is missing or broken. Failures of another release are left out."""
+    """Return the known files; none where the file is missing or broken. Failures of another release are left out."""
     table = read_parquet(uri)
     if table is None or table.schema.names != _SCHEMA.names:
         return {}

@@ -1,6 +1,6 @@
 """The tune index: a LanceDB table, written by many workers and committed once, searched at a pinned version.
 
-Filters over the columns of the tune index: `--where` in LanceDB's SQL.
+`narrowed` applies `--where`, a filter over its columns in LanceDB's SQL.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class TuneIndex:
     """An index at one version. `embedder_spec` is what `--embedder` was when it was made.
 
     `where` is a filter that the rows pass, `rows` their number, `share` which part of all rows that is;
-    `index_filter.narrowed` sets them.
+    `narrowed` sets them.
     """
 
     uri: str
@@ -52,31 +52,34 @@ class TuneIndex:
     share: float = 1.0
 
     def search(self, query: NDArray[np.float32], k: int) -> list[Hit]:
-        """The k different tunes nearest to a unit vector float32[dim], as `tune_search.search` says."""
+        """Return the k different tunes nearest to a unit vector float32[dim] (`image2music.index.search.search`)."""
         return self.search_many(query[np.newaxis], k)[0]
 
     def search_many(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
-        """`search` for each row of float32[n, dim]."""
+        """Search for each row of float32[n, dim]."""
         return search.search(self.dataset(), queries, k, self.where, self.share)
 
     def search_all(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
-        """`search` for hundreds of vectors, float32[n, dim], in one pass over the table, exactly."""
+        """Search for hundreds of vectors, float32[n, dim], in one pass over the table, exactly."""
         return search.search_all(self.dataset(), queries, k, self.where)
 
     def references(self, pairs: Sequence[Pair], k: int) -> list[tuple[Reference, ...]]:
-        """For each (embedding of the description, of the picture) the k nearest to either, merged by rank."""
+        """Return, for each (embedding of the description, of the picture), the k nearest to either, merged by rank."""
         return _merged(self.search_many(_queries(pairs), k))
 
     def references_of_all(self, pairs: Sequence[Pair], k: int) -> list[tuple[Reference, ...]]:
-        """`references` for hundreds of pictures, in one pass over the table, exactly."""
+        """Return `references` of hundreds of pictures, in one pass over the table, exactly."""
         return _merged(self.search_all(_queries(pairs), k))
 
     def nearest_ids(self, query: NDArray[np.float32], k: int, *, exact: bool = False) -> list[str]:
-        """tune_id of the k nearest, best first; `exact` looks at every row, as a measure of what the index misses."""
+        """Return the tune_id of the k nearest, best first.
+
+        `exact` looks at every row, as a measure of what the index misses.
+        """
         return search.nearest_ids(self.dataset(), query, k, self.where, self.share, exact=exact)
 
     def dataset(self) -> Any:
-        """The LanceDB dataset at this version, opened once a process."""
+        """Return the LanceDB dataset at this version, opened once a process."""
         # By its absolute place: the same relative one may mean another table once the working folder has changed.
         place = self.uri if "://" in self.uri else os.path.abspath(self.uri)
         return _dataset(place, self.version)
@@ -98,7 +101,7 @@ def _dataset(uri: str, version: int) -> Any:
 
 
 def open_index(uri: str) -> TuneIndex:
-    """The newest version of an index.
+    """Open the newest version of an index.
 
     Raises:
         TuneIndexError: there is none (`index_missing`), it has no rows (`index_empty`), an earlier release made it
@@ -134,14 +137,14 @@ def open_index(uri: str) -> TuneIndex:
 
 
 def index_schema(dim: int, *, embedder_id: str, embedder_spec: str) -> pa.Schema:
-    """The table's schema, which also says who embedded it."""
+    """Return the table's schema, which also says who embedded it."""
     return tune_schema(dim).with_metadata({"embedder_id": embedder_id, "embedder_spec": embedder_spec})
 
 
 def write_fragments(
     uri: str, rows: Sequence[dict[str, Any]], schema: pa.Schema, mode: WriteMode = "append"
 ) -> list[str]:
-    """Write rows as data files that no version names yet; returns what `commit` and `replace_rows` need, as JSON.
+    """Write rows as data files that no version names yet; return what `commit` and `replace_rows` need, as JSON.
 
     To "append", for `replace_rows`, they must have the columns of the table that is there; to "overwrite" it they
     need not.
@@ -158,10 +161,10 @@ def write_fragments(
 
 
 def commit(uri: str, fragments: Sequence[str], schema: pa.Schema) -> int:
-    """Make the fragments the table's only rows, in one step, as a new version; returns that version.
+    """Make the fragments the table's only rows, in one step, as a new version; return that version.
 
-    Readers of an earlier version are not disturbed. The rows are searched one by one until `index_history.settle`
-    indexes them, which a worker with a loaded model has no memory for.
+    Readers of an earlier version are not disturbed. The rows are searched one by one until
+    `image2music.index.maintenance.finalize` indexes them, which a worker with a loaded model has no memory for.
     """
     import lance
 
@@ -170,7 +173,7 @@ def commit(uri: str, fragments: Sequence[str], schema: pa.Schema) -> int:
 
 
 def stored_tunes(index: TuneIndex) -> dict[str, CaptionedMidi]:
-    """What every row was made from, by tune_id: no vectors and no music are read."""
+    """Return what every row was made from, by tune_id: no vectors and no music are read."""
     table = index.dataset().to_table(columns=["tune_id", *_TEXTS, *_LISTS])
     texts = zip(*([text or "" for text in table[name].to_pylist()] for name in _TEXTS), strict=True)
     lists = zip(*([tuple(words or ()) for words in table[name].to_pylist()] for name in _LISTS), strict=True)
@@ -183,7 +186,7 @@ def stored_tunes(index: TuneIndex) -> dict[str, CaptionedMidi]:
 
 
 def replace_rows(uri: str, version: int, fragments: Sequence[str], dropped: Collection[str]) -> int:
-    """Delete the rows with the ids in `dropped` and add the fragments, in one commit; returns the new version.
+    """Delete the rows with the ids in `dropped` and add the fragments, in one commit; return the new version.
 
     All other rows stay where they lie, in the same files. `version` is the one that was read when `dropped` was found
     out. The caller is the only writer, so a newer one means that this very call was committed before, and a runner
@@ -202,7 +205,7 @@ def replace_rows(uri: str, version: int, fragments: Sequence[str], dropped: Coll
 
 
 def _without(dataset: Any, dropped: Collection[str]) -> tuple[list[int], list[Any]]:
-    """Ids of fragments that lose every row, and the metadata of those that lose some."""
+    """Return the ids of fragments that lose every row, and the metadata of those that lose some."""
     table = dataset.to_table(columns=["tune_id"], with_row_address=True)
     table = table.filter(pc.is_in(table["tune_id"], pa.array(sorted(dropped), pa.string())))
     places: dict[int, list[str]] = {}
@@ -231,7 +234,7 @@ _WHERE_IN_LANCE = re.compile(r",? *\S*/rust/\S+:\d+:\d+")
 
 
 def narrowed(index: TuneIndex, where: str) -> TuneIndex:
-    """The index as if it held only the rows that the filter lets through.
+    """Return the index as if it held only the rows that the filter lets through.
 
     Raises:
         ConfigError: the filter cannot be read, names no column, may answer differently the next time (`bad_where`),
@@ -258,7 +261,7 @@ def _refused(where: str, why: str, index: TuneIndex) -> ConfigError:
 
 
 def _reason(error: Exception) -> str:
-    """What LanceDB says, without the place in its sources."""
+    """Return what LanceDB says, without the place in its sources."""
     text = _WHERE_IN_LANCE.sub("", " ".join(str(error).split()))
     text = text.removeprefix("Invalid user input: ").removeprefix("Schema error: ")
     return text.split(". Valid fields are")[0].rstrip(" .,?")

@@ -41,6 +41,11 @@ class Dataset:
         """Yield some columns of every row, shard by shard."""
         return read_shards(self.shards(), columns)
 
+    def tables(self) -> Iterator[tuple[str, pa.Table]]:
+        """Yield each shard's URI with all of its rows."""
+        for shard in self.shards():
+            yield shard, pq.ParquetFile(shard).read()
+
     def count(self) -> int:
         """Return the number of rows."""
         return sum(shard.metadata.num_rows for shard in open_shards(self.shards()))

@@ -19,7 +19,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from image2music.errors import OutputError
 from image2music.storage.datasets import Dataset, Row, read_shards
@@ -167,16 +166,14 @@ class OutputStore:
         are newer.
         """
         newest: dict[str, tuple[bool, datetime, str]] = {}
-        shards = self.compositions.shards()
-        for shard in shards:
+        for shard in self.compositions.shards():
             for row in read_shards([shard], ["image_id", "composed_at", *columns]):
                 here = key(row) not in earlier, row["composed_at"], shard
                 newest[row["image_id"]] = max(newest.get(row["image_id"], here), here)
         dropped, written = 0, set[str | None]()
-        for shard in shards:
+        for shard, table in self.compositions.tables():
             if shard in written:  # a shorter one took its name, which has the newer rows of the same pictures
                 continue
-            table = pq.ParquetFile(shard).read()
             ids = table.column("image_id").to_pylist()
             fresh = [id for id in dict.fromkeys(ids) if newest[id][-1] == shard]
             if len(fresh) == len(ids):
@@ -189,8 +186,7 @@ class OutputStore:
     def keep_only(self, ids: Collection[str]) -> frozenset[str]:
         """Drop the compositions of other pictures; return the ids of those that are left."""
         wanted, left = pa.array(sorted(ids), pa.string()), set()
-        for shard in self.compositions.shards():
-            table = pq.ParquetFile(shard).read()
+        for shard, table in self.compositions.tables():
             rows = table.filter(pc.is_in(table["image_id"], wanted))
             left.update(rows["image_id"].to_pylist())
             if rows.num_rows < table.num_rows:

@@ -1,10 +1,7 @@
-"""Files in tar archives, compressed or not, read one by one without unpacking.
+"""Files of tar archives, compressed or not, read one by one: nothing is unpacked to disk.
 
-Reading a gzip file from any place: the state of the decompressor is kept every few megabytes.
-
-The method of zlib's examples/zran.c, with the copies of the state that Python's zlib can make.
-
-The files in a tar archive, read one by one: nothing is unpacked to disk.
+A gzip file can be read from any place, for the decompressor's state is kept every few megabytes. That is the method of
+zlib's examples/zran.c, with the copies of the state that Python's zlib can make.
 """
 
 from __future__ import annotations
@@ -40,27 +37,27 @@ class _Point:
 
 
 class ByteSource(Protocol):
-    """Bytes that are read by their place."""
+    """Bytes that can be read from any place."""
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes from `offset` on; fewer at the end."""
+        """Return up to `size` bytes from `offset` on; fewer at the end."""
         ...
 
 
 class LocalFile:
-    """A file, open as long as somebody holds this. Threads may read at the same time."""
+    """A local file, open as long as this object lives. Threads may read at the same time."""
 
     def __init__(self, path: str) -> None:
         self._descriptor = os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._descriptor)
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes from `offset` on; fewer at the end."""
+        """Return up to `size` bytes from `offset` on; fewer at the end."""
         return os.pread(self._descriptor, size, offset)
 
 
 class SeekableGzip:
-    """Bytes of a gzip file by their place before compression. Sequential reads go on where the last one ended."""
+    """The content of a gzip file, read from any place. Sequential reads go on where the last one ended."""
 
     def __init__(self, file: ByteSource) -> None:
         self._file = file
@@ -69,7 +66,7 @@ class SeekableGzip:
         self._go_to(self._points[0])
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes from `offset` on; fewer at the end of the file.
+        """Return up to `size` bytes from `offset` on; fewer at the end of the file.
 
         Raises:
             zlib.error: it is not gzip, or broken.
@@ -95,7 +92,7 @@ class SeekableGzip:
         self._block = b""
 
     def _advance(self) -> bool:
-        """Decompress the next piece of the file; False at its end."""
+        """Decompress the next piece of the file; return False at its end."""
         chunk = self._file.read_at(self._used, _CHUNK)
         if not chunk:
             if not self._state.eof and self._used:
@@ -109,7 +106,7 @@ class SeekableGzip:
         return True
 
     def _decompressed(self, chunk: bytes) -> bytes:
-        """A file may hold several gzip streams one after the other, and zeros after the last."""
+        """Decompress a chunk: a file may hold several gzip streams one after the other, and zeros after the last."""
         pieces = []
         while chunk:
             if self._state.eof:
@@ -123,31 +120,31 @@ class SeekableGzip:
 
 
 class ByteReader(io.RawIOBase):
-    """Anything with `read_at` as a file that is read and sought in."""
+    """A `ByteSource` as a file object that can be read and sought in."""
 
     def __init__(self, data: ByteSource) -> None:
         self._data = data
         self._place = 0
 
     def readable(self) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """From the beginning or from here: nobody knows the end before it is reached."""
+        """Move to a place counted from the beginning or from here: nobody knows the end before it is reached."""
         self._place = offset if whence == io.SEEK_SET else self._place + offset
         return self._place
 
     def tell(self) -> int:
-        """Bytes from the beginning."""
+        """Return the place in bytes from the beginning."""
         return self._place
 
     def readinto(self, buffer: Any) -> int:
-        """As many bytes as there are."""
+        """Fill the buffer with as many bytes as there are, and return their number."""
         data = self._data.read_at(self._place, len(buffer))
         buffer[: len(data)] = data
         self._place += len(data)
@@ -179,7 +176,7 @@ class TarMembers:
     links: set[str] = field(default_factory=set)
 
     def member(self, location: str) -> TarMember:
-        """Where a file lies.
+        """Return where a file lies.
 
         Raises:
             OSError: the archive has no such file.
@@ -194,7 +191,7 @@ class TarMembers:
         return self.members[name]
 
     def read(self, location: str, *, at_most: int) -> bytes:
-        """The bytes of a file.
+        """Return the bytes of a file.
 
         Raises:
             OSError: as `member`; or it is larger than `at_most` bytes, or the archive ends before it does.
@@ -210,12 +207,12 @@ class TarMembers:
 
 
 def is_tar(path: str) -> bool:
-    """Whether a path names a local tar archive; a folder whose name ends in .tar is a folder."""
+    """Return whether a path names a local tar archive; a folder whose name ends in .tar is a folder."""
     return path.endswith(ENDINGS) and os.path.isfile(path)
 
 
 def open_archive(path: str) -> TarMembers:
-    """An archive with its table of contents, read once a process and again when the archive changed.
+    """Return an archive with its table of contents, read once a process and again when the archive changed.
 
     Raises:
         ConfigError: it cannot be read as a tar archive (`bad_archive`).
@@ -241,7 +238,7 @@ def _open(path: str, size: int, mtime_ns: int) -> TarMembers:
 
 
 def _enter(found: TarMembers, entry: tarfile.TarInfo) -> None:
-    """A later entry of the same name takes the place of an earlier one, as it would when unpacked."""
+    """Add an entry. A later one of the same name takes the place of an earlier one, as it would when unpacked."""
     name = _normal(entry.name)
     found.members.pop(name, None)
     found.links.discard(name)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from image2music.errors import OutputError
 from image2music.images.archives import is_there
@@ -229,8 +228,7 @@ def _only_changed(home: OutputStore, found: StaleRows) -> frozenset[str]:
 
 
 def _write_kept(run: ComposeRun, found: StaleRows, made: frozenset[str], home: OutputStore) -> None:
-    for shard in run.output.compositions.shards():
-        table = pq.ParquetFile(shard).read()
+    for _, table in run.output.compositions.tables():
         kept = table.filter(_among(table, found.kept))
         lost = table.filter(pc.invert(_among(table, found.kept | made)))
         rows = pa.concat_tables([_renamed(kept, run), lost])
