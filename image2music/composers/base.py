@@ -79,7 +79,7 @@ class ExplainRequest:
     abc: str
     title: str
     metrics: Metrics
-    looking: AttentionOptions = AttentionOptions()
+    attention_options: AttentionOptions = AttentionOptions()
 
 
 class Composer(Protocol):

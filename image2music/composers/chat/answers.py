@@ -47,19 +47,19 @@ def tune_in(answer: str) -> str:
 
     What holds no tune comes back as it is, without its thoughts, for the checker to say so.
     """
-    said = without_thinking(answer)
-    mending = TextEditor(said)
+    text = without_thinking(answer)
+    mending = TextEditor(text)
     unwrap(mending)
     choose_tune(mending)
-    return mending.text or said
+    return mending.text or text
 
 
 def prose_in(answer: str) -> str:
     """The prose in an answer, in one paragraph: no thoughts, fences, ABC, headings, list marks or emphasis."""
-    said = _FENCED.sub("\n", without_thinking(answer))
-    said = _ABC_LINE.sub("", _LABEL.sub("", said))
-    said = _EMPHASIS.sub(r"\2", _MARKDOWN.sub("", said))
-    return " ".join(said.split())
+    text = _FENCED.sub("\n", without_thinking(answer))
+    text = _ABC_LINE.sub("", _LABEL.sub("", text))
+    text = _EMPHASIS.sub(r"\2", _MARKDOWN.sub("", text))
+    return " ".join(text.split())
 
 
 def sentences(text: str) -> list[tuple[int, int]]:
@@ -68,13 +68,13 @@ def sentences(text: str) -> list[tuple[int, int]]:
 
 
 def attention_maps(
-    tune: TokenAttention, motivation: TokenAttention, judge: Callable[[int, int], Faithfulness] | None = None
+    tune: TokenAttention, motivation: TokenAttention, faithfulness: Callable[[int, int], Faithfulness] | None = None
 ) -> tuple[AttentionMap, ...]:
     """Maps of the whole tune, of each voice, of every four bars, and of each sentence of the motivation.
 
     With a judge, made for rows and columns, each map is measured too; its tokens are those of both texts in order.
     """
-    measure = judge(*tune.weights.shape[1:]) if judge else None
+    measure = faithfulness(*tune.weights.shape[1:]) if faithfulness else None
     music = [
         segment_map(segment, tune.weights, tune.baseline, tune.layers, measure)
         for segment in answer_segments(tune.text, tune.spans)

@@ -125,14 +125,14 @@ def _caption(reference: Reference) -> str:
     return " ".join(reference.caption.split())[:_MAX_CAPTION] or "a picture alike"
 
 
-def repairing(asked: RepairRequest, so_far: Conversation) -> Conversation:
+def repairing(request: RepairRequest, so_far: Conversation) -> Conversation:
     """Mend the tune, with what the checker said about it."""
-    errors = [finding for finding in asked.diagnostics if finding.severity is Severity.ERROR]
-    said = [_finding(finding, asked.abc) for finding in errors[:MAX_DIAGNOSTICS]]
+    errors = [finding for finding in request.diagnostics if finding.severity is Severity.ERROR]
+    said = [_finding(finding, request.abc) for finding in errors[:MAX_DIAGNOSTICS]]
     if len(errors) > len(said):
         said.append(f"- and {len(errors) - len(said)} more of these kinds")
-    question = fill("repair", diagnostics="\n".join(said), bar_rule=_bar_rule(asked.abc))
-    return so_far.then(asked.abc.strip(), question)
+    question = fill("repair", diagnostics="\n".join(said), bar_rule=_bar_rule(request.abc))
+    return so_far.then(request.abc.strip(), question)
 
 
 def _finding(finding: Diagnostic, abc: str) -> str:
@@ -150,28 +150,28 @@ def _bar_rule(abc: str) -> str:
     return f"the meter is {meter}" + (f", and a note without a number lasts {unit}." if unit else ".")
 
 
-def refining(asked: RefineRequest, so_far: Conversation) -> Conversation:
+def refining(request: RefineRequest, so_far: Conversation) -> Conversation:
     """Write a better version, with the metrics, what they mean, and the references' ranges."""
     metrics = "\n".join(
-        f"- {name} ({EXPLANATIONS[name]}): {_number(value)}; {_aim(asked, name)}"
-        for name, value in asked.metrics.as_dict().items()
+        f"- {name} ({EXPLANATIONS[name]}): {_number(value)}; {_aim(request, name)}"
+        for name, value in request.metrics.as_dict().items()
     )
-    complaints = "\n".join(f"- {complaint}" for complaint in asked.complaints)
-    return so_far.then(asked.abc.strip(), fill("refine", metrics=metrics, complaints=complaints))
+    complaints = "\n".join(f"- {complaint}" for complaint in request.complaints)
+    return so_far.then(request.abc.strip(), fill("refine", metrics=metrics, complaints=complaints))
 
 
 def _number(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.3g}"
 
 
-def _aim(asked: RefineRequest, name: str) -> str:
-    target = asked.targets.get(name)
+def _aim(request: RefineRequest, name: str) -> str:
+    target = request.targets.get(name)
     if target is None:
         return "no reference defines it"
-    values = ", ".join(_number(reference.metrics.as_dict()[name]) for reference in asked.request.references)
+    values = ", ".join(_number(reference.metrics.as_dict()[name]) for reference in request.request.references)
     return f"references: {values}; aim for {target[0]:.3g} to {target[1]:.3g}"
 
 
-def motivating(asked: ExplainRequest, so_far: Conversation) -> Conversation:
+def motivating(request: ExplainRequest, so_far: Conversation) -> Conversation:
     """Say why the tune that stands suits the picture."""
-    return so_far.then(asked.abc.strip(), fill("motivation"))
+    return so_far.then(request.abc.strip(), fill("motivation"))

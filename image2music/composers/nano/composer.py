@@ -14,12 +14,12 @@ from PIL.Image import Image
 from image2music.abc.playback import abc_to_score
 from image2music.composers.base import ComposeRequest, ExplainRequest, RefineRequest, RepairRequest
 from image2music.composers.nano.arrangement import arrange, setting
-from image2music.composers.nano.controls import LEVELS, AllowedWords, control_distance, control_targets, plan_of
+from image2music.composers.nano.controls import LEVELS, AllowedWords, control_distance, control_targets, controls_of
 from image2music.composers.nano.decoding import DecodingConstraints
 from image2music.composers.nano.explaining import explain, title
 from image2music.composers.nano.identity import WEIGHTS, nano_id
 from image2music.composers.nano.patches import SeenPicture, allowed_words, look_at
-from image2music.composers.nano.reading import copied_references, encode_references, read_plan_and_melody
+from image2music.composers.nano.reading import copied_references, encode_references, read_controls_and_melody
 from image2music.composers.nano.sampling import Drawn, Sampler
 from image2music.composers.nano.vocabulary import PLACED_NOTE, asked_words, placed_tokens
 from image2music.images.scene import describe
@@ -49,7 +49,7 @@ class _Task:
     request: ComposeRequest
     words: AllowedWords
     attempt: int
-    owed: AllowedWords = field(default_factory=dict)
+    required: AllowedWords = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,12 @@ class NanoComposer:
     def refine(self, requests: Sequence[RefineRequest]) -> list[str]:
         """Another tune to the same plan but for the qualities whose metrics lie outside of the references' range."""
         tasks = []
-        for asked in requests:
-            words = _words(asked.request)
-            plan, _ = read_plan_and_melody(asked.abc)
-            kept = {slot: (word,) for slot, word in plan.items()}
-            moved = control_targets(asked, plan)
-            tasks.append(_Task(asked.request, {**words, **kept, **moved}, asked.attempt))
+        for request in requests:
+            words = _words(request.request)
+            controls, _ = read_controls_and_melody(request.abc)
+            unchanged = {slot: (word,) for slot, word in controls.items()}
+            changed = control_targets(request, controls)
+            tasks.append(_Task(request.request, {**words, **unchanged, **changed}, request.attempt))
         return self._draw(tasks)
 
     def explain(self, requests: Sequence[ExplainRequest]) -> list[Explanation]:
@@ -114,7 +114,7 @@ class NanoComposer:
         """The best of a few candidates for each task; a tune that copies, or is not what was asked, is drawn again."""
         best: dict[int, _Candidate] = {}
         for number in range(len(PASSES)):
-            open_tasks = [i for i in range(len(tasks)) if i not in best or _wants_another(best[i], number)]
+            open_tasks = [i for i in range(len(tasks)) if i not in best or _should_redraw(best[i], number)]
             if not open_tasks:
                 break
             for i, candidate in self._candidates(tasks, open_tasks, number):
@@ -122,51 +122,51 @@ class NanoComposer:
                     best[i] = candidate
         return [best[i].abc for i in range(len(tasks))]
 
-    def _candidates(self, tasks: Sequence[_Task], chosen: Sequence[int], number: int) -> list[tuple[int, _Candidate]]:
-        rows = [(i, sum(PASSES[:number]) + k) for i in chosen for k in range(PASSES[number])]
-        placed = {i: placed_tokens(tasks[i].request.album, self.sampler.vocabulary) for i in chosen}
-        wishes = [DecodingConstraints(tasks[i].words, _seed(tasks[i], draw), placed[i]) for i, draw in rows]
-        patches = np.stack([_seen(tasks[i].request).patches for i, _ in rows])
+    def _candidates(self, tasks: Sequence[_Task], indices: Sequence[int], number: int) -> list[tuple[int, _Candidate]]:
+        rows = [(i, sum(PASSES[:number]) + k) for i in indices for k in range(PASSES[number])]
+        placed = {i: placed_tokens(tasks[i].request.album, self.sampler.vocabulary) for i in indices}
+        constraints = [DecodingConstraints(tasks[i].words, _seed(tasks[i], draw), placed[i]) for i, draw in rows]
+        patches = np.stack([_picture(tasks[i].request).patches for i, _ in rows])
         references = np.stack([self._references(tasks[i].request) for i, _ in rows])
-        drawn = self.sampler.draw(patches, references, wishes)
-        return [(i, self._judged(tasks[i], one)) for (i, _), one in zip(rows, drawn, strict=True)]
+        drawn = self.sampler.draw(patches, references, constraints)
+        return [(i, self._candidate_of(tasks[i], one)) for (i, _), one in zip(rows, drawn, strict=True)]
 
     def _references(self, request: ComposeRequest) -> np.ndarray:
         return encode_references(request.references, self.sampler.model.config)
 
-    def _judged(self, task: _Task, drawn: Drawn) -> _Candidate:
+    def _candidate_of(self, task: _Task, drawn: Drawn) -> _Candidate:
         copies = self.sampler.training_runs.shared_with(drawn.melody)
         copies += copied_references(drawn.melody, task.request.references)
-        delivered = plan_of(drawn.melody, kind=drawn.plan.get("kind"), tempo=drawn.plan["tempo"])
+        delivered = controls_of(drawn.melody, kind=drawn.controls.get("kind"), tempo=drawn.controls["tempo"])
         abc = _arranged(task, drawn)
         return _Candidate(
             abc,
             copies,
-            off_mode="mode" in task.owed and heard_mode(abc_to_score(abc)) != _plain(drawn.plan["mode"]),
-            off_range=delivered["range"] not in task.owed.get("range", LEVELS),
+            off_mode="mode" in task.required and heard_mode(abc_to_score(abc)) != _plain(drawn.controls["mode"]),
+            off_range=delivered["range"] not in task.required.get("range", LEVELS),
             misses=control_distance(task.words, delivered),
         )
 
 
-def _wants_another(candidate: _Candidate, number: int) -> bool:
+def _should_redraw(candidate: _Candidate, number: int) -> bool:
     """Whether a tune is drawn again in pass `number`."""
     off = candidate.off_mode or candidate.off_range
     return candidate.copies > 0 or (off and number < len(PASSES) - 1)
 
 
 def _arranged(task: _Task, drawn: Drawn) -> str:
-    seen, seed = _seen(task.request), task.request.seed
-    name, chosen = title(seen, drawn.plan, seed), setting(drawn.plan, seen.energy, seed)
+    picture, seed = _picture(task.request), task.request.seed
+    name, arrangement = title(picture, drawn.controls, seed), setting(drawn.controls, picture.energy, seed)
     album = task.request.album
     if album is None:
-        return arrange(drawn.melody, chosen, name, drawn.plan["kind"])
-    chosen = replace(chosen, qpm=album.tempo_qpm, programs=album.programs)
-    return arrange(drawn.melody, chosen, name, drawn.plan["kind"], (PLACED_NOTE,))
+        return arrange(drawn.melody, arrangement, name, drawn.controls["kind"])
+    arrangement = replace(arrangement, qpm=album.tempo_qpm, programs=album.programs)
+    return arrange(drawn.melody, arrangement, name, drawn.controls["kind"], (PLACED_NOTE,))
 
 
 def _words(request: ComposeRequest) -> AllowedWords:
     """Plan words that suit the picture, under those that its album asks for."""
-    suitable = allowed_words(_seen(request))
+    suitable = allowed_words(_picture(request))
     return suitable if request.album is None else {**suitable, **asked_words(request.album)}
 
 
@@ -182,11 +182,11 @@ def heard_mode(score: Score) -> str:
 
 def _seed(task: _Task, draw: int) -> int:
     """The dice are the picture's own: what is seen goes into the seed, so no two pictures share a throw."""
-    seen = hashlib.sha256(_seen(task.request).patches.tobytes()).hexdigest()
-    return picture_seed(task.request.seed, f"{seen}/{task.attempt}/{draw}")
+    picture = hashlib.sha256(_picture(task.request).patches.tobytes()).hexdigest()
+    return picture_seed(task.request.seed, f"{picture}/{task.attempt}/{draw}")
 
 
-def _seen(request: ComposeRequest) -> SeenPicture:
+def _picture(request: ComposeRequest) -> SeenPicture:
     features = request.description.features
     if not isinstance(features, SeenPicture):
         raise TypeError("nano composes from its own description of a picture: call describe first")

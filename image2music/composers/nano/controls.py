@@ -42,31 +42,31 @@ SLOW_BELOW_QPM, FAST_FROM_QPM = 88, 132
 
 
 @dataclass(frozen=True)
-class PlanSlot:
+class ControlSlot:
     """One quality and the words it can take."""
 
     name: str
     values: tuple[str, ...]
 
 
-PLAN_SLOTS = (
-    PlanSlot("tempo", TEMPI),
-    PlanSlot("mode", MODES),
-    PlanSlot("kind", KINDS),
-    PlanSlot("meter", METERS),
-    PlanSlot("unit", ("1/4", "1/8", "1/16")),
-    PlanSlot("tonic", TONICS),
-    PlanSlot("pickup", ("no", "yes")),
-    PlanSlot("bars", tuple(str(n) for n in range(1, MAX_BARS + 1))),
-    PlanSlot("density", LEVELS),
-    PlanSlot("range", LEVELS),
-    PlanSlot("register", LEVELS),
-    PlanSlot("n_pitches_used", LEVELS),
-    PlanSlot("pitch_entropy", LEVELS),
-    PlanSlot("pitch_class_entropy", LEVELS),
-    PlanSlot("scale_consistency", LEVELS),
-    PlanSlot("leaps", LEVELS),
-    PlanSlot("rests", ("none", "some")),
+CONTROL_SLOTS = (
+    ControlSlot("tempo", TEMPI),
+    ControlSlot("mode", MODES),
+    ControlSlot("kind", KINDS),
+    ControlSlot("meter", METERS),
+    ControlSlot("unit", ("1/4", "1/8", "1/16")),
+    ControlSlot("tonic", TONICS),
+    ControlSlot("pickup", ("no", "yes")),
+    ControlSlot("bars", tuple(str(n) for n in range(1, MAX_BARS + 1))),
+    ControlSlot("density", LEVELS),
+    ControlSlot("range", LEVELS),
+    ControlSlot("register", LEVELS),
+    ControlSlot("n_pitches_used", LEVELS),
+    ControlSlot("pitch_entropy", LEVELS),
+    ControlSlot("pitch_class_entropy", LEVELS),
+    ControlSlot("scale_consistency", LEVELS),
+    ControlSlot("leaps", LEVELS),
+    ControlSlot("rests", ("none", "some")),
 )
 
 # Upper edges of the first four levels: rounded fifths of the 3,743 training tunes, but for range, whose first level is
@@ -83,12 +83,12 @@ LEVEL_EDGES = {
 }
 
 
-class Plan(UserDict[str, str]):
+class Controls(UserDict[str, str]):
     """Slot name to word. A slot that is not told is absent."""
 
-    def merged(self, other: Plan) -> Plan:
+    def merged(self, other: Controls) -> Controls:
         """This plan with the slots of `other` laid over it."""
-        return Plan({**self.data, **other.data})
+        return Controls({**self.data, **other.data})
 
 
 def tempo_control(qpm: float) -> str:
@@ -132,9 +132,9 @@ def entropy(values: np.ndarray) -> float:
     return float(-(shares * np.log2(shares)).sum())
 
 
-def plan_of(melody: Melody, *, kind: str | None = None, tempo: str | None = None) -> Plan:
+def controls_of(melody: Melody, *, kind: str | None = None, tempo: str | None = None) -> Controls:
     """The plan that a finished melody fulfils. `kind` and `tempo` come from the source where it names them."""
-    plan = Plan(
+    controls = Controls(
         mode=melody.mode,
         meter=melody.meter,
         unit=f"1/{melody.unit.denominator}",
@@ -143,12 +143,12 @@ def plan_of(melody: Melody, *, kind: str | None = None, tempo: str | None = None
         bars=str(min(MAX_BARS, len(melody.bars))),
         rests="some" if any(note.pitch is None for bar in melody.bars for note in bar) else "none",
     )
-    plan.update({slot: level(slot, value) for slot, value in melody_levels(melody).items()})
+    controls.update({slot: level(slot, value) for slot, value in melody_levels(melody).items()})
     if kind is not None:
-        plan["kind"] = kind
+        controls["kind"] = kind
     if tempo is not None:
-        plan["tempo"] = tempo
-    return plan
+        controls["tempo"] = tempo
+    return controls
 
 
 AllowedWords = Mapping[str, tuple[str, ...]]
@@ -164,27 +164,27 @@ _SLOTS = {
 }
 
 
-def control_targets(request: RefineRequest, plan: Plan) -> dict[str, tuple[str, ...]]:
+def control_targets(request: RefineRequest, controls: Controls) -> dict[str, tuple[str, ...]]:
     """The slots whose metric lies outside of its target, with the words on the side where the target is."""
-    moved: dict[str, tuple[str, ...]] = {}
+    changed: dict[str, tuple[str, ...]] = {}
     values = request.metrics.as_dict()
     for metric, slot in _SLOTS.items():
         target, value = request.targets.get(metric), values[metric]
         if target is None or value is None or target[0] <= value <= target[1]:
             continue
-        moved[slot] = _moved(plan[slot], up=value < target[0])
-    return moved
+        changed[slot] = _towards(controls[slot], up=value < target[0])
+    return changed
 
 
-def _moved(word: str, *, up: bool) -> tuple[str, ...]:
+def _towards(word: str, *, up: bool) -> tuple[str, ...]:
     place = LEVELS.index(word)
     return LEVELS[min(place + 1, len(LEVELS) - 1) :] if up else LEVELS[: max(place, 1)]
 
 
-def control_distance(asked: AllowedWords, delivered: Plan) -> int:
+def control_distance(wanted: AllowedWords, delivered: Controls) -> int:
     """In how many levels or words a tune differs from what was asked for."""
     total = 0
-    for slot, words in asked.items():
+    for slot, words in wanted.items():
         word = delivered.get(slot)
         if word is None or word in words:
             continue

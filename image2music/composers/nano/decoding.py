@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.composers.nano.controls import DANCED_IN, LEVEL_EDGES, LEVELS, METERS, PLAN_SLOTS, TONICS, Plan
+from image2music.composers.nano.controls import CONTROL_SLOTS, DANCED_IN, LEVEL_EDGES, LEVELS, METERS, TONICS, Controls
 from image2music.composers.nano.melody import SCALES, Note, meter_fraction
 from image2music.composers.nano.vocabulary import TICKS_PER_UNIT, Vocabulary
 
@@ -53,29 +53,29 @@ class BarRules:
     widest: float
 
     @classmethod
-    def of(cls, plan: Plan, vocabulary: Vocabulary) -> BarRules:
+    def of(cls, controls: Controls, vocabulary: Vocabulary) -> BarRules:
         """The rules of a complete plan."""
-        unit = Fraction(plan["unit"])
-        capacity = int(meter_fraction(plan["meter"]) / unit * TICKS_PER_UNIT)
-        level = LEVELS.index(plan["range"])
+        unit = Fraction(controls["unit"])
+        capacity = int(meter_fraction(controls["meter"]) / unit * TICKS_PER_UNIT)
+        level = LEVELS.index(controls["range"])
         edges = (0.0, *LEVEL_EDGES["range"], float("inf"))
-        notes = _allowed_notes(plan, vocabulary, unit, capacity)
+        notes = _allowed_notes(controls, vocabulary, unit, capacity)
         fillable = _fillable(notes, vocabulary, capacity)
-        return cls(capacity, int(plan["bars"]), notes, fillable, edges[level] + 1, edges[level + 1])
+        return cls(capacity, int(controls["bars"]), notes, fillable, edges[level] + 1, edges[level + 1])
 
 
-def _allowed_notes(plan: Plan, vocabulary: Vocabulary, unit: Fraction, capacity: int) -> BoolArray:
-    tonic = MIDDLE_C + TONICS.index(plan["tonic"])
-    in_scale_only = plan["scale_consistency"] == LEVELS[-1]
+def _allowed_notes(controls: Controls, vocabulary: Vocabulary, unit: Fraction, capacity: int) -> BoolArray:
+    tonic = MIDDLE_C + TONICS.index(controls["tonic"])
+    in_scale_only = controls["scale_consistency"] == LEVELS[-1]
     allowed = np.zeros(len(vocabulary), np.bool_)
     for note, token in vocabulary.note_ids.items():
         fits = note.length * unit >= SHORTEST and note.length * TICKS_PER_UNIT <= capacity
         if note.pitch is None:
             half_bar = note.length * TICKS_PER_UNIT * 2 <= capacity
-            allowed[token] = fits and half_bar and plan["rests"] == "some" and not _is_third(note)
+            allowed[token] = fits and half_bar and controls["rests"] == "some" and not _is_third(note)
             continue
         sings = LOWEST_PITCH <= tonic + note.pitch <= HIGHEST_PITCH
-        allowed[token] = fits and sings and not (in_scale_only and note.pitch % 12 not in SCALES[plan["mode"]])
+        allowed[token] = fits and sings and not (in_scale_only and note.pitch % 12 not in SCALES[controls["mode"]])
     return allowed
 
 
@@ -98,7 +98,7 @@ def _is_third(note: Note) -> bool:
 class RowState:
     """Where one row stands: in its plan, or in a bar."""
 
-    plan: list[int] = field(default_factory=list)
+    controls: list[int] = field(default_factory=list)
     rules: BarRules | None = None
     onset: int = 0
     bars_done: int = 0
@@ -128,9 +128,9 @@ class Grammar:
         """Take one token into a state."""
         vocabulary = self.vocabulary
         if state.rules is None:
-            state.plan.append(token)
-            if len(state.plan) == len(PLAN_SLOTS):
-                state.rules = BarRules.of(vocabulary.decode_plan(state.plan), vocabulary)
+            state.controls.append(token)
+            if len(state.controls) == len(CONTROL_SLOTS):
+                state.rules = BarRules.of(vocabulary.decode_controls(state.controls), vocabulary)
             return
         if token == vocabulary.end:
             state.ended = True
@@ -150,15 +150,15 @@ class Grammar:
             state.lowest = pitch if state.lowest is None else min(state.lowest, pitch)
             state.highest = pitch if state.highest is None else max(state.highest, pitch)
 
-    def mask(self, state: RowState, wish: DecodingConstraints) -> BoolArray:
+    def mask(self, state: RowState, constraint: DecodingConstraints) -> BoolArray:
         """bool[vocabulary], true for what may come next. Never all false."""
         if state.ended:
             return self._only(self.vocabulary.pad)
         if state.rules is None:
-            return self._plan_mask(state, wish)
+            return self._control_mask(state, constraint)
         if state.onset == state.rules.capacity:
             return self._line_mask(state)
-        if (token := wish.placed.get((state.bars_done, state.onset))) is not None:
+        if (token := constraint.placed.get((state.bars_done, state.onset))) is not None:
             return self._only(token)
         return self._note_mask(state, state.rules)
 
@@ -182,21 +182,21 @@ class Grammar:
         mask[list(tokens)] = True
         return mask
 
-    def _plan_mask(self, state: RowState, wish: DecodingConstraints) -> BoolArray:
-        slot = PLAN_SLOTS[len(state.plan)]
-        first = self.vocabulary.plan_offsets[slot.name]
-        words = wish.allowed.get(slot.name, slot.values)
+    def _control_mask(self, state: RowState, constraint: DecodingConstraints) -> BoolArray:
+        slot = CONTROL_SLOTS[len(state.controls)]
+        first = self.vocabulary.control_offsets[slot.name]
+        words = constraint.allowed.get(slot.name, slot.values)
         if slot.name == "kind":
-            words = _dances(words, wish.allowed.get("meter", METERS)) or words
+            words = _dances(words, constraint.allowed.get("meter", METERS)) or words
         elif slot.name == "meter":
-            words = _meters(words, self._planned(state)["kind"]) or words
+            words = _meters(words, self._controls_so_far(state)["kind"]) or words
         elif slot.name == "unit":
-            words = _units(words, self._planned(state)["meter"]) or words
+            words = _units(words, self._controls_so_far(state)["meter"]) or words
         return self._only(*(first + slot.values.index(word) for word in words))
 
-    def _planned(self, state: RowState) -> Plan:
+    def _controls_so_far(self, state: RowState) -> Controls:
         """The slots decoded so far."""
-        return self.vocabulary.decode_plan([*state.plan, *[0] * (len(PLAN_SLOTS) - len(state.plan))])
+        return self.vocabulary.decode_controls([*state.controls, *[0] * (len(CONTROL_SLOTS) - len(state.controls))])
 
     def _line_mask(self, state: RowState) -> BoolArray:
         assert state.rules is not None
@@ -264,12 +264,17 @@ class SeededDecoding:
     """
 
     def __init__(
-        self, grammar: Grammar, wishes: Sequence[DecodingConstraints], *, temperature: float = 0.9, top_p: float = 0.95
+        self,
+        grammar: Grammar,
+        constraints: Sequence[DecodingConstraints],
+        *,
+        temperature: float = 0.9,
+        top_p: float = 0.95,
     ) -> None:
-        self.grammar, self.wishes = grammar, wishes
+        self.grammar, self.constraints = grammar, constraints
         self.temperature, self.top_p = temperature, top_p
-        self.states = [RowState() for _ in wishes]
-        self._generators = [np.random.Generator(np.random.Philox(wish.seed)) for wish in wishes]
+        self.states = [RowState() for _ in constraints]
+        self._generators = [np.random.Generator(np.random.Philox(constraint.seed)) for constraint in constraints]
 
     def noise(self, row: int) -> NDArray[np.float64]:
         """float64[vocabulary]: the row's next throw. One a token."""
@@ -277,7 +282,7 @@ class SeededDecoding:
 
     def choose(self, row: int, logits: NDArray[np.floating], noise: NDArray[np.float64]) -> Choice:
         """The next token of a row. The row does not move: see `take`."""
-        choices = np.flatnonzero(self.grammar.mask(self.states[row], self.wishes[row]))
+        choices = np.flatnonzero(self.grammar.mask(self.states[row], self.constraints[row]))
         if len(choices) == 1:
             return Choice(int(choices[0]), settled=True)
         wanted = logits[choices].astype(np.float64) + self.grammar.urge(self.states[row])[choices]

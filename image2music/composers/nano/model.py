@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PretrainedConfig, PreTrainedModel
 
-from image2music.composers.nano.controls import MAX_BARS, PLAN_SLOTS
+from image2music.composers.nano.controls import CONTROL_SLOTS, MAX_BARS
 from image2music.composers.nano.vocabulary import LENGTHS, PITCHES, TICKS_PER_UNIT, Vocabulary
 
 MAX_BAR_TICKS = 16 * TICKS_PER_UNIT
@@ -166,13 +166,13 @@ class AttendedContext(nn.Module):
 
     def forward(self, patches: Tensor, references: Tensor, table: Tensor) -> Tensor:
         """`patches` float[b, n_patches, patch_dim]; `references` int64[b, slots, tokens], 0 where there is none."""
-        seen = self.patch_out(functional.gelu(self.patch_in(patches * self.config.patch_dim**0.5)))
-        seen = seen + self.patch_place
+        cells = self.patch_out(functional.gelu(self.patch_in(patches * self.config.patch_dim**0.5)))
+        cells = cells + self.patch_place
         notes = functional.embedding(references, table)
         flat = functional.pad(notes.flatten(0, 1).transpose(1, 2), (2, 0))
-        heard = notes + self.neighbours(flat).transpose(1, 2).unflatten(0, references.shape[:2])
-        heard = heard + self.reference_slot + self.reference_place
-        return torch.cat([seen, heard.flatten(1, 2)], 1)
+        notes_in = notes + self.neighbours(flat).transpose(1, 2).unflatten(0, references.shape[:2])
+        notes_in = notes_in + self.reference_slot + self.reference_place
+        return torch.cat([cells, notes_in.flatten(1, 2)], 1)
 
 
 @dataclass(frozen=True)
@@ -225,12 +225,12 @@ class NanoComposerModel(PreTrainedModel):
         elapsed = ticks.cumsum(1)
         onset = elapsed - torch.where(is_line, elapsed, 0).cummax(1).values
         number = is_line.long().cumsum(1).clamp(max=MAX_BARS)
-        place = 1 + [slot.name for slot in PLAN_SLOTS].index("bars")
+        place = 1 + [slot.name for slot in CONTROL_SLOTS].index("bars")
         # While the plan is being drawn the number of bars may not be known yet.
         word = functional.pad(input_ids[:, place : place + 1], (0, int(input_ids.shape[1] <= place)))
-        told = (word - self.vocabulary.plan_offsets["bars"] + 1).clamp(0, MAX_BARS)
-        left = torch.where(told > 0, (told - number).clamp(min=0) + 1, 0)
-        in_tune = torch.arange(input_ids.shape[1], device=input_ids.device) >= len(PLAN_SLOTS)
+        n_bars = (word - self.vocabulary.control_offsets["bars"] + 1).clamp(0, MAX_BARS)
+        left = torch.where(n_bars > 0, (n_bars - number).clamp(min=0) + 1, 0)
+        in_tune = torch.arange(input_ids.shape[1], device=input_ids.device) >= len(CONTROL_SLOTS)
         clock = self.onset(onset.clamp(max=MAX_BAR_TICKS)) + self.bar_number(number) + self.bars_left(left)
         return clock * in_tune[:, None]
 
@@ -253,9 +253,9 @@ class NanoComposerModel(PreTrainedModel):
     def mask(self, references: Tensor, new: int, total: int) -> Tensor:
         """bool[b, 1, new, memory + total]: patches always, reference notes where there are any, the past."""
         batch = references.shape[0]
-        heard = (references > 0).flatten(1)
-        seen = torch.ones(batch, self.config.n_patches, dtype=torch.bool, device=references.device)
-        memory = torch.cat([seen, heard], 1)[:, None, :].expand(batch, new, -1)
+        has_note = (references > 0).flatten(1)
+        has_patch = torch.ones(batch, self.config.n_patches, dtype=torch.bool, device=references.device)
+        memory = torch.cat([has_patch, has_note], 1)[:, None, :].expand(batch, new, -1)
         causal = torch.ones(new, total, dtype=torch.bool, device=references.device).tril(total - new)
         return torch.cat([memory, causal.expand(batch, new, total)], 2)[:, None]
 

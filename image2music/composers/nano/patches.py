@@ -146,7 +146,7 @@ def _spread(measure: str, value: float) -> float:
     return float(np.clip(0.5 + 0.25 * (value - centre) / deviation, 0, 1))
 
 
-def allowed_words(seen: SeenPicture) -> Mapping[str, tuple[str, ...]]:
+def allowed_words(picture: SeenPicture) -> Mapping[str, tuple[str, ...]]:
     """Plan words that suit the picture; the model chooses among them.
 
     Plainly dark pictures rule major out, plainly bright ones minor; faint ones rule out fast, strong ones slow. What
@@ -155,12 +155,12 @@ def allowed_words(seen: SeenPicture) -> Mapping[str, tuple[str, ...]]:
     """
     words: dict[str, tuple[str, ...]] = {"pickup": ("no",), "rests": ("none",), "bars": ("16",)}
     words["meter"] = ("2/4", "3/4", "4/4", "2/2", "6/8", "9/8")
-    if seen.valence < -0.3:
+    if picture.valence < -0.3:
         words["mode"] = ("minor", "dorian")
-    elif seen.valence > 0.3:
+    elif picture.valence > 0.3:
         words["mode"] = ("major", "mixolydian")
-    if seen.energy < 0.4:
+    if picture.energy < 0.4:
         words["tempo"] = ("slow", "moderate")
-    elif seen.energy > 0.6:
+    elif picture.energy > 0.6:
         words["tempo"] = ("moderate", "fast")
     return words

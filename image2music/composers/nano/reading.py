@@ -19,7 +19,7 @@ from image2music.abc.fields import default_unit
 from image2music.abc.lexer import Head
 from image2music.abc.parser import parse
 from image2music.abc.playback import abc_to_score
-from image2music.composers.nano.controls import KINDS, METERS, Plan, plan_of, tempo_control
+from image2music.composers.nano.controls import KINDS, METERS, Controls, controls_of, tempo_control
 from image2music.composers.nano.melody import Melody, Note
 from image2music.composers.nano.model import NanoConfig
 from image2music.composers.nano.vocabulary import PITCHES, STRAIGHT_LENGTHS, Vocabulary
@@ -116,7 +116,7 @@ def _without_first_endings(bars: list[_Bar]) -> list[_Bar]:
     return kept
 
 
-def read_plan_and_melody(abc: str) -> tuple[Plan, Melody]:
+def read_controls_and_melody(abc: str) -> tuple[Controls, Melody]:
     """What a tune of nano's delivers, read back from its first voice, N: and Q:.
 
     Raises:
@@ -128,7 +128,7 @@ def read_plan_and_melody(abc: str) -> tuple[Plan, Melody]:
         raise AbcError("the first voice cannot be read as a melody of nano's", reason="unreadable_tune")
     kind = next((note[len(MANNER) :] for note in tunes[0].fields.get("N", []) if note.startswith(MANNER)), None)
     qpm = tunes[0].tempo.qpm if tunes[0].tempo is not None else 120.0
-    return plan_of(melody, kind=kind if kind in KINDS else None, tempo=tempo_control(qpm)), melody
+    return controls_of(melody, kind=kind if kind in KINDS else None, tempo=tempo_control(qpm)), melody
 
 
 MAX_CHARS = 20_000

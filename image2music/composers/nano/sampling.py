@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from image2music.composers.nano.arrangement import melody_of
-from image2music.composers.nano.controls import PLAN_SLOTS, Plan
+from image2music.composers.nano.controls import CONTROL_SLOTS, Controls
 from image2music.composers.nano.decoding import DecodingConstraints, Grammar, SeededDecoding
 from image2music.composers.nano.melody import Melody
 from image2music.composers.nano.model import Attention, Block, NanoComposerModel, rotate
@@ -56,8 +56,8 @@ class Steps:
         self._n_memory = memory.shape[1]
         self._length = 0
         self.tokens = torch.zeros(len(references), 0, dtype=torch.long)
-        heard = model.mask(references, 1, 0)[:, :, :, : self._n_memory]
-        self._unheard = torch.zeros(heard.shape, dtype=memory.dtype).masked_fill(~heard, -torch.inf)
+        notes = model.mask(references, 1, 0)[:, :, :, : self._n_memory]
+        self._reference_mask = torch.zeros(notes.shape, dtype=memory.dtype).masked_fill(~notes, -torch.inf)
         self._layers = [_layer(cast(Block, block), memory) for block in model.blocks]
 
     def step(self, tokens: Sequence[int]) -> Tensor:
@@ -79,7 +79,7 @@ class Steps:
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows only, in this order."""
         chosen = torch.tensor(rows, dtype=torch.long)
-        self.tokens, self._unheard = self.tokens[chosen], self._unheard[chosen]
+        self.tokens, self._reference_mask = self.tokens[chosen], self._reference_mask[chosen]
         for layer in self._layers:
             layer.keys, layer.values = layer.keys[chosen], layer.values[chosen]
 
@@ -92,7 +92,7 @@ class Steps:
         layer.values[:, :, column] = value[:, :, 0]
         query = rotate(query, rotation) * attention.head_dim**-0.5
         scores = query @ layer.keys[:, :, :end].transpose(2, 3)
-        scores[..., : self._n_memory] += self._unheard
+        scores[..., : self._n_memory] += self._reference_mask
         mixed = scores.softmax(-1) @ layer.values[:, :, :end]
         out: Tensor = attention.out(mixed.flatten(1))
         return out
@@ -112,14 +112,14 @@ def _layer(block: Block, memory: Tensor) -> _Layer:
 
 ROWS_AT_ONCE = 32
 GUIDANCE = 1.5
-PREFIX = 1 + len(PLAN_SLOTS)
+PREFIX = 1 + len(CONTROL_SLOTS)
 
 
 @dataclass(frozen=True)
 class Drawn:
     """One sample: the plan as decoded and the melody."""
 
-    plan: Plan
+    controls: Controls
     melody: Melody
 
 
@@ -141,43 +141,43 @@ class Sampler:
         self._grammar = Grammar()
 
     def draw(
-        self, patches: NDArray[np.float32], references: NDArray[np.int64], wishes: Sequence[DecodingConstraints]
+        self, patches: NDArray[np.float32], references: NDArray[np.int64], constraints: Sequence[DecodingConstraints]
     ) -> list[Drawn]:
         """`patches` float32[n, cells, dim], `references` int64[n, slots, tokens]; one sample for each wish."""
         drawn: list[Drawn] = []
-        for start in range(0, len(wishes), ROWS_AT_ONCE):
+        for start in range(0, len(constraints), ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
-            drawn += self._draw(patches[rows], references[rows], wishes[rows])
+            drawn += self._draw(patches[rows], references[rows], constraints[rows])
         return drawn
 
     @torch.inference_mode()
     def _draw(
-        self, patches: NDArray[np.float32], references: NDArray[np.int64], wishes: Sequence[DecodingConstraints]
+        self, patches: NDArray[np.float32], references: NDArray[np.int64], constraints: Sequence[DecodingConstraints]
     ) -> list[Drawn]:
-        n = len(wishes)
-        looks, heard = torch.from_numpy(patches), torch.from_numpy(references)
+        n = len(constraints)
+        pictures, notes = torch.from_numpy(patches), torch.from_numpy(references)
         blank = torch.from_numpy(self.blank).expand(n, -1, -1)
-        decoding = SeededDecoding(self._grammar, wishes)
-        steps = Steps(self.single, torch.cat([looks, blank]), heard.repeat(2, 1, 1))
-        rows, sequences = list(range(n)), [[self.vocabulary.begin] for _ in wishes]
-        in_plan = True
+        decoding = SeededDecoding(self._grammar, constraints)
+        steps = Steps(self.single, torch.cat([pictures, blank]), notes.repeat(2, 1, 1))
+        rows, sequences = list(range(n)), [[self.vocabulary.begin] for _ in constraints]
+        in_controls = True
         while rows:
             latest = [sequences[row][-1] for row in rows]
-            logits = steps.step(latest * 2 if in_plan else latest)
-            if in_plan:
+            logits = steps.step(latest * 2 if in_controls else latest)
+            if in_controls:
                 logits = guided(logits[:n], logits[n:])
             going = []
             for place, row in enumerate(rows):
                 noise = decoding.noise(row)
                 choice = decoding.choose(row, logits[place].numpy(), noise)
                 if not choice.settled:
-                    exact = self._exact_logits(sequences[row], looks[row], heard[row])
+                    exact = self._exact_logits(sequences[row], pictures[row], notes[row])
                     choice = decoding.choose(row, exact.numpy(), noise)
                 sequences[row].append(choice.token)
                 if not decoding.take(row, choice.token):
                     going.append(place)
-            if in_plan and len(sequences[0]) == PREFIX:
-                in_plan = False
+            if in_controls and len(sequences[0]) == PREFIX:
+                in_controls = False
                 steps.keep(range(n))
             if len(going) < len(rows):
                 rows = [rows[place] for place in going]
@@ -186,16 +186,16 @@ class Sampler:
 
     def _exact_logits(self, sequence: Sequence[int], patches: Tensor, references: Tensor) -> Tensor:
         """float64[vocabulary] after a sequence, guided while it is a plan."""
-        in_plan = len(sequence) < PREFIX
-        looks = torch.stack([patches, torch.from_numpy(self.blank)] if in_plan else [patches]).double()
-        tokens = torch.tensor([sequence] * len(looks))
-        logits = self.model(tokens, looks, references.expand(len(looks), -1, -1)).logits[:, -1]
-        return guided(logits[0], logits[1]) if in_plan else logits[0]
+        in_controls = len(sequence) < PREFIX
+        pictures = torch.stack([patches, torch.from_numpy(self.blank)] if in_controls else [patches]).double()
+        tokens = torch.tensor([sequence] * len(pictures))
+        logits = self.model(tokens, pictures, references.expand(len(pictures), -1, -1)).logits[:, -1]
+        return guided(logits[0], logits[1]) if in_controls else logits[0]
 
     def _read(self, row: Sequence[int]) -> Drawn:
-        plan = self.vocabulary.decode_plan(row[1:PREFIX])
+        controls = self.vocabulary.decode_controls(row[1:PREFIX])
         bars, ends = self.vocabulary.decode_bars(row[PREFIX:])
-        return Drawn(plan, melody_of(plan, bars, ends))
+        return Drawn(controls, melody_of(controls, bars, ends))
 
     def attention(
         self, tokens: Tensor, patches: NDArray[np.float32], references: NDArray[np.int64]
@@ -214,11 +214,11 @@ class Sampler:
     ) -> NDArray[np.float32]:
         """float32[layers, b, n, cells]: `attention` before its mean over layers."""
         b = len(patches)
-        heard = torch.from_numpy(references)[None].expand(b, -1, -1)
-        output = self.single(tokens.expand(b, -1), torch.from_numpy(patches), heard, output_attentions=True)
+        notes = torch.from_numpy(references)[None].expand(b, -1, -1)
+        output = self.single(tokens.expand(b, -1), torch.from_numpy(patches), notes, output_attentions=True)
         cells = self.model.config.n_patches
-        seen = torch.stack([layer[:, :, :-1, :cells].mean(1) for layer in output.attentions]).numpy()
-        return np.concatenate([np.zeros((len(seen), b, 1, cells), np.float32), seen], 2)
+        weights = torch.stack([layer[:, :, :-1, :cells].mean(1) for layer in output.attentions]).numpy()
+        return np.concatenate([np.zeros((len(weights), b, 1, cells), np.float32), weights], 2)
 
     @torch.inference_mode()
     def log_likelihood(
@@ -239,13 +239,13 @@ class Sampler:
         return nats
 
 
-def guided(seen: Tensor, blank: Tensor) -> Tensor:
+def guided(logits: Tensor, blank: Tensor) -> Tensor:
     """Logits pushed away from what a blank picture would say (classifier-free guidance, Ho and Salimans 2022).
 
     For the plan alone. Nine tenths of the training tunes are in major and two thirds are fast; a dark picture should
     not need to shout to be heard over that.
     """
-    return seen + GUIDANCE * (seen - blank)
+    return logits + GUIDANCE * (logits - blank)
 
 
 def load_sampler(folder: Path, blank: NDArray[np.float32]) -> Sampler:

@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.composers.nano.controls import PLAN_SLOTS, TONICS, AllowedWords, Plan, tempo_control
+from image2music.composers.nano.controls import CONTROL_SLOTS, TONICS, AllowedWords, Controls, tempo_control
 from image2music.composers.nano.melody import Melody, Note
 from image2music.types import AlbumPart
 
@@ -41,10 +41,10 @@ class Vocabulary:
     section: int = 4
 
     @cached_property
-    def plan_offsets(self) -> dict[str, int]:
+    def control_offsets(self) -> dict[str, int]:
         """First id of each plan slot's values; the id before a slot's first value means "not told"."""
         offsets, at = {}, 5
-        for slot in PLAN_SLOTS:
+        for slot in CONTROL_SLOTS:
             offsets[slot.name] = at + 1
             at += 1 + len(slot.values)
         return offsets
@@ -52,8 +52,8 @@ class Vocabulary:
     @cached_property
     def first_note(self) -> int:
         """Id of the first note token."""
-        last = PLAN_SLOTS[-1]
-        return self.plan_offsets[last.name] + len(last.values)
+        last = CONTROL_SLOTS[-1]
+        return self.control_offsets[last.name] + len(last.values)
 
     @cached_property
     def notes(self) -> tuple[Note, ...]:
@@ -93,23 +93,23 @@ class Vocabulary:
             index[token] = 1 + LENGTHS.index(note.length)
         return index
 
-    def encode_plan(self, plan: Plan) -> list[int]:
+    def encode_controls(self, controls: Controls) -> list[int]:
         """One token a slot, in slot order."""
         tokens = []
-        for slot in PLAN_SLOTS:
-            value = plan.get(slot.name)
-            first = self.plan_offsets[slot.name]
+        for slot in CONTROL_SLOTS:
+            value = controls.get(slot.name)
+            first = self.control_offsets[slot.name]
             tokens.append(first - 1 if value is None else first + slot.values.index(value))
         return tokens
 
-    def decode_plan(self, tokens: Sequence[int]) -> Plan:
-        """The inverse of `encode_plan`."""
-        plan: dict[str, str] = {}
-        for slot, token in zip(PLAN_SLOTS, tokens, strict=True):
-            place = token - self.plan_offsets[slot.name]
+    def decode_controls(self, tokens: Sequence[int]) -> Controls:
+        """The inverse of `encode_controls`."""
+        controls: dict[str, str] = {}
+        for slot, token in zip(CONTROL_SLOTS, tokens, strict=True):
+            place = token - self.control_offsets[slot.name]
             if place >= 0:
-                plan[slot.name] = slot.values[place]
-        return Plan(plan)
+                controls[slot.name] = slot.values[place]
+        return Controls(controls)
 
     def encode_melody(self, melody: Melody) -> list[int]:
         """Bars to tokens, ended by `end`. Raises KeyError for a note that the vocabulary lacks."""

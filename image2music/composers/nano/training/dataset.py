@@ -29,7 +29,7 @@ from torch import Tensor
 
 from image2music.abc.ast import Tune
 from image2music.abc.parser import parse
-from image2music.composers.nano.controls import MAX_BARS, PLAN_SLOTS, Plan, plan_of, tempo_control
+from image2music.composers.nano.controls import CONTROL_SLOTS, MAX_BARS, Controls, controls_of, tempo_control
 from image2music.composers.nano.melody import Melody, without_pickups
 from image2music.composers.nano.patches import Appearance, FloatArray, PoleVectors, patches, unit_vectors
 from image2music.composers.nano.reading import read_melody
@@ -73,7 +73,7 @@ class TrainingTune:
     title: str
     transcriber: str
     melody: Melody
-    plan: Plan
+    controls: Controls
 
 
 def read_training_tunes() -> list[TrainingTune]:
@@ -102,9 +102,9 @@ def _training_tune(tune: Tune, source: str) -> TrainingTune | None:
         return None
     words = " ".join(text for letter in "RTNBP" for text in tune.fields.get(letter, []))
     kind = _kind(words, melody.meter)
-    plan = plan_of(melody, kind=kind, tempo=_tempo(tune, words, kind))
+    controls = controls_of(melody, kind=kind, tempo=_tempo(tune, words, kind))
     transcriber = " ".join(tune.fields.get("Z", []))
-    return TrainingTune(f"{source}#{tune.reference.strip()}", _title(tune), transcriber, melody, plan)
+    return TrainingTune(f"{source}#{tune.reference.strip()}", _title(tune), transcriber, melody, controls)
 
 
 def is_regular(melody: Melody) -> bool:
@@ -170,14 +170,14 @@ class SyntheticConditioning:
     distractors: FloatArray
     grid: int
 
-    def picture(self, title: FloatArray, plan: Plan, rng: np.random.Generator) -> FloatArray:
+    def picture(self, title: FloatArray, controls: Controls, rng: np.random.Generator) -> FloatArray:
         """Patches float32[grid², dim] for a tune whose title embeds to `title` float32[dim]."""
         cells = self.grid * self.grid
         others = self.distractors[rng.integers(len(self.distractors), size=3)]
         objects = others[rng.integers(3, size=cells)]
         objects[self._subject(rng)] = title
         noise = rng.standard_normal(objects.shape, dtype=np.float32) * (NOISE / objects.shape[1] ** 0.5)
-        return patches(unit_vectors(objects + noise), self._appearance(plan, rng), self.poles)
+        return patches(unit_vectors(objects + noise), self._appearance(controls, rng), self.poles)
 
     def _subject(self, rng: np.random.Generator) -> FloatArray:
         """bool[grid²]: a rectangle of two to five cells a side."""
@@ -187,9 +187,9 @@ class SyntheticConditioning:
         mask[top : top + height, left : left + width] = True
         return mask.ravel()
 
-    def _appearance(self, plan: Plan, rng: np.random.Generator) -> Appearance:
-        level = rng.normal(BRIGHTNESS.get(plan.get("mode", ""), 0.5), 0.12)
-        energy = ENERGY.get(plan.get("tempo", ""), 0.5)
+    def _appearance(self, controls: Controls, rng: np.random.Generator) -> Appearance:
+        level = rng.normal(BRIGHTNESS.get(controls.get("mode", ""), 0.5), 0.12)
+        energy = ENERGY.get(controls.get("tempo", ""), 0.5)
         slope = rng.normal(0, 0.08, size=2)
         place = np.linspace(-1, 1, self.grid)
         brightness = (
@@ -204,7 +204,7 @@ class SyntheticConditioning:
 
 
 MAX_TOKENS = 420
-PREFIX = 1 + len(PLAN_SLOTS)
+PREFIX = 1 + len(CONTROL_SLOTS)
 HELD_OUT_SHARE = 0.08
 
 
@@ -212,8 +212,8 @@ HELD_OUT_SHARE = 0.08
 class Dropout:
     """How often the model is left without something, so that it can do without it."""
 
-    plan_slot: float = 0.25
-    whole_plan: float = 0.1
+    control: float = 0.25
+    all_controls: float = 0.1
     reference: float = 0.25
     picture: float = 0.05
     pickup: float = 0.5
@@ -236,13 +236,13 @@ class NanoDataset:
         self,
         tunes: Sequence[TrainingTune],
         titles: NDArray[np.float32],
-        imagination: SyntheticConditioning,
+        conditioning: SyntheticConditioning,
         *,
         reference_slots: int,
         reference_tokens: int,
         seed: int,
     ) -> None:
-        self.tunes, self.titles, self.imagination = tunes, titles, imagination
+        self.tunes, self.titles, self.conditioning = tunes, titles, conditioning
         self.slots, self.reference_tokens = reference_slots, reference_tokens
         self.vocabulary = Vocabulary()
         melodies = [tune.melody for tune in tunes]
@@ -251,7 +251,7 @@ class NanoDataset:
         in_training = [not held for held in self.held_out]
         self.alike = nearest_training_tunes(motif_vectors(melodies), self.groups, in_training, 8)
         self.shelves = by_meter_and_mode(melodies, in_training)
-        self.plans = [self.vocabulary.encode_plan(tune.plan) for tune in tunes]
+        self.control_tokens = [self.vocabulary.encode_controls(tune.controls) for tune in tunes]
         self.bodies = [self.vocabulary.encode_melody(tune.melody) for tune in tunes]
         self.full_bars = [self._with_full_bars(tune) for tune in tunes]
 
@@ -299,27 +299,27 @@ class NanoDataset:
         return Batch(batch.tokens, batch.targets, batch.patches, torch.from_numpy(references))
 
     def _tokens(self, i: int, rng: np.random.Generator, dropout: Dropout) -> tuple[list[int], list[int]]:
-        told, body = self.plans[i], self.bodies[i]
+        given, body = self.control_tokens[i], self.bodies[i]
         if (full := self.full_bars[i]) is not None and rng.random() < dropout.pickup:
-            told, body = full
-        left_out = rng.random(len(told)) < (1.0 if rng.random() < dropout.whole_plan else dropout.plan_slot)
-        firsts = [self.vocabulary.plan_offsets[slot.name] for slot in PLAN_SLOTS]
-        seen = [first - 1 if out else token for token, first, out in zip(told, firsts, left_out, strict=True)]
-        wanted = [token if token >= first else 0 for token, first in zip(told, firsts, strict=True)]
-        tokens = [self.vocabulary.begin, *seen, *body[:-1]]
-        return tokens, [*wanted, *body]
+            given, body = full
+        left_out = rng.random(len(given)) < (1.0 if rng.random() < dropout.all_controls else dropout.control)
+        firsts = [self.vocabulary.control_offsets[slot.name] for slot in CONTROL_SLOTS]
+        shown = [first - 1 if out else token for token, first, out in zip(given, firsts, left_out, strict=True)]
+        targets = [token if token >= first else 0 for token, first in zip(given, firsts, strict=True)]
+        tokens = [self.vocabulary.begin, *shown, *body[:-1]]
+        return tokens, [*targets, *body]
 
     def _with_full_bars(self, tune: TrainingTune) -> tuple[list[int], list[int]] | None:
         """Plan and body of the tune without its pick-ups; nano's own tunes begin on a full bar."""
         melody = without_pickups(tune.melody) if tune.melody.has_pickup else None
         if melody is None or not is_regular(melody):
             return None
-        plan = plan_of(melody, kind=tune.plan.get("kind"), tempo=tune.plan.get("tempo"))
-        return self.vocabulary.encode_plan(plan), self.vocabulary.encode_melody(melody)
+        controls = controls_of(melody, kind=tune.controls.get("kind"), tempo=tune.controls.get("tempo"))
+        return self.vocabulary.encode_controls(controls), self.vocabulary.encode_melody(melody)
 
     def _picture(self, i: int, rng: np.random.Generator, dropout: Dropout) -> NDArray[np.float32]:
-        plan = Plan() if rng.random() < dropout.picture else self.tunes[i].plan
-        return self.imagination.picture(self.titles[i], plan, rng)
+        controls = Controls() if rng.random() < dropout.picture else self.tunes[i].controls
+        return self.conditioning.picture(self.titles[i], controls, rng)
 
     def _references(self, i: int, rng: np.random.Generator, dropout: Dropout) -> NDArray[np.int64]:
         # Half the time tunes that share motifs, so that references are worth listening to.

@@ -46,18 +46,18 @@ class TrainingConfig:
     warmup_steps: int = 60
     decay_share: float = 0.6
     weight_decay: float = 0.1
-    plan_loss_weight: float = 0.25
+    control_loss_weight: float = 0.25
     seed: int = 0
 
 
 def make_dataset(config: NanoConfig, embedder: Embedder, seed: int) -> NanoDataset:
     """Reads the corpus and imagines its pictures."""
     tunes = read_training_tunes()
-    imagination = SyntheticConditioning(PoleVectors.embed(embedder), embedder.embed_texts(class_names()), config.grid)
+    conditioning = SyntheticConditioning(PoleVectors.embed(embedder), embedder.embed_texts(class_names()), config.grid)
     return NanoDataset(
         tunes,
         embedder.embed_texts([tune.title for tune in tunes]),
-        imagination,
+        conditioning,
         reference_slots=config.reference_slots,
         reference_tokens=config.reference_tokens,
         seed=seed,
@@ -111,9 +111,9 @@ def training_loss(model: NanoComposerModel, batch: Batch, config: TrainingConfig
     nats = functional.cross_entropy(
         logits.float().flatten(0, 1), batch.targets.flatten(), ignore_index=0, reduction="none"
     ).view_as(batch.targets)
-    plan, tune = nats[:, : PREFIX - 1], nats[:, PREFIX - 1 :]
+    controls, tune = nats[:, : PREFIX - 1], nats[:, PREFIX - 1 :]
     tokens = (batch.targets[:, PREFIX - 1 :] > 0).sum()
-    return (tune.sum() + config.plan_loss_weight * plan.sum()) / tokens
+    return (tune.sum() + config.control_loss_weight * controls.sum()) / tokens
 
 
 def endless(data: NanoDataset, config: TrainingConfig, rng: np.random.Generator) -> Iterator[list[int]]:
