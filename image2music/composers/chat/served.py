@@ -1,7 +1,7 @@
-"""A chat model behind a server, and beside it one that runs here to say where it looks in what the server wrote.
+"""A chat model behind a server, and beside it one that runs here and computes attention in what the server wrote.
 
 The spec behind `openai:` is `BASE_URL#MODEL[+attention=transformers:ID_OR_PATH[@REVISION][+remote_code]]`. The model
-that looks is part of the spec, and of the composer's id, because other maps are another composer's rows.
+for attention is part of the spec, and of the composer's id, because other maps make other rows.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _KIND = "transformers:"
 
 @dataclass(frozen=True)
 class ServedSpec:
-    """Who writes, and who looks at what was written; None where attention stays unknown."""
+    """The server's model, and the model that computes attention; None where attention stays unknown."""
 
     endpoint: Endpoint
     attention_model: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> ServedSpec:
-        """Reads the part of the spec behind `openai:`.
+        """Parse the part of the spec behind `openai:`.
 
         Raises:
             ConfigError: it names no server or no model (`bad_composer_spec`).
@@ -63,31 +63,33 @@ class RemoteWithLocalAttention:
         self._remote, self._attention_model = remote, attention_model
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of a text, by the larger count of the two."""
+        """Count the tokens of a text, by the larger count of the two."""
         return max(self._remote.count_tokens(text), self._attention_model.count_tokens(text))
 
     def generate(
         self, conversations: Sequence[Conversation], seeds: Sequence[int | None], *, max_tokens: int, form: Form
     ) -> list[str]:
-        """The server's answers."""
+        """Return the server's answers."""
         return self._remote.generate(conversations, seeds, max_tokens=max_tokens, form=form)
 
     def attention(self, conversation: Conversation, *, layers: bool = False) -> list[TokenAttention]:
-        """Where the model that runs here looks as it reads the server's turns, each as if it had written it."""
+        """Return the attention of the model that runs here to the picture, as if it had written the server's turns."""
         return self._attention_model.attention(conversation, layers=layers)
 
     def log_likelihood(self, conversation: Conversation, images: Sequence[Image.Image]) -> NDArray[np.float64]:
-        """The likelihood of the server's turns by the model that runs here."""
+        """Return the likelihood of the server's turns by the model that runs here."""
         return self._attention_model.log_likelihood(conversation, images)
 
 
 def load_served(text: str) -> ChatBackend:
-    """The backend for the part of the spec behind `openai:`; says on stderr where pictures go and who looks.
+    """Load the backend for the part of the spec behind `openai:`.
+
+    Print to stderr where pictures go and what attention is.
 
     Raises:
-        ConfigError: as `ServedSpec.parse`.
-        ModelError: no server answers; or the model that is to look is not there, does not fit, or is of a family whose
-            image tokens have no known place.
+        ConfigError: as `ServedSpec.parse`. ModelError: no server answers; or the model for attention is not there, does
+        not fit, or is of a family whose image
+            tokens have no known place.
     """
     spec = ServedSpec.parse(text)
     spec.endpoint.check_reachable()
@@ -103,7 +105,7 @@ def load_served(text: str) -> ChatBackend:
 
 
 def served_id(text: str) -> str:
-    """The id that the loaded backend would have, without loading it.
+    """Return the id that the loaded backend would have, without loading it.
 
     Raises:
         ConfigError, ModelError: as `load_served`.
@@ -117,7 +119,7 @@ def served_id(text: str) -> str:
 
 
 def served_memory_report(text: str) -> dict[str, str]:
-    """What a plan says of memory, line by line.
+    """Return a dry run's lines about memory.
 
     Raises:
         ConfigError, ModelError: as `load_served`.
@@ -148,5 +150,5 @@ def _refuse_unknown_family(attention_model: str) -> None:
 
 
 def _named(error: ModelError) -> ModelError:
-    """The same, saying which of two models it is about and that the tunes do not need it."""
+    """Say which of the two models an error is about, and that tunes do not need it."""
     return ModelError(f"{ATTENTION}... {error}; without it tunes come from the server alone", reason=error.reason)

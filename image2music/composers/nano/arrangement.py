@@ -1,4 +1,4 @@
-"""A finished plan and melody to a whole ABC tune with two voices."""
+"""Turns controls and melody into a whole ABC tune with two voices."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Setting:
 
 
 def setting(controls: Controls, energy: float, seed: int) -> Setting:
-    """Chosen from the plan, the picture's energy (0 to 1) and the seed."""
+    """Choose tempo, figure and programs by the controls, the picture's energy (0 to 1) and the seed."""
     rng = np.random.Generator(np.random.Philox([seed, 2]))
     low, high = QPM[controls["tempo"]]
     qpm = round(low + (high - low) * float(np.clip(0.7 * energy + 0.3 * rng.random(), 0, 1)))
@@ -41,13 +41,13 @@ def setting(controls: Controls, energy: float, seed: int) -> Setting:
 
 
 def melody_of(controls: Controls, bars: tuple[tuple[Note, ...], ...], section_ends: frozenset[int]) -> Melody:
-    """Decoded bars in the key and meter of their plan."""
+    """Return decoded bars in the key and meter of their controls."""
     unit = Fraction(controls["unit"])
     return Melody(controls["meter"], unit, TONICS.index(controls["tonic"]), controls["mode"], bars, section_ends)
 
 
 def arrange(melody: Melody, setting: Setting, title: str, kind: str, remarks: tuple[str, ...] = ()) -> str:
-    """The whole tune as ABC: melody in voice 1, derived accompaniment in voice 2, every bar full.
+    """Return the whole tune as ABC: melody in voice 1, derived accompaniment in voice 2, every bar full.
 
     `kind` and `remarks` go to N: lines.
     """

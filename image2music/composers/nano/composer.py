@@ -41,9 +41,11 @@ MINOR_MODES = ("minor", "dorian")
 
 @dataclass(frozen=True)
 class _Task:
-    """One tune to draw: where from, the words allowed in its plan, which attempt, and what somebody asked for by name.
+    """One tune to sample: its request, the words allowed for its controls, the attempt.
 
-    Only what is owed is drawn again for: the loop's own rounds are other attempts already.
+    And the words required by a caller.
+
+    Only for what is required is a tune sampled again: the loop's own rounds are other attempts already.
     """
 
     request: ComposeRequest
@@ -54,10 +56,14 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A drawn tune and what is wrong with it.
+    """A sampled tune and what is wrong with it.
 
-    `copies` counts shared runs, `off_mode` and `off_range` say whether an ear would disagree with what was asked,
-    `misses` is the distance of everything else from it.
+    Attributes:
+        abc: the arranged tune.
+        copies: how many runs of notes it shares with training tunes and references.
+        off_mode: whether a listener would hear another mode than the one that is required.
+        off_range: whether its range is none of those that are required.
+        misses: distance of all controls from the allowed words (`control_distance`).
     """
 
     abc: str
@@ -68,35 +74,35 @@ class _Candidate:
 
     @property
     def rank(self) -> tuple[int, int, int]:
-        """Lower is better."""
+        """Return a sort key; lower is better."""
         return self.copies, self.off_mode + self.off_range, self.misses
 
 
 class NanoComposer:
-    """Draws tunes from the decoder, arranges them for two voices, and explains them from its own attention."""
+    """Samples melodies from the decoder, arranges them for two voices, and explains them from its own attention."""
 
     def __init__(self, embedder: ConseEmbedder, poles: PoleVectors, sampler: Sampler, id: str) -> None:
         self._embedder, self.poles, self.sampler, self.id = embedder, poles, sampler, id
 
     def describe(self, images: Sequence[Image]) -> list[Description]:
-        """Looks at each picture once; the patches stay with the description."""
+        """Describe each picture; its patches stay with the description."""
         looks = self._embedder.look(images)
         return [Description(describe(look), look_at(look, self.poles)) for look in looks]
 
     def compose(self, requests: Sequence[ComposeRequest]) -> list[str]:
-        """A first tune for each request."""
+        """Return a first tune for each request."""
         return self._draw([_Task(request, _words(request), 0) for request in requests])
 
     def compose_as_asked(self, requests: Sequence[ComposeRequest], words: AllowedWords) -> list[str]:
-        """A first tune for each request, with plan words asked for on top of what suits the picture."""
+        """Return a first tune for each request, with further words required for its controls."""
         return self._draw([_Task(r, {**_words(r), **words}, 0, words) for r in requests])
 
     def repair(self, requests: Sequence[RepairRequest]) -> list[str]:
-        """Another tune: nano's own never fail the check, so there is nothing to mend by hand."""
+        """Return another tune: nano's own never fail the check, so there is nothing to repair in place."""
         return self._draw([_Task(r.request, _words(r.request), 100 + r.attempt) for r in requests])
 
     def refine(self, requests: Sequence[RefineRequest]) -> list[str]:
-        """Another tune to the same plan but for the qualities whose metrics lie outside of the references' range."""
+        """Return another tune to the same controls but for those whose metrics lie outside of the references' range."""
         tasks = []
         for request in requests:
             words = _words(request.request)
@@ -107,11 +113,14 @@ class NanoComposer:
         return self._draw(tasks)
 
     def explain(self, requests: Sequence[ExplainRequest]) -> list[Explanation]:
-        """Motivation, and attention replayed over the finished tune."""
+        """Return motivation and replayed attention."""
         return explain(self.sampler, requests)
 
     def _draw(self, tasks: Sequence[_Task]) -> list[str]:
-        """The best of a few candidates for each task; a tune that copies, or is not what was asked, is drawn again."""
+        """Return the best of a few candidates for each task.
+
+        Sample a tune again that copies or misses what is required.
+        """
         best: dict[int, _Candidate] = {}
         for number in range(len(PASSES)):
             open_tasks = [i for i in range(len(tasks)) if i not in best or _should_redraw(best[i], number)]
@@ -149,7 +158,7 @@ class NanoComposer:
 
 
 def _should_redraw(candidate: _Candidate, number: int) -> bool:
-    """Whether a tune is drawn again in pass `number`."""
+    """Return whether a tune is sampled again in pass `number`."""
     off = candidate.off_mode or candidate.off_range
     return candidate.copies > 0 or (off and number < len(PASSES) - 1)
 
@@ -165,7 +174,7 @@ def _arranged(task: _Task, drawn: Drawn) -> str:
 
 
 def _words(request: ComposeRequest) -> AllowedWords:
-    """Plan words that suit the picture, under those that its album asks for."""
+    """Return the allowed words that suit the picture, overridden by its album's."""
     suitable = allowed_words(_picture(request))
     return suitable if request.album is None else {**suitable, **asked_words(request.album)}
 
@@ -175,7 +184,7 @@ def _plain(mode: str) -> str:
 
 
 def heard_mode(score: Score) -> str:
-    """Major or minor, as a listener who sees no score would take it: by the key detector, from the notes alone."""
+    """Return `major` or `minor` as the key detector finds it from the notes alone."""
     weights = np.sum([np.bincount(t.pitches % 12, t.durations, 12) for t in score.tracks if not t.is_drum], axis=0)
     return "minor" if detect_key(weights)[1] else "major"
 
@@ -195,7 +204,7 @@ def _picture(request: ComposeRequest) -> SeenPicture:
 
 @lru_cache(maxsize=1)
 def load_nano() -> NanoComposer:
-    """The composer with the weights that come with the package; loaded once a process."""
+    """Load the composer with the weights that come with the package, once a process."""
     from image2music.composers.nano.patches import PoleVectors, blank_patches
     from image2music.composers.nano.sampling import load_sampler
     from image2music.embedders.conse import load_conse

@@ -1,11 +1,10 @@
-"""What nano can be asked for: the plan tokens before a tune, and what loop and album ask of them.
+"""nano's control tokens.
 
-The plan that stands before a tune: one token for each quality that can be asked for.
+Qualities of a tune (tempo, mode, meter, bars, range, ...) that stand as tokens before its notes.
 
-Plan tokens are the control tokens. nano predicts them from the picture and the references, and any of them can be
-set from outside instead. Values are words, so that a plan reads like a sentence in a log.
-
-From what the loop asks to plan words: a wish for a draft, and changed wishes for repair and refine.
+nano predicts them from the picture and the references, and any of them can be set from outside instead. Values are
+words, so that a tune's controls read like a sentence in a log. `control_targets` turns what the loop asks for into
+allowed words.
 """
 
 from __future__ import annotations
@@ -84,25 +83,25 @@ LEVEL_EDGES = {
 
 
 class Controls(UserDict[str, str]):
-    """Slot name to word. A slot that is not told is absent."""
+    """Slot name to word; a slot that is not set is absent."""
 
     def merged(self, other: Controls) -> Controls:
-        """This plan with the slots of `other` laid over it."""
+        """Return these controls overridden by the slots of `other`."""
         return Controls({**self.data, **other.data})
 
 
 def tempo_control(qpm: float) -> str:
-    """Slow, moderate or fast, by quarter notes a minute."""
+    """Return slow, moderate or fast, by quarter notes a minute."""
     return "slow" if qpm < SLOW_BELOW_QPM else "moderate" if qpm < FAST_FROM_QPM else "fast"
 
 
 def level(slot: str, value: float) -> str:
-    """The word for a measured value."""
+    """Return the word for a measured value."""
     return LEVELS[int(np.searchsorted(LEVEL_EDGES[slot], value, side="left"))]
 
 
 def melody_levels(melody: Melody) -> dict[str, float]:
-    """What the levelled slots measure, as numbers.
+    """Measure the slots that have levels, as numbers.
 
     density: notes in eight unit notes; range: semitones from lowest to highest; register: mean pitch in semitones
     above the tonic's reference octave; entropies: bits; scale_consistency: share of notes in the mode's scale; leaps:
@@ -126,14 +125,14 @@ def melody_levels(melody: Melody) -> dict[str, float]:
 
 
 def entropy(values: np.ndarray) -> float:
-    """Shannon entropy of the values' histogram, in bits."""
+    """Return the Shannon entropy of the values' histogram, in bits."""
     _, counts = np.unique(values, return_counts=True)
     shares = counts / counts.sum()
     return float(-(shares * np.log2(shares)).sum())
 
 
 def controls_of(melody: Melody, *, kind: str | None = None, tempo: str | None = None) -> Controls:
-    """The plan that a finished melody fulfils. `kind` and `tempo` come from the source where it names them."""
+    """Return the controls that a finished melody has; `kind` and `tempo` come from its source where that names them."""
     controls = Controls(
         mode=melody.mode,
         meter=melody.meter,
@@ -165,7 +164,7 @@ _SLOTS = {
 
 
 def control_targets(request: RefineRequest, controls: Controls) -> dict[str, tuple[str, ...]]:
-    """The slots whose metric lies outside of its target, with the words on the side where the target is."""
+    """Return the slots whose metric lies outside of its target, with the words on the target's side."""
     changed: dict[str, tuple[str, ...]] = {}
     values = request.metrics.as_dict()
     for metric, slot in _SLOTS.items():
@@ -182,7 +181,7 @@ def _towards(word: str, *, up: bool) -> tuple[str, ...]:
 
 
 def control_distance(wanted: AllowedWords, delivered: Controls) -> int:
-    """In how many levels or words a tune differs from what was asked for."""
+    """Count the levels or words in which a tune's controls differ from the wanted ones."""
     total = 0
     for slot, words in wanted.items():
         word = delivered.get(slot)

@@ -1,4 +1,7 @@
-"""Decoding under rules: a plan that keeps to what was asked, bars that are always full, noise that is the row's own."""
+"""Decoding under rules.
+
+Controls that keep to allowed words, bars that are always full, noise that belongs to each row.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ weights that come with the package is below 1e-5 (a test measures it), guided 4e
 
 @dataclass(frozen=True)
 class DecodingConstraints:
-    """What one tune is asked for: the words allowed in each plan slot; slots that are not named are free.
+    """What one tune must keep to: the words allowed in each control slot; slots that are not named are free.
 
     `placed` maps (bar, onset in ticks) to the note token that must stand there.
     """
@@ -39,10 +42,10 @@ class DecodingConstraints:
 
 @dataclass(frozen=True)
 class BarRules:
-    """What the bars of one tune must keep to, read off its plan. Lengths in ticks, range in semitones.
+    """What the bars of one tune must keep to, read off its controls. Lengths in ticks, range in semitones.
 
-    `widest` is never passed; `narrowest` is what the melody is urged to reach. `fillable[room]` tells whether notes
-    that are allowed, and are no triplets, can fill so much of a bar.
+    `widest` is never passed; a bias pushes the melody to reach `narrowest`. `fillable[room]` tells whether allowed
+    notes other than triplets can fill so much of a bar.
     """
 
     capacity: int
@@ -54,7 +57,7 @@ class BarRules:
 
     @classmethod
     def of(cls, controls: Controls, vocabulary: Vocabulary) -> BarRules:
-        """The rules of a complete plan."""
+        """Derive the rules from complete controls."""
         unit = Fraction(controls["unit"])
         capacity = int(meter_fraction(controls["meter"]) / unit * TICKS_PER_UNIT)
         level = LEVELS.index(controls["range"])
@@ -96,7 +99,7 @@ def _is_third(note: Note) -> bool:
 
 @dataclass
 class RowState:
-    """Where one row stands: in its plan, or in a bar."""
+    """The state of one row: in its controls, or in a bar."""
 
     controls: list[int] = field(default_factory=list)
     rules: BarRules | None = None
@@ -109,7 +112,7 @@ class RowState:
 
 
 class Grammar:
-    """Which tokens may follow. One instance serves all rows; masks are shared between like states."""
+    """Which tokens may follow. One instance serves all rows."""
 
     def __init__(self) -> None:
         self.vocabulary = Vocabulary()
@@ -163,9 +166,9 @@ class Grammar:
         return self._note_mask(state, state.rules)
 
     def urge(self, state: RowState) -> NDArray[np.float64]:
-        """float64[vocabulary]: what is added to the logits of notes that would widen a melody still too narrow.
+        """Return float64[vocabulary], a bias on the logits of notes that would widen a melody that is still too narrow.
 
-        The urge grows as bars go by, so that the model finds its own place for the leap if it can.
+        It grows as bars go by, so that the model finds its own place for the leap if it can.
         """
         bias = np.zeros(len(self.vocabulary))
         rules = state.rules
@@ -195,7 +198,7 @@ class Grammar:
         return self._only(*(first + slot.values.index(word) for word in words))
 
     def _controls_so_far(self, state: RowState) -> Controls:
-        """The slots decoded so far."""
+        """Return the slots decoded so far."""
         return self.vocabulary.decode_controls([*state.controls, *[0] * (len(CONTROL_SLOTS) - len(state.controls))])
 
     def _line_mask(self, state: RowState) -> BoolArray:
@@ -225,24 +228,24 @@ class Grammar:
         return mask if mask.any() else self._fallback(rules, room)
 
     def _leaves_fillable(self, rules: BarRules, room: int) -> BoolArray:
-        """Whether the bar can still be filled after a note, or after the group of three that it begins."""
+        """Return whether the bar can still be filled after a note, or after the group of three that it begins."""
         leaves = room - self.lengths * np.where(self.is_triplet, 3, 1)
         fits: BoolArray = (leaves >= 0) & rules.fillable[np.maximum(leaves, 0)]
         return fits
 
     def _triplet_starts(self, onset: int) -> BoolArray:
-        """A group of three starts on a unit note, and one of two units' notes on an even one."""
+        """Allow a group of three on a unit note, and one of two units' notes on an even one."""
         start = np.where(3 * self.lengths > 2 * TICKS_PER_UNIT, 2 * TICKS_PER_UNIT, TICKS_PER_UNIT)
         starts: BoolArray = onset % start == 0
         return starts
 
     def _fallback(self, rules: BarRules, room: int) -> BoolArray:
-        """The range or the close left nothing: any note that lets the bar end."""
+        """Allow any note that lets the bar end, where range or close left none."""
         return rules.allowed_notes & ~self.is_triplet & self._leaves_fillable(rules, room)
 
 
 def _dances(kinds: tuple[str, ...], meters: tuple[str, ...]) -> tuple[str, ...]:
-    """Those that can have one of the meters."""
+    """Keep the kinds that can have one of the meters."""
     return tuple(kind for kind in kinds if _meters(meters, kind))
 
 
@@ -251,7 +254,7 @@ def _meters(meters: tuple[str, ...], kind: str) -> tuple[str, ...]:
 
 
 def _units(units: tuple[str, ...], meter: str) -> tuple[str, ...]:
-    """Eighths, and sixteenths in 2/4: how the collections are written, but for a few."""
+    """Keep eighths, and sixteenths in 2/4: how the collections are written, but for a few."""
     return tuple(unit for unit in units if unit == ("1/16" if meter == "2/4" else "1/8"))
 
 
@@ -259,8 +262,8 @@ class SeededDecoding:
     """Masks, temperature, nucleus, and Gumbel noise from each row's own generator (the Gumbel-max trick).
 
     A row's tune does not depend on which rows share its batch. Matrix products do: their last bits differ with the
-    batch's size. So a row is *settled* only if logits that are off by up to `CLOSE` would lead to the same token; who
-    asks has to bring better logits for the others.
+    batch's size. So a choice is *settled* only if logits that are off by up to `CLOSE` would lead to the same token;
+    for the others the caller has to compute better logits.
     """
 
     def __init__(
@@ -277,11 +280,11 @@ class SeededDecoding:
         self._generators = [np.random.Generator(np.random.Philox(constraint.seed)) for constraint in constraints]
 
     def noise(self, row: int) -> NDArray[np.float64]:
-        """float64[vocabulary]: the row's next throw. One a token."""
+        """Return float64[vocabulary], the row's next Gumbel noise; one array a token."""
         return self._generators[row].gumbel(size=len(self.grammar.vocabulary))
 
     def choose(self, row: int, logits: NDArray[np.floating], noise: NDArray[np.float64]) -> Choice:
-        """The next token of a row. The row does not move: see `take`."""
+        """Return the next token of a row without moving the row on: see `take`."""
         choices = np.flatnonzero(self.grammar.mask(self.states[row], self.constraints[row]))
         if len(choices) == 1:
             return Choice(int(choices[0]), settled=True)
@@ -293,7 +296,7 @@ class SeededDecoding:
         return Choice(int(choices[winner]), _is_settled(wanted, perturbed, int(winner), self.top_p))
 
     def take(self, row: int, token: int) -> bool:
-        """Move a row on by a token; returns whether its tune has ended."""
+        """Move a row on by a token; return whether its tune has ended."""
         self.grammar.advance(self.states[row], token)
         return self.states[row].ended
 
@@ -307,7 +310,7 @@ class Choice:
 
 
 def nucleus(logits: NDArray[np.float64], top_p: float) -> NDArray[np.int64]:
-    """Indices of the smallest set of choices whose probability reaches `top_p` (Holtzman et al. 2020)."""
+    """Return the indices of the smallest set of choices whose probability reaches `top_p` (Holtzman et al. 2020)."""
     order = np.argsort(-logits, kind="stable")
     probabilities = np.exp(logits[order] - logits[order[0]])
     before = np.cumsum(probabilities) - probabilities
@@ -315,7 +318,7 @@ def nucleus(logits: NDArray[np.float64], top_p: float) -> NDArray[np.int64]:
 
 
 def _is_settled(wanted: NDArray[np.float64], perturbed: NDArray[np.float64], winner: int, top_p: float) -> bool:
-    """Whether the winner is in every nucleus within reach, and ahead of all that is in any of them."""
+    """Return whether the winner is in every nucleus within reach, and ahead of all that is in any of them."""
     widest = wanted >= wanted[nucleus(wanted, top_p + CLOSE)].min() - CLOSE
     if (perturbed[widest] > perturbed[winner] - CLOSE).sum() > 1:
         return False

@@ -1,13 +1,8 @@
-"""Why a tune of nano's sounds as it does: title, motivation, and where the model looked.
+"""Titles, motivations and attention maps for nano's tunes.
 
-Names for tunes, in the manner of the collections that nano learned from.
-
-nano's motivation: the plan in sentences, each with the plan slots that it speaks of.
-
-Why a tune of nano's sounds as it does: its plan in words, and where the model looked while it wrote.
-
-nano decodes no prose. Its motivation puts the plan into sentences, and a sentence's attention is that of the plan
-tokens which it speaks of; the maps of the tune and its bars are those of the music's own tokens.
+nano decodes no prose. Its motivation puts the controls into sentences, and a sentence's map is the attention of the
+control tokens that it speaks of; the maps of the tune and its bars are those of the music's own tokens. Titles are in
+the manner of the collections that nano learned from.
 """
 
 from __future__ import annotations
@@ -35,7 +30,10 @@ _NO_SUBJECT = ("Light", "Morning", "Evening", "Road", "Stranger", "Window")
 
 
 def title(picture: SeenPicture, controls: Controls, seed: int) -> str:
-    """A title from what the picture shows and how the tune goes, e.g. `The Calm Lakeside`, `Air of the Old Castle`."""
+    """Return a title from what the picture shows and how the tune goes.
+
+    `The Calm Lakeside`, `Air of the Old Castle`.
+    """
     rng = np.random.Generator(np.random.Philox([seed, 1]))
     colour = picture.colours[0] if picture.colours else picture.mood
     thing = picture.subject if picture.subject is not None else f"{_NO_SUBJECT[int(rng.integers(len(_NO_SUBJECT)))]}"
@@ -54,7 +52,7 @@ def title(picture: SeenPicture, controls: Controls, seed: int) -> str:
 
 @dataclass(frozen=True)
 class Sentence:
-    """One sentence and the slots whose tokens it puts into words."""
+    """One sentence and the control slots that it puts into words."""
 
     text: str
     slots: tuple[str, ...]
@@ -63,10 +61,10 @@ class Sentence:
 def motivate(
     picture: SeenPicture, controls: Controls, request: ExplainRequest, n_references: int
 ) -> tuple[Sentence, ...]:
-    """Mood and mode, movement, and the line with what was in its ear, a sentence each; in an album one more.
+    """Return a sentence each on mood and mode, on movement, and on the line and its references; in an album one more.
 
-    `n_references` is how many references the model listens to, the nearest first. A sentence names no slot that the
-    album filled: where the model looked had no part in it.
+    `n_references` is how many references the model attends to, the nearest first. A sentence names no slot that the
+    album filled: attention to the picture had no part in it.
     """
     if request.request.album is not None:
         key = key_words(TONICS.index(controls["tonic"]), controls["mode"])
@@ -126,7 +124,7 @@ def _article(noun: str | None) -> str:
 
 
 def explain(sampler: Sampler, requests: Sequence[ExplainRequest]) -> list[Explanation]:
-    """One explanation a request; each is replayed by itself, so a batch changes nothing."""
+    """Return one explanation a request; each is replayed alone, so the batch changes nothing."""
     return [_explain(sampler, request) for request in requests]
 
 
@@ -154,7 +152,7 @@ def _explain(sampler: Sampler, request: ExplainRequest) -> Explanation:
 
 
 def control_and_music_tokens(abc: str) -> list[int]:
-    """The sequence that would have decoded a tune of nano's: `begin`, its plan, its first voice, `end`."""
+    """Return the sequence that would have decoded a tune of nano's: `begin`, its controls, its first voice, `end`."""
     controls, melody = read_controls_and_melody(abc)
     vocabulary = Vocabulary()
     return [vocabulary.begin, *vocabulary.encode_controls(controls), *vocabulary.encode_melody(melody)]
@@ -163,7 +161,7 @@ def control_and_music_tokens(abc: str) -> list[int]:
 def melody_segments(
     tokens: Sequence[int], bar: int, section: int, placed: frozenset[int] = frozenset()
 ) -> list[Segment]:
-    """The whole tune, the decoded voice, and its bars in groups of four; `placed` positions were not decoded."""
+    """Return the whole tune, the decoded voice, and its bars in groups of four; `placed` positions were not decoded."""
     music = range(PREFIX, len(tokens))
     decoded = tuple(position for position in music if position not in placed)
     segments = [
@@ -183,7 +181,7 @@ def melody_segments(
 
 
 def motivation_segments(sentences: Sequence[Sentence]) -> list[Segment]:
-    """One segment a sentence that speaks of plan tokens: their positions."""
+    """Return one segment for each sentence that speaks of control tokens: their positions."""
     places = {slot.name: 1 + i for i, slot in enumerate(CONTROL_SLOTS)}
     return [
         Segment(f"sentence {i}", "motivation", sentence.text, tuple(places[slot] for slot in sentence.slots))
@@ -195,7 +193,10 @@ def motivation_segments(sentences: Sequence[Sentence]) -> list[Segment]:
 def _faithfulness(
     sampler: Sampler, request: ExplainRequest, tokens: torch.Tensor, picture: SeenPicture, references: NDArray[np.int64]
 ) -> Faithfulness:
-    """Measures maps by the likelihood of plan and music beside pictures with blank cells, which nano's blur is."""
+    """Measure maps by the likelihood of controls and music beside pictures with blank cells.
+
+    Which stand for blur here.
+    """
 
     def nats(masks: Masks) -> Floats:
         hidden = masks.reshape(len(masks), -1, 1)

@@ -1,7 +1,7 @@
-"""nano's decoder: one softmax over the picture's patches, the references' notes, the plan and the tune so far.
+"""nano's decoder: one softmax over the picture's patches, the references' notes, the controls and the tune so far.
 
-The sequence is `begin, plan tokens, tune tokens, end`. Patches and reference notes are keys and values in every layer,
-beside those of the sequence itself, so that attention to a patch is a share of one distribution, as it is in a
+The sequence is `begin, control tokens, tune tokens, end`. Patches and reference notes are keys and values in every
+layer, beside those of the sequence itself, so that attention to a patch is a share of one distribution, as it is in a
 vision-language model whose image tokens stand in the prompt.
 """
 
@@ -151,7 +151,7 @@ class Block(nn.Module):
 
 
 class AttendedContext(nn.Module):
-    """Patches and reference notes as float[b, n_patches + slots · tokens, width]."""
+    """Embeds patches and reference notes as float[b, n_patches + slots · tokens, width]."""
 
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
@@ -219,7 +219,10 @@ class NanoComposerModel(PreTrainedModel):
             nn.init.ones_(module.weight)
 
     def clock(self, input_ids: Tensor) -> Tensor:
-        """float[b, n, width]: where in the bar, in which bar and how far from the end each next token stands."""
+        """Return float[b, n, width].
+
+        The place in the bar, the bar, and the distance from the end of each next token.
+        """
         ticks = self.ticks[input_ids]
         is_line = (input_ids == self.vocabulary.bar) | (input_ids == self.vocabulary.section)
         elapsed = ticks.cumsum(1)
@@ -251,7 +254,7 @@ class NanoComposerModel(PreTrainedModel):
         return NanoOutput(self.norm(x) @ table.T, tuple(attentions or ()))
 
     def mask(self, references: Tensor, new: int, total: int) -> Tensor:
-        """bool[b, 1, new, memory + total]: patches always, reference notes where there are any, the past."""
+        """Return bool[b, 1, new, memory + total]: patches always, reference notes where there are any, the past."""
         batch = references.shape[0]
         has_note = (references > 0).flatten(1)
         has_patch = torch.ones(batch, self.config.n_patches, dtype=torch.bool, device=references.device)
@@ -260,7 +263,7 @@ class NanoComposerModel(PreTrainedModel):
         return torch.cat([memory, causal.expand(batch, new, total)], 2)[:, None]
 
     def rotation(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Cosine and sine, float[n, head_dim / 4]."""
+        """Return cosine and sine, float[n, head_dim / 4]."""
         half = self.config.width // self.config.heads // 2
         frequencies = 10_000.0 ** -(torch.arange(0, half, 2, device=positions.device).double() / half)
         angles = positions[:, None] * frequencies
@@ -268,7 +271,7 @@ class NanoComposerModel(PreTrainedModel):
 
 
 def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotary position embedding (Su et al. 2021) on the first half of the last dimension."""
+    """Apply rotary position embedding (Su et al. 2021) to the first half of the last dimension."""
     cos, sin = rotation
     half = x.shape[-1] // 2
     first, second = x[..., : half // 2], x[..., half // 2 : half]
@@ -276,5 +279,5 @@ def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Trainable numbers."""
+    """Count the trainable numbers."""
     return int(np.sum([p.numel() for p in model.parameters()]))

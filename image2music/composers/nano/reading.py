@@ -1,7 +1,4 @@
-"""ABC trees to melodies: training tunes and references are read the same way.
-
-Retrieved tunes as nano hears them: the opening of each melody, in tokens relative to its own tonic.
-"""
+"""Reads ABC trees as melodies: training tunes, nano's own tunes, and the openings of retrieved references as tokens."""
 
 from __future__ import annotations
 
@@ -45,14 +42,14 @@ class _Bar:
 
 
 def tonic_and_mode(key: Key) -> tuple[int, str]:
-    """Pitch class of the tonic and one of the four modes; lydian counts as major, phrygian as minor."""
+    """Return the tonic's pitch class and one of the four modes; lydian counts as major, phrygian as minor."""
     letter, sign = key.tonic[0], key.tonic[1:]
     fifths = _FIFTHS[letter] + {"": 0, "#": 7, "b": -7}[sign]
     return fifths * 7 % 12, _MODE_BY_FIFTHS.get(key.sharps - fifths, "major")
 
 
 def read_melody(tune: Tune, voice: Voice) -> Melody | None:
-    """The top notes of a voice, or None where it has none or its meter is not one of `METERS`.
+    """Return the top notes of a voice, or None where it has none or its meter is not one of `METERS`.
 
     Repeats are written once. Of several endings the last is kept. A note tied over a bar line is struck again.
     """
@@ -94,7 +91,7 @@ def _bars(key: Key, voice: Voice, unit: Fraction, reference: int) -> Iterator[_B
 
 
 def _pitch(event: Event, key: Key, said: dict[tuple[int, int], int], reference: int) -> int | None:
-    """Semitones of the highest head above `reference`, None for a rest; remembers the bar's accidentals."""
+    """Return semitones of the highest head above `reference`, None for a rest; remember the bar's accidentals."""
     return max((_head_pitch(head, key, said) - reference for head in event.heads), default=None)
 
 
@@ -117,7 +114,7 @@ def _without_first_endings(bars: list[_Bar]) -> list[_Bar]:
 
 
 def read_controls_and_melody(abc: str) -> tuple[Controls, Melody]:
-    """What a tune of nano's delivers, read back from its first voice, N: and Q:.
+    """Return the controls and the melody of a tune of nano's, read back from its first voice, N: and Q:.
 
     Raises:
         AbcError: there is no tune, or its first voice is not one that nano could have written.
@@ -136,7 +133,7 @@ TICKS_PER_QUARTER = 48
 
 
 def encode_references(references: Sequence[Reference], config: NanoConfig) -> NDArray[np.int64]:
-    """int64[slots, tokens], zeros where there is no reference or it cannot be read."""
+    """Return int64[slots, tokens], zeros where there is no reference or it cannot be read."""
     out = np.zeros((config.reference_slots, config.reference_tokens), np.int64)
     for slot, reference in enumerate(references[: config.reference_slots]):
         tokens = _opening(reference.abc, config.reference_tokens)
@@ -145,13 +142,13 @@ def encode_references(references: Sequence[Reference], config: NanoConfig) -> ND
 
 
 def copied_references(melody: Melody, references: Sequence[Reference]) -> int:
-    """With how many references a melody shares more notes in a row, in any voice, than a motif has."""
+    """Count the references with which a melody shares more notes in a row, in any voice, than a motif has."""
     steps = [relative_steps(melody)]
     return sum(longest_shared_run(steps, _voices(reference.abc)) > LONGEST_ALLOWED for reference in references)
 
 
 def relative_steps(melody: Melody) -> list[Step]:
-    """Semitones to and time until each next note, as `copying` counts them."""
+    """Return semitones and time to each next note, as `image2music.music.similarity` counts them."""
     onset, struck = Fraction(), []
     for bar in melody.bars:
         for note in bar:
@@ -172,7 +169,7 @@ def _voices(abc: str) -> tuple[list[Step], ...]:
 
 @lru_cache(maxsize=4096)
 def _opening(abc: str, length: int) -> tuple[int, ...]:
-    """Up to `length` tokens of the highest voice, from its first note on."""
+    """Return up to `length` tokens of the highest voice, from its first note on."""
     text = abc if len(abc) <= MAX_CHARS else abc[: abc.rfind("\n", 0, MAX_CHARS)]
     tunes = parse(text).tunes
     if not tunes:
@@ -202,7 +199,7 @@ def _tokens(melody: Melody, length: int) -> tuple[int, ...]:
 
 
 def _nearest(note: Note) -> Note:
-    """The closest note that nano has a token for: pitches fold by octaves, lengths go to the nearest."""
+    """Return the closest note that nano has a token for: pitches fold by octaves, lengths go to the nearest."""
     length = min(STRAIGHT_LENGTHS, key=lambda known: abs(known - note.length))
     if note.pitch is None or note.pitch in PITCHES:
         return Note(note.pitch, length)

@@ -1,9 +1,4 @@
-"""The decoder with its rules around it: patches, references and controls in, plans and melodies out.
-
-The decoder one token at a time: what `NanoComposerModel.forward` gives at the last position, from kept keys.
-
-The decoder with its rules around it: patches, references and wishes in, plans and melodies out.
-"""
+"""Samples controls and melodies from the decoder under the rules of `decoding`, with cached keys and values."""
 
 from __future__ import annotations
 
@@ -33,7 +28,7 @@ ROOM = 64
 
 @dataclass
 class _Layer:
-    """One block's weights as a step wants them, and the kept keys and values, float[b, heads, columns, head_dim]."""
+    """One block's weights as a step needs them, and the cached keys and values, float[b, heads, columns, head_dim]."""
 
     block: Block
     query_key_value: Tensor
@@ -42,10 +37,11 @@ class _Layer:
 
 
 class Steps:
-    """Rows that begin together and grow in step; each can be dropped once its tune has ended.
+    """Rows that begin together and grow by one token a step; each can be dropped once its tune has ended.
 
-    The columns of the kept keys and values are the memory's, then one for each token. One block of memory for both,
-    allocated ahead, spares the copying that a growing cache would do at every step.
+    A step returns what `NanoComposerModel.forward` gives at the last position. The columns of the cached keys and
+    values are those of patches and references, then one for each token. One block of memory for both, allocated ahead,
+    spares the copying that a growing cache would do at every step.
     """
 
     def __init__(self, model: NanoComposerModel, patches: Tensor, references: Tensor) -> None:
@@ -61,7 +57,7 @@ class Steps:
         self._layers = [_layer(cast(Block, block), memory) for block in model.blocks]
 
     def step(self, tokens: Sequence[int]) -> Tensor:
-        """Logits float[b, vocabulary] of what follows, after one more token for each row."""
+        """Return logits float[b, vocabulary] of what follows, after one more token for each row."""
         self.tokens = torch.cat([self.tokens, torch.tensor(tokens)[:, None]], 1)
         position = torch.tensor([self._length])
         self._length += 1
@@ -77,7 +73,7 @@ class Steps:
         return logits
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows only, in this order."""
+        """Keep these rows only, in this order."""
         chosen = torch.tensor(rows, dtype=torch.long)
         self.tokens, self._reference_mask = self.tokens[chosen], self._reference_mask[chosen]
         for layer in self._layers:
@@ -117,14 +113,14 @@ PREFIX = 1 + len(CONTROL_SLOTS)
 
 @dataclass(frozen=True)
 class Drawn:
-    """One sample: the plan as decoded and the melody."""
+    """One sample: its controls as decoded and its melody."""
 
     controls: Controls
     melody: Melody
 
 
 class Sampler:
-    """Decodes in float32 and settles in float64.
+    """Decodes in float32, and in float64 where a choice is close.
 
     Matrix products differ in their last bits with the batch's size, and a choice that hangs on them would make a
     picture's tune depend on its neighbours. Where two choices are that close, the row's logits are computed anew in
@@ -143,7 +139,7 @@ class Sampler:
     def draw(
         self, patches: NDArray[np.float32], references: NDArray[np.int64], constraints: Sequence[DecodingConstraints]
     ) -> list[Drawn]:
-        """`patches` float32[n, cells, dim], `references` int64[n, slots, tokens]; one sample for each wish."""
+        """Return one sample for each row; `patches` float32[n, cells, dim], `references` int64[n, slots, tokens]."""
         drawn: list[Drawn] = []
         for start in range(0, len(constraints), ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
@@ -185,7 +181,7 @@ class Sampler:
         return [self._read(sequence) for sequence in sequences]
 
     def _exact_logits(self, sequence: Sequence[int], patches: Tensor, references: Tensor) -> Tensor:
-        """float64[vocabulary] after a sequence, guided while it is a plan."""
+        """Return float64[vocabulary] after a sequence, guided while it is in its controls."""
         in_controls = len(sequence) < PREFIX
         pictures = torch.stack([patches, torch.from_numpy(self.blank)] if in_controls else [patches]).double()
         tokens = torch.tensor([sequence] * len(pictures))
@@ -200,11 +196,13 @@ class Sampler:
     def attention(
         self, tokens: Tensor, patches: NDArray[np.float32], references: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """float32[b, n, cells]: for each token of one tune, attention to the patches of b pictures as it was chosen.
+        """Return float32[b, n, cells].
+
+        For each token of one tune, attention to the patches of b pictures as it was chosen.
 
         Mean over layers and heads (the paper's equation 2 before its mean over tokens). Row t is read at the position
-        before token t, where token t was predicted; row 0 (`begin`) is zero. `tokens` int64[1, n], `patches`
-        float32[b, cells, dim], `references` int64[slots, tokens].
+        before token t, where token t was predicted; row 0 (`begin`) is zero. `tokens` int64[1, n], `patches` float32[b,
+        cells, dim], `references` int64[slots, tokens].
         """
         return self.attention_by_layer(tokens, patches, references).mean(0)
 
@@ -212,7 +210,7 @@ class Sampler:
     def attention_by_layer(
         self, tokens: Tensor, patches: NDArray[np.float32], references: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """float32[layers, b, n, cells]: `attention` before its mean over layers."""
+        """Return float32[layers, b, n, cells]: `attention` before its mean over layers."""
         b = len(patches)
         notes = torch.from_numpy(references)[None].expand(b, -1, -1)
         output = self.single(tokens.expand(b, -1), torch.from_numpy(patches), notes, output_attentions=True)
@@ -224,7 +222,7 @@ class Sampler:
     def log_likelihood(
         self, tokens: Tensor, patches: NDArray[np.float32], references: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """float64[b, n - 1]: nats of each token of one tune (after `begin`) under b versions of its picture.
+        """Return float64[b, n - 1], nats of each token of one tune (after `begin`) under b versions of its picture.
 
         `tokens` int64[1, n], `patches` float32[b, cells, dim], `references` int64[slots, tokens].
         """
@@ -240,15 +238,15 @@ class Sampler:
 
 
 def guided(logits: Tensor, blank: Tensor) -> Tensor:
-    """Logits pushed away from what a blank picture would say (classifier-free guidance, Ho and Salimans 2022).
+    """Push logits away from those of a blank picture (classifier-free guidance, Ho and Salimans 2022).
 
-    For the plan alone. Nine tenths of the training tunes are in major and two thirds are fast; a dark picture should
-    not need to shout to be heard over that.
+    For the controls alone: nine tenths of the training tunes are in major and two thirds are fast, and without guidance
+    a dark picture hardly changes that.
     """
     return logits + GUIDANCE * (logits - blank)
 
 
 def load_sampler(folder: Path, blank: NDArray[np.float32]) -> Sampler:
-    """The sampler with the weights of a folder."""
+    """Load the sampler with the weights of a folder."""
     model = NanoComposerModel.from_pretrained(folder, dtype=torch.float64)
     return Sampler(model, TrainingNgrams.load(folder), blank)

@@ -128,7 +128,7 @@ def refuse_what_does_not_fit(name: str, config: Mapping[str, Any], bytes_a_numbe
         where = "of the GPU" if device == "cuda" else "of this machine"
         message = (
             f"{name!r} takes {needed / GIB:.1f} GiB for its weights and one picture, and {free / GIB:.1f} GiB of the "
-            f"memory {where} are free: take a smaller model, or a server by --composer openai:BASE_URL#MODEL"
+            f"memory {where} are free: take a smaller model, or name a server by openai:BASE_URL#MODEL"
         )
         raise ModelError(message, reason="does_not_fit")
 

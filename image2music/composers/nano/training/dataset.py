@@ -1,17 +1,12 @@
-"""What nano learns from: tunes of music21's corpus, imagined pictures, batches.
+"""What nano learns from: public-domain tunes of music21's corpus with synthetic pictures, in batches of like length.
 
-The tunes that nano learns from: O'Neill, Aird and Ryan, as they come with music21.
+The tunes are O'Neill, Aird and Ryan, as they come with music21. All three collections are in the public domain
+(1778-1903) and were typed in by volunteers whom the Z: fields name. The Essen collection also comes with music21 and is
+left out on purpose: its terms are non-commercial.
 
-All three collections are in the public domain (1778-1903) and were typed in by volunteers whom the Z: fields name.
-The Essen collection also comes with music21 and is left out on purpose: its terms are non-commercial.
-
-Imagined pictures for training: what a tune's title and character would look like.
-
-No tune of the training set comes with a picture. A tune's picture is imagined as cells: a rectangle somewhere shows
-what the title names, the rest shows other things, and light, contrast and colour follow the tune's mode and tempo,
-loosely, as they do in film (minor darker, slow softer). The links are this file's assumption, not a finding.
-
-Training rows: plan, tune, references and an imagined picture, in batches of like length.
+No tune of the training set comes with a picture, so cells are synthesised: a rectangle somewhere shows what the title
+names, the rest shows other things, and light, contrast and colour follow the tune's mode and tempo, loosely, as they do
+in film (minor darker, slow softer). The links are this file's assumption, not a finding.
 """
 
 from __future__ import annotations
@@ -77,7 +72,7 @@ class TrainingTune:
 
 
 def read_training_tunes() -> list[TrainingTune]:
-    """All tunes that can be read whole, in a fixed order. Needs music21 for its corpus folder."""
+    """Return all tunes that can be read whole, in a fixed order. Needs music21 for its corpus folder."""
     import music21
 
     corpus = Path(music21.__file__).parent / "corpus"
@@ -108,7 +103,7 @@ def _training_tune(tune: Tune, source: str) -> TrainingTune | None:
 
 
 def is_regular(melody: Melody) -> bool:
-    """Whether every note is in the vocabulary and only bars beside a section's end differ from the meter."""
+    """Return whether every note is in the vocabulary and only bars beside a section's end differ from the meter."""
     known = Vocabulary().note_ids
     if not 4 <= len(melody.bars) <= MAX_BARS or any(note not in known for bar in melody.bars for note in bar):
         return False
@@ -164,14 +159,14 @@ ENERGY = {"slow": 0.25, "moderate": 0.5, "fast": 0.72}
 
 @dataclass(frozen=True)
 class SyntheticConditioning:
-    """All that imagined pictures are made from. `distractors` float32[n, dim] shows what is in no title."""
+    """What synthetic pictures are made from. `distractors` float32[n, dim] shows what is in no title."""
 
     poles: PoleVectors
     distractors: FloatArray
     grid: int
 
     def picture(self, title: FloatArray, controls: Controls, rng: np.random.Generator) -> FloatArray:
-        """Patches float32[grid², dim] for a tune whose title embeds to `title` float32[dim]."""
+        """Return patches float32[grid², dim] for a tune whose title embeds to `title` float32[dim]."""
         cells = self.grid * self.grid
         others = self.distractors[rng.integers(len(self.distractors), size=3)]
         objects = others[rng.integers(3, size=cells)]
@@ -180,7 +175,7 @@ class SyntheticConditioning:
         return patches(unit_vectors(objects + noise), self._appearance(controls, rng), self.poles)
 
     def _subject(self, rng: np.random.Generator) -> FloatArray:
-        """bool[grid²]: a rectangle of two to five cells a side."""
+        """Return bool[grid²], a rectangle of two to five cells a side."""
         height, width = rng.integers(2, 6, size=2)
         top, left = rng.integers(self.grid - height + 1), rng.integers(self.grid - width + 1)
         mask = np.zeros((self.grid, self.grid), bool)
@@ -210,7 +205,7 @@ HELD_OUT_SHARE = 0.08
 
 @dataclass(frozen=True)
 class Dropout:
-    """How often the model is left without something, so that it can do without it."""
+    """How often a condition is left out, so that the model can do without it."""
 
     control: float = 0.25
     all_controls: float = 0.1
@@ -230,7 +225,7 @@ class Batch:
 
 
 class NanoDataset:
-    """All tunes with their neighbours, split by groups of near-duplicates."""
+    """All tunes with their nearest tunes, split by groups of near-duplicates."""
 
     def __init__(
         self,
@@ -256,15 +251,15 @@ class NanoDataset:
         self.full_bars = [self._with_full_bars(tune) for tune in tunes]
 
     def training(self) -> list[int]:
-        """Indices of the training tunes."""
+        """Return the indices of the training tunes."""
         return [i for i, held in enumerate(self.held_out) if not held and len(self.bodies[i]) <= MAX_TOKENS]
 
     def validation(self) -> list[int]:
-        """Indices of the held-out tunes."""
+        """Return the indices of the held-out tunes."""
         return [i for i, held in enumerate(self.held_out) if held and len(self.bodies[i]) <= MAX_TOKENS]
 
     def batches(self, indices: Sequence[int], tokens: int, rng: np.random.Generator) -> Iterator[list[int]]:
-        """Shuffled batches of at most `tokens` padded tokens; tunes of like length share one."""
+        """Yield shuffled batches of at most `tokens` padded tokens; tunes of like length share one."""
         jitter = rng.uniform(0.9, 1.1, size=len(indices))
         order = sorted(range(len(indices)), key=lambda k: len(self.bodies[indices[k]]) * jitter[k])
         batches: list[list[int]] = [[]]
@@ -277,7 +272,7 @@ class NanoDataset:
             yield batches[at]
 
     def collate(self, indices: Sequence[int], rng: np.random.Generator, dropout: Dropout) -> Batch:
-        """Rows with some of their conditions left out."""
+        """Return rows with some of their conditions left out."""
         rows = [self._tokens(i, rng, dropout) for i in indices]
         length = max(len(tokens) for tokens, _ in rows)
         tokens, targets = (np.zeros((len(rows), length), np.int64) for _ in range(2))
@@ -291,7 +286,7 @@ class NanoDataset:
         )
 
     def collate_fully_conditioned(self, indices: Sequence[int], seed: int) -> Batch:
-        """Rows as validation sees them: every condition told, references chosen by meter and mode alone."""
+        """Return rows for validation: every condition given, references chosen by meter and mode alone."""
         nothing = Dropout(0.0, 0.0, 0.0, 0.0, 0.0)
         rng = np.random.default_rng(seed)
         batch = self.collate(indices, rng, nothing)
@@ -310,7 +305,7 @@ class NanoDataset:
         return tokens, [*targets, *body]
 
     def _with_full_bars(self, tune: TrainingTune) -> tuple[list[int], list[int]] | None:
-        """Plan and body of the tune without its pick-ups; nano's own tunes begin on a full bar."""
+        """Return controls and body of the tune without its pick-ups; nano's own tunes begin on a full bar."""
         melody = without_pickups(tune.melody) if tune.melody.has_pickup else None
         if melody is None or not is_regular(melody):
             return None
@@ -341,7 +336,7 @@ class NanoDataset:
 
 
 def hold_out(groups: Sequence[int], seed: int) -> list[bool]:
-    """Whole groups for validation, about `HELD_OUT_SHARE` of them, chosen by seed."""
+    """Choose whole groups for validation by seed, about `HELD_OUT_SHARE` of them."""
     names = sorted(set(groups))
     rng = np.random.default_rng(seed)
     held = {names[k] for k in rng.permutation(len(names))[: int(HELD_OUT_SHARE * len(names))]}
