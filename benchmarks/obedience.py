@@ -8,7 +8,7 @@ from typing import Any
 from image2music.abc.playback import abc_to_score
 from image2music.composers.base import ComposeRequest
 from image2music.composers.nano.composer import NanoComposer, heard_mode
-from image2music.composers.nano.reading import read_plan_and_melody
+from image2music.composers.nano.reading import read_controls_and_melody
 from image2music.images.decode import open_picture
 
 ASKED = (
@@ -33,7 +33,7 @@ def obedience(composer: NanoComposer, picture: Path, tries: int) -> list[dict[st
     for slot, words in ASKED:
         requests = [ComposeRequest(str(i), image, description, (), seed) for i, seed in enumerate(range(tries))]
         tunes = composer.compose_as_asked(requests, {slot: words})
-        delivered = [read_plan_and_melody(abc)[0].get(slot) in words for abc in tunes]
+        delivered = [read_controls_and_melody(abc)[0].get(slot) in words for abc in tunes]
         row = {"asked": f"{slot} {words[0]}", "tries": tries, "delivered": sum(delivered) / tries}
         heard = sum(heard_mode(abc_to_score(abc)) == words[0] for abc in tunes) / tries
         row["key detector agrees"] = heard if slot == "mode" else "-"

@@ -12,7 +12,7 @@ from PIL import Image, ImageEnhance
 from image2music.abc.parser import parse
 from image2music.composers.base import ComposeRequest
 from image2music.composers.nano.composer import NanoComposer
-from image2music.composers.nano.reading import read_plan_and_melody
+from image2music.composers.nano.reading import read_controls_and_melody
 from image2music.images.decode import open_picture
 
 # Factors of brightness and contrast (Pillow's): the same photographs, made dark and faint, left alone, made bright.
@@ -33,13 +33,15 @@ def pictures_matter(composer: NanoComposer, pictures: Sequence[Path]) -> list[di
                 [ComposeRequest("x", image, seen, (), seed) for image, seen in zip(images, descriptions, strict=True)]
             )
         ]
-        plans = [read_plan_and_melody(abc)[0] for abc in tunes]
+        controls = [read_controls_and_melody(abc)[0] for abc in tunes]
         rows.append(
             {
                 "pictures": name,
                 "tunes": len(tunes),
                 "mean tempo (quarter notes a minute)": float(np.mean([_qpm(abc) for abc in tunes])),
-                "share in minor or dorian": float(np.mean([plan["mode"] in ("minor", "dorian") for plan in plans])),
+                "share in minor or dorian": float(
+                    np.mean([controls["mode"] in ("minor", "dorian") for controls in controls])
+                ),
                 "different tunes of one seed": len(set(tunes[: len(images)])) / len(images),
             }
         )

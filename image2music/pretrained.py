@@ -1,9 +1,4 @@
-"""What every pretrained network needs: a precision, a device, and a revision for a model that lies in a folder.
-
-Which number format, and which device, networks run in and on.
-
-A revision for models that lie in a folder and have none.
-"""
+"""What every pretrained network needs: a number format, a device, and a revision for a model that lies in a folder."""
 
 from __future__ import annotations
 
@@ -16,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def cpu_dtype() -> torch.dtype:
-    """bfloat16 where the processor multiplies it in hardware (twice as fast there), otherwise float32.
+    """Return bfloat16 where the processor multiplies it in hardware (twice as fast there), otherwise float32.
 
     The two agree to a cosine above .999, so an index made on one kind of machine serves the other.
     """
@@ -26,7 +21,7 @@ def cpu_dtype() -> torch.dtype:
 
 
 def accelerator() -> tuple[torch.device, torch.dtype]:
-    """Device and number format for models of a hub: bfloat16 on a GPU, float32 on the processor."""
+    """Return device and number format for models of a hub: bfloat16 on a GPU, float32 on the processor."""
     import torch
 
     if torch.cuda.is_available():
@@ -39,7 +34,7 @@ _SUFFIXES = (".json", ".txt", ".model", ".safetensors", ".bin", ".pt", ".pth")
 
 
 def fingerprint(path: Path) -> str:
-    """12 hexadecimal digits that change with the model's files, not with the place where they lie.
+    """Return 12 hexadecimal digits that change with the model's files, not with the place where they lie.
 
     Of each file of weights, settings or vocabulary directly in the folder (or of the one file) its name, its size,
     and its first and last MiB count: reading all of a large model would take longer than loading it.

@@ -44,15 +44,17 @@ def request(seed: int = 7, references: Sequence[Reference] = ()) -> ComposeReque
 
 
 class FakeBackend:
-    """Answers from a list, the last one again and again; keeps what it was asked."""
+    """Answers from a list, the last one again and again; `requests` keeps what it was asked."""
 
     id = "fake-chat@1"
 
-    def __init__(self, *answers: str, prompt_tokens: int = 10_000, looks: Sequence[TokenAttention] = ()) -> None:
+    def __init__(
+        self, *answers: str, prompt_tokens: int = 10_000, token_attention: Sequence[TokenAttention] = ()
+    ) -> None:
         self.answers = list(answers)
         self.prompt_tokens = prompt_tokens
-        self.looks = list(looks)
-        self.asked: list[tuple[Conversation, int | None, int, Form]] = []
+        self.token_attention = list(token_attention)
+        self.requests: list[tuple[Conversation, int | None, int, Form]] = []
         self.replayed: list[Conversation] = []
 
     def count_tokens(self, text: str) -> int:
@@ -61,14 +63,14 @@ class FakeBackend:
     def generate(
         self, conversations: Sequence[Conversation], seeds: Sequence[int | None], *, max_tokens: int, form: Form
     ) -> list[str]:
-        said = []
+        answers = []
         for conversation, seed in zip(conversations, seeds, strict=True):
-            self.asked.append((conversation, seed, max_tokens, form))
-            said.append(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
-        return said
+            self.requests.append((conversation, seed, max_tokens, form))
+            answers.append(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
+        return answers
 
     def attention(self, conversation: Conversation, *, layers: bool = False) -> list[TokenAttention]:
         self.replayed.append(conversation)
-        if not self.looks:
-            raise ModelError("this stand-in looks nowhere", reason="no_attention")
-        return self.looks
+        if not self.token_attention:
+            raise ModelError("this stand-in has no attention", reason="no_attention")
+        return self.token_attention

@@ -30,13 +30,18 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
     stage = "compose"
 
     def __init__(
-        self, composer_spec: str, loop: LoopSettings, seed: int, batch_size: int, looking: AttentionOptions = MAPS_ALONE
+        self,
+        composer_spec: str,
+        loop: LoopSettings,
+        seed: int,
+        batch_size: int,
+        attention_options: AttentionOptions = MAPS_ALONE,
     ) -> None:
         super().__init__(batch_size)
         self._spec = composer_spec
         self._loop = loop
         self._seed = seed
-        self._looking = looking
+        self._attention_options = attention_options
 
     def load_model(self) -> Composer:
         """The composer, shared with the describing stage of this process."""
@@ -48,7 +53,7 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
 
     def work(self, batch: Sequence[RetrievedContext], model: Composer) -> list[RefinedTune | Exception]:
         """The whole batch through the loop."""
-        tunes = compose_batch(model, [self._request(context) for context in batch], self._loop, self._looking)
+        tunes = compose_batch(model, [self._request(context) for context in batch], self._loop, self._attention_options)
         for tune in tunes:
             if not isinstance(tune, Exception) and tune.explanation.attention_missing:
                 Metrics.counter(NAMESPACE, WITHOUT_ATTENTION + tune.explanation.attention_missing).inc()
@@ -79,9 +84,9 @@ class ComposeVariant(ComposeTunes):
         loop: LoopSettings,
         seed: int,
         batch_size: int,
-        looking: AttentionOptions = MAPS_ALONE,
+        attention_options: AttentionOptions = MAPS_ALONE,
     ) -> None:
-        super().__init__(composer_spec, replace(loop, accept=variant.accept), seed, batch_size, looking)
+        super().__init__(composer_spec, replace(loop, accept=variant.accept), seed, batch_size, attention_options)
         self.stage = f"compose_{variant.name}"
         self._alter = variant.alter
 

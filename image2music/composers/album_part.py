@@ -1,6 +1,6 @@
-"""What a tune takes over from its album, for prompts and checks.
+"""What a tune takes over from its album.
 
-Whether a tune took over what its album asked for, and how to ask for it in words.
+Its opening as ABC, for prompts, and which of its constraints a tune misses.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _QPM_TOLERANCE = 1.0
 
 
 def opening_abc(part: AlbumPart) -> str:
-    """The notes that the melody begins with, as ABC in the album's key with L:1/8: `BF E2 B2 A2 | B2`."""
+    """Return the notes that the melody begins with, as ABC in the album's key with L:1/8: `BF E2 B2 A2 | B2`."""
     sharps = (part.tonic + (3 if part.mode == "minor" else 0)) * 7
     names = spelling((sharps + 5) % 12 - 5, part.mode == "minor")
     bars = []
@@ -27,7 +27,10 @@ def opening_abc(part: AlbumPart) -> str:
 
 
 def missing_constraints(abc: str, part: AlbumPart) -> tuple[str, ...]:
-    """What of its part a playable tune leaves out, in plain English; empty for a tune that keeps to it."""
+    """Return the album's constraints that a playable tune misses, in plain English.
+
+    Empty for a tune that keeps to all.
+    """
     score = abc_to_score(abc)
     key, meter = score.keys[:1], score.meters[:1]
     found = []

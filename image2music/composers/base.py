@@ -1,7 +1,7 @@
-"""The protocol that every composer keeps, and what passes through it.
+"""The protocol that every composer keeps, and the requests that it is given.
 
-A chat model answers these calls with prompts, the embedded default with its own conditioning. Each call takes a
-batch, and the answer for one picture never depends on which others share its batch.
+A chat model answers these calls with prompts, the embedded default with its own conditioning. Each call takes a batch,
+and the answer for one picture never depends on which others share its batch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from image2music.types import AlbumPart, Description, Explanation, Reference
 
 @dataclass(frozen=True)
 class ComposeRequest:
-    """All that a composer may use for one tune. `seed` is the picture's own and independent of the batch.
+    """What a composer may use for one tune. `seed` belongs to the picture and does not depend on the batch.
 
     `album` says what the tune takes over from its album, where the picture is composed as part of one.
     """
@@ -34,7 +34,7 @@ class ComposeRequest:
 
 @dataclass(frozen=True)
 class RepairRequest:
-    """A tune whose check failed, with what the checker said. `attempt` counts from 1."""
+    """A tune that failed the check, with its diagnostics. `attempt` counts from 1."""
 
     request: ComposeRequest
     abc: str
@@ -60,46 +60,46 @@ class RefineRequest:
 
 @dataclass(frozen=True)
 class AttentionOptions:
-    """What is kept of attention beside the maps: those of each layer, and how faithful each map is."""
+    """What is stored of attention beside the maps: those of each layer, and how faithful each map is."""
 
     layers: bool = False
     faithfulness: bool = False
 
     @property
     def name(self) -> str | None:
-        """Names what is asked for, as settings do; None where nothing is."""
+        """Name the options as settings store them; None where none is set."""
         return "+".join(name for name, asked in vars(self).items() if asked) or None
 
 
 @dataclass(frozen=True)
 class ExplainRequest:
-    """The tune that stands, to be explained."""
+    """The accepted tune, to be explained."""
 
     request: ComposeRequest
     abc: str
     title: str
     metrics: Metrics
-    looking: AttentionOptions = AttentionOptions()
+    attention_options: AttentionOptions = AttentionOptions()
 
 
 class Composer(Protocol):
-    """Writes music for pictures. Every answer is raw text of ABC; the loop checks it."""
+    """Writes music for pictures. Every tune is raw ABC text, which the caller checks."""
 
     @property
     def id(self) -> str:
-        """Names the model and its revision; stored with every row."""
+        """Name the model and its revision; stored with every row."""
 
     def describe(self, images: Sequence[Image]) -> list[Description]:
-        """What each picture shows, in plain English."""
+        """Return what each picture shows, in plain English."""
 
     def compose(self, requests: Sequence[ComposeRequest]) -> list[str]:
-        """A first draft for each request."""
+        """Return a first draft for each request."""
 
     def repair(self, requests: Sequence[RepairRequest]) -> list[str]:
-        """Another attempt for each tune that did not pass the check."""
+        """Return another attempt for each tune that failed the check."""
 
     def refine(self, requests: Sequence[RefineRequest]) -> list[str]:
-        """A better version of each valid tune."""
+        """Return a better version of each valid tune."""
 
     def explain(self, requests: Sequence[ExplainRequest]) -> list[Explanation]:
-        """Motivation and attention for each tune that stands."""
+        """Return motivation and attention for each accepted tune."""

@@ -1,10 +1,6 @@
-"""The protocol that every embedder keeps, and what their vectors must be.
+"""The protocol that every embedder keeps, texts of any length for encoders that take few tokens, and rows' vectors.
 
-The protocol that every embedder keeps.
-
-Texts of any length through an encoder that takes few tokens, in shapes that do not depend on the batch.
-
-What stands for a tune in the index: its caption, a picture, or both.
+Forward passes have shapes that do not depend on the batch, so neither do the vectors.
 """
 
 from __future__ import annotations
@@ -23,21 +19,21 @@ Vectors = NDArray[np.float32]
 
 
 class Embedder(Protocol):
-    """Pictures and texts to one space. Every row has unit length, so a dot product is the cosine."""
+    """Maps pictures and texts to one space. Every row has unit length, so a dot product is the cosine."""
 
     @property
     def id(self) -> str:
-        """Names the model and its revision; stored with every vector, compared before every search."""
+        """Name the model and its revision; stored with every vector, compared before every search."""
 
     @property
     def dim(self) -> int:
-        """Length of a vector."""
+        """Return the length of a vector."""
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
-        """Texts to float32[n, dim]; n may be 0."""
+        """Embed texts as float32[n, dim]; n may be 0."""
 
     def embed_images(self, images: Sequence[Image]) -> Vectors:
-        """RGB pictures to float32[n, dim]; n may be 0."""
+        """Embed RGB pictures as float32[n, dim]; n may be 0."""
 
 
 ROWS = 8
@@ -45,24 +41,24 @@ ROWS = 8
 
 
 class TextEncoder(Protocol):
-    """What a model has to offer for `embed_texts`."""
+    """What `embed_texts` needs of a model."""
 
     @property
     def max_tokens(self) -> int:
-        """The most tokens that a text may have, special tokens counted."""
+        """Return the most tokens that a text may have, special tokens counted."""
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of a text before any truncation, special tokens counted."""
+        """Count the tokens of a text before any truncation, special tokens included."""
 
     def padded_length(self, tokens: int) -> int:
-        """The length that a text of so many tokens (at most `max_tokens`) is padded to."""
+        """Return the length that a text of so many tokens (at most `max_tokens`) is padded to."""
 
     def encode(self, texts: Sequence[str], length: int) -> Vectors:
-        """`ROWS` texts, truncated and padded to `length` tokens, as float32[ROWS, dim]."""
+        """Encode `ROWS` texts, truncated and padded to `length` tokens, as float32[ROWS, dim]."""
 
 
 def embed_texts(texts: Sequence[str], encoder: TextEncoder, dim: int) -> Vectors:
-    """Texts to unit float32[n, dim].
+    """Embed texts as unit float32[n, dim].
 
     A text too long for the encoder is cut at the ends of sentences into chunks that fit; its vector is the mean of
     theirs. A single sentence that does not fit is truncated by the tokenizer.
@@ -80,7 +76,7 @@ def embed_texts(texts: Sequence[str], encoder: TextEncoder, dim: int) -> Vectors
 
 
 def split_text(text: str, count_tokens: Callable[[str], int], limit: int) -> list[str]:
-    """The text in one piece where it fits into `limit` tokens, otherwise in runs of whole sentences that do."""
+    """Return the text in one piece where it fits into `limit` tokens, otherwise in runs of whole sentences that do."""
     if count_tokens(text) <= limit:
         return [text]
     chunks: list[str] = []
@@ -94,7 +90,7 @@ def split_text(text: str, count_tokens: Callable[[str], int], limit: int) -> lis
 
 
 def unit_rows(vectors: Vectors) -> Vectors:
-    """Rows scaled to length one.
+    """Scale rows to length one.
 
     Raises:
         ModelError: `bad_vectors` where a row is zero, infinite or not a number.
@@ -107,7 +103,7 @@ def unit_rows(vectors: Vectors) -> Vectors:
 
 
 def _embed_chunks(chunks: Sequence[str], encoder: TextEncoder, dim: int) -> Vectors:
-    """Unit vectors of texts that fit, those of one padded length together."""
+    """Embed texts that fit, those of one padded length together."""
     buckets: dict[int, list[int]] = {}
     for index, chunk in enumerate(chunks):
         tokens = min(encoder.count_tokens(chunk), encoder.max_tokens)
@@ -125,7 +121,7 @@ _NOTHING = 1e-6
 
 
 def vector_of(caption: NDArray[np.float32] | None, picture: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """The unit vector float32[dim] of a row that has at least one of the two: their mean, scaled to unit length.
+    """Return the unit vector float32[dim] of a tune from its caption's, its picture's, or their mean.
 
     Raises:
         ModelError: the two point in opposite directions (`no_direction`).

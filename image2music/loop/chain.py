@@ -55,7 +55,7 @@ def compose_batch(
     composer: Composer,
     requests: Sequence[ComposeRequest],
     settings: LoopSettings,
-    looking: AttentionOptions = MAPS_ALONE,
+    attention_options: AttentionOptions = MAPS_ALONE,
 ) -> list[ComposedTune | Exception]:
     """A finished tune or the reason why there is none, for each request in order.
 
@@ -70,7 +70,7 @@ def compose_batch(
             work.failed = _invalid(work.standing)
     for attempt in range(1, settings.rounds + 1):
         _refine(composer, [work for work in batch if _open(work)], attempt, settings.accept)
-    return _finish(composer, batch, looking)
+    return _finish(composer, batch, attention_options)
 
 
 def _begin(request: ComposeRequest) -> _Work:
@@ -167,18 +167,20 @@ def _invalid(draft: Draft) -> AbcError:
     return AbcError(f"{draft.errors} errors left, the first: {first}; the tune: {text}", reason="invalid_abc")
 
 
-def _finish(composer: Composer, batch: Sequence[_Work], looking: AttentionOptions) -> list[ComposedTune | Exception]:
+def _finish(
+    composer: Composer, batch: Sequence[_Work], attention_options: AttentionOptions
+) -> list[ComposedTune | Exception]:
     done = [work for work in batch if _open(work)]
-    for work, explanation in _asked(composer.explain, done, [_explain(work, looking) for work in done]):
+    for work, explanation in _asked(composer.explain, done, [_explain(work, attention_options) for work in done]):
         work.explanation = explanation
     composed = iter(map_catching(_composed, [work for work in batch if _open(work)]))
     return [work.failed or next(composed) for work in batch]
 
 
-def _explain(work: _Work, looking: AttentionOptions) -> ExplainRequest:
+def _explain(work: _Work, attention_options: AttentionOptions) -> ExplainRequest:
     metrics = work.standing.metrics
     assert metrics is not None
-    return ExplainRequest(work.request, work.standing.abc, header(work.standing.abc, "T"), metrics, looking)
+    return ExplainRequest(work.request, work.standing.abc, header(work.standing.abc, "T"), metrics, attention_options)
 
 
 def _composed(work: _Work) -> ComposedTune:

@@ -57,7 +57,7 @@ class ComposeOptions:
     catalog: str = ""
     allow_web: WebRule = "none"
     plan: bool = False
-    looking: AttentionOptions = field(default_factory=AttentionOptions)
+    attention_options: AttentionOptions = field(default_factory=AttentionOptions)
     time_limit: float = DEFAULT_TIME_LIMIT
     log_json: str = ""
     where: str | None = None
@@ -223,7 +223,7 @@ def compose_options(args: argparse.Namespace) -> ComposeOptions:
         catalog=args.catalog,
         allow_web=args.allow_web,
         plan=args.plan,
-        looking=AttentionOptions(layers=args.attention == "layers", faithfulness=args.faithfulness),
+        attention_options=AttentionOptions(layers=args.attention == "layers", faithfulness=args.faithfulness),
         time_limit=args.time_limit,
         log_json=args.log_json,
         where=args.where,

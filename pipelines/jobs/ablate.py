@@ -46,7 +46,7 @@ def ablate_pipeline(pipeline: beam.Pipeline, run: ComposeRun, finished: frozense
     failed | "Failures" >> beam.Flatten() | "WriteFailures" >> failure_sink(run.output.failures)
     for variant in VARIANTS:
         handler = ComposeVariant(
-            variant, options.composer, options.loop, options.seed, options.batch_size, options.looking
+            variant, options.composer, options.loop, options.seed, options.batch_size, options.attention_options
         )
         composed = retrieved | f"Compose {variant.name}" >> Stage(handler, run.limit)
         home, provenance = run.output.part(variant.name), _provenance(run, variant)

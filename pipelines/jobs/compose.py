@@ -79,7 +79,7 @@ def compose_pipeline(pipeline: beam.Pipeline, run: ComposeRun, finished: frozens
     """The whole job. After the pictures are told apart nothing is shuffled, so pixels stay where they were read."""
     options = run.options
     retrieved, failed_before = find_references(pipeline, run, finished)
-    handler = ComposeTunes(options.composer, options.loop, options.seed, options.batch_size, options.looking)
+    handler = ComposeTunes(options.composer, options.loop, options.seed, options.batch_size, options.attention_options)
     composed = retrieved | "Compose" >> Stage(handler, run.limit)
     composed.done | "WriteCompositions" >> composition_sink(
         run.output.compositions, run.index.dim, run.more_columns, run.provenance, ticks
@@ -135,7 +135,7 @@ def look_up(options: ComposeOptions) -> ComposeRun:
         seed=options.seed,
         where=options.where,
         album=ALBUM_RECIPE if options.album else None,
-        looking=options.looking.name,
+        looking=options.attention_options.name,
     )
     briefs = {place.uri: place.brief for place in catalog.places if place.brief != NO_METADATA} if catalog else {}
     output = open_output(options.output)

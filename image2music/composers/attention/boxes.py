@@ -1,4 +1,7 @@
-"""Which part of the original picture each image token stands for, by model family, and the grid to paint it on."""
+"""Which part of the original picture each image token stands for, by model family.
+
+And the grid that maps are drawn on.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ _TILE = re.compile(r"<row_(\d+)_col_(\d+)>")
 
 @dataclass(frozen=True, eq=False)
 class Tokenised:
-    """A picture as the processor saw it. `tokens` are the prompt's, `inputs` the processor's output for one prompt."""
+    """A picture as the processor tokenised it, with the processor's output for one prompt."""
 
     config: Any
     processor: Any
@@ -37,7 +40,7 @@ class Tokenised:
 
 
 def image_token_boxes(seen: Tokenised) -> NDArray[np.float64]:
-    """float64[image tokens, 4]: the box of each image token in order; NaN for one that stands for no place.
+    """Return float64[image tokens, 4], the box of each image token in order; NaN for one that stands for no place.
 
     Raises:
         ModelError: the family is not known (`unknown_boxes`), or its boxes do not match the number of tokens.
@@ -54,7 +57,7 @@ def image_token_boxes(seen: Tokenised) -> NDArray[np.float64]:
 
 
 def refuse_unknown_family(family: str) -> None:
-    """Says so where no picture of a family can be drawn on.
+    """Refuse a family of models whose image tokens have no known place in the picture.
 
     Raises:
         ModelError: the family is not known (`unknown_boxes`).
@@ -65,14 +68,14 @@ def refuse_unknown_family(family: str) -> None:
 
 
 def grid_of(boxes: NDArray[np.float64]) -> tuple[int, int]:
-    """Rows and columns of the finest boxes, at most `MOST_CELLS` each."""
+    """Return rows and columns of the finest boxes, at most `MOST_CELLS` each."""
     sizes = boxes[:, 2:] - boxes[:, :2]
     cols, rows = np.rint(1 / np.nanmin(sizes, axis=0)).astype(int).clip(1, MOST_CELLS)
     return int(rows), int(cols)
 
 
 def paint(weights: NDArray[np.float32], boxes: NDArray[np.float64], rows: int, cols: int) -> NDArray[np.float32]:
-    """float32[..., image tokens] to float32[..., rows, cols].
+    """Spread float32[..., image tokens] over a grid, float32[..., rows, cols].
 
     The weight of a token is spread evenly over its box, so the sum over the cells is that of the tokens inside the
     picture; tokens without a place are left out.
@@ -86,7 +89,10 @@ def paint(weights: NDArray[np.float32], boxes: NDArray[np.float64], rows: int, c
 
 
 def _shares(sides: NDArray[np.float64], cells: int) -> NDArray[np.float64]:
-    """float64[boxes, cells]: how much of each side, from low to high, lies in each of the equal cells of 0 to 1."""
+    """Return float64[boxes, cells].
+
+    How much of each side, from low to high, lies in each of the equal cells of 0 to 1.
+    """
     edges = np.arange(cells + 1) / cells
     low, high = sides[:, :1], sides[:, 1:]
     inside = np.minimum(high, edges[1:]) - np.maximum(low, edges[:-1])
@@ -94,7 +100,7 @@ def _shares(sides: NDArray[np.float64], cells: int) -> NDArray[np.float64]:
 
 
 def _cells(rows: int, cols: int, box: Box = WHOLE) -> list[Box]:
-    """A box cut into rows by cols, row by row."""
+    """Cut a box into rows by cols, row by row."""
     left, top, right, bottom = box
     width, height = (right - left) / cols, (bottom - top) / rows
     return [
@@ -104,7 +110,7 @@ def _cells(rows: int, cols: int, box: Box = WHOLE) -> list[Box]:
 
 
 def _tiles(rows: int, cols: int, side: int) -> list[Box]:
-    """Tiles in rows by cols, each of side by side tokens."""
+    """Cut the picture into rows by cols tiles, each of side by side tokens."""
     return [box for tile in _cells(rows, cols) for box in _cells(side, side, tile)]
 
 
@@ -120,7 +126,7 @@ def _square(seen: Tokenised) -> list[Box]:
 
 
 def _centre_crop(seen: Tokenised) -> list[Box]:
-    """LLaVA scales the shorter side and crops the longer one; some of its checkpoints do not crop."""
+    """LLaVA scales the shorter side and crops the longer one; some checkpoints do not crop."""
     side = math.isqrt(seen.image_tokens)
     if not getattr(seen.processor.image_processor, "do_center_crop", True):
         return _cells(side, side)

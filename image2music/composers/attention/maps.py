@@ -36,14 +36,17 @@ _BLUR = 1 / 12
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """float64[tokens] each: the mean over `SHARES` of what an order takes away by blurring, and gives by showing."""
+    """Mean over `SHARES` of the nats that an order of cells removes by blurring, and adds by showing.
+
+    Float64[tokens] each.
+    """
 
     fall: Floats
     gain: Floats
 
 
 class Faithfulness:
-    """Measures maps over one picture for one text; what all maps share is computed once."""
+    """Measures how faithful maps over one picture are for one text; what all maps share is computed once."""
 
     def __init__(self, nats: Nats, rows: int, cols: int, seed: int) -> None:
         self._nats, self._grid = nats, (rows, cols)
@@ -54,7 +57,7 @@ class Faithfulness:
         self._centre = self._curves(from_centre(rows, cols))
 
     def of(self, weights: NDArray[np.float32], tokens: Sequence[int]) -> dict[str, float]:
-        """Nats that a map moves, with two other orders to hold against it: larger is more faithful.
+        """Return the nats that a map moves, with two other orders to compare it with: larger is more faithful.
 
         Args:
             weights: float32[rows, cols], the map.
@@ -73,7 +76,7 @@ class Faithfulness:
         return Curves(np.mean([one.fall for one in found], axis=0), np.mean([one.gain for one in found], axis=0))
 
     def _curves(self, order: Order) -> Curves:
-        """Measured once: the maps of a tune of one voice, for example, have one order."""
+        """Measure an order once: the maps of a tune of one voice, for example, have the same order."""
         key = order.tobytes()
         if key not in self._known:
             self._known[key] = self._measured(order)
@@ -87,19 +90,19 @@ class Faithfulness:
 
 
 def most_first(weights: NDArray[np.float32]) -> Order:
-    """Cells, row by row, from the largest weight to the smallest."""
+    """Return the cells, numbered row by row, from the largest weight to the smallest."""
     return np.argsort(-weights.ravel(), kind="stable")
 
 
 def from_centre(rows: int, cols: int) -> Order:
-    """Cells from the centre outwards."""
+    """Return the cells from the centre outwards."""
     y, x = np.mgrid[:rows, :cols]
     distance = np.hypot((y - (rows - 1) / 2) / rows, (x - (cols - 1) / 2) / cols)
     return np.argsort(distance.ravel(), kind="stable")
 
 
 def first_cells(order: Order, counts: Sequence[int]) -> Masks:
-    """bool[counts, cells]: the first so many cells of an order."""
+    """Return bool[counts, cells]: the first so many cells of an order."""
     masks = np.zeros((len(counts), order.size), dtype=np.bool_)
     for mask, count in zip(masks, counts, strict=True):
         mask[order[:count]] = True
@@ -107,12 +110,12 @@ def first_cells(order: Order, counts: Sequence[int]) -> Masks:
 
 
 def blurred(image: Image.Image) -> Image.Image:
-    """The picture, blurred by a twelfth of its longer side."""
+    """Blur the picture by a twelfth of its longer side."""
     return image.filter(ImageFilter.GaussianBlur(max(1.0, _BLUR * max(image.size))))
 
 
 def with_blur(image: Image.Image, blur: Image.Image, mask: Masks) -> Image.Image:
-    """A picture that is its own `blurred` where bool[rows, cols] is True."""
+    """Return the picture with its `blurred` version where bool[rows, cols] is True."""
     shown = Image.fromarray(mask.astype(np.uint8) * 255).resize(image.size, Image.Resampling.NEAREST)
     return Image.composite(blur, image, shown)
 
@@ -138,7 +141,7 @@ def segment_map(
     measure: Faithfulness | None,
     before: int = 0,
 ) -> AttentionMap:
-    """The mean over a segment's tokens (equation 2 of Zhao, Jin and Zhou, after its mean over layers and heads).
+    """Average a segment's tokens (equation 2 of Zhao, Jin and Zhou, after its mean over layers and heads).
 
     Args:
         segment: which tokens.

@@ -1,15 +1,14 @@
-"""Attention whose weights are seen: rows of softmax(q kᵀ) for query heads that share keys and values, and their means.
-
-The library's own attention copies keys and values for each query head as soon as there is a mask, and weighs every
-token against all that its mask will hide. Here the heads of a group share one product, and a long text is weighed part
-by part, each against what came before it. Source: grouped-query attention of Ainslie et al. (EMNLP 2023).
-
-Attention to a picture by replay: one pass over the finished text, without keeping any attention matrix.
+"""Attention to a picture by replay: one pass over the finished text that keeps no attention matrix.
 
 Decoding with `output_attentions=True` keeps tokens² · heads · layers numbers. A replay feeds prompt and answer through
 the network once more, computes exact softmax rows for the answer's tokens in chunks, and keeps only their mean over
 heads and layers at the picture's tokens: memory grows with tokens · picture tokens. It works for any text, whoever
 wrote it. Source: equation 2 of Zhao, Jin and Zhou (ICMR 2026).
+
+The attention itself computes rows of softmax(q kᵀ) for query heads that share keys and values, as one product a group
+and part by part, each part against what came before it. The library's own attention copies keys and values for each
+query head as soon as there is a mask, and weighs every token against all that its mask will hide. Source:
+grouped-query attention of Ainslie et al. (EMNLP 2023).
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ PART = 128
 
 
 def attended(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None) -> Tensor:
-    """softmax(q kᵀ · scaling) v, float[batch, heads, queries, dim].
+    """Return softmax(q kᵀ · scaling) v, float[batch, heads, queries, dim].
 
     Args:
         query: float[batch, heads, queries, dim], the last ones of the keys.
@@ -52,7 +51,7 @@ def attended(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, sca
 
 
 def weights_of(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None) -> Tensor:
-    """softmax(q kᵀ · scaling), float32[batch, groups, heads of a group, queries, keys].
+    """Return softmax(q kᵀ · scaling), float32[batch, groups, heads of a group, queries, keys].
 
     What is hidden gets the lowest number and not -inf: padding sees nothing, and its mean must be no NaN.
 
@@ -77,7 +76,7 @@ def weights_of(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float |
 
 
 def mixed(weights: Tensor, value: Tensor) -> Tensor:
-    """What `weights_of` gives times the values: float[batch, heads, queries, dim] of the values' dtype.
+    """Multiply the output of `weights_of` by the values: float[batch, heads, queries, dim] of the values' dtype.
 
     A product with few columns is slow on processors, so values stand on the left where there are many queries.
     """
@@ -95,7 +94,7 @@ _recorder: ContextVar[_Recorder | None] = ContextVar("image2music_replay", defau
 
 @dataclass
 class _Recorder:
-    """Takes in the layers as they pass. `rows` ascend, `columns` are int64.
+    """Sums up attention as the layers pass. `rows` ascend, `columns` are int64.
 
     `total` is float32[sums, batch, rows, columns], and `places` says to which sum each layer is added.
     """
@@ -109,10 +108,10 @@ class _Recorder:
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None
     ) -> Tensor:
-        """What the layer makes of queries, the first of which is the first row: float[batch, heads, queries, dim].
+        """Return a layer's output for queries, the first of which is the first row: float[batch, heads, queries, dim].
 
-        Softmax rows are made once, in float32, for the looks and for the layer itself. Keys may begin with tokens
-        that were read before.
+        Softmax rows are computed once, in float32, for the record and for the layer itself. Keys may begin with tokens
+        that were cached before.
         """
         total, queries = self.total[self.places[layer]], query.shape[2]
         self.seen.add(layer)
@@ -129,7 +128,10 @@ class _Recorder:
         return torch.cat(means, 2)
 
     def _note(self, total: Tensor, start: int, weights: Tensor) -> None:
-        """Adds the looks of the rows among some queries, the first of which is the `start`-th after the first row."""
+        """Add the attention of those recorded rows that are among some queries.
+
+        Which begin `start` after the first row.
+        """
         first = self.rows[0] + start
         a, b = bisect_left(self.rows, first), bisect_left(self.rows, first + weights.shape[3])
         if a < b:
@@ -139,12 +141,12 @@ class _Recorder:
 
 
 def _causal(queries: int, keys: int, device: torch.device) -> Tensor:
-    """bool[1, 1, queries, keys]: what the last so many tokens see where nothing but the order hides anything."""
+    """Return bool[1, 1, queries, keys]: what the last tokens see where only their order hides anything."""
     return torch.ones(1, 1, queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
 
 
 def replay(model: Any, inputs: Mapping[str, Any], rows: Sequence[int], columns: Sequence[int]) -> Tensor:
-    """Attention from chosen positions to chosen positions, mean over heads and over layers with full attention.
+    """Return attention from chosen positions to chosen positions, mean over heads and over layers with full attention.
 
     Row `t - 1` is where token `t` was chosen. Layers with a sliding window are left out: most of the text lies
     outside the window in which they could see the picture.
@@ -164,7 +166,7 @@ def replay(model: Any, inputs: Mapping[str, Any], rows: Sequence[int], columns: 
 
 @torch.inference_mode()
 def observed(model: Any, read: Callable[[], object], batch: int, rows: Sequence[int], columns: Sequence[int]) -> Tensor:
-    """What `replay` gives, while `read` lets the model read `batch` texts that hold all rows.
+    """Return what `replay` returns, while `read` lets the model read `batch` texts that hold all rows.
 
     Columns may have been read before, as long as the model finds their keys and values.
     """
@@ -174,7 +176,7 @@ def observed(model: Any, read: Callable[[], object], batch: int, rows: Sequence[
 
 @torch.inference_mode()
 def replay_by_layer(model: Any, inputs: Mapping[str, Any], rows: Sequence[int], columns: Sequence[int]) -> Tensor:
-    """float32[layers, batch, rows, columns]: as `replay`, before the mean over layers with full attention."""
+    """Return float32[layers, batch, rows, columns]: as `replay`, before the mean over layers with full attention."""
     places = {layer: place for place, layer in enumerate(sorted(full_attention_layers(model)))}
     batch = len(inputs["input_ids"])
     return _summed(model, lambda: model.model(**inputs, use_cache=False), batch, rows, columns, places)
@@ -202,7 +204,7 @@ def _summed(
 
 
 def full_attention_layers(model: Any) -> frozenset[int]:
-    """Numbers of the text layers in which every token may see all earlier ones."""
+    """Return the numbers of the text layers in which every token may see all earlier ones."""
     config = model.config.get_text_config()
     kinds = getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers
     return frozenset(i for i, kind in enumerate(kinds) if kind == "full_attention")
@@ -223,7 +225,7 @@ def _recording(model: Any, recorder: _Recorder) -> Iterator[None]:
 
 @cache
 def _register() -> None:
-    """Makes the recording attention known to the library, with a mask function: without one no mask is built."""
+    """Register the recording attention with the library, and a mask function, without which it builds no mask."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 

@@ -1,8 +1,6 @@
-"""What was asked for in what a chat model says, and the parts of it that get attention maps.
+"""Reads tune and prose out of a chat model's answers, and the parts of them that get attention maps.
 
-Reads what was asked for out of what a chat model says around it.
-
-Equation 2 for the parts of a tune and of its motivation: the mean of its tokens' looks at the picture.
+Maps follow equation 2 of the paper: the mean over the attention of a part's tokens to the picture.
 """
 
 from __future__ import annotations
@@ -36,45 +34,46 @@ _SENTENCE = re.compile(r"\S.*?(?:[.!?…]+[\"'”\u2019)\]]*(?=\s+[\"'“\u2018(
 
 
 def without_thinking(answer: str) -> str:
-    """The answer without its thoughts, closed or broken off; a tag that only closes ends thoughts begun earlier."""
+    """Remove thoughts from an answer, closed or broken off; a tag that only closes ends thoughts begun earlier."""
     rest = _THINKING.sub("", answer)
     ends = list(_END_OF_THINKING.finditer(rest))
     return _ANSWER_TAG.sub("", rest[ends[-1].end() :] if ends else rest).strip()
 
 
 def tune_in(answer: str) -> str:
-    """The tune in an answer: of several the longest, without fences, JSON or prose around it.
+    """Return the tune in an answer: of several the longest, without fences, JSON or prose around it.
 
-    What holds no tune comes back as it is, without its thoughts, for the checker to say so.
+    An answer without a tune is returned whole, without its thoughts, so that the checker says what is wrong.
     """
-    said = without_thinking(answer)
-    mending = TextEditor(said)
+    text = without_thinking(answer)
+    mending = TextEditor(text)
     unwrap(mending)
     choose_tune(mending)
-    return mending.text or said
+    return mending.text or text
 
 
 def prose_in(answer: str) -> str:
-    """The prose in an answer, in one paragraph: no thoughts, fences, ABC, headings, list marks or emphasis."""
-    said = _FENCED.sub("\n", without_thinking(answer))
-    said = _ABC_LINE.sub("", _LABEL.sub("", said))
-    said = _EMPHASIS.sub(r"\2", _MARKDOWN.sub("", said))
-    return " ".join(said.split())
+    """Return the prose of an answer as one paragraph: no thoughts, fences, ABC, headings, list marks or emphasis."""
+    text = _FENCED.sub("\n", without_thinking(answer))
+    text = _ABC_LINE.sub("", _LABEL.sub("", text))
+    text = _EMPHASIS.sub(r"\2", _MARKDOWN.sub("", text))
+    return " ".join(text.split())
 
 
 def sentences(text: str) -> list[tuple[int, int]]:
-    """Where each sentence of a paragraph starts and ends, in characters."""
+    """Return start and end of each sentence of a paragraph, in characters."""
     return [match.span() for match in _SENTENCE.finditer(text)]
 
 
 def attention_maps(
-    tune: TokenAttention, motivation: TokenAttention, judge: Callable[[int, int], Faithfulness] | None = None
+    tune: TokenAttention, motivation: TokenAttention, faithfulness: Callable[[int, int], Faithfulness] | None = None
 ) -> tuple[AttentionMap, ...]:
-    """Maps of the whole tune, of each voice, of every four bars, and of each sentence of the motivation.
+    """Return maps of the whole tune, of each voice, of every four bars, and of each sentence of the motivation.
 
-    With a judge, made for rows and columns, each map is measured too; its tokens are those of both texts in order.
+    With `faithfulness`, a function of rows and columns, each map is measured too; its tokens are those of both texts in
+    order.
     """
-    measure = judge(*tune.weights.shape[1:]) if judge else None
+    measure = faithfulness(*tune.weights.shape[1:]) if faithfulness else None
     music = [
         segment_map(segment, tune.weights, tune.baseline, tune.layers, measure)
         for segment in answer_segments(tune.text, tune.spans)
@@ -87,7 +86,7 @@ def attention_maps(
 
 
 def answer_segments(abc: str, spans: NDArray[np.int64]) -> list[Segment]:
-    """The tokens of the music, header left out, by voice and by groups of four bars over all voices."""
+    """Return the tokens of the music, header left out, by voice and by groups of four bars over all voices."""
     tune = next((tune for tune in parse(abc).tunes if tune.spans), None)
     if tune is None:
         return []
@@ -109,7 +108,7 @@ def _groups_of_bars(places: dict[int, Span]) -> Iterator[Segment]:
 
 
 def sentence_segments(text: str, spans: NDArray[np.int64]) -> list[Segment]:
-    """The tokens of each sentence."""
+    """Return the tokens of each sentence."""
     letters = list(_first_letters(text, spans))
     segments = []
     for number, (start, end) in enumerate(sentences(text), 1):
@@ -120,7 +119,7 @@ def sentence_segments(text: str, spans: NDArray[np.int64]) -> list[Segment]:
 
 
 def _first_letters(text: str, spans: NDArray[np.int64]) -> Iterable[tuple[int, int]]:
-    """Each token with the place of the first character in it that is no blank; a token of blanks belongs nowhere."""
+    """Yield each token with the position of its first character that is no blank; tokens of blanks are left out."""
     for token, (start, end) in enumerate(spans.tolist()):
         piece = text[start:end]
         if piece.strip():

@@ -1,4 +1,4 @@
-"""What a chat model must be able to do to compose: answer conversations, and say where it looked if it can."""
+"""The protocol of a chat model: it answers conversations about a picture, and gives its attention if it can."""
 
 from __future__ import annotations
 
@@ -24,29 +24,33 @@ class Message:
 
 @dataclass(frozen=True, eq=False)
 class Conversation:
-    """A picture, shown before the words of the first turn, and what has been said about it. The last turn asks."""
+    """A picture, shown before the words of the first turn, and the turns so far.
+
+    The last turn is the user's question.
+    """
 
     image: Image
     messages: tuple[Message, ...]
 
     def then(self, answer: str, question: str) -> Conversation:
-        """The conversation with an answer and the next question."""
+        """Append an answer and the next question."""
         turns = (Message("assistant", answer), Message("user", question))
         return Conversation(self.image, (*self.messages, *turns))
 
     def answered(self, answer: str) -> Conversation:
-        """The conversation with its last answer."""
+        """Append the last answer."""
         return Conversation(self.image, (*self.messages, Message("assistant", answer)))
 
 
 @dataclass(frozen=True, eq=False)
 class TokenAttention:
-    """Where a model looked while it wrote one text.
+    """A model's attention to the picture for each token of one text that it wrote.
 
-    spans: int[tokens, 2], the characters of the text that each token covers.
-    weights, baseline: float32[tokens, rows, cols], attention to each cell of the picture, and to the same cell of a
-    blank picture, as a share of all attention of that token.
-    layers: float32[layers, tokens, rows, cols], the weights before their mean over layers, where asked for.
+    Attributes:
+        text: what it wrote. spans: int64[tokens, 2], the characters of the text that each token covers. weights:
+        float32[tokens, rows, cols], attention to each cell of the picture as a share of all attention of a token.
+        baseline: the same for a blank picture. layers: float32[layers, tokens, rows, cols], the weights before their
+        mean over layers, where asked for.
     """
 
     text: str
@@ -61,36 +65,38 @@ class ChatBackend(Protocol):
 
     @property
     def id(self) -> str:
-        """Names the model and its revision."""
+        """Name the model and its revision."""
 
     @property
     def prompt_tokens(self) -> int:
-        """How many tokens of text a prompt may have, so that picture and answers still find room beside it."""
+        """Return how many tokens of text a prompt may have beside picture and answers."""
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of a text; may be an estimate that is rather too high."""
+        """Count the tokens of a text; may be an estimate that is rather too high."""
 
     def generate(
         self, conversations: Sequence[Conversation], seeds: Sequence[int | None], *, max_tokens: int, form: Form
     ) -> list[str]:
-        """The next turn of each conversation.
+        """Return the next turn of each conversation.
 
-        `seeds` makes each answer repeatable, whatever the batch; None asks for the likeliest answer.
+        A seed makes an answer repeatable, whatever the batch; None asks for the likeliest answer.
 
         Raises:
             ModelError: the model gave no answer.
         """
 
     def attention(self, conversation: Conversation, *, layers: bool = False) -> list[TokenAttention]:
-        """Where the model looks as it writes each of its own turns; with `layers`, each layer by itself too.
+        """Return attention for each of the model's own turns; with `layers`, for each layer alone too.
 
         Raises:
-            ModelError: the backend cannot tell; the message says why.
+            ModelError: the backend has no attention; the message says why.
         """
 
     def log_likelihood(self, conversation: Conversation, images: Sequence[Image]) -> NDArray[np.float64]:
-        """float64[images, tokens]: nats of each token of the model's own turns, with other pictures of the same size.
+        """Return float64[images, tokens].
+
+        Nats of each token of the model's own turns beside other pictures of the same size.
 
         Raises:
-            ModelError: the backend cannot tell.
+            ModelError: the backend has no likelihoods.
         """

@@ -1,11 +1,7 @@
-"""The paper's steps as conversations about one picture, with references that fit a prompt.
+"""The paper's steps as conversations about one picture, with references shortened by whole bars to fit a prompt.
 
-Makes references fit into a prompt, whole bars at a time.
-
-The paper's steps as conversations about one picture.
-
-Repair, refinement and motivation go on from the first request and the tune that stands, so that every conversation
-about a picture begins with the same tokens.
+Repair, refinement and motivation go on from the first request and the accepted tune, so that every conversation about a
+picture begins with the same tokens and finds them cached.
 """
 
 from __future__ import annotations
@@ -33,7 +29,7 @@ _REMEMBERED = 1024
 
 @lru_cache(_REMEMBERED)
 def first_bars(abc: str, bars: int) -> str:
-    """The first `bars` bars of every voice of a tune, header and voices' heads included."""
+    """Return the first `bars` bars of every voice of a tune, header and voices' heads included."""
     tune = _tune(abc)
     if tune is None:
         return abc
@@ -47,16 +43,16 @@ def first_bars(abc: str, bars: int) -> str:
 
 @lru_cache(_REMEMBERED)
 def longest_voice_bars(abc: str) -> int:
-    """Bars of the longest voice, 0 where nothing can be read."""
+    """Count the bars of the longest voice; 0 where nothing can be read."""
     tune = _tune(abc)
     return max((span.bar for span in tune.spans), default=0) if tune else 0
 
 
 def shortened(tunes: Sequence[str], fits: Callable[[Sequence[str]], bool]) -> list[str]:
-    """As many first bars of each tune as fit: the longest text gives up a bar until all do.
+    """Return as many first bars of each tune as fit: the longest text loses a bar until all do.
 
-    Tunes have at most `MOST_BARS` bars, and keep at least `FEWEST_BARS`; where even that is too much, the last
-    tunes, which match least, are left out. `fits` says whether a list of tunes is short enough.
+    Tunes have at most `MOST_BARS` bars, and keep at least `FEWEST_BARS`; where even that is too much, the last tunes,
+    which match least, are left out. `fits` says whether a list of tunes is short enough.
     """
     bars = [min(MOST_BARS, longest_voice_bars(abc)) for abc in tunes]
     texts = [first_bars(abc, n) for abc, n in zip(tunes, bars, strict=True)]
@@ -85,12 +81,12 @@ CountTokens = Callable[[str], int]
 
 
 def describing(image: Image) -> Conversation:
-    """What does the picture show?"""
+    """Ask what the picture shows."""
     return Conversation(image, (Message("user", fill("describe")),))
 
 
 def composing(request: ComposeRequest, prompt_tokens: int, count: CountTokens) -> Conversation:
-    """Write a tune, with the references shortened until the prompt has at most `prompt_tokens` tokens."""
+    """Ask for a tune, with the references shortened until the prompt has at most `prompt_tokens` tokens."""
 
     def fits(tunes: Sequence[str]) -> bool:
         return count(_prompt(request, tunes)) <= prompt_tokens
@@ -121,18 +117,18 @@ def _references(references: Sequence[Reference], tunes: Sequence[str]) -> str:
 
 
 def _caption(reference: Reference) -> str:
-    """In one line; a tune may be in the index by its picture alone."""
+    """Return the caption in one line; a tune may be in the index by its picture alone."""
     return " ".join(reference.caption.split())[:_MAX_CAPTION] or "a picture alike"
 
 
-def repairing(asked: RepairRequest, so_far: Conversation) -> Conversation:
-    """Mend the tune, with what the checker said about it."""
-    errors = [finding for finding in asked.diagnostics if finding.severity is Severity.ERROR]
-    said = [_finding(finding, asked.abc) for finding in errors[:MAX_DIAGNOSTICS]]
+def repairing(request: RepairRequest, so_far: Conversation) -> Conversation:
+    """Ask for the tune again, given its diagnostics."""
+    errors = [finding for finding in request.diagnostics if finding.severity is Severity.ERROR]
+    said = [_finding(finding, request.abc) for finding in errors[:MAX_DIAGNOSTICS]]
     if len(errors) > len(said):
         said.append(f"- and {len(errors) - len(said)} more of these kinds")
-    question = fill("repair", diagnostics="\n".join(said), bar_rule=_bar_rule(asked.abc))
-    return so_far.then(asked.abc.strip(), question)
+    question = fill("repair", diagnostics="\n".join(said), bar_rule=_bar_rule(request.abc))
+    return so_far.then(request.abc.strip(), question)
 
 
 def _finding(finding: Diagnostic, abc: str) -> str:
@@ -150,28 +146,28 @@ def _bar_rule(abc: str) -> str:
     return f"the meter is {meter}" + (f", and a note without a number lasts {unit}." if unit else ".")
 
 
-def refining(asked: RefineRequest, so_far: Conversation) -> Conversation:
-    """Write a better version, with the metrics, what they mean, and the references' ranges."""
+def refining(request: RefineRequest, so_far: Conversation) -> Conversation:
+    """Ask for a better version, given the metrics, what they mean, and the references' ranges."""
     metrics = "\n".join(
-        f"- {name} ({EXPLANATIONS[name]}): {_number(value)}; {_aim(asked, name)}"
-        for name, value in asked.metrics.as_dict().items()
+        f"- {name} ({EXPLANATIONS[name]}): {_number(value)}; {_aim(request, name)}"
+        for name, value in request.metrics.as_dict().items()
     )
-    complaints = "\n".join(f"- {complaint}" for complaint in asked.complaints)
-    return so_far.then(asked.abc.strip(), fill("refine", metrics=metrics, complaints=complaints))
+    complaints = "\n".join(f"- {complaint}" for complaint in request.complaints)
+    return so_far.then(request.abc.strip(), fill("refine", metrics=metrics, complaints=complaints))
 
 
 def _number(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.3g}"
 
 
-def _aim(asked: RefineRequest, name: str) -> str:
-    target = asked.targets.get(name)
+def _aim(request: RefineRequest, name: str) -> str:
+    target = request.targets.get(name)
     if target is None:
         return "no reference defines it"
-    values = ", ".join(_number(reference.metrics.as_dict()[name]) for reference in asked.request.references)
+    values = ", ".join(_number(reference.metrics.as_dict()[name]) for reference in request.request.references)
     return f"references: {values}; aim for {target[0]:.3g} to {target[1]:.3g}"
 
 
-def motivating(asked: ExplainRequest, so_far: Conversation) -> Conversation:
-    """Say why the tune that stands suits the picture."""
-    return so_far.then(asked.abc.strip(), fill("motivation"))
+def motivating(request: ExplainRequest, so_far: Conversation) -> Conversation:
+    """Ask why the accepted tune suits the picture."""
+    return so_far.then(request.abc.strip(), fill("motivation"))

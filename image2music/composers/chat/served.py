@@ -1,7 +1,7 @@
-"""A chat model behind a server, and beside it one that runs here to say where it looks in what the server wrote.
+"""A chat model behind a server, and beside it one that runs here and computes attention in what the server wrote.
 
 The spec behind `openai:` is `BASE_URL#MODEL[+attention=transformers:ID_OR_PATH[@REVISION][+remote_code]]`. The model
-that looks is part of the spec, and of the composer's id, because other maps are another composer's rows.
+for attention is part of the spec, and of the composer's id, because other maps make other rows.
 """
 
 from __future__ import annotations
@@ -27,121 +27,128 @@ _KIND = "transformers:"
 
 @dataclass(frozen=True)
 class ServedSpec:
-    """Who writes, and who looks at what was written; None where attention stays unknown."""
+    """The server's model, and the model that computes attention; None where attention stays unknown."""
 
     endpoint: Endpoint
-    looker: str | None = None
+    attention_model: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> ServedSpec:
-        """Reads the part of the spec behind `openai:`.
+        """Parse the part of the spec behind `openai:`.
 
         Raises:
             ConfigError: it names no server or no model (`bad_composer_spec`).
         """
-        server, plus, looker = text.partition(ATTENTION)
+        server, plus, attention_model = text.partition(ATTENTION)
         endpoint = Endpoint.parse(server)
         if not plus:
             return cls(endpoint)
-        if not looker.startswith(_KIND):
-            message = f"{ATTENTION}{looker} names no model that runs here: write {ATTENTION}{_KIND}ID_OR_PATH"
+        if not attention_model.startswith(_KIND):
+            message = f"{ATTENTION}{attention_model} names no model that runs here: write {ATTENTION}{_KIND}ID_OR_PATH"
             raise ConfigError(message, reason="bad_composer_spec")
-        ModelName.parse(looker.removeprefix(_KIND))
-        return cls(endpoint, looker.removeprefix(_KIND))
+        ModelName.parse(attention_model.removeprefix(_KIND))
+        return cls(endpoint, attention_model.removeprefix(_KIND))
 
 
 class RemoteWithLocalAttention:
-    """Keeps the protocol `ChatBackend`: `writer` gives every answer, `looker` reads the same conversation and looks.
+    """Answers of a server, with attention from a model that runs here and reads the same conversation.
 
-    Prompts have to find room in both models, and are counted by whoever counts more.
+    Keeps the protocol `ChatBackend`. Prompts have to find room in both models, and are counted by the one that counts
+    more tokens.
     """
 
-    def __init__(self, writer: ChatBackend, looker: ChatBackend) -> None:
-        self.id = f"{writer.id}{ATTENTION}{looker.id}"
-        self.prompt_tokens = min(writer.prompt_tokens, looker.prompt_tokens)
-        self._writer, self._looker = writer, looker
+    def __init__(self, remote: ChatBackend, attention_model: ChatBackend) -> None:
+        self.id = f"{remote.id}{ATTENTION}{attention_model.id}"
+        self.prompt_tokens = min(remote.prompt_tokens, attention_model.prompt_tokens)
+        self._remote, self._attention_model = remote, attention_model
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of a text, by the larger count of the two."""
-        return max(self._writer.count_tokens(text), self._looker.count_tokens(text))
+        """Count the tokens of a text, by the larger count of the two."""
+        return max(self._remote.count_tokens(text), self._attention_model.count_tokens(text))
 
     def generate(
         self, conversations: Sequence[Conversation], seeds: Sequence[int | None], *, max_tokens: int, form: Form
     ) -> list[str]:
-        """The server's answers."""
-        return self._writer.generate(conversations, seeds, max_tokens=max_tokens, form=form)
+        """Return the server's answers."""
+        return self._remote.generate(conversations, seeds, max_tokens=max_tokens, form=form)
 
     def attention(self, conversation: Conversation, *, layers: bool = False) -> list[TokenAttention]:
-        """Where the model that runs here looks as it reads the server's turns, each as if it had written it."""
-        return self._looker.attention(conversation, layers=layers)
+        """Return the attention of the model that runs here to the picture, as if it had written the server's turns."""
+        return self._attention_model.attention(conversation, layers=layers)
 
     def log_likelihood(self, conversation: Conversation, images: Sequence[Image.Image]) -> NDArray[np.float64]:
-        """The likelihood of the server's turns by the model that runs here."""
-        return self._looker.log_likelihood(conversation, images)
+        """Return the likelihood of the server's turns by the model that runs here."""
+        return self._attention_model.log_likelihood(conversation, images)
 
 
 def load_served(text: str) -> ChatBackend:
-    """The backend for the part of the spec behind `openai:`; says on stderr where pictures go and who looks.
+    """Load the backend for the part of the spec behind `openai:`.
+
+    Print to stderr where pictures go and what attention is.
 
     Raises:
-        ConfigError: as `ServedSpec.parse`.
-        ModelError: no server answers; or the model that is to look is not there, does not fit, or is of a family whose
-            image tokens have no known place.
+        ConfigError: as `ServedSpec.parse`. ModelError: no server answers; or the model for attention is not there, does
+        not fit, or is of a family whose image
+            tokens have no known place.
     """
-    wanted = ServedSpec.parse(text)
-    wanted.endpoint.check_reachable()
-    server = OpenAiBackend(wanted.endpoint)
-    backend = server if wanted.looker is None else RemoteWithLocalAttention(server, _load_looker(wanted.looker))
-    seen = NO_ATTENTION if wanted.looker is None else f"{_KIND}{wanted.looker} says here where it looks in the answers"
-    print(f"image2music: pictures are sent to {wanted.endpoint.url}; {seen}", file=sys.stderr)
+    spec = ServedSpec.parse(text)
+    spec.endpoint.check_reachable()
+    server = OpenAiBackend(spec.endpoint)
+    if spec.attention_model is None:
+        backend: ChatBackend = server
+        attention = NO_ATTENTION
+    else:
+        backend = RemoteWithLocalAttention(server, _load_attention_model(spec.attention_model))
+        attention = f"{_KIND}{spec.attention_model} says here where it looks in the answers"
+    print(f"image2music: pictures are sent to {spec.endpoint.url}; {attention}", file=sys.stderr)
     return backend
 
 
 def served_id(text: str) -> str:
-    """The id that the loaded backend would have, without loading it.
+    """Return the id that the loaded backend would have, without loading it.
 
     Raises:
         ConfigError, ModelError: as `load_served`.
     """
-    wanted = ServedSpec.parse(text)
-    server = OpenAiBackend(wanted.endpoint).id
-    if wanted.looker is None:
+    spec = ServedSpec.parse(text)
+    server = OpenAiBackend(spec.endpoint).id
+    if spec.attention_model is None:
         return server
-    _refuse_who_cannot_look(wanted.looker)
-    return f"{server}{ATTENTION}{loading.model_id(ModelName.parse(wanted.looker))}"
+    _refuse_unknown_family(spec.attention_model)
+    return f"{server}{ATTENTION}{loading.model_id(ModelName.parse(spec.attention_model))}"
 
 
 def served_memory_report(text: str) -> dict[str, str]:
-    """What a plan says of memory, line by line.
+    """Return a dry run's lines about memory.
 
     Raises:
         ConfigError, ModelError: as `load_served`.
     """
-    wanted = ServedSpec.parse(text)
-    if wanted.looker is None:
+    spec = ServedSpec.parse(text)
+    if spec.attention_model is None:
         return {"memory": "that of the server"}
     from image2music.composers.chat.engine import transformers_backend
 
-    return transformers_backend.replay_lines(loading.read_config(ModelName.parse(wanted.looker)))
+    return transformers_backend.replay_lines(loading.read_config(ModelName.parse(spec.attention_model)))
 
 
-def _load_looker(looker: str) -> ChatBackend:
+def _load_attention_model(attention_model: str) -> ChatBackend:
     from image2music.composers.chat.engine import transformers_backend
 
-    _refuse_who_cannot_look(looker)
+    _refuse_unknown_family(attention_model)
     try:
-        return transformers_backend.load_transformers_backend(looker)
+        return transformers_backend.load_transformers_backend(attention_model)
     except ModelError as error:
         raise _named(error) from error
 
 
-def _refuse_who_cannot_look(looker: str) -> None:
+def _refuse_unknown_family(attention_model: str) -> None:
     try:
-        refuse_unknown_family(str(loading.read_config(ModelName.parse(looker)).get("model_type")))
+        refuse_unknown_family(str(loading.read_config(ModelName.parse(attention_model)).get("model_type")))
     except ModelError as error:
         raise _named(error) from error
 
 
 def _named(error: ModelError) -> ModelError:
-    """The same, saying which of two models it is about and that the tunes do not need it."""
+    """Say which of the two models an error is about, and that tunes do not need it."""
     return ModelError(f"{ATTENTION}... {error}; without it tunes come from the server alone", reason=error.reason)

@@ -124,7 +124,7 @@ def check_reachable(url: str) -> None:
 
 @contextmanager
 def _client(url: str, timeout_s: float) -> Iterator[httpx2.Client]:
-    """A client that takes the environment's proxies as urllib does, and nothing else from the environment."""
+    """Open a client that takes the environment's proxies as urllib does, and nothing else from the environment."""
     parts = urlsplit(url)
     proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
     if proxy is not None and "://" not in proxy:
@@ -141,7 +141,7 @@ def _client(url: str, timeout_s: float) -> Iterator[httpx2.Client]:
 
 @cache
 def _certificates() -> ssl.SSLContext:
-    """The system's certificates; read once, for that takes longer than a request."""
+    """Load the system's certificates, once: that takes longer than a request."""
     return ssl.create_default_context()
 
 
@@ -159,7 +159,7 @@ def _post_once(url: str, data: bytes, headers: Mapping[str, str], timeout_s: flo
 
 
 def _cause(error: BaseException) -> str:
-    """What went wrong with a connection, in the operating system's words where it has some."""
+    """Return what went wrong with a connection, in the operating system's words where it has some."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
@@ -169,7 +169,7 @@ def _cause(error: BaseException) -> str:
 
 
 def _read(response: httpx2.Response, deadline: float) -> bytes:
-    """The whole answer; a server that drips bytes does not hold a worker for longer than the time-out."""
+    """Read the whole answer; a server that drips bytes does not hold a worker for longer than the time-out."""
     parts, size = [], 0
     for part in response.iter_raw():
         parts.append(part)
@@ -195,7 +195,7 @@ def _refusal(url: str, response: httpx2.Response, headers: Mapping[str, str], de
 
 
 def _seconds(text: str | None) -> float:
-    """Retry-After in seconds; a date, which it may be too, counts as nothing."""
+    """Parse Retry-After in seconds; a date, which it may be too, counts as 0."""
     return float(text) if text is not None and text.strip().isdigit() else 0.0
 
 
@@ -228,7 +228,7 @@ class Endpoint:
 
     @classmethod
     def parse(cls, text: str) -> Endpoint:
-        """Reads the part of the spec behind `openai:`.
+        """Parse the part of the spec behind `openai:`.
 
         Raises:
             ConfigError: it is no address with a model, or holds a password, which would end up in every row.
@@ -240,7 +240,7 @@ class Endpoint:
         except (ValueError, httpx2.InvalidURL):
             is_address = False
         if not is_address or not model:
-            message = "write --composer openai:BASE_URL#MODEL, such as openai:http://localhost:8000/v1#my-model"
+            message = "write openai:BASE_URL#MODEL, such as openai:http://localhost:8000/v1#my-model"
             raise ConfigError(message, reason="bad_composer_spec")
         if "@" in parts.netloc or parts.query:
             message = f"the address may hold neither password nor key: set {KEY_VARIABLE} in the environment"
@@ -249,16 +249,16 @@ class Endpoint:
 
     @property
     def url(self) -> str:
-        """Where requests go."""
+        """Return the address that requests go to."""
         return f"{self.base}/chat/completions"
 
     def check_reachable(self) -> None:
-        """Raises ModelError (`server_unavailable`) where nobody answers, so that a job does not begin."""
+        """Raise ModelError (`server_unavailable`) where nobody answers, so that a job does not begin."""
         check_reachable(f"{self.base}/models")
 
 
 class OpenAiBackend:
-    """Keeps the protocol `ChatBackend`; requests of a batch go out at once, at most `AT_ONCE`."""
+    """Keeps the protocol `ChatBackend`; sends the requests of a batch at once, at most `AT_ONCE`."""
 
     prompt_tokens = PROMPT_TOKENS
 
@@ -273,13 +273,13 @@ class OpenAiBackend:
         self._answers: dict[str, str] = {}
 
     def count_tokens(self, text: str) -> int:
-        """An estimate, rather too high: ABC has about two characters a token."""
+        """Estimate, rather too high: ABC has about two characters a token."""
         return -(-len(text) // _CHARACTERS_A_TOKEN)
 
     def generate(
         self, conversations: Sequence[Conversation], seeds: Sequence[int | None], *, max_tokens: int, form: Form
     ) -> list[str]:
-        """The next turn of each conversation. A seed is passed on; whether answers repeat is up to the server."""
+        """Return the next turn of each conversation; whether answers to a seed repeat is up to the server."""
         asked = zip(conversations, seeds, strict=True)
         bodies = [self._body(conversation, seed, max_tokens) for conversation, seed in asked]
         names = [hashlib.sha256(json.dumps(body).encode()).hexdigest() for body in bodies]
@@ -289,15 +289,18 @@ class OpenAiBackend:
         return answers
 
     def attention(self, conversation: Conversation, *, layers: bool = False) -> list[TokenAttention]:
-        """Raises ModelError (`no_attention`); see `NO_ATTENTION`."""
+        """Raise ModelError (`no_attention`); see `NO_ATTENTION`."""
         raise ModelError(NO_ATTENTION, reason="no_attention")
 
     def log_likelihood(self, conversation: Conversation, images: Sequence[Image.Image]) -> NDArray[np.float64]:
-        """Raises ModelError (`no_attention`), as `attention` does."""
+        """Raise ModelError (`no_attention`), as `attention` does."""
         raise ModelError(NO_ATTENTION, reason="no_attention")
 
     def _at_once(self, names: Sequence[str], bodies: Sequence[dict[str, Any]]) -> list[str]:
-        """Waits for all, failed or not, and wakes up often: a `--time_limit` reaches no thread that sleeps."""
+        """Wait for all, failed or not, and wake up often.
+
+        An element's time limit cannot interrupt a thread that sleeps.
+        """
         pool, cancelled = ThreadPoolExecutor(max_workers=AT_ONCE), Event()
         try:
             answers = [pool.submit(self._ask, name, body, cancelled) for name, body in zip(names, bodies, strict=True)]
@@ -336,7 +339,7 @@ def _plain(message: Message) -> dict[str, str]:
 
 
 def data_url(image: Image.Image) -> str:
-    """A picture as a JPEG inside an address."""
+    """Encode a picture as a JPEG in a data URL."""
     file = io.BytesIO()
     image.convert("RGB").save(file, "JPEG", quality=_JPEG_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

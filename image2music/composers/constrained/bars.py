@@ -1,14 +1,9 @@
-"""Exact bars while a tune is being written, and the shortest way to its end.
+"""Counts bars exactly while a tune is decoded, letter by letter, and finds a short way to the tune's end.
 
-Counts the bars of a tune while it is being written, letter by letter, and says what may not come next.
-
-The text must keep to `abc_grammar.TUNE`; the counter adds what a regular expression cannot say: every bar is exactly
-as long as the meter in the header, and at the end all voices have the same number of bars. Lengths are in ticks.
-
-A short way to the end of a tune from anywhere in its music, for when the tokens of an answer run out.
-
-The note that is being written is held, or a rest fills what is left of the bar; voices that have fewer bars than
-another get rests until they have as many. Letter by letter, so that it can be taken from any state.
+The text must keep to `constraint.TUNE`; the counter adds what a regular expression cannot say: every bar is exactly as
+long as the meter in the header, and at the end all voices have the same number of bars. Lengths are in ticks. When the
+tokens of an answer run out, the current note is held or a rest fills the bar, and voices that have fewer bars than
+another get rests until they have as many.
 """
 
 from __future__ import annotations
@@ -26,7 +21,7 @@ _TRIPLET_NOTES = 3
 
 @dataclass(slots=True)
 class BarCounter:
-    """Where a tune stands. A note's length may still grow or shrink while its digits come, so it is `pending`."""
+    """The state of a tune. A note's length may still grow or shrink while its digits come, so it is `pending`."""
 
     line: str = ""
     in_header: bool = True
@@ -44,36 +39,36 @@ class BarCounter:
     has_notes: bool = False
 
     def after(self, text: str) -> BarCounter | None:
-        """The counter after more text, None if that text can lead to no exact bar. This one stays as it is."""
+        """Return the counter after more text, None if that text can lead to no exact bar. This one stays unchanged."""
         counter = copy.copy(self)
         return counter if counter.take(text) else None
 
     def take(self, text: str) -> bool:
-        """Goes on with more text; False, and of no more use, if that text can lead to no exact bar."""
+        """Take more text in; return False if it can lead to no exact bar, after which the counter is of no more use."""
         return all(self._takes(letter) for letter in text)
 
     @property
     def may_end(self) -> bool:
-        """Whether all voices have the same number of whole bars, at least one."""
+        """Return whether all voices have the same number of whole bars, at least one."""
         return self.is_closed and min(self.bars.values(), default=0) == max(self.bars.values(), default=1)
 
     @property
     def lead(self) -> int:
-        """Bars of the voice that has most."""
+        """Count the bars of the voice that has most."""
         return max(self.bars.values(), default=0)
 
     @property
     def missing(self) -> int:
-        """Bars that all voices together have still to write until none has more than another."""
+        """Count the bars that all voices together still need until none has more than another."""
         return self.lead * len(self.bars) - sum(self.bars.values())
 
     @property
     def left(self) -> int:
-        """Ticks that the bar still wants; a note whose length is pending has taken none of them yet."""
+        """Return the ticks that are left in the bar; a pending note has taken none of them yet."""
         return self.bar - self.filled
 
     def lag(self, voice: str) -> int:
-        """Bars that a voice has still to write until none has more."""
+        """Count the bars that a voice still needs until none has more."""
         return self.lead - self.bars.get(voice, 0)
 
     def _takes(self, letter: str) -> bool:
@@ -180,13 +175,13 @@ class BarCounter:
 
 
 def ticks_of(text: str) -> int:
-    """Ticks of `""`, `3`, `/`, `/4` or `3/2`; a slash alone halves."""
+    """Return the ticks of `""`, `3`, `/`, `/4` or `3/2`; a slash alone halves."""
     number, slash, divisor = text.partition("/")
     return UNIT * int(number or 1) // int(divisor or 2 if slash else 1)
 
 
 def least_ticks(text: str) -> int:
-    """Ticks of the shortest length that begins with `text`."""
+    """Return the ticks of the shortest length that begins with `text`."""
     number, slash, divisor = text.partition("/")
     return ticks_of(text) if slash and divisor else UNIT * int(number or 1) // 8
 
@@ -197,12 +192,15 @@ _ACCIDENTALS = "^_="
 
 
 def letters_to_close(counter: BarCounter) -> int:
-    """At least as many letters as `closing_letters` needs from here to the end of the tune."""
+    """Return an upper bound of the letters that `closing_letters` needs from here to the end of the tune."""
     return _LETTERS_A_BAR * counter.missing + _LETTERS_A_VOICE * len(counter.bars) + _LETTERS_AT_ONCE
 
 
 def closing_letters(counter: BarCounter) -> str:
-    """The letters that may come next on the way out, best first; the first that the grammar allows is the one."""
+    """Return the letters that may come next on the shortest way to the end, best first.
+
+    Take the first that is legal.
+    """
     if counter.bracket:
         return _in_bracket(counter)
     if counter.triplet:
@@ -225,7 +223,7 @@ def _in_bracket(counter: BarCounter) -> str:
 
 
 def _between_bars(counter: BarCounter) -> str:
-    """A voice that is behind goes on; the one that leads gives way; where none is behind, the tune closes."""
+    """A voice that is behind goes on; the voice that leads gives way; where none is behind, the tune closes."""
     item = _item(counter)
     if counter.lag(counter.voice):
         return item + "|:\n["
@@ -249,12 +247,12 @@ def _in_bar(counter: BarCounter) -> str:
 
 
 def _item(counter: BarCounter) -> str:
-    """A rest; a note where the tune would have none otherwise, for that is no tune."""
+    """A rest; or a note where the tune would have none otherwise."""
     return "z" if counter.has_notes else "C"
 
 
 def _length_of(ticks: int) -> str:
-    """A length of that many ticks as ABC writes it; a shorter one where it has no name."""
+    """Write a length of that many ticks in ABC; a shorter one where it has no name."""
     length = Fraction(ticks, UNIT)
     if length.denominator > 1 and length.numerator <= _LONGEST_NUMERATOR:
         return str(length)

@@ -1,16 +1,13 @@
-"""Constrained decoding of ABC: the grammar, and exact bars on top of it.
+"""Constrained decoding: only tokens that keep to the grammar of ABC and to exact bars may be chosen.
 
-The ABC that a constrained model writes, as one regular expression.
-
-It is a part of ABC standard 2.1 in which every bar's length can be counted as it is written: a header in fixed order,
-a given number of voices, notes, rests, chords, ties and triplets, every line ending with a bar line. Prose, lyrics,
-comments and changes inside the music are left out, for nothing in a first tune needs them.
-
-Constrained decoding: only tokens that keep to the grammar of ABC and to exact bars may be chosen.
+The grammar is one regular expression: the part of ABC standard 2.1 in which every bar's length can be counted as it is
+written. It has a header in fixed order, a given number of voices, notes, rests, chords, ties and triplets, and every
+line ends with a bar line. Prose, lyrics, comments and changes inside the music are left out, for nothing in a first
+tune needs them.
 
 llguidance says which tokens the grammar allows, one automaton a row; `BarTokens` says which of these fit into the bar,
-with a `BarCounter` carried along for each row. When a row's tokens run out, the tune is brought to its end in order:
-first the voices that are behind catch up, and in the end `way_out` says each letter.
+with a `BarCounter` for each row. When a row's tokens run out, the tune is closed: first the voices that are behind
+catch up, and in the end `closing_letters` gives each letter.
 """
 
 from __future__ import annotations
@@ -56,7 +53,10 @@ MOST_VOICES = 4
 
 
 def tune_pattern(voices: int) -> str:
-    """Matches one whole tune of 1 to `MOST_VOICES` voices, in the syntax that `re` and llguidance share."""
+    """Return a pattern for one whole tune of 1 to `MOST_VOICES` voices.
+
+    In the syntax that `re` and llguidance share.
+    """
     if not 1 <= voices <= MOST_VOICES:
         raise ConfigError(f"a tune has 1 to {MOST_VOICES} voices, not {voices}", reason="bad_voices")
     if voices == 1:
@@ -77,7 +77,7 @@ _WORD_BITS = 32
 
 
 class AbcVocabulary:
-    """A tokenizer prepared for the grammar: about a second for a large one, so make it once a model."""
+    """A tokenizer prepared for the grammar; takes about a second for a large one, so make it once a model."""
 
     def __init__(self, tokenizer: Any, eos: Sequence[int], size: int) -> None:
         import llguidance
@@ -97,15 +97,15 @@ class AbcVocabulary:
         self.letters = {text: token for token, text in enumerate(self.texts) if len(text) == 1}
 
     def matcher(self) -> LLMatcher:
-        """The grammar at its beginning."""
+        """Return the grammar at its beginning."""
         return self._matcher.deep_copy()
 
 
 class ConstrainedTuneState:
-    """One tune that is being written, and what may come next in it.
+    """One tune while it is decoded, and what may come next in it.
 
     With `most_tokens` it ends before it has that many, its end of answer included; some hundreds are enough for a
-    header and a bar in each voice. Without, it ends when the model wants it to.
+    header and a bar in each voice. Without, it ends when the model ends it.
     """
 
     def __init__(self, vocabulary: AbcVocabulary, most_tokens: int | None = None) -> None:
@@ -115,7 +115,7 @@ class ConstrainedTuneState:
         self.has_ended = False
 
     def take(self, token: int) -> None:
-        """One more token; what follows the end of the answer is nothing to it.
+        """Append a token; ignore what follows the end of the answer.
 
         Raises:
             ModelError: it may not come next (`no_constraint`).
@@ -130,7 +130,7 @@ class ConstrainedTuneState:
             self._tokens_of_header = self._tokens
 
     def narrow(self, allowed: Bools) -> None:
-        """Takes out of bool[vocabulary], which holds what the grammar allows, all that does not fit into the bar."""
+        """Clear in bool[vocabulary], which holds what the grammar allows, all that does not fit into the bar."""
         if self.has_ended:
             return _leave_only(allowed, self.vocabulary.end)
         if not self._in_music:
@@ -178,14 +178,14 @@ class ConstrainedTuneState:
 
 
 class AbcConstraint:
-    """A logits processor of the transformers library: each row writes one whole tune from its first token on."""
+    """A logits processor of the transformers library that makes each row one whole tune."""
 
     def __init__(self, vocabulary: AbcVocabulary, rows: int, most_tokens: int | None = None) -> None:
         self._tunes = [ConstrainedTuneState(vocabulary, most_tokens) for _ in range(rows)]
         self._read: int | None = None
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Scores float[rows, vocabulary] with -inf for all but the tokens that may come next."""
+        """Return scores float[rows, vocabulary] with -inf for all but the tokens that may come next."""
         if self._read is not None:
             for tune, tokens in zip(self._tunes, input_ids[:, self._read :].tolist(), strict=True):
                 for token in tokens:
@@ -195,7 +195,7 @@ class AbcConstraint:
 
 
 def only_allowed(tunes: Sequence[ConstrainedTuneState], scores: Tensor) -> Tensor:
-    """Scores float[tunes, vocabulary] with -inf for all but the tokens that may come next in each tune of one model.
+    """Return scores float[tunes, vocabulary] with -inf for all but the tokens that may come next in each tune.
 
     Raises:
         ModelError: none is left of those whose score was finite (`no_constraint`).
@@ -224,11 +224,14 @@ def _leave_only(allowed: Bools, tokens: NDArray[np.int64]) -> None:
 
 
 def _has_the_lead(counter: BarCounter) -> bool:
-    """Whether the voice is between bars and no other has more of them, or the next voice is being named."""
+    """Return whether the voice is between bars and no other has more of them, or the next voice is being named."""
     return counter.bracket.startswith("[V") or (counter.is_closed and not counter.lag(counter.voice))
 
 
 def _most_bars(counter: BarCounter) -> int:
-    """Bars that the voice may have while the tune is closing: as many as another has, or the one that is open."""
+    """Return the bars that the voice may have while the tune closes.
+
+    As many as another has, or the one that is open.
+    """
     there = counter.bars.get(counter.voice, 0)
     return max(counter.lead, there + (not counter.is_closed))

@@ -1,11 +1,8 @@
-"""A second voice by functional harmony: chords for a melody, and figures for the chords.
+"""A second voice by functional harmony: a chord for each stretch of a melody, and a figure for each chord.
 
-Chords for a melody by functional harmony: tonic, subdominant and dominant, found by Viterbi search.
-
-Each stretch of a bar gets the triad that fits its notes best, given what usually follows what. Source of the method:
-harmonisation as a hidden Markov model, as in Allan and Williams 2005; the tables here are written by hand.
-
-The second voice: chords turned into figures that suit meter and tempo. Derived by rule, and marked so.
+Chords are tonic, subdominant and dominant triads, found by Viterbi search: each stretch of a bar gets the triad that
+fits its notes best, given what usually follows what. Source of the method: harmonisation as a hidden Markov model, as
+in Allan and Williams 2005; the tables here are written by hand. The voice is derived by rule, and marked so.
 """
 
 from __future__ import annotations
@@ -86,7 +83,7 @@ class Stretch:
 
 
 def stretches(melody: Melody) -> list[Stretch]:
-    """Halves of four-beat and compound bars, whole bars elsewhere."""
+    """Split bars: halves of four-beat and compound bars, whole bars elsewhere."""
     capacity = melody.bar_capacity
     parts = 2 if melody.meter in ("4/4", "2/2", "6/8", "12/8", "6/4") else 1
     step = capacity / parts
@@ -94,7 +91,7 @@ def stretches(melody: Melody) -> list[Stretch]:
 
 
 def harmonise(melody: Melody) -> list[tuple[Stretch, Chord]]:
-    """The best chord for each stretch of a melody whose bars are full. It ends on the tonic."""
+    """Return the best chord for each stretch of a melody whose bars are full; the last one is the tonic."""
     chords, places = CHORDS[melody.mode], stretches(melody)
     fit = np.stack([_fit(melody, place, chords) for place in places])
     fit[-1, 0] += _TONIC_CLOSE
@@ -109,7 +106,7 @@ def harmonise(melody: Melody) -> list[tuple[Stretch, Chord]]:
 
 
 def viterbi(fit: NDArray[np.float64], flow: NDArray[np.float64]) -> list[int]:
-    """Indices of the best path: `fit` float64[n, states] summed with `flow` float64[states, states] between them."""
+    """Return the states of the best path: `fit` float64[n, states] plus `flow` float64[states, states] between them."""
     best, came_from = fit[0], []
     for row in fit[1:]:
         total = best[:, None] + flow
@@ -126,7 +123,7 @@ def _flow(a: Chord, b: Chord) -> float:
 
 
 def _fit(melody: Melody, place: Stretch, chords: Sequence[Chord]) -> NDArray[np.float64]:
-    """How well each chord suits the notes of a stretch; long notes and the first one count most."""
+    """Score how well each chord suits the notes of a stretch; long notes and the first one count most."""
     sounding = _notes_within(melody.bars[place.bar], place)
     score = np.array([_PRIMARY * (chord.name.upper() in ("I", "IV", "V", "VII")) for chord in chords])
     for onset, pitch, length in sounding:
@@ -155,7 +152,7 @@ def _notes_within(bar: Sequence[Note], place: Stretch) -> list[tuple[Fraction, i
 
 
 def beats(meter: str, unit: Fraction) -> list[Fraction]:
-    """Lengths of a bar's beats in unit notes: dotted ones in compound meters."""
+    """Return the lengths of a bar's beats in unit notes: dotted ones in compound meters."""
     numerator, denominator = (int(part) for part in meter.split("/"))
     if denominator >= 8 and numerator % 3 == 0:
         return [Fraction(3, denominator) / unit] * (numerator // 3)
@@ -188,7 +185,7 @@ class Accompaniment:
 
 
 def accompany(melody: Melody, figure: Figure) -> Accompaniment:
-    """A second voice for a melody whose bars are full; each of its bars is as long as the melody's."""
+    """Return a second voice for a melody whose bars are full; each of its bars is as long as the melody's."""
     bars: list[list[Struck]] = [[] for _ in melody.bars]
     names: list[list[str]] = [[] for _ in melody.bars]
     beat = beats(melody.meter, melody.unit)[0]
@@ -202,7 +199,7 @@ def accompany(melody: Melody, figure: Figure) -> Accompaniment:
 
 
 def accompaniment_bars(accompaniment: Accompaniment, melody: Melody) -> list[str]:
-    """Each bar without its bar line."""
+    """Return the ABC of each bar without its bar line."""
     names = spelling(signature(melody.tonic, melody.mode), melody.mode in ("minor", "dorian"))
     texts = []
     for bar in accompaniment.bars:
@@ -212,7 +209,7 @@ def accompaniment_bars(accompaniment: Accompaniment, melody: Melody) -> list[str
 
 
 def _text(struck: Struck, names: Spelling, said: dict[str, str]) -> str:
-    """A chord with its length, tied where one note value cannot show it."""
+    """Write a chord with its length, tied where one note value cannot show it."""
     return "-".join(
         _head([note_name(pitch, names, said) for pitch in struck.pitches])
         + length_text(part.numerator, part.denominator)
@@ -227,7 +224,7 @@ class _Voiced(NamedTuple):
 
 
 def _voice(chord: Chord, tonic: int) -> _Voiced:
-    """Root in the bass, the other two tones in the octave above `CHORD_FLOOR`."""
+    """Put the root in the bass, the other two tones in the octave above `CHORD_FLOOR`."""
     root, third, fifth = (tonic + tone for tone in chord.classes)
     bass = _at_least(root, LOWEST_BASS)
     bass = bass - 12 if bass > HIGHEST_BASS else bass
@@ -252,7 +249,7 @@ def _figure(figure: Figure, voiced: _Voiced, place: Stretch, beat: Fraction) -> 
 
 
 def _steps(length: Fraction, beat: Fraction) -> list[Fraction]:
-    """A dotted beat falls into two thirds and one; other stretches into beats, or halves of a single one."""
+    """Split a stretch: a dotted beat into two thirds and one; others into beats, or a single beat into halves."""
     if beat.numerator % 3 == 0:
         return [part for _ in range(int(length / beat)) for part in (beat * 2 / 3, beat / 3)]
     count = int(length / beat)
@@ -260,7 +257,7 @@ def _steps(length: Fraction, beat: Fraction) -> list[Fraction]:
 
 
 def _joined(bar: Sequence[Struck]) -> list[Struck]:
-    """A chord that is held on under the next stretch is struck once."""
+    """Strike a chord that goes on under the next stretch once."""
     joined: list[Struck] = []
     for struck in bar:
         if joined and len(struck.pitches) > 1 and joined[-1].pitches == struck.pitches:

@@ -1,4 +1,4 @@
-"""A finished plan and melody to a whole ABC tune with two voices."""
+"""Turns controls and melody into a whole ABC tune with two voices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from image2music.composers.nano import accompaniment
 from image2music.composers.nano.accompaniment import FIGURES, Figure
-from image2music.composers.nano.controls import TONICS, Plan
+from image2music.composers.nano.controls import TONICS, Controls
 from image2music.composers.nano.melody import Melody, Note, melody_bars, melody_key, wrap_bars
 from image2music.composers.nano.reading import MANNER
 
@@ -29,25 +29,25 @@ class Setting:
     programs: tuple[int, int]
 
 
-def setting(plan: Plan, energy: float, seed: int) -> Setting:
-    """Chosen from the plan, the picture's energy (0 to 1) and the seed."""
+def setting(controls: Controls, energy: float, seed: int) -> Setting:
+    """Choose tempo, figure and programs by the controls, the picture's energy (0 to 1) and the seed."""
     rng = np.random.Generator(np.random.Philox([seed, 2]))
-    low, high = QPM[plan["tempo"]]
+    low, high = QPM[controls["tempo"]]
     qpm = round(low + (high - low) * float(np.clip(0.7 * energy + 0.3 * rng.random(), 0, 1)))
-    figures = FIGURES[:2] + FIGURES[3:] if plan["tempo"] == "slow" else FIGURES[2:]
-    family = "minor" if plan["mode"] in ("minor", "dorian") else "major"
+    figures = FIGURES[:2] + FIGURES[3:] if controls["tempo"] == "slow" else FIGURES[2:]
+    family = "minor" if controls["mode"] in ("minor", "dorian") else "major"
     programs = _PROGRAMS[family]
     return Setting(qpm, figures[int(rng.integers(len(figures)))], programs[int(rng.integers(len(programs)))])
 
 
-def melody_of(plan: Plan, bars: tuple[tuple[Note, ...], ...], section_ends: frozenset[int]) -> Melody:
-    """Decoded bars in the key and meter of their plan."""
-    unit = Fraction(plan["unit"])
-    return Melody(plan["meter"], unit, TONICS.index(plan["tonic"]), plan["mode"], bars, section_ends)
+def melody_of(controls: Controls, bars: tuple[tuple[Note, ...], ...], section_ends: frozenset[int]) -> Melody:
+    """Return decoded bars in the key and meter of their controls."""
+    unit = Fraction(controls["unit"])
+    return Melody(controls["meter"], unit, TONICS.index(controls["tonic"]), controls["mode"], bars, section_ends)
 
 
 def arrange(melody: Melody, setting: Setting, title: str, kind: str, remarks: tuple[str, ...] = ()) -> str:
-    """The whole tune as ABC: melody in voice 1, derived accompaniment in voice 2, every bar full.
+    """Return the whole tune as ABC: melody in voice 1, derived accompaniment in voice 2, every bar full.
 
     `kind` and `remarks` go to N: lines.
     """

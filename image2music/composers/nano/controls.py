@@ -1,11 +1,10 @@
-"""What nano can be asked for: the plan tokens before a tune, and what loop and album ask of them.
+"""nano's control tokens.
 
-The plan that stands before a tune: one token for each quality that can be asked for.
+Qualities of a tune (tempo, mode, meter, bars, range, ...) that stand as tokens before its notes.
 
-Plan tokens are the control tokens. nano predicts them from the picture and the references, and any of them can be
-set from outside instead. Values are words, so that a plan reads like a sentence in a log.
-
-From what the loop asks to plan words: a wish for a draft, and changed wishes for repair and refine.
+nano predicts them from the picture and the references, and any of them can be set from outside instead. Values are
+words, so that a tune's controls read like a sentence in a log. `control_targets` turns what the loop asks for into
+allowed words.
 """
 
 from __future__ import annotations
@@ -43,31 +42,31 @@ SLOW_BELOW_QPM, FAST_FROM_QPM = 88, 132
 
 
 @dataclass(frozen=True)
-class PlanSlot:
+class ControlSlot:
     """One quality and the words it can take."""
 
     name: str
     values: tuple[str, ...]
 
 
-PLAN_SLOTS = (
-    PlanSlot("tempo", TEMPI),
-    PlanSlot("mode", MODES),
-    PlanSlot("kind", KINDS),
-    PlanSlot("meter", METERS),
-    PlanSlot("unit", ("1/4", "1/8", "1/16")),
-    PlanSlot("tonic", TONICS),
-    PlanSlot("pickup", ("no", "yes")),
-    PlanSlot("bars", tuple(str(n) for n in range(1, MAX_BARS + 1))),
-    PlanSlot("density", LEVELS),
-    PlanSlot("range", LEVELS),
-    PlanSlot("register", LEVELS),
-    PlanSlot("n_pitches_used", LEVELS),
-    PlanSlot("pitch_entropy", LEVELS),
-    PlanSlot("pitch_class_entropy", LEVELS),
-    PlanSlot("scale_consistency", LEVELS),
-    PlanSlot("leaps", LEVELS),
-    PlanSlot("rests", ("none", "some")),
+CONTROL_SLOTS = (
+    ControlSlot("tempo", TEMPI),
+    ControlSlot("mode", MODES),
+    ControlSlot("kind", KINDS),
+    ControlSlot("meter", METERS),
+    ControlSlot("unit", ("1/4", "1/8", "1/16")),
+    ControlSlot("tonic", TONICS),
+    ControlSlot("pickup", ("no", "yes")),
+    ControlSlot("bars", tuple(str(n) for n in range(1, MAX_BARS + 1))),
+    ControlSlot("density", LEVELS),
+    ControlSlot("range", LEVELS),
+    ControlSlot("register", LEVELS),
+    ControlSlot("n_pitches_used", LEVELS),
+    ControlSlot("pitch_entropy", LEVELS),
+    ControlSlot("pitch_class_entropy", LEVELS),
+    ControlSlot("scale_consistency", LEVELS),
+    ControlSlot("leaps", LEVELS),
+    ControlSlot("rests", ("none", "some")),
 )
 
 # Upper edges of the first four levels: rounded fifths of the 3,743 training tunes, but for range, whose first level is
@@ -84,26 +83,26 @@ LEVEL_EDGES = {
 }
 
 
-class Plan(UserDict[str, str]):
-    """Slot name to word. A slot that is not told is absent."""
+class Controls(UserDict[str, str]):
+    """Slot name to word; a slot that is not set is absent."""
 
-    def merged(self, other: Plan) -> Plan:
-        """This plan with the slots of `other` laid over it."""
-        return Plan({**self.data, **other.data})
+    def merged(self, other: Controls) -> Controls:
+        """Return these controls overridden by the slots of `other`."""
+        return Controls({**self.data, **other.data})
 
 
 def tempo_control(qpm: float) -> str:
-    """Slow, moderate or fast, by quarter notes a minute."""
+    """Return slow, moderate or fast, by quarter notes a minute."""
     return "slow" if qpm < SLOW_BELOW_QPM else "moderate" if qpm < FAST_FROM_QPM else "fast"
 
 
 def level(slot: str, value: float) -> str:
-    """The word for a measured value."""
+    """Return the word for a measured value."""
     return LEVELS[int(np.searchsorted(LEVEL_EDGES[slot], value, side="left"))]
 
 
 def melody_levels(melody: Melody) -> dict[str, float]:
-    """What the levelled slots measure, as numbers.
+    """Measure the slots that have levels, as numbers.
 
     density: notes in eight unit notes; range: semitones from lowest to highest; register: mean pitch in semitones
     above the tonic's reference octave; entropies: bits; scale_consistency: share of notes in the mode's scale; leaps:
@@ -127,15 +126,15 @@ def melody_levels(melody: Melody) -> dict[str, float]:
 
 
 def entropy(values: np.ndarray) -> float:
-    """Shannon entropy of the values' histogram, in bits."""
+    """Return the Shannon entropy of the values' histogram, in bits."""
     _, counts = np.unique(values, return_counts=True)
     shares = counts / counts.sum()
     return float(-(shares * np.log2(shares)).sum())
 
 
-def plan_of(melody: Melody, *, kind: str | None = None, tempo: str | None = None) -> Plan:
-    """The plan that a finished melody fulfils. `kind` and `tempo` come from the source where it names them."""
-    plan = Plan(
+def controls_of(melody: Melody, *, kind: str | None = None, tempo: str | None = None) -> Controls:
+    """Return the controls that a finished melody has; `kind` and `tempo` come from its source where that names them."""
+    controls = Controls(
         mode=melody.mode,
         meter=melody.meter,
         unit=f"1/{melody.unit.denominator}",
@@ -144,12 +143,12 @@ def plan_of(melody: Melody, *, kind: str | None = None, tempo: str | None = None
         bars=str(min(MAX_BARS, len(melody.bars))),
         rests="some" if any(note.pitch is None for bar in melody.bars for note in bar) else "none",
     )
-    plan.update({slot: level(slot, value) for slot, value in melody_levels(melody).items()})
+    controls.update({slot: level(slot, value) for slot, value in melody_levels(melody).items()})
     if kind is not None:
-        plan["kind"] = kind
+        controls["kind"] = kind
     if tempo is not None:
-        plan["tempo"] = tempo
-    return plan
+        controls["tempo"] = tempo
+    return controls
 
 
 AllowedWords = Mapping[str, tuple[str, ...]]
@@ -165,27 +164,27 @@ _SLOTS = {
 }
 
 
-def control_targets(request: RefineRequest, plan: Plan) -> dict[str, tuple[str, ...]]:
-    """The slots whose metric lies outside of its target, with the words on the side where the target is."""
-    moved: dict[str, tuple[str, ...]] = {}
+def control_targets(request: RefineRequest, controls: Controls) -> dict[str, tuple[str, ...]]:
+    """Return the slots whose metric lies outside of its target, with the words on the target's side."""
+    changed: dict[str, tuple[str, ...]] = {}
     values = request.metrics.as_dict()
     for metric, slot in _SLOTS.items():
         target, value = request.targets.get(metric), values[metric]
         if target is None or value is None or target[0] <= value <= target[1]:
             continue
-        moved[slot] = _moved(plan[slot], up=value < target[0])
-    return moved
+        changed[slot] = _towards(controls[slot], up=value < target[0])
+    return changed
 
 
-def _moved(word: str, *, up: bool) -> tuple[str, ...]:
+def _towards(word: str, *, up: bool) -> tuple[str, ...]:
     place = LEVELS.index(word)
     return LEVELS[min(place + 1, len(LEVELS) - 1) :] if up else LEVELS[: max(place, 1)]
 
 
-def control_distance(asked: AllowedWords, delivered: Plan) -> int:
-    """In how many levels or words a tune differs from what was asked for."""
+def control_distance(wanted: AllowedWords, delivered: Controls) -> int:
+    """Count the levels or words in which a tune's controls differ from the wanted ones."""
     total = 0
-    for slot, words in asked.items():
+    for slot, words in wanted.items():
         word = delivered.get(slot)
         if word is None or word in words:
             continue

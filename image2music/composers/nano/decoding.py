@@ -1,4 +1,7 @@
-"""Decoding under rules: a plan that keeps to what was asked, bars that are always full, noise that is the row's own."""
+"""Decoding under rules.
+
+Controls that keep to allowed words, bars that are always full, noise that belongs to each row.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.composers.nano.controls import DANCED_IN, LEVEL_EDGES, LEVELS, METERS, PLAN_SLOTS, TONICS, Plan
+from image2music.composers.nano.controls import CONTROL_SLOTS, DANCED_IN, LEVEL_EDGES, LEVELS, METERS, TONICS, Controls
 from image2music.composers.nano.melody import Note, meter_fraction
 from image2music.composers.nano.vocabulary import TICKS_PER_UNIT, Vocabulary
 from image2music.music.theory import MIDDLE_C, SCALES
@@ -27,7 +30,7 @@ weights that come with the package is below 1e-5 (a test measures it), guided 4e
 
 @dataclass(frozen=True)
 class DecodingConstraints:
-    """What one tune is asked for: the words allowed in each plan slot; slots that are not named are free.
+    """What one tune must keep to: the words allowed in each control slot; slots that are not named are free.
 
     `placed` maps (bar, onset in ticks) to the note token that must stand there.
     """
@@ -39,10 +42,10 @@ class DecodingConstraints:
 
 @dataclass(frozen=True)
 class BarRules:
-    """What the bars of one tune must keep to, read off its plan. Lengths in ticks, range in semitones.
+    """What the bars of one tune must keep to, read off its controls. Lengths in ticks, range in semitones.
 
-    `widest` is never passed; `narrowest` is what the melody is urged to reach. `fillable[room]` tells whether notes
-    that are allowed, and are no triplets, can fill so much of a bar.
+    `widest` is never passed; a bias pushes the melody to reach `narrowest`. `fillable[room]` tells whether allowed
+    notes other than triplets can fill so much of a bar.
     """
 
     capacity: int
@@ -53,29 +56,29 @@ class BarRules:
     widest: float
 
     @classmethod
-    def of(cls, plan: Plan, vocabulary: Vocabulary) -> BarRules:
-        """The rules of a complete plan."""
-        unit = Fraction(plan["unit"])
-        capacity = int(meter_fraction(plan["meter"]) / unit * TICKS_PER_UNIT)
-        level = LEVELS.index(plan["range"])
+    def of(cls, controls: Controls, vocabulary: Vocabulary) -> BarRules:
+        """Derive the rules from complete controls."""
+        unit = Fraction(controls["unit"])
+        capacity = int(meter_fraction(controls["meter"]) / unit * TICKS_PER_UNIT)
+        level = LEVELS.index(controls["range"])
         edges = (0.0, *LEVEL_EDGES["range"], float("inf"))
-        notes = _allowed_notes(plan, vocabulary, unit, capacity)
+        notes = _allowed_notes(controls, vocabulary, unit, capacity)
         fillable = _fillable(notes, vocabulary, capacity)
-        return cls(capacity, int(plan["bars"]), notes, fillable, edges[level] + 1, edges[level + 1])
+        return cls(capacity, int(controls["bars"]), notes, fillable, edges[level] + 1, edges[level + 1])
 
 
-def _allowed_notes(plan: Plan, vocabulary: Vocabulary, unit: Fraction, capacity: int) -> BoolArray:
-    tonic = MIDDLE_C + TONICS.index(plan["tonic"])
-    in_scale_only = plan["scale_consistency"] == LEVELS[-1]
+def _allowed_notes(controls: Controls, vocabulary: Vocabulary, unit: Fraction, capacity: int) -> BoolArray:
+    tonic = MIDDLE_C + TONICS.index(controls["tonic"])
+    in_scale_only = controls["scale_consistency"] == LEVELS[-1]
     allowed = np.zeros(len(vocabulary), np.bool_)
     for note, token in vocabulary.note_ids.items():
         fits = note.length * unit >= SHORTEST and note.length * TICKS_PER_UNIT <= capacity
         if note.pitch is None:
             half_bar = note.length * TICKS_PER_UNIT * 2 <= capacity
-            allowed[token] = fits and half_bar and plan["rests"] == "some" and not _is_third(note)
+            allowed[token] = fits and half_bar and controls["rests"] == "some" and not _is_third(note)
             continue
         sings = LOWEST_PITCH <= tonic + note.pitch <= HIGHEST_PITCH
-        allowed[token] = fits and sings and not (in_scale_only and note.pitch % 12 not in SCALES[plan["mode"]])
+        allowed[token] = fits and sings and not (in_scale_only and note.pitch % 12 not in SCALES[controls["mode"]])
     return allowed
 
 
@@ -96,9 +99,9 @@ def _is_third(note: Note) -> bool:
 
 @dataclass
 class RowState:
-    """Where one row stands: in its plan, or in a bar."""
+    """The state of one row: in its controls, or in a bar."""
 
-    plan: list[int] = field(default_factory=list)
+    controls: list[int] = field(default_factory=list)
     rules: BarRules | None = None
     onset: int = 0
     bars_done: int = 0
@@ -109,7 +112,7 @@ class RowState:
 
 
 class Grammar:
-    """Which tokens may follow. One instance serves all rows; masks are shared between like states."""
+    """Which tokens may follow. One instance serves all rows."""
 
     def __init__(self) -> None:
         self.vocabulary = Vocabulary()
@@ -128,9 +131,9 @@ class Grammar:
         """Take one token into a state."""
         vocabulary = self.vocabulary
         if state.rules is None:
-            state.plan.append(token)
-            if len(state.plan) == len(PLAN_SLOTS):
-                state.rules = BarRules.of(vocabulary.decode_plan(state.plan), vocabulary)
+            state.controls.append(token)
+            if len(state.controls) == len(CONTROL_SLOTS):
+                state.rules = BarRules.of(vocabulary.decode_controls(state.controls), vocabulary)
             return
         if token == vocabulary.end:
             state.ended = True
@@ -150,22 +153,22 @@ class Grammar:
             state.lowest = pitch if state.lowest is None else min(state.lowest, pitch)
             state.highest = pitch if state.highest is None else max(state.highest, pitch)
 
-    def mask(self, state: RowState, wish: DecodingConstraints) -> BoolArray:
+    def mask(self, state: RowState, constraint: DecodingConstraints) -> BoolArray:
         """bool[vocabulary], true for what may come next. Never all false."""
         if state.ended:
             return self._only(self.vocabulary.pad)
         if state.rules is None:
-            return self._plan_mask(state, wish)
+            return self._control_mask(state, constraint)
         if state.onset == state.rules.capacity:
             return self._line_mask(state)
-        if (token := wish.placed.get((state.bars_done, state.onset))) is not None:
+        if (token := constraint.placed.get((state.bars_done, state.onset))) is not None:
             return self._only(token)
         return self._note_mask(state, state.rules)
 
     def urge(self, state: RowState) -> NDArray[np.float64]:
-        """float64[vocabulary]: what is added to the logits of notes that would widen a melody still too narrow.
+        """Return float64[vocabulary], a bias on the logits of notes that would widen a melody that is still too narrow.
 
-        The urge grows as bars go by, so that the model finds its own place for the leap if it can.
+        It grows as bars go by, so that the model finds its own place for the leap if it can.
         """
         bias = np.zeros(len(self.vocabulary))
         rules = state.rules
@@ -182,21 +185,21 @@ class Grammar:
         mask[list(tokens)] = True
         return mask
 
-    def _plan_mask(self, state: RowState, wish: DecodingConstraints) -> BoolArray:
-        slot = PLAN_SLOTS[len(state.plan)]
-        first = self.vocabulary.plan_offsets[slot.name]
-        words = wish.allowed.get(slot.name, slot.values)
+    def _control_mask(self, state: RowState, constraint: DecodingConstraints) -> BoolArray:
+        slot = CONTROL_SLOTS[len(state.controls)]
+        first = self.vocabulary.control_offsets[slot.name]
+        words = constraint.allowed.get(slot.name, slot.values)
         if slot.name == "kind":
-            words = _dances(words, wish.allowed.get("meter", METERS)) or words
+            words = _dances(words, constraint.allowed.get("meter", METERS)) or words
         elif slot.name == "meter":
-            words = _meters(words, self._planned(state)["kind"]) or words
+            words = _meters(words, self._controls_so_far(state)["kind"]) or words
         elif slot.name == "unit":
-            words = _units(words, self._planned(state)["meter"]) or words
+            words = _units(words, self._controls_so_far(state)["meter"]) or words
         return self._only(*(first + slot.values.index(word) for word in words))
 
-    def _planned(self, state: RowState) -> Plan:
-        """The slots decoded so far."""
-        return self.vocabulary.decode_plan([*state.plan, *[0] * (len(PLAN_SLOTS) - len(state.plan))])
+    def _controls_so_far(self, state: RowState) -> Controls:
+        """Return the slots decoded so far."""
+        return self.vocabulary.decode_controls([*state.controls, *[0] * (len(CONTROL_SLOTS) - len(state.controls))])
 
     def _line_mask(self, state: RowState) -> BoolArray:
         assert state.rules is not None
@@ -225,24 +228,24 @@ class Grammar:
         return mask if mask.any() else self._fallback(rules, room)
 
     def _leaves_fillable(self, rules: BarRules, room: int) -> BoolArray:
-        """Whether the bar can still be filled after a note, or after the group of three that it begins."""
+        """Return whether the bar can still be filled after a note, or after the group of three that it begins."""
         leaves = room - self.lengths * np.where(self.is_triplet, 3, 1)
         fits: BoolArray = (leaves >= 0) & rules.fillable[np.maximum(leaves, 0)]
         return fits
 
     def _triplet_starts(self, onset: int) -> BoolArray:
-        """A group of three starts on a unit note, and one of two units' notes on an even one."""
+        """Allow a group of three on a unit note, and one of two units' notes on an even one."""
         start = np.where(3 * self.lengths > 2 * TICKS_PER_UNIT, 2 * TICKS_PER_UNIT, TICKS_PER_UNIT)
         starts: BoolArray = onset % start == 0
         return starts
 
     def _fallback(self, rules: BarRules, room: int) -> BoolArray:
-        """The range or the close left nothing: any note that lets the bar end."""
+        """Allow any note that lets the bar end, where range or close left none."""
         return rules.allowed_notes & ~self.is_triplet & self._leaves_fillable(rules, room)
 
 
 def _dances(kinds: tuple[str, ...], meters: tuple[str, ...]) -> tuple[str, ...]:
-    """Those that can have one of the meters."""
+    """Keep the kinds that can have one of the meters."""
     return tuple(kind for kind in kinds if _meters(meters, kind))
 
 
@@ -251,7 +254,7 @@ def _meters(meters: tuple[str, ...], kind: str) -> tuple[str, ...]:
 
 
 def _units(units: tuple[str, ...], meter: str) -> tuple[str, ...]:
-    """Eighths, and sixteenths in 2/4: how the collections are written, but for a few."""
+    """Keep eighths, and sixteenths in 2/4: how the collections are written, but for a few."""
     return tuple(unit for unit in units if unit == ("1/16" if meter == "2/4" else "1/8"))
 
 
@@ -259,25 +262,30 @@ class SeededDecoding:
     """Masks, temperature, nucleus, and Gumbel noise from each row's own generator (the Gumbel-max trick).
 
     A row's tune does not depend on which rows share its batch. Matrix products do: their last bits differ with the
-    batch's size. So a row is *settled* only if logits that are off by up to `CLOSE` would lead to the same token; who
-    asks has to bring better logits for the others.
+    batch's size. So a choice is *settled* only if logits that are off by up to `CLOSE` would lead to the same token;
+    for the others the caller has to compute better logits.
     """
 
     def __init__(
-        self, grammar: Grammar, wishes: Sequence[DecodingConstraints], *, temperature: float = 0.9, top_p: float = 0.95
+        self,
+        grammar: Grammar,
+        constraints: Sequence[DecodingConstraints],
+        *,
+        temperature: float = 0.9,
+        top_p: float = 0.95,
     ) -> None:
-        self.grammar, self.wishes = grammar, wishes
+        self.grammar, self.constraints = grammar, constraints
         self.temperature, self.top_p = temperature, top_p
-        self.states = [RowState() for _ in wishes]
-        self._generators = [np.random.Generator(np.random.Philox(wish.seed)) for wish in wishes]
+        self.states = [RowState() for _ in constraints]
+        self._generators = [np.random.Generator(np.random.Philox(constraint.seed)) for constraint in constraints]
 
     def noise(self, row: int) -> NDArray[np.float64]:
-        """float64[vocabulary]: the row's next throw. One a token."""
+        """Return float64[vocabulary], the row's next Gumbel noise; one array a token."""
         return self._generators[row].gumbel(size=len(self.grammar.vocabulary))
 
     def choose(self, row: int, logits: NDArray[np.floating], noise: NDArray[np.float64]) -> Choice:
-        """The next token of a row. The row does not move: see `take`."""
-        choices = np.flatnonzero(self.grammar.mask(self.states[row], self.wishes[row]))
+        """Return the next token of a row without moving the row on: see `take`."""
+        choices = np.flatnonzero(self.grammar.mask(self.states[row], self.constraints[row]))
         if len(choices) == 1:
             return Choice(int(choices[0]), settled=True)
         wanted = logits[choices].astype(np.float64) + self.grammar.urge(self.states[row])[choices]
@@ -288,7 +296,7 @@ class SeededDecoding:
         return Choice(int(choices[winner]), _is_settled(wanted, perturbed, int(winner), self.top_p))
 
     def take(self, row: int, token: int) -> bool:
-        """Move a row on by a token; returns whether its tune has ended."""
+        """Move a row on by a token; return whether its tune has ended."""
         self.grammar.advance(self.states[row], token)
         return self.states[row].ended
 
@@ -302,7 +310,7 @@ class Choice:
 
 
 def nucleus(logits: NDArray[np.float64], top_p: float) -> NDArray[np.int64]:
-    """Indices of the smallest set of choices whose probability reaches `top_p` (Holtzman et al. 2020)."""
+    """Return the indices of the smallest set of choices whose probability reaches `top_p` (Holtzman et al. 2020)."""
     order = np.argsort(-logits, kind="stable")
     probabilities = np.exp(logits[order] - logits[order[0]])
     before = np.cumsum(probabilities) - probabilities
@@ -310,7 +318,7 @@ def nucleus(logits: NDArray[np.float64], top_p: float) -> NDArray[np.int64]:
 
 
 def _is_settled(wanted: NDArray[np.float64], perturbed: NDArray[np.float64], winner: int, top_p: float) -> bool:
-    """Whether the winner is in every nucleus within reach, and ahead of all that is in any of them."""
+    """Return whether the winner is in every nucleus within reach, and ahead of all that is in any of them."""
     widest = wanted >= wanted[nucleus(wanted, top_p + CLOSE)].min() - CLOSE
     if (perturbed[widest] > perturbed[winner] - CLOSE).sum() > 1:
         return False

@@ -1,13 +1,8 @@
-"""Why a tune of nano's sounds as it does: title, motivation, and where the model looked.
+"""Titles, motivations and attention maps for nano's tunes.
 
-Names for tunes, in the manner of the collections that nano learned from.
-
-nano's motivation: the plan in sentences, each with the plan slots that it speaks of.
-
-Why a tune of nano's sounds as it does: its plan in words, and where the model looked while it wrote.
-
-nano decodes no prose. Its motivation puts the plan into sentences, and a sentence's attention is that of the plan
-tokens which it speaks of; the maps of the tune and its bars are those of the music's own tokens.
+nano decodes no prose. Its motivation puts the controls into sentences, and a sentence's map is the attention of the
+control tokens that it speaks of; the maps of the tune and its bars are those of the music's own tokens. Titles are in
+the manner of the collections that nano learned from.
 """
 
 from __future__ import annotations
@@ -21,10 +16,10 @@ from numpy.typing import NDArray
 
 from image2music.composers.attention.maps import BARS_A_GROUP, Faithfulness, Floats, Masks, Segment, segment_map
 from image2music.composers.base import ExplainRequest
-from image2music.composers.nano.controls import LEVELS, PLAN_SLOTS, TONICS, Plan
+from image2music.composers.nano.controls import CONTROL_SLOTS, LEVELS, TONICS, Controls
 from image2music.composers.nano.melody import key_words
 from image2music.composers.nano.patches import SeenPicture
-from image2music.composers.nano.reading import encode_references, read_plan_and_melody
+from image2music.composers.nano.reading import encode_references, read_controls_and_melody
 from image2music.composers.nano.sampling import PREFIX, Sampler
 from image2music.composers.nano.vocabulary import Vocabulary, placed_positions
 from image2music.settings import picture_seed
@@ -34,76 +29,83 @@ _KIND_NAMES = {"slip jig": "Slip Jig", "air": "Air", "song": "Song"}
 _NO_SUBJECT = ("Light", "Morning", "Evening", "Road", "Stranger", "Window")
 
 
-def title(seen: SeenPicture, plan: Plan, seed: int) -> str:
-    """A title from what the picture shows and how the tune goes, e.g. `The Calm Lakeside`, `Air of the Old Castle`."""
+def title(picture: SeenPicture, controls: Controls, seed: int) -> str:
+    """Return a title from what the picture shows and how the tune goes.
+
+    `The Calm Lakeside`, `Air of the Old Castle`.
+    """
     rng = np.random.Generator(np.random.Philox([seed, 1]))
-    colour = seen.colours[0] if seen.colours else seen.mood
-    thing = seen.subject if seen.subject is not None else f"{_NO_SUBJECT[int(rng.integers(len(_NO_SUBJECT)))]}"
+    colour = picture.colours[0] if picture.colours else picture.mood
+    thing = picture.subject if picture.subject is not None else f"{_NO_SUBJECT[int(rng.integers(len(_NO_SUBJECT)))]}"
     thing = " ".join(word.capitalize() for word in thing.split())
-    kind = plan.get("kind")
+    kind = controls.get("kind")
     dance = _KIND_NAMES.get(kind or "", (kind or "tune").capitalize())
     forms = (
-        f"The {seen.mood.capitalize()} {thing}",
+        f"The {picture.mood.capitalize()} {thing}",
         f"{dance} of the {thing}",
         f"The {thing}'s {dance}",
         f"The {colour.capitalize()} {thing}",
-        f"{thing} in {'Minor' if plan['mode'] in ('minor', 'dorian') else 'Major'} Light",
+        f"{thing} in {'Minor' if controls['mode'] in ('minor', 'dorian') else 'Major'} Light",
     )
     return forms[int(rng.integers(len(forms)))]
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """One sentence and the slots whose tokens it puts into words."""
+    """One sentence and the control slots that it puts into words."""
 
     text: str
     slots: tuple[str, ...]
 
 
-def motivate(seen: SeenPicture, plan: Plan, request: ExplainRequest, heard: int) -> tuple[Sentence, ...]:
-    """Mood and mode, movement, and the line with what was in its ear, a sentence each; in an album one more.
+def motivate(
+    picture: SeenPicture, controls: Controls, request: ExplainRequest, n_references: int
+) -> tuple[Sentence, ...]:
+    """Return a sentence each on mood and mode, on movement, and on the line and its references; in an album one more.
 
-    `heard` is how many references the model listens to, the nearest first. A sentence names no slot that the album
-    filled: where the model looked had no part in it.
+    `n_references` is how many references the model attends to, the nearest first. A sentence names no slot that the
+    album filled: attention to the picture had no part in it.
     """
     if request.request.album is not None:
-        key = key_words(TONICS.index(plan["tonic"]), plan["mode"])
+        key = key_words(TONICS.index(controls["tonic"]), controls["mode"])
         return (
-            Sentence(_sight(seen) + ".", ()),
-            Sentence(f"Its album asks for {key}, {plan['meter']}, {plan['tempo']}, and the motif it opens with.", ()),
-            Sentence(_movement(plan), ("kind", "density")),
-            Sentence(_line(plan, request, heard), ("range", "register", "leaps", "pitch_entropy")),
+            Sentence(_impression(picture) + ".", ()),
+            Sentence(
+                f"Its album asks for {key}, {controls['meter']}, {controls['tempo']}, and the motif it opens with.", ()
+            ),
+            Sentence(_movement(controls), ("kind", "density")),
+            Sentence(_line(controls, request, n_references), ("range", "register", "leaps", "pitch_entropy")),
         )
     return (
-        Sentence(_mood(seen, plan), ("tempo", "mode", "tonic")),
-        Sentence(_movement(plan), ("kind", "meter", "density")),
-        Sentence(_line(plan, request, heard), ("range", "register", "leaps", "pitch_entropy")),
+        Sentence(_mood_and_key(picture, controls), ("tempo", "mode", "tonic")),
+        Sentence(_movement(controls), ("kind", "meter", "density")),
+        Sentence(_line(controls, request, n_references), ("range", "register", "leaps", "pitch_entropy")),
     )
 
 
-def _sight(seen: SeenPicture) -> str:
-    light = "dark" if seen.brightness < 0.3 else "bright" if seen.brightness > 0.65 else "evenly lit"
-    edge = "soft" if seen.contrast < 0.35 else "strong" if seen.contrast > 0.65 else "moderate"
-    shows = f"{_article(seen.subject)} in a picture" if seen.subject else "a picture"
-    return f"I saw {shows} that is {light}, of {edge} contrast and {seen.mood} in mood"
+def _impression(picture: SeenPicture) -> str:
+    light = "dark" if picture.brightness < 0.3 else "bright" if picture.brightness > 0.65 else "evenly lit"
+    edge = "soft" if picture.contrast < 0.35 else "strong" if picture.contrast > 0.65 else "moderate"
+    shows = f"{_article(picture.subject)} in a picture" if picture.subject else "a picture"
+    return f"I saw {shows} that is {light}, of {edge} contrast and {picture.mood} in mood"
 
 
-def _mood(seen: SeenPicture, plan: Plan) -> str:
-    key = key_words(TONICS.index(plan["tonic"]), plan["mode"])
-    return f"{_sight(seen)}, so the tune is {plan['tempo']} and in {key}."
+def _mood_and_key(picture: SeenPicture, controls: Controls) -> str:
+    key = key_words(TONICS.index(controls["tonic"]), controls["mode"])
+    return f"{_impression(picture)}, so the tune is {controls['tempo']} and in {key}."
 
 
-def _movement(plan: Plan) -> str:
-    manner = f"like {_article(plan['kind'])}" if "kind" in plan else "freely"
-    pace = ("very few", "few", "a fair number of", "many", "very many")[LEVELS.index(plan["density"])]
-    return f"It moves {manner} in {plan['meter']}, with {pace} notes to a bar."
+def _movement(controls: Controls) -> str:
+    manner = f"like {_article(controls['kind'])}" if "kind" in controls else "freely"
+    pace = ("very few", "few", "a fair number of", "many", "very many")[LEVELS.index(controls["density"])]
+    return f"It moves {manner} in {controls['meter']}, with {pace} notes to a bar."
 
 
-def _line(plan: Plan, request: ExplainRequest, heard: int) -> str:
-    span = ("narrow", "modest", "medium", "wide", "very wide")[LEVELS.index(plan["range"])]
-    motion = "by steps" if LEVELS.index(plan["leaps"]) < 2 else "by leaps as well as steps"
+def _line(controls: Controls, request: ExplainRequest, n_references: int) -> str:
+    span = ("narrow", "modest", "medium", "wide", "very wide")[LEVELS.index(controls["range"])]
+    motion = "by steps" if LEVELS.index(controls["leaps"]) < 2 else "by leaps as well as steps"
     line = f"The melody keeps to a {span} range and goes {motion}"
-    references = request.request.references[:heard]
+    references = request.request.references[:n_references]
     if not references:
         return line + "."
     names = "one tune" if len(references) == 1 else f"{len(references)} tunes"
@@ -122,42 +124,44 @@ def _article(noun: str | None) -> str:
 
 
 def explain(sampler: Sampler, requests: Sequence[ExplainRequest]) -> list[Explanation]:
-    """One explanation a request; each is replayed by itself, so a batch changes nothing."""
+    """Return one explanation a request; each is replayed alone, so the batch changes nothing."""
     return [_explain(sampler, request) for request in requests]
 
 
 def _explain(sampler: Sampler, request: ExplainRequest) -> Explanation:
-    seen = request.request.description.features
-    if not isinstance(seen, SeenPicture):
+    picture = request.request.description.features
+    if not isinstance(picture, SeenPicture):
         raise TypeError("nano explains from its own description of a picture: call describe first")
-    plan, _ = read_plan_and_melody(request.abc)
+    controls, _ = read_controls_and_melody(request.abc)
     vocabulary = sampler.vocabulary
-    tokens = plan_and_music_tokens(request.abc)
+    tokens = control_and_music_tokens(request.abc)
     references = encode_references(request.request.references, sampler.model.config)
     row = torch.tensor([tokens])
-    each = sampler.attention_by_layer(row, np.stack([seen.patches, sampler.blank]), references)
-    each = each.reshape(*each.shape[:3], seen.rows, seen.cols)
-    looked, blank = each.mean(0)
-    layers = each[:, 0] if request.looking.layers else None
-    sentences = motivate(seen, plan, request, sampler.model.config.reference_slots)
+    by_layer = sampler.attention_by_layer(row, np.stack([picture.patches, sampler.blank]), references)
+    by_layer = by_layer.reshape(*by_layer.shape[:3], picture.rows, picture.cols)
+    weights, blank = by_layer.mean(0)
+    layers = by_layer[:, 0] if request.attention_options.layers else None
+    sentences = motivate(picture, controls, request, sampler.model.config.reference_slots)
     placed = placed_positions(request.request.album, tokens, PREFIX)
     segments = [*melody_segments(tokens, vocabulary.bar, vocabulary.section, placed), *motivation_segments(sentences)]
-    measure = _faithfulness(sampler, request, row, seen, references) if request.looking.faithfulness else None
-    maps = tuple(segment_map(segment, looked, blank, layers, measure) for segment in segments)
+    measure = (
+        _faithfulness(sampler, request, row, picture, references) if request.attention_options.faithfulness else None
+    )
+    maps = tuple(segment_map(segment, weights, blank, layers, measure) for segment in segments)
     return Explanation(" ".join(sentence.text for sentence in sentences), maps)
 
 
-def plan_and_music_tokens(abc: str) -> list[int]:
-    """The sequence that would have decoded a tune of nano's: `begin`, its plan, its first voice, `end`."""
-    plan, melody = read_plan_and_melody(abc)
+def control_and_music_tokens(abc: str) -> list[int]:
+    """Return the sequence that would have decoded a tune of nano's: `begin`, its controls, its first voice, `end`."""
+    controls, melody = read_controls_and_melody(abc)
     vocabulary = Vocabulary()
-    return [vocabulary.begin, *vocabulary.encode_plan(plan), *vocabulary.encode_melody(melody)]
+    return [vocabulary.begin, *vocabulary.encode_controls(controls), *vocabulary.encode_melody(melody)]
 
 
 def melody_segments(
     tokens: Sequence[int], bar: int, section: int, placed: frozenset[int] = frozenset()
 ) -> list[Segment]:
-    """The whole tune, the decoded voice, and its bars in groups of four; `placed` positions were not decoded."""
+    """Return the whole tune, the decoded voice, and its bars in groups of four; `placed` positions were not decoded."""
     music = range(PREFIX, len(tokens))
     decoded = tuple(position for position in music if position not in placed)
     segments = [
@@ -177,8 +181,8 @@ def melody_segments(
 
 
 def motivation_segments(sentences: Sequence[Sentence]) -> list[Segment]:
-    """One segment a sentence that speaks of plan tokens: their positions."""
-    places = {slot.name: 1 + i for i, slot in enumerate(PLAN_SLOTS)}
+    """Return one segment for each sentence that speaks of control tokens: their positions."""
+    places = {slot.name: 1 + i for i, slot in enumerate(CONTROL_SLOTS)}
     return [
         Segment(f"sentence {i}", "motivation", sentence.text, tuple(places[slot] for slot in sentence.slots))
         for i, sentence in enumerate(sentences, 1)
@@ -187,13 +191,16 @@ def motivation_segments(sentences: Sequence[Sentence]) -> list[Segment]:
 
 
 def _faithfulness(
-    sampler: Sampler, request: ExplainRequest, tokens: torch.Tensor, seen: SeenPicture, references: NDArray[np.int64]
+    sampler: Sampler, request: ExplainRequest, tokens: torch.Tensor, picture: SeenPicture, references: NDArray[np.int64]
 ) -> Faithfulness:
-    """Measures maps by the likelihood of plan and music beside pictures with blank cells, which nano's blur is."""
+    """Measure maps by the likelihood of controls and music beside pictures with blank cells.
+
+    Which stand for blur here.
+    """
 
     def nats(masks: Masks) -> Floats:
         hidden = masks.reshape(len(masks), -1, 1)
-        found = sampler.log_likelihood(tokens, np.where(hidden, sampler.blank, seen.patches), references)
+        found = sampler.log_likelihood(tokens, np.where(hidden, sampler.blank, picture.patches), references)
         return np.concatenate([np.zeros((len(masks), 1)), found], axis=1)
 
-    return Faithfulness(nats, seen.rows, seen.cols, picture_seed(request.request.seed, "faithfulness"))
+    return Faithfulness(nats, picture.rows, picture.cols, picture_seed(request.request.seed, "faithfulness"))

@@ -1,4 +1,4 @@
-"""What nano is called. Neither torch nor a model is loaded to find out."""
+"""nano's id, found without loading torch or a model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ RECIPE = 2
 
 
 def nano_id(folder: Path = WEIGHTS) -> str:
-    """Recipe, the first 12 digits of the weights' sha256, and the id of the embedder that nano sees with.
+    """Return recipe, the first 12 digits of the weights' sha256.
+
+    And the id of the embedder that nano's patches come from.
 
     Raises:
         ModelError: the weights are not there (`no_weights`).

@@ -1,9 +1,4 @@
-"""A melody as nano thinks of it, and as ABC text.
-
-A melody as nano thinks of it: bars of pitches relative to the tonic, and lengths in unit notes.
-
-A melody and its second voice as ABC text.
-"""
+"""A melody as nano decodes it, bars of pitches relative to the tonic and lengths in unit notes, and its ABC text."""
 
 from __future__ import annotations
 
@@ -41,27 +36,27 @@ class Melody:
 
     @property
     def bar_capacity(self) -> Fraction:
-        """Length of a full bar in unit notes."""
+        """Return the length of a full bar in unit notes."""
         return meter_fraction(self.meter) / self.unit
 
     @property
     def has_pickup(self) -> bool:
-        """True when the first bar is shorter than the meter asks for."""
+        """Return whether the first bar is shorter than the meter."""
         return bool(self.bars) and sum((note.length for note in self.bars[0]), Fraction()) < self.bar_capacity
 
     def sounding(self) -> list[Note]:
-        """All notes in order, without rests."""
+        """Return all notes in order, without rests."""
         return [note for bar in self.bars for note in bar if note.pitch is not None]
 
 
 def meter_fraction(meter: str) -> Fraction:
-    """`"6/8"` to 3/4 of a whole note."""
+    """Convert `"6/8"` to 3/4 of a whole note."""
     numerator, denominator = meter.split("/")
     return Fraction(int(numerator), int(denominator))
 
 
 def without_pickups(melody: Melody) -> Melody | None:
-    """The same tune with full bars only, or None where that would change more than a section's edges.
+    """Return the tune with full bars only, or None where that would change more than a section's edges.
 
     Notes before a section's first full bar go; a section's short last bar gets a longer last note. Short bars in
     other places make it None.
@@ -95,7 +90,7 @@ _SUFFIX = {"major": "", "minor": "m", "dorian": "dor", "mixolydian": "mix"}
 
 
 def signature(tonic: int, mode: str) -> int:
-    """Sharps (flats negative, -6 to 6) of a key whose tonic is a pitch class 0-11."""
+    """Return the sharps (flats negative, -6 to 6) of a key whose tonic is a pitch class 0-11."""
     return _tonic_fifths(tonic, mode) + MODE_SHARPS[mode]
 
 
@@ -106,32 +101,32 @@ def _tonic_fifths(tonic: int, mode: str) -> int:
 
 
 def melody_key(tonic: int, mode: str) -> str:
-    """The key as K: wants it: `D`, `Bm`, `Ador`, `Amix`."""
+    """Return the key as K: takes it: `D`, `Bm`, `Ador`, `Amix`."""
     if mode == "minor":
         return key_name(signature(tonic, mode), minor=True)
     return key_name(_tonic_fifths(tonic, mode), minor=False) + _SUFFIX[mode]
 
 
 def key_words(tonic: int, mode: str) -> str:
-    """The key in words: `D major`, `A dorian`."""
+    """Return the key in words: `D major`, `A dorian`."""
     name = melody_key(tonic, mode).removesuffix(_SUFFIX[mode]) if _SUFFIX[mode] else melody_key(tonic, mode)
     return f"{name} {mode}"
 
 
 def melody_bars(melody: Melody) -> list[str]:
-    """Each bar without its bar line."""
+    """Return the ABC of each bar without its bar line."""
     names = spelling(signature(melody.tonic, melody.mode), melody.mode in ("minor", "dorian"))
     beat = beat_length(melody.meter) / melody.unit
     return [_bar_text(bar, melody.tonic, names, beat) for bar in melody.bars]
 
 
 def body_text(melody: Melody) -> str:
-    """The melody's bars, four a line."""
+    """Return the melody's bars, four a line."""
     return wrap_bars(melody_bars(melody), melody.section_ends)
 
 
 def wrap_bars(bars: Sequence[str], section_ends: frozenset[int]) -> str:
-    """Bars with their bar lines, four a line, the last one closed by `|]`."""
+    """Return bars with their bar lines, four a line, the last one closed by `|]`."""
     closes = ["||" if i in section_ends else "|" for i in range(len(bars))]
     closes[-1] = "|]"
     cells = [f"{bar} {close}" for bar, close in zip(bars, closes, strict=True)]
@@ -139,7 +134,7 @@ def wrap_bars(bars: Sequence[str], section_ends: frozenset[int]) -> str:
 
 
 def beat_length(meter: str) -> Fraction:
-    """What is beamed together, in whole notes: a dotted quarter in compound meters, else a quarter or a half."""
+    """Return what is beamed together, in whole notes: a dotted quarter in compound meters, else a quarter or a half."""
     if meter.endswith("/8"):
         return Fraction(3, 8)
     return Fraction(1, 2) if meter in ("2/2", "4/4") else Fraction(1, 4)
@@ -182,7 +177,9 @@ def _single_text(note: Note, tonic: int, names: Spelling, said: dict[str, str]) 
 
 
 def drawable(length: Fraction) -> list[Fraction]:
-    """A length as note values that can be drawn, with up to two dots, the longest first: 5 is 4 and 1, 9 is 6 and 3.
+    """Split a length into note values that can be drawn, with up to two dots, the longest first.
+
+    5 is 4 and 1, 9 is 6 and 3.
 
     `length` is in unit notes, with a power of two below the line.
     """

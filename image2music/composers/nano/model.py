@@ -1,7 +1,7 @@
-"""nano's decoder: one softmax over the picture's patches, the references' notes, the plan and the tune so far.
+"""nano's decoder: one softmax over the picture's patches, the references' notes, the controls and the tune so far.
 
-The sequence is `begin, plan tokens, tune tokens, end`. Patches and reference notes are keys and values in every layer,
-beside those of the sequence itself, so that attention to a patch is a share of one distribution, as it is in a
+The sequence is `begin, control tokens, tune tokens, end`. Patches and reference notes are keys and values in every
+layer, beside those of the sequence itself, so that attention to a patch is a share of one distribution, as it is in a
 vision-language model whose image tokens stand in the prompt.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PretrainedConfig, PreTrainedModel
 
-from image2music.composers.nano.controls import MAX_BARS, PLAN_SLOTS
+from image2music.composers.nano.controls import CONTROL_SLOTS, MAX_BARS
 from image2music.composers.nano.vocabulary import LENGTHS, PITCHES, TICKS_PER_UNIT, Vocabulary
 
 MAX_BAR_TICKS = 16 * TICKS_PER_UNIT
@@ -151,7 +151,7 @@ class Block(nn.Module):
 
 
 class AttendedContext(nn.Module):
-    """Patches and reference notes as float[b, n_patches + slots · tokens, width]."""
+    """Embeds patches and reference notes as float[b, n_patches + slots · tokens, width]."""
 
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
@@ -166,13 +166,13 @@ class AttendedContext(nn.Module):
 
     def forward(self, patches: Tensor, references: Tensor, table: Tensor) -> Tensor:
         """`patches` float[b, n_patches, patch_dim]; `references` int64[b, slots, tokens], 0 where there is none."""
-        seen = self.patch_out(functional.gelu(self.patch_in(patches * self.config.patch_dim**0.5)))
-        seen = seen + self.patch_place
+        cells = self.patch_out(functional.gelu(self.patch_in(patches * self.config.patch_dim**0.5)))
+        cells = cells + self.patch_place
         notes = functional.embedding(references, table)
         flat = functional.pad(notes.flatten(0, 1).transpose(1, 2), (2, 0))
-        heard = notes + self.neighbours(flat).transpose(1, 2).unflatten(0, references.shape[:2])
-        heard = heard + self.reference_slot + self.reference_place
-        return torch.cat([seen, heard.flatten(1, 2)], 1)
+        notes_in = notes + self.neighbours(flat).transpose(1, 2).unflatten(0, references.shape[:2])
+        notes_in = notes_in + self.reference_slot + self.reference_place
+        return torch.cat([cells, notes_in.flatten(1, 2)], 1)
 
 
 @dataclass(frozen=True)
@@ -219,18 +219,21 @@ class NanoComposerModel(PreTrainedModel):
             nn.init.ones_(module.weight)
 
     def clock(self, input_ids: Tensor) -> Tensor:
-        """float[b, n, width]: where in the bar, in which bar and how far from the end each next token stands."""
+        """Return float[b, n, width].
+
+        The place in the bar, the bar, and the distance from the end of each next token.
+        """
         ticks = self.ticks[input_ids]
         is_line = (input_ids == self.vocabulary.bar) | (input_ids == self.vocabulary.section)
         elapsed = ticks.cumsum(1)
         onset = elapsed - torch.where(is_line, elapsed, 0).cummax(1).values
         number = is_line.long().cumsum(1).clamp(max=MAX_BARS)
-        place = 1 + [slot.name for slot in PLAN_SLOTS].index("bars")
+        place = 1 + [slot.name for slot in CONTROL_SLOTS].index("bars")
         # While the plan is being drawn the number of bars may not be known yet.
         word = functional.pad(input_ids[:, place : place + 1], (0, int(input_ids.shape[1] <= place)))
-        told = (word - self.vocabulary.plan_offsets["bars"] + 1).clamp(0, MAX_BARS)
-        left = torch.where(told > 0, (told - number).clamp(min=0) + 1, 0)
-        in_tune = torch.arange(input_ids.shape[1], device=input_ids.device) >= len(PLAN_SLOTS)
+        n_bars = (word - self.vocabulary.control_offsets["bars"] + 1).clamp(0, MAX_BARS)
+        left = torch.where(n_bars > 0, (n_bars - number).clamp(min=0) + 1, 0)
+        in_tune = torch.arange(input_ids.shape[1], device=input_ids.device) >= len(CONTROL_SLOTS)
         clock = self.onset(onset.clamp(max=MAX_BAR_TICKS)) + self.bar_number(number) + self.bars_left(left)
         return clock * in_tune[:, None]
 
@@ -251,16 +254,16 @@ class NanoComposerModel(PreTrainedModel):
         return NanoOutput(self.norm(x) @ table.T, tuple(attentions or ()))
 
     def mask(self, references: Tensor, new: int, total: int) -> Tensor:
-        """bool[b, 1, new, memory + total]: patches always, reference notes where there are any, the past."""
+        """Return bool[b, 1, new, memory + total]: patches always, reference notes where there are any, the past."""
         batch = references.shape[0]
-        heard = (references > 0).flatten(1)
-        seen = torch.ones(batch, self.config.n_patches, dtype=torch.bool, device=references.device)
-        memory = torch.cat([seen, heard], 1)[:, None, :].expand(batch, new, -1)
+        has_note = (references > 0).flatten(1)
+        has_patch = torch.ones(batch, self.config.n_patches, dtype=torch.bool, device=references.device)
+        memory = torch.cat([has_patch, has_note], 1)[:, None, :].expand(batch, new, -1)
         causal = torch.ones(new, total, dtype=torch.bool, device=references.device).tril(total - new)
         return torch.cat([memory, causal.expand(batch, new, total)], 2)[:, None]
 
     def rotation(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Cosine and sine, float[n, head_dim / 4]."""
+        """Return cosine and sine, float[n, head_dim / 4]."""
         half = self.config.width // self.config.heads // 2
         frequencies = 10_000.0 ** -(torch.arange(0, half, 2, device=positions.device).double() / half)
         angles = positions[:, None] * frequencies
@@ -268,7 +271,7 @@ class NanoComposerModel(PreTrainedModel):
 
 
 def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotary position embedding (Su et al. 2021) on the first half of the last dimension."""
+    """Apply rotary position embedding (Su et al. 2021) to the first half of the last dimension."""
     cos, sin = rotation
     half = x.shape[-1] // 2
     first, second = x[..., : half // 2], x[..., half // 2 : half]
@@ -276,5 +279,5 @@ def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Trainable numbers."""
+    """Count the trainable numbers."""
     return int(np.sum([p.numel() for p in model.parameters()]))

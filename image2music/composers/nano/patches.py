@@ -1,11 +1,7 @@
-"""Pictures as nano attends to them.
+"""Pictures as nano attends to them: one vector a cell, a mixture of what it shows and how it looks.
 
-Pictures as nano attends to them: one vector a cell, what it shows mixed with how it looks.
-
-The same mixing makes the imagined pictures of training and the real ones at run time, so that both live in one place
-of the embedding space (text-only training: DeCap, Li et al. 2023; CapDec, Nukrai et al. 2022).
-
-From a look at a picture to what nano needs of it.
+The same mixture makes the synthetic pictures of training and the real ones at run time, so that both lie in the same
+region of the embedding space (text-only training: DeCap, Li et al. 2023; CapDec, Nukrai et al. 2022).
 """
 
 from __future__ import annotations
@@ -53,7 +49,7 @@ class PoleVectors:
         return cls({look: embedder.embed_texts(list(sentences)) for look, sentences in POLES.items()})
 
     def look(self, appearance: Appearance) -> FloatArray:
-        """float32[cells, dim]: unit vectors of how each cell looks."""
+        """Return float32[cells, dim], unit vectors of how each cell looks."""
         cells = appearance.brightness.reshape(-1, 1).astype(np.float32)
         mixed = self._between("brightness", cells) * 2
         for name in ("contrast", "saturation", "warmth"):
@@ -67,18 +63,21 @@ class PoleVectors:
 
 
 def patches(objects: FloatArray, appearance: Appearance, poles: PoleVectors) -> FloatArray:
-    """`objects` float32[cells, dim] (unit vectors of what each cell shows) to float32[cells, dim] unit vectors."""
+    """Mix `objects` float32[cells, dim], unit vectors of what each cell shows.
+
+    With appearance to unit vectors alike.
+    """
     return unit_vectors(OBJECT_SHARE * unit_vectors(objects) + (1 - OBJECT_SHARE) * poles.look(appearance))
 
 
 def blank_patches(n_cells: int, poles: PoleVectors) -> FloatArray:
-    """A picture of nothing: middle grey, nothing in it. float32[n_cells, dim]."""
+    """Return the patches float32[n_cells, dim] of an empty picture: middle grey, nothing in it."""
     grey = Appearance(np.full((n_cells, 1), 0.5, np.float32), 0.0, 0.0, 0.5)
     return poles.look(grey)
 
 
 def unit_vectors(vectors: FloatArray) -> FloatArray:
-    """Rows to length one."""
+    """Scale rows to length one."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return (vectors / np.maximum(norms, 1e-9)).astype(np.float32)
 
@@ -108,13 +107,13 @@ class SeenPicture:
 
     @property
     def subject(self) -> str | None:
-        """The most likely object's name, None where nothing is likely."""
+        """Return the most likely object's name, None where nothing is likely."""
         name, probability = self.objects[0] if self.objects else ("", 0.0)
         return name if probability >= 0.12 else None
 
 
 def look_at(look: Look, poles: PoleVectors) -> SeenPicture:
-    """Patches and plain figures of a look."""
+    """Return patches and figures of a picture that was looked at."""
     palette = look.palette
     rows, cols, dim = look.grid.shape
     contrast = _spread("contrast", palette.contrast)
@@ -141,26 +140,26 @@ def look_at(look: Look, poles: PoleVectors) -> SeenPicture:
 
 
 def _spread(measure: str, value: float) -> float:
-    """A palette measure from 0 to 1 such that ordinary photographs fill that range."""
+    """Scale a palette measure to 0 to 1 such that ordinary photographs fill that range."""
     centre, deviation = ORDINARY[measure]
     return float(np.clip(0.5 + 0.25 * (value - centre) / deviation, 0, 1))
 
 
-def allowed_words(seen: SeenPicture) -> Mapping[str, tuple[str, ...]]:
-    """Plan words that suit the picture; the model chooses among them.
+def allowed_words(picture: SeenPicture) -> Mapping[str, tuple[str, ...]]:
+    """Return the control words that suit the picture; the model chooses among them.
 
     Plainly dark pictures rule major out, plainly bright ones minor; faint ones rule out fast, strong ones slow. What
-    the model learned from imagined pictures decides everything between, but cannot contradict the plainest thing
-    there is to see. The links themselves are this project's choice.
+    the model learned from synthetic pictures decides everything between, but cannot contradict the plainest features of
+    a picture. The links themselves are this project's choice.
     """
     words: dict[str, tuple[str, ...]] = {"pickup": ("no",), "rests": ("none",), "bars": ("16",)}
     words["meter"] = ("2/4", "3/4", "4/4", "2/2", "6/8", "9/8")
-    if seen.valence < -0.3:
+    if picture.valence < -0.3:
         words["mode"] = ("minor", "dorian")
-    elif seen.valence > 0.3:
+    elif picture.valence > 0.3:
         words["mode"] = ("major", "mixolydian")
-    if seen.energy < 0.4:
+    if picture.energy < 0.4:
         words["tempo"] = ("slow", "moderate")
-    elif seen.energy > 0.6:
+    elif picture.energy > 0.6:
         words["tempo"] = ("moderate", "fast")
     return words

@@ -1,7 +1,4 @@
-"""ABC trees to melodies: training tunes and references are read the same way.
-
-Retrieved tunes as nano hears them: the opening of each melody, in tokens relative to its own tonic.
-"""
+"""Reads ABC trees as melodies: training tunes, nano's own tunes, and the openings of retrieved references as tokens."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from image2music.abc.fields import default_unit
 from image2music.abc.lexer import Head
 from image2music.abc.parser import parse
 from image2music.abc.playback import abc_to_score
-from image2music.composers.nano.controls import KINDS, METERS, Plan, plan_of, tempo_control
+from image2music.composers.nano.controls import KINDS, METERS, Controls, controls_of, tempo_control
 from image2music.composers.nano.melody import Melody, Note
 from image2music.composers.nano.model import NanoConfig
 from image2music.composers.nano.vocabulary import PITCHES, STRAIGHT_LENGTHS, Vocabulary
@@ -41,13 +38,13 @@ class _Bar:
 
 
 def tonic_and_mode(key: Key) -> tuple[int, str]:
-    """Pitch class of the tonic and one of the four modes; lydian counts as major, phrygian as minor."""
+    """Return the tonic's pitch class and one of the four modes; lydian counts as major, phrygian as minor."""
     fifths = fifths_of(key.tonic)
     return fifths * 7 % 12, _MODE_BY_FIFTHS.get(key.sharps - fifths, "major")
 
 
 def read_melody(tune: Tune, voice: Voice) -> Melody | None:
-    """The top notes of a voice, or None where it has none or its meter is not one of `METERS`.
+    """Return the top notes of a voice, or None where it has none or its meter is not one of `METERS`.
 
     Repeats are written once. Of several endings the last is kept. A note tied over a bar line is struck again.
     """
@@ -89,7 +86,7 @@ def _bars(key: Key, voice: Voice, unit: Fraction, reference: int) -> Iterator[_B
 
 
 def _pitch(event: Event, key: Key, said: dict[tuple[int, int], int], reference: int) -> int | None:
-    """Semitones of the highest head above `reference`, None for a rest; remembers the bar's accidentals."""
+    """Return semitones of the highest head above `reference`, None for a rest; remember the bar's accidentals."""
     return max((_head_pitch(head, key, said) - reference for head in event.heads), default=None)
 
 
@@ -111,8 +108,8 @@ def _without_first_endings(bars: list[_Bar]) -> list[_Bar]:
     return kept
 
 
-def read_plan_and_melody(abc: str) -> tuple[Plan, Melody]:
-    """What a tune of nano's delivers, read back from its first voice, N: and Q:.
+def read_controls_and_melody(abc: str) -> tuple[Controls, Melody]:
+    """Return the controls and the melody of a tune of nano's, read back from its first voice, N: and Q:.
 
     Raises:
         AbcError: there is no tune, or its first voice is not one that nano could have written.
@@ -123,14 +120,14 @@ def read_plan_and_melody(abc: str) -> tuple[Plan, Melody]:
         raise AbcError("the first voice cannot be read as a melody of nano's", reason="unreadable_tune")
     kind = next((note[len(MANNER) :] for note in tunes[0].fields.get("N", []) if note.startswith(MANNER)), None)
     qpm = tunes[0].tempo.qpm if tunes[0].tempo is not None else DEFAULT_QPM
-    return plan_of(melody, kind=kind if kind in KINDS else None, tempo=tempo_control(qpm)), melody
+    return controls_of(melody, kind=kind if kind in KINDS else None, tempo=tempo_control(qpm)), melody
 
 
 MAX_CHARS = 20_000
 
 
 def encode_references(references: Sequence[Reference], config: NanoConfig) -> NDArray[np.int64]:
-    """int64[slots, tokens], zeros where there is no reference or it cannot be read."""
+    """Return int64[slots, tokens], zeros where there is no reference or it cannot be read."""
     out = np.zeros((config.reference_slots, config.reference_tokens), np.int64)
     for slot, reference in enumerate(references[: config.reference_slots]):
         tokens = _opening(reference.abc, config.reference_tokens)
@@ -139,13 +136,13 @@ def encode_references(references: Sequence[Reference], config: NanoConfig) -> ND
 
 
 def copied_references(melody: Melody, references: Sequence[Reference]) -> int:
-    """With how many references a melody shares more notes in a row, in any voice, than a motif has."""
+    """Count the references with which a melody shares more notes in a row, in any voice, than a motif has."""
     steps = [relative_steps(melody)]
     return sum(longest_shared_run(steps, _voices(reference.abc)) > LONGEST_ALLOWED for reference in references)
 
 
 def relative_steps(melody: Melody) -> list[Step]:
-    """Semitones to and time until each next note, as `copying` counts them."""
+    """Return semitones and time to each next note, as `image2music.music.similarity` counts them."""
     onset, struck = Fraction(), []
     for bar in melody.bars:
         for note in bar:
@@ -166,7 +163,7 @@ def _voices(abc: str) -> tuple[list[Step], ...]:
 
 @lru_cache(maxsize=4096)
 def _opening(abc: str, length: int) -> tuple[int, ...]:
-    """Up to `length` tokens of the highest voice, from its first note on."""
+    """Return up to `length` tokens of the highest voice, from its first note on."""
     text = abc if len(abc) <= MAX_CHARS else abc[: abc.rfind("\n", 0, MAX_CHARS)]
     tunes = parse(text).tunes
     if not tunes:
@@ -196,7 +193,7 @@ def _tokens(melody: Melody, length: int) -> tuple[int, ...]:
 
 
 def _nearest(note: Note) -> Note:
-    """The closest note that nano has a token for: pitches fold by octaves, lengths go to the nearest."""
+    """Return the closest note that nano has a token for: pitches fold by octaves, lengths go to the nearest."""
     length = min(STRAIGHT_LENGTHS, key=lambda known: abs(known - note.length))
     if note.pitch is None or note.pitch in PITCHES:
         return Note(note.pitch, length)

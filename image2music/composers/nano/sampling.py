@@ -1,9 +1,4 @@
-"""The decoder with its rules around it: patches, references and controls in, plans and melodies out.
-
-The decoder one token at a time: what `NanoComposerModel.forward` gives at the last position, from kept keys.
-
-The decoder with its rules around it: patches, references and wishes in, plans and melodies out.
-"""
+"""Samples controls and melodies from the decoder under the rules of `decoding`, with cached keys and values."""
 
 from __future__ import annotations
 
@@ -20,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from image2music.composers.nano.arrangement import melody_of
-from image2music.composers.nano.controls import PLAN_SLOTS, Plan
+from image2music.composers.nano.controls import CONTROL_SLOTS, Controls
 from image2music.composers.nano.decoding import DecodingConstraints, Grammar, SeededDecoding
 from image2music.composers.nano.melody import Melody
 from image2music.composers.nano.model import Attention, Block, NanoComposerModel, rotate
@@ -33,7 +28,7 @@ ROOM = 64
 
 @dataclass
 class _Layer:
-    """One block's weights as a step wants them, and the kept keys and values, float[b, heads, columns, head_dim]."""
+    """One block's weights as a step needs them, and the cached keys and values, float[b, heads, columns, head_dim]."""
 
     block: Block
     query_key_value: Tensor
@@ -42,10 +37,11 @@ class _Layer:
 
 
 class Steps:
-    """Rows that begin together and grow in step; each can be dropped once its tune has ended.
+    """Rows that begin together and grow by one token a step; each can be dropped once its tune has ended.
 
-    The columns of the kept keys and values are the memory's, then one for each token. One block of memory for both,
-    allocated ahead, spares the copying that a growing cache would do at every step.
+    A step returns what `NanoComposerModel.forward` gives at the last position. The columns of the cached keys and
+    values are those of patches and references, then one for each token. One block of memory for both, allocated ahead,
+    spares the copying that a growing cache would do at every step.
     """
 
     def __init__(self, model: NanoComposerModel, patches: Tensor, references: Tensor) -> None:
@@ -56,12 +52,12 @@ class Steps:
         self._n_memory = memory.shape[1]
         self._length = 0
         self.tokens = torch.zeros(len(references), 0, dtype=torch.long)
-        heard = model.mask(references, 1, 0)[:, :, :, : self._n_memory]
-        self._unheard = torch.zeros(heard.shape, dtype=memory.dtype).masked_fill(~heard, -torch.inf)
+        notes = model.mask(references, 1, 0)[:, :, :, : self._n_memory]
+        self._reference_mask = torch.zeros(notes.shape, dtype=memory.dtype).masked_fill(~notes, -torch.inf)
         self._layers = [_layer(cast(Block, block), memory) for block in model.blocks]
 
     def step(self, tokens: Sequence[int]) -> Tensor:
-        """Logits float[b, vocabulary] of what follows, after one more token for each row."""
+        """Return logits float[b, vocabulary] of what follows, after one more token for each row."""
         self.tokens = torch.cat([self.tokens, torch.tensor(tokens)[:, None]], 1)
         position = torch.tensor([self._length])
         self._length += 1
@@ -77,9 +73,9 @@ class Steps:
         return logits
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows only, in this order."""
+        """Keep these rows only, in this order."""
         chosen = torch.tensor(rows, dtype=torch.long)
-        self.tokens, self._unheard = self.tokens[chosen], self._unheard[chosen]
+        self.tokens, self._reference_mask = self.tokens[chosen], self._reference_mask[chosen]
         for layer in self._layers:
             layer.keys, layer.values = layer.keys[chosen], layer.values[chosen]
 
@@ -92,7 +88,7 @@ class Steps:
         layer.values[:, :, column] = value[:, :, 0]
         query = rotate(query, rotation) * attention.head_dim**-0.5
         scores = query @ layer.keys[:, :, :end].transpose(2, 3)
-        scores[..., : self._n_memory] += self._unheard
+        scores[..., : self._n_memory] += self._reference_mask
         mixed = scores.softmax(-1) @ layer.values[:, :, :end]
         out: Tensor = attention.out(mixed.flatten(1))
         return out
@@ -112,19 +108,19 @@ def _layer(block: Block, memory: Tensor) -> _Layer:
 
 ROWS_AT_ONCE = 32
 GUIDANCE = 1.5
-PREFIX = 1 + len(PLAN_SLOTS)
+PREFIX = 1 + len(CONTROL_SLOTS)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """One sample: the plan as decoded and the melody."""
+    """One sample: its controls as decoded and its melody."""
 
-    plan: Plan
+    controls: Controls
     melody: Melody
 
 
 class Sampler:
-    """Decodes in float32 and settles in float64.
+    """Decodes in float32, and in float64 where a choice is close.
 
     Matrix products differ in their last bits with the batch's size, and a choice that hangs on them would make a
     picture's tune depend on its neighbours. Where two choices are that close, the row's logits are computed anew in
@@ -141,43 +137,43 @@ class Sampler:
         self._grammar = Grammar()
 
     def draw(
-        self, patches: NDArray[np.float32], references: NDArray[np.int64], wishes: Sequence[DecodingConstraints]
+        self, patches: NDArray[np.float32], references: NDArray[np.int64], constraints: Sequence[DecodingConstraints]
     ) -> list[Drawn]:
-        """`patches` float32[n, cells, dim], `references` int64[n, slots, tokens]; one sample for each wish."""
+        """Return one sample for each row; `patches` float32[n, cells, dim], `references` int64[n, slots, tokens]."""
         drawn: list[Drawn] = []
-        for start in range(0, len(wishes), ROWS_AT_ONCE):
+        for start in range(0, len(constraints), ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
-            drawn += self._draw(patches[rows], references[rows], wishes[rows])
+            drawn += self._draw(patches[rows], references[rows], constraints[rows])
         return drawn
 
     @torch.inference_mode()
     def _draw(
-        self, patches: NDArray[np.float32], references: NDArray[np.int64], wishes: Sequence[DecodingConstraints]
+        self, patches: NDArray[np.float32], references: NDArray[np.int64], constraints: Sequence[DecodingConstraints]
     ) -> list[Drawn]:
-        n = len(wishes)
-        looks, heard = torch.from_numpy(patches), torch.from_numpy(references)
+        n = len(constraints)
+        pictures, notes = torch.from_numpy(patches), torch.from_numpy(references)
         blank = torch.from_numpy(self.blank).expand(n, -1, -1)
-        decoding = SeededDecoding(self._grammar, wishes)
-        steps = Steps(self.single, torch.cat([looks, blank]), heard.repeat(2, 1, 1))
-        rows, sequences = list(range(n)), [[self.vocabulary.begin] for _ in wishes]
-        in_plan = True
+        decoding = SeededDecoding(self._grammar, constraints)
+        steps = Steps(self.single, torch.cat([pictures, blank]), notes.repeat(2, 1, 1))
+        rows, sequences = list(range(n)), [[self.vocabulary.begin] for _ in constraints]
+        in_controls = True
         while rows:
             latest = [sequences[row][-1] for row in rows]
-            logits = steps.step(latest * 2 if in_plan else latest)
-            if in_plan:
+            logits = steps.step(latest * 2 if in_controls else latest)
+            if in_controls:
                 logits = guided(logits[:n], logits[n:])
             going = []
             for place, row in enumerate(rows):
                 noise = decoding.noise(row)
                 choice = decoding.choose(row, logits[place].numpy(), noise)
                 if not choice.settled:
-                    exact = self._exact_logits(sequences[row], looks[row], heard[row])
+                    exact = self._exact_logits(sequences[row], pictures[row], notes[row])
                     choice = decoding.choose(row, exact.numpy(), noise)
                 sequences[row].append(choice.token)
                 if not decoding.take(row, choice.token):
                     going.append(place)
-            if in_plan and len(sequences[0]) == PREFIX:
-                in_plan = False
+            if in_controls and len(sequences[0]) == PREFIX:
+                in_controls = False
                 steps.keep(range(n))
             if len(going) < len(rows):
                 rows = [rows[place] for place in going]
@@ -185,26 +181,28 @@ class Sampler:
         return [self._read(sequence) for sequence in sequences]
 
     def _exact_logits(self, sequence: Sequence[int], patches: Tensor, references: Tensor) -> Tensor:
-        """float64[vocabulary] after a sequence, guided while it is a plan."""
-        in_plan = len(sequence) < PREFIX
-        looks = torch.stack([patches, torch.from_numpy(self.blank)] if in_plan else [patches]).double()
-        tokens = torch.tensor([sequence] * len(looks))
-        logits = self.model(tokens, looks, references.expand(len(looks), -1, -1)).logits[:, -1]
-        return guided(logits[0], logits[1]) if in_plan else logits[0]
+        """Return float64[vocabulary] after a sequence, guided while it is in its controls."""
+        in_controls = len(sequence) < PREFIX
+        pictures = torch.stack([patches, torch.from_numpy(self.blank)] if in_controls else [patches]).double()
+        tokens = torch.tensor([sequence] * len(pictures))
+        logits = self.model(tokens, pictures, references.expand(len(pictures), -1, -1)).logits[:, -1]
+        return guided(logits[0], logits[1]) if in_controls else logits[0]
 
     def _read(self, row: Sequence[int]) -> Drawn:
-        plan = self.vocabulary.decode_plan(row[1:PREFIX])
+        controls = self.vocabulary.decode_controls(row[1:PREFIX])
         bars, ends = self.vocabulary.decode_bars(row[PREFIX:])
-        return Drawn(plan, melody_of(plan, bars, ends))
+        return Drawn(controls, melody_of(controls, bars, ends))
 
     def attention(
         self, tokens: Tensor, patches: NDArray[np.float32], references: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """float32[b, n, cells]: for each token of one tune, attention to the patches of b pictures as it was chosen.
+        """Return float32[b, n, cells].
+
+        For each token of one tune, attention to the patches of b pictures as it was chosen.
 
         Mean over layers and heads (the paper's equation 2 before its mean over tokens). Row t is read at the position
-        before token t, where token t was predicted; row 0 (`begin`) is zero. `tokens` int64[1, n], `patches`
-        float32[b, cells, dim], `references` int64[slots, tokens].
+        before token t, where token t was predicted; row 0 (`begin`) is zero. `tokens` int64[1, n], `patches` float32[b,
+        cells, dim], `references` int64[slots, tokens].
         """
         return self.attention_by_layer(tokens, patches, references).mean(0)
 
@@ -212,19 +210,19 @@ class Sampler:
     def attention_by_layer(
         self, tokens: Tensor, patches: NDArray[np.float32], references: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """float32[layers, b, n, cells]: `attention` before its mean over layers."""
+        """Return float32[layers, b, n, cells]: `attention` before its mean over layers."""
         b = len(patches)
-        heard = torch.from_numpy(references)[None].expand(b, -1, -1)
-        output = self.single(tokens.expand(b, -1), torch.from_numpy(patches), heard, output_attentions=True)
+        notes = torch.from_numpy(references)[None].expand(b, -1, -1)
+        output = self.single(tokens.expand(b, -1), torch.from_numpy(patches), notes, output_attentions=True)
         cells = self.model.config.n_patches
-        seen = torch.stack([layer[:, :, :-1, :cells].mean(1) for layer in output.attentions]).numpy()
-        return np.concatenate([np.zeros((len(seen), b, 1, cells), np.float32), seen], 2)
+        weights = torch.stack([layer[:, :, :-1, :cells].mean(1) for layer in output.attentions]).numpy()
+        return np.concatenate([np.zeros((len(weights), b, 1, cells), np.float32), weights], 2)
 
     @torch.inference_mode()
     def log_likelihood(
         self, tokens: Tensor, patches: NDArray[np.float32], references: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """float64[b, n - 1]: nats of each token of one tune (after `begin`) under b versions of its picture.
+        """Return float64[b, n - 1], nats of each token of one tune (after `begin`) under b versions of its picture.
 
         `tokens` int64[1, n], `patches` float32[b, cells, dim], `references` int64[slots, tokens].
         """
@@ -239,16 +237,16 @@ class Sampler:
         return nats
 
 
-def guided(seen: Tensor, blank: Tensor) -> Tensor:
-    """Logits pushed away from what a blank picture would say (classifier-free guidance, Ho and Salimans 2022).
+def guided(logits: Tensor, blank: Tensor) -> Tensor:
+    """Push logits away from those of a blank picture (classifier-free guidance, Ho and Salimans 2022).
 
-    For the plan alone. Nine tenths of the training tunes are in major and two thirds are fast; a dark picture should
-    not need to shout to be heard over that.
+    For the controls alone: nine tenths of the training tunes are in major and two thirds are fast, and without guidance
+    a dark picture hardly changes that.
     """
-    return seen + GUIDANCE * (seen - blank)
+    return logits + GUIDANCE * (logits - blank)
 
 
 def load_sampler(folder: Path, blank: NDArray[np.float32]) -> Sampler:
-    """The sampler with the weights of a folder."""
+    """Load the sampler with the weights of a folder."""
     model = NanoComposerModel.from_pretrained(folder, dtype=torch.float64)
     return Sampler(model, TrainingNgrams.load(folder), blank)

@@ -1,11 +1,8 @@
-"""nano's tokens, and notes that an album places instead of decoding.
+"""nano's tokens: specials, control values, bar lines, and one token for each pair of pitch and length.
 
-nano's tokens: specials, plan values, bar lines, and one token for each pair of pitch and length.
-
-A note is one token, so a bar of a reel takes nine tokens where characters take twenty, and the length of every
-token is known before it is chosen: that is what makes exact bars cheap.
-
-What an album asks of nano: words for the plan, and notes that are placed instead of decoded.
+A note is one token, so a bar of a reel takes nine tokens where characters take twenty, and the length of every token is
+known before it is chosen: that is what makes exact bars cheap. Also what an album sets: words for the controls, and
+notes that are placed instead of decoded.
 """
 
 from __future__ import annotations
@@ -18,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.composers.nano.controls import PLAN_SLOTS, TONICS, AllowedWords, Plan, tempo_control
+from image2music.composers.nano.controls import CONTROL_SLOTS, TONICS, AllowedWords, Controls, tempo_control
 from image2music.composers.nano.melody import Melody, Note
 from image2music.types import AlbumPart
 
@@ -41,29 +38,29 @@ class Vocabulary:
     section: int = 4
 
     @cached_property
-    def plan_offsets(self) -> dict[str, int]:
-        """First id of each plan slot's values; the id before a slot's first value means "not told"."""
+    def control_offsets(self) -> dict[str, int]:
+        """Return the first id of each slot's values; the id before a slot's first value means "not set"."""
         offsets, at = {}, 5
-        for slot in PLAN_SLOTS:
+        for slot in CONTROL_SLOTS:
             offsets[slot.name] = at + 1
             at += 1 + len(slot.values)
         return offsets
 
     @cached_property
     def first_note(self) -> int:
-        """Id of the first note token."""
-        last = PLAN_SLOTS[-1]
-        return self.plan_offsets[last.name] + len(last.values)
+        """Return the id of the first note token."""
+        last = CONTROL_SLOTS[-1]
+        return self.control_offsets[last.name] + len(last.values)
 
     @cached_property
     def notes(self) -> tuple[Note, ...]:
-        """All note tokens in id order, rests first for each length."""
+        """Return all note tokens in id order, rests first for each length."""
         pitches: tuple[int | None, ...] = (None, *PITCHES)
         return tuple(Note(pitch, length) for length in LENGTHS for pitch in pitches)
 
     @cached_property
     def note_ids(self) -> dict[Note, int]:
-        """Note to token id."""
+        """Map notes to token ids."""
         return {note: self.first_note + i for i, note in enumerate(self.notes)}
 
     def __len__(self) -> int:
@@ -93,26 +90,26 @@ class Vocabulary:
             index[token] = 1 + LENGTHS.index(note.length)
         return index
 
-    def encode_plan(self, plan: Plan) -> list[int]:
-        """One token a slot, in slot order."""
+    def encode_controls(self, controls: Controls) -> list[int]:
+        """Return one token a slot, in slot order."""
         tokens = []
-        for slot in PLAN_SLOTS:
-            value = plan.get(slot.name)
-            first = self.plan_offsets[slot.name]
+        for slot in CONTROL_SLOTS:
+            value = controls.get(slot.name)
+            first = self.control_offsets[slot.name]
             tokens.append(first - 1 if value is None else first + slot.values.index(value))
         return tokens
 
-    def decode_plan(self, tokens: Sequence[int]) -> Plan:
-        """The inverse of `encode_plan`."""
-        plan: dict[str, str] = {}
-        for slot, token in zip(PLAN_SLOTS, tokens, strict=True):
-            place = token - self.plan_offsets[slot.name]
+    def decode_controls(self, tokens: Sequence[int]) -> Controls:
+        """Invert `encode_controls`."""
+        controls: dict[str, str] = {}
+        for slot, token in zip(CONTROL_SLOTS, tokens, strict=True):
+            place = token - self.control_offsets[slot.name]
             if place >= 0:
-                plan[slot.name] = slot.values[place]
-        return Plan(plan)
+                controls[slot.name] = slot.values[place]
+        return Controls(controls)
 
     def encode_melody(self, melody: Melody) -> list[int]:
-        """Bars to tokens, ended by `end`. Raises KeyError for a note that the vocabulary lacks."""
+        """Return the tokens of the bars, ended by `end`. Raises KeyError for a note that the vocabulary lacks."""
         tokens: list[int] = []
         for i, bar in enumerate(melody.bars):
             tokens.extend(self.note_ids[note] for note in bar)
@@ -121,7 +118,7 @@ class Vocabulary:
         return tokens
 
     def decode_bars(self, tokens: Sequence[int]) -> tuple[tuple[tuple[Note, ...], ...], frozenset[int]]:
-        """Tokens up to `end` to bars and the indices of bars that end a section."""
+        """Return the bars of tokens up to `end`, and the indices of bars that end a section."""
         bars: list[tuple[Note, ...]] = []
         ends: set[int] = set()
         current: list[Note] = []
@@ -144,7 +141,7 @@ PLACED_NOTE = "The first notes of voice 1 are the album's motif, placed by rule;
 
 
 def asked_words(part: AlbumPart) -> AllowedWords:
-    """The plan slots that the album decides; it comes before what suits the single picture."""
+    """Return the control slots that the album decides, which override what suits the single picture."""
     return {
         "tempo": (tempo_control(part.tempo_qpm),),
         "mode": (part.mode,),
@@ -155,7 +152,7 @@ def asked_words(part: AlbumPart) -> AllowedWords:
 
 
 def placed_tokens(part: AlbumPart | None, vocabulary: Vocabulary) -> Mapping[tuple[int, int], int]:
-    """(bar, onset in ticks) to the note token that stands there; empty without an album."""
+    """Map (bar, onset in ticks) to the note token that stands there; empty without an album."""
     placed: dict[tuple[int, int], int] = {}
     for bar, line in enumerate(part.opening if part is not None else ()):
         onset = 0
@@ -166,7 +163,7 @@ def placed_tokens(part: AlbumPart | None, vocabulary: Vocabulary) -> Mapping[tup
 
 
 def placed_positions(part: AlbumPart | None, tokens: Sequence[int], start: int) -> frozenset[int]:
-    """Positions in a tune's tokens, from `start` on, that were placed: nobody looked anywhere to choose them."""
+    """Return positions in a tune's tokens, from `start` on, that were placed by rule and so have no attention."""
     return frozenset(_positions(part, tokens, start)) if part is not None else frozenset()
 
 

@@ -1,17 +1,14 @@
-"""What was computed for a picture or a beginning of a conversation, and is used again.
+"""Caches of the engine: by picture, for the beginning of a conversation, and for a batch that is being decoded.
 
-What was computed for a picture, kept for the next round as far as memory allows.
+`LruByteCache` holds what was computed for a picture as long as memory allows. `Prefix` holds the keys and values of one
+conversation's beginning, `KeyValues` those of a batch. Source of the idea: "KV cache" of the transformers library,
+whose models call the methods that `KeyValues` has. The library's own cache is copied as a whole for every token; this
+one grows in steps.
 
-Keys and values of a language model's layers: of one conversation's beginning, and of a batch that is being written.
-
-Source of the idea: "KV cache" of the transformers library, whose models call the four methods that `KeyValues` has. Its
-own cache is copied as a whole for every token; this one grows in steps.
-
-Attention of new tokens to many old ones, without work that a mask would throw away (`grouped_attention`).
-
-The library's own attention copies keys and values for each query head as soon as there is a mask: with 7 query heads
-to one of keys, seven times all that was read, for every token that is written. And where a text goes on from one that
-was read before, it weighs each new token against all later ones too.
+`register_attention` adds an attention of few queries to many keys to the library. The library's own attention copies
+keys and values for each query head as soon as there is a mask (with 7 query heads to one of keys, seven times all that
+was cached, for every token), and where a text goes on from a cached beginning it weighs each new token against all
+later ones too.
 """
 
 from __future__ import annotations
@@ -33,9 +30,9 @@ Value = TypeVar("Value")
 
 
 class LruByteCache(Generic[Value]):
-    """Values by key up to a number of bytes; of more, those that were not used for longest go.
+    """Values by key, up to a number of bytes; the least recently used ones are dropped.
 
-    Forgetting costs time and changes no answer: whoever asks computes again what is not here.
+    A dropped value costs time and changes no answer: callers compute again what is missing.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -44,14 +41,17 @@ class LruByteCache(Generic[Value]):
         self._bytes = 0
 
     def get(self, key: str) -> Value | None:
-        """The value, which now counts as used; None if it was never kept or is forgotten."""
+        """Return the value and mark it as used; None if there is none."""
         if key not in self._values:
             return None
         self._values.move_to_end(key)
         return self._values[key][0]
 
     def put(self, key: str, value: Value, size: int) -> None:
-        """Keeps a value of `size` bytes in place of the one before; one that is larger than all room is not kept."""
+        """Store a value of `size` bytes, in place of an earlier one.
+
+        A value larger than the whole cache is not stored.
+        """
         _, before = self._values.pop(key, (None, 0))
         self._bytes -= before
         if size > self._most:
@@ -67,7 +67,7 @@ class LruByteCache(Generic[Value]):
 
 
 def picture_key(image: Image) -> str:
-    """Names a picture by its pixels: the same picture is the same one whichever object holds it."""
+    """Return a name for a picture's pixels, the same whichever object holds them."""
     digest = hashlib.blake2b(image.tobytes(), digest_size=16)
     digest.update(f"{image.mode} {image.size}".encode())
     return digest.hexdigest()
@@ -82,10 +82,12 @@ Layers = tuple[tuple[Tensor, Tensor], ...]
 
 @dataclass(frozen=True, eq=False)
 class Prefix:
-    """What the layers keep of the first tokens of one conversation. It is right for all that begins with them.
+    """Keys and values of the first tokens of one conversation, valid for every conversation that begins with them.
 
-    layers: keys and values, float[heads, tokens, dim] each.
-    shift: by how much a text token's place is ahead of its number (pictures have places of their own in Qwen).
+    Attributes:
+        tokens: their ids.
+        layers: keys and values, float[heads, tokens, dim] each.
+        shift: how far a text token's position is ahead of its index (pictures have positions of their own in Qwen).
     """
 
     tokens: tuple[int, ...]
@@ -94,22 +96,22 @@ class Prefix:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Count the bytes of keys and values."""
         return sum(part.nbytes for layer in self.layers for part in layer)
 
     def first(self, tokens: int) -> Prefix:
-        """The first tokens alone, as views."""
+        """Return the first tokens alone, as views."""
         layers = tuple((keys[:, :tokens], values[:, :tokens]) for keys, values in self.layers)
         return Prefix(self.tokens[:tokens], layers, self.shift)
 
     def shared_with(self, tokens: Sequence[int]) -> int:
-        """How many tokens both begin with."""
+        """Count the tokens that both begin with."""
         pairs = enumerate(zip(self.tokens, tokens, strict=False))
         return next((at for at, (ours, theirs) in pairs if ours != theirs), min(len(self.tokens), len(tokens)))
 
 
 class KeyValues:
-    """Keys and values of a batch, float[rows, heads, columns, dim], in the form that the library's models ask for."""
+    """Keys and values of a batch, float[rows, heads, columns, dim], with the methods that the library's models call."""
 
     is_compileable = False
 
@@ -119,7 +121,7 @@ class KeyValues:
 
     @classmethod
     def joined(cls, layers: Iterable[Sequence[tuple[Tensor, Tensor]]], width: int) -> KeyValues:
-        """One row for each part of a layer, padded with zeros on the left up to `width` columns; layer by layer."""
+        """Make one row of each part of a layer, padded with zeros on the left to `width` columns, layer by layer."""
         joined = cls()
         for parts in layers:
             joined._layers.append((_padded([keys for keys, _ in parts], width), _padded([v for _, v in parts], width)))
@@ -127,7 +129,7 @@ class KeyValues:
         return joined
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: object, **__: object) -> tuple[Tensor, Tensor]:
-        """Adds columns to a layer; all its columns so far."""
+        """Add columns to a layer and return all its columns so far."""
         if layer_idx == len(self._layers):
             self._layers.append((keys[:, :, :0], values[:, :, :0]))
             self._columns.append(0)
@@ -141,27 +143,27 @@ class KeyValues:
         return held[:, :, :end], seen[:, :, :end]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Columns so far."""
+        """Count the columns so far."""
         return self._columns[layer_idx] if layer_idx < len(self._columns) else 0
 
     get_query_offset = get_seq_length
 
     def get_mask_sizes(self, query_length: int, layer_idx: int = 0) -> tuple[int, int]:
-        """Columns after a query of so many tokens, and the first column that is still held."""
+        """Return the columns there are after a query of so many tokens, and the first column that is still held."""
         return self.get_seq_length(layer_idx) + query_length, 0
 
     def crop(self, columns: int) -> None:
-        """Forgets all but the first columns."""
+        """Drop all but the first columns."""
         self._columns = [min(columns, held) for held in self._columns]
 
     def select(self, rows: Sequence[int]) -> None:
-        """Keeps these rows only."""
+        """Keep these rows only."""
         chosen = list(rows)
         for at, (keys, values) in enumerate(self._layers):  # one layer after the other: never two copies of all
             self._layers[at] = (keys[chosen], values[chosen])
 
     def row(self, row: int, columns: Tensor) -> Layers:
-        """Copies of some columns of one row."""
+        """Copy some columns of one row."""
         return tuple((keys[row][:, columns], values[row][:, columns]) for keys, values in self._layers)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -189,7 +191,10 @@ NAME = "image2music_few_queries"
 
 @cache
 def register_attention() -> None:
-    """Makes this attention known to the library by `NAME`, with a mask function: without one no mask is built."""
+    """Register this attention with the library as `NAME`, with a mask function.
+
+    Without one the library builds no mask.
+    """
     from transformers import AttentionInterface, AttentionMaskInterface
 
     AttentionInterface.register(NAME, _attend)
@@ -197,10 +202,10 @@ def register_attention() -> None:
 
 
 def additive_mask(seen: Tensor, queries: int, dtype: torch.dtype) -> Tensor:
-    """What to add to the scores of the last `queries` columns, float[rows, 1, queries, columns].
+    """Return what is added to the scores of the last `queries` columns, float[rows, 1, queries, columns].
 
-    `seen` is bool[rows, columns]. What is not seen gets the lowest number and not -inf: padding sees nothing, and its
-    mean must be no NaN.
+    `seen` is bool[rows, columns]. Hidden columns get the lowest number and not -inf: a padding row sees nothing, and
+    its mean must not be NaN.
     """
     later = torch.ones(queries, seen.shape[1], dtype=torch.bool, device=seen.device)
     later = later.triu(seen.shape[1] - queries + 1)
@@ -209,7 +214,7 @@ def additive_mask(seen: Tensor, queries: int, dtype: torch.dtype) -> Tensor:
 
 
 def _mask(*arguments: Any, dtype: torch.dtype = torch.float32, **more: Any) -> Tensor | None:
-    """The library's own mask, in the same form."""
+    """Return the library's own mask in the same form."""
     from transformers.masking_utils import sdpa_mask
 
     seen = sdpa_mask(*arguments, **more)

@@ -1,13 +1,9 @@
-"""Writes the answers of a batch token by token, faster where an answer repeats its prompt.
+"""Decodes the answers of a batch token by token, several tokens a pass where an answer repeats its prompt.
 
-Prompt lookup: an answer that repeats its prompt is proposed from there, and checked many tokens at a time.
-
-Source: Saxena, "Prompt Lookup Decoding" (2023); speculative decoding of Leviathan, Kalman and Matias (ICML 2023).
-
-Writes the answers of a batch, token by token, and faster where the answer repeats its prompt.
-
-Rows are padded on the left. A row that has ended leaves the batch. Each token is drawn with a throw of its own
-(`sampling.dice`), so tokens that `lookup` proposes are taken exactly where plain decoding would have written them.
+Rows are padded on the left; a row that has ended leaves the batch. Each token is sampled with a uniform draw of its own
+(`sampling.uniform_draws`), so tokens that prompt lookup proposes are accepted exactly where plain decoding would have
+written them. Sources: Saxena, "Prompt Lookup Decoding" (2023); speculative decoding of Leviathan, Kalman and Matias
+(ICML 2023).
 """
 
 from __future__ import annotations
@@ -20,8 +16,8 @@ import torch
 from torch import Tensor
 
 from image2music.composers.chat.engine.cache import KeyValues, Prefix
-from image2music.composers.chat.engine.prefill import Language
-from image2music.composers.chat.engine.sampling import Never, Sampling, sample_tokens
+from image2music.composers.chat.engine.prefill import LanguageModel
+from image2music.composers.chat.engine.sampling import BannedTokens, Sampling, sample_tokens
 from image2music.composers.constrained.constraint import ConstrainedTuneState, only_allowed
 
 LONGEST, SHORTEST = 5, 3
@@ -35,9 +31,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 8, 256
 
 
 class PromptLookup:
-    """Proposes what followed the last few tokens in the prompt. It costs nothing much where the answer is new.
+    """Proposes what followed the last few tokens in the prompt; costs next to nothing where an answer is new.
 
-    Proposals grow while they come true, shrink when they do not, and pause for ever longer where none does.
+    Proposals grow while they are accepted, shrink when they are not, and pause for longer and longer while none is.
     """
 
     def __init__(self, prompt: Sequence[int]) -> None:
@@ -49,7 +45,7 @@ class PromptLookup:
         self._length, self._pause, self._silent_until = _FIRST, _FIRST_PAUSE, 0
 
     def draft(self, written: Sequence[int], most: int) -> list[int]:
-        """At most `most` tokens that may follow; often none."""
+        """Return at most `most` tokens that may follow; often none."""
         if len(written) < self._silent_until:
             return []
         for size, places in self._places.items():
@@ -58,12 +54,12 @@ class PromptLookup:
                 return self._prompt[at : at + min(self._length, most)]
         return []
 
-    def learn(self, proposed: int, came_true: int, written: int) -> None:
-        """What came of a proposal, when `written` tokens were there."""
-        if came_true == proposed:
+    def update(self, proposed: int, accepted: int, written: int) -> None:
+        """Adapt to how many of the proposed tokens were accepted, with `written` tokens in the answer."""
+        if accepted == proposed:
             self._length, self._pause = min(MOST, 2 * self._length), _FIRST_PAUSE
-        elif came_true >= _ENOUGH:
-            self._length, self._pause = came_true, _FIRST_PAUSE
+        elif accepted >= _ENOUGH:
+            self._length, self._pause = accepted, _FIRST_PAUSE
         else:
             self._silent_until = written + self._pause
             self._length, self._pause = _FIRST, min(_LONGEST_PAUSE, 2 * self._pause)
@@ -71,66 +67,69 @@ class PromptLookup:
 
 @dataclass(eq=False)
 class DecodingRow:
-    """One answer in the making.
+    """One answer while it is decoded.
 
-    prompt: the conversation that was read.
-    throws: float64[most tokens], NaN for the likeliest tokens.
-    tune: the state of the grammar where it is a tune; None for prose. All answers of a batch are of one kind.
-    lookup: proposes tokens; None to write one at a time.
+    Attributes:
+        prompt: the conversation, already prefilled.
+        draws: float64[most tokens], uniform draws; NaN for the likeliest tokens.
+        tune: the state of the grammar where the answer is a tune; None for prose. A batch holds one kind.
+        lookup: proposes tokens; None to decode one at a time.
+        written: the answer's tokens so far.
+        has_ended: whether it has its last token.
     """
 
     prompt: Prefix
-    throws: Tensor
+    draws: Tensor
     tune: ConstrainedTuneState | None = None
     lookup: PromptLookup | None = None
     written: list[int] = field(default_factory=list)
     has_ended: bool = False
 
     def __post_init__(self) -> None:
-        self._throws: list[float] = self.throws.tolist()
+        self._draws: list[float] = self.draws.tolist()
 
     @property
-    def throw(self) -> float:
-        """The throw for the token that comes next."""
-        return self._throws[len(self.written)]
+    def draw(self) -> float:
+        """Return the uniform draw of the next token."""
+        return self._draws[len(self.written)]
 
     def take(self, token: int, ends: frozenset[int]) -> None:
-        """One more token."""
+        """Append a token."""
         if self.tune is not None:
             self.tune.take(token)
         self.written.append(token)
-        self.has_ended = token in ends or len(self.written) == len(self._throws)
+        self.has_ended = token in ends or len(self.written) == len(self._draws)
 
     def draft(self) -> list[int]:
-        """Tokens that may come next."""
-        return self.lookup.draft(self.written, len(self.throws) - len(self.written) - 1) if self.lookup else []
+        """Return proposed tokens that may come next."""
+        return self.lookup.draft(self.written, len(self.draws) - len(self.written) - 1) if self.lookup else []
 
 
 class Decoder:
-    """Writes answers with one model's language model."""
+    """Decodes answers with one language model."""
 
-    def __init__(self, language: Language, never: Never, ends: Sequence[int], sampling: Sampling) -> None:
-        self._language, self._never, self._ends, self._sampling = language, never, frozenset(ends), sampling
+    def __init__(self, language: LanguageModel, banned: BannedTokens, ends: Sequence[int], sampling: Sampling) -> None:
+        self._language, self._banned, self._ends, self._sampling = language, banned, frozenset(ends), sampling
         self.passes = 0
 
-    def write(self, answers: Sequence[DecodingRow], scores: Tensor, ended: Callable[[int, Prefix], None]) -> None:
-        """Writes every answer to its end.
+    def decode(self, answers: Sequence[DecodingRow], scores: Tensor, on_end: Callable[[int, Prefix], None]) -> None:
+        """Decode every answer to its end.
 
         Args:
             answers: each with its prompt read; no answer yet.
             scores: float32[answers, vocabulary], of the token after each prompt.
-            ended: is told each answer's number as it ends, with keys and values of prompt and answer.
+            on_end: is told each answer's number as it ends, with keys and values of prompt and answer.
         """
         self._take(answers, [[] for _ in answers], scores[:, None])
         batch = _Batch(answers)
-        while batch.drop_ended(ended):
+        while batch.drop_ended(on_end):
             drafts = worth_verifying([answer.draft() for answer in batch.answers])
-            hidden = self._language.read(*batch.next_columns(drafts))
+            hidden = self._language.forward(*batch.next_columns(drafts))
             self.passes += 1
             batch.keep_columns(self._take(batch.answers, drafts, self._language.scores(hidden)))
 
     def _take(self, answers: Sequence[DecodingRow], drafts: Sequence[Sequence[int]], scores: Tensor) -> list[int]:
-        """Adds what each answer writes: its draft as far as it writes that itself, and the token after. How many."""
+        """Append each answer's own tokens, as far as they agree with its draft and one more; return how many."""
         taken = [0] * len(answers)
         going, at = list(range(len(answers))), 0
         while going:
@@ -146,26 +145,26 @@ class Decoder:
             at += 1
         for answer, draft, tokens in zip(answers, drafts, taken, strict=True):
             if answer.lookup is not None and draft:
-                answer.lookup.learn(len(draft), tokens - 1, len(answer.written))
+                answer.lookup.update(len(draft), tokens - 1, len(answer.written))
         return taken
 
     def _choose(self, answers: Sequence[DecodingRow], scores: Tensor) -> list[int]:
-        scores = self._never(scores, scores)
+        scores = self._banned(scores, scores)
         tunes = [answer.tune for answer in answers if answer.tune is not None]
         if tunes:
             scores = only_allowed(tunes, scores)
-        throws = torch.tensor([answer.throw for answer in answers], dtype=torch.float64)
-        return sample_tokens(scores, throws, self._sampling).tolist()
+        draws = torch.tensor([answer.draw for answer in answers], dtype=torch.float64)
+        return sample_tokens(scores, draws, self._sampling).tolist()
 
 
 def worth_verifying(drafts: Sequence[list[int]]) -> list[list[int]]:
-    """The drafts, or none where fewer than a quarter of the answers have one: all pay for the widest."""
+    """Return the drafts, or none where fewer than a quarter of the answers have one: all rows pay for the widest."""
     proposed = sum(map(bool, drafts))
     return list(drafts) if 4 * proposed >= len(drafts) else [[] for _ in drafts]
 
 
 def _handed_over(answers: Sequence[DecodingRow]) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """What was read for each answer, layer by layer, and kept here no longer: never two copies of all."""
+    """Yield the prefilled layers of all answers, one layer at a time, and drop them here: never two copies of all."""
     waiting = [deque(answer.prompt.layers) for answer in answers]
     for answer in answers:
         answer.prompt = replace(answer.prompt, layers=())
@@ -174,7 +173,7 @@ def _handed_over(answers: Sequence[DecodingRow]) -> Iterator[list[tuple[Tensor, 
 
 
 class _Batch:
-    """The answers that still go on, with a mask of the columns that count, bool[answers, columns]."""
+    """The answers that go on, with a mask of the columns that count, bool[answers, columns]."""
 
     def __init__(self, answers: Sequence[DecodingRow]) -> None:
         self.answers, self._numbers = list(answers), list(range(len(answers)))
@@ -187,8 +186,8 @@ class _Batch:
         )
         self._is_ragged = min(lengths) < width
 
-    def drop_ended(self, ended: Callable[[int, Prefix], None]) -> bool:
-        """Hands over the answers that have ended; whether any is left."""
+    def drop_ended(self, on_end: Callable[[int, Prefix], None]) -> bool:
+        """Hand over the answers that have ended; return whether any is left."""
         going = [row for row, answer in enumerate(self.answers) if not answer.has_ended]
         if len(going) == len(self.answers):
             return True
@@ -196,7 +195,7 @@ class _Batch:
             if answer.has_ended:
                 tokens = (*answer.prompt.tokens, *answer.written[:-1])
                 layers = self._past.row(row, self._mask[row].nonzero()[:, 0])
-                ended(self._numbers[row], Prefix(tokens, layers, answer.prompt.shift))
+                on_end(self._numbers[row], Prefix(tokens, layers, answer.prompt.shift))
         self.answers = [self.answers[row] for row in going]
         self._numbers = [self._numbers[row] for row in going]
         self._mask = self._mask[going]
@@ -204,7 +203,7 @@ class _Batch:
         return bool(going)
 
     def next_columns(self, drafts: Sequence[Sequence[int]]) -> tuple[Tensor, KeyValues, Tensor, Tensor | None]:
-        """The last token of each answer and its draft, as `Language.read` wants them."""
+        """Return the last token of each answer and its draft, as arguments of `LanguageModel.forward`."""
         width = 1 + max(map(len, drafts))
         tokens = [
             [answer.written[-1], *draft] + [0] * (width - 1 - len(draft))
@@ -216,7 +215,7 @@ class _Batch:
         return torch.tensor(tokens, device=self._device), self._past, places, self._mask if self._is_ragged else None
 
     def keep_columns(self, taken: Sequence[int]) -> None:
-        """Forgets the newest columns of each answer but the first `taken`."""
+        """Drop the newest columns of each answer but the first `taken`."""
         start = self._mask.shape[1] - self._newest
         self._mask, width = self._mask[:, :start], max(taken)
         self._grow(taken, width)

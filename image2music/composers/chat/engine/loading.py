@@ -1,8 +1,6 @@
-"""A vision-language model of the transformers library, loaded with what its answers need.
+"""Loads a vision-language model of the transformers library by hub id or folder, with what decoding needs beside it.
 
-Loads a vision-language model of the transformers library by hub id or folder.
-
-A loaded vision-language model with what its answers need: its tokens, its dice, its grammar.
+That is its tokenizer, its banned tokens, its uniform draws and its grammar of ABC.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from torch import Tensor
 
 from image2music.composers.chat.backend import Conversation, Form
 from image2music.composers.chat.engine.rendering import Renderer
-from image2music.composers.chat.engine.sampling import Never, Sampling, never_written, uniform_draws
+from image2music.composers.chat.engine.sampling import BannedTokens, Sampling, banned_tokens, uniform_draws
 from image2music.composers.constrained.constraint import AbcConstraint, AbcVocabulary, ConstrainedTuneState
 from image2music.errors import ConfigError, ModelError
 from image2music.pretrained import accelerator, fingerprint
@@ -38,7 +36,7 @@ class ModelName:
 
     @classmethod
     def parse(cls, text: str) -> ModelName:
-        """Reads the part of the spec behind `transformers:`.
+        """Parse the part of the spec behind `transformers:`.
 
         Raises:
             ConfigError: it names no model (`bad_composer_spec`).
@@ -61,7 +59,7 @@ class LoadedModel:
 
 
 def load_model(wanted: ModelName) -> LoadedModel:
-    """Model and processor; bfloat16 on a GPU, float32 on the processor.
+    """Load model and processor; bfloat16 on a GPU, float32 on the processor.
 
     Raises:
         ModelError: the model is not there, or is none that answers in text about pictures (`model_not_loaded`), or
@@ -89,7 +87,7 @@ def load_model(wanted: ModelName) -> LoadedModel:
 
 
 def read_config(wanted: ModelName) -> dict[str, Any]:
-    """The configuration of a model, without its weights; with the library's defaults where it knows the family.
+    """Read a model's configuration without its weights, with the library's defaults where it knows the family.
 
     Raises:
         ModelError: there is none (`model_not_loaded`).
@@ -105,7 +103,7 @@ def read_config(wanted: ModelName) -> dict[str, Any]:
 
 
 def model_id(wanted: ModelName) -> str:
-    """The id that a loaded model would have, without loading it.
+    """Return the id that a loaded model would have, without loading it.
 
     Raises:
         ModelError: there is no such model (`model_not_loaded`).
@@ -114,7 +112,7 @@ def model_id(wanted: ModelName) -> str:
 
 
 def refuse_what_does_not_fit(name: str, config: Mapping[str, Any], bytes_a_number: int, device: str) -> None:
-    """Says so before anything is loaded.
+    """Refuse a model that is too large for the memory there is, before anything is loaded.
 
     Raises:
         ModelError: the weights and one picture take more memory than is free (`does_not_fit`).
@@ -130,13 +128,13 @@ def refuse_what_does_not_fit(name: str, config: Mapping[str, Any], bytes_a_numbe
         where = "of the GPU" if device == "cuda" else "of this machine"
         message = (
             f"{name!r} takes {needed / GIB:.1f} GiB for its weights and one picture, and {free / GIB:.1f} GiB of the "
-            f"memory {where} are free: take a smaller model, or a server by --composer openai:BASE_URL#MODEL"
+            f"memory {where} are free: take a smaller model, or name a server by openai:BASE_URL#MODEL"
         )
         raise ModelError(message, reason="does_not_fit")
 
 
 def free_memory(device: str) -> int | None:
-    """Bytes that can still be had on the GPU or in this machine; None where the system does not say."""
+    """Return the bytes that are free on the GPU or in this machine; None where the system does not say."""
     if device == "cuda":
         import torch
 
@@ -167,7 +165,7 @@ _FEWEST_ANSWER_TOKENS = 64
 
 
 class ChatModel:
-    """What both ways of answering, `WholePrompts` and `ReusedRounds`, are made from."""
+    """Model, tokenizer, renderer and limits: what both generators work with."""
 
     def __init__(self, loaded: LoadedModel, sampling: Sampling | None = None) -> None:
         self.model, self.processor = loaded.model, loaded.processor
@@ -176,39 +174,42 @@ class ChatModel:
         self.image_token = image_token_of(self.model.config)
         self.renderer = Renderer(self.processor)
         self.ends = _eos_tokens(self.model, self.tokenizer)
-        self.never = Never(never_written(self.model.config, self.tokenizer, self.ends))
+        self.banned = BannedTokens(banned_tokens(self.model.config, self.tokenizer, self.ends))
         text = self.model.config.get_text_config()
         self.context: int = getattr(text, "max_position_embeddings", None) or 32768
 
     @property
     def family(self) -> str:
-        """The library's name for the kind of model."""
+        """Return the library's name for the kind of model."""
         return str(self.model.config.model_type)
 
     @cached_property
     def _abc(self) -> AbcVocabulary:
         return AbcVocabulary(self.tokenizer, self.ends, self.model.config.get_text_config().vocab_size)
 
-    def inputs(self, talks: Sequence[Conversation], *, asking: bool) -> Any:
-        """What the processor makes of conversations, on the model's device; `asking` opens the model's next turn."""
-        return self.renderer.tokenise(talks, asking=asking).to(self.model.device, self.model.dtype)
+    def inputs(self, conversations: Sequence[Conversation], *, asking: bool) -> Any:
+        """Return the processor's output for conversations, on the model's device.
 
-    def throws(self, seed: int | None, most: int, prompt: int) -> Tensor:
-        """float64: a throw for each of at most `most` tokens for which a prompt leaves room, NaN without a seed."""
+        `asking` opens the model's next turn.
+        """
+        return self.renderer.tokenise(conversations, asking=asking).to(self.model.device, self.model.dtype)
+
+    def draws(self, seed: int | None, most: int, prompt: int) -> Tensor:
+        """Return float64 draws for at most `most` tokens, as many as the prompt leaves room for; NaN without a seed."""
         room = min(most, max(_FEWEST_ANSWER_TOKENS, self.context - prompt))
         return torch.full((room,), torch.nan, dtype=torch.float64) if seed is None else uniform_draws(seed, room)
 
     def tune(self, form: Form, tokens: int) -> ConstrainedTuneState | None:
-        """What keeps a tune of at most so many tokens to ABC; nothing for prose."""
+        """Return the state that keeps a tune of at most so many tokens to ABC; None for prose."""
         return ConstrainedTuneState(self._abc, tokens) if form == "abc" else None
 
     def grammar(self, form: Form, rows: int, tokens: int) -> list[AbcConstraint]:
-        """The same for a batch, as the library's own `generate` wants it."""
+        """Return the same for a batch, as a logits processor for the library's own `generate`."""
         return [AbcConstraint(self._abc, rows, tokens)] if form == "abc" else []
 
 
 def image_token_of(config: Any) -> int:
-    """The id that stands for a piece of the picture in the model's input. A processor may name another one.
+    """Return the id that stands for a piece of the picture in the model's input; a processor may name another one.
 
     Raises:
         ModelError: the configuration names none (`model_not_loaded`).
@@ -220,7 +221,7 @@ def image_token_of(config: Any) -> int:
 
 
 def _eos_tokens(model: Any, tokenizer: Any) -> list[int]:
-    """All tokens that end an answer, by the model's and the tokenizer's word."""
+    """Return all tokens that end an answer, by the model's configuration and the tokenizer's."""
     named = model.generation_config.eos_token_id
     ends = named if isinstance(named, list) else [named]
     return sorted({int(end) for end in (*ends, tokenizer.eos_token_id) if end is not None})

@@ -1,13 +1,11 @@
-"""How much memory a model takes, and what a dry run says about it.
-
-How much memory a vision-language model takes, by calculation from its configuration alone.
+"""How much memory a vision-language model takes, calculated from its configuration alone.
 
 Weights are counted matrix by matrix: the decoder exactly (Touvron et al. 2023, with grouped keys and values), the
 vision tower but for its norms and biases. Keys and values take 2 · layers · key-value heads · head width numbers a
-token, and grow in steps (`key_values`); one conversation is held twice while it is kept or read on, and one layer of
-the batch while rows leave it. Conversations and pictures' features are kept for later rounds as `reading` says.
+token, and grow in steps (`cache.ROOM`); one conversation is held twice while it is cached or extended, and one layer of
+the batch while rows leave it. Conversations and vision features are cached for later rounds as `prefill` says.
 Attention by replay takes, for one picture at a time, answers' tokens · picture's tokens numbers for the sum
-(`image2music.composers.attention.replay`). While tokens are weighed, `grouped_attention` holds rows against all tokens.
+(`image2music.composers.attention.replay`). While tokens are weighed, that module holds rows against all tokens.
 """
 
 from __future__ import annotations
@@ -53,7 +51,10 @@ _ONE_MATRIX = ("gemma3", "idefics3", "smolvlm")
 
 @dataclass(frozen=True)
 class Shape:
-    """What memory depends on. `picture_tokens` are those of the largest picture, `context` all that fit."""
+    """What memory depends on.
+
+    `picture_tokens` are those of the largest picture, `context` the most tokens of a conversation.
+    """
 
     parameters: int
     layers: int
@@ -67,9 +68,9 @@ class Shape:
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """Bytes at a batch of pictures whose conversations have `tokens` tokens each, answers included.
+    """Bytes for a batch of pictures whose conversations have `tokens` tokens each, answers included.
 
-    `kept` is what is kept for later rounds: at most, for it is a share of what the rest leaves free.
+    `cached` is what is held for later rounds: an upper bound, for it is a share of what the rest leaves free.
     """
 
     tokens: int
@@ -80,23 +81,29 @@ class MemoryNeed:
 
     @property
     def least(self) -> int:
-        """Without what is kept: answers are written and replayed one after the other, so the larger counts."""
+        """Sum up all but the caches.
+
+        Answers are decoded and replayed one after the other, so the larger of the two counts.
+        """
         return self.weights + max(self.key_values, self.attention) + self.working
 
     @property
-    def kept(self) -> int:
-        """Features, and keys and values: a quarter of what the weights leave is a third of all else in it."""
+    def cached(self) -> int:
+        """Sum up vision features, and keys and values.
+
+        A quarter of what the weights leave is a third of all else in it.
+        """
         else_in_it = self.least - self.weights + FEATURES_BYTES
         return FEATURES_BYTES + min(MOST_PREFIX_BYTES, else_in_it // (PREFIX_SHARE - 1))
 
     @property
     def total(self) -> int:
-        """All of it."""
-        return self.least + self.kept
+        """Sum up all of it."""
+        return self.least + self.cached
 
 
 def shape_of(config: Mapping[str, Any]) -> Shape:
-    """The shape that a configuration (the content of config.json) describes.
+    """Read the shape off a configuration (the content of config.json).
 
     Raises:
         ModelError: it is none of a decoder with a vision tower (`unknown_memory`).
@@ -120,7 +127,7 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
 
 
 def memory_need(shape: Shape, batch: int, text_tokens: int, answer_tokens: int, bytes_a_number: int = 2) -> MemoryNeed:
-    """What a batch takes, where each picture has its largest size and all prompts and answers their greatest length.
+    """Calculate what a batch takes, with the largest pictures and the longest prompts and answers.
 
     Args:
         shape: of the model.
@@ -145,7 +152,7 @@ def memory_need(shape: Shape, batch: int, text_tokens: int, answer_tokens: int, 
 
 
 def largest_batch(shape: Shape, gib: float, text_tokens: int, answer_tokens: int) -> int:
-    """The largest batch that a card takes, 0 if none does."""
+    """Return the largest batch that a card takes, 0 if none does."""
     room = gib * GIB * USABLE
     batches = range(1, _MOST_BATCH + 1)
     return bisect_right(batches, room, key=lambda batch: memory_need(shape, batch, text_tokens, answer_tokens).total)
@@ -165,7 +172,7 @@ def _decoder(text: Mapping[str, Any], config: Mapping[str, Any]) -> int:
 
 
 def _tower(config: Mapping[str, Any]) -> int:
-    """The vision tower, and the layers that lead from it to the decoder."""
+    """Count the vision tower, and the layers that lead from it to the decoder."""
     vision = config["vision_config"]
     layers = int(vision.get("depth") or vision["num_hidden_layers"])
     width = int(vision.get("embed_dim") or vision["hidden_size"])
@@ -180,7 +187,7 @@ def _tower(config: Mapping[str, Any]) -> int:
 
 
 def _picture_tokens(config: Mapping[str, Any]) -> int:
-    """Tokens of the largest picture that is shown."""
+    """Count the tokens of the largest picture."""
     vision = config["vision_config"]
     patch = _first(vision["patch_size"])
     if vision.get("spatial_merge_size"):

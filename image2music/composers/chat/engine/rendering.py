@@ -1,4 +1,4 @@
-"""Conversations in a processor's own form, and where each answer's tokens stand in it."""
+"""Renders conversations with a processor's chat template, and finds each answer's tokens in them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PREPARED_BYTES = 2**30
 
 
 class PreparedPictures:
-    """A processor's image processor that prepares a picture once, as long as it is shown by itself."""
+    """An image processor that prepares a picture once, as long as it is shown alone."""
 
     def __init__(self, image_processor: Any) -> None:
         self._image_processor = image_processor
@@ -39,7 +39,7 @@ class PreparedPictures:
         return getattr(self._image_processor, name)
 
     def __call__(self, images: Any, **options: Any) -> Any:
-        """What the image processor makes of the pictures; a copy, for processors take things out of it."""
+        """Return the image processor's output for the pictures; a copy, for processors take things out of it."""
         shown = _flat(images)
         if len(shown) != 1:
             return self._image_processor(images, **options)
@@ -56,7 +56,7 @@ def _flat(images: Any) -> list[Image]:
 
 
 class Renderer:
-    """Writes conversations with a processor's chat template."""
+    """Renders conversations with a processor's chat template."""
 
     def __init__(self, processor: Any) -> None:
         self.processor = processor
@@ -64,9 +64,9 @@ class Renderer:
         self._special = sorted((str(token) for token in added if token.special), key=len, reverse=True)
 
     def tokenise(self, conversations: Sequence[Conversation], *, asking: bool) -> Any:
-        """The model's inputs, padded on the left; `asking` opens the model's next turn."""
+        """Return the model's inputs, padded on the left; `asking` opens the model's next turn."""
         return self.processor.apply_chat_template(
-            [self._chat(talk) for talk in conversations],
+            [self._chat(conversation) for conversation in conversations],
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
@@ -74,20 +74,20 @@ class Renderer:
             processor_kwargs={"padding": True},
         )
 
-    def turns(self, talk: Conversation, tokens: Sequence[int]) -> list[Turn]:
-        """Each of the model's own turns in a finished conversation whose token ids are `tokens`.
+    def turns(self, conversation: Conversation, tokens: Sequence[int]) -> list[Turn]:
+        """Return each of the model's own turns in a finished conversation whose token ids are `tokens`.
 
-        The template's text is tokenised by itself, with the place of each token. A picture's tokens are written out
-        in `tokens` only, so the two agree from their ends as far as the first answer.
+        The template's text is tokenised alone, with the offsets of each token. A picture's tokens are written out in
+        `tokens` only, so the two sequences agree from their ends back to the first answer.
 
         Raises:
-            ModelError: they do not, and no token can be placed (`tokens_not_placed`).
+            ModelError: they do not agree, and no token can be placed (`tokens_not_placed`).
         """
-        text = self.processor.apply_chat_template([self._chat(talk)], tokenize=False)[0]
+        text = self.processor.apply_chat_template([self._chat(conversation)], tokenize=False)[0]
         encoded = self.processor.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         ids, offsets = encoded["input_ids"], np.array(encoded["offset_mapping"], dtype=np.int64)
         turns = []
-        for answer, start in self._answers(talk, text):
+        for answer, start in self._answers(conversation, text):
             chosen = np.flatnonzero((offsets[:, 1] > start) & (offsets[:, 0] < start + len(answer)))
             shift = len(tokens) - len(ids)
             if not len(chosen) or list(tokens[chosen[0] + shift :]) != ids[chosen[0] :]:
@@ -97,10 +97,10 @@ class Renderer:
             turns.append(Turn(answer, tuple((chosen + shift).tolist()), spans))
         return turns
 
-    def _answers(self, talk: Conversation, text: str) -> list[tuple[str, int]]:
-        """The text and place of each of the model's turns. Templates may trim what they are given."""
+    def _answers(self, conversation: Conversation, text: str) -> list[tuple[str, int]]:
+        """Return text and position of each of the model's turns. Templates may trim what they are given."""
         found, at = [], 0
-        for message in talk.messages:
+        for message in conversation.messages:
             said = self._plain(message.text).strip()
             start = text.find(said, at)
             if start < 0:
@@ -111,16 +111,16 @@ class Renderer:
                 found.append((said, start))
         return found
 
-    def _chat(self, talk: Conversation) -> list[dict[str, Any]]:
-        shown = [talk.image, *[None] * (len(talk.messages) - 1)]
-        return [self._turn(message, picture) for message, picture in zip(talk.messages, shown, strict=True)]
+    def _chat(self, conversation: Conversation) -> list[dict[str, Any]]:
+        shown = [conversation.image, *[None] * (len(conversation.messages) - 1)]
+        return [self._turn(message, picture) for message, picture in zip(conversation.messages, shown, strict=True)]
 
     def _turn(self, message: Message, image: Image | None) -> dict[str, Any]:
         shown = [] if image is None else [{"type": "image", "image": image}]
         return {"role": message.role, "content": [*shown, {"type": "text", "text": self._plain(message.text)}]}
 
     def _plain(self, text: str) -> str:
-        """The text without anything that the tokenizer would read as a control token or as a picture."""
+        """Remove everything that the tokenizer would read as a control token or as a picture."""
         for special in self._special:
             text = text.replace(special, " ")
         return text

@@ -1,4 +1,4 @@
-"""Choosing tokens: what is never chosen, and dice that belong to each row of a batch."""
+"""Samples tokens: temperature, nucleus, banned tokens, and uniform draws that belong to each row of a batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FEW = 256
 
 @dataclass(frozen=True)
 class Sampling:
-    """Temperature (0 excluded), and the share of the probability from which tokens are drawn."""
+    """Temperature (above 0), and the share of the probability from which tokens are sampled (nucleus sampling)."""
 
     temperature: float = 0.8
     top_p: float = 0.95
@@ -27,36 +27,36 @@ class Sampling:
             raise ConfigError("a temperature lies above 0, and top_p above 0 and at most 1", reason="bad_sampling")
 
 
-def uniform_draws(seed: int, throws: int) -> Tensor:
-    """float64[throws] in [0, 1): one throw for each token of an answer, the same whatever else is drawn."""
-    return torch.rand(throws, dtype=torch.float64, generator=torch.Generator().manual_seed(seed % 2**63))
+def uniform_draws(seed: int, draws: int) -> Tensor:
+    """Return float64[draws] in [0, 1), one for each token of an answer, the same whatever else is sampled."""
+    return torch.rand(draws, dtype=torch.float64, generator=torch.Generator().manual_seed(seed % 2**63))
 
 
-def sample_tokens(scores: Tensor, throws: Tensor, sampling: Sampling) -> Tensor:
-    """int64[rows]: one token a row, drawn with its own throw; the likeliest where the throw is NaN.
+def sample_tokens(scores: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:
+    """Return int64[rows]: one token a row, chosen by its own uniform draw; the likeliest where the draw is NaN.
 
-    The token is the one under which the throw falls when the kept probabilities are laid end to end in the order of
-    the vocabulary. It depends on nothing but the row's scores and throw, so neither on the batch nor on how many
+    The token is the one under which the draw falls when the kept probabilities are laid end to end in the order of
+    the vocabulary. It depends on nothing but the row's scores and draw, so neither on the batch nor on how many
     tokens were proposed before it was needed.
 
     Args:
         scores: float[rows, vocabulary], -inf for what may not be chosen.
-        throws: float64[rows] in [0, 1), or NaN.
+        draws: float64[rows] in [0, 1), or NaN.
         sampling: temperature and share.
     """
     likeliest = scores.argmax(-1)
-    if bool(throws.isnan().all()):  # asked where the throws are, so that no GPU is waited for
+    if bool(draws.isnan().all()):  # asked where the draws are, so that no GPU is waited for
         return likeliest
-    throws = throws.to(scores.device)
+    draws = draws.to(scores.device)
     likely = (scores.float() / sampling.temperature).softmax(-1)
-    kept = likely.masked_fill_(likely < _least_kept(likely, sampling.top_p), 0.0)
-    ends = kept.double().cumsum(-1)
-    at = (throws.nan_to_num()[:, None] * ends[:, -1:]).clamp(max=ends[:, -1:] * (1 - 1e-12))
-    return torch.where(throws.isnan(), likeliest, torch.searchsorted(ends, at, right=True)[:, 0])
+    nucleus = likely.masked_fill_(likely < _least_kept(likely, sampling.top_p), 0.0)
+    ends = nucleus.double().cumsum(-1)
+    at = (draws.nan_to_num()[:, None] * ends[:, -1:]).clamp(max=ends[:, -1:] * (1 - 1e-12))
+    return torch.where(draws.isnan(), likeliest, torch.searchsorted(ends, at, right=True)[:, 0])
 
 
 def _least_kept(likely: Tensor, top_p: float) -> Tensor:
-    """float[rows, 1]: the least likely of the tokens that together reach `top_p`; all as likely as it are kept too.
+    """Return float[rows, 1], the least probability in the nucleus of `top_p`; tokens as likely as that are kept too.
 
     The likeliest few tell in nearly every case, and so the whole vocabulary is seldom put in order.
     """
@@ -69,19 +69,19 @@ def _least_kept(likely: Tensor, top_p: float) -> Tensor:
     return ordered.gather(-1, last)
 
 
-class Never:
+class BannedTokens:
     """A logits processor that rules tokens out: a picture's place holders would break the next prompt."""
 
     def __init__(self, tokens: Tensor) -> None:
         self._tokens = tokens
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Scores with -inf at the tokens."""
+        """Return scores with -inf at the banned tokens."""
         return scores.index_fill(-1, self._tokens.to(scores.device), -torch.inf)
 
 
-def never_written(config: Any, tokenizer: Any, eos: Sequence[int]) -> Tensor:
-    """int64: every special token but those that end an answer, and the rows of the output that are no token."""
+def banned_tokens(config: Any, tokenizer: Any, eos: Sequence[int]) -> Tensor:
+    """Return int64: every special token but those that end an answer, and the rows of the output that are no token."""
     special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
     special |= {value for name, value in vars(config).items() if _names_a_token(name) and isinstance(value, int)}
     vocabulary = config.get_text_config().vocab_size

@@ -1,9 +1,8 @@
 """Vision-language models that run in this process, by the transformers library.
 
 Native families: Qwen2-VL, Qwen2.5-VL, Qwen3-VL, SmolVLM, Idefics3, InternVL, Gemma 3, LLaVA and LLaVA-OneVision.
-Others may answer too, but where they look is not known (`image2music.composers.attention.boxes`).
-
-What a plan says about the memory of a model that runs here.
+Others may answer too, but their attention has no known place in the picture (`image2music.composers.attention.boxes`).
+Also the lines of a dry run about the memory of such a model.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from image2music.images.decode import MAX_SIDE
 MOST_PROMPT_TOKENS, FEWEST_PROMPT_TOKENS = 6000, 600
 
 ROOM_FOR_ANSWERS = 4000
-"""Tokens kept for the tune that stands, what is said about it, and the next one."""
+"""Tokens reserved for the accepted tune, what is said about it, and the next one."""
 _COUNTS_KEPT = 256
 _TOKENS_SCORED_AT_ONCE = 256
 _LARGEST = (MAX_SIDE, MAX_SIDE)
@@ -43,27 +42,30 @@ _BLANK = (128, 128, 128)
 
 
 class Generator(Protocol):
-    """How answers come about, and where the model looks in them."""
+    """What both generators offer: answers, and attention in them."""
 
-    def write(
-        self, talks: Sequence[Conversation], seeds: Sequence[int | None], max_tokens: int, form: Form
+    def generate(
+        self, conversations: Sequence[Conversation], seeds: Sequence[int | None], max_tokens: int, form: Form
     ) -> list[list[int]]:
-        """The tokens of each answer."""
+        """Return the tokens of each answer."""
 
-    def looks(self, inputs: Any, image: Image.Image, rows: Sequence[int], columns: Sequence[int]) -> Tensor:
-        """float32[rows, columns]: attention between positions of a finished conversation."""
+    def attention(self, inputs: Any, image: Image.Image, rows: Sequence[int], columns: Sequence[int]) -> Tensor:
+        """Return float32[rows, columns], attention between positions of a finished conversation."""
 
 
 def generator_for(chat: ChatModel) -> Generator:
-    """`ReusedRounds` for the families that it is tested with, `PlainGenerator` for every other model."""
+    """Return `PrefixCachedGenerator` for the families that it is tested with.
+
+    `PlainGenerator` for every other model.
+    """
     return generators.PrefixCachedGenerator(chat) if chat.family in generators.FAMILIES else PlainGenerator(chat)
 
 
 class TransformersBackend:
     """Keeps the protocol `ChatBackend`. One call at a time: the library keeps state on the model."""
 
-    def __init__(self, name: str, chat: ChatModel, rounds: Generator) -> None:
-        self.id, self.chat, self.rounds = name, chat, rounds
+    def __init__(self, name: str, chat: ChatModel, generator: Generator) -> None:
+        self.id, self.chat, self.generator = name, chat, generator
         self._counted = lru_cache(_COUNTS_KEPT)(self._count)
         self._lock: AbstractContextManager[Any] = Lock()
         self.prompt_tokens = self._room_for_prompts()
@@ -72,7 +74,7 @@ class TransformersBackend:
         raise TypeError("a loaded model does not travel between processes: load it where it is needed")
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of a text; all rounds about a picture count the same first prompt."""
+        """Count the tokens of a text; all rounds about a picture count the same first prompt."""
         return self._counted(text)
 
     def _count(self, text: str) -> int:
@@ -81,15 +83,17 @@ class TransformersBackend:
     def generate(
         self, conversations: Sequence[Conversation], seeds: Sequence[int | None], *, max_tokens: int, form: Form
     ) -> list[str]:
-        """The next turn of each conversation, all in one batch; a tune keeps to the grammar."""
+        """Return the next turn of each conversation, decoded in one batch; a tune keeps to the grammar."""
         with self._lock, torch.inference_mode():
-            written = self.rounds.write(conversations, seeds, max_tokens, form)
+            written = self.generator.generate(conversations, seeds, max_tokens, form)
         return [self.chat.tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in written]
 
     def attention(self, conversation: Conversation, *, layers: bool = False) -> list[TokenAttention]:
-        """One replay over the picture and a blank one of its size.
+        """Return attention of each of the model's own turns.
 
-        Looks are on the finest grid of the picture's own tokens; see `boxes`.
+        By one replay over the picture and a blank one of its size.
+
+        Maps are on the finest grid of the picture's own tokens (`image2music.composers.attention.boxes`).
 
         Raises:
             ModelError: image tokens or answers cannot be placed, or there are more tokens than the model can read.
@@ -109,9 +113,11 @@ class TransformersBackend:
         boxes = image_token_boxes(Tokenised(chat.model.config, chat.processor, inputs, *image.size, len(columns)))
         rows = [at - 1 for turn in turns for at in turn.positions]
         with self._lock, torch.inference_mode():
-            looks = [self.rounds.looks(*shown, rows, columns).numpy() for shown in ((inputs, image), (greys, blank))]
+            attention = [
+                self.generator.attention(*shown, rows, columns).numpy() for shown in ((inputs, image), (greys, blank))
+            ]
             of_layers = replay_by_layer(chat.model, inputs, rows, columns)[:, 0].numpy() if layers else None
-        picture, baseline = paint(np.stack(looks), boxes, *grid_of(boxes))
+        picture, baseline = paint(np.stack(attention), boxes, *grid_of(boxes))
         each = None if of_layers is None else paint(of_layers, boxes, *grid_of(boxes))
         starts = np.cumsum([0, *(len(turn.positions) for turn in turns)]).tolist()
         return [
@@ -120,7 +126,10 @@ class TransformersBackend:
         ]
 
     def log_likelihood(self, conversation: Conversation, images: Sequence[Image.Image]) -> NDArray[np.float64]:
-        """float64[images, tokens of its own turns] in nats; one picture at a time, each read from the beginning."""
+        """Return float64[images, tokens of its own turns] in nats.
+
+        One picture at a time, each read from the beginning.
+        """
         positions, found = None, []
         for image in images:
             inputs = self.chat.inputs([Conversation(image, conversation.messages)], asking=False)
@@ -131,7 +140,7 @@ class TransformersBackend:
         return np.stack(found)
 
     def _nats(self, inputs: Any, positions: Sequence[int]) -> NDArray[np.float64]:
-        """float64[positions]: log likelihood of the tokens there, given all before them."""
+        """Return float64[positions], the log likelihood of the tokens there, given all before them."""
         head = self.chat.model.get_output_embeddings()
         with self._lock, torch.inference_mode():
             hidden = self.chat.model.model(**inputs, use_cache=False).last_hidden_state[0]
@@ -143,7 +152,7 @@ class TransformersBackend:
             return nats
 
     def _room_for_prompts(self) -> int:
-        """What the largest picture and the answers leave of the context."""
+        """Return what the largest picture and the answers leave of the context."""
         largest = Conversation(Image.new("RGB", _LARGEST, _BLANK), (Message("user", ""),))
         picture = self.chat.inputs([largest], asking=True)["input_ids"].shape[1]
         left = self.chat.context - picture - ROOM_FOR_ANSWERS
@@ -151,7 +160,7 @@ class TransformersBackend:
 
 
 def load_transformers_backend(argument: str) -> TransformersBackend:
-    """The backend for the part of the spec behind `transformers:`."""
+    """Load the backend for the part of the spec behind `transformers:`."""
     loaded = load_model(ModelName.parse(argument))
     chat = ChatModel(loaded)
     return TransformersBackend(loaded.id, chat, generator_for(chat))
@@ -161,7 +170,7 @@ _TEXT_TOKENS = MOST_PROMPT_TOKENS + ROOM_FOR_ANSWERS
 
 
 def memory_report(config: Mapping[str, Any], batch: int) -> dict[str, str]:
-    """Name of a line to its text: what a batch takes in bfloat16, and the largest batch for each card.
+    """Return a dry run's lines by name: what a batch takes in bfloat16, and the largest batch for each card.
 
     Raises:
         ModelError: the configuration does not say how large the model is (`unknown_memory`).
@@ -174,7 +183,7 @@ def memory_report(config: Mapping[str, Any], batch: int) -> dict[str, str]:
     parts = {
         f"weights ({shape.parameters / 1e9:.2f} billion)": taken.weights,
         "keys and values": taken.key_values,
-        "kept for later rounds": taken.kept,
+        "kept for later rounds": taken.cached,
         "working space": taken.working,
     }
     batches = {f"{name} ({gib} GiB)": largest_batch(shape, gib, text_tokens, replayed) for name, gib in CARDS.items()}
@@ -193,7 +202,7 @@ def memory_report(config: Mapping[str, Any], batch: int) -> dict[str, str]:
 
 
 def replay_lines(config: Mapping[str, Any]) -> dict[str, str]:
-    """As `memory_report`, for a model that only reads what a server's model wrote, one picture after the other.
+    """Return the same for a model that only replays what a server's model wrote, one picture after the other.
 
     Raises:
         ModelError: the configuration does not say how large the model is (`unknown_memory`).
@@ -203,7 +212,7 @@ def replay_lines(config: Mapping[str, Any]) -> dict[str, str]:
     parts = {
         f"weights ({shape.parameters / 1e9:.2f} billion)": taken.weights,
         "one replay": taken.attention,
-        "kept for the next": taken.kept,
+        "kept for the next": taken.cached,
         "working space": taken.working,
     }
     fitting = [f"{name} ({gib} GiB)" for name, gib in CARDS.items() if taken.total <= gib * GIB * USABLE]

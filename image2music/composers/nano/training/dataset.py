@@ -1,17 +1,12 @@
-"""What nano learns from: tunes of music21's corpus, imagined pictures, batches.
+"""What nano learns from: public-domain tunes of music21's corpus with synthetic pictures, in batches of like length.
 
-The tunes that nano learns from: O'Neill, Aird and Ryan, as they come with music21.
+The tunes are O'Neill, Aird and Ryan, as they come with music21. All three collections are in the public domain
+(1778-1903) and were typed in by volunteers whom the Z: fields name. The Essen collection also comes with music21 and is
+left out on purpose: its terms are non-commercial.
 
-All three collections are in the public domain (1778-1903) and were typed in by volunteers whom the Z: fields name.
-The Essen collection also comes with music21 and is left out on purpose: its terms are non-commercial.
-
-Imagined pictures for training: what a tune's title and character would look like.
-
-No tune of the training set comes with a picture. A tune's picture is imagined as cells: a rectangle somewhere shows
-what the title names, the rest shows other things, and light, contrast and colour follow the tune's mode and tempo,
-loosely, as they do in film (minor darker, slow softer). The links are this file's assumption, not a finding.
-
-Training rows: plan, tune, references and an imagined picture, in batches of like length.
+No tune of the training set comes with a picture, so cells are synthesised: a rectangle somewhere shows what the title
+names, the rest shows other things, and light, contrast and colour follow the tune's mode and tempo, loosely, as they do
+in film (minor darker, slow softer). The links are this file's assumption, not a finding.
 """
 
 from __future__ import annotations
@@ -29,7 +24,7 @@ from torch import Tensor
 
 from image2music.abc.ast import Tune
 from image2music.abc.parser import parse
-from image2music.composers.nano.controls import MAX_BARS, PLAN_SLOTS, Plan, plan_of, tempo_control
+from image2music.composers.nano.controls import CONTROL_SLOTS, MAX_BARS, Controls, controls_of, tempo_control
 from image2music.composers.nano.melody import Melody, without_pickups
 from image2music.composers.nano.patches import Appearance, FloatArray, PoleVectors, patches, unit_vectors
 from image2music.composers.nano.reading import read_melody
@@ -73,11 +68,11 @@ class TrainingTune:
     title: str
     transcriber: str
     melody: Melody
-    plan: Plan
+    controls: Controls
 
 
 def read_training_tunes() -> list[TrainingTune]:
-    """All tunes that can be read whole, in a fixed order. Needs music21 for its corpus folder."""
+    """Return all tunes that can be read whole, in a fixed order. Needs music21 for its corpus folder."""
     import music21
 
     corpus = Path(music21.__file__).parent / "corpus"
@@ -102,13 +97,13 @@ def _training_tune(tune: Tune, source: str) -> TrainingTune | None:
         return None
     words = " ".join(text for letter in "RTNBP" for text in tune.fields.get(letter, []))
     kind = _kind(words, melody.meter)
-    plan = plan_of(melody, kind=kind, tempo=_tempo(tune, words, kind))
+    controls = controls_of(melody, kind=kind, tempo=_tempo(tune, words, kind))
     transcriber = " ".join(tune.fields.get("Z", []))
-    return TrainingTune(f"{source}#{tune.reference.strip()}", _title(tune), transcriber, melody, plan)
+    return TrainingTune(f"{source}#{tune.reference.strip()}", _title(tune), transcriber, melody, controls)
 
 
 def is_regular(melody: Melody) -> bool:
-    """Whether every note is in the vocabulary and only bars beside a section's end differ from the meter."""
+    """Return whether every note is in the vocabulary and only bars beside a section's end differ from the meter."""
     known = Vocabulary().note_ids
     if not 4 <= len(melody.bars) <= MAX_BARS or any(note not in known for bar in melody.bars for note in bar):
         return False
@@ -164,32 +159,32 @@ ENERGY = {"slow": 0.25, "moderate": 0.5, "fast": 0.72}
 
 @dataclass(frozen=True)
 class SyntheticConditioning:
-    """All that imagined pictures are made from. `distractors` float32[n, dim] shows what is in no title."""
+    """What synthetic pictures are made from. `distractors` float32[n, dim] shows what is in no title."""
 
     poles: PoleVectors
     distractors: FloatArray
     grid: int
 
-    def picture(self, title: FloatArray, plan: Plan, rng: np.random.Generator) -> FloatArray:
-        """Patches float32[grid², dim] for a tune whose title embeds to `title` float32[dim]."""
+    def picture(self, title: FloatArray, controls: Controls, rng: np.random.Generator) -> FloatArray:
+        """Return patches float32[grid², dim] for a tune whose title embeds to `title` float32[dim]."""
         cells = self.grid * self.grid
         others = self.distractors[rng.integers(len(self.distractors), size=3)]
         objects = others[rng.integers(3, size=cells)]
         objects[self._subject(rng)] = title
         noise = rng.standard_normal(objects.shape, dtype=np.float32) * (NOISE / objects.shape[1] ** 0.5)
-        return patches(unit_vectors(objects + noise), self._appearance(plan, rng), self.poles)
+        return patches(unit_vectors(objects + noise), self._appearance(controls, rng), self.poles)
 
     def _subject(self, rng: np.random.Generator) -> FloatArray:
-        """bool[grid²]: a rectangle of two to five cells a side."""
+        """Return bool[grid²], a rectangle of two to five cells a side."""
         height, width = rng.integers(2, 6, size=2)
         top, left = rng.integers(self.grid - height + 1), rng.integers(self.grid - width + 1)
         mask = np.zeros((self.grid, self.grid), bool)
         mask[top : top + height, left : left + width] = True
         return mask.ravel()
 
-    def _appearance(self, plan: Plan, rng: np.random.Generator) -> Appearance:
-        level = rng.normal(BRIGHTNESS.get(plan.get("mode", ""), 0.5), 0.12)
-        energy = ENERGY.get(plan.get("tempo", ""), 0.5)
+    def _appearance(self, controls: Controls, rng: np.random.Generator) -> Appearance:
+        level = rng.normal(BRIGHTNESS.get(controls.get("mode", ""), 0.5), 0.12)
+        energy = ENERGY.get(controls.get("tempo", ""), 0.5)
         slope = rng.normal(0, 0.08, size=2)
         place = np.linspace(-1, 1, self.grid)
         brightness = (
@@ -204,16 +199,16 @@ class SyntheticConditioning:
 
 
 MAX_TOKENS = 420
-PREFIX = 1 + len(PLAN_SLOTS)
+PREFIX = 1 + len(CONTROL_SLOTS)
 HELD_OUT_SHARE = 0.08
 
 
 @dataclass(frozen=True)
 class Dropout:
-    """How often the model is left without something, so that it can do without it."""
+    """How often a condition is left out, so that the model can do without it."""
 
-    plan_slot: float = 0.25
-    whole_plan: float = 0.1
+    control: float = 0.25
+    all_controls: float = 0.1
     reference: float = 0.25
     picture: float = 0.05
     pickup: float = 0.5
@@ -230,19 +225,19 @@ class Batch:
 
 
 class NanoDataset:
-    """All tunes with their neighbours, split by groups of near-duplicates."""
+    """All tunes with their nearest tunes, split by groups of near-duplicates."""
 
     def __init__(
         self,
         tunes: Sequence[TrainingTune],
         titles: NDArray[np.float32],
-        imagination: SyntheticConditioning,
+        conditioning: SyntheticConditioning,
         *,
         reference_slots: int,
         reference_tokens: int,
         seed: int,
     ) -> None:
-        self.tunes, self.titles, self.imagination = tunes, titles, imagination
+        self.tunes, self.titles, self.conditioning = tunes, titles, conditioning
         self.slots, self.reference_tokens = reference_slots, reference_tokens
         self.vocabulary = Vocabulary()
         melodies = [tune.melody for tune in tunes]
@@ -251,20 +246,20 @@ class NanoDataset:
         in_training = [not held for held in self.held_out]
         self.alike = nearest_training_tunes(motif_vectors(melodies), self.groups, in_training, 8)
         self.shelves = by_meter_and_mode(melodies, in_training)
-        self.plans = [self.vocabulary.encode_plan(tune.plan) for tune in tunes]
+        self.control_tokens = [self.vocabulary.encode_controls(tune.controls) for tune in tunes]
         self.bodies = [self.vocabulary.encode_melody(tune.melody) for tune in tunes]
         self.full_bars = [self._with_full_bars(tune) for tune in tunes]
 
     def training(self) -> list[int]:
-        """Indices of the training tunes."""
+        """Return the indices of the training tunes."""
         return [i for i, held in enumerate(self.held_out) if not held and len(self.bodies[i]) <= MAX_TOKENS]
 
     def validation(self) -> list[int]:
-        """Indices of the held-out tunes."""
+        """Return the indices of the held-out tunes."""
         return [i for i, held in enumerate(self.held_out) if held and len(self.bodies[i]) <= MAX_TOKENS]
 
     def batches(self, indices: Sequence[int], tokens: int, rng: np.random.Generator) -> Iterator[list[int]]:
-        """Shuffled batches of at most `tokens` padded tokens; tunes of like length share one."""
+        """Yield shuffled batches of at most `tokens` padded tokens; tunes of like length share one."""
         jitter = rng.uniform(0.9, 1.1, size=len(indices))
         order = sorted(range(len(indices)), key=lambda k: len(self.bodies[indices[k]]) * jitter[k])
         batches: list[list[int]] = [[]]
@@ -277,7 +272,7 @@ class NanoDataset:
             yield batches[at]
 
     def collate(self, indices: Sequence[int], rng: np.random.Generator, dropout: Dropout) -> Batch:
-        """Rows with some of their conditions left out."""
+        """Return rows with some of their conditions left out."""
         rows = [self._tokens(i, rng, dropout) for i in indices]
         length = max(len(tokens) for tokens, _ in rows)
         tokens, targets = (np.zeros((len(rows), length), np.int64) for _ in range(2))
@@ -291,7 +286,7 @@ class NanoDataset:
         )
 
     def collate_fully_conditioned(self, indices: Sequence[int], seed: int) -> Batch:
-        """Rows as validation sees them: every condition told, references chosen by meter and mode alone."""
+        """Return rows for validation: every condition given, references chosen by meter and mode alone."""
         nothing = Dropout(0.0, 0.0, 0.0, 0.0, 0.0)
         rng = np.random.default_rng(seed)
         batch = self.collate(indices, rng, nothing)
@@ -299,27 +294,27 @@ class NanoDataset:
         return Batch(batch.tokens, batch.targets, batch.patches, torch.from_numpy(references))
 
     def _tokens(self, i: int, rng: np.random.Generator, dropout: Dropout) -> tuple[list[int], list[int]]:
-        told, body = self.plans[i], self.bodies[i]
+        given, body = self.control_tokens[i], self.bodies[i]
         if (full := self.full_bars[i]) is not None and rng.random() < dropout.pickup:
-            told, body = full
-        left_out = rng.random(len(told)) < (1.0 if rng.random() < dropout.whole_plan else dropout.plan_slot)
-        firsts = [self.vocabulary.plan_offsets[slot.name] for slot in PLAN_SLOTS]
-        seen = [first - 1 if out else token for token, first, out in zip(told, firsts, left_out, strict=True)]
-        wanted = [token if token >= first else 0 for token, first in zip(told, firsts, strict=True)]
-        tokens = [self.vocabulary.begin, *seen, *body[:-1]]
-        return tokens, [*wanted, *body]
+            given, body = full
+        left_out = rng.random(len(given)) < (1.0 if rng.random() < dropout.all_controls else dropout.control)
+        firsts = [self.vocabulary.control_offsets[slot.name] for slot in CONTROL_SLOTS]
+        shown = [first - 1 if out else token for token, first, out in zip(given, firsts, left_out, strict=True)]
+        targets = [token if token >= first else 0 for token, first in zip(given, firsts, strict=True)]
+        tokens = [self.vocabulary.begin, *shown, *body[:-1]]
+        return tokens, [*targets, *body]
 
     def _with_full_bars(self, tune: TrainingTune) -> tuple[list[int], list[int]] | None:
-        """Plan and body of the tune without its pick-ups; nano's own tunes begin on a full bar."""
+        """Return controls and body of the tune without its pick-ups; nano's own tunes begin on a full bar."""
         melody = without_pickups(tune.melody) if tune.melody.has_pickup else None
         if melody is None or not is_regular(melody):
             return None
-        plan = plan_of(melody, kind=tune.plan.get("kind"), tempo=tune.plan.get("tempo"))
-        return self.vocabulary.encode_plan(plan), self.vocabulary.encode_melody(melody)
+        controls = controls_of(melody, kind=tune.controls.get("kind"), tempo=tune.controls.get("tempo"))
+        return self.vocabulary.encode_controls(controls), self.vocabulary.encode_melody(melody)
 
     def _picture(self, i: int, rng: np.random.Generator, dropout: Dropout) -> NDArray[np.float32]:
-        plan = Plan() if rng.random() < dropout.picture else self.tunes[i].plan
-        return self.imagination.picture(self.titles[i], plan, rng)
+        controls = Controls() if rng.random() < dropout.picture else self.tunes[i].controls
+        return self.conditioning.picture(self.titles[i], controls, rng)
 
     def _references(self, i: int, rng: np.random.Generator, dropout: Dropout) -> NDArray[np.int64]:
         # Half the time tunes that share motifs, so that references are worth listening to.
@@ -341,7 +336,7 @@ class NanoDataset:
 
 
 def hold_out(groups: Sequence[int], seed: int) -> list[bool]:
-    """Whole groups for validation, about `HELD_OUT_SHARE` of them, chosen by seed."""
+    """Choose whole groups for validation by seed, about `HELD_OUT_SHARE` of them."""
     names = sorted(set(groups))
     rng = np.random.default_rng(seed)
     held = {names[k] for k in rng.permutation(len(names))[: int(HELD_OUT_SHARE * len(names))]}

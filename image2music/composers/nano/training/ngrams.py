@@ -1,10 +1,7 @@
-"""What the training tunes share: near-duplicates, and runs of notes by which nano tells when it copies.
+"""What training tunes share: near-duplicates, nearest tunes, and fingerprints of runs of notes that nano must not copy.
 
-Which tunes are near-duplicates of each other, and which are merely alike.
-
-Every run of 17 notes in the training tunes, as 32-bit fingerprints, so that nano can tell when it copies.
-
-Fingerprints collide once in about ten thousand runs; a collision costs one needless resampling, never a missed copy.
+Every run of 17 notes in the training tunes has a 32-bit fingerprint. Fingerprints collide once in about ten thousand
+runs; a collision costs one needless resampling, never a missed copy.
 """
 
 from __future__ import annotations
@@ -27,13 +24,16 @@ RUN_NOTES = 17
 
 
 def melodic_intervals(melody: Melody) -> list[tuple[int, Fraction]]:
-    """Each step as (semitones, length of the note it leaves): what stays the same under transposition."""
+    """Return each step as (semitones, length of the note it leaves), which transposition does not change."""
     notes = melody.sounding()
     return [(b.pitch - a.pitch, a.length) for a, b in pairwise(notes)]  # type: ignore[operator]
 
 
 def duplicate_groups(melodies: Sequence[Melody]) -> list[int]:
-    """A group number a tune: tunes that share a run of 17 intervals, directly or through others, share a group."""
+    """Return a group number a tune.
+
+    Tunes that share a run of 17 intervals, directly or through others, share a group.
+    """
     parent = list(range(len(melodies)))
 
     def root(i: int) -> int:
@@ -52,7 +52,7 @@ def duplicate_groups(melodies: Sequence[Melody]) -> list[int]:
 
 
 def motif_vectors(melodies: Sequence[Melody], size: int = 4) -> csr_matrix:
-    """Unit-length TF-IDF rows over runs of `size` steps, float32[n, motifs]."""
+    """Return unit-length TF-IDF rows over runs of `size` steps, float32[n, motifs]."""
     columns: dict[tuple[tuple[int, Fraction], ...], int] = {}
     rows: list[int] = []
     places: list[int] = []
@@ -71,7 +71,7 @@ def motif_vectors(melodies: Sequence[Melody], size: int = 4) -> csr_matrix:
 def nearest_training_tunes(
     vectors: csr_matrix, groups: Sequence[int], allowed: Sequence[bool], k: int
 ) -> list[list[int]]:
-    """For each tune the `k` most alike allowed tunes of other groups, best first."""
+    """Return for each tune the `k` nearest allowed tunes of other groups, best first."""
     group = np.asarray(groups)
     open_to_all = np.asarray(allowed)
     found: list[list[int]] = []
@@ -86,7 +86,7 @@ def nearest_training_tunes(
 
 
 def by_meter_and_mode(melodies: Sequence[Melody], allowed: Sequence[bool]) -> dict[tuple[str, str], list[int]]:
-    """Allowed tunes by (meter, mode): what a caption tells of a tune without looking at its notes."""
+    """Return allowed tunes by (meter, mode), which is what a caption says of a tune."""
     shelves: dict[tuple[str, str], list[int]] = defaultdict(list)
     for i, melody in enumerate(melodies):
         if allowed[i]:
@@ -110,7 +110,7 @@ class TrainingNgrams:
 
     @classmethod
     def of(cls, melodies: Sequence[Melody]) -> TrainingNgrams:
-        """All runs of some melodies."""
+        """Fingerprint all runs of some melodies."""
         return cls(np.unique(np.concatenate([melody_ngrams(melody) for melody in melodies])))
 
     def save(self, folder: Path) -> None:
@@ -118,7 +118,7 @@ class TrainingNgrams:
         np.save(folder / FINGERPRINTS_FILE, self.sorted_runs)
 
     def shared_with(self, melody: Melody) -> int:
-        """How many of a melody's runs also stand in a training tune."""
+        """Count the runs of a melody that also stand in a training tune."""
         found = melody_ngrams(melody)
         places = np.searchsorted(self.sorted_runs, found)
         inside = places < len(self.sorted_runs)
@@ -126,7 +126,7 @@ class TrainingNgrams:
 
 
 def melody_ngrams(melody: Melody) -> NDArray[np.uint32]:
-    """Fingerprint of each run of 17 notes: 16 steps of interval and length, in unit notes."""
+    """Fingerprint each run of 17 notes: 16 steps of interval and length, in unit notes."""
     steps = melodic_intervals(melody)
     size = RUN_NOTES - 1
     texts = (repr(steps[at : at + size]).encode() for at in range(len(steps) - size + 1))

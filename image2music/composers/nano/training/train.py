@@ -46,18 +46,18 @@ class TrainingConfig:
     warmup_steps: int = 60
     decay_share: float = 0.6
     weight_decay: float = 0.1
-    plan_loss_weight: float = 0.25
+    control_loss_weight: float = 0.25
     seed: int = 0
 
 
 def make_dataset(config: NanoConfig, embedder: Embedder, seed: int) -> NanoDataset:
-    """Reads the corpus and imagines its pictures."""
+    """Read the corpus and synthesise its pictures."""
     tunes = read_training_tunes()
-    imagination = SyntheticConditioning(PoleVectors.embed(embedder), embedder.embed_texts(class_names()), config.grid)
+    conditioning = SyntheticConditioning(PoleVectors.embed(embedder), embedder.embed_texts(class_names()), config.grid)
     return NanoDataset(
         tunes,
         embedder.embed_texts([tune.title for tune in tunes]),
-        imagination,
+        conditioning,
         reference_slots=config.reference_slots,
         reference_tokens=config.reference_tokens,
         seed=seed,
@@ -65,7 +65,7 @@ def make_dataset(config: NanoConfig, embedder: Embedder, seed: int) -> NanoDatas
 
 
 def tune_loss(model: NanoComposerModel, batch: Batch) -> tuple[float, int]:
-    """Summed nats over the tune's tokens (the plan's left out), and how many tokens they are."""
+    """Return the summed nats of the tune's tokens (controls left out), and how many tokens there are."""
     with torch.inference_mode():
         logits = model(batch.tokens, patches=batch.patches, references=batch.references).logits.float()
     targets = batch.targets[:, PREFIX - 1 :]
@@ -76,7 +76,7 @@ def tune_loss(model: NanoComposerModel, batch: Batch) -> tuple[float, int]:
 
 
 def validate(model: NanoComposerModel, data: NanoDataset, seed: int) -> float:
-    """Mean nats a token of the held-out tunes, every condition told."""
+    """Return the mean nats a token of the held-out tunes, every condition given."""
     model.eval()
     total, count = 0.0, 0
     for indices in data.batches(data.validation(), 6144, np.random.default_rng(seed)):
@@ -88,7 +88,7 @@ def validate(model: NanoComposerModel, data: NanoDataset, seed: int) -> float:
 
 
 def make_optimizers(model: nn.Module, config: TrainingConfig) -> list[torch.optim.Optimizer]:
-    """Muon for the blocks' matrices, AdamW for embeddings, norms and the rest."""
+    """Return Muon for the blocks' matrices, AdamW for embeddings, norms and the rest."""
     hidden = [p for name, p in model.named_parameters() if name.startswith("blocks.") and p.ndim == 2]
     chosen = {id(p) for p in hidden}
     rest = [p for p in model.parameters() if id(p) not in chosen]
@@ -99,31 +99,31 @@ def make_optimizers(model: nn.Module, config: TrainingConfig) -> list[torch.opti
 
 
 def learning_rate_share(step: int, steps: int, config: TrainingConfig) -> float:
-    """Warm-up, plateau, linear decay to zero."""
+    """Return the share of the full rate: warm-up, plateau, linear decay to zero."""
     decay_steps = max(1, int(config.decay_share * steps))
     return min(1.0, (step + 1) / config.warmup_steps, (steps - step) / decay_steps)
 
 
 def training_loss(model: NanoComposerModel, batch: Batch, config: TrainingConfig) -> torch.Tensor:
-    """Nats a token, plan tokens weighted down."""
+    """Return nats a token, control tokens weighted down."""
     with torch.autocast("cpu", torch.bfloat16):
         logits = model(batch.tokens, patches=batch.patches, references=batch.references).logits
     nats = functional.cross_entropy(
         logits.float().flatten(0, 1), batch.targets.flatten(), ignore_index=0, reduction="none"
     ).view_as(batch.targets)
-    plan, tune = nats[:, : PREFIX - 1], nats[:, PREFIX - 1 :]
+    controls, tune = nats[:, : PREFIX - 1], nats[:, PREFIX - 1 :]
     tokens = (batch.targets[:, PREFIX - 1 :] > 0).sum()
-    return (tune.sum() + config.plan_loss_weight * plan.sum()) / tokens
+    return (tune.sum() + config.control_loss_weight * controls.sum()) / tokens
 
 
 def endless(data: NanoDataset, config: TrainingConfig, rng: np.random.Generator) -> Iterator[list[int]]:
-    """Batches of tune indices, epoch after epoch."""
+    """Yield batches of tune indices, epoch after epoch."""
     while True:
         yield from data.batches(data.training(), config.batch_tokens, rng)
 
 
 def train(model: NanoComposerModel, data: NanoDataset, config: TrainingConfig, output: Path) -> list[dict[str, float]]:
-    """Trains in place and returns the log: one entry an epoch."""
+    """Train in place and return the log: one entry an epoch."""
     rng = np.random.default_rng(config.seed)
     per_epoch = len(list(data.batches(data.training(), config.batch_tokens, np.random.default_rng(0))))
     steps = per_epoch * config.epochs
@@ -157,12 +157,15 @@ def train(model: NanoComposerModel, data: NanoDataset, config: TrainingConfig, o
 
 
 def save(model: NanoComposerModel, output: Path) -> None:
-    """Half-precision weights, about 12 MB; norms and all are read back as float32."""
+    """Save half-precision weights, about 12 MB; norms and all are read back as float32."""
     copy.deepcopy(model).to(torch.bfloat16).save_pretrained(output)
 
 
 def write_credits(data: NanoDataset, output: Path) -> None:
-    """Who typed the tunes in, as their Z: fields say (without mail addresses), with the number of tunes of each."""
+    """List who typed the tunes in, as their Z.
+
+    Fields say (without mail addresses), with the number of tunes of each.
+    """
     counts = Counter(_without_addresses(tune.transcriber) or "(no name given)" for tune in data.tunes)
     lines = [f"- {name}: {count}" for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
     head = f"# Transcribers of the {len(data.tunes)} tunes that nano was trained and validated on\n\n"
@@ -170,13 +173,13 @@ def write_credits(data: NanoDataset, output: Path) -> None:
 
 
 def _without_addresses(text: str) -> str:
-    """Z: with mail addresses cut to the part before the @, and disguised ones (`a:b.c`) left out."""
+    """Cut mail addresses to the part before the @, and leave disguised ones (`a:b.c`) out."""
     words = [word.split("@")[0].strip("<(") for word in text.split() if not re.search(r"\w:\w[\w.-]*\.\w", word)]
     return " ".join(words).strip(' ,"*')
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line of the training run."""
+    """Run training from the command line."""
     parser = argparse.ArgumentParser(description="Train nano on O'Neill, Aird and Ryan.")
     parser.add_argument("--output", type=Path, default=Path("build/train/nano"))
     parser.add_argument("--epochs", type=int, default=TrainingConfig.epochs)

@@ -73,12 +73,12 @@ def test_a_picture_is_blurred_where_the_mask_says_and_nowhere_else():
 
 
 @pytest.mark.parametrize(
-    ("looking", "name"),
+    ("attention_options", "name"),
     [
         (AttentionOptions(), None),
         (AttentionOptions(layers=True), "layers"),
         (AttentionOptions(True, True), "layers+faithfulness"),
     ],
 )
-def test_settings_name_only_what_was_asked_for(looking, name):
-    assert looking.name == name
+def test_settings_name_only_what_was_asked_for(attention_options, name):
+    assert attention_options.name == name

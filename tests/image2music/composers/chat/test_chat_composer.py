@@ -16,14 +16,14 @@ BROKEN = TUNE.replace("C D E F | G A B c", "C D E F | G A B", 1)
 
 
 def said_to(backend):
-    return backend.asked[-1][0].messages[-1].text
+    return backend.requests[-1][0].messages[-1].text
 
 
 def test_a_description_is_the_prose_of_the_likeliest_answer():
     backend = FakeBackend("**Description:** A lake.")
     (description,) = ChatComposer(backend).describe([request().image])
     assert description.text == "A lake."
-    assert backend.asked[0][1] is None
+    assert backend.requests[0][1] is None
 
 
 def test_a_draft_is_asked_for_with_captions_and_tunes_of_the_references_and_the_order_not_to_copy():
@@ -60,7 +60,7 @@ def test_a_repair_shows_place_message_and_line_of_each_error():
     backend = FakeBackend(TUNE)
     asked = RepairRequest(request(), BROKEN, tuple(check(BROKEN)), attempt=1)
     ChatComposer(backend).repair([asked])
-    conversation = backend.asked[0][0]
+    conversation = backend.requests[0][0]
     assert [message.role for message in conversation.messages] == ["user", "assistant", "user"]
     assert "- line 9, column" in said_to(backend)
     assert "the line is: [V:1] C D E F | G A B |" in said_to(backend)
@@ -86,20 +86,20 @@ def test_every_step_and_attempt_throws_dice_of_its_own():
         composer.refine([RefineRequest(request(), TUNE, METRICS, {}, (), attempt)])
     backend.answers = ["It is calm."]
     composer.explain([ExplainRequest(request(), TUNE, "Morning", METRICS)])
-    seeds = [seed for _, seed, _, _ in backend.asked]
+    seeds = [seed for _, seed, _, _ in backend.requests]
     assert len(set(seeds)) == 6
 
 
 def test_an_explanation_has_the_motivation_and_the_maps_of_every_segment():
     motivation = "The lake is still. So the tune is slow."
 
-    def looks(text):
+    def attention_of(text):
         spans = np.array([(i, i + 1) for i in range(len(text))])
         return TokenAttention(
             text, spans, np.ones((len(text), 2, 3), np.float32), np.zeros((len(text), 2, 3), np.float32)
         )
 
-    backend = FakeBackend(motivation, looks=[looks(TUNE), looks(motivation)])
+    backend = FakeBackend(motivation, token_attention=[attention_of(TUNE), attention_of(motivation)])
     (explanation,) = ChatComposer(backend).explain([ExplainRequest(request(), TUNE, "Morning", METRICS)])
     assert explanation.motivation == motivation
     assert [found.segment for found in explanation.attention] == [

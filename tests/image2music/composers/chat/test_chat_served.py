@@ -38,17 +38,21 @@ def loaded(qwen):
     return transformers_backend.load_transformers_backend(qwen)
 
 
-def explained(backend, looking=AttentionOptions()):  # noqa: B008 - frozen
-    return ChatComposer(backend).explain([replace(ASKED, looking=looking)])[0]
+def explained(backend, attention_options=AttentionOptions()):  # noqa: B008 - frozen
+    return ChatComposer(backend).explain([replace(ASKED, attention_options=attention_options)])[0]
 
 
 @pytest.mark.parametrize(
-    "looking", [AttentionOptions(), AttentionOptions(layers=True, faithfulness=True)], ids=["maps", "all"]
+    "attention_options", [AttentionOptions(), AttentionOptions(layers=True, faithfulness=True)], ids=["maps", "all"]
 )
-def test_maps_are_those_of_a_composer_that_runs_here_and_says_the_same(qwen, loaded, server, monkeypatch, looking):
-    found = explained(registry.load_chat_backend(f"openai:{server.url}#m+attention=transformers:{qwen}"), looking)
+def test_maps_are_those_of_a_composer_that_runs_here_and_says_the_same(
+    qwen, loaded, server, monkeypatch, attention_options
+):
+    found = explained(
+        registry.load_chat_backend(f"openai:{server.url}#m+attention=transformers:{qwen}"), attention_options
+    )
     monkeypatch.setattr(loaded, "generate", lambda talks, seeds, *, max_tokens, form: [WHY] * len(talks))
-    wanted = explained(loaded, looking)
+    wanted = explained(loaded, attention_options)
     assert found.motivation == wanted.motivation == WHY
     assert {one.kind for one in found.attention} == {"all", "voice", "bars", "motivation"}
     for ours, theirs in zip(found.attention, wanted.attention, strict=True):
@@ -56,14 +60,14 @@ def test_maps_are_those_of_a_composer_that_runs_here_and_says_the_same(qwen, loa
         assert np.array_equal(ours.weights, theirs.weights)
         assert np.array_equal(ours.baseline, theirs.baseline)
         assert ours.faithfulness == theirs.faithfulness
-        assert (ours.layers is None) == (not looking.layers)
-        assert not looking.layers or np.array_equal(ours.layers, theirs.layers)
+        assert (ours.layers is None) == (not attention_options.layers)
+        assert not attention_options.layers or np.array_equal(ours.layers, theirs.layers)
 
 
 def test_the_conversation_that_is_replayed_is_the_one_that_the_server_had():
-    writer, looker = FakeBackend(WHY), FakeBackend("never asked")
-    explained(RemoteWithLocalAttention(writer, looker))
-    ((asked, *_),), (replayed,) = writer.asked, looker.replayed
+    remote, attention_model = FakeBackend(WHY), FakeBackend("never asked")
+    explained(RemoteWithLocalAttention(remote, attention_model))
+    ((asked, *_),), (replayed,) = remote.requests, attention_model.replayed
     assert replayed.messages[:-1] == asked.messages
     assert (replayed.messages[-1].role, replayed.messages[-1].text) == ("assistant", WHY)
 
@@ -111,16 +115,16 @@ def test_a_plan_counts_the_memory_of_the_model_that_runs_here(qwen):
     assert "T4 (16 GiB)" in lines["fits"]
 
 
-@pytest.mark.parametrize("looker", ["", "org/model", "nano", "transformers:", "transformers:@abc"])
-def test_what_names_no_model_that_runs_here_is_refused(looker):
+@pytest.mark.parametrize("attention_model", ["", "org/model", "nano", "transformers:", "transformers:@abc"])
+def test_what_names_no_model_that_runs_here_is_refused(attention_model):
     with pytest.raises(ConfigError) as caught:
-        registry.load_composer(f"openai:http://h/v1#m+attention={looker}")
+        registry.load_composer(f"openai:http://h/v1#m+attention={attention_model}")
     assert caught.value.reason == "bad_composer_spec"
 
 
 def test_revision_and_flag_of_the_model_are_its_own():
     parsed = ServedSpec.parse("http://h/v1#org/model@2+attention=transformers:org/other@abc+remote_code")
-    assert (parsed.endpoint.model, parsed.looker) == ("org/model@2", "org/other@abc+remote_code")
+    assert (parsed.endpoint.model, parsed.attention_model) == ("org/model@2", "org/other@abc+remote_code")
 
 
 def test_a_model_that_is_not_there_is_one_line_before_any_picture_is_sent(tmp_path, server, monkeypatch):

@@ -12,7 +12,7 @@ from image2music.abc.playback import abc_to_score
 from image2music.composers.base import ComposeRequest, ExplainRequest
 from image2music.composers.nano.composer import load_nano
 from image2music.composers.nano.decoding import DecodingConstraints
-from image2music.composers.nano.explaining import plan_and_music_tokens
+from image2music.composers.nano.explaining import control_and_music_tokens
 from image2music.composers.nano.model import NanoComposerModel, NanoConfig
 from image2music.composers.nano.sampling import PREFIX, Sampler
 from image2music.composers.nano.training.ngrams import TrainingNgrams
@@ -31,9 +31,9 @@ def test_placed_notes_stand_where_they_were_placed():
     sampler = Sampler(
         NanoComposerModel(config), TrainingNgrams(np.zeros(0, np.uint32)), np.zeros((49, 384), np.float32)
     )
-    wish = DecodingConstraints({"bars": ("4",), **asked_words(PART)}, 1, placed_tokens(PART, Vocabulary()))
+    constraint = DecodingConstraints({"bars": ("4",), **asked_words(PART)}, 1, placed_tokens(PART, Vocabulary()))
 
-    (one,) = sampler.draw(np.zeros((1, 49, 384), np.float32), np.zeros((1, 3, 32), np.int64), [wish])
+    (one,) = sampler.draw(np.zeros((1, 49, 384), np.float32), np.zeros((1, 3, 32), np.int64), [constraint])
 
     sung = [(note.pitch, note.length) for bar in one.melody.bars for note in bar][: len(MOTIF)]
     assert sung == list(MOTIF)
@@ -59,7 +59,7 @@ def test_nano_writes_its_part_of_the_album(tune):
 
 
 def test_no_attention_is_shown_for_what_the_album_decided(tune, request_in_album):
-    tokens = plan_and_music_tokens(tune)
+    tokens = control_and_music_tokens(tune)
     placed = placed_positions(PART, tokens, PREFIX)
     metrics = metrics_of_score(abc_to_score(tune))
 

@@ -13,11 +13,11 @@ from image2music.abc.diagnostics import Severity
 from image2music.abc.playback import abc_to_score
 from image2music.composers.base import AttentionOptions, ComposeRequest, ExplainRequest, RefineRequest
 from image2music.composers.nano.composer import NanoComposer, load_nano
-from image2music.composers.nano.controls import Plan, control_distance, control_targets
+from image2music.composers.nano.controls import Controls, control_distance, control_targets
 from image2music.composers.nano.decoding import CLOSE
-from image2music.composers.nano.explaining import plan_and_music_tokens
+from image2music.composers.nano.explaining import control_and_music_tokens
 from image2music.composers.nano.patches import SeenPicture
-from image2music.composers.nano.reading import read_plan_and_melody
+from image2music.composers.nano.reading import read_controls_and_melody
 from image2music.composers.nano.sampling import GUIDANCE, PREFIX, Steps
 from image2music.music.metrics import metrics_of_score
 from image2music.types import Description, Explanation
@@ -53,7 +53,7 @@ def explained(nano: NanoComposer, requests: list[ComposeRequest], tunes: list[st
 def test_tunes_pass_the_check_and_have_sixteen_bars_and_two_voices(tunes: list[str]) -> None:
     for abc in tunes:
         assert [found for found in check(abc) if found.severity is Severity.ERROR] == []
-        assert len(read_plan_and_melody(abc)[1].bars) == 16
+        assert len(read_controls_and_melody(abc)[1].bars) == 16
         assert len(abc_to_score(abc).tracks) == 2
 
 
@@ -66,7 +66,7 @@ def test_a_tune_does_not_depend_on_its_batch(
 def test_single_precision_errs_far_less_than_what_counts_as_close(
     nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str]
 ) -> None:
-    tokens = plan_and_music_tokens(tunes[0])
+    tokens = control_and_music_tokens(tunes[0])
     seen = requests[0].description.features
     assert isinstance(seen, SeenPicture)
     patches, references = torch.from_numpy(seen.patches[None]), torch.zeros(1, 3, 32, dtype=torch.long)
@@ -89,7 +89,7 @@ def test_choices_that_are_close_are_settled_in_double_precision(
 
 
 def test_one_seed_gives_different_pictures_different_tunes(tunes: list[str]) -> None:
-    assert len({read_plan_and_melody(abc)[1] for abc in tunes}) == len(tunes)
+    assert len({read_controls_and_melody(abc)[1] for abc in tunes}) == len(tunes)
 
 
 def test_another_seed_gives_another_tune(nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str]) -> None:
@@ -99,15 +99,15 @@ def test_another_seed_gives_another_tune(nano: NanoComposer, requests: list[Comp
 def test_what_is_asked_for_is_delivered(nano: NanoComposer, requests: list[ComposeRequest]) -> None:
     abc = nano.compose_as_asked(requests[:1], {"mode": ("minor",), "tempo": ("slow",), "range": ("lowest",)})[0]
 
-    plan, _ = read_plan_and_melody(abc)
+    controls, _ = read_controls_and_melody(abc)
 
-    assert (plan["mode"], plan["tempo"], plan["range"]) == ("minor", "slow", "lowest")
+    assert (controls["mode"], controls["tempo"], controls["range"]) == ("minor", "slow", "lowest")
 
 
 def test_attention_is_that_of_the_musics_own_tokens(
     nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str], explained: Explanation
 ) -> None:
-    tokens = torch.tensor([plan_and_music_tokens(tunes[0])])
+    tokens = torch.tensor([control_and_music_tokens(tunes[0])])
     seen = requests[0].description.features
     assert isinstance(seen, SeenPicture)
 
@@ -166,7 +166,7 @@ def test_refining_asks_for_a_wider_range_when_the_references_have_one(
     wanted = {"pitch_range": (metrics.pitch_range + 5, metrics.pitch_range + 20)}
     request = RefineRequest(requests[0], tunes[0], metrics, dict(wanted), ("wider",), 1)
 
-    words = control_targets(request, Plan(range="middle", mode="minor"))
+    words = control_targets(request, Controls(range="middle", mode="minor"))
 
     assert words == {"range": ("high", "highest")}
 
@@ -174,7 +174,7 @@ def test_refining_asks_for_a_wider_range_when_the_references_have_one(
 def test_distance_counts_levels_and_words_that_were_not_delivered() -> None:
     asked = {"range": ("highest",), "mode": ("minor",), "tempo": ("slow",)}
 
-    assert control_distance(asked, Plan(range="middle", mode="major", tempo="slow")) == 3
+    assert control_distance(asked, Controls(range="middle", mode="major", tempo="slow")) == 3
 
 
 def test_a_description_that_is_not_nanos_is_refused(nano: NanoComposer, requests: list[ComposeRequest]) -> None:

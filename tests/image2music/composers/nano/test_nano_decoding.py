@@ -9,7 +9,7 @@ from image2music.composers.nano.arrangement import arrange, setting
 from image2music.composers.nano.controls import DANCED_IN, METERS
 from image2music.composers.nano.decoding import DecodingConstraints, nucleus
 from image2music.composers.nano.model import NanoComposerModel, NanoConfig
-from image2music.composers.nano.reading import read_plan_and_melody
+from image2music.composers.nano.reading import read_controls_and_melody
 from image2music.composers.nano.sampling import Drawn, Sampler
 from image2music.composers.nano.training.ngrams import TrainingNgrams
 
@@ -38,7 +38,7 @@ def drawn(sampler: Sampler) -> list[Drawn]:
 
 
 def arranged(one: Drawn) -> str:
-    return arrange(one.melody, setting(one.plan, 0.5, 0), "T", one.plan["kind"])
+    return arrange(one.melody, setting(one.controls, 0.5, 0), "T", one.controls["kind"])
 
 
 def test_every_tune_of_a_random_model_passes_the_check(drawn: list[Drawn]) -> None:
@@ -81,11 +81,11 @@ def test_seeds_change_the_tune(drawn: list[Drawn]) -> None:
 
 
 def test_asked_plan_words_are_kept(sampler: Sampler) -> None:
-    wish = DecodingConstraints(
+    constraint = DecodingConstraints(
         {**ASKED, "mode": ("minor",), "tonic": ("D",), "meter": ("6/8",), "range": ("lowest",)}, 3
     )
 
-    one = sampler.draw(*conditions(1), [wish])[0]
+    one = sampler.draw(*conditions(1), [constraint])[0]
 
     assert (one.melody.mode, one.melody.tonic, one.melody.meter) == ("minor", 2, "6/8")
     pitches = [note.pitch for note in one.melody.sounding() if note.pitch is not None]
@@ -93,7 +93,7 @@ def test_asked_plan_words_are_kept(sampler: Sampler) -> None:
 
 
 def test_a_dance_has_a_meter_that_it_is_danced_in(drawn: list[Drawn]) -> None:
-    assert all(one.plan["meter"] in DANCED_IN.get(one.plan["kind"], METERS) for one in drawn)
+    assert all(one.controls["meter"] in DANCED_IN.get(one.controls["kind"], METERS) for one in drawn)
 
 
 def test_a_dance_is_chosen_for_the_meter_that_is_asked_for(sampler: Sampler) -> None:
@@ -103,13 +103,13 @@ def test_a_dance_is_chosen_for_the_meter_that_is_asked_for(sampler: Sampler) -> 
         patches, references, [DecodingConstraints({**ASKED, "meter": ("3/4",)}, seed) for seed in range(N)]
     )
 
-    assert {one.plan["kind"] for one in waltzing} == {"air", "song", "waltz"}
+    assert {one.controls["kind"] for one in waltzing} == {"air", "song", "waltz"}
 
 
 def test_words_that_are_asked_for_win_over_custom(sampler: Sampler) -> None:
     one = sampler.draw(*conditions(1), [DecodingConstraints({**ASKED, "kind": ("jig",), "meter": ("4/4",)}, 3)])[0]
 
-    assert (one.plan["kind"], one.plan["meter"]) == ("jig", "4/4")
+    assert (one.controls["kind"], one.controls["meter"]) == ("jig", "4/4")
 
 
 def test_the_last_note_is_the_tonic(drawn: list[Drawn]) -> None:
@@ -118,9 +118,9 @@ def test_the_last_note_is_the_tonic(drawn: list[Drawn]) -> None:
 
 def test_an_arranged_tune_reads_back_as_drawn(drawn: list[Drawn]) -> None:
     for one in drawn:
-        plan, melody = read_plan_and_melody(arranged(one))
+        controls, melody = read_controls_and_melody(arranged(one))
         assert melody == one.melody
-        assert (plan["kind"], plan["mode"]) == (one.plan["kind"], one.plan["mode"])
+        assert (controls["kind"], controls["mode"]) == (one.controls["kind"], one.controls["mode"])
 
 
 def test_the_nucleus_is_the_smallest_set_that_reaches_p() -> None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from image2music.composers.nano.controls import PLAN_SLOTS
+from image2music.composers.nano.controls import CONTROL_SLOTS
 from image2music.composers.nano.model import NanoComposerModel, NanoConfig
 from image2music.composers.nano.sampling import Steps
 from image2music.composers.nano.vocabulary import Vocabulary
@@ -19,13 +19,13 @@ def model() -> NanoComposerModel:
 def row() -> dict[str, torch.Tensor]:
     """A plan, then notes and bar lines, with patches and one reference out of three."""
     generator = torch.Generator().manual_seed(2)
-    plan = [VOCABULARY.plan_offsets[slot.name] + 1 for slot in PLAN_SLOTS]
+    controls = [VOCABULARY.control_offsets[slot.name] + 1 for slot in CONTROL_SLOTS]
     notes = torch.randint(VOCABULARY.first_note, len(VOCABULARY), (30,), generator=generator)
     notes[9::10] = VOCABULARY.bar
     references = torch.zeros(1, 3, 32, dtype=torch.long)
     references[0, 0, :20] = torch.randint(VOCABULARY.first_note, len(VOCABULARY), (20,), generator=generator)
     return {
-        "input_ids": torch.cat([torch.tensor([VOCABULARY.begin, *plan]), notes])[None],
+        "input_ids": torch.cat([torch.tensor([VOCABULARY.begin, *controls]), notes])[None],
         "patches": torch.randn(1, 49, 384, generator=generator).double() * 0.05,
         "references": references,
     }
@@ -79,10 +79,10 @@ def test_attention_is_one_distribution_over_patches_references_and_past(
 
 
 def test_the_clock_tells_onset_bar_and_bars_left(model: NanoComposerModel) -> None:
-    plan = [VOCABULARY.plan_offsets[slot.name] for slot in PLAN_SLOTS]
-    plan[[slot.name for slot in PLAN_SLOTS].index("bars")] = VOCABULARY.plan_offsets["bars"] + 3
+    controls = [VOCABULARY.control_offsets[slot.name] for slot in CONTROL_SLOTS]
+    controls[[slot.name for slot in CONTROL_SLOTS].index("bars")] = VOCABULARY.control_offsets["bars"] + 3
     note = VOCABULARY.first_note
-    ids = torch.tensor([[VOCABULARY.begin, *plan, note, note, VOCABULARY.bar, note]])
+    ids = torch.tensor([[VOCABULARY.begin, *controls, note, note, VOCABULARY.bar, note]])
 
     clock = model.clock(ids)[0, -4:]
 

@@ -12,7 +12,7 @@ PLAN |= {"tempo": "slow", "mode": "major", "tonic": "C", "kind": "air", "meter":
 def last_sentence(*captions):
     references = tuple(SimpleNamespace(caption=caption) for caption in captions)
     request = SimpleNamespace(request=SimpleNamespace(album=None, references=references))
-    return motivate(SEEN, PLAN, request, heard=2)[-1].text
+    return motivate(SEEN, PLAN, request, n_references=2)[-1].text
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image2music.abc.parser import parse
-from image2music.composers.nano.controls import plan_of
+from image2music.composers.nano.controls import controls_of
 from image2music.composers.nano.melody import (
     Melody,
     Note,
@@ -70,10 +70,10 @@ def test_tokens_decode_to_the_same_bars(melody: Melody) -> None:
 
 @given(melodies())
 def test_a_plan_survives_its_tokens(melody: Melody) -> None:
-    plan = plan_of(melody, kind="reel", tempo="fast")
+    controls = controls_of(melody, kind="reel", tempo="fast")
     vocabulary = Vocabulary()
 
-    assert vocabulary.decode_plan(vocabulary.encode_plan(plan)) == plan
+    assert vocabulary.decode_controls(vocabulary.encode_controls(controls)) == controls
 
 
 def test_modes_share_the_signature_of_their_major_key() -> None:

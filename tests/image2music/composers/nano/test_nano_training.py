@@ -4,7 +4,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from image2music.composers.nano.controls import Plan
+from image2music.composers.nano.controls import Controls
 from image2music.composers.nano.melody import Melody, Note
 from image2music.composers.nano.patches import POLES, Appearance, PoleVectors, blank_patches, patches
 from image2music.composers.nano.training.dataset import SyntheticConditioning, hold_out
@@ -75,12 +75,12 @@ def test_a_blank_picture_is_the_same_everywhere(poles: PoleVectors) -> None:
 
 def test_imagined_pictures_show_the_title_somewhere_and_repeat_with_the_seed(poles: PoleVectors) -> None:
     title = np.eye(16, dtype=np.float32)[3]
-    imagination = SyntheticConditioning(poles, np.eye(16, dtype=np.float32)[8:], 7)
-    plan = Plan(mode="minor", tempo="slow")
+    conditioning = SyntheticConditioning(poles, np.eye(16, dtype=np.float32)[8:], 7)
+    controls = Controls(mode="minor", tempo="slow")
 
-    picture = imagination.picture(title, plan, np.random.default_rng(5))
+    picture = conditioning.picture(title, controls, np.random.default_rng(5))
 
     assert picture.shape == (49, 16)
     np.testing.assert_allclose(np.linalg.norm(picture, axis=1), 1, rtol=1e-5)
     assert (picture @ title).max() > (picture @ title).min() + 0.2
-    assert np.array_equal(picture, imagination.picture(title, plan, np.random.default_rng(5)))
+    assert np.array_equal(picture, conditioning.picture(title, controls, np.random.default_rng(5)))

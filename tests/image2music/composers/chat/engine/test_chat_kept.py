@@ -8,21 +8,21 @@ from image2music.composers.chat.engine.decode import DecodingRow, _handed_over
 
 
 def test_what_was_not_used_for_longest_is_forgotten_first():
-    kept = LruByteCache(10)
-    kept.put("a", 1, 4)
-    kept.put("b", 2, 4)
-    kept.get("a")
-    kept.put("c", 3, 4)
-    assert [kept.get(key) for key in "abc"] == [1, None, 3]
+    cached = LruByteCache(10)
+    cached.put("a", 1, 4)
+    cached.put("b", 2, 4)
+    cached.get("a")
+    cached.put("c", 3, 4)
+    assert [cached.get(key) for key in "abc"] == [1, None, 3]
 
 
 def test_a_value_in_place_of_another_frees_its_room_and_one_larger_than_all_room_is_not_kept():
-    kept = LruByteCache(10)
+    cached = LruByteCache(10)
     for size in (8, 9, 10):
-        kept.put("a", size, size)
-    assert kept.get("a") == 10
-    kept.put("a", 11, 11)
-    assert kept.get("a") is None
+        cached.put("a", size, size)
+    assert cached.get("a") == 10
+    cached.put("a", 11, 11)
+    assert cached.get("a") is None
 
 
 def test_a_picture_is_known_by_its_pixels():

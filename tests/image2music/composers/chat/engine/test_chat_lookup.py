@@ -28,9 +28,9 @@ def test_nothing_is_proposed_after_what_the_prompt_does_not_hold():
 
 def test_proposals_grow_as_they_come_true_and_pause_when_none_does():
     lookup = PromptLookup(list(range(100)))
-    lookup.learn(4, 4, 10)
+    lookup.update(4, 4, 10)
     assert len(lookup.draft([1, 2, 3], 50)) == 8
-    lookup.learn(8, 0, 20)
+    lookup.update(8, 0, 20)
     assert lookup.draft([*range(24), 1, 2, 3], 50) == []
     assert lookup.draft([*range(25), 1, 2, 3], 50) == [4, 5, 6, 7]
 
@@ -68,7 +68,7 @@ class Insists:
 
 
 @pytest.fixture
-def rounds(tmp_path):
+def generator(tmp_path):
     chat = ChatModel(load_model(ModelName(str(tiny_vlms.save("qwen2_5_vl", tmp_path / "tiny")))))
     return PrefixCachedGenerator(chat)
 
@@ -78,18 +78,18 @@ def asked(number):
     return Conversation(image, (Message("user", "Write a tune." * (1 + number)),)).then(TUNE, "Mend bar 3.")
 
 
-def test_a_repair_that_changes_one_bar_takes_a_few_passes_and_comes_out_as_without_lookup(rounds, monkeypatch):
-    chat = rounds._chat
+def test_a_repair_that_changes_one_bar_takes_a_few_passes_and_comes_out_as_without_lookup(generator, monkeypatch):
+    chat = generator._chat
     mended = [*chat.tokenizer(MENDED)["input_ids"], chat.ends[0]]
     monkeypatch.setattr(chat, "tune", lambda form, tokens: Insists(chat, mended))
     with torch.inference_mode():
-        (written,) = rounds.write([asked(0)], [1], 400, "abc")
+        (written,) = generator.generate([asked(0)], [1], 400, "abc")
     assert written == mended
-    assert rounds.passes < len(mended) / 3
+    assert generator.passes < len(mended) / 3
 
 
-def test_rows_that_take_different_numbers_of_tokens_are_written_as_each_alone(rounds, monkeypatch):
-    chat = rounds._chat
+def test_rows_that_take_different_numbers_of_tokens_are_written_as_each_alone(generator, monkeypatch):
+    chat = generator._chat
     mended = [*chat.tokenizer(MENDED)["input_ids"], chat.ends[0]]
     tunes = iter([])
     monkeypatch.setattr(chat, "tune", lambda form, tokens: next(tunes))
@@ -98,9 +98,9 @@ def test_rows_that_take_different_numbers_of_tokens_are_written_as_each_alone(ro
     def written(rows, lookup):
         nonlocal tunes
         tunes = iter([Insists(chat, [mended, mended[:30], []][row]) for row in rows])
-        monkeypatch.setattr(rounds, "_repeats", lambda talk, form: lookup)
+        monkeypatch.setattr(generator, "_uses_lookup", lambda conversation, form: lookup)
         with torch.inference_mode():
-            return rounds.write([talks[row] for row in rows], [seeds[row] for row in rows], 120, "abc")
+            return generator.generate([talks[row] for row in rows], [seeds[row] for row in rows], 120, "abc")
 
     together = written([0, 1, 2], lookup=True)
     alone = [written([row], lookup=False)[0] for row in range(3)]

@@ -94,9 +94,9 @@ def test_what_is_kept_for_later_rounds_is_what_the_reader_has_room_for(monkeypat
     free = taken.total - taken.weights
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
     room = room_for_prefixes(torch.device("cuda"))
-    assert taken.kept == pytest.approx(room + FEATURES_BYTES, rel=1e-6)
+    assert taken.cached == pytest.approx(room + FEATURES_BYTES, rel=1e-6)
     large = memory_need(shape_of(QWEN), 64, 10_000, 2500)
-    assert large.kept == MOST_PREFIX_BYTES + FEATURES_BYTES
+    assert large.cached == MOST_PREFIX_BYTES + FEATURES_BYTES
 
 
 @pytest.mark.parametrize("gib", [16, 24, 48, 80])

@@ -43,7 +43,7 @@ def tower(monkeypatch):
     return counted
 
 
-def rounds(backend):
+def generator(backend):
     """What is written in a conversation of four rounds about two pictures, greedily and with dice."""
     images, seeds = [picture(60, 40), picture(120, 200)], [None, 5]
     first = [Conversation(image, (Message("user", QUESTION + " Please." * at),)) for at, image in enumerate(images)]
@@ -59,16 +59,16 @@ def rounds(backend):
 def test_reuse_changes_no_answer_and_every_picture_is_looked_at_once(folder, tower):
     reusing, plain = load_transformers_backend(folder), from_scratch(folder)
     seen = tower(reusing)
-    assert rounds(reusing) == rounds(plain)
+    assert generator(reusing) == generator(plain)
     assert len(seen) == 2
 
 
 def test_what_is_forgotten_is_read_again_to_the_same_end(tmp_path, tower):
     folder = str(tiny_vlms.save("qwen2_5_vl", tmp_path / "qwen"))
     forgetful = load_transformers_backend(folder)
-    forgetful.rounds._reader = Prefiller(forgetful.chat.model, forgetful.chat.image_token, prefix_bytes=0)
+    forgetful.generator._prefiller = Prefiller(forgetful.chat.model, forgetful.chat.image_token, prefix_bytes=0)
     seen = tower(forgetful)
-    assert rounds(forgetful) == rounds(load_transformers_backend(folder))
+    assert generator(forgetful) == generator(load_transformers_backend(folder))
     assert len(seen) == 2
 
 
@@ -85,9 +85,9 @@ def test_reuse_changes_no_attention(folder):
 
 def test_a_model_of_another_family_is_given_whole_prompts(tmp_path, monkeypatch, tower):
     folder = str(tiny_vlms.save("llava", tmp_path / "llava"))
-    expected = rounds(load_transformers_backend(folder))
+    expected = generator(load_transformers_backend(folder))
     monkeypatch.setattr(generators, "FAMILIES", frozenset())
     other = load_transformers_backend(folder)
     seen = tower(other)
-    assert rounds(other) == expected
+    assert generator(other) == expected
     assert len(seen) == 4  # once a round for the batch

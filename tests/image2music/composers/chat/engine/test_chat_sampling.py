@@ -25,12 +25,12 @@ def test_tokens_beyond_top_p_are_never_drawn():
 def test_a_large_vocabulary_is_drawn_from_as_if_all_of_it_were_in_order(seed, top_p, throw):
     scores = 3 * torch.randn(4 * FEW, generator=torch.Generator().manual_seed(seed))
     shares, order = scores.double().softmax(-1).sort(descending=True)
-    kept = sorted(order[shares.cumsum(-1) - shares < top_p - 1e-6].tolist())
+    cached = sorted(order[shares.cumsum(-1) - shares < top_p - 1e-6].tolist())
     more = sorted(order[shares.cumsum(-1) - shares < top_p + 1e-6].tolist())
     (token,) = sample_tokens(scores[None], torch.tensor([throw]).double(), Sampling(1.0, top_p)).tolist()
-    ends = scores[kept].double().softmax(-1).cumsum(-1)
-    expected = kept[min(int((ends <= throw).sum()), len(kept) - 1)]
-    assert token == expected or (kept != more or bool(((ends - throw).abs() < 1e-6).any()))
+    ends = scores[cached].double().softmax(-1).cumsum(-1)
+    expected = cached[min(int((ends <= throw).sum()), len(cached) - 1)]
+    assert token == expected or (cached != more or bool(((ends - throw).abs() < 1e-6).any()))
 
 
 def test_tokens_as_likely_as_the_last_one_kept_are_kept_too():

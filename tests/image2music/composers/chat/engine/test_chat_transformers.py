@@ -119,7 +119,9 @@ def test_a_whole_loop_with_a_random_model_ends_with_a_valid_tune(qwen):
 def test_layers_and_faithfulness_are_there_when_asked_for(qwen):
     asked = ExplainRequest(request(), TUNE, "Morning", METRICS, AttentionOptions(layers=True, faithfulness=True))
     composer = ChatComposer(load_transformers_backend(qwen), AnswerLengths(motivation=12))
-    (explanation,), (plain,) = (composer.explain([one]) for one in (asked, replace(asked, looking=AttentionOptions())))
+    (explanation,), (plain,) = (
+        composer.explain([one]) for one in (asked, replace(asked, attention_options=AttentionOptions()))
+    )
     for found, without in zip(explanation.attention, plain.attention, strict=True):
         assert found.layers.shape == (2, *found.weights.shape)
         assert np.allclose(found.layers.mean(0), found.weights, atol=1e-6)
