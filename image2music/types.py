@@ -320,6 +320,11 @@ class Draft:
         """Number of diagnostics that keep the tune from standing."""
         return sum(diagnostic.severity == "error" for diagnostic in self.diagnostics)
 
+    @property
+    def validity(self) -> str:
+        """`valid`, or `2_errors`: the reason of a round."""
+        return f"{self.errors}_errors" if self.errors else "valid"
+
 
 @dataclass(frozen=True)
 class Round:

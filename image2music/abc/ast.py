@@ -158,7 +158,16 @@ class Tune:
     @property
     def title(self) -> str:
         """The first T: line, "" where there is none."""
-        return self.fields.get("T", [""])[0]
+        return self.header("T")
+
+    @property
+    def last_bar(self) -> int:
+        """The number of the last bar of the longest voice as written, repeats not played; 0 without music."""
+        return max((span.bar for span in self.spans), default=0)
+
+    def header(self, letter: str) -> str:
+        """Return the first value of a header field (`T`, `M`, `K`), without its comment; "" where there is none."""
+        return self.fields.get(letter, [""])[0]
 
     @property
     def has_music(self) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from image2music.abc.ast import BarLine, Element, Event, PartMark, Sound, StateChange, Tune, Voice
-from image2music.abc.parser import parse
+from image2music.abc.parser import ParsedAbc, parse
 from image2music.abc.reading_order import PitchReader, Range, play_order
 from image2music.errors import AbcError
 from image2music.music.midi import NoteList, write_note_lists
@@ -206,7 +206,7 @@ def abc_to_score(abc: str) -> Score:
         AbcError: `no_music` when there is nothing to play, `too_long` when repeats unfold beyond reason,
             `text_too_long` for a text above 4 million characters.
     """
-    return tune_to_score(_first_tune(abc))
+    return tune_to_score(first_tune(parse(abc)))
 
 
 def abc_to_midi(abc: str) -> bytes:
@@ -215,7 +215,7 @@ def abc_to_midi(abc: str) -> bytes:
     Raises:
         AbcError: as `abc_to_score`.
     """
-    return tune_to_midi(_first_tune(abc))
+    return tune_to_midi(first_tune(parse(abc)))
 
 
 def tune_to_score(tune: Tune) -> Score:
@@ -237,8 +237,12 @@ def tune_to_midi(tune: Tune) -> bytes:
     return write_note_lists(*_played(tune))
 
 
-def _first_tune(abc: str) -> Tune:
-    parsed = parse(abc)
+def first_tune(parsed: ParsedAbc) -> Tune:
+    """Return the first tune that has music.
+
+    Raises:
+        AbcError: `no_music` where there is none, `text_too_long` where the text was too long to be read.
+    """
     if not parsed.tunes and any(finding.code == "text-too-long" for finding in parsed.diagnostics):
         raise AbcError("the text is too long to read: split it", reason="text_too_long")
     for tune in parsed.tunes:

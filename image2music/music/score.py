@@ -102,6 +102,18 @@ def seconds_at(quarters: float, tempos: Sequence[TempoChange], ticks_per_quarter
     return seconds
 
 
+def count_bars(score: Score) -> int:
+    """Bars of the longest voice, the last one counted even where it is not full. Without a meter: 4/4."""
+    end = max((int((track.onsets + track.durations).max()) for track in score.tracks if len(track)), default=0)
+    meters = [(change.tick, change.numerator, change.denominator) for change in score.meters] or [(0, 4, 4)]
+    starts = [0, *(tick for tick, _, _ in meters[1:])]
+    bars = 0
+    for (_, numerator, denominator), start, stop in zip(meters, starts, [*starts[1:], end], strict=True):
+        bar = score.ticks_per_quarter * 4 * numerator // denominator
+        bars += -(-max(0, min(stop, end) - start) // bar)
+    return bars
+
+
 def length_in_bars(score: Score) -> int:
     """Ticks until the end of the last bar, were it full."""
     end = max(int((track.onsets + track.durations).max()) for track in score.tracks if len(track))

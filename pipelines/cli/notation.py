@@ -154,7 +154,7 @@ def run_abc(args: argparse.Namespace) -> int:
 
 def run_midi(args: argparse.Namespace) -> int:
     """ABC to MIDI, one file a tune. What is wrong in a text is counted on stderr, and the text played as it stands."""
-    from image2music.abc.checker import check
+    from image2music.abc.checker import check_parsed
     from image2music.abc.parser import parse
     from image2music.abc.playback import tune_to_score
     from image2music.music.midi import write_midi
@@ -162,8 +162,8 @@ def run_midi(args: argparse.Namespace) -> int:
     folder = OutputFolder(args.output, ".mid")
 
     def convert_one(path: str) -> None:
-        text = read_abc(path)
-        tunes = [tune for tune in parse(text).tunes if tune.has_music]
+        parsed = parse(read_abc(path))
+        tunes = [tune for tune in parsed.tunes if tune.has_music]
         if not tunes:
             raise AbcError("no tune with notes was found: write one from X: to its last bar line", reason="no_music")
         unplayed = []
@@ -174,7 +174,7 @@ def run_midi(args: argparse.Namespace) -> int:
                 unplayed.append(f"tune X:{tune.reference}: {error}" if len(tunes) > 1 else str(error))
         if unplayed:
             raise AbcError("; ".join(unplayed), reason="unplayed_tunes")
-        errors = sum(finding.severity is Severity.ERROR for finding in check(text))
+        errors = sum(finding.severity is Severity.ERROR for finding in check_parsed(parsed))
         if errors:
             told = f"{errors} error{'s' if errors > 1 else ''}, played as it stands"
             print(f"{path}: {told}; image2music check names them, --fix mends what it can", file=sys.stderr)
@@ -185,7 +185,7 @@ def run_midi(args: argparse.Namespace) -> int:
 def run_check(args: argparse.Namespace) -> int:
     """Prints findings; with `--fix` also writes mended files."""
     from image2music.abc.autofix.rules import autofix_file
-    from image2music.abc.checker import check
+    from image2music.abc.checker import check, check_parsed
 
     folder = OutputFolder(args.fix, ".abc") if args.fix is not None else None
     told: list[tuple[str, Diagnostic]] = []
@@ -198,7 +198,7 @@ def run_check(args: argparse.Namespace) -> int:
         else:
             mended = autofix_file(text)
             folder.write(path, mended.abc.encode("utf-8"))
-            findings = [*mended.diagnostics, *check(mended.abc)]
+            findings = [*mended.diagnostics, *check_parsed(mended.parsed)]
         told.extend((path, finding) for finding in findings)
         if not args.json:
             sys.stdout.writelines(f"{path}:{finding}\n" for finding in findings)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from image2music.abc.diagnostics import CODES, Diagnostic
+from image2music.abc.parser import ParsedAbc, parse
 
 MAX_MENDS = 200
 
@@ -27,6 +28,14 @@ class TextEditor:
     def __init__(self, text: str) -> None:
         self.text = text
         self.diagnostics: list[Diagnostic] = []
+        self._parsed: tuple[str, ParsedAbc] | None = None
+
+    @property
+    def parsed(self) -> ParsedAbc:
+        """The text as it stands now, parsed once for as long as it does not change."""
+        if self._parsed is None or self._parsed[0] != self.text:
+            self._parsed = self.text, parse(self.text)
+        return self._parsed[1]
 
     def note(self, code: str, message: str, offset: int = 0, voice: str | None = None, bar: int | None = None) -> None:
         """Notes one mend at a character offset; the first `MAX_MENDS` are told."""
