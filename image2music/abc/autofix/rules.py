@@ -1,4 +1,4 @@
-"""Deterministic editor of ABC, before any model is asked. Every mend is told as a diagnostic of severity info.
+"""Correct ABC by rule before any model is asked. Every correction is told as a diagnostic of severity info.
 
 The rules, in order: take the text out of JSON and escapes; keep one tune, the one with the most notes (of equals the
 first); bring header fields into ABC's form and add X:, L:, K: and (where the bars agree on one) M: if they are missing;
@@ -52,7 +52,7 @@ class Autofixed:
 
 
 def autofix(text: str) -> Autofixed:
-    """Mends one tune as a model writes it. A text without errors or warnings comes back as it is.
+    """Correct one tune as a model writes it. A text without errors or warnings comes back as it is.
 
     Raises:
         AbcError: `text_too_long` above `MAX_MODEL_CHARS` characters, `no_music` where the text holds no tune.
@@ -76,7 +76,7 @@ def autofix(text: str) -> Autofixed:
 
 
 def autofix_file(text: str) -> Autofixed:
-    """Mends every tune of a file, which may hold several; text between tunes stays.
+    """Correct every tune of a file, which may hold several; text between tunes stays.
 
     Raises:
         AbcError: as `autofix`, for each tune on its own.

@@ -1,9 +1,4 @@
-"""Headers and bars: missing fields, wrong meters, bars that are too long or too short.
-
-Mends headers: names of fields, values written for people, and the fields that must be there.
-
-Mends bars: a meter that no bar follows, bars a little short or long, a last bar cut off, voices that end early.
-"""
+"""Rules for headers and bars: missing fields, wrong meters, bars too long or too short, voices that end early."""
 
 from __future__ import annotations
 
@@ -46,7 +41,7 @@ _SPOKEN_KEY = re.compile(r"([A-Ga-g])[ \-]?(#|b|♯|♭|sharp|flat|is|es)?[ \-]*
 
 
 def mend_header(editor: TextEditor) -> None:
-    """Brings every header line into ABC's form and adds the fields that are missing, in ABC's order."""
+    """Bring every header line into ABC's form and add the fields that are missing, in ABC's order."""
     lines = editor.text.split("\n")
     end = _first_music_line(lines)
     header = [mended for line in lines[:end] if line.strip() and (mended := _line(editor, line))]
@@ -58,7 +53,7 @@ def mend_header(editor: TextEditor) -> None:
 
 
 def mend_field_names(editor: TextEditor) -> None:
-    """Undresses the header's field names (`x:1`, `**K:** C`), so that a tune is seen at all."""
+    """Undress the header's field names (`x:1`, `**K:** C`), so that a tune is seen at all."""
     text = editor.text
     if re.search(r"^X:", text, re.MULTILINE):
         return
@@ -81,7 +76,7 @@ def _first_music_line(lines: list[str]) -> int:
 
 
 def _field(line: str) -> tuple[str, str] | None:
-    """The letter and value of a header line, however it is dressed up."""
+    """Return the letter and value of a header line, however it is dressed up."""
     match = _FIELD.match(line)
     if match is not None:
         letter = match[1]
@@ -96,7 +91,7 @@ def _field(line: str) -> tuple[str, str] | None:
 
 
 def _line(editor: TextEditor, line: str) -> str:
-    """One header line in ABC's form; "" where it says nothing."""
+    """Return one header line in ABC's form; "" where it says nothing."""
     if line.startswith("%"):
         return line
     field = _field(line)
@@ -119,7 +114,7 @@ def _line(editor: TextEditor, line: str) -> str:
 
 
 def _value(letter: str, value: str) -> str | None:
-    """The value as ABC reads it, None where it cannot be read."""
+    """Return the value as ABC reads it, None where it cannot be read."""
     bare = value.split("%", 1)[0].strip()
     if letter == "K":
         return _key(value, bare)
@@ -174,7 +169,7 @@ def _tempo(value: str, bare: str) -> str | None:
 
 
 def _add_missing(editor: TextEditor, header: list[str], body: list[str]) -> None:
-    """Adds X:, M:, L: and K: where they are missing."""
+    """Add X:, M:, L: and K: where they are missing."""
     letters = [line[0] for line in header if line[1:2] == ":"]
     if "X" not in letters:
         editor.note("mended-missing", "added X:1")
@@ -203,7 +198,7 @@ def _default_unit(header: list[str]) -> Fraction:
 
 
 def guess_meter(text: str) -> str | None:
-    """The meter that two thirds of the first tune's bars have, None where there is none."""
+    """Return the meter that two thirds of the first tune's bars have, None where there is none."""
     lengths: Counter[Length] = Counter()
     for tune in parse(text).tunes[:1]:
         for voice in tune.voices.values():
@@ -215,7 +210,7 @@ def guess_meter(text: str) -> str | None:
 
 
 def meter_of(length: Length) -> str | None:
-    """A bar length as a meter, quarters preferred; None where no meter has it."""
+    """Return a bar length as a meter, quarters preferred; None where no meter has it."""
     value = as_fraction(length)
     denominator = max(value.denominator, 4 if value.denominator <= 4 else 8)
     text = f"{value * denominator}/{denominator}"
@@ -229,7 +224,7 @@ MAX_ADDED_BARS = 64
 
 
 def mend_meter(editor: TextEditor) -> None:
-    """Writes the meter that two thirds of all bars have, where the header names another and nothing changes it."""
+    """Write the meter that two thirds of all bars have, where the header names another and nothing changes it."""
     tunes = editor.parsed.tunes
     if len(tunes) != 1 or not tunes[0].has_meter or tunes[0].meter.length is None:
         return
@@ -253,7 +248,7 @@ def mend_meter(editor: TextEditor) -> None:
 
 
 def mend_bar_lengths(editor: TextEditor) -> None:
-    """Fits bars that are a little short or long, if at most a third of a voice's bars are wrong.
+    """Fit bars that are a little short or long, if at most a third of a voice's bars are wrong.
 
     Short by at most half a bar, or the last bar: a rest is added. Long: a rest at the end, or else the last note, gives
     up what is too much, if it is longer than that. Anything else has no clear meaning and stays for the composer.
@@ -283,7 +278,7 @@ def _voice_edits(editor: TextEditor, voice: Voice) -> list[Edit]:
 
 
 def _last_event(events: list[Event], bar: Bar) -> Event:
-    """The last event of a bar; a bar that is closed holds one."""
+    """Return the last event of a bar; a bar that is closed holds one."""
     return events[bisect_left(events, bar.end, key=lambda event: event.start) - 1]
 
 
@@ -315,7 +310,7 @@ def _shortened(text: str, event: Event, excess: Length) -> Edit | None:
 
 
 def _says_its_length(token: str, event: Event) -> bool:
-    """Whether the length behind a token is all of its length: no tuplet, no broken rhythm, none inside a chord."""
+    """Say whether the length behind a token is all of its length: no tuplet, no broken rhythm, none inside a chord."""
     if token[0] in "ZX":
         return False
     if token[0] == "[":
@@ -328,7 +323,7 @@ def _is_plain(spelling: TokenMusic, event: Event) -> bool:
 
 
 def written_length(length: Length, unit: Length) -> str | None:
-    """A length as ABC writes it behind a note, "" for one unit; None where it needs a tuplet."""
+    """Return a length as ABC writes it behind a note, "" for one unit; None where it needs a tuplet."""
     value = as_fraction(length) / as_fraction(unit)
     if value.denominator & (value.denominator - 1):
         return None
@@ -337,7 +332,7 @@ def written_length(length: Length, unit: Length) -> str | None:
 
 
 def mend_ends(editor: TextEditor) -> None:
-    """Fills up voices that end before the longest one with bars of rest, and ends every voice with a bar line."""
+    """Fill up voices that end before the longest one with bars of rest, and end every voice with a bar line."""
     edits: list[Edit] = []
     for tune in editor.parsed.tunes:
         longest = max((voice.length for voice in tune.voices.values()), default=0)
@@ -368,6 +363,6 @@ def _end_edits(editor: TextEditor, tune: Tune, voice: Voice, longest: Length) ->
 
 
 def _end_of_line(text: str, offset: int) -> int:
-    """Behind what still belongs to the last note: ties, slurs and the like up to a blank, comment or line end."""
+    """Return the offset behind what still belongs to the last note: ties, slurs, up to a blank or a comment."""
     match = _BEHIND_NOTE.match(text, offset)
     return match.end() if match is not None else offset

@@ -1,9 +1,4 @@
-"""What models write around a tune and into it: fences, JSON, prose, foreign signs.
-
-Takes a tune out of what a model puts around it: JSON, escapes, code fences, prose, other tunes.
-
-Mends single signs in the music: foreign accidentals and quotes, brackets left open, words among notes.
-"""
+"""Rules for what models write around a tune and into it: JSON, escapes, code fences, prose, foreign signs."""
 
 from __future__ import annotations
 
@@ -24,7 +19,7 @@ _JSON_KEYS = ("abc", "tune", "music", "notation", "text")
 
 
 def unwrap(editor: TextEditor) -> None:
-    """Takes the text out of JSON, unescapes it, and drops control characters and foreign line ends."""
+    """Take the text out of JSON, unescape it, and drop control characters and foreign line ends."""
     _from_json(editor)
     text = editor.text
     if "\n" not in text.strip() and "\\n" in text:
@@ -57,7 +52,7 @@ def _from_json(editor: TextEditor) -> None:
 
 
 def choose_tune(editor: TextEditor) -> None:
-    """Keeps one tune: of several, the one with the most notes; of equals, the first. Prose around it goes.
+    """Keep one tune: of several, the one with the most notes; of equals, the first. Prose around it goes.
 
     With code fences, each fenced block counts as one text of its own.
     """
@@ -77,7 +72,7 @@ def choose_tune(editor: TextEditor) -> None:
 
 
 def _blocks(text: str) -> list[str]:
-    """The fenced blocks that may be tunes; where there is none, the text without its fence lines."""
+    """Return the fenced blocks that may be tunes; where there is none, the text without its fence lines."""
     fences = list(_FENCE.finditer(text))
     if not fences:
         return [text]
@@ -100,7 +95,7 @@ def _tunes(block: str, parsed: ParsedAbc) -> list[tuple[int, str]]:
 
 
 def _end(block: str, tune: Tune) -> int:
-    """Where a tune's text ends: behind its last note, its lyrics and directives included."""
+    """Return where a tune's text ends: behind its last note, its lyrics and directives included."""
     if not tune.spans:
         return tune.end
     last = max(span.end for span in tune.spans)
@@ -114,7 +109,7 @@ def _end(block: str, tune: Tune) -> int:
 
 
 def note_lost_text(editor: TextEditor, before: str) -> None:
-    """Notes prose that `choose_tune` left out."""
+    """Note prose that `choose_tune` left out."""
     lost = len("".join(before.split())) - len("".join(editor.text.split()))
     if lost > 0 and not any(d.code in ("mended-fence", "mended-choice") for d in editor.diagnostics):
         editor.note("mended-prose", f"left out {lost} characters around the tune")
@@ -145,7 +140,7 @@ _PARENTHESIS = re.compile(r"\([A-Za-z ,.']*\)")
 
 
 def mend_characters(editor: TextEditor) -> None:
-    """Unicode accidentals, sharps behind letters, curly quotes, notes drawn as pictures, bold marks."""
+    """Rewrite Unicode accidentals, sharps behind letters, curly quotes, notes drawn as pictures, bold marks."""
     lines = editor.text.split("\n")
     start = _music_start(lines)
     offset = sum(len(line) + 1 for line in lines[:start])
@@ -180,7 +175,7 @@ def _music(text: str) -> str:
 
 
 def mend_lines(editor: TextEditor) -> None:
-    """Removes blank lines and code fences inside the tune, and lines of prose among the music."""
+    """Remove blank lines and code fences inside the tune, and lines of prose among the music."""
     lines = editor.text.rstrip("\n").split("\n")
     kept = [line.rstrip() for line in lines if line.strip() and not line.startswith(("```", "~~~"))]
     if len(kept) < len(lines):
@@ -197,7 +192,7 @@ def mend_lines(editor: TextEditor) -> None:
 
 
 def mend_signs(editor: TextEditor) -> None:
-    """Closes chords, chord symbols and decorations whose end is plain, and removes words in parentheses."""
+    """Close chords, chord symbols and decorations whose end is plain, and remove words in parentheses."""
     text = editor.text
     starts = [0]
     for line in text.split("\n"):
