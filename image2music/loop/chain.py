@@ -136,7 +136,7 @@ def _refine(composer: Composer, batch: Sequence[_Work], attempt: int, accept: Ac
 
 
 def _complaints(work: _Work) -> tuple[str, ...]:
-    """What is to change; what the album misses comes first."""
+    """Return what is to change; what the album misses comes first."""
     part, standing = work.request.album, work.standing
     assert standing.score is not None
     missed = missing_constraints(standing.score, part) if part is not None else ()
