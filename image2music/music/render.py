@@ -87,7 +87,7 @@ def mix(tracks: tuple[PlayedTrack, ...], seconds: float) -> NDArray[np.float32]:
 
 
 def tone(pitch: int, duration: float, timbre: Timbre) -> NDArray[np.float32]:
-    """Synthesise a note of `duration` seconds and its release, float32[samples], harmonics below half the rate alone."""
+    """Synthesise a note of `duration` seconds and its release, float32[samples]; only harmonics below RATE / 2."""
     frequency = 440.0 * 2.0 ** ((pitch - 69) / 12)
     at = np.arange(round((duration + timbre.release) * RATE), dtype=np.float32) / np.float32(RATE)
     phase = at * np.float32(2 * np.pi * frequency)

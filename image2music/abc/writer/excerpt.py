@@ -173,7 +173,7 @@ def _tempos(score: Score, start: int) -> tuple[TempoChange, ...]:
 
 
 def _cut(parts: Sequence[Part], bars: Bars, start: int, stop: int) -> list[Part]:
-    """Return the notes that begin in the bars, in grid ticks from their first line; a note 1/32 early counts as on it."""
+    """Return the notes that begin in the bars, in grid ticks from the first line; a note 1/32 early is on it."""
     begin, end = int(bars.lines[start]), int(bars.lines[stop])
     cut = []
     for part in parts:
