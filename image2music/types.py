@@ -1,13 +1,7 @@
-"""What flows through the pipelines, stage by stage.
+"""What flows through the pipelines, stage by stage: pictures, references, drafts, tunes, failures.
 
-What one tune takes over from its album. Everything else stays between the composer and the picture.
-
-The protocol that every composer keeps, and what passes through it.
-
-A chat model answers these calls with prompts, the embedded default with its own conditioning. Each call takes a
-batch, and the answer for one picture never depends on which others share its batch.
-
-What a picture brings along beside its bytes, and how a rerun tells whether its row is still right.
+`ImageMetadata` and `AlbumPart` are what a picture brings along beside its bytes; their row forms (`part_row`,
+`metadata_of_row`) let a rerun tell whether a finished row is still right.
 """
 
 from __future__ import annotations
@@ -52,13 +46,13 @@ class AlbumPart:
 
 
 def album_key(tonic: int, mode: AlbumMode) -> str:
-    """`D` or `Bm`, spelled with at most six signs."""
+    """Name a key (`D`, `Bm`), spelled with at most six signs."""
     major = tonic if mode == "major" else (tonic + 3) % 12
     return key_name((major * 7 + 5) % 12 - 5, minor=mode == "minor")
 
 
 def part_row(part: AlbumPart) -> dict[str, Any]:
-    """The column `album_part` of schemas/composition.py."""
+    """Return the column `album_part` of schemas/composition.py."""
     return {
         "key": part.key,
         "tonic": part.tonic,
@@ -73,7 +67,7 @@ def part_row(part: AlbumPart) -> dict[str, Any]:
 
 
 def part_of_row(row: dict[str, Any]) -> AlbumPart:
-    """The inverse of `part_row`."""
+    """Return the inverse of `part_row`."""
     first, second = row["programs"]
     return AlbumPart(
         tonic=row["tonic"],
@@ -88,12 +82,12 @@ def part_of_row(row: dict[str, Any]) -> AlbumPart:
 
 
 def line_text(line: Line) -> str:
-    """`0:2 7:1` is the tonic for two eighths, then the fifth above it for one."""
+    """Write a line as text: `0:2 7:1` is the tonic for two eighths, then the fifth above it for one."""
     return " ".join(f"{pitch}:{eighths}" for pitch, eighths in line)
 
 
 def read_line(text: str) -> Line:
-    """The inverse of `line_text`."""
+    """Return the inverse of `line_text`."""
     pairs = (pair.split(":") for pair in text.split())
     return tuple(Sung(int(pitch), int(eighths)) for pitch, eighths in pairs)
 
@@ -136,7 +130,7 @@ class AttentionMap:
     `weights` is float32[rows, cols]: attention from the segment's tokens to the picture's patches, averaged over
     layers, heads and tokens, as probabilities (the rest of the mass went elsewhere). `baseline` has the same shape,
     for a blank picture. `text` is the segment itself, or its name for a voice. `layers`, where asked for, is
-    float32[layers, rows, cols], the same before its mean over layers; `faithfulness` see `composers.faithfulness`.
+    float32[layers, rows, cols], the same before its mean over layers; `faithfulness` see `composers.attention.boxes`.
     """
 
     segment: str
@@ -191,13 +185,13 @@ class ImageSource:
 
 
 def metadata_of_row(row: dict[str, Any]) -> ImageMetadata:
-    """The inverse of `Brief.row`; columns may be absent."""
+    """Return the inverse of `Brief.row`; columns may be absent."""
     part = row.get("album_part")
     return ImageMetadata(row.get("catalog_id"), row.get("hint"), None if part is None else part_of_row(part))
 
 
 def metadata_key(image_id: str, row: dict[str, Any]) -> bytes:
-    """What a finished row and a picture to be composed have in common: 32 bytes.
+    """Return what a finished row and a picture to be composed have in common: 32 bytes.
 
     `row` holds `METADATA_COLUMNS`, None or absent where the picture has none. Without any of them the key is the
     image_id itself.
@@ -244,7 +238,7 @@ class CaptionedMidi:
 class CaptionedTune:
     """A captioned MIDI file as ABC notation. `tune_id` is the sha256 of the MIDI bytes in hex.
 
-    `music_id` is what `same_music.music_id` makes of its notes, `picture` the opened picture where the line names one.
+    `music_id` is what `similarity.music_id` makes of its notes, `picture` the opened picture where the line names one.
     """
 
     tune_id: str
@@ -319,6 +313,11 @@ class Draft:
     def errors(self) -> int:
         """Number of diagnostics that keep the tune from standing."""
         return sum(diagnostic.severity == "error" for diagnostic in self.diagnostics)
+
+    @property
+    def validity(self) -> str:
+        """`valid`, or `2_errors`: the reason of a round."""
+        return f"{self.errors}_errors" if self.errors else "valid"
 
 
 @dataclass(frozen=True)

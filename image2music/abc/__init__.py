@@ -1,1 +1,1 @@
-"""ABC notation: read, checked, played, mended, written. What knows no text lies in `music`."""
+"""ABC notation: parsed, checked, corrected by rule, played and written. What knows no text lies in `music`."""

@@ -1,9 +1,7 @@
-"""Readings of the header fields M:, L:, Q: and V: (keys: `abc_keys`). Each returns None where nothing is usable.
+"""The syntax tree of an ABC text: tunes, their voices, and in each voice its events, bar lines and changes.
 
-The syntax tree of an ABC text: tunes, their voices, and in each voice its events, bar lines and changes.
-
-Offsets are character offsets into the text as it was given to `abc_parser.parse`. Lengths and onsets are in the units
-of `abc_lengths`, from the voice's start, in written order (repeats are not played out here).
+Offsets are character offsets into the text as it was given to `parser.parse`. Lengths and onsets are in length units
+(`music.theory`), from the voice's start, in written order (repeats are not played out here).
 """
 
 from __future__ import annotations
@@ -158,7 +156,16 @@ class Tune:
     @property
     def title(self) -> str:
         """The first T: line, "" where there is none."""
-        return self.fields.get("T", [""])[0]
+        return self.header("T")
+
+    @property
+    def last_bar(self) -> int:
+        """The number of the last bar of the longest voice as written, repeats not played; 0 without music."""
+        return max((span.bar for span in self.spans), default=0)
+
+    def header(self, letter: str) -> str:
+        """Return the first value of a header field (`T`, `M`, `K`), without its comment; "" where there is none."""
+        return self.fields.get(letter, [""])[0]
 
     @property
     def has_music(self) -> bool:
@@ -166,7 +173,7 @@ class Tune:
         return any(voice.bars for voice in self.voices.values())
 
     def span_at(self, offset: int) -> Span | None:
-        """The voice and bar that the character at `offset` belongs to, None outside the music."""
+        """Return the voice and bar that the character at `offset` belongs to, None outside the music."""
         index = bisect_right(self.spans, offset, key=lambda span: span.start) - 1
         if index < 0 or offset >= self.spans[index].end:
             return None

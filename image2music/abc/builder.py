@@ -1,8 +1,7 @@
-"""Builds voices and tunes while the parser reads.
+"""Voices and tunes under construction while the parser reads.
 
-Builds one voice: keeps the running position, bar, tuplet, broken rhythm and grace notes.
-
-Builds one tune: its header, its voices, and the fields and directives between the music.
+`VoiceBuilder` keeps the running position, bar, tuplet, broken rhythm and grace notes of one voice; `TuneBuilder` reads
+a tune's header and the fields and directives between its music.
 """
 
 from __future__ import annotations
@@ -55,12 +54,12 @@ class VoiceBuilder:
         self.soundings = token_cache(unit)
 
     def set_unit(self, unit: Length) -> None:
-        """Changes the unit length from here on."""
+        """Change the unit length from here on."""
         self.unit = unit
         self.soundings = token_cache(unit)
 
     def set_meter(self, meter: Meter) -> None:
-        """Changes the meter from the next bar on, or from this one where nothing has sounded in it yet."""
+        """Change the meter from the next bar on, or from this one where nothing has sounded in it yet."""
         self.meter = meter
         bar = self.open_bar
         if bar is not None and not bar.n_events:
@@ -72,7 +71,7 @@ class VoiceBuilder:
         return self.next_number if self.open_bar is None else self.open_bar.number
 
     def start_bar(self, start: int, line: int, column: int) -> Bar:
-        """The open bar; opens one where there is none."""
+        """Return the open bar; open one where there is none."""
         bar = self.open_bar
         if bar is None:
             bar = Bar(self.next_number, self.position, start, line, column, self.meter.length, self.meter, self.opening)
@@ -81,7 +80,7 @@ class VoiceBuilder:
         return bar
 
     def add_event(self, heads: tuple[Head, ...], length: Length, ties: int, start: int, end: int) -> Event:
-        """Appends a note, chord or rest to the open bar, with the pending tuplet, broken rhythm and grace notes."""
+        """Append a note, chord or rest to the open bar, with the pending tuplet, broken rhythm and grace notes."""
         if self.tuplet_left:
             length = scaled(length, *self.tuplet)
             self.tuplet_left -= 1
@@ -99,7 +98,7 @@ class VoiceBuilder:
         return event
 
     def break_rhythm(self, marks: str) -> bool:
-        """Applies `>` or `<` (up to three) to the last event and the next; False where there is no last one."""
+        """Apply `>` or `<` (up to three) to the last event and the next; False where there is no last one."""
         last = self.last
         if last is None or len(marks) > 3 or self.broken is not None or self.open_bar is None:
             return False
@@ -112,12 +111,12 @@ class VoiceBuilder:
         return True
 
     def start_tuplet(self, p: int, q: int, r: int, start: int) -> None:
-        """The next `r` events take `q`/`p` of their length."""
+        """Let the next `r` events take `q`/`p` of their length."""
         self.tuplet, self.tuplet_left, self.tuplet_start = (q, p), r, start
         self.closable_tuplets += 1
 
     def close_slur(self) -> bool:
-        """`)`: closes the last slur, or a tuplet as people write it, `(3abc)`; False where neither is open."""
+        """Close the last slur at `)`, or a tuplet as people write it, `(3abc)`; False where neither is open."""
         if self.slurs:
             self.slurs.pop()
             return True
@@ -125,7 +124,7 @@ class VoiceBuilder:
         return self.closable_tuplets >= 0
 
     def rest_bars(self, count: int, start: int, end: int) -> None:
-        """A `Z` rest of `count` bars in the open bar."""
+        """Add a `Z` rest of `count` bars in the open bar."""
         length = self.meter.length if self.meter.length is not None else WHOLE
         bar = self.open_bar
         if bar is not None and not bar.n_events:
@@ -135,7 +134,7 @@ class VoiceBuilder:
         self.add_event((), length * count, 0, start, end)
 
     def start_overlay(self) -> bool:
-        """`&`: goes back to the start of the bar; False where the bar is empty."""
+        """Go back to the start of the bar at `&`; return False where the bar is empty."""
         bar = self.open_bar
         if bar is None or not bar.n_events:
             return False
@@ -146,13 +145,13 @@ class VoiceBuilder:
         return True
 
     def add_change(self, value: object, start: int) -> None:
-        """Appends a change of key, meter, tempo, sound or part."""
+        """Append a change of key, meter, tempo, sound or part."""
         self.voice.elements.append(StateChange(self.position, start, value))  # type: ignore[arg-type]
         if isinstance(value, Key):
             self.last = None
 
     def close_bar(self, bar_line: BarLine | None, end: int) -> Bar | None:
-        """Ends the open bar at a bar line (None at the end of the tune) and returns it, None where none was open."""
+        """End the open bar at a bar line (None at the end of the tune) and return it, None where none was open."""
         bar = self.open_bar
         if bar is not None and bar.n_events:
             bar.lengths.append(self.position - bar.onset)
@@ -175,7 +174,7 @@ class VoiceBuilder:
         return bar
 
     def finish(self, end: int) -> Voice:
-        """Closes the last bar and returns the voice."""
+        """Close the last bar and return the voice."""
         self.close_bar(None, end)
         self.voice.length = self.position
         return self.voice
@@ -230,7 +229,7 @@ class TuneBuilder:
         self.values = FieldValues(self.report)
 
     def report(self, code: str, message: str, column: int) -> None:
-        """A finding in the current line, and in the current voice and bar behind the header."""
+        """Report a finding in the current line, and in the current voice and bar behind the header."""
         voice, bar = None, None
         if not self.in_header and self.builder is not None:
             voice, bar = self.builder.voice.id, self.builder.bar_number
@@ -239,7 +238,7 @@ class TuneBuilder:
     # --- the tune as a whole
 
     def end_header(self, end: int) -> None:
-        """Behind K:, or where music begins without one: settles the meter and the unit length."""
+        """Settle the meter and the unit length, behind K: or where music begins without one."""
         if not self.in_header:
             return
         self.in_header = False
@@ -254,7 +253,7 @@ class TuneBuilder:
             tune.unit = default_unit(tune.meter)
 
     def finish(self, end: int) -> Tune:
-        """Ends all voices and returns the tune."""
+        """End all voices and return the tune."""
         tune = self.tune
         if self.in_header:
             if not tune.has_key:
@@ -289,7 +288,7 @@ class TuneBuilder:
     # --- voices
 
     def current(self) -> VoiceBuilder:
-        """The voice that music goes to now, made where it is met for the first time."""
+        """Return the voice that music goes to now, made where it is met for the first time."""
         if self.builder is None:
             self.builder = self._voice(self.voice_id)
         return self.builder
@@ -336,7 +335,7 @@ class TuneBuilder:
     # --- fields
 
     def field(self, letter: str, raw: str) -> None:
-        """A field on a line of its own."""
+        """Read a field on a line of its own."""
         value = raw.split("%", 1)[0].strip()
         if letter in _READ_FIELDS:
             value = value[:_LONGEST_VALUE]
@@ -378,7 +377,7 @@ class TuneBuilder:
             self.end_header(self.position.start)
 
     def inline_field(self, letter: str, value: str, start: int) -> None:
-        """A field in brackets at column `start` (from 0) of the current line."""
+        """Read a field in brackets at column `start` (from 0) of the current line."""
         if letter not in KNOWN_FIELDS:
             self.report("bad-inline-field", f"[{letter}:...] is no field of ABC: remove it", start + 1)
             return
@@ -427,7 +426,7 @@ class TuneBuilder:
     # --- directives
 
     def directive(self, line: str) -> None:
-        """A `%%` line; only a few `%%MIDI` settings are followed."""
+        """Read a `%%` line; only a few `%%MIDI` settings are followed."""
         name, _, rest = line[2:].strip().partition(" ")
         if name.lower() in FORBIDDEN:
             self.report("forbidden-directive", f"%%{name[:20]} is left out: it reads files or defines code", 1)
@@ -440,7 +439,7 @@ class TuneBuilder:
             self._midi(rest, offset)
 
     def _midi(self, rest: str, offset: int) -> None:
-        """`%%MIDI program 73`: for the current voice in the music, for every voice before it."""
+        """Apply `%%MIDI program 73`: to the current voice in the music, to every voice before it."""
         sound, problem = read_midi_directive(rest)
         if problem:
             self.report("bad-midi-directive", problem, 1)

@@ -1,14 +1,9 @@
-"""Checks a parsed tune: bars, repeats, ties, voices of unequal length.
+"""Check a parsed tune: bars that are not full, repeats, ties, and voices that do not fit together.
 
-Whether bars are full: exact sums per voice, with pick-ups and the bars that complete them recognised.
-
-A bar may be short only where a section starts or ends, and only if another bar there completes it: the last bar of a
-section together with the pick-up that is played next must make one bar. A pick-up that nothing completes is accepted
-in front of a tune whose sections end in full bars, if it is at most half a bar.
-
-Checks ABC: what the parser could not read, bars that are not full, voices that do not fit together.
-
-The codes, their severities and meanings are in `abc_codes.CODES`.
+Bars are summed exactly, per voice. A bar may be short only where a section starts or ends, and only if another bar
+there completes it: the last bar of a section together with the pick-up that is played next must make one bar. A pick-up
+that nothing completes is accepted in front of a tune whose sections end in full bars, if it is at most half a bar.
+Codes, severities and meanings are in `diagnostics.CODES`.
 """
 
 from __future__ import annotations
@@ -35,7 +30,7 @@ class BarFinding:
 
 
 def wrong_bars(voice: Voice) -> Iterator[BarFinding]:
-    """The bars of `voice` whose length is not what their meter asks, in order."""
+    """Return the bars of `voice` whose length is not what their meter asks, in order."""
     bars = voice.bars
     suspects = [index for index, bar in enumerate(bars) if _differs(bar)]
     if not suspects:
@@ -73,7 +68,7 @@ def _finding(bar: Bar, voice_id: str) -> BarFinding:
 
 
 def _excused(bars: list[Bar], suspects: list[int]) -> set[int]:
-    """The suspects that are pick-ups, or that a pick-up completes."""
+    """Return the suspects that are pick-ups, or that a pick-up completes."""
     starts = [index for index in range(len(bars)) if _starts_section(bars, index)]
     short = {index for index in suspects if bars[index].length < (bars[index].expected or 0)}
     excused: set[int] = set()
@@ -96,7 +91,7 @@ def _starts_section(bars: list[Bar], index: int) -> bool:
 
 
 def _played_next(bars: list[Bar], index: int, starts: list[int]) -> Iterator[int]:
-    """The bars that may sound right behind bar `index`, if a section ends with it."""
+    """Return the bars that may sound right behind bar `index`, if a section ends with it."""
     closing = bars[index].closing
     is_last = index + 1 == len(bars)
     if not is_last and (closing is None or not closing.is_section):
@@ -110,7 +105,7 @@ def _played_next(bars: list[Bar], index: int, starts: list[int]) -> Iterator[int
 
 
 def _excuse_pick_up(bars: list[Bar], short: set[int], excused: set[int]) -> None:
-    """Accepts a pick-up at the start that nothing completes, if all sections end in full bars."""
+    """Accept a pick-up at the start that nothing completes, if all sections end in full bars."""
     if 0 not in short or 0 in excused or len(bars) < 2:
         return
     expected = bars[0].expected or 0
@@ -119,7 +114,7 @@ def _excuse_pick_up(bars: list[Bar], short: set[int], excused: set[int]) -> None
 
 
 def check(text: str) -> list[Diagnostic]:
-    """All findings in an ABC text of one or more tunes, sorted by place.
+    """Return all findings in an ABC text of one or more tunes, sorted by place.
 
     Never raises for any text; linear in its length. A tune is right if no finding is an error.
     """
@@ -152,7 +147,7 @@ def _check_tune(tune: Tune, findings: Findings) -> None:
 
 
 def _section_lines(voice: Voice) -> list[BarLine]:
-    """The bar lines that end or begin sections; all with repeats and endings are among them."""
+    """Return the bar lines that end or begin sections; all with repeats and endings are among them."""
     return [line for line in voice.elements if type(line) is BarLine and line.is_section]
 
 
@@ -233,7 +228,7 @@ def _check_ties(voice: Voice, findings: Findings) -> None:
 
 
 def _next_event(voice: Voice, index: int, layer: int) -> Event | None:
-    """The next note, None where an ending or a repeat lies between or nothing follows in the layer."""
+    """Return the next note, None where an ending or a repeat lies between or nothing follows in the layer."""
     for element in voice.elements[index + 1 : index + 40]:
         if isinstance(element, BarLine) and (element.ending or element.repeats):
             return None

@@ -1,12 +1,7 @@
-"""What can be wrong with ABC: codes, places and words for people and models.
+"""What can be wrong with ABC: a diagnostic is one place, one code and one sentence, for people and models.
 
-What the checker says: one place, one code, one sentence.
-
-The one table of diagnostic codes: how severe each is and what it means. Codes are stable; messages may change.
-
-Where readers put what they find: a list of diagnostics that knows the table of codes and does not grow forever.
-
-The sentences about what stands in a music line and cannot be read: what it is, and what to write instead.
+`CODES` is the one table of codes, with severity and meaning; codes are stable, messages may change. `Findings` collects
+diagnostics while a text is read and does not grow without bound.
 """
 
 from __future__ import annotations
@@ -137,7 +132,7 @@ class Findings:
     def add(
         self, code: str, message: str, line: int, column: int, voice: str | None = None, bar: int | None = None
     ) -> None:
-        """Notes one finding; `code` must be in `CODES`."""
+        """Note one finding; `code` must be in `CODES`."""
         count = len(self.diagnostics)
         if count > MAX_FINDINGS:
             return
@@ -177,7 +172,7 @@ _NOTES = {
 
 
 def about_character(text: str) -> tuple[str, str]:
-    """Code and sentence for a character that starts no token."""
+    """Return code and sentence for a character that starts no token."""
     if text in _CHARACTERS:
         return _CHARACTERS[text]
     if text in "^_=":
@@ -187,17 +182,17 @@ def about_character(text: str) -> tuple[str, str]:
 
 
 def about_note(problem: str, text: str) -> str:
-    """The sentence for a note, chord or rest with a problem."""
+    """Return the sentence for a note, chord or rest with a problem."""
     return _NOTES[problem].format(text if len(text) <= 24 else text[:21] + "...")
 
 
 def words_at(line: str, start: int) -> str:
-    """The words that begin at a letter, at most 60 characters of them."""
+    """Return the words that begin at a letter, at most 60 characters of them."""
     match = _WORDS.match(line, start, start + 60)
     return match[0] if match is not None else line[start]
 
 
 def about_words(words: str) -> str:
-    """The sentence for words where music should be."""
+    """Return the sentence for words where music should be."""
     shown = words if len(words) <= 30 else words[:27] + "..."
     return f'{shown!r} is no music: remove it, or put words behind % or in "^..."'

@@ -1,12 +1,7 @@
-"""The fields of ABC: meters, lengths, tempos, keys, voices and %%MIDI directives.
+"""The values of ABC's fields: M:, L:, Q:, K:, V: and the few `%%MIDI` directives that are followed.
 
-Readings of the header fields M:, L:, Q: and V: (keys: `abc_keys`). Each returns None where nothing is usable.
-
-Readings of K:: tonic, mode and single accidentals. Source: ABC standard 2.1, 3.1.14.
-
-`%%` lines: the few `%%MIDI` settings that are followed. All others are left out, whatever they say.
-
-Reads the values of fields and says what is wrong with those that cannot be read.
+Each `read_*` function returns None where the value says nothing usable; `FieldValues` also reports it. All other `%%`
+lines are left out, whatever they say. Source: ABC standard 2.1, 3.1 (keys: 3.1.14).
 """
 
 from __future__ import annotations
@@ -49,7 +44,7 @@ _CLEFS = re.compile(
 
 @lru_cache(maxsize=512)
 def read_meter(text: str) -> Meter | None:
-    """Reads `4/4`, `C`, `C|`, `none`, `2+3/8` or `(2+3)/8`."""
+    """Read `4/4`, `C`, `C|`, `none`, `2+3/8` or `(2+3)/8`."""
     value = text.strip()
     if value == "C":
         return COMMON_TIME
@@ -69,7 +64,7 @@ def read_meter(text: str) -> Meter | None:
 
 @lru_cache(maxsize=512)
 def read_unit(text: str) -> Length | None:
-    """Reads `1/8`: the unit length in length units."""
+    """Read `1/8`: the unit length in length units."""
     value = text.strip()
     if value == "1":
         return WHOLE
@@ -83,7 +78,7 @@ def read_unit(text: str) -> Length | None:
 
 
 def default_unit(meter: Meter) -> Length:
-    """The unit length where L: is missing: 1/16 under meters below 3/4, else 1/8 (ABC 2.1, 3.1.7)."""
+    """Return the unit length where L: is missing: 1/16 under meters below 3/4, else 1/8 (ABC 2.1, 3.1.7)."""
     if meter.length is not None and meter.length * 4 < WHOLE * 3:
         return WHOLE // 16
     return WHOLE // 8
@@ -91,7 +86,7 @@ def default_unit(meter: Meter) -> Length:
 
 @lru_cache(maxsize=512)
 def read_tempo(text: str, unit: Length = WHOLE // 8) -> Tempo | None:
-    """Reads `1/4=120`, `"Slow" 1/4=60`, `120` (quarters) or `C3=40` (unit lengths, ABC 1.6)."""
+    """Read `1/4=120`, `"Slow" 1/4=60`, `120` (quarters) or `C3=40` (unit lengths, ABC 1.6)."""
     words = " ".join(part.strip('"') for part in _QUOTED.findall(text))
     value = _QUOTED.sub(" ", text).strip()
     if not value and words:
@@ -113,14 +108,14 @@ def read_tempo(text: str, unit: Length = WHOLE // 8) -> Tempo | None:
 
 
 def is_clef(word: str) -> bool:
-    """Whether a word of K: or V: names a clef."""
+    """Say whether a word of K: or V: names a clef."""
     # `C` and `G` alone are keys, `C1`, `F4`, `G2` are clefs.
     return len(word) > 1 and _CLEFS.match(word) is not None
 
 
 @lru_cache(maxsize=2048)
 def read_voice_settings(text: str) -> VoiceSettings:
-    """Reads the sound from `clef=treble-8 octave=-1 transpose=2 name="Flute"` in V: or K:."""
+    """Read the sound from `clef=treble-8 octave=-1 transpose=2 name="Flute"` in V: or K:."""
     properties = {name.lower(): value.strip('"') for name, value in PROPERTY.findall(text)}
     bare = PROPERTY.sub(" ", text).split()
     clef = properties.get("clef") or next((word for word in bare if is_clef(word)), "")
@@ -146,7 +141,7 @@ _KEY_WORDS = {"exp", "none"}
 
 @lru_cache(maxsize=2048)
 def read_key(text: str) -> Key | None:
-    """Reads `G`, `Am`, `D mix`, `Bb major`, `D exp _b ^f`, `none`, `HP`, with or without clef words behind."""
+    """Read `G`, `Am`, `D mix`, `Bb major`, `D exp _b ^f`, `none`, `HP`, with or without clef words behind."""
     words = PROPERTY.sub(" ", text).split()
     accidentals = [word for word in words if _ACCIDENTAL.match(word)]
     rest = " ".join(word for word in _unglued(words, accidentals))
@@ -157,12 +152,12 @@ def read_key(text: str) -> Key | None:
 
 
 def names_key(text: str) -> bool:
-    """Whether K: says more than a clef, an octave or a transposition."""
+    """Say whether K: says more than a clef, an octave or a transposition."""
     return any(not is_clef(word) for word in PROPERTY.sub(" ", text).split())
 
 
 def _unglued(words: list[str], accidentals: list[str]) -> list[str]:
-    """The words that are not accidentals; accidentals glued together (`^f^c`) are split off."""
+    """Return the words that are not accidentals; accidentals glued together (`^f^c`) are split off."""
     kept = []
     for word in words:
         if word in accidentals:
@@ -223,7 +218,7 @@ _RANGES = {"program": (0, 127), "channel": (1, 16), "transpose": (-48, 48), "rtr
 
 @lru_cache(maxsize=1024)
 def read_midi_directive(text: str) -> tuple[Sound | None, str]:
-    """Reads what follows `%%MIDI`: the setting (None where it is not followed) and a message ("" where it is fine).
+    """Read what follows `%%MIDI`: the setting (None where it is not followed) and a message ("" where it is fine).
 
     `program` may name a channel first, as in `program 1 73`; a channel is returned from 0.
     """
@@ -266,21 +261,21 @@ class FieldValues:
         self.report = report
 
     def meter(self, value: str, column: int) -> Meter | None:
-        """M:."""
+        """Read M:."""
         meter = read_meter(value)
         if meter is None:
             self.report("bad-meter", f"M:{value[:20]} is no meter: write beats over a note value, M:4/4", column)
         return meter
 
     def unit(self, value: str, column: int) -> Length | None:
-        """L:."""
+        """Read L:."""
         unit = read_unit(value)
         if unit is None:
             self.report("bad-unit", f"L:{value[:20]} is no unit length: write a fraction, L:1/8", column)
         return unit
 
     def key(self, value: str, column: int) -> Key | None:
-        """K:."""
+        """Read K:."""
         key = read_key(value)
         if key is None:
             message = f"K:{value[:20]} is no key: write a tonic and a mode, K:C, K:Am, K:D dor"
@@ -288,7 +283,7 @@ class FieldValues:
         return key
 
     def tempo(self, value: str, column: int) -> Tempo | None:
-        """Q:. Words alone are no tempo that could be played."""
+        """Read Q:; words alone are no tempo that could be played."""
         tempo = read_tempo(value)
         if tempo is not None and tempo.qpm:
             return tempo

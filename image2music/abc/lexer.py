@@ -1,15 +1,8 @@
-"""The tokens of a line of ABC music: notes, rests, chords, bar lines, endings, tuplets.
-
-The words of an ABC music line: one compiled expression, and cached readings of notes, chords and rests.
+"""The tokens of a line of ABC music: one compiled expression, and cached readings of each kind of token.
 
 Every repetition in the expression is either over one character class that excludes its own opening bracket, or
-bounded, so a line is read in linear time whatever it holds. Source: ABC standard 2.1, chapters 4 and 7.
-
-Readings of the signs that structure music: bar lines, endings and tuplets. Source: ABC standard 2.1, 4.8 to 4.13.
-
-What tokens of music sound like under a unit length, remembered from tune to tune.
-
-A few hundred tokens make up nearly all music, so most notes are looked up and not read.
+bounded, so a line is read in linear time whatever it holds. A few hundred tokens make up nearly all music, so most
+notes are looked up and not read (`TokenCache`). Source: ABC standard 2.1, chapters 4 and 7.
 """
 
 from __future__ import annotations
@@ -110,7 +103,7 @@ class Head(NamedTuple):
 class TokenMusic:
     """What one note, chord or rest says: its heads and its length as a multiple of the unit length.
 
-    `ties` has bit i set where head i is tied inside the chord. `problem` is a code of `abc_codes` or "".
+    `ties` has bit i set where head i is tied inside the chord. `problem` is a code of `diagnostics.CODES` or "".
     """
 
     heads: tuple[Head, ...]
@@ -130,7 +123,7 @@ class GraceNote:
 
 
 def read_length(digits: str, slashes: str) -> tuple[int, int, str]:
-    """Reads `3`, `/`, `/4`, `3//` as numerator, denominator and a problem code ("" where there is none)."""
+    """Read `3`, `/`, `/4`, `3//` as numerator, denominator and a problem code ("" where there is none)."""
     if len(digits) > 4 or len(slashes) > 6:
         return 1, 1, "bad-length"
     numerator = int(digits) if digits else 1
@@ -150,7 +143,7 @@ def read_length(digits: str, slashes: str) -> tuple[int, int, str]:
 
 @lru_cache(maxsize=16384)
 def read_note(text: str) -> TokenMusic:
-    """Reads a note token such as `^c'3/2`."""
+    """Read a note token such as `^c'3/2`."""
     match = _NOTE_PARTS.match(text)
     if match is None:
         raise ValueError(f"not a note token: {text!r}")
@@ -171,7 +164,7 @@ def _head(accidental: str, letter: str, marks: str) -> Head:
 
 @lru_cache(maxsize=4096)
 def read_rest(text: str) -> TokenMusic:
-    """Reads a rest token such as `z3/2` or `Z4`."""
+    """Read a rest token such as `z3/2` or `Z4`."""
     digits = text[1:].split("/", 1)[0]
     numerator, denominator, problem = read_length(digits, text[1 + len(digits) :])
     return TokenMusic((), numerator, denominator, 0, problem)
@@ -179,7 +172,7 @@ def read_rest(text: str) -> TokenMusic:
 
 @lru_cache(maxsize=4096)
 def read_chord(text: str) -> TokenMusic:
-    """Reads a chord token such as `[C2E2G2]3/2`. Its length is that of its first note times the outer one."""
+    """Read a chord token such as `[C2E2G2]3/2`. Its length is that of its first note times the outer one."""
     inside, outside = text[1:].rsplit("]", 1)
     heads: list[Head] = []
     lengths: list[tuple[int, int]] = []
@@ -204,7 +197,7 @@ def read_chord(text: str) -> TokenMusic:
 
 @lru_cache(maxsize=4096)
 def read_grace(text: str) -> tuple[tuple[GraceNote, ...], str]:
-    """Reads a grace token such as `{/gab}`: its notes, and a problem code or ""."""
+    """Read a grace token such as `{/gab}`: its notes, and a problem code or ""."""
     notes: list[GraceNote] = []
     problem = ""
     for match in _GRACE_NOTE.finditer(text[1:-1]):
@@ -238,7 +231,7 @@ class BarSign(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def read_bar_line(text: str) -> BarSign:
-    """Reads `|`, `||`, `|]`, `[|`, `|:`, `:|`, `::`, `:|2` and the like."""
+    """Read `|`, `||`, `|]`, `[|`, `|:`, `:|`, `::`, `:|2` and the like."""
     ending = text.lstrip(".|:[]")
     signs = text[: len(text) - len(ending)]
     leading = signs[: len(signs) - len(signs.lstrip(".:["))].count(":")
@@ -252,7 +245,7 @@ def read_bar_line(text: str) -> BarSign:
 
 @lru_cache(maxsize=256)
 def read_ending(text: str) -> tuple[tuple[int, ...], str]:
-    """Reads `1`, `1,3`, `1-3`: the passes that play what follows, and a message ("" where it is fine)."""
+    """Read `1`, `1,3`, `1-3`: the passes that play what follows, and a message ("" where it is fine)."""
     passes: set[int] = set()
     for part in text.strip(",.-").split(","):
         match = _ENDING_PART.match(part.strip(". "))
@@ -267,7 +260,7 @@ def read_ending(text: str) -> tuple[tuple[int, ...], str]:
 
 @lru_cache(maxsize=512)
 def read_tuplet(text: str, is_compound: bool) -> tuple[int, int, int] | None:
-    """Reads `(p:q:r`: p notes in the time of q, for the next r notes; None where it is impossible.
+    """Read `(p:q:r`: p notes in the time of q, for the next r notes; None where it is impossible.
 
     Left out, q depends on p and on whether the meter is compound, and r is p.
     """
@@ -299,7 +292,7 @@ class TokenCache(dict[str, ReadToken]):
     """Tokens as they stand in a line, with the blanks behind them, and what they sound like."""
 
     def remember(self, token: str, sounding: ReadToken) -> None:
-        """Keeps one token; forgets all others where there are too many."""
+        """Keep one token; forget all others where there are too many."""
         if len(token) > _LONGEST_TOKEN:
             return
         if len(self) >= _MOST_TOKENS:
@@ -309,5 +302,5 @@ class TokenCache(dict[str, ReadToken]):
 
 @lru_cache(maxsize=32)
 def token_cache(unit: Length) -> TokenCache:
-    """The tokens met so far under a unit length; one object for each unit length, shared by all tunes."""
+    """Return the tokens met so far under a unit length; one object for each unit length, shared by all tunes."""
     return TokenCache()

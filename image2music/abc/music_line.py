@@ -49,14 +49,14 @@ class MusicContext(Protocol):
         """Where reading is."""
 
     def current(self) -> VoiceBuilder:
-        """The voice that music goes to now."""
+        """Return the voice that music goes to now."""
 
     def inline_field(self, letter: str, value: str, start: int) -> None:
-        """Handles `[K:G]` and the like."""
+        """Handle `[K:G]` and the like."""
 
 
 def looks_like_prose(line: str) -> bool:
-    """Whether a line without bar lines is words for people: three words or more, most of them not made of notes."""
+    """Say whether a line without bar lines is words for people: three words or more, most of them not made of notes."""
     if "|" in line or "[" in line:
         return False
     words = [word for word in line.split() if word.strip(".,;:!?()'\"").isalpha()]
@@ -65,7 +65,7 @@ def looks_like_prose(line: str) -> bool:
 
 
 class MusicLine:
-    """Reads one line; a fresh object per line keeps what is only true within it."""
+    """Read one line; a fresh object per line keeps what is only true within it."""
 
     def __init__(self, context: MusicContext, text: str) -> None:
         self.context = context
@@ -76,7 +76,7 @@ class MusicLine:
         self.skip_until = 0
 
     def read(self) -> None:
-        """Reads every token of the line."""
+        """Read every token of the line."""
         text = self.text
         base = self.base
         at = len(text) - len(text.lstrip(BLANKS))
@@ -101,7 +101,7 @@ class MusicLine:
         self.flush(base + len(text))
 
     def unknown(self, token: str, start: int) -> None:
-        """A token that is not remembered, or whose meaning depends on what stands around it."""
+        """Read a token that is not remembered, or whose meaning depends on what stands around it."""
         match = MUSIC.match(self.text, start)
         assert match is not None and match.lastindex is not None
         kind = match.lastindex
@@ -120,24 +120,24 @@ class MusicLine:
             self.other(kind, text, start)
 
     def report(self, code: str, message: str, start: int) -> None:
-        """A finding at column `start` of this line, in the current voice and bar."""
+        """Report a finding at column `start` of this line, in the current voice and bar."""
         builder = self.builder
         line = self.context.position.line
         self.context.findings.add(code, message, line, start + 1, builder.voice.id, builder.bar_number)
 
     def flaw(self, code: str, message: str, start: int) -> None:
-        """A finding that makes the bar's length meaningless; only the first of a bar is told."""
+        """Report a finding that makes the bar's length meaningless; only the first of a bar is told."""
         bar = self.open_bar(start)
         if not bar.flawed:
             self.report(code, message, start)
         bar.flawed = True
 
     def open_bar(self, start: int) -> Bar:
-        """The open bar of the current voice, opened here where there is none."""
+        """Return the open bar of the current voice, opened here where there is none."""
         return self.builder.start_bar(self.base + start, self.context.position.line, start + 1)
 
     def flush(self, end: int) -> None:
-        """Gives the characters since the last flush to the current voice and bar."""
+        """Give the characters since the last flush to the current voice and bar."""
         start = self.span_start
         if end > start:
             builder = self.builder
@@ -147,7 +147,7 @@ class MusicLine:
     # --- what sounds
 
     def sound(self, spelling: TokenMusic, token: str, text: str, start: int) -> None:
-        """A note or a chord that was not met with this unit length before."""
+        """Add a note or a chord that was not met with this unit length before."""
         builder = self.builder
         self.open_bar(start)
         length = scaled(builder.unit, spelling.numerator, spelling.denominator)
@@ -163,14 +163,14 @@ class MusicLine:
             builder.add_event(spelling.heads, length, spelling.ties, base + start, base + start + len(text))
 
     def problem(self, code: str, text: str, start: int) -> None:
-        """Says what is wrong inside one note, chord or rest."""
+        """Say what is wrong inside one note, chord or rest."""
         if code == "bad-length":
             self.flaw(code, about_note(code, text), start)
         else:
             self.report(code, about_note(code, text), start)
 
     def rest(self, token: str, text: str, start: int) -> None:
-        """`z`, `x` (in unit lengths) or `Z`, `X` (in bars)."""
+        """Add a rest: `z`, `x` (in unit lengths) or `Z`, `X` (in bars)."""
         builder = self.builder
         spelling = read_rest(text)
         self.open_bar(start)
@@ -195,7 +195,7 @@ class MusicLine:
     # --- what structures
 
     def bar_line(self, text: str, start: int) -> None:
-        """`|`, `||`, `|]`, `[|`, `|:`, `:|`, `::` with or without an ending's number behind."""
+        """Read a bar line: `|`, `||`, `|]`, `[|`, `|:`, `:|`, `::` with or without an ending's number behind."""
         builder = self.builder
         sign = read_bar_line(text)
         ending = self.ending(sign.ending, start + len(text) - len(sign.ending)) if sign.ending else ()
@@ -211,7 +211,7 @@ class MusicLine:
             self.span_start = end
 
     def short_tuplet(self, start: int) -> None:
-        """A tuplet that its bar line cuts."""
+        """Report a tuplet that its bar line cuts."""
         builder = self.builder
         q, p = builder.tuplet
         left = builder.tuplet_left
@@ -224,14 +224,14 @@ class MusicLine:
         )
 
     def ending(self, text: str, start: int) -> tuple[int, ...]:
-        """`1`, `1,3`, `1-3`: the passes that play what follows."""
+        """Read `1`, `1,3`, `1-3`: the passes that play what follows."""
         passes, problem = read_ending(text)
         if problem:
             self.report("bad-ending", problem, start)
         return passes
 
     def inline_field(self, text: str, start: int) -> None:
-        """`[V:2]`, `[K:G]`, ..."""
+        """Read `[V:2]`, `[K:G]`, ..."""
         letter = text[1]
         if letter == "V":
             self.flush(self.base + start)
@@ -239,7 +239,7 @@ class MusicLine:
         self.builder = self.context.current() if letter == "V" else self.builder
 
     def other(self, kind: int, text: str, start: int) -> None:
-        """The rarer tokens."""
+        """Read the rarer tokens."""
         builder = self.builder
         if kind in (tokens.STRING, tokens.SPACER, tokens.COMMENT, tokens.CONTINUATION):
             return
@@ -272,7 +272,7 @@ class MusicLine:
             self.junk(text, start)
 
     def variant(self, text: str, start: int) -> None:
-        """`[1`: an ending that starts here, whether or not a bar line stands before it."""
+        """Read `[1`: an ending that starts here, whether or not a bar line stands before it."""
         digits = text[1:].strip()
         ending = () if digits.startswith('"') else self.ending(digits, start)
         offset = self.base + start
@@ -283,7 +283,7 @@ class MusicLine:
             self.span_start = offset
 
     def tie(self, start: int) -> None:
-        """`-` ties every head of the event before it."""
+        """Tie every head of the event before it."""
         last = self.builder.last
         if last is None or not last.heads:
             self.report("stray-tie", "this - ties no note: put it right behind a note, C-", start)
@@ -291,14 +291,14 @@ class MusicLine:
         last.ties = (1 << len(last.heads)) - 1
 
     def grace(self, text: str, start: int) -> None:
-        """`{gab}`: waits for the next event."""
+        """Keep grace notes (`{gab}`) for the next event."""
         notes, problem = read_grace(text)
         if problem:
             self.report("bad-grace", f"{text[:24]} holds something other than notes: write {{gab}}", start)
         self.builder.grace += notes
 
     def tuplet(self, text: str, start: int) -> None:
-        """`(p:q:r`."""
+        """Start a tuplet `(p:q:r`."""
         numbers = read_tuplet(text, self.builder.meter.is_compound)
         if numbers is None:
             self.flaw(
@@ -313,7 +313,7 @@ class MusicLine:
     # --- what cannot be read
 
     def junk(self, text: str, start: int) -> None:
-        """A character that starts no token."""
+        """Report a character that starts no token."""
         if text.isalpha() and text.isascii():
             if text in self.context.user_symbols:
                 return

@@ -1,6 +1,4 @@
-"""Lengths as engravers name them: a note type, dots, and the tuplet it stands in.
-
-ABC to MusicXML 4.0 (score-partwise): parts, keys, meters, tempi, repeats, endings, chords, ties, grace notes.
+"""ABC to MusicXML 4.0 (score-partwise): parts, keys, meters, tempi, repeats, endings, chords, ties, grace notes.
 
 Slurs, lyrics, chord symbols and decorations of the ABC are left out; beams are left to the reader.
 """
@@ -46,7 +44,7 @@ class NoteValue(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def note_value(length: Length) -> NoteValue | None:
-    """The plainest value of a length; None where no single note lasts so long, such as 5/8."""
+    """Return the plainest value of a length; None where no single note lasts so long, such as 5/8."""
     whole = as_fraction(length)
     for actual, normal in _TUPLETS:
         for dots in range(3):
@@ -68,7 +66,7 @@ _HEAD = (
 
 
 def abc_to_music_xml(abc: str) -> bytes:
-    """The first tune of an ABC text as MusicXML, UTF-8. Repeats are written, not played out.
+    """Return the first tune of an ABC text as MusicXML, UTF-8. Repeats are written, not played out.
 
     Raises:
         AbcError: the text holds no tune with music (`no_music`).
@@ -108,7 +106,7 @@ class _Part:
         self.ending: tuple[int, ...] = ()
 
     def write(self) -> None:
-        """Adds all measures to the part."""
+        """Add all measures to the part."""
         for bar, elements in self.by_bar():
             measure = _add(self.part, "measure", number=str(bar.number))
             if bar is self.voice.bars[0]:
@@ -121,7 +119,7 @@ class _Part:
             self.close(measure, bar.closing)
 
     def by_bar(self) -> Iterator[tuple[Bar, list[Event | BarLine | StateChange]]]:
-        """Every bar with the elements that stand in it or, for changes, before it."""
+        """Return every bar with the elements that stand in it or, for changes, before it."""
         waiting = iter(self.voice.elements)
         element = next(waiting, None)
         for bar in self.voice.bars:
@@ -276,7 +274,7 @@ class _Part:
             _add(sign, "repeat", direction="backward", times=str(line.repeats + 1))
 
     def units(self, length: Length) -> int:
-        """A length in the part's divisions of a quarter note."""
+        """Return a length in the part's divisions of a quarter note."""
         return round(as_quarters(length) * self.divisions)
 
 

@@ -36,7 +36,7 @@ class ParsedAbc:
 
 
 def parse(text: str) -> ParsedAbc:
-    """Reads an ABC text of one or more tunes.
+    """Read an ABC text of one or more tunes.
 
     Lines may end in LF, CRLF or CR. Never raises for any text; a text above `MAX_CHARS` gives no tune and one
     diagnostic `text-too-long`.
@@ -49,7 +49,7 @@ def parse(text: str) -> ParsedAbc:
 
 
 class _Parser:
-    """Walks the lines. `tune` is None outside a tune; `blank_line` is the number of a blank line just passed, or 0."""
+    """Walk the lines. `tune` is None outside a tune; `blank_line` is the number of a blank line just passed, or 0."""
 
     def __init__(self, text: str) -> None:
         self.text = text

@@ -1,8 +1,6 @@
-"""Plays a tune: ABC to note arrays and MIDI.
+"""Play a tune: ABC to note arrays and to MIDI, straight from the syntax tree.
 
-What a voice sounds like: its notes in the order they are played, with ties joined and grace notes placed.
-
-ABC to note arrays and to MIDI, straight from the syntax tree. Chord symbols make no accompaniment.
+Notes come in the order they are played, ties joined and grace notes placed. Chord symbols make no accompaniment.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from image2music.abc.ast import BarLine, Element, Event, PartMark, Sound, StateChange, Tune, Voice
-from image2music.abc.parser import parse
+from image2music.abc.parser import ParsedAbc, parse
 from image2music.abc.reading_order import PitchReader, Range, play_order
 from image2music.errors import AbcError
 from image2music.music.midi import NoteList, write_note_lists
@@ -46,7 +44,7 @@ _Reading = tuple[list[int], list[int], Notes, int]
 
 @dataclass(slots=True)
 class _TiedNote:
-    """The note at `index` of `notes`, which waits for another at `end` (exact, in the units of `abc_lengths`)."""
+    """The note at `index` of `notes`, which waits for another at `end` (exact, in the units of `theory.Length`)."""
 
     notes: Notes
     index: int
@@ -57,14 +55,14 @@ class _TiedNote:
         return self.notes[self.index][2]
 
     def prolong(self, end: Length) -> None:
-        """Lets the note sound to `end`."""
+        """Let the note sound to `end`."""
         start, _, pitch, velocity = self.notes[self.index]
         self.notes[self.index] = (start, max(ticks(end), start + 1), pitch, velocity)
         self.end = end
 
 
 class _Player:
-    """Plays ranges of one voice's elements; keeps ties while it goes."""
+    """Play ranges of one voice's elements; keeps ties while it goes."""
 
     def __init__(self, tune: Tune, voice: Voice) -> None:
         self.played = PlayedVoice(voice)
@@ -72,7 +70,7 @@ class _Player:
         self.open_ties: dict[int, dict[tuple[int, int], _TiedNote]] = {}
 
     def play(self, ranges: Iterable[Range]) -> PlayedVoice:
-        """Plays the ranges one after the other.
+        """Play the ranges one after the other.
 
         Raises:
             AbcError: `too_long` above `MAX_NOTES` notes.
@@ -90,7 +88,7 @@ class _Player:
         return self.played
 
     def play_range(self, first: int, last: int, shift: Length) -> None:
-        """Plays the elements from `first` to before `last`, `shift` later than written."""
+        """Play the elements from `first` to before `last`, `shift` later than written."""
         for element, reading in zip(self.played.voice.elements[first:last], self.readings[first:last], strict=True):
             if reading is None or type(element) is not Event:
                 self.silent(element, shift)
@@ -106,7 +104,7 @@ class _Player:
                     notes.append((start, end if end > start else start + 1, pitch, velocity))
 
     def silent(self, element: Element, shift: Length) -> None:
-        """A rest ends the ties of its layer; a change takes place; a bar line does nothing."""
+        """Let a rest end the ties of its layer, and note a change; a bar line does nothing."""
         if type(element) is Event:
             if self.open_ties:
                 self.open_ties.pop(element.layer, None)
@@ -114,7 +112,7 @@ class _Player:
             self.played.changes.append((element.onset + shift, element.value))
 
     def joined(self, event: Event, reading: _Reading, onset: Length) -> None:
-        """A note or chord with grace notes before it, that continues ties, starts them, or several of these."""
+        """Play a note or chord with grace notes before it, that continues ties, starts them, or several of these."""
         end = onset + event.duration
         if event.grace:
             onset = _play_grace(event, reading, onset)
@@ -138,7 +136,7 @@ class _Player:
 
 
 def _sound(notes: Notes, onset: Length, end: Length, pitch: int, velocity: int) -> _TiedNote | None:
-    """Adds one note, None where MIDI has no such pitch."""
+    """Add one note, None where MIDI has no such pitch."""
     if not 0 <= pitch <= 127:
         return None
     start = ticks(onset)
@@ -147,7 +145,7 @@ def _sound(notes: Notes, onset: Length, end: Length, pitch: int, velocity: int) 
 
 
 def _play_grace(event: Event, reading: _Reading, onset: Length) -> Length:
-    """Plays the grace notes and returns where the note itself begins."""
+    """Play the grace notes and return where the note itself begins."""
     _, pitches, notes, velocity = reading
     lengths = [scaled(event.grace_unit, grace.numerator, grace.denominator * GRACE_DIVIDER) for grace in event.grace]
     if sum(lengths) >= event.duration:
@@ -162,7 +160,7 @@ def _play_grace(event: Event, reading: _Reading, onset: Length) -> Length:
 
 
 def _readings(reader: PitchReader, elements: list[Element], played: PlayedVoice) -> list[_Reading | None]:
-    """One reading for each element that sounds. Read in written order, so that a repeat finds its own key again."""
+    """Read each element that sounds, in written order, so that a repeat finds its own key again."""
     readings: list[_Reading | None] = []
     part = played.parts.setdefault((reader.program, reader.channel), [])
     for element in elements:
@@ -181,7 +179,7 @@ def _readings(reader: PitchReader, elements: list[Element], played: PlayedVoice)
 
 
 def play_voice(tune: Tune, voice: Voice) -> PlayedVoice:
-    """Plays one voice with its repeats, endings and parts.
+    """Play one voice with its repeats, endings and parts.
 
     Raises:
         AbcError: `too_long` when the repeats unfold beyond reason.
@@ -195,7 +193,7 @@ _MELODIC_CHANNELS = (*range(9), *range(10, 16))
 
 
 def abc_to_score(abc: str) -> Score:
-    """Plays the first tune of an ABC text that has music.
+    """Play the first tune of an ABC text that has music.
 
     Voices sound in parallel, one track each (one more for every further program); repeats, endings and parts are
     played out; ticks are 1/480 of a quarter note. Voices without a `%%MIDI channel` get channels in order, that of
@@ -206,20 +204,20 @@ def abc_to_score(abc: str) -> Score:
         AbcError: `no_music` when there is nothing to play, `too_long` when repeats unfold beyond reason,
             `text_too_long` for a text above 4 million characters.
     """
-    return tune_to_score(_first_tune(abc))
+    return tune_to_score(first_tune(parse(abc)))
 
 
 def abc_to_midi(abc: str) -> bytes:
-    """A standard MIDI file (format 1) of the first tune with music; see `abc_to_score`.
+    """Return a standard MIDI file (format 1) of the first tune with music; see `abc_to_score`.
 
     Raises:
         AbcError: as `abc_to_score`.
     """
-    return tune_to_midi(_first_tune(abc))
+    return tune_to_midi(first_tune(parse(abc)))
 
 
 def tune_to_score(tune: Tune) -> Score:
-    """Plays one parsed tune.
+    """Play one parsed tune.
 
     Raises:
         AbcError: `no_music` when it holds no sounding note, `too_long` when repeats unfold beyond reason.
@@ -229,7 +227,7 @@ def tune_to_score(tune: Tune) -> Score:
 
 
 def tune_to_midi(tune: Tune) -> bytes:
-    """Plays one parsed tune into a standard MIDI file; the same as `write_midi(tune_to_score(tune))`, but faster.
+    """Play one parsed tune into a standard MIDI file; the same as `write_midi(tune_to_score(tune))`, but faster.
 
     Raises:
         AbcError: as `tune_to_score`.
@@ -237,8 +235,12 @@ def tune_to_midi(tune: Tune) -> bytes:
     return write_note_lists(*_played(tune))
 
 
-def _first_tune(abc: str) -> Tune:
-    parsed = parse(abc)
+def first_tune(parsed: ParsedAbc) -> Tune:
+    """Return the first tune that has music.
+
+    Raises:
+        AbcError: `no_music` where there is none, `text_too_long` where the text was too long to be read.
+    """
     if not parsed.tunes and any(finding.code == "text-too-long" for finding in parsed.diagnostics):
         raise AbcError("the text is too long to read: split it", reason="text_too_long")
     for tune in parsed.tunes:
@@ -248,7 +250,7 @@ def _first_tune(abc: str) -> Tune:
 
 
 def _played(tune: Tune) -> tuple[Score, list[NoteList]]:
-    """A score with the tempos, meters and keys, and the notes of each track beside it."""
+    """Return a score with the tempos, meters and keys, and the notes of each track beside it."""
     voices = [play_voice(tune, voice) for voice in tune.voices.values()]
     if any(ticks(played.length) > MAX_TICKS for played in voices):
         raise AbcError("the tune lasts longer than MIDI can count: shorten its rests", reason="too_long")

@@ -1,10 +1,7 @@
-"""In which order a tune is played, and the pitches of its notes there.
+"""The order in which a tune is played, and the pitches of its notes as they stand on the page.
 
-The order in which a voice's elements are played: repeats, endings and parts, in bounded time.
-
-Pitches as they stand on the page: under key, accidentals, clef, `%%MIDI transpose` and dynamics.
-
-The notes of a tune in written order: repeats not played, tied notes apart.
+`play_order` plays out repeats, endings and parts in bounded time. `PitchReader` reads pitches under key, accidentals,
+clef, `%%MIDI transpose` and dynamics. `voice_notes` gives a tune's notes in written order, repeats not played.
 """
 
 from __future__ import annotations
@@ -27,7 +24,7 @@ Range = tuple[int, int]
 
 
 def play_order(elements: list[Element], parts: str = "") -> list[Range]:
-    """The ranges `[start, end)` of `elements` in the order they are played.
+    """Return the ranges `[start, end)` of `elements` in the order they are played.
 
     A `:|` without a `|:` goes back to the end of the last repeat or of its last ending, else to the beginning, as ABC
     2.1 recommends (4.8; an ending ends at `||`, `:|`, `|]` or `[|`, 4.9). abc2midi loses or misplaces such a repeat
@@ -64,7 +61,7 @@ def play_order(elements: list[Element], parts: str = "") -> list[Range]:
 
 
 def part_order(text: str) -> str:
-    """Unfolds `A2(BC)3` to `AABCBCBC`, at most `MAX_PARTS` letters, without recursion."""
+    """Unfold `A2(BC)3` to `AABCBCBC`, at most `MAX_PARTS` letters, without recursion."""
     stack: list[str] = [""]
     last = ""
     for token in re.findall(r"[A-Za-z]|\(|\)|\d{1,3}", text):
@@ -100,7 +97,7 @@ def _sections(elements: list[Element]) -> dict[str, Range]:
 
 
 class _Unfolding:
-    """Walks the bar lines of one section once per pass."""
+    """Walk the bar lines of one section once per pass."""
 
     def __init__(self, elements: list[Element], start: int, end: int) -> None:
         self.end = end
@@ -112,7 +109,7 @@ class _Unfolding:
         ]
 
     def ranges(self) -> list[Range]:
-        """The ranges to play."""
+        """Return the ranges to play."""
         ranges: list[Range] = []
         at = 0
         section_line, section_start = 0, self.start
@@ -148,7 +145,7 @@ class _Unfolding:
         return [(first, last) for first, last in ranges if last > first]
 
     def _last_turn(self, at: int) -> int:
-        """The highest pass that an ending of the group at `at` names."""
+        """Return the highest pass that an ending of the group at `at` names."""
         highest = max(self.lines[at][1].ending)
         for _, line in self.lines[at + 1 : at + _LOOKAHEAD]:
             if line.ending and 1 in line.ending:
@@ -159,7 +156,7 @@ class _Unfolding:
         return highest
 
     def _find(self, at: int, turn: int) -> int | None:
-        """The ending that pass `turn` plays, at `at` or behind it in the same group."""
+        """Return the ending that pass `turn` plays, at `at` or behind it in the same group."""
         for offset, (_, line) in enumerate(self.lines[at : at + _LOOKAHEAD]):
             if turn in line.ending:
                 return at + offset
@@ -175,7 +172,7 @@ _NATURALS = tuple(12 + natural for natural in NATURALS)
 
 
 class PitchReader:
-    """Reads pitches in written order: key, accidentals, transposition and sound as they stand on the page."""
+    """Read pitches in written order: key, accidentals, transposition and sound as they stand on the page."""
 
     def __init__(self, tune: Tune, voice: Voice) -> None:
         self.alterations = tune.key.alterations
@@ -193,7 +190,7 @@ class PitchReader:
             self.set_sound(sound)
 
     def set_sound(self, sound: Sound) -> None:
-        """Applies one `%%MIDI` setting or dynamic mark."""
+        """Apply one `%%MIDI` setting or dynamic mark."""
         what, number = sound
         if what == "program":
             self.program = number
@@ -208,7 +205,7 @@ class PitchReader:
             self.velocity = number
 
     def change(self, change: StateChange) -> None:
-        """Applies a change of key or sound; others do not touch pitches."""
+        """Apply a change of key or sound; others do not touch pitches."""
         value = change.value
         if isinstance(value, Sound):
             self.set_sound(value)
@@ -217,11 +214,11 @@ class PitchReader:
             self._use_key()
 
     def bar_line(self) -> None:
-        """Forgets the accidentals of the bar."""
+        """Forget the accidentals of the bar."""
         self.in_bar = self.in_key.copy()
 
     def pitches(self, event: Event) -> tuple[list[int], list[int]]:
-        """The MIDI pitches of an event's heads and those of its grace notes; they may lie outside 0-127."""
+        """Return the MIDI pitches of an event's heads and those of its grace notes; they may lie outside 0-127."""
         if event.layer != self.layer:
             self.layer = event.layer
             self.bar_line()
@@ -229,7 +226,7 @@ class PitchReader:
         return self._pitches(event.heads), grace
 
     def _pitches(self, heads: Iterable[Head]) -> list[int]:
-        """The MIDI pitches; an accidental holds for its letter in every octave to the end of the bar (ABC 2.1)."""
+        """Return the MIDI pitches; an accidental holds for its letter in every octave to the bar's end (ABC 2.1)."""
         in_bar = self.in_bar
         found = []
         for step, octave, accidental, _ in heads:
@@ -245,7 +242,7 @@ class PitchReader:
         self.bar_line()
 
     def _transpose(self, semitones: int) -> None:
-        """Moves to another transposition; accidentals stay in force."""
+        """Move to another transposition; accidentals stay in force."""
         shift = semitones - self.transpose
         self.transpose = semitones
         self.in_key = [pitch + shift for pitch in self.in_key]
@@ -262,7 +259,7 @@ class WrittenNote(NamedTuple):
 
 
 def voice_notes(tune: Tune) -> dict[str, list[WrittenNote]]:
-    """Each voice's notes in written order, repeats not played, tied notes apart, grace notes and rests left out.
+    """Return each voice's notes in written order, repeats not played, tied notes apart, grace notes and rests left out.
 
     Pitches are MIDI pitches under key, accidentals, clef and `%%MIDI transpose`; those outside 0-127 are left out.
     """
@@ -293,7 +290,7 @@ def _written(tune: Tune, voice: Voice) -> list[WrittenNote]:
 def _written_pitches(
     reader: PitchReader, event: Event, held: dict[tuple[int, int, int], int]
 ) -> tuple[tuple[int, ...], dict[tuple[int, int, int], int]]:
-    """An event's pitches, and the pitches that its ties hold for the next event."""
+    """Return an event's pitches, and the pitches that its ties hold for the next event."""
     found = []
     holding = {key: pitch for key, pitch in held.items() if key[2] != event.layer}
     read, _ = reader.pitches(event)

@@ -5,9 +5,9 @@ Its opening as ABC, for prompts, and which of its constraints a tune misses.
 
 from __future__ import annotations
 
-from image2music.abc.playback import abc_to_score
 from image2music.abc.writer.text import length_text, note_name
 from image2music.music.motif import count_motif
+from image2music.music.score import Score
 from image2music.music.theory import MIDDLE_C, spelling
 from image2music.types import AlbumPart
 
@@ -26,12 +26,8 @@ def opening_abc(part: AlbumPart) -> str:
     return " | ".join(bars)
 
 
-def missing_constraints(abc: str, part: AlbumPart) -> tuple[str, ...]:
-    """Return the album's constraints that a playable tune misses, in plain English.
-
-    Empty for a tune that keeps to all.
-    """
-    score = abc_to_score(abc)
+def missing_constraints(score: Score, part: AlbumPart) -> tuple[str, ...]:
+    """Return the album's constraints that a played tune misses, in plain English; empty for one that keeps to all."""
     key, meter = score.keys[:1], score.meters[:1]
     found = []
     if not key or (key[0].tonic, key[0].minor) != (part.tonic, part.mode == "minor"):

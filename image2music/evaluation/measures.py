@@ -19,7 +19,7 @@ from image2music.abc.parser import parse
 from image2music.errors import ConfigError
 from image2music.evaluation.agreement import asked_by, key_match, tempo_match
 from image2music.evaluation.pieces import Piece, hear
-from image2music.loop.examine import metrics_distance, targets_over
+from image2music.loop.refinement import metrics_distance, targets_over
 from image2music.music.metrics import EXPLANATIONS, METRIC_NAMES, groove_consistency, metrics_of_score
 from image2music.music.score import Score
 from image2music.music.similarity import longest_shared_run, longest_shared_with_others, melody, voice_steps

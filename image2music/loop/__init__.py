@@ -1,1 +1,1 @@
-"""The chain from a picture to a finished tune, for every composer. The models are in `composers`."""
+"""The paper's chain from a picture to a finished tune, one file a step. The models are in `composers`."""

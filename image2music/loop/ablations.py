@@ -13,7 +13,7 @@ from image2music.types import Description, Explanation
 
 
 class WithoutRetrieval:
-    """Keeps the protocol `Composer`; the composer inside never sees a reference.
+    """Keep the protocol `Composer`; the composer inside never sees a reference.
 
     The loop still holds them: refinement aims at the range of their metrics, for there is nothing else to aim at, and
     what is copied from them is counted all the same.
@@ -49,7 +49,7 @@ class WithoutRetrieval:
 
 
 class WithoutRefinement:
-    """Keeps the protocol `Composer`; asked to refine, it hands the tune back as it is. Repairs stay."""
+    """Keep the protocol `Composer`; asked to refine, it hands the tune back as it is. Repairs stay."""
 
     def __init__(self, inner: Composer) -> None:
         self._inner = inner

@@ -1,14 +1,9 @@
-"""The grid that notation is written on: bar lines, windows, tempo changes, the parts of a piece and its pick-up.
+"""The grid that notation is written on: bar lines, beats, tempo changes and parts in ticks of 1/48 quarter.
 
-Sets of grid ticks as sorted arrays. numpy's own set functions hash first, which costs more than short arrays do.
-
-The grid that notation is written on: ticks of 1/48 quarter, bar lines from the meters, quarter-long windows.
-
-Tempo changes on the grid, few enough to write.
-
-Tracks to the parts that are written: drums together and last, never more than there are channels.
-
-The pick-up bar of a piece whose file starts counting at its first note.
+A score is put on the grid before it is written as ABC: bar lines from its meters, a pick-up bar found from the notes
+where a file starts counting at its first note, tempo changes few enough to write, and tracks joined to at most as many
+parts as there are MIDI channels, drums together and last. Sets of grid ticks are sorted arrays: numpy's own set
+functions hash first, which costs more on arrays this short.
 """
 
 from __future__ import annotations
@@ -27,13 +22,13 @@ from image2music.music.theory import COMMON_TIME, DEFAULT_QPM, DRUM_CHANNEL, GRI
 
 
 def distinct(ticks: IntArray) -> IntArray:
-    """Each tick once, ascending."""
+    """Return each tick once, ascending."""
     ordered = np.sort(ticks)
     return ordered[np.append(True, ordered[1:] != ordered[:-1])] if len(ordered) else ordered
 
 
 def among(ticks: IntArray, known: IntArray) -> NDArray[np.bool_]:
-    """Which of the ticks stand in `known`, which ascends; bool[n]."""
+    """Return which of the ticks stand in `known`, which ascends; bool[n]."""
     if not len(known):
         return np.zeros(len(ticks), dtype=np.bool_)
     places = np.minimum(np.searchsorted(known, ticks), len(known) - 1)
@@ -62,18 +57,18 @@ class Bars:
 
 
 def bar_length(meter: Meter) -> int:
-    """Length of a bar in grid ticks."""
+    """Return the length of a bar in grid ticks."""
     return meter.numerator * _WHOLE // meter.denominator
 
 
 def only_meter(score: Score) -> Meter | None:
-    """The meter of a score that never changes it, 4/4 where it names none; None where there are several."""
+    """Return the meter of a score that never changes it, 4/4 where it names none; None where there are several."""
     meters = {meter for _, meter in _writable_changes(score)}
     return meters.pop() if len(meters) == 1 else None
 
 
 def bars_after_pickup(pickup: int, meter: Meter, end: int) -> Bars:
-    """Bars of one meter that cover grid ticks 0 to `end`, the first `pickup` long, the last what it leaves of a bar."""
+    """Return bars of one meter for grid ticks 0 to `end`; the first is `pickup` long and the last completes it."""
     length = bar_length(meter)
     n = max(2, -(-end // length))
     _refuse_more_than_most(n + 1)
@@ -81,7 +76,7 @@ def bars_after_pickup(pickup: int, meter: Meter, end: int) -> Bars:
 
 
 def bars_of(score: Score, end: int) -> Bars:
-    """Bars that cover grid ticks 0 to `end`; 4/4 where the score names no meter.
+    """Return the bars that cover grid ticks 0 to `end`; 4/4 where the score names no meter.
 
     Raises:
         MidiError: reason `too_large` when there would be more than `MAX_BARS`.
@@ -125,7 +120,7 @@ def _span(here: Change, after: Change | None, end: int) -> int:
 
 
 def _writable_changes(score: Score) -> list[Change]:
-    """Meter changes on the grid, snapped to the running bar lines when a sixteenth or less away."""
+    """Return the meter changes on the grid, snapped to the running bar lines when a sixteenth or less away."""
     changes: list[Change] = [(0, COMMON_TIME)]
     for change in score.meters:
         if not _writable(change):
@@ -148,26 +143,26 @@ def _writable(change: MeterChange) -> bool:
 
 
 def meter_of_length(length: int) -> Meter:
-    """Meter, in quarters or shorter notes, of a bar that holds `length` grid ticks, which are whole 1/32 notes."""
+    """Return the meter, in quarters or shorter notes, of a bar of `length` grid ticks (whole 1/32 notes)."""
     notes = length // (GRID_QUARTER // 8)
     common = gcd(notes, 8)
     return Meter.of(notes // common, 32 // common)
 
 
 def windows_of(bars: Bars) -> IntArray:
-    """Edges of the windows in which one grid is chosen: quarters from each bar line, eighths in compound meters."""
+    """Return the edges of the windows that are quantised one by one: quarters, eighths in compound meters."""
     return _divided(bars, [GRID_QUARTER // 2 if _in_threes(meter) else GRID_QUARTER for meter in bars.meters])
 
 
 def beats_of(bars: Bars) -> IntArray:
-    """Grid ticks of the beats: quarters from each bar line, groups of three in compound meters."""
+    """Return the grid ticks of the beats: quarters from each bar line, groups of three in compound meters."""
     return _divided(
         bars, [3 * _WHOLE // meter.denominator if _in_threes(meter) else GRID_QUARTER for meter in bars.meters]
     )
 
 
 def _in_threes(meter: Meter) -> bool:
-    """Whether beats are groups of three: 6/8, 9/8, 12/8, 6/16, but not 6/4."""
+    """Say whether beats are groups of three: 6/8, 9/8, 12/8, 6/16, but not 6/4."""
     return meter.is_compound and meter.denominator >= 8
 
 
@@ -184,7 +179,7 @@ _BEAT = GRID_QUARTER // 4
 
 
 def tempos_of(score: Score) -> tuple[TempoChange, ...]:
-    """Tempos at whole sixteenths in grid ticks, the first at 0; changes of less than one per cent are left out."""
+    """Return tempos at whole sixteenths, in grid ticks, the first at 0; changes below one per cent are left out."""
     latest: dict[int, float] = {}
     for change in score.tempos:
         tick = round(change.tick * GRID_QUARTER / score.ticks_per_quarter / _BEAT) * _BEAT
@@ -197,7 +192,7 @@ def tempos_of(score: Score) -> tuple[TempoChange, ...]:
 
 
 def tempo_text(qpm: float) -> str:
-    """`1/4=120`; slow tempos count a shorter note, so that the whole number is within one per cent."""
+    """Write a tempo as `1/4=120`; slow tempos count a shorter note, so that the whole number is within one per cent."""
     for note in (4, 8, 16, 32):
         beats = qpm * note / 4
         if abs(round(beats) - beats) <= 0.01 * beats:
@@ -225,7 +220,7 @@ class Part:
 
 
 def parts_of(score: Score) -> list[Part]:
-    """One part a pitched track, at most `MAX_PITCHED`, then one part with all the drums."""
+    """Return one part a pitched track, at most `MAX_PITCHED`, then one part with all the drums."""
     pitched = _few([[track] for track in score.tracks if len(track) and not track.is_drum])
     drums = [track for track in score.tracks if len(track) and track.is_drum]
     channels = [channel for channel in range(16) if channel != DRUM_CHANNEL]
@@ -235,7 +230,7 @@ def parts_of(score: Score) -> list[Part]:
 
 
 def _few(groups: list[list[Track]]) -> list[list[Track]]:
-    """At most `MAX_PITCHED` groups: the nearest programs share one, those with the fewest notes first."""
+    """Return at most `MAX_PITCHED` groups: the nearest programs share one, those with the fewest notes first."""
     if len(groups) <= MAX_PITCHED:
         return groups
     groups = sorted(groups, key=lambda group: group[0].program)
@@ -265,7 +260,7 @@ _CLEARLY = 0.05
 
 
 def pickup_of(parts: Sequence[Part], meter: Meter) -> int:
-    """Length of the pick-up in grid ticks, 0 where the first bar is a whole one or nothing shows that it is not.
+    """Find the length of the pick-up in grid ticks; 0 where the first bar is whole, or nothing shows otherwise.
 
     Bar lines are tried at every eighth. They fit as far as long notes begin on them (a note counts by the root of
     its duration) and no notes are held over them. Of 147 folk tunes with chords whose leading rest was taken away,

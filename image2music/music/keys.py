@@ -1,8 +1,7 @@
-"""Keys: found by the Krumhansl-Kessler profiles where a file states none.
+"""Key detection: the key of a piece, and of each of its bars, from what the file states or what the notes say.
 
-The key of a piece that does not name one.
-
-The key of each bar: what the file says where it says something, what the notes say elsewhere.
+The method is Krumhansl and Schmuckler's (correlation with key profiles) with Temperley's profiles; see
+`pitch_class_weights` for what it finds.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _PROFILES = np.stack([np.roll(_standardised(p), tonic) for p in (_MAJOR, _MINOR)
 
 
 def pitch_class_weights(pitches: IntArray, quarters: FloatArray) -> FloatArray:
-    """How much each pitch class is heard, float64[12].
+    """Return how much each pitch class is heard, float64[12].
 
     A note counts by the root of its duration (quarters, at most 2), so that neither ornaments nor pedal notes
     outweigh the rest. On 304 files that state a key, the root here and in the profiles finds 84 in a hundred keys,

@@ -1,7 +1,4 @@
-"""MusPy's eight metrics from note arrays, without its piano roll.
-
-How steadily a rhythm goes on.
-"""
+"""MusPy's eight metrics and its groove consistency, computed from note arrays without a piano roll."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ class Metrics:
     empty_beat_rate: float | None
 
     def as_dict(self) -> dict[str, float | None]:
-        """Values by metric name, in the order of `METRIC_NAMES`."""
+        """Return the values by metric name, in the order of `METRIC_NAMES`."""
         return asdict(self)
 
 
@@ -61,7 +58,7 @@ _SCALES = np.array(
 
 
 def metrics_of_midi(data: bytes) -> Metrics:
-    """Metrics of a MIDI file.
+    """Return the metrics of a MIDI file.
 
     Raises:
         MidiError: with the reasons of `read_midi`.
@@ -70,7 +67,7 @@ def metrics_of_midi(data: bytes) -> Metrics:
 
 
 def metrics_of_score(score: Score) -> Metrics:
-    """Metrics of a score, in time proportional to n log n for n notes.
+    """Return the metrics of a score, in time proportional to n log n for n notes.
 
     They equal MusPy's for the same notes, with one exception: MusPy's `empty_beat_rate` takes the length of a piece
     from its last event, lyrics and annotations after the last note included; here the last note ends the piece.
@@ -105,13 +102,13 @@ def _joined(tracks: list[Track]) -> tuple[IntArray, IntArray, IntArray]:
 
 
 def _entropy(counts: NDArray[np.int64]) -> float:
-    """Shannon entropy in bits."""
+    """Return Shannon entropy in bits."""
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log2(shares)).sum()) + 0.0
 
 
 def _polyphony(onsets: IntArray, durations: IntArray, pitches: IntArray) -> float | None:
-    """Pitch-ticks that sound divided by ticks in which anything sounds; a pitch doubled counts once.
+    """Return the pitch-ticks that sound divided by ticks in which anything sounds; a pitch doubled counts once.
 
     The intervals of each pitch are laid on a line of their own, so that one union serves for all pitches.
     """
@@ -123,7 +120,7 @@ def _polyphony(onsets: IntArray, durations: IntArray, pitches: IntArray) -> floa
 
 
 def _covered(starts: IntArray, ends: IntArray) -> int:
-    """Length of the union of intervals."""
+    """Return the length of the union of intervals."""
     order = np.argsort(starts)
     starts, reach = starts[order], np.maximum.accumulate(ends[order])
     before = np.append(starts[0], reach[:-1])
@@ -131,7 +128,7 @@ def _covered(starts: IntArray, ends: IntArray) -> int:
 
 
 def _empty_beat_rate(score: Score) -> float | None:
-    """Share of quarters, of those up to the last note's end, in which no note sounds; ends count as sounding."""
+    """Return the share of quarters up to the last note's end in which no note sounds; ends count as sounding."""
     if not score.n_notes:
         return None
     onsets, durations, _ = _joined(list(score.tracks))
@@ -149,7 +146,7 @@ STEPS_A_QUARTER = 12
 
 
 def groove_consistency(score: Score) -> float | None:
-    """1 - the mean Hamming distance between the onset patterns of neighbouring bars, 0-1; None below two bars.
+    """Return 1 - the mean Hamming distance between the onset patterns of neighbouring bars, 0-1; None below two bars.
 
     Wu and Yang, "The Jazz Transformer on the Front Line" (ISMIR 2020), as in MusPy but for its empty last bar, which
     it adds where a piece ends at a bar line. Bars are those of the first meter, 4/4 where none is named.

@@ -1,10 +1,6 @@
-"""Standard MIDI files: read by symusic, by mido where symusic refuses, and written.
+"""Standard MIDI files: read in bounded time and memory, and written. Source: Standard MIDI Files 1.0, RP-001.
 
-The second reader: files that symusic refuses (SMPTE division, long headers, data bytes above 127).
-
-MIDI bytes to a `Score`: symusic for speed, mido where symusic refuses a file that can still be read.
-
-Note arrays or note lists to a standard MIDI file (format 1). Source: Standard MIDI Files 1.0, RP-001.
+symusic reads for speed; mido reads what symusic refuses (SMPTE division, long headers, data bytes above 127).
 """
 
 from __future__ import annotations
@@ -73,7 +69,7 @@ def read_with_mido(data: bytes) -> Score:
 
 
 def _division(division: int) -> tuple[int, bool]:
-    """Ticks to the quarter, and whether the file is timed in SMPTE frames (sign bit set)."""
+    """Return the ticks to the quarter, and whether the file is timed in SMPTE frames (sign bit set)."""
     if 0 < division < 0x8000:
         return division, False
     frames, ticks = 256 - ((division >> 8) & 0xFF), division & 0xFF
@@ -131,7 +127,7 @@ def _note_change(number: int, message: Any, tick: int, events: _Events) -> None:
 
 
 def _sharps(key: str) -> int:
-    """Signed count of sharps of a key named as mido names it: `Bb` -2, `F#m` 3."""
+    """Return the signed count of sharps of a key named as mido names it: `Bb` -2, `F#m` 3."""
     minor = key.endswith("m")
     return max(-7, min(7, fifths_of(key) - 3 * minor))
 
@@ -248,12 +244,12 @@ def _tracks(source: Any) -> tuple[Track, ...]:
 
 
 def pitched_channel(nth: int) -> int:
-    """Channel of the n-th part that is not drums: 0-15 without 9, starting again after fifteen."""
+    """Return the channel of the n-th part that is not drums: 0-15 without 9, starting again after fifteen."""
     return (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15)[nth % 15]
 
 
 def _tempos(source: Any) -> tuple[TempoChange, ...]:
-    """Tempo changes; of several within a 1/32 note only the last is kept, since some files have 70,000."""
+    """Return the tempo changes; of several within a 1/32 note only the last is kept, since some files have 70,000."""
     if not len(source.tempos):
         return ()
     columns = source.tempos.numpy()
@@ -304,7 +300,7 @@ class NoteList(NamedTuple):
 
 
 def write_midi(score: Score) -> bytes:
-    """The score as the bytes of a format 1 MIDI file: a conductor track, then one track for each of the score's.
+    """Return the score as the bytes of a format 1 MIDI file: a conductor track, then one track for each of the score's.
 
     Ticks must lie below 2^28. Notes end before others of the same tick begin.
     """
@@ -373,7 +369,7 @@ def _chunk(events: list[bytes]) -> bytes:
 
 @lru_cache(maxsize=4096)
 def _variable(value: int) -> bytes:
-    """A time as MIDI writes it: seven bits a byte, the eighth bit set in all but the last."""
+    """Return a time as MIDI writes it: seven bits a byte, the eighth bit set in all but the last."""
     parts = [value & 0x7F]
     while value := value >> 7:
         parts.append(0x80 | (value & 0x7F))

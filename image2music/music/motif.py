@@ -1,7 +1,4 @@
-"""What one tune takes over from its album. Everything else stays between the composer and the picture.
-
-The motif of an album: one bar that any of its keys can sing, made by rule, found again by ear.
-"""
+"""The motif of an album: one bar that any of its keys can sing, made by rule and found again by ear."""
 
 from __future__ import annotations
 
@@ -46,7 +43,7 @@ _LANDING_EIGHTHS = 2
 
 
 def make_motif(meter: str, *, rising: bool, seed: int) -> Line:
-    """One bar of five notes, and the note that it lands on (two eighths of the next bar).
+    """Return one bar of five notes, and the note that it lands on (two eighths of the next bar).
 
     It starts on 1 or 5, lands on 1 or 5, ends higher than it started if `rising`, else lower or level, turns at
     least once, has a leap of a fourth or more and no note twice in a row.
@@ -79,7 +76,7 @@ def _sings(line: Sequence[int]) -> bool:
 
 
 def make_answer(motif: Line, meter: str, mode: AlbumMode, *, seed: int) -> Line:
-    """A second bar for a theme: from the motif's landing note by steps and thirds of the scale to 1, 2 or 5."""
+    """Return a second bar for a theme: from the motif's landing note by steps and thirds of the scale to 1, 2 or 5."""
     rng = np.random.Generator(np.random.Philox(seed))
     rhythm = _RHYTHMS[meter][int(rng.integers(len(_RHYTHMS[meter])))]
     scale = (*SCALES[mode], 12)
@@ -96,17 +93,17 @@ def _walks(start: int, degrees: int) -> list[tuple[int, ...]]:
 
 
 def opening_of(motif: Line, answer: Line | None) -> tuple[Line, ...]:
-    """The bars that a tune begins with: the motif, then its answer, or only the note it lands on."""
+    """Return the bars that a tune begins with: the motif, then its answer, or only the note it lands on."""
     return motif[:-1], answer if answer is not None else motif[-1:]
 
 
 def steps_of(motif: Line) -> list[Step]:
-    """The motif as an ear without absolute pitch hears it: n notes make n - 1 steps."""
+    """Return the motif as an ear without absolute pitch hears it: n notes make n - 1 steps."""
     return [(after.pitch - note.pitch, note.eighths * GRID_QUARTER // 2) for note, after in pairwise(motif)]
 
 
 def count_motif(score: Score, motif: Line) -> int:
-    """How often the motif sounds in the top line of any voice, in whatever key: each interval and each time fits."""
+    """Count how often the motif sounds in the top line of a voice, in any key: each interval and each time fits."""
     wanted = steps_of(motif)
     return sum(
         steps[at : at + len(wanted)] == wanted

@@ -1,8 +1,6 @@
-"""When each note and each bar of a tune sounds, in seconds: what a page plays and follows.
+"""A tune as a WAV file: a few harmonics and an envelope for each note, nothing sampled.
 
-A tune as a WAV file: a few harmonics and an envelope for each note, nothing sampled.
-
-It is there to tell how a tune goes, not how it would sound on its instruments.
+It shows how a tune goes, not how it would sound on its instruments.
 """
 
 from __future__ import annotations
@@ -55,7 +53,7 @@ _PIZZICATO, _HARP = 45, 46
 
 
 def timbre_of(program: int) -> Timbre:
-    """The timbre of a General MIDI program 0-127; sound effects and pads are held tones."""
+    """Return the timbre of a General MIDI program 0-127; sound effects and pads are held tones."""
     if program in (_PIZZICATO, _HARP):
         return _PLUCKED
     family = program // 8
@@ -63,7 +61,7 @@ def timbre_of(program: int) -> Timbre:
 
 
 def wav_bytes(tracks: tuple[PlayedTrack, ...], seconds: float) -> bytes:
-    """A whole tune as a mono 16-bit WAV file of 44,100 samples a second, its loudest sample at 0.8."""
+    """Render a tune as a mono 16-bit WAV file of 44,100 samples a second, its loudest sample at 0.8."""
     samples = mix(tracks, min(seconds, MAX_SECONDS))
     loudest = float(np.abs(samples).max(initial=0.0))
     scaled = samples * (_PEAK * 32767 / loudest) if loudest else samples
@@ -77,7 +75,7 @@ def wav_bytes(tracks: tuple[PlayedTrack, ...], seconds: float) -> bytes:
 
 
 def mix(tracks: tuple[PlayedTrack, ...], seconds: float) -> NDArray[np.float32]:
-    """All notes added up, float32[samples]; notes that begin behind `seconds` are left out."""
+    """Add up all notes, float32[samples]; notes that begin behind `seconds` are left out."""
     samples = np.zeros(round((seconds + _TAIL) * RATE), dtype=np.float32)
     for track in tracks:
         for start, duration, pitch, velocity in track.notes:
@@ -89,7 +87,7 @@ def mix(tracks: tuple[PlayedTrack, ...], seconds: float) -> NDArray[np.float32]:
 
 
 def tone(pitch: int, duration: float, timbre: Timbre) -> NDArray[np.float32]:
-    """One note of `duration` seconds and its release, float32[samples]. Harmonics above half the rate are left out."""
+    """Synthesise a note of `duration` seconds and its release, float32[samples]; only harmonics below RATE / 2."""
     frequency = 440.0 * 2.0 ** ((pitch - 69) / 12)
     at = np.arange(round((duration + timbre.release) * RATE), dtype=np.float32) / np.float32(RATE)
     phase = at * np.float32(2 * np.pi * frequency)
@@ -103,7 +101,7 @@ def tone(pitch: int, duration: float, timbre: Timbre) -> NDArray[np.float32]:
 
 
 def _hit(pitch: int) -> NDArray[np.float32]:
-    """A drum: noise that dies away, over a low tone for the bass drums (General MIDI 35 and 36)."""
+    """Synthesise a drum: noise that dies away, over a low tone for the bass drums (General MIDI 35 and 36)."""
     at = np.arange(round(_DRUM_SECONDS * RATE)) / RATE
     noise = np.random.default_rng(pitch).uniform(-1, 1, len(at))
     sound = np.sin(2 * np.pi * 70 * at) if pitch <= 36 else noise

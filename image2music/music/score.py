@@ -1,6 +1,6 @@
 """Music as note arrays: what MIDI is read into, what ABC plays as, what metrics are computed from.
 
-Scores one after the other, voice by voice, every one of them filled up to a whole bar.
+Also what is counted on a score (seconds, bars), and several scores joined one after the other.
 """
 
 from __future__ import annotations
@@ -102,8 +102,20 @@ def seconds_at(quarters: float, tempos: Sequence[TempoChange], ticks_per_quarter
     return seconds
 
 
+def count_bars(score: Score) -> int:
+    """Return the bars of the longest voice, the last one counted even where it is not full. Without a meter: 4/4."""
+    end = max((int((track.onsets + track.durations).max()) for track in score.tracks if len(track)), default=0)
+    meters = [(change.tick, change.numerator, change.denominator) for change in score.meters] or [(0, 4, 4)]
+    starts = [0, *(tick for tick, _, _ in meters[1:])]
+    bars = 0
+    for (_, numerator, denominator), start, stop in zip(meters, starts, [*starts[1:], end], strict=True):
+        bar = score.ticks_per_quarter * 4 * numerator // denominator
+        bars += -(-max(0, min(stop, end) - start) // bar)
+    return bars
+
+
 def length_in_bars(score: Score) -> int:
-    """Ticks until the end of the last bar, were it full."""
+    """Return the ticks until the end of the last bar, were it full."""
     end = max(int((track.onsets + track.durations).max()) for track in score.tracks if len(track))
     last = (score.meters or (_COMMON_TIME,))[-1]
     bar = score.ticks_per_quarter * 4 * last.numerator // last.denominator
@@ -111,7 +123,7 @@ def length_in_bars(score: Score) -> int:
 
 
 def joined(scores: Sequence[Score]) -> tuple[Score, list[int]]:
-    """One score and the tick at which each of its parts begins.
+    """Return one score and the tick at which each of its parts begins.
 
     Track n of every part is one voice, played by the instrument that has it first; drums are one voice of their own.
     All scores have 480 ticks a quarter, as `abc_to_score` makes them. A part without a meter is in 4/4.

@@ -1,11 +1,4 @@
-"""How alike two pieces are: copied runs, the same music in another key, what is shared with many others.
-
-How much of a tune is copied: the longest run of notes that it shares with another one.
-
-Which tunes are the same music: the same melodies, in whatever key, tempo or instruments.
-
-How much the tunes of one output resemble each other.
-"""
+"""How alike two pieces are: copied runs, the same music in another key, and what tunes of one output share."""
 
 from __future__ import annotations
 
@@ -25,7 +18,7 @@ Step = tuple[int, int]
 
 
 def melody_steps(track: Track, ticks_per_quarter: int) -> list[Step]:
-    """The top line of a track as steps, so that a transposed copy reads the same. n notes make n - 1 steps."""
+    """Return the top line of a track as steps, so that a transposed copy reads the same. n notes make n - 1 steps."""
     order = np.lexsort((track.pitches, track.onsets))
     onsets, pitches = track.onsets[order], track.pitches[order]
     top = np.append(onsets[1:] != onsets[:-1], True) if len(onsets) else np.zeros(0, dtype=bool)
@@ -35,12 +28,12 @@ def melody_steps(track: Track, ticks_per_quarter: int) -> list[Step]:
 
 
 def voice_steps(score: Score) -> list[list[Step]]:
-    """The steps of every pitched track."""
+    """Return the steps of every pitched track."""
     return [melody_steps(track, score.ticks_per_quarter) for track in score.tracks if not track.is_drum]
 
 
 def longest_shared_run(voices: Sequence[Sequence[Step]], others: Sequence[Sequence[Step]]) -> int:
-    """Notes in the longest run that any of `voices` shares with any of `others`; 0 if they share none.
+    """Note in the longest run that any of `voices` shares with any of `others`; 0 if they share none.
 
     A run of one step repeated (a drone, a scale in equal values) is nobody's melody and does not count.
     """
@@ -51,7 +44,7 @@ def longest_shared_run(voices: Sequence[Sequence[Step]], others: Sequence[Sequen
 
 
 def _spell(voice: Sequence[Step], symbols: dict[Step, str]) -> str:
-    """Each step as one character, so that runs are substrings."""
+    """Return each step as one character, so that runs are substrings."""
     return "".join(symbols.setdefault(step, chr(0x10000 + len(symbols))) for step in voice)
 
 
@@ -67,14 +60,14 @@ def _longest(line: str, other: str) -> int:
 
 
 def _repeats(line: str, start: int) -> int:
-    """How often the symbol at `start` stands in a row from there on."""
+    """Return how often the symbol at `start` stands in a row from there on."""
     return len(line) - start - len(line[start:].lstrip(line[start]))
 
 
 def music_id(score: Score) -> str:
-    """sha256 in hex over the distinct melodies of a score, equal where two scores are the same music.
+    """Return sha256 in hex over the distinct melodies of a score, equal where two scores are the same music.
 
-    A melody is the top line of a pitched track as `copying.melody_steps` reads it: semitones to the next note and the
+    A melody is the top line of a pitched track as `melody_steps` reads it: semitones to the next note and the
     time until it. So neither transposition (of the piece or of a part by octaves), tempo, resolution, instruments,
     loudness, lengths of held notes, the order of tracks, doubled parts, drums nor rests at the beginning make
     another music. A score without a melody of two notes or more is only the same as one with the same notes.
@@ -97,7 +90,7 @@ _SORTED_STEPS = 64
 
 
 def melody(score: Score) -> list[Step]:
-    """The steps of the highest pitched part: accompaniments are alike in all tunes, and prove nothing."""
+    """Return the steps of the highest pitched part: accompaniments are alike in all tunes, and prove nothing."""
     pitched = [track for track in score.tracks if len(track) and not track.is_drum]
     if not pitched:
         return []
@@ -107,7 +100,7 @@ def melody(score: Score) -> list[Step]:
 def longest_shared_with_others(melodies: Sequence[Sequence[Step]]) -> list[int]:
     """For each melody, notes in the longest run that it shares with any other one; 0 if it shares none.
 
-    As `copying.longest_shared_run` over all pairs, but by one sort of all suffixes: neighbours of different owners
+    As `longest_shared_run` over all pairs, but by one sort of all suffixes: neighbours of different owners
     share the longest beginnings. A run of one step repeated does not count.
     """
     symbols: dict[Step, str] = {}
@@ -124,7 +117,7 @@ def longest_shared_with_others(melodies: Sequence[Sequence[Step]]) -> list[int]:
 
 
 def _meet(order: Sequence[tuple[str, int, int]], lines: Sequence[str], longest: list[int]) -> None:
-    """Compares each suffix with the nearest one before it that is another owner's."""
+    """Compare each suffix with the nearest one before it that is another owner's."""
     last: tuple[int, int] | None = None
     other: tuple[int, int] | None = None
     for _, owner, start in order:
@@ -138,7 +131,7 @@ def _meet(order: Sequence[tuple[str, int, int]], lines: Sequence[str], longest: 
 
 
 def _common(line: str, start: int, other: str, other_start: int) -> int:
-    """Length of the beginning that two suffixes share."""
+    """Return the length of the beginning that two suffixes share."""
     limit = min(len(line) - start, len(other) - other_start)
     low, high = 0, limit
     while low < high:
@@ -151,5 +144,5 @@ def _common(line: str, start: int, other: str, other_start: int) -> int:
 
 
 def _repeats_in(line: str, start: int) -> int:
-    """How often the symbol at `start` stands in a row from there on."""
+    """Return how often the symbol at `start` stands in a row from there on."""
     return len(line) - start - len(line[start:].lstrip(line[start]))

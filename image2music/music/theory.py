@@ -118,7 +118,7 @@ class Tempo:
 
 
 def tempo_word(qpm: float) -> Literal["slow", "moderate", "fast"]:
-    """Name a tempo: slow below 80 quarter notes a minute, fast from 120.
+    """Return name a tempo: slow below 80 quarter notes a minute, fast from 120.
 
     Two other scales stay where they are: nano's plan words (`composers.nano.controls`: 88 and 132, by which its
     training tunes were labelled, so that a change would need new weights) and the Italian words of generated captions
@@ -164,7 +164,7 @@ def fifths_of(name: str) -> int:
 
 
 def key_name(sharps: int, minor: bool) -> str:
-    """Name a key as ABC writes it: `D`, `F#m`. `sharps` is -7 to 7, flats negative."""
+    """Return name a key as ABC writes it: `D`, `F#m`. `sharps` is -7 to 7, flats negative."""
     return (_MINOR_KEYS if minor else _MAJOR_KEYS)[sharps + 7]
 
 

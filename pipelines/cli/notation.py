@@ -1,6 +1,6 @@
-"""Files of notation: which ones a command takes, how ABC is decoded, and names that never collide.
+"""The commands `abc`, `check` and `midi`: notation files in, notation files out, no Beam.
 
-The commands `abc`, `check` and `midi`: notation files in, notation files out, no Beam.
+Also which files a command takes, how ABC is decoded, and output names that never collide.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_ABC_BYTES = 4_000_000
 
 
 def list_files(paths: Sequence[str]) -> list[str]:
-    """The files that `paths` name: files as given, and every regular file in folders, at any depth, sorted.
+    """Return the files that `paths` name: files as given, and every regular file in folders, at any depth, sorted.
 
     Links are followed; a folder that is reached twice is taken once. A path that does not exist stays in the list,
     so that it fails where it is opened like any other bad file.
@@ -56,7 +56,7 @@ def _walk(folder: str) -> Iterator[str]:
 
 
 def read_abc(path: str) -> str:
-    """The text of an ABC file: UTF-8 (a BOM is dropped), UTF-16 with its BOM, else Latin-1.
+    """Return the text of an ABC file: UTF-8 (a BOM is dropped), UTF-16 with its BOM, else Latin-1.
 
     Raises:
         AbcError: `file_too_large` above 4 MB, `not_abc` for a MIDI file.
@@ -77,7 +77,7 @@ def read_abc(path: str) -> str:
 
 
 class OutputFolder:
-    """Writes files of one ending into one folder. The first of a name keeps it, later ones get `_2`, `_3`, ...
+    """Write files of one ending into one folder. The first of a name keeps it, later ones get `_2`, `_3`, ...
 
     Names that an earlier run left are written over.
     """
@@ -92,7 +92,7 @@ class OutputFolder:
             raise OutputError(f"cannot make the folder {folder}: {error.strerror}", reason="output_folder") from error
 
     def write(self, source: str, data: bytes) -> Path:
-        """Writes `data` under the stem of `source` and returns the place."""
+        """Write `data` under the stem of `source` and return the path."""
         place = self.folder / f"{self._free_stem(Path(source).stem)}{self.ending}"
         atomic_write(place, data)
         return place
@@ -108,7 +108,7 @@ class OutputFolder:
 
 
 def add_parsers(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `abc`, `check` and `midi`; each sets `run`, which takes the parsed arguments and returns an exit code."""
+    """Add the commands `abc`, `check` and `midi`; each sets `run`: parsed arguments to an exit code."""
     abc = commands.add_parser("abc", help="MIDI files or folders to ABC")
     abc.add_argument("paths", nargs="+", metavar="PATH", help="a MIDI file, or a folder of them")
     abc.add_argument("-o", "--output", metavar="DIR", help="write STEM.abc here; one file without it goes to stdout")
@@ -132,7 +132,7 @@ def add_parsers(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run_abc(args: argparse.Namespace) -> int:
-    """MIDI to ABC."""
+    """Run `image2music abc`: MIDI to ABC."""
     from image2music.abc.writer.excerpt import excerpt_abc
     from image2music.abc.writer.text import midi_to_abc
 
@@ -153,8 +153,11 @@ def run_abc(args: argparse.Namespace) -> int:
 
 
 def run_midi(args: argparse.Namespace) -> int:
-    """ABC to MIDI, one file a tune. What is wrong in a text is counted on stderr, and the text played as it stands."""
-    from image2music.abc.checker import check
+    """Run `image2music midi`: ABC to MIDI, one file a tune.
+
+    What is wrong in a text is counted on stderr, and the text is played as it stands.
+    """
+    from image2music.abc.checker import check_parsed
     from image2music.abc.parser import parse
     from image2music.abc.playback import tune_to_score
     from image2music.music.midi import write_midi
@@ -162,8 +165,8 @@ def run_midi(args: argparse.Namespace) -> int:
     folder = OutputFolder(args.output, ".mid")
 
     def convert_one(path: str) -> None:
-        text = read_abc(path)
-        tunes = [tune for tune in parse(text).tunes if tune.has_music]
+        parsed = parse(read_abc(path))
+        tunes = [tune for tune in parsed.tunes if tune.has_music]
         if not tunes:
             raise AbcError("no tune with notes was found: write one from X: to its last bar line", reason="no_music")
         unplayed = []
@@ -174,7 +177,7 @@ def run_midi(args: argparse.Namespace) -> int:
                 unplayed.append(f"tune X:{tune.reference}: {error}" if len(tunes) > 1 else str(error))
         if unplayed:
             raise AbcError("; ".join(unplayed), reason="unplayed_tunes")
-        errors = sum(finding.severity is Severity.ERROR for finding in check(text))
+        errors = sum(finding.severity is Severity.ERROR for finding in check_parsed(parsed))
         if errors:
             told = f"{errors} error{'s' if errors > 1 else ''}, played as it stands"
             print(f"{path}: {told}; image2music check names them, --fix mends what it can", file=sys.stderr)
@@ -183,9 +186,9 @@ def run_midi(args: argparse.Namespace) -> int:
 
 
 def run_check(args: argparse.Namespace) -> int:
-    """Prints findings; with `--fix` also writes mended files."""
+    """Run `image2music check`: print findings; with `--fix` also write corrected files."""
     from image2music.abc.autofix.rules import autofix_file
-    from image2music.abc.checker import check
+    from image2music.abc.checker import check, check_parsed
 
     folder = OutputFolder(args.fix, ".abc") if args.fix is not None else None
     told: list[tuple[str, Diagnostic]] = []
@@ -198,7 +201,7 @@ def run_check(args: argparse.Namespace) -> int:
         else:
             mended = autofix_file(text)
             folder.write(path, mended.abc.encode("utf-8"))
-            findings = [*mended.diagnostics, *check(mended.abc)]
+            findings = [*mended.diagnostics, *check_parsed(mended.parsed)]
         told.extend((path, finding) for finding in findings)
         if not args.json:
             sys.stdout.writelines(f"{path}:{finding}\n" for finding in findings)
@@ -210,7 +213,7 @@ def run_check(args: argparse.Namespace) -> int:
 
 
 def _each(paths: Sequence[str], work: Callable[[str], None]) -> int:
-    """Does every file; a bad one is one line on stderr and makes the exit code 1."""
+    """Do every file; a bad one is one line on stderr and makes the exit code 1."""
     code = 0
     for path in paths:
         try:

@@ -26,7 +26,7 @@ def compositions_table(output: OutputStore) -> str:
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     from image2music.abc.playback import abc_to_score
-    from image2music.loop.examine import count_bars
+    from image2music.music.score import count_bars
 
     references = row["references"]
     best = f"{references[0]['location']} ({references[0]['matched_by']})" if references else ""

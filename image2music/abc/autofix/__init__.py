@@ -1,1 +1,1 @@
-"""Rules that mend what models write wrongly in ABC. What a composer mends is in `loop`."""
+"""Rules that correct what models write wrongly in ABC. What a composer repairs is in `loop`."""

@@ -1,4 +1,4 @@
-"""Deterministic mending of ABC, before any model is asked. Every mend is told as a diagnostic of severity info.
+"""Correct ABC by rule before any model is asked. Every correction is told as a diagnostic of severity info.
 
 The rules, in order: take the text out of JSON and escapes; keep one tune, the one with the most notes (of equals the
 first); bring header fields into ABC's form and add X:, L:, K: and (where the bars agree on one) M: if they are missing;
@@ -10,7 +10,7 @@ it is and is left to the checker.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from image2music.abc.autofix.edits import TextEditor
 from image2music.abc.autofix.structure import mend_bar_lengths, mend_ends, mend_field_names, mend_header, mend_meter
@@ -22,9 +22,9 @@ from image2music.abc.autofix.wrapping import (
     note_lost_text,
     unwrap,
 )
-from image2music.abc.checker import check
+from image2music.abc.checker import check_parsed
 from image2music.abc.diagnostics import MAX_FINDINGS, Diagnostic, Severity
-from image2music.abc.parser import parse
+from image2music.abc.parser import ParsedAbc, parse
 from image2music.errors import AbcError
 
 MAX_MODEL_CHARS = 65_536
@@ -41,17 +41,18 @@ _TUNE_START = re.compile(r"^(?=X:)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Autofixed:
-    """The mended text, and one diagnostic (severity info) for each mend.
+    """The mended text, parsed, and one diagnostic (severity info) for each mend.
 
     A diagnostic's line and column count in the text as it stood at that step.
     """
 
     abc: str
+    parsed: ParsedAbc = field(compare=False, repr=False)
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
 def autofix(text: str) -> Autofixed:
-    """Mends one tune as a model writes it. A text without errors or warnings comes back as it is.
+    """Correct one tune as a model writes it. A text without errors or warnings comes back as it is.
 
     Raises:
         AbcError: `text_too_long` above `MAX_MODEL_CHARS` characters, `no_music` where the text holds no tune.
@@ -60,22 +61,22 @@ def autofix(text: str) -> Autofixed:
         raise AbcError(
             f"{len(text)} characters, at most {MAX_MODEL_CHARS} are mended: ask for less", reason="text_too_long"
         )
-    mending = TextEditor(text)
-    unwrap(mending)
-    if mending.text == text and _is_fine(text) and len(parse(text).tunes) == 1:
-        return Autofixed(text)
-    mend_field_names(mending)
-    before = mending.text
-    choose_tune(mending)
-    note_lost_text(mending, before)
-    if not mending.text.strip():
+    editor = TextEditor(text)
+    unwrap(editor)
+    if editor.text == text and _is_fine(editor.parsed) and len(editor.parsed.tunes) == 1:
+        return Autofixed(text, editor.parsed)
+    mend_field_names(editor)
+    before = editor.text
+    choose_tune(editor)
+    note_lost_text(editor, before)
+    if not editor.text.strip():
         raise AbcError("there is no tune in the text: write one from X: to its last bar line", reason="no_music")
-    _mend_tune(mending)
-    return Autofixed(mending.text, tuple(mending.diagnostics))
+    _mend_tune(editor)
+    return Autofixed(editor.text, editor.parsed, tuple(editor.diagnostics))
 
 
 def autofix_file(text: str) -> Autofixed:
-    """Mends every tune of a file, which may hold several; text between tunes stays.
+    """Correct every tune of a file, which may hold several; text between tunes stays.
 
     Raises:
         AbcError: as `autofix`, for each tune on its own.
@@ -86,27 +87,28 @@ def autofix_file(text: str) -> Autofixed:
     mended = [pieces[0]]
     diagnostics: list[Diagnostic] = []
     for piece in pieces[1:]:
-        if len(piece) > MAX_MODEL_CHARS or _is_fine(piece):
+        if len(piece) > MAX_MODEL_CHARS or _is_fine(parse(piece)):
             mended.append(piece)
             continue
         part = autofix(piece)
         mended.append(part.abc.rstrip("\n") + "\n\n")
         diagnostics += part.diagnostics
-    return Autofixed("".join(mended), tuple(diagnostics))
+    whole = "".join(mended)
+    return Autofixed(whole, parse(whole), tuple(diagnostics))
 
 
-def _mend_tune(mending: TextEditor) -> None:
-    for _ in range(MAX_ROUNDS if len(mending.text) <= LONG_CHARS else 1):
-        before = mending.text
-        findings = check(before)
+def _mend_tune(editor: TextEditor) -> None:
+    for _ in range(MAX_ROUNDS if len(editor.text) <= LONG_CHARS else 1):
+        before = editor.text
+        findings = check_parsed(editor.parsed)
         # So many findings are no slips: the text is not a tune, and only a composer can write it anew.
         if len(findings) > MAX_FINDINGS or all(finding.severity is Severity.INFO for finding in findings):
             return
         for step in _STEPS:
-            step(mending)
-        if mending.text == before:
+            step(editor)
+        if editor.text == before:
             return
 
 
-def _is_fine(text: str) -> bool:
-    return all(finding.severity is Severity.INFO for finding in check(text))
+def _is_fine(parsed: ParsedAbc) -> bool:
+    return all(finding.severity is Severity.INFO for finding in check_parsed(parsed))

@@ -1,9 +1,4 @@
-"""Headers and bars: missing fields, wrong meters, bars that are too long or too short.
-
-Mends headers: names of fields, values written for people, and the fields that must be there.
-
-Mends bars: a meter that no bar follows, bars a little short or long, a last bar cut off, voices that end early.
-"""
+"""Rules for headers and bars: missing fields, wrong meters, bars too long or too short, voices that end early."""
 
 from __future__ import annotations
 
@@ -45,29 +40,29 @@ _MODE_NAMES = {"minor": "m", "min": "m", "m": "m", "moll": "m", "major": "", "ma
 _SPOKEN_KEY = re.compile(r"([A-Ga-g])[ \-]?(#|b|♯|♭|sharp|flat|is|es)?[ \-]*([A-Za-z]*)\.?$")
 
 
-def mend_header(mending: TextEditor) -> None:
-    """Brings every header line into ABC's form and adds the fields that are missing, in ABC's order."""
-    lines = mending.text.split("\n")
+def mend_header(editor: TextEditor) -> None:
+    """Bring every header line into ABC's form and add the fields that are missing, in ABC's order."""
+    lines = editor.text.split("\n")
     end = _first_music_line(lines)
-    header = [mended for line in lines[:end] if line.strip() and (mended := _line(mending, line))]
+    header = [mended for line in lines[:end] if line.strip() and (mended := _line(editor, line))]
     if any(not line.strip() for line in lines[:end]):
-        mending.note("mended-blank-line", "removed blank lines from the header")
+        editor.note("mended-blank-line", "removed blank lines from the header")
     body = lines[end:]
-    _add_missing(mending, header, body)
-    mending.text = "\n".join(header + body)
+    _add_missing(editor, header, body)
+    editor.text = "\n".join(header + body)
 
 
-def mend_field_names(mending: TextEditor) -> None:
-    """Undresses the header's field names (`x:1`, `**K:** C`), so that a tune is seen at all."""
-    text = mending.text
+def mend_field_names(editor: TextEditor) -> None:
+    """Undress the header's field names (`x:1`, `**K:** C`), so that a tune is seen at all."""
+    text = editor.text
     if re.search(r"^X:", text, re.MULTILINE):
         return
     end = _ANY_KEY.search(text)
     stop = end.end() if end is not None else len(text)
     head = _BOLD_FIELD.sub(r"\1:", _LOWER_FIELD.sub(lambda match: match[1].upper() + ":", text[:stop]))
     if head != text[:stop]:
-        mending.note("mended-field", "wrote the header's field names as ABC does")
-        mending.text = head + text[stop:]
+        editor.note("mended-field", "wrote the header's field names as ABC does")
+        editor.text = head + text[stop:]
 
 
 def _first_music_line(lines: list[str]) -> int:
@@ -81,7 +76,7 @@ def _first_music_line(lines: list[str]) -> int:
 
 
 def _field(line: str) -> tuple[str, str] | None:
-    """The letter and value of a header line, however it is dressed up."""
+    """Return the letter and value of a header line, however it is dressed up."""
     match = _FIELD.match(line)
     if match is not None:
         letter = match[1]
@@ -95,31 +90,31 @@ def _field(line: str) -> tuple[str, str] | None:
     return (_NAMES[match[1].lower()], match[2].strip()) if match is not None else None
 
 
-def _line(mending: TextEditor, line: str) -> str:
-    """One header line in ABC's form; "" where it says nothing."""
+def _line(editor: TextEditor, line: str) -> str:
+    """Return one header line in ABC's form; "" where it says nothing."""
     if line.startswith("%"):
         return line
     field = _field(line)
     if field is None:
-        mending.note("mended-prose", f"left out {line.strip()[:30]!r} from the header")
+        editor.note("mended-prose", f"left out {line.strip()[:30]!r} from the header")
         return ""
     letter, value = field
     mended = _value(letter, value)
     if mended is None:
-        mending.note("mended-field", f"removed {letter}:{value[:20]}, which cannot be read")
+        editor.note("mended-field", f"removed {letter}:{value[:20]}, which cannot be read")
         return ""
     if letter == "K" and mended == "C" and read_key(value) is None:
-        mending.note("mended-field", f"put K:C for {value[:20]!r}, which names no key")
+        editor.note("mended-field", f"put K:C for {value[:20]!r}, which names no key")
     plain = f"{letter}:{mended}"
     if mended == value and _FIELD.match(line) is not None and line[0] == letter:
         return line
     if plain != line:
-        mending.note("mended-field", f"wrote {plain[:30]} for {line.strip()[:30]!r}")
+        editor.note("mended-field", f"wrote {plain[:30]} for {line.strip()[:30]!r}")
     return plain
 
 
 def _value(letter: str, value: str) -> str | None:
-    """The value as ABC reads it, None where it cannot be read."""
+    """Return the value as ABC reads it, None where it cannot be read."""
     bare = value.split("%", 1)[0].strip()
     if letter == "K":
         return _key(value, bare)
@@ -173,27 +168,27 @@ def _tempo(value: str, bare: str) -> str | None:
     return None
 
 
-def _add_missing(mending: TextEditor, header: list[str], body: list[str]) -> None:
-    """Adds X:, M:, L: and K: where they are missing."""
+def _add_missing(editor: TextEditor, header: list[str], body: list[str]) -> None:
+    """Add X:, M:, L: and K: where they are missing."""
     letters = [line[0] for line in header if line[1:2] == ":"]
     if "X" not in letters:
-        mending.note("mended-missing", "added X:1")
+        editor.note("mended-missing", "added X:1")
         header.insert(0, "X:1")
     elif header[0][:2] != "X:":
         place = next(index for index, line in enumerate(header) if line.startswith("X:"))
         header.insert(0, header.pop(place))
-        mending.note("mended-field", "moved X: to the first line")
+        editor.note("mended-field", "moved X: to the first line")
     if "K" not in letters:
-        mending.note("mended-missing", "added K:C, since no key is given")
+        editor.note("mended-missing", "added K:C, since no key is given")
         header.append("K:C")
     place = next(index for index, line in enumerate(header) if line.startswith("K:"))
     if "L" not in letters:
         header.insert(place, f"L:{_default_unit(header)}")
-        mending.note("mended-missing", f"added {header[place]}, the unit length where none is given")
+        editor.note("mended-missing", f"added {header[place]}, the unit length where none is given")
     if "M" not in letters:
         meter = guess_meter("\n".join([*header, *body]))
         if meter is not None:
-            mending.note("mended-missing", f"added M:{meter}, the length of most bars")
+            editor.note("mended-missing", f"added M:{meter}, the length of most bars")
             header.insert(place, f"M:{meter}")
 
 
@@ -203,7 +198,7 @@ def _default_unit(header: list[str]) -> Fraction:
 
 
 def guess_meter(text: str) -> str | None:
-    """The meter that two thirds of the first tune's bars have, None where there is none."""
+    """Return the meter that two thirds of the first tune's bars have, None where there is none."""
     lengths: Counter[Length] = Counter()
     for tune in parse(text).tunes[:1]:
         for voice in tune.voices.values():
@@ -215,7 +210,7 @@ def guess_meter(text: str) -> str | None:
 
 
 def meter_of(length: Length) -> str | None:
-    """A bar length as a meter, quarters preferred; None where no meter has it."""
+    """Return a bar length as a meter, quarters preferred; None where no meter has it."""
     value = as_fraction(length)
     denominator = max(value.denominator, 4 if value.denominator <= 4 else 8)
     text = f"{value * denominator}/{denominator}"
@@ -228,9 +223,9 @@ _LENGTH_AT_END = re.compile(r"\d*(?:/+\d*)?$")
 MAX_ADDED_BARS = 64
 
 
-def mend_meter(mending: TextEditor) -> None:
-    """Writes the meter that two thirds of all bars have, where the header names another and nothing changes it."""
-    tunes = parse(mending.text).tunes
+def mend_meter(editor: TextEditor) -> None:
+    """Write the meter that two thirds of all bars have, where the header names another and nothing changes it."""
+    tunes = editor.parsed.tunes
     if len(tunes) != 1 or not tunes[0].has_meter or tunes[0].meter.length is None:
         return
     tune = tunes[0]
@@ -244,46 +239,46 @@ def mend_meter(mending: TextEditor) -> None:
     meter = meter_of(length)
     if length == tune.meter.length or count * 3 < lengths.total() * 2 or meter is None:
         return
-    match = re.search(r"^M:[^\n]*", mending.text, re.MULTILINE)
+    match = re.search(r"^M:[^\n]*", editor.text, re.MULTILINE)
     if match is None:
         return
     message = f"wrote M:{meter} for {match[0][:20]}: {count} of {lengths.total()} bars have that length"
-    mending.note("mended-meter", message, match.start())
-    mending.apply([Edit(match.start(), match.end(), f"M:{meter}")])
+    editor.note("mended-meter", message, match.start())
+    editor.apply([Edit(match.start(), match.end(), f"M:{meter}")])
 
 
-def mend_bar_lengths(mending: TextEditor) -> None:
-    """Fits bars that are a little short or long, if at most a third of a voice's bars are wrong.
+def mend_bar_lengths(editor: TextEditor) -> None:
+    """Fit bars that are a little short or long, if at most a third of a voice's bars are wrong.
 
     Short by at most half a bar, or the last bar: a rest is added. Long: a rest at the end, or else the last note, gives
     up what is too much, if it is longer than that. Anything else has no clear meaning and stays for the composer.
     """
     edits: list[Edit] = []
-    for tune in parse(mending.text).tunes:
+    for tune in editor.parsed.tunes:
         for voice in tune.voices.values():
-            edits += _voice_edits(mending, voice)
-    mending.apply(edits)
+            edits += _voice_edits(editor, voice)
+    editor.apply(edits)
 
 
-def _voice_edits(mending: TextEditor, voice: Voice) -> list[Edit]:
+def _voice_edits(editor: TextEditor, voice: Voice) -> list[Edit]:
     wrong = [finding.bar for finding in wrong_bars(voice)]
     if not wrong or len(wrong) > max(2, len(voice.bars) // 3):
         return []
     edits = []
     events = [element for element in voice.elements if isinstance(element, Event)]
     for bar in wrong:
-        edit = _fitted(mending.text, _last_event(events, bar), bar, is_last=bar is voice.bars[-1])
+        edit = _fitted(editor.text, _last_event(events, bar), bar, is_last=bar is voice.bars[-1])
         if edit is not None:
             expected = bar.expected or 0
             message = f"bar {bar.number} of voice {voice.id} held {spoken(bar.length)}, now {spoken(expected)}"
             what = f"added {edit.text.strip()}" if edit.start == edit.end else "shortened its end"
-            mending.note("mended-bar", f"{message}: {what}", bar.start, voice.id, bar.number)
+            editor.note("mended-bar", f"{message}: {what}", bar.start, voice.id, bar.number)
             edits.append(edit)
     return edits
 
 
 def _last_event(events: list[Event], bar: Bar) -> Event:
-    """The last event of a bar; a bar that is closed holds one."""
+    """Return the last event of a bar; a bar that is closed holds one."""
     return events[bisect_left(events, bar.end, key=lambda event: event.start) - 1]
 
 
@@ -315,7 +310,7 @@ def _shortened(text: str, event: Event, excess: Length) -> Edit | None:
 
 
 def _says_its_length(token: str, event: Event) -> bool:
-    """Whether the length behind a token is all of its length: no tuplet, no broken rhythm, none inside a chord."""
+    """Say whether the length behind a token is all of its length: no tuplet, no broken rhythm, none inside a chord."""
     if token[0] in "ZX":
         return False
     if token[0] == "[":
@@ -328,7 +323,7 @@ def _is_plain(spelling: TokenMusic, event: Event) -> bool:
 
 
 def written_length(length: Length, unit: Length) -> str | None:
-    """A length as ABC writes it behind a note, "" for one unit; None where it needs a tuplet."""
+    """Return a length as ABC writes it behind a note, "" for one unit; None where it needs a tuplet."""
     value = as_fraction(length) / as_fraction(unit)
     if value.denominator & (value.denominator - 1):
         return None
@@ -336,22 +331,22 @@ def written_length(length: Length, unit: Length) -> str | None:
     return numerator if value.denominator == 1 else f"{numerator}/{value.denominator}"
 
 
-def mend_ends(mending: TextEditor) -> None:
-    """Fills up voices that end before the longest one with bars of rest, and ends every voice with a bar line."""
+def mend_ends(editor: TextEditor) -> None:
+    """Fill up voices that end before the longest one with bars of rest, and end every voice with a bar line."""
     edits: list[Edit] = []
-    for tune in parse(mending.text).tunes:
+    for tune in editor.parsed.tunes:
         longest = max((voice.length for voice in tune.voices.values()), default=0)
         for voice in tune.voices.values():
-            edits += _end_edits(mending, tune, voice, longest)
-    mending.apply(edits)
+            edits += _end_edits(editor, tune, voice, longest)
+    editor.apply(edits)
 
 
-def _end_edits(mending: TextEditor, tune: Tune, voice: Voice, longest: Length) -> list[Edit]:
+def _end_edits(editor: TextEditor, tune: Tune, voice: Voice, longest: Length) -> list[Edit]:
     if not voice.bars:
         return []
     last = voice.bars[-1]
     event = next(e for e in reversed(voice.elements) if isinstance(e, Event))
-    place = last.end if last.closing is not None else _end_of_line(mending.text, event.end)
+    place = last.end if last.closing is not None else _end_of_line(editor.text, event.end)
     addition = "" if last.closing is not None else " |]"
     missing = longest - voice.length
     bar_length = last.meter.length
@@ -361,13 +356,13 @@ def _end_edits(mending: TextEditor, tune: Tune, voice: Voice, longest: Length) -
         if rest is not None:
             addition = ("" if last.closing is not None else " |") + f" z{rest} |" * count
             message = f"voice {voice.id} ended {count} bars early: filled it up with rests"
-            mending.note("mended-voice", message, place, voice.id, last.number)
+            editor.note("mended-voice", message, place, voice.id, last.number)
     if addition == " |]":
-        mending.note("mended-last-bar", f"ended voice {voice.id} with a bar line", place, voice.id, last.number)
+        editor.note("mended-last-bar", f"ended voice {voice.id} with a bar line", place, voice.id, last.number)
     return [Edit(place, place, addition)] if addition else []
 
 
 def _end_of_line(text: str, offset: int) -> int:
-    """Behind what still belongs to the last note: ties, slurs and the like up to a blank, comment or line end."""
+    """Return the offset behind what still belongs to the last note: ties, slurs, up to a blank or a comment."""
     match = _BEHIND_NOTE.match(text, offset)
     return match.end() if match is not None else offset

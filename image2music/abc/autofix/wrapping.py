@@ -1,9 +1,4 @@
-"""What models write around a tune and into it: fences, JSON, prose, foreign signs.
-
-Takes a tune out of what a model puts around it: JSON, escapes, code fences, prose, other tunes.
-
-Mends single signs in the music: foreign accidentals and quotes, brackets left open, words among notes.
-"""
+"""Rules for what models write around a tune and into it: JSON, escapes, code fences, prose, foreign signs."""
 
 from __future__ import annotations
 
@@ -14,7 +9,7 @@ from image2music.abc.ast import Tune
 from image2music.abc.autofix.edits import Edit, TextEditor
 from image2music.abc.diagnostics import Diagnostic
 from image2music.abc.music_line import VELOCITIES
-from image2music.abc.parser import parse
+from image2music.abc.parser import ParsedAbc, parse
 
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)[^\n]*$", re.MULTILINE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -23,23 +18,23 @@ _BEHIND_MUSIC = re.compile(r"\n(?:[wWN%][:%][^\n]*)?(?=\n|$)")
 _JSON_KEYS = ("abc", "tune", "music", "notation", "text")
 
 
-def unwrap(mending: TextEditor) -> None:
-    """Takes the text out of JSON, unescapes it, and drops control characters and foreign line ends."""
-    _from_json(mending)
-    text = mending.text
+def unwrap(editor: TextEditor) -> None:
+    """Take the text out of JSON, unescape it, and drop control characters and foreign line ends."""
+    _from_json(editor)
+    text = editor.text
     if "\n" not in text.strip() and "\\n" in text:
-        mending.note("mended-wrapping", "turned \\n into line ends")
-        mending.text = text = text.replace("\\r", "").replace("\\n", "\n").replace('\\"', '"')
+        editor.note("mended-wrapping", "turned \\n into line ends")
+        editor.text = text = text.replace("\\r", "").replace("\\n", "\n").replace('\\"', '"')
     clean = text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     control = _CONTROL.search(clean)
     if control is not None:
-        mending.note("mended-characters", "removed control characters")
+        editor.note("mended-characters", "removed control characters")
         clean = _CONTROL.sub("", clean)
-    mending.text = clean
+    editor.text = clean
 
 
-def _from_json(mending: TextEditor) -> None:
-    text = mending.text.strip()
+def _from_json(editor: TextEditor) -> None:
+    text = editor.text.strip()
     fenced = re.match(r"```(?:json)?\s*(\{.*\})\s*```$", text, re.DOTALL)
     text = fenced[1] if fenced else text
     if not text.startswith("{") or not text.endswith("}"):
@@ -51,31 +46,33 @@ def _from_json(mending: TextEditor) -> None:
         return
     for key in _JSON_KEYS:
         if isinstance(value, dict) and isinstance(value.get(key), str):
-            mending.note("mended-wrapping", f"took the tune out of the JSON field {key!r}")
-            mending.text = value[key]
+            editor.note("mended-wrapping", f"took the tune out of the JSON field {key!r}")
+            editor.text = value[key]
             return
 
 
-def choose_tune(mending: TextEditor) -> None:
-    """Keeps one tune: of several, the one with the most notes; of equals, the first. Prose around it goes.
+def choose_tune(editor: TextEditor) -> None:
+    """Keep one tune: of several, the one with the most notes; of equals, the first. Prose around it goes.
 
     With code fences, each fenced block counts as one text of its own.
     """
-    blocks = _blocks(mending.text)
-    if len(blocks) > 1 or blocks[0] != mending.text:
-        mending.note("mended-fence", "removed the code fences and what stands outside them")
-    pieces = [piece for block in blocks for piece in _tunes(block)]
+    blocks = _blocks(editor.text)
+    if len(blocks) > 1 or blocks[0] != editor.text:
+        editor.note("mended-fence", "removed the code fences and what stands outside them")
+    pieces = [
+        piece for block in blocks for piece in _tunes(block, editor.parsed if block == editor.text else parse(block))
+    ]
     if not pieces:
-        mending.text = ""
+        editor.text = ""
         return
     best = max(pieces, key=lambda piece: piece[0])
     if len(pieces) > 1:
-        mending.note("mended-choice", f"kept the longest of {len(pieces)} tunes")
-    mending.text = best[1]
+        editor.note("mended-choice", f"kept the longest of {len(pieces)} tunes")
+    editor.text = best[1]
 
 
 def _blocks(text: str) -> list[str]:
-    """The fenced blocks that may be tunes; where there is none, the text without its fence lines."""
+    """Return the fenced blocks that may be tunes; where there is none, the text without its fence lines."""
     fences = list(_FENCE.finditer(text))
     if not fences:
         return [text]
@@ -85,9 +82,8 @@ def _blocks(text: str) -> list[str]:
     return tunes or [_FENCE.sub("", text)]
 
 
-def _tunes(block: str) -> list[tuple[int, str]]:
+def _tunes(block: str, parsed: ParsedAbc) -> list[tuple[int, str]]:
     """(number of notes and rests, text) of each tune in a block; prose in front and behind is cut off."""
-    parsed = parse(block)
     found = []
     for tune in parsed.tunes:
         events = sum(bar.n_events for voice in tune.voices.values() for bar in voice.bars)
@@ -99,7 +95,7 @@ def _tunes(block: str) -> list[tuple[int, str]]:
 
 
 def _end(block: str, tune: Tune) -> int:
-    """Where a tune's text ends: behind its last note, its lyrics and directives included."""
+    """Return where a tune's text ends: behind its last note, its lyrics and directives included."""
     if not tune.spans:
         return tune.end
     last = max(span.end for span in tune.spans)
@@ -112,11 +108,11 @@ def _end(block: str, tune: Tune) -> int:
     return last
 
 
-def note_lost_text(mending: TextEditor, before: str) -> None:
-    """Notes prose that `choose_tune` left out."""
-    lost = len("".join(before.split())) - len("".join(mending.text.split()))
-    if lost > 0 and not any(d.code in ("mended-fence", "mended-choice") for d in mending.diagnostics):
-        mending.note("mended-prose", f"left out {lost} characters around the tune")
+def note_lost_text(editor: TextEditor, before: str) -> None:
+    """Note prose that `choose_tune` left out."""
+    lost = len("".join(before.split())) - len("".join(editor.text.split()))
+    if lost > 0 and not any(d.code in ("mended-fence", "mended-choice") for d in editor.diagnostics):
+        editor.note("mended-prose", f"left out {lost} characters around the tune")
 
 
 _PROTECTED = re.compile(r"\"[^\"]*\"|\[[A-Za-z]:[^\[\]]*\]|![^!\s]*!|%.*")
@@ -143,19 +139,19 @@ _FRAGMENT = re.compile(r"\S{1,12}\s*$")
 _PARENTHESIS = re.compile(r"\([A-Za-z ,.']*\)")
 
 
-def mend_characters(mending: TextEditor) -> None:
-    """Unicode accidentals, sharps behind letters, curly quotes, notes drawn as pictures, bold marks."""
-    lines = mending.text.split("\n")
+def mend_characters(editor: TextEditor) -> None:
+    """Rewrite Unicode accidentals, sharps behind letters, curly quotes, notes drawn as pictures, bold marks."""
+    lines = editor.text.split("\n")
     start = _music_start(lines)
     offset = sum(len(line) + 1 for line in lines[:start])
     for index in range(start, len(lines)):
         line = lines[index]
         mended = line if _FIELD_LINE.match(line) else _outside_strings(line.translate(_FOREIGN))
         if mended != line:
-            mending.note("mended-accidental", "wrote accidentals and quotes as ABC does", offset)
+            editor.note("mended-accidental", "wrote accidentals and quotes as ABC does", offset)
         lines[index] = mended
         offset += len(line) + 1
-    mending.text = "\n".join(lines)
+    editor.text = "\n".join(lines)
 
 
 def _music_start(lines: list[str]) -> int:
@@ -178,39 +174,39 @@ def _music(text: str) -> str:
     return text.replace("**", "")
 
 
-def mend_lines(mending: TextEditor) -> None:
-    """Removes blank lines and code fences inside the tune, and lines of prose among the music."""
-    lines = mending.text.rstrip("\n").split("\n")
+def mend_lines(editor: TextEditor) -> None:
+    """Remove blank lines and code fences inside the tune, and lines of prose among the music."""
+    lines = editor.text.rstrip("\n").split("\n")
     kept = [line.rstrip() for line in lines if line.strip() and not line.startswith(("```", "~~~"))]
     if len(kept) < len(lines):
-        mending.note("mended-blank-line", "removed blank lines inside the tune")
-    mending.text = "\n".join(kept) + "\n"
+        editor.note("mended-blank-line", "removed blank lines inside the tune")
+    editor.text = "\n".join(kept) + "\n"
     prose = {
         finding.line
-        for finding in parse(mending.text).diagnostics
+        for finding in editor.parsed.diagnostics
         if finding.code == "text-in-music" and finding.column == 1 and "|" not in kept[finding.line - 1]
     }
     for number in sorted(prose):
-        mending.note("mended-prose", f"left out the words {kept[number - 1][:40]!r}")
-    mending.text = "\n".join(line for number, line in enumerate(kept, 1) if number not in prose) + "\n"
+        editor.note("mended-prose", f"left out the words {kept[number - 1][:40]!r}")
+    editor.text = "\n".join(line for number, line in enumerate(kept, 1) if number not in prose) + "\n"
 
 
-def mend_signs(mending: TextEditor) -> None:
-    """Closes chords, chord symbols and decorations whose end is plain, and removes words in parentheses."""
-    text = mending.text
+def mend_signs(editor: TextEditor) -> None:
+    """Close chords, chord symbols and decorations whose end is plain, and remove words in parentheses."""
+    text = editor.text
     starts = [0]
     for line in text.split("\n"):
         starts.append(starts[-1] + len(line) + 1)
     edits = []
-    for finding in parse(text).diagnostics:
+    for finding in editor.parsed.diagnostics:
         offset = starts[finding.line - 1] + finding.column - 1
         edit = _sign_edit(text, finding, offset)
         if edit is not None:
             where = f"bar {finding.bar}" if finding.bar else f"line {finding.line}"
             message = f"put {edit.text!r} for {text[edit.start : edit.end]!r} in {where}"
-            mending.note("mended-sign", message, offset, finding.voice, finding.bar)
+            editor.note("mended-sign", message, offset, finding.voice, finding.bar)
             edits.append(edit)
-    mending.apply(edits)
+    editor.apply(edits)
 
 
 def _sign_edit(text: str, finding: Diagnostic, offset: int) -> Edit | None:

@@ -1,1 +1,1 @@
-"""Scores to ABC text. Reading it is next door."""
+"""Scores to ABC text. Reading it is in the folder above."""

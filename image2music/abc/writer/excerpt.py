@@ -1,8 +1,6 @@
-"""The most telling passage of a piece as ABC, as long as a prompt allows.
+"""The most telling passage of a piece as ABC, in few enough characters to show to a model.
 
-The passage of a piece that says most about it: the bars most like all the others, from the start of a phrase.
-
-A few bars of a piece, in few enough characters to show to a model.
+The passage is the one whose bars are most like all the others, from the start of a phrase.
 """
 
 from __future__ import annotations
@@ -48,7 +46,7 @@ _EARLY = 0.01
 
 
 def choose_passage(parts: Sequence[Part], bars: Bars, length: int) -> tuple[int, int]:
-    """First bar of a passage and the bar after its last.
+    """Return the first bar of a passage and the bar after its last.
 
     A bar is described by how long each pitch class sounds, where in the bar notes begin, and how many parts play;
     it is typical as far as its description is the mean one. Passages that begin a multiple of four bars after the
@@ -76,7 +74,7 @@ def choose_passage(parts: Sequence[Part], bars: Bars, length: int) -> tuple[int,
 
 
 def _typicality(parts: Sequence[Part], bars: Bars) -> tuple[FloatArray, FloatArray]:
-    """How like the mean each bar is, and the share of its notes' parts that hold a note over its first line."""
+    """Return how like the mean each bar is, and the share of its notes' parts that hold a note over its first line."""
     n = len(bars)
     heard = [part for part in parts if not part.is_drum] or list(parts)
     onsets = np.concatenate([part.onsets for part in heard])
@@ -99,7 +97,7 @@ def _typicality(parts: Sequence[Part], bars: Bars) -> tuple[FloatArray, FloatArr
 
 
 def _bar_of(onsets: FloatArray, bars: Bars) -> IntArray:
-    """Bar in which a note begins; one a 1/32 early belongs to the next."""
+    """Return the bar in which a note begins; one a 1/32 early belongs to the next."""
     return np.clip(np.searchsorted(bars.lines, onsets + GRID_QUARTER / 8, "right") - 1, 0, len(bars) - 1)
 
 
@@ -118,7 +116,7 @@ _DOUBLING = 0.8
 def excerpt_abc(
     data: bytes | Score, *, title: str | None = None, max_bars: int = 16, max_voices: int = 4, max_chars: int = 1500
 ) -> ConvertedTune:
-    """The most telling bars of a piece in ABC.
+    """Return the most telling bars of a piece in ABC.
 
     Parts are dropped, drums first, before there are fewer than eight bars; what is left is written plainly, with
     rhythms rounded more than `midi_to_abc` rounds them.
@@ -160,12 +158,12 @@ def _without_torn_bars(bars: Bars, start: int, stop: int) -> tuple[int, int]:
 
 
 def _fullness(bars: Bars, bar: int) -> float:
-    """Length of a bar as a part of what its meter says."""
+    """Return the length of a bar as a part of what its meter says."""
     return float(bars.lines[bar + 1] - bars.lines[bar]) / bar_length(bars.meters[bar])
 
 
 def _tempos(score: Score, start: int) -> tuple[TempoChange, ...]:
-    """The tempo that holds at grid tick `start`, and the later ones, counted from there."""
+    """Return the tempo that holds at grid tick `start`, and the later ones, counted from there."""
     tempos = tempos_of(score)
     here = [tempo for tempo in tempos if tempo.tick <= start][-1]
     return (
@@ -175,7 +173,7 @@ def _tempos(score: Score, start: int) -> tuple[TempoChange, ...]:
 
 
 def _cut(parts: Sequence[Part], bars: Bars, start: int, stop: int) -> list[Part]:
-    """Notes that begin in the bars, in grid ticks from the first bar line; a note 1/32 early counts as on it."""
+    """Return the notes that begin in the bars, in grid ticks from the first line; a note 1/32 early is on it."""
     begin, end = int(bars.lines[start]), int(bars.lines[stop])
     cut = []
     for part in parts:
@@ -189,7 +187,7 @@ def _cut(parts: Sequence[Part], bars: Bars, start: int, stop: int) -> list[Part]
 
 
 def _most_telling(parts: list[Part], most: int) -> list[Part]:
-    """At most `most` parts, the most telling first: melody, bass, then those that play most; drums come last.
+    """Return at most `most` parts, the most telling first: melody, bass, then those that play most; drums come last.
 
     A part that doubles another, in its octave or a different one, tells nothing more.
     """
@@ -217,7 +215,7 @@ def _without_doubling(parts: Sequence[Part]) -> list[Part]:
 
 
 def _plainer_and_plainer(parts: list[Part], bars: Bars, most: int) -> Iterator[tuple[LaidOutVoice, ...]]:
-    """Voices of the parts; then only the top line of the first part, in sixteenths at the finest."""
+    """Yield the voices of the parts; then only the top line of the first part, in sixteenths at the finest."""
     windows = windows_of(bars)
     most_layers = max(1, min(2, most // len(parts)))
     yield tuple(voice for part in parts for voice in lay_out_voices(part, written(part, windows, PLAIN), most_layers))
@@ -227,7 +225,7 @@ def _plainer_and_plainer(parts: list[Part], bars: Bars, most: int) -> Iterator[t
 
 
 def _fitting(sheet: Layout, title: str | None, max_chars: int) -> ConvertedTune | None:
-    """The most bars of the most voices that fit, None where nothing does."""
+    """Return the most bars of the most voices that fit, None where nothing does."""
     texts = bars_by_voice(sheet)
     for n_voices, n_bars in _sizes(len(sheet.voices), len(sheet.bars)):
         least = sum(len(bar) + 3 for bars in texts[:n_voices] for bar in bars[:n_bars])
@@ -243,7 +241,7 @@ def _fitting(sheet: Layout, title: str | None, max_chars: int) -> ConvertedTune 
 
 
 def _sizes(n_voices: int, n_bars: int) -> Iterator[tuple[int, int]]:
-    """Numbers of voices and bars, from all down to one bar of one voice."""
+    """Yield the numbers of voices and bars, from all down to one bar of one voice."""
     fewest = min(_FEWEST_BARS, n_bars)
     for voices in range(n_voices, 0, -1):
         yield from ((voices, bars) for bars in range(n_bars, fewest - 1, -4))
@@ -251,7 +249,7 @@ def _sizes(n_voices: int, n_bars: int) -> Iterator[tuple[int, int]]:
 
 
 def _first(sheet: Layout, texts: list[list[str]], n_voices: int, n_bars: int) -> tuple[Layout, list[list[str]]]:
-    """The first voices and bars of a sheet and of its text; voices silent there are left out."""
+    """Return the first voices and bars of a sheet and of its text; voices silent there are left out."""
     end = int(sheet.bars.lines[n_bars])
     is_pickup_alone = n_bars == 1 and _fullness(sheet.bars, 0) < 1
     meters = (meter_of_length(end),) if is_pickup_alone else sheet.bars.meters[:n_bars]

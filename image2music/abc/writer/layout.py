@@ -1,8 +1,6 @@
-"""A piece laid out for writing: voices on the grid, chords, bars, keys, tempos; not yet text.
+"""A piece laid out for writing: voices on the grid, chords, bars, keys and tempos; not yet text.
 
-Notes of one part to layers that an ABC voice can hold: one chord at a time, no two overlapping.
-
-A piece laid out for writing: voices on the grid, bars, keys, tempos; not yet text.
+The notes of a part are divided into layers that an ABC voice can hold: one chord at a time, no two overlapping.
 """
 
 from __future__ import annotations
@@ -174,14 +172,14 @@ def lay_out(score: Score, config: QuantiseConfig) -> Layout:
 
 
 def bars_with_pickup(score: Score, parts: Sequence[Part]) -> Bars:
-    """Bars of a whole piece, the first of them a pick-up where the notes show one."""
+    """Return the bars of a whole piece, the first of them a pick-up where the notes show one."""
     end, meter = _grid_end(parts), only_meter(score)
     pickup = pickup_of(parts, meter) if meter else 0
     return bars_after_pickup(pickup, meter, end) if meter and pickup else bars_of(score, end)
 
 
 def _grid_end(parts: Sequence[Part]) -> int:
-    """Grid tick that the bars must reach.
+    """Return the grid tick that the bars must reach.
 
     A note that begins within a rounding of the last bar line needs another bar to begin in.
     """
@@ -191,7 +189,7 @@ def _grid_end(parts: Sequence[Part]) -> int:
 
 
 def _within_limits(parts: Sequence[Part], notes: Sequence[QuantisedNotes]) -> list[LaidOutVoice]:
-    """Voices of all parts, with as many layers for each as keep them within `MAX_VOICES`."""
+    """Return the voices of all parts, with as many layers for each as keep them within `MAX_VOICES`."""
     for most_layers in range(MAX_LAYERS, 0, -1):
         voices = [
             voice for part, own in zip(parts, notes, strict=True) for voice in lay_out_voices(part, own, most_layers)
@@ -202,18 +200,18 @@ def _within_limits(parts: Sequence[Part], notes: Sequence[QuantisedNotes]) -> li
 
 
 def written(part: Part, windows: IntArray, config: QuantiseConfig) -> QuantisedNotes:
-    """A part's notes on the grid."""
+    """Return a part's notes on the grid."""
     return quantise(part.onsets, part.durations, part.pitches, windows, config)
 
 
 def lay_out_voices(part: Part, notes: QuantisedNotes, most_layers: int) -> list[LaidOutVoice]:
-    """Layers of one part."""
+    """Return the layers of one part."""
     layers = layers_of(notes, most_layers)
     return [LaidOutVoice(layer, part.program, part.channel, part.is_drum) for layer in layers]
 
 
 def unit_of(voices: Sequence[LaidOutVoice]) -> int:
-    """Grid ticks of the unit length that keeps the text short: an eighth, or a sixteenth where notes are short."""
+    """Return the unit length in grid ticks: an eighth, or a sixteenth where most notes are short."""
     lengths = np.concatenate([voice.layer.ends - voice.layer.starts for voice in voices])
     eighth = GRID_QUARTER // 2
     # A third of a quarter is written as an eighth in a triplet.

@@ -1,8 +1,6 @@
-"""Played times to written times, and where triplets are.
+"""Played times to written times: each quarter-long window of a part takes the grid that suits its notes.
 
-Played times to written times: each quarter-long window of a part takes the grid that suits its notes.
-
-Where triplets are: windows that notes divide in thirds, two of them together where a note lies across.
+Triplets stand in windows that notes divide in thirds, two windows together where a note lies across.
 """
 
 from __future__ import annotations
@@ -98,7 +96,7 @@ def _rounded(times: FloatArray, windows: IntArray, steps: IntArray) -> IntArray:
 
 
 def _window_steps(onsets: FloatArray, pitches: IntArray, windows: IntArray, config: QuantiseConfig) -> IntArray:
-    """Grid step of each window, int64[m] in grid ticks: the division with the least cost."""
+    """Return the grid step of each window, int64[m] in grid ticks: the division with the least cost."""
     plainest = GRID_QUARTER // config.divisions[0]
     steps = np.full(len(windows) - 1, plainest)
     at = _window_of(onsets, windows)
@@ -120,7 +118,7 @@ def _window_steps(onsets: FloatArray, pitches: IntArray, windows: IntArray, conf
 def _collisions(
     on_grid: FloatArray, onsets: FloatArray, pitches: IntArray, index: IntArray, n_windows: int
 ) -> FloatArray:
-    """Notes that fall on one place though they are of one pitch or began apart, float64[divisions, windows]."""
+    """Count notes that fall on one place though they are of one pitch or began apart, float64[divisions, windows]."""
     order = np.argsort(pitches, kind="stable")
     same_pitch = np.diff(pitches[order]) == 0
     meets = (np.diff(on_grid[:, order], axis=1) == 0) & same_pitch
@@ -133,7 +131,7 @@ def _collisions(
 def _ends(
     starts: IntArray, durations: FloatArray, windows: IntArray, steps: IntArray, config: QuantiseConfig
 ) -> IntArray:
-    """Ends on the grid of the window they fall in, or on a near onset, so that durations are kept."""
+    """Put ends on the grid of the window they fall in, or on a near onset, so that durations are kept."""
     played = starts + durations
     onsets = distinct(starts)
     after = np.minimum(np.searchsorted(onsets, played), len(onsets) - 1)

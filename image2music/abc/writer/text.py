@@ -1,11 +1,4 @@
-"""Scores to ABC text: layers, fields, lines; and MIDI to ABC in one step.
-
-One layer of chords to the text of its bars.
-
-A sheet to ABC text: the header, the head of each voice, its bars with their inline fields.
-
-MIDI to ABC: one voice for each part or layer of a part, every bar full.
-"""
+"""Scores to ABC text: one voice for each part or layer of a part, every bar full; and MIDI to ABC in one step."""
 
 from __future__ import annotations
 
@@ -58,7 +51,7 @@ def write_layer(
     unit: int,
     fields: dict[int, str],
 ) -> list[str]:
-    """Text of each bar of a layer, without bar lines; every bar sums to its meter exactly.
+    """Return the text of each bar of a layer, without bar lines; every bar sums to its meter exactly.
 
     Args:
         layer: what sounds.
@@ -103,7 +96,7 @@ def _segments(layer: Layer, bars: Bars, windows: IntArray, fields: IntArray) -> 
 
 
 def _owners(layer: Layer, ticks: IntArray) -> IntArray:
-    """Index of the chord that sounds at each tick, -1 where none does."""
+    """Return the index of the chord that sounds at each tick, -1 where none does."""
     owners = np.searchsorted(layer.starts, ticks, "right") - 1
     return np.where((owners >= 0) & (ticks < layer.ends[owners]), owners, -1)
 
@@ -116,7 +109,7 @@ def _tuplet_of(starts: IntArray, spans: IntArray) -> IntArray:
 
 
 def _names(layer: Layer, segments: _Segments, bars: Bars, spellings: Sequence[Spelling]) -> list[str]:
-    """Text of each segment's chord or rest, without its length."""
+    """Return the text of each segment's chord or rest, without its length."""
     owners = segments.owners.tolist()
     chords = [layer.chords[owner] if owner >= 0 else _REST for owner in owners]
     names: list[str] = []
@@ -142,7 +135,7 @@ def _names(layer: Layer, segments: _Segments, bars: Bars, spellings: Sequence[Sp
 def _names_in_bar(
     chords: Sequence[Chord], spelling: Spelling, tied: tuple[Sequence[Chord], Spelling] | None = None
 ) -> list[str]:
-    """Names of a bar's chords, after those tied into it from another key, which keep their names."""
+    """Return the names of a bar's chords, after those tied into it from another key, which keep their names."""
     said: dict[str, str] = {}
     names: list[str] = []
     if tied:
@@ -157,7 +150,7 @@ def _chord_name(names: Sequence[str]) -> str:
 
 
 def note_name(pitch: int, spelling: Spelling, said: dict[str, str]) -> str:
-    """Note name with its accidental where the key, or the bar so far, says otherwise.
+    """Return the note name with its accidental where the key, or the bar so far, says otherwise.
 
     Programs disagree on whether an accidental holds for its octave or for all, so a letter once altered in a bar
     is written in full whenever what either reading gives would be wrong.
@@ -217,7 +210,7 @@ _LONGEST_TITLE = 100
 
 
 def bars_by_voice(sheet: Layout) -> list[list[str]]:
-    """Text of each bar of each voice, inline fields included; changes of tempo stand in the first voice."""
+    """Return the text of each bar of each voice, inline fields included; changes of tempo stand in the first voice."""
     windows, beats = windows_of(sheet.bars), beats_of(sheet.bars)
     spellings = [spelling(key.sharps, key.minor) for key in sheet.keys]
     bar_fields = {at: text for at in range(1, len(sheet.bars)) if (text := _bar_fields(sheet, at))}
@@ -233,7 +226,7 @@ def bars_by_voice(sheet: Layout) -> list[list[str]]:
 
 
 def tune_text(sheet: Layout, title: str | None, voices: Sequence[Sequence[str]]) -> str:
-    """The whole tune; `voices` holds the bars of each of the sheet's voices."""
+    """Return the whole tune; `voices` holds the bars of each of the sheet's voices."""
     lines = header_lines(sheet, title)
     for number, (voice, bars) in enumerate(zip(sheet.voices, voices, strict=True), 1):
         lines += [*voice_head(voice, number, len(sheet.voices)), *_music_lines(bars)]
@@ -241,7 +234,7 @@ def tune_text(sheet: Layout, title: str | None, voices: Sequence[Sequence[str]])
 
 
 def header_lines(sheet: Layout, title: str | None) -> list[str]:
-    """The tune's header, `X:` to `K:`."""
+    """Return the tune's header, `X:` to `K:`."""
     text = field_text(title or "")
     return [
         "X:1",
@@ -254,7 +247,7 @@ def header_lines(sheet: Layout, title: str | None) -> list[str]:
 
 
 def voice_head(voice: LaidOutVoice, number: int, of: int) -> list[str]:
-    """The `V:` line of a voice, where it says anything, and its channel and program."""
+    """Return the `V:` line of a voice, where it says anything, and its channel and program."""
     mean_pitch = float(np.mean([chord[0] for chord in voice.layer.chords]))
     clef = " clef=perc" if voice.is_drum else " clef=bass" if mean_pitch < _BASS_BELOW else ""
     lines = [f"V:{number}{clef}"] if of > 1 or clef else []
@@ -267,7 +260,7 @@ def _key_text(key: Key) -> str:
 
 
 def field_text(text: str) -> str:
-    """Text that is safe in an ABC field: printable, one line, at most 100 characters, no comment, no escape."""
+    """Return text that is safe in an ABC field: printable, one line, at most 100 characters, no comment, no escape."""
     printable = "".join(character if character.isprintable() else " " for character in text)
     return " ".join(printable.replace("%", " ").replace("\\", " ").split())[:_LONGEST_TITLE].rstrip()
 
@@ -326,7 +319,7 @@ def score_to_abc(score: Score, *, title: str | None = None) -> ConvertedTune:
 
 
 def converted(sheet: Layout, abc: str) -> ConvertedTune:
-    """A sheet's text with what its header says."""
+    """Return a sheet's text with what its header says."""
     end = max(int(voice.layer.ends[-1]) for voice in sheet.voices)
     return ConvertedTune(
         abc=abc,

@@ -45,7 +45,7 @@ def first_bars(abc: str, bars: int) -> str:
 def longest_voice_bars(abc: str) -> int:
     """Count the bars of the longest voice; 0 where nothing can be read."""
     tune = _tune(abc)
-    return max((span.bar for span in tune.spans), default=0) if tune else 0
+    return tune.last_bar if tune else 0
 
 
 def shortened(tunes: Sequence[str], fits: Callable[[Sequence[str]], bool]) -> list[str]:

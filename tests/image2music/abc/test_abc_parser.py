@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -139,3 +140,14 @@ def test_onsets_never_go_back_but_at_overlays(tokens: list[str]) -> None:
         events = [event for event in voice.elements if isinstance(event, Event)]
         for first, second in itertools.pairwise(events):
             assert second.onset == first.onset + first.duration or second.layer != first.layer
+
+
+@pytest.mark.parametrize(("letter", "value"), [("T", "A title"), ("K", "Dm"), ("C", "")])
+def test_a_header_field_has_its_first_value_without_its_comment(letter: str, value: str) -> None:
+    (tune,) = parse("X:1\nT:A title\nT:Another\nK:Dm % minor\nA|]").tunes
+    assert tune.header(letter) == value
+
+
+def test_written_bars_are_counted_in_the_longest_voice() -> None:
+    (tune,) = parse("X:1\nM:2/4\nL:1/4\nK:C\nV:1\nCD|:EF:|]\nV:2\nCD|EF|GA|]").tunes
+    assert tune.last_bar == 3

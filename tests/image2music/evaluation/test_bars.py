@@ -15,7 +15,7 @@ def broken(abc):
 
 
 def draft_of(raw):
-    draft = examine(raw, [])
+    draft = examine(raw, []).draft
     return {"abc": draft.abc, "diagnostics": _diagnostics([*draft.mends, *draft.diagnostics])}
 
 
@@ -26,7 +26,7 @@ def test_one_bar_of_ten_is_short():
 
 
 def test_a_bar_that_was_mended_was_not_right_at_first():
-    found = validity(Piece("id", "a.png", examine(broken(TUNE), []).abc, draft=draft_of(broken(TUNE))))
+    found = validity(Piece("id", "a.png", examine(broken(TUNE), []).draft.abc, draft=draft_of(broken(TUNE))))
     assert (found.valid_as_written, found.valid_first, found.valid_repaired) == (0.0, 1.0, 1.0)
     assert (found.bars_right_first, found.bars_right) == (0.9, 1.0)
 

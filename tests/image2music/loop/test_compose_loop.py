@@ -1,13 +1,14 @@
 from dataclasses import replace
 
-import pytest
 from fakes import FakeComposer, two_voice_tune
 from PIL import Image
 
+from image2music.abc import parser
 from image2music.composers.base import ComposeRequest
 from image2music.errors import ModelError
-from image2music.loop.chain import accepts, compose_batch, header
-from image2music.loop.examine import examine, targets_of
+from image2music.loop.chain import compose_batch
+from image2music.loop.examine import examine
+from image2music.loop.refinement import accepts, targets_of
 from image2music.music.metrics import Metrics
 from image2music.settings import LoopSettings
 from image2music.types import Description, Reference
@@ -65,14 +66,14 @@ def test_a_broken_draft_is_repaired_with_what_the_checker_said():
     (tune,) = compose_batch(composer, [request()], LoopSettings())
     assert steps(tune) == [("draft", False, "2_errors"), ("repair", True, "valid")]
     assert composer.asked[1].diagnostics == tune.rounds[0].draft.diagnostics
-    assert tune.draft.abc == examine(two_voice_tune(2), []).abc
+    assert tune.draft.abc == examine(two_voice_tune(2), []).draft.abc
 
 
 def test_repairs_go_on_from_the_attempt_with_the_fewest_errors():
     composer = Scripted(draft=[BROKEN], repair=[WORSE, two_voice_tune(2)])
     (tune,) = compose_batch(composer, [request()], LoopSettings())
     assert [step[2] for step in steps(tune)] == ["2_errors", "no_fewer_errors", "valid"]
-    assert composer.asked[2].abc == examine(BROKEN, []).abc
+    assert composer.asked[2].abc == examine(BROKEN, []).draft.abc
 
 
 def test_a_tune_that_stays_broken_is_an_error_that_shows_the_last_attempt():
@@ -153,6 +154,21 @@ def test_a_picture_that_chokes_the_composer_leaves_the_others_alone():
     assert (first.title, str(second), third.title) == ("Tune 12", "out of memory", "Tune 14")
 
 
-@pytest.mark.parametrize(("field", "value"), [("T", "A title"), ("K", "Dm"), ("C", "")])
-def test_header_fields(field, value):
-    assert header("X:1\nT:A title\nT:Another\nK:Dm % minor\nA|]", field) == value
+class Counted:
+    """Counts how often a text is parsed."""
+
+    def __init__(self, monkeypatch):
+        self.parses = 0
+        parse = parser._Parser.parse
+
+        def counted(reading):
+            self.parses += 1
+            return parse(reading)
+
+        monkeypatch.setattr(parser._Parser, "parse", counted)
+
+
+def test_a_good_draft_is_parsed_once(monkeypatch):
+    counted = Counted(monkeypatch)
+    compose_batch(FakeComposer(), [request()], LoopSettings())
+    assert counted.parses == 1

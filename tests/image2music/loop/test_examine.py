@@ -1,53 +1,46 @@
 import pytest
 from fakes import two_voice_tune
 
-from image2music.abc.playback import abc_to_score
-from image2music.loop.examine import count_bars, examine, voices_of_abc
+from image2music.loop.examine import examine, voices_of_abc
 
 
 def test_a_valid_tune_is_measured():
-    draft = examine(two_voice_tune(1), references=[])
+    draft = examine(two_voice_tune(1), references=[]).draft
     assert draft.errors == 0
     assert draft.metrics is not None
     assert draft.longest_copy == 0
 
 
 def test_a_bar_that_is_far_too_long_is_an_error_and_the_tune_is_not_measured():
-    draft = examine("X:1\nT:Long\nM:4/4\nL:1/4\nK:C\nC D E F | C8 D8 | C D E F |]\n", references=[])
+    draft = examine("X:1\nT:Long\nM:4/4\nL:1/4\nK:C\nC D E F | C8 D8 | C D E F |]\n", references=[]).draft
     assert [diagnostic.code for diagnostic in draft.diagnostics] == ["bar-too-long"]
     assert draft.metrics is None
 
 
 def test_what_was_mended_by_rule_is_told_apart_from_what_is_left():
-    draft = examine("X:1\nT:Short\nM:4/4\nL:1/4\nK:C\nC D E F | C D | C D E F |]\n", references=[])
+    draft = examine("X:1\nT:Short\nM:4/4\nL:1/4\nK:C\nC D E F | C D | C D E F |]\n", references=[]).draft
     assert (draft.errors, [mend.code for mend in draft.mends]) == (0, ["mended-bar"])
 
 
 @pytest.mark.parametrize("raw", ["", "I cannot write music.", "X:1\nK:C\n", "X:1\nT:Rest\nM:4/4\nL:1/4\nK:C\nz4 |]\n"])
 def test_an_answer_without_notes_has_an_error(raw):
-    assert examine(raw, references=[]).errors > 0
+    assert examine(raw, references=[]).draft.errors > 0
 
 
 def test_half_a_surrogate_pair_does_not_reach_a_file():
-    examine("X:1\nT:\ud83d\nK:C\nC|]\n", references=[]).abc.encode("utf-8")
+    examine("X:1\nT:\ud83d\nK:C\nC|]\n", references=[]).draft.abc.encode("utf-8")
 
 
 def test_a_copy_of_a_reference_is_noticed():
     tune = two_voice_tune(3, bars=6)
-    assert examine(tune, references=[voices_of_abc(tune)]).longest_copy == 24
+    assert examine(tune, references=[voices_of_abc(tune)]).draft.longest_copy == 24
 
 
 def test_a_reference_that_cannot_be_played_has_no_voices():
     assert not any(voices_of_abc("no tune at all"))
 
 
-@pytest.mark.parametrize(
-    ("music", "bars"),
-    [
-        ("M:4/4\nL:1/4\nK:C\nCDEF|CDEF|]", 2),
-        ("M:3/4\nL:1/4\nK:C\nCDE|CDE|CDE|]", 3),
-        ("M:4/4\nL:1/4\nK:C\nCDEF|[M:3/4]CDE|CDE|]", 3),
-    ],
-)
-def test_bars_are_counted_by_the_meter(music, bars):
-    assert count_bars(abc_to_score(f"X:1\nT:T\n{music}\n")) == bars
+def test_the_tree_and_the_score_go_along_with_a_valid_draft():
+    examined = examine(two_voice_tune(1), references=[])
+    assert (examined.tune.title, examined.score.n_notes) == ("Tune 1", 24)
+    assert examine("no tune", references=[]).score is None

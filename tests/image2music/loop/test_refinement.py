@@ -1,6 +1,6 @@
 import pytest
 
-from image2music.loop.examine import complaints, metrics_distance, rank, targets_of
+from image2music.loop.refinement import complaints, metrics_distance, rank, targets_of
 from image2music.music.metrics import Metrics
 from image2music.types import Draft, Reference
 
