@@ -111,7 +111,7 @@ def tempo_match(score: Score, asked: Asked) -> float | None:
 
 
 def heard_key(score: Score) -> tuple[int, bool]:
-    """Return (sharps, minor) of the key that the notes are in, whatever K: says."""
+    """(sharps, minor) as the notes say, whatever K: says."""
     pitched = [track for track in score.tracks if len(track) and not track.is_drum]
     weights = np.zeros(12)
     for track in pitched:
@@ -132,7 +132,7 @@ _MOODS = {
 
 
 def words_of(score: Score) -> str:
-    """Describe a tune in one sentence like a caption, from its notes: tempo, key, mood, meter, texture."""
+    """A tune in one sentence of a caption's kind, from what is heard: tempo, key, mood, texture."""
     qpm = score.tempos[0].qpm if score.tempos else DEFAULT_QPM
     tempo = "slow" if qpm < _SLOW_BELOW else "moderate" if qpm < _FAST_FROM else "fast"
     key: Key = heard_key(score)
