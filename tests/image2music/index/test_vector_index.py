@@ -81,6 +81,7 @@ def test_after_small_updates_the_graph_is_the_same_and_new_rows_are_in_a_second_
     assert recall(index) >= 0.99
 
 
+@pytest.mark.slow
 def test_it_is_trained_anew_when_a_fifth_of_the_rows_came_later(uri):
     assert update(uri, ROWS, ROWS + 1000) == "extended"
     assert update(uri, ROWS + 1000, ROWS + 2000) == "trained"

@@ -42,6 +42,7 @@ def explained(backend, looking=AttentionOptions()):  # noqa: B008 - frozen
     return ChatComposer(backend).explain([replace(ASKED, looking=looking)])[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "looking", [AttentionOptions(), AttentionOptions(layers=True, faithfulness=True)], ids=["maps", "all"]
 )
