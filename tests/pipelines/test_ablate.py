@@ -9,6 +9,8 @@ from image2music.loop.ablations import VARIANTS, WithoutRefinement, WithoutRetri
 from image2music.storage import datasets
 from pipelines.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 COMMAND = "ablate --images pictures --index tunes.lance --output out --composer learner"
 NAMES = [variant.name for variant in VARIANTS]
 

@@ -12,6 +12,8 @@ from image2music.composers import registry as composer_specs
 from pipelines.cli.main import main
 from schemas.score import SCORE_SCHEMA
 
+pytestmark = pytest.mark.slow
+
 PICTURES, BARS = 12, 10
 
 

@@ -10,6 +10,8 @@ from image2music.index import maintenance
 from image2music.index.maintenance import cleanup, finalize, kind, reindex, restore
 from image2music.index.table import commit, index_schema, open_index, replace_rows, write_fragments
 
+pytestmark = pytest.mark.slow
+
 DIM, ROWS = 16, 6000
 SCHEMA = index_schema(DIM, embedder_id="fake@1", embedder_spec="fake")
 NOW = timedelta(0)
@@ -81,7 +83,6 @@ def test_after_small_updates_the_graph_is_the_same_and_new_rows_are_in_a_second_
     assert recall(index) >= 0.99
 
 
-@pytest.mark.slow
 def test_it_is_trained_anew_when_a_fifth_of_the_rows_came_later(uri):
     assert update(uri, ROWS, ROWS + 1000) == "extended"
     assert update(uri, ROWS + 1000, ROWS + 2000) == "trained"
