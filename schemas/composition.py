@@ -72,7 +72,7 @@ METADATA_FIELDS = {
 
 
 def composition_schema(dim: int, more: Sequence[pa.Field] = ()) -> pa.Schema:
-    """Columns of a composition for embeddings of length `dim`; `more` come last."""
+    """Return the columns of a composition for embeddings of length `dim`; `more` come last."""
     return pa.schema(
         [
             column("image_id", pa.string(), "sha256 of the picture's bytes, hex", nullable=False),

@@ -1,4 +1,4 @@
-"""Every column of every stored row as Markdown. `python -m schemas.dictionary` writes docs/rows.md."""
+"""Write every column of every stored row as Markdown: `python -m schemas.dictionary` writes docs/rows.md."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TABLE_HEAD = ("| column | type | unit | meaning |", "|---|---|---|---|")
 
 
 def sections() -> dict[str, tuple[str, list[pa.Field]]]:
-    """Where rows of a kind lie, what one stands for, and its columns."""
+    """Return, by the place of a kind of row, what one row stands for and its columns."""
     return {
         "`OUT/compositions/*.parquet`": (
             "One picture and the tune written for it. The last columns are there only in some runs: with hints in a "
@@ -43,7 +43,7 @@ def sections() -> dict[str, tuple[str, list[pa.Field]]]:
 
 
 def markdown() -> str:
-    """The whole page."""
+    """Return the whole page."""
     parts = [_HEAD]
     for place, (meaning, fields) in sections().items():
         rows = [line for field in fields for line in _lines(field, "")]

@@ -1,4 +1,4 @@
-"""The few shapes that more than one schema needs."""
+"""Types and fields that more than one schema needs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ METRICS = pa.struct(
 
 
 def column(name: str, kind: pa.DataType, meaning: str, *, unit: str = "", nullable: bool = True) -> pa.Field:
-    """A field whose metadata says what it holds, and in which unit where it has one."""
+    """Return a field whose metadata holds its meaning and its unit."""
     metadata = {"meaning": meaning} | ({"unit": unit} if unit else {})
     return pa.field(name, kind, nullable=nullable, metadata=metadata)
 
 
 def vector(dim: int) -> pa.DataType:
-    """fixed_size_list<float32>[dim]."""
+    """Return the type fixed_size_list<float32>[dim]."""
     return pa.list_(pa.float32(), dim)
 
 

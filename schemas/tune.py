@@ -8,7 +8,7 @@ from schemas.fields import METRICS, column, vector
 
 
 def tune_schema(dim: int) -> pa.Schema:
-    """Columns of the index for vectors of length `dim`."""
+    """Return the columns of the index for vectors of length `dim`."""
     return pa.schema(
         [
             column("tune_id", pa.string(), "sha256 of the MIDI file's bytes, hex", nullable=False),

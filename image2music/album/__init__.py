@@ -1,1 +1,1 @@
-"""Pictures of one folder as one piece: planned before they are composed, bound afterwards."""
+"""Pictures of one folder as one piece: the plan before they are composed, the book after. The loop is in `loop`."""

@@ -1,11 +1,4 @@
-"""The tunes of an album bound into one piece, and the row of the album.
-
-Two bars from one key to another: the motif at home, then on the dominant of where it goes.
-
-The tunes of an album bound into one piece, with a bridge wherever the key changes.
-
-From the rows of an album's tunes to the row of the album.
-"""
+"""Assemble the tunes of an album into one piece, with a bridge wherever the key changes, and into the album's row."""
 
 from __future__ import annotations
 
@@ -46,9 +39,11 @@ class _Struck(NamedTuple):
 
 
 def bridge(motif: Line, meter: str, before: KeyChange, after: KeyChange) -> Score:
-    """A melody and chords. The motif's degrees (1, 2, 4, 5) lie in the scale on the dominant of major and of minor.
+    """Return two bars of melody and chords that lead from one key to another.
 
-    The key changes with the second bar, whose chord is the dominant seventh of the new key.
+    The first sings the motif in the old key, the second on the dominant of the new one, above its dominant seventh; the
+    key changes with the second bar. The motif's degrees (1, 2, 4, 5) lie in the scale on the dominant of major and
+    minor.
     """
     bar = BAR_EIGHTHS[meter]
     numerator, denominator = (int(part) for part in meter.split("/"))
@@ -110,13 +105,13 @@ class Medley:
 
 
 def assemble(title: str, tunes: Sequence[tuple[str, str]], motif: Line, meter: str) -> Medley:
-    """`tunes` are (title, ABC) in order; `motif` and `meter` make the bridges.
+    """Join tunes, (title, ABC) in order, with bridges made of `motif` in `meter`.
 
-    Tempos whose step would be larger than 15 % are brought nearer to the one before. A tempo that changes within a
-    tune is left out.
+    Tempos that differ by more than 15 % from the one before are brought nearer to it. Changes of tempo within a tune
+    are left out.
 
     Raises:
-        AbcError: a tune cannot be played (`no_music`), or the bound text has errors (`bad_book`).
+        AbcError: a tune cannot be played (`no_music`), or the joined text has errors (`bad_book`).
     """
     scores = [abc_to_score(abc) for _, abc in tunes]
     tempos = gentle([round(score.tempos[0].qpm if score.tempos else DEFAULT_QPM) for score in scores])
@@ -177,7 +172,7 @@ def _text(sheet: Layout, title: str, names: dict[int, str]) -> str:
 
 
 def _music(bars: Sequence[str], names: dict[int, str], *, said: bool) -> list[str]:
-    """Lines of four bars, a new one and a double bar for each section; the first voice says their titles."""
+    """Return lines of four bars, with a new line and a double bar for each section; `said` writes their titles."""
     starts = sorted(names)
     lines = []
     for start, stop in pairwise([*starts, len(bars)]):
@@ -195,19 +190,19 @@ def _spoken(title: str) -> str:
 
 
 TUNE_COLUMNS = ["album", "image_id", "image_uri", "title", "abc", "album_part", "composer_id", "settings_hash"]
-"""Columns of schemas/composition.py that an album is made of."""
+"""Columns of schemas/composition.py that `album_row` reads."""
 
 
 MOST_TUNES = 500
-"""A longer album is not bound: it would last for hours, and nobody could open the score."""
+"""A longer album is not assembled: it would last for hours, and nobody could open the score."""
 Row = dict[str, Any]
 
 
 def album_row(album: str, tunes: Sequence[Row], bound_at: datetime) -> Row:
-    """A row of schemas/album.py from the tunes of one album, in any order.
+    """Return the row of schemas/album.py for the tunes of one album, given in any order.
 
     Raises:
-        AbcError: the album is too long to bind (`album_too_long`), or see `assemble`.
+        AbcError: the album is too long (`album_too_long`), or as `assemble`.
     """
     if len(tunes) > MOST_TUNES:
         message = (
@@ -244,18 +239,18 @@ def album_row(album: str, tunes: Sequence[Row], bound_at: datetime) -> Row:
 
 
 def part_of_all(rows: Sequence[Row], name: str) -> str:
-    """A value that all rows of one output share."""
+    """Return the value of a column that all rows of one output share."""
     value: str = rows[0][name]
     return value
 
 
 def title_of(album: str) -> str:
-    """The folder's name as a title: `2024_summer-holidays` is `2024 Summer Holidays`."""
+    """Return the folder's name as a title: `2024_summer-holidays` gives `2024 Summer Holidays`."""
     words = re.split(r"[\W_]+", album.rstrip("/").rpartition("/")[2])
     return " ".join(word[:1].upper() + word[1:] for word in words if word) or "Album"
 
 
 def folder_of(album: str) -> str:
-    """A folder name that is safe anywhere and differs for albums of the same name."""
+    """Return a folder name that is valid on every system and differs for albums of the same name."""
     name = re.sub(r"[^A-Za-z0-9]+", "-", title_of(album)).strip("-").lower()[:40] or "album"
     return f"{name}-{hashlib.sha256(album.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"

@@ -1,6 +1,4 @@
-"""What the plan of an album needs to know of a picture: its mood, and a print by which its like is recognised.
-
-An album as one piece: a key for each chapter, an arc of tempo, one motif, a theme for each group of like pictures.
+"""Plan an album as one piece: a key for each chapter, an arc of tempo, one motif, a theme for near-duplicates.
 
 The links between pictures and music here are this project's choice, as in the composers: bright is major, strong is
 fast. Only figures of light and colour are used, so the plan is the same whatever model composes.
@@ -31,10 +29,10 @@ _MOST_COLOUR = 24.0
 
 @dataclass(frozen=True)
 class ImageSummary:
-    """One picture of an album, in about 100 bytes.
+    """What the plan needs of a picture, in about 100 bytes.
 
-    valence -1 (dark, dull) to 1 (bright, warm) and arousal 0 (faint) to 1 (strong), from light and colour alone
-    (`image2music.images.features`). print: 64 bits. colour: mean R, G and B, 0-255.
+    valence: -1 (dark, dull) to 1 (bright, warm), arousal: 0 (faint) to 1 (strong), from light and colour alone
+    (`image2music.images.features`). print: the 64 bits of `difference_hash`. colour: mean R, G and B, 0-255.
     """
 
     image_id: str
@@ -46,7 +44,7 @@ class ImageSummary:
 
 
 def image_summary(image_id: str, place: str, image: Image.Image) -> ImageSummary:
-    """Look at an upright RGB picture."""
+    """Summarise an upright RGB picture."""
     small = image.copy()
     small.thumbnail((GLANCE_SIDE, GLANCE_SIDE))
     pixels = np.asarray(small, dtype=np.uint8)
@@ -56,7 +54,7 @@ def image_summary(image_id: str, place: str, image: Image.Image) -> ImageSummary
 
 
 def difference_hash(image: Image.Image) -> int:
-    """64 bits: for each cell of a grid of 8 rows whether it is brighter than its left neighbour (Krawetz 2013, dHash).
+    """Return the 64 bits of dHash (Krawetz 2013): whether each cell of a grid is brighter than its left neighbour.
 
     Scaling, compression and exposure hardly change it.
     """
@@ -66,7 +64,7 @@ def difference_hash(image: Image.Image) -> int:
 
 
 def near_duplicates(one: ImageSummary, other: ImageSummary) -> bool:
-    """Whether two pictures are near-duplicates: frames of one burst, another size or compression of one picture.
+    """Tell whether two pictures are near-duplicates: frames of one burst, other sizes or compressions of one picture.
 
     At most 8 of 64 bits differ, and the mean colours by at most 24 of 255 in any channel.
     """
@@ -75,7 +73,7 @@ def near_duplicates(one: ImageSummary, other: ImageSummary) -> bool:
 
 
 def natural_order(place: str) -> tuple[tuple[bool, int, str], ...]:
-    """A key that sorts IMG_9 before IMG_10."""
+    """Return a sort key that puts IMG_9 before IMG_10."""
     parts = re.split(r"(\d+)", place)
     return tuple((part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts)
 
@@ -131,7 +129,7 @@ def plan_album(glances: Sequence[ImageSummary], seed: int) -> dict[str, AlbumPar
 
 
 def themes_of(pictures: Sequence[ImageSummary]) -> list[str]:
-    """For each picture the short id of the first one that it is a near-duplicate of, its own where there is none."""
+    """Return each picture's theme: the short id of the first picture that it is a near-duplicate of, or its own."""
     firsts: list[ImageSummary] = []
     themes = []
     for picture in pictures:
@@ -143,7 +141,10 @@ def themes_of(pictures: Sequence[ImageSummary]) -> list[str]:
 
 
 def chapters(moods: Sequence[tuple[float, float]], themes: Sequence[str]) -> list[tuple[int, int]]:
-    """(start, stop) of each chapter: cut where the mood jumps most, about three pictures each, never between likes."""
+    """Return (start, stop) of each chapter: cut where the mood jumps most, about three pictures each.
+
+    A cut never falls between near-duplicates.
+    """
     n = len(moods)
     jumps = {at: _jump(moods[at - 1], moods[at]) for at in range(1, n) if themes[at - 1] != themes[at]}
     cuts = {0, n}
@@ -161,7 +162,7 @@ def _jump(before: tuple[float, float], after: tuple[float, float]) -> float:
 
 
 def chapter_keys(home: TonicAndMode, moods: Sequence[float]) -> list[TonicAndMode]:
-    """A key for each chapter, never more than one sign away from home, where the album begins and ends.
+    """Return a key for each chapter, at most one sign away from home, where the album begins and ends.
 
     `moods` holds each chapter's valence less the album's. Brighter ones go to the dominant (from minor: the relative
     major), darker ones to the relative minor (from minor: the subdominant), others to the nearest key left.
@@ -175,7 +176,7 @@ def chapter_keys(home: TonicAndMode, moods: Sequence[float]) -> list[TonicAndMod
 
 
 def _away(home: TonicAndMode, mood: float) -> tuple[TonicAndMode, TonicAndMode]:
-    """Where a chapter may go, the fitting key first; the second one is for neighbours that want the same."""
+    """Return the two keys that a chapter may go to, the fitting one first; the second avoids a repetition."""
     tonic, mode = home
     minor: AlbumMode = "minor"
     major: AlbumMode = "major"
@@ -190,7 +191,7 @@ def _away(home: TonicAndMode, mood: float) -> tuple[TonicAndMode, TonicAndMode]:
 
 
 def tempo_arc(arousals: Sequence[float]) -> list[int]:
-    """Quarter notes a minute for each picture: rising until two thirds, then falling; stronger ones are faster."""
+    """Return quarter notes a minute for each picture: rising until two thirds, then falling; stronger is faster."""
     mean = float(np.mean(arousals))
     base = _QPM_OF_CALM + (_QPM_OF_EXCITED - _QPM_OF_CALM) * mean
     gone = np.linspace(0, 1, len(arousals)) if len(arousals) > 1 else np.array([0.5])
@@ -200,7 +201,7 @@ def tempo_arc(arousals: Sequence[float]) -> list[int]:
 
 
 def gentle(tempos: Sequence[int]) -> list[int]:
-    """The same tempos with steps of at most `LARGEST_STEP`, up or down."""
+    """Return the tempos with steps limited to the factor `LARGEST_STEP`, up or down."""
     calmed = list(tempos[:1])
     for qpm in tempos[1:]:
         before = calmed[-1]

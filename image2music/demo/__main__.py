@@ -12,7 +12,7 @@ from image2music.errors import Image2MusicError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0 when the data are there, 1 with a line on standard error when they cannot be made."""
+    """Make the data; return 0, or 1 with a line on standard error when they cannot be made."""
     parser = argparse.ArgumentParser(prog="python -m image2music.demo", description="Make the demo's data.")
     parser.add_argument("--output", type=Path, required=True, help="folder to write; left alone when up to date")
     output: Path = parser.parse_args(arguments).output

@@ -1,10 +1,6 @@
-"""Captions written by rule from a piece's features. Generated, not MidiCaps.
+"""Write captions and rows with the fields of MidiCaps, by rule, from a piece's features. Generated, not MidiCaps.
 
-A rough harmony of a piece: the triad that fits each bar best.
-
-What a caption can tell of a piece: key, meter, tempo, instruments, length, genre and mood.
-
-Captions and rows with the fields of MidiCaps, written by rule from a piece's features. Generated, not MidiCaps.
+The features are key, meter, tempo, instruments, length, genre, mood, and a rough harmony: the best triad of each bar.
 """
 
 from __future__ import annotations
@@ -29,9 +25,9 @@ _PATTERN_LENGTHS = (4, 3, 5)
 
 
 def chords_by_bar(score: Score) -> list[tuple[str, float]]:
-    """Chord names such as "Am" with the seconds at which they begin, one for each bar with notes, repeats joined.
+    """Return chord names such as "Am" with the seconds at which they begin, one a bar with notes, repeats joined.
 
-    Pitch classes weigh by how long they sound in the bar; what lies outside of the triad counts against it by half.
+    Pitch classes weigh by how long they sound in the bar; those outside of the triad count against it by half.
     """
     bar = score.ticks_per_quarter * 4 * score.meters[0].numerator // score.meters[0].denominator
     seconds = 60 / score.tempos[0].qpm / score.ticks_per_quarter
@@ -44,7 +40,7 @@ def chords_by_bar(score: Score) -> list[tuple[str, float]]:
 
 
 def commonest_pattern(chords: list[str]) -> tuple[list[str], int]:
-    """The succession of four (or three, or five) chords that returns most often, and how often it is there."""
+    """Return the most frequent succession of four (or three, or five) chords, and how often it occurs."""
     for length in _PATTERN_LENGTHS:
         runs = Counter(tuple(chords[start : start + length]) for start in range(len(chords) - length + 1))
         if runs and (best := max(runs.items(), key=lambda item: item[1]))[1] > 1:
@@ -93,7 +89,7 @@ _SLOW_SECONDS_A_NOTE, _FAST_SECONDS_A_NOTE = 0.45, 0.25
 
 @dataclass(frozen=True)
 class PieceFeatures:
-    """Everything measured or derived; `tempo` in quarter notes a minute, `duration` in seconds."""
+    """The features of a piece; `tempo` in quarter notes a minute, `duration` in seconds."""
 
     key: str
     minor: bool
@@ -113,7 +109,7 @@ class PieceFeatures:
 
 
 def features_of(piece: DemoPiece) -> PieceFeatures:
-    """Measured from the notes, but for genre and mood, which follow from kind, mode and pace by a rule."""
+    """Measure a piece's features from its notes; genre and mood follow from kind, mode and pace by rule."""
     score = piece.score
     key, meter, tempo = score.keys[0], score.meters[0], round(score.tempos[0].qpm)
     chords = chords_by_bar(score)
@@ -150,7 +146,7 @@ def _moods(piece: DemoPiece, pace: str) -> tuple[str, ...]:
 
 
 def _pace(score: Score) -> str:
-    """Slow, moderate or fast by the mean time from one onset of the first track to the next."""
+    """Return "slow", "moderate" or "fast" by the mean time from one onset of the first track to the next."""
     onsets = score.tracks[0].onsets
     steps = max(1, len(set(onsets.tolist())) - 1)
     seconds = float(onsets[-1] - onsets[0]) / steps * 60 / score.tempos[0].qpm / score.ticks_per_quarter
@@ -202,7 +198,7 @@ _TEMPLATES = (
 
 
 def caption_row(piece: DemoPiece) -> dict[str, Any]:
-    """One line of the captions file: MidiCaps' fields, in its order, for a piece below `midi/`."""
+    """Return one line of the captions file: MidiCaps' fields, in its order, for a piece below `midi/`."""
     features = features_of(piece)
     return {
         "location": f"{piece.name}.mid",
@@ -228,7 +224,7 @@ def caption_row(piece: DemoPiece) -> dict[str, Any]:
 
 
 def caption_of(piece: DemoPiece, features: PieceFeatures) -> str:
-    """Two or three English sentences in the manner of MidiCaps' captions."""
+    """Return two or three English sentences in the manner of MidiCaps' captions."""
     one = len(features.instruments) == 1 and features.instruments[0] != "Recorder"
     names = _instruments(features)
     template = _TEMPLATES[draw(piece.name + "caption", len(_TEMPLATES))]
@@ -282,5 +278,5 @@ def _with_articles(text: str) -> str:
 
 
 def _falling(count: int) -> list[float]:
-    """Weights for a ranking that has none: they fall evenly and sum to one."""
+    """Return weights for a ranking that has none: they fall evenly and sum to one."""
     return [round(2 * (count - rank) / (count * (count + 1)), 4) for rank in range(count)]

@@ -1,9 +1,4 @@
-"""The demo's data, made once and atomically: pieces, captions, photographs.
-
-Photographs that come inside scikit-image and scikit-learn, as JPEG files.
-
-The demo's data, made once and atomically.
-"""
+"""Make the demo's data once and atomically: pieces from music21, captions, photographs of scikit-image and -learn."""
 
 from __future__ import annotations
 
@@ -43,7 +38,7 @@ _PHOTOGRAPHS = (
 
 
 def write_photographs(folder: Path) -> int:
-    """Writes every photograph to `folder`, JPEG files unchanged and PNG files at quality 92; returns how many.
+    """Write every photograph to `folder`, JPEG files unchanged and PNG files at quality 92; return how many.
 
     Raises:
         ConfigError: scikit-image or scikit-learn is not installed.
@@ -63,10 +58,10 @@ def write_photographs(folder: Path) -> int:
 
 
 def package_folder(package: str) -> Path:
-    """Where a package is installed, found without importing it.
+    """Return the folder of an installed package without importing it.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: it is not installed (`package_not_installed`).
     """
     spec = find_spec(package)
     if spec is None or spec.origin is None:
@@ -91,7 +86,7 @@ pictures/       photographs that come inside scikit-image and scikit-learn.
 
 @dataclass(frozen=True)
 class Demo:
-    """What lies in the folder; `made` is False where it already did."""
+    """Counts of what lies in the folder; `made` is False where it was up to date."""
 
     pieces: int
     pictures: int
@@ -106,10 +101,10 @@ class _Marker:
 
 
 def make_demo(output: Path) -> Demo:
-    """Writes `midi/`, `captions.json`, `pictures/` and a README below `output`.
+    """Write `midi/`, `captions.json`, `pictures/` and a README below `output`.
 
-    Nothing happens where the same data are there already, told by a marker with the versions of the packages and of
-    this one. They are made beside `output` and moved there when complete.
+    Do nothing where the same data are there already, which a marker with the versions of the packages and the hash of
+    this code tells. The data are made beside `output` and moved there when complete.
 
     Raises:
         OutputError: `output` holds something else.
@@ -163,7 +158,7 @@ def _read_marker(output: Path) -> _Marker | None:
 
 
 def _content_key() -> str:
-    """Changes with the packages that the data come from and with the code that makes them."""
+    """Return a hash over the versions of the packages that the data come from and over the code that makes them."""
     digest = hashlib.sha256("".join(f"{name} {version(name)}\n" for name in _PACKAGES).encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())

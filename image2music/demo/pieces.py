@@ -1,10 +1,6 @@
-"""Real pieces from music21's corpus: chorales, dances and airs.
+"""Read the demo's pieces from music21's corpus: Bach's chorales, and dance tunes and airs of O'Neill, Aird and Ryan.
 
-A piece of the demo before it becomes a file, and how to choose among many without a die.
-
-Bach's chorales from music21's corpus, set for choir, organ, strings, recorders or brass.
-
-Dance tunes and airs of O'Neill, Aird and Ryan from music21's corpus, each at the tempo of its kind.
+Chorales are set for choir, organ, strings, recorders or brass; tunes are played at a usual tempo of their kind.
 """
 
 from __future__ import annotations
@@ -41,12 +37,12 @@ class DemoPiece:
 
 
 def draw(text: str, sides: int) -> int:
-    """0 to sides - 1, decided by the text: the same on every machine and in every run."""
+    """Return a number from 0 to sides - 1 by a hash of the text: the same on every machine and in every run."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % sides
 
 
 def sample(names: Iterable[str], count: int) -> list[str]:
-    """`count` of the names, spread evenly over their sorted order."""
+    """Return `count` of the names, evenly spread over their sorted order."""
     ordered = sorted(names)
     if len(ordered) <= count:
         return ordered
@@ -67,11 +63,11 @@ _SETTINGS = (
 _MINOR_QPM = (48, 54, 60, 66)
 
 _MAJOR_QPM = (66, 76, 88, 100)
-"""The sources give no tempo; these are usual ones, the slower for chorales in minor."""
+"""The sources give no tempo; these are usual ones, slower for chorales in minor."""
 
 
 def chorales(corpus: Path, count: int) -> list[DemoPiece]:
-    """`count` four-part chorales that have a title, evenly over the catalogue of works."""
+    """Return `count` four-part chorales that have a title, evenly spread over the catalogue of works."""
     from music21.corpus.chorales import ChoraleList
 
     titles = {f"bwv{number}": entry["title"] for number, entry in ChoraleList().byBWV.items()}
@@ -103,7 +99,7 @@ def _read(path: Path, title: str) -> DemoPiece | None:
 
 
 def _lead_in(stream: Any, meter: MeterChange) -> int:
-    """Ticks of rest before an upbeat, so that bar lines of the MIDI file fall where they do in the chorale."""
+    """Return the ticks of rest before an upbeat, so that bar lines of the MIDI file are those of the chorale."""
     bar = _TICKS * 4 * meter.numerator // meter.denominator
     first = next(iter(stream.parts[0].getElementsByClass("Measure")), None)
     upbeat = round(float(first.duration.quarterLength) * _TICKS) if first is not None else bar
@@ -188,7 +184,7 @@ class _Source:
 
 
 def dances(corpus: Path) -> list[DemoPiece]:
-    """As many tunes of each of `KINDS` as it says, from the folder of music21's corpus; a kind may fall short."""
+    """Return tunes of each of `KINDS`, as many as it says or fewer, from the folder of music21's corpus."""
     sources = {source.name: source for source in _sources(corpus)}
     pieces: list[DemoPiece] = []
     for kind, dance in KINDS.items():

@@ -1,1 +1,1 @@
-"""What is measured of tunes that are there already. What a draft is judged by is in `loop`."""
+"""Measure, compare and judge finished tunes. What decides about a draft while it is composed is in `loop`."""

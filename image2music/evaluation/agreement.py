@@ -1,12 +1,8 @@
-"""Whether a tune suits its picture: by the description's words, and by an embedder.
+"""Agreement of a tune with its picture: by the words of the description, and by an embedder.
 
-Whether a tune's key and tempo suit what is said of the picture.
-
-A description seldom names a key. Where it does not, the words for its mood decide: pleasant moods ask for major,
-unpleasant ones for minor, quiet moods for a slow tempo and excited ones for a fast one. Links and words are this
-project's choice, after the circumplex of Russell (1980); where the words do not lean to a side nothing is measured.
-
-Whether a tune goes with its own picture rather than with the others, in the eyes of an embedder.
+A description seldom names a key. Where it does not, its mood words decide: pleasant moods ask for major, unpleasant
+ones for minor, quiet moods for a slow tempo and excited ones for a fast one. The links and words are this project's
+choice, after the circumplex of Russell (1980); where the words lean to no side nothing is measured.
 """
 
 from __future__ import annotations
@@ -49,7 +45,8 @@ _TEMPO = re.compile(r"\b(\d{2,3})\s*(?:bpm|beats per minute|quarter notes)", re.
 class Asked:
     """What a description asks of a tune; None where it asks nothing.
 
-    `sharps` and `qpm` only where a key or a tempo is named; `fast` says which side of the tempo words it leans to.
+    `minor` and `fast` follow from a named key or tempo, or from mood words; `sharps` (of the key signature, flats
+    negative) and `qpm` (quarter notes a minute) are set only where a key or a tempo is named.
     """
 
     minor: bool | None = None
@@ -59,7 +56,10 @@ class Asked:
 
 
 def asked_by(description: str) -> Asked:
-    """Key and tempo that a description names, or that its mood words lean to; a sentence about the mood goes first."""
+    """Return the key and tempo that a description names or that its mood words ask for.
+
+    A sentence with the word "mood" counts alone where it holds a mood word.
+    """
     valence, arousal = _mood(description)
     minor = None if abs(valence) < _LEAN else valence < 0
     fast = None if _QUIET < arousal < _EXCITED else arousal >= _EXCITED
@@ -73,7 +73,7 @@ def asked_by(description: str) -> Asked:
 
 
 def _mood(text: str) -> tuple[float, float]:
-    """Mean (valence, arousal) of the words for moods; (0, 0.5) where there is none."""
+    """Return the mean (valence -1 to 1, arousal 0 to 1) of the mood words; (0, 0.5) where there is none."""
     sentence = _MOOD_SENTENCE.search(text)
     found = (_WORD.findall(sentence[0]) if sentence else []) or _WORD.findall(text)
     places = [_WORDS[word.lower()] for word in found]
@@ -84,7 +84,7 @@ def _mood(text: str) -> tuple[float, float]:
 
 
 def key_match(score: Score, asked: Asked) -> float | None:
-    """1 where the key that is heard has the mode (and, where named, the signature) that was asked for, else 0."""
+    """Return 1 where the heard key has the mode (and the signature, where named) that was asked for, else 0."""
     if asked.minor is None:
         return None
     heard = heard_key(score)
@@ -93,9 +93,9 @@ def key_match(score: Score, asked: Asked) -> float | None:
 
 
 def tempo_match(score: Score, asked: Asked) -> float | None:
-    """1 for the tempo that was asked for, 0.5 for a medium one (80 to 120), 0 for its opposite.
+    """Return 1 for the tempo that was asked for, 0.5 for a medium one (80 to 120), 0 for its opposite.
 
-    A tempo that is named is met within a tenth, or not.
+    A named tempo gives 1 within a tenth of it, else 0.
     """
     qpm = score.tempos[0].qpm if score.tempos else DEFAULT_QPM
     if asked.qpm is not None:
@@ -141,9 +141,9 @@ def words_of(score: Score) -> str:
 
 
 def image_tune_similarity(embedder: Embedder, images: Sequence[Image], scores: Sequence[Score]) -> list[float | None]:
-    """Cosine of each tune's words with its own picture, less its mean cosine with all pictures.
+    """Return the cosine of each tune's sentence with its own picture, less its mean cosine with all pictures.
 
-    A tune that goes with any picture alike gets 0. None for fewer than two pictures.
+    A tune that fits every picture equally gets 0. None for fewer than two pictures.
     """
     if len(images) < 2:
         return [None] * len(images)
@@ -153,7 +153,7 @@ def image_tune_similarity(embedder: Embedder, images: Sequence[Image], scores: S
 
 
 def own_minus_mean(seen: Vectors, heard: Vectors) -> list[float | None]:
-    """The same from vectors, float32[n, dim] each."""
+    """Return the cosine of each row with its own picture less its mean over all pictures; float32[n, dim] each."""
     own = np.einsum("nd,nd->n", seen, heard, dtype=np.float64)
     everywhere = heard.astype(np.float64) @ seen.mean(axis=0, dtype=np.float64)
     return [float(value) for value in own - everywhere]

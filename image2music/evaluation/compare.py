@@ -1,11 +1,4 @@
-"""Summaries of outputs, differences between them, and both as tables.
-
-Two systems' rows picture by picture: what differs, by how much, and whether that is a regression.
-
-From rows to what score.json holds.
-
-Summaries and differences as Markdown tables.
-"""
+"""Summaries of systems, paired differences between two of them with regressions, and both as JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -34,7 +27,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Difference:
-    """One measure: `here` and `there` are means over the pictures that both have, `change` is here minus there."""
+    """One measure of two systems: means over the pictures that both have, and `change`, here minus there."""
 
     measure: Measure
     here: float
@@ -44,13 +37,13 @@ class Difference:
 
     @property
     def is_beyond_the_interval(self) -> bool:
-        """Whether no change at all lies outside of the interval; with too few pictures that says nothing."""
+        """Whether zero lies outside of the interval of the change; False below `FEWEST` pictures."""
         low, high = self.change.low, self.change.high
         return self.change.n >= FEWEST and low is not None and high is not None and (low > 0 or high < 0)
 
     @property
     def is_regression(self) -> bool:
-        """Whether even the mildest change that the interval allows is worse by more than the bound."""
+        """Whether the change is worse by more than the bound over the whole interval."""
         if self.bound is None or self.measure.better is None:
             return False
         mildest = self.change.high if self.measure.better == "higher" else self.change.low
@@ -59,7 +52,7 @@ class Difference:
         return (-mildest if self.measure.better == "higher" else mildest) > self.bound
 
     def reason(self) -> str:
-        """The regression in one line."""
+        """Return the regression in one line for a person."""
         change = self.change
         assert change.mean is not None and change.low is not None and change.high is not None
         way = "fell" if change.mean < 0 else "rose"
@@ -71,9 +64,9 @@ class Difference:
 
 
 def differences(here: Rows, there: Rows, seed: int, bounds: Mapping[str, float] | None = None) -> list[Difference]:
-    """Every measure that both sides have for at least one picture, with the paired bootstrap interval of its change.
+    """Return every measure that both sides have for at least one picture, with its paired bootstrap interval.
 
-    Pictures are paired by `image_id`; a measure is compared where both sides know it.
+    Pictures are paired by `image_id`; a measure is compared over the pictures for which both sides know it.
     """
     left, right = ({row["image_id"]: figures(row) for row in rows} for rows in (here, there))
     shared = sorted(left.keys() & right.keys())
@@ -86,7 +79,7 @@ def differences(here: Rows, there: Rows, seed: int, bounds: Mapping[str, float] 
 
 
 def regressions(found: Sequence[Difference]) -> list[Difference]:
-    """The regressions, the one farthest beyond its bound first."""
+    """Return the regressions, the one farthest beyond its bound first."""
     worse = [difference for difference in found if difference.is_regression]
     return sorted(worse, key=lambda one: -abs(one.change.mean or 0.0) / max(one.bound or 0.0, 1e-9))
 
@@ -110,7 +103,7 @@ def _matrix(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> NDArra
 
 @dataclass(frozen=True)
 class Summary:
-    """One system: a mean with its interval and a spread for each measure, and the eight metrics in more detail."""
+    """One system: mean, interval and five-number summary of each measure, and the metrics beside the references'."""
 
     system: str
     pictures: int
@@ -121,7 +114,7 @@ class Summary:
 
 
 def summarise(system: str, pieces: Sequence[Piece], rows: Sequence[dict[str, Any]], seed: int) -> Summary:
-    """The rows of one system, with those of its pieces."""
+    """Summarise the rows of one system; `pieces` are theirs, in the same order."""
     values = [figures(row) for row in rows]
     names = sorted({name for row in values for name in row}, key=place_in_table)
     matrix = np.array([[row.get(name, np.nan) for name in names] for row in values], dtype=np.float64)
@@ -138,7 +131,7 @@ def summarise(system: str, pieces: Sequence[Piece], rows: Sequence[dict[str, Any
 
 
 def summary_json(summary: Summary) -> dict[str, Any]:
-    """As it stands in score.json."""
+    """Return a summary as it stands in score.json."""
     measures = {
         name: asdict(interval)
         | {"meaning": measure_of(name).meaning, "better": measure_of(name).better}
@@ -158,7 +151,7 @@ def _spread_json(found: Spread | None) -> dict[str, Any]:
 
 
 def difference_json(difference: Difference) -> Mapping[str, Any]:
-    """As it stands in score.json and ablation.json."""
+    """Return a difference as it stands in score.json and ablation.json."""
     return {
         "measure": difference.measure.name,
         "better": difference.measure.better,
@@ -172,13 +165,13 @@ def difference_json(difference: Difference) -> Mapping[str, Any]:
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; bars in cells are escaped."""
+    """Return a Markdown table; `|` in cells is escaped."""
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def measures_table(summaries: Sequence[Summary]) -> str:
-    """Every measure but the eight metrics, a column for each system: mean and interval."""
+    """Return the table of all measures but the eight metrics: mean and interval, a column for each system."""
     names = sorted({name for one in summaries for name in one.means}, key=place_in_table)
     rows = [
         [name, measure_of(name).better or "", *(_mean(one.means.get(name)) for one in summaries)]
@@ -190,7 +183,7 @@ def measures_table(summaries: Sequence[Summary]) -> str:
 
 
 def metrics_table(summary: Summary) -> str:
-    """The eight metrics of one system beside those of its references."""
+    """Return the table of the eight metrics of one system beside those of its references."""
     rows = [
         [one.name, _spread(one.tunes), _spread(one.references), format_figure(one.distance)] for one in summary.metrics
     ]
@@ -209,7 +202,7 @@ def muspy_table(found: Sequence[MetricDifference]) -> str:
 
 
 def differences_table(found: Sequence[Difference], here: str, there: str) -> str:
-    """Each measure on both sides, its change with the interval, and what to think of it."""
+    """Return the table of differences: both means, the change with its interval, the bound, and a verdict."""
     rows = [
         [
             one.measure.name,
@@ -239,14 +232,14 @@ def _verdict(difference: Difference) -> str:
 
 
 def change_text(change: Interval) -> str:
-    """A change with its sign and interval."""
+    """Return a change with its sign and interval; empty where there is none."""
     if change.mean is None:
         return ""
     return f"{change.mean:+.3g} ({change.low:+.3g} to {change.high:+.3g})"
 
 
 def format_figure(value: float | None) -> str:
-    """Three digits; empty for None."""
+    """Return a number with three digits; empty for None."""
     return "" if value is None else f"{value:.3g}"
 
 

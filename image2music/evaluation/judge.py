@@ -1,13 +1,9 @@
-"""Judges that are models: a vision-language model with the paper's questions, and SongEval.
+"""Judges that are models: the paper's (a vision-language model answers its questions) and SongEval.
 
-Answers cleared of the place at which their question stood.
-
-The paper's judge: a vision-language model answers its questions, blind, in random order, several times.
-
-SongEval's five aspects (Yao et al., 2025), for people who have its toolkit and weights.
-
-The toolkit is a folder with `eval.py`; its weights are licensed for research only, so nothing of it comes with this
-project. It is run as a program of its own, in its own interpreter, on rendered audio.
+The paper's judge is asked blind, in random order and several times; the effect of a question's position is estimated
+and taken off. SongEval (Yao et al., 2025) rates five aspects of rendered audio, for people who have its toolkit and
+weights. The toolkit is a folder with `eval.py`; its weights are licensed for research only, so nothing of it comes with
+this project, and it runs as a program of its own in its own interpreter.
 """
 
 from __future__ import annotations
@@ -40,7 +36,7 @@ from image2music.settings import picture_seed
 
 @dataclass(frozen=True)
 class JudgeAnswer:
-    """Points for one `subject` (a tune and a question), asked at `place` (from 0) among the questions of `group`."""
+    """Points for one `subject` (tune and question), asked at position `place` (from 0) in the questions of `group`."""
 
     subject: tuple[int, str]
     group: str
@@ -49,11 +45,11 @@ class JudgeAnswer:
 
 
 def without_order_effects(answers: Sequence[JudgeAnswer]) -> list[JudgeAnswer]:
-    """The answers, each less the effect of its place, per group; effects sum to 0 over the places.
+    """Return the answers less the effect of their position, by group; effects sum to 0 over the positions.
 
-    Points are taken as the sum of what the subject is worth and what its place adds (two-way analysis of variance,
-    fitted by least squares within subjects). Where no subject was asked at two places there is nothing to tell them
-    apart, and the answers stay as they are.
+    Points are modelled as the sum of a subject's worth and a position's effect (two-way analysis of variance, fitted by
+    least squares within subjects). Where no subject was asked at two positions the effects cannot be told apart, and
+    the answers stay as they are.
     """
     effects = {group: order_effects([a for a in answers if a.group == group]) for group in {a.group for a in answers}}
     return [
@@ -65,14 +61,14 @@ def without_order_effects(answers: Sequence[JudgeAnswer]) -> list[JudgeAnswer]:
 
 
 def order_effects(answers: Sequence[JudgeAnswer]) -> NDArray[np.float64]:
-    """float64[places]: what each place adds to the points of one group's answers."""
+    """Return float64[positions]: what each position adds to the points of one group's answers."""
     places = max(answer.place for answer in answers) + 1
     subjects = _numbered([answer.subject for answer in answers])
     design = np.zeros((len(answers), places))
     design[np.arange(len(answers)), [answer.place for answer in answers]] = 1.0
     points = np.array([[answer.points] for answer in answers])
     within = _less_mean(np.hstack([design, points]), subjects)
-    # The solution of least norm: places that nothing compares get 0, the others sum to 0.
+    # The solution of least norm: positions that nothing compares get 0, the others sum to 0.
     return np.linalg.lstsq(within[:, :-1], within[:, -1], rcond=None)[0].astype(np.float64)
 
 
@@ -89,7 +85,7 @@ def _numbered(names: Sequence[Hashable]) -> NDArray[np.int64]:
 
 
 ANSWER_TOKENS = 600
-"""Room for a model that thinks aloud; the answer itself takes about forty."""
+"""Enough for a model that thinks before it answers; the answer itself takes about forty."""
 _AT_ONCE = 16
 _BLANK = (256, 256), (128, 128, 128)
 _CHARACTERS_A_TOKEN = 2
@@ -111,7 +107,7 @@ class JudgeSettings:
 
 @dataclass(frozen=True)
 class JudgeTask:
-    """One conversation to be had: one tune, one group of questions in one order. `tune` is a place in the list."""
+    """One conversation: one tune (an index into the pieces) and one group of questions in one order."""
 
     tune: int
     group: str
@@ -121,7 +117,7 @@ class JudgeTask:
 
 @dataclass(frozen=True)
 class JudgeResults:
-    """What came of it. `malformed` counts answers that could not be read, `failed` those that never came, by reason."""
+    """The judge's answers. `malformed` counts unreadable answers, `failed` conversations without one, by reason."""
 
     answers: list[JudgeAnswer] = field(default_factory=list)
     asked: int = 0
@@ -131,23 +127,23 @@ class JudgeResults:
 
 @dataclass(frozen=True)
 class Cost:
-    """What judging will take: conversations, and about how many tokens go in and come out at most."""
+    """The cost of judging: conversations, and an upper estimate of the tokens in and out."""
 
     conversations: int
     tokens_in: int
     tokens_out: int
 
     def dollars(self, price_in: float, price_out: float) -> float:
-        """For prices in dollars a million tokens."""
+        """Return the cost in dollars, for prices in dollars a million tokens."""
         return (self.tokens_in * price_in + self.tokens_out * price_out) / 1e6
 
 
 def judge_tasks(pieces: Sequence[Piece], settings: JudgeSettings) -> list[JudgeTask]:
-    """Every conversation, shuffled, so that no system is judged before another.
+    """Return every conversation, shuffled, so that no system is judged before another.
 
-    Each stands by itself, so no tune is ever seen beside or after another. The questions of a group begin in an order
-    drawn for the picture, and move on by one place from repeat to repeat: tunes for the same picture meet the same
-    orders.
+    Conversations are independent, so no tune is seen beside or after another. The questions of a group begin in an
+    order drawn for the picture and rotate by one position from repeat to repeat: tunes for the same picture meet the
+    same orders.
     """
     planned = [
         JudgeTask(tune, group, repeat, _ordered(piece.image_id, group, repeat, settings.seed))
@@ -168,13 +164,13 @@ def _ordered(image_id: str, group: str, repeat: int, seed: int) -> tuple[str, ..
 
 
 def prompt(asking: JudgeTask, abc: str) -> str:
-    """What the model reads."""
+    """Return the prompt of one conversation."""
     lines = "\n".join(f"- {name}: {wording()[name]}" for name in asking.questions)
     return fill(f"judge/{asking.group}", abc=abc.strip(), questions=lines)
 
 
 def cost(pieces: Sequence[Piece], settings: JudgeSettings) -> Cost:
-    """Estimated rather too high: about two characters a token, 1000 tokens a picture, every answer at its longest."""
+    """Estimate the cost from above: two characters a token, 1000 tokens a picture, every answer at its longest."""
     planned = judge_tasks(pieces, settings)
     texts = [prompt(asking, anonymize(pieces[asking.tune].abc)) for asking in planned]
     tokens = sum(-(-len(text) // _CHARACTERS_A_TOKEN) + _PICTURE_TOKENS for text in texts)
@@ -187,10 +183,10 @@ def ask_judge(
     picture_of: Callable[[Piece], Image.Image | None],
     settings: JudgeSettings,
 ) -> JudgeResults:
-    """Ask everything; an answer that cannot be read is counted and left out, never asked again.
+    """Hold every conversation; an answer that cannot be read is counted and left out, never asked for again.
 
-    The music is judged with a blank picture, for a chat shows one always. A tune whose picture cannot be opened is
-    not asked about its picture (`no_picture`).
+    The music alone is judged with a blank picture, because a conversation always shows one. A tune whose picture cannot
+    be opened is not judged beside its picture (`no_picture`).
     """
     planned = judge_tasks(pieces, settings)
     answers: list[JudgeAnswer] = []
@@ -216,7 +212,7 @@ def ask_judge(
 
 
 def read_answer(text: str, questions: Sequence[str]) -> dict[str, int] | None:
-    """Points by question, in the order asked; None unless each has exactly one whole number from 1 to 7."""
+    """Parse points by question, in the order asked; None unless each has exactly one whole number from 1 to 7."""
     found: dict[str, list[int]] = {}
     for line in without_thinking(text).splitlines():
         match = _LINE.match(line)
@@ -258,7 +254,7 @@ _SHOWN = 300
 
 @dataclass(frozen=True)
 class SongEval:
-    """A checkout of the toolkit, and the interpreter that has its packages."""
+    """SongEval's toolkit: the folder of a checkout, and the interpreter that has its packages."""
 
     folder: Path
     python: str = "python"
@@ -268,7 +264,7 @@ class SongEval:
             raise ConfigError(f"--songeval {self.folder}: there is no eval.py in it", reason="bad_songeval")
 
     def rate(self, sounds: Mapping[str, bytes]) -> dict[str, dict[str, float]]:
-        """Aspects by name of WAV file (without ending) and aspect, each from 1 to 5, all in one run of the toolkit.
+        """Rate WAV bytes by name in one run of the toolkit; return each sound's aspects, from 1 to 5.
 
         Raises:
             ModelError: the program failed (`songeval_failed`), or left out a file or an aspect (`unusable_answer`).

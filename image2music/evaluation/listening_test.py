@@ -1,9 +1,4 @@
-"""A blind listening test: choosing, hiding, the page, the answers.
-
-The listening form as one page.
-
-A blind listening form: which tunes are on it, in which order, under which names, and answers read back.
-"""
+"""A blind listening test: choose the tunes and their order, hide who wrote them, render the form, read the answers."""
 
 from __future__ import annotations
 
@@ -24,7 +19,7 @@ from image2music.evaluation.questions import HIGHEST, LOWEST, STUDY, wording
 
 @dataclass(frozen=True)
 class Shown:
-    """An item as the page needs it; `picture` is a `data:` address, "" where the picture could not be opened."""
+    """An item as the page shows it; `picture` is a `data:` address, "" where the picture could not be opened."""
 
     code: str
     picture: str
@@ -32,7 +27,7 @@ class Shown:
 
 
 def render_form(items: Sequence[Shown]) -> str:
-    """A page that needs no server and sends nothing; sounds lie beside it as sounds/CODE.wav."""
+    """Render the form as one HTML page that needs no server and sends nothing; it plays sounds/CODE.wav beside it."""
     return _template().render(items=items, questions={name: wording()[name] for name in STUDY})
 
 
@@ -51,7 +46,7 @@ _CODE_LENGTH = 10
 
 @dataclass(frozen=True)
 class Item:
-    """A tune on the form. `code` tells nothing to who reads it; `system` stands in the key alone."""
+    """A tune on the form. `code` reveals nothing; `system` stands in the answer key alone."""
 
     code: str
     system: str
@@ -69,7 +64,7 @@ class ListenerAnswer:
 
 
 def choose_items(systems: Mapping[str, Sequence[Piece]], pictures: int, seed: int) -> list[Item]:
-    """The tunes of all systems for at most `pictures` random pictures that all of them have a tune for, shuffled.
+    """Choose at most `pictures` random pictures that every system has a tune for; return all their tunes, shuffled.
 
     Raises:
         ConfigError: no picture has a tune by every system (`nothing_to_hear`).
@@ -94,7 +89,7 @@ def _code(seed: int, system: str, image_id: str) -> str:
 
 
 def answer_key_csv(items: Iterable[Item]) -> str:
-    """The key as CSV: who wrote what. Whoever listens must not see it."""
+    """Return the answer key as CSV: which system wrote each item. Listeners must not see it."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("item", "system", "image_id"))
@@ -103,12 +98,12 @@ def answer_key_csv(items: Iterable[Item]) -> str:
 
 
 def read_answer_key(text: str) -> dict[str, tuple[str, str]]:
-    """(system, image_id) by code."""
+    """Parse the answer key into (system, image_id) by code."""
     return {line["item"]: (line["system"], line["image_id"]) for line in csv.DictReader(io.StringIO(text))}
 
 
 def read_answers(text: str, codes: Iterable[str], name: str) -> list[ListenerAnswer]:
-    """The answers of a file; an empty cell is a question that was not answered.
+    """Parse the answers of a file; an empty cell is a question that was not answered.
 
     Raises:
         ConfigError: columns are missing, an item is not on the form, or a cell holds no whole number from 1 to 7

@@ -1,10 +1,7 @@
-"""What is measured of a tune: the table of measures, and a row of figures for each piece.
+"""The table of measures, and the rows of schemas/score.py computed from pieces.
 
-The one table of what is measured of a tune: what it means, which way is better, and how much worse may pass.
-
-Which answers passed the checker, and which of their bars were full.
-
-From pieces to rows of schemas/score.py.
+The table says what each measure means, which direction is better, and how much worse it may become before
+`score --against` calls it a regression.
 """
 
 from __future__ import annotations
@@ -31,8 +28,8 @@ Better = Literal["higher", "lower"]
 class Measure:
     """A figure of one picture's tune.
 
-    `bound` is how much worse the mean over the pictures may become before `score --against` calls it a regression, in
-    the figure's own unit; None where neither way is worse. `complaint` says what a regression means.
+    `bound` is how much worse the mean over the pictures may become before it is a regression, in the figure's own unit;
+    None where neither direction is worse. `complaint` says what a regression means.
     """
 
     name: str
@@ -92,7 +89,7 @@ ANSWER_BOUND = 0.5
 
 
 def measure_of(name: str) -> Measure:
-    """The measure behind a column or a field of one: `bars_right`, `metrics.polyphony`, `judge.melody`."""
+    """Return the measure of a column or of a field in one: `bars_right`, `metrics.polyphony`, `judge.melody`."""
     if name in MEASURES:
         return MEASURES[name]
     if name.startswith(METRICS_PREFIX):
@@ -104,16 +101,16 @@ def measure_of(name: str) -> Measure:
 
 
 def place_in_table(name: str) -> tuple[int, str]:
-    """What measures are sorted by: the order of the table, then the alphabet."""
+    """Return a sort key for names of measures: the order of the table, then the alphabet."""
     order = [*MEASURES, *(METRICS_PREFIX + metric for metric in METRIC_NAMES)]
     return (order.index(name), "") if name in order else (len(order), name)
 
 
 def bounds_of(texts: list[str]) -> dict[str, float]:
-    """`NAME=VALUE` texts to bounds by name, to be used instead of the table's.
+    """Parse `NAME=VALUE` texts into bounds by name, which replace those of the table.
 
     Raises:
-        ConfigError: a text of another form, a bound below 0, or a measure that has no better way (`bad_bound`).
+        ConfigError: a text of another form, a bound below 0, or a measure without a better direction (`bad_bound`).
     """
     return dict(_bound(text) for text in texts)
 
@@ -136,7 +133,7 @@ _WRONG_BAR = ("bar-too-short", "bar-too-long", "overlay-length", "mended-bar")
 
 @dataclass(frozen=True)
 class Validity:
-    """As columns of schemas/score.py; shares are 0-1, None where there is nothing to take a share of."""
+    """Validity of a tune, as columns of schemas/score.py. Shares are 0-1, None where there are no bars."""
 
     valid_as_written: float
     valid_first: float
@@ -147,10 +144,10 @@ class Validity:
 
 
 def validity(piece: Piece) -> Validity:
-    """How right a piece was at first, and is now.
+    """Return the validity of a piece's first answer and of its final tune.
 
-    The first answer is the first of the loop's rounds, with what was mended in it by rule. A piece without one is
-    an answer by itself. A picture without a tune has no bars, and is not valid at any time.
+    The first answer is the first of the loop's rounds, after correction by rule. A piece without rounds is its own
+    first answer. A picture without a tune has no bars and is never valid.
     """
     errors, bars, right = checked(piece.abc)
     sound = float(not errors and bars > 0)
@@ -162,7 +159,7 @@ def validity(piece: Piece) -> Validity:
 
 
 def checked(abc: str) -> tuple[int, int, float | None]:
-    """(errors, bars over all voices, share of them that are full); (0, 0, None) for an empty text."""
+    """Return (errors, bars over all voices, share of full bars); (0, 0, None) for an empty text."""
     if not abc:
         return 0, 0, None
     parsed = parse(abc)
@@ -189,15 +186,15 @@ Row = dict[str, Any]
 
 
 def score_rows(system: str, pieces: Sequence[Piece]) -> list[Row]:
-    """A row for each piece of one system, in order; answers and `picture_music` are still to come."""
+    """Return a row for each piece of one system, in order. Answers and `picture_music` are filled in later."""
     similar = self_similarity(pieces)
     return [_row(system, piece, alike) for piece, alike in zip(pieces, similar, strict=True)]
 
 
 def self_similarity(pieces: Sequence[Piece]) -> list[float | None]:
-    """Longest run shared with any other piece, as a share of the melody's notes; None where there is nothing to share.
+    """Return each melody's longest run shared with any other piece, as a share of its notes, 0-1.
 
-    Pieces for the same picture count as different ones only if their ids differ.
+    None for a piece without a melody, and for all where fewer than two have one.
     """
     lines = [melody(piece.score) if piece.score else [] for piece in pieces]
     if sum(map(bool, lines)) < 2:
@@ -241,7 +238,7 @@ def _of_score(score: Score, piece: Piece) -> Row:
 
 
 def figures(row: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a row by the names of `measures.measure_of`; what is not known is left out."""
+    """Return the numbers of a row by the names that `measure_of` takes; unknown ones are left out."""
     found = {name: row.get(name) for name in MEASURES}
     found |= {f"{METRICS_PREFIX}{name}": value for name, value in (row["metrics"] or {}).items()}
     found |= {f"{FAITHFULNESS_PREFIX}{entry['measure']}": entry["value"] for entry in row["faithfulness"] or []}

@@ -1,7 +1,4 @@
-"""What there is to score: one tune for one picture, from a row, a failure or somebody else's file.
-
-Tunes of other systems: lines of a CSV file that name a picture and an ABC or MIDI file.
-"""
+"""Pieces to score: one tune for one picture, from a row, from a failure, or from another system's CSV file."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ COMPOSE_STAGE = "compose"
 
 @dataclass(frozen=True)
 class Heard:
-    """What is known of a reference: metrics, and the steps of its voices."""
+    """A reference as it plays: its metrics, and the (interval, time) steps of its voices."""
 
     metrics: Metrics
     voices: tuple[tuple[Step, ...], ...]
@@ -40,8 +37,8 @@ class Heard:
 class Piece:
     """One picture's tune. `abc` is empty where none was made.
 
-    `references` are the retrieved tunes' ABC, `draft` the first entry of the column `rounds`, None for a tune that came
-    from elsewhere. `image_uris` are further places of the same picture.
+    `references` are the ABC texts of the retrieved tunes, `draft` is the first entry of the column `rounds`, None for a
+    tune of another system. `image_uris` are further places of the same picture.
     """
 
     image_id: str
@@ -56,17 +53,17 @@ class Piece:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Where the picture may be found."""
+        """Every place where the picture may be found, the first one first."""
         return tuple(dict.fromkeys((self.image_uri, *self.image_uris)))
 
     @cached_property
     def score(self) -> Score | None:
-        """The tune as it plays; None where it cannot."""
+        """The tune's notes; None where it cannot be played."""
         return playable(self.abc)
 
 
 def piece_of_row(row: Mapping[str, Any]) -> Piece:
-    """A piece from the columns `ROW_COLUMNS` of a composition."""
+    """Return the piece of a composition's columns `ROW_COLUMNS`."""
     return Piece(
         image_id=row["image_id"],
         image_uri=row["image_uri"],
@@ -82,7 +79,7 @@ def piece_of_row(row: Mapping[str, Any]) -> Piece:
 
 
 def piece_of_failure(failure: Mapping[str, Any]) -> Piece | None:
-    """A picture whose tune never became valid; None for failures that are not the composer's.
+    """Return a piece without a tune for a failure of the composer; None for failures of other stages.
 
     In an ablation the stage also names the variant: `compose_no_retrieval`.
     """
@@ -92,14 +89,14 @@ def piece_of_failure(failure: Mapping[str, Any]) -> Piece | None:
 
 
 def _faithfulness(attention: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, float], ...]:
-    """The measures stored with the map of the whole tune."""
+    """Return the measures stored with the attention map of the whole tune."""
     whole = next((entry for entry in attention if entry["kind"] == "all"), None)
     stored = whole["faithfulness"] if whole else None
     return tuple((entry["measure"], entry["value"]) for entry in stored or () if entry["value"] is not None)
 
 
 def playable(abc: str) -> Score | None:
-    """A tune's notes; None where it cannot be played."""
+    """Return a tune's notes; None where it cannot be played or holds none."""
     if not abc:
         return None
     try:
@@ -111,7 +108,7 @@ def playable(abc: str) -> Score | None:
 
 @lru_cache(maxsize=4096)
 def hear(abc: str) -> Heard | None:
-    """A reference by ear; None where it cannot be played. Kept, for the same references come up often."""
+    """Return a reference as it plays; None where it cannot be played. Cached: the same references come up often."""
     score = playable(abc)
     if score is None:
         return None
@@ -126,7 +123,7 @@ ReadBytes = Callable[[str], bytes]
 
 @dataclass(frozen=True)
 class Imported:
-    """One line: who wrote the tune, for which picture, and the tune as ABC."""
+    """One line of the CSV file: the system that wrote the tune, the picture, and the tune as ABC."""
 
     system: str
     picture: str
@@ -135,14 +132,14 @@ class Imported:
 
 
 def read_import(text: str, read: ReadBytes) -> list[Imported]:
-    """The lines of a CSV file with the columns `picture` and `tune` (or `abc`, or `midi`); `read` opens a tune's file.
+    """Parse a CSV file with the columns `picture` and `tune` (or `abc`, or `midi`); `read` returns a tune file's bytes.
 
     Further columns are `system` ("imported" where it is left out) and `description`. A cell may hold ABC itself
-    instead of the name of a file. Blank tunes are pictures that the system failed on.
+    instead of the name of a file. A blank cell is a picture that the system failed on.
 
     Raises:
-        ConfigError: no such columns, or no lines (`bad_import`); a file that is not there or no music
-            (`bad_import_file`).
+        ConfigError: these columns are missing or there are no lines (`bad_import`); a tune's file is missing or holds
+            no music (`bad_import_file`).
     """
     table = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
     columns = [(name or "").strip().lower() for name in table.fieldnames or ()]

@@ -1,11 +1,4 @@
-"""The paper's questions, blind tunes, and answers as they stand in a row.
-
-The paper's questions, answered from 1 to 7 by a judge model and by people.
-
-A tune without anything that tells who wrote it, and for what.
-
-Answers of a judge, of listeners or of SongEval, as they stand in a row.
-"""
+"""The paper's questions (answered from 1 to 7 by a judge model and by people), anonymous tunes, and stored answers."""
 
 from __future__ import annotations
 
@@ -24,22 +17,22 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "music": ("music_overall", "melody", "rhythm", "authenticity", "harmony"),
     "consistency": ("consistency_overall", "semantics", "emotion"),
 }
-"""What a judge is asked, by conversation: the music alone, and the music beside its picture."""
+"""The judge's questions by conversation: about the music alone, and about the music beside its picture."""
 
 STUDY = (*GROUPS["music"], *GROUPS["consistency"], "explanation")
-"""What people are asked: the same eight, and whether the explanation convinces."""
+"""The listeners' questions: the judge's eight, and whether the explanation convinces."""
 _FOLDER = "image2music.composers.prompts"
 
 
 @cache
 def wording() -> dict[str, str]:
-    """Each question in words, from prompts/judge/questions.txt."""
+    """Return each question's wording by its name, from prompts/judge/questions.txt."""
     text = (files(_FOLDER) / "judge" / "questions.txt").read_text(encoding="utf-8")
     return {name: words.strip() for name, _, words in (line.partition(":") for line in text.splitlines() if line)}
 
 
 def judge_prompts_version() -> str:
-    """First 16 hex digits of the sha256 over the judge's prompt files. They are no part of a composition's settings."""
+    """Return the first 16 hex digits of the sha256 over the judge's prompt files, which no composition depends on."""
     digest = hashlib.sha256()
     entries = [entry for entry in (files(_FOLDER) / "judge").iterdir() if entry.name.endswith(".txt")]
     for entry in sorted(entries, key=lambda entry: entry.name):
@@ -54,7 +47,7 @@ _COMMENT = re.compile(r"(?<!\\)%(?!%).*$", re.MULTILINE)
 
 
 def anonymize(abc: str) -> str:
-    """The notes and what they need: title, remarks, comments and names of voices are left out."""
+    """Return a tune without title, remarks, comments and names of voices: the notes and what they need to play."""
     text = _TELLING.sub("", abc.replace("\r\n", "\n"))
     lines = [line if line.startswith("%%") else _COMMENT.sub("", line) for line in text.split("\n")]
     text = _VOICE_LINE.sub(lambda line: _NAMES.sub("", line[0]), "\n".join(lines))
@@ -62,7 +55,7 @@ def anonymize(abc: str) -> str:
 
 
 def answer_entry(who: str, question: str, points: Sequence[float]) -> dict[str, Any]:
-    """An entry of the column `answers` of schemas/score.py."""
+    """Return an entry of the column `answers` of schemas/score.py: mean and standard deviation of the points."""
     return {
         "who": who,
         "question": question,
@@ -73,7 +66,7 @@ def answer_entry(who: str, question: str, points: Sequence[float]) -> dict[str, 
 
 
 def add_answers(rows: Sequence[dict[str, Any]], who: str, given: Iterable[tuple[int, str, float]]) -> None:
-    """Put (place of the row, question, points) into the rows, as mean and spread."""
+    """Add answers, given as (index of the row, question, points), to the rows' column `answers`."""
     gathered: dict[tuple[int, str], list[float]] = {}
     for place, question, points in given:
         gathered.setdefault((place, question), []).append(points)
@@ -82,6 +75,6 @@ def add_answers(rows: Sequence[dict[str, Any]], who: str, given: Iterable[tuple[
 
 
 def mean_spread(rows: Iterable[Mapping[str, Any]], who: str) -> float | None:
-    """Mean over all tunes and questions of how far the answers to the same thing lie apart; None for single answers."""
+    """Return the mean standard deviation of answers to the same question; None where each was answered once."""
     spreads = [a["spread"] for row in rows for a in row["answers"] if a["who"] == who and a["spread"] is not None]
     return float(np.mean(spreads)) if spreads else None

@@ -1,9 +1,4 @@
-"""Means with bootstrap intervals, and distributions of the metrics.
-
-Means with bootstrap intervals, from one seed.
-
-How the eight metrics are spread over an output, and over what its tunes were written after.
-"""
+"""Means with bootstrap intervals, and distributions of the eight metrics over tunes and their references."""
 
 from __future__ import annotations
 
@@ -23,13 +18,13 @@ RESAMPLES = 2000
 LEVEL = 0.95
 
 FEWEST = 8
-"""Below so many values resampling says little: the interval is then the range of the values themselves."""
+"""Below this many values resampling says little: the interval is then the range of the values themselves."""
 _AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean of `n` values, and where it lies with 95 % confidence. All None where there are no values."""
+    """The mean of `n` values and the bounds of its 95 % confidence interval. All None where there are no values."""
 
     n: int
     mean: float | None
@@ -38,10 +33,10 @@ class Interval:
 
 
 def bootstrap_intervals(values: Floats, seed: int) -> list[Interval]:
-    """The mean of each column of float64[n, measures] with its interval; NaN stands for no value.
+    """Return the mean of each column of float64[n, measures] with its confidence interval; NaN stands for no value.
 
-    Percentile bootstrap (Efron and Tibshirani 1993, chapter 13) with `RESAMPLES` resamples of the rows, the same for
-    every column, so that what belongs to one picture stays together.
+    Percentile bootstrap (Efron and Tibshirani 1993, chapter 13) with `RESAMPLES` resamples of the rows. All columns
+    share the resamples, so that the values of one picture stay together.
     """
     n, columns = values.shape
     known = ~np.isnan(values)
@@ -60,7 +55,7 @@ def _interval(values: Floats, means: Floats | None) -> Interval:
 
 
 def _resampled_means(values: Floats, known: Floats, seed: int) -> Floats:
-    """float64[RESAMPLES, measures]; how often each row is drawn is counted, so that a mean is a matrix product."""
+    """Return float64[RESAMPLES, measures]. Draws are counted by row, so that each mean is a matrix product."""
     random = np.random.default_rng(seed)
     n = len(values)
     step = max(1, _AT_ONCE // n)
@@ -79,7 +74,7 @@ _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 @dataclass(frozen=True)
 class Spread:
-    """Least value, quartiles and greatest value of `n` values."""
+    """Minimum, quartiles and maximum of `n` values."""
 
     n: int
     least: float
@@ -93,8 +88,8 @@ class Spread:
 class MetricSpread:
     """One metric over the tunes and over their references (each reference as often as it was retrieved).
 
-    `distance` is how far apart the two distributions lie: the area between them (Wasserstein 1), in standard
-    deviations of the references; None where either is empty or the references do not vary.
+    `distance` is the Wasserstein-1 distance between the two distributions, in standard deviations of the references;
+    None where either is empty or the references do not vary.
     """
 
     name: str
@@ -104,14 +99,14 @@ class MetricSpread:
 
 
 def metric_spreads(pieces: Sequence[Piece], rows: Sequence[dict[str, Any]]) -> list[MetricSpread]:
-    """The eight metrics; `rows` are those of the pieces."""
+    """Return the distribution of each of the eight metrics; `rows` are the score rows of the pieces, in order."""
     tunes = [row["metrics"] for row in rows if row["metrics"]]
     heard = [found.metrics.as_dict() for piece in pieces for found in map(hear, piece.references) if found]
     return [_metric(name, _values(name, tunes), _values(name, heard)) for name in METRIC_NAMES]
 
 
 def spread(values: NDArray[np.float64]) -> Spread | None:
-    """The five numbers of float64[n]; None where there are none."""
+    """Return the five-number summary of float64[n]; None where it is empty."""
     return Spread(len(values), *np.quantile(values, _QUANTILES).tolist()) if len(values) else None
 
 

@@ -1,1 +1,1 @@
-"""Pages to look at and listen to. Writing them to disk is in `pipelines/jobs`."""
+"""Pages to look at and listen to, as data and HTML. `pipelines/jobs/report.py` writes them to disk."""

@@ -1,4 +1,4 @@
-"""Attention maps as numbers for a page and as pictures."""
+"""Attention maps as levels for a page, and painted over a picture."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _STOPS = np.array([[13, 8, 135], [126, 3, 168], [204, 71, 120], [248, 149, 64], 
 class HeatMap:
     """One segment's map for a page.
 
-    `relative` and `raw` are levels 0-255, row by row, each stretched from its own least to its own greatest value;
-    `relative_range` and `raw_range` are those values: times the blank picture's, and probabilities. `bars` are the
-    first and last bar that it belongs to, None for other kinds.
+    `relative` and `raw` are levels 0-255, row by row, each stretched from its minimum to its maximum; `relative_range`
+    and `raw_range` are those two values: multiples of the blank picture's weights, and probabilities. `bars` are the
+    first and last bar of the segment, None for other kinds.
     """
 
     segment: str
@@ -40,7 +40,7 @@ class HeatMap:
 
 
 def heat_map(attention: Mapping[str, Any]) -> HeatMap:
-    """An entry of the column `attention` as levels."""
+    """Return an entry of the column `attention` as levels."""
     weights = np.asarray(attention["weights"], dtype=np.float64)
     relative = relative_weights(weights, np.asarray(attention["baseline"], dtype=np.float64))
     return HeatMap(
@@ -58,16 +58,15 @@ def heat_map(attention: Mapping[str, Any]) -> HeatMap:
 
 
 def relative_weights(weights: NDArray[np.float64], baseline: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights as multiples of a blank picture's; 1 where that picture drew no attention at all.
+    """Return weights as multiples of a blank picture's; 1 where the blank picture drew no attention.
 
-    A raw map is ruled by patches that draw attention whatever they show; what is left after this division is what
-    the picture itself did.
+    Some patches draw attention whatever they show; the division leaves what the picture itself did.
     """
     return np.divide(weights, baseline, out=np.ones_like(weights), where=baseline > 0)
 
 
 def levels(values: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Values stretched to 0-255; all 0 where they are equal."""
+    """Stretch values to 0-255; all 0 where they are equal."""
     spread = float(np.ptp(values)) if values.size else 0.0
     if not np.isfinite(spread) or spread == 0.0:
         return np.zeros(values.shape, dtype=np.uint8)
@@ -75,7 +74,7 @@ def levels(values: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 
 def overlay(picture: Image.Image, heat: HeatMap, *, strength: float = 0.6) -> Image.Image:
-    """The picture under its relative map in colour. `strength` 0-1 is how much of the picture the colour covers."""
+    """Paint the relative map over the picture. `strength` 0-1 is the share of the colour in the blend."""
     grid = np.array(heat.relative, dtype=np.uint8).reshape(heat.rows, heat.cols)
     smooth = np.asarray(Image.fromarray(grid).resize(picture.size, Image.Resampling.BICUBIC))
     coloured = Image.fromarray(colours()[smooth])
@@ -83,7 +82,7 @@ def overlay(picture: Image.Image, heat: HeatMap, *, strength: float = 0.6) -> Im
 
 
 def colours() -> NDArray[np.uint8]:
-    """uint8[256, 3]: the colour of each level."""
+    """Return uint8[256, 3]: the colour of each level."""
     places = np.linspace(0, 255, len(_STOPS))
     channels = [np.interp(np.arange(256), places, _STOPS[:, channel]) for channel in range(3)]
     return np.rint(np.stack(channels, axis=1)).astype(np.uint8)

@@ -1,11 +1,4 @@
-"""Everything one picture's page shows, ready to be put into a template.
-
-What each round of the loop changed of the tune that stood before it.
-
-What a tune took from its references: their metrics, and the longest run it shares with each.
-
-Small drawings that stand inside a page: numbers to SVG coordinates, no colour of their own.
-"""
+"""The content of one picture's page, ready for a template: maps, notes, references, metrics, rounds and drawings."""
 
 from __future__ import annotations
 
@@ -24,12 +17,12 @@ from image2music.report.playback import Playback, playback
 _PIECES = re.compile(r"\s+|\||[^\s|]+")
 
 WRITTEN_ANEW = 0.3
-"""Below this share of kept text a comparison tells nothing: the round shows its tune without marks."""
+"""Below this share of kept text a comparison says nothing: the round shows its tune without marks."""
 
 
 @dataclass(frozen=True)
 class TextChange:
-    """A stretch of ABC that stayed, went or came."""
+    """A stretch of ABC that is the same, gone or new."""
 
     kind: Literal["same", "gone", "new"]
     text: str
@@ -46,7 +39,7 @@ class Move:
 
 @dataclass(frozen=True)
 class RoundView:
-    """A round beside the tune that stood when it began. `kept` is the share of its text that was there, 0 to 1."""
+    """A round compared with the tune that stood when it began. `kept` is the share of its text from there, 0 to 1."""
 
     purpose: str
     accepted: bool
@@ -58,7 +51,7 @@ class RoundView:
 
 
 def round_views(rounds: Sequence[Mapping[str, Any]]) -> list[RoundView]:
-    """All rounds of a row, in order."""
+    """Return all rounds of a row, in order, each compared with the tune accepted before it."""
     views: list[RoundView] = []
     standing: Mapping[str, Any] | None = None
     for each in rounds:
@@ -69,7 +62,7 @@ def round_views(rounds: Sequence[Mapping[str, Any]]) -> list[RoundView]:
 
 
 def changes(before: str, after: str) -> tuple[TextChange, ...]:
-    """How `after` came from `before`, word by word and bar by bar. What stayed and what is new make up `after`."""
+    """Return the changes from `before` to `after`, word by word. The stretches "same" and "new" make up `after`."""
     old, new = _PIECES.findall(before), _PIECES.findall(after)
     found = []
     for kind, i, j, k, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
@@ -94,12 +87,12 @@ def _view(each: Mapping[str, Any], standing: Mapping[str, Any] | None) -> RoundV
 
 
 def _ink(abc: str) -> int:
-    """Characters but for bar lines and blanks, which any two tunes share."""
+    """Count the characters without bar lines and blanks, which any two tunes share."""
     return sum(not (letter.isspace() or letter == "|") for letter in abc)
 
 
 def _moves(after: Mapping[str, float | None] | None, before: Mapping[str, float | None] | None) -> Iterator[Move]:
-    """The metrics that a round moved, or all of the first tune's."""
+    """Yield the metrics that a round changed, or all of the first tune's."""
     for name, value in (after or {}).items():
         old = before[name] if before else None
         if before is None or old != value:
@@ -108,7 +101,7 @@ def _moves(after: Mapping[str, float | None] | None, before: Mapping[str, float 
 
 @dataclass(frozen=True)
 class ReferenceView:
-    """A reference beside the tune. `shared_notes` is None where the reference cannot be played."""
+    """A reference compared with the tune. `shared_notes` is None where the reference cannot be played."""
 
     location: str
     caption: str
@@ -121,13 +114,13 @@ class ReferenceView:
 
 
 def reference_views(references: Sequence[Mapping[str, Any]], abc: str) -> list[ReferenceView]:
-    """Every reference of a row, with the longest run of notes it shares with the tune `abc`."""
+    """Return every reference of a row with the longest run of notes that it shares with the tune `abc`."""
     own = hear(abc)
     return [_reference_view(reference, own) for reference in references]
 
 
 def metric_values(references: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
-    """Each metric of every reference whose ABC can be played and defines it, by metric, in ascending order."""
+    """Return the values of each metric over the references that can be played, in ascending order."""
     found = [heard.metrics.as_dict() for reference in references if (heard := hear(reference["abc"]))]
     return {name: sorted(value for row in found if (value := row[name]) is not None) for name in METRIC_NAMES}
 
@@ -153,7 +146,7 @@ ROLL_WIDTH, ROLL_HEIGHT = 1000, 160
 
 @dataclass(frozen=True)
 class RangePlot:
-    """A value among others, in a drawing 200 wide. `low` and `high` are the least and greatest of `others`."""
+    """A value among others, as x coordinates in a drawing 200 wide."""
 
     value: float | None
     others: tuple[float, ...]
@@ -161,17 +154,17 @@ class RangePlot:
 
     @property
     def low(self) -> float | None:
-        """Where the range of the others begins; None without any."""
+        """The smallest of the others; None without any."""
         return min(self.others, default=None)
 
     @property
     def high(self) -> float | None:
-        """Where it ends."""
+        """The largest of the others; None without any."""
         return max(self.others, default=None)
 
 
 def range_plot(value: float | None, others: Sequence[float]) -> RangePlot:
-    """Where a value and others lie on a common line from the least to the greatest of them."""
+    """Place a value and others on a common line from the smallest to the largest of them."""
     known = [*others, *(() if value is None else (value,))]
     least, spread = min(known, default=0.0), max(known, default=0.0) - min(known, default=0.0)
 
@@ -193,7 +186,7 @@ def _verdict(value: float | None, others: Sequence[float]) -> str:
 
 
 def piano_roll(playback: Playback) -> list[str]:
-    """One SVG path for each pitched part of a tune, 1000 wide and 160 high: a bar for each note, higher is higher."""
+    """Return an SVG path for each pitched part of a tune, 1000 wide and 160 high, with a rectangle for each note."""
     pitched = [track for track in playback.tracks if not track.is_drum]
     pitches = [pitch for track in pitched for _, _, pitch, _ in track.notes]
     if not pitches or playback.seconds <= 0:
@@ -229,7 +222,7 @@ class MetricView:
 class PicturePage:
     """A row as a page. `data` is what the page's script reads: notes, bars, maps and the colours of their levels.
 
-    `remarks` are the tune's N: lines, such as the word that a voice was derived by rule.
+    `remarks` are the tune's N: lines, such as the statement that a voice was derived by rule.
     """
 
     row: Mapping[str, Any]
@@ -244,7 +237,7 @@ class PicturePage:
 
 
 def picture_page(row: Mapping[str, Any]) -> PicturePage:
-    """A page from a whole row of `schemas/composition.py`.
+    """Return the page of a whole row of `schemas/composition.py`.
 
     Raises:
         MidiError: the row's MIDI cannot be read; a row that `compose` wrote always can.
@@ -270,7 +263,7 @@ def picture_page(row: Mapping[str, Any]) -> PicturePage:
 
 
 def metric_views(row: Mapping[str, Any]) -> list[MetricView]:
-    """The eight metrics against the range that the references span."""
+    """Return the eight metrics beside the range of the references."""
     values = metric_values(row["references"])
     views = []
     for name in METRIC_NAMES:

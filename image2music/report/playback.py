@@ -1,4 +1,4 @@
-"""When each note and each bar of a tune sounds, in seconds: what a page plays and follows."""
+"""Times of the notes and bars of a tune in seconds, which a page plays and follows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Playback:
 
 
 def playback(midi: bytes, abc: str) -> Playback:
-    """The notes of the MIDI file; the bars of the ABC that it was made from.
+    """Return the notes of a MIDI file and the bars of the ABC that it was made from.
 
     Raises:
         MidiError: as `read_midi`.
@@ -40,7 +40,7 @@ def playback(midi: bytes, abc: str) -> Playback:
 
 
 def played_bars(abc: str) -> Iterator[tuple[float, int]]:
-    """(quarters from the beginning, bar number from 1) of every bar of the first voice, as it is played."""
+    """Yield (quarters from the beginning, bar number from 1) of every bar of the first voice, as it is played."""
     tune = next((tune for tune in parse(abc).tunes if tune.has_music), None)
     return iter(()) if tune is None else _played_bars(tune)
 

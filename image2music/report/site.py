@@ -1,10 +1,7 @@
-"""The pages as HTML: the list, its cards, and abcjs where it is found.
+"""Render the pages of a report as HTML: the list of pictures and its filters, a page for each picture, the failures.
 
-abcjs, which draws staves in a browser. It is not part of this project; where it is not found, pages do without.
-
-The few facts of a row that a list of pictures shows and filters by.
-
-Pages as HTML. Jinja2 escapes whatever it fills in; nothing here marks text as safe.
+Jinja2 escapes whatever it fills in; nothing here marks text as safe. abcjs, which draws staves in a browser, is not
+part of this project; without it pages show a piano roll.
 """
 
 from __future__ import annotations
@@ -37,7 +34,7 @@ _IN_PACKAGE = f"package/dist/{ABCJS_FILE}"
 
 
 def find_abcjs(given: Path | None) -> bytes | None:
-    """The script: from the file or npm package `given`, else from `DEFAULT_PLACES`; None if it is in neither.
+    """Return abcjs from the file or npm package `given`, else from `DEFAULT_PLACES`; None if it is in neither.
 
     Raises:
         ConfigError: `given` does not hold it (`bad_abcjs`).
@@ -61,7 +58,7 @@ def _from_package(path: Path) -> bytes:
 
 
 COLUMNS = ("image_id", "image_uri", "album", "title", "key", "meter", "tempo_qpm", "description", "motivation")
-"""Columns of a composition that a card is made of."""
+"""Columns of a composition that `card_of` reads."""
 
 _OTHER_MOODS = ("happy", "sad", "dark", "dreamy", "tender", "peaceful", "playful", "mysterious", "nostalgic", "tense",
                 "romantic", "energetic", "hopeful", "dramatic", "wistful", "solemn", "joyous", "quiet")  # fmt: skip
@@ -94,17 +91,17 @@ class Card:
 
     @property
     def thumbnail(self) -> str:
-        """Address of its small copy."""
+        """Address of the picture's thumbnail."""
         return f"pictures/{self.id}.jpg"
 
     @property
     def words(self) -> str:
-        """What a search looks through."""
+        """Lower-case text that a search looks through."""
         return " ".join((self.title, self.file_name, self.album, self.key, self.mood, self.description)).lower()
 
 
 def card_of(row: Mapping[str, Any]) -> Card:
-    """A card from the columns `COLUMNS`."""
+    """Return the card of a row with the columns `COLUMNS`."""
     return Card(
         id=row["image_id"][:_ID_LENGTH],
         title=row["title"] or "Untitled",
@@ -121,18 +118,18 @@ def card_of(row: Mapping[str, Any]) -> Card:
 
 
 def sorted_cards(cards: Iterable[Card]) -> list[Card]:
-    """By album, then by file name: the order of the list and of the links to the next picture."""
+    """Sort by album, then by file name: the order of the list and of the links to the next picture."""
     return sorted(cards, key=lambda card: (card.album, card.file_name, card.id))
 
 
 def album_page(album: str) -> str:
-    """Address of an album's page. The name ends in a hash, since two folders may differ only in what is no letter."""
+    """Return the address of an album's page. It ends in a hash: two folders may differ in punctuation alone."""
     name = re.sub(r"[^a-z0-9]+", "-", PurePosixPath(album).name.lower()).strip("-")[:40] or "album"
     return f"albums/{name}-{hashlib.sha256(album.encode()).hexdigest()[:8]}.html"
 
 
 def album_labels(albums: Iterable[str]) -> dict[str, str]:
-    """A short name for each album: its path without the folders that all of them share."""
+    """Return a short name for each album: its path without the folders that all of them share."""
     paths = {album: album.split("/") for album in albums}
     levels = zip(*(path[:-1] for path in paths.values()), strict=False)
     shared = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, levels))
@@ -145,9 +142,9 @@ def tempo_label(tempo_qpm: float) -> str:
 
 
 def mood_in(text: str) -> str:
-    """The first word for a mood, in a sentence about the mood if there is one; "" where none is named.
+    """Return the first mood word, of a sentence about the mood if there is one; "" where none is named.
 
-    Rows have no column for it, so this is what the text says, not a measurement.
+    Rows have no column for the mood, so this is what the text says, not a measurement.
     """
     sentence = _MOOD_SENTENCE.search(text)
     found = (_MOOD.search(sentence[0]) if sentence else None) or _MOOD.search(text)
@@ -155,7 +152,7 @@ def mood_in(text: str) -> str:
 
 
 def choices(cards: Sequence[Card]) -> dict[str, list[str]]:
-    """The values that each filter offers, by filter."""
+    """Return the values that each filter of the list offers, by filter."""
     return {
         "key": sorted({card.key for card in cards}),
         "tempo": [word for word in _TEMPO_WORDS.values() if any(card.tempo_word == word for card in cards)],
@@ -169,10 +166,7 @@ ASSETS = ("report.css", "list.js", "synth.js", "heat.js", "picture.js")
 
 @dataclass(frozen=True)
 class Site:
-    """What all pages share: the name of the run, how many failures there are, whether abcjs lies in `assets/`.
-
-    `albums` has a short name for each album.
-    """
+    """What all pages share: the run's name, the number of failures, whether abcjs lies in `assets/`, album names."""
 
     name: str
     failures: int
@@ -190,12 +184,12 @@ class Neighbours:
 
 
 def asset(name: str) -> str:
-    """A style sheet or script that pages load from `assets/`."""
+    """Return the text of a style sheet or script that pages load from `assets/`."""
     return (files(__package__) / "assets" / name).read_text(encoding="utf-8")
 
 
 def render_list(site: Site, cards: Sequence[Card], *, album: str | None = None) -> str:
-    """The page of all pictures, or of one album's where `album` is named."""
+    """Render the list of all pictures, or of one album's where `album` is given."""
     values = choices(cards)
     return _render(
         "list.html",
@@ -209,14 +203,14 @@ def render_list(site: Site, cards: Sequence[Card], *, album: str | None = None) 
 
 
 def render_picture(site: Site, card: Card, page: PicturePage, image: str, neighbours: Neighbours) -> str:
-    """A picture's own page. `image` is a `data:` address, "" where the picture could not be opened."""
+    """Render a picture's page. `image` is a `data:` address, "" where the picture could not be opened."""
     return _render(
         "picture.html", site=site, card=card, page=page, image=image, near=neighbours, root="../", here="picture"
     )
 
 
 def render_failures(site: Site, failures: Sequence[Mapping[str, Any]]) -> str:
-    """The page of pictures that have no tune, and why."""
+    """Render the page of pictures without a tune, with the reason of each."""
     return _render("failures.html", site=site, failures=failures, root="", here="failures")
 
 
@@ -241,5 +235,5 @@ def _environment() -> Environment:
 
 
 def format_number(value: float | None) -> str:
-    """A figure for a person: at most three digits after the point, a hyphen where there is none."""
+    """Format a figure with at most three digits after the point; a hyphen for None."""
     return "-" if value is None else f"{value:.3f}".rstrip("0").rstrip(".")

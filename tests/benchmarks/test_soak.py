@@ -32,6 +32,7 @@ def test_a_run_that_gets_worse_is_not(rates, mb, pictures):
     assert not measure(*run_of(rates, mb), pictures=pictures).is_steady
 
 
+@pytest.mark.process
 def test_processes_of_a_command_are_watched_with_its_children(tmp_path):
     child = [sys.executable, "-c", "x = bytearray(50 << 20); import time; time.sleep(1)"]
     parent = f"import subprocess; subprocess.run({child!r}); print('done')"

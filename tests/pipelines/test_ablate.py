@@ -8,6 +8,8 @@ from image2music.loop.ablations import VARIANTS, WithoutRefinement, WithoutRetri
 from image2music.storage.output import open_output
 from pipelines.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 COMMAND = "ablate --images pictures --index tunes.lance --output out --composer fake:learner"
 NAMES = [variant.name for variant in VARIANTS]
 

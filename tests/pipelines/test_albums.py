@@ -12,6 +12,8 @@ from pipelines.cli.main import main
 from schemas.album import ALBUM_SCHEMA
 from schemas.composition import composition_schema
 
+pytestmark = pytest.mark.slow
+
 COMPOSE = [
     "compose",
     "--images",

@@ -17,6 +17,8 @@ from image2music.composers.chat import composer as chat_composer
 from image2music.composers.chat import server as server_client
 from pipelines.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 PICTURES = 12
 COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--rounds", "1"]
 ANSWERS = {"Describe": "A calm lake.", "You are": TUNE, "A checker": TUNE, "Your tune": TUNE, "Say why": "It is calm."}

@@ -6,6 +6,8 @@ from PIL import Image
 from pipelines.cli.main import main
 from pipelines.jobs.dry_run import memory_line
 
+pytestmark = pytest.mark.slow
+
 COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]
 
 

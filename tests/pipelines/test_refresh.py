@@ -11,6 +11,8 @@ from image2music.index.table import open_index
 from image2music.storage import output
 from pipelines.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]
 COMPOSE += ["--top_k", "1"]
 REFRESH = ["compose", "--index", "tunes.lance", "--output", "out", "--composer", "fake", "--top_k", "1", "--refresh"]

@@ -11,6 +11,8 @@ from PIL import Image
 from pipelines.cli.main import main
 from schemas.score import SCORE_SCHEMA
 
+pytestmark = pytest.mark.slow
+
 PICTURES, BARS = 12, 10
 
 

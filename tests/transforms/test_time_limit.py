@@ -46,6 +46,7 @@ limit.run(lambda: time.sleep(60), "compose", {ids})
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("supervised", "code", "after"), [(False, 1, "the same command"), (True, 75, "the job")])
 def test_what_cannot_be_stopped_ends_the_process_with_a_note(tmp_path, monkeypatch, supervised, code, after):
     if supervised:
@@ -60,6 +61,7 @@ def test_what_cannot_be_stopped_ends_the_process_with_a_note(tmp_path, monkeypat
         limit.run(lambda: "not tried", "compose", ["a"])
 
 
+@pytest.mark.process
 def test_of_a_batch_that_could_not_be_stopped_each_goes_alone_and_is_tried(tmp_path):
     command = [sys.executable, "-c", STUCK.format(ids=["a", "b"])]
     subprocess.run(command, cwd=tmp_path, capture_output=True)

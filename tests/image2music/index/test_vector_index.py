@@ -10,6 +10,8 @@ from image2music.index import maintenance
 from image2music.index.maintenance import cleanup, finalize, kind, reindex, restore
 from image2music.index.table import commit, index_schema, open_index, replace_rows, write_fragments
 
+pytestmark = pytest.mark.slow
+
 DIM, ROWS = 16, 6000
 SCHEMA = index_schema(DIM, embedder_id="fake@1", embedder_spec="fake")
 NOW = timedelta(0)

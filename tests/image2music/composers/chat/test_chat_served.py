@@ -42,6 +42,7 @@ def explained(backend, attention_options=AttentionOptions()):  # noqa: B008 - fr
     return ChatComposer(backend).explain([replace(ASKED, attention_options=attention_options)])[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "attention_options", [AttentionOptions(), AttentionOptions(layers=True, faithfulness=True)], ids=["maps", "all"]
 )

@@ -51,6 +51,7 @@ def tune(request_in_album):
     return load_nano().compose([request_in_album])[0]
 
 
+@pytest.mark.slow
 def test_nano_writes_its_part_of_the_album(tune):
     assert [found for found in check(tune) if found.severity is Severity.ERROR] == []
     score = abc_to_score(tune)

@@ -50,6 +50,7 @@ def explained(nano: NanoComposer, requests: list[ComposeRequest], tunes: list[st
     return nano.explain([ExplainRequest(requests[0], tunes[0], "Coffee", metrics)])[0]
 
 
+@pytest.mark.slow
 def test_tunes_pass_the_check_and_have_sixteen_bars_and_two_voices(tunes: list[str]) -> None:
     for abc in tunes:
         assert [found for found in check(abc) if found.severity is Severity.ERROR] == []
@@ -96,6 +97,7 @@ def test_another_seed_gives_another_tune(nano: NanoComposer, requests: list[Comp
     assert nano.compose([replace(requests[0], seed=12)]) != tunes[:1]
 
 
+@pytest.mark.slow
 def test_what_is_asked_for_is_delivered(nano: NanoComposer, requests: list[ComposeRequest]) -> None:
     abc = nano.compose_as_asked(requests[:1], {"mode": ("minor",), "tempo": ("slow",), "range": ("lowest",)})[0]
 
@@ -137,6 +139,7 @@ def test_maps_are_shares_of_attention_that_differ_between_bars(explained: Explan
     assert not np.allclose(groups[0], groups[-1])
 
 
+@pytest.mark.slow
 def test_layers_and_faithfulness_are_there_when_asked_for(
     nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str], explained: Explanation
 ) -> None:
