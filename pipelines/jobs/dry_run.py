@@ -14,12 +14,11 @@ from image2music.composers.chat.engine.loading import free_memory
 from image2music.errors import ModelError, OutputError
 from image2music.rows import KEY_COLUMNS, composition_key, printable
 from image2music.storage.output import open_output
-from pipelines.cli.options import ComposeOptions, beam_options
-from pipelines.jobs.compose import ComposeRun, compose_pipeline, look_up
-from pipelines.jobs.composing import count
-from pipelines.runtime.ending import EXIT_DONE
-from pipelines.runtime.record import counters, stage_seconds
-from pipelines.runtime.running import new_pipeline, run_to_end
+from pipelines.jobs.compose import ComposeRun, compose_pipeline, count, look_up
+from pipelines.jobs.options import ComposeOptions
+from pipelines.runtime.beam_runner import counters, new_pipeline, run_to_end, stage_seconds
+from pipelines.runtime.options import beam_options
+from pipelines.runtime.supervisor import EXIT_DONE
 
 SAMPLE = 8
 _MB, _GB = 1 << 20, 1 << 30
@@ -43,7 +42,7 @@ def plan_compose(options: ComposeOptions) -> int:
     """
     run = look_up(options)
     todo = waiting(run)
-    lines = settings_lines(run) | work_lines(run, todo) | core_lines(options.workers)
+    lines = settings_lines(run) | work_lines(run, todo) | core_lines(options.processes)
     if todo:
         lines |= _costs(run, todo)
     print(_text(lines))
@@ -111,10 +110,8 @@ def measure_sample(run: ComposeRun, todo: Sequence[str]) -> Sample:
     chosen = tuple(todo[:: max(1, len(todo) // SAMPLE)][:SAMPLE])
     with tempfile.TemporaryDirectory(prefix="image2music-plan-") as folder:
         pipeline = new_pipeline(beam_options(()))
-        options = replace(run.options, log_json="")
-        compose_pipeline(
-            pipeline, replace(run, options=options, output=open_output(folder), pictures=chosen), frozenset(), None
-        )
+        sample = replace(run, output=open_output(folder), pictures=chosen)
+        compose_pipeline(pipeline, None, sample, frozenset())
         result = run_to_end(pipeline)
         size = open_output(folder).compositions.size()
     counts = count(counters(result), places=len(chosen))
@@ -125,7 +122,7 @@ def measure_sample(run: ComposeRun, todo: Sequence[str]) -> Sample:
 
 def cost_lines(run: ComposeRun, todo: Sequence[str], sample: Sample) -> dict[str, str]:
     """Time, disk and memory for all of them, by the sample."""
-    workers, seconds = run.options.workers, len(todo) * sample.seconds / run.options.workers
+    workers, seconds = run.options.processes, len(todo) * sample.seconds / run.options.processes
     free = run.output.free_bytes()
     needed = len(todo) * sample.bytes
     short = "; NOT ENOUGH" if needed > free else ""

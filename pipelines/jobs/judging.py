@@ -39,7 +39,8 @@ from image2music.storage.files import Folder
 from pipelines.jobs.loaders import System, open_image
 
 if TYPE_CHECKING:
-    from pipelines.jobs.loaders import Scored, ScoreOptions
+    from pipelines.jobs.loaders import Scored
+    from pipelines.jobs.options import ScoreOptions
 FORM, KEY = "index.html", "key.csv"
 _SIDE = 800
 

@@ -36,6 +36,7 @@ from image2music.report.site import (
 from image2music.storage.datasets import open_shards, read_shards
 from image2music.storage.files import Folder, holds_only, replaced_folder
 from image2music.storage.output import OutputStore, open_output
+from pipelines.jobs.options import ReportOptions
 from transforms.files import PictureReader, content_id
 
 Row = dict[str, Any]
@@ -44,16 +45,6 @@ MARKER = "report.json"
 """Lies in every report. A folder without it is never replaced."""
 _CARD_SIDE, _PAGE_SIDE = 260, 800
 _ROWS_AT_ONCE = 32
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """What `write_report` was asked to do."""
-
-    input: Path
-    output: Path
-    include_references: bool = False
-    abcjs: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -78,12 +69,12 @@ def write_report(options: ReportOptions) -> Reported:
     if not shards and not failures:
         raise ConfigError(f"{options.input} holds no compositions: name the --output of compose", reason="no_rows")
     script = find_abcjs(options.abcjs)
-    _check_replaceable(options.output)
+    _check_replaceable(options.folder)
     cards = sorted_cards(card_of(row) for row in read_shards(shards, COLUMNS))
     albums = album_labels(card.album for card in cards)
     site = Site(options.input.name or "report", len(failures), script is not None, options.include_references, albums)
 
-    with replaced_folder(options.output) as draft:
+    with replaced_folder(options.folder) as draft:
         unseen = _write_report(draft, site, cards, failures, shards, script)
     return Reported(len(cards), len(failures), unseen)
 

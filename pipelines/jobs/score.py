@@ -30,7 +30,8 @@ from image2music.evaluation.measures import score_rows
 from image2music.evaluation.muspy_check import muspy_differences
 from image2music.storage.output import open_output
 from pipelines.jobs import judging
-from pipelines.jobs.loaders import Scored, ScoreOptions, System, open_image, read_imported, read_output
+from pipelines.jobs.loaders import Scored, System, open_image, read_imported, read_output
+from pipelines.jobs.options import ScoreOptions
 from schemas.score import SCORE_SCHEMA
 
 EXIT_DONE, EXIT_REGRESSION = 0, 1

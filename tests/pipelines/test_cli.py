@@ -38,7 +38,8 @@ def test_the_log_level_may_stand_behind_the_command():
 @pytest.mark.parametrize("command", ["index --captions c.json --midi_root .", "compose --images ."])
 def test_who_watches_over_workers_holds_no_large_library(command):
     program = (
-        "import sys, pipelines.cli.main as c; c.supervise = lambda *_, **__: 0; c.main(sys.argv[1:]);"
+        "import sys, pipelines.cli.main as c, pipelines.runtime.supervisor as s;"
+        "s.supervise = lambda *_, **__: 0; c.main(sys.argv[1:]);"
         "print({'apache_beam', 'torch', 'lance', 'pyarrow'} & set(sys.modules))"
     )
     words = [*command.split(), "--index", "tunes.lance", "--output", "out", "--workers", "2"]

@@ -3,8 +3,8 @@ import pytest
 from job_processes import start
 
 from image2music.errors import JobError
-from pipelines.cli.options import beam_options
-from pipelines.runtime.running import run_to_end
+from pipelines.runtime.beam_runner import run_to_end
+from pipelines.runtime.options import beam_options
 
 
 def failing(error):
