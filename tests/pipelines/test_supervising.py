@@ -11,6 +11,8 @@ import pytest
 from image2music.storage.run_file import RunFile
 from pipelines.runtime.supervisor import supervise
 
+pytestmark = pytest.mark.process
+
 KILLED = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 LOST_A_WORKER = "raise SystemExit(75)"
 

@@ -28,6 +28,7 @@ def many(indexed):
     return indexed
 
 
+@pytest.mark.process
 def test_a_job_that_loses_a_worker_goes_on_from_what_is_finished(many):
     job = start([*COMPOSE, "--output", "out", "--composer", "fake:0.03", "--workers", "2"], many)
     wait_for(lambda: [*(many / "out" / "compositions").glob("part-*")])
