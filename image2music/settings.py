@@ -1,9 +1,4 @@
-"""What a run is asked to do: configs that validate themselves, and the seed of all randomness.
-
-What a run is asked to do. Every config validates itself on creation.
-
-Randomness from one explicit seed.
-"""
+"""Settings that can change a row, which validate themselves on creation, and the seed of all randomness."""
 
 from __future__ import annotations
 
@@ -65,7 +60,7 @@ class ComposeSettings:
 
 
 def prompts_version() -> str:
-    """First 16 hex digits of the sha256 over the prompt files: a changed prompt changes the settings' hash."""
+    """Return 16 hex digits of the sha256 over the prompt files: a changed prompt changes the settings' hash."""
     digest = hashlib.sha256()
     texts = [entry for entry in files("image2music.composers.prompts").iterdir() if entry.name.endswith(".txt")]
     for entry in sorted(texts, key=lambda entry: entry.name):
@@ -74,6 +69,6 @@ def prompts_version() -> str:
 
 
 def picture_seed(seed: int, image_id: str) -> int:
-    """The picture's own seed, 0 to 2**63 - 1: independent of batch, order, workers and runner."""
+    """Return the picture's own seed, 0 to 2**63 - 1: independent of batch, order, workers and runner."""
     digest = hashlib.sha256(f"{seed}:{image_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -1,4 +1,4 @@
-"""The paper's ablations: one description and one search a picture, then the loop of every variant."""
+"""The job `ablate`: the paper's ablations. One description and one search a picture, then every variant's loop."""
 
 from __future__ import annotations
 
@@ -123,5 +123,5 @@ def ablation_report(output: OutputStore, seed: int) -> str:
 
 
 def against_full(systems: list[System], rows: dict[str, list[Row]], seed: int) -> dict[str, list[Difference]]:
-    """Each other variant against the full method, picture by picture."""
+    """Compare each other variant with the full method, picture by picture."""
     return {system.name: differences(rows[system.name], rows[FULL], seed) for system in systems if system.name != FULL}

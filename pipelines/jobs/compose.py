@@ -132,7 +132,7 @@ def compose_pipeline(
 def find_references(
     pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes]
 ) -> tuple[beam.PCollection, list[beam.PCollection]]:
-    """Pictures that have no row yet, described and with the tunes that they recall; and what failed on the way."""
+    """Build the stages up to retrieval; return pictures with their references, and what failed on the way."""
     options, size, read = run.options, run.options.batch_size, PictureReader(run.options.allow_web)
     places = pipeline | "Places" >> beam.Create(
         [ImageSource(uri, run.briefs.get(uri, NO_METADATA)) for uri in run.pictures]
@@ -147,7 +147,7 @@ def find_references(
 
 
 def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
-    """Open what the options name, and hold one against the other. Models are loaded where this process will use them.
+    """Open what the options name, and check that it fits together. Models are loaded where this process will use them.
 
     Raises:
         Image2MusicError: something is missing, or does not fit together.
@@ -205,7 +205,7 @@ def _check_rows(run: ComposeRun, found: Mapping[str, int]) -> None:
 
 
 def count(found: dict[str, int], places: int) -> dict[str, Any]:
-    """Counters of the stages to what a person asks: how many pictures, done, skipped, failed and where."""
+    """Turn counters of stages into counts of pictures: done, skipped, failed, in which stage and why."""
     failed = {name.removesuffix(".failed"): number for name, number in found.items() if name.endswith(".failed")}
     composed, skipped, lost = found.get("compose.done", 0), found.get("skip.skipped", 0), sum(failed.values())
     return {

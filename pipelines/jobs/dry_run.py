@@ -1,4 +1,4 @@
-"""What `compose --plan` says: what a run would do, and what it would cost, measured on a few pictures."""
+"""`compose --plan`: say what a run would do and cost, measured on a few pictures, and do nothing else."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def _costs(run: ComposeRun, todo: Sequence[str]) -> dict[str, str]:
 
 
 def plan_lines(run: ComposeRun) -> str:
-    """What a run would do, without what it costs."""
+    """Return what a run would do, without what it costs."""
     return _text(settings_lines(run))
 
 
 def settings_lines(run: ComposeRun) -> dict[str, str]:
-    """What the run works with and how."""
+    """Return what the run works with and how, by the name of each line."""
     loop = run.options.loop
     return {
         "pictures": f"{len(run.pictures)} files",
@@ -81,7 +81,7 @@ def settings_lines(run: ComposeRun) -> dict[str, str]:
 
 
 def waiting(run: ComposeRun) -> list[str]:
-    """Pictures whose place is in no row of these settings. No picture is read: one that was replaced is not seen."""
+    """Return the pictures whose place is in no row of these settings. None is read: a replaced one is not noticed."""
     done = {
         uri
         for row in run.output.compositions.read(["image_uris", "settings_hash"])
@@ -92,7 +92,7 @@ def waiting(run: ComposeRun) -> list[str]:
 
 
 def work_lines(run: ComposeRun, todo: Sequence[str]) -> dict[str, str]:
-    """What would be done and what skipped."""
+    """Return what would be done, skipped and refused."""
     again = {row["uri"] for row in run.output.failures.read(["uri"])}
     tried = sum(printable(picture) in again for picture in todo)
     failed = f", {tried} of them failed before" if tried else ""
@@ -121,7 +121,7 @@ def measure_sample(run: ComposeRun, todo: Sequence[str]) -> Sample:
 
 
 def cost_lines(run: ComposeRun, todo: Sequence[str], sample: Sample) -> dict[str, str]:
-    """Time, disk and memory for all of them, by the sample."""
+    """Return time, disk and memory for all pictures, extrapolated from the sample."""
     workers, seconds = run.options.processes, len(todo) * sample.seconds / run.options.processes
     free = run.output.free_bytes()
     needed = len(todo) * sample.bytes
@@ -135,7 +135,7 @@ def cost_lines(run: ComposeRun, todo: Sequence[str], sample: Sample) -> dict[str
 
 
 def memory_line(workers: int, peak: int, free: int | None) -> str:
-    """What the workers take, by the most bytes that one has taken, and whether they fit into those that are free."""
+    """Return what the workers take, `peak` bytes each, and whether that fits into the bytes that are free."""
     line = f"{peak / _GB:.1f} GB of memory by the sample, for each of {workers}"
     if free is None or workers * peak <= free:
         return line
@@ -143,7 +143,7 @@ def memory_line(workers: int, peak: int, free: int | None) -> str:
 
 
 def core_lines(workers: int) -> dict[str, str]:
-    """A line where there are more workers than cores that this process may use; else none."""
+    """Return a warning where there are more workers than cores that this process may use; else nothing."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if workers <= cores:
         return {}
@@ -151,7 +151,7 @@ def core_lines(workers: int) -> dict[str, str]:
 
 
 def _peak_bytes() -> int:
-    """Most memory that this process has had. Linux counts in KiB, macOS in bytes."""
+    """Return the most memory that this process has had. Linux counts in KiB, macOS in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

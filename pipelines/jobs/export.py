@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 
 def export(options: ExportOptions) -> tuple[int, int]:
-    """Write the files; returns how many were written and how many could not be, each of these a line on stderr.
+    """Write the files; return how many were written and how many could not be, each of these a line on stderr.
 
     Raises:
         ConfigError: there are no rows (`no_rows`), or none begins with an id that was named (`unknown_id`).
@@ -85,7 +85,7 @@ def _wav(row: Row) -> bytes:
 
 
 def _heat_map(row: Row) -> bytes:
-    """The whole tune's relative map over the picture, PNG."""
+    """Return the whole tune's relative attention map over the picture, as PNG."""
     whole = next((attention for attention in row["attention"] if attention["kind"] == "all"), None)
     if whole is None:
         raise PictureError("the row has no attention map of the whole tune", reason="no_attention")

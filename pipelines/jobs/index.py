@@ -1,4 +1,4 @@
-"""Captioned MIDI files to the tune index: convert, embed, commit."""
+"""The job `index`: captioned MIDI files to the tune index. Identify, convert, embed, commit."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def index_pipeline(
 
 
 def time_limit(options: IndexOptions) -> TimeLimit:
-    """What `index` may take for one file or caption; notes about stuck ones lie beside the table."""
+    """Return the limit for one file or caption; notes about stuck ones lie beside the table."""
     return TimeLimit(options.time_limit, open_index_files(options.index).stuck_notes)
 
 
@@ -116,13 +116,13 @@ def _nothing_indexed(options: IndexOptions) -> TuneIndexError:
 
 
 def read_failures(uri: str) -> list[Failure]:
-    """What lies beside the table."""
+    """Read the failures that lie beside the table."""
     columns = ["stage", "id", "uri", "reason", "message"]
     return [Failure(**row) for row in open_index_files(uri).failures.read(columns)]
 
 
 def print_tunes(made: TuneIndex) -> int:
-    """The closing words; returns the exit code."""
+    """Print what the index holds and what failed; return the exit code."""
     failures = open_index_files(made.uri).failures
     failed = failures.count()
     print(f"{made.rows} tunes in {made.uri}, version {made.version}, embedded by {made.embedder_id}")

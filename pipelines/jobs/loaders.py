@@ -1,7 +1,4 @@
-"""Whose tunes are scored: an output of `compose`, another one, and other systems' files.
-
-What an output is worth: its tunes measured, judged and compared, as tables and as OUT/score.json.
-"""
+"""What `score` reads: the tunes of an output of `compose`, of another one, and of other systems' files."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ _FAILURE_COLUMNS = ["stage", "id", "uri"]
 
 @dataclass(frozen=True)
 class System:
-    """Tunes by one hand, one for each picture. `embedder_ids` are those that retrieved its references."""
+    """The tunes of one system, one for each picture. `embedder_ids` are those that retrieved its references."""
 
     name: str
     pieces: list[Piece]
@@ -33,7 +30,7 @@ class System:
 
 
 def read_output(output: OutputStore, name: str) -> System:
-    """The rows of an output, and the pictures that its composer failed on.
+    """Read the rows of an output, and the pictures that its composer failed on.
 
     Raises:
         ConfigError: nothing is there (`no_rows`).
@@ -53,7 +50,7 @@ def read_output(output: OutputStore, name: str) -> System:
 
 
 def read_imported(path: Path, known: System | None) -> list[System]:
-    """The systems of a CSV file, their pictures known by content.
+    """Read the systems of a CSV file; their pictures are identified by content.
 
     A picture that `known` has too takes description and references from there, so that all are measured alike.
 
@@ -90,7 +87,7 @@ def _imported(line: Imported, folder: Path, there: dict[str, Piece]) -> Piece:
 
 
 def open_image(piece: Piece) -> Image | None:
-    """The picture of a piece, from the first of its places that still holds the very bytes; None if none does."""
+    """Return the picture of a piece, from the first of its places that still holds the same bytes; else None."""
     places = piece.places
     return find_picture({"image_id": piece.image_id, "image_uri": places[0], "image_uris": places})
 

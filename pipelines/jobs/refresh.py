@@ -1,4 +1,4 @@
-"""An earlier output after the index changed: only pictures with other references are composed again."""
+"""The job `compose --refresh`: after the index changed, compose only pictures with other references again."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class StaleRows:
 
 
 def refresh(options: ComposeOptions) -> int:
-    """Hold every row of an output against the index; return the exit code, as `compose` does.
+    """Compare every row of an output with the index; return the exit code, as `compose` does.
 
     References come from the embeddings in the rows, so no picture is opened to find out. A row whose references have
     the same content stays, and names the new version; the others are composed again. A picture that cannot be
@@ -114,7 +114,7 @@ def find_stale(run: ComposeRun) -> StaleRows:
 def _searched(
     run: ComposeRun, rows: Iterator[dict[str, Any]]
 ) -> Iterator[tuple[dict[str, Any], tuple[Reference, ...]]]:
-    """Each row with the references it gets now.
+    """Yield each row with the references that it gets now.
 
     All are looked for exactly, in one pass. A picture is composed by a search in the vector index, which may miss one:
     where the two differ from each other only, the row is as it would be composed again.
@@ -141,7 +141,7 @@ def _stored_hashes(row: dict[str, Any]) -> list[str]:
 
 
 def refresh_plan(run: ComposeRun, found: StaleRows) -> str:
-    """What a refresh would do, and what it would cost."""
+    """Return what a refresh would do, and what it would cost."""
     mean = found.seconds / len(found.changed) if found.changed else 0.0
     gone = sum(not _places(uris) for uris in found.changed.values())
     lines = {
@@ -204,14 +204,14 @@ def _write_lost(home: OutputStore, pictures: dict[str, tuple[str, ...]], reason:
 
 
 def _write_replaced(home: OutputStore, found: StaleRows, lost: frozenset[str]) -> None:
-    """Pictures that no stage failed at, and that still have no row: other bytes lie at their places."""
+    """Write failures of pictures that no stage failed at and that have no row: other bytes lie at their places."""
     failed = {word for row in home.failures.read(["id", "uri"]) for word in row.values()}
     replaced = {key: found.changed[key] for key in lost if not failed & {key, *found.changed[key]}}
     _write_lost(home, replaced, "picture_replaced", "another picture lies there now; its earlier row stays")
 
 
 def _only_changed(home: OutputStore, found: StaleRows) -> frozenset[str]:
-    """Ids of the staged rows. Where a place holds another picture by now, that one's row is taken out again."""
+    """Return the ids of the staged rows, without rows of other pictures that lie at the places by now."""
     home.drop_repeated(KEY_COLUMNS, composition_key)
     return home.keep_only(found.changed)
 
@@ -231,7 +231,7 @@ def _among(table: pa.Table, ids: frozenset[str]) -> Any:
 
 
 def _renamed(table: pa.Table, run: ComposeRun) -> pa.Table:
-    """The rows, naming the index that their references were found in again."""
+    """Return the rows, naming the index that their references were found in again."""
     for name, value in (("index_uri", run.index.uri), ("index_version", run.index.version)):
         place = table.schema.get_field_index(name)
         field = table.schema.field(place)
@@ -244,11 +244,11 @@ def _earlier_version(run: ComposeRun) -> int:
 
 
 def _places(uris: tuple[str, ...]) -> list[str]:
-    """Where the picture still is, of the places in its row."""
+    """Return the places of a row at which there still is a file."""
     spelt = (path for uri in uris for path in dict.fromkeys((uri, _unprintable(uri))))
     return [path for path in spelt if is_there(path)]
 
 
 def _unprintable(uri: str) -> str:
-    """The file name whose bytes that are not UTF-8 were spelt in hex."""
+    """Return the file name whose bytes that are not UTF-8 were spelt in hex."""
     return os.fsdecode(re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes.fromhex(found[1].decode()), uri.encode()))

@@ -82,7 +82,7 @@ def write_report(options: ReportOptions) -> Reported:
 def _write_report(
     draft: Folder, site: Site, cards: list[Card], failures: list[Row], shards: Sequence[str], script: bytes | None
 ) -> int:
-    """All files of a report; returns how many pictures could not be shown."""
+    """Write all files of a report; return how many pictures could not be shown."""
     for name in ASSETS:
         draft.write(f"assets/{name}", asset(name))
     if script is not None:
@@ -98,7 +98,7 @@ def _write_report(
 
 
 def _write_pictures(draft: Folder, site: Site, cards: list[Card], rows: Iterator[Row]) -> int:
-    """All picture pages; returns how many pictures could not be shown."""
+    """Write all picture pages; return how many pictures could not be shown."""
     places = {card.id: place for place, card in enumerate(cards)}
     unseen = 0
     for row in rows:
@@ -124,7 +124,7 @@ def _write_pictures(draft: Folder, site: Site, cards: list[Card], rows: Iterator
 
 
 def find_picture(row: Row) -> Image | None:
-    """The picture of a row, from the first of its places that still holds the very bytes; None if none does."""
+    """Return the picture of a row, from the first of its places that still holds the very bytes; None if none does."""
     for uri in dict.fromkeys([row["image_uri"], *row["image_uris"]]):
         try:
             data = PictureReader()(uri)
@@ -136,7 +136,7 @@ def find_picture(row: Row) -> Image | None:
 
 
 def _rows(shards: Sequence[str]) -> Iterator[Row]:
-    """Whole rows but for the embeddings, a few at a time."""
+    """Yield whole rows but for the embeddings, a few in memory at a time."""
     for file in open_shards(shards):
         columns = [name for name in file.schema_arrow.names if not name.endswith("_embedding")]
         for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=columns):

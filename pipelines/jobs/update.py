@@ -1,4 +1,4 @@
-"""The tune index after its first build: only what is new or changed is made."""
+"""The job `index --update`: make only what is new or changed since the last build or update."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def print_changes(options: IndexOptions, found: IndexSurvey) -> None:
 
 @contextmanager
 def _no_collecting() -> Iterator[None]:
-    """A survey makes millions of objects and drops none of them: looking for dead ones would take a quarter of it."""
+    """Turn garbage collection off: a survey makes millions of objects and drops none; collecting takes a quarter."""
     gc.disable()
     try:
         yield
@@ -139,7 +139,7 @@ def _no_collecting() -> Iterator[None]:
 
 
 def survey_sources(options: IndexOptions, index: TuneIndex) -> IndexSurvey:
-    """Hold captions and files against the table. Nothing is converted, embedded or written."""
+    """Compare captions and files with the table. Nothing is converted, embedded or written."""
     lines = list(read_captions(options.captions))
     sources = [line for line in lines if isinstance(line, CaptionedMidi)]
     known = {} if options.rehash else read_manifest(open_index_files(options.index).manifest)
@@ -183,7 +183,7 @@ def _check(options: IndexOptions, index: TuneIndex, changes: Changes) -> None:
 
 
 def _with_failures(manifest: Manifest, failures: list[Failure]) -> Manifest:
-    """The manifest with what this run found out."""
+    """Return the manifest with the lasting failures of this run."""
     lasting = {failure.id: failure for failure in failures if is_lasting(failure)}
     return {
         location: replace(known, reason=lasting[known.tune_id].reason, message=lasting[known.tune_id].message)
