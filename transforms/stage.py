@@ -13,7 +13,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from image2music.errors import TimeLimitError
+from image2music.errors import ModelError
 from image2music.failures import failure_from
 from image2music.types import Failure
 from transforms.deadlines import NO_LIMIT, TimeLimit
@@ -64,15 +64,22 @@ class StageHandler(ModelHandler[Element, Result | Failure, Model], ABC, Generic[
         return [self._settle(element, result, share) for element, result in zip(batch, results, strict=True)]
 
     def _work_in_time(self, batch: Sequence[Element], model: Model) -> list[Result | Exception]:
-        """Run a batch; one that takes too long is done one by one, and only what takes too long alone is lost."""
+        """Run a batch; one that takes too long or raises is done one by one, and only what does so alone is lost."""
         ids = [self.place(element)[0] for element in batch]
         if len(batch) == 1 or not any(self.limit.goes_alone(self.stage, id) for id in ids):
             try:
-                return self.limit.run(lambda: self.work(batch, model), self.stage, ids)
-            except TimeLimitError as error:
+                return self.limit.run(lambda: self._checked(batch, model), self.stage, ids)
+            except Exception as error:  # any: whatever an element breaks is its own failure, never the job's
                 if len(batch) == 1:
                     return [error]
         return [self._work_in_time([element], model)[0] for element in batch]
+
+    def _checked(self, batch: Sequence[Element], model: Model) -> list[Result | Exception]:
+        results = self.work(batch, model)
+        if len(results) != len(batch):
+            message = f"the stage {self.stage} gave {len(results)} results for {len(batch)} elements"
+            raise ModelError(message, reason="wrong_number_of_results")
+        return results
 
     def _settle(self, element: Element, result: Result | Exception, share: float) -> Result | Failure:
         if isinstance(result, Exception):
