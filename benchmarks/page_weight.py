@@ -29,7 +29,8 @@ from PIL import Image
 from benchmarks.browser import Page, browser
 from benchmarks.row import BenchRow, markdown
 from image2music.storage.output import open_output
-from pipelines.jobs.report import ReportOptions, write_report
+from pipelines.jobs.options import ReportOptions
+from pipelines.jobs.report import write_report
 
 _SIZE, _ALBUMS, _RUNS = (640, 480), 20, 3
 
@@ -122,7 +123,7 @@ def main() -> int:
         output = make_output(args.out, Path(home), args.pictures)
         folder = Path(home) / "report"
         begun = time.perf_counter()
-        write_report(ReportOptions(output, folder))
+        write_report(ReportOptions(input=output, output=folder))
         written = time.perf_counter() - begun
         index = folder / "index.html"
         eager = folder / "eager.html"

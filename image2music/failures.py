@@ -1,9 +1,4 @@
-"""Failures that stay with the element that caused them: their reason, and batched calls that fall back to single ones.
-
-From an exception to the Failure that is written.
-
-A batched call to a model whose failure stays with the element that caused it.
-"""
+"""Failures that stay with the element that caused them: their reasons, and batches that fall back to single calls."""
 
 from __future__ import annotations
 
@@ -20,12 +15,12 @@ _IN_RUST = re.compile(r",? /\S+\.rs:\d+:\d+")
 
 
 def failure_from(error: Exception, *, stage: str, id: str, uri: str) -> Failure:
-    """The failure of one element in one stage."""
+    """Return the failure of one element in one stage."""
     return Failure(stage=stage, id=id, uri=uri, reason=reason_of(error), message=one_line(error))
 
 
 def reason_of(error: Exception) -> str:
-    """The error's own word; for errors that are not this project's, one made of the name of their class."""
+    """Return the error's own word; for errors that are not this project's, one made of the name of their class."""
     if isinstance(error, Image2MusicError):
         return error.reason
     if isinstance(error, OSError):
@@ -34,7 +29,7 @@ def reason_of(error: Exception) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """The message without line breaks, shortened to what a person reads; the class's name where it is empty.
+    """Return the message without line breaks, shortened to what a person reads; the class's name where it is empty.
 
     Where a worker process sends a whole traceback as its message, only its last line counts. Lance names places in its
     own source, which are left out.
@@ -53,7 +48,7 @@ Answer = TypeVar("Answer")
 def batch_with_fallback(
     call: Callable[[Sequence[Request]], Iterable[Answer]], requests: Sequence[Request]
 ) -> list[Answer | Exception]:
-    """One answer or one exception for each request, in order.
+    """Return one answer or one exception for each request, in order.
 
     The batch goes first; only if it raises is each request asked alone, so that a bad element costs its neighbours
     time and no results.
@@ -69,7 +64,7 @@ def batch_with_fallback(
 
 
 def map_catching(call: Callable[[Request], Answer], requests: Sequence[Request]) -> list[Answer | Exception]:
-    """One answer or one exception for each request, asked one by one."""
+    """Return one answer or one exception for each request, asked one by one."""
     return [_attempt(call, request) for request in requests]
 
 

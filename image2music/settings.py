@@ -1,9 +1,4 @@
-"""What a run is asked to do: configs that validate themselves, and the seed of all randomness.
-
-What a run is asked to do. Every config validates itself on creation.
-
-Randomness from one explicit seed.
-"""
+"""Settings that can change a row, which validate themselves on creation, and the seed of all randomness."""
 
 from __future__ import annotations
 
@@ -27,9 +22,9 @@ class LoopSettings:
 
     def __post_init__(self) -> None:
         if self.rounds < 0:
-            raise ConfigError(f"--rounds must be 0 or more, not {self.rounds}", reason="bad_rounds")
+            raise ConfigError(f"rounds must be 0 or more, not {self.rounds}", reason="bad_rounds")
         if self.accept not in get_args(AcceptRule):
-            raise ConfigError(f"--accept must be better or always, not {self.accept!r}", reason="bad_accept")
+            raise ConfigError(f"accept must be better or always, not {self.accept!r}", reason="bad_accept")
 
 
 @dataclass(frozen=True)
@@ -52,9 +47,9 @@ class ComposeSettings:
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
-            raise ConfigError(f"--top_k must be 1 or more, not {self.top_k}", reason="bad_top_k")
+            raise ConfigError(f"top_k must be 1 or more, not {self.top_k}", reason="bad_top_k")
         if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"--seed must be between 0 and 2**63 - 1, not {self.seed}", reason="bad_seed")
+            raise ConfigError(f"seed must be between 0 and 2**63 - 1, not {self.seed}", reason="bad_seed")
 
     @property
     def hash(self) -> str:
@@ -64,46 +59,8 @@ class ComposeSettings:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class FailureBound:
-    """How many pictures may fail before a run counts as failed: a number of pictures, or a share of them."""
-
-    count: int | None = None
-    share: float | None = None
-
-    def __post_init__(self) -> None:
-        if (self.count is None) == (self.share is None):
-            raise ConfigError("a bound on failures is either a number or a share", reason="bad_max_failures")
-        if self.count is not None and self.count < 0:
-            raise ConfigError(f"--max_failures must be 0 or more, not {self.count}", reason="bad_max_failures")
-        if self.share is not None and not 0 <= self.share <= 1:
-            raise ConfigError("--max_failures as a share must lie between 0% and 100%", reason="bad_max_failures")
-
-    @classmethod
-    def parse(cls, text: str) -> FailureBound:
-        """`7` is seven pictures; `5%` and `0.05` are a share.
-
-        Raises:
-            ConfigError: the text is neither (`bad_max_failures`).
-        """
-        try:
-            if text.endswith("%"):
-                return cls(share=float(text[:-1]) / 100)
-            return cls(share=float(text)) if "." in text else cls(count=int(text))
-        except ValueError as error:
-            message = f"--max_failures takes a number (7) or a share (5%), not {text!r}"
-            raise ConfigError(message, reason="bad_max_failures") from error
-
-    def allows(self, failed: int, total: int) -> bool:
-        """Whether `failed` of `total` pictures stay within the bound."""
-        if self.count is not None:
-            return failed <= self.count
-        assert self.share is not None
-        return failed <= self.share * total
-
-
 def prompts_version() -> str:
-    """First 16 hex digits of the sha256 over the prompt files: a changed prompt changes the settings' hash."""
+    """Return 16 hex digits of the sha256 over the prompt files: a changed prompt changes the settings' hash."""
     digest = hashlib.sha256()
     texts = [entry for entry in files("image2music.composers.prompts").iterdir() if entry.name.endswith(".txt")]
     for entry in sorted(texts, key=lambda entry: entry.name):
@@ -112,6 +69,6 @@ def prompts_version() -> str:
 
 
 def picture_seed(seed: int, image_id: str) -> int:
-    """The picture's own seed, 0 to 2**63 - 1: independent of batch, order, workers and runner."""
+    """Return the picture's own seed, 0 to 2**63 - 1: independent of batch, order, workers and runner."""
     digest = hashlib.sha256(f"{seed}:{image_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

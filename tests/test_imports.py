@@ -80,6 +80,10 @@ def test_every_room_of_image2music_imports_from_the_floors_below():
     assert upward_imports("image2music", FLOORS) == []
 
 
+def test_commands_know_jobs_and_jobs_know_the_runtime_not_the_other_way_round():
+    assert upward_imports("pipelines", PIPELINE_FLOORS) == []
+
+
 def test_no_module_imports_itself_through_others_type_checking_included():
     assert cycles(GRAPH) == []
 

@@ -1,9 +1,4 @@
-"""The loop of draft, repair, refinement and explanation; alone, or one variant beside others.
-
-The loop of draft, repair, refinement and explanation.
-
-The loop of a variant, beside those of others in one job.
-"""
+"""The stage that composes: the loop of draft, repair, refinement and explanation, or of an ablation's variant."""
 
 from __future__ import annotations
 
@@ -25,7 +20,7 @@ WITHOUT_ATTENTION = "compose.without_attention."
 
 
 class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
-    """A finished tune for each picture."""
+    """Compose a finished tune for each picture."""
 
     stage = "compose"
 
@@ -44,15 +39,15 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
         self._attention_options = attention_options
 
     def load_model(self) -> Composer:
-        """The composer, shared with the describing stage of this process."""
+        """Load the composer, which the describing stage of this process shares."""
         return registry.load_composer(self._spec)
 
     def place(self, element: RetrievedContext) -> tuple[str, str]:
-        """Where the picture is."""
+        """Return the picture's id and place."""
         return element.described.ref.image_id, element.described.ref.uri
 
     def work(self, batch: Sequence[RetrievedContext], model: Composer) -> list[RefinedTune | Exception]:
-        """The whole batch through the loop."""
+        """Run the whole batch through the loop."""
         tunes = compose_batch(model, [self._request(context) for context in batch], self._loop, self._attention_options)
         for tune in tunes:
             if not isinstance(tune, Exception) and tune.explanation.attention_missing:
@@ -75,7 +70,7 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
 
 
 class ComposeVariant(ComposeTunes):
-    """As `ComposeTunes`, by a composer that lacks a part."""
+    """Do as `ComposeTunes`, with a composer that lacks a part."""
 
     def __init__(
         self,
@@ -91,5 +86,5 @@ class ComposeVariant(ComposeTunes):
         self._alter = variant.alter
 
     def load_model(self) -> Composer:
-        """The altered composer; the model inside is shared with all other stages of this process."""
+        """Load the altered composer; all other stages of this process share the model inside."""
         return self._alter(registry.load_composer(self._spec))

@@ -1,12 +1,9 @@
-"""A limit on how long an element may take, whatever it does.
-
-A limit on how long a call may take, whatever it does.
+"""Limits on how long one element may take in one stage, whatever it does.
 
 An exception is sent into the thread that makes the call (`PyThreadState_SetAsyncExc`): code in Python, and loops in
 Python around short calls of C such as a model that writes token by token, end at once. A single call of C that does
-not come back cannot be ended from inside its process; after a grace, `give_up` is called from another thread.
-
-How long an element may take in a stage, and what becomes of one that cannot be stopped.
+not come back cannot be ended from inside its process: after a grace, the process notes the element and ends, and the
+next one leaves that element out. Workers need this module, so it lives here and not in `pipelines.runtime`.
 """
 
 from __future__ import annotations
@@ -37,7 +34,7 @@ class _TimeUp(BaseException):
 
 
 def within(seconds: float, call: Callable[[], Returned], give_up: Callable[[], None], grace: float = GRACE) -> Returned:
-    """What the call returns.
+    """Return what the call returns.
 
     Raises:
         TimeLimitError: it did not return within `seconds` (`timed_out`).
@@ -165,7 +162,7 @@ class TimeLimit:
     grace: float = GRACE
 
     def run(self, call: Callable[[], Result], stage: str, ids: Sequence[str]) -> Result:
-        """The call's answer for all these elements; an element alone that was stuck before is not tried again.
+        """Return the call's answer for all these elements; an element alone that was stuck before is not tried again.
 
         Raises:
             TimeLimitError: it took longer than `seconds` for each element (`timed_out`).
@@ -177,7 +174,7 @@ class TimeLimit:
         return within(self.seconds * len(ids), call, lambda: self._give_up(stage, ids), self.grace)
 
     def goes_alone(self, stage: str, id: str) -> bool:
-        """Whether an element was in a batch that could not be stopped, or could not be stopped itself."""
+        """Return whether an element was in a batch that could not be stopped, or could not be stopped itself."""
         return self.notes is not None and any(self._note(stage, id, alone).exists() for alone in (True, False))
 
     def _note(self, stage: str, id: str, alone: bool) -> Path:

@@ -1,4 +1,4 @@
-"""One line of JSON for each picture, as it is done or has failed, for whatever collects logs."""
+"""One line of JSON for each picture that is done or has failed, for collectors of logs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STDOUT = "-"
 
 
 def log_line(element: RefinedTune | Failure) -> str:
-    """What became of a picture: `at`, `result` (composed or failed), `id`, `uri`, and what there is to know of it."""
+    """Return a line of JSON: `at`, `result` (composed or failed), `id`, `uri`, and what is known of the picture."""
     return json.dumps({"at": now().isoformat()} | _fields(element), ensure_ascii=False) + "\n"
 
 
@@ -29,7 +29,7 @@ def _fields(element: RefinedTune | Failure) -> dict[str, Any]:
 
 
 class LogPictures(beam.DoFn):
-    """Appends a line for each element to a file, or writes it to stdout; each line in one write, so that none mix."""
+    """Append a line for each element to a file, or write it to stdout; each line in one write, so that none mix."""
 
     def __init__(self, path: str) -> None:
         self._path = path

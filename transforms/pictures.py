@@ -101,7 +101,7 @@ class _Identify(beam.DoFn):
             with self._stopwatch:
                 image_id = content_id(self._read(uri))
             yield image_id, place
-        except (OSError, PictureError) as error:
+        except Exception as error:  # any: whatever a picture breaks is its own failure, never the job's
             yield failure_from(error, stage="identify", id=uri, uri=uri)
 
 

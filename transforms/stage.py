@@ -1,4 +1,4 @@
-"""What every model stage shares: real batches, a time, and failures that leave by their own door."""
+"""What every stage shares: batches for models, times, counters, and failures as an output of their own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from image2music.errors import TimeLimitError
+from image2music.errors import ModelError
 from image2music.failures import failure_from
 from image2music.types import Failure
 from transforms.deadlines import NO_LIMIT, TimeLimit
@@ -48,31 +48,38 @@ class StageHandler(ModelHandler[Element, Result | Failure, Model], ABC, Generic[
 
     @abstractmethod
     def work(self, batch: Sequence[Element], model: Model) -> list[Result | Exception]:
-        """One result or exception for each element, in order."""
+        """Return one result or exception for each element, in order."""
 
     @abstractmethod
     def place(self, element: Element) -> tuple[str, str]:
-        """(id, uri) of an element, for its failure."""
+        """Return (id, uri) of an element, for its failure."""
 
     def run_inference(
         self, batch: Sequence[Element], model: Model, inference_args: dict[str, Any] | None = None
     ) -> list[Result | Failure]:
-        """Called by RunInference. A result with a field `seconds` gets its share of the batch's time added."""
+        """Run a batch for RunInference. A result with a field `seconds` gets its share of the batch's time added."""
         start = time.perf_counter()
         results = self._work_in_time(batch, model)
         share = (time.perf_counter() - start) / len(batch)
         return [self._settle(element, result, share) for element, result in zip(batch, results, strict=True)]
 
     def _work_in_time(self, batch: Sequence[Element], model: Model) -> list[Result | Exception]:
-        """A batch that takes too long is done one by one, and only what takes too long alone is lost."""
+        """Run a batch; one that takes too long or raises is done one by one, and only what does so alone is lost."""
         ids = [self.place(element)[0] for element in batch]
         if len(batch) == 1 or not any(self.limit.goes_alone(self.stage, id) for id in ids):
             try:
-                return self.limit.run(lambda: self.work(batch, model), self.stage, ids)
-            except TimeLimitError as error:
+                return self.limit.run(lambda: self._checked(batch, model), self.stage, ids)
+            except Exception as error:  # any: whatever an element breaks is its own failure, never the job's
                 if len(batch) == 1:
                     return [error]
         return [self._work_in_time([element], model)[0] for element in batch]
+
+    def _checked(self, batch: Sequence[Element], model: Model) -> list[Result | Exception]:
+        results = self.work(batch, model)
+        if len(results) != len(batch):
+            message = f"the stage {self.stage} gave {len(results)} results for {len(batch)} elements"
+            raise ModelError(message, reason="wrong_number_of_results")
+        return results
 
     def _settle(self, element: Element, result: Result | Exception, share: float) -> Result | Failure:
         if isinstance(result, Exception):
@@ -83,16 +90,16 @@ class StageHandler(ModelHandler[Element, Result | Failure, Model], ABC, Generic[
         return result
 
     def get_num_bytes(self, batch: Sequence[Element]) -> int:
-        """Not measured: the default pickles every batch, pixels and all."""
+        """Return 0, for the default pickles every batch, pixels and all."""
         return 0
 
     def get_metrics_namespace(self) -> str:
-        """The stage's name, so that RunInference's times can be told apart."""
+        """Return the stage's own namespace, so that RunInference's times can be told apart."""
         return f"{NAMESPACE}.{self.stage}"
 
 
 class Stopwatch:
-    """Times a stage that runs no model: `with Stopwatch("convert"): ...`. Reusable, one element after the other."""
+    """Timer of a stage that runs no model: `with Stopwatch("convert"): ...`. Reusable, one element after the other."""
 
     def __init__(self, stage: str) -> None:
         self._times = Metrics.distribution(f"{NAMESPACE}.{stage}", TIME)
@@ -105,7 +112,7 @@ class Stopwatch:
 
 
 class _PartFailures(beam.DoFn):
-    """Sends failures to their own output and counts both."""
+    """Send failures to their own output and count both."""
 
     def __init__(self, stage: str) -> None:
         self._counters = {kind: Metrics.counter(NAMESPACE, f"{stage}.{kind}") for kind in (_DONE, _FAILED)}
@@ -127,13 +134,13 @@ class StageOutputs:
 
 
 def split_failures(results: beam.PCollection, stage: str) -> StageOutputs:
-    """Results and failures, told apart and counted."""
+    """Split results from failures and count both."""
     both = results | f"Part{stage.title()}" >> beam.ParDo(_PartFailures(stage)).with_outputs(_FAILED, main=_DONE)
     return StageOutputs(done=both[_DONE], failed=both[_FAILED])
 
 
 class Stage(beam.PTransform):
-    """Elements through a handler, in batches: `.done` and `.failed`."""
+    """Run elements through a handler, in batches; the outputs are `.done` and `.failed`."""
 
     def __init__(self, handler: StageHandler[Any, Any, Any], limit: TimeLimit = NO_LIMIT) -> None:
         super().__init__()

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from image2music.errors import OutputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @contextmanager
@@ -124,12 +125,17 @@ def write_parquet(uri: str | Path, table: pa.Table) -> None:
     Raises:
         OutputError: it cannot be written (`output_not_written`).
     """
+    import pyarrow.parquet as pq  # not at the top: a process that only watches others loads this module
+
     with atomic_path(uri) as hidden:
         pq.write_table(table, hidden, compression="zstd")
 
 
 def read_parquet(uri: str | Path) -> pa.Table | None:
     """Return the table of a Parquet file, or None where the file is missing or broken."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         return pq.read_table(uri)
     except (OSError, pa.ArrowInvalid):

@@ -1,1 +1,1 @@
-"""The command `image2music`: options, one file a command, tables. Nothing is computed here."""
+"""The command `image2music`, one file a command: from words on the command line to a job. Nothing is computed here."""

@@ -1,20 +1,37 @@
-"""What a run did, or has done so far."""
+"""The command `status`: what a run did, or has done so far."""
 
 from __future__ import annotations
 
-from typing import Any
+import argparse
+from typing import TYPE_CHECKING, Any
 
 from image2music.errors import ConfigError
-from image2music.storage.output import open_output
-from image2music.storage.run_file import is_gone
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+
+def add_parsers(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser("status", help="what a run did, or has done so far")
+    parser.add_argument("output", help="the --output of compose")
+    parser.set_defaults(run=run_status)
+
+
+def run_status(args: argparse.Namespace) -> int:
+    """Print state, counts and seconds."""
+    print(status(args.output))
+    return 0
 
 
 def status(output: str) -> str:
-    """State, counts and seconds of the last run, and the rows that lie there now.
+    """Return state, counts and seconds of the last run, and the rows that lie there now.
 
     Raises:
         ConfigError: there is no run.json (`no_run`), or it cannot be read (`bad_run_json`).
     """
+    from image2music.storage.output import open_output
+
     store = open_output(output)
     if not store.run.exists():
         raise ConfigError(f"{output} holds no run.json: nothing has run there yet", reason="no_run")
@@ -34,6 +51,8 @@ def status(output: str) -> str:
 
 
 def _state(record: dict[str, Any]) -> str:
+    from image2music.storage.run_file import is_gone
+
     if record["state"] == "running" and is_gone(record.get("process", {})):
         return "killed — its process is gone; the same command goes on where it stopped"
     return f"{record['state']}{' — ' + record['message'] if record['message'] else ''}"

@@ -1,8 +1,9 @@
-"""The paper's ablations: one description and one search a picture, then the loop of every variant."""
+"""The job `ablate`: the paper's ablations. One description and one search a picture, then every variant's loop."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -23,15 +24,12 @@ from image2music.loop.ablations import FULL, VARIANTS, Variant
 from image2music.rows import KEY_COLUMNS, Provenance, composition_key, retried
 from image2music.settings import ComposeSettings
 from image2music.storage.output import OutputStore
-from pipelines.cli.options import ComposeOptions, beam_options
-from pipelines.jobs.compose import ComposeRun, find_references, look_up
-from pipelines.jobs.composing import count
+from pipelines.jobs.compose import ComposeRun, count, find_references, look_up
 from pipelines.jobs.dry_run import plan_lines
 from pipelines.jobs.loaders import System, read_output
-from pipelines.runtime.ending import EXIT_DONE, GOES_ON, end_job, recorded
-from pipelines.runtime.progress import Progress
-from pipelines.runtime.record import RunRecord, counters, stage_seconds
-from pipelines.runtime.running import new_pipeline, run_to_end
+from pipelines.jobs.options import AblateOptions
+from pipelines.runtime.job import open_job
+from pipelines.runtime.supervisor import EXIT_DONE, GOES_ON
 from transforms.compose import ComposeVariant
 from transforms.shards import composition_sink, failure_sink
 from transforms.stage import Stage
@@ -39,8 +37,30 @@ from transforms.stage import Stage
 REPORT, TABLES = "ablation.json", "ablation.md"
 
 
-def ablate_pipeline(pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes], ticks: str | None) -> None:
-    """As `compose.build` until the references are found; from there on a branch for each variant."""
+def ablate(options: AblateOptions) -> int:
+    """Compose by every variant, score all and print the table; goes on where an earlier run stopped.
+
+    Return the exit code: 0 all done, 3 some tunes failed within the bound, 1 too many failed.
+    """
+    run = look_up(options)
+    if options.plan:
+        print(f"{plan_lines(run)}\nvariants    {', '.join(variant.name for variant in VARIANTS)}")
+        return EXIT_DONE
+    with open_job("ablate", options, run.output) as job:
+        finished = _prepare(run)
+        with job.recorded({}, GOES_ON) as record:
+            pipeline = partial(ablate_pipeline, run=run, finished=finished)
+            found = job.run(pipeline, "tunes", len(VARIANTS) * (len(run.pictures) - len(finished)))
+            for variant in VARIANTS:
+                run.output.part(variant.name).drop_repeated(KEY_COLUMNS, composition_key)
+            record.counts = _counts(found, len(run.pictures))
+        code = job.end(record.counts["failed"], record.counts["tunes"], "tunes", options.max_failures)
+        print(ablation_report(run.output, options.seed))
+    return code
+
+
+def ablate_pipeline(pipeline: beam.Pipeline, ticks: str | None, run: ComposeRun, finished: frozenset[bytes]) -> None:
+    """Do as `compose_pipeline` until the references are found; from there on a branch for each variant."""
     options = run.options
     retrieved, failed = find_references(pipeline, run, finished)
     failed | "Failures" >> beam.Flatten() | "WriteFailures" >> failure_sink(run.output.failures)
@@ -56,6 +76,16 @@ def ablate_pipeline(pipeline: beam.Pipeline, run: ComposeRun, finished: frozense
         composed.failed | f"Failures {variant.name}" >> failure_sink(home.failures)
 
 
+def _prepare(run: ComposeRun) -> frozenset[bytes]:
+    """Forget failures that are tried again; return the keys of the pictures that have a row of every variant."""
+    outputs = [(variant, run.output.part(variant.name)) for variant in VARIANTS]
+    again = retried(run.pictures)
+    finished = [out.finished(_settings(run, v).hash, KEY_COLUMNS, composition_key) for v, out in outputs]
+    for output in (run.output, *(output for _, output in outputs)):
+        output.failures.forget(lambda row: row["uri"] in again)
+    return frozenset.intersection(*finished)
+
+
 def _settings(run: ComposeRun, variant: Variant) -> ComposeSettings:
     altered = variant.alter(composers.load_composer(run.options.composer))
     loop = replace(run.settings.loop, accept=variant.accept)
@@ -65,47 +95,6 @@ def _settings(run: ComposeRun, variant: Variant) -> ComposeSettings:
 def _provenance(run: ComposeRun, variant: Variant) -> Provenance:
     settings = _settings(run, variant)
     return replace(run.provenance, composer_id=settings.composer_id, settings_hash=settings.hash)
-
-
-def ablate(options: ComposeOptions) -> int:
-    """Compose by every variant, score all and print the table; goes on where an earlier run stopped.
-
-    Returns the exit code: 0 all done, 3 some tunes failed within the bound, 1 too many failed.
-    """
-    run = look_up(options)
-    if options.plan:
-        print(f"{plan_lines(run)}\nvariants    {', '.join(variant.name for variant in VARIANTS)}")
-        return EXIT_DONE
-    run.output.prepare()
-    with run.output.lock():
-        return _run(run)
-
-
-def _run(run: ComposeRun) -> int:
-    options = run.options
-    finished = [
-        run.output.part(v.name).finished(_settings(run, v).hash, KEY_COLUMNS, composition_key) for v in VARIANTS
-    ]
-    again = retried(run.pictures)
-    done = frozenset.intersection(*finished)
-    for output in (run.output, *(run.output.part(variant.name) for variant in VARIANTS)):
-        output.failures.forget(lambda row: row["uri"] in again)
-    record = RunRecord(run.output.run, "ablate", asdict(options))
-    record.write()
-    beam_flags = beam_options(options.beam)
-    with recorded(record, GOES_ON):
-        with Progress("tunes", len(VARIANTS) * (len(run.pictures) - len(done))) as progress:
-            pipeline = new_pipeline(beam_flags)
-            ablate_pipeline(pipeline, run, done, progress.folder)
-            result = run_to_end(pipeline)
-        run.output.clear_stuck_notes()
-        for variant in VARIANTS:
-            run.output.part(variant.name).drop_repeated(KEY_COLUMNS, composition_key)
-    record.counts, record.seconds = _counts(counters(result), len(run.pictures)), stage_seconds(result)
-    failed, tunes = record.counts["failed"], record.counts["tunes"]
-    code = end_job(record, failed, tunes, "tunes", options.max_failures, run.output.failures.uri)
-    print(ablation_report(run.output, options.seed))
-    return code
 
 
 def _counts(found: dict[str, int], places: int) -> dict[str, Any]:
@@ -134,5 +123,5 @@ def ablation_report(output: OutputStore, seed: int) -> str:
 
 
 def against_full(systems: list[System], rows: dict[str, list[Row]], seed: int) -> dict[str, list[Difference]]:
-    """Each other variant against the full method, picture by picture."""
+    """Compare each other variant with the full method, picture by picture."""
     return {system.name: differences(rows[system.name], rows[FULL], seed) for system in systems if system.name != FULL}

@@ -1,9 +1,15 @@
-"""Pictures to tunes: describe, embed, retrieve, compose, write."""
+"""The job `compose`: pictures to tunes, one row each.
+
+`compose` is the job from its command to its closing words, `compose_pipeline` what Beam runs of it: describe, embed,
+retrieve, compose, write.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -12,31 +18,35 @@ from image2music.album.plan import RECIPE as ALBUM_RECIPE
 from image2music.catalog import Matched, match, read_catalog
 from image2music.composers import registry as composers
 from image2music.embedders import registry as embedders
-from image2music.errors import TuneIndexError
+from image2music.errors import JobError, TuneIndexError
 from image2music.index.table import TuneIndex, narrowed, open_index
-from image2music.rows import Provenance
+from image2music.rows import KEY_COLUMNS, Provenance, composition_key, retried
 from image2music.settings import ComposeSettings, prompts_version
 from image2music.storage.output import OutputStore, open_output
 from image2music.types import NO_METADATA, ImageMetadata, ImageSource
-from pipelines.cli.options import ComposeOptions
+from pipelines.jobs.options import AblateOptions, ComposeOptions
+from pipelines.runtime.job import Job, open_job
+from pipelines.runtime.supervisor import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
+from pipelines.runtime.tables import catalog_counts, catalog_lines, compositions_table, failure_lines, places
+from schemas.album import ALBUM_SCHEMA
 from schemas.composition import METADATA_FIELDS
-from transforms.album import PlanAlbums
-from transforms.compose import ComposeTunes
+from transforms.album import BindAlbums, PlanAlbums
+from transforms.compose import WITHOUT_ATTENTION, ComposeTunes
 from transforms.deadlines import TimeLimit
 from transforms.embed import EmbedPictures
 from transforms.files import PictureReader
 from transforms.log_lines import LogPictures
 from transforms.pictures import DescribePictures, IdentifyPictures, SkipFinished, list_pictures
 from transforms.retrieve import RetrieveTunes
-from transforms.shards import composition_sink, failure_sink
-from transforms.stage import Stage
+from transforms.shards import WriteShards, composition_sink, failure_sink
+from transforms.stage import REASON, Stage
 
 
 @dataclass(frozen=True)
 class ComposeRun:
     """A run with everything looked up: nothing in it can be wrong any more."""
 
-    options: ComposeOptions
+    options: ComposeOptions | AblateOptions
     settings: ComposeSettings
     index: TuneIndex
     embedder_spec: str
@@ -58,6 +68,12 @@ class ComposeRun:
         )
 
     @property
+    def details(self) -> dict[str, Any]:
+        """What run.json says beside what it says of every job."""
+        index = {"uri": self.index.uri, "version": self.index.version, "rows": self.index.rows}
+        return {"settings": asdict(self.settings), "settings_hash": self.settings.hash, "index": index}
+
+    @property
     def limit(self) -> TimeLimit:
         """How long a picture may hold a stage up."""
         return TimeLimit(self.options.time_limit, self.output.stuck_notes)
@@ -75,8 +91,31 @@ class ComposeRun:
         return tuple(METADATA_FIELDS[name] for name, here in wanted.items() if here)
 
 
-def compose_pipeline(pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes], ticks: str | None) -> None:
-    """The whole job. After the pictures are told apart nothing is shuffled, so pixels stay where they were read."""
+def compose(options: ComposeOptions) -> int:
+    """Run the job; return the exit code: 0 all done, 3 some pictures failed within the bound, 1 too many failed.
+
+    Raises:
+        Image2MusicError: something is missing or does not fit together, or another run is writing into the output.
+    """
+    run = look_up(options)
+    with open_job("compose", options, run.output) as job:
+        finished = _prepare(run)
+        with job.recorded(run.details, GOES_ON) as record:
+            pipeline = partial(compose_pipeline, run=run, finished=finished, log_json=options.log_json)
+            found = job.run(pipeline, "pictures", max(0, len(run.pictures) - len(finished)))
+            run.output.drop_repeated(KEY_COLUMNS, composition_key, finished)
+            _check_rows(run, found)
+            albums = assemble_albums(job, run.output) if options.album else {}
+            record.counts = count(found, places=len(run.pictures)) | catalog_counts(run.catalog) | albums
+        code = job.end(record.counts["failed"], record.counts["pictures"], "pictures", options.max_failures)
+        print_summary(run, record.counts)
+    return code or (EXIT_SOME_FAILED if albums.get("albums_failed") else EXIT_DONE)
+
+
+def compose_pipeline(
+    pipeline: beam.Pipeline, ticks: str | None, run: ComposeRun, finished: frozenset[bytes], log_json: str = ""
+) -> None:
+    """Build the job. After the pictures are told apart nothing is shuffled, so pixels stay where they were read."""
     options = run.options
     retrieved, failed_before = find_references(pipeline, run, finished)
     handler = ComposeTunes(options.composer, options.loop, options.seed, options.batch_size, options.attention_options)
@@ -86,14 +125,14 @@ def compose_pipeline(pipeline: beam.Pipeline, run: ComposeRun, finished: frozens
     )
     failed = [*failed_before, composed.failed] | "Failures" >> beam.Flatten()
     failed | "WriteFailures" >> failure_sink(run.output.failures, ticks)
-    if options.log_json:
-        (composed.done, failed) | "Ends" >> beam.Flatten() | "LogPictures" >> beam.ParDo(LogPictures(options.log_json))
+    if log_json:
+        (composed.done, failed) | "Ends" >> beam.Flatten() | "LogPictures" >> beam.ParDo(LogPictures(log_json))
 
 
 def find_references(
     pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes]
 ) -> tuple[beam.PCollection, list[beam.PCollection]]:
-    """Pictures that have no row yet, described and with the tunes that they recall; and what failed on the way."""
+    """Build the stages up to retrieval; return pictures with their references, and what failed on the way."""
     options, size, read = run.options, run.options.batch_size, PictureReader(run.options.allow_web)
     places = pipeline | "Places" >> beam.Create(
         [ImageSource(uri, run.briefs.get(uri, NO_METADATA)) for uri in run.pictures]
@@ -107,8 +146,8 @@ def find_references(
     return retrieved.done, [stage.failed for stage in (identified, described, embedded, retrieved)]
 
 
-def look_up(options: ComposeOptions) -> ComposeRun:
-    """Open what the options name, and hold one against the other. Models are loaded where this process will use them.
+def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
+    """Open what the options name, and check that it fits together. Models are loaded where this process will use them.
 
     Raises:
         Image2MusicError: something is missing, or does not fit together.
@@ -145,3 +184,76 @@ def look_up(options: ComposeOptions) -> ComposeRun:
 def _id_of_loaded(spec: str) -> str:
     # Whatever keeps it from loading is better said before anything is written.
     return composers.load_composer(spec).id
+
+
+def _prepare(run: ComposeRun) -> frozenset[bytes]:
+    """Put the output in order; return the keys of the pictures that have their row."""
+    run.output.finish_generation()
+    if run.options.overwrite:
+        run.output.retire(run.settings.hash)
+    finished = run.output.finished(run.settings.hash, KEY_COLUMNS, composition_key)
+    again = retried(run.pictures)
+    run.output.failures.forget(lambda row: row["uri"] in again)
+    return finished
+
+
+def _check_rows(run: ComposeRun, found: Mapping[str, int]) -> None:
+    rows, wanted = run.output.compositions.count(), found["compose.done"] + found["skip.skipped"]
+    if rows < wanted:
+        message = f"{run.output} holds {rows} rows and should hold {wanted}: something removed them; run again"
+        raise JobError(message, reason="rows_missing")
+
+
+def count(found: dict[str, int], places: int) -> dict[str, Any]:
+    """Turn counters of stages into counts of pictures: done, skipped, failed, in which stage and why."""
+    failed = {name.removesuffix(".failed"): number for name, number in found.items() if name.endswith(".failed")}
+    composed, skipped, lost = found.get("compose.done", 0), found.get("skip.skipped", 0), sum(failed.values())
+    return {
+        "places": places,
+        "pictures": composed + skipped + lost,
+        "composed": composed,
+        "skipped": skipped,
+        "failed": lost,
+        "failed_in_stage": {stage: number for stage, number in sorted(failed.items()) if number},
+        "failed_for_reason": {
+            name.removeprefix(REASON): number for name, number in sorted(found.items()) if name.startswith(REASON)
+        },
+        "without_attention": {
+            name.removeprefix(WITHOUT_ATTENTION): number
+            for name, number in sorted(found.items())
+            if name.startswith(WITHOUT_ATTENTION)
+        },
+    }
+
+
+def print_summary(run: ComposeRun, counts: dict[str, Any]) -> None:
+    """Print the closing table, failures and places."""
+    if counts["composed"] + counts["skipped"]:
+        print(compositions_table(run.output))
+    print(f"{counts['composed']} composed, {counts['skipped']} there before, {counts['failed']} failed")
+    if "albums" in counts:
+        print(f"{counts['albums']} albums bound, {counts['albums_failed']} could not be, in {run.output.books}")
+    for line in failure_lines(run.output.failures):
+        print(f"  {line}")
+    for line in catalog_lines(run.catalog):
+        print(line)
+    print(places(run.output))
+
+
+def assemble_albums(job: Job, output: OutputStore) -> dict[str, int]:
+    """Write OUTPUT/albums and OUTPUT/books from OUTPUT/compositions; return how many were bound or could not be.
+
+    They take the places of earlier ones when they are whole.
+    """
+    staged = output.begin_albums()
+    output.failures.forget(lambda row: row["stage"] == "bind")
+    found = job.run(partial(album_pipeline, output=output, staged=staged), "albums")
+    output.publish_albums()
+    return {"albums": found["bind.done"], "albums_failed": found["bind.failed"]}
+
+
+def album_pipeline(pipeline: beam.Pipeline, ticks: str | None, output: OutputStore, staged: OutputStore) -> None:
+    """Bind every album of an output anew."""
+    bound = pipeline | "Shards" >> beam.Create(output.compositions.shards()) | BindAlbums(staged.uri)
+    bound.done | "WriteAlbums" >> beam.ParDo(WriteShards(staged.albums, ALBUM_SCHEMA, dict, ("album",), progress=ticks))
+    bound.failed | "WriteFailures" >> failure_sink(output.failures)

@@ -1,4 +1,4 @@
-"""What `compose --plan` says: what a run would do, and what it would cost, measured on a few pictures."""
+"""`compose --plan`: say what a run would do and cost, measured on a few pictures, and do nothing else."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from image2music.composers.chat.engine.loading import free_memory
 from image2music.errors import ModelError, OutputError
 from image2music.rows import KEY_COLUMNS, composition_key, printable
 from image2music.storage.output import open_output
-from pipelines.cli.options import ComposeOptions, beam_options
-from pipelines.jobs.compose import ComposeRun, compose_pipeline, look_up
-from pipelines.jobs.composing import count
-from pipelines.runtime.ending import EXIT_DONE
-from pipelines.runtime.record import counters, stage_seconds
-from pipelines.runtime.running import new_pipeline, run_to_end
+from pipelines.jobs.compose import ComposeRun, compose_pipeline, count, look_up
+from pipelines.jobs.options import ComposeOptions
+from pipelines.runtime.beam_runner import counters, new_pipeline, run_to_end, stage_seconds
+from pipelines.runtime.options import beam_options
+from pipelines.runtime.supervisor import EXIT_DONE
 
 SAMPLE = 8
 _MB, _GB = 1 << 20, 1 << 30
@@ -43,7 +42,7 @@ def plan_compose(options: ComposeOptions) -> int:
     """
     run = look_up(options)
     todo = waiting(run)
-    lines = settings_lines(run) | work_lines(run, todo) | core_lines(options.workers)
+    lines = settings_lines(run) | work_lines(run, todo) | core_lines(options.processes)
     if todo:
         lines |= _costs(run, todo)
     print(_text(lines))
@@ -59,12 +58,12 @@ def _costs(run: ComposeRun, todo: Sequence[str]) -> dict[str, str]:
 
 
 def plan_lines(run: ComposeRun) -> str:
-    """What a run would do, without what it costs."""
+    """Return what a run would do, without what it costs."""
     return _text(settings_lines(run))
 
 
 def settings_lines(run: ComposeRun) -> dict[str, str]:
-    """What the run works with and how."""
+    """Return what the run works with and how, by the name of each line."""
     loop = run.options.loop
     return {
         "pictures": f"{len(run.pictures)} files",
@@ -82,7 +81,7 @@ def settings_lines(run: ComposeRun) -> dict[str, str]:
 
 
 def waiting(run: ComposeRun) -> list[str]:
-    """Pictures whose place is in no row of these settings. No picture is read: one that was replaced is not seen."""
+    """Return the pictures whose place is in no row of these settings. None is read: a replaced one is not noticed."""
     done = {
         uri
         for row in run.output.compositions.read(["image_uris", "settings_hash"])
@@ -93,7 +92,7 @@ def waiting(run: ComposeRun) -> list[str]:
 
 
 def work_lines(run: ComposeRun, todo: Sequence[str]) -> dict[str, str]:
-    """What would be done and what skipped."""
+    """Return what would be done, skipped and refused."""
     again = {row["uri"] for row in run.output.failures.read(["uri"])}
     tried = sum(printable(picture) in again for picture in todo)
     failed = f", {tried} of them failed before" if tried else ""
@@ -111,10 +110,8 @@ def measure_sample(run: ComposeRun, todo: Sequence[str]) -> Sample:
     chosen = tuple(todo[:: max(1, len(todo) // SAMPLE)][:SAMPLE])
     with tempfile.TemporaryDirectory(prefix="image2music-plan-") as folder:
         pipeline = new_pipeline(beam_options(()))
-        options = replace(run.options, log_json="")
-        compose_pipeline(
-            pipeline, replace(run, options=options, output=open_output(folder), pictures=chosen), frozenset(), None
-        )
+        sample = replace(run, output=open_output(folder), pictures=chosen)
+        compose_pipeline(pipeline, None, sample, frozenset())
         result = run_to_end(pipeline)
         size = open_output(folder).compositions.size()
     counts = count(counters(result), places=len(chosen))
@@ -124,8 +121,8 @@ def measure_sample(run: ComposeRun, todo: Sequence[str]) -> Sample:
 
 
 def cost_lines(run: ComposeRun, todo: Sequence[str], sample: Sample) -> dict[str, str]:
-    """Time, disk and memory for all of them, by the sample."""
-    workers, seconds = run.options.workers, len(todo) * sample.seconds / run.options.workers
+    """Return time, disk and memory for all pictures, extrapolated from the sample."""
+    workers, seconds = run.options.processes, len(todo) * sample.seconds / run.options.processes
     free = run.output.free_bytes()
     needed = len(todo) * sample.bytes
     short = "; NOT ENOUGH" if needed > free else ""
@@ -138,7 +135,7 @@ def cost_lines(run: ComposeRun, todo: Sequence[str], sample: Sample) -> dict[str
 
 
 def memory_line(workers: int, peak: int, free: int | None) -> str:
-    """What the workers take, by the most bytes that one has taken, and whether they fit into those that are free."""
+    """Return what the workers take, `peak` bytes each, and whether that fits into the bytes that are free."""
     line = f"{peak / _GB:.1f} GB of memory by the sample, for each of {workers}"
     if free is None or workers * peak <= free:
         return line
@@ -146,7 +143,7 @@ def memory_line(workers: int, peak: int, free: int | None) -> str:
 
 
 def core_lines(workers: int) -> dict[str, str]:
-    """A line where there are more workers than cores that this process may use; else none."""
+    """Return a warning where there are more workers than cores that this process may use; else nothing."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if workers <= cores:
         return {}
@@ -154,7 +151,7 @@ def core_lines(workers: int) -> dict[str, str]:
 
 
 def _peak_bytes() -> int:
-    """Most memory that this process has had. Linux counts in KiB, macOS in bytes."""
+    """Return the most memory that this process has had. Linux counts in KiB, macOS in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import io
-import re
 import sys
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from image2music.abc.musicxml import abc_to_music_xml
@@ -19,37 +16,14 @@ from image2music.report.playback import playback
 from image2music.storage.datasets import Dataset, read_batches
 from image2music.storage.files import Folder
 from image2music.storage.output import open_output
+from pipelines.jobs.options import ExportOptions
 from pipelines.jobs.report import find_picture
 
 Row = dict[str, Any]
 
-SHORTEST_ID = 4
-"""Characters of an image_id that `--ids` needs at least."""
-_HEX = re.compile(r"[0-9a-f]+")
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """What `export` was asked to do. `ids` are beginnings of image_ids; none means every row."""
-
-    input: Path
-    output: Path
-    formats: tuple[str, ...]
-    ids: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        unknown = [name for name in self.formats if name not in FORMATS]
-        if unknown or not self.formats:
-            message = f"--formats takes {','.join(FORMATS)}, not {','.join(unknown) or 'nothing'}"
-            raise ConfigError(message, reason="bad_formats")
-        for id in self.ids:
-            if len(id) < SHORTEST_ID or not _HEX.fullmatch(id):
-                message = f"--ids takes an image_id or at least {SHORTEST_ID} hex digits of its beginning, not {id!r}"
-                raise ConfigError(message, reason="bad_id")
-
 
 def export(options: ExportOptions) -> tuple[int, int]:
-    """Write the files; returns how many were written and how many could not be, each of these a line on stderr.
+    """Write the files; return how many were written and how many could not be, each of these a line on stderr.
 
     Raises:
         ConfigError: there are no rows (`no_rows`), or none begins with an id that was named (`unknown_id`).
@@ -111,7 +85,7 @@ def _wav(row: Row) -> bytes:
 
 
 def _heat_map(row: Row) -> bytes:
-    """The whole tune's relative map over the picture, PNG."""
+    """Return the whole tune's relative attention map over the picture, as PNG."""
     whole = next((attention for attention in row["attention"] if attention["kind"] == "all"), None)
     if whole is None:
         raise PictureError("the row has no attention map of the whole tune", reason="no_attention")

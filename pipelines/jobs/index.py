@@ -1,9 +1,11 @@
-"""Captioned MIDI files to the tune index: convert, embed, commit."""
+"""The job `index`: captioned MIDI files to the tune index. Identify, convert, embed, commit."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -17,12 +19,10 @@ from image2music.index.table import TuneIndex, index_schema, open_index, stored_
 from image2music.storage.index_files import open_index_files
 from image2music.storage.tar import is_tar, open_archive
 from image2music.types import Failure
-from pipelines.cli.options import IndexOptions, beam_options
-from pipelines.cli.tables import failure_lines
-from pipelines.runtime.ending import EXIT_DONE, EXIT_SOME_FAILED, recorded
-from pipelines.runtime.progress import Progress
-from pipelines.runtime.record import RunRecord, counters, stage_seconds
-from pipelines.runtime.running import new_pipeline, run_to_end
+from pipelines.jobs.options import IndexOptions
+from pipelines.runtime.job import open_job
+from pipelines.runtime.supervisor import EXIT_DONE, EXIT_SOME_FAILED
+from pipelines.runtime.tables import failure_lines
 from transforms.deadlines import TimeLimit
 from transforms.embed import EmbedCaptions
 from transforms.midi import ConvertTunes, IdentifyTunes, ReadCaptions
@@ -36,10 +36,40 @@ FAILURES_A_SHARD = 1000
 AS_IT_WAS = "the table is as it was"
 
 
+def index(options: IndexOptions) -> int:
+    """Run the job; return the exit code: 0 all done, 3 some files failed. The table is replaced in one step.
+
+    Raises:
+        Image2MusicError: a spec or folder cannot be used, another run is writing, or no file gave a tune; the table
+            stays as it was.
+    """
+    check_archive(options)
+    spec = options.embedder or DEFAULT_EMBEDDER
+    options = replace(options, index=options.index.rstrip("/"), embedder=spec)
+    embedder = embedders.load_embedder(spec)
+    schema = index_schema(embedder.dim, embedder_id=embedder.id, embedder_spec=spec)
+    store = open_index_files(options.index)
+    with open_job("index", options, store) as job:
+        store.failures.clear()  # every run writes all failures anew
+        with job.recorded({"embedder_id": embedder.id}, AS_IT_WAS) as record:
+            started, before = time.time_ns(), _version(options.index)
+            pipeline = partial(index_pipeline, options=options, spec=spec, schema=schema)
+            record.counts = dict(sorted(job.run(pipeline, "tunes", _lines(options.captions)).items()))
+            if _version(options.index) == before:
+                raise _nothing_indexed(options)
+            finalize(options.index, "build")
+            made = open_index(options.index)
+            manifest = manifest_of_build(options.midi_root, stored_tunes(made), read_failures(options.index), started)
+            write_manifest(store.manifest, manifest)
+            record.details["index"] = version_made(made)
+        job.end()
+    return print_tunes(made)
+
+
 def index_pipeline(
-    pipeline: beam.Pipeline, options: IndexOptions, spec: str, schema: pa.Schema, ticks: str | None
+    pipeline: beam.Pipeline, ticks: str | None, options: IndexOptions, spec: str, schema: pa.Schema
 ) -> None:
-    """The whole job: only ids and captions are shuffled, rows go where they were made."""
+    """Build the whole job: only ids and captions are shuffled, rows go where they were made."""
     limit = time_limit(options)
     captions = pipeline | "ReadCaptions" >> ReadCaptions(options.captions)
     identified = captions.done | "Identify" >> IdentifyTunes(options.midi_root)
@@ -55,44 +85,8 @@ def index_pipeline(
 
 
 def time_limit(options: IndexOptions) -> TimeLimit:
-    """What `index` may take for one file or caption; notes about stuck ones lie beside the table."""
+    """Return the limit for one file or caption; notes about stuck ones lie beside the table."""
     return TimeLimit(options.time_limit, open_index_files(options.index).stuck_notes)
-
-
-def index(options: IndexOptions) -> int:
-    """Run the job; returns the exit code: 0 all done, 3 some files failed. The table is replaced in one step.
-
-    Raises:
-        Image2MusicError: a spec or folder cannot be used, another run is writing, or no file gave a tune; the table
-            stays as it was.
-    """
-    check_archive(options)
-    spec = options.embedder or DEFAULT_EMBEDDER
-    options = replace(options, index=options.index.rstrip("/"), embedder=spec)
-    embedder = embedders.load_embedder(spec)
-    schema = index_schema(embedder.dim, embedder_id=embedder.id, embedder_spec=spec)
-    beam_flags = beam_options(options.beam)
-    store = open_index_files(options.index)
-    store.prepare()
-    with store.lock():
-        store.failures.clear()  # every run writes all failures anew
-        record = RunRecord(store.run, "index", asdict(options), details={"embedder_id": embedder.id})
-        record.write()
-        started, before = time.time_ns(), _version(options.index)
-        with recorded(record, AS_IT_WAS), Progress("tunes", _lines(options.captions)) as progress:
-            pipeline = new_pipeline(beam_flags)
-            index_pipeline(pipeline, options, spec, schema, progress.folder)
-            result = run_to_end(pipeline)
-            record.counts = dict(sorted(counters(result).items()))
-            record.seconds = stage_seconds(result)
-            if _version(options.index) == before:
-                raise _nothing_indexed(options)
-            finalize(options.index, "build")
-            made = open_index(options.index)
-            manifest = manifest_of_build(options.midi_root, stored_tunes(made), read_failures(options.index), started)
-            write_manifest(store.manifest, manifest)
-        end(record, made)
-    return print_tunes(made)
 
 
 def check_archive(options: IndexOptions) -> None:
@@ -105,11 +99,9 @@ def check_archive(options: IndexOptions) -> None:
         open_archive(options.midi_root)
 
 
-def end(record: RunRecord, made: TuneIndex) -> None:
-    """Write into run.json that all is well, and the version that came of it."""
-    record.details |= {"index": {"uri": made.uri, "version": made.version, "rows": made.rows}}
-    record.end("done")
-    open_index_files(made.uri).clear_stuck_notes()
+def version_made(made: TuneIndex) -> dict[str, Any]:
+    """Return what run.json says of the version that came of a job."""
+    return {"uri": made.uri, "version": made.version, "rows": made.rows}
 
 
 def _nothing_indexed(options: IndexOptions) -> TuneIndexError:
@@ -124,13 +116,13 @@ def _nothing_indexed(options: IndexOptions) -> TuneIndexError:
 
 
 def read_failures(uri: str) -> list[Failure]:
-    """What lies beside the table."""
+    """Read the failures that lie beside the table."""
     columns = ["stage", "id", "uri", "reason", "message"]
     return [Failure(**row) for row in open_index_files(uri).failures.read(columns)]
 
 
 def print_tunes(made: TuneIndex) -> int:
-    """The closing words; returns the exit code."""
+    """Print what the index holds and what failed; return the exit code."""
     failures = open_index_files(made.uri).failures
     failed = failures.count()
     print(f"{made.rows} tunes in {made.uri}, version {made.version}, embedded by {made.embedder_id}")

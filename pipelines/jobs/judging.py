@@ -1,8 +1,6 @@
-"""Judges and listeners: what they are asked, what it costs, what they answered.
+"""Judges and listeners of `score`: a model or SongEval over all systems at once, a listening form in OUT/study.
 
-A listening form in OUT/study, and its answers.
-
-The judge and SongEval over all systems at once, and what they would cost.
+What they are asked, what that costs, and how their answers come into the rows.
 """
 
 from __future__ import annotations
@@ -39,13 +37,14 @@ from image2music.storage.files import Folder
 from pipelines.jobs.loaders import System, open_image
 
 if TYPE_CHECKING:
-    from pipelines.jobs.loaders import Scored, ScoreOptions
+    from pipelines.jobs.loaders import Scored
+    from pipelines.jobs.options import ScoreOptions
 FORM, KEY = "index.html", "key.csv"
 _SIDE = 800
 
 
 def write_listening_test(folder: Path, systems: Sequence[System], pictures: int, seed: int) -> str:
-    """The form with its sounds, and beside the folder the key that listeners must not see; says where they are."""
+    """Write the form with its sounds, and beside the folder the key that listeners must not see; return where."""
     items = choose_items({system.name: system.pieces for system in systems}, pictures, seed)
     files = Folder(str(folder))
     files.prepare()
@@ -85,7 +84,7 @@ def read_listening_test(folder: Path, answers: Sequence[Path], scored: Sequence[
 
 
 def tune_sound(piece: Piece) -> bytes:
-    """The tune as a WAV file."""
+    """Return the tune as the bytes of a WAV file."""
     played = playback(abc_to_midi(piece.abc), piece.abc)
     return wav_bytes(played.tracks, played.seconds)
 
@@ -111,7 +110,7 @@ _PICTURES_KEPT = 64
 
 
 def judging_plan(options: ScoreOptions, systems: Sequence[System]) -> str:
-    """What would be measured, and what a judge would cost."""
+    """Return what would be measured, and what a judge would cost."""
     lines = [f"{system.name}: {len(system.pieces)} pictures" for system in systems]
     if options.judge is None:
         return "\n".join([*lines, "no judge: nothing is sent anywhere, nothing costs anything"])

@@ -1,18 +1,14 @@
-"""Whose tunes are scored: an output of `compose`, another one, and other systems' files.
-
-What an output is worth: its tunes measured, judged and compared, as tables and as OUT/score.json.
-"""
+"""What `score` reads: the tunes of an output of `compose`, of another one, and of other systems' files."""
 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL.Image import Image
 
 from image2music.errors import ConfigError
-from image2music.evaluation.judge import JudgeSettings
 from image2music.evaluation.measures import Row
 from image2music.evaluation.pieces import ROW_COLUMNS, Imported, Piece, piece_of_failure, piece_of_row, read_import
 from image2music.storage.datasets import read_batches
@@ -26,7 +22,7 @@ _FAILURE_COLUMNS = ["stage", "id", "uri"]
 
 @dataclass(frozen=True)
 class System:
-    """Tunes by one hand, one for each picture. `embedder_ids` are those that retrieved its references."""
+    """The tunes of one system, one for each picture. `embedder_ids` are those that retrieved its references."""
 
     name: str
     pieces: list[Piece]
@@ -34,7 +30,7 @@ class System:
 
 
 def read_output(output: OutputStore, name: str) -> System:
-    """The rows of an output, and the pictures that its composer failed on.
+    """Read the rows of an output, and the pictures that its composer failed on.
 
     Raises:
         ConfigError: nothing is there (`no_rows`).
@@ -54,7 +50,7 @@ def read_output(output: OutputStore, name: str) -> System:
 
 
 def read_imported(path: Path, known: System | None) -> list[System]:
-    """The systems of a CSV file, their pictures known by content.
+    """Read the systems of a CSV file; their pictures are identified by content.
 
     A picture that `known` has too takes description and references from there, so that all are measured alike.
 
@@ -91,47 +87,9 @@ def _imported(line: Imported, folder: Path, there: dict[str, Piece]) -> Piece:
 
 
 def open_image(piece: Piece) -> Image | None:
-    """The picture of a piece, from the first of its places that still holds the very bytes; None if none does."""
+    """Return the picture of a piece, from the first of its places that still holds the same bytes; else None."""
     places = piece.places
     return find_picture({"image_id": piece.image_id, "image_uri": places[0], "image_uris": places})
-
-
-@dataclass(frozen=True)
-class ScoreOptions:
-    """What `score` was asked to do. `input` may be left out where `imported` is given."""
-
-    input: Path | None = None
-    against: Path | None = None
-    imported: Path | None = None
-    embedder: str | None = None
-    judge: str | None = None
-    judging: JudgeSettings = field(default_factory=JudgeSettings)
-    price: tuple[float, float] | None = None
-    songeval: Path | None = None
-    study: int | None = None
-    answers: tuple[Path, ...] = ()
-    bounds: dict[str, float] = field(default_factory=dict)
-    seed: int = 0
-    muspy: bool = False
-    plan: bool = False
-
-    def __post_init__(self) -> None:
-        if self.input is None and self.imported is None:
-            raise ConfigError("score needs --input or --import; see: image2music score --help", reason="bad_arguments")
-        if self.against is not None and self.input is None:
-            raise ConfigError("--against compares with --input: give both", reason="bad_arguments")
-        if self.study is not None and self.study < 1:
-            raise ConfigError(f"--study must be 1 or more pictures, not {self.study}", reason="bad_study")
-        if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"--seed must be between 0 and 2**63 - 1, not {self.seed}", reason="bad_seed")
-
-    @property
-    def home(self) -> Path:
-        """The folder of score.json: the output, or that of the imported file."""
-        if self.input is not None:
-            return self.input
-        assert self.imported is not None
-        return self.imported.parent
 
 
 @dataclass

@@ -1,11 +1,12 @@
-"""An earlier output after the index changed: only pictures with other references are composed again."""
+"""The job `compose --refresh`: after the index changed, compose only pictures with other references again."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -19,14 +20,11 @@ from image2music.index.table import Pair
 from image2music.rows import KEY_COLUMNS, composition_key, failure_row, now, retried
 from image2music.storage.output import OutputStore
 from image2music.types import METADATA_COLUMNS, Failure, ImageMetadata, Reference, metadata_key, metadata_of_row
-from pipelines.cli.options import ComposeOptions, beam_options
-from pipelines.cli.tables import compositions_table, failure_lines, places
-from pipelines.jobs.album import assemble_albums
-from pipelines.jobs.compose import ComposeRun, compose_pipeline, look_up
-from pipelines.runtime.ending import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON, end_job, recorded
-from pipelines.runtime.progress import Progress
-from pipelines.runtime.record import RunRecord, counters, stage_seconds
-from pipelines.runtime.running import new_pipeline, run_to_end
+from pipelines.jobs.compose import ComposeRun, assemble_albums, compose_pipeline, look_up
+from pipelines.jobs.options import ComposeOptions
+from pipelines.runtime.job import Job, open_job
+from pipelines.runtime.supervisor import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
+from pipelines.runtime.tables import compositions_table, failure_lines, places
 
 _COLUMNS = [
     "image_id",
@@ -64,7 +62,7 @@ class StaleRows:
 
 
 def refresh(options: ComposeOptions) -> int:
-    """Hold every row of an output against the index; returns the exit code, as `compose` does.
+    """Compare every row of an output with the index; return the exit code, as `compose` does.
 
     References come from the embeddings in the rows, so no picture is opened to find out. A row whose references have
     the same content stays, and names the new version; the others are composed again. A picture that cannot be
@@ -78,20 +76,15 @@ def refresh(options: ComposeOptions) -> int:
     if options.plan:
         print(refresh_plan(run, find_stale(run)))
         return EXIT_DONE
-    run.output.prepare()
-    with run.output.lock():
+    with open_job("compose", options, run.output) as job:
         run.output.finish_generation()
-        return _refresh(run)
-
-
-def _refresh(run: ComposeRun) -> int:
-    options, found = run.options, find_stale(run)
-    if found.current == found.rows and not found.changed:
+        found = find_stale(run)
+        if found.current < found.rows or found.changed:
+            return _renew(job, options, run, found)
         if options.album:  # a run that was killed may have left them unbound
-            assemble_albums(run.output, beam_options(options.beam))
+            assemble_albums(job, run.output)
         print(f"{found.rows} rows name version {run.index.version} already, and nothing changed")
         return EXIT_DONE
-    return _renew(run, found)
 
 
 def find_stale(run: ComposeRun) -> StaleRows:
@@ -120,7 +113,7 @@ def find_stale(run: ComposeRun) -> StaleRows:
 def _searched(
     run: ComposeRun, rows: Iterator[dict[str, Any]]
 ) -> Iterator[tuple[dict[str, Any], tuple[Reference, ...]]]:
-    """Each row with the references it gets now.
+    """Yield each row with the references that it gets now.
 
     All are looked for exactly, in one pass. A picture is composed by a search in the vector index, which may miss one:
     where the two differ from each other only, the row is as it would be composed again.
@@ -147,7 +140,7 @@ def _stored_hashes(row: dict[str, Any]) -> list[str]:
 
 
 def refresh_plan(run: ComposeRun, found: StaleRows) -> str:
-    """What a refresh would do, and what it would cost."""
+    """Return what a refresh would do, and what it would cost."""
     mean = found.seconds / len(found.changed) if found.changed else 0.0
     gone = sum(not _places(uris) for uris in found.changed.values())
     lines = {
@@ -161,13 +154,11 @@ def refresh_plan(run: ComposeRun, found: StaleRows) -> str:
     return "\n".join(f"{name:12}{value}" for name, value in lines.items())
 
 
-def _renew(run: ComposeRun, found: StaleRows) -> int:
-    options, home = run.options, run.output.begin_generation(run.index.version)
-    record = RunRecord(run.output.run, "compose", asdict(options), details={"settings_hash": run.settings.hash})
-    record.details |= {"index": {"uri": run.index.uri, "version": run.index.version, "rows": run.index.rows}}
-    record.write()
-    with recorded(record, GOES_ON):
-        _compose_changed(run, found, home, record)
+def _renew(job: Job, options: ComposeOptions, run: ComposeRun, found: StaleRows) -> int:
+    home = run.output.begin_generation(run.index.version)
+    details = {name: value for name, value in run.details.items() if name != "settings"}
+    with job.recorded(details, GOES_ON) as record:
+        _compose_changed(job, run, found, home, options.log_json)
         made = _only_changed(home, found)
         _write_kept(run, found, made, home)
         lost = frozenset(found.changed) - made
@@ -175,9 +166,10 @@ def _renew(run: ComposeRun, found: StaleRows) -> int:
         again = retried(uri for key in made for uri in found.changed[key])
         run.output.failures.forget(lambda row: row["uri"] in again)
         earlier = run.output.complete_generation(_earlier_version(run))
-        albums = assemble_albums(run.output, beam_options(options.beam)) if options.album else {}
-    record.counts = {"rows": found.rows, "kept": len(found.kept), "composed": len(made), "failed": len(lost)} | albums
-    code = end_job(record, len(lost), found.rows, "pictures", options.max_failures, run.output.failures.uri)
+        albums = assemble_albums(job, run.output) if options.album else {}
+        record.counts = {"rows": found.rows, "kept": len(found.kept), "composed": len(made), "failed": len(lost)}
+        record.counts |= albums
+    code = job.end(len(lost), found.rows, "pictures", options.max_failures)
     print(compositions_table(run.output))
     print(f"{len(made)} composed again, {len(found.kept)} kept, {len(lost)} failed; the earlier rows are in {earlier}")
     for line in failure_lines(run.output.failures):
@@ -186,8 +178,8 @@ def _renew(run: ComposeRun, found: StaleRows) -> int:
     return code or (EXIT_SOME_FAILED if albums.get("albums_failed") else EXIT_DONE)
 
 
-def _compose_changed(run: ComposeRun, found: StaleRows, home: OutputStore, record: RunRecord) -> None:
-    """The pictures through the whole chain: what the composer keeps of a picture is not in its row."""
+def _compose_changed(job: Job, run: ComposeRun, found: StaleRows, home: OutputStore, log_json: str) -> None:
+    """Send the pictures through the whole chain: what the composer keeps of a picture is not in its row."""
     finished = home.finished(run.settings.hash, KEY_COLUMNS, composition_key)
     todo = {
         key: uris for key, uris in found.changed.items() if metadata_key(key, found.briefs[key].row) not in finished
@@ -199,14 +191,10 @@ def _compose_changed(run: ComposeRun, found: StaleRows, home: OutputStore, recor
     briefs = {path: found.briefs[key] for key, paths in there.items() for path in paths}
     if not pictures:
         return
-    with Progress("pictures", len(there) - len(gone)) as progress:
-        pipeline = new_pipeline(beam_options(run.options.beam))
-        compose_pipeline(
-            pipeline, replace(run, output=home, pictures=pictures, briefs=briefs), finished, progress.folder
-        )
-        result = run_to_end(pipeline)
-    record.seconds = stage_seconds(result)
-    record.details["stages"] = dict(sorted(counters(result).items()))
+    staged = replace(run, output=home, pictures=pictures, briefs=briefs)
+    pipeline = partial(compose_pipeline, run=staged, finished=finished, log_json=log_json)
+    counted = job.run(pipeline, "pictures", len(there) - len(gone))
+    job.record.details["stages"] = dict(sorted(counted.items()))
 
 
 def _write_lost(home: OutputStore, pictures: dict[str, tuple[str, ...]], reason: str, message: str) -> None:
@@ -215,14 +203,14 @@ def _write_lost(home: OutputStore, pictures: dict[str, tuple[str, ...]], reason:
 
 
 def _write_replaced(home: OutputStore, found: StaleRows, lost: frozenset[str]) -> None:
-    """Pictures that no stage failed at, and that still have no row: other bytes lie at their places."""
+    """Write failures of pictures that no stage failed at and that have no row: other bytes lie at their places."""
     failed = {word for row in home.failures.read(["id", "uri"]) for word in row.values()}
     replaced = {key: found.changed[key] for key in lost if not failed & {key, *found.changed[key]}}
     _write_lost(home, replaced, "picture_replaced", "another picture lies there now; its earlier row stays")
 
 
 def _only_changed(home: OutputStore, found: StaleRows) -> frozenset[str]:
-    """Ids of the staged rows. Where a place holds another picture by now, that one's row is taken out again."""
+    """Return the ids of the staged rows, without rows of other pictures that lie at the places by now."""
     home.drop_repeated(KEY_COLUMNS, composition_key)
     return home.keep_only(found.changed)
 
@@ -241,7 +229,7 @@ def _among(table: pa.Table, ids: frozenset[str]) -> Any:
 
 
 def _renamed(table: pa.Table, run: ComposeRun) -> pa.Table:
-    """The rows, naming the index that their references were found in again."""
+    """Return the rows, naming the index that their references were found in again."""
     for name, value in (("index_uri", run.index.uri), ("index_version", run.index.version)):
         place = table.schema.get_field_index(name)
         field = table.schema.field(place)
@@ -254,11 +242,11 @@ def _earlier_version(run: ComposeRun) -> int:
 
 
 def _places(uris: tuple[str, ...]) -> list[str]:
-    """Where the picture still is, of the places in its row."""
+    """Return the places of a row at which there still is a file."""
     spelt = (path for uri in uris for path in dict.fromkeys((uri, _unprintable(uri))))
     return [path for path in spelt if is_there(path)]
 
 
 def _unprintable(uri: str) -> str:
-    """The file name whose bytes that are not UTF-8 were spelt in hex."""
+    """Return the file name whose bytes that are not UTF-8 were spelt in hex."""
     return os.fsdecode(re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes.fromhex(found[1].decode()), uri.encode()))

@@ -36,6 +36,7 @@ from image2music.report.site import (
 from image2music.storage.datasets import open_shards, read_shards
 from image2music.storage.files import Folder, holds_only, replaced_folder
 from image2music.storage.output import OutputStore, open_output
+from pipelines.jobs.options import ReportOptions
 from transforms.files import PictureReader, content_id
 
 Row = dict[str, Any]
@@ -44,16 +45,6 @@ MARKER = "report.json"
 """Lies in every report. A folder without it is never replaced."""
 _CARD_SIDE, _PAGE_SIDE = 260, 800
 _ROWS_AT_ONCE = 32
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """What `write_report` was asked to do."""
-
-    input: Path
-    output: Path
-    include_references: bool = False
-    abcjs: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -78,12 +69,12 @@ def write_report(options: ReportOptions) -> Reported:
     if not shards and not failures:
         raise ConfigError(f"{options.input} holds no compositions: name the --output of compose", reason="no_rows")
     script = find_abcjs(options.abcjs)
-    _check_replaceable(options.output)
+    _check_replaceable(options.folder)
     cards = sorted_cards(card_of(row) for row in read_shards(shards, COLUMNS))
     albums = album_labels(card.album for card in cards)
     site = Site(options.input.name or "report", len(failures), script is not None, options.include_references, albums)
 
-    with replaced_folder(options.output) as draft:
+    with replaced_folder(options.folder) as draft:
         unseen = _write_report(draft, site, cards, failures, shards, script)
     return Reported(len(cards), len(failures), unseen)
 
@@ -91,7 +82,7 @@ def write_report(options: ReportOptions) -> Reported:
 def _write_report(
     draft: Folder, site: Site, cards: list[Card], failures: list[Row], shards: Sequence[str], script: bytes | None
 ) -> int:
-    """All files of a report; returns how many pictures could not be shown."""
+    """Write all files of a report; return how many pictures could not be shown."""
     for name in ASSETS:
         draft.write(f"assets/{name}", asset(name))
     if script is not None:
@@ -107,7 +98,7 @@ def _write_report(
 
 
 def _write_pictures(draft: Folder, site: Site, cards: list[Card], rows: Iterator[Row]) -> int:
-    """All picture pages; returns how many pictures could not be shown."""
+    """Write all picture pages; return how many pictures could not be shown."""
     places = {card.id: place for place, card in enumerate(cards)}
     unseen = 0
     for row in rows:
@@ -133,7 +124,7 @@ def _write_pictures(draft: Folder, site: Site, cards: list[Card], rows: Iterator
 
 
 def find_picture(row: Row) -> Image | None:
-    """The picture of a row, from the first of its places that still holds the very bytes; None if none does."""
+    """Return the picture of a row, from the first of its places that still holds the very bytes; None if none does."""
     for uri in dict.fromkeys([row["image_uri"], *row["image_uris"]]):
         try:
             data = PictureReader()(uri)
@@ -145,7 +136,7 @@ def find_picture(row: Row) -> Image | None:
 
 
 def _rows(shards: Sequence[str]) -> Iterator[Row]:
-    """Whole rows but for the embeddings, a few at a time."""
+    """Yield whole rows but for the embeddings, a few in memory at a time."""
     for file in open_shards(shards):
         columns = [name for name in file.schema_arrow.names if not name.endswith("_embedding")]
         for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=columns):

@@ -30,14 +30,15 @@ from image2music.evaluation.measures import score_rows
 from image2music.evaluation.muspy_check import muspy_differences
 from image2music.storage.output import open_output
 from pipelines.jobs import judging
-from pipelines.jobs.loaders import Scored, ScoreOptions, System, open_image, read_imported, read_output
+from pipelines.jobs.loaders import Scored, System, open_image, read_imported, read_output
+from pipelines.jobs.options import ScoreOptions
 from schemas.score import SCORE_SCHEMA
 
 EXIT_DONE, EXIT_REGRESSION = 0, 1
 
 
 def score(options: ScoreOptions) -> int:
-    """Measure everything that was asked for; 1 if `--against` found a regression, else 0.
+    """Measure everything that was asked for; return 1 if `--against` found a regression, else 0.
 
     Raises:
         Image2MusicError: nothing to score, files or models that cannot be used.
@@ -75,7 +76,7 @@ def score(options: ScoreOptions) -> int:
 
 
 def read_systems(options: ScoreOptions) -> list[System]:
-    """The output, the one it is held against, and imported ones, in this order; no two have one name."""
+    """Return the output, the one it is compared with, and imported ones, in this order; no two have one name."""
     own = read_output(open_output(options.input), _name(options.input)) if options.input else None
     systems = [own] if own else []
     if options.against is not None:
@@ -93,7 +94,7 @@ def read_systems(options: ScoreOptions) -> list[System]:
 
 
 def compare(options: ScoreOptions, scored: list[Scored]) -> list[Difference] | None:
-    """What changed against the other output; None without one.
+    """Return what changed against the other output; None without one.
 
     Raises:
         ConfigError: they have no picture in common (`nothing_to_compare`).
@@ -109,7 +110,7 @@ def compare(options: ScoreOptions, scored: list[Scored]) -> list[Difference] | N
 
 
 def tables(options: ScoreOptions, summaries: list[Summary], found: list[Difference] | None, notes: list[str]) -> str:
-    """Everything as Markdown."""
+    """Return everything as Markdown."""
     parts = [measures_table(summaries), "Mean over the pictures, with its 95 % interval."]
     parts += [metrics_table(summaries[0]), "Least, quartiles and greatest; distance in deviations of the references."]
     if found is not None:

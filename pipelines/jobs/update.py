@@ -1,11 +1,12 @@
-"""The tune index after its first build: only what is new or changed is made."""
+"""The job `index --update`: make only what is new or changed since the last build or update."""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -19,20 +20,17 @@ from image2music.index.table import TuneIndex, index_schema, open_index, replace
 from image2music.rows import failure_row, now
 from image2music.storage.index_files import open_index_files
 from image2music.types import CaptionedMidi, Failure
-from pipelines.cli.options import IndexOptions, beam_options
 from pipelines.jobs.index import (
     AS_IT_WAS,
     FAILURES_A_SHARD,
     check_archive,
-    end,
     print_tunes,
     read_failures,
     time_limit,
+    version_made,
 )
-from pipelines.runtime.ending import recorded
-from pipelines.runtime.progress import Progress
-from pipelines.runtime.record import RunRecord, counters, stage_seconds
-from pipelines.runtime.running import new_pipeline, run_to_end
+from pipelines.jobs.options import IndexOptions
+from pipelines.runtime.job import open_job
 from transforms.embed import EmbedCaptions
 from transforms.midi import ConvertTunes, read_captions
 from transforms.shards import failure_sink
@@ -64,10 +62,47 @@ class IndexSurvey:
         }
 
 
+def update(options: IndexOptions) -> int:
+    """Bring an index up to its captions and files, in one commit; return the exit code: 0 all done, 3 some failed.
+
+    The rows are those that a full build would make. A run that is killed leaves the last version whole; the same
+    command then does what is left.
+
+    Raises:
+        Image2MusicError: there is no index, another embedder made it, another run is writing, or no row would be
+            left; the table stays as it was.
+    """
+    options = replace(options, index=options.index.rstrip("/"))
+    check_archive(options)
+    made = open_index(options.index)
+    store = open_index_files(options.index)
+    with open_job("index", options, store) as job:
+        with job.recorded({"embedder_id": made.embedder_id}, AS_IT_WAS) as record:
+            made = open_index(options.index)
+            with _no_collecting():
+                found = survey_sources(options, made)
+            record.counts = found.counts
+            _check(options, made, found.changes)
+            store.failures.clear()
+            store.failures.add([failure_row(failure, now()) for failure in found.failures])
+            if found.changes.to_make:
+                pipeline = partial(update_pipeline, options=options, index=made, changes=found.changes)
+                record.counts |= dict(sorted(job.run(pipeline, "tunes", len(found.changes.to_make)).items()))
+            elif found.changes.removed:
+                replace_rows(options.index, made.version, [], found.changes.removed)
+            finalize(options.index, "update")
+            write_manifest(store.manifest, _with_failures(found.manifest, read_failures(options.index)))
+            made = open_index(options.index)
+            record.details["index"] = version_made(made)
+        job.end()
+    print_changes(options, found)
+    return print_tunes(made)
+
+
 def update_pipeline(
-    pipeline: beam.Pipeline, options: IndexOptions, index: TuneIndex, changes: Changes, ticks: str | None
+    pipeline: beam.Pipeline, ticks: str | None, options: IndexOptions, index: TuneIndex, changes: Changes
 ) -> None:
-    """The job of `index`, for the tunes that need it; other rows are not read."""
+    """Do as `index_pipeline`, for the tunes that need it; other rows are not read."""
     schema = index_schema(index.dim, embedder_id=index.embedder_id, embedder_spec=index.embedder_spec)
     limit = time_limit(options)
     tunes = pipeline | "Tunes" >> beam.Create(changes.to_make, reshuffle=True)
@@ -83,57 +118,19 @@ def update_pipeline(
     )
 
 
-def update(options: IndexOptions) -> int:
-    """Bring an index up to its captions and files, in one commit; returns the exit code: 0 all done, 3 some failed.
-
-    The rows are those that a full build would make. A run that is killed leaves the last version whole; the same
-    command then does what is left.
-
-    Raises:
-        Image2MusicError: there is no index, another embedder made it, another run is writing, or no row would be
-            left; the table stays as it was.
-    """
-    options = replace(options, index=options.index.rstrip("/"))
-    beam_flags = beam_options(options.beam)
-    check_archive(options)
-    made = open_index(options.index)
-    store = open_index_files(options.index)
-    with store.lock():
-        record = RunRecord(store.run, "index", asdict(options), details={"embedder_id": made.embedder_id})
-        record.write()
-        with recorded(record, AS_IT_WAS):
-            made = open_index(options.index)
-            with _no_collecting():
-                found = survey_sources(options, made)
-            record.counts = found.counts
-            _check(options, made, found.changes)
-            store.failures.clear()
-            store.failures.add([failure_row(failure, now()) for failure in found.failures])
-            if found.changes.to_make:
-                with Progress("tunes", len(found.changes.to_make)) as progress:
-                    pipeline = new_pipeline(beam_flags)
-                    update_pipeline(pipeline, options, made, found.changes, progress.folder)
-                    result = run_to_end(pipeline)
-                record.counts |= dict(sorted(counters(result).items()))
-                record.seconds = stage_seconds(result)
-            elif found.changes.removed:
-                replace_rows(options.index, made.version, [], found.changes.removed)
-            finalize(options.index, "update")
-            write_manifest(store.manifest, _with_failures(found.manifest, read_failures(options.index)))
-            made = open_index(options.index)
-        end(record, made)
+def print_changes(options: IndexOptions, found: IndexSurvey) -> None:
+    """Print what an update found, and how to get lost rows back."""
     print(", ".join(f"{number} {name.replace('_', ' ')}" for name, number in found.counts.items()))
     if found.lost:
         print(
             f"{found.lost} rows went because the files of their lines cannot be read; --keep_removed keeps such rows,"
         )
         print(f"image2music index --index {options.index} --history names the versions to go back to")
-    return print_tunes(made)
 
 
 @contextmanager
 def _no_collecting() -> Iterator[None]:
-    """A survey makes millions of objects and drops none of them: looking for dead ones would take a quarter of it."""
+    """Turn garbage collection off: a survey makes millions of objects and drops none; collecting takes a quarter."""
     gc.disable()
     try:
         yield
@@ -142,7 +139,7 @@ def _no_collecting() -> Iterator[None]:
 
 
 def survey_sources(options: IndexOptions, index: TuneIndex) -> IndexSurvey:
-    """Hold captions and files against the table. Nothing is converted, embedded or written."""
+    """Compare captions and files with the table. Nothing is converted, embedded or written."""
     lines = list(read_captions(options.captions))
     sources = [line for line in lines if isinstance(line, CaptionedMidi)]
     known = {} if options.rehash else read_manifest(open_index_files(options.index).manifest)
@@ -186,7 +183,7 @@ def _check(options: IndexOptions, index: TuneIndex, changes: Changes) -> None:
 
 
 def _with_failures(manifest: Manifest, failures: list[Failure]) -> Manifest:
-    """The manifest with what this run found out."""
+    """Return the manifest with the lasting failures of this run."""
     lasting = {failure.id: failure for failure in failures if is_lasting(failure)}
     return {
         location: replace(known, reason=lasting[known.tune_id].reason, message=lasting[known.tune_id].message)

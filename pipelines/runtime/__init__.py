@@ -1,1 +1,1 @@
-"""The life of a job: lock, record, progress, workers, exit code. It knows no job."""
+"""What all jobs share: options, life cycle, supervision, and all that relies on the inside of Beam. It knows no job."""

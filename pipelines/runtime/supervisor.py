@@ -1,4 +1,7 @@
-"""A job in a process of its own, started again when it is killed or loses a worker."""
+"""A job in a process of its own, started again when it is killed or loses a worker; and what processes end with.
+
+The watching process stays small: this module imports neither Beam nor models, nor what reads files of rows.
+"""
 
 from __future__ import annotations
 
@@ -9,35 +12,51 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from image2music.storage.run_file import RunFile
-from pipelines.runtime.ending import EXIT_FAILED, EXIT_INTERRUPTED, GOES_ON
+from pipelines.runtime.options import has_own_processes
 from transforms.deadlines import EXIT_START_AGAIN, SUPERVISOR
 
+if TYPE_CHECKING:
+    from image2music.storage.run_file import RunFile
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_SOME_FAILED = 3
+"""Some elements failed, no more than the bound allows."""
+EXIT_INTERRUPTED = 130
+
+GOES_ON = "the same command goes on where it stopped"
+
+DEFAULT_RESTARTS = 3
 _PATIENCE = 5.0
 """Seconds that a job may take to stop when it is told to."""
 
 
-def is_supervised() -> bool:
-    """Whether this process is a job that a supervisor started."""
-    return SUPERVISOR in os.environ
+def supervised(
+    argv: Sequence[str], flags: Sequence[str], restarts: int | None, run_file: Callable[[], RunFile]
+) -> int | None:
+    """Run the command `argv` in a watched process where Beam's options ask for processes, or `restarts` is given.
+
+    Return its exit code, or None where this process is to do the job: it needs no watching, or it is watched already.
+    """
+    if SUPERVISOR in os.environ or not (has_own_processes(flags) or restarts):
+        return None
+    command = [sys.executable, "-m", "pipelines.cli.main", *argv]
+    return supervise(command, restarts=DEFAULT_RESTARTS if restarts is None else restarts, run_file=run_file)
 
 
-def job_command(argv: Sequence[str]) -> list[str]:
-    """`image2music` with these arguments, by the Python that runs now."""
-    return [sys.executable, "-m", "pipelines.cli.main", *argv]
-
-
-def supervise(command: Sequence[str], *, restarts: int, run_file: RunFile) -> int:
-    """Run the command in a process of its own; returns its exit code.
+def supervise(command: Sequence[str], *, restarts: int, run_file: Callable[[], RunFile]) -> int:
+    """Run the command in a process of its own; return its exit code.
 
     A job that is killed, or that ends because a worker was, is started again from what is finished, at most
-    `restarts` times. Then, or when it cannot be started again, run.json says so.
+    `restarts` times. Then, or when it cannot be started again, run.json says so; `run_file` opens it, for what reads
+    and writes files is not loaded before.
     """
     for left in range(restarts, -1, -1):
         code = _run(command)
         if code == EXIT_INTERRUPTED:
-            run_file.close("stopped", f"stopped by hand; {GOES_ON}")
+            run_file().close("stopped", f"stopped by hand; {GOES_ON}")
         if code >= 0 and code != EXIT_START_AGAIN:
             return code
         how = "lost a worker" if code > 0 else f"was killed by {signal.Signals(-code).name}"
@@ -45,7 +64,7 @@ def supervise(command: Sequence[str], *, restarts: int, run_file: RunFile) -> in
             _say(f"the job {how}; it starts again from what is finished ({restarts - left + 1} of {restarts})")
     ending = f"the job {how}, and --restarts {restarts} are used up"
     advice = "give it fewer --workers or a smaller --batch_size if memory is short; the same command goes on"
-    run_file.close("failed", ending)
+    run_file().close("failed", ending)
     _say(f"{ending}: {advice}")
     return EXIT_FAILED
 

@@ -4,7 +4,8 @@ import pytest
 
 from image2music.composers.base import AttentionOptions
 from image2music.errors import ConfigError
-from image2music.settings import ComposeSettings, FailureBound, LoopSettings, prompts_version
+from image2music.settings import ComposeSettings, LoopSettings, prompts_version
+from pipelines.runtime.options import FailureBound
 
 SETTINGS = ComposeSettings("composer@1", "embedder@1", "prompts", top_k=3, loop=LoopSettings(), seed=0)
 

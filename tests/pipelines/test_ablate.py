@@ -104,9 +104,10 @@ def test_a_plan_names_the_variants_and_does_nothing(indexed, learner, capsys):
     assert not (indexed / "out").exists()
 
 
-def test_options_that_have_no_meaning_here_are_refused(indexed, learner, capsys):
-    assert main([*COMMAND.split(), "--accept", "always"]) == 1
-    assert "ablate takes no" in capsys.readouterr().err
+@pytest.mark.parametrize("option", ["--accept always", "--refresh", "--overwrite", "--album", "--restarts 1"])
+def test_options_that_have_no_meaning_here_are_unknown(indexed, learner, capsys, option):
+    assert main([*COMMAND.split(), *option.split()]) == 1
+    assert f"there is no option {option}" in capsys.readouterr().err
 
 
 def test_what_is_taken_away_stands_in_the_id():

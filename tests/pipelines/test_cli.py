@@ -22,6 +22,7 @@ def test_help_lists_every_command(capsys):
     assert all(f"\n    {command} " in out for command in ("index", "compose", "abc", "check", "midi", "status"))
 
 
+@pytest.mark.process
 def test_notation_commands_do_not_wait_for_beam_and_torch():
     program = (
         "import sys, pipelines.cli.main as c; c.parser(); print({'apache_beam', 'torch', 'lance'} & set(sys.modules))"
@@ -35,10 +36,12 @@ def test_the_log_level_may_stand_behind_the_command():
     assert parser().parse_args(["--log_level", "ERROR", "status", "out"]).log_level == "ERROR"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", ["index --captions c.json --midi_root .", "compose --images ."])
 def test_who_watches_over_workers_holds_no_large_library(command):
     program = (
-        "import sys, pipelines.cli.main as c; c.supervise = lambda *_, **__: 0; c.main(sys.argv[1:]);"
+        "import sys, pipelines.cli.main as c, pipelines.runtime.supervisor as s;"
+        "s.supervise = lambda *_, **__: 0; c.main(sys.argv[1:]);"
         "print({'apache_beam', 'torch', 'lance', 'pyarrow'} & set(sys.modules))"
     )
     words = [*command.split(), "--index", "tunes.lance", "--output", "out", "--workers", "2"]

@@ -14,6 +14,8 @@ from image2music.abc.playback import abc_to_midi
 from image2music.index.maintenance import history
 from pipelines.cli.main import main
 
+pytestmark = pytest.mark.process
+
 TUNES = 40
 INDEX = ["index", "--captions", "captions.json", "--midi_root", "midi", "--embedder", "fake"]
 

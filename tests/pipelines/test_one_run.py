@@ -15,6 +15,8 @@ from image2music.storage.output import open_output
 from image2music.storage.run_file import RunFile
 from pipelines.cli.main import main
 
+pytestmark = pytest.mark.process
+
 COMPOSE = ["compose", "--images", "many", "--index", "tunes.lance", "--output", "out", "--composer"]
 PICTURES = 5
 

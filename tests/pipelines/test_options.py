@@ -3,7 +3,8 @@ from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
 from image2music.errors import ConfigError, OutputError
 from image2music.storage.files import make_folder
-from pipelines.cli.options import ComposeOptions, IndexOptions, beam_options
+from pipelines.jobs.options import ComposeOptions, IndexOptions
+from pipelines.runtime.options import beam_options
 
 
 def test_the_runner_is_in_process_unless_one_is_named():

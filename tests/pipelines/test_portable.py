@@ -11,6 +11,8 @@ from job_processes import ROOT, environment, wait_for
 
 from pipelines.cli.main import main
 
+pytestmark = pytest.mark.process
+
 
 def free_port():
     with socket.socket() as found:

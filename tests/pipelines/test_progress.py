@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from pipelines.runtime.progress import Progress, progress_line
+from pipelines.runtime.job import Progress, ProgressLine
 from transforms.shards import Ticker
 
 
@@ -15,13 +15,16 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize(
     ("done", "total", "line"),
     [
-        (10, 40, "10/40 pictures, 30 a minute, 0:01:00 left"),
-        (0, 40, "0/40 pictures"),
+        (10, 40, "10/40 pictures, 30 a minute, 01:00 left"),
+        (0, 40, "0/40 pictures, 0 a minute, ? left"),
         (10, None, "10 pictures, 30 a minute"),
     ],
 )
 def test_a_line_says_done_rate_and_time_left_after_20_seconds(done, total, line):
-    assert progress_line("pictures", done, total, seconds=20) == line
+    bar = ProgressLine(total=total, unit="pictures", file=io.StringIO(), leave=False)
+    bar.n, bar.start_t, bar._time = done, 0.0, lambda: 20.0
+    assert str(bar) == line
+    bar.close()
 
 
 def test_what_workers_tick_shows_on_the_terminal():

@@ -9,6 +9,8 @@ import pytest
 
 from pipelines.cli.main import main
 
+pytestmark = pytest.mark.process
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "read_rows.py"
 COMPOSE = "compose --images pictures --index tunes.lance --output out --composer fake"
 

@@ -3,8 +3,8 @@ import pytest
 from job_processes import start
 
 from image2music.errors import JobError
-from pipelines.cli.options import beam_options
-from pipelines.runtime.running import run_to_end
+from pipelines.runtime.beam_runner import run_to_end
+from pipelines.runtime.options import beam_options
 
 
 def failing(error):
@@ -22,6 +22,7 @@ def test_what_breaks_the_whole_job_is_an_error_in_one_line():
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.process
 def test_a_worker_process_that_fails_is_one_line_too(indexed):
     (indexed / "out").mkdir()
     (indexed / "out" / "compositions").write_text("a file where the folder of the rows should be")

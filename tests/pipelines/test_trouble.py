@@ -8,6 +8,7 @@ import pytest
 from fakes import FakeComposer
 from PIL import Image
 
+from image2music.loop import chain
 from image2music.rows import now
 from pipelines.cli.main import main
 
@@ -75,6 +76,58 @@ def test_an_index_that_is_removed_ends_with_every_picture_accounted_for(indexed,
     monkeypatch.setattr(FakeComposer, "describe", describing)
     assert main(COMPOSE) == 1
     assert "0 composed, 0 there before, 3 failed" in capsys.readouterr().out
+
+
+def failures():
+    rows = pq.read_table("out/failures").to_pylist()
+    return {os.path.basename(row["uri"]): (row["stage"], row["reason"]) for row in rows}
+
+
+def test_a_composer_that_raises_at_one_picture_costs_that_picture_only(indexed, monkeypatch):
+    compose = FakeComposer.compose
+
+    def composing(self, requests):
+        if any(request.description.text == "red" for request in requests):
+            raise ValueError("invalid literal for int() with base 10: '+-5'")
+        return compose(self, requests)
+
+    monkeypatch.setattr(FakeComposer, "compose", composing)
+    assert main([*COMPOSE, "--max_failures", "1"]) == 3
+    assert failures() == {"red.png": ("compose", "unexpected_ValueError")}
+    assert rows() == 2
+
+
+def test_code_of_ours_that_raises_at_one_tune_costs_that_picture_only_and_its_reason_is_kept(indexed, monkeypatch):
+    examine = chain.examine
+
+    def raising(raw, references):
+        if "BROKEN" in raw:
+            raise ValueError("invalid literal for int() with base 10: '+-5'")
+        return examine(raw, references)
+
+    compose = FakeComposer.compose
+
+    def composing(self, requests):
+        tunes = compose(self, requests)
+        return [
+            tune.replace("T:", "T:BROKEN ") if request.description.text == "red" else tune
+            for request, tune in zip(requests, tunes, strict=True)
+        ]
+
+    monkeypatch.setattr(FakeComposer, "compose", composing)
+    monkeypatch.setattr(chain, "examine", raising)
+    for _ in range(2):  # and again on a rerun
+        assert main([*COMPOSE, "--max_failures", "1"]) == 3
+        assert failures() == {"red.png": ("compose", "unexpected_ValueError")}
+        assert rows() == 2
+
+
+def test_a_captions_line_that_no_parser_takes_is_that_lines_failure(indexed, capsys):
+    with open("captions.json", "a", encoding="utf-8") as file:
+        file.write(f'{{"location": "red.mid", "caption": {"[" * 100_000}\n')
+    command = "index --captions captions.json --midi_root midi --index other.lance --embedder fake"
+    assert main(command.split()) == 3
+    assert "captions.json:4" in capsys.readouterr().out
 
 
 def test_pictures_may_lie_in_a_folder_that_cannot_be_written(indexed):

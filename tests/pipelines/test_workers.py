@@ -9,9 +9,9 @@ from fakes import COMPOSERS, FakeComposer
 from job_processes import WORKER, children, noise_pictures, start, wait_for
 
 from pipelines.cli.main import main
-from pipelines.cli.options import ComposeOptions
 from pipelines.jobs.compose import look_up
-from pipelines.runtime.workers import has_own_processes, worker_flags, workers_of
+from pipelines.jobs.options import ComposeOptions
+from pipelines.runtime.options import has_own_processes, worker_flags, workers_of
 
 COMPOSE = ["compose", "--images", "many", "--index", "tunes.lance"]
 PICTURES = 150
@@ -28,6 +28,7 @@ def many(indexed):
     return indexed
 
 
+@pytest.mark.process
 def test_a_job_that_loses_a_worker_goes_on_from_what_is_finished(many):
     job = start([*COMPOSE, "--output", "out", "--composer", "fake:0.03", "--workers", "2"], many)
     wait_for(lambda: [*(many / "out" / "compositions").glob("part-*")])
@@ -43,10 +44,10 @@ def test_a_job_that_loses_a_worker_goes_on_from_what_is_finished(many):
 def test_a_process_that_only_watches_others_loads_no_model(indexed, monkeypatch):
     monkeypatch.setitem(COMPOSERS, "unloadable", lambda: pytest.fail("it was loaded"))
     known = {"images": "pictures", "index": "tunes.lance", "output": "out", "composer": "fake:unloadable"}
-    options = ComposeOptions(**known, beam=worker_flags(2))
+    options = ComposeOptions(**known, workers=2)
     assert look_up(options).settings.composer_id == FakeComposer.id
     with pytest.raises(pytest.fail.Exception, match="it was loaded"):
-        look_up(replace(options, beam=()))
+        look_up(replace(options, workers=1))
 
 
 def test_workers_is_short_for_beams_own_options():

@@ -1,4 +1,4 @@
-"""The closing words of a run, for the terminal."""
+"""Tables and lines that a job prints when it is done."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WIDEST = 34
 
 
 def compositions_table(output: OutputStore) -> str:
-    """The first compositions by picture, one line each, and how many more there are."""
+    """Return the first compositions by picture, one line each, and how many more there are."""
     rows = sorted(output.compositions.read(_COLUMNS), key=lambda row: row["image_uri"])
     lines = table(_HEADINGS, [_cells(row) for row in rows[:MOST_ROWS]])
     more = len(rows) - MOST_ROWS
@@ -36,14 +36,14 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def failure_lines(failures: Dataset, most: int = 5) -> list[str]:
-    """The first failures, one line each."""
+    """Return the first failures, one line each."""
     rows = sorted(failures.read(["stage", "uri", "reason", "message"]), key=lambda row: row["uri"])
     lines = [f"{row['uri']}: {row['stage']}: {row['reason']}: {row['message']}" for row in rows[:most]]
     return [*lines, f"… and {len(rows) - most} more"] if len(rows) > most else lines
 
 
 def catalog_counts(catalog: Matched | None) -> dict[str, int]:
-    """What run.json says about a catalogue; nothing without one."""
+    """Return what run.json says about a catalogue; nothing without one."""
     if catalog is None:
         return {}
     return {
@@ -55,7 +55,7 @@ def catalog_counts(catalog: Matched | None) -> dict[str, int]:
 
 
 def catalog_lines(catalog: Matched | None, most: int = 3) -> list[str]:
-    """How a catalogue and the pictures fit together, with the first names of what does not."""
+    """Return how a catalogue and the pictures fit together, with the first names of what does not."""
     if catalog is None:
         return []
     odd = {
@@ -72,7 +72,7 @@ def catalog_lines(catalog: Matched | None, most: int = 3) -> list[str]:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Columns side by side, long cells cut."""
+    """Return columns side by side, with long cells cut."""
     cells = [headings, *([_cut(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
     return "\n".join(
@@ -86,5 +86,5 @@ def _cut(text: str) -> str:
 
 
 def places(output: OutputStore) -> str:
-    """Where everything was written."""
+    """Return where everything was written."""
     return f"written to {', '.join(output.written())}"

@@ -1,0 +1,29 @@
+"""The command `export`: rows to files."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from pipelines.jobs.options import ExportOptions
+from pipelines.runtime.options import add_arguments, from_arguments
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+
+def add_parsers(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser("export", help="chosen rows as ABC, MIDI, MusicXML, WAV and heat map files")
+    add_arguments(parser, ExportOptions)
+    parser.set_defaults(run=run_export)
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Write the files; the exit code is 1 if any could not be made."""
+    from pipelines.jobs.export import export
+
+    options = from_arguments(ExportOptions, args)
+    written, failed = export(options)
+    print(f"{written} files in {options.output}")
+    return 1 if failed else 0

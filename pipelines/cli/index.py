@@ -1,0 +1,118 @@
+"""The command `index`: captioned MIDI files to a table of tunes, and what the versions of a table are."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from pipelines.jobs.options import IndexOptions
+from pipelines.runtime.options import add_arguments, from_arguments
+from pipelines.runtime.supervisor import supervised
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    from image2music.index.stats import IndexStats
+    from image2music.storage.run_file import RunFile
+
+_MOST_NAMES = 12
+
+
+def add_parsers(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser("index", help="captioned MIDI files to a searchable table of tunes")
+    add_arguments(parser, IndexOptions)
+    parser.set_defaults(run=run_index, takes_beam_options=True)
+
+
+def run_index(args: argparse.Namespace) -> int:
+    """Make or update a table, or say what its versions are."""
+    options = from_arguments(IndexOptions, args, beam=args.beam)
+    if options.makes_nothing:
+        print(_about_versions(options))
+        return 0
+    options.check_sources()
+    code = supervised(args.argv, options.beam_flags, options.restarts, lambda: _run_file(options.index))
+    if code is not None:
+        return code
+    if options.update:
+        from pipelines.jobs.update import update
+
+        return update(options)
+    from pipelines.jobs.index import index
+
+    return index(options)
+
+
+def _run_file(uri: str) -> RunFile:
+    from image2music.storage.index_files import open_index_files
+
+    return open_index_files(uri).run
+
+
+def _about_versions(options: IndexOptions) -> str:
+    if options.history:
+        return history_table(options.index)
+    return go_back(options.index, options.restore) if options.restore else stats_lines(options.index)
+
+
+def history_table(uri: str) -> str:
+    """Return a line for every version, the oldest first."""
+    from image2music.index.maintenance import history
+    from pipelines.runtime.tables import table
+
+    cells = [
+        (
+            str(found.version),
+            f"{found.made_at:%Y-%m-%d %H:%M:%S}",
+            str(found.rows),
+            f"{found.bytes / 1e6:.1f}",
+            " ".join(found.tags),
+        )
+        for found in history(uri.rstrip("/"))
+    ]
+    return table(("version", "made at", "tunes", "MB", "tags"), cells)
+
+
+def go_back(uri: str, name: str) -> str:
+    """Restore a version by tag or number; return what came of it."""
+    from image2music.index.maintenance import history, restore
+    from image2music.index.table import open_index
+    from image2music.storage.index_files import open_index_files
+
+    uri = uri.rstrip("/")
+    history(uri)  # says in one line that there is no table, before a lock is made beside it
+    with open_index_files(uri).lock():
+        version = restore(uri, name)
+    made = open_index(uri)
+    return f"{uri} is as it was at {name}: {made.rows} tunes, now version {version}"
+
+
+def stats_lines(uri: str) -> str:
+    """Return what is in the newest version, one line for each fact."""
+    from image2music.index.stats import index_stats
+    from image2music.index.table import open_index
+
+    stats = index_stats(open_index(uri.rstrip("/")))
+    numbers = {
+        name: f"{s.least:g} to {s.most:g}, middle {s.middle:g}, half of them {s.lower:g} to {s.upper:g}"
+        for name, s in stats.numbers.items()
+    }
+    names = {
+        name: ", ".join(f"{value} {number}" for value, number in counted.most_common(_MOST_NAMES)) or "none"
+        for name, counted in stats.names.items()
+    }
+    lines = {"tunes": str(stats.index.rows)} | _searching(stats) | numbers | names
+    return "\n".join(f"{name:14}{value}" for name, value in lines.items())
+
+
+def _searching(stats: IndexStats) -> dict[str, str]:
+    return {
+        "version": str(stats.index.version),
+        "embedder": f"{stats.index.embedder_id}, {stats.index.dim} numbers a tune",
+        "size": f"{stats.bytes / 1e6:.1f} MB with every version",
+        "search": stats.search,
+        "recall": f"{stats.recall:.3f} at {stats.k}, over {stats.sample} of its tunes",
+        "latency": f"{stats.query_ms:.1f} ms a search, {stats.exact_ms:.1f} ms exact",
+        "duplicates": f"{stats.same_music} with the music of another, {stats.same_caption} with the caption of another",
+    }

@@ -1,0 +1,310 @@
+"""What the command line asks of each job: every option with its type, default, help and check, in one place.
+
+Imports neither Beam nor models, so that a command line is checked, and a job watched over, by a small process.
+"""
+
+# ruff: noqa: RUF009 - `option` makes a field, as dataclasses.field does
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from image2music.composers.base import AttentionOptions
+from image2music.errors import ConfigError
+from image2music.images.http import WebRule
+from image2music.settings import AcceptRule, LoopSettings
+from image2music.storage.tar import ENDINGS, is_tar
+from pipelines.runtime.options import (
+    FailureBound,
+    JobOptions,
+    RestartOptions,
+    at_least,
+    check_options,
+    has_own_processes,
+    local_path,
+    one_of,
+    option,
+    runs_here,
+    seed,
+)
+
+if TYPE_CHECKING:
+    from image2music.evaluation.judge import JudgeSettings
+
+EXPORT_FORMATS = ("abc", "midi", "musicxml", "wav", "heatmap")
+SHORTEST_ID = 4
+"""Characters of an image_id that `--ids` needs at least."""
+_HEX = re.compile(r"[0-9a-f]+")
+
+
+@dataclass(frozen=True)
+class PictureOptions(JobOptions):
+    """What `compose` and `ablate` have in common: from pictures and an index to an output."""
+
+    images: str = option("", help="a folder, a glob, a file, or @LIST of places")
+    index: str = option(check=local_path, help="the tune index that `index` made")
+    output: str = option(check=local_path, help="folder for compositions, failures and run.json")
+    composer: str = option(
+        "nano", help="nano | transformers:ID_OR_PATH | openai:URL#MODEL[+attention=transformers:ID_OR_PATH]"
+    )
+    embedder: str | None = option(None, help="by default the one that made the index; another one is refused")
+    top_k: int = option(3, check=at_least(1), help="tunes by description and by picture, each")
+    where: str | None = option(
+        None, help='only tunes that pass this filter over the index\'s columns: "tempo_qpm < 100"'
+    )
+    rounds: int = option(2, check=at_least(0), help="most repairs, and most refinements")
+    seed: int = option(0, check=seed)
+    batch_size: int = option(16, check=at_least(1), help="pictures in one call of a model")
+    max_failures: FailureBound = option(
+        FailureBound(share=0.05),
+        type=FailureBound.parse,
+        help="pictures that may fail: a number (7) or a share (5%%)",
+    )
+    allow_web: WebRule = option(
+        "none",
+        nargs="?",
+        const="public",
+        choices=("public", "any"),
+        help="open web addresses too: of public hosts, or any",
+    )
+    catalog: str = option("", help="CSV or Parquet with the columns image, id, and hint or caption")
+    plan: bool = option(False, help="say what would be done, and do nothing")
+    attention: str = option("maps", choices=("maps", "layers"), help="layers: keep each layer's maps too")
+    faithfulness: bool = option(False, help="measure each map: does the tune's likelihood fall without its cells")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_reachable({"--images": self.images, "--index": self.index, "--output": self.output})
+
+    @property
+    def attention_options(self) -> AttentionOptions:
+        """What is kept of attention beside the maps."""
+        return AttentionOptions(layers=self.attention == "layers", faithfulness=self.faithfulness)
+
+    @property
+    def works_here(self) -> bool:
+        """Whether this process composes itself, and does not only plan, or start and watch others."""
+        return not self.plan and runs_here(self.beam_flags) and not has_own_processes(self.beam_flags)
+
+
+@dataclass(frozen=True)
+class ComposeOptions(RestartOptions, PictureOptions):
+    """What `compose` is asked to do."""
+
+    accept: AcceptRule = option(
+        "better", check=one_of("better", "always"), help="better | always: when a refinement is taken"
+    )
+    overwrite: bool = option(False, help="move rows of other settings to OUTPUT/generations")
+    refresh: bool = option(False, help="only compose OUTPUT's rows again whose references changed in the index")
+    album: bool = option(False, help="the pictures of each folder as one piece: OUTPUT/albums has the tune books")
+    log_json: str = option("", metavar="FILE", help="append one line a picture as JSON; - is stdout")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.images and not self.refresh:
+            raise ConfigError("compose needs --images; see: image2music compose --help", reason="bad_arguments")
+        if self.refresh and self.overwrite:
+            message = "--refresh keeps the rows that --overwrite would move away: give one of them"
+            raise ConfigError(message, reason="bad_refresh")
+        if self.refresh and self.catalog:
+            message = "--refresh keeps the ids and hints of the rows: leave --catalog away"
+            raise ConfigError(message, reason="bad_refresh")
+
+    @property
+    def loop(self) -> LoopSettings:
+        """How far the loop goes."""
+        return LoopSettings(rounds=self.rounds, accept=self.accept)
+
+
+@dataclass(frozen=True)
+class AblateOptions(PictureOptions):
+    """What `ablate` is asked to do: every variant sets its own rule of acceptance, and pictures stand alone."""
+
+    album: ClassVar[bool] = False
+    refresh: ClassVar[bool] = False
+    overwrite: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.images:
+            raise ConfigError("ablate needs --images; see: image2music ablate --help", reason="bad_arguments")
+
+    @property
+    def loop(self) -> LoopSettings:
+        """How far the loop goes."""
+        return LoopSettings(rounds=self.rounds)
+
+
+@dataclass(frozen=True)
+class IndexOptions(RestartOptions, JobOptions):
+    """What `index` is asked to do. `embedder` None means `conse`, in an update the one that made the index."""
+
+    captions: str = option("", help="MidiCaps' train.json: one JSON object a line")
+    midi_root: str = option("", help="folder, or .tar or .tar.gz file, that the captions' locations lie in")
+    index: str = option(help="the table to write, DIR/NAME.lance")
+    embedder: str | None = option(None, help="conse (the default) | open_clip:... | transformers:...")
+    batch_size: int = option(512, check=at_least(1), help="captions in one call of the model")
+    update: bool = option(False, exclusive=True, help="make only what is new or changed since the last run")
+    history: bool = option(False, exclusive=True, help="list the versions of the index, and do nothing")
+    restore: str | None = option(None, exclusive=True, metavar="TAG", help="go back to a version, by its tag or number")
+    stats: bool = option(False, exclusive=True, help="say what is in the index, and do nothing")
+    rehash: bool = option(False, help="with --update: read every file, whatever its time says")
+    keep_removed: bool = option(
+        False, help="with --update: keep rows that lost their line, or whose file cannot be read"
+    )
+
+    @property
+    def makes_nothing(self) -> bool:
+        """Whether the command is only about versions that are there already."""
+        return bool(self.history or self.restore or self.stats)
+
+    def __post_init__(self) -> None:
+        if self.makes_nothing:
+            return
+        if not self.captions or not self.midi_root:
+            message = "index needs --captions and --midi_root; see: image2music index --help"
+            raise ConfigError(message, reason="bad_arguments")
+        super().__post_init__()
+        local_path("--index", self.index)
+        paths = {"--captions": self.captions, "--midi_root": self.midi_root, "--index": self.index}
+        self.check_reachable(paths)
+        if not self.index.rstrip("/").endswith(".lance"):
+            raise ConfigError(f"--index must end in .lance, not {self.index!r}", reason="bad_index_name")
+        if (self.rehash or self.keep_removed) and not self.update:
+            raise ConfigError("--rehash and --keep_removed go with --update", reason="not_an_update")
+
+    def check_sources(self) -> None:
+        """Check that captions and MIDI files are there.
+
+        Raises:
+            ConfigError: they are not (`captions_missing`, `midi_root_missing`), or cannot be read from where they
+                are (`remote_path`).
+        """
+        if "://" not in self.captions and not os.path.isfile(self.captions):
+            raise ConfigError(f"--captions: there is no file {self.captions}", reason="captions_missing")
+        root, endings = self.midi_root, ", ".join(ENDINGS)
+        if "://" in root and root.endswith(ENDINGS):
+            message = f"--midi_root: an archive is read from a local or mounted disk only, not {root}"
+            raise ConfigError(message, reason="remote_path")
+        if not is_tar(root) and "://" not in root and not os.path.isdir(root):
+            message = f"--midi_root: {root} is neither a folder nor a file with the ending {endings}"
+            raise ConfigError(message, reason="midi_root_missing")
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What `report` is asked to do."""
+
+    input: Path = option(type=Path, help="the --output of compose")
+    output: Path | None = option(
+        None, type=Path, help="folder to write; INPUT/report by default; an earlier report is replaced"
+    )
+    include_references: bool = option(False, help="also show the references' scores: mind their rights")
+    abcjs: Path | None = option(
+        None,
+        type=Path,
+        metavar="FILE",
+        help="abcjs-basic-min.js or abcjs-*.tgz, to draw staves; see `make report-assets`",
+    )
+
+    @property
+    def folder(self) -> Path:
+        """Where the pages go."""
+        return self.output or self.input / "report"
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(",") if name)
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What `export` is asked to do. `ids` are beginnings of image_ids; none means every row."""
+
+    input: Path = option(type=Path, help="the --output of compose")
+    output: Path = option(type=Path, metavar="DIR", help="folder for the files, named by image_id")
+    ids: tuple[str, ...] = option((), nargs="+", metavar="ID", help="image_ids or their beginnings; else all")
+    formats: tuple[str, ...] = option(
+        ("abc", "midi"), type=_formats, help="of abc,midi,musicxml,wav,heatmap; abc,midi by default"
+    )
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.formats if name not in EXPORT_FORMATS]
+        if unknown or not self.formats:
+            message = f"--formats takes {','.join(EXPORT_FORMATS)}, not {','.join(unknown) or 'nothing'}"
+            raise ConfigError(message, reason="bad_formats")
+        for id in self.ids:
+            if len(id) < SHORTEST_ID or not _HEX.fullmatch(id):
+                message = f"--ids takes an image_id or at least {SHORTEST_ID} hex digits of its beginning, not {id!r}"
+                raise ConfigError(message, reason="bad_id")
+
+
+def _price(text: str) -> tuple[float, float]:
+    """Read `2.5,10` as dollars a million tokens in and out."""
+    try:
+        tokens_in, tokens_out = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"--price takes IN,OUT such as 2.5,10, not {text!r}", reason="bad_price") from error
+    return tokens_in, tokens_out
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """What `score` is asked to do. `input` may be left out where `imported` is given."""
+
+    input: Path | None = option(None, type=Path, metavar="OUT", help="the --output of compose")
+    against: Path | None = option(
+        None, type=Path, metavar="OUT", help="another output; exit code 1 if --input is worse"
+    )
+    imported: Path | None = option(
+        None, flag="--import", type=Path, metavar="FILE.csv", help="other systems: picture,tune[,system]"
+    )
+    embedder: str | None = option(None, help="for picture_music: another one than that of the index")
+    judge: str | None = option(None, metavar="S", help="openai:URL#MODEL | transformers:ID_OR_PATH")
+    judge_times: int = option(3, check=at_least(1), metavar="N", help="how often each tune is judged")
+    price: tuple[float, float] | None = option(
+        None, type=_price, metavar="IN,OUT", help="dollars a million tokens, for the judge's costs"
+    )
+    songeval: Path | None = option(None, type=Path, metavar="DIR", help="SongEval's toolkit with its weights")
+    study: int | None = option(None, type=int, metavar="N", help="only write a blind listening form for N pictures")
+    answers: tuple[Path, ...] = option((), nargs="+", type=Path, metavar="FILE.csv", help="answers to that form")
+    bound: tuple[str, ...] = option(
+        (), action="append", metavar="NAME=VALUE", help="how much worse --against lets a mean be"
+    )
+    seed: int = option(0, check=seed, help="of intervals, orders and samples")
+    muspy: bool = option(False, help="compute the eight metrics by MusPy too, and compare")
+    plan: bool = option(False, help="say what would be done and cost, and do nothing")
+
+    def __post_init__(self) -> None:
+        if self.input is None and self.imported is None:
+            raise ConfigError("score needs --input or --import; see: image2music score --help", reason="bad_arguments")
+        if self.against is not None and self.input is None:
+            raise ConfigError("--against compares with --input: give both", reason="bad_arguments")
+        if self.study is not None and self.study < 1:
+            raise ConfigError(f"--study must be 1 or more pictures, not {self.study}", reason="bad_study")
+        check_options(self)
+
+    @property
+    def judging(self) -> JudgeSettings:
+        """How a judge is asked."""
+        from image2music.evaluation.judge import JudgeSettings
+
+        return JudgeSettings(self.judge_times, self.seed)
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """How much worse each mean may be."""
+        from image2music.evaluation.measures import bounds_of
+
+        return bounds_of(list(self.bound))
+
+    @property
+    def home(self) -> Path:
+        """The folder of score.json: the output, or that of the imported file."""
+        if self.input is not None:
+            return self.input
+        assert self.imported is not None
+        return self.imported.parent

@@ -1,0 +1,230 @@
+"""The life of every job: lock, run.json, pipelines with their progress, counters, how it ended, exit code.
+
+`open_job` takes the lock. Inside it `Job.recorded` keeps run.json, `Job.run` runs pipelines to their end, and `Job.end`
+writes the last state and returns the exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from types import TracebackType
+from typing import Any, TextIO
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from tqdm import tqdm
+
+from image2music import __version__
+from image2music.errors import OutputError
+from image2music.rows import now
+from image2music.storage.index_files import IndexStore
+from image2music.storage.output import OutputStore
+from image2music.storage.run_file import RunFile
+from pipelines.runtime.beam_runner import counters, new_pipeline, run_to_end, stage_seconds
+from pipelines.runtime.options import FailureBound, JobOptions, beam_options
+from pipelines.runtime.supervisor import EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED
+
+_PACKAGES = ("apache-beam", "pyarrow", "pylance", "torch", "transformers", "symusic", "numpy", "pillow")
+
+
+@dataclass
+class RunRecord:
+    """The content of run.json. `state` goes from running to done, failed or stopped."""
+
+    file: RunFile
+    command: str
+    options: dict[str, Any]
+    details: dict[str, Any] = field(default_factory=dict)
+    counts: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    state: str = "running"
+    message: str = ""
+    started_at: str = field(default_factory=lambda: now().isoformat())
+    _clock: float = field(default_factory=time.monotonic)
+
+    def write(self) -> None:
+        """Replace run.json in one step."""
+        content = {
+            "state": self.state,
+            "message": self.message,
+            "command": self.command,
+            "options": self.options,
+            **self.details,
+            "versions": versions(),
+            "process": {"host": platform.node(), "pid": os.getpid()},
+            "counts": self.counts,
+            "seconds": {"total": round(time.monotonic() - self._clock, 3)} | self.seconds,
+            "started_at": self.started_at,
+            "finished_at": None if self.state == "running" else now().isoformat(),
+        }
+        self.file.replace(content)
+
+    def end(self, state: str, message: str = "") -> None:
+        """Write the last state."""
+        self.state, self.message = state, message
+        self.write()
+
+
+class Job:
+    """A job that holds the lock of what it writes. Made by `open_job`."""
+
+    def __init__(
+        self, command: str, options: JobOptions, store: OutputStore | IndexStore, beam_flags: PipelineOptions
+    ) -> None:
+        self._store, self._beam = store, beam_flags
+        self.record = RunRecord(store.run, command, asdict(options))
+
+    @contextmanager
+    def recorded(self, details: dict[str, Any], after_a_stop: str) -> Iterator[RunRecord]:
+        """Keep run.json while the job runs, and write how it ended where it did not end well.
+
+        `details` are fields of run.json beside those that every job has, `after_a_stop` says what is left when
+        somebody stops the job.
+        """
+        self.record.details |= details
+        self.record.write()
+        try:
+            yield self.record
+        except KeyboardInterrupt:
+            self._end_badly("stopped", f"stopped by hand; {after_a_stop}")
+            raise
+        except Exception as error:
+            self._end_badly("failed", str(error))
+            raise
+
+    def _end_badly(self, state: str, message: str) -> None:
+        # What broke the job may keep run.json from being written, too: then the job's own error is the one to tell,
+        # and `status` finds the process gone.
+        with suppress(OutputError):
+            self.record.end(state, message)
+
+    def run(
+        self, build: Callable[[beam.Pipeline, str | None], None], what: str, total: int | None = None
+    ) -> Counter[str]:
+        """Build a pipeline and run it to its end, with progress on the terminal; return the stages' counters.
+
+        `build` takes the pipeline and the folder in which workers tick off what is done (None without a terminal).
+        The stages' seconds go into the record.
+
+        Raises:
+            JobError: the job broke (`job_failed`).
+        """
+        with Progress(what, total) as progress:
+            pipeline = new_pipeline(self._beam)
+            build(pipeline, progress.folder)
+            result = run_to_end(pipeline)
+        self.record.seconds |= stage_seconds(result)
+        return counters(result)
+
+    def end(self, failed: int = 0, of: int = 0, what: str = "", bound: FailureBound | None = None) -> int:
+        """Write the state of a job that came to its end; return the exit code.
+
+        0 where nothing failed, 3 where no more than `bound` allows of the `of` pictures or tunes (`what`) did, else 1
+        and a line on stderr. Without a bound any number may fail.
+        """
+        self._store.clear_stuck_notes()
+        if bound is None or bound.allows(failed, of):
+            self.record.end("done")
+            return EXIT_SOME_FAILED if failed else EXIT_DONE
+        message = f"{failed} of {of} {what} failed"
+        self.record.end("failed", message)
+        reasons = self._store.failures.uri
+        print(f"image2music: {message}, more than --max_failures allows; see why in {reasons}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+@contextmanager
+def open_job(command: str, options: JobOptions, store: OutputStore | IndexStore) -> Iterator[Job]:
+    """Hold the lock of an output or an index while a job runs.
+
+    Raises:
+        ConfigError: an option that nobody knows (`unknown_option`).
+        OutputError: the place cannot be written, or another run is writing there.
+    """
+    flags = beam_options(options.beam_flags)
+    store.prepare()
+    with store.lock():
+        yield Job(command, options, store, flags)
+
+
+class Progress:
+    """While it is open, a line on the terminal with what is done, the rate and the time left.
+
+    Workers append one byte for each finished element to a file of their own in `folder`; that works for threads and
+    for processes of one machine. Where `stream` is no terminal, `folder` is None and nothing is shown.
+    """
+
+    def __init__(self, label: str, total: int | None, stream: TextIO | None = None, every: float = 0.5) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._label, self._total, self._every = label, total, every
+        self.folder: str | None = None
+
+    def __enter__(self) -> Progress:
+        if self._stream.isatty():
+            self.folder = tempfile.mkdtemp(prefix="image2music-progress-")
+            ProgressLine.set_lock(threading.RLock())  # tqdm's own would lock other processes, too
+            self._line = ProgressLine(total=self._total, unit=self._label, file=self._stream, leave=False)
+            self._over = threading.Event()
+            self._thread = threading.Thread(target=self._show, daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.folder is None:
+            return
+        self._over.set()
+        self._thread.join()
+        self._line.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _show(self) -> None:
+        while not self._over.wait(self._every):
+            self._line.n = self._done()
+            self._line.refresh()
+
+    def _done(self) -> int:
+        assert self.folder is not None
+        return sum(entry.stat().st_size for entry in os.scandir(self.folder))
+
+
+class ProgressLine(tqdm):
+    """tqdm's line in this form: `12/40 pictures, 30 a minute, 00:56 left`."""
+
+    monitor_interval = 0
+    """No thread of tqdm's own: the line is drawn anew twice a second."""
+
+    def __init__(self, **options: Any) -> None:
+        left = ", {remaining} left" if options["total"] else ""
+        super().__init__(bar_format="{done} {unit}, {per_minute:.0f} a minute" + left, dynamic_ncols=True, **options)
+
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        """Fields of `bar_format`: tqdm's own, and the ones of this line."""
+        found: dict[str, Any] = super().format_dict
+        done, total, seconds = found["n"], found["total"], found["elapsed"]
+        rate = done / seconds if seconds else 0.0
+        return found | {"done": f"{done}/{total}" if total else str(done), "rate": rate, "per_minute": 60 * rate}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of this project, of Python and of the packages that can change a row."""
+    found = {"image2music": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "none"
+    return found

@@ -1,0 +1,314 @@
+"""Options of commands: how they are declared, those that every job has, and Beam's own.
+
+`option` declares a field of a frozen dataclass, `add_arguments` makes the arguments of a parser from the fields of a
+class, and `from_arguments` makes an object of the class from what was parsed: each option stands in one place. This
+module imports neither Beam nor models, for every parser is made before a command is chosen, and the process that
+watches a job never needs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from image2music.errors import ConfigError
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+Check = Callable[[str, Any], None]
+"""Takes the option as it is written (`--top_k`) and its value; raises ConfigError where the value cannot work."""
+
+_KEY = "option"
+
+
+@dataclass(frozen=True)
+class OptionSpec:
+    """How a field stands on the command line. `arguments` are those of `ArgumentParser.add_argument`."""
+
+    flag: str
+    section: str
+    exclusive: bool
+    check: Check | None
+    arguments: Mapping[str, Any]
+
+
+def option(
+    default: Any = MISSING,
+    *,
+    flag: str = "",
+    section: str = "",
+    exclusive: bool = False,
+    check: Check | None = None,
+    **arguments: Any,
+) -> Any:
+    """Declare a field that the command line sets by `--NAME`, or by `flag`.
+
+    Without a default the option is required; one whose default is False takes no value. The type is that of the
+    default unless `type` is given. Options of a `section` are listed together by --help; of those that are `exclusive`
+    at most one may be given.
+    """
+    spec = OptionSpec(flag, section, exclusive, check, arguments)
+    return field(default=default, kw_only=True, metadata={_KEY: spec})
+
+
+def add_arguments(parser: argparse.ArgumentParser, options: type) -> None:
+    """Add every option that a dataclass declares to a parser."""
+    sections: dict[str, Any] = {"": parser}
+    exclusive = None
+    for entry in fields(options):
+        spec: OptionSpec | None = entry.metadata.get(_KEY)
+        if spec is None:
+            continue
+        if spec.section not in sections:
+            sections[spec.section] = parser.add_argument_group(spec.section)
+        target = sections[spec.section]
+        if spec.exclusive:
+            target = exclusive = exclusive or parser.add_mutually_exclusive_group()
+        target.add_argument(
+            spec.flag or f"--{entry.name}", dest=entry.name, **_default(entry.default) | dict(spec.arguments)
+        )
+
+
+def _default(value: object) -> dict[str, Any]:
+    if value is MISSING:
+        return {"required": True}
+    if value is False:
+        return {"action": "store_true"}
+    if isinstance(value, int | float):
+        return {"default": value, "type": type(value)}
+    return {"default": list(value) if isinstance(value, tuple) else value}
+
+
+Options = TypeVar("Options")
+
+
+def from_arguments(options: type[Options], args: argparse.Namespace, **more: Any) -> Options:
+    """Return the options that were parsed; `more` are fields that no option sets.
+
+    Raises:
+        ConfigError: a value that cannot work.
+    """
+    given = {entry.name: getattr(args, entry.name) for entry in fields(options) if _KEY in entry.metadata}  # type: ignore[arg-type]
+    return options(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()} | more)
+
+
+def check_options(options: Any) -> None:
+    """Run the check of every option, in the order of their declaration.
+
+    Raises:
+        ConfigError: a value that cannot work.
+    """
+    for entry in fields(options):
+        spec: OptionSpec | None = entry.metadata.get(_KEY)
+        if spec is not None and spec.check is not None:
+            spec.check(spec.flag or f"--{entry.name}", getattr(options, entry.name))
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one line. It never guesses options from their beginnings."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"allow_abbrev": False} | kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage and leaving."""
+        raise ConfigError(f"{message}; see: {self.prog} --help", reason="bad_arguments")
+
+
+DEFAULT_RUNNER = "FnApiRunner"
+"""DirectRunner would first try to download another runner."""
+_IN_PROCESS = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner")
+
+
+def worker_flags(workers: int) -> tuple[str, ...]:
+    """Return Beam's options for so many processes on one machine; none for one."""
+    if workers == 1:
+        return ()
+    return "--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"
+
+
+def has_own_processes(flags: Sequence[str]) -> bool:
+    """Return whether Beam's options ask for processes that the job starts itself."""
+    words = [word for flag in flags for word in flag.split("=", 1)]
+    return "multi_processing" in words
+
+
+def workers_of(flags: Sequence[str]) -> int:
+    """Return how many processes Beam's options ask for; 1 where they ask for threads, or for nothing."""
+    words = [word for flag in flags for word in flag.split("=", 1)]
+    if not has_own_processes(flags) or "--direct_num_workers" not in words:
+        return 1
+    number = int(words[words.index("--direct_num_workers") + 1])
+    return number or os.cpu_count() or 1
+
+
+def runner_of(flags: Sequence[str]) -> str:
+    """Return the name of the runner that Beam's options ask for."""
+    return next((flag.partition("=")[2] for flag in flags if flag.startswith("--runner=")), DEFAULT_RUNNER)
+
+
+def runs_here(flags: Sequence[str]) -> bool:
+    """Return whether the runner's workers are on this machine."""
+    return runner_of(flags) in _IN_PROCESS
+
+
+def beam_options(flags: Sequence[str]) -> PipelineOptions:
+    """Return Beam's own options, with the in-process runner unless another one is named.
+
+    Raises:
+        ConfigError: a flag that Beam does not know either (`unknown_option`); Beam itself would let it pass.
+    """
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    parser = Parser(prog="image2music", add_help=False)
+    for kind in PipelineOptions.__subclasses__():
+        kind._add_argparse_args(parser)
+    _, unknown = parser.parse_known_args(list(flags))
+    if unknown:
+        raise ConfigError(f"there is no option {' '.join(unknown)}", reason="unknown_option")
+    named = any(flag == "--runner" or flag.startswith("--runner=") for flag in flags)
+    return PipelineOptions([*flags] if named else [*flags, f"--runner={DEFAULT_RUNNER}"])
+
+
+THE_JOB = "the job"
+
+
+def at_least(least: int) -> Any:
+    """Return a check that a number is `least` or more."""
+
+    def check(flag: str, value: float) -> None:
+        if value < least:
+            raise ConfigError(f"{flag} must be {least} or more, not {value}", reason=_reason(flag))
+
+    return check
+
+
+def above_zero(flag: str, value: float) -> None:
+    """Check a time in seconds."""
+    if not value > 0:
+        raise ConfigError(f"{flag} must be more than 0 seconds, not {value:g}", reason=_reason(flag))
+
+
+def local_path(flag: str, value: str) -> None:
+    """Check that a place is no address."""
+    if "://" in value:
+        message = f"{flag} must be a folder on a local or mounted disk, not {value}"
+        raise ConfigError(message, reason="remote_path")
+
+
+def seed(flag: str, value: int) -> None:
+    """Check a seed."""
+    if not 0 <= value < 2**63:
+        raise ConfigError(f"{flag} must be between 0 and 2**63 - 1, not {value}", reason=_reason(flag))
+
+
+def one_of(*values: str) -> Any:
+    """Return a check that a word is one of two or more."""
+
+    def check(flag: str, value: str) -> None:
+        if value not in values:
+            raise ConfigError(f"{flag} must be {' or '.join(values)}, not {value!r}", reason=_reason(flag))
+
+    return check
+
+
+def _reason(flag: str) -> str:
+    return f"bad_{flag.removeprefix('--')}"
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """How a job runs. `beam` are Beam's own options as they were given."""
+
+    time_limit: float = option(
+        300.0,
+        check=above_zero,
+        section=THE_JOB,
+        metavar="SECONDS",
+        help="for one element in one stage; what takes longer is a failure and the job goes on; inf for none",
+    )
+    workers: int = option(
+        1, check=at_least(1), section=THE_JOB, help="processes on this machine; each loads its own models"
+    )
+    beam: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def beam_flags(self) -> tuple[str, ...]:
+        """Beam's options, those that `workers` stands for included."""
+        return (*self.beam, *worker_flags(self.workers))
+
+    @property
+    def processes(self) -> int:
+        """Processes that work at the same time, as far as Beam's options for one machine tell."""
+        return workers_of(self.beam_flags)
+
+    def check_reachable(self, paths: Mapping[str, str]) -> None:
+        """Check the places that options name: workers of another runner have a current folder of their own.
+
+        Raises:
+            ConfigError: one is relative, and workers run elsewhere (`relative_path`).
+        """
+        if runs_here(self.beam_flags):
+            return
+        for flag, path in paths.items():
+            if path and "://" not in path and not os.path.isabs(path):
+                runner = runner_of(self.beam_flags)
+                message = f"{flag} {path} is relative, and workers of {runner} run elsewhere: write the whole path"
+                raise ConfigError(message, reason="relative_path")
+
+
+@dataclass(frozen=True)
+class RestartOptions:
+    """How often a supervisor starts a job again. None means `supervisor.DEFAULT_RESTARTS`, or 0 with one worker."""
+
+    restarts: int | None = option(
+        None,
+        type=int,
+        section=THE_JOB,
+        help="times a job may start again that was killed or lost a worker; 3, 0 with 1 worker",
+    )
+
+
+@dataclass(frozen=True)
+class FailureBound:
+    """How many pictures may fail before a run counts as failed: a number of pictures, or a share of them."""
+
+    count: int | None = None
+    share: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.count is None) == (self.share is None):
+            raise ConfigError("a bound on failures is either a number or a share", reason="bad_max_failures")
+        if self.count is not None and self.count < 0:
+            raise ConfigError(f"--max_failures must be 0 or more, not {self.count}", reason="bad_max_failures")
+        if self.share is not None and not 0 <= self.share <= 1:
+            raise ConfigError("--max_failures as a share must lie between 0% and 100%", reason="bad_max_failures")
+
+    @classmethod
+    def parse(cls, text: str) -> FailureBound:
+        """Read `7` as seven pictures, `5%` and `0.05` as a share.
+
+        Raises:
+            ConfigError: the text is neither (`bad_max_failures`).
+        """
+        try:
+            if text.endswith("%"):
+                return cls(share=float(text[:-1]) / 100)
+            return cls(share=float(text)) if "." in text else cls(count=int(text))
+        except ValueError as error:
+            message = f"--max_failures takes a number (7) or a share (5%), not {text!r}"
+            raise ConfigError(message, reason="bad_max_failures") from error
+
+    def allows(self, failed: int, total: int) -> bool:
+        """Return whether `failed` of `total` pictures stay within the bound."""
+        if self.count is not None:
+            return failed <= self.count
+        assert self.share is not None
+        return failed <= self.share * total
