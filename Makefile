@@ -12,7 +12,7 @@ POOL_PORT ?= 50000
 JOB_PORT  ?= 8099
 
 .DEFAULT_GOAL := help
-.PHONY: report-assets help setup demo demo-data test test-fast lint bench bench-index page-check soak train clean worker-pool job-service docs
+.PHONY: report-assets help setup demo demo-data test test-fast golden lint bench bench-index page-check soak train clean worker-pool job-service docs
 
 help:  ## list the targets
 	@awk -F ':.*## *' '/^[a-z-]+:.*##/ {printf "%-14s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -50,6 +50,9 @@ test: $(STAMP)  ## run all tests
 
 test-fast: $(STAMP)  ## run the tests that start no processes and take no longer than two seconds each
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not process and not slow"
+
+golden: $(STAMP)  ## write tests/fixtures/golden.json anew, after a rule was changed and its version raised
+	$(BIN)/python -m pytest tests/test_golden.py --renew-golden
 
 lint: $(STAMP)  ## ruff (rules and format) and mypy
 	$(BIN)/ruff check .

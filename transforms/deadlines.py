@@ -45,9 +45,9 @@ def within(seconds: float, call: Callable[[], Returned], give_up: Callable[[], N
             watch.begin(seconds)
             return call()
         finally:
-            watch.end()
+            watch.end(arrived=isinstance(sys.exception(), _TimeUp))
     except _TimeUp:
-        watch.end()  # the exception may have come in the middle of the first one
+        watch.end(arrived=True)  # the exception may have come in the middle of the first one
         raise TimeLimitError(f"took longer than {seconds:g} s, the --time_limit", reason="timed_out") from None
 
 
@@ -67,12 +67,17 @@ class _Watch:
         self.deadline = time.monotonic() + seconds
         self._watcher.add(self)
 
-    def end(self) -> None:
-        """From here on nothing is sent; what was sent and did not arrive is taken back."""
+    def end(self, arrived: bool) -> None:
+        """Send nothing from here on; take back what was sent and has not arrived.
+
+        Taking back where nothing is pending leaves CPython 3.11's eval breaker set for good: each call takes the slow
+        way, and never returns under a tracer or profiler.
+        """
         with self._lock:
             self._over = True
             self._watcher.drop(self)
-            _send(self._thread, None)
+            if self._told and not arrived:
+                _send(self._thread, None)
 
     def late(self) -> None:
         """Called when the deadline has passed: first the call is told to end, then patience ends."""

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 import time
 
@@ -83,3 +85,23 @@ def test_calls_of_many_threads_are_all_let_go():
     for thread in threads:
         thread.join()
     assert not deadlines._watcher()._watches  # what was not let go would be looked at without end
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("call", ["lambda: None", "lambda: time.sleep(60)"], ids=["in time", "too late"])
+def test_a_profiler_or_debugger_goes_on_after_a_call_with_a_limit(call):
+    program = f"""
+import sys, time
+from image2music.errors import TimeLimitError
+from transforms.deadlines import within
+def sleepy():
+    while True: time.sleep(0.01)
+try:
+    within(0.3, {"sleepy" if "sleep" in call else call}, lambda: None)
+except TimeLimitError:
+    pass
+sys.setprofile(lambda *event: None)
+sorted([2, 1], key=lambda number: number)
+sys.setprofile(None)
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
