@@ -64,7 +64,7 @@ def part_order(text: str) -> str:
     """Unfold `A2(BC)3` to `AABCBCBC`, at most `MAX_PARTS` letters, without recursion."""
     stack: list[str] = [""]
     last = ""
-    for token in re.findall(r"[A-Za-z]|\(|\)|\d{1,3}", text):
+    for token in re.findall(r"[A-Za-z]|\(|\)|[0-9]{1,3}", text):
         if token == "(":
             stack.append("")
             last = ""
