@@ -278,9 +278,9 @@ class FieldValues:
             self.report("bad-key", message, column)
         return key
 
-    def tempo(self, value: str, column: int) -> Tempo | None:
-        """Read Q:; words alone are no tempo that could be played."""
-        tempo = read_tempo(value)
+    def tempo(self, value: str, column: int, unit: Length) -> Tempo | None:
+        """Read Q: under a unit length; words alone are no tempo that could be played."""
+        tempo = read_tempo(value, unit)
         if tempo is not None and tempo.qpm:
             return tempo
         if tempo is not None or (value and not re.search(r"[0-9]", value)):
