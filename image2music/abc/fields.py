@@ -36,6 +36,11 @@ _BEAT = re.compile(r"([0-9]{1,3})\s*/\s*([0-9]{1,3})")
 _TEMPO = re.compile(r"((?:[0-9]{1,3}\s*/\s*[0-9]{1,3}\s*)+)=\s*([0-9]{1,4}(?:\.[0-9]{1,3})?)")
 _QUOTED = re.compile(r'"[^"]*"')
 PROPERTY = re.compile(r'([A-Za-z][\w-]*)\s*=\s*("[^"]*"|[^\s"]+)')
+_KEY_PROPERTY = re.compile(
+    r"\b(?:(?:clef|middle|octave|transpose|stafflines|staffscale|score|sound|shift|instrument|name|nm|snm|cue|map|stem)"
+    r'\s*=\s*|[A-Za-z][\w-]+=(?![A-Ga-g](?:\s|$)))("[^"]*"|[^\s"]+)'
+)
+"""A property in K:. In `K:D =c` the c is natural, so an equals sign makes none behind a name that is not known."""
 
 _CLEFS = re.compile(
     r"(treble|bass|alto|tenor|perc|none|soprano|mezzosoprano|baritone|G2?|F[34]?|C[1-4]|P)[,']*([+-]8|[+-]15)?[0-9]?$",
@@ -142,7 +147,7 @@ _KEY_WORDS = {"exp", "none"}
 @lru_cache(maxsize=2048)
 def read_key(text: str) -> Key | None:
     """Read `G`, `Am`, `D mix`, `Bb major`, `D exp _b ^f`, `none`, `HP`, with or without clef words behind."""
-    words = PROPERTY.sub(" ", text).split()
+    words = _KEY_PROPERTY.sub(" ", text).split()
     accidentals = [word for word in words if _ACCIDENTAL.match(word)]
     rest = " ".join(word for word in _unglued(words, accidentals))
     key = _tonic_key(rest)
@@ -153,7 +158,7 @@ def read_key(text: str) -> Key | None:
 
 def names_key(text: str) -> bool:
     """Say whether K: says more than a clef, an octave or a transposition."""
-    return any(not is_clef(word) for word in PROPERTY.sub(" ", text).split())
+    return any(not is_clef(word) for word in _KEY_PROPERTY.sub(" ", text).split())
 
 
 def _unglued(words: list[str], accidentals: list[str]) -> list[str]:

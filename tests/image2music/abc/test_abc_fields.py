@@ -136,3 +136,21 @@ def test_an_old_tempo_counts_unit_lengths(header: str, unit: str, qpm: float) ->
 def test_an_old_tempo_in_the_music_counts_the_unit_lengths_there() -> None:
     score = abc_to_score("X:1\nM:4/4\nL:1/4\nK:C\nC4|[Q:C=120]C4|[L:1/8][Q:C3=40]C8|]\n")
     assert [tempo.qpm for tempo in score.tempos] == [120, 60]
+
+
+@pytest.mark.parametrize(
+    ("key", "pitches"),
+    [
+        ("D =c", [72, 74, 76, 78]),
+        ("D maj =c", [72, 74, 76, 78]),
+        ("D=c", [72, 74, 76, 78]),
+        ("Bb =e", [72, 74, 76, 77]),
+        ("D =c =f", [72, 74, 76, 77]),
+        ("D =c clef=bass-8", [60, 62, 64, 66]),
+        ("C clef = bass", [72, 74, 76, 77]),
+    ],
+)
+def test_naturals_of_a_key_are_no_properties(key: str, pitches: list[int]) -> None:
+    assert abc_to_score(f"X:1\nM:4/4\nL:1/4\nK:{key}\nc d e f|]\n").tracks[0].pitches.tolist() == pitches
+    inline = abc_to_score(f"X:1\nM:4/4\nL:1/4\nK:F#\n[K:{key}]c d e f|]\n").tracks[0].pitches.tolist()
+    assert inline == pitches
