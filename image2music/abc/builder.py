@@ -17,6 +17,7 @@ from image2music.abc.fields import (
     default_unit,
     names_key,
     read_midi_directive,
+    read_tempo,
     read_voice_settings,
 )
 from image2music.abc.lexer import GraceNote, Head, token_cache
@@ -224,6 +225,7 @@ class TuneBuilder:
         self.key_settings = VoiceSettings()
         self.voice_id = "1"
         self.spans: list[Span] = []
+        self.tempo_text = ""
         self.user_symbols: set[str] = set()
         self.broken_long = (3, 2)
         self.values = FieldValues(self.report)
@@ -251,6 +253,8 @@ class TuneBuilder:
             tune.meter = FREE_METER
         if tune.unit is None:
             tune.unit = default_unit(tune.meter)
+        # `Q:C=120` counts unit lengths, and L: may stand behind it.
+        tune.tempo = read_tempo(self.tempo_text, tune.unit) or tune.tempo
 
     def finish(self, end: int) -> Tune:
         """End all voices and return the tune."""
@@ -301,11 +305,17 @@ class TuneBuilder:
         own = self.settings.get(voice_id) or VoiceSettings()
         of_key = self.key_settings
         settings = VoiceSettings(own.transpose + of_key.transpose, own.percussion or of_key.percussion, own.name)
-        unit = tune.unit if tune.unit is not None else default_unit(tune.meter)
-        builder = VoiceBuilder(voice_id, settings, self.position.line, tune.meter, unit)
+        builder = VoiceBuilder(voice_id, settings, self.position.line, tune.meter, self._header_unit())
         builder.broken_long = self.broken_long
         self.builders[voice_id] = builder
         return builder
+
+    def _unit(self) -> Length:
+        """The unit length in force: the current voice's, or the header's so far."""
+        return self.builder.unit if self.builder is not None else self._header_unit()
+
+    def _header_unit(self) -> Length:
+        return self.tune.unit if self.tune.unit is not None else default_unit(self.tune.meter)
 
     def _switch_voice(self, value: str, column: int) -> None:
         match = _VOICE_ID.match(value)
@@ -361,7 +371,9 @@ class TuneBuilder:
         elif letter == "L":
             tune.unit = self.values.unit(value, 3) or tune.unit
         elif letter == "Q":
-            tune.tempo = self.values.tempo(value, 3) or tune.tempo
+            tempo = self.values.tempo(value, 3, self._unit())
+            if tempo is not None:
+                tune.tempo, self.tempo_text = tempo, value
         elif letter == "V":
             self._declare_voice(value)
         elif letter == "P":
@@ -398,7 +410,7 @@ class TuneBuilder:
             if unit is not None:
                 self.current().set_unit(unit)
         elif letter == "Q":
-            tempo = self.values.tempo(value, column)
+            tempo = self.values.tempo(value, column, self._unit())
             if tempo is not None:
                 self.current().add_change(tempo, offset)
         elif letter == "P":
@@ -421,7 +433,8 @@ class TuneBuilder:
     def _user_symbol(self, value: str) -> None:
         symbol = value.split("=", 1)[0].strip()
         if len(symbol) == 1:
-            self.user_symbols.add(symbol)
+            self.tempo_text = ""
+        self.user_symbols.add(symbol)
 
     # --- directives
 

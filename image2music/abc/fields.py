@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from image2music.abc.ast import Sound, VoiceSettings
+from image2music.abc.lexer import read_int
 from image2music.music.theory import (
     C_MAJOR,
     COMMON_TIME,
@@ -29,15 +30,20 @@ from image2music.music.theory import (
 )
 
 MAX_NUMBER = 999
-_METER = re.compile(r"\(?\s*(\d{1,3}(?:\s*\+\s*\d{1,3})*)\s*\)?\s*/\s*(\d{1,3})$")
-_UNIT = re.compile(r"(\d{1,3})\s*/\s*(\d{1,4})$")
-_BEAT = re.compile(r"(\d{1,3})\s*/\s*(\d{1,3})")
-_TEMPO = re.compile(r"((?:\d{1,3}\s*/\s*\d{1,3}\s*)+)=\s*(\d{1,4}(?:\.\d{1,3})?)")
+_METER = re.compile(r"\(?\s*([0-9]{1,3}(?:\s*\+\s*[0-9]{1,3})*)\s*\)?\s*/\s*([0-9]{1,3})$")
+_UNIT = re.compile(r"([0-9]{1,3})\s*/\s*([0-9]{1,4})$")
+_BEAT = re.compile(r"([0-9]{1,3})\s*/\s*([0-9]{1,3})")
+_TEMPO = re.compile(r"((?:[0-9]{1,3}\s*/\s*[0-9]{1,3}\s*)+)=\s*([0-9]{1,4}(?:\.[0-9]{1,3})?)")
 _QUOTED = re.compile(r'"[^"]*"')
 PROPERTY = re.compile(r'([A-Za-z][\w-]*)\s*=\s*("[^"]*"|[^\s"]+)')
+_KEY_PROPERTY = re.compile(
+    r"\b(?:(?:clef|middle|octave|transpose|stafflines|staffscale|score|sound|shift|instrument|name|nm|snm|cue|map|stem)"
+    r'\s*=\s*|[A-Za-z][\w-]+=(?![A-Ga-g](?:\s|$)))("[^"]*"|[^\s"]+)'
+)
+"""A property in K:. In `K:D =c` the c is natural, so an equals sign makes none behind a name that is not known."""
 
 _CLEFS = re.compile(
-    r"(treble|bass|alto|tenor|perc|none|soprano|mezzosoprano|baritone|G2?|F[34]?|C[1-4]|P)[,']*([+-]8|[+-]15)?\d?$",
+    r"(treble|bass|alto|tenor|perc|none|soprano|mezzosoprano|baritone|G2?|F[34]?|C[1-4]|P)[,']*([+-]8|[+-]15)?[0-9]?$",
     re.IGNORECASE,
 )
 
@@ -97,10 +103,10 @@ def read_tempo(text: str, unit: Length = WHOLE // 8) -> Tempo | None:
         if any(b == 0 for _, b in beats):
             return None
         qpm = sum(4 * a / b for a, b in beats) * float(match[2])
-    elif re.fullmatch(r"\d{1,4}(\.\d{1,3})?", value):
+    elif re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", value):
         qpm = float(value)
     else:
-        old = re.fullmatch(r"C(\d{0,2})\s*=\s*(\d{1,4})", value)
+        old = re.fullmatch(r"C([0-9]{0,2})\s*=\s*([0-9]{1,4})", value)
         if old is None:
             return None
         qpm = int(old[1] or 1) * float(unit / WHOLE) * 4 * int(old[2])
@@ -128,13 +134,12 @@ def read_voice_settings(text: str) -> VoiceSettings:
 
 
 def _small_int(text: str | None) -> int:
-    if text is None or not re.fullmatch(r"[+-]?\d{1,2}", text):
-        return 0
-    return int(text)
+    number = read_int(text or "")
+    return number if number is not None and -100 < number < 100 else 0
 
 
 _KEY = re.compile(r"([A-G])\s*(##?|bb?|♯|♭|#|b)?\s*([A-Za-z]*)")
-_ACCIDENTAL = re.compile(r"(\^\^|__|\^|_|=)[A-Ga-g]$|(\^|_)\d?/\d?[A-Ga-g]$")
+_ACCIDENTAL = re.compile(r"(\^\^|__|\^|_|=)[A-Ga-g]$|(\^|_)[0-9]?/[0-9]?[A-Ga-g]$")
 _MODES = {"": 0, "m": MODE_SHARPS["minor"], **{name[:3]: sharps for name, sharps in MODE_SHARPS.items()}}
 _KEY_WORDS = {"exp", "none"}
 
@@ -142,7 +147,7 @@ _KEY_WORDS = {"exp", "none"}
 @lru_cache(maxsize=2048)
 def read_key(text: str) -> Key | None:
     """Read `G`, `Am`, `D mix`, `Bb major`, `D exp _b ^f`, `none`, `HP`, with or without clef words behind."""
-    words = PROPERTY.sub(" ", text).split()
+    words = _KEY_PROPERTY.sub(" ", text).split()
     accidentals = [word for word in words if _ACCIDENTAL.match(word)]
     rest = " ".join(word for word in _unglued(words, accidentals))
     key = _tonic_key(rest)
@@ -153,7 +158,7 @@ def read_key(text: str) -> Key | None:
 
 def names_key(text: str) -> bool:
     """Say whether K: says more than a clef, an octave or a transposition."""
-    return any(not is_clef(word) for word in PROPERTY.sub(" ", text).split())
+    return any(not is_clef(word) for word in _KEY_PROPERTY.sub(" ", text).split())
 
 
 def _unglued(words: list[str], accidentals: list[str]) -> list[str]:
@@ -162,7 +167,7 @@ def _unglued(words: list[str], accidentals: list[str]) -> list[str]:
     for word in words:
         if word in accidentals:
             continue
-        parts = re.findall(r"(?:\^\^|__|[\^_]\d?/\d?|[\^_=])[A-Ga-g]", word)
+        parts = re.findall(r"(?:\^\^|__|[\^_][0-9]?/[0-9]?|[\^_=])[A-Ga-g]", word)
         if not parts:
             kept.append(word)
             continue
@@ -226,7 +231,7 @@ def read_midi_directive(text: str) -> tuple[Sound | None, str]:
     if not words:
         return None, "%%MIDI says nothing: write %%MIDI program 0"
     what = words[0].lower()
-    numbers = [int(word) for word in words[1:4] if _is_small_int(word)]
+    numbers = [number for word in words[1:4] if (number := read_int(word)) is not None]
     if what == "ratio":
         return _ratio(numbers)
     if what not in _RANGES:
@@ -244,10 +249,6 @@ def _ratio(numbers: list[int]) -> tuple[Sound | None, str]:
     if len(numbers) < 2 or not all(0 < number < 64 for number in numbers[:2]):
         return None, "%%MIDI ratio takes two numbers from 1 to 63: it is left out"
     return Sound("ratio", (numbers[0] << 8) | numbers[1]), ""
-
-
-def _is_small_int(word: str) -> bool:
-    return len(word) <= 4 and word.lstrip("+-").isdigit()
 
 
 Report = Callable[[str, str, int], None]
@@ -282,12 +283,12 @@ class FieldValues:
             self.report("bad-key", message, column)
         return key
 
-    def tempo(self, value: str, column: int) -> Tempo | None:
-        """Read Q:; words alone are no tempo that could be played."""
-        tempo = read_tempo(value)
+    def tempo(self, value: str, column: int, unit: Length) -> Tempo | None:
+        """Read Q: under a unit length; words alone are no tempo that could be played."""
+        tempo = read_tempo(value, unit)
         if tempo is not None and tempo.qpm:
             return tempo
-        if tempo is not None or (value and not any(character.isdigit() for character in value)):
+        if tempo is not None or (value and not re.search(r"[0-9]", value)):
             message = f"Q:{value[:20]} has no number and plays at 120: write Q:1/4=120"
             self.report("tempo-without-number", message, column)
         else:

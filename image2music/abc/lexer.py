@@ -16,8 +16,8 @@ from image2music.music.theory import LETTERS, Length
 
 # All repetitions are bounded, so that the readings of tokens can be cached without filling the memory, and possessive
 # where they can be, which is quicker.
-_LENGTH = r"\d{0,8}+(?:/{1,8}+\d{0,8}+)?+"
-_NOTE = rf"(?:[A-Ga-g]|(?:\^\^|__|=|[\^_](?:\d?/\d?)?)[A-Ga-g])[,']{{0,16}}+{_LENGTH}"
+_LENGTH = r"[0-9]{0,8}+(?:/{1,8}+[0-9]{0,8}+)?+"
+_NOTE = rf"(?:[A-Ga-g]|(?:\^\^|__|=|[\^_](?:[0-9]?/[0-9]?)?)[A-Ga-g])[,']{{0,16}}+{_LENGTH}"
 _DECORATION = r"![^!\s|\[\]\"]{1,40}!|\+[a-z0-9().<>]{2,20}\+"
 _IN_CHORD = rf"{_NOTE}\.?-?|[ \t.~HLMOPSTuv()]|\"[^\"]{{0,80}}\"|{_DECORATION}"
 
@@ -49,21 +49,21 @@ KINDS = (
 
 _PATTERNS = (
     _NOTE,
-    r"\.?(?:\[\||:{1,8}\||\||::)[|:\]]{0,8}(?:\d[\d,\-.]{0,15})?",
+    r"\.?(?:\[\||:{1,8}\||\||::)[|:\]]{0,8}(?:[0-9][0-9,\-.]{0,15})?",
     rf"[zxZX]{_LENGTH}",
     r"\"[^\"]*\"",
     rf"\[(?>(?:{_IN_CHORD}){{1,64}})\]{_LENGTH}",
     rf"{_DECORATION}|\.(?![(\-|])|[~HLMOPSTuv]",
-    r"\(\d{1,4}(?::\d{0,4}){0,2}",
+    r"\([0-9]{1,4}(?::[0-9]{0,4}){0,2}",
     r"\.?\(",
     r"\)",
     r"\.?-",
     r"<+|>+",
     r"\{[^{}]{0,200}\}",
     r"\[[A-Za-z]:[^\[\]]{0,1000}\]",
-    r"\[[ ]?\d[\d,\-.]{0,15}|\[\"[^\"]{0,40}\"",
+    r"\[[ ]?[0-9][0-9,\-.]{0,15}|\[\"[^\"]{0,40}\"",
     r"&",
-    r"y\d*(?:/\d*)?|[$]",
+    r"y[0-9]*(?:/[0-9]*)?|[$]",
     r"%.*",
     r"\\$",
     r".",
@@ -77,7 +77,7 @@ MUSIC = re.compile(rf"[{BLANKS}]*+(?:{'|'.join(f'({pattern})' for pattern in _PA
 
 TOKENS = re.compile(rf"(?:{'|'.join(_PATTERNS)})[{BLANKS}]*+")
 """Matches one token with the blanks behind it, without telling its kind: twice as fast as `MUSIC`."""
-_NOTE_PARTS = re.compile(r"(\^\^|__|=|[\^_](?:\d?/\d?)?)?([A-Ga-g])([,']*)(\d*)((?:/+\d*)?)")
+_NOTE_PARTS = re.compile(r"(\^\^|__|=|[\^_](?:[0-9]?/[0-9]?)?)?([A-Ga-g])([,']*)([0-9]*)((?:/+[0-9]*)?)")
 _CHORD_NOTE = re.compile(rf"\"[^\"]*\"|{_DECORATION}|({_NOTE})\.?(-?)|.")
 _GRACE_NOTE = re.compile(rf"({_NOTE})|\[((?:{_NOTE}|-){{1,32}})\]({_LENGTH})|([ \t/()\-~.])|(.)")
 _STEPS = {letter: index for index, letter in enumerate(LETTERS)}
@@ -120,6 +120,18 @@ class GraceNote:
     heads: tuple[Head, ...]
     numerator: int
     denominator: int
+
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,9}")
+
+
+def read_int(text: str) -> int | None:
+    """Read an integer of at most nine ASCII digits, with one sign or none; None for any other text.
+
+    `str.isdigit` and the class d of regular expressions will not do: they take `²` or the digits of other scripts for
+    numbers, and `int` raises at `²`.
+    """
+    return int(text) if _INTEGER.fullmatch(text) else None
 
 
 def read_length(digits: str, slashes: str) -> tuple[int, int, str]:
@@ -217,7 +229,7 @@ MAX_PASSES = 16
 MAX_TUPLET = 64
 _MAX_COLONS = 8
 _DEFAULT_Q = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
-_ENDING_PART = re.compile(r"(\d{1,2})(?:-(\d{1,2}))?$")
+_ENDING_PART = re.compile(r"([0-9]{1,2})(?:-([0-9]{1,2}))?$")
 
 
 class BarSign(NamedTuple):

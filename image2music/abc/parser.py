@@ -21,7 +21,7 @@ _FIELD = re.compile(r"([A-Za-z+]):(?:(?<=[H-WYh-w+]:)|(?![|:]))")
 """Behind the letter of a note or a rest, `:|` and `::` are bar lines; a title may begin with them."""
 _INLINE = re.compile(r"\[[A-Za-z]:")
 _MUSIC_FIELDS = frozenset("KLMQVPw")
-_LOOKS_MUSICAL = re.compile(r"[\sA-Ga-gzxZXy\d|:\[\](){}/,'^_=\-<>.~&+HLMOPSTuv\\$]*")
+_LOOKS_MUSICAL = re.compile(r"[\sA-Ga-gzxZXy0-9|:\[\](){}/,'^_=\-<>.~&+HLMOPSTuv\\$]*")
 _NOT_NOTES = re.compile(r"\"[^\"]*\"|![^!\s]*!|%.*")
 _BLOCK = re.compile(r"%%\s*begin(\w+)")
 _NO_KEY = "the header ends without a key: write K: and the key as its last line, K:C"
@@ -183,7 +183,7 @@ class _Parser:
             return builder
         number = reference.split("%", 1)[0].strip()
         builder.tune.reference = number
-        if not number.isdigit():
+        if not number.isascii() or not number.isdigit():
             builder.report("bad-reference", f"X:{number[:20]} is no number: write X:1", 1)
         elif number in self.references:
             builder.report("duplicate-reference", f"X:{number} is used twice: number each tune anew", 1)

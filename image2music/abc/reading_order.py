@@ -64,7 +64,7 @@ def part_order(text: str) -> str:
     """Unfold `A2(BC)3` to `AABCBCBC`, at most `MAX_PARTS` letters, without recursion."""
     stack: list[str] = [""]
     last = ""
-    for token in re.findall(r"[A-Za-z]|\(|\)|\d{1,3}", text):
+    for token in re.findall(r"[A-Za-z]|\(|\)|[0-9]{1,3}", text):
         if token == "(":
             stack.append("")
             last = ""
@@ -135,6 +135,14 @@ class _Unfolding:
             if line.ending:
                 if turn == 1:
                     last_turn = max(last_turn, self._last_turn(at))
+                close = self._closing_lone_ending(at) if turn > 1 and turn not in line.ending else None
+                if close is not None:
+                    # The last pass leaves the only ending out and goes on behind it.
+                    ranges.append((segment, index))
+                    segment = section_start = self.lines[close][0] + 1
+                    at = section_line = close + 1
+                    turn, last_turn, in_ending = 1, 1, False
+                    continue
                 target = self._find(at, turn)
                 if target is not None and target != at:
                     ranges.append((segment, index))
@@ -153,7 +161,19 @@ class _Unfolding:
             highest = max(highest, *line.ending, 1)
             if line.opens_repeat:
                 break
-        return highest
+        return highest + 1 if self._closing_lone_ending(at) is not None else highest
+
+    def _closing_lone_ending(self, at: int) -> int | None:
+        """The `:|` of a first ending that no other ending follows, as in `|:A|1 B:|C`, played A B A C."""
+        if 1 not in self.lines[at][1].ending or at + 1 >= len(self.lines):
+            return None
+        close = self.lines[at + 1][1]
+        for _, line in self.lines[at + 1 : at + _LOOKAHEAD]:
+            if line.ending and 1 not in line.ending:
+                return None
+            if line.opens_repeat or line.ending:
+                break
+        return at + 1 if close.repeats and not close.ending else None
 
     def _find(self, at: int, turn: int) -> int | None:
         """Return the ending that pass `turn` plays, at `at` or behind it in the same group."""

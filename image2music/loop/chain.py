@@ -1,12 +1,13 @@
 """The loop of the paper over a batch: draft, check and repair, measure and refine, explain.
 
-Every call to the composer takes all tunes of the batch that still need it. A tune in the making is a `_Work`; what is
-wrong with it ends that work alone.
+Every call to the composer takes all tunes of the batch that still need it. A tune in the making is a `_Work`; whatever
+is raised while one is worked on, by the composer or by this package, becomes that work's failure and no other's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -39,8 +40,8 @@ class _Work:
     """A tune in the making. `failed` ends it."""
 
     request: ComposeRequest
-    targets: Targets
-    references: list[Voices]
+    targets: Targets = field(default_factory=dict)
+    references: list[Voices] = field(default_factory=list)
     rounds: list[Round] = field(default_factory=list)
     best: ExaminedTune | None = None
     explanation: Explanation | None = None
@@ -55,6 +56,14 @@ class _Work:
         """The tune that counts so far."""
         assert self.best is not None
         return self.best
+
+    @contextmanager
+    def failing_alone(self) -> Iterator[None]:
+        """Turn an exception of the block into the work's failure; the first one stays."""
+        try:
+            yield
+        except Exception as error:  # a mistake in reading one tune must not cost the others of the batch
+            self.failed = self.failed or error
 
     def examine(self, raw: str) -> ExaminedTune:
         return examine(raw, self.references)
@@ -75,8 +84,8 @@ def compose_batch(
 
     The answer to a request does not depend on which others share its batch.
     """
-    batch = [_begin(request) for request in requests]
-    _draft(composer, batch)
+    batch = [_begun(request) for request in requests]
+    _draft(composer, [work for work in batch if work.is_open])
     for attempt in range(1, settings.rounds + 1):
         _repair(composer, [work for work in batch if work.is_open and work.standing.draft.errors], attempt)
     _fail_invalid(batch)
@@ -86,23 +95,28 @@ def compose_batch(
     return _finish(batch)
 
 
-def _begin(request: ComposeRequest) -> _Work:
-    references = [voices_of_abc(reference.abc) for reference in request.references]
-    return _Work(request=request, targets=targets_of(request.references), references=references)
+def _begun(request: ComposeRequest) -> _Work:
+    work = _Work(request)
+    with work.failing_alone():
+        work.references = [voices_of_abc(reference.abc) for reference in request.references]
+        work.targets = targets_of(request.references)
+    return work
 
 
 def _draft(composer: Composer, batch: Sequence[_Work]) -> None:
-    for work, raw in _answered(composer.compose, batch, [work.request for work in batch]):
-        candidate = work.examine(raw)
-        work.best = candidate
-        work.take("draft", candidate, candidate.draft.validity, accepted=not candidate.draft.errors)
+    for work, raw in _answers(composer.compose, batch, lambda work: work.request):
+        with work.failing_alone():
+            candidate = work.examine(raw)
+            work.best = candidate
+            work.take("draft", candidate, candidate.draft.validity, accepted=not candidate.draft.errors)
 
 
 def _repair(composer: Composer, batch: Sequence[_Work], attempt: int) -> None:
-    for work, raw in _answered(composer.repair, batch, [_repair_request(work, attempt) for work in batch]):
-        candidate = work.examine(raw)
-        fewer = candidate.draft.errors < work.standing.draft.errors
-        work.take("repair", candidate, candidate.draft.validity if fewer else "no_fewer_errors", accepted=fewer)
+    for work, raw in _answers(composer.repair, batch, lambda work: _repair_request(work, attempt)):
+        with work.failing_alone():
+            candidate = work.examine(raw)
+            fewer = candidate.draft.errors < work.standing.draft.errors
+            work.take("repair", candidate, candidate.draft.validity if fewer else "no_fewer_errors", accepted=fewer)
 
 
 def _repair_request(work: _Work, attempt: int) -> RepairRequest:
@@ -123,16 +137,21 @@ def _invalid(draft: Draft) -> AbcError:
 
 
 def _refine(composer: Composer, batch: Sequence[_Work], attempt: int, accept: AcceptRule) -> None:
-    needy = [(work, found) for work in batch if (found := _complaints(work))]
-    requests = [_refine_request(work, found, attempt) for work, found in needy]
-    for (work, _), raw in zip(needy, batch_with_fallback(composer.refine, requests), strict=True):
-        if isinstance(raw, Exception):
-            # A valid tune stands; a call that fails must not cost it.
-            work.take("refine", work.standing, reason_of(raw), accepted=False)
-            continue
-        candidate = work.examine(raw)
-        accepted, reason = accepts(candidate, work.standing, work.targets, accept, work.request.album)
-        work.take("refine", candidate, reason, accepted=accepted)
+    needy, requests = [], []
+    for work in batch:
+        with work.failing_alone():
+            if found := _complaints(work):
+                requests.append(_refine_request(work, found, attempt))
+                needy.append(work)
+    for work, raw in zip(needy, batch_with_fallback(composer.refine, requests), strict=True):
+        try:
+            if isinstance(raw, Exception):
+                raise raw
+            candidate = work.examine(raw)
+            accepted, reason = accepts(candidate, work.standing, work.targets, accept, work.request.album)
+            work.take("refine", candidate, reason, accepted=accepted)
+        except Exception as error:  # a valid tune stands; a refinement that fails must not cost it
+            work.take("refine", work.standing, reason_of(error), accepted=False)
 
 
 def _complaints(work: _Work) -> tuple[str, ...]:
@@ -150,8 +169,7 @@ def _refine_request(work: _Work, found: tuple[str, ...], attempt: int) -> Refine
 
 
 def _explain(composer: Composer, batch: Sequence[_Work], attention_options: AttentionOptions) -> None:
-    requests = [_explain_request(work, attention_options) for work in batch]
-    for work, explanation in _answered(composer.explain, batch, requests):
+    for work, explanation in _answers(composer.explain, batch, lambda work: _explain_request(work, attention_options)):
         work.explanation = explanation
 
 
@@ -182,11 +200,14 @@ def _composed(work: _Work) -> ComposedTune:
     )
 
 
-def _answered(
-    call: Callable[[Sequence[Request]], Sequence[Answer]], batch: Sequence[_Work], requests: Sequence[Request]
+def _answers(
+    call: Callable[[Sequence[Request]], Sequence[Answer]],
+    batch: Sequence[_Work],
+    request_of: Callable[[_Work], Request],
 ) -> list[tuple[_Work, Answer]]:
     """Ask for a batch and return the works that got an answer; the others keep their exception and are closed."""
     answered = []
+    requests = [request_of(work) for work in batch]
     for work, answer in zip(batch, batch_with_fallback(call, requests), strict=True):
         if isinstance(answer, Exception):
             work.failed = answer

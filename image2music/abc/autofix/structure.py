@@ -125,7 +125,7 @@ def _value(letter: str, value: str) -> str | None:
     if letter == "Q":
         return _tempo(value, bare)
     if letter == "X":
-        return value if bare.isdigit() else "1"
+        return value if bare.isascii() and bare.isdigit() else "1"
     return value
 
 
@@ -149,7 +149,7 @@ def _meter(bare: str) -> str | None:
         return "4/4"
     if "cut" in words:
         return "2/2"
-    match = re.search(r"(\d{1,2})\s*[/:\-x]\s*(\d{1,2})", words)
+    match = re.search(r"([0-9]{1,2})\s*[/:\-x]\s*([0-9]{1,2})", words)
     if match is not None and read_meter(f"{match[1]}/{match[2]}") is not None:
         return f"{match[1]}/{match[2]}"
     return None
@@ -159,7 +159,7 @@ def _tempo(value: str, bare: str) -> str | None:
     tempo = read_tempo(bare)
     if tempo is not None and tempo.qpm:
         return value
-    number = re.search(r"(?<![\d/])(\d{2,3})(?![\d/])", bare)
+    number = re.search(r"(?<![0-9/])([0-9]{2,3})(?![0-9/])", bare)
     if number is not None and 20 <= int(number[1]) <= 400:
         return f"1/4={number[1]}"
     for word in re.findall(r"[a-z]+", bare.lower()):
@@ -217,9 +217,9 @@ def meter_of(length: Length) -> str | None:
     return text if read_meter(text) is not None else None
 
 
-_BEHIND_NOTE = re.compile(r"[\-)'\],\d/]*")
-_LENGTH_INSIDE = re.compile(r"[\d/]")
-_LENGTH_AT_END = re.compile(r"\d*(?:/+\d*)?$")
+_BEHIND_NOTE = re.compile(r"[\-)'\],0-9/]*")
+_LENGTH_INSIDE = re.compile(r"[0-9/]")
+_LENGTH_AT_END = re.compile(r"[0-9]*(?:/+[0-9]*)?$")
 MAX_ADDED_BARS = 64
 
 

@@ -130,8 +130,8 @@ _FOREIGN = str.maketrans(
         **dict.fromkeys("\u00a0♩♪♫", " "),
     }
 )
-_CHORD_BODY = re.compile(r"\[((?:[\^_=]{0,2}[A-Ga-g][,']*\d*(?:/+\d*)?-?){1,12})(?=[\s|]|$)")
-_SYMBOL_BODY = re.compile(r"\"([A-G][#b]?(?:m|min|maj|dim|aug|sus|add)?\d{0,2}(?:/[A-G][#b]?)?)(?=[\s|]|$)")
+_CHORD_BODY = re.compile(r"\[((?:[\^_=]{0,2}[A-Ga-g][,']*[0-9]*(?:/+[0-9]*)?-?){1,12})(?=[\s|]|$)")
+_SYMBOL_BODY = re.compile(r"\"([A-G][#b]?(?:m|min|maj|dim|aug|sus|add)?[0-9]{0,2}(?:/[A-G][#b]?)?)(?=[\s|]|$)")
 _DECORATIONS = (*VELOCITIES, "trill", "fermata", "accent", "turn", "mordent", "roll", "staccato", "tenuto", "coda")
 _DECORATION_BODY = re.compile(rf"!({'|'.join(sorted(_DECORATIONS, key=len, reverse=True))})(?=[\s|]|$)")
 _OPENINGS = frozenset({"unclosed-chord", "unclosed-grace", "unclosed-string", "unclosed-decoration"})

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from image2music.abc.fields import names_key, read_key, read_meter, read_tempo, read_unit, read_voice_settings
 from image2music.abc.lexer import read_bar_line, read_ending, read_tuplet
+from image2music.abc.parser import parse
+from image2music.abc.playback import abc_to_score
 from image2music.music.theory import as_fraction
 
 
@@ -122,3 +124,33 @@ def test_tuplets(text: str, compound: bool, numbers: tuple[int, int, int] | None
 def test_any_text_is_read_or_refused(text: str) -> None:
     for read in (read_meter, read_unit, read_tempo, read_key, read_voice_settings):
         read(text)
+
+
+@pytest.mark.parametrize(("unit", "qpm"), [("1/4", 120), ("1/8", 60), ("1/16", 30)])
+@pytest.mark.parametrize("header", ["L:{}\nQ:C=120\n", "Q:C=120\nL:{}\n", "Q:1/4=99\nL:{}\nQ:C=120\n"])
+def test_an_old_tempo_counts_unit_lengths(header: str, unit: str, qpm: float) -> None:
+    (tune,) = parse(f"X:1\nM:4/4\n{header.format(unit)}K:C\nC4|]\n").tunes
+    assert tune.tempo is not None and tune.tempo.qpm == qpm
+
+
+def test_an_old_tempo_in_the_music_counts_the_unit_lengths_there() -> None:
+    score = abc_to_score("X:1\nM:4/4\nL:1/4\nK:C\nC4|[Q:C=120]C4|[L:1/8][Q:C3=40]C8|]\n")
+    assert [tempo.qpm for tempo in score.tempos] == [120, 60]
+
+
+@pytest.mark.parametrize(
+    ("key", "pitches"),
+    [
+        ("D =c", [72, 74, 76, 78]),
+        ("D maj =c", [72, 74, 76, 78]),
+        ("D=c", [72, 74, 76, 78]),
+        ("Bb =e", [72, 74, 76, 77]),
+        ("D =c =f", [72, 74, 76, 77]),
+        ("D =c clef=bass-8", [60, 62, 64, 66]),
+        ("C clef = bass", [72, 74, 76, 77]),
+    ],
+)
+def test_naturals_of_a_key_are_no_properties(key: str, pitches: list[int]) -> None:
+    assert abc_to_score(f"X:1\nM:4/4\nL:1/4\nK:{key}\nc d e f|]\n").tracks[0].pitches.tolist() == pitches
+    inline = abc_to_score(f"X:1\nM:4/4\nL:1/4\nK:F#\n[K:{key}]c d e f|]\n").tracks[0].pitches.tolist()
+    assert inline == pitches

@@ -98,3 +98,49 @@ def test_any_heap_of_abc_raises_nothing(text: str) -> None:
 @given(st.text(max_size=300))
 def test_any_text_raises_nothing(text: str) -> None:
     run(text)
+
+
+NUMBERS = [
+    "²",
+    "+-5",
+    "٣",
+    "१२",
+    "\uff11\uff12",
+    "½",
+    "--",
+    "+",
+    "-",
+    "9" * 30,
+    "1e3",
+    "0",
+    "-0",
+    "½/4",
+    "²/²",
+    "1/²",
+    "²:3",
+]
+PLACES = [
+    "%%MIDI program {}\n", "%%MIDI program 1 {}\n", "%%MIDI channel {}\n", "%%MIDI transpose {}\n",
+    "%%MIDI control 7 {}\n", "%%MIDI ratio {} 1\n", "%%MIDI drummap F {}\n", "%%percmap F {}\n", "I:MIDI=program {}\n",
+    "X:{}\n", "Q:1/4={}\n", "Q:C{}=120\n", "Q:{}\n", "M:{}/4\n", "M:4/{}\n", "M:{}+2/8\n", "L:1/{}\n", "L:{}\n",
+    "K:C octave={}\n", "V:1 transpose={}\n", "K:D ^{}c\n", "P:A{}\n", "({}CDE", "(3:{}:2CDE", "C{}", "C/{}", "[CE]{}",
+    "z{}", "Z{}|", "|{} C", "[{} C", "^{}/{}C", "y{}", "{{C{}}}D", "[M:{}/4]", "[K:D ={}c]", "[I:MIDI program {}]",
+]  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.builds(str.format, st.sampled_from(PLACES), *[st.sampled_from(NUMBERS) | st.text(max_size=4)] * 2)))
+def test_whatever_stands_for_a_number_raises_nothing(pieces: list[str]) -> None:
+    run(H + "".join(pieces) + "|\nC8|]\n")
+    run("X:1\n" + "".join(pieces) + "\nK:C\nC8|]\n")
+
+
+@pytest.mark.parametrize("number", ["+-5", "²", "٣", "", "128", "-1", "9" * 30])
+def test_a_program_that_is_no_number_is_left_out_with_a_warning(number: str) -> None:
+    assert [finding.code for finding in check(H + f"%%MIDI program {number}\nC8|]\n")] == ["bad-midi-directive"]
+
+
+@pytest.mark.parametrize("digit", ["²", "٣", "\uff13"])
+@pytest.mark.parametrize("music", ["C{}", "({}CDE", "C/{}", "z{}", "[CE]{}"])
+def test_only_the_digits_of_ascii_are_numbers(digit: str, music: str) -> None:
+    assert "unexpected-character" in [finding.code for finding in check(H + music.format(digit) + "|]\n")]

@@ -39,6 +39,12 @@ def played(music: str) -> str:
         ("|: C |1 D :|2 E || F | G :|", "CDCEFGFG"),
         ("|: C |1 D :|2 E |] F :|", "CDCEFF"),
         ("C || D | E :|", "CDECDE"),
+        ("|: C |1 D :| E |]", "CDCE"),
+        ("|: C | [1 D :| E |]", "CDCE"),
+        ("C |1 D :|]", "CDC"),
+        ("|: C |1 D :: E :|", "CDCEE"),
+        ("|: C |1 D :| E |: F |1 G :| A |]", "CDCEFGFA"),
+        ("|: C |1,2 D :| E |]", "CDCDCE"),
     ],
 )
 def test_repeats_and_endings(music: str, order: str) -> None:

@@ -154,6 +154,34 @@ def test_a_picture_that_chokes_the_composer_leaves_the_others_alone():
     assert (first.title, str(second), third.title) == ("Tune 12", "out of memory", "Tune 14")
 
 
+def test_an_answer_that_the_loop_trips_over_leaves_the_others_alone(monkeypatch):
+    def tripping(raw, references):
+        if "Tune 13" in raw:
+            raise ValueError("invalid literal")
+        return examine(raw, references)
+
+    monkeypatch.setattr("image2music.loop.chain.examine", tripping)
+    first, second, third = compose_batch(FakeComposer(), [request(12), request(13), request(14)], LoopSettings())
+    assert (first.title, str(second), third.title) == ("Tune 12", "invalid literal", "Tune 14")
+
+
+def test_a_reference_that_the_loop_trips_over_leaves_the_others_alone():
+    bad = request(13, [replace(reference(), abc=None)])
+    first, second = compose_batch(FakeComposer(), [request(12), bad], LoopSettings())
+    assert (first.title, type(second)) == ("Tune 12", TypeError)
+
+
+def test_a_valid_tune_stands_when_the_loop_trips_over_its_refinement(monkeypatch):
+    def tripping(raw, references):
+        if "Tune 101" in raw:
+            raise ValueError("invalid literal")
+        return examine(raw, references)
+
+    monkeypatch.setattr("image2music.loop.chain.examine", tripping)
+    (tune,) = compose_batch(FakeComposer(), [request(1, [reference(metrics=WIDE)])], LoopSettings(rounds=1))
+    assert steps(tune) == [("draft", True, "valid"), ("refine", False, "unexpected_ValueError")]
+
+
 class Counted:
     """Counts how often a text is parsed."""
 
