@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from image2music.failures import batch_with_fallback, failure_from, map_catching
 from image2music.images.archives import is_picture_archive, is_web, list_members
 from image2music.images.decode import Picture, open_picture
 from image2music.images.http import WebRule
+from image2music.storage.files import open_regular
 from image2music.types import NO_METADATA, DescribedImage, Description, Failure, ImageRef, ImageSource, metadata_key
 from transforms.files import PictureReader, content_id, open_seekable
 from transforms.stage import NAMESPACE, StageHandler, StageOutputs, Stopwatch, split_failures
@@ -77,7 +79,7 @@ def _remote(images: str) -> Iterator[str]:
 def _listed(path: str) -> Iterator[str]:
     if not os.path.isfile(path):
         raise ConfigError(f"--images: there is no list {path}", reason="images_missing")
-    with open(path, encoding="utf-8-sig", errors="surrogateescape") as lines:
+    with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", errors="surrogateescape") as lines:
         places = (line.strip() for line in lines)
         yield from (place for place in places if place and not place.startswith("#"))
 
