@@ -26,7 +26,7 @@ from transforms.deadlines import TimeLimit
 from transforms.embed import EmbedPictures
 from transforms.files import PictureReader
 from transforms.log_lines import LogPictures
-from transforms.pictures import DescribePictures, IdentifyPictures, SkipFinished, list_pictures
+from transforms.pictures import DescribePictures, IdentifyPictures, PictureList, SkipFinished, list_pictures
 from transforms.retrieve import RetrieveTunes
 from transforms.shards import composition_sink, failure_sink
 from transforms.stage import Stage
@@ -44,6 +44,7 @@ class ComposeRun:
     output: OutputStore
     catalog: Matched | None = None
     briefs: Mapping[str, ImageMetadata] = field(default_factory=dict)
+    listed: PictureList = field(default_factory=lambda: PictureList((), {}))
 
     @property
     def provenance(self) -> Provenance:
@@ -113,8 +114,8 @@ def look_up(options: ComposeOptions) -> ComposeRun:
     Raises:
         Image2MusicError: something is missing, or does not fit together.
     """
-    pictures = [] if options.refresh else list_pictures(options.images, options.allow_web)
-    catalog = match(read_catalog(options.catalog), pictures, options.images) if options.catalog else None
+    pictures = PictureList((), {}) if options.refresh else list_pictures(options.images, options.allow_web)
+    catalog = match(read_catalog(options.catalog), pictures.places, options.images) if options.catalog else None
     index = open_index(options.index)
     if options.where is not None:
         index = narrowed(index, options.where)
@@ -139,7 +140,7 @@ def look_up(options: ComposeOptions) -> ComposeRun:
     )
     briefs = {place.uri: place.brief for place in catalog.places if place.brief != NO_METADATA} if catalog else {}
     output = open_output(options.output)
-    return ComposeRun(options, settings, index, embedder_spec, tuple(pictures), output, catalog, briefs)
+    return ComposeRun(options, settings, index, embedder_spec, pictures.places, output, catalog, briefs, pictures)
 
 
 def _id_of_loaded(spec: str) -> str:

@@ -53,7 +53,8 @@ def _run(run: ComposeRun) -> int:
         run.output.clear_stuck_notes()
         _check_rows(run, counters(result))
         albums = assemble_albums(run.output, beam_flags) if options.album else {}
-    record.counts = count(counters(result), places=len(run.pictures)) | catalog_counts(run.catalog) | albums
+    found = count(counters(result), places=len(run.pictures)) | {"skipped_files": dict(run.listed.skipped)}
+    record.counts = found | catalog_counts(run.catalog) | albums
     record.seconds = stage_seconds(result)
     failed, pictures = record.counts["failed"], record.counts["pictures"]
     code = end_job(record, failed, pictures, "pictures", options.max_failures, run.output.failures.uri)
@@ -103,6 +104,8 @@ def print_summary(run: ComposeRun, record: RunRecord) -> None:
         print(f"{counts['albums']} albums bound, {counts['albums_failed']} could not be, in {run.output.books}")
     for line in failure_lines(run.output.failures):
         print(f"  {line}")
+    if run.listed.skipped:
+        print(run.listed.skipped_line)
     for line in catalog_lines(run.catalog):
         print(line)
     print(places(run.output))
