@@ -25,7 +25,7 @@ from pipelines.runtime.record import RunRecord, counters, stage_seconds
 from pipelines.runtime.running import new_pipeline, run_to_end
 from transforms.deadlines import TimeLimit
 from transforms.embed import EmbedCaptions
-from transforms.midi import ConvertTunes, IdentifyTunes, ReadCaptions
+from transforms.midi import ConvertTunes, IdentifyTunes, ReadCaptions, check_captions
 from transforms.shards import failure_sink
 from transforms.stage import Stage
 from transforms.tune_files import manifest_of_build
@@ -67,6 +67,7 @@ def index(options: IndexOptions) -> int:
             stays as it was.
     """
     check_archive(options)
+    check_captions(options.captions)
     spec = options.embedder or DEFAULT_EMBEDDER
     options = replace(options, index=options.index.rstrip("/"), embedder=spec)
     embedder = embedders.load_embedder(spec)
