@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import posixpath
-import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from image2music.errors import ConfigError
+from image2music.images.archives import member_of
 from image2music.types import NO_METADATA, ImageMetadata, ImageSource
 
 LONGEST_HINT = 300
@@ -48,7 +50,7 @@ def read_catalog(path: str | Path) -> list[Entry]:
 
     Raises:
         ConfigError: `catalog_missing`, `bad_catalog` (it cannot be read), `catalog_columns` (no `image`, or neither
-            an id nor a hint).
+            an id nor a hint), `catalog_fields` (a row has more fields than the first line).
     """
     path = Path(path)
     if not path.is_file():
@@ -70,7 +72,21 @@ def read_catalog(path: str | Path) -> list[Entry]:
 def _csv(path: Path) -> tuple[Sequence[str], list[dict[str, object]]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
-        return reader.fieldnames or (), list(reader)
+        names, rows = (
+            reader.fieldnames or (),
+            [(reader.line_num, cast(dict[str | None, object], row)) for row in reader],
+        )
+    # What is beyond the named columns stands under None; spreadsheets leave empty fields there.
+    longer = [(line, row) for line, row in rows if any(cast(list[str], row.pop(None, [])))]
+    if longer:
+        line, row = longer[0]
+        more = f" and {len(longer) - 1} more" if len(longer) > 1 else ""
+        message = (
+            f"--catalog: the row of {row.get(_IMAGE)} (line {line}){more} in {path} has more fields than the first "
+            f'line, which names {len(names)}; put "quotes" around a text with commas'
+        )
+        raise ConfigError(message, reason="catalog_fields")
+    return names, [cast(dict[str, object], row) for _, row in rows]
 
 
 def _parquet(path: Path) -> tuple[Sequence[str], list[dict[str, object]]]:
@@ -99,7 +115,11 @@ def match(entries: Iterable[Entry], uris: Sequence[str], images: str) -> Matched
     """Give each picture the first row that names it.
 
     A row names a picture by its place as given, by its place under the folder `images` (or in its archive), or, where
-    it has no slash, by its file name alone: then all pictures of that name.
+    it has no slash, by its file name alone: then all pictures of that name. Names match whatever their Unicode normal
+    form: macOS spells an accent as a character of its own.
+
+    Raises:
+        ConfigError: no row names a picture (`catalog_matches_nothing`).
     """
     spelt: dict[str, list[str]] = {}
     for uri in uris:
@@ -115,6 +135,10 @@ def match(entries: Iterable[Entry], uris: Sequence[str], images: str) -> Matched
         elif not fresh:
             repeated.append(entry.image)
         taken.update((uri, entry) for uri in fresh)
+    if not taken:
+        example = f", such as {missing[0]}; the first picture is {uris[0]}" if missing and uris else ""
+        message = f"--catalog: none of its {rows} rows names a picture of {images}{example}"
+        raise ConfigError(message, reason="catalog_matches_nothing")
     places = tuple(
         ImageSource(uri, ImageMetadata(taken[uri].id, taken[uri].hint) if uri in taken else NO_METADATA) for uri in uris
     )
@@ -127,10 +151,12 @@ def _names(uri: str, images: str) -> Iterator[str]:
     yield plain
     if plain.startswith(f"{folder}/"):
         yield plain[len(folder) + 1 :]
-    if "#" in plain:
-        yield plain.rpartition("#")[2]
-    yield re.split("[/#]", plain)[-1]
+    member = member_of(uri)
+    name = plain if member is None else _plain(member.name)
+    if member is not None:
+        yield name
+    yield posixpath.basename(name)
 
 
 def _plain(uri: str) -> str:
-    return uri if "://" in uri else posixpath.normpath(uri)
+    return unicodedata.normalize("NFC", uri if "://" in uri else posixpath.normpath(uri))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import stat
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -16,6 +15,7 @@ from image2music.errors import CaptionError
 from image2music.images.archives import is_web, member_of, read_member
 from image2music.images.http import WebRule, fetch
 from image2music.index.sync import Stamp, stamp_of
+from image2music.storage.files import open_regular
 from image2music.storage.tar import is_tar, open_archive
 
 LARGEST_FILE = 256 << 20
@@ -37,7 +37,7 @@ def read_bytes(uri: str, *, at_most: int = LARGEST_FILE) -> bytes:
         with open_remote(uri) as file:
             data = file.read(at_most + 1)
     else:
-        with open(uri, "rb") as file:
+        with open_regular(uri) as file:
             # Room is made before anything is read, and for most files `at_most` is a thousand times too much.
             data = file.read(min(os.fstat(file.fileno()).st_size, at_most) + 1)
     if len(data) > at_most:
@@ -82,10 +82,7 @@ def read_under(root: str, location: str) -> bytes:
     """
     if is_tar(root):
         return open_archive(root).read(location, at_most=LARGEST_FILE)
-    path = inside(root, location)
-    if not is_remote(root) and not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError(errno.EINVAL, "not a regular file", path)
-    return read_bytes(path)
+    return read_bytes(inside(root, location))
 
 
 def stamp_under(root: str, location: str, started_ns: int) -> Stamp | None:
@@ -119,4 +116,4 @@ class PictureReader:
 
 def open_seekable(path: str) -> BinaryIO:
     """Open a file that is read in more than one place."""
-    return open_remote(path) if is_remote(path) else open(path, "rb")
+    return open_remote(path) if is_remote(path) else open_regular(path)

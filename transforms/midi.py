@@ -36,13 +36,26 @@ def read_captions(path: str) -> Iterator[CaptionedMidi | Failure]:
     """Yield what each line of a captions file says; no more than one line is held in memory.
 
     Raises:
-        CaptionError: the name ends in .gz, and it cannot be unpacked to its end (`broken_captions`).
+        CaptionError: the name ends in .gz, and it cannot be unpacked to its end (`broken_captions`), or it is one JSON
+            array (`captions_array`).
     """
     with _opened(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace")
-        for number, line in enumerate(_lines(text), start=1):
-            if line.strip():
-                yield _parse(line, place=f"{path}:{number}")
+        lines = ((number, line) for number, line in enumerate(_lines(text), start=1) if line.strip())
+        for position, (number, line) in enumerate(lines):
+            if position == 0 and line.lstrip().startswith("["):
+                message = f"{path} is one JSON array; write one object a line, as jq -c '.[]' {path} does"
+                raise CaptionError(message, reason="captions_array")
+            yield _parse(line, place=f"{path}:{number}")
+
+
+def check_captions(path: str) -> None:
+    """Read the first line of a captions file, before a job is started.
+
+    Raises:
+        CaptionError: as `read_captions`.
+    """
+    next(iter(read_captions(path)), None)
 
 
 @contextmanager

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import glob
+import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
@@ -18,74 +20,157 @@ from image2music.failures import batch_with_fallback, failure_from, map_catching
 from image2music.images.archives import is_picture_archive, is_web, list_members
 from image2music.images.decode import Picture, open_picture
 from image2music.images.http import WebRule
+from image2music.images.kinds import HEAD_BYTES, is_picture_head, is_service_name, kind_by_name, skipped_kind
+from image2music.storage.files import open_regular
+from image2music.storage.written import WrittenFiles
 from image2music.types import NO_METADATA, DescribedImage, Description, Failure, ImageRef, ImageSource, metadata_key
-from transforms.files import PictureReader, content_id, open_seekable
+from transforms.files import PictureReader, content_id, is_remote, open_seekable
 from transforms.stage import NAMESPACE, StageHandler, StageOutputs, Stopwatch, split_failures
 
 
-def list_pictures(images: str, allow_web: WebRule = "none") -> list[str]:
+@dataclass(frozen=True)
+class PictureList:
+    """The places of a run's pictures, sorted, and how many files of each kind were skipped, most of them first."""
+
+    places: tuple[str, ...]
+    skipped: Mapping[str, int]
+
+    @property
+    def skipped_line(self) -> str:
+        """Return `skipped 3 files that are no pictures: 2 .mov, 1 .json`; empty where none was."""
+        number = sum(self.skipped.values())
+        kinds = ", ".join(f"{number} {kind}" for kind, number in self.skipped.items())
+        what = "files that are no pictures" if number > 1 else "file that is no picture"
+        return f"skipped {number} {what}: {kinds}" if number else ""
+
+
+def list_pictures(images: str, allow_web: WebRule = "none") -> PictureList:
     """Return the places of all pictures, sorted and spelt as given: relative stays relative.
 
-    `images` is a folder (every regular file, at any depth, whatever its ending), a glob, one file, or `@LIST`: a text
-    file with a place on each line, where empty lines and lines that begin with # do not count. A tar or Parquet file
-    stands for the pictures in it. A place of a list that is not there is found out, and accounted for, by the run.
+    `images` is a folder (at any depth), a glob, one file, or `@LIST`: a text file with a place on each line, where
+    empty lines and lines that begin with # do not count. A tar or Parquet file stands for the pictures in it.
+
+    In a folder and behind a glob a file is a picture by a picture's ending or, where the ending is unknown, by its
+    first bytes; all others are skipped and counted by kind, and so are hidden files. A place of a list, and a single
+    file, are taken whatever they are: one that is no picture, or not there, is a failure of the run. What image2music
+    itself wrote is skipped wherever it lies.
 
     Raises:
-        ConfigError: nothing is there (`images_missing`), nothing is in it (`images_empty`), or a web address is named
-            without --allow_web (`web_not_allowed`).
+        ConfigError: nothing is there (`images_missing`), no picture is in it (`images_empty`), or a web address is
+            named without --allow_web (`web_not_allowed`).
     """
-    found = list(_listed(images[1:]) if images.startswith("@") else _found(images))
+    listing = _Listing()
+    found = list(_listed(images[1:]) if images.startswith("@") else listing.found(images))
     if allow_web == "none" and (addresses := [place for place in found if is_web(place)]):
         message = f"--images: {len(addresses)} web addresses, such as {addresses[0]}; add --allow_web to open them"
         raise ConfigError(message, reason="web_not_allowed")
-    pictures = sorted({picture for place in found for picture in _expanded(place)})
-    if not pictures:
-        raise ConfigError(f"--images: no files in {images}", reason="images_empty")
+    places = tuple(sorted({place for path in found for place in listing.expanded(path)}))
+    pictures = PictureList(places, dict(sorted(listing.skipped.items(), key=lambda kind: (-kind[1], kind[0]))))
+    if not places:
+        why = f"; {pictures.skipped_line}" if pictures.skipped else ""
+        raise ConfigError(f"--images: no pictures in {images}{why}", reason="images_empty")
     return pictures
 
 
-def _found(images: str) -> Iterator[str]:
-    if is_web(images):
-        yield images
-    elif "://" in images:
-        yield from _remote(images)
-    elif os.path.isdir(images):
-        for folder, _, names in os.walk(images):
-            yield from (path for name in names if os.path.isfile(path := os.path.join(folder, name)))
-    else:
-        found = [images] if os.path.lexists(images) else glob.glob(images, recursive=True)
-        if not found and not glob.has_magic(images):
+OWN = "written by image2music"
+"""What an output of an earlier run is counted as."""
+
+
+class _Listing:
+    """One search for pictures, with the kinds that it skipped."""
+
+    def __init__(self) -> None:
+        self.skipped: Counter[str] = Counter()
+        self._written = WrittenFiles()
+
+    def found(self, images: str) -> Iterator[str]:
+        """Yield files of a folder, a glob or an object store that are pictures or archives; a single file as it is."""
+        if is_web(images):
+            yield images
+        elif is_remote(images):
+            yield from self._remote(images)
+        elif os.path.isdir(images):
+            if self._written.holds(images):
+                self._skip_all(images, OWN)
+            else:
+                yield from self._walked(images)
+        elif os.path.lexists(images):
+            yield images
+        elif glob.has_magic(images):
+            paths = (path for path in glob.iglob(images, recursive=True) if not os.path.isdir(path))
+            yield from (path for path in paths if self._is_wanted(path, os.path.basename(path)))
+        else:
             raise ConfigError(f"--images: there is no folder or file {images}", reason="images_missing")
-        yield from (path for path in found if os.path.isfile(path))
+
+    def expanded(self, path: str) -> list[str]:
+        """Return a place as its pictures: the members of an archive, or itself; nothing of what image2music wrote."""
+        if is_web(path):
+            return [path]
+        if not is_remote(path) and self._written.holds(path.partition("#")[0]):
+            self.skipped[OWN] += 1
+            return []
+        if is_picture_archive(path) and (is_remote(path) or os.path.isfile(path)):
+            members = list_members(path, open_seekable)
+            self.skipped.update(members.skipped)
+            return members.places
+        return [path]
+
+    def _walked(self, root: str) -> Iterator[str]:
+        for folder, folders, names in os.walk(root):
+            for name in list(folders):
+                own = self._written.has_entry(folder, name)
+                if own or is_service_name(name):
+                    folders.remove(name)
+                    self._skip_all(os.path.join(folder, name), OWN if own else f"{name}/")
+            for name in names:
+                if self._written.has_entry(folder, name):
+                    self.skipped[OWN] += 1
+                elif self._is_wanted(path := os.path.join(folder, name), name):
+                    yield path
+
+    def _skip_all(self, folder: str, kind: str) -> None:
+        self.skipped[kind] += sum(len(names) for _, _, names in os.walk(folder))
+
+    def _is_wanted(self, path: str, name: str) -> bool:
+        """Whether a file is taken; it is counted where it is not."""
+        kind = kind_by_name(name)
+        if kind == "unknown" and is_picture_head(_head(path)):
+            kind = "picture"
+        if kind in ("picture", "archive"):
+            return True
+        self.skipped[skipped_kind(name)] += 1
+        return False
+
+    def _remote(self, images: str) -> Iterator[str]:
+        """Yield the one file of that name, or what a glob of an object store or everything under a name holds."""
+        for pattern in (images, f"{images.rstrip('/')}/**"):
+            try:
+                matches = FileSystems.match([pattern])
+            except ValueError as error:  # Beam's way to say that it has no file system for this kind of address
+                kind = images.split("://", 1)[0]
+                message = f"--images: {kind}:// cannot be opened: install Beam's part for it (apache-beam[gcp], [aws])"
+                raise ConfigError(message, reason="no_file_system") from error
+            found = [entry.path for match in matches for entry in match.metadata_list]
+            if found:
+                yield from (path for path in found if path == images or self._is_wanted(path, path.rpartition("/")[2]))
+                return
 
 
-def _remote(images: str) -> Iterator[str]:
-    """Yield a file or a glob of an object store, or everything under a name that is neither."""
-    for pattern in (images, f"{images.rstrip('/')}/**"):
-        try:
-            matches = FileSystems.match([pattern])
-        except ValueError as error:  # Beam's way to say that it has no file system for this kind of address
-            kind = images.split("://", 1)[0]
-            message = f"--images: {kind}:// cannot be opened: install Beam's part for it (apache-beam[gcp], [aws])"
-            raise ConfigError(message, reason="no_file_system") from error
-        found = [entry.path for match in matches for entry in match.metadata_list]
-        if found:
-            yield from found
-            return
+def _head(path: str) -> bytes:
+    """Return the first bytes of a file; nothing where it cannot be read."""
+    try:
+        with open_seekable(path) as file:
+            return file.read(HEAD_BYTES)
+    except OSError:
+        return b""
 
 
 def _listed(path: str) -> Iterator[str]:
     if not os.path.isfile(path):
         raise ConfigError(f"--images: there is no list {path}", reason="images_missing")
-    with open(path, encoding="utf-8-sig", errors="surrogateescape") as lines:
+    with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", errors="surrogateescape") as lines:
         places = (line.strip() for line in lines)
         yield from (place for place in places if place and not place.startswith("#"))
-
-
-def _expanded(place: str) -> list[str]:
-    if is_picture_archive(place) and ("://" in place or os.path.isfile(place)):
-        return list_members(place, open_seekable)
-    return [place]
 
 
 class _Identify(beam.DoFn):

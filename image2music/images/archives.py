@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 from typing import BinaryIO, Literal, NamedTuple
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from image2music.errors import PictureError
 from image2music.images.decode import MAX_BYTES
+from image2music.images.kinds import is_service_name, kind_by_name, skipped_kind
 
 WEB_SCHEMES = ("http://", "https://")
 _MEMBER = re.compile(r"(?P<archive>.*\.(?P<kind>tar|parquet))#(?P<name>.*)", re.DOTALL)
@@ -73,8 +75,6 @@ def is_there(uri: str) -> bool:
 IntArray = NDArray[np.int64]
 Opener = Callable[[str], BinaryIO]
 
-# What WebDataset shards hold beside a picture of the same name.
-_SIDECARS = (".json", ".jsonl", ".txt", ".cls", ".cls2", ".csv", ".tsv", ".xml", ".npy", ".npz", ".pth", ".pickle")
 _NAMES = ("image", "picture", "img", "jpg", "png", "bytes", "data", "content")
 _CACHED_BYTES = 256 << 20
 _FEW_ROWS = 16
@@ -88,21 +88,37 @@ class _Stamp(NamedTuple):
     size: int
 
 
-def list_members(path: str, open_file: Opener) -> list[str]:
+class Members(NamedTuple):
+    """URIs of the pictures in an archive, and how many members of each kind are none."""
+
+    places: list[str]
+    skipped: Counter[str]
+
+
+def list_members(path: str, open_file: Opener) -> Members:
     """Return the URIs of all pictures in a tar or Parquet file, in its order.
 
-    Of a tar file every regular member counts but those that end like WebDataset's sidecars (.json, .txt, .cls ...).
-    Of a Parquet file every row counts. A file that is damaged, or that holds no pictures, has one more place, with
-    nothing behind the #: reading it says what is wrong, so that it is accounted for.
+    Of a tar file every regular member counts but those that are hidden or whose ending is not a picture's, such as
+    WebDataset's sidecars (.json, .txt, .cls ...); an unknown ending counts. Of a Parquet file every row counts. A file
+    that is damaged, or that holds no pictures, has one more URI, with nothing behind the #: reading it says what is
+    wrong, so that it is accounted for.
     """
     try:
         if path.endswith(".tar"):
             members, whole = _scan_tar(path, open_file)
-            names = [name for name in members if not name.lower().endswith(_SIDECARS)]
-            return [f"{path}#{name}" for name in names] + ([] if whole and names else [f"{path}#"])
-        return [f"{path}#{row}" for row in range(_parquet(_stamp(path), open_file).rows)]
+            names = [name for name in members if _is_picture_name(name)]
+            others = members.keys() - set(names)
+            skipped = Counter(skipped_kind(os.path.basename(name)) for name in others)
+            return Members([f"{path}#{name}" for name in names] + ([] if whole and names else [f"{path}#"]), skipped)
+        return Members([f"{path}#{row}" for row in range(_parquet(_stamp(path), open_file).rows)], Counter())
     except (OSError, PictureError, pa.ArrowException):
-        return [f"{path}#"]
+        return Members([f"{path}#"], Counter())
+
+
+def _is_picture_name(member: str) -> bool:
+    *folders, name = member.split("/")
+    hidden = any(is_service_name(folder) for folder in folders if folder not in ("", ".", ".."))
+    return not hidden and kind_by_name(name) in ("picture", "unknown")
 
 
 def read_member(member: ArchiveMember, open_file: Opener) -> bytes:

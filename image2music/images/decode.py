@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from image2music.errors import PictureError
+from image2music.images.kinds import is_heif
 
 _lock = threading.Lock()
 _inside = 0
@@ -176,6 +177,9 @@ def _read_header(data: bytes) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise PictureError(f"more than {MAX_PIXELS} pixels; scale it down", reason="too_many_pixels") from error
     except UnidentifiedImageError as error:
+        if is_heif(data):
+            message = "HEIC pictures cannot be read yet; export it as JPEG"
+            raise PictureError(message, reason="heic_not_supported") from error
         raise PictureError(
             f"not a picture in a known format ({', '.join(_FORMATS)})", reason="not_a_picture"
         ) from error

@@ -78,6 +78,11 @@ class TuneIndex:
         """
         return search.nearest_ids(self.dataset(), query, k, self.where, self.share, exact=exact)
 
+    @property
+    def schema(self) -> pa.Schema:
+        """The table's schema at this version, with the columns that a user added."""
+        return self.dataset().schema
+
     def dataset(self) -> Any:
         """Return the LanceDB dataset at this version, opened once a process."""
         # By its absolute place: the same relative one may mean another table once the working folder has changed.
@@ -101,7 +106,7 @@ def _dataset(uri: str, version: int) -> Any:
 
 
 def open_index(uri: str) -> TuneIndex:
-    """Open the newest version of an index.
+    """Open the newest version of an index. Columns that a user added are no obstacle.
 
     Raises:
         TuneIndexError: there is none (`index_missing`), it has no rows (`index_empty`), an earlier release made it
@@ -120,7 +125,7 @@ def open_index(uri: str) -> TuneIndex:
     if b"embedder_id" not in metadata or b"embedder_spec" not in metadata:
         message = f"{uri} is a table, but not one that `image2music index` made"
         raise TuneIndexError(message, reason="index_foreign")
-    if dataset.schema.names != tune_schema(1).names:
+    if not set(tune_schema(1).names) <= set(dataset.schema.names):
         message = f"{uri} was made by an earlier release; make it anew without --update"
         raise TuneIndexError(message, reason="index_outdated")
     rows = dataset.count_rows()
@@ -146,11 +151,13 @@ def write_fragments(
 ) -> list[str]:
     """Write rows as data files that no version names yet; return what `commit` and `replace_rows` need, as JSON.
 
-    To "append", for `replace_rows`, they must have the columns of the table that is there; to "overwrite" it they
-    need not.
+    To "append", for `replace_rows`, `schema` must be that of the table that is there; to "overwrite" it need not. In
+    columns that a user added, an appended row that takes the place of another keeps its values, a new row has null.
     """
     from lance.fragment import write_fragments as write
 
+    if mode == "append":
+        rows = _with_added_columns(uri, rows, schema)
     # Batch by batch, for the rows of a whole file would be held twice more: as Arrow's and as Lance's.
     batches = (
         pa.RecordBatch.from_pylist(rows[start : start + _ROWS_A_BATCH], schema=schema)
@@ -158,6 +165,18 @@ def write_fragments(
     )
     written = write(pa.RecordBatchReader.from_batches(schema, batches), uri, schema=schema, mode=mode)
     return [json.dumps(fragment.to_json()) for fragment in written]
+
+
+def _with_added_columns(uri: str, rows: Sequence[dict[str, Any]], schema: pa.Schema) -> Sequence[dict[str, Any]]:
+    import lance
+
+    added = [name for name in schema.names if name not in tune_schema(1).names]
+    if not added:
+        return rows
+    ids = ", ".join(f"'{row['tune_id']}'" for row in rows)
+    stored = lance.dataset(uri).to_table(columns=["tune_id", *added], filter=f"tune_id IN ({ids})").to_pylist()
+    values = {row["tune_id"]: row for row in stored}
+    return [dict.fromkeys(added) | values.get(row["tune_id"], {}) | row for row in rows]
 
 
 def commit(uri: str, fragments: Sequence[str], schema: pa.Schema) -> int:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import uuid
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from image2music.storage.files import atomic_write_json
+
 Row = dict[str, Any]
 
 _FIRST, _LAST = "part-", ".parquet"
+
+REPLACING = ".replacing.json"
+"""Lies in a dataset while shards are replaced: the names of the old ones, and of the new one or null."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,10 @@ class Dataset:
 
     A shard gets its name only when it is whole, so what a reader sees is complete, and a repeated bundle with the same
     rows replaces its own shard. Nothing is there before the first row: a dataset without a folder is an empty one.
+
+    Shards are replaced by a note that names old and new ones. Readers go by the note: they see the old ones until the
+    new one is there, and never both, although a kill may leave both on disk. The next writer removes what is left over
+    (`finish_replacing`).
     """
 
     uri: str
@@ -35,7 +46,9 @@ class Dataset:
             names = os.listdir(self.uri)
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return [f"{self.uri}/{name}" for name in sorted(names) if name.startswith(_FIRST) and name.endswith(_LAST)]
+        replaced = self._replaced(names) if REPLACING in names else []
+        found = (name for name in sorted(names) if name.startswith(_FIRST) and name.endswith(_LAST))
+        return [f"{self.uri}/{name}" for name in found if name not in replaced]
 
     def read(self, columns: Sequence[str]) -> Iterator[Row]:
         """Yield some columns of every row, shard by shard."""
@@ -60,29 +73,59 @@ class Dataset:
 
     def append_table(self, table: pa.Table, id_columns: Sequence[str]) -> str:
         """Write a table as one shard (zstd), named by its ids, and return its URI."""
-        path, hidden = self.shard_of(table, id_columns), f"{self.uri}/.{_FIRST}{uuid.uuid4().hex}"
+        path = f"{self.uri}/{_FIRST}{_hash(table, id_columns)}{_LAST}"
         os.makedirs(self.uri, exist_ok=True)
+        with self._hidden(table) as hidden:
+            os.replace(hidden, path)
+        return path
+
+    def replace(self, old: Collection[str], table: pa.Table, id_columns: Sequence[str]) -> None:
+        """Put the rows of a table in the place of some shards; for the one writer who holds the lock."""
+        old_names = sorted(os.path.basename(shard) for shard in old)
+        if not table.num_rows:
+            self._note(None, old_names)
+        else:
+            # A name that nothing has yet: whether it is there tells a reader whether the new shard is in place.
+            wanted = f"{_FIRST}{_hash(table, id_columns)}"
+            names = (f"{wanted}{more}{_LAST}" for more in ("", *(f"-{number}" for number in range(2, 10_000))))
+            new = next(name for name in names if not os.path.exists(f"{self.uri}/{name}"))
+            with self._hidden(table) as hidden:
+                self._note(new, old_names)
+                os.replace(hidden, f"{self.uri}/{new}")
+        self.finish_replacing()
+
+    def finish_replacing(self) -> None:
+        """Remove the shards that were replaced, where a killed writer left them; for the one writer."""
+        note = Path(self.uri, REPLACING)
+        if not note.exists():
+            return
+        for name in self._replaced(os.listdir(self.uri)):
+            Path(self.uri, name).unlink(missing_ok=True)
+        note.unlink()
+
+    def _note(self, new: str | None, old: list[str]) -> None:
+        atomic_write_json(f"{self.uri}/{REPLACING}", {"new": new, "old": old})
+
+    def _replaced(self, names: Collection[str]) -> list[str]:
+        """Return the names of the shards that a new one stands for; none as long as the new one is not there."""
+        try:
+            note = json.loads(Path(self.uri, REPLACING).read_bytes())
+        except FileNotFoundError:  # the writer has just finished
+            return []
+        found: list[str] = note["old"] if note["new"] is None or note["new"] in names else []
+        return found
+
+    @contextmanager
+    def _hidden(self, table: pa.Table) -> Iterator[str]:
+        """Write a table under a name that no reader sees, to be renamed in the block."""
+        hidden = f"{self.uri}/.{_FIRST}{uuid.uuid4().hex}"
         try:
             pq.write_table(table, hidden, compression="zstd")
-            os.replace(hidden, path)
+            yield hidden
         except BaseException:
             with suppress(OSError):
                 os.unlink(hidden)
             raise
-        return path
-
-    def shard_of(self, table: pa.Table, id_columns: Sequence[str]) -> str:
-        """Return the URI that a shard of these rows has."""
-        ids = hashlib.sha256(repr(table.select(list(id_columns)).to_pylist()).encode()).hexdigest()[:24]
-        return f"{self.uri}/{_FIRST}{ids}{_LAST}"
-
-    def replace(self, old: Collection[str], table: pa.Table, id_columns: Sequence[str]) -> str | None:
-        """Put one shard in the place of some; return its URI, or None where the table is empty and none is written."""
-        written = self.append_table(table, id_columns) if table.num_rows else None
-        for shard in old:
-            if shard != written:
-                os.unlink(shard)
-        return written
 
     def clear(self) -> None:
         """Remove every shard."""
@@ -92,6 +135,10 @@ class Dataset:
     def remove(self) -> None:
         """Remove the folder with all that is in it."""
         shutil.rmtree(self.uri, ignore_errors=True)
+
+
+def _hash(table: pa.Table, id_columns: Sequence[str]) -> str:
+    return hashlib.sha256(repr(table.select(list(id_columns)).to_pylist()).encode()).hexdigest()[:24]
 
 
 def open_shards(shards: Sequence[str]) -> Iterator[pq.ParquetFile]:

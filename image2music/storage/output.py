@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from image2music.errors import OutputError
-from image2music.storage.datasets import Dataset, Row, read_shards
+from image2music.storage.datasets import REPLACING, Dataset, Row, read_shards
 from image2music.storage.files import atomic_write, atomic_write_json, file_lock, free_bytes, make_folder, write_parquet
 from image2music.storage.run_file import RunFile
 from schemas.failure import FAILURE_SCHEMA
@@ -56,8 +56,9 @@ class Failures(Dataset):
         old = self.shards()
         if not old:
             return
-        rows = list(read_shards(old, FAILURE_SCHEMA.names))
-        kept = [row for row in rows if not matches(row)]
+        # Once each: a run of an earlier release that was killed at this place left every failure twice.
+        rows = {tuple(row.values()): row for row in read_shards(old, FAILURE_SCHEMA.names)}
+        kept = [row for row in rows.values() if not matches(row)]
         self.replace(old, pa.Table.from_pylist(kept, schema=FAILURE_SCHEMA), FAILURE_ID_COLUMNS)
 
 
@@ -112,9 +113,14 @@ class OutputStore:
         """
         make_folder(self.uri)
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the right to write, as `file_lock` does."""
-        return file_lock(self.uri, self._place(LOCK))
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the right to write, as `file_lock` does, and first remove what a killed writer left of shards."""
+        with file_lock(self.uri, self._place(LOCK)):
+            for pattern in (f"*/{REPLACING}", f"*/*/{REPLACING}"):  # also of variants and of a staged generation
+                for note in Path(self.uri).glob(pattern):
+                    Dataset(str(note.parent)).finish_replacing()
+            yield
 
     def free_bytes(self) -> int:
         """Return the bytes that are free where the output lies, or would lie."""
@@ -170,17 +176,15 @@ class OutputStore:
             for row in read_shards([shard], ["image_id", "composed_at", *columns]):
                 here = key(row) not in earlier, row["composed_at"], shard
                 newest[row["image_id"]] = max(newest.get(row["image_id"], here), here)
-        dropped, written = 0, set[str | None]()
+        dropped = 0
         for shard, table in self.compositions.tables():
-            if shard in written:  # a shorter one took its name, which has the newer rows of the same pictures
-                continue
             ids = table.column("image_id").to_pylist()
             fresh = [id for id in dict.fromkeys(ids) if newest[id][-1] == shard]
             if len(fresh) == len(ids):
                 continue
             dropped += len(ids) - len(fresh)
             rows = table.take(pa.array([ids.index(id) for id in fresh], pa.int64()))
-            written.add(self.compositions.replace([shard], rows, ("image_id",)))
+            self.compositions.replace([shard], rows, ("image_id",))
         return dropped
 
     def keep_only(self, ids: Collection[str]) -> frozenset[str]:

@@ -20,6 +20,7 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Protocol, cast
 
 from image2music.errors import CaptionError, ConfigError
+from image2music.storage.files import open_regular
 
 SPACING = 4 << 20
 """Bytes before compression from one kept state to the next. A state takes about 50 kB, so 6 GB need 75 MB."""
@@ -48,12 +49,12 @@ class LocalFile:
     """A local file, open as long as this object lives. Threads may read at the same time."""
 
     def __init__(self, path: str) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY)
-        weakref.finalize(self, os.close, self._descriptor)
+        self._file = open_regular(path)
+        weakref.finalize(self, self._file.close)
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Return up to `size` bytes from `offset` on; fewer at the end."""
-        return os.pread(self._descriptor, size, offset)
+        return os.pread(self._file.fileno(), size, offset)
 
 
 class SeekableGzip:

@@ -36,7 +36,7 @@ from transforms.deadlines import TimeLimit
 from transforms.embed import EmbedPictures
 from transforms.files import PictureReader
 from transforms.log_lines import LogPictures
-from transforms.pictures import DescribePictures, IdentifyPictures, SkipFinished, list_pictures
+from transforms.pictures import DescribePictures, IdentifyPictures, PictureList, SkipFinished, list_pictures
 from transforms.retrieve import RetrieveTunes
 from transforms.shards import WriteShards, composition_sink, failure_sink
 from transforms.stage import REASON, Stage
@@ -54,6 +54,7 @@ class ComposeRun:
     output: OutputStore
     catalog: Matched | None = None
     briefs: Mapping[str, ImageMetadata] = field(default_factory=dict)
+    listed: PictureList = field(default_factory=lambda: PictureList((), {}))
 
     @property
     def provenance(self) -> Provenance:
@@ -106,7 +107,8 @@ def compose(options: ComposeOptions) -> int:
             run.output.drop_repeated(KEY_COLUMNS, composition_key, finished)
             _check_rows(run, found)
             albums = assemble_albums(job, run.output) if options.album else {}
-            record.counts = count(found, places=len(run.pictures)) | catalog_counts(run.catalog) | albums
+            skipped = {"skipped_files": dict(run.listed.skipped)}
+            record.counts = count(found, places=len(run.pictures)) | skipped | catalog_counts(run.catalog) | albums
         code = job.end(record.counts["failed"], record.counts["pictures"], "pictures", options.max_failures)
         print_summary(run, record.counts)
     return code or (EXIT_SOME_FAILED if albums.get("albums_failed") else EXIT_DONE)
@@ -152,8 +154,8 @@ def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
     Raises:
         Image2MusicError: something is missing, or does not fit together.
     """
-    pictures = [] if options.refresh else list_pictures(options.images, options.allow_web)
-    catalog = match(read_catalog(options.catalog), pictures, options.images) if options.catalog else None
+    pictures = PictureList((), {}) if options.refresh else list_pictures(options.images, options.allow_web)
+    catalog = match(read_catalog(options.catalog), pictures.places, options.images) if options.catalog else None
     index = open_index(options.index)
     if options.where is not None:
         index = narrowed(index, options.where)
@@ -178,7 +180,7 @@ def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
     )
     briefs = {place.uri: place.brief for place in catalog.places if place.brief != NO_METADATA} if catalog else {}
     output = open_output(options.output)
-    return ComposeRun(options, settings, index, embedder_spec, tuple(pictures), output, catalog, briefs)
+    return ComposeRun(options, settings, index, embedder_spec, pictures.places, output, catalog, briefs, pictures)
 
 
 def _id_of_loaded(spec: str) -> str:
@@ -235,6 +237,8 @@ def print_summary(run: ComposeRun, counts: dict[str, Any]) -> None:
         print(f"{counts['albums']} albums bound, {counts['albums_failed']} could not be, in {run.output.books}")
     for line in failure_lines(run.output.failures):
         print(f"  {line}")
+    if run.listed.skipped:
+        print(run.listed.skipped_line)
     for line in catalog_lines(run.catalog):
         print(line)
     print(places(run.output))

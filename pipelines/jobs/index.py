@@ -25,7 +25,7 @@ from pipelines.runtime.supervisor import EXIT_DONE, EXIT_SOME_FAILED
 from pipelines.runtime.tables import failure_lines
 from transforms.deadlines import TimeLimit
 from transforms.embed import EmbedCaptions
-from transforms.midi import ConvertTunes, IdentifyTunes, ReadCaptions
+from transforms.midi import ConvertTunes, IdentifyTunes, ReadCaptions, check_captions
 from transforms.shards import failure_sink
 from transforms.stage import Stage
 from transforms.tune_files import manifest_of_build
@@ -44,6 +44,7 @@ def index(options: IndexOptions) -> int:
             stays as it was.
     """
     check_archive(options)
+    check_captions(options.captions)
     spec = options.embedder or DEFAULT_EMBEDDER
     options = replace(options, index=options.index.rstrip("/"), embedder=spec)
     embedder = embedders.load_embedder(spec)

@@ -36,13 +36,12 @@ from image2music.report.site import (
 from image2music.storage.datasets import open_shards, read_shards
 from image2music.storage.files import Folder, holds_only, replaced_folder
 from image2music.storage.output import OutputStore, open_output
+from image2music.storage.written import REPORT_MARKER
 from pipelines.jobs.options import ReportOptions
 from transforms.files import PictureReader, content_id
 
 Row = dict[str, Any]
 
-MARKER = "report.json"
-"""Lies in every report. A folder without it is never replaced."""
 _CARD_SIDE, _PAGE_SIDE = 260, 800
 _ROWS_AT_ONCE = 32
 
@@ -93,7 +92,9 @@ def _write_report(
         own = [card for card in cards if card.album_page == page]
         draft.write(page, render_list(site, own, album=own[0].album))
     unseen = _write_pictures(draft, site, cards, _rows(shards))
-    draft.write(MARKER, json.dumps({"image2music": __version__, "pictures": len(cards), "failures": len(failures)}))
+    draft.write(
+        REPORT_MARKER, json.dumps({"image2music": __version__, "pictures": len(cards), "failures": len(failures)})
+    )
     return unseen
 
 
@@ -149,6 +150,6 @@ def _failures(source: OutputStore) -> list[Row]:
 
 
 def _check_replaceable(output: Path) -> None:
-    if not holds_only(output, MARKER):
+    if not holds_only(output, REPORT_MARKER):
         message = f"{output} holds something that is not a report; name another --output"
         raise OutputError(message, reason="not_a_report")

@@ -16,7 +16,7 @@ from image2music.embedders import registry as embedders
 from image2music.errors import TuneIndexError
 from image2music.index.maintenance import finalize
 from image2music.index.sync import Changes, Manifest, find_changes, read_manifest, without_repeats, write_manifest
-from image2music.index.table import TuneIndex, index_schema, open_index, replace_rows, stored_tunes
+from image2music.index.table import TuneIndex, open_index, replace_rows, stored_tunes
 from image2music.rows import failure_row, now
 from image2music.storage.index_files import open_index_files
 from image2music.types import CaptionedMidi, Failure
@@ -103,12 +103,11 @@ def update_pipeline(
     pipeline: beam.Pipeline, ticks: str | None, options: IndexOptions, index: TuneIndex, changes: Changes
 ) -> None:
     """Do as `index_pipeline`, for the tunes that need it; other rows are not read."""
-    schema = index_schema(index.dim, embedder_id=index.embedder_id, embedder_spec=index.embedder_spec)
     limit = time_limit(options)
     tunes = pipeline | "Tunes" >> beam.Create(changes.to_make, reshuffle=True)
     converted = tunes | "Convert" >> ConvertTunes(options.midi_root, limit)
     embedded = converted.done | "Embed" >> Stage(EmbedCaptions(index.embedder_spec, options.batch_size), limit)
-    config = TuneUpdateConfig(options.index, schema, index.version, frozenset(changes.removed), ticks)
+    config = TuneUpdateConfig(options.index, index.schema, index.version, frozenset(changes.removed), ticks)
     embedded.done | "UpdateTunes" >> VectorDatabaseWriteTransform(config)
     failed = (converted.failed, embedded.failed)
     (

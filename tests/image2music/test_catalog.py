@@ -74,3 +74,33 @@ def test_what_does_not_fit_is_told():
     assert [place.brief.catalog_id for place in found.places] == ["1", None, "1", None]
     assert (found.rows, found.rows_without_picture, found.repeated_rows) == (3, ("9.jpg",), ("a/1.jpg",))
     assert found.pictures_without_row == ("shop/a/2.jpg", "shop/day.tar#x/3.jpg")
+
+
+def test_names_match_whatever_their_unicode_normal_form():
+    for folder, row in (("cafe\u0301.jpg", "caf\u00e9.jpg"), ("caf\u00e9.jpg", "cafe\u0301.jpg")):
+        (place,) = match([Entry(row, "7", None)], [f"shop/{folder}"], "shop").places
+        assert (place.uri, place.brief) == (f"shop/{folder}", ImageMetadata("7"))
+
+
+@pytest.mark.parametrize("image", ["sub/IMG #1.jpg", "IMG #1.jpg", "shop/sub/IMG #1.jpg"])
+def test_a_name_may_hold_a_hash_sign(image):
+    uris = ["shop/sub/1.jpg", "shop/sub/IMG #1.jpg"]
+    found = match([Entry(image, "7", None)], uris, "shop")
+    assert [place.brief.catalog_id for place in found.places] == [None, "7"]
+
+
+def test_a_row_with_more_fields_than_the_first_line_is_named(tmp_path):
+    (tmp_path / "c.csv").write_text("image,id,hint\na.jpg,1,a lamp\nb.jpg,2,a chair, oak, 1920s\nc.jpg,3,a, b\n")
+    with pytest.raises(ConfigError, match=r"the row of b.jpg \(line 3\) and 1 more in .* has more fields than"):
+        read_catalog(tmp_path / "c.csv")
+
+
+def test_empty_fields_at_the_end_of_a_row_do_no_harm(tmp_path):
+    (tmp_path / "c.csv").write_text("image,id\na.jpg,1,,\n")
+    assert read_catalog(tmp_path / "c.csv") == [Entry("a.jpg", "1", None)]
+
+
+@pytest.mark.parametrize("entries", [[], [Entry("9.jpg", "1", None)]])
+def test_a_catalogue_that_names_no_picture_is_refused(entries):
+    with pytest.raises(ConfigError, match=r"none of its \d rows names a picture of shop"):
+        match(entries, URIS, "shop")

@@ -10,7 +10,7 @@ COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--outpu
 
 @pytest.fixture
 def with_a_failure(indexed):
-    (indexed / "pictures" / "notes.txt").write_text("no picture")
+    (indexed / "pictures" / "notes.jpg").write_text("no picture")
     return indexed
 
 
@@ -19,7 +19,7 @@ def test_one_line_of_json_for_each_picture(with_a_failure):
     lines = [json.loads(line) for line in (with_a_failure / "log.jsonl").read_text().splitlines()]
     ends = {line["uri"]: line["result"] for line in lines}
     assert ends == {f"pictures/{name}.png": "composed" for name in ("red", "green", "blue")} | {
-        "pictures/notes.txt": "failed"
+        "pictures/notes.jpg": "failed"
     }
     (failure,) = (line for line in lines if line["result"] == "failed")
     assert (failure["stage"], failure["reason"]) == ("describe", "not_a_picture")

@@ -93,7 +93,7 @@ def test_a_picture_that_leaves_changes_only_its_own_album(photos, stand_ins):
 
 
 def test_a_file_that_is_no_picture_is_one_failure_and_not_in_the_album(photos):
-    (photos / "sea" / "notes.txt").write_text("no picture")
+    (photos / "sea" / "notes.jpg").write_text("no picture")
     assert main([*COMPOSE, "--max_failures", "1"]) == 3
     assert len(albums()[0]["image_uris"]) == 5
 

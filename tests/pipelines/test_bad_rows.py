@@ -164,3 +164,16 @@ def test_a_line_without_end_is_passed_over_in_little_memory(tmp_path):
     assert isinstance(long, Failure)
     assert (long.reason, long.uri) == ("line_too_long", f"{path}:2")
     assert peak < 40 << 20
+
+
+@pytest.mark.parametrize("change", [[], ["--update"]], ids=["build", "update"])
+@pytest.mark.parametrize(
+    "text", ['[{"location": "red.mid", "caption": "red"}]', "\n[\n {\n"], ids=["one line", "pretty"]
+)
+def test_a_captions_file_that_is_one_array_is_one_line(indexed, capsys, change, text):
+    (indexed / "array.json").write_text(text)
+    capsys.readouterr()
+    index = ["index", "--captions", "array.json", "--midi_root", "midi", "--index", "tunes.lance"]
+    assert main([*index, *change]) == 1
+    err = capsys.readouterr().err
+    assert err == "image2music: array.json is one JSON array; write one object a line, as jq -c '.[]' array.json does\n"

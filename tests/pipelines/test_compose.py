@@ -57,11 +57,11 @@ def test_a_file_name_need_not_be_utf8(indexed):
 
 
 def test_a_file_that_is_no_picture_is_written_and_the_others_are_done(indexed, capsys):
-    (indexed / "pictures" / "notes.txt").write_text("no picture")
+    (indexed / "pictures" / "notes.jpg").write_text("no picture")
     assert main([*COMPOSE, "--max_failures", "1", "--batch_size", "4"]) == 3
     assert len(rows()) == 3
     (failure,) = rows_of_failures()
-    assert (failure["stage"], failure["uri"]) == ("describe", "pictures/notes.txt")
+    assert (failure["stage"], failure["uri"]) == ("describe", "pictures/notes.jpg")
     assert pq.read_table("out/failures").schema.names == FAILURE_SCHEMA.names
     assert "3 composed, 0 there before, 1 failed" in capsys.readouterr().out
 
@@ -71,7 +71,7 @@ def rows_of_failures():
 
 
 def test_more_failures_than_the_bound_is_exit_code_1_and_says_so(indexed, capsys):
-    (indexed / "pictures" / "notes.txt").write_text("no picture")
+    (indexed / "pictures" / "notes.jpg").write_text("no picture")
     assert main(COMPOSE) == 1
     assert "1 of 4 pictures failed, more than --max_failures allows" in capsys.readouterr().err
     assert len(rows()) == 3
@@ -148,7 +148,7 @@ def test_the_run_is_on_record_and_status_reads_it(indexed, capsys):
     ("change", "message"),
     [
         (["--images", "nowhere"], "there is no folder or file nowhere"),
-        (["--images", "pictures/album"], "no files in pictures/album"),
+        (["--images", "pictures/album"], "no pictures in pictures/album"),
         (["--index", "nothing.lance"], "no tune index at nothing.lance"),
         (["--embedder", "fake:other"], "was made with the embedder fake-embedder@1"),
         (["--embedder", "nonsense"], "is not one of conse"),

@@ -4,6 +4,7 @@ import os
 import time
 
 import lance
+import lancedb
 import pyarrow.parquet as pq
 import pytest
 from fakes import FakeEmbedder, two_voice_tune
@@ -236,3 +237,24 @@ def test_what_cannot_work_is_one_line_on_stderr(indexed, capsys, options, messag
     assert message in err
     assert err.count("\n") == 1
     assert not os.path.exists("nothing.lance.lock")
+
+
+def test_a_column_that_a_user_added_stays_and_can_be_filtered_by(settled, capsys):
+    tunes = lancedb.connect(".").open_table("tunes")
+    tunes.add_columns({"licence": "cast(null as string)"})
+    tunes.update(where="location != 'red.mid'", values={"licence": "CC0"})
+    captions("green.mid", "blue.mid", "new.mid", blue="another")
+    write_tune("new.mid", 7)
+    assert main(UPDATE) == 0
+    licences = {row["location"]: row["licence"] for row in rows()}
+    assert licences == {"green.mid": "CC0", "blue.mid": "CC0", "new.mid": None}
+
+    compose = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]
+    assert main([*compose, "--where", "licence = 'CC0'"]) == 0
+    references = pq.read_table("out/compositions")["references"].to_pylist()
+    assert {one["location"] for some in references for one in some} == {"green.mid", "blue.mid"}
+    for asking in (["--stats"], ["--history"]):
+        assert main(["index", "--index", "tunes.lance", *asking]) == 0
+    capsys.readouterr()
+    assert main([*compose, "--where", "license = 'CC0'"]) == 1
+    assert "licence" in capsys.readouterr().err

@@ -54,7 +54,7 @@ def compose(home, output, *options):
 
 
 def test_workers_of_a_portable_runner_make_the_rows_of_this_process(indexed, worker_pool):
-    (indexed / "pictures" / "notes.txt").write_text("no picture")
+    (indexed / "pictures" / "notes.jpg").write_text("no picture")
     workers = ["--environment_type=EXTERNAL", f"--environment_config=localhost:{worker_pool}"]
     assert compose(indexed, "there", "--runner=PortableRunner", "--job_endpoint=embed", *workers) == 3
     assert compose(indexed, "here") == 3

@@ -1,10 +1,12 @@
 import gzip
 import hashlib
+import os
+import socket
 
 import pytest
 
 from image2music.errors import CaptionError
-from transforms.files import content_id, inside, read_bytes
+from transforms.files import PictureReader, content_id, inside, read_bytes, read_under
 
 
 def test_a_file_is_read_as_it_is(tmp_path):
@@ -41,3 +43,35 @@ def test_a_file_that_is_far_too_large_is_not_read_to_its_end(tmp_path):
     path.write_bytes(b"x" * 11)
     with pytest.raises(OSError, match="larger than"):
         read_bytes(str(path), at_most=10)
+
+
+@pytest.fixture
+def no_files(tmp_path):
+    """What lies in folders and is no regular file: a pipe that nobody writes to, a device without end, a socket."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "zeros.jpg").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket.jpg"))
+    os.mkfifo(tmp_path / "pipe.tar")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("pipe.jpg", "a named pipe"), ("zeros.jpg", "a device"), ("socket.jpg", "a socket"), ("pipe.tar#a", "a named")],
+)
+@pytest.mark.timeout(10)
+def test_what_is_no_regular_file_is_refused_unopened(no_files, name, kind):
+    with pytest.raises(OSError, match=f"{kind}.*, not a regular file"):
+        PictureReader()(str(no_files / name))
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_under_midi_root_is_refused(no_files):
+    with pytest.raises(OSError, match="a named pipe, not a regular file"):
+        read_under(str(no_files), "pipe.jpg")
+
+
+def test_a_folder_is_not_read_as_a_file(tmp_path):
+    with pytest.raises(IsADirectoryError):
+        read_bytes(str(tmp_path))

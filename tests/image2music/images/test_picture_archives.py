@@ -47,11 +47,11 @@ def write(path, table, **options):
 def test_members_of_a_shard_without_sidecars(shard):
     with tarfile.open("plain.tar", "w") as tar:
         tar.add("shard.tar")
-    assert list_members("plain.tar", opened) == ["plain.tar#shard.tar"]
+    assert list_members("plain.tar", opened) == (["plain.tar#"], {".tar": 1})
 
 
 def test_each_member_is_read_by_its_place(shard):
-    places = [place for place in list_members("shard.tar", opened) if not place.endswith("#000")]
+    places = [place for place in list_members("shard.tar", opened).places if not place.endswith("#000")]
     assert places == ["shard.tar#000/a.jpg", "shard.tar#000/b", "shard.tar#c.png"]
     assert [read(place) for place in places] == [b"first", b"second", b"third"]
     assert reason("shard.tar#nothing") == "member_missing"
@@ -60,7 +60,7 @@ def test_each_member_is_read_by_its_place(shard):
 @pytest.mark.parametrize("cut", [700, 1100, 2100])
 def test_a_shard_that_breaks_off_is_accounted_for(shard, cut):
     shard.write_bytes(shard.read_bytes()[:cut])
-    places = list_members("shard.tar", opened)
+    places = list_members("shard.tar", opened).places
     assert places[-1] == "shard.tar#"
     assert reason("shard.tar#") == "broken_archive"
 
@@ -69,7 +69,7 @@ def test_a_header_of_garbage_is_not_the_end(shard):
     data = bytearray(shard.read_bytes())
     data[1536:1700] = os.urandom(164)
     shard.write_bytes(data)
-    assert list_members("shard.tar", opened)[-1] == "shard.tar#"
+    assert list_members("shard.tar", opened).places[-1] == "shard.tar#"
 
 
 def test_a_member_too_large_is_refused_unread(shard, monkeypatch):
@@ -81,7 +81,7 @@ def test_a_member_too_large_is_refused_unread(shard, monkeypatch):
 def test_a_shard_without_pictures_is_accounted_for(tmp_path):
     path = f"{tmp_path}/empty.tar"
     tarfile.open(path, "w").close()
-    assert list_members(path, opened) == [f"{path}#"]
+    assert list_members(path, opened).places == [f"{path}#"]
     assert reason(f"{path}#") == "no_pictures"
 
 
@@ -97,7 +97,7 @@ def test_a_shard_without_pictures_is_accounted_for(tmp_path):
 def test_rows_of_a_parquet_file(tmp_path, monkeypatch, column):
     path = f"{tmp_path}/file.parquet"
     write(path, pa.table({"label": range(5), "hash": [b"h"] * 5, "image": column}), row_group_size=2)
-    places = list_members(path, opened)
+    places = list_members(path, opened).places
     assert places == [f"{path}#{row}" for row in range(5)]
     assert [read(place) for place in places] == [b"0", b"1", b"", b"3", b"4"]
     monkeypatch.setattr(archives, "_CACHED_BYTES", 0)
@@ -109,7 +109,7 @@ def test_a_parquet_file_without_pictures_or_without_sense_is_accounted_for(tmp_p
     write(f"{tmp_path}/numbers.parquet", pa.table({"n": [1, 2]}))
     (tmp_path / "noise.parquet").write_bytes(b"PAR1 no, it is not")
     for name, why in (("numbers", "no_pictures"), ("noise", "broken_archive")):
-        assert list_members(f"{tmp_path}/{name}.parquet", opened) == [f"{tmp_path}/{name}.parquet#"]
+        assert list_members(f"{tmp_path}/{name}.parquet", opened).places == [f"{tmp_path}/{name}.parquet#"]
         assert reason(f"{tmp_path}/{name}.parquet#") == why
 
 

@@ -1,3 +1,8 @@
+import contextlib
+import os
+import pathlib
+import shutil
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -104,12 +109,72 @@ def test_the_newest_row_of_a_picture_stays(output):
     assert [row["composed_at"] for row in rows if row["image_id"] == "bb"] == [expected]
 
 
-def test_a_shortened_shard_may_take_the_name_of_an_older_one(output):
-    compose(output, ["bb"])
-    compose(output, ["aa", "bb"])
-    compose(output, ["aa"])
+def test_a_shortened_shard_does_not_take_the_name_of_an_older_one(output):
+    for first, second in (("aa", "bb"), ("cc", "dd"), ("ee", "ff")):  # shards are gone through by the hash of their ids
+        compose(output, [second])
+        compose(output, [first, second])
+        compose(output, [first])
     drop_repeated(output)
-    assert ids_in(output) == ["aa", "bb"]
+    assert ids_in(output) == ["aa", "bb", "cc", "dd", "ee", "ff"]
+
+
+class Killed(BaseException):
+    """What ends a process at once; nobody catches it."""
+
+
+def killed_at(step, patch):
+    """Let the step-th call that renames or removes a file end the process, as far as the disk can tell."""
+    steps = iter(range(1, 1000))
+
+    def counted(call):
+        def deadly(*args, **kwargs):
+            if next(steps) >= step:
+                raise Killed
+            return call(*args, **kwargs)
+
+        return deadly
+
+    for name in ("replace", "unlink"):
+        patch.setattr(f"os.{name}", counted(getattr(os, name)))
+        patch.setattr(pathlib.Path, name, counted(getattr(pathlib.Path, name)))
+
+
+@pytest.mark.parametrize("step", range(1, 9))
+def test_a_kill_while_failures_are_forgotten_doubles_and_loses_none(output, monkeypatch, step):
+    for uri in ("a.jpg", "b.jpg", "c.jpg"):
+        fail(output, uri)
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        killed_at(step, patch)
+        output.failures.forget(lambda row: row["uri"] == "a.jpg")
+    left = sorted(row["uri"] for row in output.failures.read(["uri"]))
+    assert left in (["a.jpg", "b.jpg", "c.jpg"], ["b.jpg", "c.jpg"])
+    assert output.failures.count() == len(left)
+    with output.lock():
+        assert sorted(row["uri"] for row in output.failures.read(["uri"])) == left
+        fail(output, "a.jpg")  # it fails again, in a shard of the same name
+    assert {row["uri"] for row in output.failures.read(["uri"])} == {"a.jpg", "b.jpg", "c.jpg"}
+
+
+@pytest.mark.parametrize("step", range(1, 9))
+def test_a_kill_while_repeated_rows_are_dropped_loses_none(output, monkeypatch, step):
+    compose(output, ["aa", "bb"])
+    compose(output, ["bb", "cc"])
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        killed_at(step, patch)
+        drop_repeated(output)
+    assert set(ids_in(output)) == {"aa", "bb", "cc"}
+    with output.lock():
+        drop_repeated(output)
+    assert ids_in(output) == ["aa", "bb", "cc"]
+    assert len(list(pathlib.Path(output.compositions.uri).glob("part-*"))) == 2
+
+
+def test_failures_that_an_earlier_release_left_twice_are_there_once_after_the_next_run(output):
+    fail(output, "a.jpg")
+    (shard,) = output.failures.shards()
+    shutil.copy(shard, shard.replace("part-", "part-0"))
+    output.failures.forget(lambda row: False)
+    assert output.failures.count() == 1
 
 
 def test_a_new_generation_takes_the_place_of_the_earlier_one(output):
