@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from pipelines.jobs.options import AblateOptions
-from pipelines.runtime.options import add_arguments, from_arguments
+from pipelines.runtime.options import add_arguments, check_beam_flags, from_arguments
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -23,4 +23,6 @@ def run_ablate(args: argparse.Namespace) -> int:
     """Print the table of variants."""
     from pipelines.jobs.ablate import ablate
 
-    return ablate(from_arguments(AblateOptions, args, beam=args.beam))
+    options = from_arguments(AblateOptions, args, beam=args.beam)
+    check_beam_flags(options.beam)
+    return ablate(options)

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from pipelines.jobs.options import ComposeOptions
-from pipelines.runtime.options import add_arguments, from_arguments
+from pipelines.runtime.options import add_arguments, check_beam_flags, from_arguments
 from pipelines.runtime.supervisor import supervised
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def run_compose(args: argparse.Namespace) -> int:
         code = supervised(args.argv, options.beam_flags, options.restarts, lambda: _run_file(options.output))
         if code is not None:
             return code
+    check_beam_flags(options.beam)
     if options.refresh:
         from pipelines.jobs.refresh import refresh
 

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from pipelines.jobs.options import IndexOptions
-from pipelines.runtime.options import add_arguments, from_arguments
+from pipelines.runtime.options import add_arguments, check_beam_flags, from_arguments
 from pipelines.runtime.supervisor import supervised
 
 if TYPE_CHECKING:
@@ -29,12 +29,14 @@ def run_index(args: argparse.Namespace) -> int:
     """Make or update a table, or say what its versions are."""
     options = from_arguments(IndexOptions, args, beam=args.beam)
     if options.makes_nothing:
+        check_beam_flags(options.beam)
         print(_about_versions(options))
         return 0
     options.check_sources()
     code = supervised(args.argv, options.beam_flags, options.restarts, lambda: _run_file(options.index))
     if code is not None:
         return code
+    check_beam_flags(options.beam)
     if options.update:
         from pipelines.jobs.update import update
 

@@ -42,7 +42,7 @@ def plan_compose(options: ComposeOptions) -> int:
     """
     run = look_up(options)
     todo = waiting(run)
-    lines = settings_lines(run) | work_lines(run, todo) | core_lines(options.processes)
+    lines = settings_lines(run) | work_lines(run, todo) | core_lines(options.runner.processes)
     if todo:
         lines |= _costs(run, todo)
     print(_text(lines))
@@ -122,7 +122,7 @@ def measure_sample(run: ComposeRun, todo: Sequence[str]) -> Sample:
 
 def cost_lines(run: ComposeRun, todo: Sequence[str], sample: Sample) -> dict[str, str]:
     """Return time, disk and memory for all pictures, extrapolated from the sample."""
-    workers, seconds = run.options.processes, len(todo) * sample.seconds / run.options.processes
+    workers, seconds = run.options.runner.processes, len(todo) * sample.seconds / run.options.runner.processes
     free = run.output.free_bytes()
     needed = len(todo) * sample.bytes
     short = "; NOT ENOUGH" if needed > free else ""

@@ -23,11 +23,9 @@ from pipelines.runtime.options import (
     RestartOptions,
     at_least,
     check_options,
-    has_own_processes,
     local_path,
     one_of,
     option,
-    runs_here,
     seed,
 )
 
@@ -87,7 +85,7 @@ class PictureOptions(JobOptions):
     @property
     def works_here(self) -> bool:
         """Whether this process composes itself, and does not only plan, or start and watch others."""
-        return not self.plan and runs_here(self.beam_flags) and not has_own_processes(self.beam_flags)
+        return not self.plan and self.runner.runs_here and not self.runner.has_own_processes
 
 
 @dataclass(frozen=True)

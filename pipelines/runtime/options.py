@@ -121,46 +121,60 @@ class Parser(argparse.ArgumentParser):
 
 DEFAULT_RUNNER = "FnApiRunner"
 """DirectRunner would first try to download another runner."""
-_IN_PROCESS = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner")
+_IN_PROCESS = ("fnapi", "direct", "bundlebaseddirect")
+_PROCESSES = "multi_processing"
 
 
 def worker_flags(workers: int) -> tuple[str, ...]:
     """Return Beam's options for so many processes on one machine; none for one."""
     if workers == 1:
         return ()
-    return "--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"
+    return f"--direct_running_mode={_PROCESSES}", f"--direct_num_workers={workers}"
 
 
-def has_own_processes(flags: Sequence[str]) -> bool:
-    """Return whether Beam's options ask for processes that the job starts itself."""
-    words = [word for flag in flags for word in flag.split("=", 1)]
-    return "multi_processing" in words
+@dataclass(frozen=True)
+class RunnerFlags:
+    """Those of Beam's options that decide where a job runs: `--runner`, `--direct_running_mode` and its workers."""
 
+    runner: str
+    mode: str
+    workers: int
 
-def workers_of(flags: Sequence[str]) -> int:
-    """Return how many processes Beam's options ask for; 1 where they ask for threads, or for nothing."""
-    words = [word for flag in flags for word in flag.split("=", 1)]
-    if not has_own_processes(flags) or "--direct_num_workers" not in words:
-        return 1
-    number = int(words[words.index("--direct_num_workers") + 1])
-    return number or os.cpu_count() or 1
+    @classmethod
+    def parse(cls, flags: Sequence[str]) -> RunnerFlags:
+        """Read them without Beam, in every form that Beam takes: `--runner=X` and `--runner X`.
 
+        Raises:
+            ConfigError: a value is missing or no number (`bad_arguments`).
+        """
+        parser = Parser(prog="image2music", add_help=False)
+        parser.add_argument("--runner", default=DEFAULT_RUNNER)
+        parser.add_argument("--direct_running_mode", dest="mode", default="in_memory")
+        parser.add_argument("--direct_num_workers", dest="workers", type=int, default=1)
+        return cls(**vars(parser.parse_known_args(list(flags))[0]))
 
-def runner_of(flags: Sequence[str]) -> str:
-    """Return the name of the runner that Beam's options ask for."""
-    return next((flag.partition("=")[2] for flag in flags if flag.startswith("--runner=")), DEFAULT_RUNNER)
+    @property
+    def has_own_processes(self) -> bool:
+        """Whether the job starts worker processes itself."""
+        return self.mode == _PROCESSES
 
+    @property
+    def processes(self) -> int:
+        """How many processes work; 1 where Beam is asked for threads, or for nothing."""
+        return (self.workers or os.cpu_count() or 1) if self.has_own_processes else 1
 
-def runs_here(flags: Sequence[str]) -> bool:
-    """Return whether the runner's workers are on this machine."""
-    return runner_of(flags) in _IN_PROCESS
+    @property
+    def runs_here(self) -> bool:
+        """Whether the runner's workers are on this machine."""
+        return self.runner.rpartition(".")[2].lower().removesuffix("runner") in _IN_PROCESS
 
 
 def beam_options(flags: Sequence[str]) -> PipelineOptions:
     """Return Beam's own options, with the in-process runner unless another one is named.
 
     Raises:
-        ConfigError: a flag that Beam does not know either (`unknown_option`); Beam itself would let it pass.
+        ConfigError: a flag that Beam does not know either (`unknown_option`), which Beam itself would let pass, or a
+            value that cannot work (`bad_arguments`).
     """
     from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -170,8 +184,17 @@ def beam_options(flags: Sequence[str]) -> PipelineOptions:
     _, unknown = parser.parse_known_args(list(flags))
     if unknown:
         raise ConfigError(f"there is no option {' '.join(unknown)}", reason="unknown_option")
-    named = any(flag == "--runner" or flag.startswith("--runner=") for flag in flags)
-    return PipelineOptions([*flags] if named else [*flags, f"--runner={DEFAULT_RUNNER}"])
+    return PipelineOptions([*flags, f"--runner={RunnerFlags.parse(flags).runner}"])
+
+
+def check_beam_flags(flags: Sequence[str]) -> None:
+    """Check what no command of ours knows; Beam is loaded only where there is something to check.
+
+    Raises:
+        ConfigError: as `beam_options`.
+    """
+    if flags:
+        beam_options(flags)
 
 
 THE_JOB = "the job"
@@ -245,9 +268,9 @@ class JobOptions:
         return (*self.beam, *worker_flags(self.workers))
 
     @property
-    def processes(self) -> int:
-        """Processes that work at the same time, as far as Beam's options for one machine tell."""
-        return workers_of(self.beam_flags)
+    def runner(self) -> RunnerFlags:
+        """Where the job runs."""
+        return RunnerFlags.parse(self.beam_flags)
 
     def check_reachable(self, paths: Mapping[str, str]) -> None:
         """Check the places that options name: workers of another runner have a current folder of their own.
@@ -255,12 +278,14 @@ class JobOptions:
         Raises:
             ConfigError: one is relative, and workers run elsewhere (`relative_path`).
         """
-        if runs_here(self.beam_flags):
+        runner = self.runner
+        if runner.runs_here:
             return
         for flag, path in paths.items():
             if path and "://" not in path and not os.path.isabs(path):
-                runner = runner_of(self.beam_flags)
-                message = f"{flag} {path} is relative, and workers of {runner} run elsewhere: write the whole path"
+                message = (
+                    f"{flag} {path} is relative, and workers of {runner.runner} run elsewhere: write the whole path"
+                )
                 raise ConfigError(message, reason="relative_path")
 
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from pipelines.runtime.options import has_own_processes
+from pipelines.runtime.options import RunnerFlags
 from transforms.deadlines import EXIT_START_AGAIN, SUPERVISOR
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def supervised(
 
     Return its exit code, or None where this process is to do the job: it needs no watching, or it is watched already.
     """
-    if SUPERVISOR in os.environ or not (has_own_processes(flags) or restarts):
+    if SUPERVISOR in os.environ or not (RunnerFlags.parse(flags).has_own_processes or restarts):
         return None
     command = [sys.executable, "-m", "pipelines.cli.main", *argv]
     return supervise(command, restarts=DEFAULT_RESTARTS if restarts is None else restarts, run_file=run_file)

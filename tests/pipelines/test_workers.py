@@ -11,7 +11,7 @@ from job_processes import WORKER, children, noise_pictures, start, wait_for
 from pipelines.cli.main import main
 from pipelines.jobs.compose import look_up
 from pipelines.jobs.options import ComposeOptions
-from pipelines.runtime.options import has_own_processes, worker_flags, workers_of
+from pipelines.runtime.options import RunnerFlags, worker_flags
 
 COMPOSE = ["compose", "--images", "many", "--index", "tunes.lance"]
 PICTURES = 150
@@ -52,13 +52,14 @@ def test_a_process_that_only_watches_others_loads_no_model(indexed, monkeypatch)
 
 def test_workers_is_short_for_beams_own_options():
     assert worker_flags(1) == ()
-    assert has_own_processes(worker_flags(2))
-    assert has_own_processes(["--direct_running_mode", "multi_processing"])
-    assert not has_own_processes(["--direct_num_workers=2"])
+    assert RunnerFlags.parse(worker_flags(2)).has_own_processes
+    assert RunnerFlags.parse(["--direct_running_mode", "multi_processing"]).has_own_processes
+    assert not RunnerFlags.parse(["--direct_num_workers=2"]).has_own_processes
 
 
 def test_workers_are_counted():
-    assert [workers_of(flags) for flags in ([], worker_flags(3), ["--direct_num_workers=2"])] == [1, 3, 1]
+    found = [RunnerFlags.parse(flags).processes for flags in ([], worker_flags(3), ["--direct_num_workers=2"])]
+    assert found == [1, 3, 1]
 
 
 def test_less_than_one_worker_is_refused(indexed, capsys):
