@@ -68,7 +68,7 @@ class Page:
         return self._browser.call(method, arguments, self._session)
 
     def open(self, path: Path, *, query: str = "") -> float:
-        """Opens a file; returns the seconds until its load event."""
+        """Open a file; return the seconds until its load event."""
         self.requests.clear()
         self.complaints.clear()
         begun = time.perf_counter()
@@ -91,7 +91,7 @@ class Page:
         return answer["result"].get("value")
 
     def wait(self, condition: str, seconds: float = TIMEOUT) -> None:
-        """Waits until an expression is true.
+        """Wait until an expression is true.
 
         Raises:
             BrowserError: it was not, for so long.
@@ -140,7 +140,7 @@ class Page:
         path.write_bytes(base64.b64decode(self.call("Page.printToPDF", printBackground=False)["data"]))
 
     def note(self, method: str, event: dict[str, Any]) -> None:
-        """Keeps what an event of the protocol says of this page."""
+        """Keep what an event of the protocol says of this page."""
         if method == "Network.requestWillBeSent":
             self.requests.append(event["request"]["url"])
         elif method == "Runtime.exceptionThrown":

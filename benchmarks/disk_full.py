@@ -164,7 +164,7 @@ def _pages(size: int) -> int:
 
 
 def try_command(home: Path, place: Path, tried: Tried) -> bool:
-    """Run a command into disks of every size; returns whether all went as it has to."""
+    """Run a command into disks of every size; return whether all went as it has to."""
     with disk_of(_ROOM, place) as disk:
         tried.before(disk)
         used, earlier = shutil.disk_usage(disk).used, tried.content(disk)

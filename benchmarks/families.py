@@ -46,7 +46,7 @@ class Checked:
 
 
 def checked(family: str, folder: Path) -> Checked:
-    """Saves a tiny model of a family to `folder`, loads it from there and tries everything."""
+    """Save a tiny model of a family to `folder`, load it from there and try everything."""
     from image2music.composers.chat.engine.transformers_backend import load_transformers_backend
     from tests.tiny_vlms import save
 
@@ -159,7 +159,7 @@ def _noise(size: tuple[int, int], seed: int) -> Any:
 
 
 def main() -> None:
-    """Prints the table; exit code 1 where a column is not as it must be."""
+    """Print the table; exit code 1 where a column is not as it must be."""
     from tests.tiny_vlms import FAMILIES
 
     with tempfile.TemporaryDirectory() as folder:

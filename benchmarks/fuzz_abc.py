@@ -1,4 +1,4 @@
-"""Breaks ABC at random for as long as asked, and stops at the first crash or at a text that takes too long.
+"""Break ABC at random for as long as asked, and stop at the first crash or at a text that takes too long.
 
     python -m benchmarks.fuzz_abc --seconds 600 [--seed 1] [--corpus DIR]
 
@@ -61,7 +61,7 @@ def mutated(text: str, texts: list[str], rng: random.Random) -> str:
 
 
 def run(text: str) -> Counter[str]:
-    """All readers on one text; raises what must not be raised."""
+    """All readers on one text; raise what must not be raised."""
     seen: Counter[str] = Counter(finding.code for finding in check(text))
     for tune in parse(text).tunes:
         voice_notes(tune)
@@ -83,7 +83,7 @@ def run(text: str) -> Counter[str]:
 
 
 def main() -> int:
-    """Runs until the time is over; 1 at the first finding, whose text is written to fuzz_abc_finding.abc."""
+    """Run until the time is over; 1 at the first finding, whose text is written to fuzz_abc_finding.abc."""
     arguments = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     arguments.add_argument("--seconds", type=float, default=60)
     arguments.add_argument("--seed", type=int, default=0)

@@ -38,7 +38,7 @@ _CHANGES = ("seconds", "composed_at")
 
 
 def make_world(home: Path, pictures: int) -> int:
-    """Pictures of noise, some of them twice and some broken, and an index; returns how many contents there are."""
+    """Pictures of noise, some of them twice and some broken, and an index; return how many contents there are."""
     random = np.random.default_rng(SEED)
     for folder in range(_FOLDERS):
         (home / "pictures" / f"{folder}").mkdir(parents=True)
@@ -113,7 +113,7 @@ def books(output: Path) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
 
 
 def finish(home: Path, output: str, workers: int, *options: str, seconds: float = 0.0) -> float:
-    """Let a job run to its end, with failures; returns how long it took."""
+    """Let a job run to its end, with failures; return how long it took."""
     begin = time.monotonic()
     words = compose(output, workers, "--max_failures", "10%", *options, seconds=seconds)
     subprocess.run(words, cwd=home, env=environment(), stdout=subprocess.DEVNULL)
@@ -132,7 +132,7 @@ def kill_whole_jobs(home: Path, output: str, times: int, within: float, workers:
 
 
 def kill_albums(home: Path, times: int) -> bool:
-    """Kill whole jobs of two workers that make albums; returns whether all is as in an undisturbed run of one."""
+    """Kill whole jobs of two workers that make albums; return whether all is as in an undisturbed run of one."""
     finish(home, "albums", 1, "--album")
     took = finish(home, "albums-of-two", 2, "--album", seconds=_SECONDS_A_TUNE)
     moments = kill_whole_jobs(home, "albums-killed", times, took, 2, "--album")

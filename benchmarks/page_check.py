@@ -1,4 +1,4 @@
-"""Opens a report in a headless Chromium and uses it as a person would: one line a check, exit code 1 if any fails.
+"""Open a report in a headless Chromium and use it as a person would: one line a check, exit code 1 if any fails.
 
     python -m benchmarks.page_check --report build/demo/out/report --shots build/page-check
 
@@ -66,7 +66,7 @@ class CheckError(Exception):
 
 
 def expect(holds: object, otherwise: str) -> None:
-    """Fails a check.
+    """Fail a check.
 
     Raises:
         CheckError: `holds` is not true.
@@ -83,7 +83,7 @@ def quiet(page: Page) -> None:
 
 
 def settle(page: Page) -> None:
-    """Waits until a change of the heat map is done."""
+    """Wait until a change of the heat map is done."""
     page.wait("!document.documentElement.classList.contains('changing')")
 
 
@@ -256,7 +256,7 @@ def take_shots(page: Page, report: Path, folder: Path) -> None:
 
 
 def main() -> int:
-    """Checks one report at both widths."""
+    """Check one report at both widths."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--report", type=Path, default=Path("build/demo/out/report"))
     parser.add_argument("--shots", type=Path, metavar="DIR", help="folder for screenshots and a print")

@@ -88,7 +88,7 @@ def _rows(real: list[dict[str, Any]], home: Path, count: int) -> Iterator[dict[s
 
 
 def look(page: Page, path: Path) -> Seen:
-    """Opens a list some times; medians."""
+    """Open a list some times; medians."""
     found = []
     for _ in range(_RUNS):
         page.call("Network.clearBrowserCache")
@@ -114,7 +114,7 @@ def search_seconds(page: Page, path: Path) -> float:
 
 
 def main() -> int:
-    """Makes the rows, writes the report, looks at it, prints what was seen."""
+    """Make the rows, write the report, look at it, print what was seen."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/demo/out"), help="an --output of compose")
     parser.add_argument("--pictures", type=int, default=2000)

@@ -72,7 +72,7 @@ def compose(disk: Path, pictures: Path, seconds: float, workers: int) -> list[st
 
 
 def try_trouble(home: Path, disk: Path, trouble: Trouble, workers: int, expected: Content) -> list[str]:
-    """What is wrong afterwards; prints what was seen."""
+    """What is wrong afterwards; print what was seen."""
     bring(home / "tunes.lance", disk / "tunes.lance")
     (disk / "out").mkdir()
     if trouble.at_once:

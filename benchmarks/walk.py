@@ -1,9 +1,8 @@
 """The files that one job enters, in order: `python -m benchmarks.walk compose --images a.jpg ...`.
 
-Runs a command of `image2music` in this process and writes down each time that control goes from one file of the project
-to another by a call. Prints the files in the order in which they are entered first, with how often each is entered
-again from elsewhere. Imports do not count, and neither do helpers of `types`, `errors` and the like: what counts is
-code that runs while the job does.
+Runs a command of `image2music` in this process and counts each call from one file of the project into another. Prints
+the files in the order in which they are first entered, with the number of entries. Imports do not count. Worker
+processes are not seen: use one worker.
 """
 
 from __future__ import annotations

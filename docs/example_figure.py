@@ -1,4 +1,4 @@
-"""Draws the README's figure from one row of an output: the picture, where the composer looked, and the score.
+"""Draw the README's figure from one row of an output: the picture, where the composer looked, and the score.
 
 `python docs/example_figure.py OUT PICTURE docs/example.png`. Needs the programs abcm2ps and rsvg-convert.
 """
