@@ -40,7 +40,7 @@ def read_captions(path: str) -> Iterator[CaptionedMidi | Failure]:
             array (`captions_array`).
     """
     with _opened(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace")
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape")
         lines = ((number, line) for number, line in enumerate(_lines(text), start=1) if line.strip())
         for position, (number, line) in enumerate(lines):
             if position == 0 and line.lstrip().startswith("["):
@@ -86,9 +86,20 @@ def _parse(line: str, place: str) -> CaptionedMidi | Failure:
         if len(line) > LONGEST_LINE:
             message = f"a line of more than {LONGEST_LINE >> 20} MiB, which no caption needs"
             raise CaptionError(message, reason="line_too_long")
-        return parse_caption_line(line)
+        return parse_caption_line(_in_unicode(line))
     except Exception as error:  # any, as below: a line may be nested deeper than Python's parser goes
         return failure_from(error, stage="captions", id=place, uri=place)
+
+
+def _in_unicode(line: str) -> str:
+    """Return a line that was read as UTF-8, or, where its bytes are not UTF-8, as Latin-1."""
+    if line.isascii():
+        return line
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return line.encode("utf-8", "surrogateescape").decode("latin-1")
+    return line
 
 
 class ReadCaptions(beam.PTransform):

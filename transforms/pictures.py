@@ -98,7 +98,7 @@ class _Listing:
             yield images
         elif glob.has_magic(images):
             paths = (path for path in glob.iglob(images, recursive=True) if not os.path.isdir(path))
-            yield from (path for path in paths if self._is_wanted(path, os.path.basename(path)))
+            yield from (path for path in paths if not self._in_service_folder(path, images) and self._is_wanted(path))
         else:
             raise ConfigError(f"--images: there is no folder or file {images}", reason="images_missing")
 
@@ -125,14 +125,24 @@ class _Listing:
             for name in names:
                 if self._written.has_entry(folder, name):
                     self.skipped[OWN] += 1
-                elif self._is_wanted(path := os.path.join(folder, name), name):
+                elif self._is_wanted(path := os.path.join(folder, name)):
                     yield path
 
     def _skip_all(self, folder: str, kind: str) -> None:
         self.skipped[kind] += sum(len(names) for _, _, names in os.walk(folder))
 
-    def _is_wanted(self, path: str, name: str) -> bool:
-        """Whether a file is taken; it is counted where it is not."""
+    def _in_service_folder(self, path: str, given: str) -> bool:
+        """Return whether a folder on the way, that was not asked for by name, is hidden or a system's own; count it."""
+        asked = {"", ".", "..", *given.split("/")}
+        for folder in path.split("/")[:-1]:
+            if folder not in asked and is_service_name(folder):
+                self.skipped[f"{folder}/"] += 1
+                return True
+        return False
+
+    def _is_wanted(self, path: str) -> bool:
+        """Return whether a file is a picture or an archive; count it where it is not."""
+        name = path.rpartition("/")[2]
         kind = kind_by_name(name)
         if kind == "unknown" and is_picture_head(_head(path)):
             kind = "picture"
@@ -152,7 +162,8 @@ class _Listing:
                 raise ConfigError(message, reason="no_file_system") from error
             found = [entry.path for match in matches for entry in match.metadata_list]
             if found:
-                yield from (path for path in found if path == images or self._is_wanted(path, path.rpartition("/")[2]))
+                inside = (path for path in found if path == images or not self._in_service_folder(path, images))
+                yield from (path for path in inside if path == images or self._is_wanted(path))
                 return
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from image2music.errors import PictureError
 from image2music.images.kinds import is_heif
@@ -23,10 +23,11 @@ _restore = ExitStack()
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Let no warning leave this block; what matters in a picture is raised as an error instead.
+    """Let no warning leave this block and let no bound of Pillow hold in it.
 
-    Python's filters belong to the process, so the first thread in silences them and the last one out restores them:
-    plain `catch_warnings` in several threads can leave them silent for good.
+    What matters in a picture is raised as an error instead. Python's filters and Pillow's bound belong to the process,
+    so the first thread in silences them and the last one out restores them: plain `catch_warnings` in several threads
+    can leave them silent for good.
     """
     _enter()
     try:
@@ -42,6 +43,8 @@ def _enter() -> None:
         if _inside == 1:
             _restore.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
+            _restore.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+            Image.MAX_IMAGE_PIXELS = None  # the size is checked here
 
 
 def _leave() -> None:
@@ -94,8 +97,16 @@ MAX_SIDE = 1024
 MAX_BYTES = 256 * 2**20
 """Larger files are refused unread."""
 
-MAX_PIXELS = 89_478_485
-"""Pictures with more are refused from the header alone: a quarter of a GiB as RGB, Pillow's own line for a bomb."""
+MAX_PIXELS = 1 << 28
+"""Pictures with more are refused from the header alone. Telephones take pictures of 108 and 200 megapixels.
+
+A JPEG of so many pixels takes little memory, for it is decoded at an eighth of its size (a progressive one takes up to
+1.5 GiB). Other formats hold up to 4 bytes a pixel, 1 GiB, and 8 bytes where they are transparent. Measured for 108
+megapixels: 17 MB as JPEG, 320 MB as progressive JPEG, 444 MB as PNG, 870 MB as PNG with transparency.
+"""
+
+MAX_DEEP_PIXELS = 89_478_485
+"""The same for pictures with more than 8 bits a channel, which take up to 12 bytes a pixel to convert: 1 GiB."""
 
 MAX_ASPECT = 100
 """Pictures longer than this many times their breadth show nothing that can be looked at."""
@@ -107,6 +118,9 @@ _MAX_SCANS = 256
 # almost any bytes (TGA), or hold films.
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "SGI", "TIFF", "WEBP",
             "XPM")  # fmt: skip
+
+_DEEP = ("I", "I;16", "I;16L", "I;16B", "F")
+"""Modes with more than 8 bits a channel."""
 
 _SHRINKABLE = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr")
 """Modes in which neighbouring values may be averaged."""
@@ -146,12 +160,12 @@ def open_picture(data: bytes, *, max_side: int = MAX_SIDE) -> Picture:
 
     Raises:
         PictureError: with reason empty_file, file_too_large, not_a_picture, bad_size, too_many_pixels, too_thin,
-            too_many_scans, truncated or broken_file.
+            too_many_scans, truncated, broken_file, heic_not_supported or unsupported_tiff.
     """
     _check_bytes(data)
     with quiet():
         header = _read_header(data)
-        _check_size(*header.size)
+        _check_size(*header.size, MAX_DEEP_PIXELS if header.mode in _DEEP else MAX_PIXELS)
         _check_scans(data, header.format)
         width, height = header.size
         image = _decode(header, max_side)
@@ -174,12 +188,12 @@ def _read_header(data: bytes) -> Image.Image:
     Image.init()  # Pillow registers most formats only when asked to; `formats` does not ask.
     try:
         return Image.open(io.BytesIO(data), formats=_FORMATS)
-    except Image.DecompressionBombError as error:
-        raise PictureError(f"more than {MAX_PIXELS} pixels; scale it down", reason="too_many_pixels") from error
     except UnidentifiedImageError as error:
         if is_heif(data):
             message = "HEIC pictures cannot be read yet; export it as JPEG"
             raise PictureError(message, reason="heic_not_supported") from error
+        if data.startswith((b"II*\0", b"MM\0*")):
+            raise PictureError(_tiff_message(data), reason="unsupported_tiff") from error
         raise PictureError(
             f"not a picture in a known format ({', '.join(_FORMATS)})", reason="not_a_picture"
         ) from error
@@ -187,11 +201,30 @@ def _read_header(data: bytes) -> Image.Image:
         raise PictureError(f"the header cannot be read: {_one_line(error)}", reason="broken_file") from error
 
 
-def _check_size(width: int, height: int) -> None:
+_PHOTOMETRIC = {0: "grey", 1: "grey", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "CIELAB", 9: "ICCLAB",
+                10: "ITULAB", 32803: "camera raw", 32844: "LogL", 32845: "LogLuv", 34892: "camera raw"}  # fmt: skip
+
+
+def _tiff_message(data: bytes) -> str:
+    """Return which kind of TIFF it is that Pillow does not open."""
+    try:
+        directory = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
+        file = io.BytesIO(data)
+        file.seek(directory.next)
+        directory.load(file)
+        photometric, bits = int(directory[262]), directory.get(258, (1,))
+    except Exception:  # The directory of a hostile file may break its reader in any way.
+        return "the header of the TIFF file cannot be read"
+    kind = _PHOTOMETRIC.get(photometric, f"photometric {photometric}")
+    depth = f"{len(bits)} channels of {bits[0]} bits"
+    return f"a TIFF file of a kind that is not read ({kind}, {depth}); save it as JPEG or PNG"
+
+
+def _check_size(width: int, height: int, most: int) -> None:
     if width < 1 or height < 1:
         _refuse(f"the header says {width} x {height} pixels", "bad_size")
-    if width * height > MAX_PIXELS:
-        _refuse(f"{width} x {height} is more than {MAX_PIXELS} pixels; scale it down", "too_many_pixels")
+    if width * height > most:
+        _refuse(f"{width} x {height} is more than {most} pixels; scale it down", "too_many_pixels")
     if max(width, height) > MAX_ASPECT * min(width, height):
         _refuse(f"{width} x {height} is more than {MAX_ASPECT} times as long as broad; crop it", "too_thin")
 

@@ -177,3 +177,11 @@ def test_a_captions_file_that_is_one_array_is_one_line(indexed, capsys, change, 
     assert main([*index, *change]) == 1
     err = capsys.readouterr().err
     assert err == "image2music: array.json is one JSON array; write one object a line, as jq -c '.[]' array.json does\n"
+
+
+def test_a_line_that_is_not_utf_8_is_read_as_latin_1(tmp_path):
+    text = '{"location": "a.mid", "caption": "caf\u00e9"}'
+    lines = [text.encode("latin-1"), text.encode()]
+    (tmp_path / "captions.json").write_bytes(b"\n".join(lines))
+    captions = [source.caption for source in midi.read_captions(str(tmp_path / "captions.json"))]
+    assert captions == ["caf\u00e9", "caf\u00e9"]

@@ -10,8 +10,8 @@ from PIL import Image
 
 from image2music.abc.musicxml import abc_to_music_xml
 from image2music.storage.output import open_output
+from image2music.storage.written import REPORT_MARKER
 from pipelines.cli.main import main
-from pipelines.jobs.report import MARKER
 
 COMPOSE = "compose --images pictures --index tunes.lance --output out --composer fake --runner FnApiRunner"
 
@@ -135,7 +135,7 @@ def test_a_folder_of_something_else_is_not_replaced(composed, capsys):
 def test_a_folder_without_rows_is_refused(tmp_path, capsys):
     assert main(["report", "--input", str(tmp_path)]) == 1
     assert "holds no compositions" in capsys.readouterr().err
-    assert not (tmp_path / "report" / MARKER).exists()
+    assert not (tmp_path / "report" / REPORT_MARKER).exists()
 
 
 def test_abcjs_is_taken_along_where_it_is_given(composed):

@@ -128,7 +128,7 @@ def test_a_phones_folder_is_its_pictures_and_the_rest_is_counted_by_kind(tmp_pat
         "@eaDir/", ".thumbnails/",
     }  # fmt: skip
     assert found.skipped_line.startswith("skipped 14 files that are no pictures: 2 .json, 1 ")
-    assert list_pictures("phone/*").places == found.places
+    assert list_pictures("phone/*").places == list_pictures("phone/**").places == found.places
     with pytest.raises(ConfigError, match=r"no pictures in phone/\*\.MOV; skipped 1 file that is no picture: 1 .mov"):
         list_pictures("phone/*.MOV")
 

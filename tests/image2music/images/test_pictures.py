@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from image2music.errors import PictureError
-from image2music.images.decode import open_picture, quiet
+from image2music.images.decode import MAX_SIDE, open_picture, quiet
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -132,7 +132,7 @@ HOSTILE = {
     "text": (b"this is no picture", "not_a_picture"),
     "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not_a_picture"),
     "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not_a_picture"),
-    "bomb": (png_header(9500, 9500), "too_many_pixels"),
+    "bomb": (png_header(16400, 16400), "too_many_pixels"),
     "giant": (png_header(2**31 - 1, 2**31 - 1), "too_many_pixels"),
     "line": (png_header(4000, 2), "too_thin"),
     "hollow": (png_header(100, 100), "truncated"),
@@ -207,3 +207,39 @@ def test_silence_ends_with_the_last_thread_that_asked_for_it() -> None:
         thread.join(5)
         warnings.warn("nobody hears this", stacklevel=1)
     assert list(warnings.filters) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "size"), [("JPEG", "RGB", (12032, 9024)), ("PNG", "1", (16320, 12240))], ids=["108 MP", "200 MP"]
+)
+def test_pictures_of_the_largest_telephones_are_read(kind: str, mode: str, size: tuple[int, int]) -> None:
+    picture = open_picture(file_of(Image.new(mode, size), kind))
+    assert (picture.width, picture.height, max(picture.image.size)) == (*size, MAX_SIDE)
+
+
+def test_pillows_own_bound_is_as_it_was_afterwards() -> None:
+    before = Image.MAX_IMAGE_PIXELS
+    open_picture(file_of(NOISE, "PNG"))
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+def tiff(photometric: int, bits: int) -> bytes:
+    """A TIFF file of one pixel with three channels, written by hand: few programs write CIELAB."""
+    tags = [(256, 3, 1, 1), (257, 3, 1, 1), (258, 3, 3, 200), (259, 3, 1, 1), (262, 3, 1, photometric),
+            (273, 4, 1, 206), (277, 3, 1, 3), (278, 3, 1, 1), (279, 4, 1, 3 * bits // 8)]  # fmt: skip
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    head = b"II*\0" + struct.pack("<I", 8) + directory
+    return head.ljust(200, b"\0") + struct.pack("<3H", bits, bits, bits) + b"\x40" * 6
+
+
+def test_a_cielab_tiff_is_read_with_8_bits_and_called_by_its_name_with_16() -> None:
+    assert open_picture(tiff(8, 8)).image.mode == "RGB"
+    with pytest.raises(PictureError, match=r"a kind that is not read \(CIELAB, 3 channels of 16 bits\)"):
+        open_picture(tiff(8, 16))
+    with pytest.raises(PictureError, match=r"\(ICCLAB, 3 channels of 8 bits\)"):
+        open_picture(tiff(9, 8))
+
+
+def test_heic_is_called_by_its_name() -> None:
+    with pytest.raises(PictureError, match="HEIC pictures cannot be read yet"):
+        open_picture(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
