@@ -10,16 +10,6 @@ if TYPE_CHECKING:
     import torch
 
 
-def cpu_dtype() -> torch.dtype:
-    """Return bfloat16 where the processor multiplies it in hardware (twice as fast there), otherwise float32.
-
-    The two agree to a cosine above .999, so an index made on one kind of machine serves the other.
-    """
-    import torch
-
-    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
-
-
 def accelerator() -> tuple[torch.device, torch.dtype]:
     """Return device and number format for models of a hub: bfloat16 on a GPU, float32 on the processor."""
     import torch

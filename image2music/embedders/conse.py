@@ -40,6 +40,8 @@ _TOP = 10
 _MOOD_WEIGHT = 0.5
 _PALETTE_WEIGHT = 0.5
 _REPORTED = 5
+_DIGITS = 6
+"""Decimals of probabilities that are ranked."""
 
 
 class ConseEmbedder:
@@ -118,8 +120,9 @@ class ConseEmbedder:
 
         384] by the mean of the `_TOP` likeliest names (ConSE).
         """
-        top = np.argpartition(-probabilities, _TOP, axis=1)[:, :_TOP]
-        # In order of class, so that the sum does not depend on how the partition happened to fall.
+        # Equally likely classes in their own order: the last bits of a probability differ by processor.
+        top = np.argsort(-probabilities.round(_DIGITS), axis=1, kind="stable")[:, :_TOP]
+        # The sum in order of class, so that it does not depend on which of two like ones is the likelier.
         top.sort(axis=1)
         weights = np.take_along_axis(probabilities, top, axis=1)
         weights /= weights.sum(axis=1, keepdims=True)
@@ -167,7 +170,7 @@ def _unit(vectors: Vectors) -> Vectors:
 
 
 def _likeliest(probabilities: NDArray[np.float32]) -> tuple[Named, ...]:
-    order = np.argsort(-probabilities, kind="stable")[:_REPORTED]
+    order = np.argsort(-probabilities.round(_DIGITS), kind="stable")[:_REPORTED]
     return tuple((class_names()[index], round(float(probabilities[index]), 4)) for index in order)
 
 
@@ -175,11 +178,11 @@ def _kinds(probabilities: NDArray[np.float32]) -> tuple[Named, ...]:
     sums: dict[str, float] = {}
     for kind, probability in zip(class_kinds(), probabilities.tolist(), strict=True):
         sums[kind] = sums.get(kind, 0.0) + probability
-    order = sorted(sums.items(), key=lambda item: (-item[1], item[0]))[:_REPORTED]
+    order = sorted(sums.items(), key=lambda item: (-round(item[1], _DIGITS), item[0]))[:_REPORTED]
     return tuple((kind, round(share, 4)) for kind, share in order)
 
 
 def _cell_objects(seen: Classified) -> tuple[Named, ...]:
     cells = seen.cells.reshape(CELLS * CELLS, -1)
-    best = cells.argmax(axis=1)
+    best = cells.round(_DIGITS).argmax(axis=1)
     return tuple((class_names()[index], round(float(row[index]), 4)) for index, row in zip(best, cells, strict=True))

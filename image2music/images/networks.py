@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from PIL.Image import Image, Resampling
 
 from image2music.errors import ModelError
-from image2music.pretrained import cpu_dtype
 
 if TYPE_CHECKING:
     import torch
@@ -108,12 +107,12 @@ class Classified:
 class EfficientNetLite0:
     """The classifier (Tan and Le 2019, the Lite variant), pictures one at a time.
 
-    One at a time because a larger batch gains little on a processor and could round differently.
+    One at a time because a larger batch gains little on a processor and could round differently. In single precision:
+    with half precision, where a processor has it, cells show other classes, and pictures get other tunes.
     """
 
-    def __init__(self, dtype: torch.dtype | None = None) -> None:
-        self._dtype = dtype or cpu_dtype()
-        self._network, self._head = _load_network(self._dtype)
+    def __init__(self) -> None:
+        self._network, self._head = _load_network()
         self._extract = cast("Callable[[torch.Tensor], torch.Tensor]", self._network.extract_features)
 
     def classify(self, pixels: NDArray[np.uint8]) -> Classified:
@@ -132,9 +131,9 @@ class EfficientNetLite0:
         import torch
 
         image = torch.from_numpy(pixels.astype(np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
-        image = image.to(self._dtype).contiguous(memory_format=torch.channels_last)
+        image = image.contiguous(memory_format=torch.channels_last)
         features = self._extract(image)
-        return features.float().flatten(2)[0].T
+        return features.flatten(2)[0].T
 
 
 @cache
@@ -154,11 +153,8 @@ def pixels_of(image: Image) -> NDArray[np.uint8]:
     return np.asarray(small, dtype=np.uint8)
 
 
-def _load_network(dtype: torch.dtype) -> tuple[torch.nn.Module, torch.nn.Module]:
-    """Return the convolutions in `dtype`, channels last, with batch norms folded in.
-
-    And the classes' layer in float32.
-    """
+def _load_network() -> tuple[torch.nn.Module, torch.nn.Module]:
+    """Return the convolutions, channels last, with batch norms folded in, and the classes' layer."""
     import torch
 
     try:
@@ -176,7 +172,7 @@ def _load_network(dtype: torch.dtype) -> tuple[torch.nn.Module, torch.nn.Module]
     _fold(network, (("_conv_stem", "_bn0"), ("_conv_head", "_bn1")))
     for block in network._blocks:
         _fold(block, (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")))
-    return network.to(dtype).to(memory_format=torch.channels_last), network._fc.float()
+    return network.to(memory_format=torch.channels_last), network._fc
 
 
 def _fold(module: torch.nn.Module, pairs: Sequence[tuple[str, str]]) -> None:

@@ -71,6 +71,7 @@ _STAY = 0.25
 _PRIMARY = 0.35
 _TONIC_CLOSE = 3.0
 _HALF_CLOSE = 0.8
+_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,10 @@ def viterbi(fit: NDArray[np.float64], flow: NDArray[np.float64]) -> list[int]:
     """Return the states of the best path: `fit` float64[n, states] plus `flow` float64[states, states] between them."""
     best, came_from = fit[0], []
     for row in fit[1:]:
-        total = best[:, None] + flow
+        # Rounded, so that of two paths as good as each other the first state wins, however the sums were rounded.
+        total = (best[:, None] + flow).round(_DIGITS)
         came_from.append(total.argmax(0))
-        best = total.max(0) + row
+        best = (total.max(0) + row).round(_DIGITS)
     path = [int(best.argmax())]
     for back in reversed(came_from):
         path.append(int(back[path[-1]]))

@@ -98,7 +98,7 @@ def tempo_control(qpm: float) -> str:
 
 def level(slot: str, value: float) -> str:
     """Return the word for a measured value."""
-    return LEVELS[int(np.searchsorted(LEVEL_EDGES[slot], value, side="left"))]
+    return LEVELS[int(np.searchsorted(LEVEL_EDGES[slot], round(value, 6), side="left"))]
 
 
 def melody_levels(melody: Melody) -> dict[str, float]:

@@ -25,6 +25,7 @@ POLES = {
     "warmth": ("cold blue tones", "warm orange and golden tones"),
 }
 OBJECT_SHARE = 0.6
+_DIGITS = 4
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,11 @@ def look_at(look: Look, poles: PoleVectors) -> SeenPicture:
         rows,
         cols,
         look.objects,
-        brightness,
-        contrast,
-        (brightness + contrast + saturation) / 3,
-        look.mood.valence,
+        # Titles, tempo and words are chosen by these: equal ones have to be equal on every processor.
+        round(brightness, _DIGITS),
+        round(contrast, _DIGITS),
+        round((brightness + contrast + saturation) / 3, _DIGITS),
+        round(look.mood.valence, _DIGITS),
         look.mood.word,
         tuple(palette.colours),
     )

@@ -93,6 +93,27 @@ def test_one_seed_gives_different_pictures_different_tunes(tunes: list[str]) -> 
     assert len({read_controls_and_melody(abc)[1] for abc in tunes}) == len(tunes)
 
 
+def test_another_processors_last_bits_change_no_tune(
+    nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str]
+) -> None:
+    random = np.random.default_rng(0)
+
+    def nudged(request: ComposeRequest) -> ComposeRequest:
+        seen = request.description.features
+        assert isinstance(seen, SeenPicture)
+        noise = random.normal(scale=1e-7, size=seen.patches.shape)
+        other = replace(seen, patches=(seen.patches + noise).astype(np.float32))
+        return replace(request, description=replace(request.description, features=other))
+
+    assert nano.compose([nudged(request) for request in requests]) == tunes
+
+
+def test_the_seed_is_the_pictures_by_its_id(
+    nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str]
+) -> None:
+    assert nano.compose([replace(requests[0], image_id="another")]) != tunes[:1]
+
+
 def test_another_seed_gives_another_tune(nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str]) -> None:
     assert nano.compose([replace(requests[0], seed=12)]) != tunes[:1]
 

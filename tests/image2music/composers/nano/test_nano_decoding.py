@@ -7,11 +7,12 @@ from image2music.abc.diagnostics import Severity
 from image2music.abc.parser import parse
 from image2music.composers.nano.arrangement import arrange, setting
 from image2music.composers.nano.controls import DANCED_IN, METERS
-from image2music.composers.nano.decoding import DecodingConstraints, nucleus
+from image2music.composers.nano.decoding import DecodingConstraints, Grammar, SeededDecoding, nucleus
 from image2music.composers.nano.model import NanoComposerModel, NanoConfig
 from image2music.composers.nano.reading import read_controls_and_melody
 from image2music.composers.nano.sampling import Drawn, Sampler
 from image2music.composers.nano.training.ngrams import TrainingNgrams
+from image2music.composers.nano.vocabulary import Vocabulary
 
 ASKED = {"bars": ("8",), "rests": ("none",), "pickup": ("no",)}
 UNITS = ("1/4", "1/8", "1/16")
@@ -63,6 +64,15 @@ def test_bars_are_full_in_every_meter_by_every_unit(sampler: Sampler) -> None:
         patches, references, [DecodingConstraints(words, seed) for seed, words in enumerate(asked)]
     ):
         assert [sum(note.length for note in bar) for bar in one.melody.bars] == [one.melody.bar_capacity] * 4
+
+
+def test_of_two_choices_that_only_rounding_tells_apart_the_smaller_token_is_taken(sampler: Sampler) -> None:
+    decoding = SeededDecoding(Grammar(), [DecodingConstraints({}, 0)])
+    logits = np.zeros(len(Vocabulary()))
+    slow = Vocabulary().control_offsets["tempo"]
+    for nudge in (0.0, 1e-9, -1e-9):
+        logits[slow] = nudge
+        assert decoding.choose(0, logits, np.zeros_like(logits)).token == slow
 
 
 def test_a_tune_is_the_same_alone_and_in_a_batch(sampler: Sampler, drawn: list[Drawn]) -> None:
@@ -127,4 +137,4 @@ def test_the_nucleus_is_the_smallest_set_that_reaches_p() -> None:
     logits = np.log([0.5, 0.05, 0.3, 0.15])
 
     assert nucleus(logits, 0.75).tolist() == [0, 2]
-    assert nucleus(logits, 1.0).tolist() == [0, 2, 3, 1]
+    assert nucleus(logits, 1.0).tolist() == [0, 1, 2, 3]
