@@ -66,7 +66,10 @@ class StateChange:
 
 
 class Sound(NamedTuple):
-    """A setting of the sound: `what` is program, channel (from 0), transpose or octave (semitones), velocity."""
+    """A setting of the sound: `what` is program, channel (from 0), transpose or octave (semitones), velocity or drum.
+
+    A drum is 128 · the pitch that is written + the pitch that is played on the drum channel.
+    """
 
     what: str
     number: int

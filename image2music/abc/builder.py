@@ -16,6 +16,7 @@ from image2music.abc.fields import (
     FieldValues,
     default_unit,
     names_key,
+    read_drum_map,
     read_midi_directive,
     read_tempo,
     read_voice_settings,
@@ -443,17 +444,17 @@ class TuneBuilder:
         name, _, rest = line[2:].strip().partition(" ")
         if name.lower() in FORBIDDEN:
             self.report("forbidden-directive", f"%%{name[:20]} is left out: it reads files or defines code", 1)
-        elif name == "MIDI":
-            self._midi(rest, self.position.start)
+        elif name in ("MIDI", "percmap"):
+            self._setting(name, rest, self.position.start)
 
     def _instruction(self, value: str, offset: int) -> None:
         name, _, rest = value.replace("=", " ", 1).strip().partition(" ")
-        if name == "MIDI":
-            self._midi(rest, offset)
+        if name in ("MIDI", "percmap"):
+            self._setting(name, rest, offset)
 
-    def _midi(self, rest: str, offset: int) -> None:
+    def _setting(self, name: str, rest: str, offset: int) -> None:
         """Apply `%%MIDI program 73`: to the current voice in the music, to every voice before it."""
-        sound, problem = read_midi_directive(rest)
+        sound, problem = read_midi_directive(rest) if name == "MIDI" else read_drum_map(rest)
         if problem:
             self.report("bad-midi-directive", problem, 1)
         if sound is None:
@@ -463,7 +464,8 @@ class TuneBuilder:
             self.broken_long = (2 * long, long + short)
             if self.builder is not None:
                 self.builder.broken_long = self.broken_long
-        elif self.builder is None:
+        elif self.builder is None or sound.what == "drum":
+            # A drum map is the tune's, wherever it stands (abc2midi).
             self.tune.sounds.append(sound)
         else:
             self.builder.add_change(sound, offset)
