@@ -304,9 +304,9 @@ class TuneBuilder:
             return builder
         tune = self.tune
         own = self.settings.get(voice_id) or VoiceSettings()
-        of_key = self.key_settings
-        settings = VoiceSettings(own.transpose + of_key.transpose, own.percussion or of_key.percussion, own.name)
-        builder = VoiceBuilder(voice_id, settings, self.position.line, tune.meter, self._header_unit())
+        builder = VoiceBuilder(
+            voice_id, own.over(self.key_settings), self.position.line, tune.meter, self._header_unit()
+        )
         builder.broken_long = self.broken_long
         self.builders[voice_id] = builder
         return builder
@@ -425,7 +425,11 @@ class TuneBuilder:
 
     def _body_key(self, value: str, offset: int, column: int) -> None:
         if _CLEF_WORDS.search(value):
-            self.current().add_change(Sound("octave", read_voice_settings(value).transpose), offset)
+            settings = read_voice_settings(value)
+            for what in ("clef", "octave", "transposition"):
+                semitones = getattr(settings, what)
+                if semitones is not None:
+                    self.current().add_change(Sound(what, semitones), offset)
         if names_key(value):
             key = self.values.key(value, column)
             if key is not None:

@@ -128,16 +128,18 @@ def read_voice_settings(text: str) -> VoiceSettings:
     properties = {name.lower(): value.strip('"') for name, value in PROPERTY.findall(text)}
     bare = PROPERTY.sub(" ", text).split()
     clef = properties.get("clef") or next((word for word in bare if is_clef(word)), "")
-    transpose = 12 * _small_int(properties.get("octave")) + _small_int(properties.get("transpose"))
+    octave = 12 * _small_int(properties["octave"]) if "octave" in properties else None
+    transposition = _small_int(properties["transpose"]) if "transpose" in properties else None
+    shift = 0 if clef else None
     match = re.search(r"([+-])(8|15)$", clef)
     if match:
-        transpose += (12 if match[2] == "8" else 24) * (1 if match[1] == "+" else -1)
+        shift = (12 if match[2] == "8" else 24) * (1 if match[1] == "+" else -1)
     name = properties.get("name") or properties.get("nm") or ""
-    return VoiceSettings(transpose, clef.lower() in ("perc", "p"), name)
+    return VoiceSettings(shift, octave, transposition, clef.lower() in ("perc", "p"), name)
 
 
-def _small_int(text: str | None) -> int:
-    number = read_int(text or "")
+def _small_int(text: str) -> int:
+    number = read_int(text)
     return number if number is not None and -100 < number < 100 else 0
 
 

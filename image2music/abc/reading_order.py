@@ -196,7 +196,14 @@ class PitchReader:
 
     def __init__(self, tune: Tune, voice: Voice) -> None:
         self.alterations = tune.key.alterations
-        self.octave_shift = self.transpose = voice.settings.transpose
+        settings = voice.settings
+        self.shifts = {
+            "clef": settings.clef or 0,
+            "octave": settings.octave or 0,
+            "transposition": settings.transposition or 0,
+            "transpose": 0,
+        }
+        self.transpose = settings.transpose
         self.velocity = DEFAULT_VELOCITY
         self.program = 0
         self.channel: int | None = DRUM_CHANNEL if voice.settings.percussion else None
@@ -218,11 +225,9 @@ class PitchReader:
             self.program = number
         elif what == "channel":
             self.channel = number
-        elif what == "transpose":
-            self._transpose(self.octave_shift + number)
-        elif what == "octave":
-            self._transpose(self.transpose + number - self.octave_shift)
-            self.octave_shift = number
+        elif what in self.shifts:
+            self.shifts[what] = number
+            self._transpose(sum(self.shifts.values()))
         elif what == "velocity":
             self.velocity = number
         elif what == "drum":

@@ -259,3 +259,20 @@ def test_a_drum_map_of_one_voice_leaves_pitched_voices_alone() -> None:
 def test_a_drum_map_that_cannot_be_read_is_left_out_with_a_warning(words: str) -> None:
     found = check(f"X:1\nM:4/4\nL:1/4\n%%MIDI drummap {words}\nK:C\nFcFg|]\n")
     assert [finding.code for finding in found] == ["bad-midi-directive"]
+
+
+@pytest.mark.parametrize(
+    ("voice", "inline", "pitch"),
+    [
+        ("octave=-2", "K:C clef=bass", 36),
+        ("octave=-2", "K:clef=bass", 36),
+        ("octave=-2", "K:C octave=-1", 48),
+        ("clef=treble-8", "K:C clef=bass", 60),
+        ("clef=treble-8 transpose=2", "K:C clef=treble", 62),
+        ("transpose=-12", "K:C bass-8", 36),
+        ("octave=-1", "K:G", 48),
+    ],
+)
+def test_what_an_inline_key_does_not_name_stays_as_the_voice_has_it(voice: str, inline: str, pitch: int) -> None:
+    score = abc_to_score(f"X:1\nM:4/4\nL:1/4\nK:C\nV:1 {voice}\n[{inline}]C4|]\n")
+    assert score.tracks[0].pitches.tolist() == [pitch]
