@@ -28,6 +28,8 @@ from image2music.music.theory import scaled
 VELOCITIES = {
     "pppp": 20, "ppp": 30, "pp": 45, "p": 60, "mp": 75, "mf": 90, "f": 105, "ff": 115, "fff": 122, "ffff": 127,
 }  # fmt: skip
+NOT_NOTES = re.compile(r"\"[^\"]*\"|![^!\s]*!|%.*")
+"""What a line of music may hold beside notes: annotations, chord symbols, decorations, a comment."""
 _NO_NOTES = frozenset("hijklmnopqrstvwHIJKLMNOPQRSTVWY")
 _FREE = "[I-KNQ-RU-Wh-tw]"
 _OTHER_MARK = r"(?=[\^_=\[{\"!.~(])"
@@ -67,7 +69,7 @@ def looks_like_prose(line: str) -> bool:
     """Say whether a line without bar lines is words for people: three words or more, most of them not made of notes."""
     if "|" in line or "[" in line:
         return False
-    words = [word for word in line.split() if word.strip(".,;:!?()'\"").isalpha()]
+    words = [word for word in NOT_NOTES.sub(" ", line).split() if word.strip(".,;:!?()'\"").isalpha()]
     strange = [word for word in words if not _NO_NOTES.isdisjoint(word)]
     if all(_DECORATED_RUN.fullmatch(word) for word in strange):
         return False

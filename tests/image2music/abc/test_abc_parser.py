@@ -176,3 +176,12 @@ def test_a_letter_that_the_standard_leaves_free_never_costs_its_note(music: str,
 @pytest.mark.parametrize("music", ["softly C D E F|]", "Tune C D|]", "C D hold|]", "Am C D|]", "he made the sea\nC|]"])
 def test_words_are_no_decorations(music: str) -> None:
     assert "text-in-music" in [finding.code for finding in parse(HEADER + music).diagnostics]
+
+
+@pytest.mark.parametrize(
+    "line", ['"2nd time: cut time (2/4)"', '"^slowly and with a heavy heart" % so they say', '"Am" "these are words"']
+)
+def test_a_line_of_annotations_alone_is_legal(line: str) -> None:
+    text = f"X:1\nT:t\nM:4/4\nL:1/4\nK:C\n{line}\nCDEF|GABc|]\n"
+    assert parse(text).diagnostics == ()
+    assert autofix(text).abc == text
