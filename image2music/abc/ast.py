@@ -16,11 +16,32 @@ from image2music.music.theory import C_MAJOR, COMMON_TIME, Key, Length, Meter, T
 
 @dataclass(frozen=True, slots=True)
 class VoiceSettings:
-    """What V: or K: says about sound: semitones to add, percussion, and the shown name."""
+    """What V: or K: says about sound: semitones to add, percussion, and the shown name.
 
-    transpose: int = 0
+    `clef` (`treble-8`: -12), `octave` (`octave=-1`: -12) and `transposition` (`transpose=2`) are in semitones, None
+    where the field does not name them.
+    """
+
+    clef: int | None = None
+    octave: int | None = None
+    transposition: int | None = None
     percussion: bool = False
     name: str = ""
+
+    @property
+    def transpose(self) -> int:
+        """Semitones to add in all."""
+        return (self.clef or 0) + (self.octave or 0) + (self.transposition or 0)
+
+    def over(self, other: VoiceSettings) -> VoiceSettings:
+        """Add what K: says to what V: says."""
+        return VoiceSettings(
+            (self.clef or 0) + (other.clef or 0),
+            (self.octave or 0) + (other.octave or 0),
+            (self.transposition or 0) + (other.transposition or 0),
+            self.percussion or other.percussion,
+            self.name,
+        )
 
 
 @dataclass(slots=True)
@@ -66,7 +87,11 @@ class StateChange:
 
 
 class Sound(NamedTuple):
-    """A setting of the sound: `what` is program, channel (from 0), transpose or octave (semitones), velocity."""
+    """A setting of the sound: `what` is program, channel (from 0), velocity, drum, or what semitones are added for.
+
+    Semitones are added for a clef, an octave or a transposition (K: and V:), and by transpose (`%%MIDI transpose`). A
+    drum is 128 · the pitch that is written + the pitch that is played on the drum channel.
+    """
 
     what: str
     number: int

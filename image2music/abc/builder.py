@@ -16,6 +16,7 @@ from image2music.abc.fields import (
     FieldValues,
     default_unit,
     names_key,
+    read_drum_map,
     read_midi_directive,
     read_tempo,
     read_voice_settings,
@@ -303,9 +304,9 @@ class TuneBuilder:
             return builder
         tune = self.tune
         own = self.settings.get(voice_id) or VoiceSettings()
-        of_key = self.key_settings
-        settings = VoiceSettings(own.transpose + of_key.transpose, own.percussion or of_key.percussion, own.name)
-        builder = VoiceBuilder(voice_id, settings, self.position.line, tune.meter, self._header_unit())
+        builder = VoiceBuilder(
+            voice_id, own.over(self.key_settings), self.position.line, tune.meter, self._header_unit()
+        )
         builder.broken_long = self.broken_long
         self.builders[voice_id] = builder
         return builder
@@ -424,7 +425,11 @@ class TuneBuilder:
 
     def _body_key(self, value: str, offset: int, column: int) -> None:
         if _CLEF_WORDS.search(value):
-            self.current().add_change(Sound("octave", read_voice_settings(value).transpose), offset)
+            settings = read_voice_settings(value)
+            for what in ("clef", "octave", "transposition"):
+                semitones = getattr(settings, what)
+                if semitones is not None:
+                    self.current().add_change(Sound(what, semitones), offset)
         if names_key(value):
             key = self.values.key(value, column)
             if key is not None:
@@ -443,17 +448,17 @@ class TuneBuilder:
         name, _, rest = line[2:].strip().partition(" ")
         if name.lower() in FORBIDDEN:
             self.report("forbidden-directive", f"%%{name[:20]} is left out: it reads files or defines code", 1)
-        elif name == "MIDI":
-            self._midi(rest, self.position.start)
+        elif name in ("MIDI", "percmap"):
+            self._setting(name, rest, self.position.start)
 
     def _instruction(self, value: str, offset: int) -> None:
         name, _, rest = value.replace("=", " ", 1).strip().partition(" ")
-        if name == "MIDI":
-            self._midi(rest, offset)
+        if name in ("MIDI", "percmap"):
+            self._setting(name, rest, offset)
 
-    def _midi(self, rest: str, offset: int) -> None:
+    def _setting(self, name: str, rest: str, offset: int) -> None:
         """Apply `%%MIDI program 73`: to the current voice in the music, to every voice before it."""
-        sound, problem = read_midi_directive(rest)
+        sound, problem = read_midi_directive(rest) if name == "MIDI" else read_drum_map(rest)
         if problem:
             self.report("bad-midi-directive", problem, 1)
         if sound is None:
@@ -463,7 +468,8 @@ class TuneBuilder:
             self.broken_long = (2 * long, long + short)
             if self.builder is not None:
                 self.builder.broken_long = self.broken_long
-        elif self.builder is None:
+        elif self.builder is None or sound.what == "drum":
+            # A drum map is the tune's, wherever it stands (abc2midi).
             self.tune.sounds.append(sound)
         else:
             self.builder.add_change(sound, offset)

@@ -89,6 +89,7 @@ CODES: dict[str, tuple[Severity, str]] = {
     "stray-tie": (WARNING, "a - without a note before it"),
     "tie-not-continued": (WARNING, "a tie whose next note has another pitch"),
     "stray-accidental": (ERROR, "an accidental that stands before no note"),
+    "unknown-decoration": (WARNING, "a letter before a note that is no decoration; the note is played without it"),
     "text-in-music": (ERROR, "words where music should be"),
     "unexpected-character": (ERROR, "a character that means nothing in music"),
     "bad-inline-field": (ERROR, "an inline field that cannot be read"),

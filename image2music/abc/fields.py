@@ -12,13 +12,16 @@ from dataclasses import replace
 from functools import lru_cache
 
 from image2music.abc.ast import Sound, VoiceSettings
-from image2music.abc.lexer import read_int
+from image2music.abc.lexer import read_int, read_note
 from image2music.music.theory import (
     C_MAJOR,
     COMMON_TIME,
+    DRUM_NAMES,
     FREE_METER,
     LETTERS,
+    LOWEST_DRUM,
     MODE_SHARPS,
+    NATURALS,
     WHOLE,
     Key,
     Length,
@@ -125,16 +128,18 @@ def read_voice_settings(text: str) -> VoiceSettings:
     properties = {name.lower(): value.strip('"') for name, value in PROPERTY.findall(text)}
     bare = PROPERTY.sub(" ", text).split()
     clef = properties.get("clef") or next((word for word in bare if is_clef(word)), "")
-    transpose = 12 * _small_int(properties.get("octave")) + _small_int(properties.get("transpose"))
+    octave = 12 * _small_int(properties["octave"]) if "octave" in properties else None
+    transposition = _small_int(properties["transpose"]) if "transpose" in properties else None
+    shift = 0 if clef else None
     match = re.search(r"([+-])(8|15)$", clef)
     if match:
-        transpose += (12 if match[2] == "8" else 24) * (1 if match[1] == "+" else -1)
+        shift = (12 if match[2] == "8" else 24) * (1 if match[1] == "+" else -1)
     name = properties.get("name") or properties.get("nm") or ""
-    return VoiceSettings(transpose, clef.lower() in ("perc", "p"), name)
+    return VoiceSettings(shift, octave, transposition, clef.lower() in ("perc", "p"), name)
 
 
-def _small_int(text: str | None) -> int:
-    number = read_int(text or "")
+def _small_int(text: str) -> int:
+    number = read_int(text)
     return number if number is not None and -100 < number < 100 else 0
 
 
@@ -234,6 +239,8 @@ def read_midi_directive(text: str) -> tuple[Sound | None, str]:
     numbers = [number for word in words[1:4] if (number := read_int(word)) is not None]
     if what == "ratio":
         return _ratio(numbers)
+    if what == "drummap":
+        return read_drum_map(" ".join(words[1:]))
     if what not in _RANGES:
         return None, ""
     low, high = _RANGES[what]
@@ -243,6 +250,32 @@ def read_midi_directive(text: str) -> tuple[Sound | None, str]:
     if what == "channel":
         value -= 1
     return Sound("transpose" if what == "rtranspose" else what, value), ""
+
+
+@lru_cache(maxsize=1024)
+def read_drum_map(text: str) -> tuple[Sound | None, str]:
+    """Read what follows `%%MIDI drummap` or `%%percmap`: `F 36`, `^c' acoustic-snare x`, or `F D 36 x` (xml2abc).
+
+    The first word is a note as it is written, the first number or General MIDI name behind it the drum.
+    """
+    words = text.split("%", 1)[0].split()
+    note = _DRUM_NOTE.fullmatch(words[0]) if words else None
+    drum = next((drum for word in words[1:4] if (drum := _drum(word)) is not None), None)
+    if note is None or drum is None:
+        return None, "a drum map takes a note and a drum from 0 to 127, as in %%MIDI drummap F 36: it is left out"
+    head = read_note(note[0]).heads[0]
+    written = 12 * (head.octave + 1) + NATURALS[head.step] + (head.accidental or 0)
+    return Sound("drum", 128 * written + drum), ""
+
+
+_DRUM_NOTE = re.compile(r"(?:\^\^|__|[\^_=])?[A-Ga-g][,']{0,4}")
+
+
+def _drum(word: str) -> int | None:
+    if word.lower() in DRUM_NAMES:
+        return LOWEST_DRUM + DRUM_NAMES.index(word.lower())
+    number = read_int(word)
+    return number if number is not None and 0 <= number <= 127 else None
 
 
 def _ratio(numbers: list[int]) -> tuple[Sound | None, str]:

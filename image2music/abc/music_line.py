@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
 from image2music.abc import lexer as tokens
@@ -27,7 +28,16 @@ from image2music.music.theory import scaled
 VELOCITIES = {
     "pppp": 20, "ppp": 30, "pp": 45, "p": 60, "mp": 75, "mf": 90, "f": 105, "ff": 115, "fff": 122, "ffff": 127,
 }  # fmt: skip
+NOT_NOTES = re.compile(r"\"[^\"]*\"|![^!\s]*!|%.*")
+"""What a line of music may hold beside notes: annotations, chord symbols, decorations, a comment."""
 _NO_NOTES = frozenset("hijklmnopqrstvwHIJKLMNOPQRSTVWY")
+_FREE = "[I-KNQ-RU-Wh-tw]"
+_OTHER_MARK = r"(?=[\^_=\[{\"!.~(])"
+_DECORATED_RUN = re.compile(
+    rf"(?:{_FREE}[HLMOPSTuv]?[A-Ga-gzxZX]{{1,32}}){{1,32}}(?:{_FREE}?{_OTHER_MARK})?|{_FREE}{_OTHER_MARK}"
+)
+_ALONE = re.compile(rf"{_FREE}[ \t]+(?:[\^_=]|[A-Ga-gzxZX](?![A-Za-z])|\[)")
+"""Letters that ABC 2.1 leaves free (4.16), each before notes; anything longer than one letter is a word."""
 
 
 class LinePosition(Protocol):
@@ -59,9 +69,11 @@ def looks_like_prose(line: str) -> bool:
     """Say whether a line without bar lines is words for people: three words or more, most of them not made of notes."""
     if "|" in line or "[" in line:
         return False
-    words = [word for word in line.split() if word.strip(".,;:!?()'\"").isalpha()]
-    strange = sum(1 for word in words if not _NO_NOTES.isdisjoint(word))
-    return strange >= 3 and 2 * strange > len(words)
+    words = [word for word in NOT_NOTES.sub(" ", line).split() if word.strip(".,;:!?()'\"").isalpha()]
+    strange = [word for word in words if not _NO_NOTES.isdisjoint(word)]
+    if all(_DECORATED_RUN.fullmatch(word) for word in strange):
+        return False
+    return len(strange) >= 3 and 2 * len(strange) > len(words)
 
 
 class MusicLine:
@@ -312,10 +324,25 @@ class MusicLine:
 
     # --- what cannot be read
 
+    def stands_before_note(self, start: int) -> bool:
+        """Say whether a letter without a meaning is a decoration of the note behind it, and not the start of a word."""
+        text = self.text
+        if _ALONE.match(text, start) and not text[max(start - 1, 0) : start].isalpha():
+            return True
+        run = _DECORATED_RUN.match(text, start)
+        if run is None or (start and text[start - 1] in "HLMOPSTuv"):
+            return False
+        behind = text[run.end() : run.end() + 1]
+        return not (behind.isalpha() or (behind == "'" and text[run.end() + 1 : run.end() + 2].isalpha()))
+
     def junk(self, text: str, start: int) -> None:
         """Report a character that starts no token."""
         if text.isalpha() and text.isascii():
             if text in self.context.user_symbols:
+                return
+            if self.stands_before_note(start):
+                message = f"{text} is no decoration: write !name!, or define it with U:, the note is played without it"
+                self.report("unknown-decoration", message, start)
                 return
             words = words_at(self.text, start)
             self.flaw("text-in-music", about_words(words), start)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from image2music.abc.ast import Tune
 from image2music.abc.builder import KNOWN_FIELDS, Position, TuneBuilder
 from image2music.abc.diagnostics import Diagnostic, Findings
-from image2music.abc.music_line import MusicLine, looks_like_prose
+from image2music.abc.music_line import NOT_NOTES, MusicLine, looks_like_prose
 
 MAX_CHARS = 4_000_000
 """Longer texts are refused: a file of this size holds thousands of tunes."""
@@ -22,7 +22,6 @@ _FIELD = re.compile(r"([A-Za-z+]):(?:(?<=[H-WYh-w+]:)|(?![|:]))")
 _INLINE = re.compile(r"\[[A-Za-z]:")
 _MUSIC_FIELDS = frozenset("KLMQVPw")
 _LOOKS_MUSICAL = re.compile(r"[\sA-Ga-gzxZXy0-9|:\[\](){}/,'^_=\-<>.~&+HLMOPSTuv\\$]*")
-_NOT_NOTES = re.compile(r"\"[^\"]*\"|![^!\s]*!|%.*")
 _BLOCK = re.compile(r"%%\s*begin(\w+)")
 _NO_KEY = "the header ends without a key: write K: and the key as its last line, K:C"
 
@@ -197,5 +196,5 @@ class _Parser:
 
 
 def _looks_musical(line: str) -> bool:
-    rest = _NOT_NOTES.sub("", line)
+    rest = NOT_NOTES.sub("", line)
     return _LOOKS_MUSICAL.fullmatch(rest) is not None or "|" in rest or _INLINE.match(line) is not None

@@ -167,7 +167,7 @@ def _readings(reader: PitchReader, elements: list[Element], played: PlayedVoice)
         reading = None
         if type(element) is Event:
             if element.heads:
-                pitches, grace = reader.pitches(element)
+                pitches, grace = reader.played_pitches(element)
                 reading = (pitches, grace, part, reader.velocity)
         elif type(element) is BarLine:
             reader.bar_line()

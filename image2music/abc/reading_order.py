@@ -196,11 +196,20 @@ class PitchReader:
 
     def __init__(self, tune: Tune, voice: Voice) -> None:
         self.alterations = tune.key.alterations
-        self.octave_shift = self.transpose = voice.settings.transpose
+        settings = voice.settings
+        self.shifts = {
+            "clef": settings.clef or 0,
+            "octave": settings.octave or 0,
+            "transposition": settings.transposition or 0,
+            "transpose": 0,
+        }
+        self.transpose = settings.transpose
         self.velocity = DEFAULT_VELOCITY
         self.program = 0
         self.channel: int | None = DRUM_CHANNEL if voice.settings.percussion else None
         self.layer = 0
+        self.drums: dict[int, int] = {}
+        """The drum that is played for a pitch written on the drum channel."""
         self.in_key: list[int] = []
         """Pitch of each step in octave 0 under the key and the transposition."""
         self.in_bar: list[int] = []
@@ -216,13 +225,14 @@ class PitchReader:
             self.program = number
         elif what == "channel":
             self.channel = number
-        elif what == "transpose":
-            self._transpose(self.octave_shift + number)
-        elif what == "octave":
-            self._transpose(self.transpose + number - self.octave_shift)
-            self.octave_shift = number
+        elif what in self.shifts:
+            self.shifts[what] = number
+            self._transpose(sum(self.shifts.values()))
         elif what == "velocity":
             self.velocity = number
+        elif what == "drum":
+            written, played = divmod(number, 128)
+            self.drums[written] = played
 
     def change(self, change: StateChange) -> None:
         """Apply a change of key or sound; others do not touch pitches."""
@@ -244,6 +254,19 @@ class PitchReader:
             self.bar_line()
         grace = self._pitches([head for note in event.grace for head in note.heads]) if event.grace else []
         return self._pitches(event.heads), grace
+
+    def played_pitches(self, event: Event) -> tuple[list[int], list[int]]:
+        """As `pitches`, with the drums of a drum map (`%%MIDI drummap`) for the notes of the drum channel."""
+        pitches, grace = self.pitches(event)
+        if self.channel != DRUM_CHANNEL or not self.drums:
+            return pitches, grace
+        grace_heads = [head for note in event.grace for head in note.heads]
+        return list(map(self._drum, event.heads, pitches)), list(map(self._drum, grace_heads, grace))
+
+    def _drum(self, head: Head, pitch: int) -> int:
+        # The key says nothing about drums: F is the F of the drum map in K:D as well.
+        read = pitch - self.transpose
+        return self.drums.get(read, self.drums.get(read - self.alterations[head.step], pitch))
 
     def _pitches(self, heads: Iterable[Head]) -> list[int]:
         """Return the MIDI pitches; an accidental holds for its letter in every octave to the bar's end (ABC 2.1)."""

@@ -39,6 +39,18 @@ DEFAULT_QPM = 120.0
 SLOW_BELOW_QPM, FAST_FROM_QPM = 80.0, 120.0
 """Bounds of `tempo_word`, in quarter notes a minute."""
 
+DRUM_NAMES = (
+    "acoustic-bass-drum", "bass-drum-1", "side-stick", "acoustic-snare", "hand-clap", "electric-snare",
+    "low-floor-tom", "closed-hi-hat", "high-floor-tom", "pedal-hi-hat", "low-tom", "open-hi-hat", "low-mid-tom",
+    "hi-mid-tom", "crash-cymbal-1", "high-tom", "ride-cymbal-1", "chinese-cymbal", "ride-bell", "tambourine",
+    "splash-cymbal", "cowbell", "crash-cymbal-2", "vibraslap", "ride-cymbal-2", "hi-bongo", "low-bongo",
+    "mute-hi-conga", "open-hi-conga", "low-conga", "high-timbale", "low-timbale", "high-agogo", "low-agogo",
+    "cabasa", "maracas", "short-whistle", "long-whistle", "short-guiro", "long-guiro", "claves", "hi-wood-block",
+    "low-wood-block", "mute-cuica", "open-cuica", "mute-triangle", "open-triangle",
+)  # fmt: skip
+"""General MIDI's drums from pitch 35 on, spelled as `%%percmap` names them."""
+LOWEST_DRUM = 35
+
 _TICK = QUARTER // TICKS_PER_QUARTER
 _HALF_TICK = _TICK // 2
 Length = int | Fraction

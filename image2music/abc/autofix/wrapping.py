@@ -136,7 +136,9 @@ _DECORATIONS = (*VELOCITIES, "trill", "fermata", "accent", "turn", "mordent", "r
 _DECORATION_BODY = re.compile(rf"!({'|'.join(sorted(_DECORATIONS, key=len, reverse=True))})(?=[\s|]|$)")
 _OPENINGS = frozenset({"unclosed-chord", "unclosed-grace", "unclosed-string", "unclosed-decoration"})
 _FRAGMENT = re.compile(r"\S{1,12}\s*$")
+_NOTES_ALONE = re.compile(r"[A-Ga-gzxZX0-9,'/^_=|:\]\[(){}<>\-.]+")
 _PARENTHESIS = re.compile(r"\([A-Za-z ,.']*\)")
+"""Letters, so that each word of it may be told from notes."""
 
 
 def mend_characters(editor: TextEditor) -> None:
@@ -213,7 +215,9 @@ def _sign_edit(text: str, finding: Diagnostic, offset: int) -> Edit | None:
     code = finding.code
     if code in _OPENINGS and _FRAGMENT.match(text, offset):
         closed = _closed(_CHORD_BODY, text, offset, "]") if code == "unclosed-chord" else None
-        return closed or Edit(offset, len(text.rstrip()), "")
+        # A fragment that may be notes stays: only the sign before it goes.
+        end = offset + 1 if _NOTES_ALONE.fullmatch(text[offset + 1 :].rstrip()) else len(text.rstrip())
+        return closed or Edit(offset, end, "")
     if code == "unclosed-chord":
         return _closed(_CHORD_BODY, text, offset, "]")
     if code == "unclosed-string":
@@ -225,7 +229,9 @@ def _sign_edit(text: str, finding: Diagnostic, offset: int) -> Edit | None:
     if code == "text-in-music" and text[offset : offset + 1].isalpha():
         opening = text.rfind("(", max(0, offset - 40), offset)
         match = _PARENTHESIS.match(text, opening) if opening >= 0 else None
-        return Edit(match.start(), match.end(), "") if match is not None and match.end() > offset else None
+        if match is None or match.end() <= offset or any(map(_NOTES_ALONE.fullmatch, match[0][1:-1].split())):
+            return None
+        return Edit(match.start(), match.end(), "")
     return None
 
 

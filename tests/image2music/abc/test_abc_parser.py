@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image2music.abc.ast import BarLine, Event, Tune
+from image2music.abc.autofix.rules import autofix
 from image2music.abc.parser import MAX_CHARS, parse
 from image2music.abc.reading_order import voice_notes
 from image2music.music.theory import as_fraction
@@ -151,3 +152,36 @@ def test_a_header_field_has_its_first_value_without_its_comment(letter: str, val
 def test_written_bars_are_counted_in_the_longest_voice() -> None:
     (tune,) = parse("X:1\nM:2/4\nL:1/4\nK:C\nV:1\nCD|:EF:|]\nV:2\nCD|EF|GA|]").tunes
     assert tune.last_bar == 3
+
+
+@pytest.mark.parametrize(
+    ("music", "plain"),
+    [
+        ("tC D E F|JG A RB c|]", "C D E F|G A B c|]"),
+        ("tCDEF|tCtDtEtF|]", "CDEF|CDEF|]"),
+        ("t^C D E F|t[CE] D E F|]", "^C D E F|[CE] D E F|]"),
+        ("tC tD tE tF\n|CDEF|]", "C D E F\n|CDEF|]"),
+        ('h"Am"C D E F|n{g}C D E F|]', '"Am"C D E F|{g}C D E F|]'),
+        ("C/tD/ E F jz|]", "C/D/ E F z|]"),
+        ("t C D E F|]", "C D E F|]"),
+    ],
+)
+def test_a_letter_that_the_standard_leaves_free_never_costs_its_note(music: str, plain: str) -> None:
+    header = "X:1\nT:t\nM:none\nL:1/4\nK:C\n"
+    assert voice_notes(tune(music, header)) == voice_notes(tune(plain, header))
+    assert {finding.code for finding in parse(header + music).diagnostics} == {"unknown-decoration"}
+    assert autofix(header + music).abc.split("K:C\n")[1].strip() == music
+
+
+@pytest.mark.parametrize("music", ["softly C D E F|]", "Tune C D|]", "C D hold|]", "Am C D|]", "he made the sea\nC|]"])
+def test_words_are_no_decorations(music: str) -> None:
+    assert "text-in-music" in [finding.code for finding in parse(HEADER + music).diagnostics]
+
+
+@pytest.mark.parametrize(
+    "line", ['"2nd time: cut time (2/4)"', '"^slowly and with a heavy heart" % so they say', '"Am" "these are words"']
+)
+def test_a_line_of_annotations_alone_is_legal(line: str) -> None:
+    text = f"X:1\nT:t\nM:4/4\nL:1/4\nK:C\n{line}\nCDEF|GABc|]\n"
+    assert parse(text).diagnostics == ()
+    assert autofix(text).abc == text

@@ -10,6 +10,7 @@ import mido
 import pytest
 
 from benchmarks.generated_tunes import sample_tune
+from image2music.abc.checker import check
 from image2music.abc.playback import abc_to_midi, abc_to_score
 from image2music.errors import AbcError
 from image2music.music.midi import write_midi
@@ -226,3 +227,52 @@ def agreement(abc: str, program: Path, folder: Path) -> float:
                 hits += 1
                 break
     return 2 * hits / (ours.total() + hits + len(theirs))
+
+
+@pytest.mark.parametrize(
+    ("lines", "pitches"),
+    [
+        ("%%MIDI drummap F 36\n%%MIDI drummap c 38\n%%MIDI drummap g 42\n", [36, 38, 36, 42]),
+        ("I:MIDI=drummap F 36\n", [36, 72, 36, 79]),
+        ("%%percmap F bass-drum-1 x\n%%percmap c 38\n", [36, 38, 36, 79]),
+        ("I:percmap F D 36 normal\n", [36, 72, 36, 79]),
+        ("%%MIDI drummap ^F 36\n", [65, 72, 65, 79]),
+    ],
+)
+def test_a_drum_map_says_which_drums_are_played(lines: str, pitches: list[int]) -> None:
+    score = abc_to_score(f"X:1\nM:4/4\nL:1/4\n{lines}K:C perc\n%%MIDI channel 10\nFcFg|]\n")
+    assert score.tracks[0].pitches.tolist() == pitches
+
+
+def test_a_key_does_not_change_which_drum_is_meant() -> None:
+    score = abc_to_score("X:1\nM:4/4\nL:1/4\n%%MIDI drummap F 36\nK:D\nV:1 clef=perc\nFFFF|]\n")
+    assert score.tracks[0].pitches.tolist() == [36] * 4
+
+
+def test_a_drum_map_of_one_voice_leaves_pitched_voices_alone() -> None:
+    music = "V:1\nFFFF|]\nV:2\n%%MIDI channel 10\n%%MIDI drummap F 36\n%%MIDI drummap ^c' 42\nF^c'c'z|]\n"
+    score = abc_to_score(f"X:1\nM:4/4\nL:1/4\nK:C\n{music}")
+    assert [track.pitches.tolist() for track in score.tracks] == [[65] * 4, [36, 42, 42]]
+
+
+@pytest.mark.parametrize("words", ["", "F", "F 128", "H 36", "F tuba", "36 F"])
+def test_a_drum_map_that_cannot_be_read_is_left_out_with_a_warning(words: str) -> None:
+    found = check(f"X:1\nM:4/4\nL:1/4\n%%MIDI drummap {words}\nK:C\nFcFg|]\n")
+    assert [finding.code for finding in found] == ["bad-midi-directive"]
+
+
+@pytest.mark.parametrize(
+    ("voice", "inline", "pitch"),
+    [
+        ("octave=-2", "K:C clef=bass", 36),
+        ("octave=-2", "K:clef=bass", 36),
+        ("octave=-2", "K:C octave=-1", 48),
+        ("clef=treble-8", "K:C clef=bass", 60),
+        ("clef=treble-8 transpose=2", "K:C clef=treble", 62),
+        ("transpose=-12", "K:C bass-8", 36),
+        ("octave=-1", "K:G", 48),
+    ],
+)
+def test_what_an_inline_key_does_not_name_stays_as_the_voice_has_it(voice: str, inline: str, pitch: int) -> None:
+    score = abc_to_score(f"X:1\nM:4/4\nL:1/4\nK:C\nV:1 {voice}\n[{inline}]C4|]\n")
+    assert score.tracks[0].pitches.tolist() == [pitch]

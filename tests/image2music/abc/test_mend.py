@@ -158,3 +158,11 @@ def test_what_is_no_tune_is_refused(text: str, reason: str) -> None:
 def test_a_file_keeps_all_its_tunes() -> None:
     result = autofix_file(HEADER + "CDEF GAB | c8 | c8 |]\n\n" + HEADER.replace("X:1", "X:2") + MUSIC)
     assert result.abc == HEADER + "CDEF GAB z | c8 | c8 |]\n\n" + HEADER.replace("X:1", "X:2") + MUSIC
+
+
+@pytest.mark.parametrize(
+    ("music", "kept"),
+    [("(C D hold F)|C D E F|]", "(C D hold F)"), ('C D E F|G A"Bc', "GABc"), ("C D E F (softly)|]", "C D E F")],
+)
+def test_no_repair_deletes_what_may_be_notes(music: str, kept: str) -> None:
+    assert kept.replace(" ", "") in autofix(f"X:1\nM:4/4\nL:1/4\nK:C\n{music}\n").abc.replace(" ", "")
