@@ -38,7 +38,7 @@ class Prejudiced(FakeBackend):
 
     def generate(self, conversations, seeds, *, max_tokens, form):
         prompts = [conversation.messages[0].text for conversation in conversations]
-        self.asked += list(zip(conversations, seeds, strict=True))
+        self.requests += [(one, seed, max_tokens, form) for one, seed in zip(conversations, seeds, strict=True)]
         return ["\n".join(f"{name}: {7 - place}" for place, name in enumerate(in_order(p))) for p in prompts]
 
 
@@ -137,9 +137,9 @@ def test_a_server_that_fails_costs_its_own_answers_alone():
 def test_the_music_is_judged_with_a_blank_picture_and_no_word_of_who_wrote_it():
     backend = Prejudiced()
     ask_judge(backend, PIECES[:1], lambda piece: picture(), JudgeSettings(1))
-    shown = {conversation.image.size for conversation, _ in backend.asked}
+    shown = {conversation.image.size for conversation, *_ in backend.requests}
     assert shown == {(256, 256), picture().size}
-    assert not any("Tune 0" in conversation.messages[0].text for conversation, _ in backend.asked)
+    assert not any("Tune 0" in conversation.messages[0].text for conversation, *_ in backend.requests)
 
 
 def test_a_picture_that_is_gone_costs_the_questions_about_it():
