@@ -227,6 +227,7 @@ class TuneBuilder:
         self.voice_id = "1"
         self.spans: list[Span] = []
         self.tempo_text = ""
+        self.plus_decorations = False
         self.user_symbols: set[str] = set()
         self.broken_long = (3, 2)
         self.values = FieldValues(self.report)
@@ -439,6 +440,7 @@ class TuneBuilder:
         symbol = value.split("=", 1)[0].strip()
         if len(symbol) == 1:
             self.tempo_text = ""
+        self.plus_decorations = False
         self.user_symbols.add(symbol)
 
     # --- directives
@@ -450,11 +452,15 @@ class TuneBuilder:
             self.report("forbidden-directive", f"%%{name[:20]} is left out: it reads files or defines code", 1)
         elif name in ("MIDI", "percmap"):
             self._setting(name, rest, self.position.start)
+        elif name == "decoration":
+            self.plus_decorations = rest.strip() == "+"
 
     def _instruction(self, value: str, offset: int) -> None:
         name, _, rest = value.replace("=", " ", 1).strip().partition(" ")
         if name in ("MIDI", "percmap"):
             self._setting(name, rest, offset)
+        elif name == "decoration":
+            self.plus_decorations = rest.strip() == "+"
 
     def _setting(self, name: str, rest: str, offset: int) -> None:
         """Apply `%%MIDI program 73`: to the current voice in the music, to every voice before it."""

@@ -2,7 +2,8 @@
 
 Bars are summed exactly, per voice. A bar may be short only where a section starts or ends, and only if another bar
 there completes it: the last bar of a section together with the pick-up that is played next must make one bar. A pick-up
-that nothing completes is accepted in front of a tune whose sections end in full bars, if it is at most half a bar.
+that nothing completes is accepted in front of a tune whose sections end in full bars, if it is at most two thirds
+of a bar or if all of several voices have it: an excerpt, or a tune whose repeat is not written.
 Codes, severities and meanings are in `diagnostics.CODES`.
 """
 
@@ -29,13 +30,31 @@ class BarFinding:
     message: str
 
 
-def wrong_bars(voice: Voice) -> Iterator[BarFinding]:
-    """Return the bars of `voice` whose length is not what their meter asks, in order."""
+def shared_pickup(tune: Tune) -> Length | None:
+    """Return the length of the first bar where it is the same in all of several voices and no other bar is wrong."""
+    lengths = {voice.bars[0].length for voice in tune.voices.values()}
+    if len(lengths) != 1 or len(tune.voices) == 1:
+        return None
+    for voice in tune.voices.values():
+        first, *others = voice.bars
+        if len(first.lengths) > 1 or first.flawed or not others or any(map(_differs, others)):
+            return None
+    (length,) = lengths
+    return length
+
+
+def wrong_bars(voice: Voice, pickup: Length | None = None) -> Iterator[BarFinding]:
+    """Return the bars of `voice` whose length is not what their meter asks, in order.
+
+    `pickup` is the length of a first bar that counts as a pick-up whatever follows (`shared_pickup`).
+    """
     bars = voice.bars
     suspects = [index for index, bar in enumerate(bars) if _differs(bar)]
     if not suspects:
         return
     excused = _excused(bars, suspects)
+    if pickup is not None and 0 < bars[0].length == pickup < (bars[0].expected or 0):
+        excused.add(0)
     for index in suspects:
         bar = bars[index]
         if index not in excused and not bar.flawed:
@@ -109,7 +128,7 @@ def _excuse_pick_up(bars: list[Bar], short: set[int], excused: set[int]) -> None
     if 0 not in short or 0 in excused or len(bars) < 2:
         return
     expected = bars[0].expected or 0
-    if bars[0].length * 2 <= expected and not any(index in short for index in range(1, len(bars))):
+    if bars[0].length * 3 <= expected * 2 and not any(index in short for index in range(1, len(bars))):
         excused.add(0)
 
 
@@ -132,8 +151,9 @@ def check_parsed(parsed: ParsedAbc) -> list[Diagnostic]:
 
 def _check_tune(tune: Tune, findings: Findings) -> None:
     sections = {voice.id: _section_lines(voice) for voice in tune.voices.values()}
+    pickup = shared_pickup(tune)
     for voice in tune.voices.values():
-        for wrong in wrong_bars(voice):
+        for wrong in wrong_bars(voice, pickup):
             bar = wrong.bar
             findings.add(wrong.code, wrong.message, bar.line, bar.column, voice.id, bar.number)
         _check_ties(voice, findings)

@@ -18,7 +18,7 @@ from image2music.music.theory import LETTERS, Length
 # where they can be, which is quicker.
 _LENGTH = r"[0-9]{0,8}+(?:/{1,8}+[0-9]{0,8}+)?+"
 _NOTE = rf"(?:[A-Ga-g]|(?:\^\^|__|=|[\^_](?:[0-9]?/[0-9]?)?)[A-Ga-g])[,']{{0,16}}+{_LENGTH}"
-_DECORATION = r"![^!\s|\[\]\"]{1,40}!|\+[a-z0-9().<>]{2,20}\+"
+_DECORATION = r"![^!\s|\[\]\"]{1,40}!|\+(?:[a-z0-9().<>]{2,20}|[fp0-5>^]|D\.[CS]\.[A-Za-z]{0,10})\+"
 _IN_CHORD = rf"{_NOTE}\.?-?|[ \t.~HLMOPSTuv()]|\"[^\"]{{0,80}}\"|{_DECORATION}"
 
 KINDS = (

@@ -31,6 +31,8 @@ VELOCITIES = {
 NOT_NOTES = re.compile(r"\"[^\"]*\"|![^!\s]*!|%.*")
 """What a line of music may hold beside notes: annotations, chord symbols, decorations, a comment."""
 _NO_NOTES = frozenset("hijklmnopqrstvwHIJKLMNOPQRSTVWY")
+_PLUS_DECORATION = re.compile(r"\+[^+\s|]{1,40}\+")
+"""What `I:decoration +` makes of plus signs (ABC 2.1, 4.14); names of decorations are read so in any case."""
 _FREE = "[I-KNQ-RU-Wh-tw]"
 _OTHER_MARK = r"(?=[\^_=\[{\"!.~(])"
 _DECORATED_RUN = re.compile(
@@ -53,6 +55,7 @@ class MusicContext(Protocol):
     findings: Findings
     spans: list[Span]
     user_symbols: set[str]
+    plus_decorations: bool
 
     @property
     def position(self) -> LinePosition:
@@ -290,7 +293,7 @@ class MusicLine:
         offset = self.base + start
         number = self.builder.bar_number
         line = BarLine(0, offset, 0, False, True, ending)
-        if self.builder.close_bar(line, offset) is not None:
+        if self.builder.close_bar(line, offset) is not None and offset > self.span_start:
             self.context.spans.append(Span(self.span_start, offset, self.builder.voice.id, number))
             self.span_start = offset
 
@@ -347,6 +350,10 @@ class MusicLine:
             words = words_at(self.text, start)
             self.flaw("text-in-music", about_words(words), start)
             self.skip_until = start + len(words.split()[0])
+            return
+        plus = _PLUS_DECORATION.match(self.text, start) if self.context.plus_decorations else None
+        if plus is not None:
+            self.skip_until = plus.end()
             return
         if text in "!*" and not self.text[start + 1 :].strip():
             # Older ABC breaks lines of the score so.

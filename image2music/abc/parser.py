@@ -175,7 +175,7 @@ class _Parser:
         builder = TuneBuilder(self.position, self.findings)
         self.tune = builder
         for letter, value in self.file_header:
-            if letter in "LMQR":
+            if letter in "LMQR" or (letter == "I" and value.strip().startswith("decoration")):
                 builder.field(letter, value)
         if reference is None:
             builder.report("missing-reference", "the tune has no X: line: begin it with X:1", 1)

@@ -39,7 +39,7 @@ def play_order(elements: list[Element], parts: str = "") -> list[Range]:
         AbcError: `too_long` when repeats unfold to more than `MAX_PLAYED` elements.
     """
     sections = _sections(elements)
-    order = part_order(parts) if parts and len(sections) > 1 else ""
+    order = part_order(parts) if parts and sections else ""
     if order and any(name in sections for name in order):
         chosen = [sections[""]] if "" in sections else []
         chosen += [sections[name] for name in order if name in sections]

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from image2music.abc.ast import Bar, Event, StateChange, Tune, Voice
 from image2music.abc.autofix.edits import Edit, TextEditor
-from image2music.abc.checker import wrong_bars
+from image2music.abc.checker import shared_pickup, wrong_bars
 from image2music.abc.fields import default_unit, read_key, read_meter, read_tempo, read_unit
 from image2music.abc.lexer import TokenMusic, read_chord, read_note, read_rest
 from image2music.abc.parser import parse
@@ -256,12 +256,12 @@ def mend_bar_lengths(editor: TextEditor) -> None:
     edits: list[Edit] = []
     for tune in editor.parsed.tunes:
         for voice in tune.voices.values():
-            edits += _voice_edits(editor, voice)
+            edits += _voice_edits(editor, voice, shared_pickup(tune))
     editor.apply(edits)
 
 
-def _voice_edits(editor: TextEditor, voice: Voice) -> list[Edit]:
-    wrong = [finding.bar for finding in wrong_bars(voice)]
+def _voice_edits(editor: TextEditor, voice: Voice, pickup: Length | None) -> list[Edit]:
+    wrong = [finding.bar for finding in wrong_bars(voice, pickup)]
     if not wrong or len(wrong) > max(2, len(voice.bars) // 3):
         return []
     edits = []

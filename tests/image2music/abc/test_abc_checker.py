@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from image2music.abc import diagnostics
+from image2music.abc.autofix.rules import autofix
 from image2music.abc.checker import check
 from image2music.abc.diagnostics import CODES, Diagnostic, Severity
 from image2music.abc.playback import abc_to_score
@@ -194,3 +195,25 @@ def test_a_meter_that_cannot_be_read_is_not_called_missing() -> None:
     codes = [found.code for found in check("X:1\nT:t\nM:0/0\nL:1/8\nK:C\nC8 |]\n")]
     assert "bad-meter" in codes
     assert "missing-meter" not in codes
+
+
+@pytest.mark.parametrize(
+    "music",
+    [
+        "V:1\nCDEFGA|c8|c8|]\nV:2\nC,6|C,8|C,8|]",  # three beats of four in all voices
+        "V:1\nCDEFGAB|c8|c8|]\nV:2\nz7|C,8|C,8|]",
+        "M:3/8\nge|cBA|Acf|AGc|]",  # two beats of three in one voice
+        "M:3/4\nc2e2|c6|c6|]",
+    ],
+)
+def test_a_pickup_before_a_full_last_bar_is_legal(music: str) -> None:
+    text = f"X:1\nT:t\nM:4/4\nL:1/8\nK:C\n{music}\n"
+    assert check(text) == []
+    assert autofix(text).abc == text
+
+
+@pytest.mark.parametrize(
+    "music", ["V:1\nCDEFGA|c8|c8|]\nV:2\nC,8|C,8|C,8|]", "V:1\nCDEFGA|c8|c7|]\nV:2\nC,6|C,8|C,7|]"]
+)
+def test_a_short_first_bar_of_one_voice_or_beside_other_short_bars_is_no_pickup(music: str) -> None:
+    assert "bar-too-short" in [finding.code for finding in check(f"X:1\nT:t\nM:4/4\nL:1/8\nK:C\n{music}\n")]

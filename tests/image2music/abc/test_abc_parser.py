@@ -4,7 +4,7 @@ import itertools
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from image2music.abc.ast import BarLine, Event, Tune
@@ -126,6 +126,7 @@ def test_a_text_above_the_limit_is_refused_in_one_diagnostic() -> None:
     assert (parsed.tunes, [finding.code for finding in parsed.diagnostics]) == ((), ["text-too-long"])
 
 
+@example("C\n[1")
 @given(st.text(alphabet="XTMLKVQ:\n|[]CDEc'2/ z-(){}\"!%&<>1", max_size=300))
 def test_spans_never_overlap_and_lie_in_the_text(text: str) -> None:
     for read in parse(HEADER + text).tunes:
@@ -185,3 +186,16 @@ def test_a_line_of_annotations_alone_is_legal(line: str) -> None:
     text = f"X:1\nT:t\nM:4/4\nL:1/4\nK:C\n{line}\nCDEF|GABc|]\n"
     assert parse(text).diagnostics == ()
     assert autofix(text).abc == text
+
+
+@pytest.mark.parametrize("setting", ["I:decoration +\n", "%%decoration +\n", ""])
+def test_decorations_between_plus_signs_add_no_notes(setting: str) -> None:
+    header = f"X:1\n{setting}T:t\nM:none\nL:1/4\nK:C\n"
+    for music in ("C D E +f+F|+D.C.+C D E F|]", "+p+C +trill+D E F|C D E +D.S.alcoda+F|]"):
+        assert [note.pitches for note in voice_notes(tune(music, header))["1"]] == [(60,), (62,), (64,), (65,)] * 2
+        assert parse(header + music).diagnostics == ()
+
+
+def test_any_name_stands_between_plus_signs_where_the_tune_says_so() -> None:
+    header = "X:1\nI:decoration +\nT:t\nM:none\nL:1/4\nK:C\n"
+    assert [note.pitches for note in voice_notes(tune("+Fine+C +BCD+D|]", header))["1"]] == [(60,), (62,)]

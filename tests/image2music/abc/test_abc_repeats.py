@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from image2music.abc.ast import Event
 from image2music.abc.parser import parse
+from image2music.abc.playback import abc_to_score
 from image2music.abc.reading_order import MAX_PARTS, part_order, play_order
 
 
@@ -68,3 +69,21 @@ def test_part_orders_are_bounded(text: str) -> None:
 )
 def test_any_heap_of_repeat_signs_ends_and_plays_each_note_at_most_sixteen_times(tokens: list[str]) -> None:
     assert played("C " + " ".join(tokens)).count("C") <= 16 * (tokens.count("C") + 1)
+
+
+@pytest.mark.parametrize(
+    ("order", "music", "letters"),
+    [
+        ("AABB", "P:A\nC | D |]", "CDCD"),
+        ("A2", "P:A\nC |]", "CC"),
+        ("AA", "P:A\n|: C :|", "CCCC"),
+        ("AAB", "E |\nP:A\nC |]", "ECC"),
+        ("AB", "P:A\nC |]", "C"),
+        ("BB", "P:A\nC |]", "C"),
+    ],
+)
+def test_a_part_plays_as_often_as_the_header_names_it_though_others_are_not_written(
+    order: str, music: str, letters: str
+) -> None:
+    score = abc_to_score(f"X:1\nM:none\nL:1/4\nP:{order}\nK:C\n{music}\n")
+    assert "".join("CDE"[(pitch - 60) // 2] for pitch in score.tracks[0].pitches.tolist()) == letters
