@@ -25,7 +25,7 @@ def add_parsers(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 def run_compose(args: argparse.Namespace) -> int:
     """Compose, refresh or plan; where there are worker processes, in a process that is watched."""
     options = from_arguments(ComposeOptions, args, beam=args.beam)
-    if not options.plan:
+    if not options.dry_run:
         code = supervised(args.argv, options.beam_flags, options.restarts, lambda: _run_file(options.output))
         if code is not None:
             return code
@@ -34,7 +34,7 @@ def run_compose(args: argparse.Namespace) -> int:
         from pipelines.jobs.refresh import refresh
 
         return refresh(options)
-    if options.plan:
+    if options.dry_run:
         from pipelines.jobs.dry_run import plan_compose
 
         return plan_compose(options)

@@ -43,7 +43,7 @@ def ablate(options: AblateOptions) -> int:
     Return the exit code: 0 all done, 3 some tunes failed within the bound, 1 too many failed.
     """
     run = look_up(options)
-    if options.plan:
+    if options.dry_run:
         print(f"{plan_lines(run)}\nvariants    {', '.join(variant.name for variant in VARIANTS)}")
         return EXIT_DONE
     with open_job("ablate", options, run.output) as job:

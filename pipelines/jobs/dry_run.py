@@ -1,4 +1,7 @@
-"""`compose --plan`: say what a run would do and cost, measured on a few pictures, and do nothing else."""
+"""`compose --dry_run`: say what a run would do and cost. Nothing is sent, paid or written.
+
+A composer on this machine is measured on a few pictures. A remote one is never asked: its calls are calculated.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.resources import files
 
 from image2music.composers import registry as composers
+from image2music.composers.chat.conversations import MOST_BARS, first_bars
 from image2music.composers.chat.engine.loading import free_memory
 from image2music.errors import ModelError, OutputError
 from image2music.rows import KEY_COLUMNS, composition_key, printable
@@ -21,6 +26,7 @@ from pipelines.runtime.options import beam_options
 from pipelines.runtime.supervisor import EXIT_DONE
 
 SAMPLE = 8
+_TUNES = 100
 _MB, _GB = 1 << 20, 1 << 30
 
 
@@ -50,11 +56,47 @@ def plan_compose(options: ComposeOptions) -> int:
 
 
 def _costs(run: ComposeRun, todo: Sequence[str]) -> dict[str, str]:
+    if composers.is_remote_composer(run.options.composer):
+        return call_lines(run, len(todo))
+    here = [picture for picture in todo if "://" not in picture]
+    if not here:
+        return {"sample": "none: all pictures are on servers, and a dry run opens none of them"}
     try:
         composers.load_composer(run.options.composer)
     except ModelError as error:
         return {"sample": f"none: {error}"}
-    return cost_lines(run, todo, measure_sample(run, todo))
+    return cost_lines(run, todo, measure_sample(run, here))
+
+
+def call_lines(run: ComposeRun, pictures: int) -> dict[str, str]:
+    """Return how often a remote composer would be asked for so many pictures, and with how much text.
+
+    A picture is described, composed for and explained; between lie at most `rounds` repairs and as many refinements.
+    Every call carries the picture, and all but the first the whole conversation. The texts are those of the prompts
+    with tunes of the index, cut as for a prompt; a draft is counted as long as such a tune.
+    """
+    rounds, top_k = run.options.loop.rounds, run.options.top_k
+    abc, texts = _mean_prompt_abc(run), files("image2music.composers.prompts")
+    prompt = {
+        name: len(texts.joinpath(f"{name}.txt").read_text("utf-8"))
+        for name in ("describe", "compose", "references", "repair", "refine", "motivation")
+    }
+    first = prompt["compose"] + prompt["references"] + 2 * top_k * abc
+    fewest = prompt["describe"] + first + (first + abc + prompt["motivation"])
+    more = rounds * (2 * (first + abc) + prompt["repair"] + prompt["refine"])
+    calls = (3 * pictures, (3 + 2 * rounds) * pictures)
+    text = (pictures * fewest, pictures * (fewest + more))
+    return {
+        "sample": "none: the composer is behind a server, and a dry run sends nothing there",
+        "calls": f"{calls[0]:,} to {calls[1]:,}, each with its picture",
+        "text": f"about {text[0]:,} to {text[1]:,} characters sent, a quarter as many tokens",
+    }
+
+
+def _mean_prompt_abc(run: ComposeRun) -> int:
+    """Return the mean characters of an indexed tune, cut as for a prompt, over the first few of the index."""
+    tunes = run.index.dataset().to_table(columns=["abc"], limit=_TUNES)["abc"].to_pylist()
+    return round(sum(len(first_bars(abc, MOST_BARS)) for abc in tunes) / max(1, len(tunes)))
 
 
 def plan_lines(run: ComposeRun) -> str:

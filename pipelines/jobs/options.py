@@ -69,7 +69,9 @@ class PictureOptions(JobOptions):
         help="open web addresses too: of public hosts, or any",
     )
     catalog: str = option("", help="CSV or Parquet with the columns image, id, and hint or caption")
-    plan: bool = option(False, help="say what would be done, and do nothing")
+    dry_run: bool = option(
+        False, old_flag="--plan", help="say what would be done and cost; nothing is sent, paid or written"
+    )
     attention: str = option("maps", choices=("maps", "layers"), help="layers: keep each layer's maps too")
     faithfulness: bool = option(False, help="measure each map: does the tune's likelihood fall without its cells")
 
@@ -85,7 +87,7 @@ class PictureOptions(JobOptions):
     @property
     def works_here(self) -> bool:
         """Whether this process composes itself, and does not only plan, or start and watch others."""
-        return not self.plan and self.runner.runs_here and not self.runner.has_own_processes
+        return not self.dry_run and self.runner.runs_here and not self.runner.has_own_processes
 
 
 @dataclass(frozen=True)
@@ -274,7 +276,7 @@ class ScoreOptions:
     )
     seed: int = option(0, check=seed, help="of intervals, orders and samples")
     muspy: bool = option(False, help="compute the eight metrics by MusPy too, and compare")
-    plan: bool = option(False, help="say what would be done and cost, and do nothing")
+    dry_run: bool = option(False, old_flag="--plan", help="say what would be done and cost, and do nothing")
 
     def __post_init__(self) -> None:
         if self.input is None and self.imported is None:

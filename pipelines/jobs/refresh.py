@@ -73,7 +73,7 @@ def refresh(options: ComposeOptions) -> int:
             settings (`other_settings`).
     """
     run = look_up(options)
-    if options.plan:
+    if options.dry_run:
         print(refresh_plan(run, find_stale(run)))
         return EXIT_DONE
     with open_job("compose", options, run.output) as job:

@@ -44,7 +44,7 @@ def score(options: ScoreOptions) -> int:
         Image2MusicError: nothing to score, files or models that cannot be used.
     """
     systems = read_systems(options)
-    if options.plan:
+    if options.dry_run:
         print(judging.judging_plan(options, systems))
         return EXIT_DONE
     if options.study is not None:

@@ -30,6 +30,7 @@ class OptionSpec:
     """How a field stands on the command line. `arguments` are those of `ArgumentParser.add_argument`."""
 
     flag: str
+    old_flag: str
     section: str
     exclusive: bool
     check: Check | None
@@ -40,18 +41,19 @@ def option(
     default: Any = MISSING,
     *,
     flag: str = "",
+    old_flag: str = "",
     section: str = "",
     exclusive: bool = False,
     check: Check | None = None,
     **arguments: Any,
 ) -> Any:
-    """Declare a field that the command line sets by `--NAME`, or by `flag`.
+    """Declare a field that the command line sets by `--NAME`, or by `flag`; `old_flag` is another name.
 
     Without a default the option is required; one whose default is False takes no value. The type is that of the
     default unless `type` is given. Options of a `section` are listed together by --help; of those that are `exclusive`
     at most one may be given.
     """
-    spec = OptionSpec(flag, section, exclusive, check, arguments)
+    spec = OptionSpec(flag, old_flag, section, exclusive, check, arguments)
     return field(default=default, kw_only=True, metadata={_KEY: spec})
 
 
@@ -68,9 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser, options: type) -> None:
         target = sections[spec.section]
         if spec.exclusive:
             target = exclusive = exclusive or parser.add_mutually_exclusive_group()
-        target.add_argument(
-            spec.flag or f"--{entry.name}", dest=entry.name, **_default(entry.default) | dict(spec.arguments)
-        )
+        names = [name for name in (spec.flag or f"--{entry.name}", spec.old_flag) if name]
+        target.add_argument(*names, dest=entry.name, **_default(entry.default) | dict(spec.arguments))
 
 
 def _default(value: object) -> dict[str, Any]:

@@ -1,6 +1,8 @@
+import re
 import shutil
 
 import pytest
+from chat_server import serving
 from PIL import Image
 
 from pipelines.cli.main import main
@@ -11,13 +13,35 @@ pytestmark = pytest.mark.slow
 COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]
 
 
+def test_a_dry_run_sends_nothing_to_a_server_and_calculates_its_calls(indexed, plan, stand_ins, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with serving() as server:
+        lines = plan("--composer", f"openai:{server.url}#model", "--rounds", "2")
+        assert server.seen == []
+    assert lines["sample"] == "none: the composer is behind a server, and a dry run sends nothing there"
+    assert lines["calls"] == "9 to 21, each with its picture"
+    assert re.fullmatch(r"about [\d,]+ to [\d,]+ characters sent, a quarter as many tokens", lines["text"])
+
+
+def test_a_dry_run_opens_no_picture_of_the_web(indexed, plan):
+    (indexed / "list.txt").write_text("http://127.0.0.1:9/a.png\n")
+    lines = plan("--images", "@list.txt", "--allow_web", "any")
+    assert lines["sample"] == "none: all pictures are on servers, and a dry run opens none of them"
+
+
+def test_plan_is_the_old_name_of_dry_run(indexed, capsys):
+    main([*COMPOSE, "--plan"])
+    assert "to do" in capsys.readouterr().out
+    assert not (indexed / "out").exists()
+
+
 @pytest.fixture
 def plan(indexed, capsys):
     """The lines of a plan by their names."""
 
     def read(*options):
         capsys.readouterr()
-        assert main([*COMPOSE, "--plan", *options]) == 0
+        assert main([*COMPOSE, "--dry_run", *options]) == 0
         return {line[:12].strip(): line[12:] for line in capsys.readouterr().out.splitlines()}
 
     return read
