@@ -74,9 +74,8 @@ def build(size: str, device: str) -> Any:
     """Return a `TransformersBackend` with random weights of a real size on the device."""
     import torch
 
-    from image2music.composers.chat.engine.generators import PrefixCachedGenerator
     from image2music.composers.chat.engine.loading import ChatModel, LoadedModel
-    from image2music.composers.chat.engine.transformers_backend import TransformersBackend
+    from image2music.composers.chat.engine.transformers_backend import PrefixCachedGenerator, TransformersBackend
 
     tokenizer = _tokenizer()
     config, processor, kind = _qwen3(tokenizer) if size == "qwen3_vl_2b" else _qwen2_5(tokenizer, size)

@@ -133,9 +133,12 @@ class _Prosaic:
 
 def _composer(model: str, *, reuses: bool) -> Any:
     from image2music.composers.chat.composer import AnswerLengths, ChatComposer
-    from image2music.composers.chat.engine.generators import PlainGenerator, PrefixCachedGenerator
     from image2music.composers.chat.engine.loading import ChatModel, ModelName, load_model
-    from image2music.composers.chat.engine.transformers_backend import TransformersBackend
+    from image2music.composers.chat.engine.transformers_backend import (
+        PlainGenerator,
+        PrefixCachedGenerator,
+        TransformersBackend,
+    )
 
     loaded = load_model(ModelName(model))
     chat = ChatModel(loaded)

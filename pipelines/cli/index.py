@@ -12,7 +12,7 @@ from pipelines.runtime.supervisor import supervised
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    from image2music.index.stats import IndexStats
+    from image2music.index.maintenance import IndexStats
     from image2music.storage.run_file import RunFile
 
 _MOST_NAMES = 12
@@ -92,7 +92,7 @@ def go_back(uri: str, name: str) -> str:
 
 def stats_lines(uri: str) -> str:
     """Return what is in the newest version, one line for each fact."""
-    from image2music.index.stats import index_stats
+    from image2music.index.maintenance import index_stats
     from image2music.index.table import open_index
 
     stats = index_stats(open_index(uri.rstrip("/")))

@@ -30,7 +30,7 @@ from PIL import Image
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from image2music.composers.chat.backend import Conversation, Form, Message, TokenAttention
-from image2music.composers.chat.engine.sampling import Sampling
+from image2music.composers.chat.engine.decode import Sampling
 from image2music.errors import ConfigError, ModelError
 
 MAX_ANSWER_BYTES = 8 * 2**20

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from image2music.composers.chat.backend import Conversation, Form
+from image2music.composers.chat.engine.decode import BannedTokens, Sampling, banned_tokens, uniform_draws
 from image2music.composers.chat.engine.rendering import Renderer
-from image2music.composers.chat.engine.sampling import BannedTokens, Sampling, banned_tokens, uniform_draws
 from image2music.composers.constrained.constraint import AbcConstraint, AbcVocabulary, ConstrainedTuneState
 from image2music.errors import ConfigError, ModelError
 from image2music.pretrained import accelerator, fingerprint

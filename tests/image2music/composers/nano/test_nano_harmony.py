@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image2music.abc.parser import parse
-from image2music.composers.nano.accompaniment import FIGURES, Figure, accompany, harmonise, viterbi
+from image2music.composers.nano.arrangement import FIGURES, Figure, accompany, harmonise, viterbi
 from image2music.composers.nano.melody import Melody, Note
 from image2music.composers.nano.reading import read_melody
 

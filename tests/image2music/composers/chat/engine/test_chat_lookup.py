@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from image2music.composers.chat.backend import Conversation, Message
 from image2music.composers.chat.engine.decode import MOST, PromptLookup, worth_verifying
-from image2music.composers.chat.engine.generators import PrefixCachedGenerator
 from image2music.composers.chat.engine.loading import ChatModel, ModelName, load_model
+from image2music.composers.chat.engine.transformers_backend import PrefixCachedGenerator
 
 PROMPT = [9, 1, 2, 3, 4, 5, 6, 7, 8]
 MENDED = TUNE.replace("c B A G", "c B A2")

@@ -8,11 +8,14 @@ import tiny_vlms
 from chat_fakes import TUNE, picture
 
 from image2music.composers.chat.backend import Conversation, Message
-from image2music.composers.chat.engine import generators
-from image2music.composers.chat.engine.generators import PlainGenerator
+from image2music.composers.chat.engine import transformers_backend
 from image2music.composers.chat.engine.loading import ChatModel, ModelName, load_model
 from image2music.composers.chat.engine.prefill import Prefiller
-from image2music.composers.chat.engine.transformers_backend import TransformersBackend, load_transformers_backend
+from image2music.composers.chat.engine.transformers_backend import (
+    PlainGenerator,
+    TransformersBackend,
+    load_transformers_backend,
+)
 
 QUESTION = "Write a tune about the lake, calm and slow, in two voices."
 
@@ -86,7 +89,7 @@ def test_reuse_changes_no_attention(folder):
 def test_a_model_of_another_family_is_given_whole_prompts(tmp_path, monkeypatch, tower):
     folder = str(tiny_vlms.save("llava", tmp_path / "llava"))
     expected = generator(load_transformers_backend(folder))
-    monkeypatch.setattr(generators, "FAMILIES", frozenset())
+    monkeypatch.setattr(transformers_backend, "FAMILIES", frozenset())
     other = load_transformers_backend(folder)
     seen = tower(other)
     assert generator(other) == expected

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image2music.composers.chat.engine.sampling import FEW, Sampling, sample_tokens, uniform_draws
+from image2music.composers.chat.engine.decode import FEW, Sampling, sample_tokens, uniform_draws
 
 PLAIN = Sampling(temperature=1.0, top_p=1.0)
 
