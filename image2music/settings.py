@@ -31,8 +31,9 @@ class LoopSettings:
 class ComposeSettings:
     """Everything that can change a composition's row. Where things lie and how many workers run is not here.
 
-    `album` names the rules that albums are planned by, None where pictures stand alone. `looking` names what is kept
-    of attention beside the maps.
+    `rules` names the versions of loop, autofix, checker and copy limits (`loop.chain.rules_version`); versions of
+    libraries stand in run.json and not here. `album` names the rules that albums are planned by, None where pictures
+    stand alone. `looking` names what is kept of attention beside the maps.
     """
 
     composer_id: str
@@ -44,6 +45,7 @@ class ComposeSettings:
     where: str | None = None
     album: str | None = None
     looking: str | None = None
+    rules: str | None = None
 
     def __post_init__(self) -> None:
         if self.top_k < 1:

@@ -20,6 +20,9 @@ from image2music.abc.lexer import Head
 from image2music.abc.parser import ParsedAbc, parse
 from image2music.music.theory import Length, spoken
 
+CHECK_VERSION = 1
+"""Raise it when the parser or the checker judges, or plays, a tune otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class BarFinding:

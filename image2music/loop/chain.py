@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from image2music.abc.autofix.rules import AUTOFIX_VERSION
+from image2music.abc.checker import CHECK_VERSION
 from image2music.abc.playback import tune_to_midi
 from image2music.composers.album_part import missing_constraints
 from image2music.composers.base import (
@@ -26,12 +28,16 @@ from image2music.failures import batch_with_fallback, map_catching, reason_of
 from image2music.loop.examine import ExaminedTune, Voices, examine, voices_of_abc
 from image2music.loop.refinement import Targets, accepts, complaints, targets_of
 from image2music.music.score import count_bars
+from image2music.music.similarity import COPY_VERSION
 from image2music.music.theory import DEFAULT_QPM
 from image2music.settings import AcceptRule, LoopSettings
 from image2music.types import ComposedTune, Draft, Explanation, Purpose, Round
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
+LOOP_VERSION = 1
+"""Raise it when the loop asks, accepts or measures otherwise."""
+
 MAPS_ALONE = AttentionOptions()
 
 
@@ -72,6 +78,12 @@ class _Work:
         self.rounds.append(Round(purpose, candidate.draft, accepted, reason))
         if accepted:
             self.best = candidate
+
+
+def rules_version() -> str:
+    """Return the versions of all rules that change rows, beside prompts and models, which have their own."""
+    versions = {"autofix": AUTOFIX_VERSION, "check": CHECK_VERSION, "copies": COPY_VERSION, "loop": LOOP_VERSION}
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def compose_batch(

@@ -10,6 +10,9 @@ import numpy as np
 from image2music.music.score import Score, Track
 from image2music.music.theory import GRID_QUARTER
 
+COPY_VERSION = 1
+"""Raise it when another stretch of notes counts as copied."""
+
 LONGEST_ALLOWED = 16
 """Notes in a row that a tune may share with a reference. Four bars of quarters: a motif, not yet a melody."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from image2music.errors import OutputError
 from image2music.storage.datasets import REPLACING, Dataset, Row, read_shards
 from image2music.storage.files import atomic_write, atomic_write_json, file_lock, free_bytes, make_folder, write_parquet
 from image2music.storage.run_file import RunFile
@@ -146,23 +146,19 @@ class OutputStore:
         """Remove the notes about what takes too long: all is done."""
         shutil.rmtree(self.stuck_notes, ignore_errors=True)
 
-    def finished(self, settings_hash: str, columns: Sequence[str], key: RowKey) -> frozenset[bytes]:
-        """Return the keys of the pictures that have a row; `columns` are those that `key` reads.
+    def finished(self, columns: Sequence[str], key: RowKey) -> frozenset[bytes]:
+        """Return the keys of the pictures that have a row, whatever its settings; `columns` are those `key` reads."""
+        return frozenset(key(row) for row in self.compositions.read(columns))
 
-        Raises:
-            OutputError: rows were made with other settings (`other_settings`).
-        """
-        finished = set()
-        for row in self.compositions.read(["settings_hash", *columns]):
-            finished.add(key(row))
-            if row["settings_hash"] == settings_hash:
-                continue
-            message = (
-                f"{self} holds compositions of other settings; add --overwrite to move them to "
-                f"{self._place(GENERATIONS)}, or name another --output"
-            )
-            raise OutputError(message, reason="other_settings")
-        return frozenset(finished)
+    def rows_by_settings(self) -> Counter[str]:
+        """Return the number of compositions of each settings_hash, the largest first."""
+        found = Counter(row["settings_hash"] for row in self.compositions.read(["settings_hash"]))
+        return Counter(dict(found.most_common()))
+
+    @property
+    def generations(self) -> str:
+        """Where earlier generations lie."""
+        return self._place(GENERATIONS)
 
     def drop_repeated(self, columns: Sequence[str], key: RowKey, earlier: Collection[bytes] = ()) -> int:
         """Keep the newest row of each picture; return how many were dropped.

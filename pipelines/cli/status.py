@@ -44,6 +44,7 @@ def status(output: str) -> str:
         **{name: _text(value) for name, value in record["counts"].items()},
         "seconds": _text(record["seconds"]),
         "rows now": str(store.compositions.count()),
+        "by settings": _text({made_by[:12]: rows for made_by, rows in store.rows_by_settings().items()}),
         "failures now": str(store.failures.count()),
     }
     width = max(map(len, lines)) + 2

@@ -10,6 +10,7 @@ import apache_beam as beam
 
 from image2music import __version__
 from image2music.composers import registry as composers
+from image2music.errors import OutputError
 from image2music.evaluation.compare import (
     Difference,
     difference_json,
@@ -80,7 +81,11 @@ def _prepare(run: ComposeRun) -> frozenset[bytes]:
     """Forget failures that are tried again; return the keys of the pictures that have a row of every variant."""
     outputs = [(variant, run.output.part(variant.name)) for variant in VARIANTS]
     again = retried(run.pictures)
-    finished = [out.finished(_settings(run, v).hash, KEY_COLUMNS, composition_key) for v, out in outputs]
+    for variant, output in outputs:
+        if output.rows_by_settings().keys() - {_settings(run, variant).hash}:
+            message = f"{output} holds compositions of other settings or rules: name another --output"
+            raise OutputError(message, reason="other_settings")
+    finished = [output.finished(KEY_COLUMNS, composition_key) for _, output in outputs]
     for output in (run.output, *(output for _, output in outputs)):
         output.failures.forget(lambda row: row["uri"] in again)
     return frozenset.intersection(*finished)

@@ -6,6 +6,7 @@ retrieve, compose, write.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -18,9 +19,10 @@ from image2music.album.plan import RECIPE as ALBUM_RECIPE
 from image2music.catalog import Matched, match, read_catalog
 from image2music.composers import registry as composers
 from image2music.embedders import registry as embedders
-from image2music.errors import JobError, TuneIndexError
+from image2music.errors import JobError, OutputError, TuneIndexError
 from image2music.index.table import TuneIndex, narrowed, open_index
-from image2music.rows import KEY_COLUMNS, Provenance, composition_key, retried
+from image2music.loop.chain import rules_version
+from image2music.rows import KEY_COLUMNS, Provenance, composition_key, printable, retried
 from image2music.settings import ComposeSettings, prompts_version
 from image2music.storage.output import OutputStore, open_output
 from image2music.types import NO_METADATA, ImageMetadata, ImageSource
@@ -177,6 +179,7 @@ def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
         where=options.where,
         album=ALBUM_RECIPE if options.album else None,
         looking=options.attention_options.name,
+        rules=rules_version(),
     )
     briefs = {place.uri: place.brief for place in catalog.places if place.brief != NO_METADATA} if catalog else {}
     output = open_output(options.output)
@@ -191,12 +194,41 @@ def _id_of_loaded(spec: str) -> str:
 def _prepare(run: ComposeRun) -> frozenset[bytes]:
     """Put the output in order; return the keys of the pictures that have their row."""
     run.output.finish_generation()
+    if (cost := cost_of_other_settings(run)) is not None:
+        print(f"image2music: {cost}", file=sys.stderr)
     if run.options.overwrite:
         run.output.retire(run.settings.hash)
-    finished = run.output.finished(run.settings.hash, KEY_COLUMNS, composition_key)
+    finished = run.output.finished(KEY_COLUMNS, composition_key)
     again = retried(run.pictures)
     run.output.failures.forget(lambda row: row["uri"] in again)
     return finished
+
+
+def cost_of_other_settings(run: ComposeRun) -> str | None:
+    """Return what it costs to go on where the output holds rows of other settings; None where it holds none.
+
+    Raises:
+        OutputError: it does, and neither --keep nor --overwrite was given (`other_settings`).
+    """
+    others = sum(rows for made_by, rows in run.output.rows_by_settings().items() if made_by != run.settings.hash)
+    if not others:
+        return None
+    there = {uri for row in run.output.compositions.read(["image_uris"]) for uri in row["image_uris"]}
+    fresh = sum(printable(picture) not in there for picture in run.pictures)
+    keeping = f"{others} rows of other settings or rules stay as they are; {fresh} pictures are composed"
+    moving = f"all rows move to {run.output.generations}, and all {len(run.pictures)} pictures are composed anew"
+    if run.options.refresh:
+        keeping = f"{others} rows of other settings or rules stay, unless their references changed"
+        moving = f"without --refresh: all rows move to {run.output.generations}, and all pictures are composed anew"
+    if run.options.keep:
+        return f"--keep: {keeping}"
+    if run.options.overwrite:
+        return f"--overwrite: {moving}"
+    message = (
+        f"{run.output} holds compositions of other settings or rules. --keep: {keeping}. --overwrite: {moving}. "
+        "Add one of them, or name another --output"
+    )
+    raise OutputError(message, reason="other_settings")
 
 
 def _check_rows(run: ComposeRun, found: Mapping[str, int]) -> None:

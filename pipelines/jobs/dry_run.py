@@ -17,9 +17,9 @@ from image2music.composers import registry as composers
 from image2music.composers.chat.conversations import MOST_BARS, first_bars
 from image2music.composers.chat.engine.loading import free_memory
 from image2music.errors import ModelError, OutputError
-from image2music.rows import KEY_COLUMNS, composition_key, printable
+from image2music.rows import printable
 from image2music.storage.output import open_output
-from pipelines.jobs.compose import ComposeRun, compose_pipeline, count, look_up
+from pipelines.jobs.compose import ComposeRun, compose_pipeline, cost_of_other_settings, count, look_up
 from pipelines.jobs.options import ComposeOptions
 from pipelines.runtime.beam_runner import counters, new_pipeline, run_to_end, stage_seconds
 from pipelines.runtime.options import beam_options
@@ -123,11 +123,11 @@ def settings_lines(run: ComposeRun) -> dict[str, str]:
 
 
 def waiting(run: ComposeRun) -> list[str]:
-    """Return the pictures whose place is in no row of these settings. None is read: a replaced one is not noticed."""
+    """Return the pictures whose place is in no row that stays. None is read: a replaced one is not noticed."""
     done = {
         uri
         for row in run.output.compositions.read(["image_uris", "settings_hash"])
-        if row["settings_hash"] == run.settings.hash
+        if run.options.keep or row["settings_hash"] == run.settings.hash
         for uri in row["image_uris"]
     }
     return [picture for picture in run.pictures if printable(picture) not in done]
@@ -140,10 +140,10 @@ def work_lines(run: ComposeRun, todo: Sequence[str]) -> dict[str, str]:
     failed = f", {tried} of them failed before" if tried else ""
     lines = {"to do": f"{len(todo)} files{failed}", "skipped": f"{len(run.pictures) - len(todo)} files that have a row"}
     try:
-        run.output.finished(run.settings.hash, KEY_COLUMNS, composition_key)
+        if (cost := cost_of_other_settings(run)) is not None:
+            lines["earlier"] = cost
     except OutputError as error:
-        if not run.options.overwrite:
-            lines["refused"] = str(error)
+        lines["refused"] = str(error)
     return lines
 
 

@@ -97,7 +97,8 @@ class ComposeOptions(RestartOptions, PictureOptions):
     accept: AcceptRule = option(
         "better", check=one_of("better", "always"), help="better | always: when a refinement is taken"
     )
-    overwrite: bool = option(False, help="move rows of other settings to OUTPUT/generations")
+    keep: bool = option(False, help="go on beside rows of other settings or earlier rules, and leave them as they are")
+    overwrite: bool = option(False, help="move rows of other settings or earlier rules to OUTPUT/generations")
     refresh: bool = option(False, help="only compose OUTPUT's rows again whose references changed in the index")
     album: bool = option(False, help="the pictures of each folder as one piece: OUTPUT/albums has the tune books")
     log_json: str = option("", metavar="FILE", help="append one line a picture as JSON; - is stdout")
@@ -106,6 +107,9 @@ class ComposeOptions(RestartOptions, PictureOptions):
         super().__post_init__()
         if not self.images and not self.refresh:
             raise ConfigError("compose needs --images; see: image2music compose --help", reason="bad_arguments")
+        if self.keep and self.overwrite:
+            message = "--keep leaves the rows that --overwrite would move away: give one of them"
+            raise ConfigError(message, reason="bad_keep")
         if self.refresh and self.overwrite:
             message = "--refresh keeps the rows that --overwrite would move away: give one of them"
             raise ConfigError(message, reason="bad_refresh")
@@ -126,6 +130,7 @@ class AblateOptions(PictureOptions):
     album: ClassVar[bool] = False
     refresh: ClassVar[bool] = False
     overwrite: ClassVar[bool] = False
+    keep: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +21,7 @@ from image2music.index.table import Pair
 from image2music.rows import KEY_COLUMNS, composition_key, failure_row, now, retried
 from image2music.storage.output import OutputStore
 from image2music.types import METADATA_COLUMNS, Failure, ImageMetadata, Reference, metadata_key, metadata_of_row
-from pipelines.jobs.compose import ComposeRun, assemble_albums, compose_pipeline, look_up
+from pipelines.jobs.compose import ComposeRun, assemble_albums, compose_pipeline, cost_of_other_settings, look_up
 from pipelines.jobs.options import ComposeOptions
 from pipelines.runtime.job import Job, open_job
 from pipelines.runtime.supervisor import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
@@ -33,6 +34,7 @@ _COLUMNS = [
     "description_embedding",
     "references",
     *METADATA_COLUMNS,
+    "embedder_id",
     "index_uri",
     "index_version",
     "seconds",
@@ -93,10 +95,17 @@ def find_stale(run: ComposeRun) -> StaleRows:
     Raises:
         OutputError: as `refresh`.
     """
-    run.output.finished(run.settings.hash, KEY_COLUMNS, composition_key)
+    if (cost := cost_of_other_settings(run)) is not None:
+        print(f"image2music: {cost}", file=sys.stderr)
     kept, changed, current, seconds = set(), {}, 0, 0.0
     briefs: dict[str, ImageMetadata] = {}
     for row, references in _searched(run, run.output.compositions.read(_COLUMNS)):
+        if row["embedder_id"] != run.settings.embedder_id:
+            message = (
+                f"{run.output} holds rows embedded by {row['embedder_id']}, and the index was made with "
+                f"{run.settings.embedder_id}: compose anew without --refresh, with --overwrite"
+            )
+            raise OutputError(message, reason="other_embedder")
         if _hashes(references) == _stored_hashes(row):
             kept.add(row["image_id"])
             current += (row["index_uri"], row["index_version"]) == (run.index.uri, run.index.version)
@@ -180,7 +189,7 @@ def _renew(job: Job, options: ComposeOptions, run: ComposeRun, found: StaleRows)
 
 def _compose_changed(job: Job, run: ComposeRun, found: StaleRows, home: OutputStore, log_json: str) -> None:
     """Send the pictures through the whole chain: what the composer keeps of a picture is not in its row."""
-    finished = home.finished(run.settings.hash, KEY_COLUMNS, composition_key)
+    finished = home.finished(KEY_COLUMNS, composition_key)
     todo = {
         key: uris for key, uris in found.changed.items() if metadata_key(key, found.briefs[key].row) not in finished
     }

@@ -1,11 +1,13 @@
 import hashlib
 import json
+import re
 import shutil
 
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from image2music.loop import chain
 from pipelines.cli.main import main
 from schemas.composition import composition_schema
 from schemas.failure import FAILURE_SCHEMA
@@ -111,6 +113,46 @@ def test_overwrite_keeps_the_earlier_generation(indexed):
     (earlier,) = (indexed / "out" / "generations").iterdir()
     assert rows(earlier / "compositions") == before
     assert {row["seed"] for row in rows()} == {1}
+
+
+def test_rows_of_earlier_rules_are_gone_on_with_only_by_keep_or_overwrite(indexed, monkeypatch, capsys):
+    main(COMPOSE)
+    before = rows()
+    monkeypatch.setattr("image2music.loop.chain.LOOP_VERSION", 99)
+    Image.new("RGB", (5, 5), (9, 9, 99)).save("pictures/new.png")
+    capsys.readouterr()
+    assert main(COMPOSE) == 1
+    assert capsys.readouterr().err == (
+        "image2music: out holds compositions of other settings or rules. --keep: 3 rows of other settings or rules "
+        "stay as they are; 1 pictures are composed. --overwrite: all rows move to out/generations, and all 4 pictures "
+        "are composed anew. Add one of them, or name another --output\n"
+    )
+    assert main([*COMPOSE, "--keep"]) == 0
+    assert capsys.readouterr().err.startswith("image2music: --keep: 3 rows of other settings or rules stay as they are")
+    kept = {row["image_id"]: row for row in rows()}
+    assert [kept[row["image_id"]] for row in before] == before
+    assert len(kept) == 4
+    assert len({row["settings_hash"] for row in rows()}) == 2
+    main(["status", "out"])
+    assert re.search(r"by settings +[0-9a-f]{12} 3, [0-9a-f]{12} 1\n", capsys.readouterr().out)
+    assert main([*COMPOSE, "--overwrite"]) == 0
+    assert "--overwrite: all rows move to out/generations" in capsys.readouterr().err
+    assert len({row["settings_hash"] for row in rows()}) == 1
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        "image2music.loop.chain.LOOP_VERSION",
+        "image2music.loop.chain.AUTOFIX_VERSION",
+        "image2music.loop.chain.CHECK_VERSION",
+        "image2music.loop.chain.COPY_VERSION",
+    ],
+)
+def test_every_rule_that_changes_rows_is_in_their_settings(version, monkeypatch):
+    before = chain.rules_version()
+    monkeypatch.setattr(version, 99)
+    assert chain.rules_version() != before
 
 
 @pytest.mark.parametrize("other", [["--batch_size", "1"], ["--direct_num_workers", "2"]])

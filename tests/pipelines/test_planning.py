@@ -94,5 +94,9 @@ def test_more_workers_than_cores_or_than_memory_holds_are_named(plan):
 
 def test_what_a_run_would_refuse_is_in_the_plan(plan):
     main(COMPOSE)
-    assert "add --overwrite" in plan("--seed", "1")["refused"]
-    assert "refused" not in plan("--seed", "1", "--overwrite")
+    assert "Add one of them, or name another --output" in plan("--seed", "1")["refused"]
+    moved, kept = plan("--seed", "1", "--overwrite"), plan("--seed", "1", "--keep")
+    assert "refused" not in moved | kept
+    assert moved["earlier"] == "--overwrite: all rows move to out/generations, and all 3 pictures are composed anew"
+    assert kept["earlier"] == "--keep: 3 rows of other settings or rules stay as they are; 0 pictures are composed"
+    assert (moved["to do"], kept["to do"]) == ("3 files", "0 files")

@@ -27,6 +27,9 @@ from image2music.abc.diagnostics import MAX_FINDINGS, Diagnostic, Severity
 from image2music.abc.parser import ParsedAbc, parse
 from image2music.errors import AbcError
 
+AUTOFIX_VERSION = 1
+"""Raise it when a rule changes what comes out: rows of other versions are not mixed unasked."""
+
 MAX_MODEL_CHARS = 65_536
 """A longer text is no answer that a model should have given."""
 

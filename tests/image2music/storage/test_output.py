@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from image2music.errors import OutputError
 from image2music.rows import KEY_COLUMNS, composition_key, failure_row, now, retried
 from image2music.storage.output import open_output
 from image2music.types import Failure
@@ -28,7 +27,7 @@ def compose(output, ids, settings="now"):
 
 
 def finished(output):
-    return output.finished("now", KEY_COLUMNS, composition_key)
+    return output.finished(KEY_COLUMNS, composition_key)
 
 
 def drop_repeated(output):
@@ -52,10 +51,10 @@ def test_an_empty_output_has_nothing_finished(output):
     assert finished(output) == frozenset()
 
 
-def test_rows_of_other_settings_are_not_mixed_with_new_ones(output):
+def test_rows_are_counted_by_their_settings(output):
     compose(output, ["aa"], "before")
-    with pytest.raises(OutputError, match="--overwrite"):
-        finished(output)
+    compose(output, ["bb", "cc"])
+    assert list(output.rows_by_settings().items()) == [("now", 2), ("before", 1)]
 
 
 def test_albums_and_books_go_with_the_rows_that_they_are_made_of(tmp_path, output):
