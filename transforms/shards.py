@@ -1,7 +1,11 @@
-"""Rows and failures to Parquet shards that appear while the job runs, so that a killed run loses little."""
+"""Where what a job makes goes: rows and failures to Parquet shards, and a log line for each picture.
+
+Shards appear while the job runs, so that a killed run loses little.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import uuid
@@ -11,9 +15,10 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from image2music.rows import Provenance, Row, composition_row, failure_row, now
+from image2music.rows import Provenance, Row, composition_row, failure_row, now, printable
 from image2music.storage.datasets import Dataset
 from image2music.storage.output import FAILURE_ID_COLUMNS
+from image2music.types import Failure, RefinedTune
 from schemas.composition import composition_schema
 from schemas.failure import FAILURE_SCHEMA
 
@@ -118,3 +123,39 @@ def failure_sink(target: Dataset, ticks: str | None = None, *, rows: int = 64) -
             progress=ticks,
         )
     )
+
+
+STDOUT = "-"
+
+
+def log_line(element: RefinedTune | Failure) -> str:
+    """Return a line of JSON: `at`, `result` (composed or failed), `id`, `uri`, and what is known of the picture."""
+    return json.dumps({"at": now().isoformat()} | _fields(element), ensure_ascii=False) + "\n"
+
+
+def _fields(element: RefinedTune | Failure) -> dict[str, Any]:
+    if isinstance(element, Failure):
+        why = {"stage": element.stage, "reason": element.reason, "message": element.message}
+        return {"result": "failed", "id": printable(element.id), "uri": printable(element.uri)} | why
+    ref, tune = element.context.described.ref, element.tune
+    made = {"title": tune.title, "rounds": len(tune.rounds), "seconds": round(element.seconds, 3)}
+    return {"result": "composed", "id": ref.image_id, "uri": printable(ref.uri)} | made
+
+
+class LogPictures(beam.DoFn):
+    """Append a line for each element to a file, or write it to stdout; each line in one write, so that none mix."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def process(self, element: RefinedTune | Failure) -> None:
+        """Write one line."""
+        line = log_line(element).encode(errors="backslashreplace")
+        if self._path == STDOUT:
+            os.write(1, line)
+            return
+        target = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(target, line)
+        finally:
+            os.close(target)
