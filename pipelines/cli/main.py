@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -26,6 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"image2music: {one_line(error)}", file=sys.stderr)
         logging.getLogger(__name__).debug("where it came from", exc_info=error)
         return EXIT_FAILED
+    except BrokenPipeError:  # whoever read the output, such as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python would complain when it ends
+        return EXIT_FAILED
     except OSError as error:  # a file that cannot be read or written, where nobody foresaw it
         place = f"{error.filename}: " if error.filename else ""
         print(f"image2music: {place}{error.strerror or one_line(error)}", file=sys.stderr)
@@ -44,6 +48,7 @@ def _main(argv: Sequence[str]) -> int:
     quieten(args.log_level)
     prepare_environment()
     code: int = args.run(args)
+    sys.stdout.flush()
     return code
 
 

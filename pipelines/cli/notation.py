@@ -218,6 +218,8 @@ def _each(paths: Sequence[str], work: Callable[[str], None]) -> int:
     for path in paths:
         try:
             work(path)
+        except BrokenPipeError:  # nobody reads any more: no file is to blame
+            raise
         except (Image2MusicError, OSError) as error:
             reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
             print(f"{path}: {' '.join(reason.split())}", file=sys.stderr)

@@ -78,3 +78,13 @@ def test_a_refresh_keeps_ids_and_hints(shop, capsys):
     assert "leave --catalog away" in capsys.readouterr().err
     assert main(refresh) == 0
     assert rows()["red"]["catalog_id"] == "R1"
+
+
+@pytest.mark.parametrize("rows", [["lost.png,1,", "gone.png,2,"], []], ids=["others", "none"])
+def test_a_catalogue_that_names_no_picture_ends_the_job_before_it_begins(indexed, capsys, rows):
+    write(*rows)
+    assert main(COMPOSE) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"image2music: --catalog: none of its {len(rows)} rows")
+    assert err.count("\n") == 1
+    assert not Path("out").exists()

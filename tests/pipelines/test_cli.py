@@ -1,3 +1,4 @@
+import shlex
 import subprocess
 import sys
 
@@ -56,3 +57,13 @@ def test_a_file_that_nobody_expected_to_fail_is_one_line_too(monkeypatch, capsys
     monkeypatch.setattr("pipelines.cli.status.status", unreadable)
     assert main(["status", "out"]) == 1
     assert capsys.readouterr().err == "image2music: out/run.json: Permission denied\n"
+
+
+@pytest.mark.process
+def test_a_reader_that_has_had_enough_is_no_error(tmp_path):
+    for number in range(200):
+        (tmp_path / f"{number}.abc").write_text("X:1\nT:Broken\nM:4/4\nL:1/4\nK:C\n" + "CDE | " * 50)
+    command = f"{shlex.quote(sys.executable)} -m pipelines.cli.main check {shlex.quote(str(tmp_path))} | head -1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""
