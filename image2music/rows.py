@@ -105,7 +105,7 @@ def composition_row(refined: RefinedTune, provenance: Provenance, composed_at: d
         "meter": tune.meter,
         "tempo_qpm": tune.tempo_qpm,
         "midi": tune.midi,
-        "motivation": tune.explanation.motivation,
+        "motivation": valid_text(tune.explanation.motivation),
         "metrics": asdict(tune.draft.metrics),
         "rounds": [_round(step) for step in tune.rounds],
         "attention": [_attention(attention) for attention in tune.explanation.attention],
@@ -123,6 +123,11 @@ def failure_row(failure: Failure, failed_at: datetime) -> Row:
 def now() -> datetime:
     """Return this moment in UTC."""
     return datetime.now(UTC)
+
+
+def valid_text(text: str) -> str:
+    """Return a model's text as UTF-8 can hold it: halves of surrogate pairs, which JSON may bring, become `?`."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def printable(uri: str) -> str:
@@ -160,7 +165,7 @@ def _attention(attention: AttentionMap) -> Row:
     return {
         "segment": attention.segment,
         "kind": attention.kind,
-        "text": attention.text,
+        "text": valid_text(attention.text),
         "rows": rows,
         "cols": cols,
         "weights": _halves(attention.weights),

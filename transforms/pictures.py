@@ -21,6 +21,7 @@ from image2music.images.archives import is_picture_archive, is_web, list_members
 from image2music.images.decode import Picture, open_picture
 from image2music.images.http import WebRule
 from image2music.images.kinds import HEAD_BYTES, is_picture_head, is_service_name, kind_by_name, skipped_kind
+from image2music.rows import valid_text
 from image2music.storage.files import open_regular
 from image2music.storage.written import WrittenFiles
 from image2music.types import NO_METADATA, DescribedImage, Description, Failure, ImageRef, ImageSource, metadata_key
@@ -254,6 +255,7 @@ class DescribePictures(StageHandler[ImageRef, DescribedImage, Composer]):
             if isinstance(picture, Exception) or isinstance(description, Exception):
                 results.append(description)  # type: ignore[arg-type]
                 continue
+            description = replace(description, text=valid_text(description.text))
             described = with_hint(description, ref.brief.hint)
             results.append(DescribedImage(ref, picture.image, picture.width, picture.height, described))
         return results

@@ -1,6 +1,7 @@
 import errno
 import os
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 
 import pyarrow.parquet as pq
@@ -120,6 +121,23 @@ def test_code_of_ours_that_raises_at_one_tune_costs_that_picture_only_and_its_re
         assert main([*COMPOSE, "--max_failures", "1"]) == 3
         assert failures() == {"red.png": ("compose", "unexpected_ValueError")}
         assert rows() == 2
+
+
+def test_halves_of_surrogate_pairs_in_a_models_texts_cost_no_row(indexed, monkeypatch):
+    describe, explain = FakeComposer.describe, FakeComposer.explain
+    monkeypatch.setattr(
+        FakeComposer,
+        "describe",
+        lambda self, images: [replace(d, text=f"{d.text} \ud800") for d in describe(self, images)],
+    )
+    monkeypatch.setattr(
+        FakeComposer,
+        "explain",
+        lambda self, asked: [replace(e, motivation="\ud800 calm") for e in explain(self, asked)],
+    )
+    assert main(COMPOSE) == 0
+    row, *_ = pq.read_table("out/compositions").sort_by("image_uri").to_pylist()
+    assert (row["description"], row["motivation"]) == ("blue ?", "? calm")
 
 
 def test_a_captions_line_that_no_parser_takes_is_that_lines_failure(indexed, capsys):
