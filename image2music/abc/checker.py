@@ -148,6 +148,7 @@ def check_parsed(parsed: ParsedAbc) -> list[Diagnostic]:
     findings = Findings()
     findings.diagnostics.extend(parsed.diagnostics)
     for tune in parsed.tunes:
+        findings.start_tune()
         _check_tune(tune, findings)
     return sorted(findings.diagnostics, key=lambda finding: (finding.line, finding.column))
 

@@ -45,7 +45,7 @@ CODES: dict[str, tuple[Severity, str]] = {
     # The text as a whole
     "empty-text": (ERROR, "there is nothing to read"),
     "text-too-long": (ERROR, "the text is longer than the checker reads"),
-    "too-many-findings": (ERROR, "the findings after the first 500 are left out"),
+    "too-many-findings": (ERROR, "the findings of a tune after the first 500, or of a file after 50,000, are left out"),
     "no-music": (ERROR, "a tune without a note or a rest"),
     "text-outside-tune": (WARNING, "prose, fences or other text before, between or after tunes"),
     "blank-line": (ERROR, "a blank line inside a tune ends it for every reader, the music after it is lost"),
@@ -122,23 +122,32 @@ CODES: dict[str, tuple[Severity, str]] = {
 }
 """code -> (severity, meaning)."""
 MAX_FINDINGS = 500
+"""Most findings of one tune, so that the later tunes of a book are checked as well."""
+MAX_FILE_FINDINGS = 50_000
 
 
 class Findings:
-    """Diagnostics in the order they were found, at most `MAX_FINDINGS` and one that says so."""
+    """Diagnostics in the order they were found, at most `MAX_FINDINGS` a tune and one that says so."""
 
     def __init__(self) -> None:
         self.diagnostics: list[Diagnostic] = []
+        self._tune_start = 0
+
+    def start_tune(self) -> None:
+        """Count anew: what is added from here on belongs to another tune."""
+        self._tune_start = len(self.diagnostics)
 
     def add(
         self, code: str, message: str, line: int, column: int, voice: str | None = None, bar: int | None = None
     ) -> None:
         """Note one finding; `code` must be in `CODES`."""
-        count = len(self.diagnostics)
-        if count > MAX_FINDINGS:
+        total = len(self.diagnostics)
+        count = total - self._tune_start
+        if count > MAX_FINDINGS or total > MAX_FILE_FINDINGS:
             return
-        if count == MAX_FINDINGS:
-            code, message = "too-many-findings", f"more than {MAX_FINDINGS} findings: mend these first"
+        if count == MAX_FINDINGS or total == MAX_FILE_FINDINGS:
+            most = MAX_FINDINGS if count == MAX_FINDINGS else MAX_FILE_FINDINGS
+            code, message = "too-many-findings", f"more than {most} findings: mend these first"
         self.diagnostics.append(Diagnostic(line, column, voice, bar, code, CODES[code][0], message))
 
 

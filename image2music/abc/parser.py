@@ -172,6 +172,7 @@ class _Parser:
 
     def _start_tune(self, reference: str | None) -> TuneBuilder:
         self._end_tune(self.position.start)
+        self.findings.start_tune()
         builder = TuneBuilder(self.position, self.findings)
         self.tune = builder
         for letter, value in self.file_header:

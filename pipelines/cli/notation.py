@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,20 +24,65 @@ if TYPE_CHECKING:
 MAX_ABC_BYTES = 4_000_000
 
 
-def list_files(paths: Sequence[str]) -> list[str]:
-    """Return the files that `paths` name: files as given, and every regular file in folders, at any depth, sorted.
+@dataclass(frozen=True)
+class FileKind:
+    """Which files of a folder a command takes: those with an ending of the kind, or that begin as the kind does."""
+
+    name: str
+    endings: tuple[str, ...]
+    is_beginning: Callable[[bytes], bool]
+
+    def takes(self, path: str) -> bool:
+        """Say whether a regular file is of this kind; hidden files (`._tune.abc`) and unreadable ones are not."""
+        name = os.path.basename(path)
+        if name.startswith("."):
+            return False
+        if name.lower().endswith(self.endings):
+            return True
+        try:
+            with open(path, "rb") as file:
+                return self.is_beginning(file.read(_BEGINNING_BYTES))
+        except OSError:
+            return False
+
+
+_BEGINNING_BYTES = 4096
+_REFERENCE = re.compile(rb"(?:\A(?:\xef\xbb\xbf)?|[\r\n])X:[ \t]*[0-9]")
+
+
+def _begins_as_abc(data: bytes) -> bool:
+    return b"\0" not in data and _REFERENCE.search(data) is not None
+
+
+def _begins_as_midi(data: bytes) -> bool:
+    return data[:4] == b"MThd" or (data[:4] == b"RIFF" and data[8:12] == b"RMID")
+
+
+ABC_FILES = FileKind("ABC", (".abc",), _begins_as_abc)
+MIDI_FILES = FileKind("MIDI", (".mid", ".midi", ".kar", ".rmi"), _begins_as_midi)
+
+
+def list_files(paths: Sequence[str], kind: FileKind) -> list[str]:
+    """Return the files that `paths` name: files as given, and the files of a kind in folders, at any depth, sorted.
 
     Links are followed; a folder that is reached twice is taken once. A path that does not exist stays in the list,
-    so that it fails where it is opened like any other bad file.
+    so that it fails where it is opened like any other bad file. Other files of folders are counted on stderr.
 
     Raises:
-        ConfigError: `no_files` when folders hold no file at all.
+        ConfigError: `no_files` when folders hold no file of the kind.
     """
     files: list[str] = []
+    skipped = 0
     for path in paths:
-        files.extend(_walk(path) if os.path.isdir(path) else [path])
+        found = list(_walk(path)) if os.path.isdir(path) else None
+        taken = [path] if found is None else [file for file in found if kind.takes(file)]
+        files += taken
+        skipped += len(found) - len(taken) if found is not None else 0
     if not files:
-        raise ConfigError(f"no files in {', '.join(paths)}: name files, or folders that hold some", reason="no_files")
+        message = f"no {kind.name} files in {', '.join(paths)}: name files, or folders that hold some"
+        raise ConfigError(message, reason="no_files")
+    if skipped:
+        print(f"{skipped} other file{'s' if skipped > 1 else ''} left out: no {kind.name}", file=sys.stderr)
     return list(dict.fromkeys(files))
 
 
@@ -137,7 +183,7 @@ def run_abc(args: argparse.Namespace) -> int:
     from image2music.abc.writer.text import midi_to_abc
 
     convert = excerpt_abc if args.excerpt else midi_to_abc
-    paths = list_files(args.paths)
+    paths = list_files(args.paths, MIDI_FILES)
     if args.output is None and len(paths) > 1:
         raise ConfigError(f"{len(paths)} files need a folder to go to: add -o DIR", reason="no_output")
     folder = OutputFolder(args.output, ".abc") if args.output is not None else None
@@ -182,7 +228,7 @@ def run_midi(args: argparse.Namespace) -> int:
             told = f"{errors} error{'s' if errors > 1 else ''}, played as it stands"
             print(f"{path}: {told}; image2music check names them, --fix mends what it can", file=sys.stderr)
 
-    return _each(list_files(args.paths), convert_one)
+    return _each(list_files(args.paths, ABC_FILES), convert_one)
 
 
 def run_check(args: argparse.Namespace) -> int:
@@ -206,7 +252,7 @@ def run_check(args: argparse.Namespace) -> int:
         if not args.json:
             sys.stdout.writelines(f"{path}:{finding}\n" for finding in findings)
 
-    code = _each(list_files(args.paths), check_one)
+    code = _each(list_files(args.paths, ABC_FILES), check_one)
     if args.json:
         print(json.dumps([{"file": path, **asdict(finding)} for path, finding in told], ensure_ascii=False, indent=1))
     return 1 if any(finding.severity is Severity.ERROR for _, finding in told) else code

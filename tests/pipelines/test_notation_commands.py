@@ -154,6 +154,30 @@ def test_a_bad_file_is_one_line_on_stderr_and_the_others_are_done(
         assert len(list((folder / "out").iterdir())) == 1
 
 
-def test_an_empty_folder_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no files"):
+def test_a_folder_without_a_file_of_the_kind_is_told(midi: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no ABC files"):
         run("check", tmp_path)
+
+
+def test_of_a_folder_only_the_files_of_the_kind_are_taken(folder: Path, midi: Path, capsys) -> None:
+    mixed = folder / "in"
+    (mixed / "picture.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(100))
+    (mixed / "song.mid").write_bytes(midi.read_bytes())
+    (mixed / "._a.abc").write_bytes(b"\0\5\x16\7")
+    (mixed / "notes.txt").write_text("Buy milk.\n")
+    (mixed / "tune.txt").write_text("% a comment\n" + RIGHT)
+    (mixed / "tune").write_bytes(RIGHT.replace("\n", "\r\n").encode())
+    (mixed / "riff").write_bytes(midi.read_bytes())
+    assert run("check", mixed) == 1
+    out, err = capsys.readouterr()
+    assert {line.split(":")[0] for line in out.splitlines()} == {f"{mixed}/deep/b.abc"}
+    assert err == "5 other files left out: no ABC\n"
+    assert run("midi", mixed, "-o", folder / "midi") == 0
+    assert sorted(path.name for path in (folder / "midi").iterdir()) == ["a.mid", "b.mid", "tune.mid", "tune_2.mid"]
+    assert run("abc", mixed, "-o", folder / "abc") == 0
+    assert sorted(path.name for path in (folder / "abc").iterdir()) == ["riff.abc", "song.abc"]
+
+
+def test_a_file_that_is_named_is_taken_whatever_its_name(tmp_path: Path) -> None:
+    (tmp_path / ".tune.jpg").write_text(RIGHT)
+    assert run("check", tmp_path / ".tune.jpg") == 0

@@ -217,3 +217,11 @@ def test_a_pickup_before_a_full_last_bar_is_legal(music: str) -> None:
 )
 def test_a_short_first_bar_of_one_voice_or_beside_other_short_bars_is_no_pickup(music: str) -> None:
     assert "bar-too-short" in [finding.code for finding in check(f"X:1\nT:t\nM:4/4\nL:1/8\nK:C\n{music}\n")]
+
+
+def test_a_tune_full_of_errors_does_not_keep_the_later_tunes_of_a_book_from_being_checked() -> None:
+    bad = "X:1\nM:4/4\nL:1/8\nK:C\n" + "C8|C9|\n" * 600
+    later = "\nX:2\nM:4/4\nL:1/8\nK:C\nC8|C9|C8|]\n"
+    found = check(bad + later)
+    assert [finding.code for finding in found if finding.line > bad.count("\n")] == ["bar-too-long"]
+    assert sum(finding.code == "too-many-findings" for finding in found) == 1
