@@ -61,17 +61,18 @@ def add_arguments(parser: argparse.ArgumentParser, options: type) -> None:
     """Add every option that a dataclass declares to a parser."""
     sections: dict[str, Any] = {"": parser}
     exclusive = None
-    for entry in fields(options):
-        spec: OptionSpec | None = entry.metadata.get(_KEY)
-        if spec is None:
-            continue
+    declared: list[tuple[str, Any, OptionSpec]] = [
+        (entry.name, entry.default, entry.metadata[_KEY]) for entry in fields(options) if _KEY in entry.metadata
+    ]
+    # A command's own options come first in its help, those that it inherits from every job behind them.
+    for name, default, spec in sorted(declared, key=lambda one: bool(one[2].section)):
         if spec.section not in sections:
             sections[spec.section] = parser.add_argument_group(spec.section)
         target = sections[spec.section]
         if spec.exclusive:
             target = exclusive = exclusive or parser.add_mutually_exclusive_group()
-        names = [name for name in (spec.flag or f"--{entry.name}", spec.old_flag) if name]
-        target.add_argument(*names, dest=entry.name, **_default(entry.default) | dict(spec.arguments))
+        names = [name for name in (spec.flag or f"--{name}", spec.old_flag) if name]
+        target.add_argument(*names, dest=name, **_default(default) | dict(spec.arguments))
 
 
 def _default(value: object) -> dict[str, Any]:
