@@ -353,6 +353,8 @@ class TuneBuilder:
             value = value[:_LONGEST_VALUE]
         if letter == "+":
             return
+        if letter == "m":
+            self.report("unplayed-setting", "m: defines a macro, which is not played: write its notes out", 1)
         if letter not in KNOWN_FIELDS:
             if letter.islower() and letter.upper() in KNOWN_FIELDS:
                 self.report("lowercase-field", f"{letter}: is no field of ABC: write {letter.upper()}:", 1)
@@ -464,6 +466,9 @@ class TuneBuilder:
 
     def _setting(self, name: str, rest: str, offset: int) -> None:
         """Apply `%%MIDI program 73`: to the current voice in the music, to every voice before it."""
+        if name == "MIDI" and rest.split()[:1] in (["drum"], ["drumon"]):
+            message = "%%MIDI drum adds a drum pattern, which is not played: write a voice with clef=perc"
+            self.report("unplayed-setting", message, 1)
         sound, problem = read_midi_directive(rest) if name == "MIDI" else read_drum_map(rest)
         if problem:
             self.report("bad-midi-directive", problem, 1)

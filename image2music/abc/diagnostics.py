@@ -65,6 +65,7 @@ CODES: dict[str, tuple[Severity, str]] = {
     "lowercase-field": (ERROR, "a header field in lower case, such as k: for K:"),
     "misplaced-field": (WARNING, "a field that has no meaning where it stands"),
     "forbidden-directive": (WARNING, "a %% line that reads files or defines code; it is left out"),
+    "unplayed-setting": (INFO, "a macro (m:) or a %%MIDI drum pattern; it is not played"),
     "bad-midi-directive": (WARNING, "a %%MIDI line with a value outside its range"),
     # Notes
     "bad-length": (ERROR, "a length with a zero or too many digits"),

@@ -225,3 +225,9 @@ def test_a_tune_full_of_errors_does_not_keep_the_later_tunes_of_a_book_from_bein
     found = check(bad + later)
     assert [finding.code for finding in found if finding.line > bad.count("\n")] == ["bar-too-long"]
     assert sum(finding.code == "too-many-findings" for finding in found) == 1
+
+
+@pytest.mark.parametrize("line", ["m:~G3=G{A}G{F}G", "%%MIDI drum dzdz 36 42", "%%MIDI drumon", "I:MIDI=drumon"])
+def test_what_is_read_and_not_played_is_told(line: str) -> None:
+    (finding,) = check(f"X:1\nM:4/4\nL:1/8\n{line}\nK:C\nC8|]\n")
+    assert (finding.code, finding.severity) == ("unplayed-setting", Severity.INFO)
