@@ -54,15 +54,15 @@ def read_catalog(path: str | Path) -> list[Entry]:
     """
     path = Path(path)
     if not path.is_file():
-        raise ConfigError(f"--catalog: there is no file {path}", reason="catalog_missing")
+        raise ConfigError(f"there is no catalogue {path}", reason="catalog_missing")
     try:
         names, rows = _parquet(path) if path.suffix == ".parquet" else _csv(path)
     except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
-        raise ConfigError(f"--catalog: {path} cannot be read: {error}", reason="bad_catalog") from error
+        raise ConfigError(f"the catalogue {path} cannot be read: {error}", reason="bad_catalog") from error
     hint = next((name for name in _HINTS if name in names), None)
     if _IMAGE not in names or (_ID not in names and hint is None):
         message = (
-            f"--catalog: {path} needs a column image, and id, hint or caption; it has {', '.join(names) or 'none'}"
+            f"the catalogue {path} needs a column image, and id, hint or caption; it has {', '.join(names) or 'none'}"
         )
         raise ConfigError(message, reason="catalog_columns")
     entries = (Entry(_text(row.get(_IMAGE)) or "", _text(row.get(_ID)), _hint(row.get(hint or ""))) for row in rows)
@@ -82,7 +82,7 @@ def _csv(path: Path) -> tuple[Sequence[str], list[dict[str, object]]]:
         line, row = longer[0]
         more = f" and {len(longer) - 1} more" if len(longer) > 1 else ""
         message = (
-            f"--catalog: the row of {row.get(_IMAGE)} (line {line}){more} in {path} has more fields than the first "
+            f"the row of {row.get(_IMAGE)} (line {line}){more} in the catalogue {path} has more fields than the first "
             f'line, which names {len(names)}; put "quotes" around a text with commas'
         )
         raise ConfigError(message, reason="catalog_fields")
@@ -137,7 +137,7 @@ def match(entries: Iterable[Entry], uris: Sequence[str], images: str) -> Matched
         taken.update((uri, entry) for uri in fresh)
     if not taken:
         example = f", such as {missing[0]}; the first picture is {uris[0]}" if missing and uris else ""
-        message = f"--catalog: none of its {rows} rows names a picture of {images}{example}"
+        message = f"none of the {rows} rows of the catalogue names a picture of {images}{example}"
         raise ConfigError(message, reason="catalog_matches_nothing")
     places = tuple(
         ImageSource(uri, ImageMetadata(taken[uri].id, taken[uri].hint) if uri in taken else NO_METADATA) for uri in uris

@@ -1,6 +1,7 @@
 """The shape of the house, read from the source; nothing is run. `python -m benchmarks.house` prints its figures."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,9 @@ MOST_FILES_IN_A_FOLDER = 14
 MOST_MODULES = 170
 MOST_CODE_LINES = 400
 SAME_NAME_MAY_STAND_TWICE = {"main", "add_parsers"}
+
+PROGRAMS = {"image2music.demo.__main__", "image2music.composers.nano.training.train"}
+"""Modules of image2music that have a command line of their own."""
 
 
 def room_of(name: str) -> str:
@@ -118,6 +122,25 @@ def test_domain_code_and_schemas_know_nothing_of_beam(folder):
     for module in MODULES.values():
         if module.path.parts[0] == folder:
             assert "apache_beam" not in imported_packages(module.source), module.path
+
+
+def named_options(tree: ast.AST) -> list[str]:
+    """Options that strings and docstrings name; --help, which every command has, says where to read of the others."""
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return [name for text in texts for name in re.findall(r"(?<![\w-])--[a-z]\w*", text) if name != "--help"]
+
+
+def test_domain_code_names_things_not_options():
+    domain = {name: module for name, module in MODULES.items() if module.path.parts[0] == "image2music"}
+    named = {name: named_options(module.tree) for name, module in domain.items() if name not in PROGRAMS}
+    assert {name: options for name, options in named.items() if options} == {}
+
+
+def test_the_finder_of_options_sees_docstrings_and_messages():
+    source = (
+        '"""What `--where` does."""\nraise E(f"--catalog {path}: see x --help")\nraise E("a", "b -- c", "| --- |")\n'
+    )
+    assert named_options(ast.parse(source)) == ["--where", "--catalog"]
 
 
 def test_the_reader_of_imports_sees_imports_inside_functions():

@@ -79,7 +79,7 @@ def natural_order(place: str) -> tuple[tuple[bool, int, str], ...]:
 
 
 RECIPE = "album-1"
-"""Part of the settings of a run with --album. Raise it with every change here that changes a plan."""
+"""Part of the settings of a run that makes albums. Raise it with every change here that changes a plan."""
 
 LARGEST_STEP = 1.15
 """Tempos of neighbours differ by at most this factor."""

@@ -102,7 +102,7 @@ class JudgeSettings:
 
     def __post_init__(self) -> None:
         if self.times < 1:
-            raise ConfigError(f"--judge_times must be 1 or more, not {self.times}", reason="bad_judge_times")
+            raise ConfigError(f"each tune is judged 1 or more times, not {self.times}", reason="bad_judge_times")
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,7 @@ class SongEval:
 
     def __post_init__(self) -> None:
         if not (self.folder / "eval.py").is_file():
-            raise ConfigError(f"--songeval {self.folder}: there is no eval.py in it", reason="bad_songeval")
+            raise ConfigError(f"SongEval's folder {self.folder}: there is no eval.py in it", reason="bad_songeval")
 
     def rate(self, sounds: Mapping[str, bytes]) -> dict[str, dict[str, float]]:
         """Rate WAV bytes by name in one run of the toolkit; return each sound's aspects, from 1 to 5.

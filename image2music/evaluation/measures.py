@@ -1,7 +1,7 @@
 """The table of measures, and the rows of schemas/score.py computed from pieces.
 
 The table says what each measure means, which direction is better, and how much worse it may become before
-`score --against` calls it a regression.
+a comparison of two outputs calls it a regression.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def _bound(text: str) -> tuple[str, float]:
     known = name in MEASURES or name.partition(".")[0] in ("judge", "listeners", "songeval")
     if not number >= 0 or not known or measure_of(name).better is None:
         bounded = ", ".join(measure.name for measure in _OWN if measure.better)
-        raise ConfigError(f"--bound takes NAME=VALUE with a NAME of {bounded}, not {text!r}", reason="bad_bound")
+        raise ConfigError(f"a bound is NAME=VALUE with a NAME of {bounded}, not {text!r}", reason="bad_bound")
     return name, number
 
 

@@ -1,7 +1,7 @@
 """Compute the eight metrics by MusPy itself and compare them with ours.
 
 MusPy (Dong et al., ISMIR 2020; package `muspy`) computes them from a piano roll; `image2music/music/metrics.py` gets
-the same figures from note arrays. `score --muspy` shows the largest difference.
+the same figures from note arrays. A score shows the largest difference where it is asked for.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def muspy_metrics(score: Score) -> dict[str, float | None]:
 
     As in `metrics_of_score`, the range is None where no pitched note sounds; MusPy gives 0 or -127 there.
     """
-    import muspy  # takes seconds to import, and only `score --muspy` needs it
+    import muspy  # takes seconds to import, and only this check needs it
 
     music = _as_muspy(score)
     values = {name: _value(getattr(muspy, name), music) for name in METRIC_NAMES}

@@ -144,11 +144,12 @@ def read_import(text: str, read: ReadBytes) -> list[Imported]:
     table = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
     columns = [(name or "").strip().lower() for name in table.fieldnames or ()]
     if "picture" not in columns or not any(name in columns for name in _TUNE_COLUMNS):
-        message = f"--import wants the columns picture and tune (or abc, or midi), not {', '.join(columns) or 'none'}"
+        found = ", ".join(columns) or "none"
+        message = f"the file of other systems wants the columns picture and tune (or abc, or midi), not {found}"
         raise ConfigError(message, reason="bad_import")
     lines = [{(name or "").strip().lower(): value or "" for name, value in row.items() if name} for row in table]
     if not lines:
-        raise ConfigError("--import: the file has a header and no lines", reason="bad_import")
+        raise ConfigError("the file of other systems has a header and no lines", reason="bad_import")
     return [_imported(line, number, read) for number, line in enumerate(lines, start=2)]
 
 
@@ -169,5 +170,5 @@ def _abc(cell: str, number: int, read: ReadBytes) -> str:
         data = read(cell)
         return midi_to_abc(data).abc if data.startswith(_MIDI_BEGINS) else data.decode("utf-8", "replace")
     except (OSError, MidiError) as error:
-        message = f"--import, line {number}: {cell}: {error}"
+        message = f"the file of other systems, line {number}: {cell}: {error}"
         raise ConfigError(message, reason="bad_import_file") from error

@@ -41,7 +41,8 @@ def fetch(url: str, rule: WebRule, *, at_most: int = MAX_BYTES, seconds: float =
             `file_too_large`, `web_timeout`, `web_unreachable`.
     """
     if rule == "none":
-        raise PictureError("web addresses are opened with --allow_web only", reason="web_not_allowed")
+        message = "web addresses are not opened unless the run allows them (see: image2music compose --help)"
+        raise PictureError(message, reason="web_not_allowed")
     deadline = time.monotonic() + seconds
     try:
         for _ in range(MOST_REDIRECTS + 1):
@@ -92,7 +93,10 @@ def _address(parts: SplitResult, rule: WebRule) -> str:
     port = parts.port or (443 if parts.scheme == "https" else 80)
     found = [entry[4][0] for entry in socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)]
     if rule == "public" and not all(is_public(str(address)) for address in found):
-        message = f"{parts.hostname} is not on the public internet; --allow_web any opens it all the same"
+        message = (
+            f"{parts.hostname} is not on the public internet, and is not opened unless the run allows any address "
+            "(see: image2music compose --help)"
+        )
         raise PictureError(message, reason="private_address")
     return str(found[0])
 

@@ -176,7 +176,7 @@ def restore(uri: str, name: str) -> int:
     number = by_name.get(name, int(name) if name.isascii() and name.isdigit() else 0)
     if number not in known:
         names = ", ".join(sorted(by_name, key=lambda tag: by_name[tag])) or "none"
-        message = f"{uri} has no version {name!r}; its tags: {names}; --history lists all versions"
+        message = f"{uri} has no version {name!r}; its tags: {names}; the history lists all versions"
         raise TuneIndexError(message, reason="no_such_version")
     dataset.checkout_version(number).restore()
     return finalize(uri, "restore")
@@ -194,9 +194,7 @@ def _open(uri: str) -> Any:
     try:
         return lance.dataset(uri)
     except (ValueError, OSError) as error:
-        message = (
-            f"no tune index at {uri}; make one with: image2music index --captions FILE --midi_root DIR --index {uri}"
-        )
+        message = f"no tune index at {uri}; make one with the command index (see: image2music index --help)"
         raise TuneIndexError(message, reason="index_missing") from error
 
 

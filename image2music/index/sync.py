@@ -55,7 +55,7 @@ def _place(row: dict[str, Any], key: str) -> str:
         message = f"{key} must be a path of at most {_LONGEST_PLACE} characters, not {place!r:.60}"
         raise CaptionError(message, reason="bad_caption_line")
     if place.startswith("/") or ".." in place.split("/"):
-        message = f"{key} {place} leaves --midi_root; places are relative paths inside of it"
+        message = f"{key} {place} leaves the MIDI root; places are relative paths inside of it"
         raise CaptionError(message, reason="outside_midi_root")
     return place
 

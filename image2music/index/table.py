@@ -1,6 +1,6 @@
 """The tune index: a LanceDB table, written by many workers and committed once, searched at a pinned version.
 
-`narrowed` applies `--where`, a filter over its columns in LanceDB's SQL.
+`narrowed` applies a filter over its columns in LanceDB's SQL.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TEXTS, _LISTS = ("location", "caption", "image", "image_id"), ("genre", "mood",
 
 @dataclass(frozen=True)
 class TuneIndex:
-    """An index at one version. `embedder_spec` is what `--embedder` was when it was made.
+    """An index at one version. `embedder_spec` is how its embedder was named when it was made.
 
     `where` is a filter that the rows pass, `rows` their number, `share` which part of all rows that is;
     `narrowed` sets them.
@@ -117,16 +117,14 @@ def open_index(uri: str) -> TuneIndex:
     try:
         dataset = lance.dataset(uri)
     except (ValueError, OSError) as error:
-        message = (
-            f"no tune index at {uri}; make one with: image2music index --captions FILE --midi_root DIR --index {uri}"
-        )
+        message = f"no tune index at {uri}; make one with the command index (see: image2music index --help)"
         raise TuneIndexError(message, reason="index_missing") from error
     metadata = dataset.schema.metadata or {}
     if b"embedder_id" not in metadata or b"embedder_spec" not in metadata:
         message = f"{uri} is a table, but not one that `image2music index` made"
         raise TuneIndexError(message, reason="index_foreign")
     if not set(tune_schema(1).names) <= set(dataset.schema.names):
-        message = f"{uri} was made by an earlier release; make it anew without --update"
+        message = f"{uri} was made by an earlier release; make it anew instead of updating it"
         raise TuneIndexError(message, reason="index_outdated")
     rows = dataset.count_rows()
     if rows == 0:
@@ -269,14 +267,14 @@ def narrowed(index: TuneIndex, where: str) -> TuneIndex:
     except (OSError, ValueError) as error:  # lance has no class of its own for a filter that it cannot read
         raise _refused(where, _reason(error), index) from error
     if rows == 0:
-        message = f"--where {where!r} lets none of the {index.rows} tunes of {index.uri} through"
+        message = f"the filter {where!r} lets none of the {index.rows} tunes of {index.uri} through"
         raise ConfigError(message, reason="where_finds_nothing")
     return replace(index, where=where, rows=rows, share=rows / index.rows)
 
 
 def _refused(where: str, why: str, index: TuneIndex) -> ConfigError:
     columns = ", ".join(name for name in index.dataset().schema.names if name != "vector")
-    return ConfigError(f"--where {where!r} is no filter: {why}; the columns are {columns}", reason="bad_where")
+    return ConfigError(f"the filter {where!r} cannot be used: {why}; the columns are {columns}", reason="bad_where")
 
 
 def _reason(error: Exception) -> str:

@@ -75,7 +75,7 @@ def complaints(draft: Draft, targets: Targets) -> tuple[str, ...]:
 
 
 def rank(draft: Draft, targets: Targets) -> tuple[int, float]:
-    """Return what `--accept better` compares, smaller is better: notes copied beyond the bound, `metrics_distance`."""
+    """Return what the rule `better` compares, smaller is better: notes copied beyond the bound, `metrics_distance`."""
     assert draft.metrics is not None
     return max(0, draft.longest_copy - LONGEST_ALLOWED), metrics_distance(draft.metrics, targets)
 

@@ -45,9 +45,9 @@ def find_abcjs(given: Path | None) -> bytes | None:
     try:
         script = _from_package(given) if given.name.endswith(".tgz") else given.read_bytes()
     except (OSError, tarfile.TarError, KeyError) as error:
-        raise ConfigError(f"--abcjs {given} cannot be read: {error}", reason="bad_abcjs") from error
+        raise ConfigError(f"abcjs cannot be read from {given}: {error}", reason="bad_abcjs") from error
     if b"ABCJS" not in script:
-        raise ConfigError(f"--abcjs {given} is not {ABCJS_FILE} of the npm package abcjs", reason="bad_abcjs")
+        raise ConfigError(f"{given} is not {ABCJS_FILE} of the npm package abcjs", reason="bad_abcjs")
     return script
 
 

@@ -1,4 +1,4 @@
-"""What one --output holds: rows, failures, albums, run.json, earlier generations. Only this module knows the layout.
+"""What an output holds: rows, failures, albums, run.json, earlier generations. Only this module knows the layout.
 
 A new generation of an output takes the place of the earlier one in steps that can be repeated. While it is made it
 lies in OUT/.refresh: `compositions` holds rows composed anew, `kept` those of the earlier generation. A marker says

@@ -222,7 +222,7 @@ def open_archive(path: str) -> TarMembers:
         found = os.stat(path)
         return _open(path, found.st_size, found.st_mtime_ns)
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
-        message = f"--midi_root: {path} is no tar archive that can be read: {error}"
+        message = f"{path} is no tar archive that can be read: {error}"
         raise ConfigError(message, reason="bad_archive") from error
 
 

@@ -102,5 +102,5 @@ def test_empty_fields_at_the_end_of_a_row_do_no_harm(tmp_path):
 
 @pytest.mark.parametrize("entries", [[], [Entry("9.jpg", "1", None)]])
 def test_a_catalogue_that_names_no_picture_is_refused(entries):
-    with pytest.raises(ConfigError, match=r"none of its \d rows names a picture of shop"):
+    with pytest.raises(ConfigError, match=r"none of the \d rows of the catalogue names a picture of shop"):
         match(entries, URIS, "shop")

@@ -85,6 +85,6 @@ def test_a_catalogue_that_names_no_picture_ends_the_job_before_it_begins(indexed
     write(*rows)
     assert main(COMPOSE) == 1
     err = capsys.readouterr().err
-    assert err.startswith(f"image2music: --catalog: none of its {len(rows)} rows")
+    assert err.startswith(f"image2music: none of the {len(rows)} rows of the catalogue")
     assert err.count("\n") == 1
     assert not Path("out").exists()

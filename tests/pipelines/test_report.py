@@ -148,4 +148,4 @@ def test_abcjs_is_taken_along_where_it_is_given(composed):
 def test_a_file_that_is_not_abcjs_is_refused(composed, capsys):
     (composed / "other.tgz").write_bytes(zlib.compress(b"x"))
     assert main(["report", "--input", "out", "--abcjs", "other.tgz"]) == 1
-    assert "--abcjs other.tgz cannot be read" in capsys.readouterr().err
+    assert "abcjs cannot be read from other.tgz" in capsys.readouterr().err

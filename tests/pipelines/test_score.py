@@ -167,8 +167,8 @@ def test_tunes_of_other_systems_stand_in_the_same_table(scored, indexed, capsys)
     [
         ("score", "score needs --input or --import"),
         ("score --input nowhere", "nowhere holds no compositions"),
-        ("score --import lines.csv", "--import wants the columns picture and tune"),
-        ("score --import missing.csv", "--import, line 2: no.abc"),
+        ("score --import lines.csv", "the file of other systems wants the columns picture and tune"),
+        ("score --import missing.csv", "the file of other systems, line 2: no.abc"),
         ("score --import lines.csv --against out", "--against compares with --input"),
         ("score --input out --study 0", "--study must be 1 or more"),
     ],

@@ -52,5 +52,5 @@ def test_a_bound_of_one_s_own_replaces_the_table_s():
 
 @pytest.mark.parametrize("text", ["bars_right", "bars_right=x", "nonsense=1", "groove_consistency=1", "bars_right=-1"])
 def test_a_bound_that_cannot_be_is_refused(text):
-    with pytest.raises(ConfigError, match="--bound takes NAME=VALUE"):
+    with pytest.raises(ConfigError, match="a bound is NAME=VALUE"):
         bounds_of([text])
