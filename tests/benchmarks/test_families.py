@@ -7,6 +7,8 @@ import pytest
 from benchmarks.families import PLACES, TOLERANCE, Checked, checked, table
 from tests.tiny_vlms import FAMILIES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_answers_alike_in_batches_attends_exactly_and_finds_every_dot(family: str, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from benchmarks.index_queries import recall
 from benchmarks.notebook import Notebook
 from benchmarks.process_tree import measure
 
+pytestmark = pytest.mark.process
+
 RUN = {"seconds": 100.0, "cpu_seconds": 150.0, "peak_bytes": 1e9}
 FOUND = {
     "build": RUN,

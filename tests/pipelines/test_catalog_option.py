@@ -7,6 +7,8 @@ import pytest
 
 from pipelines.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]
 COMPOSE += ["--catalog", "shop.csv"]
 

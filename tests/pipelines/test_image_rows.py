@@ -13,6 +13,8 @@ from PIL import Image
 
 from pipelines.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 INDEX = ["index", "--captions", "captions.json", "--midi_root", "midi", "--index", "tunes.lance", "--embedder", "fake"]
 UPDATE = [*INDEX, "--update"]
 LONG_AGO = time.time() - 3600

@@ -14,6 +14,8 @@ import pytest
 
 from pipelines.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 COMPOSE = ["compose", "--index", "tunes.lance", "--output", "out", "--composer", "fake", "--images"]
 
 

@@ -13,6 +13,8 @@ from image2music.abc.playback import abc_to_midi
 from image2music.index.table import open_index
 from pipelines.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 TUNES, PICTURES, TOP_K = 100, 40, 2
 INDEX = ["index", "--captions", "captions.json", "--midi_root", "midi", "--index", "tunes.lance"]
 COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]

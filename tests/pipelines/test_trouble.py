@@ -13,6 +13,8 @@ from image2music.loop import chain
 from image2music.rows import now
 from pipelines.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]
 
 
