@@ -38,6 +38,10 @@ class AbcError(Image2MusicError):
     """An ABC text that cannot be read or played at all."""
 
 
+class PlanError(Image2MusicError):
+    """A plan, or a part of one, that cannot be read: no JSON, an unknown role, no chord symbol."""
+
+
 class PictureError(Image2MusicError):
     """A picture that cannot be opened safely."""
 
