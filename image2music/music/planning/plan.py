@@ -420,7 +420,7 @@ MOST_BARS = 400
 
 
 def with_main_roles(plan: Plan) -> Plan:
-    """Set `role` of each voice from its sections: `melody` if it ever has the tune, else that of most bars but rests."""
+    """Set `role` of each voice: `melody` if it ever has the tune, else that of most bars but rests."""
     voices = []
     for voice in plan.voices:
         bars: dict[Role, int] = {}
