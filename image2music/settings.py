@@ -10,21 +10,32 @@ from typing import Literal, get_args
 
 from image2music.errors import ConfigError
 
-AcceptRule = Literal["better", "always"]
+Protocol = Literal["plan", "paper"]
+"""plan: look, recall, plan, write, repair, listen, edit, choose, explain. paper: the paper's own chain."""
 
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How far the loop goes: at most `rounds` repairs and at most `rounds` refinements, and when one is accepted."""
+    """Which chain, and how far it goes.
+
+    At most `rounds` repairs of a draft, and, where it is not 0, one round of edits (in the paper's chain: one
+    refinement). `candidates` tunes are written for a picture, each to a plan of its own, and the best one is kept; the
+    paper's chain writes one.
+    """
 
     rounds: int = 2
-    accept: AcceptRule = "better"
+    protocol: Protocol = "plan"
+    candidates: int = 1
 
     def __post_init__(self) -> None:
         if self.rounds < 0:
             raise ConfigError(f"rounds must be 0 or more, not {self.rounds}", reason="bad_rounds")
-        if self.accept not in get_args(AcceptRule):
-            raise ConfigError(f"accept must be better or always, not {self.accept!r}", reason="bad_accept")
+        if self.protocol not in get_args(Protocol):
+            raise ConfigError(f"protocol must be plan or paper, not {self.protocol!r}", reason="bad_protocol")
+        if self.candidates < 1:
+            raise ConfigError(f"candidates must be 1 or more, not {self.candidates}", reason="bad_candidates")
+        if self.protocol == "paper" and self.candidates > 1:
+            raise ConfigError("the paper's chain writes one tune a picture: leave candidates at 1", reason="bad_candidates")
 
 
 @dataclass(frozen=True)

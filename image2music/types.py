@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from image2music.abc.diagnostics import Diagnostic
+from image2music.images.scene import Scene
+from image2music.music.listen.sheet import Fault
 from image2music.music.metrics import Metrics
 from image2music.music.motif import AlbumMode, Line, Sung
+from image2music.music.planning.plan import Plan
 from image2music.music.theory import key_name
 
 
@@ -98,7 +101,10 @@ SegmentKind = Literal["all", "voice", "bars", "motivation"]
 
 @dataclass(frozen=True)
 class Reference:
-    """A tune that the index returned for a picture. Similarities are cosines; None where that search missed it."""
+    """A tune that the index returned for a picture. Similarities are cosines; None where that search missed it.
+
+    `contributes` says what it may lend to the tune: figure, harmony, instruments, rhythm.
+    """
 
     tune_id: str
     row_hash: str
@@ -109,11 +115,12 @@ class Reference:
     similarity_text: float | None
     similarity_image: float | None
     matched_by: MatchedBy
+    contributes: str = ""
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a composer sees in a picture.
+    """What a composer sees in a picture: as prose, and as a scene where it can tell so much.
 
     `features` is whatever the composer wants to find again in later calls for the same picture (encoded patches, a
     grid of embeddings), so that a picture is looked at once. It must pickle.
@@ -121,6 +128,7 @@ class Description:
 
     text: str
     features: object = None
+    scene: Scene | None = None
 
 
 @dataclass(frozen=True)
@@ -203,7 +211,7 @@ def metadata_key(image_id: str, row: dict[str, Any]) -> bytes:
     return hashlib.sha256(f"{image_id}:{text}".encode()).digest()
 
 
-Purpose = Literal["draft", "repair", "refine"]
+Purpose = Literal["draft", "repair", "edit", "refine"]
 
 
 @dataclass(frozen=True)
@@ -299,8 +307,9 @@ class RetrievedContext:
 class Draft:
     """One attempt at a tune, mended, checked and measured.
 
-    `mends` says what was mended by rule, `diagnostics` what the checker finds in the mended text. `metrics` is None
-    where errors are left. `longest_copy` counts the notes in a row that are shared with a reference.
+    `mends` says what was mended by rule, `diagnostics` what the checker finds in the mended text. `metrics`, `critic`
+    (musicality, higher is better) and `adherence` (to its plan, 0 to 1) are None where errors are left, `faults` what
+    a listener hears. `longest_copy` counts the notes in a row that are shared with a reference.
     """
 
     abc: str
@@ -308,6 +317,9 @@ class Draft:
     metrics: Metrics | None
     longest_copy: int = 0
     mends: tuple[Diagnostic, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    critic: float | None = None
+    adherence: float | None = None
 
     @property
     def errors(self) -> int:
@@ -318,6 +330,16 @@ class Draft:
     def validity(self) -> str:
         """`valid`, or `2_errors`: the reason of a round."""
         return f"{self.errors}_errors" if self.errors else "valid"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Put `abc` (without bar lines) in the place of bar `bar` (from 1) of voice `voice` (its id); `better` says why."""
+
+    bar: int
+    voice: str
+    abc: str
+    better: str = ""
 
 
 @dataclass(frozen=True)
@@ -332,7 +354,10 @@ class Round:
 
 @dataclass(frozen=True)
 class ComposedTune:
-    """What the loop returns for one picture: the tune that stands, how it came about and its explanation."""
+    """What the loop returns for one picture: the tune that stands, how it came about and its explanation.
+
+    `plan` is what it was written to, `unmet` names wishes that it doesn't meet.
+    """
 
     draft: Draft
     rounds: tuple[Round, ...]
@@ -343,6 +368,8 @@ class ComposedTune:
     bars: int
     midi: bytes
     explanation: Explanation
+    plan: Plan | None = None
+    unmet: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,10 @@ from typing import Protocol
 from PIL.Image import Image
 
 from image2music.abc.diagnostics import Diagnostic
+from image2music.music.listen.sheet import Sheet
 from image2music.music.metrics import Metrics
-from image2music.types import AlbumPart, Description, Explanation, Reference
+from image2music.music.planning.plan import Plan
+from image2music.types import AlbumPart, Description, Edit, Explanation, Reference
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,29 @@ class ComposeRequest:
 
 
 @dataclass(frozen=True)
+class PlanningRequest:
+    """Ask for a plan. `take` numbers the candidates for one picture from 0; each is a plan and a tune of its own.
+
+    `faults` say in plain English what the checks found in `previous`, which is to be mended; `attempt` counts from 0.
+    """
+
+    request: ComposeRequest
+    take: int = 0
+    attempt: int = 0
+    faults: tuple[str, ...] = ()
+    previous: Plan | None = None
+
+
+@dataclass(frozen=True)
+class WriteRequest:
+    """Ask for a tune: to a plan that passed the checks, or (in the paper's chain) to none."""
+
+    request: ComposeRequest
+    plan: Plan | None = None
+    take: int = 0
+
+
+@dataclass(frozen=True)
 class RepairRequest:
     """A tune that failed the check, with its diagnostics. `attempt` counts from 1."""
 
@@ -40,22 +65,28 @@ class RepairRequest:
     abc: str
     diagnostics: tuple[Diagnostic, ...]
     attempt: int
+    plan: Plan | None = None
+    take: int = 0
+
+
+@dataclass(frozen=True)
+class EditRequest:
+    """A valid tune, and what was heard in it; `sheet` shows its worst places and holds the metrics."""
+
+    request: ComposeRequest
+    plan: Plan
+    abc: str
+    sheet: Sheet
+    take: int = 0
 
 
 @dataclass(frozen=True)
 class RefineRequest:
-    """A valid tune, its metrics, and the range of each metric over the references (None where undefined).
-
-    `targets` maps a metric's name to (low, high). `complaints` says in plain English what lies outside of it, or
-    what else is to change ("shares 19 notes with a reference: move away from it"). `attempt` counts from 1.
-    """
+    """A valid tune and its metrics, which the composer judges for itself (the paper's chain)."""
 
     request: ComposeRequest
     abc: str
     metrics: Metrics
-    targets: dict[str, tuple[float, float] | None]
-    complaints: tuple[str, ...]
-    attempt: int
 
 
 @dataclass(frozen=True)
@@ -73,13 +104,14 @@ class AttentionOptions:
 
 @dataclass(frozen=True)
 class ExplainRequest:
-    """The accepted tune, to be explained."""
+    """The accepted tune, to be explained, and the plan that it was written to, if any."""
 
     request: ComposeRequest
     abc: str
     title: str
     metrics: Metrics
     attention_options: AttentionOptions = AttentionOptions()
+    plan: Plan | None = None
 
 
 class Composer(Protocol):
@@ -89,17 +121,23 @@ class Composer(Protocol):
     def id(self) -> str:
         """Name the model and its revision; stored with every row."""
 
-    def describe(self, images: Sequence[Image]) -> list[Description]:
-        """Return what each picture shows, in plain English."""
+    def look(self, images: Sequence[Image]) -> list[Description]:
+        """Return what each picture shows, in plain English, and as a scene."""
 
-    def compose(self, requests: Sequence[ComposeRequest]) -> list[str]:
+    def plan(self, requests: Sequence[PlanningRequest]) -> list[Plan]:
+        """Return a plan for each request. The caller checks it, mends what code can, and may ask again."""
+
+    def write(self, requests: Sequence[WriteRequest]) -> list[str]:
         """Return a first draft for each request."""
 
     def repair(self, requests: Sequence[RepairRequest]) -> list[str]:
         """Return another attempt for each tune that failed the check."""
 
+    def edit(self, requests: Sequence[EditRequest]) -> list[tuple[Edit, ...]]:
+        """Return bars to put in the place of others; none where the tune is to stay as it is."""
+
     def refine(self, requests: Sequence[RefineRequest]) -> list[str]:
-        """Return a better version of each valid tune."""
+        """Return a better version of each valid tune (the paper's chain only)."""
 
     def explain(self, requests: Sequence[ExplainRequest]) -> list[Explanation]:
         """Return motivation and attention for each accepted tune."""

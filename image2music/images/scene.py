@@ -1,4 +1,4 @@
-"""What is seen in a picture, as data (`Look`) and in plain English.
+"""What is seen in a picture: for the embedded default (`Look`), for everybody (`Scene`), and in plain English.
 
 Sentences for moods, light and colours use the words that captions of music use, so that both can be compared.
 """
@@ -37,6 +37,53 @@ class Look:
     palette: Palette
     mood: Mood
     cell_brightness: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is seen, whoever saw it: a part of the row, and what a plan starts from.
+
+    `things` are names with confidences (0 to 1), surest first. `people` counts persons, None where nobody looked for
+    them. `far`, `middle`, `near` are what the layers show, `eye_path` the places that the eye visits in order.
+    `valence` runs from -1 (sad) to 1 (happy), `arousal` from 0 (still) to 1 (wild); None where unknown. A text that
+    nobody wrote is empty.
+    """
+
+    subject: str
+    things: tuple[Named, ...] = ()
+    people: int | None = None
+    place: str = ""
+    far: str = ""
+    middle: str = ""
+    near: str = ""
+    focal_point: str = ""
+    eye_path: tuple[str, ...] = ()
+    motion: str = ""
+    light: str = ""
+    palette: tuple[str, ...] = ()
+    mood: str = ""
+    valence: float | None = None
+    arousal: float | None = None
+
+
+_DIGITS = 4
+
+
+def scene_of(look: Look) -> Scene:
+    """Return what the embedded default can say of a picture; layers, path and motion are not known to it."""
+    palette = look.palette
+    parts = [brightness_words(palette)]
+    if side := _lighter_side(look):
+        parts.append(f"lighter towards {side}")
+    return Scene(
+        subject=_things(look) if palette.contrast >= _BLANK_CONTRAST else "nothing to make out",
+        things=tuple((name, round(float(share), _DIGITS)) for name, share in look.objects),
+        light=", ".join(parts),
+        palette=tuple(palette.colours),
+        mood=look.mood.word,
+        valence=round(look.mood.valence, _DIGITS),
+        arousal=round(look.mood.arousal, _DIGITS),
+    )
 
 
 _MOODS = {

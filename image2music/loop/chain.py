@@ -1,15 +1,16 @@
-"""The loop of the paper over a batch: draft, check and repair, measure and refine, explain.
+"""The loop over a batch: plan, check the plan, write, check and repair, choose, edit, explain; or the paper's chain.
 
-Every call to the composer takes all tunes of the batch that still need it. A tune in the making is a `_Work`; whatever
-is raised while one is worked on, by the composer or by this package, becomes that work's failure and no other's.
+Every call to the composer takes all tunes of the batch that still need it. A tune in the making is a `Take`, a picture
+with its takes a `Work`; whatever is raised while one is worked on, by the composer or by this package, becomes that
+take's failure and no other's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
 
 from image2music.abc.autofix.rules import AUTOFIX_VERSION
 from image2music.abc.checker import CHECK_VERSION
@@ -19,42 +20,54 @@ from image2music.composers.base import (
     AttentionOptions,
     Composer,
     ComposeRequest,
+    EditRequest,
     ExplainRequest,
+    PlanningRequest,
     RefineRequest,
     RepairRequest,
+    WriteRequest,
 )
-from image2music.errors import AbcError
+from image2music.errors import AbcError, PlanError
 from image2music.failures import batch_with_fallback, map_catching, reason_of
+from image2music.loop.choose import order_of, why_not
+from image2music.loop.edits import try_edits
 from image2music.loop.examine import ExaminedTune, Voices, examine, voices_of_abc
-from image2music.loop.refinement import Targets, accepts, complaints, targets_of
+from image2music.music.planning.checks import check_plan
+from image2music.music.planning.plan import Plan
 from image2music.music.score import count_bars
 from image2music.music.similarity import COPY_VERSION
 from image2music.music.theory import DEFAULT_QPM
-from image2music.settings import AcceptRule, LoopSettings
-from image2music.types import ComposedTune, Draft, Explanation, Purpose, Round
+from image2music.settings import LoopSettings
+from image2music.types import ComposedTune, Draft, Edit, Explanation, Purpose, Round
 
-Request = TypeVar("Request")
-Answer = TypeVar("Answer")
-LOOP_VERSION = 1
+LOOP_VERSION = 2
 """Raise it when the loop asks, accepts or measures otherwise."""
+
+PLAN_ATTEMPTS = 2
+"""How often a composer is asked for a plan that passes the checks."""
 
 MAPS_ALONE = AttentionOptions()
 
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+
 
 @dataclass
-class _Work:
-    """A tune in the making. `failed` ends it."""
+class Take:
+    """A tune in the making: one of the candidates for a picture. `failed` ends it."""
 
     request: ComposeRequest
-    targets: Targets = field(default_factory=dict)
-    references: list[Voices] = field(default_factory=list)
+    references: Sequence[Voices]
+    number: int = 0
+    plan: Plan | None = None
+    plan_faults: tuple[str, ...] = ()
     rounds: list[Round] = field(default_factory=list)
     best: ExaminedTune | None = None
-    explanation: Explanation | None = None
     failed: Exception | None = None
 
     @property
     def is_open(self) -> bool:
+        """Whether it can still become a tune."""
         return self.failed is None
 
     @property
@@ -63,21 +76,53 @@ class _Work:
         assert self.best is not None
         return self.best
 
+    @property
+    def needs_plan(self) -> bool:
+        """Whether there is no plan that passed the checks."""
+        return self.plan is None or bool(self.plan_faults)
+
     @contextmanager
     def failing_alone(self) -> Iterator[None]:
-        """Turn an exception of the block into the work's failure; the first one stays."""
+        """Turn an exception of the block into the take's failure; the first one stays."""
         try:
             yield
         except Exception as error:  # a mistake in reading one tune must not cost the others of the batch
             self.failed = self.failed or error
 
     def examine(self, raw: str) -> ExaminedTune:
-        return examine(raw, self.references)
+        """Judge an answer against the plan and the references."""
+        return examine(raw, self.references, self.plan)
 
-    def take(self, purpose: Purpose, candidate: ExaminedTune, reason: str, *, accepted: bool) -> None:
+    def keep(self, purpose: Purpose, candidate: ExaminedTune, reason: str, *, accepted: bool) -> None:
+        """Note a round; an accepted one becomes the tune that stands."""
         self.rounds.append(Round(purpose, candidate.draft, accepted, reason))
         if accepted:
             self.best = candidate
+
+
+@dataclass
+class Work:
+    """A picture with its takes; `chosen` is the one that counts once all are written."""
+
+    request: ComposeRequest
+    takes: list[Take]
+    chosen: Take | None = None
+    explanation: Explanation | None = None
+
+    @property
+    def failed(self) -> Exception | None:
+        """Why there is no tune: the chosen take's failure, before one is chosen the first of all if none is open."""
+        if self.chosen is not None:
+            return self.chosen.failed
+        if any(take.is_open for take in self.takes):
+            return None
+        return self.takes[0].failed
+
+    @property
+    def take(self) -> Take:
+        """The take that was chosen."""
+        assert self.chosen is not None
+        return self.chosen
 
 
 def rules_version() -> str:
@@ -96,50 +141,93 @@ def compose_batch(
 
     The answer to a request does not depend on which others share its batch.
     """
-    batch = [_begun(request) for request in requests]
-    _draft(composer, [work for work in batch if work.is_open])
+    batch = [_begun(request, settings.candidates) for request in requests]
+    takes = [take for work in batch for take in work.takes]
+    if settings.protocol == "plan":
+        _plan(composer, _open(takes))
+    _write(composer, _open(takes))
     for attempt in range(1, settings.rounds + 1):
-        _repair(composer, [work for work in batch if work.is_open and work.standing.draft.errors], attempt)
-    _fail_invalid(batch)
-    for attempt in range(1, settings.rounds + 1):
-        _refine(composer, [work for work in batch if work.is_open], attempt, settings.accept)
-    _explain(composer, [work for work in batch if work.is_open], attention_options)
+        _repair(composer, [take for take in _open(takes) if take.standing.draft.errors], attempt)
+    _fail_invalid(_open(takes))
+    for work in batch:
+        _choose(work)
+    chosen = [work.take for work in batch if work.failed is None]
+    if settings.rounds:
+        (_edit if settings.protocol == "plan" else _refine)(composer, chosen)
+    _explain(composer, [work for work in batch if work.failed is None], attention_options)
     return _finish(batch)
 
 
-def _begun(request: ComposeRequest) -> _Work:
-    work = _Work(request)
-    with work.failing_alone():
-        work.references = [voices_of_abc(reference.abc) for reference in request.references]
-        work.targets = targets_of(request.references)
-    return work
+def _begun(request: ComposeRequest, candidates: int) -> Work:
+    references: list[Voices] = []
+    takes = [Take(request, references, number, request.plan) for number in range(candidates)]
+    with takes[0].failing_alone():
+        references += [voices_of_abc(reference.abc) for reference in request.references]
+    for take in takes:
+        take.failed = takes[0].failed
+    return Work(request, takes)
 
 
-def _draft(composer: Composer, batch: Sequence[_Work]) -> None:
-    for work, raw in _answers(composer.compose, batch, lambda work: work.request):
-        with work.failing_alone():
-            candidate = work.examine(raw)
-            work.best = candidate
-            work.take("draft", candidate, candidate.draft.validity, accepted=not candidate.draft.errors)
+def _open(takes: Sequence[Take]) -> list[Take]:
+    return [take for take in takes if take.is_open]
 
 
-def _repair(composer: Composer, batch: Sequence[_Work], attempt: int) -> None:
-    for work, raw in _answers(composer.repair, batch, lambda work: _repair_request(work, attempt)):
-        with work.failing_alone():
-            candidate = work.examine(raw)
-            fewer = candidate.draft.errors < work.standing.draft.errors
-            work.take("repair", candidate, candidate.draft.validity if fewer else "no_fewer_errors", accepted=fewer)
+def _plan(composer: Composer, takes: Sequence[Take]) -> None:
+    """Get a plan for each take that passes the checks: mended by code, else asked for again."""
+    for take in takes:
+        if take.plan is not None:  # a person's
+            with take.failing_alone():
+                _check(take, take.plan)
+                if take.plan_faults:
+                    raise _bad_plan(take)
+    for attempt in range(PLAN_ATTEMPTS):
+        needy = [take for take in _open(takes) if take.needs_plan]
+        for take, plan in _answers(composer.plan, needy, lambda take, n=attempt: _planning(take, n)):  # type: ignore[misc]
+            with take.failing_alone():
+                _check(take, plan)
+    for take in _open(takes):
+        if take.needs_plan:
+            take.failed = _bad_plan(take)
 
 
-def _repair_request(work: _Work, attempt: int) -> RepairRequest:
-    draft = work.standing.draft
-    return RepairRequest(work.request, draft.abc, draft.diagnostics, attempt)
+def _planning(take: Take, attempt: int) -> PlanningRequest:
+    return PlanningRequest(take.request, take.number, attempt, take.plan_faults, take.plan)
 
 
-def _fail_invalid(batch: Sequence[_Work]) -> None:
-    for work in batch:
-        if work.is_open and work.standing.draft.errors:
-            work.failed = _invalid(work.standing.draft)
+def _check(take: Take, plan: Plan) -> None:
+    checked = check_plan(plan)
+    take.plan, take.plan_faults = checked.plan, checked.faults
+
+
+def _bad_plan(take: Take) -> PlanError:
+    return PlanError(f"the plan cannot be written: {'; '.join(take.plan_faults)}", reason="bad_plan")
+
+
+def _write(composer: Composer, takes: Sequence[Take]) -> None:
+    asked = _answers(composer.write, takes, lambda take: WriteRequest(take.request, take.plan, take.number))
+    for take, raw in asked:
+        with take.failing_alone():
+            candidate = take.examine(raw)
+            take.keep("draft", candidate, candidate.draft.validity, accepted=True)
+
+
+def _repair(composer: Composer, takes: Sequence[Take], attempt: int) -> None:
+    for take, raw in _answers(composer.repair, takes, lambda take: _repairing(take, attempt)):
+        with take.failing_alone():
+            candidate = take.examine(raw)
+            fewer = candidate.draft.errors < take.standing.draft.errors
+            take.keep("repair", candidate, candidate.draft.validity if fewer else "no_fewer_errors", accepted=fewer)
+
+
+def _repairing(take: Take, attempt: int) -> RepairRequest:
+    draft = take.standing.draft
+    return RepairRequest(take.request, draft.abc, draft.diagnostics, attempt, take.plan, take.number)
+
+
+def _fail_invalid(takes: Sequence[Take]) -> None:
+    for take in takes:
+        if take.standing.draft.errors:
+            take.failed = _invalid(take.standing.draft)
 
 
 def _invalid(draft: Draft) -> AbcError:
@@ -148,60 +236,94 @@ def _invalid(draft: Draft) -> AbcError:
     return AbcError(f"{draft.errors} errors left, the first: {first}; the tune: {text}", reason="invalid_abc")
 
 
-def _refine(composer: Composer, batch: Sequence[_Work], attempt: int, accept: AcceptRule) -> None:
-    needy, requests = [], []
-    for work in batch:
-        with work.failing_alone():
-            if found := _complaints(work):
-                requests.append(_refine_request(work, found, attempt))
-                needy.append(work)
-    for work, raw in zip(needy, batch_with_fallback(composer.refine, requests), strict=True):
+def _choose(work: Work) -> None:
+    """Keep the best take; the rounds of all of them go to the row, with what the others lacked."""
+    standing = _open(work.takes)
+    if not standing:
+        return
+    best = min(standing, key=lambda take: (order_of(take.standing, take.request.album), take.number))
+    if len(work.takes) > 1:
+        best.rounds = [step for take in work.takes for step in _compared(take, best)]
+    work.chosen = best
+
+
+def _compared(take: Take, best: Take) -> list[Round]:
+    """Return the rounds of a take, saying that it was chosen, or what it lacks beside the one that was."""
+    if take is best:
+        return [replace(step, reason="chosen") if step.accepted else step for step in take.rounds]
+    reason = reason_of(take.failed) if take.failed else why_not(take.standing, best.standing, take.request.album)
+    return [replace(step, accepted=False, reason=reason) for step in take.rounds]
+
+
+def _edit(composer: Composer, takes: Sequence[Take]) -> None:
+    """Show each composer the weakest places of its tune, and take what it makes better."""
+    for take, edits in _asked(composer.edit, takes, _editing):
+        try:
+            if isinstance(edits, Exception):
+                raise edits
+            assert take.plan is not None
+            for candidate, reason, accepted in try_edits(take.standing, edits, take.examine, take.plan, take.request.album):
+                take.keep("edit", candidate, reason, accepted=accepted)
+        except Exception as error:  # a valid tune stands; an edit that fails must not cost it
+            take.keep("edit", take.standing, reason_of(error), accepted=False)
+
+
+def _editing(take: Take) -> EditRequest:
+    standing = take.standing
+    assert take.plan is not None and standing.sheet is not None
+    return EditRequest(take.request, take.plan, standing.draft.abc, standing.sheet, take.number)
+
+
+def _refine(composer: Composer, takes: Sequence[Take]) -> None:
+    """Refine each tune once by its metrics, as the paper does: what comes back is taken if it can be played.
+
+    In an album it must leave out no more of what the album asks for.
+    """
+    for take, raw in _asked(composer.refine, takes, _refining):
         try:
             if isinstance(raw, Exception):
                 raise raw
-            candidate = work.examine(raw)
-            accepted, reason = accepts(candidate, work.standing, work.targets, accept, work.request.album)
-            work.take("refine", candidate, reason, accepted=accepted)
+            candidate, part = take.examine(raw), take.request.album
+            taken, reason = candidate.stands, "always" if candidate.stands else candidate.draft.validity
+            if candidate.score and part is not None and take.standing.score:
+                now, before = (len(missing_constraints(s, part)) for s in (candidate.score, take.standing.score))
+                taken, reason = (False, "keeps_less_of_the_album") if now > before else (taken, reason)
+            take.keep("refine", candidate, reason, accepted=taken)
         except Exception as error:  # a valid tune stands; a refinement that fails must not cost it
-            work.take("refine", work.standing, reason_of(error), accepted=False)
+            take.keep("refine", take.standing, reason_of(error), accepted=False)
 
 
-def _complaints(work: _Work) -> tuple[str, ...]:
-    """Return what is to change; what the album misses comes first."""
-    part, standing = work.request.album, work.standing
-    assert standing.score is not None
-    missed = missing_constraints(standing.score, part) if part is not None else ()
-    return (*missed, *complaints(standing.draft, work.targets))
-
-
-def _refine_request(work: _Work, found: tuple[str, ...], attempt: int) -> RefineRequest:
-    draft = work.standing.draft
+def _refining(take: Take) -> RefineRequest:
+    draft = take.standing.draft
     assert draft.metrics is not None
-    return RefineRequest(work.request, draft.abc, draft.metrics, work.targets, found, attempt)
+    return RefineRequest(take.request, draft.abc, draft.metrics)
 
 
-def _explain(composer: Composer, batch: Sequence[_Work], attention_options: AttentionOptions) -> None:
-    for work, explanation in _answers(composer.explain, batch, lambda work: _explain_request(work, attention_options)):
-        work.explanation = explanation
+def _explain(composer: Composer, batch: Sequence[Work], attention_options: AttentionOptions) -> None:
+    by_take = {id(work.take): work for work in batch}
+    takes = [work.take for work in batch]
+    for take, explanation in _answers(composer.explain, takes, lambda take: _explaining(take, attention_options)):
+        by_take[id(take)].explanation = explanation
 
 
-def _explain_request(work: _Work, attention_options: AttentionOptions) -> ExplainRequest:
-    draft, tune = work.standing.draft, work.standing.tune
+def _explaining(take: Take, attention_options: AttentionOptions) -> ExplainRequest:
+    draft, tune = take.standing.draft, take.standing.tune
     assert draft.metrics is not None and tune is not None
-    return ExplainRequest(work.request, draft.abc, tune.title, draft.metrics, attention_options)
+    return ExplainRequest(take.request, draft.abc, tune.title, draft.metrics, attention_options, take.plan)
 
 
-def _finish(batch: Sequence[_Work]) -> list[ComposedTune | Exception]:
-    composed = iter(map_catching(_composed, [work for work in batch if work.is_open]))
+def _finish(batch: Sequence[Work]) -> list[ComposedTune | Exception]:
+    composed = iter(map_catching(_composed, [work for work in batch if work.failed is None]))
     return [work.failed or next(composed) for work in batch]
 
 
-def _composed(work: _Work) -> ComposedTune:
-    tune, score = work.standing.tune, work.standing.score
+def _composed(work: Work) -> ComposedTune:
+    take, standing = work.take, work.take.standing
+    tune, score = standing.tune, standing.score
     assert tune is not None and score is not None and work.explanation is not None
     return ComposedTune(
-        draft=work.standing.draft,
-        rounds=tuple(work.rounds),
+        draft=standing.draft,
+        rounds=tuple(take.rounds),
         title=tune.title,
         key=tune.header("K"),
         meter=tune.header("M"),
@@ -209,20 +331,26 @@ def _composed(work: _Work) -> ComposedTune:
         bars=count_bars(score),
         midi=tune_to_midi(tune),
         explanation=work.explanation,
+        plan=take.plan,
     )
 
 
+def _asked(
+    call: Callable[[Sequence[Asked]], Sequence[Answer]], takes: Sequence[Take], request_of: Callable[[Take], Asked]
+) -> list[tuple[Take, Answer | Exception]]:
+    """Ask for a batch; return each take with its answer, or with what was raised for it alone."""
+    requests = [request_of(take) for take in takes]
+    return list(zip(takes, batch_with_fallback(call, requests), strict=True))
+
+
 def _answers(
-    call: Callable[[Sequence[Request]], Sequence[Answer]],
-    batch: Sequence[_Work],
-    request_of: Callable[[_Work], Request],
-) -> list[tuple[_Work, Answer]]:
-    """Ask for a batch and return the works that got an answer; the others keep their exception and are closed."""
+    call: Callable[[Sequence[Asked]], Sequence[Answer]], takes: Sequence[Take], request_of: Callable[[Take], Asked]
+) -> list[tuple[Take, Answer]]:
+    """As `_asked`, for those that got an answer; the others keep their exception and are closed."""
     answered = []
-    requests = [request_of(work) for work in batch]
-    for work, answer in zip(batch, batch_with_fallback(call, requests), strict=True):
+    for take, answer in _asked(call, takes, request_of):
         if isinstance(answer, Exception):
-            work.failed = answer
+            take.failed = answer
         else:
-            answered.append((work, answer))
+            answered.append((take, answer))
     return answered

@@ -1,4 +1,4 @@
-"""From a composer's raw answer to a draft that can be judged: autofixed, checked, played and measured.
+"""From a composer's raw answer to a draft that can be judged: mended, checked, played, listened to and measured.
 
 The text is parsed here and nowhere later: its tree and its score stay with the draft while the loop works on it. They
 are not part of the draft itself, which goes on to the row and is pickled between Beam's stages.
@@ -16,7 +16,10 @@ from image2music.abc.checker import check_parsed
 from image2music.abc.diagnostics import Diagnostic, Severity
 from image2music.abc.playback import abc_to_score, first_tune, tune_to_score
 from image2music.errors import AbcError
-from image2music.music.metrics import metrics_of_score
+from image2music.music.critic.model import criticise
+from image2music.music.listen.listener import listen
+from image2music.music.listen.sheet import Sheet
+from image2music.music.planning.plan import Plan
 from image2music.music.score import Score
 from image2music.music.similarity import Step, longest_shared_run, voice_steps
 from image2music.types import Draft
@@ -26,17 +29,24 @@ Voices = Sequence[Sequence[Step]]
 
 @dataclass(frozen=True)
 class ExaminedTune:
-    """A draft with its syntax tree and its score; both are there if, and only if, the draft has no errors."""
+    """A draft with its syntax tree, its score and its sheet; all are there if, and only if, it has no errors."""
 
     draft: Draft
     tune: Tune | None = None
     score: Score | None = None
+    sheet: Sheet | None = None
+
+    @property
+    def stands(self) -> bool:
+        """Whether it can be played."""
+        return self.score is not None
 
 
-def examine(raw: str, references: Sequence[Voices]) -> ExaminedTune:
-    """Autofix, check, play and measure an answer; what is wrong with it becomes diagnostics.
+def examine(raw: str, references: Sequence[Voices], plan: Plan | None = None) -> ExaminedTune:
+    """Mend, check, play, listen to and measure an answer; what is wrong with it becomes diagnostics.
 
-    `references` are the voices of the retrieved tunes (`voices_of_abc`), to see how much was copied.
+    `references` are the voices of the retrieved tunes (`voices_of_abc`), to see how much was copied. With a plan, what
+    is heard is held against it.
     """
     raw = raw.encode("utf-8", "replace").decode()  # a model may write half of a surrogate pair: no file can hold it
     try:
@@ -52,10 +62,20 @@ def examine(raw: str, references: Sequence[Voices]) -> ExaminedTune:
         score = tune_to_score(tune)
     except AbcError as error:
         return ExaminedTune(_with_error(draft, error.reason, str(error)))
-    if score.n_notes == 0:
+    judgement = criticise(score)
+    if judgement is None:
         return ExaminedTune(_with_error(draft, "no_notes", "write a tune that has notes"))
+    sheet = listen(score, plan)
     copied = max((longest_shared_run(voice_steps(score), reference) for reference in references), default=0)
-    return ExaminedTune(replace(draft, metrics=metrics_of_score(score), longest_copy=copied), tune, score)
+    draft = replace(
+        draft,
+        metrics=sheet.metrics,
+        longest_copy=copied,
+        faults=sheet.shown,
+        critic=judgement.score,
+        adherence=sheet.adherence,
+    )
+    return ExaminedTune(draft, tune, score, sheet)
 
 
 @lru_cache(maxsize=1024)
