@@ -15,6 +15,18 @@ from numpy.typing import NDArray
 
 from image2music.abc.diagnostics import Diagnostic
 from image2music.images.archives import album_of, member_of
+from image2music.images.scene import Scene
+from image2music.music.planning.plan import (
+    Climax,
+    Device,
+    Motif,
+    Part,
+    Plan,
+    PlannedVoice,
+    Section,
+    Silence,
+    Surprise,
+)
 from image2music.types import (
     METADATA_COLUMNS,
     AttentionMap,
@@ -96,9 +108,11 @@ def composition_row(refined: RefinedTune, provenance: Provenance, composed_at: d
         "width": described.width,
         "height": described.height,
         "description": described.description.text,
+        "scene": scene_row(described.description.scene),
         "image_embedding": context.image_embedding,
         "description_embedding": context.description_embedding,
         "references": [_reference(reference) for reference in context.references],
+        "plan": plan_row(tune.plan, tune.unmet),
         "abc": tune.draft.abc,
         "title": tune.title,
         "key": tune.key,
@@ -107,6 +121,7 @@ def composition_row(refined: RefinedTune, provenance: Provenance, composed_at: d
         "midi": tune.midi,
         "motivation": valid_text(tune.explanation.motivation),
         "metrics": asdict(tune.draft.metrics),
+        "critic": tune.draft.critic,
         "rounds": [_round(step) for step in tune.rounds],
         "attention": [_attention(attention) for attention in tune.explanation.attention],
         **asdict(provenance),
@@ -135,6 +150,61 @@ def printable(uri: str) -> str:
     return os.fsencode(uri).decode("utf-8", errors="backslashreplace")
 
 
+def scene_row(scene: Scene | None) -> Row | None:
+    """Return the column `scene` of schemas/composition.py."""
+    if scene is None:
+        return None
+    row: Row = _texts(asdict(scene))
+    return row | {"things": [{"name": valid_text(name), "confidence": share} for name, share in scene.things]}
+
+
+def scene_of_row(row: Row | None) -> Scene | None:
+    """Return the inverse of `scene_row`."""
+    if row is None:
+        return None
+    things = tuple((thing["name"], thing["confidence"]) for thing in row["things"] or ())
+    return Scene(**_tuples(row) | {"things": things})
+
+
+def plan_row(plan: Plan | None, unmet: Sequence[str] = ()) -> Row | None:
+    """Return the column `plan` of schemas/composition.py; `unmet` names the wishes that it does not meet."""
+    if plan is None:
+        return None
+    row: Row = _texts(asdict(plan))
+    return row | {"unmet": [valid_text(wish) for wish in unmet]}
+
+
+def plan_of_row(row: Row) -> Plan:
+    """Return the inverse of `plan_row`, without `unmet`."""
+    plain = {name: value for name, value in _tuples(row).items() if name != "unmet"}
+    sections = tuple(Section(**_tuples(s) | {"parts": tuple(Part(**p) for p in s["parts"])}) for s in row["sections"])
+    return Plan(
+        **plain
+        | {
+            "voices": tuple(PlannedVoice(**voice) for voice in row["voices"]),
+            "sections": sections,
+            "motif": Motif(**row["motif"]) if row["motif"] else None,
+            "device": Device(**_tuples(row["device"])) if row["device"] else None,
+            "surprise": Surprise(**row["surprise"]) if row["surprise"] else None,
+            "climax": Climax(**row["climax"]) if row["climax"] else None,
+            "silences": tuple(Silence(**silence) for silence in row["silences"]),
+        }
+    )
+
+
+def _tuples(row: Row) -> Row:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+
+
+def _texts(value: Any) -> Any:
+    """Return a structure whose texts UTF-8 can hold, tuples as lists."""
+    if isinstance(value, str):
+        return valid_text(value)
+    if isinstance(value, dict):
+        return {name: _texts(one) for name, one in value.items()}
+    return [_texts(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 def _reference(reference: Reference) -> Row:
     row = asdict(reference)
     del row["metrics"]
@@ -147,7 +217,9 @@ def _round(step: Round) -> Row:
         "purpose": step.purpose,
         "abc": draft.abc,
         "diagnostics": _diagnostics([*draft.mends, *draft.diagnostics]),
+        "faults": [fault.as_json() for fault in draft.faults],
         "metrics": asdict(draft.metrics) if draft.metrics else None,
+        "critic": draft.critic,
         "accepted": step.accepted,
         "reason": step.reason,
     }

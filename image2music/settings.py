@@ -35,7 +35,9 @@ class LoopSettings:
         if self.candidates < 1:
             raise ConfigError(f"candidates must be 1 or more, not {self.candidates}", reason="bad_candidates")
         if self.protocol == "paper" and self.candidates > 1:
-            raise ConfigError("the paper's chain writes one tune a picture: leave candidates at 1", reason="bad_candidates")
+            raise ConfigError(
+                "the paper's chain writes one tune a picture: leave candidates at 1", reason="bad_candidates"
+            )
 
 
 @dataclass(frozen=True)

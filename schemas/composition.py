@@ -21,6 +21,158 @@ REFERENCE = pa.struct(
         ),
         column("similarity_image", pa.float32(), "picture to caption; null where that search missed it", unit="cosine"),
         column("matched_by", pa.string(), "which search found it: text, image or both"),
+        column("contributes", pa.string(), "what it may lend to the tune: figure, harmony, instruments, rhythm"),
+    ]
+)
+
+SCENE = pa.struct(
+    [
+        column("subject", pa.string(), "what it shows, in one sentence"),
+        column(
+            "things",
+            pa.list_(
+                pa.struct(
+                    [
+                        column("name", pa.string(), "what is seen"),
+                        column("confidence", pa.float32(), "how sure", unit="0-1"),
+                    ]
+                )
+            ),
+            "surest first",
+        ),
+        column("people", pa.int32(), "how many; null where nobody looked for them"),
+        column("place", pa.string(), "where it is"),
+        column("far", pa.string(), "what the far layer shows"),
+        column("middle", pa.string(), "what the middle layer shows"),
+        column("near", pa.string(), "what the near layer shows"),
+        column("focal_point", pa.string(), "what the eye meets first"),
+        column("eye_path", pa.list_(pa.string()), "where the eye goes, in order"),
+        column("motion", pa.string(), "what moves or holds still"),
+        column("light", pa.string(), "how it is lit"),
+        column("palette", pa.list_(pa.string()), "its colours"),
+        column("mood", pa.string(), "the mood in one word"),
+        column("valence", pa.float32(), "sad to happy; null where unknown", unit="-1 to 1"),
+        column("arousal", pa.float32(), "still to wild; null where unknown", unit="0-1"),
+    ]
+)
+
+_PLANNED_VOICE = pa.struct(
+    [
+        column("id", pa.int32(), "id of the voice, as in the tune's V:"),
+        column("name", pa.string(), "its instrument"),
+        column("program", pa.int32(), "General MIDI program, from 0"),
+        column("low", pa.int32(), "lowest pitch", unit="MIDI pitch"),
+        column("high", pa.int32(), "highest pitch", unit="MIDI pitch"),
+        column("role", pa.string(), "what it is most of the time; melody for every voice that has the tune"),
+        column("derived", pa.bool_(), "whether the arranger writes it by rule"),
+    ]
+)
+
+_SECTION = pa.struct(
+    [
+        column("name", pa.string(), "its letter or name"),
+        column("first", pa.int32(), "its first bar, from 1"),
+        column("last", pa.int32(), "its last bar"),
+        column("picture_part", pa.string(), "the part of the picture that it stands for"),
+        column("qpm", pa.float64(), "its tempo", unit="quarter notes a minute"),
+        column("dynamic", pa.string(), "pp, p, mp, mf, f or ff"),
+        column("swell", pa.string(), "none, grow or fade"),
+        column("cadence", pa.string(), "full, half, plagal, deceptive or open"),
+        column(
+            "parts",
+            pa.list_(
+                pa.struct(
+                    [
+                        column("voice", pa.int32(), "id of the voice"),
+                        column("role", pa.string(), "what it does here"),
+                        column("family", pa.string(), "kind of its figure; null without one"),
+                        column("degrees", pa.string(), "degrees of the chord that the figure takes"),
+                    ]
+                )
+            ),
+            "what each voice does",
+        ),
+        column("rhythm", pa.string(), "what is new in the melody's rhythm"),
+        column("new", pa.string(), "what is new where a tune comes back"),
+    ]
+)
+
+PLAN = pa.struct(
+    [
+        column("title", pa.string(), "of the tune"),
+        column("idea", pa.string(), "which thing in the picture becomes which thing in the music"),
+        column("key", pa.string(), "as in ABC"),
+        column("meter", pa.string(), "as in ABC"),
+        column("bars", pa.int32(), "how many"),
+        column("voices", pa.list_(_PLANNED_VOICE), "highest first"),
+        column("sections", pa.list_(_SECTION), "the form"),
+        column("harmony", pa.list_(pa.string()), "one or two chord symbols for every bar"),
+        column("melody", pa.list_(pa.int32()), "the voice that has the tune, bar by bar; empty: as the sections say"),
+        column(
+            "motif",
+            pa.struct([column("abc", pa.string(), "one or two bars"), column("chords", pa.string(), "under them")]),
+            "what the tune is made of",
+        ),
+        column(
+            "device",
+            pa.struct(
+                [
+                    column("what", pa.string(), "the idea in the notes"),
+                    column("payoff_bar", pa.int32(), "where it pays off"),
+                    column("voices", pa.list_(pa.int32()), "which take part"),
+                ]
+            ),
+            "what the tune is built around",
+        ),
+        column(
+            "surprise",
+            pa.struct(
+                [
+                    column("bar", pa.int32(), "where"),
+                    column("what", pa.string(), "what comes"),
+                    column("why", pa.string(), "what it stands for"),
+                ]
+            ),
+            "the one event that is not expected",
+        ),
+        column(
+            "climax",
+            pa.struct(
+                [
+                    column("bar", pa.int32(), "where"),
+                    column("voice", pa.int32(), "in which voice"),
+                    column("pitch", pa.int32(), "the highest note", unit="MIDI pitch"),
+                ]
+            ),
+            "the peak",
+        ),
+        column(
+            "silences",
+            pa.list_(
+                pa.struct(
+                    [
+                        column("voice", pa.int32(), "which voice"),
+                        column("first", pa.int32(), "from bar"),
+                        column("last", pa.int32(), "to bar"),
+                    ]
+                )
+            ),
+            "where voices are silent, whatever their section says",
+        ),
+        column("free_bars", pa.list_(pa.int32()), "where dissonance is meant"),
+        column("ending", pa.string(), "what the last bars do"),
+        column("style", pa.string(), "the style that was asked for"),
+        column("unmet", pa.list_(pa.string()), "wishes that the plan does not meet"),
+    ]
+)
+
+FAULT = pa.struct(
+    [
+        column("kind", pa.string(), "stable word, to count by"),
+        column("bar", pa.int32(), "from 1"),
+        column("beat", pa.float32(), "from 1, in beats of the meter's denominator"),
+        column("voices", pa.list_(pa.int32()), "places of the voices in the tune, from 1"),
+        column("message", pa.string(), "one sentence for a person"),
     ]
 )
 
@@ -37,14 +189,16 @@ DIAGNOSTIC = pa.struct(
 
 ROUND = pa.struct(
     [
-        column("purpose", pa.string(), "draft, repair or refine"),
+        column("purpose", pa.string(), "draft, repair, edit or refine"),
         column("abc", pa.string(), "the tune of this round, after mending"),
         column(
             "diagnostics",
             pa.list_(DIAGNOSTIC),
             "what was mended by rule, then what the checker said of the mended tune",
         ),
+        column("faults", pa.list_(FAULT), "what a listener would point at, worst first, at most eight"),
         column("metrics", METRICS, "the eight metrics; null where the tune cannot be played"),
+        column("critic", pa.float32(), "musicality, higher is better; null where the tune cannot be played"),
         column("accepted", pa.bool_(), "whether this tune became the one that stands"),
         column("reason", pa.string(), "why it was accepted or not"),
     ]
@@ -83,9 +237,11 @@ def composition_schema(dim: int, more: Sequence[pa.Field] = ()) -> pa.Schema:
             column("width", pa.int32(), "of the file, turned upright", unit="pixels", nullable=False),
             column("height", pa.int32(), "of the file, turned upright", unit="pixels", nullable=False),
             column("description", pa.string(), "what the composer sees in the picture", nullable=False),
+            column("scene", SCENE, "the same as data; null where the composer tells none"),
             column("image_embedding", vector(dim), "of the picture, unit length", nullable=False),
             column("description_embedding", vector(dim), "of the description, unit length", nullable=False),
             column("references", pa.list_(REFERENCE), "retrieved tunes, best first", nullable=False),
+            column("plan", PLAN, "what the tune was written to; null in the paper's chain"),
             column("abc", pa.string(), "the tune", nullable=False),
             column("title", pa.string(), "ABC field T:", nullable=False),
             column("key", pa.string(), "ABC field K:", nullable=False),
@@ -94,7 +250,8 @@ def composition_schema(dim: int, more: Sequence[pa.Field] = ()) -> pa.Schema:
             column("midi", pa.binary(), "the tune as a standard MIDI file", nullable=False),
             column("motivation", pa.string(), "why the tune sounds as it does", nullable=False),
             column("metrics", METRICS, "the eight metrics of the tune", nullable=False),
-            column("rounds", pa.list_(ROUND), "every draft, repair and refinement in order", nullable=False),
+            column("critic", pa.float32(), "musicality of the tune, higher is better"),
+            column("rounds", pa.list_(ROUND), "every draft, repair, edit and refinement in order", nullable=False),
             column(
                 "attention",
                 pa.list_(ATTENTION),

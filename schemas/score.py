@@ -30,6 +30,9 @@ SCORE_SCHEMA = pa.schema(
         column("bars_right_first", pa.float64(), "full bars of the first answer, unmended", unit="share of bars, 0-1"),
         column("bars_right", pa.float64(), "full bars of the tune", unit="share of bars, 0-1"),
         column("metrics", METRICS, "the eight metrics; null where the tune cannot be played"),
+        column("critic", pa.float64(), "musicality of the notes, higher is better", unit="human deviations"),
+        column("faults_per_bar", pa.float64(), "places that a listener would point at", unit="a bar"),
+        column("plan_adherence", pa.float64(), "how far the tune keeps its plan", unit="0-1"),
         column(
             "metrics_distance",
             pa.float64(),

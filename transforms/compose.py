@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from apache_beam.metrics import Metrics
 
@@ -81,7 +80,7 @@ class ComposeVariant(ComposeTunes):
         batch_size: int,
         attention_options: AttentionOptions = MAPS_ALONE,
     ) -> None:
-        super().__init__(composer_spec, replace(loop, accept=variant.accept), seed, batch_size, attention_options)
+        super().__init__(composer_spec, variant.loop(loop), seed, batch_size, attention_options)
         self.stage = f"compose_{variant.name}"
         self._alter = variant.alter
 

@@ -16,8 +16,9 @@ from image2music.abc.parser import parse
 from image2music.errors import ConfigError
 from image2music.evaluation.agreement import asked_by, key_match, tempo_match
 from image2music.evaluation.pieces import Piece, hear
-from image2music.loop.refinement import metrics_distance, targets_over
-from image2music.music.metrics import EXPLANATIONS, METRIC_NAMES, groove_consistency, metrics_of_score
+from image2music.music.critic.model import criticise
+from image2music.music.listen.listener import listen
+from image2music.music.metrics import EXPLANATIONS, METRIC_NAMES, Metrics, groove_consistency, metrics_of_score
 from image2music.music.score import Score
 from image2music.music.similarity import longest_shared_run, longest_shared_with_others, melody, voice_steps
 
@@ -50,10 +51,12 @@ _OWN = (
     Measure("valid_repaired", "share of pictures with a valid tune", "higher", 0.02, "more tunes are broken"),
     Measure("bars_right_first", "share of full bars in the first answer", "higher", 0.02, "more bars are broken"),
     Measure("bars_right", "share of the tune's bars that are full", "higher", 0.01, "more bars are broken"),
+    Measure("critic", "musicality of the notes, learned from human pieces", "higher", 0.3, "tunes are less musical"),
+    Measure("faults_per_bar", "places that a listener would point at, a bar", "lower", 0.1, "more faults are heard"),
     Measure(
-        "metrics_distance", "how far the eight metrics lie outside of the references' range", "lower", 0.5,
-        "the metrics left the references' range",
+        "plan_adherence", "how far the tune keeps its plan, 0-1", "higher", 0.05, "tunes do not keep their plans"
     ),
+    Measure("metrics_distance", "how far the eight metrics lie outside of the references' range"),
     Measure("groove_consistency", "how alike neighbouring bars' rhythms are, 0-1"),
     Measure(
         "key_agreement", "whether the key's mode suits the description", "higher", 0.15,
@@ -224,8 +227,12 @@ def _of_score(score: Score, piece: Piece) -> Row:
     voices = voice_steps(score)
     notes = max((len(voice) + 1 for voice in voices), default=0)
     copied = max((longest_shared_run(voices, heard.voices) for heard in references), default=None)
+    judgement, sheet = criticise(score), listen(score, piece.plan)
     return {
         "metrics": asdict(metrics),
+        "critic": judgement.score if judgement else None,
+        "faults_per_bar": len(sheet.faults) / max(1, sheet.bars),
+        "plan_adherence": sheet.adherence,
         "metrics_distance": metrics_distance(metrics, targets_over([h.metrics for h in references]))
         if references
         else None,
@@ -235,6 +242,47 @@ def _of_score(score: Score, piece: Piece) -> Row:
         "longest_copy": copied,
         "copied_share": copied / notes if copied is not None and notes else None,
     }
+
+
+Targets = dict[str, tuple[float, float] | None]
+"""(low, high) of each metric; None where no reference defines it."""
+
+_MARGIN = 0.1
+"""Share of the larger bound that is let through beyond the references' range: few references span little."""
+_SHARES = ("scale_consistency", "empty_beat_rate")
+_SHARE_MARGIN = 0.05
+
+
+def targets_over(metrics: Sequence[Metrics]) -> Targets:
+    """Return the range of each metric over the references, widened by a tenth."""
+    rows = [asdict(one) for one in metrics]
+    names = Metrics.__dataclass_fields__
+    return {name: _interval(name, [row[name] for row in rows if row[name] is not None]) for name in names}
+
+
+def _interval(name: str, values: Sequence[float]) -> tuple[float, float] | None:
+    if not values:
+        return None
+    if name in _SHARES:
+        return max(0.0, min(values) - _SHARE_MARGIN), min(1.0, max(values) + _SHARE_MARGIN)
+    margin = _MARGIN * max(values)
+    return max(0.0, min(values) - margin), max(values) + margin
+
+
+def metrics_distance(metrics: Metrics, targets: Targets) -> float:
+    """Return how far the metrics lie outside their targets: the sum of the gaps, each as a share of the high end.
+
+    0 means that every metric lies within. A metric that is undefined on either side adds nothing. Shown, and never
+    aimed at: a scale with a silent second voice fulfils it perfectly.
+    """
+    return sum(_gap(value, targets.get(name)) for name, value in asdict(metrics).items())
+
+
+def _gap(value: float | None, target: tuple[float, float] | None) -> float:
+    if value is None or target is None:
+        return 0.0
+    low, high = target
+    return max(low - value, value - high, 0.0) / max(high, 1e-9)
 
 
 def figures(row: Mapping[str, Any]) -> dict[str, float]:

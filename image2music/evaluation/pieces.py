@@ -14,12 +14,14 @@ from image2music.abc.playback import abc_to_score
 from image2music.abc.writer.text import midi_to_abc
 from image2music.errors import AbcError, ConfigError, MidiError
 from image2music.music.metrics import Metrics, metrics_of_score
+from image2music.music.planning.plan import Plan
 from image2music.music.score import Score
 from image2music.music.similarity import Step, voice_steps
+from image2music.rows import plan_of_row
 
 ROW_COLUMNS = (
     "image_id", "image_uri", "image_uris", "description", "motivation", "abc", "references", "rounds", "attention",
-    "embedder_id",
+    "embedder_id", "plan",
 )  # fmt: skip
 """Columns of schemas/composition.py that `piece_of_row` reads."""
 COMPOSE_STAGE = "compose"
@@ -50,6 +52,7 @@ class Piece:
     faithfulness: tuple[tuple[str, float], ...] = ()
     image_uris: tuple[str, ...] = ()
     motivation: str = ""
+    plan: Plan | None = None
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -75,6 +78,7 @@ def piece_of_row(row: Mapping[str, Any]) -> Piece:
         faithfulness=_faithfulness(row["attention"]),
         image_uris=tuple(row["image_uris"]),
         motivation=row["motivation"],
+        plan=plan_of_row(row["plan"]) if row.get("plan") else None,
     )
 
 

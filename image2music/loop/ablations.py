@@ -1,23 +1,32 @@
-"""The paper's ablations: the same composer with a part of the method taken away."""
+"""The paper's ablations: the same composer with a part of the method taken away; and the paper's own chain beside."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from PIL.Image import Image
 
-from image2music.composers.base import Composer, ComposeRequest, ExplainRequest, RefineRequest, RepairRequest
-from image2music.settings import AcceptRule
-from image2music.types import Description, Explanation
+from image2music.composers.base import (
+    Composer,
+    ComposeRequest,
+    EditRequest,
+    ExplainRequest,
+    PlanningRequest,
+    RefineRequest,
+    RepairRequest,
+    WriteRequest,
+)
+from image2music.music.planning.plan import Plan
+from image2music.settings import LoopSettings
+from image2music.types import Description, Edit, Explanation
 
 
-class WithoutRetrieval:
-    """Keep the protocol `Composer`; the composer inside never sees a reference.
+class Altered:
+    """Keep the protocol `Composer`, and hand every call on to the composer inside. `lacks` names what is missing."""
 
-    The loop still holds them: refinement aims at the range of their metrics, for there is nothing else to aim at, and
-    what is copied from them is counted all the same.
-    """
+    lacks = ""
 
     def __init__(self, inner: Composer) -> None:
         self._inner = inner
@@ -25,68 +34,78 @@ class WithoutRetrieval:
     @property
     def id(self) -> str:
         """The composer's, and what it lacks."""
-        return f"{self._inner.id}+no_retrieval"
+        return f"{self._inner.id}+{self.lacks}"
 
-    def describe(self, images: Sequence[Image]) -> list[Description]:
+    def look(self, images: Sequence[Image]) -> list[Description]:
         """As the composer does."""
-        return self._inner.describe(images)
+        return self._inner.look(images)
 
-    def compose(self, requests: Sequence[ComposeRequest]) -> list[str]:
-        """From picture and description alone."""
-        return self._inner.compose([_bare(request) for request in requests])
+    def plan(self, requests: Sequence[PlanningRequest]) -> list[Plan]:
+        """As the composer does."""
+        return self._inner.plan(self._seen(requests))
+
+    def write(self, requests: Sequence[WriteRequest]) -> list[str]:
+        """As the composer does."""
+        return self._inner.write(self._seen(requests))
 
     def repair(self, requests: Sequence[RepairRequest]) -> list[str]:
-        """As the composer does, without references."""
-        return self._inner.repair([replace(asked, request=_bare(asked.request)) for asked in requests])
+        """As the composer does."""
+        return self._inner.repair(self._seen(requests))
+
+    def edit(self, requests: Sequence[EditRequest]) -> list[tuple[Edit, ...]]:
+        """As the composer does."""
+        return self._inner.edit(self._seen(requests))
 
     def refine(self, requests: Sequence[RefineRequest]) -> list[str]:
-        """As the composer does, with the references' ranges and without their tunes."""
-        return self._inner.refine([replace(asked, request=_bare(asked.request)) for asked in requests])
+        """As the composer does."""
+        return self._inner.refine(self._seen(requests))
 
     def explain(self, requests: Sequence[ExplainRequest]) -> list[Explanation]:
-        """As the composer does, without references."""
-        return self._inner.explain([replace(asked, request=_bare(asked.request)) for asked in requests])
-
-
-class WithoutRefinement:
-    """Keep the protocol `Composer`; asked to refine, it hands the tune back as it is. Repairs stay."""
-
-    def __init__(self, inner: Composer) -> None:
-        self._inner = inner
-
-    @property
-    def id(self) -> str:
-        """The composer's, and what it lacks."""
-        return f"{self._inner.id}+no_refinement"
-
-    def describe(self, images: Sequence[Image]) -> list[Description]:
         """As the composer does."""
-        return self._inner.describe(images)
+        return self._inner.explain(self._seen(requests))
 
-    def compose(self, requests: Sequence[ComposeRequest]) -> list[str]:
-        """As the composer does."""
-        return self._inner.compose(requests)
+    def _seen(self, requests: Sequence[Any]) -> Sequence[Any]:
+        return requests
 
-    def repair(self, requests: Sequence[RepairRequest]) -> list[str]:
-        """As the composer does."""
-        return self._inner.repair(requests)
+
+class WithoutRetrieval(Altered):
+    """A composer that never sees a reference. The loop still holds them, and counts what is copied from them."""
+
+    lacks = "no_retrieval"
+
+    def _seen(self, requests: Sequence[Any]) -> Sequence[Any]:
+        return [replace(asked, request=_bare(asked.request)) for asked in requests]
+
+
+class WithoutRefinement(Altered):
+    """A composer that leaves a valid tune as it is: no edits, no refinement. Repairs stay."""
+
+    lacks = "no_refinement"
+
+    def edit(self, requests: Sequence[EditRequest]) -> list[tuple[Edit, ...]]:
+        """None."""
+        return [() for _ in requests]
 
     def refine(self, requests: Sequence[RefineRequest]) -> list[str]:
         """The tunes that stand."""
         return [asked.abc for asked in requests]
 
-    def explain(self, requests: Sequence[ExplainRequest]) -> list[Explanation]:
-        """As the composer does."""
-        return self._inner.explain(requests)
+
+def _same(loop: LoopSettings) -> LoopSettings:
+    return loop
+
+
+def _papers(loop: LoopSettings) -> LoopSettings:
+    return replace(loop, protocol="paper", candidates=1)
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to run the loop: what becomes of the composer, and when a refinement is taken."""
+    """One way to run the loop: what becomes of the composer, and of the settings."""
 
     name: str
     alter: Callable[[Composer], Composer]
-    accept: AcceptRule = "better"
+    loop: Callable[[LoopSettings], LoopSettings] = _same
 
 
 def _full(composer: Composer) -> Composer:
@@ -104,9 +123,9 @@ VARIANTS = (
     Variant("no_retrieval", WithoutRetrieval),
     Variant("no_refinement", WithoutRefinement),
     Variant("neither", _neither),
-    Variant("always_accepted", _full, accept="always"),
+    Variant("paper", _full, _papers),
 )
-"""The paper's four, and its own rule of taking every refinement."""
+"""The paper's four, and the paper's own chain."""
 
 
 def _bare(request: ComposeRequest) -> ComposeRequest:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from image2music.abc.autofix.rules import AUTOFIX_VERSION
 from image2music.abc.checker import CHECK_VERSION
@@ -38,7 +38,7 @@ from image2music.music.score import count_bars
 from image2music.music.similarity import COPY_VERSION
 from image2music.music.theory import DEFAULT_QPM
 from image2music.settings import LoopSettings
-from image2music.types import ComposedTune, Draft, Edit, Explanation, Purpose, Round
+from image2music.types import ComposedTune, Draft, Explanation, Purpose, Round
 
 LOOP_VERSION = 2
 """Raise it when the loop asks, accepts or measures otherwise."""
@@ -262,7 +262,9 @@ def _edit(composer: Composer, takes: Sequence[Take]) -> None:
             if isinstance(edits, Exception):
                 raise edits
             assert take.plan is not None
-            for candidate, reason, accepted in try_edits(take.standing, edits, take.examine, take.plan, take.request.album):
+            for candidate, reason, accepted in try_edits(
+                take.standing, edits, take.examine, take.plan, take.request.album
+            ):
                 take.keep("edit", candidate, reason, accepted=accepted)
         except Exception as error:  # a valid tune stands; an edit that fails must not cost it
             take.keep("edit", take.standing, reason_of(error), accepted=False)

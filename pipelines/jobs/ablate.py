@@ -93,8 +93,7 @@ def _prepare(run: ComposeRun) -> frozenset[bytes]:
 
 def _settings(run: ComposeRun, variant: Variant) -> ComposeSettings:
     altered = variant.alter(composers.load_composer(run.options.composer))
-    loop = replace(run.settings.loop, accept=variant.accept)
-    return replace(run.settings, composer_id=altered.id, loop=loop)
+    return replace(run.settings, composer_id=altered.id, loop=variant.loop(run.settings.loop))
 
 
 def _provenance(run: ComposeRun, variant: Variant) -> Provenance:

@@ -1,40 +1,32 @@
-"""A whole ABC tune from controls and melody: a second voice by functional harmony, and both voices as text.
+"""From controls and a decoded melody to a plan: chords by functional harmony, tempo, instruments, climax.
 
 Chords are tonic, subdominant and dominant triads, found by Viterbi search: each stretch of a bar gets the triad that
 fits its notes best, given what usually follows what. Source of the method: harmonisation as a hidden Markov model, as
-in Allan and Williams 2005; the tables here are written by hand. The voice is derived by rule, and marked so.
+in Allan and Williams 2005; the tables here are written by hand. The plan itself is the shared plain planner's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.abc.writer.text import length_text, note_name
 from image2music.composers.nano.controls import TONICS, Controls
-from image2music.composers.nano.melody import (
-    Melody,
-    Note,
-    drawable,
-    melody_bars,
-    melody_key,
-    meter_fraction,
-    signature,
-    wrap_bars,
-)
-from image2music.composers.nano.reading import MANNER
-from image2music.music.theory import Spelling, spelling
+from image2music.composers.nano.melody import Melody, Note, melody_key, meter_fraction, signature
+from image2music.music.chords import Chord, read_chord
+from image2music.music.lines import Bar, Event
+from image2music.music.planning.plan import Plan
+from image2music.music.theory import MIDDLE_C, spelling
+from image2music.types import AlbumPart
 
 Function = str
 
 
 @dataclass(frozen=True)
-class Chord:
+class Triad:
     """A triad above the tonic: `classes` are semitones 0-11 from root, third and fifth; `function` is T, S or D."""
 
     name: str
@@ -42,35 +34,35 @@ class Chord:
     function: Function
 
 
-CHORDS: dict[str, tuple[Chord, ...]] = {
+CHORDS: dict[str, tuple[Triad, ...]] = {
     "major": (
-        Chord("I", (0, 4, 7), "T"),
-        Chord("IV", (5, 9, 0), "S"),
-        Chord("V", (7, 11, 2), "D"),
-        Chord("vi", (9, 0, 4), "T"),
-        Chord("ii", (2, 5, 9), "S"),
+        Triad("I", (0, 4, 7), "T"),
+        Triad("IV", (5, 9, 0), "S"),
+        Triad("V", (7, 11, 2), "D"),
+        Triad("vi", (9, 0, 4), "T"),
+        Triad("ii", (2, 5, 9), "S"),
     ),
     "minor": (
-        Chord("i", (0, 3, 7), "T"),
-        Chord("iv", (5, 8, 0), "S"),
-        Chord("V", (7, 11, 2), "D"),
-        Chord("v", (7, 10, 2), "D"),
-        Chord("VI", (8, 0, 3), "S"),
-        Chord("VII", (10, 2, 5), "D"),
-        Chord("III", (3, 7, 10), "T"),
+        Triad("i", (0, 3, 7), "T"),
+        Triad("iv", (5, 8, 0), "S"),
+        Triad("V", (7, 11, 2), "D"),
+        Triad("v", (7, 10, 2), "D"),
+        Triad("VI", (8, 0, 3), "S"),
+        Triad("VII", (10, 2, 5), "D"),
+        Triad("III", (3, 7, 10), "T"),
     ),
     "dorian": (
-        Chord("i", (0, 3, 7), "T"),
-        Chord("IV", (5, 9, 0), "S"),
-        Chord("VII", (10, 2, 5), "D"),
-        Chord("v", (7, 10, 2), "D"),
-        Chord("III", (3, 7, 10), "T"),
+        Triad("i", (0, 3, 7), "T"),
+        Triad("IV", (5, 9, 0), "S"),
+        Triad("VII", (10, 2, 5), "D"),
+        Triad("v", (7, 10, 2), "D"),
+        Triad("III", (3, 7, 10), "T"),
     ),
     "mixolydian": (
-        Chord("I", (0, 4, 7), "T"),
-        Chord("VII", (10, 2, 5), "D"),
-        Chord("IV", (5, 9, 0), "S"),
-        Chord("v", (7, 10, 2), "D"),
+        Triad("I", (0, 4, 7), "T"),
+        Triad("VII", (10, 2, 5), "D"),
+        Triad("IV", (5, 9, 0), "S"),
+        Triad("v", (7, 10, 2), "D"),
     ),
 }
 
@@ -102,7 +94,7 @@ def stretches(melody: Melody) -> list[Stretch]:
     return [Stretch(bar, step * part, step) for bar in range(len(melody.bars)) for part in range(parts)]
 
 
-def harmonise(melody: Melody) -> list[tuple[Stretch, Chord]]:
+def harmonise(melody: Melody) -> list[tuple[Stretch, Triad]]:
     """Return the best chord for each stretch of a melody whose bars are full; the last one is the tonic."""
     chords, places = CHORDS[melody.mode], stretches(melody)
     fit = np.stack([_fit(melody, place, chords) for place in places])
@@ -131,11 +123,11 @@ def viterbi(fit: NDArray[np.float64], flow: NDArray[np.float64]) -> list[int]:
     return path[::-1]
 
 
-def _flow(a: Chord, b: Chord) -> float:
+def _flow(a: Triad, b: Triad) -> float:
     return _STAY if a == b else _FLOW.get((a.function, b.function), 0.0)
 
 
-def _fit(melody: Melody, place: Stretch, chords: Sequence[Chord]) -> NDArray[np.float64]:
+def _fit(melody: Melody, place: Stretch, chords: Sequence[Triad]) -> NDArray[np.float64]:
     """Score how well each chord suits the notes of a stretch; long notes and the first one count most."""
     sounding = _notes_within(melody.bars[place.bar], place)
     score = np.array([_PRIMARY * (chord.name.upper() in ("I", "IV", "V", "VII")) for chord in chords])
@@ -146,7 +138,7 @@ def _fit(melody: Melody, place: Stretch, chords: Sequence[Chord]) -> NDArray[np.
     return score
 
 
-def _agreement(pitch_class: int, chord: Chord) -> float:
+def _agreement(pitch_class: int, chord: Triad) -> float:
     if pitch_class in chord.classes:
         return 2.0
     clashes = any((pitch_class - tone) % 12 in (1, 11) for tone in chord.classes)
@@ -164,151 +156,78 @@ def _notes_within(bar: Sequence[Note], place: Stretch) -> list[tuple[Fraction, i
     return found
 
 
-def beats(meter: str, unit: Fraction) -> list[Fraction]:
-    """Return the lengths of a bar's beats in unit notes: dotted ones in compound meters."""
-    numerator, denominator = (int(part) for part in meter.split("/"))
-    if denominator >= 8 and numerator % 3 == 0:
-        return [Fraction(3, denominator) / unit] * (numerator // 3)
-    if meter == "6/4":
-        return [Fraction(3, 4) / unit] * 2
-    beat = Fraction(1, 2) if denominator == 2 else Fraction(1, 4)
-    return [beat / unit] * int(meter_fraction(meter) / beat)
-
-
-Figure = Literal["held", "open fifths", "bass and chord", "arpeggio"]
-FIGURES: tuple[Figure, ...] = ("held", "open fifths", "bass and chord", "arpeggio")
-LOWEST_BASS, HIGHEST_BASS = 41, 52
-CHORD_FLOOR = 53
-
-
-class Struck(NamedTuple):
-    """Pitches (MIDI numbers, low to high; empty for a rest) struck together for `length` unit notes."""
-
-    pitches: tuple[int, ...]
-    length: Fraction
-
-
-@dataclass(frozen=True)
-class Accompaniment:
-    """Bars of the second voice and the chord names they follow."""
-
-    figure: Figure
-    bars: tuple[tuple[Struck, ...], ...]
-    chords: tuple[tuple[str, ...], ...]
-
-
-def accompany(melody: Melody, figure: Figure) -> Accompaniment:
-    """Return a second voice for a melody whose bars are full; each of its bars is as long as the melody's."""
-    bars: list[list[Struck]] = [[] for _ in melody.bars]
+def chords_by_bar(melody: Melody) -> tuple[str, ...]:
+    """Return one or two chord symbols for every bar of a melody whose bars are full (`G`, `Am D`)."""
     names: list[list[str]] = [[] for _ in melody.bars]
-    beat = beats(melody.meter, melody.unit)[0]
-    last = len(melody.bars) - 1
-    for place, chord in harmonise(melody):
-        voiced = _voice(chord, melody.tonic)
-        shape: Figure = "held" if place.bar == last else figure
-        bars[place.bar].extend(_figure(shape, voiced, place, min(beat, place.length)))
-        names[place.bar].append(chord.name)
-    return Accompaniment(figure, tuple(tuple(_joined(bar)) for bar in bars), tuple(tuple(n) for n in names))
+    for place, triad in harmonise(melody):
+        symbol = symbol_of(triad, melody)
+        if not names[place.bar] or names[place.bar][-1] != symbol:
+            names[place.bar].append(symbol)
+    return tuple(" ".join(bar) for bar in names)
 
 
-def accompaniment_bars(accompaniment: Accompaniment, melody: Melody) -> list[str]:
-    """Return the ABC of each bar without its bar line."""
+_SIGNS = {"=": "", "^": "#", "_": "b", "^^": "##", "__": "bb"}
+
+
+def symbol_of(triad: Triad, melody: Melody) -> str:
+    """Spell a triad in the melody's key: `F#m`, `Bb`, `Bdim`."""
     names = spelling(signature(melody.tonic, melody.mode), melody.mode in ("minor", "dorian"))
-    texts = []
-    for bar in accompaniment.bars:
-        said: dict[str, str] = {}
-        texts.append(" ".join(_text(struck, names, said) for struck in bar))
-    return texts
+    root = MIDDLE_C + (melody.tonic + triad.classes[0]) % 12
+    third, fifth = ((tone - triad.classes[0]) % 12 for tone in triad.classes[1:])
+    quality = {(4, 7): "", (3, 7): "m", (3, 6): "dim", (4, 8): "aug"}[third, fifth]
+    return names.letters[root][0].upper() + _SIGNS[names.accidentals[root]] + quality
 
 
-def _text(struck: Struck, names: Spelling, said: dict[str, str]) -> str:
-    """Write a chord with its length, tied where one note value cannot show it."""
-    return "-".join(
-        _head([note_name(pitch, names, said) for pitch in struck.pitches])
-        + length_text(part.numerator, part.denominator)
-        for part in drawable(struck.length)
-    )
+def bars_of(melody: Melody) -> tuple[Bar, ...]:
+    """Return a melody as written bars, in MIDI pitches and quarter notes; short bars are filled up with a rest."""
+    quarters, full = melody.unit * 4, meter_fraction(melody.meter) * 4
+    return tuple(_bar(bar, melody.tonic, quarters, full) for bar in melody.bars)
 
 
-class _Voiced(NamedTuple):
-    bass: int
-    fifth: int
-    upper: tuple[int, ...]
+def _bar(bar: Sequence[Note], tonic: int, quarters: Fraction, full: Fraction) -> Bar:
+    events, left = [], 0
+    for note in bar:
+        begins = left == 0 and note.length.denominator == 3
+        left = 2 if begins else max(0, left - 1)
+        events.append(_event(note, tonic, quarters, tuplet=3 if begins else 0))
+    missing = full - sum((event.length for event in events), Fraction())
+    return (*events, Event((), missing)) if missing > 0 else tuple(events)
 
 
-def _voice(chord: Chord, tonic: int) -> _Voiced:
-    """Put the root in the bass, the other two tones in the octave above `CHORD_FLOOR`."""
-    root, third, fifth = (tonic + tone for tone in chord.classes)
-    bass = _at_least(root, LOWEST_BASS)
-    bass = bass - 12 if bass > HIGHEST_BASS else bass
-    upper = tuple(sorted(_at_least(tone, CHORD_FLOOR) for tone in (third, fifth)))
-    return _Voiced(bass, bass + (chord.classes[2] - chord.classes[0]) % 12, upper)
-
-
-def _at_least(pitch_class: int, floor: int) -> int:
-    return floor + (pitch_class - floor) % 12
-
-
-def _figure(figure: Figure, voiced: _Voiced, place: Stretch, beat: Fraction) -> list[Struck]:
-    if figure == "held":
-        return [Struck((voiced.bass, *voiced.upper), place.length)]
-    if figure == "open fifths":
-        return [Struck((voiced.bass, voiced.fifth), place.length)]
-    steps = _steps(place.length, beat)
-    if figure == "arpeggio":
-        ring: Sequence[int] = (voiced.bass, voiced.upper[0], voiced.upper[1], voiced.upper[0])
-        return [Struck((ring[i % 4],), length) for i, length in enumerate(steps)]
-    return [Struck((voiced.bass,) if i == 0 else voiced.upper, length) for i, length in enumerate(steps)]
-
-
-def _steps(length: Fraction, beat: Fraction) -> list[Fraction]:
-    """Split a stretch: a dotted beat into two thirds and one; others into beats, or a single beat into halves."""
-    if beat.numerator % 3 == 0:
-        return [part for _ in range(int(length / beat)) for part in (beat * 2 / 3, beat / 3)]
-    count = int(length / beat)
-    return [beat] * count if count > 1 else [beat / 2] * 2
-
-
-def _joined(bar: Sequence[Struck]) -> list[Struck]:
-    """Strike a chord that goes on under the next stretch once."""
-    joined: list[Struck] = []
-    for struck in bar:
-        if joined and len(struck.pitches) > 1 and joined[-1].pitches == struck.pitches:
-            joined[-1] = Struck(struck.pitches, joined[-1].length + struck.length)
-        else:
-            joined.append(struck)
-    return joined
-
-
-def _head(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else "[" + "".join(names) + "]"
+def _event(note: Note, tonic: int, quarters: Fraction, tuplet: int) -> Event:
+    pitches = () if note.pitch is None else (MIDDLE_C + tonic + note.pitch,)
+    return Event(pitches, note.length * quarters, tuplet=tuplet)
 
 
 QPM = {"slow": (58, 84), "moderate": (92, 126), "fast": (134, 168)}
-DERIVED_NOTE = "Voice 2 is derived from voice 1 by rule (functional harmony), not decoded by the model."
 
-# General MIDI programs (from 0) that suit a mood: melody, accompaniment.
-_PROGRAMS = {"minor": ((40, 42), (68, 46), (71, 48)), "major": ((73, 24), (40, 0), (21, 24), (0, 0))}
+_BANDS: dict[tuple[str, str], tuple[tuple[int, ...], ...]] = {
+    ("minor", "slow"): ((68, 46, 42), (40, 0, 48, 43), (71, 24, 42)),
+    ("minor", "moderate"): ((68, 24, 42), (40, 46, 41, 42), (71, 0, 43)),
+    ("minor", "fast"): ((40, 24, 41, 43), (73, 0, 42), (71, 46, 70)),
+    ("major", "slow"): ((73, 46, 42), (40, 0, 48, 43), (71, 24, 42)),
+    ("major", "moderate"): ((73, 24, 42), (71, 0, 70), (40, 46, 41, 42)),
+    ("major", "fast"): ((73, 24, 41, 43), (40, 0, 42), (21, 24, 32)),
+}
+"""General MIDI programs that suit a mode and a tempo: melody first, bass last."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What the model does not decide: tempo in quarter notes a minute, figure of the second voice, programs."""
+    """What the model does not decide: tempo in quarter notes a minute and programs, melody first, bass last."""
 
     qpm: int
-    figure: Figure
-    programs: tuple[int, int]
+    programs: tuple[int, ...]
 
 
 def setting(controls: Controls, energy: float, seed: int) -> Setting:
-    """Choose tempo, figure and programs by the controls, the picture's energy (0 to 1) and the seed."""
+    """Choose tempo and programs by the controls, the picture's energy (0 to 1) and the seed."""
     rng = np.random.Generator(np.random.Philox([seed, 2]))
     low, high = QPM[controls["tempo"]]
     qpm = round(low + (high - low) * float(np.clip(0.7 * energy + 0.3 * rng.random(), 0, 1)))
-    figures = FIGURES[:2] + FIGURES[3:] if controls["tempo"] == "slow" else FIGURES[2:]
     family = "minor" if controls["mode"] in ("minor", "dorian") else "major"
-    programs = _PROGRAMS[family]
-    return Setting(qpm, figures[int(rng.integers(len(figures)))], programs[int(rng.integers(len(programs)))])
+    bands = _BANDS[family, controls["tempo"]]
+    return Setting(qpm, bands[int(rng.integers(len(bands)))])
 
 
 def melody_of(controls: Controls, bars: tuple[tuple[Note, ...], ...], section_ends: frozenset[int]) -> Melody:
@@ -317,27 +236,111 @@ def melody_of(controls: Controls, bars: tuple[tuple[Note, ...], ...], section_en
     return Melody(controls["meter"], unit, TONICS.index(controls["tonic"]), controls["mode"], bars, section_ends)
 
 
-def arrange(melody: Melody, setting: Setting, title: str, kind: str, remarks: tuple[str, ...] = ()) -> str:
-    """Return the whole tune as ABC: melody in voice 1, derived accompaniment in voice 2, every bar full.
+def key_of(melody: Melody) -> str:
+    """Return the key as a plan has it."""
+    return melody_key(melody.tonic, melody.mode)
 
-    `kind` and `remarks` go to N: lines.
+
+def album_setting(chosen: Setting, album: AlbumPart) -> Setting:
+    """Return the album's tempo, and its two programs at the ends of the band."""
+    first, last = album.programs
+    return Setting(album.tempo_qpm, (first, *chosen.programs[1:-1], last))
+
+
+def melody_lines(plan: Plan, bars: Sequence[Bar]) -> dict[int, tuple[Bar | None, ...]]:
+    """Give each bar of a melody to the voice that has the tune there, in an octave that it can play.
+
+    A stretch of bars in one voice moves as a whole; a single note that is still out of range moves alone.
     """
-    second = accompany(melody, setting.figure)
-    header = [
-        "X:1",
-        f"T:{title}",
-        f"N:{MANNER}{kind}",
-        f"N:{DERIVED_NOTE}",
-        *(f"N:{remark}" for remark in remarks),
-        f"M:{melody.meter}",
-        f"L:{melody.unit}",
-        f"Q:1/4={setting.qpm}",
-        f"K:{melody_key(melody.tonic, melody.mode)}",
+    owners = [plan.melody_at(bar) for bar in range(1, plan.bars + 1)]
+    written: dict[int, list[Bar | None]] = {id: [None] * plan.bars for id in dict.fromkeys(owners) if id}
+    start = 0
+    while start < plan.bars:
+        end = start
+        while end < plan.bars and owners[end] == owners[start]:
+            end += 1
+        if owners[start]:
+            voice = plan.voice(owners[start])
+            for at, bar in enumerate(_in_range(bars[start:end], voice.low, voice.high), start):
+                written[voice.id][at] = bar
+        start = end
+    return {id: tuple(bars) for id, bars in written.items()}
+
+
+def _in_range(bars: Sequence[Bar], low: int, high: int) -> list[Bar]:
+    pitches = [pitch for bar in bars for event in bar for pitch in event.pitches]
+    if not pitches:
+        return list(bars)
+    shift = min(range(-36, 37, 12), key=lambda by: (sum(not low <= p + by <= high for p in pitches), abs(by)))
+    return [
+        tuple(replace(e, pitches=tuple(_folded(p + shift, low, high) for p in e.pitches)) for e in bar) for bar in bars
     ]
-    voices = [
-        ("V:1", setting.programs[0], melody_bars(melody)),
-        ('V:2 clef=bass name="Accompaniment"', setting.programs[1], accompaniment_bars(second, melody)),
-    ]
-    for field, program, bars in voices:
-        header += [field, f"%%MIDI program {program}", wrap_bars(bars, melody.section_ends)]
-    return "\n".join(header) + "\n"
+
+
+def _folded(pitch: int, low: int, high: int) -> int:
+    while pitch < low:
+        pitch += 12
+    while pitch > high:
+        pitch -= 12
+    return pitch if pitch >= low else pitch + 12
+
+
+def misfit(plan: Plan, bars: Sequence[Bar]) -> float:
+    """Return the quarter notes of a melody that lie on beats and outside of the plan's chords."""
+    return float(sum(event.length for _, _, event, chord in _on_beats(plan, bars) if not _fits(event, chord)))
+
+
+def fitted(plan: Plan, bars: Sequence[Bar]) -> tuple[Bar, ...]:
+    """Move notes on beats that lie outside of the plan's chords to the nearest chord tone, down where two are as near.
+
+    The plan's climax becomes the highest note: it is set in its bar, and what passes it elsewhere goes down an octave.
+    """
+    changed = [list(bar) for bar in bars]
+    for bar, at, event, chord in _on_beats(plan, bars):
+        if not _fits(event, chord):
+            changed[bar][at] = replace(event, pitches=(_nearest_tone(event.pitches[0], chord),))
+    if plan.climax is not None and plan.climax.bar <= len(changed):
+        _set_climax(changed, plan.climax.bar - 1, plan.climax.pitch)
+    return tuple(tuple(bar) for bar in changed)
+
+
+def _set_climax(bars: list[list[Event]], peak_bar: int, peak: int) -> None:
+    for number, bar in enumerate(bars):
+        for at, event in enumerate(bar):
+            if event.pitches and event.pitches[0] >= peak:
+                bar[at] = replace(event, pitches=(event.pitches[0] - 12,))
+        sounding = [at for at, event in enumerate(bar) if event.pitches]
+        if number == peak_bar and sounding:
+            highest = max(sounding, key=lambda at: (bar[at].pitches[0], bar[at].length, -at))
+            bar[highest] = replace(bar[highest], pitches=(peak,))
+
+
+def _on_beats(plan: Plan, bars: Sequence[Bar]) -> Iterator[tuple[int, int, Event, Chord]]:
+    """Yield bar and place of each note that begins on a beat, with the chord under it."""
+    beat = beat_of(plan.meter)
+    for number, bar in enumerate(bars[: plan.bars]):
+        chords = [read_chord(symbol) for symbol in plan.harmony[number].split()]
+        full = meter_fraction(plan.meter) * 4
+        onset = Fraction()
+        for at, event in enumerate(bar):
+            if event.pitches and onset % beat == 0:
+                yield number, at, event, chords[min(len(chords) - 1, int(onset * len(chords) / full))]
+            onset += event.length
+
+
+def beat_of(meter: str) -> Fraction:
+    """Return a beat in quarter notes: dotted in compound meters."""
+    numerator, denominator = (int(part) for part in meter.split("/"))
+    compound = denominator >= 8 and numerator % 3 == 0
+    return Fraction(12 if compound else 4, denominator)
+
+
+def _fits(event: Event, chord: Chord) -> bool:
+    return event.pitches[0] % 12 in chord.classes
+
+
+def _nearest_tone(pitch: int, chord: Chord) -> int:
+    return min(
+        (pitch + step for step in range(-6, 7) if (pitch + step) % 12 in chord.classes),
+        key=lambda p: (abs(p - pitch), p),
+    )

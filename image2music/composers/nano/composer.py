@@ -1,31 +1,61 @@
-"""nano behind the composer's protocol."""
+"""nano behind the composer's protocol.
+
+nano's decoder draws controls and a melody together. A plan is made from what it drew: chords from the melody, form and
+instruments from the shared plain planner; and writing to that plan draws the same melody again (from memory where it is
+still there) and hands it to the shared arranger. To another plan, a person's, it draws melodies in the plan's key and
+meter, takes the one that fits its chords best, and moves what clashes.
+"""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL.Image import Image
 
-from image2music.abc.playback import abc_to_score
-from image2music.composers.base import ComposeRequest, ExplainRequest, RefineRequest, RepairRequest
-from image2music.composers.nano.arrangement import arrange, setting
-from image2music.composers.nano.controls import LEVELS, AllowedWords, control_distance, control_targets, controls_of
+from image2music.abc.writer.parts import lines_to_abc
+from image2music.composers.base import (
+    ComposeRequest,
+    EditRequest,
+    ExplainRequest,
+    PlanningRequest,
+    RefineRequest,
+    RepairRequest,
+    WriteRequest,
+)
+from image2music.composers.nano.arrangement import (
+    album_setting,
+    bars_of,
+    chords_by_bar,
+    fitted,
+    key_of,
+    melody_lines,
+    misfit,
+    plan_of,
+    setting,
+)
+from image2music.composers.nano.controls import LEVELS, AllowedWords, control_distance, controls_of
 from image2music.composers.nano.decoding import DecodingConstraints
 from image2music.composers.nano.explaining import explain, title
 from image2music.composers.nano.identity import WEIGHTS, nano_id
+from image2music.composers.nano.melody import Melody
 from image2music.composers.nano.patches import SeenPicture, allowed_words, look_at
-from image2music.composers.nano.reading import copied_references, encode_references, read_controls_and_melody
+from image2music.composers.nano.reading import MANNER, copied_references, encode_references, read_controls_and_melody
 from image2music.composers.nano.sampling import Drawn, Sampler
-from image2music.composers.nano.vocabulary import PLACED_NOTE, asked_words, placed_tokens
-from image2music.images.scene import describe
+from image2music.composers.nano.vocabulary import PLACED_NOTE, asked_words, placed_tokens, planned_words
+from image2music.images.scene import describe, scene_of
+from image2music.music.arrange.arranger import arrange_plan
+from image2music.music.chords import read_chord
 from image2music.music.keys import detect_key
-from image2music.music.score import Score
+from image2music.music.planning.checks import check_plan
+from image2music.music.planning.plan import Plan
 from image2music.settings import picture_seed
-from image2music.types import Description, Explanation
+from image2music.types import Description, Edit, Explanation
 
 if TYPE_CHECKING:
     from image2music.composers.nano.patches import PoleVectors
@@ -36,21 +66,23 @@ if TYPE_CHECKING:
 PASSES = (1, 3, 3)
 CELLS = 7
 MINOR_MODES = ("minor", "dorian")
+_REMEMBERED = 512
+"""Draws that are kept: those of a batch with its candidates, from planning to the last edit."""
 
 
 @dataclass(frozen=True)
 class _Task:
-    """One tune to sample: its request, the words allowed for its controls, the attempt.
+    """One tune to sample: its request, the words allowed for its controls, and a label that its dice come from.
 
-    And the words required by a caller.
-
-    Only for what is required is a tune sampled again: the loop's own rounds are other attempts already.
+    `required` are the words that a caller insists on: for these alone a tune is sampled again. `chords` is the plan
+    that the melody must fit, where it is not to be made from the melody.
     """
 
     request: ComposeRequest
     words: AllowedWords
-    attempt: int
+    label: str
     required: AllowedWords = field(default_factory=dict)
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True)
@@ -58,68 +90,121 @@ class _Candidate:
     """A sampled tune and what is wrong with it.
 
     Attributes:
-        abc: the arranged tune.
+        drawn: controls and melody.
         copies: how many runs of notes it shares with training tunes and references.
         off_mode: whether a listener would hear another mode than the one that is required.
         off_range: whether its range is none of those that are required.
         misses: distance of all controls from the allowed words (`control_distance`).
+        misfit: quarter notes on beats outside of the plan's chords.
     """
 
-    abc: str
+    drawn: Drawn
     copies: int
     off_mode: bool
     off_range: bool
     misses: int
+    misfit: float = 0.0
 
     @property
-    def rank(self) -> tuple[int, int, int]:
+    def rank(self) -> tuple[int, float, int, int]:
         """Return a sort key; lower is better."""
-        return self.copies, self.off_mode + self.off_range, self.misses
+        return self.copies, self.misfit, self.off_mode + self.off_range, self.misses
 
 
 class NanoComposer:
-    """Samples melodies from the decoder, arranges them for two voices, and explains them from its own attention."""
+    """Samples melodies from the decoder, has them arranged to a plan, and explains them from its own attention."""
 
     def __init__(self, embedder: ConseEmbedder, poles: PoleVectors, sampler: Sampler, id: str) -> None:
         self._embedder, self.poles, self.sampler, self.id = embedder, poles, sampler, id
+        self._memory: OrderedDict[object, Drawn] = OrderedDict()
 
-    def describe(self, images: Sequence[Image]) -> list[Description]:
+    def look(self, images: Sequence[Image]) -> list[Description]:
         """Describe each picture; its patches stay with the description."""
         looks = self._embedder.look(images)
-        return [Description(describe(look), look_at(look, self.poles)) for look in looks]
+        return [Description(describe(look), look_at(look, self.poles), scene_of(look)) for look in looks]
 
-    def compose(self, requests: Sequence[ComposeRequest]) -> list[str]:
-        """Return a first tune for each request."""
-        return self._draw([_Task(request, _words(request), 0) for request in requests])
+    def plan(self, requests: Sequence[PlanningRequest]) -> list[Plan]:
+        """Draw a melody for each request and return the plan that it makes."""
+        tasks = [_task_of(one.request, _label(one.take, one.attempt)) for one in requests]
+        return [_plan(task, drawn) for task, drawn in zip(tasks, self._draw(tasks), strict=True)]
 
-    def compose_as_asked(self, requests: Sequence[ComposeRequest], words: AllowedWords) -> list[str]:
-        """Return a first tune for each request, with further words required for its controls."""
-        return self._draw([_Task(r, {**_words(r), **words}, 0, words) for r in requests])
+    def write(self, requests: Sequence[WriteRequest]) -> list[str]:
+        """Return a tune for each request: to its plan, or, without one, to a plan of nano's own."""
+        return self._write([(one.request, one.plan, _label(one.take)) for one in requests])
+
+    def write_as_asked(self, requests: Sequence[ComposeRequest], words: AllowedWords) -> list[str]:
+        """Return a tune for each request, with further words required for its controls."""
+        tasks = [_Task(r, {**_words(r), **words}, _label(0), words) for r in requests]
+        return [_written(task, drawn, None) for task, drawn in zip(tasks, self._draw(tasks), strict=True)]
 
     def repair(self, requests: Sequence[RepairRequest]) -> list[str]:
         """Return another tune: nano's own never fail the check, so there is nothing to repair in place."""
-        return self._draw([_Task(r.request, _words(r.request), 100 + r.attempt) for r in requests])
+        return self._write([(one.request, one.plan, f"repair {one.attempt}/{one.take}") for one in requests])
+
+    def edit(self, requests: Sequence[EditRequest]) -> list[tuple[Edit, ...]]:
+        """Arrange each tune once more with other dice, and offer the bars in which something was heard.
+
+        Only voices that were derived by rule are offered: the melody is what the network decoded.
+        """
+        return [self._edits(one) for one in requests]
 
     def refine(self, requests: Sequence[RefineRequest]) -> list[str]:
-        """Return another tune to the same controls but for those whose metrics lie outside of the references' range."""
+        """Draw each tune once more to the controls that it has, its metrics among them."""
         tasks = []
-        for request in requests:
-            words = _words(request.request)
-            controls, _ = read_controls_and_melody(request.abc)
+        for one in requests:
+            controls, _ = read_controls_and_melody(one.abc)
             unchanged = {slot: (word,) for slot, word in controls.items()}
-            changed = control_targets(request, controls)
-            tasks.append(_Task(request.request, {**words, **unchanged, **changed}, request.attempt))
-        return self._draw(tasks)
+            tasks.append(_Task(one.request, {**_words(one.request), **unchanged}, "refine"))
+        return [_written(task, drawn, None) for task, drawn in zip(tasks, self._draw(tasks), strict=True)]
 
     def explain(self, requests: Sequence[ExplainRequest]) -> list[Explanation]:
-        """Return motivation and replayed attention."""
+        """Return motivation and attention, computed over the tune that stands."""
         return explain(self.sampler, requests)
 
-    def _draw(self, tasks: Sequence[_Task]) -> list[str]:
-        """Return the best of a few candidates for each task.
+    def _write(self, asked: Sequence[tuple[ComposeRequest, Plan | None, str]]) -> list[str]:
+        """Write to nano's own plan where it is that, else to the chords of a stranger's."""
+        own = [_task_of(request, label) for request, _, label in asked]
+        drawn = self._draw(own)
+        foreign = {}
+        for at, ((request, plan, label), task) in enumerate(zip(asked, own, strict=True)):
+            if plan is not None and not _is_own(plan, task, drawn[at]):
+                words = planned_words(plan)
+                foreign[at] = _Task(request, {**_words(request), **words}, label, words, plan)
+        redrawn = dict(zip(foreign, self._draw(list(foreign.values())), strict=True))
+        return [
+            _written(foreign.get(at, task), redrawn.get(at, drawn[at]), plan, strange=at in foreign)
+            for at, ((_, plan, _), task) in enumerate(zip(asked, own, strict=True))
+        ]
+
+    def _edits(self, one: EditRequest) -> tuple[Edit, ...]:
+        _, melody = read_controls_and_melody(one.abc, one.plan)
+        seed = picture_seed(one.request.seed, f"edit/{one.take}")
+        lines = arrange_plan(one.plan, melody_lines(one.plan, bars_of(melody)), seed)
+        texts = {line.voice: bars for line, bars in zip(lines, bar_texts(lines, one.plan), strict=True)}
+        derived = [voice.id for voice in one.plan.voices if voice.derived]
+        heard = dict.fromkeys(fault.bar for fault in one.sheet.shown)
+        return tuple(
+            Edit(bar, str(voice), texts[voice][bar - 1], "arranged otherwise")
+            for bar in heard
+            for voice in derived
+            if bar <= len(texts[voice])
+        )
+
+    def _draw(self, tasks: Sequence[_Task]) -> list[Drawn]:
+        """Return the best of a few candidates for each task; what was drawn before comes from memory.
 
         Sample a tune again that copies or misses what is required.
         """
+        keys = [_key(task) for task in tasks]
+        fresh = [at for at, key in enumerate(keys) if key not in self._memory]
+        found = {keys[at]: self._memory[keys[at]] for at in range(len(tasks)) if at not in fresh}
+        for at, drawn in zip(fresh, self._sample([tasks[at] for at in fresh]), strict=True):
+            found[keys[at]] = self._memory[keys[at]] = drawn
+        while len(self._memory) > _REMEMBERED:
+            self._memory.popitem(last=False)
+        return [found[key] for key in keys]
+
+    def _sample(self, tasks: Sequence[_Task]) -> list[Drawn]:
         best: dict[int, _Candidate] = {}
         for number in range(len(PASSES)):
             open_tasks = [i for i in range(len(tasks)) if i not in best or _should_redraw(best[i], number)]
@@ -128,7 +213,7 @@ class NanoComposer:
             for i, candidate in self._candidates(tasks, open_tasks, number):
                 if i not in best or candidate.rank < best[i].rank:
                     best[i] = candidate
-        return [best[i].abc for i in range(len(tasks))]
+        return [best[i].drawn for i in range(len(tasks))]
 
     def _candidates(self, tasks: Sequence[_Task], indices: Sequence[int], number: int) -> list[tuple[int, _Candidate]]:
         rows = [(i, sum(PASSES[:number]) + k) for i in indices for k in range(PASSES[number])]
@@ -146,30 +231,66 @@ class NanoComposer:
         copies = self.sampler.training_runs.shared_with(drawn.melody)
         copies += copied_references(drawn.melody, task.request.references)
         delivered = controls_of(drawn.melody, kind=drawn.controls.get("kind"), tempo=drawn.controls["tempo"])
-        abc = _arranged(task, drawn)
         return _Candidate(
-            abc,
+            drawn,
             copies,
-            off_mode="mode" in task.required and heard_mode(abc_to_score(abc)) != _plain(drawn.controls["mode"]),
+            off_mode="mode" in task.required and heard_mode(drawn.melody) != _plain(drawn.controls["mode"]),
             off_range=delivered["range"] not in task.required.get("range", LEVELS),
             misses=control_distance(task.words, delivered),
+            misfit=0.0 if task.plan is None else misfit(task.plan, bars_of(drawn.melody)),
         )
 
 
 def _should_redraw(candidate: _Candidate, number: int) -> bool:
     """Return whether a tune is sampled again in pass `number`."""
-    off = candidate.off_mode or candidate.off_range
+    off = candidate.off_mode or candidate.off_range or candidate.misfit > 0
     return candidate.copies > 0 or (off and number < len(PASSES) - 1)
 
 
-def _arranged(task: _Task, drawn: Drawn) -> str:
-    picture, seed = _picture(task.request), task.request.seed
-    name, arrangement = title(picture, drawn.controls, seed), setting(drawn.controls, picture.energy, seed)
-    album = task.request.album
-    if album is None:
-        return arrange(drawn.melody, arrangement, name, drawn.controls["kind"])
-    arrangement = replace(arrangement, qpm=album.tempo_qpm, programs=album.programs)
-    return arrange(drawn.melody, arrangement, name, drawn.controls["kind"], (PLACED_NOTE,))
+def _label(take: int, attempt: int = 0) -> str:
+    """Name what the dice of a draw are for; planning and writing of one take draw the same."""
+    return f"{take}" if not attempt else f"{take}.{attempt}"
+
+
+def _task_of(request: ComposeRequest, label: str) -> _Task:
+    return _Task(request, _words(request), label)
+
+
+def _key(task: _Task) -> object:
+    words = tuple(sorted((slot, tuple(values)) for slot, values in task.words.items()))
+    references = tuple(reference.row_hash for reference in task.request.references)
+    chords = None if task.plan is None else (task.plan.harmony, task.plan.key, task.plan.meter)
+    return task.request.image_id, task.request.seed, task.label, words, references, chords
+
+
+def _plan(task: _Task, drawn: Drawn) -> Plan:
+    """Make the plan of a drawn melody: tempo and band by controls and picture, or by the album."""
+    picture, album = _picture(task.request), task.request.album
+    chosen = setting(drawn.controls, picture.energy, task.request.seed)
+    if album is not None:
+        chosen = album_setting(chosen, album)
+    name = title(picture, drawn.controls, task.request.seed)
+    return plan_of(drawn.melody, chosen, name, picture, picture_seed(task.request.seed, f"plan/{task.label}"))
+
+
+def _is_own(plan: Plan, task: _Task, drawn: Drawn) -> bool:
+    """Whether a plan was made from this melody; the checks may have mended it since, but not its harmony."""
+    melody = drawn.melody
+    return (plan.harmony, plan.meter, plan.key) == (chords_by_bar(melody), melody.meter, key_of(melody))
+
+
+def _written(task: _Task, drawn: Drawn, plan: Plan | None, *, strange: bool = False) -> str:
+    """Arrange a drawn melody to a plan; to its own without one."""
+    plan = plan or check_plan(_plan(task, drawn)).plan
+    bars = bars_of(drawn.melody)
+    lines = arrange_plan(
+        plan, melody_lines(plan, fitted(plan, bars) if strange else bars), picture_seed(task.request.seed, task.label)
+    )
+    kind = drawn.controls.get("kind")
+    remarks = [f"{MANNER}{kind}"] if kind else []
+    if task.request.album is not None and not strange:
+        remarks.append(PLACED_NOTE)
+    return lines_to_abc(plan, lines, remarks)
 
 
 def _words(request: ComposeRequest) -> AllowedWords:
@@ -182,21 +303,29 @@ def _plain(mode: str) -> str:
     return "minor" if mode in MINOR_MODES else "major"
 
 
-def heard_mode(score: Score) -> str:
-    """Return `major` or `minor` as the key detector finds it from the notes alone."""
-    weights = np.sum([np.bincount(t.pitches % 12, t.durations, 12) for t in score.tracks if not t.is_drum], axis=0)
+def heard_mode(melody: Melody) -> str:
+    """Return `major` or `minor` as the key detector finds it from a melody with its chords."""
+    weights = np.zeros(12)
+    for bar, chords in zip(bars_of(melody), chords_by_bar(melody), strict=True):
+        for event in bar:
+            for pitch in event.pitches:
+                weights[pitch % 12] += float(event.length)
+        names = chords.split()
+        length = float(sum((event.length for event in bar), Fraction())) / len(names)
+        for name in names:
+            weights[sorted(read_chord(name).classes)] += length
     return "minor" if detect_key(weights).minor else "major"
 
 
 def _seed(task: _Task, draw: int) -> int:
     # By the picture's id and not by what is seen in it: the bits of a float differ from processor to processor.
-    return picture_seed(task.request.seed, f"{task.request.image_id}/{task.attempt}/{draw}")
+    return picture_seed(task.request.seed, f"{task.request.image_id}/{task.label}/{draw}")
 
 
 def _picture(request: ComposeRequest) -> SeenPicture:
     features = request.description.features
     if not isinstance(features, SeenPicture):
-        raise TypeError("nano composes from its own description of a picture: call describe first")
+        raise TypeError("nano composes from its own description of a picture: call look first")
     return features
 
 

@@ -7,8 +7,8 @@ the manner of the collections that nano learned from.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,9 +19,10 @@ from image2music.composers.base import ExplainRequest
 from image2music.composers.nano.controls import CONTROL_SLOTS, LEVELS, TONICS, Controls
 from image2music.composers.nano.melody import key_words
 from image2music.composers.nano.patches import SeenPicture
-from image2music.composers.nano.reading import encode_references, read_controls_and_melody
+from image2music.composers.nano.reading import encode_references, nearest_note, read_controls_and_melody
 from image2music.composers.nano.sampling import PREFIX, Sampler
 from image2music.composers.nano.vocabulary import Vocabulary, placed_positions
+from image2music.music.planning.plan import Plan
 from image2music.settings import picture_seed
 from image2music.types import Explanation
 
@@ -131,10 +132,10 @@ def explain(sampler: Sampler, requests: Sequence[ExplainRequest]) -> list[Explan
 def _explain(sampler: Sampler, request: ExplainRequest) -> Explanation:
     picture = request.request.description.features
     if not isinstance(picture, SeenPicture):
-        raise TypeError("nano explains from its own description of a picture: call describe first")
-    controls, _ = read_controls_and_melody(request.abc)
+        raise TypeError("nano explains from its own description of a picture: call look first")
+    controls, _ = read_controls_and_melody(request.abc, request.plan)
     vocabulary = sampler.vocabulary
-    tokens = control_and_music_tokens(request.abc)
+    tokens = control_and_music_tokens(request.abc, request.plan)
     references = encode_references(request.request.references, sampler.model.config)
     row = torch.tensor([tokens])
     by_layer = sampler.attention_by_layer(row, np.stack([picture.patches, sampler.blank]), references)
@@ -143,7 +144,9 @@ def _explain(sampler: Sampler, request: ExplainRequest) -> Explanation:
     layers = by_layer[:, 0] if request.attention_options.layers else None
     sentences = motivate(picture, controls, request, sampler.model.config.reference_slots)
     placed = placed_positions(request.request.album, tokens, PREFIX)
-    segments = [*melody_segments(tokens, vocabulary.bar, vocabulary.section, placed), *motivation_segments(sentences)]
+    owner_of = request.plan.melody_at if request.plan is not None else lambda bar: 1
+    melody = melody_segments(tokens, vocabulary.bar, vocabulary.section, placed, owner_of)
+    segments = [*melody, *motivation_segments(sentences)]
     measure = (
         _faithfulness(sampler, request, row, picture, references) if request.attention_options.faithfulness else None
     )
@@ -151,31 +154,42 @@ def _explain(sampler: Sampler, request: ExplainRequest) -> Explanation:
     return Explanation(" ".join(sentence.text for sentence in sentences), maps)
 
 
-def control_and_music_tokens(abc: str) -> list[int]:
-    """Return the sequence that would have decoded a tune of nano's: `begin`, its controls, its first voice, `end`."""
-    controls, melody = read_controls_and_melody(abc)
+def control_and_music_tokens(abc: str, plan: Plan | None = None) -> list[int]:
+    """Return the sequence that would have decoded a tune of nano's: `begin`, its controls, its melody, `end`.
+
+    A note that nano has no token for (in another octave, of another length) becomes the nearest one.
+    """
+    controls, melody = read_controls_and_melody(abc, plan)
     vocabulary = Vocabulary()
-    return [vocabulary.begin, *vocabulary.encode_controls(controls), *vocabulary.encode_melody(melody)]
+    known = replace(melody, bars=tuple(tuple(nearest_note(note) for note in bar) for bar in melody.bars))
+    return [vocabulary.begin, *vocabulary.encode_controls(controls), *vocabulary.encode_melody(known)]
 
 
 def melody_segments(
-    tokens: Sequence[int], bar: int, section: int, placed: frozenset[int] = frozenset()
+    tokens: Sequence[int],
+    bar: int,
+    section: int,
+    placed: frozenset[int] = frozenset(),
+    owner_of: Callable[[int], int] = lambda bar: 1,
 ) -> list[Segment]:
-    """Return the whole tune, the decoded voice, and its bars in groups of four; `placed` positions were not decoded."""
-    music = range(PREFIX, len(tokens))
-    decoded = tuple(position for position in music if position not in placed)
-    segments = [
-        Segment("all", "all", "the whole tune", decoded),
-        Segment("voice 1", "voice", "1", decoded),
-    ]
-    number, groups = 0, dict[int, list[int]]()
-    for position in music:
+    """Return the whole melody, its part in each voice, and its bars in groups of four.
+
+    `placed` positions were not decoded. `owner_of` names the voice that has the tune in a bar (from 1; 0 for none).
+    """
+    number, groups, voices = 1, dict[int, list[int]](), dict[int, list[int]]()
+    for position in range(PREFIX, len(tokens)):
         if position not in placed:
-            groups.setdefault(number // BARS_A_GROUP, []).append(position)
+            groups.setdefault((number - 1) // BARS_A_GROUP, []).append(position)
+            voices.setdefault(owner_of(number), []).append(position)
         number += tokens[position] in (bar, section)
+    decoded = tuple(position for positions in groups.values() for position in positions)
+    segments = [Segment("all", "all", "the whole tune", decoded)]
+    segments += [
+        Segment(f"voice {id}", "voice", str(id), tuple(positions)) for id, positions in sorted(voices.items()) if id
+    ]
     for group, positions in groups.items():
         first = group * BARS_A_GROUP + 1
-        last = min(first + BARS_A_GROUP - 1, number + 1)
+        last = min(first + BARS_A_GROUP - 1, number)
         segments.append(Segment(f"bars {first}-{last}", "bars", f"bars {first} to {last}", tuple(positions)))
     return segments
 

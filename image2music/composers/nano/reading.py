@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
@@ -21,6 +21,7 @@ from image2music.composers.nano.melody import Melody, Note
 from image2music.composers.nano.model import NanoConfig
 from image2music.composers.nano.vocabulary import PITCHES, STRAIGHT_LENGTHS, Vocabulary
 from image2music.errors import AbcError
+from image2music.music.planning.plan import Plan
 from image2music.music.similarity import LONGEST_ALLOWED, Step, longest_shared_run, voice_steps
 from image2music.music.theory import DEFAULT_QPM, GRID_QUARTER, MIDDLE_C, NATURALS, Key, as_fraction, fifths_of
 from image2music.types import Reference
@@ -108,19 +109,40 @@ def _without_first_endings(bars: list[_Bar]) -> list[_Bar]:
     return kept
 
 
-def read_controls_and_melody(abc: str) -> tuple[Controls, Melody]:
-    """Return the controls and the melody of a tune of nano's, read back from its first voice, N: and Q:.
+def read_controls_and_melody(abc: str, plan: Plan | None = None) -> tuple[Controls, Melody]:
+    """Return the controls and the melody of a tune of nano's, read back from the text as it stands, N: and Q:.
+
+    The melody is the first voice, with a plan bar by bar the voice that has the tune.
 
     Raises:
-        AbcError: there is no tune, or its first voice is not one that nano could have written.
+        AbcError: there is no tune, or its melody is not one that nano could have written.
     """
     tunes = parse(abc).tunes
-    melody = read_melody(tunes[0], next(iter(tunes[0].voices.values()))) if tunes and tunes[0].voices else None
+    melody = _melody(tunes[0], plan) if tunes and tunes[0].voices else None
     if melody is None:
         raise AbcError("the first voice cannot be read as a melody of nano's", reason="unreadable_tune")
     kind = next((note[len(MANNER) :] for note in tunes[0].fields.get("N", []) if note.startswith(MANNER)), None)
     qpm = tunes[0].tempo.qpm if tunes[0].tempo is not None else DEFAULT_QPM
     return controls_of(melody, kind=kind if kind in KINDS else None, tempo=tempo_control(qpm)), melody
+
+
+def _melody(tune: Tune, plan: Plan | None) -> Melody | None:
+    """Return the melody, each bar from the voice that has it; bars in which nobody has it are rests."""
+    if plan is None or len({plan.melody_at(bar) for bar in range(1, plan.bars + 1)}) == 1:
+        id = str(plan.melody_at(1)) if plan is not None else ""
+        return read_melody(tune, tune.voices.get(id, next(iter(tune.voices.values()))))
+    found = {id: read_melody(tune, voice) for id, voice in tune.voices.items()}
+    melodies = {id: melody for id, melody in found.items() if melody is not None}
+    if not melodies:
+        return None
+    first = next(iter(melodies.values()))
+    rest = (Note(None, first.bar_capacity),)
+    bars = []
+    for bar in range(1, plan.bars + 1):
+        own = melodies.get(str(plan.melody_at(bar)))
+        bars.append(own.bars[bar - 1] if own is not None and bar <= len(own.bars) else rest)
+    ends = frozenset(section.last - 1 for section in plan.sections if section.last <= plan.bars) | {plan.bars - 1}
+    return replace(first, bars=tuple(bars), section_ends=ends)
 
 
 MAX_CHARS = 20_000
@@ -185,14 +207,14 @@ def _tokens(melody: Melody, length: int) -> tuple[int, ...]:
     for i, bar in enumerate(melody.bars):
         if not tokens and all(note.pitch is None for note in bar):
             continue
-        tokens.extend(vocabulary.note_ids[_nearest(note)] for note in bar)
+        tokens.extend(vocabulary.note_ids[nearest_note(note)] for note in bar)
         tokens.append(vocabulary.section if i in melody.section_ends else vocabulary.bar)
         if len(tokens) >= length:
             break
     return tuple(tokens[:length])
 
 
-def _nearest(note: Note) -> Note:
+def nearest_note(note: Note) -> Note:
     """Return the closest note that nano has a token for: pitches fold by octaves, lengths go to the nearest."""
     length = min(STRAIGHT_LENGTHS, key=lambda known: abs(known - note.length))
     if note.pitch is None or note.pitch in PITCHES:

@@ -15,8 +15,19 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.composers.nano.controls import CONTROL_SLOTS, TONICS, AllowedWords, Controls, tempo_control
+from image2music.composers.nano.controls import (
+    CONTROL_SLOTS,
+    MAX_BARS,
+    METERS,
+    TONICS,
+    AllowedWords,
+    Controls,
+    tempo_control,
+)
 from image2music.composers.nano.melody import Melody, Note
+from image2music.errors import PlanError
+from image2music.music.planning.plan import Plan
+from image2music.music.theory import read_tonality
 from image2music.types import AlbumPart
 
 PITCHES = range(-15, 30)
@@ -148,6 +159,28 @@ def asked_words(part: AlbumPart) -> AllowedWords:
         "meter": (part.meter,),
         "unit": ("1/8",),
         "tonic": (TONICS[part.tonic],),
+    }
+
+
+_NEAREST_MODE = {"phrygian": "minor", "locrian": "minor", "lydian": "major"}
+
+
+def planned_words(plan: Plan) -> AllowedWords:
+    """Return the control slots that a plan decides.
+
+    Raises:
+        PlanError: nano cannot write in that meter, or so many bars (`beyond_nano`).
+    """
+    key = read_tonality(plan.key)
+    if key is None or plan.meter not in METERS or plan.bars > MAX_BARS:
+        message = f"nano writes in {', '.join(METERS)} and up to {MAX_BARS} bars, not {plan.bars} bars of {plan.meter}"
+        raise PlanError(message, reason="beyond_nano")
+    return {
+        "tempo": (tempo_control(plan.qpm),),
+        "mode": (_NEAREST_MODE.get(key.mode, key.mode),),
+        "meter": (plan.meter,),
+        "tonic": (TONICS[key.pitch_class],),
+        "bars": (str(plan.bars),),
     }
 
 
