@@ -22,9 +22,9 @@ class NanoKind:
 
     def id_of(self, argument: str) -> str:
         """Hash the weights."""
-        from image2music.composers.nano import identity
+        from image2music.composers.nano import patches
 
-        return identity.nano_id()
+        return patches.nano_id()
 
     def load(self, argument: str) -> NanoComposer:
         """Load the weights."""
