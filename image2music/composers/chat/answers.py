@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from image2music.abc.ast import Span
-from image2music.abc.autofix.edits import TextEditor
-from image2music.abc.autofix.wrapping import choose_tune, unwrap
+from image2music.abc.autofix.wrapping import TextEditor, choose_tune, unwrap
 from image2music.abc.parser import parse
 from image2music.composers.attention.maps import BARS_A_GROUP, Faithfulness, Segment, segment_map
 from image2music.composers.chat.backend import TokenAttention
