@@ -84,9 +84,9 @@ class OpenAiKind:
 
     def id_of(self, argument: str) -> str:
         """Name address and model, and the revision of the model that looks."""
-        from image2music.composers.chat import served
+        from image2music.composers.chat import server
 
-        return served.served_id(argument)
+        return server.served_id(argument)
 
     def load(self, argument: str) -> ChatComposer:
         """Make sure that the server answers, and load the model that looks, if one is named."""
@@ -96,15 +96,15 @@ class OpenAiKind:
 
     def load_backend(self, argument: str) -> ChatBackend:
         """As `load`."""
-        from image2music.composers.chat import served
+        from image2music.composers.chat import server
 
-        return served.load_served(argument)
+        return server.load_served(argument)
 
     def memory_report(self, argument: str, batch: int) -> dict[str, str]:
         """Calculate the memory of the model that looks; the server's is its own."""
-        from image2music.composers.chat import served
+        from image2music.composers.chat import server
 
-        return served.served_memory_report(argument)
+        return server.served_memory_report(argument)
 
 
 NANO = NanoKind()
