@@ -80,9 +80,9 @@ setup(
     entry_points={
         "console_scripts": ["image2music = pipelines.cli.main:main"],
         "image2music.composers": [
-            "nano = image2music.composers.kinds:NANO",
-            "transformers = image2music.composers.kinds:TRANSFORMERS",
-            "openai = image2music.composers.kinds:OPENAI",
+            "nano = image2music.composers.registry:NANO",
+            "transformers = image2music.composers.registry:TRANSFORMERS",
+            "openai = image2music.composers.registry:OPENAI",
         ],
         "image2music.embedders": [
             "conse = image2music.embedders.conse:CONSE",

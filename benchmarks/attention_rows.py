@@ -84,7 +84,7 @@ def _prompt(processor: Any, words: int, size: tuple[int, int]) -> Any:
     from PIL import Image
 
     from image2music.composers.chat.backend import Conversation, Message
-    from image2music.composers.chat.engine.rendering import Renderer
+    from image2music.composers.chat.engine.loading import Renderer
 
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     talk = Conversation(Image.fromarray(pixels), (Message("user", "calm lake " * (words // 2)),))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.generated_captions import Music, midicaps_row
 from benchmarks.notebook import Figures
 from benchmarks.samples import SEED
-from image2music.embedders.registry import load_embedder
+from image2music.embedders.base import load_embedder
 from image2music.index.table import TuneIndex, open_index
 
 K = 5

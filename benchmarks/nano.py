@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def load_model() -> NanoComposerModel:
     """The weights in float32, for the loss."""
-    from image2music.composers.nano.identity import WEIGHTS
+    from image2music.composers.nano.patches import WEIGHTS
 
     model: NanoComposerModel = NanoComposerModel.from_pretrained(WEIGHTS, dtype=torch.float32)
     return model

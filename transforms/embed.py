@@ -8,7 +8,7 @@ import numpy as np
 from apache_beam.ml.rag.types import Content, EmbeddableItem, Embedding
 from numpy.typing import NDArray
 
-from image2music.embedders import registry
+from image2music.embedders import base
 from image2music.embedders.base import Embedder, vector_of
 from image2music.failures import batch_with_fallback, map_catching
 from image2music.rows import Row, tune_row
@@ -27,7 +27,7 @@ class EmbedPictures(StageHandler[DescribedImage, RetrievedContext, Embedder]):
 
     def load_model(self) -> Embedder:
         """Return the embedder, loaded once a process."""
-        return registry.load_embedder(self._spec)
+        return base.load_embedder(self._spec)
 
     def place(self, element: DescribedImage) -> tuple[str, str]:
         """Return image_id and URI, for failures."""
@@ -57,7 +57,7 @@ class EmbedCaptions(StageHandler[CaptionedTune, EmbeddableItem, Embedder]):
 
     def load_model(self) -> Embedder:
         """Return the embedder, loaded once a process."""
-        return registry.load_embedder(self._spec)
+        return base.load_embedder(self._spec)
 
     def place(self, element: CaptionedTune) -> tuple[str, str]:
         """Return tune_id and location, for failures."""

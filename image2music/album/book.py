@@ -15,8 +15,7 @@ import numpy as np
 from image2music.abc.checker import check
 from image2music.abc.diagnostics import Severity
 from image2music.abc.playback import abc_to_midi, abc_to_score
-from image2music.abc.writer.layout import MAX_LAYERS, Layout, lay_out_voices, unit_of, written
-from image2music.abc.writer.quantise import FAITHFUL
+from image2music.abc.writer.layout import FAITHFUL, MAX_LAYERS, Layout, lay_out_voices, unit_of, written
 from image2music.abc.writer.text import bars_by_voice, field_text, header_lines, voice_head
 from image2music.album.plan import gentle, natural_order
 from image2music.errors import AbcError

@@ -1,14 +1,22 @@
-"""Composers by their spec: `nano`, `transformers:...`, `openai:...`, and the kinds of other packages."""
+"""Composers by their spec: `nano`, `transformers:...`, `openai:...`, and the kinds of other packages.
+
+What a kind of this project needs is imported when it is used.
+"""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from image2music.composers.base import Composer
 from image2music.composers.chat.backend import ChatBackend
 from image2music.errors import ConfigError
 from image2music.plugins import Kind, KindRegistry
+
+if TYPE_CHECKING:
+    from image2music.composers.chat.backend import ChatBackend
+    from image2music.composers.chat.composer import ChatComposer
+    from image2music.composers.nano.composer import NanoComposer
 
 
 class ComposerKind(Kind, Protocol):
@@ -53,9 +61,9 @@ KINDS: KindRegistry[ComposerKind] = KindRegistry(
     model="composer",
     group="image2music.composers",
     own={
-        "nano": "image2music.composers.kinds:NANO",
-        "transformers": "image2music.composers.kinds:TRANSFORMERS",
-        "openai": "image2music.composers.kinds:OPENAI",
+        "nano": "image2music.composers.registry:NANO",
+        "transformers": "image2music.composers.registry:TRANSFORMERS",
+        "openai": "image2music.composers.registry:OPENAI",
     },
     reason="bad_composer_spec",
 )
@@ -116,3 +124,105 @@ def load_chat_backend(spec: str) -> ChatBackend:
     if not isinstance(kind, ChatKind):
         raise ConfigError(f"{spec!r} is no chat model", reason="no_chat_model")
     return kind.load_backend(argument)
+
+
+class NanoKind:
+    """The one composer that comes with this package."""
+
+    form = "nano"
+    is_remote = False
+
+    def accepts(self, argument: str) -> bool:
+        """It takes no argument."""
+        return not argument
+
+    def id_of(self, argument: str) -> str:
+        """Hash the weights."""
+        from image2music.composers.nano import patches
+
+        return patches.nano_id()
+
+    def load(self, argument: str) -> NanoComposer:
+        """Load the weights."""
+        from image2music.composers.nano.composer import load_nano
+
+        return load_nano()
+
+    def memory_report(self, argument: str, batch: int) -> dict[str, str]:
+        """Nothing: it takes less than the libraries that run it."""
+        return {}
+
+
+class TransformersKind:
+    """A vision-language model of the transformers library that runs in this process."""
+
+    form = "transformers:ID_OR_PATH[@REVISION][+remote_code]"
+    is_remote = False
+
+    def accepts(self, argument: str) -> bool:
+        """Any model."""
+        return bool(argument)
+
+    def id_of(self, argument: str) -> str:
+        """Read the model's configuration for its revision."""
+        from image2music.composers.chat.engine import loading
+
+        return loading.model_id(loading.ModelName.parse(argument))
+
+    def load(self, argument: str) -> ChatComposer:
+        """Load weights and processor."""
+        from image2music.composers.chat.composer import ChatComposer
+
+        return ChatComposer(self.load_backend(argument))
+
+    def load_backend(self, argument: str) -> ChatBackend:
+        """Load weights and processor."""
+        from image2music.composers.chat.engine import transformers_backend
+
+        return transformers_backend.load_transformers_backend(argument)
+
+    def memory_report(self, argument: str, batch: int) -> dict[str, str]:
+        """Calculate weights, keys and values from the model's configuration."""
+        from image2music.composers.chat.engine import loading, transformers_backend
+
+        return transformers_backend.memory_report(loading.read_config(loading.ModelName.parse(argument)), batch)
+
+
+class OpenAiKind:
+    """A model behind a server that speaks OpenAI's chat completions."""
+
+    form = "openai:BASE_URL#MODEL[+attention=transformers:ID_OR_PATH]"
+    is_remote = True
+
+    def accepts(self, argument: str) -> bool:
+        """Any text; what is wrong with an address is said when it is parsed."""
+        return bool(argument)
+
+    def id_of(self, argument: str) -> str:
+        """Name address and model, and the revision of the model that looks."""
+        from image2music.composers.chat import server
+
+        return server.served_id(argument)
+
+    def load(self, argument: str) -> ChatComposer:
+        """Make sure that the server answers, and load the model that looks, if one is named."""
+        from image2music.composers.chat.composer import ChatComposer
+
+        return ChatComposer(self.load_backend(argument))
+
+    def load_backend(self, argument: str) -> ChatBackend:
+        """As `load`."""
+        from image2music.composers.chat import server
+
+        return server.load_served(argument)
+
+    def memory_report(self, argument: str, batch: int) -> dict[str, str]:
+        """Calculate the memory of the model that looks; the server's is its own."""
+        from image2music.composers.chat import server
+
+        return server.served_memory_report(argument)
+
+
+NANO = NanoKind()
+TRANSFORMERS = TransformersKind()
+OPENAI = OpenAiKind()

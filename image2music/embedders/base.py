@@ -1,12 +1,14 @@
-"""The protocol that every embedder keeps, texts of any length for encoders that take few tokens, and rows' vectors.
+"""The protocol that every embedder keeps, and embedders by their spec: `conse`, `open_clip:...`, `transformers:...`.
 
-Forward passes have shapes that do not depend on the batch, so neither do the vectors.
+Also texts of any length for encoders that take few tokens, and rows' vectors. Forward passes have shapes that do not
+depend on the batch, so neither do the vectors.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from image2music.errors import ModelError
+from image2music.plugins import Kind, KindRegistry
 
 Vectors = NDArray[np.float32]
 
@@ -134,3 +137,38 @@ def vector_of(caption: NDArray[np.float32] | None, picture: NDArray[np.float32] 
     if length < _NOTHING:
         raise ModelError("caption and picture point in opposite directions; leave one away", reason="no_direction")
     return (mean / length).astype(np.float32)
+
+
+class EmbedderKind(Kind, Protocol):
+    """What an entry point of the group `image2music.embedders` names: an object that makes embedders of one kind."""
+
+    def load(self, argument: str) -> Embedder:
+        """Load the embedder.
+
+        Raises:
+            ModelError: the model is not there, or is no model of pictures and texts.
+        """
+
+
+KINDS: KindRegistry[EmbedderKind] = KindRegistry(
+    model="embedder",
+    group="image2music.embedders",
+    own={
+        "conse": "image2music.embedders.conse:CONSE",
+        "open_clip": "image2music.embedders.open_clip:OPEN_CLIP",
+        "transformers": "image2music.embedders.transformers_clip:TRANSFORMERS",
+    },
+    reason="bad_embedder_spec",
+)
+
+
+@lru_cache(maxsize=4)
+def load_embedder(spec: str) -> Embedder:
+    """Load a spec's embedder, once a process; `conse` loads its networks when they are first used.
+
+    Raises:
+        ConfigError: no kind of embedder has that spec (`bad_embedder_spec`).
+        ModelError: the model is not there, or is no model of pictures and texts.
+    """
+    kind, argument = KINDS.find(spec)
+    return kind.load(argument)

@@ -18,7 +18,7 @@ import pyarrow as pa
 from image2music.album.plan import RECIPE as ALBUM_RECIPE
 from image2music.catalog import Matched, match, read_catalog
 from image2music.composers import registry as composers
-from image2music.embedders import registry as embedders
+from image2music.embedders import base as embedders
 from image2music.errors import JobError, OutputError, TuneIndexError
 from image2music.index.table import TuneIndex, narrowed, open_index
 from image2music.loop.chain import rules_version

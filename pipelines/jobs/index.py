@@ -11,7 +11,7 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.ml.rag.ingestion.base import VectorDatabaseWriteTransform
 
-from image2music.embedders import registry as embedders
+from image2music.embedders import base as embedders
 from image2music.errors import TuneIndexError
 from image2music.index.maintenance import finalize
 from image2music.index.sync import write_manifest

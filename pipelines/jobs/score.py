@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from image2music import __version__
-from image2music.embedders import registry as embedders
+from image2music.embedders import base as embedders
 from image2music.errors import ConfigError
 from image2music.evaluation.agreement import image_tune_similarity
 from image2music.evaluation.compare import (

@@ -12,7 +12,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.ml.rag.ingestion.base import VectorDatabaseWriteTransform
 
-from image2music.embedders import registry as embedders
+from image2music.embedders import base as embedders
 from image2music.errors import TuneIndexError
 from image2music.index.maintenance import finalize
 from image2music.index.sync import Changes, Manifest, find_changes, read_manifest, without_repeats, write_manifest

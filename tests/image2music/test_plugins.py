@@ -7,8 +7,8 @@ import pytest
 
 from image2music.composers.registry import KINDS as COMPOSERS
 from image2music.composers.registry import composer_id, is_remote_composer, load_chat_backend, load_composer
-from image2music.embedders.registry import KINDS as EMBEDDERS
-from image2music.embedders.registry import load_embedder
+from image2music.embedders.base import KINDS as EMBEDDERS
+from image2music.embedders.base import load_embedder
 from image2music.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]

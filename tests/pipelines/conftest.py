@@ -11,7 +11,7 @@ from PIL import Image
 
 from image2music.abc.playback import abc_to_midi
 from image2music.composers import registry as composer_specs
-from image2music.embedders import registry as embedder_specs
+from image2music.embedders import base as embedder_specs
 from pipelines.cli.main import main
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 220, 20), "blue": (20, 20, 220)}

@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from image2music.abc.autofix.edits import TextEditor
 from image2music.abc.autofix.structure import mend_bar_lengths, mend_ends, mend_field_names, mend_header, mend_meter
 from image2music.abc.autofix.wrapping import (
+    TextEditor,
     choose_tune,
     mend_characters,
     mend_lines,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from image2music.abc.writer.layout import (
+    PLAIN,
     LaidOutVoice,
     Layer,
     Layout,
@@ -20,7 +21,6 @@ from image2music.abc.writer.layout import (
     unit_of,
     written,
 )
-from image2music.abc.writer.quantise import PLAIN
 from image2music.abc.writer.text import ConvertedTune, bars_by_voice, converted, tune_text
 from image2music.errors import ConfigError, MidiError
 from image2music.music.grid import (

@@ -11,8 +11,7 @@ from itertools import compress, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.abc.writer.layout import Chord, LaidOutVoice, Layer, Layout, lay_out
-from image2music.abc.writer.quantise import FAITHFUL, tuplet_spans
+from image2music.abc.writer.layout import FAITHFUL, Chord, LaidOutVoice, Layer, Layout, lay_out, tuplet_spans
 from image2music.music.grid import (
     Bars,
     among,

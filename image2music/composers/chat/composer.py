@@ -11,9 +11,17 @@ from PIL.Image import Image
 
 from image2music.composers.attention.maps import Faithfulness, Floats, Masks, blurred, with_blur
 from image2music.composers.base import ComposeRequest, ExplainRequest, RefineRequest, RepairRequest
-from image2music.composers.chat.answers import attention_maps, prose_in, tune_in
 from image2music.composers.chat.backend import ChatBackend, Conversation, Form
-from image2music.composers.chat.conversations import composing, describing, motivating, refining, repairing
+from image2music.composers.chat.conversations import (
+    attention_maps,
+    composing,
+    describing,
+    motivating,
+    prose_in,
+    refining,
+    repairing,
+    tune_in,
+)
 from image2music.errors import ConfigError, ModelError
 from image2music.settings import picture_seed
 from image2music.types import Description, Explanation

@@ -42,9 +42,8 @@ from image2music.composers.nano.arrangement import (
 from image2music.composers.nano.controls import LEVELS, AllowedWords, control_distance, controls_of
 from image2music.composers.nano.decoding import DecodingConstraints
 from image2music.composers.nano.explaining import explain, title
-from image2music.composers.nano.identity import WEIGHTS, nano_id
 from image2music.composers.nano.melody import Melody
-from image2music.composers.nano.patches import SeenPicture, allowed_words, look_at
+from image2music.composers.nano.patches import WEIGHTS, SeenPicture, allowed_words, look_at, nano_id
 from image2music.composers.nano.reading import MANNER, copied_references, encode_references, read_controls_and_melody
 from image2music.composers.nano.sampling import Drawn, Sampler
 from image2music.composers.nano.vocabulary import PLACED_NOTE, asked_words, placed_tokens, planned_words

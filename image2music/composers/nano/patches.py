@@ -1,18 +1,23 @@
-"""Pictures as nano attends to them: one vector a cell, a mixture of what it shows and how it looks.
+"""Pictures as nano attends to them: one vector a cell, a mixture of what it shows and how it looks; and nano's id.
 
 The same mixture makes the synthetic pictures of training and the real ones at run time, so that both lie in the same
-region of the embedding space (text-only training: DeCap, Li et al. 2023; CapDec, Nukrai et al. 2022).
+region of the embedding space (text-only training: DeCap, Li et al. 2023; CapDec, Nukrai et al. 2022). The id names the
+embedder that patches come from beside the weights, and is found without loading torch or a model.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from image2music.embedders.base import Embedder
+from image2music.embedders.conse import ConseEmbedder
+from image2music.errors import ModelError
 from image2music.images.scene import Look
 
 FloatArray = NDArray[np.float32]
@@ -165,3 +170,24 @@ def allowed_words(picture: SeenPicture) -> Mapping[str, tuple[str, ...]]:
     elif picture.energy > 0.6:
         words["tempo"] = ("moderate", "fast")
     return words
+
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+RECIPE = 3
+"""Raise it with every change of code that changes a tune for the same weights and seed."""
+
+
+def nano_id(folder: Path = WEIGHTS) -> str:
+    """Return recipe, the first 12 digits of the weights' sha256.
+
+    And the id of the embedder that nano's patches come from.
+
+    Raises:
+        ModelError: the weights are not there (`no_weights`).
+    """
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise ModelError(f"nano's weights are not in {folder}: run `make train`", reason="no_weights")
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
+    return f"nano-{RECIPE}@{digest}+{ConseEmbedder().id}"

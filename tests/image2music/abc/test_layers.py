@@ -4,8 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image2music.abc.writer.layout import layers_of
-from image2music.abc.writer.quantise import QuantisedNotes
+from image2music.abc.writer.layout import QuantisedNotes, layers_of
 
 
 def written(*notes: tuple[int, int, int]) -> QuantisedNotes:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from image2music.abc.writer.quantise import FAITHFUL, PLAIN, QuantiseConfig, QuantisedNotes, quantise
+from image2music.abc.writer.layout import FAITHFUL, PLAIN, QuantiseConfig, QuantisedNotes, quantise
 from image2music.music.theory import GRID_QUARTER
 
 WINDOWS = np.arange(0, 9 * GRID_QUARTER, GRID_QUARTER)

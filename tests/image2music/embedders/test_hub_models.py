@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from image2music.embedders import registry
+from image2music.embedders import base
 from image2music.embedders.base import Embedder
 from image2music.embedders.open_clip import OpenClip
 from image2music.embedders.transformers_clip import TransformersClip
@@ -125,7 +125,7 @@ def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     torch.manual_seed(0)
     SAVERS[request.param](folder)
     family = "open_clip:local-dir" if request.param == "open_clip" else "transformers"
-    return registry.load_embedder(f"{family}:{folder}")
+    return base.load_embedder(f"{family}:{folder}")
 
 
 @pytest.fixture

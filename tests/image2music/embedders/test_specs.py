@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image2music.embedders.base import split_text, unit_rows
-from image2music.embedders.registry import load_embedder
+from image2music.embedders.base import load_embedder, split_text, unit_rows
 from image2music.errors import ConfigError, ModelError
 
 

@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from image2music.composers.chat.engine.cache import KeyValues, Prefix
-from image2music.composers.chat.engine.prefill import LanguageModel
+from image2music.composers.chat.engine.cache import KeyValues, LanguageModel, Prefix
 from image2music.composers.constrained.constraint import ConstrainedTuneState, only_allowed
 from image2music.errors import ConfigError
 

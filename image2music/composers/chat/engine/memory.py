@@ -3,7 +3,7 @@
 Weights are counted matrix by matrix: the decoder exactly (Touvron et al. 2023, with grouped keys and values), the
 vision tower but for its norms and biases. Keys and values take 2 · layers · key-value heads · head width numbers a
 token, and grow in steps (`cache.ROOM`); one conversation is held twice while it is cached or extended, and one layer of
-the batch while rows leave it. Conversations and vision features are cached for later rounds as `prefill` says.
+the batch while rows leave it. Conversations and vision features are cached for later rounds as `cache` says.
 Attention by replay takes, for one picture at a time, answers' tokens · picture's tokens numbers for the sum
 (`image2music.composers.attention.replay`). While tokens are weighed, that module holds rows against all tokens.
 """
@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from image2music.composers.attention.replay import PART
-from image2music.composers.chat.engine.cache import ROOM
+from image2music.composers.chat.engine.cache import FEATURES_BYTES, MOST_PREFIX_BYTES, PREFIX_SHARE, ROOM
 from image2music.composers.chat.engine.decode import MOST
-from image2music.composers.chat.engine.prefill import FEATURES_BYTES, MOST_PREFIX_BYTES, PREFIX_SHARE
 from image2music.errors import ModelError
 from image2music.images.decode import MAX_SIDE
 

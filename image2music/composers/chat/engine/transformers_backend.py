@@ -25,12 +25,10 @@ from image2music.composers.attention.boxes import Tokenised, grid_of, image_toke
 from image2music.composers.attention.replay import observed, replay, replay_by_layer
 from image2music.composers.chat.backend import Conversation, Form, Message, TokenAttention
 from image2music.composers.chat.composer import AnswerLengths
-from image2music.composers.chat.engine.cache import picture_key
+from image2music.composers.chat.engine.cache import Prefiller, picture_key
 from image2music.composers.chat.engine.decode import Decoder, DecodingRow, PromptLookup, Sampling, sample_tokens
-from image2music.composers.chat.engine.loading import ChatModel, ModelName, load_model
+from image2music.composers.chat.engine.loading import ChatModel, ModelName, PreparedPictures, load_model
 from image2music.composers.chat.engine.memory import CARDS, GIB, USABLE, largest_batch, memory_need, shape_of
-from image2music.composers.chat.engine.prefill import Prefiller
-from image2music.composers.chat.engine.rendering import PreparedPictures
 from image2music.errors import ModelError
 from image2music.images.decode import MAX_SIDE
 

@@ -13,8 +13,7 @@ from PIL import Image
 from image2music.composers.attention.boxes import Tokenised, grid_of, image_token_boxes, paint
 from image2music.composers.attention.replay import full_attention_layers, replay
 from image2music.composers.chat.backend import Conversation, Message
-from image2music.composers.chat.engine.loading import ModelName, image_token_of, load_model
-from image2music.composers.chat.engine.rendering import Renderer
+from image2music.composers.chat.engine.loading import ModelName, Renderer, image_token_of, load_model
 from image2music.errors import ModelError
 
 

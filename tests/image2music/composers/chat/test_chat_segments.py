@@ -1,7 +1,7 @@
 import numpy as np
 from chat_fakes import TUNE
 
-from image2music.composers.chat.answers import answer_segments, sentence_segments
+from image2music.composers.chat.conversations import answer_segments, sentence_segments
 
 WORDS = np.array([(i, i + 1) for i in range(len(TUNE))])
 

@@ -10,10 +10,9 @@ from chat_server import says, serving
 
 from image2music.composers import registry
 from image2music.composers.base import AttentionOptions, ExplainRequest
-from image2music.composers.chat import served
 from image2music.composers.chat.composer import ChatComposer
 from image2music.composers.chat.engine import loading, transformers_backend
-from image2music.composers.chat.served import RemoteWithLocalAttention, ServedSpec
+from image2music.composers.chat.server import RemoteWithLocalAttention, ServedSpec, load_served
 from image2music.errors import ConfigError, ModelError
 
 WHY = "It is calm. So it is slow."
@@ -141,5 +140,5 @@ def test_a_model_that_is_not_there_is_one_line_before_any_picture_is_sent(tmp_pa
 def test_a_family_whose_image_tokens_have_no_known_place_is_refused_before_it_is_loaded(server, monkeypatch):
     monkeypatch.setattr(loading, "read_config", lambda wanted: {"model_type": "Keye"})
     with pytest.raises(ModelError, match="image tokens of Keye") as caught:
-        served.load_served(f"{server.url}#m+attention=transformers:org/keye")
+        load_served(f"{server.url}#m+attention=transformers:org/keye")
     assert caught.value.reason == "unknown_boxes"

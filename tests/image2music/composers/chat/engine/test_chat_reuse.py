@@ -9,8 +9,8 @@ from chat_fakes import TUNE, picture
 
 from image2music.composers.chat.backend import Conversation, Message
 from image2music.composers.chat.engine import transformers_backend
+from image2music.composers.chat.engine.cache import Prefiller
 from image2music.composers.chat.engine.loading import ChatModel, ModelName, load_model
-from image2music.composers.chat.engine.prefill import Prefiller
 from image2music.composers.chat.engine.transformers_backend import (
     PlainGenerator,
     TransformersBackend,
