@@ -90,7 +90,7 @@ class _Measured:
         from image2music.music.metrics import EXPLANATIONS, Metrics
 
         images, metrics = [_picture(number) for number in numbers], Metrics(*[1.0] * len(EXPLANATIONS))
-        described = self._timed("describe", lambda: self.composer.describe(images))
+        described = self._timed("describe", lambda: self.composer.look(images))
         asked = [
             ComposeRequest(str(number), image, description, references(metrics), number)
             for number, image, description in zip(numbers, images, described, strict=True)
@@ -144,7 +144,7 @@ def _composer(model: str, *, reuses: bool) -> Any:
     chat = ChatModel(loaded)
     backend = TransformersBackend(loaded.id, chat, PrefixCachedGenerator(chat) if reuses else PlainGenerator(chat))
     warmed = ChatComposer(_Prosaic(backend), AnswerLengths(8, 40, 8))
-    warmed.describe([_picture(-1)])  # what is loaded once is no part of the comparison
+    warmed.look([_picture(-1)])  # what is loaded once is no part of the comparison
     return ChatComposer(_Prosaic(backend), AnswerLengths(DESCRIPTION, TUNE_TOKENS, MOTIVATION))
 
 

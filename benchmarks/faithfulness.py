@@ -48,7 +48,7 @@ def deletion_curves(composer: NanoComposer, pictures: Sequence[Path], most: int 
 
 def _curves(composer: NanoComposer, path: Path, number: int) -> dict[str, NDArray[np.float64]]:
     image = open_picture(path.read_bytes()).image
-    description = composer.describe([image])[0]
+    description = composer.look([image])[0]
     request = ComposeRequest(path.name, image, description, (), number)
     tokens = torch.tensor([control_and_music_tokens(composer.compose([request])[0])])
     seen = description.features

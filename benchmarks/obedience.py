@@ -28,11 +28,11 @@ def obedience(composer: NanoComposer, picture: Path, tries: int) -> list[dict[st
     is at most 12 semitones in the melody, wide more than 20; slow is below 88 quarter notes a minute, fast from 132.
     """
     image = open_picture(picture.read_bytes()).image
-    description = composer.describe([image])[0]
+    description = composer.look([image])[0]
     rows = []
     for slot, words in ASKED:
         requests = [ComposeRequest(str(i), image, description, (), seed) for i, seed in enumerate(range(tries))]
-        tunes = composer.compose_as_asked(requests, {slot: words})
+        tunes = composer.write_as_asked(requests, {slot: words})
         delivered = [read_controls_and_melody(abc)[0].get(slot) in words for abc in tunes]
         row = {"asked": f"{slot} {words[0]}", "tries": tries, "delivered": sum(delivered) / tries}
         heard = sum(heard_mode(abc_to_score(abc)) == words[0] for abc in tunes) / tries

@@ -25,7 +25,7 @@ def pictures_matter(composer: NanoComposer, pictures: Sequence[Path]) -> list[di
     rows = []
     for name, brightness, contrast in VERSIONS:
         images = [_changed(open_picture(path.read_bytes()).image, brightness, contrast) for path in pictures]
-        descriptions = composer.describe(images)
+        descriptions = composer.look(images)
         tunes = [
             abc
             for seed in SEEDS

@@ -248,7 +248,7 @@ class DescribePictures(StageHandler[ImageRef, DescribedImage, Composer]):
         """Open all pictures, and describe those that open."""
         opened = map_catching(self._open, batch)
         pictures = [picture for picture in opened if not isinstance(picture, Exception)]
-        descriptions = iter(batch_with_fallback(model.describe, [picture.image for picture in pictures]))
+        descriptions = iter(batch_with_fallback(model.look, [picture.image for picture in pictures]))
         results: list[DescribedImage | Exception] = []
         for ref, picture in zip(batch, opened, strict=True):
             description = picture if isinstance(picture, Exception) else next(descriptions)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from image2music.failures import batch_with_fallback, failure_from
 from image2music.index.table import TuneIndex
+from image2music.loop.recall import on_trial
 from image2music.types import Failure, Reference, RetrievedContext
 from transforms.stage import NAMESPACE, TIME, StageOutputs, split_failures
 
@@ -35,10 +36,11 @@ class TuneSearch(EnrichmentSourceHandler[list[RetrievedContext], list[tuple[Retr
 
     use_custom_types = True
 
-    def __init__(self, index: TuneIndex, top_k: int, batch_size: int) -> None:
+    def __init__(self, index: TuneIndex, top_k: int, batch_size: int, tried: bool) -> None:
         self._index = index
         self._top_k = top_k
         self._batch_size = batch_size
+        self._tried = tried
         # A search runs in a thread of its own, where Beam's metrics are lost: `join_fn` keeps the time.
         self._times = Metrics.distribution(f"{NAMESPACE}.{_STAGE}", TIME)
 
@@ -69,18 +71,23 @@ class TuneSearch(EnrichmentSourceHandler[list[RetrievedContext], list[tuple[Retr
         return replace(context, references=found.answer, seconds=context.seconds + found.seconds)
 
     def _references(self, batch: Sequence[RetrievedContext]) -> list[tuple[Reference, ...]]:
-        return self._index.references([_pair(context) for context in batch], self._top_k)
+        found = self._index.references([_pair(context) for context in batch], self._top_k)
+        if not self._tried:
+            return found
+        scenes = [context.described.description.scene for context in batch]
+        return [on_trial(references, scene) for references, scene in zip(found, scenes, strict=True)]
 
 
 class RetrieveTunes(beam.PTransform):
     """Pictures with their embeddings to pictures with references: Beam's `Enrichment` from the tune index.
 
-    The table is a file, not a service: nothing is tried again, slowed down or given up after a time.
+    The table is a file, not a service: nothing is tried again, slowed down or given up after a time. With `tried`
+    references that do not suit the scene are left out, as everywhere but in the paper's chain.
     """
 
-    def __init__(self, index: TuneIndex, top_k: int, batch_size: int) -> None:
+    def __init__(self, index: TuneIndex, top_k: int, batch_size: int, *, tried: bool = True) -> None:
         super().__init__()
-        self._search = TuneSearch(index, top_k, batch_size)
+        self._search = TuneSearch(index, top_k, batch_size, tried)
 
     def expand(self, contexts: beam.PCollection) -> StageOutputs:
         """Search batch by batch."""

@@ -12,6 +12,7 @@ from image2music.composers.base import Composer
 from image2music.composers.chat.backend import ChatBackend
 from image2music.errors import ConfigError
 from image2music.plugins import Kind, KindRegistry
+from image2music.settings import Protocol as Chain
 
 if TYPE_CHECKING:
     from image2music.composers.chat.backend import ChatBackend
@@ -25,6 +26,14 @@ class ComposerKind(Kind, Protocol):
     @property
     def is_remote(self) -> bool:
         """Whether pictures leave this machine: a dry run sends nothing and so measures no such composer."""
+
+    @property
+    def protocols(self) -> tuple[Chain, ...]:
+        """The chains that it can compose by, the default first."""
+
+    @property
+    def candidates(self) -> int:
+        """How many tunes are written for a picture where nobody says: 1 where each costs money."""
 
     def id_of(self, argument: str) -> str:
         """Return the id that the loaded composer would have; load no model and ask no server.
@@ -89,6 +98,26 @@ def is_remote_composer(spec: str) -> bool:
     return kind.is_remote
 
 
+def protocols_of(spec: str) -> tuple[Chain, ...]:
+    """Return the chains that a spec's composer can compose by, the default first.
+
+    Raises:
+        ConfigError: as `load_composer`.
+    """
+    kind, _ = KINDS.find(spec)
+    return kind.protocols
+
+
+def default_candidates(spec: str) -> int:
+    """Return how many tunes a spec's composer writes for a picture where nobody says.
+
+    Raises:
+        ConfigError: as `load_composer`.
+    """
+    kind, _ = KINDS.find(spec)
+    return kind.candidates
+
+
 def composer_memory_report(spec: str, batch: int) -> dict[str, str]:
     """Return what a dry run says of the memory that a composer takes, line by line.
 
@@ -131,6 +160,8 @@ class NanoKind:
 
     form = "nano"
     is_remote = False
+    protocols: tuple[Chain, ...] = ("plan", "paper")
+    candidates = 4
 
     def accepts(self, argument: str) -> bool:
         """It takes no argument."""
@@ -158,6 +189,8 @@ class TransformersKind:
 
     form = "transformers:ID_OR_PATH[@REVISION][+remote_code]"
     is_remote = False
+    protocols: tuple[Chain, ...] = ("paper",)
+    candidates = 1
 
     def accepts(self, argument: str) -> bool:
         """Any model."""
@@ -193,6 +226,8 @@ class OpenAiKind:
 
     form = "openai:BASE_URL#MODEL[+attention=transformers:ID_OR_PATH]"
     is_remote = True
+    protocols: tuple[Chain, ...] = ("paper",)
+    candidates = 1
 
     def accepts(self, argument: str) -> bool:
         """Any text; what is wrong with an address is said when it is parsed."""

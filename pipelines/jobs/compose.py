@@ -145,7 +145,9 @@ def find_references(
     todo = planned | "SkipFinished" >> beam.ParDo(SkipFinished(finished))
     described = todo | "Describe" >> Stage(DescribePictures(options.composer, size, read), run.limit)
     embedded = described.done | "Embed" >> Stage(EmbedPictures(run.embedder_spec, size), run.limit)
-    retrieved = embedded.done | "Retrieve" >> RetrieveTunes(run.index, options.top_k, size)
+    retrieved = embedded.done | "Retrieve" >> RetrieveTunes(
+        run.index, options.top_k, size, tried=run.settings.loop.protocol == "plan"
+    )
     return retrieved.done, [stage.failed for stage in (identified, described, embedded, retrieved)]
 
 

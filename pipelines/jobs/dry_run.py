@@ -18,6 +18,7 @@ from image2music.composers.chat.conversations import MOST_BARS, first_bars
 from image2music.composers.chat.engine.loading import free_memory
 from image2music.errors import ModelError, OutputError
 from image2music.rows import printable
+from image2music.settings import LoopSettings
 from image2music.storage.output import open_output
 from pipelines.jobs.compose import ComposeRun, compose_pipeline, cost_of_other_settings, count, look_up
 from pipelines.jobs.options import ComposeOptions
@@ -71,7 +72,7 @@ def _costs(run: ComposeRun, todo: Sequence[str]) -> dict[str, str]:
 def call_lines(run: ComposeRun, pictures: int) -> dict[str, str]:
     """Return how often a remote composer would be asked for so many pictures, and with how much text.
 
-    A picture is described, composed for and explained; between lie at most `rounds` repairs and as many refinements.
+    A picture is described, composed for and explained; between lie at most `rounds` repairs and a refinement.
     Every call carries the picture, and all but the first the whole conversation. The texts are those of the prompts
     with tunes of the index, cut as for a prompt; a draft is counted as long as such a tune.
     """
@@ -83,8 +84,10 @@ def call_lines(run: ComposeRun, pictures: int) -> dict[str, str]:
     }
     first = prompt["compose"] + prompt["references"] + 2 * top_k * abc
     fewest = prompt["describe"] + first + (first + abc + prompt["motivation"])
-    more = rounds * (2 * (first + abc) + prompt["repair"] + prompt["refine"])
-    calls = (3 * pictures, (3 + 2 * rounds) * pictures)
+    refined = first + abc + prompt["refine"] if rounds else 0
+    more = rounds * (first + abc + prompt["repair"])
+    fewest += refined
+    calls = ((3 + bool(rounds)) * pictures, (3 + bool(rounds) + rounds) * pictures)
     text = (pictures * fewest, pictures * (fewest + more))
     return {
         "sample": "none: the composer is behind a server, and a dry run sends nothing there",
@@ -115,11 +118,16 @@ def settings_lines(run: ComposeRun) -> dict[str, str]:
         "composer": run.settings.composer_id,
         "references": f"{run.options.top_k} by description and {run.options.top_k} by picture",
         "where": run.options.where or "all tunes",
-        "rounds": f"at most {loop.rounds} repairs and as many refinements, accept {loop.accept}",
+        "rounds": _loop_line(loop),
         "seed": str(run.settings.seed),
         "settings": run.settings.hash,
         **composers.composer_memory_report(run.options.composer, run.options.batch_size),
     }
+
+
+def _loop_line(loop: LoopSettings) -> str:
+    last = "one round of edits" if loop.protocol == "plan" else "one refinement"
+    return f"protocol {loop.protocol}, {loop.candidates} candidates, at most {loop.rounds} repairs, then {last}"
 
 
 def waiting(run: ComposeRun) -> list[str]:

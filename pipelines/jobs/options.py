@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from image2music.composers.base import AttentionOptions
+from image2music.composers.registry import default_candidates, protocols_of
 from image2music.errors import ConfigError
 from image2music.images.http import WebRule
-from image2music.settings import AcceptRule, LoopSettings
+from image2music.settings import LoopSettings, Protocol
 from image2music.storage.tar import ENDINGS, is_tar
 from pipelines.runtime.options import (
     FailureBound,
@@ -24,7 +25,6 @@ from pipelines.runtime.options import (
     at_least,
     check_options,
     local_path,
-    one_of,
     option,
     seed,
 )
@@ -53,7 +53,13 @@ class PictureOptions(JobOptions):
     where: str | None = option(
         None, help='only tunes that pass this filter over the index\'s columns: "tempo_qpm < 100"'
     )
-    rounds: int = option(2, check=at_least(0), help="most repairs, and most refinements")
+    rounds: int = option(2, check=at_least(0), help="most repairs of a draft; 0: no edits either")
+    candidates: int | None = option(
+        None,
+        type=int,
+        check=at_least(1),
+        help="tunes to write for a picture, of which the best is kept; nano: 4, others: 1",
+    )
     seed: int = option(0, check=seed)
     batch_size: int = option(16, check=at_least(1), help="pictures in one call of a model")
     max_failures: FailureBound = option(
@@ -94,8 +100,10 @@ class PictureOptions(JobOptions):
 class ComposeOptions(RestartOptions, PictureOptions):
     """What `compose` is asked to do."""
 
-    accept: AcceptRule = option(
-        "better", check=one_of("better", "always"), help="better | always: when a refinement is taken"
+    protocol: Protocol | None = option(
+        None,
+        choices=("plan", "paper"),
+        help="plan: plan, write, choose, edit (where the composer can) | paper: the paper's own chain",
     )
     keep: bool = option(False, help="go on beside rows of other settings or earlier rules, and leave them as they are")
     overwrite: bool = option(False, help="move rows of other settings or earlier rules to OUTPUT/generations")
@@ -120,12 +128,17 @@ class ComposeOptions(RestartOptions, PictureOptions):
     @property
     def loop(self) -> LoopSettings:
         """How far the loop goes."""
-        return LoopSettings(rounds=self.rounds, accept=self.accept)
+        protocol = self.protocol or protocols_of(self.composer)[0]
+        if protocol not in protocols_of(self.composer):
+            message = f"{self.composer} cannot compose by the protocol {protocol} yet: take --protocol paper"
+            raise ConfigError(message, reason="bad_protocol")
+        candidates = self.candidates or (default_candidates(self.composer) if protocol == "plan" else 1)
+        return LoopSettings(self.rounds, protocol, candidates)
 
 
 @dataclass(frozen=True)
 class AblateOptions(PictureOptions):
-    """What `ablate` is asked to do: every variant sets its own rule of acceptance, and pictures stand alone."""
+    """What `ablate` is asked to do: one of its variants is the paper's chain, and pictures stand alone."""
 
     album: ClassVar[bool] = False
     refresh: ClassVar[bool] = False
@@ -139,8 +152,10 @@ class AblateOptions(PictureOptions):
 
     @property
     def loop(self) -> LoopSettings:
-        """How far the loop goes."""
-        return LoopSettings(rounds=self.rounds)
+        """Which chain the full method is, and how far it goes."""
+        protocol = protocols_of(self.composer)[0]
+        candidates = self.candidates or (default_candidates(self.composer) if protocol == "plan" else 1)
+        return LoopSettings(self.rounds, protocol, candidates)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 from image2music.errors import OutputError
 from image2music.images.archives import is_there
 from image2music.index.table import Pair
-from image2music.rows import KEY_COLUMNS, composition_key, failure_row, now, retried
+from image2music.loop.recall import on_trial
+from image2music.rows import KEY_COLUMNS, composition_key, failure_row, now, retried, scene_of_row
 from image2music.storage.output import OutputStore
 from image2music.types import METADATA_COLUMNS, Failure, ImageMetadata, Reference, metadata_key, metadata_of_row
 from pipelines.jobs.album import assemble_albums
@@ -34,6 +35,7 @@ _COLUMNS = [
     "image_embedding",
     "description_embedding",
     "references",
+    "scene",
     *METADATA_COLUMNS,
     "embedder_id",
     "index_uri",
@@ -130,11 +132,21 @@ def _searched(
     """
     index, k = run.index, run.options.top_k
     while some := list(islice(rows, _ROWS_A_SEARCH)):
-        found = index.references_of_all([_pair(row) for row in some], k)
+        found = _tried(run, some, index.references_of_all([_pair(row) for row in some], k))
         others = [at for at, row in enumerate(some) if _hashes(found[at]) != _stored_hashes(row)]
-        for at, references in zip(others, index.references([_pair(some[at]) for at in others], k), strict=True):
+        again = index.references([_pair(some[at]) for at in others], k)
+        for at, references in zip(others, _tried(run, [some[at] for at in others], again), strict=True):
             found[at] = references
         yield from zip(some, found, strict=True)
+
+
+def _tried(
+    run: ComposeRun, rows: Sequence[dict[str, Any]], found: Sequence[tuple[Reference, ...]]
+) -> list[tuple[Reference, ...]]:
+    """Leave out what does not suit the scene of each row, where the run's chain does so."""
+    if run.settings.loop.protocol != "plan":
+        return list(found)
+    return [on_trial(one, scene_of_row(row.get("scene"))) for row, one in zip(rows, found, strict=True)]
 
 
 def _pair(row: dict[str, Any]) -> Pair:

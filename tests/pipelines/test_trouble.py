@@ -70,7 +70,7 @@ def test_rows_that_are_removed_while_the_job_runs_are_not_called_done(indexed, m
 
 
 def test_an_index_that_is_removed_ends_with_every_picture_accounted_for(indexed, monkeypatch, capsys):
-    describe = FakeComposer.describe
+    look = FakeComposer.look
 
     def describing(self, images):
         shutil.rmtree("tunes.lance", ignore_errors=True)
@@ -126,7 +126,7 @@ def test_code_of_ours_that_raises_at_one_tune_costs_that_picture_only_and_its_re
 
 
 def test_halves_of_surrogate_pairs_in_a_models_texts_cost_no_row(indexed, monkeypatch):
-    describe, explain = FakeComposer.describe, FakeComposer.explain
+    look, explain = FakeComposer.look, FakeComposer.explain
     monkeypatch.setattr(
         FakeComposer,
         "describe",

@@ -65,7 +65,7 @@ class FakeComposer:
     def __init__(self) -> None:
         self.calls: list[tuple[str, int]] = []
 
-    def describe(self, images: Sequence[Image]) -> list[Description]:
+    def look(self, images: Sequence[Image]) -> list[Description]:
         self.calls.append(("describe", len(images)))
         return [Description(text=colour_of(image)) for image in images]
 

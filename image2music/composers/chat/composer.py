@@ -10,7 +10,15 @@ from typing import TypeVar
 from PIL.Image import Image
 
 from image2music.composers.attention.maps import Faithfulness, Floats, Masks, blurred, with_blur
-from image2music.composers.base import ComposeRequest, ExplainRequest, RefineRequest, RepairRequest
+from image2music.composers.base import (
+    ComposeRequest,
+    EditRequest,
+    ExplainRequest,
+    PlanningRequest,
+    RefineRequest,
+    RepairRequest,
+    WriteRequest,
+)
 from image2music.composers.chat.backend import ChatBackend, Conversation, Form
 from image2music.composers.chat.conversations import (
     attention_maps,
@@ -23,11 +31,12 @@ from image2music.composers.chat.conversations import (
     tune_in,
 )
 from image2music.errors import ConfigError, ModelError
+from image2music.music.planning.plan import Plan
 from image2music.settings import picture_seed
-from image2music.types import Description, Explanation
+from image2music.types import Description, Edit, Explanation
 
 _log = logging.getLogger(__name__)
-Request = TypeVar("Request", ComposeRequest, RepairRequest, RefineRequest, ExplainRequest)
+Request = TypeVar("Request", WriteRequest, RepairRequest, RefineRequest, ExplainRequest)
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ class ChatComposer:
         """Name the backend's model and revision."""
         return self.backend.id
 
-    def describe(self, images: Sequence[Image]) -> list[Description]:
+    def look(self, images: Sequence[Image]) -> list[Description]:
         """Return the likeliest description of each picture.
 
         Raises:
@@ -65,16 +74,24 @@ class ChatComposer:
         answers = self._generate(conversations, [None] * len(conversations), self.lengths.description, "prose")
         return [Description(_prose(answer, "description")) for answer in answers]
 
-    def compose(self, requests: Sequence[ComposeRequest]) -> list[str]:
+    def plan(self, requests: Sequence[PlanningRequest]) -> list[Plan]:
+        """Refuse: a chat model composes by the paper's chain alone (`ConfigError`, `no_plans`)."""
+        raise ConfigError("a chat model composes by the paper's chain alone: protocol paper", reason="no_plans")
+
+    def write(self, requests: Sequence[WriteRequest]) -> list[str]:
         """Return a first draft for each request."""
-        return self._tunes(requests, self._first_turn, _seed_of_draft)
+        return self._tunes(requests, lambda one: self._first_turn(one.request), _seed_of_draft)
+
+    def edit(self, requests: Sequence[EditRequest]) -> list[tuple[Edit, ...]]:
+        """Return no edits: they belong to the chain with plans."""
+        return [() for _ in requests]
 
     def repair(self, requests: Sequence[RepairRequest]) -> list[str]:
         """Return each tune again, given what the checker said."""
         return self._tunes(requests, lambda one: repairing(one, self._first_turn(one.request)), _seed_of_repair)
 
     def refine(self, requests: Sequence[RefineRequest]) -> list[str]:
-        """Return each tune again, given its metrics and those of the references."""
+        """Return each tune again, given its metrics."""
         return self._tunes(requests, lambda one: refining(one, self._first_turn(one.request)), _seed_of_refinement)
 
     def explain(self, requests: Sequence[ExplainRequest]) -> list[Explanation]:
@@ -136,8 +153,8 @@ def _prose(answer: str, what: str) -> str:
     return text
 
 
-def _seed_of_draft(request: ComposeRequest) -> int:
-    return picture_seed(request.seed, "draft")
+def _seed_of_draft(request: WriteRequest) -> int:
+    return picture_seed(request.request.seed, "draft")
 
 
 def _seed_of_repair(request: RepairRequest) -> int:
@@ -145,4 +162,4 @@ def _seed_of_repair(request: RepairRequest) -> int:
 
 
 def _seed_of_refinement(request: RefineRequest) -> int:
-    return picture_seed(request.request.seed, f"refine {request.attempt}")
+    return picture_seed(request.request.seed, "refine 1")

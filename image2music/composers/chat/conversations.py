@@ -261,25 +261,15 @@ def _bar_rule(abc: str) -> str:
 
 
 def refining(request: RefineRequest, so_far: Conversation) -> Conversation:
-    """Ask for a better version, given the metrics, what they mean, and the references' ranges."""
+    """Ask for a better version, given the metrics and what they mean; what to make of them is the model's to judge."""
     metrics = "\n".join(
-        f"- {name} ({EXPLANATIONS[name]}): {_number(value)}; {_aim(request, name)}"
-        for name, value in request.metrics.as_dict().items()
+        f"- {name} ({EXPLANATIONS[name]}): {_number(value)}" for name, value in request.metrics.as_dict().items()
     )
-    complaints = "\n".join(f"- {complaint}" for complaint in request.complaints)
-    return so_far.then(request.abc.strip(), fill("refine", metrics=metrics, complaints=complaints))
+    return so_far.then(request.abc.strip(), fill("refine", metrics=metrics))
 
 
 def _number(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.3g}"
-
-
-def _aim(request: RefineRequest, name: str) -> str:
-    target = request.targets.get(name)
-    if target is None:
-        return "no reference defines it"
-    values = ", ".join(_number(reference.metrics.as_dict()[name]) for reference in request.request.references)
-    return f"references: {values}; aim for {target[0]:.3g} to {target[1]:.3g}"
 
 
 def motivating(request: ExplainRequest, so_far: Conversation) -> Conversation:

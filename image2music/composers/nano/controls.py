@@ -3,8 +3,7 @@
 Qualities of a tune (tempo, mode, meter, bars, range, ...) that stand as tokens before its notes.
 
 nano predicts them from the picture and the references, and any of them can be set from outside instead. Values are
-words, so that a tune's controls read like a sentence in a log. `control_targets` turns what the loop asks for into
-allowed words.
+words, so that a tune's controls read like a sentence in a log.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from image2music.composers.base import RefineRequest
 from image2music.composers.nano.melody import Melody
 from image2music.music.theory import MODES, SCALES
 
@@ -152,33 +150,6 @@ def controls_of(melody: Melody, *, kind: str | None = None, tempo: str | None = 
 
 
 AllowedWords = Mapping[str, tuple[str, ...]]
-
-# Metrics that a plan slot speaks of, and whether more of one is more of the other.
-_SLOTS = {
-    "pitch_range": "range",
-    "n_pitches_used": "n_pitches_used",
-    "pitch_entropy": "pitch_entropy",
-    "pitch_class_entropy": "pitch_class_entropy",
-    "n_pitch_classes_used": "pitch_class_entropy",
-    "scale_consistency": "scale_consistency",
-}
-
-
-def control_targets(request: RefineRequest, controls: Controls) -> dict[str, tuple[str, ...]]:
-    """Return the slots whose metric lies outside of its target, with the words on the target's side."""
-    changed: dict[str, tuple[str, ...]] = {}
-    values = request.metrics.as_dict()
-    for metric, slot in _SLOTS.items():
-        target, value = request.targets.get(metric), values[metric]
-        if target is None or value is None or target[0] <= value <= target[1]:
-            continue
-        changed[slot] = _towards(controls[slot], up=value < target[0])
-    return changed
-
-
-def _towards(word: str, *, up: bool) -> tuple[str, ...]:
-    place = LEVELS.index(word)
-    return LEVELS[min(place + 1, len(LEVELS) - 1) :] if up else LEVELS[: max(place, 1)]
 
 
 def control_distance(wanted: AllowedWords, delivered: Controls) -> int:

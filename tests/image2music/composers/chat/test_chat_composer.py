@@ -21,7 +21,7 @@ def said_to(backend):
 
 def test_a_description_is_the_prose_of_the_likeliest_answer():
     backend = FakeBackend("**Description:** A lake.")
-    (description,) = ChatComposer(backend).describe([request().image])
+    (description,) = ChatComposer(backend).look([request().image])
     assert description.text == "A lake."
     assert backend.requests[0][1] is None
 

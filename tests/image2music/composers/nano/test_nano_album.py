@@ -43,7 +43,7 @@ def test_placed_notes_stand_where_they_were_placed():
 @pytest.fixture(scope="module")
 def request_in_album():
     image = Image.fromarray(data.coffee())
-    return ComposeRequest("coffee", image, load_nano().describe([image])[0], (), seed=3, album=PART)
+    return ComposeRequest("coffee", image, load_nano().look([image])[0], (), seed=3, album=PART)
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ def nano() -> NanoComposer:
 def requests(nano: NanoComposer) -> list[ComposeRequest]:
     """Three photographs with one seed and no references."""
     images = [Image.fromarray(picture).convert("RGB") for picture in (data.coffee(), data.camera(), data.rocket())]
-    descriptions = nano.describe(images)
+    descriptions = nano.look(images)
     return [
         ComposeRequest(str(i), image, seen, (), seed=11)
         for i, (image, seen) in enumerate(zip(images, descriptions, strict=True))
@@ -120,7 +120,7 @@ def test_another_seed_gives_another_tune(nano: NanoComposer, requests: list[Comp
 
 @pytest.mark.slow
 def test_what_is_asked_for_is_delivered(nano: NanoComposer, requests: list[ComposeRequest]) -> None:
-    abc = nano.compose_as_asked(requests[:1], {"mode": ("minor",), "tempo": ("slow",), "range": ("lowest",)})[0]
+    abc = nano.write_as_asked(requests[:1], {"mode": ("minor",), "tempo": ("slow",), "range": ("lowest",)})[0]
 
     controls, _ = read_controls_and_melody(abc)
 
