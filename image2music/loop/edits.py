@@ -13,7 +13,7 @@ from image2music.composers.album_part import missing_constraints
 from image2music.errors import AbcError
 from image2music.loop.examine import ExaminedTune
 from image2music.music.planning.plan import Plan
-from image2music.music.score import MeterChange, Score, count_bars
+from image2music.music.score import Score, count_bars, length_in_bars
 from image2music.music.similarity import LONGEST_ALLOWED
 from image2music.types import AlbumPart, Edit
 
@@ -126,18 +126,12 @@ def _is_asked_for(plan: Plan, voice: int, bar: int) -> bool:
 
 
 def _bar_ticks(score: Score, bar: int) -> tuple[int, int]:
-    """Return where a bar begins and ends, in ticks. Without a meter: 4/4."""
-    meters = score.meters or (MeterChange(0, 4, 4),)
-    start, number = 0, 1
-    for at, meter in enumerate(meters):
-        length = score.ticks_per_quarter * 4 * meter.numerator // meter.denominator
-        until = meters[at + 1].tick if at + 1 < len(meters) else None
-        bars = None if until is None else -(-(until - meter.tick) // length)
-        if bars is None or bar < number + bars:
-            start = meter.tick + (bar - number) * length
-            return start, start + length
-        number += bars
-    return start, start
+    """Return where a bar as written begins and ends, in ticks; of a repeated one the first time."""
+    starts = [(start.tick, start.number) for start in score.bar_starts]
+    at = next((at for at, (_, number) in enumerate(starts) if number == bar), None)
+    if at is None:
+        return 0, 0
+    return starts[at][0], starts[at + 1][0] if at + 1 < len(starts) else length_in_bars(score)
 
 
 def _notes(score: Score, voice: int, bar: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -17,9 +17,9 @@ NAMES = [variant.name for variant in VARIANTS]
 class Learner(FakeComposer):
     """Says in its title how many references it saw; refining, it writes the first one's twin."""
 
-    def compose(self, requests):
-        super().compose(requests)
-        return [self.titled(request.seed, len(request.references)) for request in requests]
+    def write(self, requests):
+        super().write(requests)
+        return [self.titled(asked.request.seed, len(asked.request.references)) for asked in requests]
 
     def refine(self, requests):
         super().refine(requests)
@@ -45,14 +45,14 @@ def test_variants_share_descriptions_and_references_and_differ_in_what_they_lack
     assert main(COMMAND.split()) == 0
     seen = {name: rows(indexed, name, "image_id", "description", "references") for name in NAMES}
     assert all(found == seen["full"] for found in seen.values())
-    assert sum(size for kind, size in learner.calls if kind == "describe") == 3
+    assert sum(size for kind, size in learner.calls if kind == "look") == 3
     heard = {name: {row["title"][0] for row in rows(indexed, name, "title")} for name in NAMES}
     assert heard["no_retrieval"] == heard["neither"] == {"0"}
-    assert "0" not in heard["full"] | heard["no_refinement"] | heard["always_accepted"]
+    assert "0" not in heard["full"] | heard["no_refinement"] | heard["paper"]
     steps = [step for row in rows(indexed, "no_refinement", "rounds") for step in row["rounds"]]
     assert not any(step["accepted"] for step in steps if step["purpose"] == "refine")
     assert (
-        "| measure | better | full | no_retrieval | no_refinement | neither | always_accepted |"
+        "| measure | better | full | no_retrieval | no_refinement | neither | paper |"
         in capsys.readouterr().out
     )
     report = json.loads((indexed / "out" / "ablation.json").read_text())
@@ -70,10 +70,10 @@ def test_a_second_run_composes_nothing_and_prints_the_same(indexed, learner, cap
 class Forgetful(Learner):
     """Writes nothing that plays unless it hears a reference."""
 
-    def compose(self, requests):
+    def write(self, requests):
         return [
-            tune if request.references else ""
-            for request, tune in zip(requests, super().compose(requests), strict=True)
+            tune if asked.request.references else ""
+            for asked, tune in zip(requests, super().write(requests), strict=True)
         ]
 
     def repair(self, requests):
@@ -100,7 +100,7 @@ def test_each_variant_has_settings_of_its_own(indexed, learner):
 
 def test_a_plan_names_the_variants_and_does_nothing(indexed, learner, capsys):
     assert main([*COMMAND.split(), "--plan"]) == 0
-    assert "variants    full, no_retrieval, no_refinement, neither, always_accepted" in capsys.readouterr().out
+    assert "variants    full, no_retrieval, no_refinement, neither, paper" in capsys.readouterr().out
     assert not (indexed / "out").exists()
 
 

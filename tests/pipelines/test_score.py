@@ -17,28 +17,28 @@ PICTURES, BARS = 12, 10
 
 
 class Honest(FakeComposer):
-    def compose(self, requests):
-        return [two_voice_tune(request.seed, BARS) for request in requests]
+    def write(self, requests):
+        return [two_voice_tune(asked.request.seed, BARS) for asked in requests]
 
     def refine(self, requests):
         return [asked.abc for asked in requests]
 
 
 class Copying(Honest):
-    def compose(self, requests):
-        return [request.references[0].abc for request in requests]
+    def write(self, requests):
+        return [asked.request.references[0].abc for asked in requests]
 
 
 class BlindToPictures(Honest):
-    def compose(self, requests):
+    def write(self, requests):
         return [two_voice_tune(1, BARS) for _ in requests]
 
 
 class Breaking(Honest):
     """One bar in ten of either voice lacks its last note."""
 
-    def compose(self, requests):
-        return [self.broken(abc) for abc in super().compose(requests)]
+    def write(self, requests):
+        return [self.broken(abc) for abc in super().write(requests)]
 
     @staticmethod
     def broken(abc):

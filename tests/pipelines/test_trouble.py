@@ -72,11 +72,11 @@ def test_rows_that_are_removed_while_the_job_runs_are_not_called_done(indexed, m
 def test_an_index_that_is_removed_ends_with_every_picture_accounted_for(indexed, monkeypatch, capsys):
     look = FakeComposer.look
 
-    def describing(self, images):
+    def looking(self, images):
         shutil.rmtree("tunes.lance", ignore_errors=True)
-        return describe(self, images)
+        return look(self, images)
 
-    monkeypatch.setattr(FakeComposer, "describe", describing)
+    monkeypatch.setattr(FakeComposer, "look", looking)
     assert main(COMPOSE) == 1
     assert "0 composed, 0 there before, 3 failed" in capsys.readouterr().out
 
@@ -129,8 +129,8 @@ def test_halves_of_surrogate_pairs_in_a_models_texts_cost_no_row(indexed, monkey
     look, explain = FakeComposer.look, FakeComposer.explain
     monkeypatch.setattr(
         FakeComposer,
-        "describe",
-        lambda self, images: [replace(d, text=f"{d.text} \ud800") for d in describe(self, images)],
+        "look",
+        lambda self, images: [replace(d, text=f"{d.text} \ud800") for d in look(self, images)],
     )
     monkeypatch.setattr(
         FakeComposer,

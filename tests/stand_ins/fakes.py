@@ -14,9 +14,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL.Image import Image
 
-from image2music.composers.base import ComposeRequest, ExplainRequest, RefineRequest, RepairRequest
+from image2music.composers.base import (
+    EditRequest,
+    ExplainRequest,
+    PlanningRequest,
+    RefineRequest,
+    RepairRequest,
+    WriteRequest,
+)
 from image2music.embedders.base import Vectors
-from image2music.types import AttentionMap, Description, Explanation
+from image2music.music.planning.plan import Plan, plan_of_json
+from image2music.types import AttentionMap, Description, Edit, Explanation
 
 DIM = 8
 
@@ -57,6 +65,27 @@ def two_voice_tune(seed: int, bars: int = 4) -> str:
     )
 
 
+def two_voice_plan() -> Plan:
+    """What `two_voice_tune` is written to, whatever the seed."""
+    return plan_of_json(
+        {
+            "title": "Tune",
+            "idea": "none",
+            "key": "C",
+            "meter": "4/4",
+            "bars": 4,
+            "voices": [
+                {"id": 1, "name": "Piano", "program": 0, "low": "C4", "high": "C5"},
+                {"id": 2, "name": "Piano", "program": 0, "low": "C3", "high": "B3"},
+            ],
+            "sections": [
+                {"name": "A", "bars": "1-4", "qpm": 96, "roles": {"1": "melody", "2": "bass"}, "cadence": "full"}
+            ],
+            "harmony": ["C", "F", "G", "C"],
+        }
+    )
+
+
 class FakeComposer:
     """Writes a tune from the seed. It sees the strongest colour; `calls` keeps the sizes of the batches."""
 
@@ -66,12 +95,20 @@ class FakeComposer:
         self.calls: list[tuple[str, int]] = []
 
     def look(self, images: Sequence[Image]) -> list[Description]:
-        self.calls.append(("describe", len(images)))
+        self.calls.append(("look", len(images)))
         return [Description(text=colour_of(image)) for image in images]
 
-    def compose(self, requests: Sequence[ComposeRequest]) -> list[str]:
-        self.calls.append(("compose", len(requests)))
-        return [two_voice_tune(request.seed) for request in requests]
+    def plan(self, requests: Sequence[PlanningRequest]) -> list[Plan]:
+        self.calls.append(("plan", len(requests)))
+        return [two_voice_plan() for _ in requests]
+
+    def write(self, requests: Sequence[WriteRequest]) -> list[str]:
+        self.calls.append(("write", len(requests)))
+        return [two_voice_tune(request.request.seed + request.take) for request in requests]
+
+    def edit(self, requests: Sequence[EditRequest]) -> list[tuple[Edit, ...]]:
+        self.calls.append(("edit", len(requests)))
+        return [() for _ in requests]
 
     def repair(self, requests: Sequence[RepairRequest]) -> list[str]:
         self.calls.append(("repair", len(requests)))
@@ -79,7 +116,7 @@ class FakeComposer:
 
     def refine(self, requests: Sequence[RefineRequest]) -> list[str]:
         self.calls.append(("refine", len(requests)))
-        return [two_voice_tune(request.request.seed + 100 * request.attempt) for request in requests]
+        return [two_voice_tune(request.request.seed + 100) for request in requests]
 
     def explain(self, requests: Sequence[ExplainRequest]) -> list[Explanation]:
         self.calls.append(("explain", len(requests)))
@@ -95,9 +132,9 @@ class SlowComposer(FakeComposer):
         super().__init__()
         self._seconds = seconds
 
-    def compose(self, requests: Sequence[ComposeRequest]) -> list[str]:
+    def write(self, requests: Sequence[WriteRequest]) -> list[str]:
         time.sleep(self._seconds * len(requests))
-        return super().compose(requests)
+        return super().write(requests)
 
 
 class OtherEmbedder(FakeEmbedder):
@@ -111,6 +148,8 @@ EMBEDDERS: dict[str, Callable[[], FakeEmbedder]] = {"": FakeEmbedder, "other": O
 class FakeComposerKind:
     form = "fake[:SECONDS]"
     is_remote = False
+    protocols = ("paper", "plan")
+    candidates = 1
 
     def accepts(self, argument: str) -> bool:
         return argument in COMPOSERS or argument.replace(".", "", 1).isdigit()
