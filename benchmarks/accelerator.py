@@ -275,7 +275,7 @@ def _conversation(backend: Any, clock: _Clock, batch: int, *, shorter: bool) -> 
     """Seconds by step of the paper's chain for a batch of pictures (maps left out), and the peak of memory."""
     from benchmarks.conversation_rows import BROKEN, TUNE, references
     from image2music.abc.checker import check
-    from image2music.composers.base import ComposeRequest, RefineRequest, RepairRequest
+    from image2music.composers.base import ComposeRequest, RefineRequest, RepairRequest, WriteRequest
     from image2music.composers.chat.composer import AnswerLengths, ChatComposer
     from image2music.composers.chat.conversations import composing, describing
     from image2music.music.metrics import EXPLANATIONS, Metrics
@@ -295,7 +295,7 @@ def _conversation(backend: Any, clock: _Clock, batch: int, *, shorter: bool) -> 
         return answered
 
     def say(talks: Sequence[Any], tokens: int) -> list[str]:
-        # Not by `composer.describe`: it refuses the prose of random weights, which has no sentence.
+        # Not by `composer.look`: it refuses the prose of random weights, which has no sentence.
         return backend.generate(talks, [None] * batch, max_tokens=tokens, form="prose")
 
     step("describe", lambda: say([describing(image) for image in images], description))
@@ -305,14 +305,11 @@ def _conversation(backend: Any, clock: _Clock, batch: int, *, shorter: bool) -> 
         )
         for at, image in enumerate(images)
     ]
-    drafts = step("compose", lambda: composer.compose(requests))
+    drafts = step("compose", lambda: composer.write([WriteRequest(one) for one in requests]))
     wrong = tuple(check(BROKEN))
     repairs = [RepairRequest(one, abc, wrong, 1) for one, abc in zip(requests, drafts, strict=True)]
     repaired = step("repair", lambda: composer.repair(repairs))
-    refinements = [
-        RefineRequest(one, abc, metrics, {"polyphony": (1.5, 2.0)}, ("polyphony is too low",), 1)
-        for one, abc in zip(requests, repaired, strict=True)
-    ]
+    refinements = [RefineRequest(one, abc, metrics) for one, abc in zip(requests, repaired, strict=True)]
     step("refine", lambda: composer.refine(refinements))
     first = [composing(one, backend.prompt_tokens, backend.count_tokens) for one in requests]
     step("motivate", lambda: say([talk.then(TUNE, "Why does it suit the picture?") for talk in first], motivation))

@@ -86,7 +86,13 @@ class _Measured:
     def converse(self, numbers: Sequence[int]) -> None:
         """All five steps for some pictures in one batch."""
         from image2music.abc.checker import check
-        from image2music.composers.base import ComposeRequest, ExplainRequest, RefineRequest, RepairRequest
+        from image2music.composers.base import (
+            ComposeRequest,
+            ExplainRequest,
+            RefineRequest,
+            RepairRequest,
+            WriteRequest,
+        )
         from image2music.music.metrics import EXPLANATIONS, Metrics
 
         images, metrics = [_picture(number) for number in numbers], Metrics(*[1.0] * len(EXPLANATIONS))
@@ -95,14 +101,11 @@ class _Measured:
             ComposeRequest(str(number), image, description, references(metrics), number)
             for number, image, description in zip(numbers, images, described, strict=True)
         ]
-        drafts = self._timed("compose", lambda: self.composer.compose(asked))
+        drafts = self._timed("compose", lambda: self.composer.write([WriteRequest(one) for one in asked]))
         wrong = tuple(check(BROKEN))
         repairs = [RepairRequest(one, abc, wrong, 1) for one, abc in zip(asked, drafts, strict=True)]
         mended = self._timed("repair", lambda: self.composer.repair(repairs))
-        refinements = [
-            RefineRequest(one, abc, metrics, {"polyphony": (1.5, 2.0)}, ("polyphony is too low",), 1)
-            for one, abc in zip(asked, mended, strict=True)
-        ]
+        refinements = [RefineRequest(one, abc, metrics) for one, abc in zip(asked, mended, strict=True)]
         refined = self._timed("refine", lambda: self.composer.refine(refinements))
         standing = [ExplainRequest(one, abc, "Study", metrics) for one, abc in zip(asked, refined, strict=True)]
         explained = self._timed("explain", lambda: self.composer.explain(standing))

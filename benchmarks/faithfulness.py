@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from image2music.composers.attention.maps import first_cells, from_centre
-from image2music.composers.base import ComposeRequest
+from image2music.composers.base import ComposeRequest, WriteRequest
 from image2music.composers.nano.composer import NanoComposer
 from image2music.composers.nano.explaining import control_and_music_tokens
 from image2music.composers.nano.patches import SeenPicture
@@ -50,7 +50,7 @@ def _curves(composer: NanoComposer, path: Path, number: int) -> dict[str, NDArra
     image = open_picture(path.read_bytes()).image
     description = composer.look([image])[0]
     request = ComposeRequest(path.name, image, description, (), number)
-    tokens = torch.tensor([control_and_music_tokens(composer.compose([request])[0])])
+    tokens = torch.tensor([control_and_music_tokens(composer.write([WriteRequest(request)])[0])])
     seen = description.features
     assert isinstance(seen, SeenPicture)
     sampler = composer.sampler

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from image2music.abc.playback import abc_to_score
 from image2music.composers.base import ComposeRequest
 from image2music.composers.nano.composer import NanoComposer, heard_mode
 from image2music.composers.nano.reading import read_controls_and_melody
@@ -35,7 +34,7 @@ def obedience(composer: NanoComposer, picture: Path, tries: int) -> list[dict[st
         tunes = composer.write_as_asked(requests, {slot: words})
         delivered = [read_controls_and_melody(abc)[0].get(slot) in words for abc in tunes]
         row = {"asked": f"{slot} {words[0]}", "tries": tries, "delivered": sum(delivered) / tries}
-        heard = sum(heard_mode(abc_to_score(abc)) == words[0] for abc in tunes) / tries
+        heard = sum(heard_mode(read_controls_and_melody(abc)[1]) == words[0] for abc in tunes) / tries
         row["key detector agrees"] = heard if slot == "mode" else "-"
         rows.append(row)
     return rows

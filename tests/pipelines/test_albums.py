@@ -63,12 +63,12 @@ def test_each_folder_becomes_an_album_and_a_book(photos):
 
 def test_the_composer_is_told_its_part(photos, stand_ins, monkeypatch):
     asked = []
-    compose = stand_ins.compose
-    monkeypatch.setattr(stand_ins, "compose", lambda requests: asked.extend(requests) or compose(requests))
+    write = stand_ins.write
+    monkeypatch.setattr(stand_ins, "write", lambda requests: asked.extend(requests) or write(requests))
     assert main(COMPOSE) == 0
     rows = {row["image_id"]: row for row in compositions().values()}
     assert len(asked) == 7
-    assert all(part_of_row(rows[one.image_id]["album_part"]) == one.album for one in asked)
+    assert all(part_of_row(rows[one.request.image_id]["album_part"]) == one.request.album for one in asked)
     two, two_b = (compositions()[f"photos/sea/{name}.png"]["album_part"] for name in ("2", "2b"))
     assert (two["theme"], two["opening"]) == (two_b["theme"], two_b["opening"])
 

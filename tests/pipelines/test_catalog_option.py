@@ -60,7 +60,7 @@ def test_only_pictures_whose_row_in_the_catalogue_changed_are_composed_again(sho
     write("red.png,R1,blue", "green.png,G1,leaf")
     stand_ins.calls.clear()
     assert main(COMPOSE) == 0
-    assert stand_ins.calls[0] == ("describe", 1)
+    assert stand_ins.calls[0] == ("look", 1)
     assert len(pq.read_table("out/compositions")) == 3
     assert (rows()["green"]["catalog_id"], rows()["green"]["description"]) == ("G1", "leaf. green")
     assert rows()["red"] == before["red"]

@@ -85,7 +85,7 @@ def test_a_rerun_does_only_what_is_missing(indexed, stand_ins):
     Image.new("RGB", (5, 5), (9, 9, 99)).save("pictures/new.png")
     stand_ins.calls.clear()
     assert main(COMPOSE) == 0
-    assert stand_ins.calls[0] == ("describe", 1)
+    assert stand_ins.calls[0] == ("look", 1)
     assert len(rows()) == 4
 
 

@@ -74,7 +74,7 @@ def test_time_disk_and_memory_come_from_a_sample(plan, stand_ins):
     assert lines["time"].endswith(" with 2 workers, without loading")
     assert "GB free in out" in lines["disk"]
     assert lines["process"].endswith("GB of memory by the sample, for each of 2")
-    assert ("compose", 3) in stand_ins.calls
+    assert ("write", 3) in stand_ins.calls
 
 
 def test_a_disk_that_is_too_small_is_named(plan, monkeypatch):

@@ -100,7 +100,7 @@ def test_exactly_the_pictures_with_other_references_are_composed_again(captions,
 
     assert main([*COMPOSE, "--refresh"]) == 0
     after = rows()
-    assert sum(size for call, size in stand_ins.calls if call == "describe") == len(expected)
+    assert sum(size for call, size in stand_ins.calls if call == "look") == len(expected)
     assert {key for key, row in after.items() if row["composed_at"] != before[key]["composed_at"]} == expected
     for key, row in after.items():
         assert [found["row_hash"] for found in row["references"]] == references_by_brute_force(new, row), key

@@ -23,13 +23,13 @@ def meanwhile(monkeypatch):
     """Makes something happen while the first tunes are written."""
 
     def arrange(happen):
-        compose = FakeComposer.compose
+        write = FakeComposer.write
 
         def composing(self, requests):
             happen()
-            return compose(self, requests)
+            return write(self, requests)
 
-        monkeypatch.setattr(FakeComposer, "compose", composing)
+        monkeypatch.setattr(FakeComposer, "write", composing)
 
     return arrange
 
@@ -87,14 +87,14 @@ def failures():
 
 
 def test_a_composer_that_raises_at_one_picture_costs_that_picture_only(indexed, monkeypatch):
-    compose = FakeComposer.compose
+    write = FakeComposer.write
 
     def composing(self, requests):
-        if any(request.description.text == "red" for request in requests):
+        if any(asked.request.description.text == "red" for asked in requests):
             raise ValueError("invalid literal for int() with base 10: '+-5'")
-        return compose(self, requests)
+        return write(self, requests)
 
-    monkeypatch.setattr(FakeComposer, "compose", composing)
+    monkeypatch.setattr(FakeComposer, "write", composing)
     assert main([*COMPOSE, "--max_failures", "1"]) == 3
     assert failures() == {"red.png": ("compose", "unexpected_ValueError")}
     assert rows() == 2
@@ -103,21 +103,21 @@ def test_a_composer_that_raises_at_one_picture_costs_that_picture_only(indexed, 
 def test_code_of_ours_that_raises_at_one_tune_costs_that_picture_only_and_its_reason_is_kept(indexed, monkeypatch):
     examine = chain.examine
 
-    def raising(raw, references):
+    def raising(raw, references, plan):
         if "BROKEN" in raw:
             raise ValueError("invalid literal for int() with base 10: '+-5'")
-        return examine(raw, references)
+        return examine(raw, references, plan)
 
-    compose = FakeComposer.compose
+    write = FakeComposer.write
 
     def composing(self, requests):
-        tunes = compose(self, requests)
+        tunes = write(self, requests)
         return [
-            tune.replace("T:", "T:BROKEN ") if request.description.text == "red" else tune
-            for request, tune in zip(requests, tunes, strict=True)
+            tune.replace("T:", "T:BROKEN ") if asked.request.description.text == "red" else tune
+            for asked, tune in zip(requests, tunes, strict=True)
         ]
 
-    monkeypatch.setattr(FakeComposer, "compose", composing)
+    monkeypatch.setattr(FakeComposer, "write", composing)
     monkeypatch.setattr(chain, "examine", raising)
     for _ in range(2):  # and again on a rerun
         assert main([*COMPOSE, "--max_failures", "1"]) == 3

@@ -8,6 +8,7 @@ meter, takes the one that fits its chords best, and moves what clashes.
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -259,7 +260,8 @@ def _key(task: _Task) -> object:
     words = tuple(sorted((slot, tuple(values)) for slot, values in task.words.items()))
     references = tuple(reference.row_hash for reference in task.request.references)
     chords = None if task.plan is None else (task.plan.harmony, task.plan.key, task.plan.meter)
-    return task.request.image_id, task.request.seed, task.label, words, references, chords
+    seen = hashlib.sha256(_picture(task.request).patches.tobytes()).digest()
+    return task.request.image_id, task.request.seed, task.label, words, references, chords, seen
 
 
 def _plan(task: _Task, drawn: Drawn) -> Plan:

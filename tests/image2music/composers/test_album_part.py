@@ -4,8 +4,8 @@ from image2music.abc.playback import abc_to_score
 from image2music.composers.album_part import missing_constraints, opening_abc
 from image2music.composers.base import ComposeRequest
 from image2music.composers.chat.conversations import composing
+from image2music.loop.choose import order_of, why_not
 from image2music.loop.examine import examine
-from image2music.loop.refinement import accepts
 from image2music.music.motif import opening_of
 from image2music.types import AlbumPart, Description, read_line
 
@@ -32,10 +32,10 @@ def test_what_is_left_out_is_said():
     ]
 
 
-def test_the_album_comes_before_the_metrics():
+def test_of_two_candidates_the_one_that_keeps_to_its_album_is_better():
     kept, other = examine(KEPT, []), examine(two_voice_tune(1), [])
-    assert accepts(kept, other, {}, "better", PART) == (True, "keeps_more_of_the_album")
-    assert accepts(other, kept, {}, "better", PART) == (False, "keeps_less_of_the_album")
+    assert order_of(kept, PART) < order_of(other, PART)
+    assert why_not(other, kept, PART) == "keeps_less_of_the_album"
 
 
 def test_a_chat_model_is_told_in_its_prompt():

@@ -9,7 +9,7 @@ from skimage import data
 from image2music.abc.checker import check
 from image2music.abc.diagnostics import Severity
 from image2music.abc.playback import abc_to_score
-from image2music.composers.base import ComposeRequest, ExplainRequest
+from image2music.composers.base import ComposeRequest, ExplainRequest, WriteRequest
 from image2music.composers.nano.composer import load_nano
 from image2music.composers.nano.decoding import DecodingConstraints
 from image2music.composers.nano.explaining import control_and_music_tokens
@@ -48,7 +48,7 @@ def request_in_album():
 
 @pytest.fixture(scope="module")
 def tune(request_in_album):
-    return load_nano().compose([request_in_album])[0]
+    return load_nano().write([WriteRequest(request_in_album)])[0]
 
 
 @pytest.mark.slow
