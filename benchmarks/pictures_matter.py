@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from image2music.abc.parser import parse
-from image2music.composers.base import ComposeRequest
+from image2music.composers.base import ComposeRequest, WriteRequest
 from image2music.composers.nano.composer import NanoComposer
 from image2music.composers.nano.reading import read_controls_and_melody
 from image2music.images.decode import open_picture
@@ -29,8 +29,11 @@ def pictures_matter(composer: NanoComposer, pictures: Sequence[Path]) -> list[di
         tunes = [
             abc
             for seed in SEEDS
-            for abc in composer.compose(
-                [ComposeRequest("x", image, seen, (), seed) for image, seen in zip(images, descriptions, strict=True)]
+            for abc in composer.write(
+                [
+                    WriteRequest(ComposeRequest("x", image, seen, (), seed))
+                    for image, seen in zip(images, descriptions, strict=True)
+                ]
             )
         ]
         controls = [read_controls_and_melody(abc)[0] for abc in tunes]
