@@ -217,13 +217,13 @@ def abc_to_midi(abc: str) -> bytes:
     return tune_to_midi(first_tune(parse(abc)))
 
 
-def tune_to_score(tune: Tune) -> Score:
-    """Play one parsed tune.
+def tune_to_score(tune: Tune, *, may_be_silent: bool = False) -> Score:
+    """Play one parsed tune; where it `may_be_silent`, one of rests only is a score without notes.
 
     Raises:
         AbcError: `no_music` when it holds no sounding note, `too_long` when repeats unfold beyond reason.
     """
-    conductor, tracks = _played(tune, with_silent=True)
+    conductor, tracks = _played(tune, with_silent=True, may_be_silent=may_be_silent)
     bars = tuple(BarStart(ticks(onset), number) for onset, number in bars_as_played(tune))
     return replace(conductor, tracks=tuple(map(_track, tracks)), bar_starts=bars)
 
@@ -269,7 +269,7 @@ def first_tune(parsed: ParsedAbc) -> Tune:
     raise AbcError("no tune with notes was found: write one from X: to its last bar line", reason="no_music")
 
 
-def _played(tune: Tune, *, with_silent: bool = False) -> tuple[Score, list[NoteList]]:
+def _played(tune: Tune, *, with_silent: bool = False, may_be_silent: bool = False) -> tuple[Score, list[NoteList]]:
     """Return a score with the tempos, meters and keys, and the notes of each track beside it.
 
     `with_silent` keeps one empty track for a voice that never sounds.
@@ -278,7 +278,7 @@ def _played(tune: Tune, *, with_silent: bool = False) -> tuple[Score, list[NoteL
     if any(ticks(played.length) > MAX_TICKS for played in voices):
         raise AbcError("the tune lasts longer than MIDI can count: shorten its rests", reason="too_long")
     tracks = _note_lists(voices, with_silent=with_silent)
-    if not any(track.notes for track in tracks):
+    if not may_be_silent and not any(track.notes for track in tracks):
         raise AbcError("the tune has rests only: write notes", reason="no_music")
     return Score(TICKS_PER_QUARTER, (), _tempos(tune, voices), _meters(tune, voices), _keys(tune, voices)), tracks
 
