@@ -13,8 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
-from image2music.evaluation.measures import METRICS_PREFIX, Measure, figures, measure_of, place_in_table
-from image2music.evaluation.muspy_check import MetricDifference
+from image2music.evaluation.measures import (
+    METRICS_PREFIX,
+    Measure,
+    MetricDifference,
+    figures,
+    measure_of,
+    place_in_table,
+)
 from image2music.evaluation.pieces import Piece, hear
 from image2music.music.metrics import METRIC_NAMES
 
