@@ -34,7 +34,7 @@ from image2music.evaluation.questions import (
 )
 from image2music.images.features import data_uri, thumbnail
 from image2music.music.render import wav_bytes
-from image2music.report.playback import playback
+from image2music.report.tune import playback
 from image2music.storage.files import Folder
 from pipelines.jobs.loaders import System, open_image
 
