@@ -30,7 +30,7 @@ from image2music.images.decode import (
 from image2music.images.http import WebRule
 from image2music.rows import valid_text
 from image2music.storage.files import open_regular
-from image2music.storage.written import WrittenFiles
+from image2music.storage.output import WrittenFiles
 from image2music.types import NO_METADATA, DescribedImage, Description, Failure, ImageRef, ImageSource, metadata_key
 from transforms.files import PictureReader, content_id, is_remote, open_seekable
 from transforms.stage import NAMESPACE, StageHandler, StageOutputs, Stopwatch, split_failures
