@@ -138,7 +138,7 @@ def _features(chat: Any, pixels: Any) -> tuple[Any, Any]:
     import torch
     from PIL import Image
 
-    from image2music.composers.attention.boxes import Tokenised, image_token_boxes
+    from image2music.composers.attention.maps import Tokenised, image_token_boxes
     from image2music.composers.chat.backend import Conversation, Message
 
     given: dict[str, Any] = {}

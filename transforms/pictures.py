@@ -18,12 +18,19 @@ from image2music.composers.base import Composer
 from image2music.errors import ConfigError, PictureError
 from image2music.failures import batch_with_fallback, failure_from, map_catching
 from image2music.images.archives import is_picture_archive, is_web, list_members
-from image2music.images.decode import Picture, open_picture
+from image2music.images.decode import (
+    HEAD_BYTES,
+    Picture,
+    is_picture_head,
+    is_service_name,
+    kind_by_name,
+    open_picture,
+    skipped_kind,
+)
 from image2music.images.http import WebRule
-from image2music.images.kinds import HEAD_BYTES, is_picture_head, is_service_name, kind_by_name, skipped_kind
 from image2music.rows import valid_text
 from image2music.storage.files import open_regular
-from image2music.storage.written import WrittenFiles
+from image2music.storage.output import WrittenFiles
 from image2music.types import NO_METADATA, DescribedImage, Description, Failure, ImageRef, ImageSource, metadata_key
 from transforms.files import PictureReader, content_id, is_remote, open_seekable
 from transforms.stage import NAMESPACE, StageHandler, StageOutputs, Stopwatch, split_failures

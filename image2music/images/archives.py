@@ -21,8 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from image2music.errors import PictureError
-from image2music.images.decode import MAX_BYTES
-from image2music.images.kinds import is_service_name, kind_by_name, skipped_kind
+from image2music.images.decode import MAX_BYTES, is_service_name, kind_by_name, skipped_kind
 
 WEB_SCHEMES = ("http://", "https://")
 _MEMBER = re.compile(r"(?P<archive>.*\.(?P<kind>tar|parquet))#(?P<name>.*)", re.DOTALL)

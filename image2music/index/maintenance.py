@@ -19,7 +19,7 @@ import numpy as np
 
 from image2music.errors import TuneIndexError
 from image2music.index.table import TuneIndex
-from image2music.storage.index_files import open_index_files
+from image2music.storage.output import open_index_files
 
 VECTOR_INDEX_FROM = 20_000
 """Rows from which an approximate index pays: below, an exact search takes a few milliseconds and misses nothing."""

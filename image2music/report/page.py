@@ -11,8 +11,7 @@ from typing import Any, Literal
 from image2music.evaluation.pieces import Heard, hear
 from image2music.music.metrics import EXPLANATIONS, METRIC_NAMES
 from image2music.music.similarity import LONGEST_ALLOWED, longest_shared_run
-from image2music.report.heat import HeatMap, colours, heat_map
-from image2music.report.playback import Playback, playback
+from image2music.report.tune import HeatMap, Playback, colours, heat_map, playback
 
 _PIECES = re.compile(r"\s+|\||[^\s|]+")
 

@@ -1,4 +1,7 @@
-"""What an output holds: rows, failures, albums, run.json, earlier generations. Only this module knows the layout.
+"""What outputs and indexes hold beside each other: rows, failures, albums, run.json, locks, earlier generations.
+
+Only this module knows the layout of an output and the names of the files beside an index's table; so it is also what
+tells which files image2music wrote itself (outputs, indexes, reports, exports), none of which is ever taken as input.
 
 A new generation of an output takes the place of the earlier one in steps that can be repeated. While it is made it
 lies in OUT/.refresh: `compositions` holds rows composed anew, `kept` those of the earlier generation. A marker says
@@ -9,10 +12,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +26,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from image2music.storage.datasets import REPLACING, Dataset, Row, read_shards
-from image2music.storage.files import atomic_write, atomic_write_json, file_lock, free_bytes, make_folder, write_parquet
+from image2music.storage.files import (
+    atomic_write,
+    atomic_write_json,
+    bytes_under,
+    file_lock,
+    free_bytes,
+    make_folder,
+    write_parquet,
+)
 from image2music.storage.run_file import RunFile
 from schemas.failure import FAILURE_SCHEMA
 
@@ -292,3 +304,106 @@ def _move_shards(source: Dataset, target: Dataset) -> None:
     os.makedirs(target.uri, exist_ok=True)
     for shard in source.shards():
         os.replace(shard, f"{target.uri}/{os.path.basename(shard)}")
+
+
+@dataclass(frozen=True)
+class IndexStore:
+    """The files of the index whose table is at `uri`, DIR/NAME.lance; they are DIR/NAME.lance.*."""
+
+    uri: str
+
+    @property
+    def failures(self) -> Failures:
+        """What the last run could not index, and why."""
+        return Failures(self._beside("failures"))
+
+    @property
+    def run(self) -> RunFile:
+        """run.json of the last run."""
+        return RunFile(self._beside("run.json"))
+
+    @property
+    def stuck_notes(self) -> str:
+        """Where workers note what takes too long."""
+        return self._beside("stuck")
+
+    @property
+    def manifest(self) -> str:
+        """The Parquet file that says what the MIDI files looked like (`image2music.index.sync`)."""
+        return self._beside("files.parquet")
+
+    def prepare(self) -> None:
+        """Make the folder that the table lies in, and prove that it can be written.
+
+        Raises:
+            OutputError: it cannot (`output_not_writable`).
+        """
+        make_folder(os.path.dirname(self.uri) or ".")
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the right to write, as `file_lock` does."""
+        return file_lock(self.uri, self._beside("lock"))
+
+    def size(self) -> int:
+        """Return the bytes of the table with all of its versions."""
+        return bytes_under(self.uri)
+
+    def clear_stuck_notes(self) -> None:
+        """Remove the notes about what takes too long: all is done."""
+        shutil.rmtree(self.stuck_notes, ignore_errors=True)
+
+    def _beside(self, ending: str) -> str:
+        return f"{self.uri}.{ending}"
+
+
+def open_index_files(uri: str) -> IndexStore:
+    """Return the files beside a table; nothing is made or read."""
+    return IndexStore(uri.rstrip("/"))
+
+
+REPORT_MARKER = "report.json"
+"""Lies in every report."""
+
+_SHARD = re.compile(r"part-[0-9a-f]{24}(-\d+)?\.parquet")
+_BESIDE_INDEX = re.compile(r".*\.lance\.(failures|stuck|run\.json|lock|files\.parquet)")
+_EXPORT = re.compile(r"[0-9a-f]{16}\.(abc|mid|musicxml|wav|heatmap\.png)")
+_SCORE = ("score.json", "score.parquet")
+
+_IN_OUTPUT = (COMPOSITIONS, FAILURES, GENERATIONS, RUN_FILE, LOCK)
+"""In albums and books, names that people use for folders, nothing but shards and notation is written."""
+
+_TELLING = (RUN_FILE, LOCK, COMPOSITIONS, FAILURES, REPORT_MARKER, "index.html", "_versions", *_SCORE)
+"""Names that tell what a folder is."""
+
+
+class WrittenFiles:
+    """Tells whether a local file or folder was written by image2music. Looks at each folder above it once."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, frozenset[str]] = {}
+
+    def holds(self, path: str) -> bool:
+        """Return whether image2music wrote it, or a folder that it lies in."""
+        path = os.path.abspath(path)
+        while path != os.path.dirname(path):
+            if self.has_entry(os.path.dirname(path), os.path.basename(path)):
+                return True
+            path = os.path.dirname(path)
+        return False
+
+    def has_entry(self, folder: str, name: str) -> bool:
+        """Return whether image2music wrote the entry `name` of a folder; folders above are not looked at."""
+        if _SHARD.fullmatch(name) or _BESIDE_INDEX.fullmatch(name) or _EXPORT.fullmatch(name):
+            return True
+        there = self._telling_names(folder)
+        if {REPORT_MARKER, "index.html"} <= there or (folder.endswith(".lance") and "_versions" in there):
+            return True
+        if there & {RUN_FILE, LOCK} and there & {COMPOSITIONS, FAILURES} and name in _IN_OUTPUT:
+            return True
+        return name in _SCORE and there.issuperset(_SCORE)
+
+    def _telling_names(self, folder: str) -> frozenset[str]:
+        if folder not in self._folders:
+            here = (name for name in _TELLING if os.path.lexists(os.path.join(folder, name)))
+            self._folders[folder] = frozenset(here)
+        return self._folders[folder]

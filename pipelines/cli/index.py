@@ -47,7 +47,7 @@ def run_index(args: argparse.Namespace) -> int:
 
 
 def _run_file(uri: str) -> RunFile:
-    from image2music.storage.index_files import open_index_files
+    from image2music.storage.output import open_index_files
 
     return open_index_files(uri).run
 
@@ -80,7 +80,7 @@ def go_back(uri: str, name: str) -> str:
     """Restore a version by tag or number; return what came of it."""
     from image2music.index.maintenance import history, restore
     from image2music.index.table import open_index
-    from image2music.storage.index_files import open_index_files
+    from image2music.storage.output import open_index_files
 
     uri = uri.rstrip("/")
     history(uri)  # says in one line that there is no table, before a lock is made beside it

@@ -16,7 +16,7 @@ from image2music.errors import TuneIndexError
 from image2music.index.maintenance import finalize
 from image2music.index.sync import write_manifest
 from image2music.index.table import TuneIndex, index_schema, open_index, stored_tunes
-from image2music.storage.index_files import open_index_files
+from image2music.storage.output import open_index_files
 from image2music.storage.tar import is_tar, open_archive
 from image2music.types import Failure
 from pipelines.jobs.options import IndexOptions

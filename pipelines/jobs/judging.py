@@ -19,20 +19,22 @@ from image2music.composers.chat.backend import ChatBackend
 from image2music.errors import ConfigError
 from image2music.evaluation.judge import ANSWER_TOKENS, Cost, SongEval, cost, without_order_effects
 from image2music.evaluation.judge import ask_judge as ask_judge
-from image2music.evaluation.listening_test import (
+from image2music.evaluation.pieces import Piece
+from image2music.evaluation.questions import (
     Item,
     Shown,
+    add_answers,
     answer_key_csv,
     choose_items,
+    judge_prompts_version,
+    mean_spread,
     read_answer_key,
     read_answers,
     render_form,
 )
-from image2music.evaluation.pieces import Piece
-from image2music.evaluation.questions import add_answers, judge_prompts_version, mean_spread
 from image2music.images.features import data_uri, thumbnail
 from image2music.music.render import wav_bytes
-from image2music.report.playback import playback
+from image2music.report.tune import playback
 from image2music.storage.files import Folder
 from pipelines.jobs.loaders import System, open_image
 

@@ -26,8 +26,7 @@ from image2music.evaluation.compare import (
     summarise,
     summary_json,
 )
-from image2music.evaluation.measures import score_rows
-from image2music.evaluation.muspy_check import muspy_differences
+from image2music.evaluation.measures import muspy_differences, score_rows
 from image2music.storage.output import open_output
 from pipelines.jobs import judging
 from pipelines.jobs.loaders import Scored, System, open_image, read_imported, read_output

@@ -18,7 +18,7 @@ from image2music.index.maintenance import finalize
 from image2music.index.sync import Changes, Manifest, find_changes, read_manifest, without_repeats, write_manifest
 from image2music.index.table import TuneIndex, open_index, replace_rows, stored_tunes
 from image2music.rows import failure_row, now
-from image2music.storage.index_files import open_index_files
+from image2music.storage.output import open_index_files
 from image2music.types import CaptionedMidi, Failure
 from pipelines.jobs.index import (
     AS_IT_WAS,

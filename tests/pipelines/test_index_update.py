@@ -12,7 +12,7 @@ from fakes import FakeEmbedder, two_voice_tune
 from image2music.abc.playback import abc_to_midi
 from image2music.errors import JobError
 from image2music.index.table import open_index
-from image2music.storage.index_files import open_index_files
+from image2music.storage.output import open_index_files
 from pipelines.cli.main import main
 
 INDEX = ["index", "--captions", "captions.json", "--midi_root", "midi", "--index", "tunes.lance"]

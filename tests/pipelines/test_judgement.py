@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from image2music.evaluation.listening_test import ANSWER_COLUMNS
+from image2music.evaluation.questions import ANSWER_COLUMNS
 from pipelines.cli.main import main
 
 

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from image2music.abc.musicxml import abc_to_music_xml
-from image2music.storage.output import open_output
-from image2music.storage.written import REPORT_MARKER
+from image2music.storage.output import REPORT_MARKER, open_output
 from pipelines.cli.main import main
 
 COMPOSE = "compose --images pictures --index tunes.lance --output out --composer fake --runner FnApiRunner"

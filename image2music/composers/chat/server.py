@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
-from image2music.composers.attention.boxes import refuse_unknown_family
+from image2music.composers.attention.maps import refuse_unknown_family
 from image2music.composers.chat.backend import ChatBackend, Conversation, Form, Message, TokenAttention
 from image2music.composers.chat.engine import loading
 from image2music.composers.chat.engine.decode import Sampling

@@ -6,13 +6,18 @@ line ends with a bar line. Prose, lyrics, comments and changes inside the music 
 tune needs them.
 
 llguidance says which tokens the grammar allows, one automaton a row; `BarTokens` says which of these fit into the bar,
-with a `BarCounter` for each row. When a row's tokens run out, the tune is closed: first the voices that are behind
-catch up, and in the end `closing_letters` gives each letter.
+with a `BarCounter` for each row. What a token does to a bar does not depend on how full the bar is, only on a few kinds
+of state (`_Kind`): inside a triplet, inside a chord, after a bar line. So each token is read once in each kind of
+state, letter by letter by the same `BarCounter` that follows the tune, and a step of decoding compares a few arrays of
+whole numbers. When a row's tokens run out, the tune is closed: first the voices that are behind catch up, and in the
+end `closing_letters` gives each letter.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,12 +25,170 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from image2music.composers.constrained.bars import BarCounter, closing_letters, letters_to_close
-from image2music.composers.constrained.tokens import BarTokens
+from image2music.composers.constrained.bars import (
+    SHORTEST,
+    BarCounter,
+    closing_letters,
+    least_ticks,
+    letters_to_close,
+    ticks_of,
+)
 from image2music.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
+
+Ints = NDArray[np.int32]
+
+Bools = NDArray[np.bool_]
+NEVER = 2**20
+"""More ticks than any bar has."""
+_MUSIC = re.compile(r"[A-GVa-gz0-9/,'^_=|:\[\]() \n-]+")
+_LENGTH_DIGITS = re.compile(r"[,']*([0-9/]*)")
+_WRITTEN = re.compile(r"(?:[1-9][0-9]?)?(?:/[248]?)?")
+
+_NO_ABC = re.compile(r"[0-9]{3}|/[0135679/]|/[248][0-9/]|[,']{4}|  |\n\n|[\^_=]{2}")
+"""What the grammar allows nowhere in the music: tokens with that need no reading."""
+
+_Kind = tuple[str, int, bool, bool]
+"""The open bracket as far as it matters, notes left of a triplet, between bars or not, length pending or not."""
+
+_KINDS: tuple[_Kind, ...] = (
+    ("", 0, True, False),
+    ("", 0, False, False),
+    ("", 0, False, True),
+    *(("", notes, False, False) for notes in range(1, 5)),
+    *((bracket, 0, is_closed, False) for bracket in ("[", "[C") for is_closed in (True, False)),
+    *((bracket, 0, True, False) for bracket in ("[V", "[V:", "[V:1", "[V:2")),
+)
+"""The kinds of state that nearly every tune comes through."""
+
+
+@dataclass(slots=True)
+class _Measure(BarCounter):
+    """A counter for a bar of any length: it notes how full each bar is when it ends."""
+
+    ended: list[int] = field(default_factory=list)
+
+    def _ends_bar(self) -> bool:
+        if not self.is_closed:
+            self.ended.append(self.filled)
+            self.filled, self.is_closed = 0, True
+        return not self.triplet
+
+    @property
+    def needed(self) -> int:
+        """Ticks that the bar must have at least for what stands in it, the last note as short as it may become."""
+        if self.pending is not None:
+            return self.filled + least_ticks(self.pending)
+        is_chord = self.bracket and not self.bracket.startswith("[V")
+        is_open = is_chord or (self.last in "^_=" and not self.triplet)
+        return self.filled + (SHORTEST if is_open else 0)
+
+
+@dataclass(frozen=True)
+class _Effects:
+    """What each token does in one kind of state; int32[tokens] in ticks unless said otherwise.
+
+    bars: how many bars it ends.
+    first: what it adds to the bar that is open, up to its end or, where it ends none, at least.
+    middle: how long the bars are that it both begins and ends; `NEVER` if they differ, 0 if there are none.
+    last: what it needs of the bar that it begins and leaves open.
+    """
+
+    bars: Ints
+    first: Ints
+    middle: Ints
+    last: Ints
+
+
+class BarTokens:
+    """The tokens of a vocabulary by what they do to bars. The others fit wherever the grammar says."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.ids = np.array([i for i, text in enumerate(texts) if _is_music(text)], dtype=np.int64)
+        self._texts = [texts[i] for i in self.ids]
+        lengths = [_LENGTH_DIGITS.match(text).group(1) for text in self._texts]  # type: ignore[union-attr]
+        self._rests = [text[_LENGTH_DIGITS.match(text).end() :] for text in self._texts]  # type: ignore[union-attr]
+        self._lengths, self._length_ids = np.unique(lengths, return_inverse=True)
+        self._goes_on = np.array([bool(rest) for rest in self._rests])
+        self._effects = {kind: self._read(kind) for kind in _KINDS}
+        self._pending: dict[str, Ints] = {}
+
+    def fitting(self, counter: BarCounter, *, most_bars: int | None = None) -> Bools:
+        """bool[music tokens], in the order of `ids`: whether `counter` can take the token.
+
+        Args:
+            counter: somewhere in the music.
+            most_bars: the voice may have that many bars, and begin no other; None for as many as it likes.
+        """
+        effects = self._effects_from(counter)
+        first = effects.first
+        if counter.pending is not None:
+            first = first + self._lengths_after(counter.pending)
+        stays = (effects.bars == 0) & (first <= counter.left)
+        closes = (effects.bars > 0) & (first == counter.left) & (effects.last <= counter.bar)
+        closes &= (effects.middle == 0) | (effects.middle == counter.bar)
+        if most_bars is not None:
+            there = counter.bars.get(counter.voice, 0) + effects.bars
+            closes &= (there < most_bars) | ((there == most_bars) & (effects.last == 0))
+        fits: Bools = stays | closes
+        return fits
+
+    def _effects_from(self, counter: BarCounter) -> _Effects:
+        kind = _kind(counter)
+        if kind not in self._effects:
+            self._effects[kind] = self._read(kind)
+        return self._effects[kind]
+
+    def _read(self, kind: _Kind) -> _Effects:
+        return _effects(kind, self._rests if kind[3] else self._texts)
+
+    def _lengths_after(self, pending: str) -> Ints:
+        """int32[music tokens]: what the note that is being written takes, with the digits that each token begins with.
+
+        As much as it has then if the token goes on after them, at least as much as it may still become otherwise.
+        """
+        if pending not in self._pending:
+            texts = [pending + str(digits) for digits in self._lengths]
+            ended = np.array([ticks_of(text) if _WRITTEN.fullmatch(text) else NEVER for text in texts], dtype=np.int32)
+            least = np.array([least_ticks(text) if _WRITTEN.fullmatch(text) else NEVER for text in texts], np.int32)
+            chosen = np.where(self._goes_on, ended[self._length_ids], least[self._length_ids])
+            self._pending[pending] = chosen.astype(np.int32)
+        return self._pending[pending]
+
+
+def _is_music(text: str) -> bool:
+    return bool(_MUSIC.fullmatch(text)) and not _NO_ABC.search(text)
+
+
+def _kind(counter: BarCounter) -> _Kind:
+    bracket = counter.bracket if len(counter.bracket) < 2 or counter.bracket[1] == "V" else "[C"
+    return bracket, counter.triplet, counter.is_closed, counter.pending is not None
+
+
+def _effects(kind: _Kind, texts: Sequence[str]) -> _Effects:
+    read: dict[str, tuple[int, int, int, int]] = {}
+    for text in texts:
+        if text not in read:
+            read[text] = _effect(kind, text)
+    bars, first, middle, last = np.array([read[text] for text in texts], dtype=np.int32).reshape(-1, 4).T.copy()
+    return _Effects(bars, first, middle, last)
+
+
+def _effect(kind: _Kind, text: str) -> tuple[int, int, int, int]:
+    bracket, triplet, is_closed, _ = kind
+    measure = _Measure(in_header=False, bar=NEVER, bracket=bracket, triplet=triplet, is_closed=is_closed)
+    for letter in text:
+        if not measure._takes(letter):
+            return 0, NEVER, 0, 0
+    if not measure.ended:
+        return 0, measure.needed, 0, 0
+    first, *middle = measure.ended
+    same = middle[0] if len(set(middle)) == 1 else NEVER if middle else 0
+    return len(measure.ended), first, same, measure.needed
+
+
 _PITCH = r"[\^_=]?[A-Ga-g](?:,{1,3}|'{1,3})?"
 _LENGTH = r"(?:[1-9][0-9]?(?:/[248])?|/[248]?)?"
 _NOTE = rf"{_PITCH}{_LENGTH}-?"
@@ -72,7 +235,6 @@ def _music(prefix: str) -> str:
 VOICES = 2
 """Voices of a tune that a chat model writes, as its prompt asks for."""
 TUNE = tune_pattern(VOICES)
-Bools = NDArray[np.bool_]
 _WORD_BITS = 32
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from image2music.evaluation.statistics import bootstrap_intervals
+from image2music.evaluation.compare import bootstrap_intervals
 
 
 def column(values):

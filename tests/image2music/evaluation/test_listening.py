@@ -2,17 +2,18 @@ import pytest
 from fakes import two_voice_tune
 
 from image2music.errors import ConfigError
-from image2music.evaluation.listening_test import (
+from image2music.evaluation.pieces import Piece
+from image2music.evaluation.questions import (
     ANSWER_COLUMNS,
+    STUDY,
     Shown,
     answer_key_csv,
     choose_items,
     read_answer_key,
     read_answers,
     render_form,
+    wording,
 )
-from image2music.evaluation.pieces import Piece
-from image2music.evaluation.questions import STUDY, wording
 
 
 def pieces(start, ids=range(5)):

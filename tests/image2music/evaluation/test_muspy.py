@@ -5,7 +5,7 @@ import pytest
 from fakes import two_voice_tune
 
 from image2music.evaluation.compare import muspy_table
-from image2music.evaluation.muspy_check import muspy_differences
+from image2music.evaluation.measures import muspy_differences
 from image2music.evaluation.pieces import Piece
 from image2music.music.metrics import METRIC_NAMES
 

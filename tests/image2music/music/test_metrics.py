@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image2music.errors import MidiError
-from image2music.evaluation.muspy_check import muspy_metrics
+from image2music.evaluation.measures import muspy_metrics
 from image2music.music.metrics import EXPLANATIONS, METRIC_NAMES, metrics_of_midi, metrics_of_score
 from image2music.music.score import Score
 from tests.image2music.music.midi_making import TICKS, midi, scale, score, track
