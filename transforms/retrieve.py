@@ -36,7 +36,7 @@ class TuneSearch(EnrichmentSourceHandler[list[RetrievedContext], list[tuple[Retr
 
     use_custom_types = True
 
-    def __init__(self, index: TuneIndex, top_k: int, batch_size: int, tried: bool) -> None:
+    def __init__(self, index: TuneIndex, top_k: int, batch_size: int, *, tried: bool = True) -> None:
         self._index = index
         self._top_k = top_k
         self._batch_size = batch_size
@@ -87,7 +87,7 @@ class RetrieveTunes(beam.PTransform):
 
     def __init__(self, index: TuneIndex, top_k: int, batch_size: int, *, tried: bool = True) -> None:
         super().__init__()
-        self._search = TuneSearch(index, top_k, batch_size, tried)
+        self._search = TuneSearch(index, top_k, batch_size, tried=tried)
 
     def expand(self, contexts: beam.PCollection) -> StageOutputs:
         """Search batch by batch."""

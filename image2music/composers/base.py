@@ -23,7 +23,8 @@ from image2music.types import AlbumPart, Description, Edit, Explanation, Referen
 class ComposeRequest:
     """What a composer may use for one tune. `seed` belongs to the picture and does not depend on the batch.
 
-    `album` says what the tune takes over from its album, where the picture is composed as part of one.
+    `album` says what the tune takes over from its album, where the picture is composed as part of one. `plan` is a
+    person's whole plan, which no composer is asked for then.
     """
 
     image_id: str
@@ -32,6 +33,7 @@ class ComposeRequest:
     references: tuple[Reference, ...]
     seed: int
     album: AlbumPart | None = None
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True)

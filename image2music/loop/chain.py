@@ -208,7 +208,8 @@ def _write(composer: Composer, takes: Sequence[Take]) -> None:
     for take, raw in asked:
         with take.failing_alone():
             candidate = take.examine(raw)
-            take.keep("draft", candidate, candidate.draft.validity, accepted=True)
+            take.keep("draft", candidate, candidate.draft.validity, accepted=not candidate.draft.errors)
+            take.best = candidate  # a broken one is what the repairs go on from
 
 
 def _repair(composer: Composer, takes: Sequence[Take], attempt: int) -> None:

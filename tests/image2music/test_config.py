@@ -11,7 +11,7 @@ SETTINGS = ComposeSettings("composer@1", "embedder@1", "prompts", top_k=3, loop=
 
 
 def test_hash_is_the_same_on_every_machine():
-    assert SETTINGS.hash[:16] == "17150d1d8be81543"
+    assert SETTINGS.hash[:16] == "92126cc10643972d"
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,8 @@ def test_hash_is_the_same_on_every_machine():
         {"prompts_version": "others"},
         {"top_k": 4},
         {"loop": LoopSettings(rounds=3)},
-        {"loop": LoopSettings(accept="always")},
+        {"loop": LoopSettings(protocol="paper")},
+        {"loop": LoopSettings(candidates=4)},
         {"seed": 1},
         {"looking": AttentionOptions(layers=True).name},
     ],
@@ -35,7 +36,9 @@ def test_whatever_changes_rows_changes_the_hash(other):
     ("make", "reason"),
     [
         (lambda: LoopSettings(rounds=-1), "bad_rounds"),
-        (lambda: LoopSettings(accept="sometimes"), "bad_accept"),
+        (lambda: LoopSettings(protocol="ours"), "bad_protocol"),
+        (lambda: LoopSettings(candidates=0), "bad_candidates"),
+        (lambda: LoopSettings(protocol="paper", candidates=2), "bad_candidates"),
         (lambda: replace(SETTINGS, top_k=0), "bad_top_k"),
         (lambda: replace(SETTINGS, seed=-1), "bad_seed"),
         (lambda: FailureBound.parse("many"), "bad_max_failures"),

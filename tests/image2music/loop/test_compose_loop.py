@@ -16,6 +16,7 @@ BROKEN = two_voice_tune(1).replace("|]", "C8 |]")
 WORSE = BROKEN.replace(" | ", " C8 | ", 2)
 ANY = Metrics(*[None] * 8)
 PAPER = LoopSettings(protocol="paper")
+UNREFINED = LoopSettings(rounds=0, protocol="paper")
 
 
 def request(seed=1, references=()):
@@ -53,7 +54,7 @@ def steps(tune):
 
 
 def test_a_good_draft_stands_at_once():
-    (tune,) = compose_batch(FakeComposer(), [request()], LoopSettings(rounds=0, protocol="paper"))
+    (tune,) = compose_batch(FakeComposer(), [request()], UNREFINED)
     assert steps(tune)[0] == ("draft", True, "valid")
     assert (tune.title, tune.key, tune.meter, tune.tempo_qpm, tune.bars) == ("Tune 1", "C", "4/4", 96.0, 4)
     assert tune.midi.startswith(b"MThd")
@@ -83,7 +84,7 @@ def test_a_tune_that_stays_broken_is_an_error_that_shows_the_last_attempt():
 
 
 def test_without_rounds_only_the_draft_counts():
-    (error,) = compose_batch(Scripted(draft=[BROKEN]), [request()], LoopSettings(rounds=0, protocol="paper"))
+    (error,) = compose_batch(Scripted(draft=[BROKEN]), [request()], UNREFINED)
     assert error.reason == "invalid_abc"
 
 
@@ -134,7 +135,7 @@ class Choking(FakeComposer):
 
 
 def test_a_picture_that_chokes_the_composer_leaves_the_others_alone():
-    first, second, third = compose_batch(Choking(), [request(12), request(13), request(14)], PAPER)
+    first, second, third = compose_batch(Choking(), [request(12), request(13), request(14)], UNREFINED)
     assert (first.title, str(second), third.title) == ("Tune 12", "out of memory", "Tune 14")
 
 
@@ -145,13 +146,13 @@ def test_an_answer_that_the_loop_trips_over_leaves_the_others_alone(monkeypatch)
         return examine(raw, references, plan)
 
     monkeypatch.setattr("image2music.loop.chain.examine", tripping)
-    first, second, third = compose_batch(FakeComposer(), [request(12), request(13), request(14)], PAPER)
+    first, second, third = compose_batch(FakeComposer(), [request(12), request(13), request(14)], UNREFINED)
     assert (first.title, str(second), third.title) == ("Tune 12", "invalid literal", "Tune 14")
 
 
 def test_a_reference_that_the_loop_trips_over_leaves_the_others_alone():
     bad = request(13, [replace(reference(), abc=None)])
-    first, second = compose_batch(FakeComposer(), [request(12), bad], PAPER)
+    first, second = compose_batch(FakeComposer(), [request(12), bad], UNREFINED)
     assert (first.title, type(second)) == ("Tune 12", TypeError)
 
 
@@ -182,5 +183,5 @@ class Counted:
 
 def test_a_good_draft_is_parsed_once(monkeypatch):
     counted = Counted(monkeypatch)
-    compose_batch(FakeComposer(), [request()], LoopSettings(rounds=0, protocol="paper"))
+    compose_batch(FakeComposer(), [request()], UNREFINED)
     assert counted.parses == 1

@@ -114,7 +114,7 @@ def test_an_empty_motivation_is_a_model_error():
 
 def test_the_loop_repairs_a_broken_draft():
     backend = FakeBackend(BROKEN.replace("G A B |", "x y |"), TUNE, "It is calm.")
-    (tune,) = compose_batch(ChatComposer(backend), [request()], LoopSettings(rounds=1))
+    (tune,) = compose_batch(ChatComposer(backend), [request()], LoopSettings(rounds=1, protocol="paper"))
     assert not isinstance(tune, Exception), tune
     assert tune.explanation.motivation == "It is calm."
 
