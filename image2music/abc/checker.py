@@ -13,12 +13,16 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 from image2music.abc.ast import Bar, BarLine, Event, Tune, Voice
-from image2music.abc.diagnostics import Diagnostic, Findings
+from image2music.abc.diagnostics import Diagnostic, Findings, Severity
 from image2music.abc.lexer import Head
 from image2music.abc.parser import ParsedAbc, parse
-from image2music.music.theory import Length, spoken
+from image2music.abc.playback import first_tune, tune_to_score
+from image2music.errors import AbcError
+from image2music.music.planning.harmony import MotifNote
+from image2music.music.theory import TICKS_PER_QUARTER, Length, spoken
 
 CHECK_VERSION = 1
 """Raise it when the parser or the checker judges, or plays, a tune otherwise."""
@@ -151,6 +155,28 @@ def check_parsed(parsed: ParsedAbc) -> list[Diagnostic]:
         findings.start_tune()
         _check_tune(tune, findings)
     return sorted(findings.diagnostics, key=lambda finding: (finding.line, finding.column))
+
+
+def read_motif(abc: str, key: str, meter: str) -> tuple[MotifNote, ...]:
+    """Read a motif: bars of ABC at L:1/8 in a key and a meter, with or without a last bar line.
+
+    Returns:
+        Its notes, sorted by onset.
+
+    Raises:
+        AbcError: `bad_motif` with the checker's first error, `no_music` where it has no note.
+    """
+    body = abc.strip().rstrip("|]: ")
+    parsed = parse(f"X:1\nT:Motif\nM:{meter}\nL:1/8\nK:{key}\n{body} |]\n")
+    wrong = next((one for one in check_parsed(parsed) if one.severity is Severity.ERROR), None)
+    if wrong is not None:
+        raise AbcError(wrong.message, reason="bad_motif")
+    (track, *_) = tune_to_score(first_tune(parsed)).tracks
+    rows = zip(track.onsets.tolist(), track.durations.tolist(), track.pitches.tolist(), strict=True)
+    return tuple(
+        MotifNote(pitch, Fraction(onset, TICKS_PER_QUARTER), Fraction(length, TICKS_PER_QUARTER))
+        for onset, length, pitch in rows
+    )
 
 
 def _check_tune(tune: Tune, findings: Findings) -> None:

@@ -11,6 +11,7 @@ A quarter note is counted in three units, each with a name of its own: `QUARTER`
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -183,6 +184,70 @@ def key_name(sharps: int, minor: bool) -> str:
 def tonic_pitch_class(sharps: int, minor: bool) -> int:
     """Return the pitch class (0-11) of the tonic of a signature."""
     return (sharps * 7 + (9 if minor else 0)) % 12
+
+
+def note_name(fifths: int) -> str:
+    """Return the inverse of `fifths_of`: 6 is `F#`, -2 `Bb`."""
+    sharps = (fifths + 1) // 7
+    return FIFTHS[(fifths + 1) % 7] + ("#" * sharps if sharps > 0 else "b" * -sharps)
+
+
+_MODE_SUFFIXES = {"major": "", "minor": "m", "dorian": "dor", "phrygian": "phr", "lydian": "lyd", "mixolydian": "mix",
+                  "locrian": "loc"}  # fmt: skip
+_SAME_MODE = {"ionian": "major", "aeolian": "minor"}
+_TONALITY = re.compile(r"([A-G])[ -]?(#|b|sharp|flat)?[ -]?([a-z]*)\.?")
+
+
+@dataclass(frozen=True, slots=True)
+class Tonality:
+    """A tonic (`F#`) and a mode (`major`, `minor`, `dorian`, `phrygian`, `lydian`, `mixolydian`, `locrian`)."""
+
+    tonic: str
+    mode: str
+
+    @property
+    def pitch_class(self) -> int:
+        """The pitch class of the tonic, 0-11."""
+        return fifths_of(self.tonic) * 7 % 12
+
+    @property
+    def sharps(self) -> int:
+        """The signature, -7 to 7, flats negative."""
+        return fifths_of(self.tonic) + MODE_SHARPS[self.mode]
+
+    @property
+    def is_minor(self) -> bool:
+        """Whether the third of the tonic's triad is minor."""
+        return MODE_SHARPS[self.mode] < -1
+
+    @property
+    def classes(self) -> frozenset[int]:
+        """The pitch classes of the seven degrees."""
+        return frozenset((self.sharps + step) * 7 % 12 for step in range(-1, 6))
+
+    def __str__(self) -> str:
+        """As ABC writes it: `D`, `F#m`, `Ddor`."""
+        return self.tonic + _MODE_SUFFIXES[self.mode]
+
+
+def read_tonality(text: str) -> Tonality | None:
+    """Read `D`, `F#m`, `Ddor`, `B flat major`, `e minor`; None for what is no key with at most seven signs."""
+    words = text.strip().replace("♯", "#").replace("♭", "b")
+    found = _TONALITY.fullmatch(words[:1].upper() + (words[1:] if words[1:] in ("M", "m") else words[1:].lower()))
+    if found is None:
+        return None
+    sign = {None: "", "#": "#", "b": "b", "sharp": "#", "flat": "b"}[found.group(2)]
+    name = found.group(3)
+    if name in ("", "M"):
+        mode = "major"
+    elif name in ("m", "min"):
+        mode = "minor"
+    else:
+        mode = next((mode for mode in MODE_SHARPS if len(name) >= 3 and mode.startswith(name)), "")
+    mode = _SAME_MODE.get(mode, mode)
+    if not mode or not -7 <= fifths_of(found.group(1) + sign) + MODE_SHARPS[mode] <= 7:
+        return None
+    return Tonality(found.group(1) + sign, mode)
 
 
 @dataclass(frozen=True, slots=True)

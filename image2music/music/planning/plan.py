@@ -526,9 +526,11 @@ def _one_of(value: object, words: Sequence[str], place: str, default: str | None
     text = _text(value).lower()
     if not text and default is not None:
         return default
-    if text not in words:
+    # Models add where: `half on B7`.
+    named = text if text in words else re.split(r"[ ,;(]", text)[0]
+    if named not in words:
         raise _bad(place, f"one of {', '.join(words)}, not {text!r}")
-    return text
+    return named
 
 
 def _span(first: int, last: int) -> str:
