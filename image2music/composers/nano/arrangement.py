@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from image2music.composers.nano.controls import TONICS, Controls
 from image2music.composers.nano.melody import Melody, Note, melody_key, meter_fraction, signature
+from image2music.composers.nano.patches import SeenPicture
 from image2music.music.chords import Chord, read_chord
 from image2music.music.lines import Bar, Event
 from image2music.music.planning.plan import Plan
+from image2music.music.planning.planner import PlanRequest, plan_tune
 from image2music.music.theory import MIDDLE_C, spelling
 from image2music.types import AlbumPart
 
@@ -245,6 +247,33 @@ def album_setting(chosen: Setting, album: AlbumPart) -> Setting:
     """Return the album's tempo, and its two programs at the ends of the band."""
     first, last = album.programs
     return Setting(album.tempo_qpm, (first, *chosen.programs[1:-1], last))
+
+
+def plan_of(melody: Melody, chosen: Setting, title: str, picture: SeenPicture, seed: int) -> Plan:
+    """Return the plan that a decoded melody makes: its chords and sections, and the plain planner's band and form.
+
+    The tune stays in the first voice, so that it is read back from there; all other voices are derived by rule.
+    """
+    bars = bars_of(melody)
+    sounding = [(pitch, number) for number, bar in enumerate(bars, 1) for event in bar for pitch in event.pitches]
+    peak, peak_bar = max(sounding, key=lambda note: (note[0], note[1]))
+    request = PlanRequest(
+        title=title,
+        idea=f"the {picture.mood} mood of the picture is that of the tune",
+        key=key_of(melody),
+        meter=melody.meter,
+        qpm=float(chosen.qpm),
+        bars=len(bars),
+        programs=chosen.programs,
+        sections=tuple(sorted(end + 1 for end in melody.section_ends)),
+        valence=picture.valence,
+        arousal=picture.energy,
+        seed=seed,
+        harmony=chords_by_bar(melody),
+        melody_range=(min(pitch for pitch, _ in sounding), peak),
+        climax=(peak_bar, peak),
+    )
+    return plan_tune(request)
 
 
 def melody_lines(plan: Plan, bars: Sequence[Bar]) -> dict[int, tuple[Bar | None, ...]]:
