@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -12,7 +13,6 @@ from image2music.errors import AbcError
 from image2music.music.grid import tempo_text
 from image2music.music.lines import Bar, Event, Line
 from image2music.music.theory import DEFAULT_QPM, DRUM_CHANNEL, Spelling, as_quarters, spelling
-import itertools
 
 _BARS_A_LINE = 4
 _BASS_BELOW = 57

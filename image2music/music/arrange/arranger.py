@@ -13,7 +13,7 @@ from image2music.music.arrange.bass import set_bass
 from image2music.music.arrange.lines import LineWriter
 from image2music.music.arrange.marks import Marker, tempo_changes
 from image2music.music.arrange.placing import Placer
-from image2music.music.arrange.stage import EIGHTH, Tone, ChordSpan, ArrangingStage, bar_shape
+from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, Tone, bar_shape
 from image2music.music.lines import Bar, Event, Line, bars_of_notes
 from image2music.music.planning.plan import Plan
 from image2music.music.theory import TICKS_PER_QUARTER

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from image2music.music.arrange.placing import longest_tone
-from image2music.music.arrange.stage import EIGHTH, Tone, ChordSpan, ArrangingStage
+from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, Tone
 from image2music.music.planning.plan import Family, Section
 
 # An eighth a token: R the bass, 5 the fifth, 3 another tone of the chord, 8 the octave, A an approach to what follows,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from image2music.music.arrange.placing import longest_tone
-from image2music.music.arrange.stage import EIGHTH, Tone, ChordSpan, ArrangingStage, notes_of_bars
+from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, Tone, notes_of_bars
 from image2music.music.planning.plan import Role
 from image2music.music.theory import TICKS_PER_QUARTER
 

@@ -5,6 +5,7 @@ Marks stand on events; a voice whose writer has put dynamics keeps its own.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -13,7 +14,6 @@ from fractions import Fraction
 from image2music.music.arrange.stage import ArrangingStage
 from image2music.music.lines import Bar, Event
 from image2music.music.planning.plan import DYNAMICS, Section
-import itertools
 
 _LEADS = frozenset({"melody", "double", "parallel", "answer"})
 _SLURRED = frozenset({"figure", "counter", "answer", "parallel"})

@@ -21,7 +21,7 @@ from image2music.music.arrange.figures import (
     usual_families,
     variants,
 )
-from image2music.music.arrange.stage import EIGHTH, Tone, ChordSpan, ArrangingStage, bar_shape
+from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, Tone, bar_shape
 from image2music.music.instruments import Instrument
 from image2music.music.planning.plan import Part, Section
 from image2music.music.theory import TICKS_PER_QUARTER
