@@ -34,6 +34,10 @@ class MidiError(Image2MusicError):
     """A MIDI file that cannot be read, or that holds nothing to play."""
 
 
+class NotationError(Image2MusicError):
+    """A MusicXML file that cannot be read, or that holds nothing to play."""
+
+
 class AbcError(Image2MusicError):
     """An ABC text that cannot be read or played at all."""
 
