@@ -54,6 +54,7 @@ setup(
         "image2music.index",
         "image2music.loop",
         "image2music.music",
+        "image2music.music.arrange",
         "image2music.report",
         "image2music.storage",
         "pipelines",

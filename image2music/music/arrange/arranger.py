@@ -1,0 +1,246 @@
+"""From a plan and what was written for it to all voices: melody, bass, figures, lines, fills, marks, in this order.
+
+Each layer sees those before it. Everything here is rule; what is drawn (which figure of a family, the order of its
+variants, the bass's pattern) comes from the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+from image2music.music.arrange.bass import set_bass
+from image2music.music.arrange.lines import LineWriter
+from image2music.music.arrange.marks import Marker, tempo_changes
+from image2music.music.arrange.placing import Placer
+from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, Tone, bar_shape
+from image2music.music.lines import Bar, Event, Line, bars_of_notes
+from image2music.music.planning.plan import Plan
+from image2music.music.theory import TICKS_PER_QUARTER
+
+ARRANGER_VERSION = 1
+"""Raise it when the same plan and seed give other notes."""
+
+_KICK, _SNARE, _STICK, _HAT, _OPEN_HAT, _RIDE, _CRASH, _TOM, _LOW_TOM = 36, 38, 37, 42, 46, 51, 49, 48, 45
+
+
+def arrange_plan(
+    plan: Plan, written: Mapping[int, Sequence[Bar | None]], seed: int, *, motif: Sequence[Bar] = ()
+) -> tuple[Line, ...]:
+    """Return a line for every voice of a plan, in the plan's order; all bars are full.
+
+    Args:
+        plan: what each voice does, section by section.
+        written: by voice id, the bars that somebody wrote; None stands for a bar that isn't, which is filled as the
+            plan's role says. Written bars stay as they are; one that is not full gets a rest, or loses its end.
+        seed: which figures, variants and patterns are drawn.
+        motif: bars of the motif, whose cells counter-lines and answers use; without them the tune's first two bars.
+
+    Raises:
+        PlanError: `bad_meter`, `bad_key` or `bad_chord`.
+    """
+    stage = ArrangingStage(plan, _full(plan, written), seed, motif)
+    _drums(stage)
+    set_bass(stage)
+    Placer(stage).run()
+    lines = LineWriter(stage)
+    lines.run()
+    lines.fills()
+    _complete_chords(stage)
+    _untangle(stage)
+    changes = tempo_changes(stage)
+    result = []
+    for number, voice in enumerate(plan.voices):
+        bars = _bars(stage, voice.id)
+        is_drums = any(stage.roles[voice.id, bar] == "drums" for bar in range(stage.bars))
+        derived = not any(stage.is_written(voice.id, bar) for bar in range(stage.bars))
+        marked = Marker(stage, voice.id, bars).run()
+        result.append(
+            Line(voice.id, voice.name, voice.program, marked, derived, is_drums, changes if number == 0 else ())
+        )
+    return tuple(result)
+
+
+def _full(plan: Plan, written: Mapping[int, Sequence[Bar | None]]) -> dict[int, list[Bar | None]]:
+    """Return the written bars, each as long as the meter asks; unknown voices are left out."""
+    length = Fraction(bar_shape(plan.meter).ticks, TICKS_PER_QUARTER)
+    known = {voice.id for voice in plan.voices}
+    result: dict[int, list[Bar | None]] = {}
+    for voice, bars in written.items():
+        if voice not in known:
+            continue
+        padded = [*bars[: plan.bars], *[None] * (plan.bars - len(bars))]
+        result[voice] = [None if bar is None else _exactly(bar, length) for bar in padded]
+        for number, bar in enumerate(result[voice]):
+            after = result[voice][number + 1] if number + 1 < plan.bars else None
+            if bar and bar[-1].tied and not (after and after[0].pitches == bar[-1].pitches):
+                last = bar[-1]
+                result[voice][number] = (
+                    *bar[:-1],
+                    Event(last.pitches, last.length, False, last.marks, last.slur_starts, last.slur_ends, last.tuplet),
+                )
+    return result
+
+
+def _exactly(bar: Bar, length: Fraction) -> Bar:
+    total = sum((event.length for event in bar), Fraction(0))
+    if total < length:
+        return (*bar, Event((), length - total))
+    events = list(bar)
+    while total > length:
+        last = events.pop()
+        total -= last.length
+        if total < length and not last.tuplet:
+            events.append(Event(last.pitches, length - total, False, last.marks))
+            total = length
+    return tuple(events) if total == length else (*events, Event((), length - total))
+
+
+def _bars(stage: ArrangingStage, voice: int) -> tuple[Bar, ...]:
+    """Return all bars of a voice: the written ones as they are, the others from the notes that were set."""
+    dies = stage.instruments[voice].kind in ("mallet", "struck") or stage.instruments[voice].program == 45
+    notes = [
+        (n.on, n.dur, n.pitches, ("staccato",) if n.light and n.dur <= EIGHTH and not dies else ())
+        for n in stage.out[voice]
+    ]
+    made = bars_of_notes(notes, TICKS_PER_QUARTER, stage.length, stage.bars)
+    given = stage.written.get(voice, ())
+    result = []
+    for number in range(stage.bars):
+        bar = given[number] if number < len(given) else None
+        result.append(made[number] if bar is None else bar)
+    return tuple(result)
+
+
+def _untangle(stage: ArrangingStage) -> None:
+    """Sort notes, end each where the next begins or a written bar or silence follows, and leave out what overlaps."""
+    for voice, notes in stage.out.items():
+        notes.sort(key=lambda note: note.on)
+        kept: list[Tone] = []
+        for note in notes:
+            bar = note.on // stage.length
+            if stage.is_written(voice, bar) or stage.roles[voice, bar] == "rest" or note.on >= stage.end:
+                continue
+            for after in range(bar + 1, (note.end - 1) // stage.length + 1):
+                if after >= stage.bars or stage.is_written(voice, after) or stage.roles[voice, after] == "rest":
+                    note.dur = after * stage.length - note.on
+                    break
+            if kept and kept[-1].on == note.on:
+                continue
+            if kept and kept[-1].end > note.on:
+                kept[-1].dur = note.on - kept[-1].on
+            kept.append(note)
+        stage.out[voice] = kept
+
+
+def _complete_chords(stage: ArrangingStage) -> None:
+    """See to it that every chord has its third somewhere: added to a chord, or in the place of a doubled tone."""
+    notes: dict[int, list[tuple[int, Tone]]] = {bar: [] for bar in range(stage.bars)}
+    drums = {voice for (voice, _), role in stage.roles.items() if role == "drums"}
+    for voice, line in stage.out.items():
+        if voice not in drums:
+            for note in line:
+                for bar in range(note.on // stage.length, min((note.end - 1) // stage.length + 1, stage.bars)):
+                    notes[bar].append((voice, note))
+    for span in stage.spans:
+        third = span.chord.third
+        if third is None:
+            continue
+        here = [(voice, note) for voice, note in notes[span.bar] if note.on < span.end and note.end > span.on]
+        heard = [pitch for _, note in here for pitch in note.pitches]
+        heard += [
+            pitch
+            for line in (stage.tune, *stage.others)
+            for n in line.between(span.on, span.end)
+            for pitch in n.pitches
+        ]
+        if heard and all(pitch % 12 != third for pitch in heard):
+            _add_third(stage, span, third, here, heard)
+
+
+def _add_third(
+    stage: ArrangingStage, span: ChordSpan, third: int, here: Sequence[tuple[int, Tone]], heard: Sequence[int]
+) -> None:
+    is_end = span.end == stage.end
+    tolerance = 20 if is_end else 8
+    inside = [(voice, note) for voice, note in here if note.on >= span.on and note.end <= span.end]
+    inside.sort(key=lambda pair: (not stage.is_beat(pair[1].on), -pair[1].dur, pair[1].on, pair[0]))
+    bass = min(heard)
+    for voice, note in inside:
+        if len(note.pitches) >= min(stage.instruments[voice].chords, 5):
+            continue
+        low, high = stage.range_of(voice, span.bar)
+        able = [
+            p for p in range(max(low, note.pitches[0] - 9), min(high, note.pitches[-1] + 16) + 1)
+            if p % 12 == third and p > max(bass + (7 if bass < 48 else 2), 47)
+            and all(abs(p - q) > 2 for q in note.pitches) and stage.clash(p, note.on, note.dur) < tolerance
+        ]  # fmt: skip
+        if able:
+            best = min(able, key=lambda p: (abs(p - note.pitches[-1]), p))
+            note.pitches = tuple(sorted((*note.pitches, best)))
+            return
+    classes = [pitch % 12 for pitch in heard]
+    for voice, note in inside:
+        has_bass = stage.bass_voice[span.bar] == voice
+        if has_bass and note.on == span.on:
+            continue
+        low, high = stage.range_of(voice, span.bar)
+        for place in range(len(note.pitches) - 1, -1, -1):
+            old = note.pitches[place]
+            if classes.count(old % 12) < 2 and old % 12 in span.chord.classes and not is_end:
+                continue
+            able = [
+                p
+                for p in range(max(low, old - 5), min(high, old + 5) + 1)
+                if p % 12 == third and p not in note.pitches and stage.clash(p, note.on, note.dur) < tolerance
+            ]
+            if able:
+                new = min(able, key=lambda p: (abs(p - old), p))
+                note.pitches = tuple(sorted({*note.pitches[:place], new, *note.pitches[place + 1 :]}))
+                return
+
+
+def _drums(stage: ArrangingStage) -> None:
+    """A beat for voices that are drums: louder sections have more of it, a section's last bar leads over."""
+    for voice in stage.voices:
+        for bar in range(stage.bars):
+            if stage.roles[voice, bar] == "drums" and not stage.is_written(voice, bar):
+                stage.out[voice] += _drum_bar(stage, bar)
+
+
+def _drum_bar(stage: ArrangingStage, bar: int) -> list[Tone]:
+    shape, level, section = stage.shape, stage.levels[bar], stage.sections[bar]
+    start = bar * stage.length
+    if bar == stage.bars - 1:
+        return [Tone(start, TICKS_PER_QUARTER, (_KICK, _CRASH) if level >= 3 else (_KICK,))]
+    hits: dict[int, set[int]] = {}
+
+    def hit(at: int, drum: int) -> None:
+        if at < stage.length:
+            hits.setdefault(at, set()).add(drum)
+
+    light = level <= 1
+    cymbal = _RIDE if level == 2 or section.name[-1:] in ("B", "b") else _HAT
+    for at in range(0, stage.length, EIGHTH if level >= 2 else 2 * EIGHTH):
+        hit(at, cymbal)
+    for number, at in enumerate(shape.beats):
+        if at in shape.strong:
+            hit(at, _KICK)
+        elif not light or number == len(shape.beats) - 1:
+            hit(at, _STICK if light else _SNARE)
+    if level >= 3 and bar % 2 and shape.last_beat >= EIGHTH:
+        hit(shape.last_beat - EIGHTH, _KICK)
+    if bar in (section.first - 1, stage.climax) and level >= 4:
+        hits[0] = {_KICK, _CRASH}
+    if bar == section.last - 1 and level >= 2:
+        for at in [at for at in hits if at >= shape.last_beat]:
+            del hits[at]
+        drums = (_SNARE, _SNARE, _TOM, _LOW_TOM) if level >= 3 else (_TOM, _LOW_TOM)
+        grain = EIGHTH // 2 if level >= 3 else EIGHTH
+        for number, at in enumerate(range(shape.last_beat, stage.length, grain)):
+            hit(at, drums[number % len(drums)])
+    ordered = sorted(hits)
+    ends = [*ordered[1:], stage.length]
+    return [
+        Tone(start + at, min(end - at, EIGHTH), tuple(sorted(hits[at]))) for at, end in zip(ordered, ends, strict=True)
+    ]

@@ -1,0 +1,345 @@
+"""The bass: the plan's basses placed as a line, and a pattern for each section between them.
+
+Which octave each chord's bass takes is found by dynamic programming (small steps, no parallels with the tune); patterns
+then go from bass to bass by fifths, thirds and approach notes. Roots stand at cadences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from image2music.music.arrange.placing import longest_tone
+from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, Tone
+from image2music.music.planning.plan import Family, Section
+
+# An eighth a token: R the bass, 5 the fifth, 3 another tone of the chord, 8 the octave, A an approach to what follows,
+# v the same an octave lower (or higher), u a scale step against the tune, - holds, . rests.
+_PATTERNS: dict[str, dict[str, tuple[str, str]]] = {
+    "pedal": {"4/4": ("R - - - - - - -", "R - - - - - - -"), "3/4": ("R - - - - -", "R - - - - -"),
+              "6/8": ("R - - - - -", "R - - - - -")},
+    "long": {"4/4": ("R - - - - - - -", "R - - - - - A -"), "3/4": ("R - - - - -", "R - - - A -"),
+             "6/8": ("R - - - - -", "R - - - - A")},
+    "two": {"4/4": ("R - - - 5 - - -", "R - - - 5 - A -"), "3/4": ("R - - - 5 -", "R - - - A -"),
+            "6/8": ("R - - 5 - -", "R - - 5 - A")},
+    "dotted": {"4/4": ("R - - 5 R - - -", "R - - 5 R - A -"), "3/4": ("R - - 5 R -", "R - - 5 A -"),
+               "6/8": ("R - 5 R - -", "R - 5 R - A")},
+    "root": {"4/4": ("R - - - - - . .", "R - - - . . A -"), "3/4": ("R - - - . .", "R - . . A -"),
+             "6/8": ("R - - . . .", "R - - . . A")},
+    "steps": {"4/4": ("R - 5 - R - 5 -", "R - 5 - R - A -"), "3/4": ("R - 5 - 3 -", "R - 3 - A -"),
+              "6/8": ("R - 5 R - 5", "R - 5 R - A")},
+    "moving": {"4/4": ("R - - - 3 - 5 -", "R - - - 5 - A -"), "3/4": ("R - 3 - 5 -", "R - 5 - A -"),
+               "6/8": ("R - 5 3 - A", "R - 3 5 - A")},
+    "walk": {"4/4": ("R - 3 - 5 - A -", "R - 5 - 3 - A -"), "3/4": ("R - 3 - A -", "R - 5 - A -"),
+             "6/8": ("R - 3 5 - A", "R - 5 3 - A")},
+    "counter": {"4/4": ("R - u - u - A -", "R - - u u - A -"), "3/4": ("R - u - A -", "R - - u A -"),
+                "6/8": ("R - u u - A", "R - u 5 - A")},
+    "pulse": {"4/4": ("R R R R R R 5 5", "R R R R 5 5 A A"), "3/4": ("R R R R 5 5", "R R R R A A"),
+              "6/8": ("R - R R - R", "R - R R - A")},
+    "octaves": {"4/4": ("R - 8 - R - 8 -", "R - 8 - 5 - A -"), "3/4": ("R - 8 - 5 -", "R - 8 - A -"),
+                "6/8": ("R - 8 5 - 8", "R - 8 5 - A")},
+    "habanera": {"4/4": ("R - - 5 8 - 5 -", "R - - 5 8 - A -"), "3/4": ("R - - 5 A -", "R - - 5 8 -"),
+                 "6/8": ("R - 5 R - A", "R - 5 8 - 5")},
+    "short": {"4/4": ("R . . . 5 . . .", "R . . . 5 . A ."), "3/4": ("R . . . . .", "R . . . A ."),
+              "6/8": ("R . . 5 . .", "R . . 5 . A")},
+    "march": {"4/4": ("R . 5 . R . 5 .", "R . 5 . R . A ."), "3/4": ("R . 5 . 5 .", "R . 5 . A ."),
+              "6/8": ("R . 5 R . 5", "R . 5 R . A")},
+}  # fmt: skip
+_BY_LEVEL = (
+    ("pedal", "long", "root"),
+    ("long", "two", "root", "counter"),
+    ("two", "long", "dotted", "moving"),
+    ("moving", "two", "dotted", "counter", "steps"),
+    ("steps", "walk", "octaves", "dotted"),
+    ("octaves", "pulse", "walk"),
+)
+_BY_FAMILY: dict[Family, tuple[str, ...]] = {
+    "pad": ("pedal", "long"), "pulse": ("pulse", "octaves"), "waltz": ("root", "short"),
+    "ostinato": ("steps", "habanera"), "pizzicato": ("short", "march"), "chorale": ("moving", "walk"),
+    "offbeat": ("march", "short"), "wave": ("two", "long"), "broken": ("dotted", "two"),
+    "alberti": ("two", "moving"), "tremolo": ("pulse",), "arpeggio": ("long", "two"),
+}  # fmt: skip
+_DETACHED = frozenset({"short", "march"})
+
+
+def set_bass(stage: ArrangingStage) -> None:
+    """Set the bass of every bar whose voice has the role bass, or has to take it while it holds."""
+    for voice in stage.voices:
+        bars = [
+            bar for bar in range(stage.bars)
+            if stage.bass_voice[bar] == voice and not stage.is_written(voice, bar)
+            and stage.roles[voice, bar] in ("bass", "hold")
+        ]  # fmt: skip
+        if bars:
+            _Bass(stage, voice, bars).run()
+
+
+class _Bass:
+    def __init__(self, stage: ArrangingStage, voice: int, bars: Sequence[int]) -> None:
+        self.stage, self.voice = stage, voice
+        self.low, self.high = stage.range_of(voice, bars[0])
+        self.high = max(self.low + 11, min(self.high, self.low + 21)) if self.high > self.low + 11 else self.high
+        self.spans = stage.spans_of(bars)
+        self.instrument = stage.instruments[voice]
+        self.styles: dict[str, str] = {}
+
+    def run(self) -> None:
+        stage = self.stage
+        path = self._path()
+        for number, (span, pitch) in enumerate(zip(self.spans, path, strict=True)):
+            joined = number + 1 < len(path) and self.spans[number + 1].on == span.end
+            self._fill(span, pitch, path[number + 1] if joined else None)
+        stage.out[self.voice].sort(key=lambda note: note.on)
+        self._hold_on()
+
+    def _bass_of(self, span: ChordSpan) -> int:
+        """The bass's pitch class: at the very end and at full closes the root."""
+        section = self.stage.sections[span.bar]
+        is_close = span.bar == section.last - 1 and section.cadence in ("full", "plagal")
+        if (span.bar == self.stage.bars - 1 and span.chord.root == self.stage.tonic) or (
+            is_close and span.end % self.stage.length == 0
+        ):
+            return span.chord.root
+        return span.chord.bass
+
+    def _path(self) -> list[int]:
+        stage = self.stage
+        wanted = max(self.low, self.instrument.comfortable_low - 3) + 7
+        rows, node = [], []
+        for span in self.spans:
+            tone = self._bass_of(span)
+            row = [p for p in range(self.low, self.high + 1) if p % 12 == tone]
+            row = row or [self._nearest(tone)]
+            deep = span.bar in (stage.climax, stage.bars - 1)
+            rows.append(row)
+            node.append([12 * abs(p - wanted + 4 * deep) + 40 * (p < self.low + 3 and not deep) for p in row])
+        costs, back = node[0], []
+        for number in range(1, len(rows)):
+            t0, t1 = stage.tune_at(self.spans[number - 1].on), stage.tune_at(self.spans[number].on)
+            new, picks = [], []
+            for pitch, own in zip(rows[number], node[number], strict=True):
+                best, pick = min((costs[j] + self._leap(q, pitch, t0, t1), j) for j, q in enumerate(rows[number - 1]))
+                new.append(best + own)
+                picks.append(pick)
+            costs = new
+            back.append(picks)
+        at = costs.index(min(costs))
+        path = [at]
+        for picks in reversed(back):
+            path.append(picks[path[-1]])
+        return [row[at] for row, at in zip(rows, reversed(path), strict=True)]
+
+    def _nearest(self, tone: int) -> int:
+        """The pitch of the range nearest to a pitch class that it doesn't hold."""
+        return min(range(self.low, self.high + 1), key=lambda p: (min((p - tone) % 12, (tone - p) % 12), p))
+
+    @staticmethod
+    def _leap(before: int, now: int, tune_before: int | None, tune_now: int | None) -> int:
+        away = abs(now - before)
+        cost = 10 * away + 150 * (away > 7) + 400 * (away > 12) + 150 * (away in (6, 10, 11))
+        if tune_before is not None and tune_now is not None and tune_before != tune_now and before != now:
+            same = (tune_before - before) % 12 == (tune_now - now) % 12 and (tune_now - now) % 12 in (0, 7)
+            cost += 250 * (same and (now - before) * (tune_now - tune_before) > 0)
+        return cost
+
+    def _style(self, section: Section) -> str:
+        """Return the section's pattern: by family where the plan names one, else by loudness; never twice running."""
+        if section.name in self.styles:
+            return self.styles[section.name]
+        stage = self.stage
+        part = section.part_of(self.voice)
+        names: Sequence[str] = _BY_LEVEL[stage.levels[section.first - 1]]
+        if part.family in _BY_FAMILY:
+            names = _BY_FAMILY[part.family]
+        elif part.role == "hold":
+            names = ("pedal", "long")
+        elif longest_tone(self.instrument, section.qpm, stage.length) <= stage.length // 2:
+            names = ("short", "march") if self.instrument.kind != "plucked" or self.instrument.program == 45 else names
+            names = [name for name in names if name not in ("pedal", "long")] or ("two", "root")
+        chords = {span.chord.symbol for span in self.spans if span.bar in range(section.first - 1, section.last)}
+        if len(chords) == 1 and stage.levels[section.first - 1] <= 1 and self.instrument.sustains:
+            names = ("pedal",)
+        last = next(reversed(self.styles.values()), "")
+        names = [name for name in names if name != last] or names
+        self.styles[section.name] = names[int(stage.rng.integers(len(names)))]
+        return self.styles[section.name]
+
+    def _fill(self, span: ChordSpan, pitch: int, after: int | None) -> None:
+        stage = self.stage
+        section = stage.sections[span.bar]
+        name = self._style(section)
+        notes = stage.out[self.voice]
+        stage.light[self.voice, span.bar] = name in _DETACHED
+        if span.bar == stage.bars - 1:
+            if span.end == stage.end:
+                deep = pitch - 12 if pitch - 12 >= self.low and stage.levels[span.bar] >= 3 else pitch
+                notes.append(Tone(span.on, span.dur, (deep,)))
+            else:
+                notes.append(Tone(span.on, span.dur, (pitch,)))
+            return
+        place = span.bar - (section.first - 1)
+        near = after is None or abs(after - pitch) <= 2 or after % 12 == pitch % 12
+        follows = self._follows_tune(span, pitch, after)
+        turn = span.bar == section.last - 1 or place % 4 == 3 or place % 2 == 1
+        if (
+            span.bar == section.last - 1
+            and span.dur == stage.length
+            and name in ("long", "two", "moving", "root", "dotted")
+            and near
+        ):
+            tokens = self._closing(span, pitch)
+        else:
+            varied = (turn and not near) or follows or (name in ("counter", "walk", "dotted") and turn)
+            tokens = self._tokens(name, span, 1 if varied and after is not None else 0)
+        self._write(span, tokens, pitch, after)
+
+    def _follows_tune(self, span: ChordSpan, pitch: int, after: int | None) -> bool:
+        stage = self.stage
+        before, now = stage.tune_at(span.end - 1), stage.tune_at(span.end)
+        if after is None or after == pitch or before is None or now is None:
+            return False
+        return (before - pitch) % 12 == (now - after) % 12 and (now - after) % 12 in (0, 7)
+
+    def _closing(self, span: ChordSpan, pitch: int) -> list[tuple[int, int, str]]:
+        """A section's last bar stands on its bass, in two octaves where there is room."""
+        half = self.stage.shape.half
+        two = half < span.dur and span.chord.bass == span.chord.root and self.low <= pitch - 12
+        return [(0, half, "R"), (half, span.dur - half, "v")] if two else [(0, span.dur, "R")]
+
+    def _tokens(self, name: str, span: ChordSpan, which: int) -> list[tuple[int, int, str]]:
+        """Return (at, length, token) of a pattern, cut to a chord's stretch."""
+        found: list[tuple[int, int, str]] = []
+        start = 0
+        for meter, ticks in self.stage.shape.parts:
+            words = _PATTERNS[name][meter][which].split()
+            grain = EIGHTH * max(1, ticks // (len(words) * EIGHTH))
+            for number, word in enumerate(words):
+                at = start + number * grain
+                if at >= min(start + ticks, span.dur):
+                    break
+                room = min(grain, start + ticks - at, span.dur - at)
+                if word == "-":
+                    if found and sum(found[-1][:2]) == at:
+                        found[-1] = (found[-1][0], found[-1][1] + room, found[-1][2])
+                elif word != ".":
+                    found.append(
+                        (
+                            at,
+                            room,
+                            "5" if word == "R" and start and number == 0 and name not in ("pedal", "long") else word,
+                        )
+                    )
+            start += ticks
+        if name in ("pedal", "long") and found and found[-1][2] in "R5" and len(found) > 1:
+            found = [(0, span.dur, "R")]
+        return found or [(0, span.dur, "R")]
+
+    def _write(self, span: ChordSpan, tokens: list[tuple[int, int, str]], pitch: int, after: int | None) -> None:
+        stage = self.stage
+        longest = longest_tone(self.instrument, stage.sections[span.bar].qpm, stage.length)
+        before = pitch
+        left = [token for _, _, token in tokens].count("A")
+        for at, dur, token in tokens:
+            tick = span.on + at
+            new = self._pitch(span, tick, dur, token, pitch, before, after, left)
+            left -= token == "A"
+            pitches: tuple[int, ...] = (new,)
+            if at == 0 and span.bar == stage.climax and self.instrument.chords > 1 and new - 12 >= self.low:
+                pitches = (new - 12, new)
+            stage.out[self.voice].append(
+                Tone(tick, min(dur, longest), pitches, light=stage.light[self.voice, span.bar])
+            )
+            before = new
+
+    def _pitch(
+        self, span: ChordSpan, tick: int, dur: int, token: str, pitch: int, before: int, after: int | None, left: int
+    ) -> int:
+        chord = span.chord
+        if token == "v":
+            return pitch - 12 if pitch - 12 >= self.low else pitch
+        if token == "8":
+            return pitch + 12 if pitch + 12 <= self.high else pitch
+        if token == "5":
+            tones = (chord.fifth,) if chord.bass == chord.root else (chord.root, chord.fifth)
+            able = [
+                p
+                for p in range(self.low, self.high + 1)
+                if p % 12 in tones and p not in (pitch, before) and abs(p - pitch) <= 9
+            ]
+            goal = after if after is not None else pitch
+            return min(
+                able,
+                key=lambda p: (20 * abs(p - pitch - 5) + 15 * abs(p - goal) + 30 * self._rub(p, tick, dur), p),
+                default=pitch,
+            )
+        if token == "3":
+            able = [
+                p
+                for p in range(self.low, self.high + 1)
+                if p % 12 in span.own and p != before and p % 12 != pitch % 12 and abs(p - before) <= 7
+            ]
+            goal = after if after is not None else pitch
+            return min(
+                able,
+                key=lambda p: (20 * abs(p - before) + 20 * abs(p - goal) + 30 * self._rub(p, tick, dur), p),
+                default=pitch,
+            )
+        if token == "u":
+            sung = self.stage.tune.between(span.on, span.end)
+            way = -1 if len(sung) > 1 and sung[-1].pitches[0] > sung[0].pitches[0] else 1
+            able = [
+                p
+                for p in (span.step(before, way), span.step(before, -way), span.step(before, 2 * way))
+                if self.low <= p <= self.high
+            ]
+            return min(
+                able,
+                key=lambda p: (30 * self._rub(p, tick, dur) + 50 * able.index(p) + 80 * (p == after), p),
+                default=pitch,
+            )
+        if token == "A":
+            return self._approach(span, tick, dur, before, after, left)
+        return pitch
+
+    def _rub(self, pitch: int, tick: int, dur: int) -> int:
+        return self.stage.clash(pitch, tick, dur)
+
+    def _approach(self, span: ChordSpan, tick: int, dur: int, before: int, after: int | None, left: int) -> int:
+        """Return the note `left` steps before the next bass, from the side that the last one lies on."""
+        stage = self.stage
+        if after is None:
+            able = [p for p in range(self.low, self.high + 1) if p % 12 in span.own]
+            return min(able, key=lambda p: (abs(p - before), p), default=before)
+        side = 1 if before > after else -1
+        if abs(before - after) <= 2 and left == 1 and self.low <= after - 2 * side <= self.high:
+            side = -side
+        able = [span.step(after, side * left), span.step(after, -side * left)]
+        able += [p for p in range(self.low, self.high + 1) if p % 12 in span.own and p != after]
+        able = [p for p in able if self.low <= p <= self.high]
+        t0, t1 = stage.tune_at(tick + dur - 1), stage.tune_at(tick + dur)
+        perfect = t0 is not None and t1 is not None and left == 1 and t0 != t1 and (t1 - after) % 12 in (0, 7)
+
+        def cost(pitch: int) -> tuple[int, int]:
+            total = (
+                30 * self._rub(pitch, tick, dur) + 10 * abs(pitch - before) + 30 * abs(abs(pitch - after) - 2 * left)
+            )
+            if perfect and t0 is not None and t1 is not None:
+                total += 300 * ((t1 - t0) * (after - pitch) > 0 and (t0 - pitch) % 12 == (t1 - after) % 12)
+            return total + 160 * (pitch == before), pitch
+
+        return min(able, key=cost, default=before)
+
+    def _hold_on(self) -> None:
+        """Tie a pedal's equal notes together, over bars of one section."""
+        stage = self.stage
+        joined: list[Tone] = []
+        for note in stage.out[self.voice]:
+            bar = note.on // stage.length
+            still = self.styles.get(stage.sections[bar].name) == "pedal" and bar < stage.bars - 1
+            last = joined[-1] if joined else None
+            room = 4 * stage.length if self.instrument.sustains else 0
+            if last and still and last.pitches == note.pitches and last.end == note.on and last.dur + note.dur <= room \
+                    and stage.sections[last.on // stage.length] is stage.sections[bar]:  # fmt: skip
+                last.dur += note.dur
+            else:
+                joined.append(note)
+        stage.out[self.voice] = joined

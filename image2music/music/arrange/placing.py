@@ -1,0 +1,473 @@
+"""Figures laid over whole sections: dynamic programming finds where each chord's ladder stands, then notes are set.
+
+A figure's position costs what its notes lie away from the voice's middle, from the tune and from the bass, and what the
+hand has to move from chord to chord. Notes are then set one by one: each looks at the tune, at the note before and the
+one to come, and at the beat before for parallel octaves and fifths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+
+from image2music.music.arrange.figures import (
+    Figure,
+    Pattern,
+    Slot,
+    figures_of,
+    library,
+    pattern_of_degrees,
+    usual_families,
+    variants,
+)
+from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, Tone, bar_shape
+from image2music.music.instruments import Instrument
+from image2music.music.planning.plan import Part, Section
+from image2music.music.theory import TICKS_PER_QUARTER
+
+_PLAIN, _VARIED, _THIN, _FULL, _CADENCE = range(5)
+_ORDERS = ((0, 1, 0, 1), (0, 0, 1, 0), (0, 1, 1, 0), (0, 0, 0, 1), (1, 0, 0, 1))
+_NOTES_A_SECOND = {"keys": 9.0, "plucked": 8.0, "mallet": 8.0, "bowed": 8.0, "organ": 8.0, "synth": 8.0}
+_CANDIDATES = 6
+_TOP_FIRST = frozenset({"drops", "bells", "cascade", "whirl", "off the beat"})
+"""Figures that may lie above the tune where the voice's range does."""
+
+
+def longest_tone(instrument: Instrument, qpm: float, bar: int) -> int:
+    """Return the ticks for which a tone is worth holding: a tone that dies away is not held long."""
+    if instrument.sustains:
+        return 4 * bar
+    seconds = {"keys": 3.2, "plucked": 2.6}.get(instrument.kind, 0.9)
+    if instrument.program in (45, 105, 106):
+        seconds = 0.8
+    beats = max(1, int(seconds * qpm / 60))
+    return beats * TICKS_PER_QUARTER
+
+
+class Placer:
+    """Lays the figures of a stage, voice by voice; `run` does all."""
+
+    def __init__(self, stage: ArrangingStage) -> None:
+        self.stage = stage
+        self._ladders: dict[tuple[ChordSpan, int, int, tuple[int, ...]], list[int]] = {}
+        self._used: dict[str, set[str]] = {}
+        self._omits: dict[int, tuple[int, ...]] = {}
+
+    def run(self) -> None:
+        """Set every figure: the lowest voices first, section by section."""
+        stage = self.stage
+        for voice in sorted(stage.voices, key=lambda v: stage.voices[v].low + stage.voices[v].high):
+            before = ""
+            for section in stage.plan.sections:
+                bars = [
+                    bar for bar in range(section.first - 1, min(section.last, stage.bars))
+                    if stage.roles[voice, bar] in ("figure", "bass+figure") and not stage.is_written(voice, bar)
+                ]  # fmt: skip
+                if not bars:
+                    before = ""
+                    continue
+                low = [stage.bass_voice[bar] == voice for bar in bars]
+                figure = self._choose(voice, section, any(low), before)
+                before = figure.name
+                order = _ORDERS[int(stage.rng.integers(len(_ORDERS)))]
+                for is_low, group in groupby(zip(bars, low, strict=True), key=lambda pair: pair[1]):
+                    self.lay(voice, section, [bar for bar, _ in group], figure, order, low=is_low)
+
+    def _choose(self, voice: int, section: Section, low: bool, before: str) -> Figure:
+        """Return a figure of the family that the plan names, or of a usual one; a neighbour section's is avoided."""
+        stage = self.stage
+        part, instrument = section.part_of(voice), stage.instruments[voice]
+        level = stage.levels[section.first - 1]
+        families = (part.family,) if part.family else usual_families(instrument, level)
+        able = [figure for family in families for figure in figures_of(family)] or list(library()[:1])
+        if low:
+            able = [f for f in able if f.name not in _TOP_FIRST and f.name not in ("sighs", "breathing pad")] or able
+        used = self._used.setdefault(section.name, set())
+        tests = (
+            lambda f: f.loud[0] <= level <= f.loud[1],
+            lambda f: self._playable(f, instrument, section.qpm),
+            lambda f: f.name != before,
+            lambda f: f.name not in used,
+        )
+        for test in tests:
+            able = [figure for figure in able if test(figure)] or able
+        figure = able[int(stage.rng.integers(len(able)))]
+        used.add(figure.name)
+        return figure
+
+    @staticmethod
+    def _playable(figure: Figure, instrument: Instrument, qpm: float) -> bool:
+        rate = qpm / 60 * TICKS_PER_QUARTER / figure.grain
+        most = _NOTES_A_SECOND.get(instrument.kind, 5.0) * (1.5 if figure.family == "tremolo" else 1)
+        chordal = sum(len(s.rungs) > 1 for s in _plain_four(figure)) * 2 > len(_plain_four(figure))
+        return rate <= most and (instrument.chords > 1 or not chordal or figure.family in ("pad", "pulse"))
+
+    def lay(
+        self, voice: int, section: Section, bars: Sequence[int], figure: Figure, order: Sequence[int], *, low: bool
+    ) -> None:
+        """Set a figure in bars of one section; `low` puts the chord's bass at its bottom."""
+        stage = self.stage
+        patterns = variants(figure.name, stage.plan.meter, stage.shape)
+        part = section.part_of(voice)
+        if part.degrees and (own := pattern_of_degrees(part.degrees, stage.shape)):
+            patterns = own, *patterns[1:3], own, patterns[4]
+        if low:
+            patterns = tuple(_with_bass(pattern, stage.shape.beats) for pattern in patterns)
+        chosen = {bar: patterns[self._variant(section, bar, order, figure)] for bar in bars}
+        if bars[-1] == stage.bars - 1:
+            chosen[bars[-1]] = self._ending(patterns[_PLAIN], figure, voice, low)
+        feet = self._feet(voice, bars, chosen, figure, low)
+        for bar in bars:
+            stage.light[voice, bar] = figure.light
+            stage.figure_of[voice, bar] = figure.name
+            self._set_bar(voice, bar, chosen[bar], feet, figure, low)
+        last = bars[-1]
+        if not low and not figure.light and last == section.last - 1 and last + 1 < stage.bars:
+            self._lead_over(voice, last, part)
+
+    def _variant(self, section: Section, bar: int, order: Sequence[int], figure: Figure) -> int:
+        stage = self.stage
+        place = bar - (section.first - 1)
+        tune = stage.tune_in(bar)
+        usual = order[place % 4]
+        if bar == stage.climax:
+            return _FULL
+        if bar == stage.climax - 1:
+            return _THIN if stage.levels[bar] < stage.levels[stage.climax] or section.last == bar + 1 else usual
+        if bar == section.last - 1:
+            return _CADENCE
+        if len(tune) * EIGHTH >= 0.8 * stage.length and figure.grain <= EIGHTH:
+            return _THIN
+        if not tune:
+            return _FULL if stage.levels[bar] >= 3 else _VARIED
+        if section.swell == "grow" and place * 2 >= len(section.bars) and usual == _VARIED and stage.levels[bar] >= 3:
+            return _FULL
+        return usual
+
+    def _ending(self, plain: Pattern, figure: Figure, voice: int, low: bool) -> Pattern:
+        """A last bar that ends: a chord that stays, or a few notes up to it."""
+        stage = self.stage
+        shape = stage.shape
+        chord = tuple((rung, 0) for rung in range(4 if low else 3))
+        if figure.light or figure.family in ("pad", "chorale", "pulse", "tremolo", "waltz", "offbeat", "ostinato"):
+            return (Slot(0, shape.ticks, chord),)
+        stop = shape.half if shape.half < shape.ticks else shape.ticks // 2
+        way = [slot for slot in plain if slot.at < stop and slot.at % EIGHTH == 0][:4]
+        if not way or stage.instruments[voice].chords < 3:
+            return (*way[:2], Slot(stop, shape.ticks - stop, ((0, 0),))) if way else (Slot(0, shape.ticks, chord),)
+        ends = [slot.at for slot in way[1:]] + [stop]
+        rise = tuple(Slot(s.at, end - s.at, ((n, 0),)) for n, (s, end) in enumerate(zip(way, ends, strict=True)))
+        top = len(rise) - 1
+        return (*rise, Slot(stop, shape.ticks - stop, tuple((max(0, top - 1) + n, 0) for n in range(3))))
+
+    # where the figure stands
+
+    def ladder(self, span: ChordSpan, foot: int, high: int, omit: tuple[int, ...] = ()) -> list[int]:
+        """Return chord tones upwards from `foot`, wide apart at the bottom: root, fifth, tenth."""
+        key = span, foot, high, omit
+        if key not in self._ladders:
+            full = self._rungs(span, foot, high, omit, None)
+            if len(full) < 4:
+                others = self._rungs(span, foot, high, (), None), self._rungs(span, foot, high, (), 3)
+                full = max((full, *others), key=len)
+            self._ladders[key] = full
+        return self._ladders[key]
+
+    @staticmethod
+    def _rungs(span: ChordSpan, foot: int, high: int, omit: tuple[int, ...], least: int | None) -> list[int]:
+        tones = [tone for tone in span.own if tone not in omit]
+        if not set(tones) - {foot % 12}:
+            tones = list(span.own)
+        third = span.chord.third
+        rungs = [foot]
+        while True:
+            below = rungs[-1]
+            gap = least or (7 if below < 43 else 5 if below < 50 else 3)
+            if len(rungs) == 2 and rungs[0] < 50 and third in tones and all(p % 12 != third for p in rungs):
+                above = next((p for p in range(below + 3, high + 1) if p % 12 == third), None)
+            else:
+                above = next((p for p in range(below + gap, high + 1) if p % 12 in tones), None)
+            if above is None:
+                return rungs
+            rungs.append(above)
+
+    def _omit(self, span: ChordSpan) -> tuple[int, ...]:
+        """Chord tones that a figure leaves to the tune: a leading note or seventh that it holds, and what would rub."""
+        if span.on not in self._omits:
+            left: set[int] = set()
+            for note in self.stage.tune.between(span.on, span.end):
+                shared = min(note.end, span.end) - max(note.on, span.on)
+                tone = note.pitches[0] % 12
+                own = tone in span.chord.classes
+                if shared < TICKS_PER_QUARTER or shared < span.dur // (3 if own else 2):
+                    continue
+                if own and (tone == span.seventh or (span.leans and tone == span.chord.third)):
+                    left.add(tone)
+                elif not own:
+                    left |= {other for other in span.chord.classes if (other - tone) % 12 in (1, 11)}
+            self._omits[span.on] = tuple(sorted(left))
+        return self._omits[span.on]
+
+    def _feet(
+        self, voice: int, bars: Sequence[int], chosen: dict[int, Pattern], figure: Figure, low: bool
+    ) -> dict[int, int]:
+        """Return the lowest note of the ladder for every chord's stretch, by its onset: dynamic programming."""
+        stage = self.stage
+        spans = stage.spans_of(bars)
+        rows: list[list[tuple[int, int, list[int]]]] = []
+        for span in spans:
+            lowest, high = stage.range_of(voice, span.bar)
+            wanted = (span.chord.bass,) if low else tuple(t for t in span.own if t not in self._omit(span)) or span.own
+            feet = [p for p in range(lowest, max(lowest + 1, high - 3)) if p % 12 in wanted]
+            feet = feet or [next((p for p in range(lowest, high + 1) if p % 12 in span.own), lowest)]
+            reach = max((rung for slot in chosen[span.bar] for rung, _ in slot.rungs), default=0)
+            row = [(self._foot_cost(voice, span, foot, reach, figure, low), foot) for foot in feet]
+            rows.append(
+                [
+                    (cost, foot, self.ladder(span, foot, high, self._omit(span))[:3])
+                    for cost, foot in sorted(row)[:_CANDIDATES]
+                ]
+            )
+        costs = [cost for cost, _, _ in rows[0]]
+        back: list[list[int]] = []
+        for number in range(1, len(rows)):
+            before, here = rows[number - 1], rows[number]
+            tunes = stage.tune_at(spans[number - 1].on), stage.tune_at(spans[number].on)
+            picks, new = [], []
+            for cost, foot, ladder in here:
+                best, pick = min(
+                    (costs[j] + self._move_cost(was, foot, old, ladder, tunes, low), j)
+                    for j, (_, was, old) in enumerate(before)
+                )
+                new.append(best + cost)
+                picks.append(pick)
+            costs = new
+            back.append(picks)
+        at = costs.index(min(costs))
+        path = [at]
+        for picks in reversed(back):
+            path.append(picks[path[-1]])
+        path.reverse()
+        return {span.on: row[at][1] for span, row, at in zip(spans, rows, path, strict=True)}
+
+    def _foot_cost(self, voice: int, span: ChordSpan, foot: int, reach: int, figure: Figure, low: bool) -> int:
+        """Cost of a position in hundredths: the middle of the range, the tune, the bass, and room for the figure."""
+        stage = self.stage
+        lowest, high = stage.range_of(voice, span.bar)
+        ladder = self.ladder(span, foot, high, self._omit(span))
+        top = ladder[min(reach, len(ladder) - 1)]
+        cost = 150 * max(0, reach - len(ladder) + 1)
+        level = stage.levels[span.bar] - 2
+        instrument = stage.instruments[voice]
+        if low:
+            cost += 10 * abs(foot - max(lowest, instrument.comfortable_low) - 5)
+            if span.chord.third not in {pitch % 12 for pitch in ladder[:4]}:
+                cost += 200
+        else:
+            cost += 6 * abs((foot + top) // 2 - (lowest + high) // 2 - level * 3 // 2)
+        sung = [note.pitches[0] for note in stage.tune.between(span.on, span.end)]
+        if sung and (not low or min(sung) > lowest + 12):
+            if not low and (lowest > min(sung) + 5 or (figure.name in _TOP_FIRST and lowest >= min(sung) - 3)):
+                cost += 40 * max(0, max(sung) + 2 - foot) + 12 * abs(foot - max(sung) - 3)
+            else:
+                floor = max(min(sung), sum(sung) // len(sung) - 4)
+                free = instrument.kind in ("keys", "plucked", "mallet") and (lowest + high) // 2 > min(sung) - 4
+                over = 5 if free else 18 if instrument.chords > 2 else 35
+                cost += over * max(0, top - floor + 2) + (0 if low else 10 * max(0, floor - 5 - top))
+        bass = None if low else stage.bass_at(span.on)
+        if bass is not None and foot <= bass + 3:
+            cost += 300 + 30 * (bass + 3 - foot)
+        if span.leans and foot % 12 == span.chord.third:
+            cost += 60
+        return cost + 60 * (foot in sung)
+
+    @staticmethod
+    def _move_cost(
+        was: int, foot: int, old: list[int], ladder: list[int], tunes: tuple[int | None, int | None], low: bool
+    ) -> int:
+        moved = sum(min(abs(x - y) for y in old) for x in ladder)
+        cost = moved * (5 if low else 12) + 25 * max(0, abs(foot - was) - 5)
+        before, now = tunes
+        if before is not None and now is not None and before != now and was != foot:
+            same = (now - foot) % 12 == (before - was) % 12 and (now - foot) % 12 in (0, 7)
+            if same and (foot - was) * (now - before) > 0:
+                cost += 150
+        return cost
+
+    # notes
+
+    def _set_bar(self, voice: int, bar: int, pattern: Pattern, feet: dict[int, int], figure: Figure, low: bool) -> None:
+        stage = self.stage
+        start = bar * stage.length
+        slots = self._cut_at_chords(start, pattern, figure)
+        longest = longest_tone(stage.instruments[voice], stage.sections[bar].qpm, stage.length)
+        _, high = stage.range_of(voice, bar)
+        for number, slot in enumerate(slots):
+            tick = start + slot.at
+            span = stage.span_at(tick)
+            ladder = self.ladder(span, feet[span.on], high, self._omit(span))
+            rungs = slot.rungs
+            if low and tick == span.on and not span.early and 0 not in {rung for rung, _ in rungs}:
+                rungs = ((0, 0), *rungs) if len(rungs) > 1 else ((0, 0),)
+            after = slots[number + 1] if number + 1 < len(slots) else None
+            ahead = {ladder[rung] for rung, steps in (after.rungs if after else ()) if not steps and rung < len(ladder)}
+            dur = min(slot.dur, longest) if bar < stage.bars - 1 else slot.dur
+            pitches = self._pitches(voice, bar, tick, dur, rungs, ladder, span, ahead, low)
+            if pitches:
+                stage.out[voice].append(Tone(tick, dur, tuple(pitches), light=figure.light))
+
+    def _cut_at_chords(self, start: int, pattern: Pattern, figure: Figure) -> list[Slot]:
+        """Divide slots that would hold over into another chord; the new chord is struck."""
+        stage = self.stage
+        slots: list[Slot] = []
+        for slot in pattern:
+            at, end = slot.at, slot.at + slot.dur
+            while (edge := stage.span_at(start + at).end - start) < end:
+                slots.append(Slot(at, edge - at, slot.rungs))
+                at = edge
+            if at == slot.at or end - at >= EIGHTH:
+                slots.append(Slot(at, end - at, slot.rungs))
+        return slots
+
+    def _pitches(
+        self, voice: int, bar: int, tick: int, dur: int, rungs: tuple[tuple[int, int], ...], ladder: list[int],
+        span: ChordSpan, ahead: set[int], low: bool,
+    ) -> list[int]:  # fmt: skip
+        stage = self.stage
+        lowest, high = stage.range_of(voice, bar)
+        most = self._most_at_once(voice, bar)
+        notes = stage.out[voice]
+        was = set(notes[-1].pitches) if notes and notes[-1].end > bar * stage.length - EIGHTH else set()
+        if len(rungs) > 1:
+            down = max(0, max(rung for rung, _ in rungs) - len(ladder) + 1)
+            rungs = tuple((rung - down, steps) for rung, steps in rungs if rung >= down)
+        if len(rungs) > most:
+            rungs = rungs[:most] if low else rungs[-most:]
+        single = len(rungs) == 1
+        found: list[int] = []
+        for rung, steps in rungs:
+            if rung >= len(ladder):
+                rung = max(0, 2 * (len(ladder) - 1) - rung)
+            pitch = ladder[rung]
+            if steps:
+                near = span.step(pitch, steps)
+                pitch = near if lowest <= near <= high and stage.clash(near, tick, dur) < 10 else pitch
+            elif not (low and rung == 0):
+                pitch = self._unclashed(voice, tick, dur, pitch, rung, ladder, was, ahead, low, found, single)
+            found.append(pitch)
+        found = sorted(set(found))
+        if len(found) > 1:
+            found = [pitch for pitch in found if stage.clash(pitch, tick, dur) < 8] or found[:1]
+        if len(found) > 2 and bar != stage.climax and self._parallel(voice, found[-1], tick, low) >= 6:
+            found = found[:-1]
+        return found
+
+    def _most_at_once(self, voice: int, bar: int) -> int:
+        stage = self.stage
+        instrument = stage.instruments[voice]
+        if instrument.chords == 2 and instrument.kind == "bowed" and bar not in (stage.climax, stage.bars - 1):
+            return 1 if stage.levels[bar] < 4 else 2
+        return max(1, min(instrument.chords, 5))
+
+    def _unclashed(
+        self, voice: int, tick: int, dur: int, pitch: int, rung: int, ladder: list[int], was: set[int], ahead: set[int],
+        low: bool, taken: list[int], single: bool,
+    ) -> int:  # fmt: skip
+        """Return the pitch, or a tone beside it that rubs less and repeats neither the note before nor the next."""
+        stage = self.stage
+
+        def wrong(one: int) -> int:
+            return stage.clash(one, tick, dur) + (self._parallel(voice, one, tick, low) if single else 0)
+
+        own = wrong(pitch)
+        if own < 8:
+            return pitch
+        bottom = 1 if low else 0
+        beside = [ladder[at] for at in (rung - 1, rung + 1, rung - 2, rung + 2) if bottom <= at < len(ladder)]
+        costs = [
+            (wrong(one) + 6 * (one in was) + 6 * (one in ahead), abs(one - pitch), one)
+            for one in beside
+            if one not in taken
+        ]
+        better = [cost for cost in costs if cost[0] < own - 3]
+        return min(better)[2] if better else pitch
+
+    def _parallel(self, voice: int, pitch: int, tick: int, low: bool) -> int:
+        """Return 9 for parallel octaves and 6 for fifths with the tune or the bass since the beat before."""
+        stage = self.stage
+        if not stage.is_beat(tick):
+            return 0
+        before = self._beat_before(tick)
+        own = stage.sounding(voice, before)
+        if not own or own[-1] == pitch:
+            return 0
+        worst = 0
+        pairs = [(stage.tune_at(before), stage.tune_at(tick))]
+        if not low:
+            pairs.append((stage.bass_at(before), stage.bass_at(tick)))
+        for was, now in pairs:
+            if was is None or now is None or was == now or (now - was) * (pitch - own[-1]) <= 0:
+                continue
+            if (now - pitch) % 12 == (was - own[-1]) % 12 and (now - pitch) % 12 in (0, 5, 7):
+                worst += 9 if (now - pitch) % 12 == 0 else 6 if ((now - pitch) % 12 == 7) == (now > pitch) else 0
+        return worst
+
+    def _beat_before(self, tick: int) -> int:
+        stage = self.stage
+        bar, at = divmod(tick, stage.length)
+        earlier = [beat for beat in stage.shape.beats if beat < at]
+        return bar * stage.length + earlier[-1] if earlier else (bar - 1) * stage.length + stage.shape.last_beat
+
+    def _lead_over(self, voice: int, bar: int, part: Part) -> None:
+        """Put two or three scale notes into the last beat that lead into the next section, where the tune is still."""
+        stage = self.stage
+        end = (bar + 1) * stage.length
+        start = bar * stage.length + stage.shape.last_beat
+        if (
+            any(note.on >= start for note in stage.tune.between(start, end))
+            or stage.levels[bar + 1] < stage.levels[bar]
+        ):
+            return
+        notes, nxt = stage.out[voice], stage.tune.between(end, end + stage.length)
+        if (
+            not notes
+            or not nxt
+            or part.role != "figure"
+            or stage.climax == bar + 1
+            or stage.roles[voice, bar + 1] == "rest"
+        ):
+            return
+        low, high = stage.range_of(voice, bar)
+        here = notes[-1].pitches[-1]
+        goals = [p for p in range(low + 5, high - 1) if p % 12 == nxt[0].pitches[0] % 12]
+        if not goals or min(abs(goal - here) for goal in goals) > 9:
+            return
+        goal = min(goals, key=lambda p: (abs(p - here - 3), p))
+        span, steps = stage.span_at(start), (end - start) // EIGHTH
+        run = [span.step(goal, -(steps - n) if here <= goal + 2 else steps - n) for n in range(steps)]
+        if any(
+            not low <= pitch <= high or stage.clash(pitch, start + n * EIGHTH, EIGHTH) >= 10
+            for n, pitch in enumerate(run)
+        ):
+            return
+        while notes and notes[-1].on >= start:
+            notes.pop()
+        if notes and notes[-1].end > start:
+            notes[-1].dur = start - notes[-1].on
+        notes.extend(Tone(start + n * EIGHTH, EIGHTH, (pitch,), bound=True) for n, pitch in enumerate(run))
+
+
+def _plain_four(figure: Figure) -> Pattern:
+    return variants(figure.name, "4/4", bar_shape("4/4"))[_PLAIN]
+
+
+def _with_bass(pattern: Pattern, beats: Sequence[int]) -> Pattern:
+    """Put the bass under a figure that doesn't begin with it: the figure moves one rung up."""
+    if pattern and pattern[0].at == 0 and pattern[0].rungs[0] == (0, 0):
+        return pattern
+    first = pattern[0].at if pattern else beats[-1]
+    shifted = [replace(slot, rungs=tuple((rung + 1, steps) for rung, steps in slot.rungs)) for slot in pattern]
+    if first == 0:
+        return (replace(shifted[0], rungs=((0, 0),)), *shifted[1:])
+    return (Slot(0, first, ((0, 0),)), *shifted)

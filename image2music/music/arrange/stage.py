@@ -1,0 +1,446 @@
+"""What all layers of an arrangement see: the time line with its chords, the tune, the voices and what is set so far.
+
+Times are MIDI ticks (`TICKS_PER_QUARTER`) from the start of the piece, pitches MIDI numbers, costs whole numbers, so
+that a choice is the same on every processor.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property, lru_cache
+from itertools import pairwise
+
+import numpy as np
+
+from image2music.errors import PlanError
+from image2music.music.chords import Chord, read_chord
+from image2music.music.instruments import Instrument, instrument_of
+from image2music.music.lines import Bar
+from image2music.music.planning.plan import DYNAMICS, Plan, PlannedVoice, Role
+from image2music.music.theory import MODE_SHARPS, SCALES, TICKS_PER_QUARTER, fifths_of
+
+EIGHTH = TICKS_PER_QUARTER // 2
+
+
+@dataclass(slots=True)
+class Tone:
+    """A note or chord that was set: `pitches` low to high. `light` asks for a short, detached one."""
+
+    on: int
+    dur: int
+    pitches: tuple[int, ...]
+    light: bool = False
+    bound: bool = False
+
+    @property
+    def end(self) -> int:
+        """The tick at which it ends."""
+        return self.on + self.dur
+
+
+@dataclass(frozen=True, slots=True)
+class ChordSpan:
+    """A stretch of one bar (from 0) under one chord. `early` tells that the chord came before its bar, for the tune."""
+
+    on: int
+    dur: int
+    chord: Chord
+    bar: int
+    scale: frozenset[int]
+    early: bool = False
+
+    @property
+    def end(self) -> int:
+        """The tick at which it ends."""
+        return self.on + self.dur
+
+    @property
+    def own(self) -> tuple[int, ...]:
+        """The chord's tones as pitch classes, root first, at most four, without a foreign bass."""
+        return _own_tones(self.chord)
+
+    def step(self, pitch: int, steps: int) -> int:
+        """Return the note `steps` scale steps away."""
+        way = 1 if steps > 0 else -1
+        while steps:
+            pitch += way
+            if pitch % 12 in self.scale:
+                steps -= way
+        return pitch
+
+    @property
+    def leans(self) -> bool:
+        """Whether it is a dominant: a major third and a minor seventh, whose third wants to rise."""
+        return self.chord.tones[1] == 4 and 10 in self.chord.tones
+
+    @property
+    def seventh(self) -> int | None:
+        """The pitch class of the seventh, if there is one."""
+        tones = self.chord.tones
+        return (self.chord.root + tones[3]) % 12 if len(tones) > 3 and tones[3] in (9, 10, 11) else None
+
+
+@lru_cache(maxsize=1024)
+def _own_tones(chord: Chord) -> tuple[int, ...]:
+    tones = chord.tones if len(chord.tones) < 5 else (chord.tones[1], *chord.tones[3:5], chord.tones[0])
+    return tuple((chord.root + tone) % 12 for tone in tones)
+
+
+@dataclass(frozen=True, slots=True)
+class BarShape:
+    """A meter's bar in ticks: its length, where beats and strong beats are, and which hand-written bars fit it.
+
+    `parts` are (meter of the table, ticks) whose bars, cut to their ticks, follow each other in one bar.
+    """
+
+    ticks: int
+    beats: tuple[int, ...]
+    strong: tuple[int, ...]
+    parts: tuple[tuple[str, int], ...]
+
+    @property
+    def last_beat(self) -> int:
+        """Where the last beat begins."""
+        return self.beats[-1]
+
+    @property
+    def half(self) -> int:
+        """Where the second half begins: a strong beat, or the second beat."""
+        return self.strong[1] if len(self.strong) > 1 else self.beats[1] if len(self.beats) > 1 else self.ticks
+
+
+@lru_cache(maxsize=64)
+def bar_shape(meter: str) -> BarShape:
+    """Return the shape of a bar of a meter, `3/4` or `C`.
+
+    Raises:
+        PlanError: `bad_meter`.
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", {"C": "4/4", "C|": "2/2"}.get(meter, meter))
+    if found is None or not 0 < int(found[1]) <= 32 or int(found[2]) not in (1, 2, 4, 8, 16):
+        raise PlanError(f"{meter!r} is no meter for an arrangement", reason="bad_meter")
+    number, unit = int(found[1]), 4 * TICKS_PER_QUARTER // int(found[2])
+    length = number * unit
+    if number % 3 == 0 and int(found[2]) >= 8:
+        beats = [3 * unit * at for at in range(number // 3)]
+        strong = beats[::2] if len(beats) % 2 == 0 else beats[:1]
+        parts = [("6/8", 6 * unit)] * (number // 6) + [("6/8", 3 * unit)] * (number % 6 // 3)
+        if unit != EIGHTH:
+            parts = [("6/8", length)]
+        return BarShape(length, tuple(beats), tuple(strong), tuple(parts))
+    if int(found[2]) >= 8:
+        groups = [2 * unit] * (number // 2 - number % 2) + [3 * unit] * (number % 2)
+        groups = groups if sum(groups) == length else [length]
+        beats = [sum(groups[:at]) for at in range(len(groups))]
+        parts = [("4/4", 4 * unit * (len(groups) // 2))] if len(groups) > 1 else []
+        parts += [("6/8", length - sum(ticks for _, ticks in parts))]
+        return BarShape(length, tuple(beats), tuple(beats[::2]), tuple(parts))
+    beats = list(range(0, length, TICKS_PER_QUARTER))
+    quarters = len(beats)
+    if quarters % 3 == 0:
+        return BarShape(length, tuple(beats), tuple(beats[::3]), (("3/4", 3 * TICKS_PER_QUARTER),) * (quarters // 3))
+    if quarters % 4 == 0 or quarters == 2:
+        size = min(4, quarters)
+        parts = [("4/4", size * TICKS_PER_QUARTER)] * (quarters // size)
+        return BarShape(length, tuple(beats), tuple(beats[::2]), tuple(parts))
+    parts = [("3/4", 3 * TICKS_PER_QUARTER)]
+    rest = quarters - 3
+    parts += [("4/4", 4 * TICKS_PER_QUARTER)] * (rest // 4)
+    parts += [("4/4", rest % 4 * TICKS_PER_QUARTER)] * (rest % 4 > 0)
+    strong = [0] + [sum(ticks for _, ticks in parts[:at]) for at in range(1, len(parts))]
+    return BarShape(length, tuple(beats), tuple(strong), tuple(parts))
+
+
+def scale_of_key(key: str) -> tuple[int, frozenset[int]]:
+    """Return the tonic's pitch class and the pitch classes of a key's signature, written as in ABC (`F#m`, `Ddor`).
+
+    Raises:
+        PlanError: `bad_key`.
+    """
+    found = re.match(r"([A-G][#b]?)\s*([A-Za-z]*)", key)
+    if found is None:
+        raise PlanError(f"{key!r} is no key; write D, F#m or Ddor", reason="bad_key")
+    word = found[2].lower()
+    short = {"m": "minor", "min": "minor"}.get(word)
+    mode = short or next((mode for mode in MODE_SHARPS if word and mode.startswith(word[:3])), "major")
+    major = (fifths_of(found[1]) + MODE_SHARPS[mode]) * 7 % 12
+    return fifths_of(found[1]) * 7 % 12, frozenset((major + step) % 12 for step in SCALES["major"])
+
+
+@lru_cache(maxsize=4096)
+def _scale_under(chord: Chord, key: frozenset[int]) -> frozenset[int]:
+    """Return the key's scale with the chord's tones in it; a chord foreign to the key brings a scale of its own."""
+    foreign = [tone for tone in chord.classes if tone not in key]
+    if len(foreign) > 1 and chord.root not in key:
+        steps = (0, 2, 3, 5, 7, 9, 10) if chord.is_minor else (0, 2, 4, 6, 7, 9, 10)
+        scale = {(chord.root + step) % 12 for step in steps}
+        foreign = [tone for tone in chord.classes if tone not in scale]
+    else:
+        scale = set(key)
+    for tone in foreign:
+        scale -= {other for other in ((tone + 1) % 12, (tone - 1) % 12) if other not in chord.classes}
+        scale.add(tone)
+    return frozenset(scale)
+
+
+@dataclass
+class _Sung:
+    """One line by time: its notes and their onsets."""
+
+    notes: list[Tone]
+
+    @cached_property
+    def onsets(self) -> list[int]:
+        return [note.on for note in self.notes]
+
+    def between(self, start: int, end: int) -> list[Tone]:
+        first = max(0, bisect_right(self.onsets, start) - 1)
+        return [note for note in self.notes[first : bisect_left(self.onsets, end)] if note.end > start]
+
+
+def notes_of_bars(bars: Sequence[Bar | None], length: int) -> list[Tone]:
+    """Return the notes of written bars of `length` ticks, ties joined; bars that are None are silent."""
+    notes: list[Tone] = []
+    tied = False
+    for number, bar in enumerate(bars):
+        at = Fraction(number * length)
+        for event in bar or ():
+            start, at = round(at), at + event.length * TICKS_PER_QUARTER
+            if tied and event.pitches and notes and notes[-1].pitches == event.pitches:
+                notes[-1].dur = round(at) - notes[-1].on
+            elif event.pitches:
+                notes.append(Tone(start, round(at) - start, event.pitches))
+            tied = event.tied
+        tied = tied and bar is not None
+    return notes
+
+
+@dataclass
+class ArrangingStage:
+    """A plan with what was written for it, and what the arranger has set: `out` by voice id."""
+
+    plan: Plan
+    written: Mapping[int, Sequence[Bar | None]]
+    seed: int
+    motif: Sequence[Bar] = ()
+    out: dict[int, list[Tone]] = field(default_factory=dict)
+    light: dict[tuple[int, int], bool] = field(default_factory=dict)
+    figure_of: dict[tuple[int, int], str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.shape = bar_shape(self.plan.meter)
+        self.bars = self.plan.bars
+        self.length = self.shape.ticks
+        self.end = self.bars * self.length
+        self.rng = np.random.Generator(np.random.Philox(self.seed))
+        self.tonic, self.key = scale_of_key(self.plan.key)
+        self.voices = {voice.id: voice for voice in self.plan.voices}
+        self.instruments: dict[int, Instrument] = {v.id: instrument_of(v.program) for v in self.plan.voices}
+        self.roles = {
+            (voice.id, bar): self.plan.role_at(voice.id, bar + 1)
+            for voice in self.plan.voices
+            for bar in range(self.bars)
+        }
+        for (voice, bar), role in self.roles.items():
+            if role == "melody" and self.plan.melody_at(bar + 1) not in (0, voice):
+                self.roles[voice, bar] = "counter"
+        self.beats, self.strong_beats = frozenset(self.shape.beats), frozenset(self.shape.strong)
+        self.levels = [DYNAMICS.index(self.plan.section_at(bar + 1).dynamic) for bar in range(self.bars)]
+        self.sections = [self.plan.section_at(bar + 1) for bar in range(self.bars)]
+        self.climax = self.plan.climax.bar - 1 if self.plan.climax else -1
+        self._tune()
+        self._chords()
+        self._basses()
+        for voice in self.voices:
+            self.out.setdefault(voice, [])
+        self._clashes: dict[tuple[int, int, int], int] = {}
+
+    def _tune(self) -> None:
+        given = {
+            voice: _Sung(notes_of_bars(bars[: self.bars], self.length))
+            for voice, bars in self.written.items()
+            if voice in self.voices
+        }
+        tune: list[Tone] = []
+        for bar in range(self.bars):
+            singer = self.singer(bar)
+            if singer in given:
+                start = bar * self.length
+                found = [n for n in given[singer].between(start, start + self.length) if n.on >= start]
+                tune += [Tone(n.on, n.dur, n.pitches[-1:]) for n in found]
+        for one, after in pairwise(tune):
+            one.dur = min(one.dur, after.on - one.on)
+        self.tune = _Sung(tune)
+        of_tune = {note.on for note in tune}
+        self.others = [
+            _Sung(rest) for line in given.values() if (rest := [n for n in line.notes if n.on not in of_tune])
+        ]
+        self.passing = {
+            b.on
+            for a, b, c in zip(tune, tune[1:], tune[2:], strict=False)
+            if 0 < abs(b.pitches[0] - a.pitches[0]) <= 2 and 0 < abs(c.pitches[0] - b.pitches[0]) <= 2
+            and b.dur <= TICKS_PER_QUARTER and b.on % self.length
+        }  # fmt: skip
+
+    def singer(self, bar: int) -> int:
+        """Return the voice that has the tune in a bar, 0 for none."""
+        planned = self.plan.melody_at(bar + 1)
+        if planned in self.written and self.is_written(planned, bar):
+            return planned
+        return next((v for v in self.voices if self.roles[v, bar] == "melody" and v in self.written), planned)
+
+    def is_written(self, voice: int, bar: int) -> bool:
+        """Whether somebody wrote this bar."""
+        bars = self.written.get(voice, ())
+        return bar < len(bars) and bars[bar] is not None
+
+    def _chords(self) -> None:
+        spans: list[ChordSpan] = []
+        for bar in range(self.bars):
+            text = self.plan.harmony[bar] if bar < len(self.plan.harmony) else ""
+            symbols = text.split() or ([spans[-1].chord.symbol] if spans else [self.plan.key.split()[0]])
+            chords = [read_chord(symbol) for symbol in symbols[:4]]
+            edges = self._edges(len(chords))
+            for chord, (start, end) in zip(chords, pairwise(edges), strict=True):
+                on = bar * self.length + start
+                spans.append(ChordSpan(on, end - start, chord, bar, _scale_under(chord, self.key)))
+        self.planned_spans = list(spans)
+        self.spans = self._taken_early(spans)
+        self._starts = [span.on for span in self.spans]
+
+    def _edges(self, chords: int) -> list[int]:
+        """Divide a bar among chords, at beats where that goes."""
+        if chords == 1:
+            return [0, self.length]
+        if chords == 2:
+            return [0, self.shape.half if self.shape.half < self.length else self.length // 2, self.length]
+        beats = self.shape.beats
+        if len(beats) >= chords:
+            picked = [beats[at * len(beats) // chords] for at in range(chords)]
+            return [*picked, self.length]
+        return [self.length * at // chords for at in range(chords + 1)]
+
+    def _taken_early(self, spans: list[ChordSpan]) -> list[ChordSpan]:
+        """Bring a chord in on the last beat where the tune has left the old one for it already."""
+        result: list[ChordSpan] = []
+        for span, after in zip(spans, [*spans[1:], None], strict=True):
+            start = span.bar * self.length + self.shape.last_beat
+            beat = span.end - start
+            if (
+                after is None
+                or after.bar == span.bar
+                or span.on >= start
+                or not self._belongs_to_next(start, span, after)
+            ):
+                result.append(span)
+                continue
+            result.append(ChordSpan(span.on, start - span.on, span.chord, span.bar, span.scale))
+            result.append(ChordSpan(start, beat, after.chord, span.bar, after.scale, early=True))
+        return result
+
+    def _belongs_to_next(self, start: int, span: ChordSpan, after: ChordSpan) -> bool:
+        if self.sections[span.bar] is not self.sections[after.bar] or after.chord == span.chord:
+            return False
+        sung = self.tune.between(start, span.end)
+        if not sung or sung[0].on != start or len(sung) > 1 or start in self.passing:
+            return False
+        tone = sung[0].pitches[0] % 12
+        return tone not in span.chord.classes and tone in after.chord.classes and sung[0].dur >= EIGHTH
+
+    def _basses(self) -> None:
+        """Find who has the bass in each bar: whom the plan says, else the lowest voice that can take it."""
+        self.bass_voice: list[int] = []
+        lowest_first = sorted(self.voices.values(), key=lambda v: (v.low + v.high, v.low))
+        for bar in range(self.bars):
+            by_role: dict[Role, int] = {}
+            for voice in reversed(lowest_first):
+                if not self.is_written(voice.id, bar):
+                    by_role[self.roles[voice.id, bar]] = voice.id
+            order: tuple[Role, ...] = ("bass", "bass+figure", "figure", "hold")
+            written = [v for v in self.voices if self.roles[v, bar] == "bass" and self.is_written(v, bar)]
+            self.bass_voice.append(written[0] if written else next((by_role[r] for r in order if r in by_role), 0))
+
+    def span_at(self, tick: int) -> ChordSpan:
+        """Return the chord's stretch at a tick."""
+        return self.spans[max(0, bisect_right(self._starts, tick) - 1)]
+
+    def spans_of(self, bars: Sequence[int]) -> list[ChordSpan]:
+        """Return the stretches of bars, in order."""
+        wanted = set(bars)
+        return [span for span in self.spans if span.bar in wanted]
+
+    def tune_at(self, tick: int) -> int | None:
+        """Return the tune's pitch at a tick; None in its rests."""
+        found = self.tune.between(tick, tick + 1)
+        return found[0].pitches[0] if found else None
+
+    def tune_in(self, bar: int) -> list[Tone]:
+        """Return the tune's notes that sound in a bar."""
+        return self.tune.between(bar * self.length, (bar + 1) * self.length)
+
+    def is_beat(self, tick: int) -> bool:
+        """Whether a beat falls on a tick."""
+        return tick % self.length in self.beats
+
+    def is_strong(self, tick: int) -> bool:
+        """Whether a strong beat falls on a tick."""
+        return tick % self.length in self.strong_beats
+
+    def range_of(self, voice: int, bar: int) -> tuple[int, int]:
+        """Return the lowest and highest pitch that a voice may have in a bar: its range, below the climax."""
+        planned: PlannedVoice = self.voices[voice]
+        low, high = planned.low, planned.high
+        if self.plan.climax is not None:
+            high = max(low, min(high, self.plan.climax.pitch - 1))
+        return low, high
+
+    def sounding(self, voice: int, tick: int) -> tuple[int, ...]:
+        """Return what a voice sounds at a tick among what is set."""
+        notes = self.out[voice]
+        at = bisect_right(notes, tick, key=lambda note: note.on) - 1
+        return notes[at].pitches if at >= 0 and notes[at].end > tick else ()
+
+    def bass_at(self, tick: int) -> int | None:
+        """Return the lowest pitch of the voice that has the bass at a tick."""
+        bar = min(tick // self.length, self.bars - 1)
+        voice = self.bass_voice[bar]
+        found = self.sounding(voice, tick) if voice else ()
+        return found[0] if found else None
+
+    def clash(self, pitch: int, tick: int, dur: int) -> int:
+        """Return how much a note would rub against the tune and other written lines: 0, up to 20 for one bad rub."""
+        key = pitch, tick, dur
+        if key not in self._clashes:
+            end = tick + dur
+            total = sum(self._rub(pitch, tick, dur, note) for note in self.tune.between(tick, end))
+            for line in self.others:
+                total += sum(self._rub(pitch, tick, dur, note) // 2 for note in line.between(tick, end))
+            self._clashes[key] = total
+        return self._clashes[key]
+
+    def _rub(self, pitch: int, tick: int, dur: int, note: Tone) -> int:
+        other = note.pitches[0]
+        start, end = max(tick, note.on), min(tick + dur, note.end)
+        span = self.span_at(start)
+        held = note.dur >= TICKS_PER_QUARTER or self.is_beat(note.on)
+        strong = self.is_strong(start) or (dur > EIGHTH and self.is_beat(start)) or end - start >= TICKS_PER_QUARTER
+        foreign = other % 12 not in span.chord.classes
+        away, up = abs(pitch - other), abs(pitch - other) % 12
+        cost = 0
+        if away in (1, 13) or (up == 1 and foreign) or (up == 1 and strong):
+            cost = 20 if held else 7
+        elif away == 2 or (up in (2, 10) and foreign and away < 15):
+            cost = 10 if strong or (away == 2 and self.is_beat(tick)) else 3
+        elif up == 11:
+            plain = not foreign and pitch % 12 in span.chord.classes
+            cost = (9 if plain and away > 12 else 12 if plain else 15) if held else 4
+        elif up == 0 and strong and held:
+            if (span.leans and pitch % 12 == span.chord.third) or pitch % 12 == span.seventh:
+                cost = 8
+            elif away == 0:
+                cost = 6 if note.on == tick else 4
+        return cost * 4 // 10 if foreign and note.on in self.passing else cost
