@@ -125,7 +125,7 @@ def ending_faults(hearing: Hearing) -> Iterator[Fault]:
     else:
         message = f"the end does not close: {hearing.tone(high_voice, high)} over {tonic_name} in the bass"
     places = tuple(sorted({voice.place for voice, _ in chord}))
-    start = max(tone.start for _, tone in chord)
+    start = max(bar.start, *(tone.start for _, tone in chord))
     yield Fault("ending", *hearing.place(start), places, message, 0.8)
 
 

@@ -200,8 +200,9 @@ class Hearing:
     def tonics(self) -> tuple[int, ...]:
         """The pitch classes that may be home at the end: the stated key's, else what the notes say.
 
-        A signature does not tell a major key from its relative minor, and often stands for it; where the notes say
-        clearly that it is the relative, that is home too.
+        A signature does not tell a major key from its relative minor, and in old scores not from its neighbours; where
+        the notes say that it is the relative, that is home too, and so is a key with one sign more or less in which
+        the tune begins.
         """
         quarters = np.array([(t.end - t.start) / TICKS_PER_QUARTER for v in self.pitched for t in v.tones])
         pitches = np.array([t.pitch for v in self.pitched for t in v.tones], dtype=np.int64)
@@ -211,7 +212,16 @@ class Hearing:
             return (heard_tonic,)
         stated = self.score.keys[-1]
         relative = tonic_pitch_class(stated.sharps, not stated.minor)
-        return (stated.tonic, relative) if heard_tonic == relative else (stated.tonic,)
+        near = abs(heard.sharps - stated.sharps) == 1 and len(self.score.keys) == 1
+        opening = min((tone.pitch for _, tone in self.sounding(self.first_beat)), default=-1)
+        if heard_tonic == relative or (near and opening % 12 == heard_tonic):
+            return (stated.tonic, heard_tonic)
+        return (stated.tonic,)
+
+    @property
+    def first_beat(self) -> int:
+        """The first of a bar behind which something has sounded already or begins to: behind a pick-up, if any."""
+        return self.bars[1].start if self.bars[0].lead and len(self.bars) > 1 else self.bars[0].start
 
 
 def _is_middle(since: int, whole: int, beat: int) -> bool:
@@ -290,7 +300,7 @@ def _lines_by_meter(score: Score, end: int) -> list[tuple[int, int]]:
     per_grid = TICKS_PER_QUARTER // GRID_QUARTER
     lines = (bars_of(score, -(-end // per_grid)).lines * per_grid).tolist()[:-1]
     meter = only_meter(score)
-    pickup = pickup_of(parts_of(score), meter) * per_grid if meter is not None else 0
+    pickup = pickup_of(parts_of(score), meter) * per_grid if meter is not None and len(score.meters) < 2 else 0
     if pickup and len(lines) > 1:
         shift = lines[1] - lines[0] - pickup
         lines = [0, *(line - shift for line in lines[1:] if line - shift < end)]

@@ -105,18 +105,17 @@ def _sorted(faults: Iterable[Fault]) -> tuple[Fault, ...]:
 def worst(faults: Sequence[Fault], most: int = MOST_SHOWN) -> tuple[Fault, ...]:
     """Return the at most `most` places that are worth a composer's time, worst first.
 
-    Left out are what is light, more than four of a kind, and what is said by a heavier fault of the same beat and
-    voices already.
+    Left out are what is light, more than four of a kind, and more than one of a kind on the same beat.
     """
     shown: list[Fault] = []
     kinds: Counter[FaultKind] = Counter()
-    places: set[tuple[int, float, int]] = set()
+    places: set[tuple[str, int, float]] = set()
     for fault in faults:
-        here = {(fault.bar, fault.beat, voice) for voice in fault.voices}
-        if fault.weight < LEAST_SHOWN or kinds[fault.kind] >= _MOST_OF_A_KIND or (here and here <= places):
+        place = (fault.kind, fault.bar, fault.beat)
+        if fault.weight < LEAST_SHOWN or kinds[fault.kind] >= _MOST_OF_A_KIND or place in places:
             continue
         kinds[fault.kind] += 1
-        places |= here
+        places.add(place)
         shown.append(fault)
         if len(shown) == most:
             break
