@@ -28,6 +28,8 @@ _BETTER = 0.05
 _FEWEST_OF_A_RUN = 5
 """Notes from which on a line that goes one way in equal values counts as a bare scale."""
 
+UNCHANGED = "nothing_changed"
+
 Trial = tuple[ExaminedTune, str, bool]
 """The tune with the edit in it, why it was taken or not, and whether it was."""
 
@@ -39,22 +41,26 @@ def try_edits(
     plan: Plan | None = None,
     album: AlbumPart | None = None,
 ) -> Iterator[Trial]:
-    """Try the edits bar by bar, all voices of a bar at once, each on the tune that stands by then.
+    """Try the edits bar by bar, all voices of a bar at once, then one by one; each on the tune that stands by then.
 
-    A bar that is not taken as a whole is tried voice by voice.
+    Yield one trial a bar: what was taken, or the first attempt and why it was not. A bar that stays the same is no
+    trial.
     """
     by_bar = sorted(edits[:MOST_EDITS], key=lambda edit: edit.bar)
     for _, group in groupby(by_bar, key=lambda edit: edit.bar):
-        together = list(group)
-        trials = [together] if len(together) == 1 else [together, *([edit] for edit in together)]
-        for some in trials:
+        together, taken = list(group), False
+        refused: Trial | None = None
+        for some in [together] if len(together) == 1 else [together, *([edit] for edit in together)]:
             candidate, reason = _tried(standing, some, examine, plan, album)
-            accepted = reason == "better"
-            yield candidate, reason, accepted
-            if accepted:
-                standing = candidate
+            if reason == "better":
+                standing, taken = candidate, True
+                yield candidate, reason, True
                 if some is together:
                     break
+            elif reason != UNCHANGED:
+                refused = refused or (candidate, reason, False)
+        if refused is not None and not taken:
+            yield refused
 
 
 def _tried(
@@ -71,7 +77,7 @@ def _tried(
     except AbcError as error:
         return standing, error.reason
     if abc == standing.draft.abc:
-        return standing, "nothing_changed"
+        return standing, UNCHANGED
     candidate = examine(abc)
     return candidate, judge_edit(standing, candidate, [edit.bar for edit in edits], plan, album)
 

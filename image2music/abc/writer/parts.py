@@ -46,11 +46,7 @@ def lines_to_abc(
     Raises:
         AbcError: `bad_key` or `bad_meter` where they cannot be read, `no_voices` without lines or bars.
     """
-    read, beat = read_key(key), read_meter(meter)
-    if read is None:
-        raise AbcError(f"{key!r} is no key", reason="bad_key")
-    if beat is None or beat.length is None:
-        raise AbcError(f"{meter!r} is no meter", reason="bad_meter")
+    names, beats = _reading(key, meter)
     if not lines or not lines[0].bars:
         raise AbcError("a tune needs voices with bars", reason="no_voices")
     tempos = dict(next((line.qpm_at for line in lines if line.qpm_at), ()))
@@ -63,13 +59,30 @@ def lines_to_abc(
     header += [f"M:{meter}", "L:1/8", f"Q:{tempo_text(tempos.get(1, DEFAULT_QPM))}", f"K:{key}"]
     for number, line in enumerate(lines, 1):
         header += _voice_head(number, line)
-    names = spelling(read.sharps, read.minor)
-    beats = _beats(beat.numerator, beat.denominator, as_quarters(beat.length))
     voices = []
     for number, line in enumerate(lines):
         changes = {bar: qpm for bar, qpm in tempos.items() if bar > 1} if number == 0 else {}
         voices.append(_bar_texts(line, names, beats, changes))
     return "\n".join([*header, *_body(voices, sections)]) + "\n"
+
+
+def bars_to_abc(key: str, meter: str, bars: Sequence[Bar]) -> list[str]:
+    """Return each bar of a voice as ABC at L:1/8, without bar lines.
+
+    Raises:
+        AbcError: `bad_key` or `bad_meter` where they cannot be read.
+    """
+    names, beats = _reading(key, meter)
+    return [_bar_text(bar, names, beats) for bar in bars]
+
+
+def _reading(key: str, meter: str) -> tuple[Spelling, tuple[Fraction, ...]]:
+    read, beat = read_key(key), read_meter(meter)
+    if read is None:
+        raise AbcError(f"{key!r} is no key", reason="bad_key")
+    if beat is None or beat.length is None:
+        raise AbcError(f"{meter!r} is no meter", reason="bad_meter")
+    return spelling(read.sharps, read.minor), _beats(beat.numerator, beat.denominator, as_quarters(beat.length))
 
 
 def _name(line: Line) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL.Image import Image
 
-from image2music.abc.writer.parts import lines_to_abc
+from image2music.abc.writer.parts import bars_to_abc, lines_to_abc
 from image2music.composers.base import (
     ComposeRequest,
     EditRequest,
@@ -180,14 +180,16 @@ class NanoComposer:
         _, melody = read_controls_and_melody(one.abc, one.plan)
         seed = picture_seed(one.request.seed, f"edit/{one.take}")
         lines = arrange_plan(one.plan, melody_lines(one.plan, bars_of(melody)), seed)
-        texts = {line.voice: bars for line, bars in zip(lines, bar_texts(lines, one.plan), strict=True)}
-        derived = [voice.id for voice in one.plan.voices if voice.derived]
-        heard = dict.fromkeys(fault.bar for fault in one.sheet.shown)
+        derived = {
+            one.plan.place_of(line.voice): bars_to_abc(one.plan.key, one.plan.meter, line.bars)
+            for line in lines
+            if line.derived and not line.is_drums
+        }
+        heard = dict.fromkeys(fault.bar for fault in one.sheet.shown if fault.bar <= one.plan.bars)
         return tuple(
-            Edit(bar, str(voice), texts[voice][bar - 1], "arranged otherwise")
+            Edit(bar, str(voice), texts[bar - 1], "arranged otherwise")
             for bar in heard
-            for voice in derived
-            if bar <= len(texts[voice])
+            for voice, texts in derived.items()
         )
 
     def _draw(self, tasks: Sequence[_Task]) -> list[Drawn]:
@@ -291,7 +293,8 @@ def _written(task: _Task, drawn: Drawn, plan: Plan | None, *, strange: bool = Fa
     remarks = [f"{MANNER}{kind}"] if kind else []
     if task.request.album is not None and not strange:
         remarks.append(PLACED_NOTE)
-    return lines_to_abc(plan, lines, remarks)
+    sections = [(section.name, section.first, section.last) for section in plan.sections]
+    return lines_to_abc(plan.title, plan.key, plan.meter, lines, sections=sections, remarks=remarks)
 
 
 def _words(request: ComposeRequest) -> AllowedWords:

@@ -144,7 +144,11 @@ def _explain(sampler: Sampler, request: ExplainRequest) -> Explanation:
     layers = by_layer[:, 0] if request.attention_options.layers else None
     sentences = motivate(picture, controls, request, sampler.model.config.reference_slots)
     placed = placed_positions(request.request.album, tokens, PREFIX)
-    owner_of = request.plan.melody_at if request.plan is not None else lambda bar: 1
+    plan = request.plan
+
+    def owner_of(bar: int) -> int:
+        return 1 if plan is None else plan.place_of(plan.melody_at(bar))
+
     melody = melody_segments(tokens, vocabulary.bar, vocabulary.section, placed, owner_of)
     segments = [*melody, *motivation_segments(sentences)]
     measure = (

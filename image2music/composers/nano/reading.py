@@ -129,7 +129,7 @@ def read_controls_and_melody(abc: str, plan: Plan | None = None) -> tuple[Contro
 def _melody(tune: Tune, plan: Plan | None) -> Melody | None:
     """Return the melody, each bar from the voice that has it; bars in which nobody has it are rests."""
     if plan is None or len({plan.melody_at(bar) for bar in range(1, plan.bars + 1)}) == 1:
-        id = str(plan.melody_at(1)) if plan is not None else ""
+        id = str(plan.place_of(plan.melody_at(1))) if plan is not None else ""
         return read_melody(tune, tune.voices.get(id, next(iter(tune.voices.values()))))
     found = {id: read_melody(tune, voice) for id, voice in tune.voices.items()}
     melodies = {id: melody for id, melody in found.items() if melody is not None}
@@ -139,7 +139,7 @@ def _melody(tune: Tune, plan: Plan | None) -> Melody | None:
     rest = (Note(None, first.bar_capacity),)
     bars = []
     for bar in range(1, plan.bars + 1):
-        own = melodies.get(str(plan.melody_at(bar)))
+        own = melodies.get(str(plan.place_of(plan.melody_at(bar))))
         bars.append(own.bars[bar - 1] if own is not None and bar <= len(own.bars) else rest)
     ends = frozenset(section.last - 1 for section in plan.sections if section.last <= plan.bars) | {plan.bars - 1}
     return replace(first, bars=tuple(bars), section_ends=ends)

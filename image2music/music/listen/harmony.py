@@ -266,7 +266,7 @@ def _unexcused(hearing: Hearing, start: int, end: int, one: Sounding, two: Sound
     450 are explained by neither note's way and 320 more by the note that belongs.
     """
     how, how_other = _way(*one, two[1], start), _way(*two, one[1], start)
-    if how and how_other or "pedal" in (how, how_other):
+    if (how and how_other) or "pedal" in (how, how_other):
         return 0.0
     if not how and not how_other:
         return 1.0
@@ -291,7 +291,8 @@ Way = Literal["", "pedal", "falls", "rises", "passing"]
 
 def _way(voice: HeardVoice, tone: Tone, other: Tone, start: int) -> Way:
     """Say how a dissonant note is led: a pedal under moving voices, prepared and then falling or rising by step, passing
-    or neighbouring; "" where it comes or goes by leap."""
+    or neighbouring; "" where it comes or goes by leap.
+    """
     if tone.start < start and tone.end - tone.start >= 3 * TICKS_PER_QUARTER and other.end < tone.end:
         return "pedal"
     after = _nearest(_following(voice, tone), tone)

@@ -202,6 +202,10 @@ class Plan:
                 return voice
         raise KeyError(id)
 
+    def place_of(self, voice: int) -> int:
+        """Return the place of a voice in the tune, from 1: what `V:` calls it. 0 for one that the plan doesn't have."""
+        return next((place for place, one in enumerate(self.voices, 1) if one.id == voice), 0)
+
     @property
     def qpm(self) -> float:
         """The tempo at the start."""
