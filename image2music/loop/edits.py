@@ -97,6 +97,8 @@ def judge_edit(
     before, after = standing.score, candidate.score
     if not candidate.stands or before is None or after is None or standing.sheet is None or candidate.sheet is None:
         return candidate.draft.validity if not candidate.stands else "nothing_to_compare"
+    if candidate.draft.mends:  # the standing tune is mended already, so these are the edit's
+        return "needs_mending"
     if count_bars(after) != count_bars(before) or len(after.tracks) != len(before.tracks):
         return "other_length"
     lost = _emptied(before, after, bars)
