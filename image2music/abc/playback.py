@@ -322,23 +322,12 @@ def _tempos(tune: Tune, voices: list[PlayedVoice]) -> tuple[TempoChange, ...]:
 def _meters(tune: Tune, voices: list[PlayedVoice]) -> tuple[MeterChange, ...]:
     at = {0: tune.meter} if tune.has_meter else {}
     for played in voices[:1]:
-        pickup = _pickup(played.voice)
-        if pickup:
-            at.update({0: tune.meter, pickup: tune.meter})
         at.update((ticks(onset), value) for onset, value in played.changes if isinstance(value, Meter))
     return tuple(
         MeterChange(tick, at[tick].numerator, at[tick].denominator)
         for tick in sorted(at)
         if at[tick].length is not None
     )
-
-
-def _pickup(voice: Voice) -> int:
-    """Return the ticks of a first bar that is shorter than its meter; 0 where it is whole or the only one."""
-    bars = voice.bars
-    if len(bars) < 2 or bars[0].expected is None or bars[0].flawed or not 0 < bars[0].length < bars[0].expected:
-        return 0
-    return ticks(bars[0].length)
 
 
 def _keys(tune: Tune, voices: list[PlayedVoice]) -> tuple[KeyChange, ...]:

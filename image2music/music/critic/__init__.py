@@ -1,0 +1,1 @@
+"""One number for how musical a piece is, from its notes, learned from human music."""

@@ -1,0 +1,217 @@
+"""An excerpt as arrays that the features share: its key, lines, sixteenths and chords; and tables of what surprises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from image2music.music.critic.excerpt import STEPS, Excerpt
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+SLICE = STEPS // 4
+"""Chords and dissonance are heard every sixteenth."""
+
+# Albrecht and Shanahan (2013), key profiles from 490 pieces.
+_PROFILES = np.array(
+    [
+        [0.238, 0.006, 0.111, 0.006, 0.137, 0.094, 0.016, 0.214, 0.009, 0.080, 0.008, 0.081],
+        [0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052],
+    ]
+)
+_SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 9, 10, 11))
+_CHORDS: tuple[tuple[tuple[int, ...], float, int], ...] = (
+    ((0, 4, 7), 0.06, 0), ((0, 3, 7), 0.05, 1), ((0, 3, 6), 0.0, 2), ((0, 4, 8), -0.06, 3), ((0, 4, 7, 10), 0.0, 0),
+    ((0, 3, 7, 10), -0.04, 1), ((0, 4, 7, 11), -0.05, 0), ((0, 3, 6, 10), -0.04, 2), ((0, 3, 6, 9), -0.02, 2),
+)  # fmt: skip
+"""Pitch classes above the root, how much the chord is preferred, and its family."""
+
+
+def centred(rows: NDArray[Any]) -> Floats:
+    """Return rows of mean 0 and length 1."""
+    rows = rows - rows.mean(axis=-1, keepdims=True)
+    return rows / (np.sqrt((rows * rows).sum(axis=-1, keepdims=True)) + 1e-9)
+
+
+def _rolled(members: tuple[int, ...]) -> Floats:
+    """Return float[12, 12]: the set of pitch classes on every root."""
+    first = np.zeros(12)
+    first[list(members)] = 1.0
+    return np.stack([np.roll(first, root) for root in range(12)])
+
+
+KEYS = centred(np.concatenate([[np.roll(profile, tonic) for tonic in range(12)] for profile in _PROFILES]))
+IN_SCALE = np.concatenate([_rolled(scale) for scale in _SCALES])
+CHORD_TONES = np.concatenate([_rolled(members) for members, _, _ in _CHORDS])
+CHORD_BONUS = np.repeat([bonus for _, bonus, _ in _CHORDS], 12)
+ROOTS = np.arange(len(CHORD_TONES)) % 12
+FAMILIES = np.repeat([family for _, _, family in _CHORDS], 12)
+IS_SEVENTH = np.repeat([len(members) > 3 for members, _, _ in _CHORDS], 12)
+LENGTH_EDGES = np.array([5, 7, 10, 14, 17, 21, 30, 42, 60, 84])
+"""Edges between the eleven classes of note lengths, in steps: 4, 6, 8, 12, 16, 18, 24, 36, 48, 72, 96."""
+INTERVALS = 31
+"""Intervals of a melody: -15 to 15 semitones."""
+
+
+@dataclass(frozen=True)
+class Surprise:
+    """Bits of information of what comes next, by tables of human music (`training` fits them).
+
+    `melody` [24, 32, 31]: interval by scale degree and mode and the interval before. `rhythm` [24, 12, 11]: length by
+    place in the bar and the length before. `chords` [96, 48] and `outer` [312, 12]: chord by chord and mode; degree of
+    the highest voice by mode, its degree before and the bass. All are flat.
+    """
+
+    melody: Floats
+    rhythm: Floats
+    chords: Floats
+    outer: Floats
+
+
+SURPRISE_SIZES = {"melody": 24 * 32 * INTERVALS, "rhythm": 24 * 12 * 11, "chords": 96 * 48, "outer": 2 * 13 * 12 * 12}
+
+
+def weighted_counts(places: Ints, weights: NDArray[Any], n: int) -> Floats:
+    """Add up weights by place, float[n]."""
+    return np.asarray(np.bincount(places, weights, n), dtype=np.float64)
+
+
+class Heard:
+    """Arrays of one excerpt that the features share. V voices, b bars, S sixteenths, W windows of a chord."""
+
+    def __init__(self, excerpt: Excerpt) -> None:
+        self.excerpt = excerpt
+        self.n_bars, self.n_voices = excerpt.n_bars, excerpt.n_voices
+        self._find_key()
+        self._lay_out_lines()
+        self._lay_out_slices()
+        self._find_chords()
+
+    def _find_key(self) -> None:
+        excerpt = self.excerpt
+        weights = np.minimum(excerpt.durations, 4 * STEPS).astype(np.float64)
+        counts = weighted_counts(excerpt.pitches % 12, weights, 12)
+        late = excerpt.onsets + excerpt.durations > excerpt.length - STEPS
+        if late.any():
+            ending = np.bincount(excerpt.pitches[late] % 12, minlength=12)
+            counts = counts + 0.04 * counts.sum() * ending / ending.sum()
+        self.key_fit = np.round(KEYS @ centred(counts), 9)
+        self.key = int(self.key_fit.argmax())
+        self.tonic, self.minor = self.key % 12, self.key // 12
+
+    def _lay_out_lines(self) -> None:
+        """The highest notes of each voice, voice after voice: `pitch`, `onset`, `held`, `gap` (to the next onset)."""
+        excerpt = self.excerpt
+        bars = excerpt.bars
+        bar_of = np.searchsorted(bars, excerpt.onsets, side="right") - 1
+        since = excerpt.onsets - bars[bar_of]
+        pickup = excerpt.bar - int(bars[1])
+        if self.n_bars > 1 and pickup > 0:
+            since = np.where(bar_of == 0, since + pickup, since)
+        self.bar_of, self.since = bar_of, since
+        self.weight = _metrical_weight(since, excerpt.beat)
+        order = np.lexsort((excerpt.pitches, excerpt.onsets, excerpt.voices))
+        voice, onset = excerpt.voices[order], excerpt.onsets[order]
+        last = np.append((voice[1:] != voice[:-1]) | (onset[1:] != onset[:-1]), True)
+        top = order[last]
+        self.top = top
+        self.voice, self.onset, self.pitch = excerpt.voices[top], excerpt.onsets[top], excerpt.pitches[top]
+        self.held = excerpt.durations[top]
+        same = self.voice[1:] == self.voice[:-1]
+        self.joined = same
+        gaps = np.append(self.onset[1:] - self.onset[:-1], self.held[-1])
+        ends = np.append(~same, True)
+        gaps[ends] = np.maximum(1, self.held[ends])
+        self.gap, self.ends = gaps, ends
+        self.line_bar, self.line_since, self.line_weight = bar_of[top], since[top], self.weight[top]
+        self.count = np.bincount(self.voice, minlength=self.n_voices).astype(np.float64)
+        self.mean_pitch = self.mean(self.pitch)
+
+    def total(self, values: NDArray[Any]) -> Floats:
+        """Sum something over the notes of each voice, float[V]."""
+        return weighted_counts(self.voice, values, self.n_voices)
+
+    def mean(self, values: NDArray[Any]) -> Floats:
+        """Average something over the notes of each voice, float[V]."""
+        return weighted_counts(self.voice, values, self.n_voices) / self.count
+
+    def _lay_out_slices(self) -> None:
+        excerpt = self.excerpt
+        n = self.n_slices = max(4, -(-excerpt.length // SLICE))
+        first = np.minimum((excerpt.onsets + SLICE // 2) // SLICE, n - 1)
+        last = np.minimum(np.maximum((excerpt.onsets + excerpt.durations + SLICE // 2) // SLICE, first + 1), n)
+        length = last - first
+        index = np.repeat(first - np.cumsum(length) + length, length) + np.arange(int(length.sum()))
+        pitch, voice = np.repeat(excerpt.pitches, length), np.repeat(excerpt.voices, length)
+        self.sounding = np.zeros((128, n), dtype=np.bool_)
+        self.sounding[pitch, index] = True
+        counts = np.bincount(pitch % 12 * n + index, minlength=12 * n)
+        self.class_count = counts.reshape(12, n).astype(np.float64)
+        self.classes = self.class_count > 0
+        tops = np.zeros(self.n_voices * n, dtype=np.int64)
+        # Pitches ascend within an onset only; a stable sort by pitch lets the highest be written last.
+        by_pitch = np.argsort(pitch, kind="stable")
+        tops[(voice * n + index)[by_pitch]] = pitch[by_pitch]
+        self.voice_top = tops.reshape(self.n_voices, n)
+        self.any = self.class_count.sum(axis=0) > 0
+        self.highest = np.where(self.any, 127 - self.sounding[::-1].argmax(axis=0), 0)
+        self.lowest = self.sounding.argmax(axis=0)
+        self.edges = np.clip((excerpt.bars + SLICE // 2) // SLICE, 0, n)
+        self.beats = np.arange(0, excerpt.length, excerpt.beat) // SLICE
+        self.beats = self.beats[self.any[self.beats]]
+
+    def _find_chords(self) -> None:
+        """Name the chord of every beat, or half bar where a bar has many beats."""
+        excerpt = self.excerpt
+        per_bar = excerpt.bar // excerpt.beat
+        window = excerpt.beat if per_bar <= 2 else excerpt.bar // 2 if per_bar % 2 == 0 else excerpt.bar
+        lengths = np.diff(excerpt.bars)
+        per = -(-lengths // window)
+        nth = np.arange(int(per.sum())) - np.repeat(np.cumsum(per) - per, per)
+        starts = np.repeat(excerpt.bars[:-1], per) + nth * window
+        starts = np.minimum((starts + SLICE // 2) // SLICE, self.n_slices - 1)
+        self.windows = starts[np.append(True, starts[1:] > starts[:-1])]
+        self.window_weight = np.add.reduceat(self.class_count, self.windows, axis=1).T
+        total = self.window_weight.sum(axis=1)
+        self.has_chord = total > 0
+        share = self.window_weight / (total[:, None] + 1e-9)
+        inside = share @ CHORD_TONES.T
+        bass = self.lowest[self.windows]
+        is_root = (ROOTS[None] == (bass % 12)[:, None]) & self.any[self.windows][:, None]
+        self.chord = np.round(inside + CHORD_BONUS + 0.12 * is_root, 9).argmax(axis=1)
+        self.chord_share = inside[np.arange(len(self.chord)), self.chord]
+        self.share, self.bass = share, bass
+
+
+def _metrical_weight(since: Ints, beat: int) -> Ints:
+    """Return 4 on the bar line, 3 on a beat, 2 on half of it, 1 on a third or quarter, else 0."""
+    weight = np.where((since % (beat // 4) == 0) | (since % (beat // 3) == 0), 1, 0)
+    weight = np.where(since % (beat // 2) == 0, 2, weight)
+    return np.where(since == 0, 4, np.where(since % beat == 0, 3, weight))
+
+
+def melody_keys(heard: Heard) -> tuple[Ints, Ints]:
+    """Return for each interval inside a line its place in `Surprise.melody`, and for each note in `.rhythm`."""
+    step = np.clip(heard.pitch[1:] - heard.pitch[:-1], -15, 15) + 15
+    before = np.where(np.append(False, heard.joined[:-1]), np.append(0, step[:-1]), INTERVALS)
+    degree = (heard.pitch[:-1] - heard.tonic) % 12 * 2 + heard.minor
+    length = np.searchsorted(LENGTH_EDGES, heard.gap)
+    length_before = np.where(np.append(False, heard.joined), np.append(0, length[:-1]), 11)
+    place = np.minimum((heard.line_since + SLICE // 2) // SLICE, 23)
+    melody = ((degree * 32 + before) * INTERVALS + step)[heard.joined]
+    return melody, (place * 12 + length_before) * 11 + length
+
+
+def chord_keys(heard: Heard) -> tuple[Ints, Ints]:
+    """Return the places of chord changes in `Surprise.chords` and of beats in two parts in `Surprise.outer`."""
+    named = ((ROOTS[heard.chord] - heard.tonic) % 12 * 4 + FAMILIES[heard.chord])[heard.has_chord]
+    chords = (named[:-1] + 48 * heard.minor) * 48 + named[1:]
+    high, low = heard.highest[heard.beats], heard.lowest[heard.beats]
+    degree = (high - heard.tonic) % 12
+    before = np.append(12, degree[:-1])[: len(degree)]
+    outer = ((heard.minor * 13 + before) * 12 + (low - heard.tonic) % 12) * 12 + degree
+    return chords, outer[high > low]
