@@ -53,7 +53,8 @@ class PlanRequest:
     last, one to five. `sections` are the last bars of sections (empty: the planner's form). `valence` is -1 to 1,
     `arousal` 0 to 1. `families` are figures that are wished for. `picture_parts` name what the sections stand for.
     `harmony` is a chord text a bar where a melody has been harmonised already, `melody_range` its lowest and highest
-    pitch, `climax` bar and pitch of its highest note. With `tune_moves` the second voice has the tune in the middle.
+    pitch, `climax` bar and pitch of its highest note. With `tune_moves` the second voice has the tune in the middle;
+    `drums` adds a beat.
     """
 
     title: str = ""
@@ -75,10 +76,11 @@ class PlanRequest:
     melody_range: tuple[int, int] | None = None
     climax: tuple[int, int] | None = None
     tune_moves: bool = False
+    drums: bool = False
 
 
 Purpose = Literal["opening", "again", "contrast", "peak", "close"]
-Job = Literal["tune", "second", "sustained", "figure", "bass", "all"]
+Job = Literal["tune", "second", "sustained", "figure", "bass", "all", "drums"]
 
 
 def plan_tune(request: PlanRequest) -> Plan:
@@ -197,26 +199,33 @@ def _harmony_of(
 
 
 def _voices_of(request: PlanRequest) -> tuple[tuple[PlannedVoice, ...], tuple[Job, ...]]:
-    """Voices, highest first, and what each is there for. Instruments with chords alone or in twos get two staves."""
+    """Return voices, highest first, and what each is there for.
+
+    A piano, guitar or harp that stands last has figure and bass on two staves; alone it has the tune too.
+    """
     programs = list(request.programs)
-    if len(programs) <= 2 and instrument_of(programs[-1]).chords >= _CHORDAL:
-        programs.append(programs[-1])
-    if len(request.programs) == 1 and len(programs) == 2:
-        programs.append(programs[-1])
+    if instrument_of(programs[-1]).chords >= _CHORDAL:
+        programs += programs[-1:] * (2 if len(programs) == 1 else 1)
     jobs: dict[int, tuple[Job, ...]] = {
         1: ("tune",),
         2: ("tune", "all"),
         3: ("tune", "figure", "bass"),
         4: ("tune", "second", "figure", "bass"),
         5: ("tune", "second", "sustained", "figure", "bass"),
+        6: ("tune", "second", "second", "sustained", "figure", "bass"),
     }
     have = jobs[len(programs)]
     voices = [
         _voice_of(n, program, job, request) for n, (program, job) in enumerate(zip(programs, have, strict=True), 1)
     ]
+    if request.drums:
+        voices.insert(-1, PlannedVoice(len(programs) + 1, "Drums", 0, *_DRUM_PITCHES))
+        have = (*have[:-1], "drums", have[-1])
     return tuple(voices), have
 
 
+_DRUM_PITCHES = (35, 81)
+"""General MIDI's lowest and highest drum."""
 _CHORDAL = 5
 """Notes at once from which on an instrument accompanies itself: keys, guitars, harps."""
 _WINDOWS: dict[Job, tuple[int, int]] = {
@@ -226,6 +235,7 @@ _WINDOWS: dict[Job, tuple[int, int]] = {
     "figure": (45, 76),
     "bass": (28, 55),
     "all": (28, 67),
+    "drums": _DRUM_PITCHES,
 }
 """Where each job lies best, in MIDI pitches; instruments that lie elsewhere keep their own range."""
 
@@ -246,23 +256,24 @@ def _voice_of(number: int, program: int, job: Job, request: PlanRequest) -> Plan
 
 _ROLES_OF: dict[Purpose, dict[Job, tuple[Role, ...]]] = {
     "opening": {
-        "second": ("rest",), "sustained": ("rest",), "figure": ("figure",), "bass": ("bass",), "all": ("bass",),
+        "second": ("rest",), "sustained": ("rest",), "figure": ("figure",), "bass": ("bass",),
+        "all": ("bass+figure",), "drums": ("rest",),
     },
     "again": {
         "second": ("answer",), "sustained": ("hold",), "figure": ("figure",), "bass": ("bass",),
-        "all": ("bass+figure",),
+        "all": ("bass+figure",), "drums": ("drums",),
     },
     "contrast": {
         "second": ("counter", "answer"), "sustained": ("rest",), "figure": ("hold", "figure"), "bass": ("bass",),
-        "all": ("bass",),
+        "all": ("bass",), "drums": ("drums", "rest"),
     },
     "peak": {
         "second": ("parallel", "counter"), "sustained": ("hold",), "figure": ("figure",), "bass": ("bass",),
-        "all": ("bass+figure",),
+        "all": ("bass+figure",), "drums": ("drums",),
     },
     "close": {
         "second": ("hold", "answer"), "sustained": ("hold", "rest"), "figure": ("figure",), "bass": ("bass",),
-        "all": ("bass+figure", "bass"),
+        "all": ("bass+figure",), "drums": ("drums",),
     },
 }  # fmt: skip
 """What a voice may do by its job and the section's purpose; one is drawn."""
@@ -293,7 +304,7 @@ def _laid_out(
         for voice, job in zip(voices, jobs, strict=True):
             options = _ROLES_OF[purpose].get(job, ("rest",))
             role = options[int(rng.integers(len(options)))]
-            role = "melody" if voice.id == tune else "counter" if job == "tune" and len(voices) > 2 else role
+            role = "melody" if voice.id == tune else "counter" if job == "tune" else role
             before = sections[-1].part_of(voice.id).family if sections else None
             family = _family_of(voice, purpose, before, request, rng) if role in FIGURE_ROLES else None
             parts.append(Part(voice.id, role, family))
@@ -322,7 +333,7 @@ def _loudness(arousal: float) -> int:
 
 
 def _tune_voice(purpose: Purpose, jobs: Sequence[Job], request: PlanRequest) -> int:
-    return 2 if request.tune_moves and purpose == "contrast" and "second" in jobs else 1
+    return jobs.index("second") + 1 if request.tune_moves and purpose == "contrast" and "second" in jobs else 1
 
 
 def _family_of(
@@ -344,6 +355,7 @@ def _breath(spans: Sequence[tuple[int, int]], purposes: Sequence[Purpose], jobs:
     """Let the figure be silent in the bar before the peak, so that it is thinner there."""
     if "figure" not in jobs:
         return ()
+    # Voices are numbered in the order of their jobs up to the drums.
     voice = jobs.index("figure") + 1
     return tuple(
         Silence(voice, last, last)
