@@ -158,11 +158,13 @@ _MOODS = """
 0.45 0.15: quiet, soothing, ruhig, friedlich, calme, tranquilo, gentle, soft
 0.3 0.15: dreamy, meditative, contemplative, floating, ethereal, sleepy, still, vertraumt, reverent, spiritual
 0.35 0.45: pastoral, graceful, elegant, innocent, carefree, easygoing, content, noble
-0.2 0.35: nostalgic, nostalgia, wistful, bittersweet, sentimental, longing, yearning, nostalgisch, reflective, thoughtful
+0.2 0.35: nostalgic, nostalgia, wistful, bittersweet, sentimental
+0.2 0.35: longing, yearning, nostalgisch, reflective, thoughtful
 0.2 0.6: majestic, grand, solemn and grand, ceremonial, stately, epic, adventurous, cinematic, awe, magnificent
 0.1 0.5: mysterious, mystery, magical, curious, enigmatic, exotic, mystical, geheimnisvoll, surreal
 -0.4 0.3: melancholy, melancholic, pensive, somber, sombre, solemn, wehmutig, melancolico, melancolique
--0.6 0.25: sad, sadness, sorrow, sorrowful, mournful, gloomy, lonely, depressing, traurig, triste, grieving, grief, heartbroken, bleak
+-0.6 0.25: sad, sadness, sorrow, sorrowful, mournful, gloomy, lonely
+-0.6 0.25: depressing, traurig, triste, grieving, grief, heartbroken, bleak
 -0.7 0.2: desolate, hopeless, funereal, tragic
 -0.4 0.65: dramatic, drama, tense, tension, suspenseful, nervous, anxious, restless, uneasy, unruhig, urgent, stormy
 -0.6 0.6: dark, ominous, eerie, scary, haunting, spooky, sinister, creepy, duster, menacing, foreboding, threatening

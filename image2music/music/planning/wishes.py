@@ -1,4 +1,4 @@
-"""What people ask for in words, as constraints on a plan, and which wishes a plan doesn't keep.
+"""What people ask for in words, read as constraints on a plan.
 
 Words are read by tables (`vocabulary`). What is not understood is named, and stays a hint for the composer; what
 contradicts is named too: tempo goes before style, style before mood.
@@ -7,26 +7,21 @@ contradicts is named too: tempo goes before style, style before mood.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from statistics import median
 from typing import TypeVar
 
-from image2music.music.instruments import instrument_of
-from image2music.music.planning.plan import DYNAMICS, MOST_BARS, Family, Plan
-from image2music.music.planning.planner import MOST_PLANNED_VOICES, PlanRequest
-from image2music.music.planning.schema import FASTEST_QPM, SLOWEST_QPM
-from image2music.music.planning.vocabulary import (
-    DRUM_KIT,
-    mood_words,
-    plain,
-    players_of,
-    style_words,
-    tempo_words,
+from image2music.music.planning.constraints import (
+    CALM_BELOW,
+    STRONG_FROM,
+    PlanConstraints,
+    Range,
+    either,
+    spoken_range,
 )
-from image2music.music.theory import MODE_SHARPS, Tonality, fifths_name, fifths_of, read_tonality
-
-Range = tuple[float, float]
+from image2music.music.planning.plan import MOST_BARS
+from image2music.music.planning.schema import FASTEST_QPM, SLOWEST_QPM
+from image2music.music.planning.vocabulary import mood_words, plain, players_of, style_words, tempo_words
 
 
 @dataclass(frozen=True)
@@ -46,38 +41,6 @@ class Wishes:
 
 WISH_COLUMNS = ("mood", "tempo", "instruments", "bars", "style")
 """Columns of a catalogue, and fields of the column `wishes` of a row."""
-
-
-@dataclass(frozen=True)
-class PlanConstraints:
-    """What a plan must keep; None or empty where anything is right. Ranges include their ends.
-
-    `key` and `meters` are written as in ABC; `qpm` is in quarter notes a minute. `players` has a group of programs
-    (0-127, `DRUM_KIT` for drums) for each player, any of a group will do; others than these may only play if
-    `others_may_play`. `without` are programs that may not. `families` are figures of which one must occur, `valence`
-    (-1 to 1) and `arousal` (0 to 1) what the mood is. `suggested` programs are usual, not asked for. `sources` says by
-    field in whose words it was asked, `remarks` are wishes that were not understood or contradict others.
-    """
-
-    key: str | None = None
-    meters: tuple[str, ...] = ()
-    modes: tuple[str, ...] = ()
-    qpm: Range | None = None
-    bars: tuple[int, int] | None = None
-    players: tuple[tuple[int, ...], ...] = ()
-    others_may_play: bool = False
-    without: tuple[int, ...] = ()
-    families: tuple[Family, ...] = ()
-    valence: Range | None = None
-    arousal: Range | None = None
-    suggested: tuple[int, ...] = ()
-    style: str = ""
-    sources: tuple[tuple[str, str], ...] = ()
-    remarks: tuple[str, ...] = ()
-
-    def source(self, field: str, default: str) -> str:
-        """Return whose wish a field is: `mood 'sad'`."""
-        return dict(self.sources).get(field, default)
 
 
 def constraints_of(wishes: Wishes) -> PlanConstraints:
@@ -102,8 +65,17 @@ def _in_their_columns(wishes: Wishes) -> Wishes:
                 if words:
                     moved[other] = " ".join(words)
                     texts[column] = re.sub(rf"\b(?:{'|'.join(map(re.escape, words))})\b", " ", texts[column])
-                    moved[column] = " ".join(texts[column].split())
+                    moved[column] = _without_loose_ends(texts[column])
     return replace(wishes, **moved)
+
+
+def _without_loose_ends(text: str) -> str:
+    words = text.strip(" ,;:&").split()
+    while words and words[0] in _FILLERS:
+        del words[0]
+    while words and words[-1] in _FILLERS:
+        del words[-1]
+    return " ".join(words).strip(" ,;:&")
 
 
 def _sourced(found: PlanConstraints, fields: Iterable[str], source: str) -> PlanConstraints:
@@ -329,7 +301,7 @@ def _with_style(found: PlanConstraints, wishes: Wishes) -> PlanConstraints:
             found = replace(found, qpm=qpm)
         else:
             asked = found.source("qpm", "tempo")
-            found = _remarked(found, f"{source} goes at {_spoken(rules.qpm)}; {asked} was followed instead")
+            found = _remarked(found, f"{source} goes at {spoken_range(rules.qpm)}; {asked} was followed instead")
         for field, values in (("meters", rules.meters), ("modes", rules.modes), ("families", rules.families)):
             have = getattr(found, field)
             both = tuple(value for value in have if value in values) if have and values else have or values
@@ -353,11 +325,9 @@ _MODE_WORDS = {
 }  # fmt: skip
 _SIDE = 0.25
 """Valence from which a mood asks for major or minor."""
-_CALM, _STRONG = 0.35, 0.65
-"""Arousal below and from which a mood asks for a slow or a fast tempo."""
 _CALM_QPM: Range = (SLOWEST_QPM, 92.0)
 _STRONG_QPM: Range = (96.0, FASTEST_QPM)
-_AROUND = 0.2
+_AROUND = 0.15
 _NEGATED = re.compile(r"\b(?:not|no|never|nicht|kein|keine|pas|sin|non)\b(?! too| troppo| zu| trop)")
 
 
@@ -388,14 +358,14 @@ def _with_mood(found: PlanConstraints, wishes: Wishes) -> PlanConstraints:
         both = tuple(mode for mode in found.modes if mode in asked)
         if found.modes and not both:
             source = found.source("modes", "style")
-            return _remarked(found, f"mood {wishes.mood!r} asks for {_either(asked)}; {source} was followed instead")
+            return _remarked(found, f"mood {wishes.mood!r} asks for {either(asked)}; {source} was followed instead")
         found = _sourced(replace(found, modes=both or asked), ["modes"], f"mood {wishes.mood!r}")
     return found
 
 
 def _paced(found: PlanConstraints, arousal: float, mood: str) -> PlanConstraints:
     """Let a calm or a strong mood set the tempo where nothing else does."""
-    wanted = _CALM_QPM if round(arousal, 3) < _CALM else _STRONG_QPM if round(arousal, 3) >= _STRONG else None
+    wanted = _CALM_QPM if round(arousal, 3) < CALM_BELOW else _STRONG_QPM if round(arousal, 3) >= STRONG_FROM else None
     if wanted is None:
         return found
     if found.qpm is None:
@@ -403,209 +373,10 @@ def _paced(found: PlanConstraints, arousal: float, mood: str) -> PlanConstraints
     both = _overlap(found.qpm, wanted)
     if both is None:
         source = found.source("qpm", "tempo")
-        return _remarked(found, f"mood {mood!r} asks for {_spoken(wanted)}; {source} was followed instead")
+        return _remarked(found, f"mood {mood!r} asks for {spoken_range(wanted)}; {source} was followed instead")
     return replace(found, qpm=both)
 
 
 def _overlap(one: Range, other: Range) -> Range | None:
     low, high = max(one[0], other[0]), min(one[1], other[1])
     return (low, high) if low <= high else None
-
-
-def _spoken(qpm: Range) -> str:
-    return f"{qpm[0]:g}" if qpm[0] == qpm[1] else f"{qpm[0]:g} to {qpm[1]:g}"
-
-
-def _either(options: Sequence[str]) -> str:
-    return " or ".join(options)
-
-
-# ---------------------------------------------------------------- what a plan keeps
-
-
-def unmet(asked: PlanConstraints | Wishes, plan: Plan) -> tuple[str, ...]:
-    """Name, in one sentence each, the wishes that a plan doesn't keep, and those that were not understood."""
-    wanted = constraints_of(asked) if isinstance(asked, Wishes) else asked
-    found: list[str] = []
-    tonality = read_tonality(plan.key)
-    if wanted.key is not None and (tonality is None or tonality != read_tonality(wanted.key)):
-        found.append(f"{wanted.source('key', 'key')}: asked for {wanted.key}, the plan is in {plan.key}")
-    if wanted.modes and (tonality is None or tonality.mode not in wanted.modes):
-        found.append(f"{wanted.source('modes', 'mode')}: asked for {_either(wanted.modes)}, the plan is in {plan.key}")
-    if wanted.meters and plan.meter not in wanted.meters:
-        found.append(
-            f"{wanted.source('meters', 'meter')}: asked for {_either(wanted.meters)}, the plan is in {plan.meter}"
-        )
-    qpm = main_tempo(plan)
-    if wanted.qpm is not None and not wanted.qpm[0] <= qpm <= wanted.qpm[1]:
-        found.append(f"{wanted.source('qpm', 'tempo')}: asked for {_spoken(wanted.qpm)}, the plan has {qpm:g}")
-    if wanted.bars is not None and not wanted.bars[0] <= plan.bars <= wanted.bars[1]:
-        found.append(f"{wanted.source('bars', 'bars')}: asked for {_spoken(wanted.bars)}, the plan has {plan.bars}")
-    found += _unmet_players(wanted, plan)
-    families = {part.family for section in plan.sections for part in section.parts if part.family}
-    if wanted.families and not families & set(wanted.families):
-        have = ", ".join(sorted(families)) or "none"
-        found.append(
-            f"{wanted.source('families', 'figures')}: asked for {_either(wanted.families)}, the plan has {have}"
-        )
-    found += _unmet_loudness(wanted, plan)
-    return (*found, *wanted.remarks)
-
-
-def main_tempo(plan: Plan) -> float:
-    """Return the tempo of the middle bar when bars are sorted by tempo, in quarter notes a minute."""
-    return median(section.qpm for section in plan.sections for _ in section.bars)
-
-
-_CALM_AT_MOST, _STRONG_AT_LEAST = DYNAMICS.index("mf"), DYNAMICS.index("mf")
-
-
-def _unmet_loudness(wanted: PlanConstraints, plan: Plan) -> list[str]:
-    """A calm mood is never louder than `mf`, a strong one at least so somewhere."""
-    if wanted.arousal is None:
-        return []
-    middle = round(sum(wanted.arousal) / 2, 3)
-    loudest = max(DYNAMICS.index(section.dynamic) for section in plan.sections)
-    source = wanted.source("arousal", "mood")
-    if middle < _CALM and loudest > _CALM_AT_MOST:
-        return [f"{source}: asked for calm, the plan is {DYNAMICS[loudest]} at its loudest"]
-    if middle >= _STRONG and loudest < _STRONG_AT_LEAST:
-        return [f"{source}: asked for strength, the plan is {DYNAMICS[loudest]} at its loudest"]
-    return []
-
-
-def _unmet_players(wanted: PlanConstraints, plan: Plan) -> list[str]:
-    have = played_programs(plan)
-    names = ", ".join(_program_name(program) for program in dict.fromkeys(have))
-    source = wanted.source("players", "instruments")
-    found = []
-    missing = [wanted.players[number] for number in _unseated(wanted.players, have)]
-    if missing:
-        asked = ", ".join(_program_name(group[0]) for group in missing)
-        found.append(f"{source}: asked for {asked}, the plan has {names}")
-    welcome = {program for group in wanted.players for program in group}
-    others = [one for one in dict.fromkeys(have) if one not in welcome]
-    if wanted.players and not wanted.others_may_play and others:
-        found.append(f"{source}: nobody asked for {', '.join(map(_program_name, others))}, which the plan has")
-    refused = [one for one in dict.fromkeys(have) if one in wanted.without]
-    if refused:
-        found.append(f"{source}: asked for none of {', '.join(map(_program_name, refused))}, which the plan has")
-    return found
-
-
-def played_programs(plan: Plan) -> list[int]:
-    """Return the program of each voice, `DRUM_KIT` for those that play drums."""
-    drums = {part.voice for section in plan.sections for part in section.parts if part.role == "drums"}
-    return [DRUM_KIT if voice.id in drums else voice.program for voice in plan.voices]
-
-
-def _unseated(players: Sequence[tuple[int, ...]], have: Sequence[int]) -> list[int]:
-    """Return the players for whom no voice is left when as many as possible have one (Kuhn's matching)."""
-    seats: dict[int, int] = {}
-
-    def seat(player: int, tried: set[int]) -> bool:
-        for voice, program in enumerate(have):
-            if program in players[player] and voice not in tried:
-                tried.add(voice)
-                if voice not in seats or seat(seats[voice], tried):
-                    seats[voice] = player
-                    return True
-        return False
-
-    return [player for player in range(len(players)) if not seat(player, set())]
-
-
-def _program_name(program: int) -> str:
-    return "drums" if program == DRUM_KIT else instrument_of(program).name
-
-
-# ---------------------------------------------------------------- a request that keeps them
-
-
-def apply_to_request(request: PlanRequest, constraints: PlanConstraints) -> PlanRequest:
-    """Change a request as little as needed so that its plan keeps the constraints, as far as a plan can.
-
-    A melody that is there already (`request.harmony`) keeps its key, meter and bars.
-    """
-    wanted = constraints
-    if wanted.valence is not None:
-        request = replace(request, valence=_inside(request.valence, wanted.valence))
-    if wanted.arousal is not None:
-        request = replace(request, arousal=_inside(request.arousal, wanted.arousal), dynamic=None)
-    if wanted.qpm is not None:
-        request = replace(request, qpm=_tempo_inside(request.qpm, wanted.qpm))
-    request = replace(request, families=wanted.families or request.families, style=wanted.style or request.style)
-    request = _with_programs(request, wanted)
-    if request.harmony is not None:
-        return request
-    if wanted.meters and request.meter not in wanted.meters:
-        request = replace(request, meter=wanted.meters[0])
-    if wanted.bars is not None:
-        request = replace(request, bars=min(max(request.bars, wanted.bars[0]), wanted.bars[1]))
-    return replace(request, key=_key_for(request.key, wanted))
-
-
-def _inside(value: float, allowed: Range) -> float:
-    """Return the value, or where it is outside the middle of what is allowed."""
-    return value if allowed[0] <= value <= allowed[1] else (allowed[0] + allowed[1]) / 2
-
-
-_WELL_INSIDE = 8.0
-"""Quarter notes a minute from the end of a range at which a tempo that must move into it comes to stand."""
-
-
-def _tempo_inside(qpm: float, allowed: Range) -> float:
-    """Return a whole tempo in a range, near the one given; a fraction only where the range holds no whole one."""
-    low, high = allowed
-    step = min(_WELL_INSIDE, (high - low) / 2)
-    moved = qpm if low <= qpm <= high else low + step if qpm < low else high - step
-    whole = float(round(moved))
-    return whole if low <= whole <= high else round(moved, 2)
-
-
-def _key_for(key: str, wanted: PlanConstraints) -> str:
-    if wanted.key is not None:
-        return wanted.key
-    tonality = read_tonality(key)
-    if not wanted.modes or tonality is None or tonality.mode in wanted.modes:
-        return key
-    place = fifths_of(tonality.tonic)
-    for mode in wanted.modes:
-        for tonic in (place, place - 12, place + 12):
-            if abs(tonic + MODE_SHARPS[mode]) <= _MOST_SIGNS:
-                return str(Tonality(fifths_name(tonic), mode))
-    return key
-
-
-_MOST_SIGNS = 7
-
-
-def _with_programs(request: PlanRequest, wanted: PlanConstraints) -> PlanRequest:
-    """Take the players that are asked for, else what the style suggests, melody first and bass last."""
-    drums = any(group[0] == DRUM_KIT for group in wanted.players)
-    programs = [next(one for one in group if one != DRUM_KIT) for group in wanted.players if group[0] != DRUM_KIT]
-    if programs:
-        chosen = tuple(_seated(programs)[:MOST_PLANNED_VOICES])
-    elif wanted.suggested and not wanted.players:
-        chosen = wanted.suggested
-    else:
-        chosen = request.programs
-    chosen = tuple(one for one in chosen if one not in wanted.without) or request.programs
-    return replace(request, programs=chosen, drums=drums or (request.drums and DRUM_KIT not in wanted.without))
-
-
-def _seated(programs: Sequence[int]) -> list[int]:
-    """Order programs: single lines from high to low, instruments that accompany themselves behind, basses last."""
-
-    def place(program: int) -> tuple[int, int]:
-        instrument = instrument_of(program)
-        middle = (instrument.comfortable_low + instrument.comfortable_high) // 2
-        low = instrument.comfortable_high <= _BASS_TOP
-        return (2 if low else 1 if instrument.chords >= _SELF_ACCOMPANIED else 0), -middle
-
-    return sorted(programs, key=place)
-
-
-_BASS_TOP = 60
-"""An instrument whose comfortable range ends here or below is a bass."""
-_SELF_ACCOMPANIED = 5
