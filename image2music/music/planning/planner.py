@@ -49,12 +49,12 @@ _PHRASE = 4
 class PlanRequest:
     """What is decided before planning.
 
-    `key` and `meter` as ABC writes them (no key: one that `valence` suggests), `qpm` quarter notes a minute. `programs` are General MIDI, melody first, bass
-    last, one to five. `sections` are the last bars of sections (empty: the planner's form). `valence` is -1 to 1,
-    `arousal` 0 to 1. `families` are figures that are wished for. `picture_parts` name what the sections stand for.
-    `harmony` is a chord text a bar where a melody has been harmonised already, `melody_range` its lowest and highest
-    pitch, `climax` bar and pitch of its highest note. With `tune_moves` the second voice has the tune in the middle;
-    `drums` adds a beat.
+    `key` and `meter` as ABC writes them (no key: one that `valence` suggests), `qpm` quarter notes a minute.
+    `programs` are General MIDI, melody first, bass last, one to five. `sections` are the last bars of sections (empty:
+    the planner's form). `valence` is -1 to 1, `arousal` 0 to 1. `families` are figures that are wished for.
+    `picture_parts` name what the sections stand for. `harmony` is a chord text a bar where a melody has been harmonised
+    already, `melody_range` its lowest and highest pitch, `climax` bar and pitch of its highest note. With `tune_moves`
+    the second voice has the tune in the middle; `drums` adds a beat.
     """
 
     title: str = ""
