@@ -1,11 +1,12 @@
-"""A catalogue: an id and a hint for each picture, from a user's own CSV or Parquet file."""
+"""A user's own files: a catalogue with ids, hints and wishes for pictures (CSV or Parquet), and plans (JSON lines)."""
 
 from __future__ import annotations
 
 import csv
+import json
 import posixpath
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -13,8 +14,10 @@ from typing import cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from image2music.errors import ConfigError
+from image2music.errors import ConfigError, PlanError
 from image2music.images.archives import member_of
+from image2music.music.planning.plan import Plan, plan_of_json
+from image2music.music.planning.wishes import WISH_COLUMNS, Wishes
 from image2music.types import NO_METADATA, ImageMetadata, ImageSource
 
 LONGEST_HINT = 300
@@ -29,6 +32,7 @@ class Entry:
     image: str
     id: str | None
     hint: str | None
+    wishes: Wishes | None = None
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,12 @@ class Matched:
 def read_catalog(path: str | Path) -> list[Entry]:
     """Read the rows of a catalogue.
 
-    The columns are `image` (needed), `id`, and `hint` or `caption`; others are ignored. CSV is UTF-8 with commas and
-    a first line of names.
+    The columns are `image` (needed), `id`, `hint` or `caption`, and wishes (`WISH_COLUMNS`); others are ignored. CSV
+    is UTF-8 with commas and a first line of names.
 
     Raises:
-        ConfigError: `catalog_missing`, `bad_catalog` (it cannot be read), `catalog_columns` (no `image`, or neither
-            an id nor a hint), `catalog_fields` (a row has more fields than the first line).
+        ConfigError: `catalog_missing`, `bad_catalog` (it cannot be read), `catalog_columns` (no `image`, or none of
+            the others), `catalog_fields` (a row has more fields than the first line).
     """
     path = Path(path)
     if not path.is_file():
@@ -60,12 +64,16 @@ def read_catalog(path: str | Path) -> list[Entry]:
     except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
         raise ConfigError(f"the catalogue {path} cannot be read: {error}", reason="bad_catalog") from error
     hint = next((name for name in _HINTS if name in names), None)
-    if _IMAGE not in names or (_ID not in names and hint is None):
+    if _IMAGE not in names or not {_ID, *_HINTS, *WISH_COLUMNS} & set(names):
         message = (
-            f"the catalogue {path} needs a column image, and id, hint or caption; it has {', '.join(names) or 'none'}"
+            f"the catalogue {path} needs a column image, and id, hint, caption or one of {', '.join(WISH_COLUMNS)}; "
+            f"it has {', '.join(names) or 'none'}"
         )
         raise ConfigError(message, reason="catalog_columns")
-    entries = (Entry(_text(row.get(_IMAGE)) or "", _text(row.get(_ID)), _hint(row.get(hint or ""))) for row in rows)
+    entries = (
+        Entry(_text(row.get(_IMAGE)) or "", _text(row.get(_ID)), _hint(row.get(hint or "")), _wishes(row))
+        for row in rows
+    )
     return [entry for entry in entries if entry.image]
 
 
@@ -91,7 +99,9 @@ def _csv(path: Path) -> tuple[Sequence[str], list[dict[str, object]]]:
 
 def _parquet(path: Path) -> tuple[Sequence[str], list[dict[str, object]]]:
     names = pq.read_schema(path).names
-    return names, pq.read_table(path, columns=[n for n in names if n in (_IMAGE, _ID, *_HINTS)]).to_pylist()
+    return names, pq.read_table(
+        path, columns=[n for n in names if n in (_IMAGE, _ID, *_HINTS, *WISH_COLUMNS)]
+    ).to_pylist()
 
 
 def _text(value: object) -> str | None:
@@ -109,6 +119,11 @@ def _hint(value: object) -> str | None:
         cut = text[:LONGEST_HINT]
         text = cut.rpartition(" ")[0] or cut
     return text or None
+
+
+def _wishes(row: dict[str, object]) -> Wishes | None:
+    texts = {name: text for name in WISH_COLUMNS if (text := _hint(row.get(name))) is not None}
+    return Wishes(**texts) if texts else None
 
 
 def match(entries: Iterable[Entry], uris: Sequence[str], images: str) -> Matched:
@@ -139,11 +154,13 @@ def match(entries: Iterable[Entry], uris: Sequence[str], images: str) -> Matched
         example = f", such as {missing[0]}; the first picture is {uris[0]}" if missing and uris else ""
         message = f"none of the {rows} rows of the catalogue names a picture of {images}{example}"
         raise ConfigError(message, reason="catalog_matches_nothing")
-    places = tuple(
-        ImageSource(uri, ImageMetadata(taken[uri].id, taken[uri].hint) if uri in taken else NO_METADATA) for uri in uris
-    )
+    places = tuple(ImageSource(uri, _metadata(taken[uri]) if uri in taken else NO_METADATA) for uri in uris)
     without = tuple(uri for uri in uris if uri not in taken)
     return Matched(places, rows, tuple(missing), without, tuple(repeated))
+
+
+def _metadata(entry: Entry) -> ImageMetadata:
+    return ImageMetadata(entry.id, entry.hint, wishes=entry.wishes)
 
 
 def _names(uri: str, images: str) -> Iterator[str]:
@@ -160,3 +177,52 @@ def _names(uri: str, images: str) -> Iterator[str]:
 
 def _plain(uri: str) -> str:
     return unicodedata.normalize("NFC", uri if "://" in uri else posixpath.normpath(uri))
+
+
+def read_plans(path: str | Path) -> dict[str, Plan]:
+    """Read a person's plans: a JSON object a line, with `image` and `plan`, or the plan's fields beside `image`.
+
+    Returns:
+        Plans by what their lines call `image`: an address as in a catalogue, or an image_id. They are read, not
+        checked.
+
+    Raises:
+        ConfigError: `plans_missing`; `bad_plans`, with the number of the line and what is wrong there.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"there is no file of plans {path}", reason="plans_missing")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the plans {path} cannot be read: {error}", reason="bad_plans") from error
+    plans: dict[str, Plan] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            image, plan = _plan_of_line(line)
+        except (ValueError, RecursionError, PlanError) as error:
+            raise ConfigError(f"line {number} of the plans {path}: {error}", reason="bad_plans") from error
+        if image in plans:
+            raise ConfigError(f"line {number} of the plans {path}: {image} has a plan already", reason="bad_plans")
+        plans[image] = plan
+    if not plans:
+        raise ConfigError(f"the file of plans {path} has no line", reason="bad_plans")
+    return plans
+
+
+def _plan_of_line(line: str) -> tuple[str, Plan]:
+    shape = json.loads(line)
+    if not isinstance(shape, dict):
+        raise ValueError("a JSON object with image and plan is needed")
+    image = _text(shape.pop(_IMAGE, None))
+    if image is None:
+        raise ValueError("image is missing: the picture's address or its image_id")
+    return _plain(image), plan_of_json(shape.get("plan", shape))
+
+
+def plan_for(plans: Mapping[str, Plan], image_id: str, uris: Iterable[str], images: str) -> Plan | None:
+    """Return a person's plan of a picture: by its image_id, else by its places, which lines name as in a catalogue."""
+    names = [image_id, *(name for uri in uris for name in _names(uri, images))]
+    return next((plans[name] for name in names if name in plans), None)

@@ -20,7 +20,9 @@ from image2music.images.scene import Scene
 from image2music.music.listen.sheet import Fault
 from image2music.music.metrics import Metrics
 from image2music.music.motif import AlbumMode, Line, Sung
+from image2music.music.planning.constraints import PlanConstraints
 from image2music.music.planning.plan import Plan
+from image2music.music.planning.wishes import WISH_COLUMNS, Wishes
 from image2music.music.theory import key_name
 
 
@@ -46,6 +48,19 @@ class AlbumPart:
     def key(self) -> str:
         """As ABC writes it: `D`, `Bm`."""
         return album_key(self.tonic, self.mode)
+
+    @property
+    def constraints(self) -> PlanConstraints:
+        """What a plan of this tune must keep."""
+        tempo = float(self.tempo_qpm)
+        fields = ("key", "meters", "qpm", "players")
+        return PlanConstraints(
+            key=self.key,
+            meters=(self.meter,),
+            qpm=(tempo, tempo),
+            players=tuple((program,) for program in self.programs),
+            sources=tuple((field, "album") for field in fields),
+        )
 
 
 def album_key(tonic: int, mode: AlbumMode) -> str:
@@ -162,23 +177,25 @@ class Explanation:
     attention_missing: str | None = None
 
 
-METADATA_COLUMNS = ("catalog_id", "hint", "album_part")
-"""Columns of schemas/composition.py that hold a brief; the last two are only there where a run has them."""
+METADATA_COLUMNS = ("catalog_id", "hint", "wishes", "album_part")
+"""Columns of schemas/composition.py that hold a brief; all but the first are only there where a run has them."""
 
 
 @dataclass(frozen=True)
 class ImageMetadata:
-    """Id and hint from a catalogue, and what the tune takes over from its album; None where there is none."""
+    """What a catalogue says of a picture, and what its tune takes over from its album; None where there is none."""
 
     catalog_id: str | None = None
     hint: str | None = None
     part: AlbumPart | None = None
+    wishes: Wishes | None = None
 
     @property
     def row(self) -> dict[str, Any]:
         """The values of `METADATA_COLUMNS`."""
         part = None if self.part is None else part_row(self.part)
-        return {"catalog_id": self.catalog_id, "hint": self.hint, "album_part": part}
+        wishes = None if self.wishes is None else {name: getattr(self.wishes, name) or None for name in WISH_COLUMNS}
+        return {"catalog_id": self.catalog_id, "hint": self.hint, "wishes": wishes, "album_part": part}
 
 
 NO_METADATA = ImageMetadata()
@@ -193,9 +210,14 @@ class ImageSource:
 
 
 def metadata_of_row(row: dict[str, Any]) -> ImageMetadata:
-    """Return the inverse of `Brief.row`; columns may be absent."""
-    part = row.get("album_part")
-    return ImageMetadata(row.get("catalog_id"), row.get("hint"), None if part is None else part_of_row(part))
+    """Return the inverse of `ImageMetadata.row`; columns may be absent."""
+    part, asked = row.get("album_part"), row.get("wishes")
+    return ImageMetadata(
+        row.get("catalog_id"),
+        row.get("hint"),
+        None if part is None else part_of_row(part),
+        None if asked is None else Wishes(**{name: asked.get(name) or "" for name in WISH_COLUMNS}),
+    )
 
 
 def metadata_key(image_id: str, row: dict[str, Any]) -> bytes:

@@ -218,11 +218,22 @@ ATTENTION = pa.struct(
     ]
 )
 
+WISHES = pa.struct(
+    [
+        column("mood", pa.string(), "mood words"),
+        column("tempo", pa.string(), "a tempo word, a number or a range"),
+        column("instruments", pa.string(), "instruments or an ensemble"),
+        column("bars", pa.string(), "how many bars"),
+        column("style", pa.string(), "a style of music"),
+    ]
+)
+
 METADATA_FIELDS = {
     "hint": column("hint", pa.string(), "what the catalogue says of the picture; it stands before the description too"),
+    "wishes": column("wishes", WISHES, "what the catalogue asks of the tune, in its own words; null where nothing"),
     "album_part": column("album_part", ALBUM_PART, "what the plan of its album asked of the tune"),
 }
-"""Columns that only some runs have: with hints in a --catalog, and with --album."""
+"""Columns that only some runs have: with hints or wishes in a --catalog, and with --album."""
 
 
 def composition_schema(dim: int, more: Sequence[pa.Field] = ()) -> pa.Schema:

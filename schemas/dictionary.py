@@ -31,8 +31,8 @@ def sections() -> dict[str, tuple[str, list[pa.Field]]]:
     """Return, by the place of a kind of row, what one row stands for and its columns."""
     return {
         "`OUT/compositions/*.parquet`": (
-            "One picture and the tune written for it. The last columns are there only in some runs: with hints in a "
-            "`--catalog`, and with `--album`.",
+            "One picture and the tune written for it. The last columns are there only in some runs: with hints or "
+            "wishes in a `--catalog`, and with `--album`.",
             [*composition_schema(_DIM), *METADATA_FIELDS.values()],
         ),
         "`OUT/failures/*.parquet`": ("What could not be done, and why.", [*FAILURE_SCHEMA]),

@@ -186,7 +186,7 @@ def tonic_pitch_class(sharps: int, minor: bool) -> int:
     return (sharps * 7 + (9 if minor else 0)) % 12
 
 
-def note_name(fifths: int) -> str:
+def fifths_name(fifths: int) -> str:
     """Return the inverse of `fifths_of`: 6 is `F#`, -2 `Bb`."""
     sharps = (fifths + 1) // 7
     return FIFTHS[(fifths + 1) % 7] + ("#" * sharps if sharps > 0 else "b" * -sharps)

@@ -89,7 +89,7 @@ class ComposeRun:
     def more_columns(self) -> tuple[pa.Field, ...]:
         """Columns that only some runs have."""
         brought = {name for brief in self.briefs.values() for name, value in brief.row.items() if value is not None}
-        wanted = {"hint": "hint" in brought, "album_part": self.options.album}
+        wanted = {"hint": "hint" in brought, "wishes": "wishes" in brought, "album_part": self.options.album}
         return tuple(METADATA_FIELDS[name] for name, here in wanted.items() if here)
 
 

@@ -57,7 +57,6 @@ class PictureOptions(JobOptions):
     candidates: int | None = option(
         None,
         type=int,
-        check=at_least(1),
         help="tunes to write for a picture, of which the best is kept; nano: 4, others: 1",
     )
     seed: int = option(0, check=seed)

@@ -13,7 +13,7 @@ import numpy as np
 from image2music.errors import Image2MusicError, PlanError
 from image2music.music.chords import Chord, read_chord
 from image2music.music.planning.plan import Cadence, Motif, pitch_name
-from image2music.music.theory import Tonality, fifths_of, note_name
+from image2music.music.theory import Tonality, fifths_name, fifths_of
 
 METERS: tuple[str, ...] = (
     "2/4", "3/4", "4/4", "5/4", "6/4", "7/4", "2/2", "3/2", "3/8", "5/8", "6/8", "7/8", "9/8", "12/8",
@@ -167,10 +167,10 @@ def degree_symbol(degree: str, tonality: Tonality) -> str:
     flat, numeral, quality, bass = found.groups()
     minor = numeral.islower() and not quality.startswith("m")
     root = fifths_of(tonality.tonic) + _FIFTHS_ABOVE[numeral.upper()] - (7 if flat else 0)
-    symbol = note_name(root) + ("m" if minor else "") + quality
+    symbol = fifths_name(root) + ("m" if minor else "") + quality
     if bass is None:
         return symbol
-    return f"{symbol}/{note_name(root + (1 if bass == '5' else -3 if numeral.islower() else 4))}"
+    return f"{symbol}/{fifths_name(root + (1 if bass == '5' else -3 if numeral.islower() else 4))}"
 
 
 def phrase_harmony(role: PhraseRole, tonality: Tonality, bars: int, rng: np.random.Generator) -> tuple[str, ...]:

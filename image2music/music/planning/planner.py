@@ -49,16 +49,17 @@ _PHRASE = 4
 class PlanRequest:
     """What is decided before planning.
 
-    `key`, `meter` as ABC writes them, `qpm` quarter notes a minute. `programs` are General MIDI, melody first, bass
-    last, one to five. `sections` are the last bars of sections (empty: the planner's form). `valence` is -1 to 1,
-    `arousal` 0 to 1. `families` are figures that are wished for. `picture_parts` name what the sections stand for.
-    `harmony` is a chord text a bar where a melody has been harmonised already, `melody_range` its lowest and highest
-    pitch, `climax` bar and pitch of its highest note. With `tune_moves` the second voice has the tune in the middle.
+    `key` and `meter` as ABC writes them (no key: one that `valence` suggests), `qpm` quarter notes a minute.
+    `programs` are General MIDI, melody first, bass last, one to five. `sections` are the last bars of sections (empty:
+    the planner's form). `valence` is -1 to 1, `arousal` 0 to 1. `families` are figures that are wished for.
+    `picture_parts` name what the sections stand for. `harmony` is a chord text a bar where a melody has been harmonised
+    already, `melody_range` its lowest and highest pitch, `climax` bar and pitch of its highest note. With `tune_moves`
+    the second voice has the tune in the middle; `drums` adds a beat.
     """
 
     title: str = ""
     idea: str = ""
-    key: str = "C"
+    key: str = ""
     meter: str = "4/4"
     qpm: float = 96.0
     bars: int = 16
@@ -75,10 +76,12 @@ class PlanRequest:
     melody_range: tuple[int, int] | None = None
     climax: tuple[int, int] | None = None
     tune_moves: bool = False
+    drums: bool = False
 
 
-Purpose = Literal["opening", "again", "contrast", "peak", "close"]
-Job = Literal["tune", "second", "sustained", "figure", "bass", "all"]
+_BRIGHT_KEYS, _DARK_KEYS = ("C", "D", "Eb", "F", "G", "A", "Bb"), ("Am", "Bm", "Cm", "Dm", "Em", "F#m", "Gm")
+SectionPurpose = Literal["opening", "again", "contrast", "peak", "close"]
+Job = Literal["tune", "second", "sustained", "figure", "bass", "all", "drums"]
 
 
 def plan_tune(request: PlanRequest) -> Plan:
@@ -87,8 +90,11 @@ def plan_tune(request: PlanRequest) -> Plan:
     Raises:
         PlanError: `bad_request`, where the key, the bars, the programs or the harmony cannot be used.
     """
-    tonality = _tonality(request)
     rng = np.random.Generator(np.random.Philox([request.seed, PLANNER_VERSION]))
+    if not request.key:
+        keys = _BRIGHT_KEYS if round(request.valence, 3) >= 0 else _DARK_KEYS
+        request = replace(request, key=keys[int(rng.integers(len(keys)))])
+    tonality = _tonality(request)
     spans = _spans(request)
     purposes = _purposes(len(spans), _climax_bar(request), spans)
     harmony = request.harmony or _harmony_of(spans, purposes, tonality, rng)
@@ -153,9 +159,9 @@ def _climax_bar(request: PlanRequest) -> int:
     return min(max(ceil(request.bars * 0.72), request.bars * 2 // 3, 1), max(1, request.bars - 2))
 
 
-def _purposes(count: int, climax_bar: int, spans: Sequence[tuple[int, int]]) -> list[Purpose]:
+def _purposes(count: int, climax_bar: int, spans: Sequence[tuple[int, int]]) -> list[SectionPurpose]:
     peak = next((n for n, (first, last) in enumerate(spans) if first <= climax_bar <= last), count - 1)
-    purposes: list[Purpose] = []
+    purposes: list[SectionPurpose] = []
     for number in range(count):
         if number == 0:
             purposes.append("opening")
@@ -168,7 +174,7 @@ def _purposes(count: int, climax_bar: int, spans: Sequence[tuple[int, int]]) -> 
     return purposes
 
 
-_PHRASES_OF: dict[Purpose, tuple[PhraseRole, PhraseRole]] = {
+_PHRASES_OF: dict[SectionPurpose, tuple[PhraseRole, PhraseRole]] = {
     "opening": ("open", "open"),
     "again": ("open", "close"),
     "contrast": ("middle", "climb"),
@@ -179,7 +185,7 @@ _PHRASES_OF: dict[Purpose, tuple[PhraseRole, PhraseRole]] = {
 
 
 def _harmony_of(
-    spans: Sequence[tuple[int, int]], purposes: Sequence[Purpose], tonality: Tonality, rng: np.random.Generator
+    spans: Sequence[tuple[int, int]], purposes: Sequence[SectionPurpose], tonality: Tonality, rng: np.random.Generator
 ) -> tuple[str, ...]:
     chords: list[str] = []
     for number, ((first, last), purpose) in enumerate(zip(spans, purposes, strict=True)):
@@ -197,26 +203,33 @@ def _harmony_of(
 
 
 def _voices_of(request: PlanRequest) -> tuple[tuple[PlannedVoice, ...], tuple[Job, ...]]:
-    """Voices, highest first, and what each is there for. Instruments with chords alone or in twos get two staves."""
+    """Return voices, highest first, and what each is there for.
+
+    A piano, guitar or harp that stands last has figure and bass on two staves; alone it has the tune too.
+    """
     programs = list(request.programs)
-    if len(programs) <= 2 and instrument_of(programs[-1]).chords >= _CHORDAL:
-        programs.append(programs[-1])
-    if len(request.programs) == 1 and len(programs) == 2:
-        programs.append(programs[-1])
+    if instrument_of(programs[-1]).chords >= _CHORDAL:
+        programs += programs[-1:] * (2 if len(programs) == 1 else 1)
     jobs: dict[int, tuple[Job, ...]] = {
         1: ("tune",),
         2: ("tune", "all"),
         3: ("tune", "figure", "bass"),
         4: ("tune", "second", "figure", "bass"),
         5: ("tune", "second", "sustained", "figure", "bass"),
+        6: ("tune", "second", "second", "sustained", "figure", "bass"),
     }
     have = jobs[len(programs)]
     voices = [
         _voice_of(n, program, job, request) for n, (program, job) in enumerate(zip(programs, have, strict=True), 1)
     ]
+    if request.drums:
+        voices.insert(-1, PlannedVoice(len(programs) + 1, "Drums", 0, *_DRUM_PITCHES))
+        have = (*have[:-1], "drums", have[-1])
     return tuple(voices), have
 
 
+_DRUM_PITCHES = (35, 81)
+"""General MIDI's lowest and highest drum."""
 _CHORDAL = 5
 """Notes at once from which on an instrument accompanies itself: keys, guitars, harps."""
 _WINDOWS: dict[Job, tuple[int, int]] = {
@@ -226,6 +239,7 @@ _WINDOWS: dict[Job, tuple[int, int]] = {
     "figure": (45, 76),
     "bass": (28, 55),
     "all": (28, 67),
+    "drums": _DRUM_PITCHES,
 }
 """Where each job lies best, in MIDI pitches; instruments that lie elsewhere keep their own range."""
 
@@ -244,30 +258,31 @@ def _voice_of(number: int, program: int, job: Job, request: PlanRequest) -> Plan
 
 # ---------------------------------------------------------------- sections
 
-_ROLES_OF: dict[Purpose, dict[Job, tuple[Role, ...]]] = {
+_ROLES_OF: dict[SectionPurpose, dict[Job, tuple[Role, ...]]] = {
     "opening": {
-        "second": ("rest",), "sustained": ("rest",), "figure": ("figure",), "bass": ("bass",), "all": ("bass",),
+        "second": ("rest",), "sustained": ("rest",), "figure": ("figure",), "bass": ("bass",),
+        "all": ("bass+figure",), "drums": ("rest",),
     },
     "again": {
         "second": ("answer",), "sustained": ("hold",), "figure": ("figure",), "bass": ("bass",),
-        "all": ("bass+figure",),
+        "all": ("bass+figure",), "drums": ("drums",),
     },
     "contrast": {
         "second": ("counter", "answer"), "sustained": ("rest",), "figure": ("hold", "figure"), "bass": ("bass",),
-        "all": ("bass",),
+        "all": ("bass",), "drums": ("drums", "rest"),
     },
     "peak": {
         "second": ("parallel", "counter"), "sustained": ("hold",), "figure": ("figure",), "bass": ("bass",),
-        "all": ("bass+figure",),
+        "all": ("bass+figure",), "drums": ("drums",),
     },
     "close": {
         "second": ("hold", "answer"), "sustained": ("hold", "rest"), "figure": ("figure",), "bass": ("bass",),
-        "all": ("bass+figure", "bass"),
+        "all": ("bass+figure",), "drums": ("drums",),
     },
 }  # fmt: skip
 """What a voice may do by its job and the section's purpose; one is drawn."""
-_LOUDER: dict[Purpose, int] = {"opening": 0, "again": 0, "contrast": -1, "peak": 1, "close": -1}
-_SWELLS: dict[Purpose, Swell] = {
+_LOUDER: dict[SectionPurpose, int] = {"opening": 0, "again": 0, "contrast": -1, "peak": 1, "close": -1}
+_SWELLS: dict[SectionPurpose, Swell] = {
     "opening": "none", "again": "none", "contrast": "grow", "peak": "grow", "close": "fade",
 }  # fmt: skip
 
@@ -279,7 +294,7 @@ LIVELY_FAMILIES: tuple[Family, ...] = ("pulse", "ostinato", "offbeat", "tremolo"
 def _laid_out(
     request: PlanRequest,
     spans: Sequence[tuple[int, int]],
-    purposes: Sequence[Purpose],
+    purposes: Sequence[SectionPurpose],
     voices: Sequence[PlannedVoice],
     jobs: Sequence[Job],
     rng: np.random.Generator,
@@ -293,7 +308,7 @@ def _laid_out(
         for voice, job in zip(voices, jobs, strict=True):
             options = _ROLES_OF[purpose].get(job, ("rest",))
             role = options[int(rng.integers(len(options)))]
-            role = "melody" if voice.id == tune else "counter" if job == "tune" and len(voices) > 2 else role
+            role = "melody" if voice.id == tune else "counter" if job == "tune" else role
             before = sections[-1].part_of(voice.id).family if sections else None
             family = _family_of(voice, purpose, before, request, rng) if role in FIGURE_ROLES else None
             parts.append(Part(voice.id, role, family))
@@ -321,12 +336,12 @@ def _loudness(arousal: float) -> int:
     return 1 + sum(round(arousal, 3) >= bound for bound in (0.25, 0.5, 0.75))
 
 
-def _tune_voice(purpose: Purpose, jobs: Sequence[Job], request: PlanRequest) -> int:
-    return 2 if request.tune_moves and purpose == "contrast" and "second" in jobs else 1
+def _tune_voice(purpose: SectionPurpose, jobs: Sequence[Job], request: PlanRequest) -> int:
+    return jobs.index("second") + 1 if request.tune_moves and purpose == "contrast" and "second" in jobs else 1
 
 
 def _family_of(
-    voice: PlannedVoice, purpose: Purpose, before: Family | None, request: PlanRequest, rng: np.random.Generator
+    voice: PlannedVoice, purpose: SectionPurpose, before: Family | None, request: PlanRequest, rng: np.random.Generator
 ) -> Family:
     """Draw a figure that suits instrument, meter and arousal; the wished ones wherever they may stand."""
     suited = [family for family in families_for(voice.program, request.meter) if family != before]
@@ -340,10 +355,13 @@ def _family_of(
     return fitting[int(rng.integers(len(fitting)))]
 
 
-def _breath(spans: Sequence[tuple[int, int]], purposes: Sequence[Purpose], jobs: Sequence[Job]) -> tuple[Silence, ...]:
+def _breath(
+    spans: Sequence[tuple[int, int]], purposes: Sequence[SectionPurpose], jobs: Sequence[Job]
+) -> tuple[Silence, ...]:
     """Let the figure be silent in the bar before the peak, so that it is thinner there."""
     if "figure" not in jobs:
         return ()
+    # Voices are numbered in the order of their jobs up to the drums.
     voice = jobs.index("figure") + 1
     return tuple(
         Silence(voice, last, last)

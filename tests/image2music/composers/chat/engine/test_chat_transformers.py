@@ -110,7 +110,9 @@ def test_where_an_unknown_family_looks_is_left_out_with_the_reason(qwen, monkeyp
 
 def test_a_whole_loop_with_a_random_model_ends_with_a_valid_tune(qwen):
     composer = ChatComposer(load_transformers_backend(qwen), AnswerLengths(description=10, tune=150, motivation=20))
-    (tune,) = compose_batch(composer, [request(seed=1, references=[reference()])], LoopSettings(rounds=1, protocol="paper"))
+    (tune,) = compose_batch(
+        composer, [request(seed=1, references=[reference()])], LoopSettings(rounds=1, protocol="paper")
+    )
     assert not isinstance(tune, Exception), tune
     assert tune.draft.errors == 0
     assert tune.explanation.attention[0].weights.sum() > 0

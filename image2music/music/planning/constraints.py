@@ -1,0 +1,249 @@
+"""Constraints on a plan: what a person, a style or an album asks for, whether a plan keeps it, a request that does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+from image2music.music.instruments import instrument_of
+from image2music.music.planning.plan import DYNAMICS, Family, Plan
+from image2music.music.planning.planner import MOST_PLANNED_VOICES, PlanRequest
+from image2music.music.planning.vocabulary import DRUM_KIT
+from image2music.music.theory import MODE_SHARPS, Tonality, fifths_name, fifths_of, read_tonality
+
+Range = tuple[float, float]
+CALM_BELOW, STRONG_FROM = 0.35, 0.65
+"""Arousal (0 to 1) below and from which a mood asks for a slow and soft, or a fast and loud tune."""
+
+
+@dataclass(frozen=True)
+class PlanConstraints:
+    """What a plan must keep; None or empty where anything is right. Ranges include their ends.
+
+    `key` and `meters` are written as in ABC; `qpm` is in quarter notes a minute. `players` has a group of programs
+    (0-127, `DRUM_KIT` for drums) for each player, any of a group will do; others than these may only play if
+    `others_may_play`. `without` are programs that may not. `families` are figures of which one must occur, `valence`
+    (-1 to 1) and `arousal` (0 to 1) what the mood is. `suggested` programs are usual, not asked for. `sources` says by
+    field in whose words it was asked, `remarks` are wishes that were not understood or contradict others.
+    """
+
+    key: str | None = None
+    meters: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
+    qpm: Range | None = None
+    bars: tuple[int, int] | None = None
+    players: tuple[tuple[int, ...], ...] = ()
+    others_may_play: bool = False
+    without: tuple[int, ...] = ()
+    families: tuple[Family, ...] = ()
+    valence: Range | None = None
+    arousal: Range | None = None
+    suggested: tuple[int, ...] = ()
+    style: str = ""
+    sources: tuple[tuple[str, str], ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    def source(self, field: str, default: str) -> str:
+        """Return whose wish a field is: `mood 'sad'`."""
+        return dict(self.sources).get(field, default)
+
+
+def spoken_range(qpm: Range) -> str:
+    """Write a range as people say it: `60 to 70`, or `16` where both ends are the same."""
+    return f"{qpm[0]:g}" if qpm[0] == qpm[1] else f"{qpm[0]:g} to {qpm[1]:g}"
+
+
+def either(options: Sequence[str]) -> str:
+    """Join what is as good as each other: `major or dorian`."""
+    return " or ".join(options)
+
+
+def unmet(wanted: PlanConstraints, plan: Plan) -> tuple[str, ...]:
+    """Name, in one sentence each, the constraints that a plan doesn't keep, and the wishes that were not understood."""
+    found: list[str] = []
+    tonality = read_tonality(plan.key)
+    if wanted.key is not None and (tonality is None or tonality != read_tonality(wanted.key)):
+        found.append(f"{wanted.source('key', 'key')}: asked for {wanted.key}, the plan is in {plan.key}")
+    if wanted.modes and (tonality is None or tonality.mode not in wanted.modes):
+        found.append(f"{wanted.source('modes', 'mode')}: asked for {either(wanted.modes)}, the plan is in {plan.key}")
+    if wanted.meters and plan.meter not in wanted.meters:
+        found.append(
+            f"{wanted.source('meters', 'meter')}: asked for {either(wanted.meters)}, the plan is in {plan.meter}"
+        )
+    qpm = main_tempo(plan)
+    if wanted.qpm is not None and not wanted.qpm[0] <= qpm <= wanted.qpm[1]:
+        found.append(f"{wanted.source('qpm', 'tempo')}: asked for {spoken_range(wanted.qpm)}, the plan has {qpm:g}")
+    if wanted.bars is not None and not wanted.bars[0] <= plan.bars <= wanted.bars[1]:
+        found.append(
+            f"{wanted.source('bars', 'bars')}: asked for {spoken_range(wanted.bars)}, the plan has {plan.bars}"
+        )
+    found += _unmet_players(wanted, plan)
+    families = {part.family for section in plan.sections for part in section.parts if part.family}
+    if wanted.families and not families & set(wanted.families):
+        have = ", ".join(sorted(families)) or "none"
+        found.append(
+            f"{wanted.source('families', 'figures')}: asked for {either(wanted.families)}, the plan has {have}"
+        )
+    found += _unmet_loudness(wanted, plan)
+    return (*found, *wanted.remarks)
+
+
+def main_tempo(plan: Plan) -> float:
+    """Return the tempo of the middle bar when bars are sorted by tempo, in quarter notes a minute."""
+    return median(section.qpm for section in plan.sections for _ in section.bars)
+
+
+_CALM_AT_MOST, _STRONG_AT_LEAST = DYNAMICS.index("mf"), DYNAMICS.index("mf")
+
+
+def _unmet_loudness(wanted: PlanConstraints, plan: Plan) -> list[str]:
+    """A calm mood is never louder than `mf`, a strong one at least so somewhere."""
+    if wanted.arousal is None:
+        return []
+    middle = round(sum(wanted.arousal) / 2, 3)
+    loudest = max(DYNAMICS.index(section.dynamic) for section in plan.sections)
+    source = wanted.source("arousal", "mood")
+    if middle < CALM_BELOW and loudest > _CALM_AT_MOST:
+        return [f"{source}: asked for calm, the plan is {DYNAMICS[loudest]} at its loudest"]
+    if middle >= STRONG_FROM and loudest < _STRONG_AT_LEAST:
+        return [f"{source}: asked for strength, the plan is {DYNAMICS[loudest]} at its loudest"]
+    return []
+
+
+def _unmet_players(wanted: PlanConstraints, plan: Plan) -> list[str]:
+    have = played_programs(plan)
+    names = ", ".join(_program_name(program) for program in dict.fromkeys(have))
+    source = wanted.source("players", "instruments")
+    found = []
+    missing = [wanted.players[number] for number in _unseated(wanted.players, have)]
+    if missing:
+        asked = ", ".join(_program_name(group[0]) for group in missing)
+        found.append(f"{source}: asked for {asked}, the plan has {names}")
+    welcome = {program for group in wanted.players for program in group}
+    others = [one for one in dict.fromkeys(have) if one not in welcome]
+    if wanted.players and not wanted.others_may_play and others:
+        found.append(f"{source}: nobody asked for {', '.join(map(_program_name, others))}, which the plan has")
+    refused = [one for one in dict.fromkeys(have) if one in wanted.without]
+    if refused:
+        found.append(f"{source}: asked for none of {', '.join(map(_program_name, refused))}, which the plan has")
+    return found
+
+
+def played_programs(plan: Plan) -> list[int]:
+    """Return the program of each voice, `DRUM_KIT` for those that play drums."""
+    drums = {part.voice for section in plan.sections for part in section.parts if part.role == "drums"}
+    return [DRUM_KIT if voice.id in drums else voice.program for voice in plan.voices]
+
+
+def _unseated(players: Sequence[tuple[int, ...]], have: Sequence[int]) -> list[int]:
+    """Return the players for whom no voice is left when as many as possible have one (Kuhn's matching)."""
+    seats: dict[int, int] = {}
+
+    def seat(player: int, tried: set[int]) -> bool:
+        for voice, program in enumerate(have):
+            if program in players[player] and voice not in tried:
+                tried.add(voice)
+                if voice not in seats or seat(seats[voice], tried):
+                    seats[voice] = player
+                    return True
+        return False
+
+    return [player for player in range(len(players)) if not seat(player, set())]
+
+
+def _program_name(program: int) -> str:
+    return "drums" if program == DRUM_KIT else instrument_of(program).name
+
+
+# ---------------------------------------------------------------- a request that keeps them
+
+
+def apply_to_request(request: PlanRequest, constraints: PlanConstraints) -> PlanRequest:
+    """Change a request as little as needed so that its plan keeps the constraints, as far as a plan can.
+
+    A melody that is there already (`request.harmony`) keeps its key, meter and bars.
+    """
+    wanted = constraints
+    if wanted.valence is not None:
+        request = replace(request, valence=_inside(request.valence, wanted.valence))
+    if wanted.arousal is not None:
+        request = replace(request, arousal=_inside(request.arousal, wanted.arousal), dynamic=None)
+    if wanted.qpm is not None:
+        request = replace(request, qpm=_tempo_inside(request.qpm, wanted.qpm))
+    request = replace(request, families=wanted.families or request.families, style=wanted.style or request.style)
+    request = _with_programs(request, wanted)
+    if request.harmony is not None:
+        return request
+    if wanted.meters and request.meter not in wanted.meters:
+        request = replace(request, meter=wanted.meters[0])
+    if wanted.bars is not None:
+        request = replace(request, bars=min(max(request.bars, wanted.bars[0]), wanted.bars[1]))
+    return replace(request, key=_key_for(request.key, wanted))
+
+
+def _inside(value: float, allowed: Range) -> float:
+    """Return the value, or where it is outside the middle of what is allowed."""
+    return value if allowed[0] <= value <= allowed[1] else (allowed[0] + allowed[1]) / 2
+
+
+_WELL_INSIDE = 8.0
+"""Quarter notes a minute from the end of a range at which a tempo that must move into it comes to stand."""
+
+
+def _tempo_inside(qpm: float, allowed: Range) -> float:
+    """Return a whole tempo in a range, near the one given; a fraction only where the range holds no whole one."""
+    low, high = allowed
+    step = min(_WELL_INSIDE, (high - low) / 2)
+    moved = qpm if low <= qpm <= high else low + step if qpm < low else high - step
+    whole = float(round(moved))
+    return whole if low <= whole <= high else round(moved, 2)
+
+
+def _key_for(key: str, wanted: PlanConstraints) -> str:
+    if wanted.key is not None:
+        return wanted.key
+    tonality = read_tonality(key or _ANY_KEY)
+    if not wanted.modes or tonality is None or (key and tonality.mode in wanted.modes):
+        return key
+    place = fifths_of(tonality.tonic)
+    for mode in wanted.modes:
+        for tonic in (place, place - 12, place + 12):
+            if abs(tonic + MODE_SHARPS[mode]) <= _MOST_SIGNS:
+                return str(Tonality(fifths_name(tonic), mode))
+    return key
+
+
+_ANY_KEY = "D"
+_MOST_SIGNS = 7
+
+
+def _with_programs(request: PlanRequest, wanted: PlanConstraints) -> PlanRequest:
+    """Take the players that are asked for, else what the style suggests, melody first and bass last."""
+    drums = any(group[0] == DRUM_KIT for group in wanted.players)
+    programs = [next(one for one in group if one != DRUM_KIT) for group in wanted.players if group[0] != DRUM_KIT]
+    if programs:
+        chosen = tuple(_seated(programs)[:MOST_PLANNED_VOICES])
+    elif wanted.suggested and not wanted.players:
+        chosen = wanted.suggested
+    else:
+        chosen = request.programs
+    chosen = tuple(one for one in chosen if one not in wanted.without) or request.programs
+    return replace(request, programs=chosen, drums=drums or (request.drums and DRUM_KIT not in wanted.without))
+
+
+def _seated(programs: Sequence[int]) -> list[int]:
+    """Order programs: single lines from high to low, instruments that accompany themselves behind, basses last."""
+
+    def place(program: int) -> tuple[int, int]:
+        instrument = instrument_of(program)
+        middle = (instrument.comfortable_low + instrument.comfortable_high) // 2
+        low = instrument.comfortable_high <= _BASS_TOP
+        return (2 if low else 1 if instrument.chords >= _SELF_ACCOMPANIED else 0), -middle
+
+    return sorted(programs, key=place)
+
+
+_BASS_TOP = 60
+"""An instrument whose comfortable range ends here or below is a bass."""
+_SELF_ACCOMPANIED = 5
