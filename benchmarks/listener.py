@@ -201,7 +201,9 @@ def plant_repeat(score: Score, hearing: Hearing, rng: Generator) -> Planted | No
         return None
     first = int(rng.integers(1, len(hearing.bars) - 5))
     bars = hearing.bars[first : first + 4]
-    if len({bar.end - bar.start for bar in bars}) > 1:
+    if len({bar.end - bar.start for bar in bars}) > 1 or any(
+        tone.start < bars[0].start for _, tone in hearing.sounding(bars[0].start)
+    ):
         return None
     source = bars[0]
     changes: dict[tuple[int, Tone], Tone | None] = {}
@@ -229,7 +231,8 @@ def plant_repeat(score: Score, hearing: Hearing, rng: Generator) -> Planted | No
 def hear_tones(track: Track) -> list[Tone]:
     """Return the notes of a track in ticks of 1/480."""
     columns = (track.onsets, track.onsets + track.durations, track.pitches, track.velocities)
-    return [Tone(*map(int, row), track.program) for row in zip(*columns, strict=True)]
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [Tone(start, end, pitch, loud, track.program) for start, end, pitch, loud in rows]
 
 
 def plant_empty_voice(score: Score, hearing: Hearing, rng: Generator) -> Planted | None:
@@ -293,7 +296,7 @@ def plant_bass(score: Score, hearing: Hearing, rng: Generator) -> Planted | None
 
 def plant_ceiling(score: Score, hearing: Hearing, rng: Generator) -> Planted | None:
     """Plan the highest note as the climax, then put a higher one elsewhere."""
-    high = hearing.by_height[0]
+    high = max(hearing.pitched, key=lambda voice: max(tone.pitch for tone in voice.tones))
     peak = max(high.tones, key=lambda tone: tone.pitch)
     lead = int(bool(hearing.bars[0].lead))
     climax = Climax(hearing.index_at(peak.start) - lead + 1, high.place, peak.pitch)
@@ -430,9 +433,8 @@ def main() -> None:
     for kind in PLANTERS:
         cells = [f"{results[name][kind][0]} of {results[name][kind][1]}" for name in corpora]
         print(f"| {kind} | {' | '.join(cells)} |")
-    print(
-        "\n| untouched | pieces | shown in 16 bars | pieces with more than one | ms a piece | kinds |\n|---|---|---|---|---|---|"
-    )
+    print("\n| untouched | pieces | shown in 16 bars | pieces with more than one | ms a piece | kinds |")
+    print("|---|---|---|---|---|---|")
     for name, pieces in corpora.items():
         rate, above, kinds, ms = untouched(pieces)
         told = ", ".join(f"{kind} {n}" for kind, n in kinds.most_common())

@@ -77,7 +77,7 @@ def leap_faults(hearing: Hearing, planned: Planned | None) -> Iterator[Fault]:
                 f"{hearing.name(voice)} leaps {way} {name} from {pitch_name(before.pitch)} to {pitch_name(tone.pitch)} "
                 "and does not step back"
             )
-            weight = 0.4 if size < _OCTAVE else min(0.85, 0.55 + 0.02 * (size - _OCTAVE))
+            weight = 0.55 if size < _OCTAVE else min(0.85, 0.6 + 0.02 * (size - _OCTAVE))
             yield Fault("leap", *hearing.place(tone.start), (voice.place,), message, weight)
 
 

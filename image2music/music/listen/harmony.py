@@ -269,7 +269,7 @@ def _unexcused(hearing: Hearing, start: int, end: int, one: Sounding, two: Sound
     if (how and how_other) or "pedal" in (how, how_other):
         return 0.0
     if not how and not how_other:
-        return 1.0
+        return _leans(hearing, start, one, two, chord)
     led, still = (one[1], two[1]) if how else (two[1], one[1])
     rest = {tone.pitch % 12 for _, tone in hearing.sounding(start) if tone is not led and tone is not still}
     belongs = _belongs(led, rest, chord) - _belongs(still, rest, chord)
@@ -286,12 +286,28 @@ def _unexcused(hearing: Hearing, start: int, end: int, one: Sounding, two: Sound
     return _UNUSUAL if (is_upper and distance == 1) or (not is_upper and distance % 12 == 11) else 0.0
 
 
+_LEANING = 0.65
+
+
+def _leans(hearing: Hearing, start: int, one: Sounding, two: Sounding, chord: set[int] | None) -> float:
+    """Return less than 1 for a note that comes by leap, does not belong, and goes on by step: an appoggiatura."""
+    rest = {tone.pitch % 12 for _, tone in hearing.sounding(start) if tone is not one[1] and tone is not two[1]}
+    difference = _belongs(one[1], rest, chord) - _belongs(two[1], rest, chord)
+    if difference:
+        voice, tone = two if difference > 0 else one
+        after = _nearest(_following(voice, tone), tone)
+        if after is not None and 0 < abs(after.pitch - tone.pitch) <= 2:
+            return _LEANING
+    return 1.0
+
+
 Way = Literal["", "pedal", "falls", "rises", "passing"]
 
 
 def _way(voice: HeardVoice, tone: Tone, other: Tone, start: int) -> Way:
-    """Say how a dissonant note is led: a pedal under moving voices, prepared and then falling or rising by step, passing
-    or neighbouring; "" where it comes or goes by leap.
+    """Say how a dissonant note is led; "" where it comes or goes by leap.
+
+    A pedal lies under moving voices; a note is prepared and then falls or rises by step; it passes, or is a neighbour.
     """
     if tone.start < start and tone.end - tone.start >= 3 * TICKS_PER_QUARTER and other.end < tone.end:
         return "pedal"
@@ -365,6 +381,7 @@ def _meant_classes(planned: Planned) -> dict[int, set[int] | None]:
 
 _TEXTURE_RUN = 4
 _TEXTURE_SHARE = 0.3
+_OFTEN_SHARE = 0.05
 
 
 def parallel_faults(hearing: Hearing, planned: Planned | None) -> list[Fault]:
@@ -394,6 +411,7 @@ def _between(
     parallel = [_interval_kept(move) for move in moves]
     octaves = sum(kept == 0 for kept in parallel)
     texture = octaves >= _TEXTURE_RUN and octaves > _TEXTURE_SHARE * len(moves)
+    often = octaves >= _TEXTURE_RUN and octaves > _OFTEN_SHARE * len(moves)
     run = _runs(moves, parallel)
     for move, kept, length in zip(moves, parallel, run, strict=True):
         if kept is None or length >= _TEXTURE_RUN or (texture and kept == 0):
@@ -403,7 +421,7 @@ def _between(
             continue
         if planned is not None and _is_meant(planned, high, low, move[0]):
             continue
-        figure = high.is_figure or low.is_figure
+        figure = kept == 0 and (often or high.is_figure or low.is_figure)
         weight = (0.75 if kept == 0 else 0.7) if outer else 0.6
         yield _parallel(hearing, high, low, move, kept, weight - 0.15 * figure)
 

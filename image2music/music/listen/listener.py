@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 from image2music.music.listen.form import (
@@ -105,9 +106,11 @@ def _sorted(faults: Iterable[Fault]) -> tuple[Fault, ...]:
 def worst(faults: Sequence[Fault], most: int = MOST_SHOWN) -> tuple[Fault, ...]:
     """Return the at most `most` places that are worth a composer's time, worst first.
 
-    Left out are what is light, more than four of a kind, and more than one of a kind on the same beat.
+    Left out are what is light, more than four of a kind, and more than one of a kind on the same beat. What comes again
+    in the same way at other places is told once and counts for less: it may be meant.
     """
     shown: list[Fault] = []
+    faults = _sorted(_told_once(faults))
     kinds: Counter[FaultKind] = Counter()
     places: set[tuple[str, int, float]] = set()
     for fault in faults:
@@ -120,6 +123,27 @@ def worst(faults: Sequence[Fault], most: int = MOST_SHOWN) -> tuple[Fault, ...]:
         if len(shown) == most:
             break
     return tuple(shown)
+
+
+_MEANT = 0.6
+
+
+def _told_once(faults: Sequence[Fault]) -> list[Fault]:
+    alike: dict[tuple[str, float, tuple[int, ...], str], list[Fault]] = {}
+    for fault in sorted(faults, key=lambda one: (one.bar, one.beat)):
+        alike.setdefault((fault.kind, fault.beat, fault.voices, fault.message), []).append(fault)
+    told = []
+    for first, *others in alike.values():
+        if others and first.kind in _MAY_BE_MEANT:
+            bars = _few([other.bar for other in others])
+            message = f"{first.message} (again in bar {bars})"
+            first = replace(first, message=message, weight=round(_MEANT * first.weight, 4))
+            others = []
+        told += [first, *others]
+    return told
+
+
+_MAY_BE_MEANT: frozenset[FaultKind] = frozenset({"rub", "parallel_octaves", "parallel_fifths", "leap"})
 
 
 def _features(hearing: Hearing, faults: Sequence[Fault]) -> dict[str, float]:
