@@ -83,7 +83,11 @@ def excerpt(name: str, score: Score) -> Song | None:
     voice, *piano = score.tracks
     if not piano or any(track.program not in (0, 52, 68) for track in score.tracks) or len(voice) < 40:
         return None
-    if voice.program == 0 or any(track.program for track in piano) or len(set(zip(*_starts(voice), strict=True))) < len(voice):
+    if (
+        voice.program == 0
+        or any(track.program for track in piano)
+        or len(set(zip(*_starts(voice), strict=True))) < len(voice)
+    ):
         return None
     meters = {(m.numerator, m.denominator) for m in score.meters}
     if len(meters) != 1 or not score.meters:
@@ -140,9 +144,7 @@ def _cut(track: Track, start: int, end: int) -> Track:
 
 def _key(score: Score, sharps: int) -> str:
     """Return the major or minor key of a signature whose tonic triad ends and fills the excerpt more."""
-    lowest_last = min(
-        (int(track.pitches[np.argmax(track.onsets)]) for track in score.tracks if len(track)), default=60
-    )
+    lowest_last = min((int(track.pitches[np.argmax(track.onsets)]) for track in score.tracks if len(track)), default=60)
     weights = np.zeros(12)
     for track in score.tracks:
         np.add.at(weights, track.pitches % 12, track.durations)
@@ -371,7 +373,9 @@ def main() -> None:
         (args.pairs / "key.json").write_text(json.dumps(key, indent=1))
 
 
-def _write_pair(folder: Path, number: int, song: Song, own: Sequence[Line], made: Sequence[Line], own_first: bool) -> dict[str, str]:
+def _write_pair(
+    folder: Path, number: int, song: Song, own: Sequence[Line], made: Sequence[Line], own_first: bool
+) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     texts = [lines_to_abc("", song.key, song.meter, [plain(line) for line in lines]) for lines in (own, made)]
     names = ("A", "B") if own_first else ("B", "A")

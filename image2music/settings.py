@@ -86,6 +86,11 @@ def prompts_version() -> str:
     return digest.hexdigest()[:16]
 
 
+def next_take(seed: int) -> int:
+    """Return the seed of the take after the one with this seed."""
+    return (seed + 1) % 2**63
+
+
 def picture_seed(seed: int, image_id: str) -> int:
     """Return the picture's own seed, 0 to 2**63 - 1: independent of batch, order, workers and runner."""
     digest = hashlib.sha256(f"{seed}:{image_id}".encode()).digest()

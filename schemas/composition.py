@@ -280,7 +280,10 @@ def composition_schema(dim: int, more: Sequence[pa.Field] = ()) -> pa.Schema:
             column("index_version", pa.int64(), "its version", nullable=False),
             column("settings_hash", pa.string(), "sha256 over every setting that can change a row", nullable=False),
             column(
-                "seed", pa.int64(), "seed of the run; a picture's own is derived from it and image_id", nullable=False
+                "seed",
+                pa.int64(),
+                "seed of the run, or of a further take: one more each; a picture's own is derived from it and image_id",
+                nullable=False,
             ),
             column(
                 "seconds", pa.float64(), "its share of the time of the model stages", unit="seconds", nullable=False

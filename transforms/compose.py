@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from apache_beam.metrics import Metrics
 
@@ -19,7 +19,7 @@ WITHOUT_ATTENTION = "compose.without_attention."
 
 
 class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
-    """Compose a finished tune for each picture."""
+    """Compose a finished tune for each picture; `seeds` are those of further takes, by image_id."""
 
     stage = "compose"
 
@@ -30,11 +30,13 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
         seed: int,
         batch_size: int,
         attention_options: AttentionOptions = MAPS_ALONE,
+        seeds: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__(batch_size)
         self._spec = composer_spec
         self._loop = loop
         self._seed = seed
+        self._seeds = seeds or {}
         self._attention_options = attention_options
 
     def load_model(self) -> Composer:
@@ -63,7 +65,7 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
             image=described.image,
             description=described.description,
             references=context.references,
-            seed=picture_seed(self._seed, described.ref.image_id),
+            seed=picture_seed(self._seeds.get(described.ref.image_id, self._seed), described.ref.image_id),
             album=described.ref.brief.part,
         )
 

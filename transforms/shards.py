@@ -9,7 +9,8 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -94,17 +95,28 @@ class WriteShards(beam.DoFn):
 
 
 def composition_sink(
-    target: Dataset, dim: int, more: tuple[pa.Field, ...], provenance: Provenance, ticks: str | None
+    target: Dataset,
+    dim: int,
+    more: tuple[pa.Field, ...],
+    provenance: Provenance,
+    ticks: str | None,
+    seeds: Mapping[str, int] | None = None,
 ) -> beam.ParDo:
     """Return a sink of finished tunes.
 
-    `target` gets rows of schemas/composition.py; `dim` is that of the embeddings, `more` the columns of this run only.
+    `target` gets rows of schemas/composition.py; `dim` is that of the embeddings, `more` the columns of this run only,
+    `seeds` those of further takes, by image_id.
     """
+
+    def row(refined: RefinedTune) -> Row:
+        seed = (seeds or {}).get(refined.context.described.ref.image_id, provenance.seed)
+        return composition_row(refined, replace(provenance, seed=seed), now())
+
     return beam.ParDo(
         WriteShards(
             target,
             composition_schema(dim, more),
-            lambda refined: composition_row(refined, provenance, now()),
+            row,
             ("image_id",),
             progress=ticks,
         )

@@ -7,8 +7,8 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ Row = dict[str, Any]
 _FIRST, _LAST = "part-", ".parquet"
 
 REPLACING = ".replacing.json"
-"""Lies in a dataset while shards are replaced: the names of the old ones, and of the new one or null."""
+"""Lies in a dataset while shards are replaced: the names of the old ones, and of the new ones."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Dataset:
     A shard gets its name only when it is whole, so what a reader sees is complete, and a repeated bundle with the same
     rows replaces its own shard. Nothing is there before the first row: a dataset without a folder is an empty one.
 
-    Shards are replaced by a note that names old and new ones. Readers go by the note: they see the old ones until the
-    new one is there, and never both, although a kill may leave both on disk. The next writer removes what is left over
-    (`finish_replacing`).
+    Shards are replaced by a note that names old and new ones. Readers go by the note: they see the old ones until all
+    new ones are there, and never both, although a kill may leave both on disk. The next writer removes what is left
+    over (`finish_replacing`).
     """
 
     uri: str
@@ -57,7 +57,7 @@ class Dataset:
     def tables(self) -> Iterator[tuple[str, pa.Table]]:
         """Yield each shard's URI with all of its rows."""
         for shard in self.shards():
-            yield shard, pq.ParquetFile(shard).read()
+            yield shard, read_table(shard)
 
     def count(self) -> int:
         """Return the number of rows."""
@@ -81,21 +81,32 @@ class Dataset:
 
     def replace(self, old: Collection[str], table: pa.Table, id_columns: Sequence[str]) -> None:
         """Put the rows of a table in the place of some shards; for the one writer who holds the lock."""
-        old_names = sorted(os.path.basename(shard) for shard in old)
-        if not table.num_rows:
-            self._note(None, old_names)
-        else:
-            # A name that nothing has yet: whether it is there tells a reader whether the new shard is in place.
-            wanted = f"{_FIRST}{_hash(table, id_columns)}"
-            names = (f"{wanted}{more}{_LAST}" for more in ("", *(f"-{number}" for number in range(2, 10_000))))
-            new = next(name for name in names if not os.path.exists(f"{self.uri}/{name}"))
-            with self._hidden(table) as hidden:
-                self._note(new, old_names)
-                os.replace(hidden, f"{self.uri}/{new}")
+        self.replace_all(old, [table], id_columns)
+
+    def replace_all(self, old: Collection[str], tables: Iterable[pa.Table], id_columns: Sequence[str]) -> None:
+        """Put the rows of some tables, a shard each, in the place of some shards, in one step for every reader.
+
+        For the one writer who holds the lock. Tables are taken one by one, so that an iterator may read them then.
+        """
+        new: dict[str, str] = {}
+        with ExitStack() as stack:
+            for table in tables:
+                if table.num_rows:
+                    name = self._free_name(table, id_columns, new)
+                    new[name] = stack.enter_context(self._hidden(table))
+            self._note(list(new), sorted(os.path.basename(shard) for shard in old))
+            for name, hidden in new.items():
+                os.replace(hidden, f"{self.uri}/{name}")
         self.finish_replacing()
 
+    def _free_name(self, table: pa.Table, id_columns: Sequence[str], taken: Collection[str]) -> str:
+        # A name that nothing has yet: whether it is there tells a reader whether the new shard is in place.
+        wanted = f"{_FIRST}{_hash(table, id_columns)}"
+        names = (f"{wanted}{more}{_LAST}" for more in ("", *(f"-{number}" for number in range(2, 10_000))))
+        return next(name for name in names if name not in taken and not os.path.exists(f"{self.uri}/{name}"))
+
     def finish_replacing(self) -> None:
-        """Remove the shards that were replaced, where a killed writer left them; for the one writer."""
+        """Remove what a killed writer left: the shards that were replaced, or those new ones that came too early."""
         note = Path(self.uri, REPLACING)
         if not note.exists():
             return
@@ -103,16 +114,18 @@ class Dataset:
             Path(self.uri, name).unlink(missing_ok=True)
         note.unlink()
 
-    def _note(self, new: str | None, old: list[str]) -> None:
+    def _note(self, new: list[str], old: list[str]) -> None:
         atomic_write_json(f"{self.uri}/{REPLACING}", {"new": new, "old": old})
 
     def _replaced(self, names: Collection[str]) -> list[str]:
-        """Return the names of the shards that a new one stands for; none as long as the new one is not there."""
+        """Return the names that no reader sees: of the old shards once all new ones are there, else of the new ones."""
         try:
             note = json.loads(Path(self.uri, REPLACING).read_bytes())
         except FileNotFoundError:  # the writer has just finished
             return []
-        found: list[str] = note["old"] if note["new"] is None or note["new"] in names else []
+        # An earlier release named one or none.
+        new = [note["new"]] if isinstance(note["new"], str) else note["new"] or []
+        found: list[str] = note["old"] if all(name in names for name in new) else new
         return found
 
     @contextmanager
@@ -149,6 +162,11 @@ def open_shards(shards: Sequence[str]) -> Iterator[pq.ParquetFile]:
         except FileNotFoundError:
             continue
         yield file
+
+
+def read_table(shard: str) -> pa.Table:
+    """Return all rows of one shard."""
+    return pq.ParquetFile(shard).read()
 
 
 def read_shards(shards: Sequence[str], columns: Sequence[str]) -> Iterator[Row]:

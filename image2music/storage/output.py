@@ -5,7 +5,8 @@ tells which files image2music wrote itself (outputs, indexes, reports, exports),
 
 A new generation of an output takes the place of the earlier one in steps that can be repeated. While it is made it
 lies in OUT/.refresh: `compositions` holds rows composed anew, `kept` those of the earlier generation. A marker says
-that it is whole and where the earlier one goes; from then on only folders are renamed.
+that it is whole and where the earlier one goes; from then on only folders are renamed. Further takes of some rows are
+made in the same place; the marker says that they are, and then their rows alone take the places of the earlier ones.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from image2music.storage.datasets import REPLACING, Dataset, Row, read_shards
+from image2music.storage.datasets import REPLACING, Dataset, Row, read_shards, read_table
 from image2music.storage.files import (
     atomic_write,
     atomic_write_json,
@@ -167,6 +169,22 @@ class OutputStore:
         found = Counter(row["settings_hash"] for row in self.compositions.read(["settings_hash"]))
         return Counter(dict(found.most_common()))
 
+    def further_takes(self) -> int:
+        """Return the number of rows whose seed is not the one that their settings name: another take was asked for.
+
+        The settings' seed stands in run.json, or in that of an earlier generation; where none of them is of these
+        settings, it is the smallest of the rows'.
+        """
+        rows = [(row["settings_hash"], row["seed"]) for row in self.compositions.read(["settings_hash", "seed"])]
+        first: dict[str, int] = {}
+        for made_by, seed in rows:
+            first[made_by] = min(seed, first.get(made_by, seed))
+        for place in (*Path(self.generations).glob(f"*/{RUN_FILE}"), Path(self.run.uri)):
+            record = RunFile(str(place)).read() if place.exists() else {}
+            if record.get("settings_hash") in first and "seed" in record.get("options", {}):
+                first[record["settings_hash"]] = record["options"]["seed"]
+        return sum(seed != first[made_by] for made_by, seed in rows)
+
     @property
     def generations(self) -> str:
         """Where earlier generations lie."""
@@ -222,50 +240,91 @@ class OutputStore:
         """In a new generation (`begin_generation`): rows of the earlier one that stay."""
         return Dataset(self._place(_KEPT))
 
-    def begin_generation(self, version: int) -> OutputStore:
+    def begin_generation(self, version: int, takes: str = "") -> OutputStore:
         """Return the output in which a new generation is made, from `version` of the index.
 
-        It holds what a stopped run composed from the same version. run.json of the earlier generation is put aside,
-        for the new run writes its own.
+        `takes` tells which further takes are made, where they are and no whole generation. It holds what a stopped run
+        composed from the same version for the same takes. run.json of the earlier generation is put aside, for the new
+        run writes its own.
         """
         staged = self.part(_REFRESH)
-        note = Path(staged._place(_VERSION))
-        if note.exists() and note.read_text() != str(version):
+        note, made_from = Path(staged._place(_VERSION)), f"{version} {takes}".rstrip()
+        if note.exists() and note.read_text() != made_from:
             staged.compositions.remove()
         staged.kept.remove()
         staged.failures.remove()
         for dataset in (staged.kept, staged.compositions):
             os.makedirs(dataset.uri, exist_ok=True)
-        note.write_text(str(version))
+        note.write_text(made_from)
         if self.run.exists() and not staged.run.exists():
             shutil.copy2(self.run.uri, staged.run.uri)
         return staged
 
     def complete_generation(self, earlier_version: int) -> str:
         """Say that the new generation is whole, and put it in place; return where the earlier one lies now."""
-        home = self._free_generation(f"index-{earlier_version}")
-        atomic_write(self.part(_REFRESH)._place(_MARKER), json.dumps({"earlier": os.path.basename(home)}).encode())
+        return self._complete(self._free_generation(f"index-{earlier_version}"), takes=False)
+
+    def complete_takes(self) -> str | None:
+        """Say that the further takes are whole, and put them in place; return where the earlier rows lie now.
+
+        Where no take was made, only failures are taken over, and None is returned.
+        """
+        staged = self.part(_REFRESH)
+        if not staged.compositions.shards():
+            _move_shards(staged.failures, self.failures)
+            shutil.rmtree(staged.uri)
+            return None
+        return self._complete(self._free_generation("takes"), takes=True)
+
+    def _complete(self, home: str, takes: bool) -> str:
+        marker = self.part(_REFRESH)._place(_MARKER)
+        atomic_write(marker, json.dumps({"earlier": os.path.basename(home), "takes": takes}).encode())
         self.finish_generation()
         return home
 
     def finish_generation(self) -> None:
-        """Do what is left of putting a whole generation in place; nothing where there is none."""
+        """Do what is left of putting a whole generation, or further takes, in place; nothing where there are none."""
         staged = self.part(_REFRESH)
         marker = Path(staged._place(_MARKER))
         if not marker.exists():
             return
-        earlier = Path(self._generation(json.loads(marker.read_text())["earlier"]))
-        current = Path(self.compositions.uri)
+        note = json.loads(marker.read_text())
+        earlier = Path(self._generation(note["earlier"]))
         earlier.mkdir(parents=True, exist_ok=True)
-        if not (earlier / COMPOSITIONS).exists():
-            os.replace(current, earlier / COMPOSITIONS)
+        if note.get("takes"):
+            self._exchange(staged.compositions, Dataset(str(earlier / COMPOSITIONS)))
+        elif not (earlier / COMPOSITIONS).exists():
+            os.replace(self.compositions.uri, earlier / COMPOSITIONS)
         if staged.run.exists():
             os.replace(staged.run.uri, earlier / RUN_FILE)
-        if not current.exists():
+        if not Path(self.compositions.uri).exists():
             _move_shards(staged.kept, staged.compositions)
-            os.replace(staged.compositions.uri, current)
+            os.replace(staged.compositions.uri, self.compositions.uri)
         _move_shards(staged.failures, self.failures)
+        # The marker last: without it, what a kill leaves here would pass for a generation that is being made.
+        for place in Path(staged.uri).iterdir():
+            if place != marker:
+                shutil.rmtree(place) if place.is_dir() else place.unlink()
         shutil.rmtree(staged.uri)
+
+    def _exchange(self, takes: Dataset, earlier: Dataset) -> None:
+        """Put further takes in the places of the rows of the same pictures, and write those to `earlier`.
+
+        Can be repeated: a row that is the take itself is in its place already.
+        """
+        made = {row["image_id"]: row["composed_at"] for row in takes.read(["image_id", "composed_at"])}
+        replaced: dict[str, pa.Array] = {}
+        for shard in self.compositions.shards():
+            rows = read_shards([shard], ["image_id", "composed_at"])
+            old = [made.get(row["image_id"], row["composed_at"]) != row["composed_at"] for row in rows]
+            if any(old):
+                replaced[shard] = pa.array(old)
+        for shard, old in replaced.items():
+            earlier.append_table(read_table(shard).filter(old), ("image_id",))
+        if replaced:
+            kept = (read_table(shard).filter(pc.invert(old)) for shard, old in replaced.items())
+            fresh = (table for _, table in takes.tables())
+            self.compositions.replace_all(replaced, chain(kept, fresh), ("image_id",))
 
     def begin_albums(self) -> OutputStore:
         """Return an output for new albums and books; `publish_albums` puts them in place."""

@@ -23,7 +23,7 @@ def add_parsers(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run_compose(args: argparse.Namespace) -> int:
-    """Compose, refresh or plan; where there are worker processes, in a process that is watched."""
+    """Compose, refresh, take again or plan; where there are worker processes, in a process that is watched."""
     options = from_arguments(ComposeOptions, args, beam=args.beam)
     if not options.dry_run:
         code = supervised(args.argv, options.beam_flags, options.restarts, lambda: _run_file(options.output))
@@ -34,6 +34,10 @@ def run_compose(args: argparse.Namespace) -> int:
         from pipelines.jobs.refresh import refresh
 
         return refresh(options)
+    if options.again:
+        from pipelines.jobs.refresh import take_again
+
+        return take_again(options)
     if options.dry_run:
         from pipelines.jobs.dry_run import plan_compose
 

@@ -45,6 +45,7 @@ def status(output: str) -> str:
         "seconds": _text(record["seconds"]),
         "rows now": str(store.compositions.count()),
         "by settings": _text({made_by[:12]: rows for made_by, rows in store.rows_by_settings().items()}),
+        "further takes": str(store.further_takes()),
         "failures now": str(store.failures.count()),
     }
     width = max(map(len, lines)) + 2

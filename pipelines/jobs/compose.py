@@ -56,6 +56,8 @@ class ComposeRun:
     catalog: Matched | None = None
     briefs: Mapping[str, ImageMetadata] = field(default_factory=dict)
     listed: PictureList = field(default_factory=lambda: PictureList((), {}))
+    seeds: Mapping[str, int] = field(default_factory=dict)
+    """Of further takes, by image_id; all other pictures have the settings' seed."""
 
     @property
     def provenance(self) -> Provenance:
@@ -82,8 +84,8 @@ class ComposeRun:
 
     @property
     def plans_albums(self) -> bool:
-        """Whether pictures get their parts in this run; a refresh keeps those that the rows have."""
-        return self.options.album and not self.options.refresh
+        """Whether pictures get their parts in this run; pictures of the output's rows keep those that they have."""
+        return self.options.album and not self.options.from_rows
 
     @property
     def more_columns(self) -> tuple[pa.Field, ...]:
@@ -121,10 +123,12 @@ def compose_pipeline(
     """Build the job. After the pictures are told apart nothing is shuffled, so pixels stay where they were read."""
     options = run.options
     retrieved, failed_before = find_references(pipeline, run, finished)
-    handler = ComposeTunes(options.composer, options.loop, options.seed, options.batch_size, options.attention_options)
+    handler = ComposeTunes(
+        options.composer, options.loop, options.seed, options.batch_size, options.attention_options, run.seeds
+    )
     composed = retrieved | "Compose" >> Stage(handler, run.limit)
     composed.done | "WriteCompositions" >> composition_sink(
-        run.output.compositions, run.index.dim, run.more_columns, run.provenance, ticks
+        run.output.compositions, run.index.dim, run.more_columns, run.provenance, ticks, run.seeds
     )
     failed = [*failed_before, composed.failed] | "Failures" >> beam.Flatten()
     failed | "WriteFailures" >> failure_sink(run.output.failures, ticks)
@@ -157,7 +161,7 @@ def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
     Raises:
         Image2MusicError: something is missing, or does not fit together.
     """
-    pictures = PictureList((), {}) if options.refresh else list_pictures(options.images, options.allow_web)
+    pictures = PictureList((), {}) if options.from_rows else list_pictures(options.images, options.allow_web)
     catalog = match(read_catalog(options.catalog), pictures.places, options.images) if options.catalog else None
     index = open_index(options.index)
     if options.where is not None:
@@ -221,6 +225,9 @@ def cost_of_other_settings(run: ComposeRun) -> str | None:
     if run.options.refresh:
         keeping = f"{others} rows of other settings or rules stay, unless their references changed"
         moving = f"without --refresh: all rows move to {run.output.generations}, and all pictures are composed anew"
+    if run.options.again:
+        keeping = f"{others} rows of other settings or rules stay, but for those that --ids names"
+        moving = f"without --again: all rows move to {run.output.generations}, and all pictures are composed anew"
     if run.options.keep:
         return f"--keep: {keeping}"
     if run.options.overwrite:

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 EXPORT_FORMATS = ("abc", "midi", "musicxml", "wav", "heatmap")
 SHORTEST_ID = 4
-"""Characters of an image_id that `--ids` needs at least."""
+"""Characters of an image_id that `export --ids` needs at least."""
+SHORTEST_CHOSEN = 8
+"""Characters of an image_id that `compose --ids` needs at least."""
 _HEX = re.compile(r"[0-9a-f]+")
 
 
@@ -107,12 +109,14 @@ class ComposeOptions(RestartOptions, PictureOptions):
     keep: bool = option(False, help="go on beside rows of other settings or earlier rules, and leave them as they are")
     overwrite: bool = option(False, help="move rows of other settings or earlier rules to OUTPUT/generations")
     refresh: bool = option(False, help="only compose OUTPUT's rows again whose references changed in the index")
+    again: bool = option(False, help="another take, with another seed, of the rows that --ids names")
+    ids: str = option("", metavar="FILE_OR_LIST", help="with --again: image_ids, or 8 or more digits of each")
     album: bool = option(False, help="the pictures of each folder as one piece: OUTPUT/albums has the tune books")
     log_json: str = option("", metavar="FILE", help="append one line a picture as JSON; - is stdout")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.images and not self.refresh:
+        if not self.images and not self.from_rows:
             raise ConfigError("compose needs --images; see: image2music compose --help", reason="bad_arguments")
         if self.keep and self.overwrite:
             message = "--keep leaves the rows that --overwrite would move away: give one of them"
@@ -123,6 +127,21 @@ class ComposeOptions(RestartOptions, PictureOptions):
         if self.refresh and self.catalog:
             message = "--refresh keeps the ids and hints of the rows: leave --catalog away"
             raise ConfigError(message, reason="bad_refresh")
+        if self.again != bool(self.ids):
+            message = "--again and --ids go together: another take of the rows with these image_ids"
+            raise ConfigError(message, reason="bad_again")
+        for given, why in {
+            "--refresh": self.refresh and "it composes only where references changed",
+            "--overwrite": self.overwrite and "it would move the rows away",
+            "--catalog": bool(self.catalog) and "ids and hints stay as they are in the rows",
+        }.items():
+            if self.again and why:
+                raise ConfigError(f"--again and {given} do not go together: {why}", reason="bad_again")
+
+    @property
+    def from_rows(self) -> bool:
+        """Whether pictures are those of the output's rows, and not those of `images`."""
+        return self.refresh or self.again
 
     @property
     def loop(self) -> LoopSettings:
@@ -141,6 +160,8 @@ class AblateOptions(PictureOptions):
 
     album: ClassVar[bool] = False
     refresh: ClassVar[bool] = False
+    again: ClassVar[bool] = False
+    from_rows: ClassVar[bool] = False
     overwrite: ClassVar[bool] = False
     keep: ClassVar[bool] = False
 

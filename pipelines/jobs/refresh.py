@@ -1,30 +1,38 @@
-"""The job `compose --refresh`: after the index changed, compose only pictures with other references again."""
+"""The jobs `compose --refresh` and `compose --again`: compose some rows of an output once more.
+
+A refresh composes those again whose references changed in the index, with the seeds that they have. Another take is of
+the rows that `--ids` names, with other seeds, and touches no other row.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from image2music.errors import OutputError
+from image2music.errors import ConfigError, OutputError
 from image2music.images.archives import is_there
 from image2music.index.table import Pair
 from image2music.loop.recall import on_trial
 from image2music.rows import KEY_COLUMNS, composition_key, failure_row, now, retried, scene_of_row
-from image2music.storage.output import OutputStore
+from image2music.settings import next_take
+from image2music.storage.output import OutputStore, open_output
 from image2music.types import METADATA_COLUMNS, Failure, ImageMetadata, Reference, metadata_key, metadata_of_row
 from pipelines.jobs.album import assemble_albums
 from pipelines.jobs.compose import ComposeRun, compose_pipeline, cost_of_other_settings, look_up
-from pipelines.jobs.options import ComposeOptions
+from pipelines.jobs.options import SHORTEST_CHOSEN, ComposeOptions
 from pipelines.runtime.job import Job, open_job
 from pipelines.runtime.supervisor import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
 from pipelines.runtime.tables import compositions_table, failure_lines, places
@@ -40,8 +48,12 @@ _COLUMNS = [
     "embedder_id",
     "index_uri",
     "index_version",
+    "settings_hash",
+    "seed",
     "seconds",
 ]
+_TAKE_COLUMNS = ["image_id", "image_uris", *METADATA_COLUMNS, "seed", "seconds"]
+_HEX = re.compile(r"[0-9a-f]+")
 
 _ROWS_A_SEARCH = 512
 """Pictures whose references are held in memory, and looked for in one pass over the index."""
@@ -49,9 +61,10 @@ _ROWS_A_SEARCH = 512
 
 @dataclass(frozen=True)
 class StaleRows:
-    """What a refresh found. `changed` holds every place of a picture with other references, by image_id.
+    """What is to be composed again. `changed` holds every place of such a picture, by image_id.
 
-    `current` counts rows that name this version of the index already; `seconds` is what the changed ones took.
+    `current` counts rows that name this version of the index already; `seconds` is what the changed ones took; `seeds`
+    are those of further takes.
     """
 
     kept: frozenset[str]
@@ -59,6 +72,7 @@ class StaleRows:
     current: int
     seconds: float
     briefs: dict[str, ImageMetadata]
+    seeds: dict[str, int] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -92,6 +106,102 @@ def refresh(options: ComposeOptions) -> int:
         return EXIT_DONE
 
 
+def take_again(options: ComposeOptions) -> int:
+    """Compose another take of the rows that `--ids` names; return the exit code, as `compose` does.
+
+    Every take after the settings' own has a seed one higher than the one before, which its row names; settings_hash
+    stays that of the command. No other row is touched. The rows of the earlier takes move to OUT/generations. A
+    picture that cannot be composed again keeps its row, and is a failure. A run that did not come to its end is gone
+    on with by the same command: the takes that it wanted are made, and not still further ones.
+
+    Raises:
+        Image2MusicError: as `compose`; ids that are none, or that no row or several rows have (`bad_ids`).
+    """
+    store = open_output(options.output)
+    ids = chosen_ids(options.ids, (row["image_id"] for row in store.compositions.read(["image_id"])))
+    run = look_up(options)
+    if options.dry_run:
+        print(refresh_plan(run, find_chosen(run, wanted_takes(run, ids))))
+        return EXIT_DONE
+    with open_job("compose", options, run.output) as job:
+        run.output.finish_generation()
+        run.output.drop_repeated(KEY_COLUMNS, composition_key)
+        takes = wanted_takes(run, ids)
+        return _renew(job, options, run, find_chosen(run, takes), takes)
+
+
+def chosen_ids(given: str, there: Iterable[str]) -> frozenset[str]:
+    """Return the image_ids among those of the rows `there` that a file with one a line, or a list with commas, names.
+
+    Raises:
+        ConfigError: `bad_ids`: one is neither an image_id nor 8 or more hex digits of its beginning, or no row or
+            several rows have it; the file cannot be read; there is none.
+    """
+    ids, found = sorted(set(there)), set()
+    for name in _named(given):
+        if len(name) < SHORTEST_CHOSEN or not _HEX.fullmatch(name):
+            digits = f"at least {SHORTEST_CHOSEN} hex digits of their beginnings"
+            message = f"--ids takes a file, or image_ids or {digits}, not {name[:80]!r}"
+            raise ConfigError(message, reason="bad_ids")
+        at = bisect_left(ids, name)
+        some = [id for id in ids[at : at + 2] if id.startswith(name)]
+        if len(some) != 1:
+            how_many = "several rows have" if some else "no row has"
+            raise ConfigError(f"--ids: {how_many} an image_id that begins with {name}", reason="bad_ids")
+        found.update(some)
+    if not found:
+        raise ConfigError(f"--ids: there is no image_id in {given}", reason="bad_ids")
+    return frozenset(found)
+
+
+def _named(given: str) -> list[str]:
+    if not os.path.isfile(given):
+        return [name for part in given.split(",") if (name := part.strip().lower())]
+    try:
+        lines = Path(given).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--ids: {given} cannot be read: {error}", reason="bad_ids") from error
+    return [name for line in lines if (name := line.strip().lower())]
+
+
+def wanted_takes(run: ComposeRun, ids: frozenset[str]) -> dict[str, int]:
+    """Return the seed of the take that each row is to have by its image_id.
+
+    They are one higher than the rows have, or what the last run wanted of the same rows where it came to no end.
+    """
+    last = run.output.run.read() if run.output.run.exists() else {}
+    begun: dict[str, int] = last.get("takes", {})
+    if last.get("state") != "done" and last.get("settings_hash") == run.settings.hash and begun.keys() == ids:
+        return begun
+    rows = run.output.compositions.read(["image_id", "seed"])
+    return {row["image_id"]: next_take(row["seed"]) for row in rows if row["image_id"] in ids}
+
+
+def find_chosen(run: ComposeRun, takes: Mapping[str, int]) -> StaleRows:
+    """Return the rows that do not have the wanted take yet, as what is to be composed again.
+
+    Raises:
+        OutputError: the output holds rows of other settings, and --keep was not given (`other_settings`).
+    """
+    if (cost := cost_of_other_settings(run)) is not None:
+        print(f"image2music: {cost}", file=sys.stderr)
+    rows = list(run.output.compositions.read(_TAKE_COLUMNS))
+    todo = {row["image_id"]: row for row in rows if takes.get(row["image_id"], row["seed"]) != row["seed"]}
+    return StaleRows(
+        kept=frozenset(row["image_id"] for row in rows) - todo.keys(),
+        changed={id: tuple(row["image_uris"]) for id, row in todo.items()},
+        current=0,
+        seconds=sum(row["seconds"] for row in todo.values()),
+        briefs={id: metadata_of_row(row) for id, row in todo.items()},
+        seeds={id: takes[id] for id in todo},
+    )
+
+
+def _digest(run: ComposeRun, takes: Mapping[str, int]) -> str:
+    """Return what tells whether a stopped run wanted the same takes."""
+    return hashlib.sha256(repr((run.settings.hash, sorted(takes.items()))).encode()).hexdigest()
+
+
 def find_stale(run: ComposeRun) -> StaleRows:
     """Search again for every row, many at a time, and compare the content of what is found.
 
@@ -102,6 +212,7 @@ def find_stale(run: ComposeRun) -> StaleRows:
         print(f"image2music: {cost}", file=sys.stderr)
     kept, changed, current, seconds = set(), {}, 0, 0.0
     briefs: dict[str, ImageMetadata] = {}
+    seeds: dict[str, int] = {}
     for row, references in _searched(run, run.output.compositions.read(_COLUMNS)):
         if row["embedder_id"] != run.settings.embedder_id:
             message = (
@@ -115,11 +226,13 @@ def find_stale(run: ComposeRun) -> StaleRows:
             continue
         changed[row["image_id"]] = tuple(row["image_uris"])
         briefs[row["image_id"]] = metadata_of_row(row)
+        if row["settings_hash"] == run.settings.hash:  # else it gets the settings of this command, its seed included
+            seeds[row["image_id"]] = row["seed"]
         seconds += row["seconds"]
     if not kept and not changed:
         message = f"{run.output} holds no compositions to refresh; leave --refresh away to make them"
         raise OutputError(message, reason="nothing_to_refresh")
-    return StaleRows(frozenset(kept), changed, current, seconds, briefs)
+    return StaleRows(frozenset(kept), changed, current, seconds, briefs, seeds)
 
 
 def _searched(
@@ -162,38 +275,47 @@ def _stored_hashes(row: dict[str, Any]) -> list[str]:
 
 
 def refresh_plan(run: ComposeRun, found: StaleRows) -> str:
-    """Return what a refresh would do, and what it would cost."""
+    """Return what a refresh, or other takes, would do and what it would cost."""
     mean = found.seconds / len(found.changed) if found.changed else 0.0
     gone = sum(not _places(uris) for uris in found.changed.values())
+    again, version = run.options.again, f"of which {found.current} name this version already"
     lines = {
         "rows": f"{found.rows} in {run.output}",
         "index": f"{run.index.uri}, version {run.index.version}, {run.index.rows} tunes",
-        "compose": f"{len(found.changed)} again, for their references changed",
-        "keep": f"{len(found.kept)}, of which {found.current} name this version already",
+        "compose": f"{len(found.changed)} again, {'with another seed' if again else 'for their references changed'}",
+        "keep": f"{len(found.kept)}, {'as they are' if again else version}",
         "missing": f"{gone} of the pictures to compose are no longer there",
         "cost": f"about {found.seconds:.1f} seconds of the models, {mean:.2f} a picture, as they took before",
     }
     return "\n".join(f"{name:12}{value}" for name, value in lines.items())
 
 
-def _renew(job: Job, options: ComposeOptions, run: ComposeRun, found: StaleRows) -> int:
-    home = run.output.begin_generation(run.index.version)
+def _renew(
+    job: Job, options: ComposeOptions, run: ComposeRun, found: StaleRows, takes: Mapping[str, int] | None = None
+) -> int:
+    """Compose what is to be composed again, and put it in place; `takes` are all of `--ids`, None in a refresh."""
+    home = run.output.begin_generation(run.index.version, "" if takes is None else _digest(run, takes))
     details = {name: value for name, value in run.details.items() if name != "settings"}
-    with job.recorded(details, GOES_ON) as record:
+    with job.recorded(details | ({} if takes is None else {"takes": takes}), GOES_ON) as record:
         _compose_changed(job, run, found, home, options.log_json)
         made = _only_changed(home, found)
-        _write_kept(run, found, made, home)
+        if takes is None:
+            _write_kept(run, found, made, home)
         lost = frozenset(found.changed) - made
-        _write_replaced(home, found, lost)
+        _write_replaced(run, home, found, lost)
         again = retried(uri for key in made for uri in found.changed[key])
         run.output.failures.forget(lambda row: row["uri"] in again)
-        earlier = run.output.complete_generation(_earlier_version(run))
+        if takes is None:
+            earlier: str | None = run.output.complete_generation(_earlier_version(run))
+        else:
+            earlier = run.output.complete_takes()
         albums = assemble_albums(job, run.output) if options.album else {}
         record.counts = {"rows": found.rows, "kept": len(found.kept), "composed": len(made), "failed": len(lost)}
         record.counts |= albums
     code = job.end(len(lost), found.rows, "pictures", options.max_failures)
     print(compositions_table(run.output))
-    print(f"{len(made)} composed again, {len(found.kept)} kept, {len(lost)} failed; the earlier rows are in {earlier}")
+    where = f"; the earlier rows are in {earlier}" if earlier else ""
+    print(f"{len(made)} composed again, {len(found.kept)} kept, {len(lost)} failed{where}")
     for line in failure_lines(run.output.failures):
         print(f"  {line}")
     print(places(run.output))
@@ -208,27 +330,30 @@ def _compose_changed(job: Job, run: ComposeRun, found: StaleRows, home: OutputSt
     }
     there = {key: _places(uris) for key, uris in todo.items()}
     gone = {key: todo[key] for key, paths in there.items() if not paths}
-    _write_lost(home, gone, "picture_missing", "the picture is no longer there; its earlier row stays")
+    _write_lost(run, home, gone, "picture_missing", "the picture is no longer there; its earlier row stays")
     pictures = tuple(path for paths in there.values() for path in paths)
     briefs = {path: found.briefs[key] for key, paths in there.items() for path in paths}
     if not pictures:
         return
-    staged = replace(run, output=home, pictures=pictures, briefs=briefs)
+    staged = replace(run, output=home, pictures=pictures, briefs=briefs, seeds=found.seeds)
     pipeline = partial(compose_pipeline, run=staged, finished=finished, log_json=log_json)
     counted = job.run(pipeline, "pictures", len(there) - len(gone))
     job.record.details["stages"] = dict(sorted(counted.items()))
 
 
-def _write_lost(home: OutputStore, pictures: dict[str, tuple[str, ...]], reason: str, message: str) -> None:
-    failures = [Failure("refresh", key, uris[0], reason, message) for key, uris in sorted(pictures.items())]
+def _write_lost(
+    run: ComposeRun, home: OutputStore, pictures: dict[str, tuple[str, ...]], reason: str, message: str
+) -> None:
+    stage = "again" if run.options.again else "refresh"
+    failures = [Failure(stage, key, uris[0], reason, message) for key, uris in sorted(pictures.items())]
     home.failures.add([failure_row(failure, now()) for failure in failures])
 
 
-def _write_replaced(home: OutputStore, found: StaleRows, lost: frozenset[str]) -> None:
+def _write_replaced(run: ComposeRun, home: OutputStore, found: StaleRows, lost: frozenset[str]) -> None:
     """Write failures of pictures that no stage failed at and that have no row: other bytes lie at their places."""
     failed = {word for row in home.failures.read(["id", "uri"]) for word in row.values()}
     replaced = {key: found.changed[key] for key in lost if not failed & {key, *found.changed[key]}}
-    _write_lost(home, replaced, "picture_replaced", "another picture lies there now; its earlier row stays")
+    _write_lost(run, home, replaced, "picture_replaced", "another picture lies there now; its earlier row stays")
 
 
 def _only_changed(home: OutputStore, found: StaleRows) -> frozenset[str]:

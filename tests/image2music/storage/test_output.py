@@ -12,7 +12,12 @@ from image2music.storage.output import open_output
 from image2music.types import Failure
 
 SCHEMA = pa.schema(
-    [("image_id", pa.string()), ("settings_hash", pa.string()), ("composed_at", pa.timestamp("us", tz="UTC"))]
+    [
+        ("image_id", pa.string()),
+        ("settings_hash", pa.string()),
+        ("seed", pa.int64()),
+        ("composed_at", pa.timestamp("us", tz="UTC")),
+    ]
 )
 
 
@@ -21,8 +26,8 @@ def output(tmp_path):
     return open_output(tmp_path)
 
 
-def compose(output, ids, settings="now"):
-    rows = [{"image_id": id, "settings_hash": settings, "composed_at": now()} for id in ids]
+def compose(output, ids, settings="now", seed=0):
+    rows = [{"image_id": id, "settings_hash": settings, "seed": seed, "composed_at": now()} for id in ids]
     return output.compositions.append(rows, SCHEMA, ("image_id",))
 
 
@@ -166,6 +171,49 @@ def test_a_kill_while_repeated_rows_are_dropped_loses_none(output, monkeypatch, 
         drop_repeated(output)
     assert ids_in(output) == ["aa", "bb", "cc"]
     assert len(list(pathlib.Path(output.compositions.uri).glob("part-*"))) == 2
+
+
+def seeds_in(output):
+    rows = output.compositions.read(["image_id", "seed"])
+    return sorted((row["image_id"], row["seed"]) for row in rows)
+
+
+@pytest.mark.parametrize("step", range(1, 31))
+def test_a_kill_while_further_takes_are_put_in_place_loses_and_doubles_none(output, monkeypatch, step):
+    compose(output, ["aa", "bb"], seed=0)
+    compose(output, ["cc"], seed=0)
+    compose(output, ["dd"], seed=0)
+    before = seeds_in(output)
+    compose(output.begin_generation(1, "takes"), ["bb", "cc"], seed=1)
+    wanted = [("aa", 0), ("bb", 1), ("cc", 1), ("dd", 0)]
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        killed_at(step, patch)
+        output.complete_takes()
+    assert seeds_in(output) in (before, wanted)
+    with output.lock():
+        output.finish_generation()
+        if seeds_in(output) == before:  # killed before they were said to be whole: the next run makes the same ones
+            compose(output.begin_generation(1, "takes"), ["bb", "cc"], seed=1)
+            output.complete_takes()
+    assert seeds_in(output) == wanted
+    (earlier,) = pathlib.Path(output.generations).iterdir()
+    assert seeds_in(open_output(earlier)) == [("bb", 0), ("cc", 0)]
+    assert not pathlib.Path(output.uri, ".refresh").exists()
+
+
+def test_what_a_stopped_run_made_for_other_takes_is_not_taken_over(output):
+    compose(output.begin_generation(2, "these"), ["aa"])
+    assert ids_in(output.begin_generation(2, "these")) == ["aa"]
+    assert ids_in(output.begin_generation(2, "those")) == []
+
+
+def test_further_takes_are_counted_by_the_seed_that_their_settings_name(output):
+    compose(output, ["aa"], seed=7, settings="s")
+    compose(output, ["bb", "cc"], seed=8, settings="s")
+    compose(output, ["dd"], seed=3, settings="other")
+    assert output.further_takes() == 2
+    output.run.replace({"settings_hash": "s", "options": {"seed": 8}})
+    assert output.further_takes() == 1
 
 
 def test_failures_that_an_earlier_release_left_twice_are_there_once_after_the_next_run(output):
