@@ -168,9 +168,12 @@ def read_motif(abc: str, key: str, meter: str) -> tuple[MotifNote, ...]:
     """
     body = abc.strip().rstrip("|]: ")
     parsed = parse(f"X:1\nT:Motif\nM:{meter}\nL:1/8\nK:{key}\n{body} |]\n")
-    wrong = next((one for one in check_parsed(parsed) if one.severity is Severity.ERROR), None)
+    wrong = next((one.message for one in check_parsed(parsed) if one.severity is Severity.ERROR), None)
+    # The checker takes a short bar in front for a pick-up.
+    bars = [bar for tune in parsed.tunes for voice in tune.voices.values() for bar in voice.bars]
+    wrong = wrong or next((_finding(bar, "1").message for bar in bars if _differs(bar)), None)
     if wrong is not None:
-        raise AbcError(wrong.message, reason="bad_motif")
+        raise AbcError(wrong, reason="bad_motif")
     (track, *_) = tune_to_score(first_tune(parsed)).tracks
     rows = zip(track.onsets.tolist(), track.durations.tolist(), track.pitches.tolist(), strict=True)
     return tuple(

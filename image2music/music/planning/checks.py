@@ -64,7 +64,7 @@ def check_plan(plan: Plan, motif_notes: MotifReader | None = None) -> CheckedPla
         motif_notes: reads the motif's ABC (`abc.checker.read_motif`); without it the motif's notes are not checked.
     """
     notes = _Notes()
-    for step in (_key_and_meter, _voices, _sections, _parts, _tune, _figures, _bass, _harmony, _ending, _cadences):
+    for step in (_key_and_meter, _sections, _voices, _parts, _tune, _figures, _bass, _harmony, _ending, _cadences):
         plan = step(plan, notes)
     plan = _places(_climax(plan, notes), notes)
     if plan.motif is not None and motif_notes is not None and plan.meter in METERS and read_tonality(plan.key):
@@ -87,6 +87,8 @@ def _key_and_meter(plan: Plan, notes: _Notes) -> Plan:
 def _voices(plan: Plan, notes: _Notes) -> Plan:
     if len(plan.voices) > MOST_VOICES:
         notes.faults.append(f"voices: {len(plan.voices)} are too many; at most {MOST_VOICES}")
+    if any(voice.id < 1 for voice in plan.voices):
+        notes.faults.append("voices: their ids count from 1; 0 stands for nobody")
     return replace(plan, voices=tuple(_voice(plan, voice, notes) for voice in plan.voices))
 
 
@@ -99,10 +101,10 @@ def _voice(plan: Plan, voice: PlannedVoice, notes: _Notes) -> PlannedVoice:
             return voice
         notes.mended.append(f"{place}: program {voice.program} is none; took {named.program} by its name")
         voice = replace(voice, program=named.program)
-    if any(section.role_of(voice.id) == "drums" for section in plan.sections):
-        return voice
-    instrument = instrument_of(voice.program)
     low, high = sorted((voice.low, voice.high))
+    if any(section.role_of(voice.id) == "drums" for section in plan.sections):
+        return replace(voice, low=low, high=high)
+    instrument = instrument_of(voice.program)
     low, high = max(low, instrument.lowest), min(high, instrument.highest)
     if (high - low < _NARROWEST and high - low < voice.high - voice.low) or high <= low:
         low, high = instrument.comfortable_low, instrument.comfortable_high
@@ -289,8 +291,9 @@ def _other_family(family: Family | None, program: int, meter: str, taken: set[Fa
 
 
 def _bass(plan: Plan, notes: _Notes) -> Plan:
-    """See that the last voice has the bass somewhere. A solo needs none."""
-    if len(plan.voices) == 1:
+    """See that the last voice has the bass somewhere. A solo, drums beside it or not, needs none."""
+    drums = {part.voice for section in plan.sections for part in section.parts if part.role == "drums"}
+    if len(plan.voices) - len(drums) <= 1:
         return plan
     basses = {part.voice for section in plan.sections for part in section.parts if part.role in BASS_ROLES}
     last = plan.voices[-1]

@@ -163,7 +163,7 @@ def _purposes(count: int, climax_bar: int, spans: Sequence[tuple[int, int]]) -> 
     peak = next((n for n, (first, last) in enumerate(spans) if first <= climax_bar <= last), count - 1)
     purposes: list[SectionPurpose] = []
     for number in range(count):
-        if number == 0:
+        if number == 0 and count > 1:
             purposes.append("opening")
         elif number == peak:
             purposes.append("peak")

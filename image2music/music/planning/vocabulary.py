@@ -241,7 +241,7 @@ def tempo_words() -> Mapping[str, tuple[float, float]]:
 
 
 @cache
-def mood_words() -> Mapping[str, tuple[float, float]]:
+def mood_vocabulary() -> Mapping[str, tuple[float, float]]:
     """Return valence and arousal of each mood word."""
     return {word: (valence, arousal) for (valence, arousal), word in _numbered(_MOODS)}
 

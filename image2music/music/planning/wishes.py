@@ -21,7 +21,7 @@ from image2music.music.planning.constraints import (
 )
 from image2music.music.planning.plan import MOST_BARS
 from image2music.music.planning.schema import FASTEST_QPM, SLOWEST_QPM
-from image2music.music.planning.vocabulary import mood_words, plain, players_of, style_words, tempo_words
+from image2music.music.planning.vocabulary import mood_vocabulary, plain, players_of, style_words, tempo_words
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,11 @@ def constraints_of(wishes: Wishes) -> PlanConstraints:
 
 def _in_their_columns(wishes: Wishes) -> Wishes:
     """Move words that stand in another column than theirs (`slow waltz` as a style) where that one is empty."""
-    tables: dict[str, Mapping[str, object]] = {"tempo": tempo_words(), "mood": mood_words(), "style": style_words()}
+    tables: dict[str, Mapping[str, object]] = {
+        "tempo": tempo_words(),
+        "mood": mood_vocabulary(),
+        "style": style_words(),
+    }
     texts = {column: plain(getattr(wishes, column)) for column in tables}
     moved: dict[str, str] = {}
     for column, table in tables.items():
@@ -338,7 +342,7 @@ def _with_mood(found: PlanConstraints, wishes: Wishes) -> PlanConstraints:
     if _NEGATED.search(text):
         return _remarked(found, _not_known("mood", wishes.mood))
     modes, rest = _known(text, _MODE_WORDS)
-    moods, left = _known(rest, mood_words())
+    moods, left = _known(rest, mood_vocabulary())
     if left:
         found = _remarked(found, _not_known("mood", left))
     asked = tuple(mode for group in modes.values() for mode in group)
