@@ -8,7 +8,7 @@ from collections import Counter
 from fractions import Fraction
 
 from image2music.abc.ast import Bar, Event, StateChange, Tune, Voice
-from image2music.abc.autofix.wrapping import Edit, TextEditor
+from image2music.abc.autofix.wrapping import TextEdit, TextEditor
 from image2music.abc.checker import shared_pickup, wrong_bars
 from image2music.abc.fields import default_unit, read_key, read_meter, read_tempo, read_unit
 from image2music.abc.lexer import TokenMusic, read_chord, read_note, read_rest
@@ -244,7 +244,7 @@ def mend_meter(editor: TextEditor) -> None:
         return
     message = f"wrote M:{meter} for {match[0][:20]}: {count} of {lengths.total()} bars have that length"
     editor.note("mended-meter", message, match.start())
-    editor.apply([Edit(match.start(), match.end(), f"M:{meter}")])
+    editor.apply([TextEdit(match.start(), match.end(), f"M:{meter}")])
 
 
 def mend_bar_lengths(editor: TextEditor) -> None:
@@ -253,14 +253,14 @@ def mend_bar_lengths(editor: TextEditor) -> None:
     Short by at most half a bar, or the last bar: a rest is added. Long: a rest at the end, or else the last note, gives
     up what is too much, if it is longer than that. Anything else has no clear meaning and stays for the composer.
     """
-    edits: list[Edit] = []
+    edits: list[TextEdit] = []
     for tune in editor.parsed.tunes:
         for voice in tune.voices.values():
             edits += _voice_edits(editor, voice, shared_pickup(tune))
     editor.apply(edits)
 
 
-def _voice_edits(editor: TextEditor, voice: Voice, pickup: Length | None) -> list[Edit]:
+def _voice_edits(editor: TextEditor, voice: Voice, pickup: Length | None) -> list[TextEdit]:
     wrong = [finding.bar for finding in wrong_bars(voice, pickup)]
     if not wrong or len(wrong) > max(2, len(voice.bars) // 3):
         return []
@@ -282,7 +282,7 @@ def _last_event(events: list[Event], bar: Bar) -> Event:
     return events[bisect_left(events, bar.end, key=lambda event: event.start) - 1]
 
 
-def _fitted(text: str, last: Event, bar: Bar, *, is_last: bool) -> Edit | None:
+def _fitted(text: str, last: Event, bar: Bar, *, is_last: bool) -> TextEdit | None:
     expected = bar.expected
     if len(bar.lengths) != 1 or expected is None:
         return None
@@ -293,20 +293,20 @@ def _fitted(text: str, last: Event, bar: Bar, *, is_last: bool) -> Edit | None:
         rest = written_length(missing, last.grace_unit)
         place = bar.closing.start if bar.closing is not None else last.end
         blank = "" if text[place - 1 : place].isspace() else " "
-        return Edit(place, place, f"{blank}z{rest} ") if rest is not None else None
+        return TextEdit(place, place, f"{blank}z{rest} ") if rest is not None else None
     return _shortened(text, last, -missing)
 
 
-def _shortened(text: str, event: Event, excess: Length) -> Edit | None:
+def _shortened(text: str, event: Event, excess: Length) -> TextEdit | None:
     if event.duration < excess or (event.duration == excess and event.heads):
         return None
     if event.duration == excess:
-        return Edit(event.start, event.end, "")
+        return TextEdit(event.start, event.end, "")
     length = written_length(event.duration - excess, event.grace_unit)
     token = text[event.start : event.end]
     if length is None or not _says_its_length(token, event):
         return None
-    return Edit(event.start, event.end, _LENGTH_AT_END.sub(length, token, count=1))
+    return TextEdit(event.start, event.end, _LENGTH_AT_END.sub(length, token, count=1))
 
 
 def _says_its_length(token: str, event: Event) -> bool:
@@ -333,7 +333,7 @@ def written_length(length: Length, unit: Length) -> str | None:
 
 def mend_ends(editor: TextEditor) -> None:
     """Fill up voices that end before the longest one with bars of rest, and end every voice with a bar line."""
-    edits: list[Edit] = []
+    edits: list[TextEdit] = []
     for tune in editor.parsed.tunes:
         longest = max((voice.length for voice in tune.voices.values()), default=0)
         for voice in tune.voices.values():
@@ -341,7 +341,7 @@ def mend_ends(editor: TextEditor) -> None:
     editor.apply(edits)
 
 
-def _end_edits(editor: TextEditor, tune: Tune, voice: Voice, longest: Length) -> list[Edit]:
+def _end_edits(editor: TextEditor, tune: Tune, voice: Voice, longest: Length) -> list[TextEdit]:
     if not voice.bars:
         return []
     last = voice.bars[-1]
@@ -359,7 +359,7 @@ def _end_edits(editor: TextEditor, tune: Tune, voice: Voice, longest: Length) ->
             editor.note("mended-voice", message, place, voice.id, last.number)
     if addition == " |]":
         editor.note("mended-last-bar", f"ended voice {voice.id} with a bar line", place, voice.id, last.number)
-    return [Edit(place, place, addition)] if addition else []
+    return [TextEdit(place, place, addition)] if addition else []
 
 
 def _end_of_line(text: str, offset: int) -> int:

@@ -19,7 +19,7 @@ from image2music.abc.parser import ParsedAbc, parse
 MAX_MENDS = 200
 
 
-class Edit(NamedTuple):
+class TextEdit(NamedTuple):
     """Replace the characters `start` to `end` by `text`."""
 
     start: int
@@ -50,7 +50,7 @@ class TextEditor:
         column = offset - (self.text.rfind("\n", 0, offset) + 1) + 1
         self.diagnostics.append(Diagnostic(line, column, voice, bar, code, CODES[code][0], message))
 
-    def apply(self, edits: Iterable[Edit]) -> None:
+    def apply(self, edits: Iterable[TextEdit]) -> None:
         """Apply edits that do not overlap; of two at one place the first wins."""
         pieces: list[str] = []
         at = 0
@@ -263,30 +263,30 @@ def mend_signs(editor: TextEditor) -> None:
     editor.apply(edits)
 
 
-def _sign_edit(text: str, finding: Diagnostic, offset: int) -> Edit | None:
+def _sign_edit(text: str, finding: Diagnostic, offset: int) -> TextEdit | None:
     code = finding.code
     if code in _OPENINGS and _FRAGMENT.match(text, offset):
         closed = _closed(_CHORD_BODY, text, offset, "]") if code == "unclosed-chord" else None
         # A fragment that may be notes stays: only the sign before it goes.
         end = offset + 1 if _NOTES_ALONE.fullmatch(text[offset + 1 :].rstrip()) else len(text.rstrip())
-        return closed or Edit(offset, end, "")
+        return closed or TextEdit(offset, end, "")
     if code == "unclosed-chord":
         return _closed(_CHORD_BODY, text, offset, "]")
     if code == "unclosed-string":
         return _closed(_SYMBOL_BODY, text, offset, '"')
     if code == "unclosed-decoration":
-        return _closed(_DECORATION_BODY, text, offset, "!") or Edit(offset, offset + 1, "")
+        return _closed(_DECORATION_BODY, text, offset, "!") or TextEdit(offset, offset + 1, "")
     if code in ("unopened-chord", "unopened-grace", "stray-tie", "unopened-slur"):
-        return Edit(offset, offset + 1, "")
+        return TextEdit(offset, offset + 1, "")
     if code == "text-in-music" and text[offset : offset + 1].isalpha():
         opening = text.rfind("(", max(0, offset - 40), offset)
         match = _PARENTHESIS.match(text, opening) if opening >= 0 else None
         if match is None or match.end() <= offset or any(map(_NOTES_ALONE.fullmatch, match[0][1:-1].split())):
             return None
-        return Edit(match.start(), match.end(), "")
+        return TextEdit(match.start(), match.end(), "")
     return None
 
 
-def _closed(pattern: re.Pattern[str], text: str, offset: int, closing: str) -> Edit | None:
+def _closed(pattern: re.Pattern[str], text: str, offset: int, closing: str) -> TextEdit | None:
     match = pattern.match(text, offset)
-    return Edit(offset, match.end(), match[0] + closing) if match is not None else None
+    return TextEdit(offset, match.end(), match[0] + closing) if match is not None else None

@@ -158,7 +158,7 @@ def _notes_within(bar: Sequence[Note], place: Stretch) -> list[tuple[Fraction, i
     return found
 
 
-def chords_by_bar(melody: Melody) -> tuple[str, ...]:
+def melody_chords(melody: Melody) -> tuple[str, ...]:
     """Return one or two chord symbols for every bar of a melody whose bars are full (`G`, `Am D`)."""
     names: list[list[str]] = [[] for _ in melody.bars]
     for place, triad in harmonise(melody):
@@ -180,7 +180,7 @@ def symbol_of(triad: Triad, melody: Melody) -> str:
     return names.letters[root][0].upper() + _SIGNS[names.accidentals[root]] + quality
 
 
-def bars_of(melody: Melody) -> tuple[Bar, ...]:
+def melody_bars_written(melody: Melody) -> tuple[Bar, ...]:
     """Return a melody as written bars, in MIDI pitches and quarter notes; short bars are filled up with a rest."""
     quarters, full = melody.unit * 4, meter_fraction(melody.meter) * 4
     return tuple(_bar(bar, melody.tonic, quarters, full) for bar in melody.bars)
@@ -254,7 +254,7 @@ def plan_of(melody: Melody, chosen: Setting, title: str, picture: SeenPicture, s
 
     The tune stays in the first voice, so that it is read back from there; all other voices are derived by rule.
     """
-    bars = bars_of(melody)
+    bars = melody_bars_written(melody)
     sounding = [(pitch, number) for number, bar in enumerate(bars, 1) for event in bar for pitch in event.pitches]
     peak, peak_bar = max(sounding, key=lambda note: (note[0], note[1]))
     request = PlanRequest(
@@ -269,7 +269,7 @@ def plan_of(melody: Melody, chosen: Setting, title: str, picture: SeenPicture, s
         valence=picture.valence,
         arousal=picture.energy,
         seed=seed,
-        harmony=chords_by_bar(melody),
+        harmony=melody_chords(melody),
         melody_range=(min(pitch for pitch, _ in sounding), peak),
         climax=(peak_bar, peak),
     )

@@ -31,10 +31,10 @@ from image2music.composers.base import (
 )
 from image2music.composers.nano.arrangement import (
     album_setting,
-    bars_of,
-    chords_by_bar,
     fitted,
     key_of,
+    melody_bars_written,
+    melody_chords,
     melody_lines,
     misfit,
     plan_of,
@@ -179,7 +179,7 @@ class NanoComposer:
     def _edits(self, one: EditRequest) -> tuple[Edit, ...]:
         _, melody = read_controls_and_melody(one.abc, one.plan)
         seed = picture_seed(one.request.seed, f"edit/{one.take}")
-        lines = arrange_plan(one.plan, melody_lines(one.plan, bars_of(melody)), seed)
+        lines = arrange_plan(one.plan, melody_lines(one.plan, melody_bars_written(melody)), seed)
         derived = {
             one.plan.place_of(line.voice): bars_to_abc(one.plan.key, one.plan.meter, line.bars)
             for line in lines
@@ -239,7 +239,7 @@ class NanoComposer:
             off_mode="mode" in task.required and heard_mode(drawn.melody) != _plain(drawn.controls["mode"]),
             off_range=delivered["range"] not in task.required.get("range", LEVELS),
             misses=control_distance(task.words, delivered),
-            misfit=0.0 if task.plan is None else misfit(task.plan, bars_of(drawn.melody)),
+            misfit=0.0 if task.plan is None else misfit(task.plan, melody_bars_written(drawn.melody)),
         )
 
 
@@ -279,13 +279,13 @@ def _plan(task: _Task, drawn: Drawn) -> Plan:
 def _is_own(plan: Plan, task: _Task, drawn: Drawn) -> bool:
     """Whether a plan was made from this melody; the checks may have mended it since, but not its harmony."""
     melody = drawn.melody
-    return (plan.harmony, plan.meter, plan.key) == (chords_by_bar(melody), melody.meter, key_of(melody))
+    return (plan.harmony, plan.meter, plan.key) == (melody_chords(melody), melody.meter, key_of(melody))
 
 
 def _written(task: _Task, drawn: Drawn, plan: Plan | None, *, strange: bool = False) -> str:
     """Arrange a drawn melody to a plan; to its own without one."""
     plan = plan or check_plan(_plan(task, drawn)).plan
-    bars = bars_of(drawn.melody)
+    bars = melody_bars_written(drawn.melody)
     lines = arrange_plan(
         plan, melody_lines(plan, fitted(plan, bars) if strange else bars), picture_seed(task.request.seed, task.label)
     )
@@ -310,7 +310,7 @@ def _plain(mode: str) -> str:
 def heard_mode(melody: Melody) -> str:
     """Return `major` or `minor` as the key detector finds it from a melody with its chords."""
     weights = np.zeros(12)
-    for bar, chords in zip(bars_of(melody), chords_by_bar(melody), strict=True):
+    for bar, chords in zip(melody_bars_written(melody), melody_chords(melody), strict=True):
         for event in bar:
             for pitch in event.pitches:
                 weights[pitch % 12] += float(event.length)
