@@ -47,7 +47,7 @@ class ComposeSettings:
     `rules` names the versions of loop, autofix, checker and copy limits (`loop.chain.rules_version`); versions of
     libraries stand in run.json and not here. `album` names the rules that albums are planned by, None where pictures
     stand alone. `looking` names what is kept of attention beside the maps. `style` is what a person
-    asks of every tune, `plans` the sha256 of the plans that people wrote.
+    asks of every tune.
     """
 
     composer_id: str
@@ -61,7 +61,6 @@ class ComposeSettings:
     looking: str | None = None
     rules: str | None = None
     style: str | None = None
-    plans: str | None = None
 
     def __post_init__(self) -> None:
         if self.top_k < 1:

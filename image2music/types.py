@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -21,8 +21,8 @@ from image2music.music.listen.sheet import Fault
 from image2music.music.metrics import Metrics
 from image2music.music.motif import AlbumMode, Line, Sung
 from image2music.music.planning.constraints import PlanConstraints
-from image2music.music.planning.plan import Plan
-from image2music.music.planning.wishes import WISH_COLUMNS, Wishes
+from image2music.music.planning.plan import Plan, plan_as_json, plan_of_json
+from image2music.music.planning.wishes import WISH_COLUMNS, Wishes, constraints_of
 from image2music.music.theory import key_name
 
 
@@ -177,25 +177,44 @@ class Explanation:
     attention_missing: str | None = None
 
 
-METADATA_COLUMNS = ("catalog_id", "hint", "wishes", "album_part")
+METADATA_COLUMNS = ("catalog_id", "hint", "wishes", "asked_plan", "album_part")
 """Columns of schemas/composition.py that hold a brief; all but the first are only there where a run has them."""
 
 
 @dataclass(frozen=True)
 class ImageMetadata:
-    """What a catalogue says of a picture, and what its tune takes over from its album; None where there is none."""
+    """What a catalogue says of a picture, and what its tune takes over from its album; None where there is none.
+
+    `plan` is a whole plan that a person wrote for it.
+    """
 
     catalog_id: str | None = None
     hint: str | None = None
     part: AlbumPart | None = None
     wishes: Wishes | None = None
+    plan: Plan | None = None
 
     @property
     def row(self) -> dict[str, Any]:
         """The values of `METADATA_COLUMNS`."""
         part = None if self.part is None else part_row(self.part)
         wishes = None if self.wishes is None else {name: getattr(self.wishes, name) or None for name in WISH_COLUMNS}
-        return {"catalog_id": self.catalog_id, "hint": self.hint, "wishes": wishes, "album_part": part}
+        plan = None if self.plan is None else json.dumps(plan_as_json(self.plan), ensure_ascii=True)
+        return {
+            "catalog_id": self.catalog_id,
+            "hint": self.hint,
+            "wishes": wishes,
+            "asked_plan": plan,
+            "album_part": part,
+        }
+
+    def constraints(self, style: str = "") -> tuple[PlanConstraints, ...]:
+        """Return what a plan must keep: the album's demands, then wishes; `style` is asked for where no row asks."""
+        wishes = self.wishes or Wishes()
+        wishes = replace(wishes, style=wishes.style or style)
+        asked = constraints_of(wishes)
+        found = () if self.part is None else (self.part.constraints,)
+        return found if asked == PlanConstraints() else (*found, asked)
 
 
 NO_METADATA = ImageMetadata()
@@ -211,12 +230,13 @@ class ImageSource:
 
 def metadata_of_row(row: dict[str, Any]) -> ImageMetadata:
     """Return the inverse of `ImageMetadata.row`; columns may be absent."""
-    part, asked = row.get("album_part"), row.get("wishes")
+    part, asked, plan = row.get("album_part"), row.get("wishes"), row.get("asked_plan")
     return ImageMetadata(
         row.get("catalog_id"),
         row.get("hint"),
         None if part is None else part_of_row(part),
         None if asked is None else Wishes(**{name: asked.get(name) or "" for name in WISH_COLUMNS}),
+        None if plan is None else plan_of_json(json.loads(plan)),
     )
 
 

@@ -231,9 +231,10 @@ WISHES = pa.struct(
 METADATA_FIELDS = {
     "hint": column("hint", pa.string(), "what the catalogue says of the picture; it stands before the description too"),
     "wishes": column("wishes", WISHES, "what the catalogue asks of the tune, in its own words; null where nothing"),
+    "asked_plan": column("asked_plan", pa.string(), "the plan that a person wrote for the picture, as JSON"),
     "album_part": column("album_part", ALBUM_PART, "what the plan of its album asked of the tune"),
 }
-"""Columns that only some runs have: with hints or wishes in a --catalog, and with --album."""
+"""Columns that only some runs have: with hints or wishes in a --catalog, with --plans and with --album."""
 
 
 def composition_schema(dim: int, more: Sequence[pa.Field] = ()) -> pa.Schema:

@@ -32,7 +32,7 @@ def sections() -> dict[str, tuple[str, list[pa.Field]]]:
     return {
         "`OUT/compositions/*.parquet`": (
             "One picture and the tune written for it. The last columns are there only in some runs: with hints or "
-            "wishes in a `--catalog`, and with `--album`.",
+            "wishes in a `--catalog`, with `--plans` and with `--album`.",
             [*composition_schema(_DIM), *METADATA_FIELDS.values()],
         ),
         "`OUT/failures/*.parquet`": ("What could not be done, and why.", [*FAILURE_SCHEMA]),

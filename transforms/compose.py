@@ -31,6 +31,7 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
         batch_size: int,
         attention_options: AttentionOptions = MAPS_ALONE,
         seeds: Mapping[str, int] | None = None,
+        style: str = "",
     ) -> None:
         super().__init__(batch_size)
         self._spec = composer_spec
@@ -38,6 +39,7 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
         self._seed = seed
         self._seeds = seeds or {}
         self._attention_options = attention_options
+        self._style = style
 
     def load_model(self) -> Composer:
         """Load the composer, which the describing stage of this process shares."""
@@ -67,6 +69,8 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
             references=context.references,
             seed=picture_seed(self._seeds.get(described.ref.image_id, self._seed), described.ref.image_id),
             album=described.ref.brief.part,
+            constraints=described.ref.brief.constraints(self._style),
+            plan=described.ref.brief.plan,
         )
 
 

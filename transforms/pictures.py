@@ -13,6 +13,7 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 
+from image2music.catalog import plan_for
 from image2music.composers import registry
 from image2music.composers.base import Composer
 from image2music.errors import ConfigError, PictureError
@@ -28,6 +29,7 @@ from image2music.images.decode import (
     skipped_kind,
 )
 from image2music.images.http import WebRule
+from image2music.music.planning.plan import Plan
 from image2music.rows import valid_text
 from image2music.storage.files import open_regular
 from image2music.storage.output import WrittenFiles
@@ -280,6 +282,12 @@ def with_hint(description: Description, hint: str | None) -> Description:
         return description
     end = "" if hint.endswith((".", "!", "?")) else "."
     return replace(description, text=f"{hint}{end} {description.text}")
+
+
+def with_plan(ref: ImageRef, plans: Mapping[str, Plan], images: str) -> ImageRef:
+    """Give a picture the plan that a person wrote for it; `images` is the folder that addresses may lie under."""
+    plan = plan_for(plans, ref.image_id, ref.uris, images)
+    return ref if plan is None else replace(ref, brief=replace(ref.brief, plan=plan))
 
 
 class SkipFinished(beam.DoFn):

@@ -15,6 +15,7 @@ from PIL.Image import Image
 from image2music.abc.diagnostics import Diagnostic
 from image2music.music.listen.sheet import Sheet
 from image2music.music.metrics import Metrics
+from image2music.music.planning.constraints import PlanConstraints
 from image2music.music.planning.plan import Plan
 from image2music.types import AlbumPart, Description, Edit, Explanation, Reference
 
@@ -23,8 +24,10 @@ from image2music.types import AlbumPart, Description, Edit, Explanation, Referen
 class ComposeRequest:
     """What a composer may use for one tune. `seed` belongs to the picture and does not depend on the batch.
 
-    `album` says what the tune takes over from its album, where the picture is composed as part of one. `plan` is a
-    person's whole plan, which no composer is asked for then.
+    `album` says what the tune takes over from its album, where the picture is composed as part of one. `constraints`
+    are what a plan must keep, an album's demands first, then a person's wishes; of two that contradict, the first
+    counts.
+    `plan` is a person's whole plan, which no composer is asked for then.
     """
 
     image_id: str
@@ -33,6 +36,7 @@ class ComposeRequest:
     references: tuple[Reference, ...]
     seed: int
     album: AlbumPart | None = None
+    constraints: tuple[PlanConstraints, ...] = ()
     plan: Plan | None = None
 
 

@@ -33,6 +33,7 @@ from image2music.loop.choose import order_of, why_not
 from image2music.loop.edits import try_edits
 from image2music.loop.examine import ExaminedTune, Voices, examine, voices_of_abc
 from image2music.music.planning.checks import check_plan
+from image2music.music.planning.constraints import unmet
 from image2music.music.planning.plan import Plan
 from image2music.music.score import count_bars
 from image2music.music.similarity import COPY_VERSION
@@ -80,6 +81,18 @@ class Take:
     def needs_plan(self) -> bool:
         """Whether there is no plan that passed the checks."""
         return self.plan is None or bool(self.plan_faults)
+
+    @property
+    def misses(self) -> tuple[str, ...]:
+        """The constraints that the plan doesn't keep, each in one sentence."""
+        asked = [replace(one, remarks=()) for one in self.request.constraints]
+        return tuple(miss for one in asked for miss in unmet(one, self.plan)) if self.plan is not None else ()
+
+    @property
+    def unmet(self) -> tuple[str, ...]:
+        """What somebody wished for and doesn't get: what the plan doesn't keep, and what was not understood."""
+        asked = self.request.constraints
+        return tuple(miss for one in asked for miss in unmet(one, self.plan)) if self.plan is not None else ()
 
     @contextmanager
     def failing_alone(self) -> Iterator[None]:
@@ -182,9 +195,12 @@ def _plan(composer: Composer, takes: Sequence[Take]) -> None:
                     raise _bad_plan(take)
     for attempt in range(PLAN_ATTEMPTS):
         needy = [take for take in _open(takes) if take.needs_plan]
+        last = attempt == PLAN_ATTEMPTS - 1
         for take, plan in _answers(composer.plan, needy, lambda take, n=attempt: _planning(take, n)):  # type: ignore[misc]
             with take.failing_alone():
                 _check(take, plan)
+                if not last:
+                    take.plan_faults += take.misses
     for take in _open(takes):
         if take.needs_plan:
             take.failed = _bad_plan(take)
@@ -335,6 +351,7 @@ def _composed(work: Work) -> ComposedTune:
         midi=tune_to_midi(tune),
         explanation=work.explanation,
         plan=take.plan,
+        unmet=take.unmet,
     )
 
 

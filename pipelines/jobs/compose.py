@@ -16,12 +16,13 @@ import apache_beam as beam
 import pyarrow as pa
 
 from image2music.album.plan import RECIPE as ALBUM_RECIPE
-from image2music.catalog import Matched, match, read_catalog
+from image2music.catalog import Matched, match, read_catalog, read_plans
 from image2music.composers import registry as composers
 from image2music.embedders import base as embedders
 from image2music.errors import JobError, OutputError, TuneIndexError
 from image2music.index.table import TuneIndex, narrowed, open_index
 from image2music.loop.chain import rules_version
+from image2music.music.planning.plan import Plan
 from image2music.rows import KEY_COLUMNS, Provenance, composition_key, printable, retried
 from image2music.settings import ComposeSettings, prompts_version
 from image2music.storage.output import OutputStore, open_output
@@ -37,7 +38,14 @@ from transforms.compose import WITHOUT_ATTENTION, ComposeTunes
 from transforms.deadlines import TimeLimit
 from transforms.embed import EmbedPictures
 from transforms.files import PictureReader
-from transforms.pictures import DescribePictures, IdentifyPictures, PictureList, SkipFinished, list_pictures
+from transforms.pictures import (
+    DescribePictures,
+    IdentifyPictures,
+    PictureList,
+    SkipFinished,
+    list_pictures,
+    with_plan,
+)
 from transforms.retrieve import RetrieveTunes
 from transforms.shards import LogPictures, composition_sink, failure_sink
 from transforms.stage import REASON, Stage
@@ -56,6 +64,7 @@ class ComposeRun:
     catalog: Matched | None = None
     briefs: Mapping[str, ImageMetadata] = field(default_factory=dict)
     listed: PictureList = field(default_factory=lambda: PictureList((), {}))
+    plans: Mapping[str, Plan] = field(default_factory=dict)
     seeds: Mapping[str, int] = field(default_factory=dict)
     """Of further takes, by image_id; all other pictures have the settings' seed."""
 
@@ -91,7 +100,12 @@ class ComposeRun:
     def more_columns(self) -> tuple[pa.Field, ...]:
         """Columns that only some runs have."""
         brought = {name for brief in self.briefs.values() for name, value in brief.row.items() if value is not None}
-        wanted = {"hint": "hint" in brought, "wishes": "wishes" in brought, "album_part": self.options.album}
+        wanted = {
+            "hint": "hint" in brought,
+            "wishes": "wishes" in brought,
+            "asked_plan": bool(self.plans) or "asked_plan" in brought,
+            "album_part": self.options.album,
+        }
         return tuple(METADATA_FIELDS[name] for name, here in wanted.items() if here)
 
 
@@ -124,7 +138,13 @@ def compose_pipeline(
     options = run.options
     retrieved, failed_before = find_references(pipeline, run, finished)
     handler = ComposeTunes(
-        options.composer, options.loop, options.seed, options.batch_size, options.attention_options, run.seeds
+        options.composer,
+        options.loop,
+        options.seed,
+        options.batch_size,
+        options.attention_options,
+        run.seeds,
+        options.style,
     )
     composed = retrieved | "Compose" >> Stage(handler, run.limit)
     composed.done | "WriteCompositions" >> composition_sink(
@@ -145,7 +165,10 @@ def find_references(
         [ImageSource(uri, run.briefs.get(uri, NO_METADATA)) for uri in run.pictures]
     )
     identified = places | "Identify" >> IdentifyPictures(read)
-    planned = identified.done | "PlanAlbums" >> PlanAlbums(options.seed, read) if run.plans_albums else identified.done
+    named = identified.done
+    if run.plans:
+        named = named | "GivePlans" >> beam.Map(with_plan, run.plans, options.images)
+    planned = named | "PlanAlbums" >> PlanAlbums(options.seed, read) if run.plans_albums else named
     todo = planned | "SkipFinished" >> beam.ParDo(SkipFinished(finished))
     described = todo | "Describe" >> Stage(DescribePictures(options.composer, size, read), run.limit)
     embedded = described.done | "Embed" >> Stage(EmbedPictures(run.embedder_spec, size), run.limit)
@@ -185,10 +208,14 @@ def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
         album=ALBUM_RECIPE if options.album else None,
         looking=options.attention_options.name,
         rules=rules_version(),
+        style=options.style or None,
     )
     briefs = {place.uri: place.brief for place in catalog.places if place.brief != NO_METADATA} if catalog else {}
     output = open_output(options.output)
-    return ComposeRun(options, settings, index, embedder_spec, pictures.places, output, catalog, briefs, pictures)
+    plans = read_plans(options.plans) if options.plans else {}
+    return ComposeRun(
+        options, settings, index, embedder_spec, pictures.places, output, catalog, briefs, pictures, plans=plans
+    )
 
 
 def _id_of_loaded(spec: str) -> str:

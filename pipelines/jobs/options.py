@@ -106,6 +106,10 @@ class ComposeOptions(RestartOptions, PictureOptions):
         choices=("plan", "paper"),
         help="plan: plan, write, choose, edit (where the composer can) | paper: the paper's own chain",
     )
+    style: str = option("", help="a style of music for every picture for which the catalogue names none: waltz")
+    plans: str = option(
+        "", metavar="FILE", help="JSON lines: image (an address or an image_id) and the whole plan of its tune"
+    )
     keep: bool = option(False, help="go on beside rows of other settings or earlier rules, and leave them as they are")
     overwrite: bool = option(False, help="move rows of other settings or earlier rules to OUTPUT/generations")
     refresh: bool = option(False, help="only compose OUTPUT's rows again whose references changed in the index")
@@ -126,6 +130,9 @@ class ComposeOptions(RestartOptions, PictureOptions):
             raise ConfigError(message, reason="bad_refresh")
         if self.refresh and self.catalog:
             message = "--refresh keeps the ids and hints of the rows: leave --catalog away"
+            raise ConfigError(message, reason="bad_refresh")
+        if self.from_rows and self.plans:
+            message = "--refresh and --again keep the plans of the rows: leave --plans away"
             raise ConfigError(message, reason="bad_refresh")
         if self.again != bool(self.ids):
             message = "--again and --ids go together: another take of the rows with these image_ids"
@@ -150,6 +157,10 @@ class ComposeOptions(RestartOptions, PictureOptions):
         if protocol not in protocols_of(self.composer):
             message = f"{self.composer} cannot compose by the protocol {protocol} yet: take --protocol paper"
             raise ConfigError(message, reason="bad_protocol")
+        if protocol == "paper" and (self.style or self.plans):
+            raise ConfigError(
+                "the paper's chain knows no plans: --style and --plans need --protocol plan", reason="bad_protocol"
+            )
         candidates = self.candidates or (default_candidates(self.composer) if protocol == "plan" else 1)
         return LoopSettings(self.rounds, protocol, candidates)
 
@@ -158,6 +169,8 @@ class ComposeOptions(RestartOptions, PictureOptions):
 class AblateOptions(PictureOptions):
     """What `ablate` is asked to do: one of its variants is the paper's chain, and pictures stand alone."""
 
+    style: ClassVar[str] = ""
+    plans: ClassVar[str] = ""
     album: ClassVar[bool] = False
     refresh: ClassVar[bool] = False
     again: ClassVar[bool] = False

@@ -19,6 +19,7 @@ from image2music.composers.nano.melody import Melody, Note, melody_key, meter_fr
 from image2music.composers.nano.patches import SeenPicture
 from image2music.music.chords import Chord, read_chord
 from image2music.music.lines import Bar, Event
+from image2music.music.planning.constraints import PlanConstraints, apply_to_request
 from image2music.music.planning.plan import Plan
 from image2music.music.planning.planner import PlanRequest, plan_tune
 from image2music.music.theory import MIDDLE_C, spelling
@@ -249,10 +250,21 @@ def album_setting(chosen: Setting, album: AlbumPart) -> Setting:
     return Setting(album.tempo_qpm, (first, *chosen.programs[1:-1], last))
 
 
-def plan_of(melody: Melody, chosen: Setting, title: str, picture: SeenPicture, seed: int) -> Plan:
+_EARLIEST_PEAK = 0.6
+
+
+def plan_of(
+    melody: Melody,
+    chosen: Setting,
+    title: str,
+    picture: SeenPicture,
+    seed: int,
+    constraints: Sequence[PlanConstraints] = (),
+) -> Plan:
     """Return the plan that a decoded melody makes: its chords and sections, and the plain planner's band and form.
 
-    The tune stays in the first voice, so that it is read back from there; all other voices are derived by rule.
+    The tune stays in the first voice, so that it is read back from there; all other voices are derived by rule. Of
+    `constraints` those that leave the melody as it is are kept, the first one at last.
     """
     bars = melody_bars_written(melody)
     sounding = [(pitch, number) for number, bar in enumerate(bars, 1) for event in bar for pitch in event.pitches]
@@ -273,7 +285,11 @@ def plan_of(melody: Melody, chosen: Setting, title: str, picture: SeenPicture, s
         melody_range=(min(pitch for pitch, _ in sounding), peak),
         climax=(peak_bar, peak),
     )
-    return plan_tune(request)
+    for wanted in reversed(constraints):
+        request = apply_to_request(request, wanted)
+    plan = plan_tune(request)
+    # A peak that comes too early is no climax, and the plan promises none then.
+    return plan if peak_bar > len(bars) * _EARLIEST_PEAK else replace(plan, climax=None)
 
 
 def melody_lines(plan: Plan, bars: Sequence[Bar]) -> dict[int, tuple[Bar | None, ...]]:

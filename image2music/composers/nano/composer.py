@@ -47,7 +47,13 @@ from image2music.composers.nano.melody import Melody
 from image2music.composers.nano.patches import WEIGHTS, SeenPicture, allowed_words, look_at, nano_id
 from image2music.composers.nano.reading import MANNER, copied_references, encode_references, read_controls_and_melody
 from image2music.composers.nano.sampling import Drawn, Sampler
-from image2music.composers.nano.vocabulary import PLACED_NOTE, asked_words, placed_tokens, planned_words
+from image2music.composers.nano.vocabulary import (
+    PLACED_NOTE,
+    asked_words,
+    constrained_words,
+    placed_tokens,
+    planned_words,
+)
 from image2music.images.scene import describe, scene_of
 from image2music.music.arrange.arranger import arrange_plan
 from image2music.music.chords import read_chord
@@ -273,7 +279,8 @@ def _plan(task: _Task, drawn: Drawn) -> Plan:
     if album is not None:
         chosen = album_setting(chosen, album)
     name = title(picture, drawn.controls, task.request.seed)
-    return plan_of(drawn.melody, chosen, name, picture, picture_seed(task.request.seed, f"plan/{task.label}"))
+    seed = picture_seed(task.request.seed, f"plan/{task.label}")
+    return plan_of(drawn.melody, chosen, name, picture, seed, task.request.constraints)
 
 
 def _is_own(plan: Plan, task: _Task, drawn: Drawn) -> bool:
@@ -298,9 +305,11 @@ def _written(task: _Task, drawn: Drawn, plan: Plan | None, *, strange: bool = Fa
 
 
 def _words(request: ComposeRequest) -> AllowedWords:
-    """Return the allowed words that suit the picture, overridden by its album's."""
-    suitable = allowed_words(_picture(request))
-    return suitable if request.album is None else {**suitable, **asked_words(request.album)}
+    """Return the allowed words that suit the picture, overridden by what is wished for, and that by its album's."""
+    words = dict(allowed_words(_picture(request)))
+    for wanted in reversed(request.constraints):
+        words |= constrained_words(wanted)
+    return words if request.album is None else {**words, **asked_words(request.album)}
 
 
 def _plain(mode: str) -> str:

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from image2music.composers.nano.controls import (
     CONTROL_SLOTS,
+    FAST_FROM_QPM,
     MAX_BARS,
     METERS,
+    SLOW_BELOW_QPM,
     TONICS,
     AllowedWords,
     Controls,
@@ -26,6 +28,7 @@ from image2music.composers.nano.controls import (
 )
 from image2music.composers.nano.melody import Melody, Note
 from image2music.errors import PlanError
+from image2music.music.planning.constraints import PlanConstraints
 from image2music.music.planning.plan import Plan
 from image2music.music.theory import read_tonality
 from image2music.types import AlbumPart
@@ -182,6 +185,41 @@ def planned_words(plan: Plan) -> AllowedWords:
         "tonic": (TONICS[key.pitch_class],),
         "bars": (str(plan.bars),),
     }
+
+
+_BARS = 16
+_QPM_OF = {
+    "slow": (0.0, float(SLOW_BELOW_QPM)),
+    "moderate": (SLOW_BELOW_QPM, FAST_FROM_QPM),
+    "fast": (FAST_FROM_QPM, 999.0),
+}
+_MINOR_BELOW, _MAJOR_FROM = -0.2, 0.2
+"""Valence (-1 to 1) that a mood must keep below, or above, for the mode to follow from it."""
+
+
+def constrained_words(wanted: PlanConstraints) -> AllowedWords:
+    """Return the control slots that a wish decides, as far as nano has words for it; the rest of it is left out."""
+    words: dict[str, tuple[str, ...]] = {}
+    key = read_tonality(wanted.key) if wanted.key else None
+    modes = [key.mode] if key is not None else list(wanted.modes)
+    known = tuple(dict.fromkeys(_NEAREST_MODE.get(mode, mode) for mode in modes))
+    if known:
+        words["mode"] = known
+    elif wanted.valence is not None and wanted.valence[1] <= _MINOR_BELOW:
+        words["mode"] = ("minor", "dorian")
+    elif wanted.valence is not None and wanted.valence[0] >= _MAJOR_FROM:
+        words["mode"] = ("major", "mixolydian")
+    if key is not None:
+        words["tonic"] = (TONICS[key.pitch_class],)
+    if meters := tuple(meter for meter in wanted.meters if meter in METERS):
+        words["meter"] = meters
+    if wanted.bars is not None:
+        low, high = wanted.bars
+        words["bars"] = (str(max(1, min(MAX_BARS, max(low, min(high, _BARS))))),)
+    if wanted.qpm is not None:
+        low_qpm, high_qpm = wanted.qpm
+        words["tempo"] = tuple(word for word, (low, high) in _QPM_OF.items() if low_qpm < high and high_qpm >= low)
+    return words
 
 
 def placed_tokens(part: AlbumPart | None, vocabulary: Vocabulary) -> Mapping[tuple[int, int], int]:
