@@ -53,13 +53,11 @@ class AlbumPart:
     def constraints(self) -> PlanConstraints:
         """What a plan of this tune must keep."""
         tempo = float(self.tempo_qpm)
-        fields = ("key", "meters", "qpm", "players")
         return PlanConstraints(
             key=self.key,
             meters=(self.meter,),
             qpm=(tempo, tempo),
             players=tuple((program,) for program in self.programs),
-            sources=tuple((field, "album") for field in fields),
         )
 
 

@@ -1,10 +1,16 @@
+import json
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from image2music.catalog import Entry, match, read_catalog
+from image2music.catalog import Entry, match, plan_for, read_catalog, read_plans
 from image2music.errors import ConfigError
-from image2music.types import ImageMetadata
+from image2music.music.planning.plan import plan_as_json
+from image2music.music.planning.planner import PlanRequest, plan_tune
+from image2music.music.planning.wishes import WISH_COLUMNS, Wishes
+from image2music.types import ImageMetadata, metadata_key, metadata_of_row
+from schemas.composition import METADATA_FIELDS
 
 URIS = ["shop/a/1.jpg", "shop/a/2.jpg", "shop/b/1.jpg", "shop/day.tar#x/3.jpg"]
 
@@ -104,3 +110,98 @@ def test_empty_fields_at_the_end_of_a_row_do_no_harm(tmp_path):
 def test_a_catalogue_that_names_no_picture_is_refused(entries):
     with pytest.raises(ConfigError, match=r"none of the \d rows of the catalogue names a picture of shop"):
         match(entries, URIS, "shop")
+
+
+def test_wishes_are_read_from_csv(tmp_path):
+    (tmp_path / "c.csv").write_text(
+        "image,mood,tempo,instruments,bars,style,price\n"
+        'a.jpg,sad,60-70,"piano,  cello",16,waltz,9\n'
+        "b.jpg,,,,,,9\n"
+        "c.jpg,,slow,,,,9\n",
+        encoding="utf-8",
+    )
+    assert [entry.wishes for entry in read_catalog(tmp_path / "c.csv")] == [
+        Wishes(mood="sad", tempo="60-70", instruments="piano, cello", bars="16", style="waltz"),
+        None,
+        Wishes(tempo="slow"),
+    ]
+
+
+def test_wishes_are_read_from_parquet_numbers_too(tmp_path):
+    pq.write_table(pa.table({"image": ["a.jpg"], "bars": [16], "tempo": [90.0]}), tmp_path / "c.parquet")
+    assert read_catalog(tmp_path / "c.parquet") == [Entry("a.jpg", None, None, Wishes(bars="16", tempo="90.0"))]
+
+
+@pytest.mark.parametrize("column", WISH_COLUMNS)
+def test_one_wish_is_enough_for_a_catalogue(tmp_path, column):
+    (tmp_path / "c.csv").write_text(f"image,{column}\na.jpg,16\n")
+    assert read_catalog(tmp_path / "c.csv")[0].wishes == Wishes(**{column: "16"})
+
+
+def test_wishes_go_with_their_picture_and_come_back_from_its_row():
+    wishes = Wishes(tempo="slow", style="waltz")
+    metadata = briefs(Entry("2.jpg", "7", "h", wishes))["shop/a/2.jpg"]
+    assert metadata == ImageMetadata("7", "h", wishes=wishes)
+    assert metadata_of_row(metadata.row) == metadata
+    table = pa.Table.from_pylist([metadata.row], pa.schema([pa.field("hint", pa.string()), METADATA_FIELDS["wishes"]]))
+    assert metadata_of_row(table.to_pylist()[0]).wishes == wishes
+    assert [field.name for field in METADATA_FIELDS["wishes"].type] == list(WISH_COLUMNS)
+
+
+def test_rows_without_wishes_are_known_by_what_they_were_known_by_before():
+    picture = "ab" * 32
+    assert metadata_key(picture, ImageMetadata().row) == bytes.fromhex(picture)
+    known = "ba25c9b07d5b9147823e69b9dc527ffef84ba603e7b1836697f36f0a4602aeae"
+    assert metadata_key(picture, ImageMetadata("7", "a lamp").row).hex() == known
+    keys = {metadata_key(picture, ImageMetadata("7", "a lamp", wishes=Wishes(bars=bars)).row) for bars in ("8", "16")}
+    assert len(keys | {bytes.fromhex(known)}) == 3
+
+
+PLAN = plan_tune(PlanRequest(title="Lamp", bars=8, key="D"))
+
+
+def write_plans(path, *lines):
+    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines), encoding="utf-8")
+    return path
+
+
+def test_plans_are_read_in_both_forms(tmp_path):
+    shape = plan_as_json(PLAN)
+    path = write_plans(tmp_path / "p.jsonl", {"image": "./a/2.jpg", "plan": shape}, "", {"image": "ab12", **shape})
+    assert read_plans(path) == {"a/2.jpg": PLAN, "ab12": PLAN}
+
+
+def test_a_plan_is_found_by_image_id_and_by_place(tmp_path):
+    plans = {"a/2.jpg": PLAN, "ab12": PLAN, "3.jpg": PLAN}
+    assert plan_for(plans, "ab12", ["shop/b/1.jpg"], "shop") is PLAN
+    assert plan_for(plans, "00", ["shop/b/1.jpg", "shop/a/2.jpg"], "shop/") is PLAN
+    assert plan_for(plans, "00", ["shop/day.tar#x/3.jpg"], "shop") is PLAN
+    assert plan_for(plans, "00", ["shop/b/1.jpg"], "shop") is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["{"], "line 1 of the plans"),
+        (["[]"], "line 1 of the plans .*: a JSON object with image and plan is needed"),
+        ([{"image": "a", "plan": plan_as_json(PLAN)}, {"plan": {}}], "line 2 of the plans .*: image is missing"),
+        ([{"image": "a", "plan": {"bars": 3}}], "line 1 of the plans .*: voices: a JSON list"),
+        ([{"image": "a", "plan": plan_as_json(PLAN)}] * 2, "line 2 of the plans .*: a has a plan already"),
+        ([], "has no line"),
+        (["[" * 100_000], "line 1 of the plans"),
+    ],
+)
+def test_plans_that_cannot_be_read_name_their_line(tmp_path, lines, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_plans(write_plans(tmp_path / "p.jsonl", *lines))
+    assert caught.value.reason == "bad_plans" and "\n" not in str(caught.value)
+
+
+def test_a_file_of_plans_that_is_missing_or_no_text(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        read_plans(tmp_path / "none.jsonl")
+    assert caught.value.reason == "plans_missing"
+    (tmp_path / "b.jsonl").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError) as caught:
+        read_plans(tmp_path / "b.jsonl")
+    assert caught.value.reason == "bad_plans"

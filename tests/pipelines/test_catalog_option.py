@@ -34,6 +34,17 @@ def test_ids_and_hints_are_carried_through(shop):
     assert (green["catalog_id"], green["hint"], green["description"]) == (None, None, "green")
 
 
+def test_wishes_are_carried_through_and_a_second_run_has_nothing_to_do(shop, capsys):
+    Path("shop.csv").write_text("image,tempo,style\nred.png,slow,waltz\n", encoding="utf-8")
+    assert main(COMPOSE) == 0
+    wishes = {name: row["wishes"] for name, row in rows().items()}
+    none = dict.fromkeys(("mood", "instruments", "bars"))
+    assert wishes == {"red": {"tempo": "slow", "style": "waltz", **none}, "green": None, "blue": None}
+    before = rows()
+    assert main(COMPOSE) == 0
+    assert rows() == before
+
+
 def test_a_hint_takes_part_in_the_search(shop, monkeypatch):
     asked = []
     from fakes import FakeEmbedder

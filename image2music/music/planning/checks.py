@@ -149,7 +149,19 @@ def _sections(plan: Plan, notes: _Notes) -> Plan:
         else:
             notes.mended.append(f"section {laid[-1].name}: stretched to bar {bars}, the last one")
         laid[-1] = replace(laid[-1], last=bars)
-    return replace(plan, bars=bars, sections=tuple(_paced(section, notes) for section in laid))
+    return replace(plan, bars=bars, sections=tuple(_paced(section, notes) for section in _named_apart(laid, notes)))
+
+
+def _named_apart(sections: Sequence[Section], notes: _Notes) -> list[Section]:
+    """Give each section a name of its own, so that a message can name it."""
+    named: list[Section] = []
+    for section in sections:
+        taken = {one.name for one in named}
+        name = next(name for n in range(1, len(sections) + 2) if (name := section.name + str(n) * (n > 1)) not in taken)
+        if name != section.name:
+            notes.mended.append(f"section {section.name}, bars {section.first}-{section.last}: called {name}")
+        named.append(replace(section, name=name))
+    return named
 
 
 def _paced(section: Section, notes: _Notes) -> Section:
@@ -242,10 +254,12 @@ def families_for(program: int, meter: str) -> tuple[Family, ...]:
     instrument = instrument_of(program)
     unfit: set[Family] = {"drums"}
     if instrument.chords < 2:
-        unfit |= {"pad", "chorale", "waltz", "tremolo"}
+        unfit |= {"chorale", "waltz", "tremolo"}
+    if instrument.chords < 2 and not instrument.sustains:
+        unfit.add("pad")
     if instrument.kind not in ("bowed", "keys", "plucked", "struck"):
         unfit.add("tremolo")
-    if instrument.kind not in ("bowed", "plucked"):
+    if instrument.kind not in ("bowed", "plucked", "mallet", "struck"):
         unfit.add("pizzicato")
     if meter not in ("3/4", "3/8", "6/8", "3/2", "9/8", "6/4"):
         unfit.add("waltz")
@@ -255,11 +269,11 @@ def families_for(program: int, meter: str) -> tuple[Family, ...]:
 
 
 def _figures(plan: Plan, notes: _Notes) -> Plan:
-    """Give every figure a family, and no voice the same one in two neighbouring sections."""
+    """Give every figure a family, and no voice the same one in two neighbouring sections; basses may have one."""
     sections: list[Section] = []
     programs = {voice.id: voice.program for voice in plan.voices}
     for number, section in enumerate(plan.sections):
-        before = {part.voice: part.family for part in sections[-1].parts} if sections else {}
+        before = {one.voice: one.family for one in sections[-1].parts if one.role in FIGURE_ROLES} if sections else {}
         after = plan.sections[number + 1].parts if number + 1 < len(plan.sections) else ()
         behind = {part.voice: part.family for part in after}
         parts = []
@@ -268,11 +282,11 @@ def _figures(plan: Plan, notes: _Notes) -> Plan:
             taken = {before.get(part.voice), behind.get(part.voice)}
             if part.role == "drums":
                 part = replace(part, family="drums")
-            elif part.role not in FIGURE_ROLES:
+            elif part.role not in FIGURE_ROLES | BASS_ROLES:
                 if part.family is not None:
                     notes.mended.append(f"{place}: {part.role} has no figure; left {part.family} out")
                 part = replace(part, family=None, degrees="")
-            elif part.family is None or part.family == before.get(part.voice):
+            elif part.role in FIGURE_ROLES and part.family in (None, before.get(part.voice)):
                 family = _other_family(part.family, programs[part.voice], plan.meter, taken)
                 why = "had no family" if part.family is None else f"{part.family} stands in the section before too"
                 notes.mended.append(f"{place}: {why}; took {family}")

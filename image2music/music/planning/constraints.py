@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
+from typing import Any
 
 from image2music.music.instruments import instrument_of
 from image2music.music.planning.plan import DYNAMICS, Family, Plan
@@ -18,14 +19,25 @@ CALM_BELOW, STRONG_FROM = 0.35, 0.65
 
 
 @dataclass(frozen=True)
+class Demand:
+    """What one wish asks of one field of `PlanConstraints`, and whose wish it is: `mood 'sad'`."""
+
+    field: str
+    values: tuple[Any, ...]
+    source: str
+
+
+@dataclass(frozen=True)
 class PlanConstraints:
     """What a plan must keep; None or empty where anything is right. Ranges include their ends.
 
     `key` and `meters` are written as in ABC; `qpm` is in quarter notes a minute. `players` has a group of programs
     (0-127, `DRUM_KIT` for drums) for each player, any of a group will do; others than these may only play if
     `others_may_play`. `without` are programs that may not. `families` are figures of which one must occur, `valence`
-    (-1 to 1) and `arousal` (0 to 1) what the mood is. `suggested` programs are usual, not asked for. `sources` says by
-    field in whose words it was asked, `remarks` are wishes that were not understood or contradict others.
+    (-1 to 1) and `arousal` (0 to 1) what the mood is. `suggested` programs are usual, not asked for.
+
+    `demands` are the wishes one by one; where they contradict, the fields hold those that go first. `remarks` are
+    wishes that were not understood.
     """
 
     key: str | None = None
@@ -41,52 +53,77 @@ class PlanConstraints:
     arousal: Range | None = None
     suggested: tuple[int, ...] = ()
     style: str = ""
-    sources: tuple[tuple[str, str], ...] = ()
+    demands: tuple[Demand, ...] = ()
     remarks: tuple[str, ...] = ()
 
-    def source(self, field: str, default: str) -> str:
-        """Return whose wish a field is: `mood 'sad'`."""
-        return dict(self.sources).get(field, default)
+
+def _spoken(ends: Sequence[float]) -> str:
+    """`60 to 70`, or `16` where both ends are the same."""
+    return f"{ends[0]:g}" if ends[0] == ends[-1] else f"{ends[0]:g} to {ends[-1]:g}"
 
 
-def spoken_range(qpm: Range) -> str:
-    """Write a range as people say it: `60 to 70`, or `16` where both ends are the same."""
-    return f"{qpm[0]:g}" if qpm[0] == qpm[1] else f"{qpm[0]:g} to {qpm[1]:g}"
-
-
-def either(options: Sequence[str]) -> str:
-    """Join what is as good as each other: `major or dorian`."""
+def _either(options: Sequence[str]) -> str:
     return " or ".join(options)
 
 
 def unmet(wanted: PlanConstraints, plan: Plan) -> tuple[str, ...]:
-    """Name, in one sentence each, the constraints that a plan doesn't keep, and the wishes that were not understood."""
-    found: list[str] = []
+    """Name, in one sentence each, the wishes that a plan doesn't keep, and those that were not understood."""
+    said = [line for demand in _demands_of(wanted) for line in _missed(demand, wanted, plan)]
+    return (*said, *wanted.remarks)
+
+
+_NAMES = {"key": "key", "meters": "meter", "modes": "mode", "qpm": "tempo", "bars": "bars", "families": "figures",
+          "arousal": "mood", "players": "instruments", "without": "instruments"}  # fmt: skip
+"""Fields that ask something of a plan, and what they are called where nobody's words stand behind them."""
+
+
+def _demands_of(wanted: PlanConstraints) -> list[Demand]:
+    """Return the wishes one by one, and whatever else the fields ask for."""
+    worded = {demand.field for demand in wanted.demands}
+    demands = list(wanted.demands)
+    for field, name in _NAMES.items():
+        value = getattr(wanted, field)
+        if value and field not in worded:
+            demands.append(Demand(field, (value,) if isinstance(value, str) else tuple(value), name))
+    return demands
+
+
+def _missed(demand: Demand, wanted: PlanConstraints, plan: Plan) -> list[str]:
+    """Say how a plan misses one wish; nothing where it keeps it."""
+    values, source = demand.values, demand.source
+    if demand.field == "players":
+        return [f"{source}: {line}" for line in _missed_players(values, wanted.others_may_play, plan)]
+    if demand.field == "without":
+        refused = [one for one in dict.fromkeys(played_programs(plan)) if one in values]
+        return (
+            [f"{source}: asked for no {_either([*map(_program_name, refused)])}, which the plan has"] if refused else []
+        )
+    if demand.field == "arousal":
+        return [f"{source}: {line}" for line in _missed_loudness(values, plan)]
+    kept, has = _kept(demand, plan)
+    asked = _spoken(values) if demand.field in ("qpm", "bars") else _either(values)
+    return [] if kept else [f"{source}: asked for {asked}, the plan {has}"]
+
+
+def _kept(demand: Demand, plan: Plan) -> tuple[bool, str]:
+    """Return whether a plan keeps a demand of one value, and what it has instead."""
+    values = demand.values
     tonality = read_tonality(plan.key)
-    if wanted.key is not None and (tonality is None or tonality != read_tonality(wanted.key)):
-        found.append(f"{wanted.source('key', 'key')}: asked for {wanted.key}, the plan is in {plan.key}")
-    if wanted.modes and (tonality is None or tonality.mode not in wanted.modes):
-        found.append(f"{wanted.source('modes', 'mode')}: asked for {either(wanted.modes)}, the plan is in {plan.key}")
-    if wanted.meters and plan.meter not in wanted.meters:
-        found.append(
-            f"{wanted.source('meters', 'meter')}: asked for {either(wanted.meters)}, the plan is in {plan.meter}"
-        )
-    qpm = main_tempo(plan)
-    if wanted.qpm is not None and not wanted.qpm[0] <= qpm <= wanted.qpm[1]:
-        found.append(f"{wanted.source('qpm', 'tempo')}: asked for {spoken_range(wanted.qpm)}, the plan has {qpm:g}")
-    if wanted.bars is not None and not wanted.bars[0] <= plan.bars <= wanted.bars[1]:
-        found.append(
-            f"{wanted.source('bars', 'bars')}: asked for {spoken_range(wanted.bars)}, the plan has {plan.bars}"
-        )
-    found += _unmet_players(wanted, plan)
-    families = {part.family for section in plan.sections for part in section.parts if part.family}
-    if wanted.families and not families & set(wanted.families):
-        have = ", ".join(sorted(families)) or "none"
-        found.append(
-            f"{wanted.source('families', 'figures')}: asked for {either(wanted.families)}, the plan has {have}"
-        )
-    found += _unmet_loudness(wanted, plan)
-    return (*found, *wanted.remarks)
+    match demand.field:
+        case "qpm":
+            tempo = main_tempo(plan)
+            return values[0] <= tempo <= values[-1], f"has {tempo:g}"
+        case "bars":
+            return values[0] <= plan.bars <= values[-1], f"has {plan.bars}"
+        case "meters":
+            return plan.meter in values, f"is in {plan.meter}"
+        case "families":
+            have = sorted({part.family for section in plan.sections for part in section.parts if part.family})
+            return bool(set(have) & set(values)), f"has {', '.join(have) or 'none'}"
+        case "modes":
+            return tonality is not None and tonality.mode in values, f"is in {plan.key}"
+        case _:
+            return tonality is not None and tonality == read_tonality(str(values[0])), f"is in {plan.key}"
 
 
 def main_tempo(plan: Plan) -> float:
@@ -97,36 +134,28 @@ def main_tempo(plan: Plan) -> float:
 _CALM_AT_MOST, _STRONG_AT_LEAST = DYNAMICS.index("mf"), DYNAMICS.index("mf")
 
 
-def _unmet_loudness(wanted: PlanConstraints, plan: Plan) -> list[str]:
+def _missed_loudness(arousal: Sequence[float], plan: Plan) -> list[str]:
     """A calm mood is never louder than `mf`, a strong one at least so somewhere."""
-    if wanted.arousal is None:
-        return []
-    middle = round(sum(wanted.arousal) / 2, 3)
+    middle = round((arousal[0] + arousal[1]) / 2, 3)
     loudest = max(DYNAMICS.index(section.dynamic) for section in plan.sections)
-    source = wanted.source("arousal", "mood")
     if middle < CALM_BELOW and loudest > _CALM_AT_MOST:
-        return [f"{source}: asked for calm, the plan is {DYNAMICS[loudest]} at its loudest"]
+        return [f"asked for calm, the plan is {DYNAMICS[loudest]} at its loudest"]
     if middle >= STRONG_FROM and loudest < _STRONG_AT_LEAST:
-        return [f"{source}: asked for strength, the plan is {DYNAMICS[loudest]} at its loudest"]
+        return [f"asked for strength, the plan is {DYNAMICS[loudest]} at its loudest"]
     return []
 
 
-def _unmet_players(wanted: PlanConstraints, plan: Plan) -> list[str]:
+def _missed_players(players: Sequence[tuple[int, ...]], others_may_play: bool, plan: Plan) -> list[str]:
     have = played_programs(plan)
-    names = ", ".join(_program_name(program) for program in dict.fromkeys(have))
-    source = wanted.source("players", "instruments")
     found = []
-    missing = [wanted.players[number] for number in _unseated(wanted.players, have)]
+    missing = [players[number] for number in _unseated(players, have)]
     if missing:
         asked = ", ".join(_program_name(group[0]) for group in missing)
-        found.append(f"{source}: asked for {asked}, the plan has {names}")
-    welcome = {program for group in wanted.players for program in group}
+        found.append(f"asked for {asked}, the plan has {', '.join(map(_program_name, dict.fromkeys(have)))}")
+    welcome = {program for group in players for program in group}
     others = [one for one in dict.fromkeys(have) if one not in welcome]
-    if wanted.players and not wanted.others_may_play and others:
-        found.append(f"{source}: nobody asked for {', '.join(map(_program_name, others))}, which the plan has")
-    refused = [one for one in dict.fromkeys(have) if one in wanted.without]
-    if refused:
-        found.append(f"{source}: asked for none of {', '.join(map(_program_name, refused))}, which the plan has")
+    if others and not others_may_play:
+        found.append(f"nobody asked for {', '.join(map(_program_name, others))}, which the plan has")
     return found
 
 

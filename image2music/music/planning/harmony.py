@@ -173,10 +173,9 @@ def degree_symbol(degree: str, tonality: Tonality) -> str:
     return f"{symbol}/{fifths_name(root + (1 if bass == '5' else -3 if numeral.islower() else 4))}"
 
 
-def phrase_harmony(role: PhraseRole, tonality: Tonality, bars: int, rng: np.random.Generator) -> tuple[str, ...]:
-    """Return chords for the bars of a phrase; other lengths than four keep the end of the progression."""
+def progression_for(role: PhraseRole, tonality: Tonality, rng: np.random.Generator) -> tuple[str, ...]:
+    """Draw a progression of four bars and write it in a key."""
     family = tonality.mode if tonality.mode in _PROGRESSIONS else "minor" if tonality.is_minor else "major"
     pool = _PROGRESSIONS[family][role]
     progression = pool[int(rng.integers(len(pool)))].split("|")
-    placed = (progression * (bars // len(progression) + 1))[-bars:]
-    return tuple(" ".join(degree_symbol(one, tonality) for one in bar.split()) for bar in placed)
+    return tuple(" ".join(degree_symbol(one, tonality) for one in bar.split()) for bar in progression)

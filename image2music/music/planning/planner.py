@@ -18,7 +18,7 @@ from image2music.errors import PlanError
 from image2music.music.chords import read_chord
 from image2music.music.instruments import instrument_of
 from image2music.music.planning.checks import check_plan, families_for
-from image2music.music.planning.harmony import PhraseRole, phrase_harmony
+from image2music.music.planning.harmony import PhraseRole, progression_for
 from image2music.music.planning.plan import (
     DYNAMICS,
     FIGURE_ROLES,
@@ -178,7 +178,7 @@ _PHRASES_OF: dict[SectionPurpose, tuple[PhraseRole, PhraseRole]] = {
     "opening": ("open", "open"),
     "again": ("open", "close"),
     "contrast": ("middle", "climb"),
-    "peak": ("climb", "climb"),
+    "peak": ("open", "climb"),
     "close": ("open", "close"),
 }
 """What the phrases of a section do: all but the last one, and the last one."""
@@ -187,7 +187,9 @@ _PHRASES_OF: dict[SectionPurpose, tuple[PhraseRole, PhraseRole]] = {
 def _harmony_of(
     spans: Sequence[tuple[int, int]], purposes: Sequence[SectionPurpose], tonality: Tonality, rng: np.random.Generator
 ) -> tuple[str, ...]:
+    """Draw a progression for each phrase; what a tune opens with comes back. Other lengths than four keep the end."""
     chords: list[str] = []
+    opening = progression_for("open", tonality, rng)
     for number, ((first, last), purpose) in enumerate(zip(spans, purposes, strict=True)):
         earlier, ending = _PHRASES_OF[purpose]
         left = last - first + 1
@@ -195,7 +197,9 @@ def _harmony_of(
             bars = left if left < _PHRASE + 3 else _PHRASE
             left -= bars
             role: PhraseRole = earlier if left else "close" if number == len(spans) - 1 else ending
-            chords.extend(phrase_harmony(role, tonality, bars, rng))
+            drawn = progression_for(role, tonality, rng)
+            progression = opening if role == "open" and left else drawn
+            chords.extend((progression * (bars // len(progression) + 1))[-bars:])
     return tuple(chords)
 
 

@@ -29,8 +29,8 @@ def plain(text: str) -> str:
 _TEMPOS = """
 30 45: larghissimo
 35 50: grave
-40 60: largo, getragen, sehr langsam
-45 66: lento, lent, lentement, very slow, tres lent, despacio, muy lento
+40 60: largo, getragen, sehr langsam, very slow, tres lent, muy lento
+45 66: lento, lent, lentement, despacio
 50 80: slow, langsam, ruhig, schleppend, calmly, sleepy, lent et calme
 58 72: larghetto
 55 76: adagio, adagietto

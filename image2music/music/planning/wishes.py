@@ -1,23 +1,22 @@
 """What people ask for in words, read as constraints on a plan.
 
 Words are read by tables (`vocabulary`). What is not understood is named, and stays a hint for the composer; what
-contradicts is named too: tempo goes before style, style before mood.
+contradicts is named too, by the plan that keeps the other: tempo goes before style, style before mood.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from image2music.music.planning.constraints import (
     CALM_BELOW,
     STRONG_FROM,
+    Demand,
     PlanConstraints,
     Range,
-    either,
-    spoken_range,
 )
 from image2music.music.planning.plan import MOST_BARS
 from image2music.music.planning.schema import FASTEST_QPM, SLOWEST_QPM
@@ -82,8 +81,16 @@ def _without_loose_ends(text: str) -> str:
     return " ".join(words).strip(" ,;:&")
 
 
-def _sourced(found: PlanConstraints, fields: Iterable[str], source: str) -> PlanConstraints:
-    return replace(found, sources=(*found.sources, *((field, source) for field in fields)))
+def _asking(found: PlanConstraints, field: str, values: Sequence[Any], source: str) -> PlanConstraints:
+    """Add a wish: what the field allows becomes what both allow, or stays where they contradict."""
+    have = getattr(found, field)
+    if field == "qpm" and have:
+        low, high = max(have[0], values[0]), min(have[1], values[1])
+        both: tuple[Any, ...] = (low, high) if low <= high else have
+    else:
+        both = tuple(value for value in have if value in values) or have if have else tuple(values)
+    found = replace(found, demands=(*found.demands, Demand(field, tuple(values), source)))
+    return replace(found, **{field: both})  # type: ignore[arg-type]
 
 
 def _remarked(found: PlanConstraints, remark: str) -> PlanConstraints:
@@ -166,7 +173,7 @@ def _with_tempo(found: PlanConstraints, wishes: Wishes) -> PlanConstraints:
     if high < SLOWEST_QPM or low > FASTEST_QPM:
         return _remarked(found, f"tempo {wishes.tempo!r} lies outside of {SLOWEST_QPM:g} to {FASTEST_QPM:g}")
     qpm = (max(round(low, 1), SLOWEST_QPM), min(round(high, 1), FASTEST_QPM))
-    return _sourced(replace(found, qpm=qpm), ["qpm"], f"tempo {wishes.tempo!r}")
+    return _asking(found, "qpm", qpm, f"tempo {wishes.tempo!r}")
 
 
 _BAR_WORDS = {
@@ -193,7 +200,7 @@ def _with_bars(found: PlanConstraints, wishes: Wishes) -> PlanConstraints:
     low, high = max(1, int(named[0])), int(min(named[1], MOST_BARS))
     if low > high:
         return _remarked(found, f"bars {wishes.bars!r}: a tune has 1 to {MOST_BARS}")
-    return _sourced(replace(found, bars=(low, high)), ["bars"], f"bars {wishes.bars!r}")
+    return _asking(found, "bars", (low, high), f"bars {wishes.bars!r}")
 
 
 _FILLER_TEXT = """
@@ -231,9 +238,7 @@ def _known(text: str, table: Mapping[str, _Asked]) -> tuple[dict[str, _Asked], s
 
 # ---------------------------------------------------------------- instruments
 
-_BETWEEN = re.compile(
-    r"\s*(?:[,;+&]|\band\b|\bund\b|\bet\b|\by\b|\be\b|\bwith\b|\bmit\b|\bavec\b|\bcon\b|\bplus\b|/)\s*"
-)
+_BETWEEN = re.compile(r"\s*[,;+&/]\s*|\s+(?:and|und|et|y|e|with|mit|avec|con|plus)\s+")
 _EITHER = re.compile(r"\s+(?:or|oder|ou|o)\s+")
 _COUNTS = {
     "two": 2, "2": 2, "2x": 2, "zwei": 2, "deux": 2, "dos": 2, "due": 2, "pair of": 2, "three": 3, "3": 3, "3x": 3,
@@ -259,11 +264,11 @@ def _with_players(found: PlanConstraints, wishes: Wishes) -> PlanConstraints:
             without.extend(program for group in groups for program in group)
         else:
             players.extend(groups)
-    if not players and not without:
-        return found
-    wanted = tuple(group for group in players if not set(group) <= set(without))
-    found = replace(found, players=wanted, without=tuple(without))
-    return _sourced(found, ["players", "without"], f"instruments {wishes.instruments!r}")
+    players = [group for group in players if not set(group) <= set(without)]
+    source = f"instruments {wishes.instruments!r}"
+    if players:
+        found = _asking(found, "players", players, source)
+    return _asking(found, "without", without, source) if without else found
 
 
 def _groups_of(text: str) -> list[tuple[int, ...]]:
@@ -298,23 +303,10 @@ def _with_style(found: PlanConstraints, wishes: Wishes) -> PlanConstraints:
     styles, left = _known(text, style_words())
     for name, rules in styles.items():
         source = f"style {name!r}"
-        if found.qpm is None or _overlap(found.qpm, rules.qpm):
-            qpm = _overlap(found.qpm, rules.qpm) if found.qpm else rules.qpm
-            if found.qpm is None:
-                found = _sourced(found, ["qpm"], source)
-            found = replace(found, qpm=qpm)
-        else:
-            asked = found.source("qpm", "tempo")
-            found = _remarked(found, f"{source} goes at {spoken_range(rules.qpm)}; {asked} was followed instead")
+        found = _asking(found, "qpm", rules.qpm, source)
         for field, values in (("meters", rules.meters), ("modes", rules.modes), ("families", rules.families)):
-            have = getattr(found, field)
-            both = tuple(value for value in have if value in values) if have and values else have or values
-            if have and values and not both:
-                found = _remarked(
-                    found, f"{source} and {found.source(field, field)} differ in {field}; kept the latter"
-                )
-            elif both != have:
-                found = _sourced(replace(found, **{field: both}), () if have else [field], source)  # type: ignore[arg-type]
+            if values:
+                found = _asking(found, field, values, source)
         found = replace(found, suggested=found.suggested or rules.programs)
     if left:
         found = _remarked(found, _not_known("style", left))
@@ -331,7 +323,7 @@ _SIDE = 0.25
 """Valence from which a mood asks for major or minor."""
 _CALM_QPM: Range = (SLOWEST_QPM, 92.0)
 _STRONG_QPM: Range = (96.0, FASTEST_QPM)
-_AROUND = 0.15
+_NEAR_MOOD = 0.15
 _NEGATED = re.compile(r"\b(?:not|no|never|nicht|kein|keine|pas|sin|non)\b(?! too| troppo| zu| trop)")
 
 
@@ -346,41 +338,20 @@ def _with_mood(found: PlanConstraints, wishes: Wishes) -> PlanConstraints:
     if left:
         found = _remarked(found, _not_known("mood", left))
     asked = tuple(mode for group in modes.values() for mode in group)
+    source = f"mood {wishes.mood!r}"
     if moods:
         valence = sum(one for one, _ in moods.values()) / len(moods)
         arousal = sum(one for _, one in moods.values()) / len(moods)
-        found = replace(
-            found,
-            valence=(round(max(-1.0, valence - _AROUND), 3), round(min(1.0, valence + _AROUND), 3)),
-            arousal=(round(max(0.0, arousal - _AROUND), 3), round(min(1.0, arousal + _AROUND), 3)),
-        )
-        found = _sourced(found, ["valence", "arousal"], f"mood {wishes.mood!r}")
-        found = _paced(found, arousal, wishes.mood)
+        found = replace(found, valence=_around(valence, -1.0))
+        found = _asking(found, "arousal", _around(arousal, 0.0), source)
+        if round(arousal, 3) < CALM_BELOW:
+            found = _asking(found, "qpm", _CALM_QPM, source)
+        elif round(arousal, 3) >= STRONG_FROM:
+            found = _asking(found, "qpm", _STRONG_QPM, source)
         if not asked and round(abs(valence), 3) >= _SIDE:
             asked = _MAJOR_MODES if valence > 0 else _MINOR_MODES
-    if asked:
-        both = tuple(mode for mode in found.modes if mode in asked)
-        if found.modes and not both:
-            source = found.source("modes", "style")
-            return _remarked(found, f"mood {wishes.mood!r} asks for {either(asked)}; {source} was followed instead")
-        found = _sourced(replace(found, modes=both or asked), ["modes"], f"mood {wishes.mood!r}")
-    return found
+    return _asking(found, "modes", asked, source) if asked else found
 
 
-def _paced(found: PlanConstraints, arousal: float, mood: str) -> PlanConstraints:
-    """Let a calm or a strong mood set the tempo where nothing else does."""
-    wanted = _CALM_QPM if round(arousal, 3) < CALM_BELOW else _STRONG_QPM if round(arousal, 3) >= STRONG_FROM else None
-    if wanted is None:
-        return found
-    if found.qpm is None:
-        return _sourced(replace(found, qpm=wanted), ["qpm"], f"mood {mood!r}")
-    both = _overlap(found.qpm, wanted)
-    if both is None:
-        source = found.source("qpm", "tempo")
-        return _remarked(found, f"mood {mood!r} asks for {spoken_range(wanted)}; {source} was followed instead")
-    return replace(found, qpm=both)
-
-
-def _overlap(one: Range, other: Range) -> Range | None:
-    low, high = max(one[0], other[0]), min(one[1], other[1])
-    return (low, high) if low <= high else None
+def _around(value: float, lowest: float) -> Range:
+    return round(max(lowest, value - _NEAR_MOOD), 3), round(min(1.0, value + _NEAR_MOOD), 3)

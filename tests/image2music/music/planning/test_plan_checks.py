@@ -219,6 +219,11 @@ MENDS = {
         "section A, voice 2: nobody had the bass; figure is bass+figure now",
         lambda plan: plan.sections[0].role_of(2) == "bass+figure" and plan.sections[0].part_of(2).family == "wave",
     ),
+    "two sections of one name": (
+        with_section(2, name="A"),
+        "section A, bars 9-12: called A2",
+        lambda plan: [section.name for section in plan.sections] == ["A", "B", "A2"],
+    ),
     "a surprise behind the end": (
         replace(GOOD, surprise=Surprise(40, "Gm", "shadow")),
         "surprise: there is no bar 40; left it out",
@@ -301,6 +306,10 @@ def test_a_motif_may_lean_on_its_chord():
     assert check_plan(replace(GOOD, motif=Motif("E2 D2 B2 | A4 F2", "D Bm7")), read_motif).faults == ()
 
 
+def test_a_bass_may_have_a_family():
+    assert check_plan(with_part(1, Part(3, "bass", "pulse"))).mended == ()
+
+
 def test_a_solo_needs_no_bass():
     solo = replace(
         GOOD, voices=GOOD.voices[:1], sections=tuple(replace(s, parts=s.parts[:1]) for s in GOOD.sections)
@@ -368,7 +377,7 @@ def test_a_motif_is_read_in_its_key_and_meter():
 def test_every_instrument_has_figures_enough_to_change(program, meter):
     suited = families_for(program, meter)
     assert len(suited) >= 4
-    assert instrument_of(program).chords > 1 or not {"pad", "chorale", "waltz"} & set(suited)
+    assert instrument_of(program).chords > 1 or not {"tremolo", "chorale", "waltz"} & set(suited)
 
 
 BARS = st.integers(1, 40)
