@@ -226,7 +226,7 @@ def rub_faults(hearing: Hearing, planned: Planned | None) -> list[Fault]:
         places = tuple(sorted({voice.place, other.place}))
         key = (number, beat, places[0], places[-1])
         if key not in best or best[key].weight < weight:
-            best[key] = Fault("rub", number, beat, places, message, round(0.9 * weight, 4))
+            best[key] = Fault("rub", number, beat, places, message, round(max(0.31, 0.9 * weight), 4))
     return list(best.values())
 
 
@@ -266,8 +266,11 @@ def _unexcused(hearing: Hearing, start: int, end: int, one: Sounding, two: Sound
     450 are explained by neither note's way and 320 more by the note that belongs.
     """
     how, how_other = _way(*one, two[1], start), _way(*two, one[1], start)
-    if (how and how_other) or "pedal" in (how, how_other):
+    is_short = end - start < TICKS_PER_QUARTER
+    if "pedal" in (how, how_other) or (how and how_other and ("falls" in (how, how_other) or is_short)):
         return 0.0
+    if how and how_other:
+        return _LONG_IN_PASSING
     if not how and not how_other:
         return _leans(hearing, start, one, two, chord)
     led, still = (one[1], two[1]) if how else (two[1], one[1])
@@ -277,9 +280,9 @@ def _unexcused(hearing: Hearing, start: int, end: int, one: Sounding, two: Sound
         return 1.0
     distance = abs(led.pitch - still.pitch)
     if (how or how_other) == "passing":
-        if end - start >= TICKS_PER_QUARTER:
+        if not is_short:
             return _LONG_IN_PASSING
-        return 0.0 if belongs < 0 else _PASSES_AS_EITHER
+        return 0.0 if belongs < -1 else _PASSES_AS_EITHER
     if (how or how_other) == "rises":
         return _LONG_IN_PASSING
     is_upper = led.pitch > still.pitch
