@@ -16,6 +16,7 @@ from image2music.errors import PlanError
 from image2music.music.chords import Chord, read_chord
 from image2music.music.listen.hearing import EIGHTH, HeardVoice, Hearing, Planned, Tone
 from image2music.music.listen.sheet import Fault, FaultKind
+from image2music.music.planning.plan import FIGURE_ROLES
 from image2music.music.theory import TICKS_PER_QUARTER
 
 FloatArray = NDArray[np.float64]
@@ -426,7 +427,8 @@ def _between(
             continue
         figure = kept == 0 and (often or high.is_figure or low.is_figure)
         weight = (0.75 if kept == 0 else 0.7) if outer else 0.6
-        yield _parallel(hearing, high, low, move, kept, weight - 0.15 * figure)
+        weight -= 0.3 if _is_figure(planned, high, low, move[0]) else 0.15 * figure
+        yield _parallel(hearing, high, low, move, kept, weight)
 
 
 def _moves(line: Sequence[Tone], under: Sequence[Tone]) -> list[Move]:
@@ -486,6 +488,14 @@ def _is_meant(planned: Planned, high: HeardVoice, low: HeardVoice, tick: int) ->
     if bar < 1 or bar in planned.plan.free_bars:
         return True
     return any(planned.role(voice, bar) in _DOUBLING for voice in (high, low))
+
+
+def _is_figure(planned: Planned | None, high: HeardVoice, low: HeardVoice, tick: int) -> bool:
+    """Say whether the plan lets one of two voices play a figure in a bar."""
+    if planned is None:
+        return False
+    bar = planned.number(tick)
+    return any(planned.role(voice, bar) in FIGURE_ROLES for voice in (high, low))
 
 
 def _parallel(hearing: Hearing, high: HeardVoice, low: HeardVoice, move: Move, kept: int, weight: float) -> Fault:
