@@ -23,7 +23,7 @@ from image2music.abc.playback import abc_to_score
 from image2music.errors import Image2MusicError
 from image2music.music.chords import read_chord
 from image2music.music.listen.harmony import harmony_heard
-from image2music.music.listen.hearing import HeardVoice, Hearing, Tone, hear
+from image2music.music.listen.hearing import HeardVoice, Hearing, Tone, hearing_of
 from image2music.music.listen.listener import listen
 from image2music.music.musicxml import read_musicxml
 from image2music.music.planning.plan import Climax, Motif, Part, Plan, PlannedVoice, Section
@@ -118,6 +118,8 @@ def plant_parallel(interval: int) -> Planter:
             a, b = line[index]
             c, d = lows.get(a.start), lows.get(b.start)
             if c is None or d is None or a.pitch == b.pitch or a.end != b.start or c.end != d.start:
+                continue
+            if len(low.sounding(a.start)) > 1 or len(low.sounding(b.start)) > 1:  # inside a chord it is no bass
                 continue
             if a.start not in hearing.strengths or not hearing.bars[1].start <= a.start < hearing.bars[-2].start:
                 continue
@@ -220,7 +222,7 @@ def plant_repeat(score: Score, hearing: Hearing, rng: Generator) -> Planted | No
                 added.setdefault(voice.place, []).append(copy)
     changed = _edited(score, hearing, changes)
     tracks = tuple(
-        _track(track, [*hear_tones(track), *added.get(voice.place, [])])
+        _track(track, [*tones_of(track), *added.get(voice.place, [])])
         for voice, track in zip(hearing.voices, changed.tracks, strict=True)
     )
     if len(added.get(hearing.by_height[0].place, [])) < 6:
@@ -228,7 +230,7 @@ def plant_repeat(score: Score, hearing: Hearing, rng: Generator) -> Planted | No
     return Planted(replace(changed, tracks=tracks), ("repeat",), bars[1].number, None)
 
 
-def hear_tones(track: Track) -> list[Tone]:
+def tones_of(track: Track) -> list[Tone]:
     """Return the notes of a track in ticks of 1/480."""
     columns = (track.onsets, track.onsets + track.durations, track.pitches, track.velocities)
     rows = zip(*(column.tolist() for column in columns), strict=True)
@@ -381,7 +383,7 @@ def measure(pieces: Sequence[tuple[str, Score]], each: int, seed: int, tell: boo
             if planted_in_all == each:
                 break
             title, score = pieces[(tries * 7 + number) % len(pieces)]
-            hearing = hear(score)
+            hearing = hearing_of(score)
             if len(hearing.bars) < 8:
                 continue
             planted = plant(score, hearing, rng)

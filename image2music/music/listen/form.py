@@ -11,7 +11,7 @@ from image2music.music.instruments import instrument_of
 from image2music.music.listen.harmony import agrees, planned_windows
 from image2music.music.listen.hearing import HeardBar, HeardVoice, Hearing, Planned, Tone
 from image2music.music.listen.sheet import Fault
-from image2music.music.planning.plan import FIGURE_ROLES, Plan, Section, pitch_name
+from image2music.music.planning.plan import FIGURE_ROLES, Plan, pitch_name
 from image2music.music.theory import (
     LETTERS,
     MIDDLE_C,
@@ -367,6 +367,10 @@ class MotifHeard(NamedTuple):
     how: str
 
 
+_TELLING_STEPS = 3
+"""Of a motif this long, upside down or slower is heard as the same; shorter ones are everywhere."""
+
+
 def motif_heard(planned: Planned) -> list[MotifHeard]:
     """Return where the plan's motif sounds in the top line of a voice: in any key, upside down, twice as slow or fast.
 
@@ -376,7 +380,9 @@ def motif_heard(planned: Planned) -> list[MotifHeard]:
     wanted = motif_steps(planned.plan)
     if len(wanted) < 2:
         return []
-    ways = {"": (1, 1.0), "inverted": (-1, 1.0), "augmented": (1, 2.0), "diminished": (1, 0.5)}
+    ways = {"": (1, 1.0)}
+    if len(wanted) >= _TELLING_STEPS:
+        ways |= {"inverted": (-1, 1.0), "augmented": (1, 2.0), "diminished": (1, 0.5)}
     found: dict[tuple[int, int], MotifHeard] = {}
     for voice in planned.hearing.pitched:
         line = voice.top
@@ -478,16 +484,3 @@ def motif_faults(planned: Planned, heard: Sequence[MotifHeard]) -> Iterator[Faul
     elif len(heard) == 1 and planned.plan.bars >= 12:
         message = "the motif comes once and never again"
         yield Fault("motif", *planned.hearing.place(heard[0].tick), (heard[0].voice.place,), message, 0.3)
-
-
-def sections_of(hearing: Hearing, planned: Planned | None) -> list[tuple[str, int, int, Section | None]]:
-    """Return (name, start, end, section) of the plan's sections, or of each eight bars where there is no plan."""
-    if planned is not None:
-        spans = [(one, *planned.span(one.first, one.last)) for one in planned.plan.sections]
-        return [(one.name, start, end, one) for one, start, end in spans if end > start]
-    parts: list[tuple[str, int, int, Section | None]] = []
-    for first in range(0, len(hearing.bars), 8):
-        last = min(first + 8, len(hearing.bars)) - 1
-        name = f"bars {hearing.bars[first].number}-{hearing.bars[last].number}"
-        parts.append((name, hearing.bars[first].start, hearing.bars[last].end, None))
-    return parts

@@ -16,6 +16,7 @@ from image2music.errors import PlanError
 from image2music.music.chords import Chord, read_chord
 from image2music.music.listen.hearing import EIGHTH, HeardVoice, Hearing, Planned, Tone
 from image2music.music.listen.sheet import Fault, FaultKind
+from image2music.music.planning.plan import FIGURE_ROLES
 from image2music.music.theory import TICKS_PER_QUARTER
 
 FloatArray = NDArray[np.float64]
@@ -226,7 +227,7 @@ def rub_faults(hearing: Hearing, planned: Planned | None) -> list[Fault]:
         places = tuple(sorted({voice.place, other.place}))
         key = (number, beat, places[0], places[-1])
         if key not in best or best[key].weight < weight:
-            best[key] = Fault("rub", number, beat, places, message, round(0.9 * weight, 4))
+            best[key] = Fault("rub", number, beat, places, message, round(max(0.31, 0.9 * weight), 4))
     return list(best.values())
 
 
@@ -266,8 +267,11 @@ def _unexcused(hearing: Hearing, start: int, end: int, one: Sounding, two: Sound
     450 are explained by neither note's way and 320 more by the note that belongs.
     """
     how, how_other = _way(*one, two[1], start), _way(*two, one[1], start)
-    if (how and how_other) or "pedal" in (how, how_other):
+    is_short = end - start < TICKS_PER_QUARTER
+    if "pedal" in (how, how_other) or (how and how_other and ("falls" in (how, how_other) or is_short)):
         return 0.0
+    if how and how_other:
+        return _LONG_IN_PASSING
     if not how and not how_other:
         return _leans(hearing, start, one, two, chord)
     led, still = (one[1], two[1]) if how else (two[1], one[1])
@@ -277,9 +281,9 @@ def _unexcused(hearing: Hearing, start: int, end: int, one: Sounding, two: Sound
         return 1.0
     distance = abs(led.pitch - still.pitch)
     if (how or how_other) == "passing":
-        if end - start >= TICKS_PER_QUARTER:
+        if not is_short:
             return _LONG_IN_PASSING
-        return 0.0 if belongs < 0 else _PASSES_AS_EITHER
+        return 0.0 if belongs < -1 else _PASSES_AS_EITHER
     if (how or how_other) == "rises":
         return _LONG_IN_PASSING
     is_upper = led.pitch > still.pitch
@@ -423,7 +427,8 @@ def _between(
             continue
         figure = kept == 0 and (often or high.is_figure or low.is_figure)
         weight = (0.75 if kept == 0 else 0.7) if outer else 0.6
-        yield _parallel(hearing, high, low, move, kept, weight - 0.15 * figure)
+        weight -= 0.3 if _is_figure(planned, high, low, move[0]) else 0.15 * figure
+        yield _parallel(hearing, high, low, move, kept, weight)
 
 
 def _moves(line: Sequence[Tone], under: Sequence[Tone]) -> list[Move]:
@@ -483,6 +488,14 @@ def _is_meant(planned: Planned, high: HeardVoice, low: HeardVoice, tick: int) ->
     if bar < 1 or bar in planned.plan.free_bars:
         return True
     return any(planned.role(voice, bar) in _DOUBLING for voice in (high, low))
+
+
+def _is_figure(planned: Planned | None, high: HeardVoice, low: HeardVoice, tick: int) -> bool:
+    """Say whether the plan lets one of two voices play a figure in a bar."""
+    if planned is None:
+        return False
+    bar = planned.number(tick)
+    return any(planned.role(voice, bar) in FIGURE_ROLES for voice in (high, low))
 
 
 def _parallel(hearing: Hearing, high: HeardVoice, low: HeardVoice, move: Move, kept: int, weight: float) -> Fault:

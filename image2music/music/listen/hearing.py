@@ -231,7 +231,7 @@ def _is_middle(since: int, whole: int, beat: int) -> bool:
     return beats % 2 == 0 and beats > 2 and since * 2 == whole
 
 
-def hear(score: Score) -> Hearing:
+def hearing_of(score: Score) -> Hearing:
     """Return a score as a listener has it. The score has at least one note."""
     scale = TICKS_PER_QUARTER / score.ticks_per_quarter
     voices = _voices(score, scale)
@@ -249,12 +249,20 @@ def _voices(score: Score, scale: float) -> tuple[HeardVoice, ...]:
             merged = tuple(sorted((*last.tones, *tones)))
             voices[-1] = HeardVoice(last.place, last.name, last.program, last.is_drum, merged)
         else:
-            voices.append(HeardVoice(len(voices) + 1, track.name, track.program, track.is_drum, tones))
+            voices.append(
+                HeardVoice(len(voices) + 1, " ".join(track.name.split()), track.program, track.is_drum, tones)
+            )
     return tuple(voices)
 
 
 def _goes_on(last: HeardVoice, track: Track, tones: tuple[Tone, ...]) -> bool:
-    if not track.name or track.name != last.name or last.is_drum != track.is_drum or not last.tones or not tones:
+    if (
+        not last.name
+        or " ".join(track.name.split()) != last.name
+        or last.is_drum != track.is_drum
+        or not last.tones
+        or not tones
+    ):
         return False
     if track.program in {tone.program for tone in last.tones}:
         return False

@@ -17,12 +17,11 @@ from image2music.music.listen.form import (
     motif_heard,
     range_faults,
     repeat_faults,
-    sections_of,
     signature_of,
     silence_faults,
 )
 from image2music.music.listen.harmony import chord_faults, parallel_faults, rub_faults
-from image2music.music.listen.hearing import HeardVoice, Hearing, Planned, Tone, beside, hear
+from image2music.music.listen.hearing import HeardVoice, Hearing, Planned, Tone, beside, hearing_of
 from image2music.music.listen.sheet import Fault, FaultKind, Sheet
 from image2music.music.metrics import EXPLANATIONS, Metrics, metrics_of_score
 from image2music.music.planning.plan import DYNAMICS, Plan, Section, pitch_name
@@ -44,7 +43,7 @@ def listen(score: Score, plan: Plan | None = None) -> Sheet:
     """
     if not score.n_notes:
         return _silence(score)
-    hearing = hear(score)
+    hearing = hearing_of(score)
     planned = beside(plan, hearing) if plan is not None else None
     found: list[Fault] = []
     found += rub_faults(hearing, planned)
@@ -174,6 +173,19 @@ def _features(hearing: Hearing, faults: Sequence[Fault]) -> dict[str, float]:
 _COUNTED: tuple[FaultKind, ...] = ("rub", "parallel_octaves", "parallel_fifths", "range", "leap", "repeat")
 
 
+def _sections_of(hearing: Hearing, planned: Planned | None) -> list[tuple[str, int, int, Section | None]]:
+    """Return (name, start, end, section) of the plan's sections, or of each eight bars where there is no plan."""
+    if planned is not None:
+        spans = [(one, *planned.span(one.first, one.last)) for one in planned.plan.sections]
+        return [(one.name, start, end, one) for one, start, end in spans if end > start]
+    parts: list[tuple[str, int, int, Section | None]] = []
+    for first in range(0, len(hearing.bars), 8):
+        last = min(first + 8, len(hearing.bars)) - 1
+        name = f"bars {hearing.bars[first].number}-{hearing.bars[last].number}"
+        parts.append((name, hearing.bars[first].start, hearing.bars[last].end, None))
+    return parts
+
+
 def _remarks(hearing: Hearing, planned: Planned | None, motif: Sequence[MotifHeard]) -> Iterable[str]:
     """Lines on what is no fault, the most useful one first."""
     peaks = []
@@ -183,7 +195,7 @@ def _remarks(hearing: Hearing, planned: Planned | None, motif: Sequence[MotifHea
         peaks.append(f"{hearing.name(voice)} {pitch_name(high)} in bar {_few(list(bars))}")
     if peaks:
         yield "highest notes: " + "; ".join(peaks)
-    parts = [_part(hearing, name, start, end) for name, start, end, _ in sections_of(hearing, planned)]
+    parts = [_part(hearing, name, start, end) for name, start, end, _ in _sections_of(hearing, planned)]
     yield "notes a beat and loudness: " + "; ".join(parts)
     rhythms = _rhythms(hearing, planned)
     if rhythms:
@@ -355,7 +367,7 @@ def _silences_kept(planned: Planned) -> Iterable[Kept]:
 def _dynamics_kept(planned: Planned) -> Iterable[Kept]:
     """Compare every two sections: the one that is planned louder must be louder."""
     heard: list[tuple[Section, float]] = []
-    for _, start, end, section in sections_of(planned.hearing, planned):
+    for _, start, end, section in _sections_of(planned.hearing, planned):
         tones: list[Tone] = [tone for voice in planned.hearing.voices for tone in voice.between(start, end)]
         if tones and section is not None:
             heard.append((section, sum(tone.velocity for tone in tones) / len(tones)))
