@@ -163,7 +163,7 @@ def walking_melody(excerpt: Excerpt, dice: Dice, pool: Sequence[Excerpt]) -> Exc
     """Let the highest voice walk at random through its scale, in its own rhythm."""
     heard = Heard(excerpt)
     scale = [(heard.tonic + degree) % 12 for degree in (_MINOR if heard.minor else _MAJOR)]
-    voice = int(heard.mean_pitch.argmax())
+    voice = int(heard.mean_pitch[: excerpt.n_voices].argmax())
     mine = np.flatnonzero(excerpt.voices == voice)
     _, first, nth = np.unique(excerpt.onsets[mine], return_index=True, return_inverse=True)
     low, high = int(excerpt.pitches[mine].min()) - 3, int(excerpt.pitches[mine].max()) + 4

@@ -82,7 +82,8 @@ def excerpt_of(score: Score, empty_voices: int = 0) -> Excerpt | None:
     """Return the whole piece, drums left out; None where no pitched note sounds.
 
     Tracks are voices; those with fewer than two notes count as empty and are left out, and `empty_voices` more are
-    declared. Tracks of one name that never sound together are one voice whose instrument changes. Bars follow from the
+    declared. Tracks of one name that never sound together are one voice whose instrument changes. A single voice full of
+    chords is heard as two, the highest notes and the rest. Bars follow from the
     meters, which start anew where one is named; without any they are in 4/4. A first bar that is silent in all voices
     is no part of it.
     """
@@ -97,7 +98,7 @@ def excerpt_of(score: Score, empty_voices: int = 0) -> Excerpt | None:
     bars, meter = _bars(_meters_of(score), scale, int(max(ends.max(), onsets.max() + 1)))
     bar = 4 * STEPS * meter.numerator // meter.denominator
     silent = int(np.searchsorted(bars, onsets.min(), side="right")) - 1
-    return Excerpt(
+    whole = Excerpt(
         onsets - bars[silent],
         np.maximum(1, ends - onsets),
         np.concatenate([track.pitches for track in sounding]),
@@ -108,6 +109,19 @@ def excerpt_of(score: Score, empty_voices: int = 0) -> Excerpt | None:
         _beat(meter),
         empty,
     ).in_order()
+    return _top_and_rest(whole) if whole.n_voices == 1 else whole
+
+
+_FEW_CHORDS = 0.3
+"""Up to this share of notes below others a voice is a line with some double stops."""
+
+
+def _top_and_rest(excerpt: Excerpt) -> Excerpt:
+    """Make two voices of one that is full of chords, as a piano piece in one track is: its highest notes, the rest."""
+    last = np.append(excerpt.onsets[1:] != excerpt.onsets[:-1], True)
+    if (~last).mean() <= _FEW_CHORDS:
+        return excerpt
+    return replace(excerpt, voices=np.where(last, 0, 1), n_voices=2).in_order()
 
 
 def _steps(ticks: IntArray, scale: float) -> IntArray:

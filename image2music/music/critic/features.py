@@ -77,7 +77,7 @@ def _complexity(tokens: list[int]) -> float:
 
 
 def line_features(heard: Heard, surprise: Surprise) -> dict[str, Floats]:
-    """Return the features of every voice, float[V] each."""
+    """Return the features of every line, float[lines] each: of the voices and, where there are several, of the lead."""
     h = heard
     out: dict[str, Floats] = {}
     intervals = (h.pitch[1:] - h.pitch[:-1])[h.joined]
@@ -85,10 +85,10 @@ def line_features(heard: Heard, surprise: Surprise) -> dict[str, Floats]:
     n_intervals = np.maximum(1.0, h.count - 1)
 
     def each(values: NDArray[Any]) -> Floats:
-        return weighted_counts(voice, values, h.n_voices) / n_intervals
+        return weighted_counts(voice, values, h.n_lines) / n_intervals
 
     size = np.abs(intervals)
-    by_size = np.bincount(voice * 14 + np.minimum(size, 13), minlength=h.n_voices * 14).reshape(-1, 14)
+    by_size = np.bincount(voice * 14 + np.minimum(size, 13), minlength=h.n_lines * 14).reshape(-1, 14)
     shares = by_size / n_intervals[:, None]
     out["repeated"], out["semitones"], out["steps"] = shares[:, 0], shares[:, 1], shares[:, 1] + shares[:, 2]
     out["thirds"], out["leaps"] = shares[:, 3] + shares[:, 4], shares[:, 5] + shares[:, 7]
@@ -96,18 +96,18 @@ def line_features(heard: Heard, surprise: Surprise) -> dict[str, Floats]:
     out["interval"], out["interval_bits"] = each(size), _entropies(by_size.astype(np.float64))
 
     out |= _contour(h, intervals, voice, size)
-    pitches = np.bincount(h.voice * 128 + h.pitch, minlength=h.n_voices * 128).reshape(-1, 128)
+    pitches = np.bincount(h.voice * 128 + h.pitch, minlength=h.n_lines * 128).reshape(-1, 128)
     out["pitches"], out["pitch_bits"] = (pitches > 0).sum(axis=1) * 1.0, _entropies(pitches.astype(np.float64))
     out["top_pitch"] = pitches.max(axis=1) / h.count
     deviation = h.pitch - h.mean_pitch[h.voice]
     variance = h.mean(deviation * deviation)
     out["pitch_spread"] = np.sqrt(variance)
-    products = np.bincount(voice, deviation[1:][h.joined] * deviation[:-1][h.joined], h.n_voices) / n_intervals
+    products = np.bincount(voice, deviation[1:][h.joined] * deviation[:-1][h.joined], h.n_lines) / n_intervals
     out["smoothness"] = np.where(variance > 1e-6, products / np.maximum(variance, 1e-6), np.nan)
     highest = 127 - pitches[:, ::-1].argmax(axis=1)
     out["range"] = (highest - (pitches > 0).argmax(axis=1)) * 1.0
-    out["peaks"] = pitches[np.arange(h.n_voices), highest] / h.count
-    first_peak = np.full(h.n_voices, h.excerpt.length)
+    out["peaks"] = pitches[np.arange(h.n_lines), highest] / h.count
+    first_peak = np.full(h.n_lines, h.excerpt.length)
     at_peak = h.pitch == highest[h.voice]
     np.minimum.at(first_peak, h.voice[at_peak], h.onset[at_peak])
     out["peak_at"] = first_peak / h.excerpt.length
@@ -134,7 +134,7 @@ def _contour(h: Heard, intervals: Ints, voice: Ints, size: Ints) -> dict[str, Fl
     turning = moving & (sign[1:] != sign[:-1])
 
     def count(mask: NDArray[np.bool_]) -> Floats:
-        return np.bincount(voice[1:][mask], minlength=h.n_voices).astype(np.float64)
+        return np.bincount(voice[1:][mask], minlength=h.n_lines).astype(np.float64)
 
     out["turns"] = _ratio(count(turning), count(moving))
     out["neighbours"] = count(pairs & (intervals[1:] == -intervals[:-1]) & (sign[1:] != 0)) / np.maximum(1, h.count - 2)
@@ -144,7 +144,7 @@ def _contour(h: Heard, intervals: Ints, voice: Ints, size: Ints) -> dict[str, Fl
     # Runs in one direction: where one begins anew.
     begins = np.flatnonzero(np.append(True, ~pairs | (sign[1:] != sign[:-1]))[: len(sign)])
     runs = np.diff(np.append(begins, len(sign)))
-    longest = np.zeros(h.n_voices)
+    longest = np.zeros(h.n_lines)
     np.maximum.at(longest, voice[begins], runs)
     out["longest_run"] = np.log1p(longest)
     return out
@@ -153,7 +153,7 @@ def _contour(h: Heard, intervals: Ints, voice: Ints, size: Ints) -> dict[str, Fl
 def _rhythm(h: Heard, size: Ints, voice: Ints) -> dict[str, Floats]:
     out: dict[str, Floats] = {}
     length = np.searchsorted(LENGTH_EDGES, h.gap)
-    counts = np.bincount(h.voice * 11 + length, minlength=h.n_voices * 11).reshape(-1, 11).astype(np.float64)
+    counts = np.bincount(h.voice * 11 + length, minlength=h.n_lines * 11).reshape(-1, 11).astype(np.float64)
     out["length_bits"], out["top_length"] = _entropies(counts), counts.max(axis=1) / h.count
     out["lengths"] = (counts > 0).sum(axis=1) * 1.0
     out["mean_length"] = np.log(h.mean(h.gap) / h.excerpt.beat)
@@ -187,7 +187,7 @@ def _difference(h: Heard, values: NDArray[Any], voice: Ints, marked: NDArray[np.
     inside, outside = marked.astype(np.float64), (~marked).astype(np.float64)
 
     def total(weights: NDArray[Any]) -> Floats:
-        return weighted_counts(voice, weights, h.n_voices)
+        return weighted_counts(voice, weights, h.n_lines)
 
     return _ratio(total(values * inside), total(inside)) - _ratio(total(values * outside), total(outside))
 
@@ -198,7 +198,7 @@ def _line_surprise(h: Heard, surprise: Surprise, voice: Ints) -> dict[str, Float
     n = np.maximum(1.0, h.count - 1)
 
     def each(values: NDArray[Any]) -> Floats:
-        return weighted_counts(voice, values, h.n_voices) / n
+        return weighted_counts(voice, values, h.n_lines) / n
 
     mean = each(melody)
     out = {"melody_bits": mean, "melody_spread": np.sqrt(np.maximum(0.0, each(melody * melody) - mean * mean))}
@@ -215,9 +215,9 @@ def _patterns(h: Heard, values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Add up hashes of the line notes of every bar, uint64[V, b]."""
     place = h.voice * h.n_bars + h.line_bar
     starts = np.flatnonzero(np.append(True, place[1:] != place[:-1]))
-    sums = np.zeros(h.n_voices * h.n_bars, dtype=np.uint64)
+    sums = np.zeros(h.n_lines * h.n_bars, dtype=np.uint64)
     sums[place[starts]] = np.add.reduceat(values, starts)
-    return sums.reshape(h.n_voices, h.n_bars)
+    return sums.reshape(h.n_lines, h.n_bars)
 
 
 def _distinct(rows: NDArray[np.uint64]) -> Floats:
@@ -227,11 +227,12 @@ def _distinct(rows: NDArray[np.uint64]) -> Floats:
 
 
 def _returns(rows: NDArray[np.uint64], name: str) -> dict[str, Floats]:
-    """Return how often a bar is the same as that 1, 2, 4 and 8 bars before, by row."""
+    """Return how often a bar is the same as that 1, 2, 4 and 8 bars before, by row; silence is no return."""
     out = {}
     for lag in (1, 2, 4, 8):
-        same = rows[:, lag:] == rows[:, :-lag]
-        out[f"{name}_{lag}"] = same.mean(axis=1) if same.size else np.full(len(rows), np.nan)
+        here, before = rows[:, lag:], rows[:, :-lag]
+        same, heard = (here == before) & (here > 0), (here > 0) | (before > 0)
+        out[f"{name}_{lag}"] = _ratio(same.sum(axis=1).astype(np.float64), heard.sum(axis=1).astype(np.float64))
     return out
 
 
@@ -244,7 +245,7 @@ def _bar_patterns(h: Heard) -> dict[str, Floats]:
     shapes = _patterns(h, _HASHES[place, (h.pitch - first) % 256])
     out = {"rhythms": _distinct(rhythms), "bars": _distinct(bars), "shapes": _distinct(shapes)}
     out |= _returns(rhythms, "rhythm") | _returns(bars, "bar")
-    out["shape_1"] = (shapes[:, 1:] == shapes[:, :-1]).mean(axis=1) if h.n_bars > 1 else np.full(h.n_voices, np.nan)
+    out["shape_1"] = _returns(shapes, "shape")["shape_1"]
     per_bar = np.bincount(h.voice * h.n_bars + h.line_bar, minlength=rhythms.size).reshape(rhythms.shape)
     out["heard"] = (per_bar > 0).mean(axis=1)
     out["density_spread"] = per_bar.std(axis=1) / np.maximum(0.1, per_bar.mean(axis=1))
@@ -264,27 +265,28 @@ MELODY, OTHERS, MOST, LEAST = "melody", "others", "most", "least"
 
 
 def features_of(excerpt: Excerpt, surprise: Surprise) -> dict[str, float]:
-    """Return every feature by name, in a fixed order. The melody is the highest voice that plays in most bars."""
+    """Return every feature by name, in a fixed order.
+
+    `melody` is the lead; the `others` are the voices but for the highest of those that play in three bars of ten.
+    """
     heard = Heard(excerpt)
     lines = line_features(heard, surprise)
-    often = lines["heard"] > 0.3
-    height = np.where(often if often.any() else True, heard.mean_pitch, -1.0)
-    melody = int(np.round(height, 6).argmax())
-    others = np.arange(heard.n_voices) != melody
-    out = {f"{MELODY}.{name}": float(values[melody]) for name, values in lines.items()}
-    names, table = list(lines), np.stack(list(lines.values()))
+    n = heard.n_voices
+    main = int(np.where(lines["heard"][:n] > 0.3, np.round(heard.mean_pitch[:n], 6), -1.0).argmax())
+    out = {f"{MELODY}.{name}": float(values[-1]) for name, values in lines.items()}
+    names, table = list(lines), np.stack(list(lines.values()))[:, :n]
     known = ~np.isnan(table)
-    filled = np.where(known, table, 0.0)
-    mean_others = _ratio(filled[:, others].sum(axis=1), known[:, others].sum(axis=1))
+    others = np.arange(n) != main
+    mean_others = _ratio(np.where(known & others, table, 0.0).sum(axis=1), (known & others).sum(axis=1))
     out |= {f"{OTHERS}.{name}": float(value) for name, value in zip(names, mean_others, strict=True)}
     for name in ALL:
-        values, there = lines[name], known[names.index(name)]
-        several = heard.n_voices > 1 and there.any()
+        values, there = table[names.index(name)], known[names.index(name)]
+        several = n > 1 and there.any()
         out[f"{MOST}.{name}"] = float(values[there].max()) if several else np.nan
         out[f"{LEAST}.{name}"] = float(values[there].min()) if several else np.nan
-    out["least.heard"] = float(lines["heard"].min())
-    out |= _tonality(heard) | _harmony(heard, surprise) | _fit(heard, melody) | _consonance(heard)
-    out |= _outer_voices(heard) | _together(heard) | _form(heard) | _ending(heard, lines, melody)
+    out["least.heard"] = float(lines["heard"][:n].min())
+    out |= _tonality(heard) | _harmony(heard, surprise) | _fit(heard, main) | _consonance(heard)
+    out |= _outer_voices(heard) | _together(heard) | _form(heard) | _ending(heard)
     return out
 
 
@@ -458,10 +460,11 @@ def _together(h: Heard) -> dict[str, float]:
     if h.n_voices < 2:
         return {f"together.{name}": np.nan for name in names}
     struck = np.zeros((h.n_voices, h.excerpt.length), dtype=np.bool_)
-    struck[h.voice, h.onset] = True
+    own = h.voice < h.n_voices
+    struck[h.voice[own], h.onset[own]] = True
     shared = struck & (struck.sum(axis=0) > 1)
-    common = shared.sum(axis=1) / h.count
-    order = np.argsort(-np.round(h.mean_pitch, 6), kind="stable")
+    common = shared.sum(axis=1) / h.count[: h.n_voices]
+    order = np.argsort(-np.round(h.mean_pitch[: h.n_voices], 6), kind="stable")
     upper, lower = h.voice_top[order[:-1]], h.voice_top[order[1:]]
     both = (upper > 0) & (lower > 0)
     crossing = ((upper < lower) & both).sum(axis=1) / np.maximum(1, both.sum(axis=1))
@@ -515,7 +518,7 @@ def _form(h: Heard) -> dict[str, float]:
     return out
 
 
-def _ending(h: Heard, lines: dict[str, Floats], melody: int) -> dict[str, float]:
+def _ending(h: Heard) -> dict[str, float]:
     """How the piece closes; NaN where it goes on behind the excerpt."""
     names = ("sounds", "on_tonic", "triad", "tonic_chord", "dominant", "length", "melody_length", "melody_triad",
              "melody_tonic", "melody_weight", "melody_step", "melody_gap", "bass_step", "together")  # fmt: skip
@@ -535,9 +538,9 @@ def _ending(h: Heard, lines: dict[str, Floats], melody: int) -> dict[str, float]
     out["end.tonic_chord"] = float(degree[-1] == 0)
     out["end.dominant"] = float(len(before) > 0 and before[-1] in (7, 11))
     out["end.length"] = float(excerpt.length - excerpt.onsets.max()) / excerpt.bar
-    last = int(np.flatnonzero(h.ends)[melody])
+    last = len(h.pitch) - 1
     note = (h.pitch[last] - h.tonic) % 12
-    mean_gap = h.total(h.gap)[melody] / h.count[melody]
+    mean_gap = h.total(h.gap)[-1] / h.count[-1]
     out["end.melody_length"] = float(np.log(h.gap[last] / mean_gap))
     out["end.melody_triad"], out["end.melody_tonic"] = float(note in triad), float(note == 0)
     out["end.melody_weight"] = float(h.line_weight[last])
@@ -547,6 +550,6 @@ def _ending(h: Heard, lines: dict[str, Floats], melody: int) -> dict[str, float]
     low = h.lowest[h.beats]
     different = low[low != low[-1]] if len(low) else low
     out["end.bass_step"] = float((low[-1] - different[-1]) % 12 in (5, 7)) if len(different) else np.nan
-    lasts = np.flatnonzero(h.ends)
+    lasts = np.flatnonzero(h.ends)[: h.n_voices]
     out["end.together"] = float((h.onset[lasts] + h.held[lasts] >= excerpt.length - STEPS // 3).mean())
     return {"start.in_triad": out["start.in_triad"]} | {f"end.{name}": out[f"end.{name}"] for name in names}

@@ -104,7 +104,7 @@ class Heard:
         self.tonic, self.minor = self.key % 12, self.key // 12
 
     def _lay_out_lines(self) -> None:
-        """The highest notes of each voice, voice after voice: `pitch`, `onset`, `held`, `gap` (to the next onset)."""
+        """The highest notes of each voice, line after line: `pitch`, `onset`, `held`, `gap` (to the next onset)."""
         excerpt = self.excerpt
         bars = excerpt.bars
         bar_of = np.searchsorted(bars, excerpt.onsets, side="right") - 1
@@ -117,27 +117,39 @@ class Heard:
         order = np.lexsort((excerpt.pitches, excerpt.onsets, excerpt.voices))
         voice, onset = excerpt.voices[order], excerpt.onsets[order]
         last = np.append((voice[1:] != voice[:-1]) | (onset[1:] != onset[:-1]), True)
-        top = order[last]
-        self.top = top
-        self.voice, self.onset, self.pitch = excerpt.voices[top], excerpt.onsets[top], excerpt.pitches[top]
-        self.held = excerpt.durations[top]
-        same = self.voice[1:] == self.voice[:-1]
-        self.joined = same
-        gaps = np.append(self.onset[1:] - self.onset[:-1], self.held[-1])
-        ends = np.append(~same, True)
-        gaps[ends] = np.maximum(1, self.held[ends])
-        self.gap, self.ends = gaps, ends
+        top = self._with_lead(order[last], bar_of)
+        self.onset, self.pitch, self.held = excerpt.onsets[top], excerpt.pitches[top], excerpt.durations[top]
+        self.joined = self.voice[1:] == self.voice[:-1]
+        self.ends = np.append(~self.joined, True)
+        gaps = np.append(self.onset[1:] - self.onset[:-1], 1)
+        self.gap = np.where(self.ends, np.maximum(1, self.held), gaps)
         self.line_bar, self.line_since, self.line_weight = bar_of[top], since[top], self.weight[top]
-        self.count = np.bincount(self.voice, minlength=self.n_voices).astype(np.float64)
+        self.count = np.bincount(self.voice, minlength=self.n_lines).astype(np.float64)
         self.mean_pitch = self.mean(self.pitch)
 
+    def _with_lead(self, top: Ints, bar_of: Ints) -> Ints:
+        """Add a line that has the tune: in every bar that of the highest voice that plays. A solo is its own."""
+        voice = self.excerpt.voices[top]
+        n, self.n_lines = self.n_voices, self.n_voices
+        if n > 1:
+            height = weighted_counts(voice, self.excerpt.pitches[top], n) / np.bincount(voice, minlength=n)
+            plays = np.zeros((n, self.n_bars), dtype=np.bool_)
+            plays[voice, bar_of[top]] = True
+            leads = np.where(plays, np.round(height, 6)[:, None], -1.0).argmax(axis=0)
+            lead = top[voice == leads[bar_of[top]]]
+            lead = lead[np.argsort(self.excerpt.onsets[lead], kind="stable")]
+            top, voice = np.append(top, lead), np.append(voice, np.full_like(lead, n))
+            self.n_lines += 1
+        self.voice = voice
+        return top
+
     def total(self, values: NDArray[Any]) -> Floats:
-        """Sum something over the notes of each voice, float[V]."""
-        return weighted_counts(self.voice, values, self.n_voices)
+        """Sum something over the notes of each line, float[lines]."""
+        return weighted_counts(self.voice, values, self.n_lines)
 
     def mean(self, values: NDArray[Any]) -> Floats:
-        """Average something over the notes of each voice, float[V]."""
-        return weighted_counts(self.voice, values, self.n_voices) / self.count
+        """Average something over the notes of each line, float[lines]."""
+        return weighted_counts(self.voice, values, self.n_lines) / self.count
 
     def _lay_out_slices(self) -> None:
         excerpt = self.excerpt

@@ -35,8 +35,8 @@ _STEEP = 2.5
 _HAIR = 1e-4
 _FURTHEST = 6.0
 SCORER_RANGE = (-8.0, 3.0)
-_GATE = 2.0
-_GATE_FROM = -1.0
+_ORDINARY = 0.5
+_STRANGE = -1.0
 
 
 @dataclass(frozen=True)
@@ -158,8 +158,11 @@ class Critic:
 
 
 def gated(scorer: Floats, typicality: Floats) -> Floats:
-    """Let what is not typical of human music cost more than the scorer can give."""
-    return scorer - _GATE * np.maximum(0.0, _GATE_FROM - typicality)
+    """Join both: half of the scorer, and typicality, which gains nothing above `_ORDINARY`, is double below `_STRANGE`.
+
+    What a corruption never showed, the scorer cannot know; what is merely ordinary, typicality should not reward.
+    """
+    return scorer / 2 + np.minimum(typicality, _ORDINARY) - np.maximum(0.0, _STRANGE - typicality)
 
 
 def criticise(score: Score, empty_voices: int = 0) -> Judgement | None:

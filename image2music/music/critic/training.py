@@ -40,7 +40,7 @@ from image2music.music.critic.model import SCORER_RANGE, WEIGHTS, Critic, Scorer
 from image2music.music.musicxml import read_musicxml
 from image2music.music.score import Score
 
-KINDS = {"solo": 1.0, "song": 1.0, "quartet": 1.0, "hymn": 0.8, "chorale": 0.5}
+KINDS = {"solo": 1.0, "song": 1.0, "quartet": 2.0, "hymn": 0.6, "chorale": 0.3}
 """How much each kind of music weighs among human music."""
 HUMAN = "human"
 _LEVELS = np.linspace(0.005, 0.995, 41)
