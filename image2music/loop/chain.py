@@ -32,9 +32,13 @@ from image2music.failures import batch_with_fallback, map_catching, reason_of
 from image2music.loop.choose import order_of, why_not
 from image2music.loop.edits import try_edits
 from image2music.loop.examine import ExaminedTune, Voices, examine, voices_of_abc
+from image2music.music.arrange.arranger import ARRANGER_VERSION
+from image2music.music.critic.model import CRITIC_VERSION
+from image2music.music.listen.sheet import LISTENER_VERSION
 from image2music.music.planning.checks import check_plan
 from image2music.music.planning.constraints import unmet
 from image2music.music.planning.plan import Plan
+from image2music.music.planning.planner import PLANNER_VERSION
 from image2music.music.score import count_bars
 from image2music.music.similarity import COPY_VERSION
 from image2music.music.theory import DEFAULT_QPM
@@ -140,7 +144,16 @@ class Work:
 
 def rules_version() -> str:
     """Return the versions of all rules that change rows, beside prompts and models, which have their own."""
-    versions = {"autofix": AUTOFIX_VERSION, "check": CHECK_VERSION, "copies": COPY_VERSION, "loop": LOOP_VERSION}
+    versions = {
+        "arranger": ARRANGER_VERSION,
+        "autofix": AUTOFIX_VERSION,
+        "check": CHECK_VERSION,
+        "copies": COPY_VERSION,
+        "critic": CRITIC_VERSION,
+        "listener": LISTENER_VERSION,
+        "loop": LOOP_VERSION,
+        "planner": PLANNER_VERSION,
+    }
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 

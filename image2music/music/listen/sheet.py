@@ -7,6 +7,9 @@ from typing import Any, Literal
 
 from image2music.music.metrics import Metrics
 
+LISTENER_VERSION = 1
+"""Raise it when other faults are heard in the same notes, or another adherence."""
+
 FaultKind = Literal[
     "chord", "bass", "rub", "parallel_octaves", "parallel_fifths", "range", "leap", "cadence", "ending", "climax",
     "ceiling", "repeat", "empty_voice", "long_hold", "motif",
