@@ -336,8 +336,8 @@ def test_cadences_have_their_names(chords, cadence):
 
 @pytest.mark.parametrize(
     ("symbol", "nearest"),
-    [("Bm7", "Bm7"), ("C6/9", "C6/9"), ("G7b9b13", "G7b9"), ("Am/H", None), ("Am/", "Am"), ("Dark", None), ("em7", "Em7"),
-     ("N.C.", None)],
+    [("Bm7", "Bm7"), ("C6/9", "C6/9"), ("G7b9b13", "G7b9"), ("Am/H", None), ("Am/", "Am"), ("Dark", None),
+     ("em7", "Em7"), ("N.C.", None)],
 )  # fmt: skip
 def test_the_nearest_symbol_drops_only_what_is_music(symbol, nearest):
     assert nearest_symbol(symbol) == nearest
