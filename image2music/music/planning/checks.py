@@ -361,8 +361,12 @@ def _harmony(plan: Plan, notes: _Notes) -> Plan:
     return replace(plan, harmony=tuple(" ".join(chords) for chords in bars))
 
 
+_NO_CHORD = frozenset({"%", "-", "/", "~", ".", "NC", "N.C.", "N.C", "n.c."})
+"""Signs for the chord before, or for none, which a plan needs all the same."""
+
+
 def _chords_of_bar(bar: int, text: str, notes: _Notes) -> list[str]:
-    symbols = text.replace("|", " ").replace(",", " ").split()
+    symbols = [one for one in text.replace("|", " ").replace(",", " ").split() if one not in _NO_CHORD]
     chords = []
     for symbol in symbols:
         readable = nearest_symbol(symbol)

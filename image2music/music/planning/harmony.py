@@ -38,8 +38,8 @@ _MORE = re.compile(r"(?:add|no|omit|sus|maj|min|dim|aug|alt|[mM#b+()-]|[0-9]|/[A
 
 
 def nearest_symbol(symbol: str) -> str | None:
-    """Return a symbol that can be read: the same, or with a shorter quality, or without its bass; None for none."""
-    head, slash, bass = symbol.partition("/")
+    """Return a symbol that can be read: the same, or with a capital, a shorter quality, no bass; None for none."""
+    head, slash, bass = (symbol[:1].upper() + symbol[1:]).partition("/")
     for end in (slash + bass, ""):
         for length in range(len(head), 0, -1):
             left_out = head[length:] + (slash + bass if not end else "")

@@ -95,6 +95,11 @@ MENDS = {
         "bar 7 had no chord: took D/F# of bar 6",
         lambda plan: plan.harmony[6] == "D/F#",
     ),
+    "a sign for the chord before": (
+        with_chord(7, "%"),
+        "bar 7 had no chord: took D/F# of bar 6",
+        lambda plan: plan.harmony[6] == "D/F#",
+    ),
     "harmony that is too short is filled": (
         replace(GOOD, harmony=GOOD.harmony[:-1]),
         "bar 12 had no chord: took A7 of bar 11",
@@ -332,7 +337,7 @@ def test_cadences_have_their_names(chords, cadence):
 @pytest.mark.parametrize(
     ("symbol", "nearest"),
     [("Bm7", "Bm7"), ("C6/9", "C6/9"), ("G7b9b13", "G7b9"), ("Am/H", None), ("Am/", "Am"), ("Dark", None),
-     ("N.C.", None)],
+     ("em7", "Em7"), ("N.C.", None)],
 )  # fmt: skip
 def test_the_nearest_symbol_drops_only_what_is_music(symbol, nearest):
     assert nearest_symbol(symbol) == nearest
