@@ -128,5 +128,10 @@ VARIANTS = (
 """The paper's four, and the paper's own chain."""
 
 
+def variants_of(loop: LoopSettings) -> tuple[Variant, ...]:
+    """Return the variants that differ: where the full method is the paper's chain already, that one is left out."""
+    return tuple(one for one in VARIANTS if one.name == FULL or one.loop is _same or one.loop(loop) != loop)
+
+
 def _bare(request: ComposeRequest) -> ComposeRequest:
     return replace(request, references=())

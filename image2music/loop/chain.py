@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from image2music.abc.autofix.rules import AUTOFIX_VERSION
-from image2music.abc.checker import CHECK_VERSION
+from image2music.abc.checker import CHECK_VERSION, read_motif
 from image2music.abc.playback import tune_to_midi
 from image2music.composers.album_part import missing_constraints
 from image2music.composers.base import (
@@ -30,7 +30,7 @@ from image2music.composers.base import (
 from image2music.errors import AbcError, PlanError
 from image2music.failures import batch_with_fallback, map_catching, reason_of
 from image2music.loop.choose import order_of, why_not
-from image2music.loop.edits import try_edits
+from image2music.loop.edits import UNCHANGED, try_edits
 from image2music.loop.examine import ExaminedTune, Voices, examine, voices_of_abc
 from image2music.music.arrange.arranger import ARRANGER_VERSION
 from image2music.music.critic.model import CRITIC_VERSION
@@ -224,7 +224,7 @@ def _planning(take: Take, attempt: int) -> PlanningRequest:
 
 
 def _check(take: Take, plan: Plan) -> None:
-    checked = check_plan(plan)
+    checked = check_plan(plan, read_motif)
     take.plan, take.plan_faults = checked.plan, checked.faults
 
 
@@ -317,6 +317,8 @@ def _refine(composer: Composer, takes: Sequence[Take]) -> None:
                 raise raw
             candidate, part = take.examine(raw), take.request.album
             taken, reason = candidate.stands, "always" if candidate.stands else candidate.draft.validity
+            if candidate.draft.abc == take.standing.draft.abc:
+                taken, reason = False, UNCHANGED
             if candidate.score and part is not None and take.standing.score:
                 now, before = (len(missing_constraints(s, part)) for s in (candidate.score, take.standing.score))
                 taken, reason = (False, "keeps_less_of_the_album") if now > before else (taken, reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,7 +22,7 @@ from image2music.evaluation.compare import (
     summary_json,
 )
 from image2music.evaluation.measures import Row, score_rows
-from image2music.loop.ablations import FULL, VARIANTS, Variant
+from image2music.loop.ablations import FULL, Variant, variants_of
 from image2music.rows import KEY_COLUMNS, Provenance, composition_key, retried
 from image2music.settings import ComposeSettings
 from image2music.storage.output import OutputStore
@@ -45,18 +46,18 @@ def ablate(options: AblateOptions) -> int:
     """
     run = look_up(options)
     if options.dry_run:
-        print(f"{plan_lines(run)}\nvariants    {', '.join(variant.name for variant in VARIANTS)}")
+        print(f"{plan_lines(run)}\nvariants    {', '.join(variant.name for variant in variants_of(run.options.loop))}")
         return EXIT_DONE
     with open_job("ablate", options, run.output) as job:
         finished = _prepare(run)
         with job.recorded({}, GOES_ON) as record:
             pipeline = partial(ablate_pipeline, run=run, finished=finished)
-            found = job.run(pipeline, "tunes", len(VARIANTS) * (len(run.pictures) - len(finished)))
-            for variant in VARIANTS:
+            found = job.run(pipeline, "tunes", len(variants_of(options.loop)) * (len(run.pictures) - len(finished)))
+            for variant in variants_of(options.loop):
                 run.output.part(variant.name).drop_repeated(KEY_COLUMNS, composition_key)
             record.counts = _counts(found, len(run.pictures))
         code = job.end(record.counts["failed"], record.counts["tunes"], "tunes", options.max_failures)
-        print(ablation_report(run.output, options.seed))
+        print(ablation_report(run.output, options.seed, [variant.name for variant in variants_of(options.loop)]))
     return code
 
 
@@ -65,7 +66,7 @@ def ablate_pipeline(pipeline: beam.Pipeline, ticks: str | None, run: ComposeRun,
     options = run.options
     retrieved, failed = find_references(pipeline, run, finished)
     failed | "Failures" >> beam.Flatten() | "WriteFailures" >> failure_sink(run.output.failures)
-    for variant in VARIANTS:
+    for variant in variants_of(options.loop):
         handler = ComposeVariant(
             variant, options.composer, options.loop, options.seed, options.batch_size, options.attention_options
         )
@@ -79,7 +80,7 @@ def ablate_pipeline(pipeline: beam.Pipeline, ticks: str | None, run: ComposeRun,
 
 def _prepare(run: ComposeRun) -> frozenset[bytes]:
     """Forget failures that are tried again; return the keys of the pictures that have a row of every variant."""
-    outputs = [(variant, run.output.part(variant.name)) for variant in VARIANTS]
+    outputs = [(variant, run.output.part(variant.name)) for variant in variants_of(run.options.loop)]
     again = retried(run.pictures)
     for variant, output in outputs:
         if output.rows_by_settings().keys() - {_settings(run, variant).hash}:
@@ -107,9 +108,9 @@ def _counts(found: dict[str, int], places: int) -> dict[str, Any]:
     return {"places": places, "tunes": tunes + failed, "failed": failed}
 
 
-def ablation_report(output: OutputStore, seed: int) -> str:
+def ablation_report(output: OutputStore, seed: int, variants: Sequence[str]) -> str:
     """Score every variant, write ablation.json and ablation.md, and return the tables."""
-    systems = [read_output(output.part(variant.name), variant.name) for variant in VARIANTS]
+    systems = [read_output(output.part(name), name) for name in variants]
     rows = {system.name: score_rows(system.name, system.pieces) for system in systems}
     summaries = [summarise(system.name, system.pieces, rows[system.name], seed) for system in systems]
     changes = against_full(systems, rows, seed)

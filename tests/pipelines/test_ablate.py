@@ -4,14 +4,15 @@ import pyarrow.parquet as pq
 import pytest
 from fakes import COMPOSERS, FakeComposer, two_voice_tune
 
-from image2music.loop.ablations import VARIANTS, WithoutRefinement, WithoutRetrieval
+from image2music.loop.ablations import VARIANTS, WithoutRefinement, WithoutRetrieval, variants_of
+from image2music.settings import LoopSettings
 from image2music.storage.output import open_output
 from pipelines.cli.main import main
 
 pytestmark = pytest.mark.slow
 
 COMMAND = "ablate --images pictures --index tunes.lance --output out --composer fake:learner"
-NAMES = [variant.name for variant in VARIANTS]
+NAMES = [variant.name for variant in VARIANTS if variant.name != "paper"]
 
 
 class Learner(FakeComposer):
@@ -48,7 +49,7 @@ def test_variants_share_descriptions_and_references_and_differ_in_what_they_lack
     assert sum(size for kind, size in learner.calls if kind == "look") == 3
     heard = {name: {row["title"][0] for row in rows(indexed, name, "title")} for name in NAMES}
     assert heard["no_retrieval"] == heard["neither"] == {"0"}
-    assert "0" not in heard["full"] | heard["no_refinement"] | heard["paper"]
+    assert "0" not in heard["full"] | heard["no_refinement"]
     steps = [step for row in rows(indexed, "no_refinement", "rounds") for step in row["rounds"]]
     assert not any(step["accepted"] for step in steps if step["purpose"] == "refine")
     assert "| measure | better | full | no_retrieval | no_refinement | neither | paper |" in capsys.readouterr().out
@@ -97,7 +98,7 @@ def test_each_variant_has_settings_of_its_own(indexed, learner):
 
 def test_a_plan_names_the_variants_and_does_nothing(indexed, learner, capsys):
     assert main([*COMMAND.split(), "--plan"]) == 0
-    assert "variants    full, no_retrieval, no_refinement, neither, paper" in capsys.readouterr().out
+    assert "variants    full, no_retrieval, no_refinement, neither" in capsys.readouterr().out
     assert not (indexed / "out").exists()
 
 
@@ -105,6 +106,12 @@ def test_a_plan_names_the_variants_and_does_nothing(indexed, learner, capsys):
 def test_options_that_have_no_meaning_here_are_unknown(indexed, learner, capsys, option):
     assert main([*COMMAND.split(), *option.split()]) == 1
     assert f"there is no option {option}" in capsys.readouterr().err
+
+
+def test_the_papers_chain_is_a_variant_where_the_full_method_is_another():
+    assert [one.name for one in variants_of(LoopSettings())][-1] == "paper"
+    assert variants_of(LoopSettings())[-1].loop(LoopSettings(candidates=4)) == LoopSettings(protocol="paper")
+    assert "paper" not in [one.name for one in variants_of(LoopSettings(protocol="paper"))]
 
 
 def test_what_is_taken_away_stands_in_the_id():

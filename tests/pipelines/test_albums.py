@@ -88,7 +88,7 @@ def test_a_picture_that_leaves_changes_only_its_own_album(photos, stand_ins):
     (photos / "sea" / "1.png").unlink()
     stand_ins.calls.clear()
     assert main(COMPOSE) == 0
-    assert 0 < sum(size for call, size in stand_ins.calls if call == "compose") <= 4
+    assert 0 < sum(size for call, size in stand_ins.calls if call == "write") <= 4
     assert compositions()["photos/wood/a.png"] == wood
 
 

@@ -164,7 +164,7 @@ def test_the_same_settings_give_the_same_rows_whatever_batch_and_workers(indexed
 
 def test_pictures_go_through_the_models_in_real_batches(indexed, stand_ins):
     main([*COMPOSE, "--batch_size", "2"])
-    assert sorted(size for call, size in stand_ins.calls if call == "compose") == [1, 2]
+    assert sorted(size for call, size in stand_ins.calls if call == "write") == [1, 2]
 
 
 def test_the_closing_table(indexed, capsys):

@@ -19,7 +19,7 @@ def test_a_dry_run_sends_nothing_to_a_server_and_calculates_its_calls(indexed, p
         lines = plan("--composer", f"openai:{server.url}#model", "--rounds", "2")
         assert server.seen == []
     assert lines["sample"] == "none: the composer is behind a server, and a dry run sends nothing there"
-    assert lines["calls"] == "9 to 21, each with its picture"
+    assert lines["calls"] == "12 to 18, each with its picture"
     assert re.fullmatch(r"about [\d,]+ to [\d,]+ characters sent, a quarter as many tokens", lines["text"])
 
 

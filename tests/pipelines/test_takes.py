@@ -56,7 +56,7 @@ class TestAnotherTake:
             assert after[colour] == composed[colour]
         take = after["red"]
         assert (red["seed"], take["seed"]) == (0, 1)
-        assert take["abc"] == two_voice_tune(picture_seed(1, red["image_id"])) != red["abc"]
+        assert take["abc"] == two_voice_tune(picture_seed(1, red["image_id"]) + 100) != red["abc"]
         changed = {name for name in red if red[name] != take[name]}
         assert changed <= {"seed", "abc", "title", "midi", "motivation", "metrics", "rounds", "attention", *HOW}
         assert take["settings_hash"] == red["settings_hash"]
