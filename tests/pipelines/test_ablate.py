@@ -52,7 +52,7 @@ def test_variants_share_descriptions_and_references_and_differ_in_what_they_lack
     assert "0" not in heard["full"] | heard["no_refinement"]
     steps = [step for row in rows(indexed, "no_refinement", "rounds") for step in row["rounds"]]
     assert not any(step["accepted"] for step in steps if step["purpose"] == "refine")
-    assert "| measure | better | full | no_retrieval | no_refinement | neither | paper |" in capsys.readouterr().out
+    assert "| measure | better | full | no_retrieval | no_refinement | neither |" in capsys.readouterr().out
     report = json.loads((indexed / "out" / "ablation.json").read_text())
     assert list(report["against_full"]) == NAMES[1:]
 
