@@ -26,7 +26,7 @@ from image2music.abc.playback import abc_to_score
 from image2music.abc.writer.parts import lines_to_abc
 from image2music.errors import NotationError
 from image2music.music.arrange.arranger import arrange_plan
-from image2music.music.arrange.stage import bar_shape
+from image2music.music.arrange.stage import bar_shape, scale_of_key
 from image2music.music.chords import read_chord
 from image2music.music.lines import Bar, Line, bars_of_score
 from image2music.music.musicxml import read_musicxml
@@ -144,13 +144,18 @@ def _cut(track: Track, start: int, end: int) -> Track:
 
 def _key(score: Score, sharps: int) -> str:
     """Return the major or minor key of a signature whose tonic triad ends and fills the excerpt more."""
-    lowest_last = min((int(track.pitches[np.argmax(track.onsets)]) for track in score.tracks if len(track)), default=60)
     weights = np.zeros(12)
     for track in score.tracks:
         np.add.at(weights, track.pitches % 12, track.durations)
     major, minor = sharps * 7 % 12, (sharps * 7 + 9) % 12
-    lean = weights[(minor + 11) % 12] + weights[minor] - weights[major] * 0.9 - weights[(major + 7) % 12] * 0.5
-    is_minor = lean > 0 if lowest_last % 12 not in (major, minor) else lowest_last % 12 == minor
+    starts, ends = [], []
+    for track in score.tracks[1:]:
+        starts.append((int(track.onsets[0]), int(track.pitches[0])))
+        ends.append((-int(track.onsets[-1]), int(track.pitches[-1])))
+    votes = [min(starts)[1] % 12, min(ends)[1] % 12]
+    lean = weights[(minor + 8) % 12] + weights[minor] - weights[major] - 0.5 * weights[(major + 7) % 12]
+    lean += (votes.count(minor) - votes.count(major)) * 0.1 * weights.sum()
+    is_minor = lean > 0
     return key_name(sharps, bool(is_minor))
 
 
@@ -185,11 +190,14 @@ def _best_chord(song: Song, start: int, end: int) -> tuple[str, float]:
     weights /= weights.sum()
     bass = min(lows) % 12 if lows else None
     best = ("C", -9.0)
+    _, diatonic = scale_of_key(song.key)
+    scale = diatonic | {(scale_of_key(song.key)[0] + 11) % 12}
     for root in range(12):
         for rank, quality in enumerate(_QUALITIES):
             chord = read_chord(_NAMES[root] + quality)
             tones = list(chord.classes)
             score = float(weights[tones].sum()) - 0.12 * sum(weights[tone] < 0.02 for tone in tones)
+            score -= 0.06 * sum(tone not in scale and weights[tone] < 0.08 for tone in tones)
             score += 0.12 * (bass == root) - 0.04 * (len(tones) > 3) - 0.005 * rank - 0.1 * (bass not in tones)
             if score > best[1] + 1e-9:
                 slash = f"/{_NAMES[bass]}" if bass is not None and bass != root and bass in tones else ""
@@ -222,7 +230,7 @@ def planned(song: Song, seed: int, *, fourth: bool = False) -> Plan:
     sections = []
     for number in range(3):
         second = number == 1
-        right: Role = "answer" if second and rng.integers(2) else "figure"
+        right: Role = "answer" if second and _breathes(song, edges[1], edges[2]) else "figure"
         left: Role = "bass+figure" if right == "answer" else "bass"
         parts = [
             Part(1, "melody"),
@@ -238,6 +246,14 @@ def planned(song: Song, seed: int, *, fourth: bool = False) -> Plan:
     plan = Plan("", "", song.key, song.meter, song.bars, tuple(voices), tuple(sections), harmony,
                 climax=Climax(climax, 1, high))  # fmt: skip
     return with_main_roles(plan)
+
+
+def _breathes(song: Song, first: int, end: int) -> bool:
+    """Whether the voice has no new note in the second half of every third bar or more: room for answers."""
+    shape, voice = bar_shape(song.meter), song.score.tracks[0]
+    ticks = voice.onsets * TICKS_PER_QUARTER // song.score.ticks_per_quarter
+    half = ticks[ticks % shape.ticks >= min(shape.half, shape.ticks - 1)] // shape.ticks + 1
+    return sum(bar not in half for bar in range(first, end)) * 3 >= end - first
 
 
 @dataclass(frozen=True)
@@ -315,12 +331,22 @@ def plain(line: Line) -> Line:
 
 def own_lines(song: Song) -> list[Line]:
     """Return the song as it stands: the voice and the piano's voices."""
-    names = ["Voice", *[f"Piano {n}" for n in range(1, len(song.score.tracks))]]
-    return [
-        Line(number + 1, name, track.program, bars_of_score(song.score, number, song.meter, song.bars),
-             qpm_at=((1, song.qpm),) if number == 0 else ())
-        for number, (name, track) in enumerate(zip(names, song.score.tracks, strict=True))
-    ]  # fmt: skip
+    voices = [bars_of_score(song.score, number, song.meter, song.bars) for number in range(len(song.score.tracks))]
+    piano: list[tuple[str, tuple[Bar, ...]]] = []
+    for track, bars in zip(song.score.tracks[1:], voices[1:], strict=True):
+        staff = track.name.partition(", voice")[0]
+        for place, (name, other) in enumerate(piano):
+            if name == staff and not any(_sounds(a) and _sounds(b) for a, b in zip(bars, other, strict=True)):
+                piano[place] = name, tuple(a if _sounds(a) else b for a, b in zip(bars, other, strict=True))
+                break
+        else:
+            piano.append((staff, bars))
+    lines = [Line(1, "Voice", song.score.tracks[0].program, voices[0], qpm_at=((1, song.qpm),))]
+    return [*lines, *(Line(n, f"Piano {n}", 0, bars) for n, (_, bars) in enumerate(piano, 2))]
+
+
+def _sounds(bar: Bar) -> bool:
+    return any(event.pitches for event in bar)
 
 
 def out_of_range(lines: Sequence[Line], plan: Plan) -> int:
@@ -354,9 +380,9 @@ def main() -> None:
         total_own, total_made, bars = total_own + counts[0], total_made + counts[1], bars + song.bars
         for four in range(3):
             quartet = planned(song, args.seed + number, fourth=True)
-            start = time.perf_counter()
+            start = time.process_time()
             lines = arrange_plan(quartet, {1: own[0].bars}, args.seed + number + four)
-            seconds.append((time.perf_counter() - start) / song.bars * 20)
+            seconds.append((time.process_time() - start) / song.bars * 20)
             abc = lines_to_abc("", song.key, song.meter, lines)
             dirty += bool(check(abc))
             outside += out_of_range(lines, quartet)

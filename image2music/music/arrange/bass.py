@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from image2music.music.arrange.figures import goes_twice_as_fast
 from image2music.music.arrange.placing import longest_tone
 from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, Tone
 from image2music.music.planning.plan import Family, Section
+from image2music.music.theory import TICKS_PER_QUARTER
 
 # An eighth a token: R the bass, 5 the fifth, 3 another tone of the chord, 8 the octave, A an approach to what follows,
 # v the same an octave lower (or higher), u a scale step against the tune, - holds, . rests.
@@ -37,6 +39,14 @@ _PATTERNS: dict[str, dict[str, tuple[str, str]]] = {
               "6/8": ("R - R R - R", "R - R R - A")},
     "octaves": {"4/4": ("R - 8 - R - 8 -", "R - 8 - 5 - A -"), "3/4": ("R - 8 - 5 -", "R - 8 - A -"),
                 "6/8": ("R - 8 5 - 8", "R - 8 5 - A")},
+    "arch": {"4/4": ("R - 5 - X - 5 -", "R - 5 - X - A -"), "3/4": ("R - 5 - X -", "R - 5 - A -"),
+             "6/8": ("R 5 8 X 8 5", "R 5 8 5 - A")},
+    "rock": {"4/4": ("R 5 8 5 R 5 8 5", "R 5 8 5 X - A -"), "3/4": ("R 5 8 5 8 5", "R 5 8 5 A -"),
+             "6/8": ("R - 5 8 - 5", "R - 5 8 - A")},
+    "leap": {"4/4": ("R - 8 - 5 - 8 -", "R - 8 - 5 - A -"), "3/4": ("R - 8 - 5 -", "R - X - A -"),
+             "6/8": ("R - 8 5 - 8", "R - X 5 - A")},
+    "swing": {"4/4": ("R - - 5 X - - 5", "R - - 5 X - A -"), "3/4": ("R - X - 5 -", "R - X - A -"),
+              "6/8": ("R - 5 X - 5", "R - 5 X - A")},
     "habanera": {"4/4": ("R - - 5 8 - 5 -", "R - - 5 8 - A -"), "3/4": ("R - - 5 A -", "R - - 5 8 -"),
                  "6/8": ("R - 5 R - A", "R - 5 8 - 5")},
     "short": {"4/4": ("R . . . 5 . . .", "R . . . 5 . A ."), "3/4": ("R . . . . .", "R . . . A ."),
@@ -58,6 +68,8 @@ _BY_FAMILY: dict[Family, tuple[str, ...]] = {
     "offbeat": ("march", "short"), "wave": ("two", "long"), "broken": ("dotted", "two"),
     "alberti": ("two", "moving"), "tremolo": ("pulse",), "arpeggio": ("long", "two"),
 }  # fmt: skip
+_FOR_HANDS = (("arch", "swing", "two"), ("arch", "rock", "leap", "swing"), ("leap", "rock", "octaves"))
+_CHORDAL: frozenset[Family | None] = frozenset({"pad", "chorale", "pulse", "offbeat", "waltz", "pizzicato"})
 _DETACHED = frozenset({"short", "march"})
 
 
@@ -76,11 +88,13 @@ def set_bass(stage: ArrangingStage) -> None:
 class _Bass:
     def __init__(self, stage: ArrangingStage, voice: int, bars: Sequence[int]) -> None:
         self.stage, self.voice = stage, voice
-        self.low, self.high = stage.range_of(voice, bars[0])
-        self.high = max(self.low + 11, min(self.high, self.low + 21)) if self.high > self.low + 11 else self.high
-        self.spans = stage.spans_of(bars)
         self.instrument = stage.instruments[voice]
+        self.low, self.high = stage.range_of(voice, bars[0])
+        reach = 26 if self.instrument.chords > 4 else 21
+        self.high = max(self.low + 11, min(self.high, self.low + reach)) if self.high > self.low + 11 else self.high
+        self.spans = stage.spans_of(bars)
         self.styles: dict[str, str] = {}
+        self.rich: dict[str, bool] = {}
 
     def run(self) -> None:
         stage = self.stage
@@ -150,6 +164,8 @@ class _Bass:
         names: Sequence[str] = _BY_LEVEL[stage.levels[section.first - 1]]
         if part.family in _BY_FAMILY:
             names = _BY_FAMILY[part.family]
+        elif self._is_free(section):
+            names = _FOR_HANDS[stage.levels[section.first - 1] // 2]
         elif part.role == "hold":
             names = ("pedal", "long")
         elif longest_tone(self.instrument, section.qpm, stage.length) <= stage.length // 2:
@@ -162,6 +178,17 @@ class _Bass:
         names = [name for name in names if name != last] or names
         self.styles[section.name] = names[int(stage.rng.integers(len(names)))]
         return self.styles[section.name]
+
+    def _is_free(self, section: Section) -> bool:
+        """Whether a hand on keys or strings of its own may move: no other voice has a moving figure here."""
+        if (
+            self.instrument.chords < 5
+            or self.instrument.kind not in ("keys", "plucked")
+            or self.instrument.program == 45
+        ):
+            return False
+        moving = {part.family for part in section.parts if part.role == "figure" and part.voice in self.stage.voices}
+        return moving <= _CHORDAL
 
     def _fill(self, span: ChordSpan, pitch: int, after: int | None) -> None:
         stage = self.stage
@@ -208,10 +235,13 @@ class _Bass:
     def _tokens(self, name: str, span: ChordSpan, which: int) -> list[tuple[int, int, str]]:
         """Return (at, length, token) of a pattern, cut to a chord's stretch."""
         found: list[tuple[int, int, str]] = []
+        qpm = self.stage.sections[span.bar].qpm
         start = 0
         for meter, ticks in self.stage.shape.parts:
             words = _PATTERNS[name][meter][which].split()
             grain = EIGHTH * max(1, ticks // (len(words) * EIGHTH))
+            if ticks * 2 == len(words) * EIGHTH and goes_twice_as_fast(words, 2 * EIGHTH, qpm):
+                grain //= 2
             for number, word in enumerate(words):
                 at = start + number * grain
                 if at >= min(start + ticks, span.dur):
@@ -242,13 +272,64 @@ class _Bass:
             tick = span.on + at
             new = self._pitch(span, tick, dur, token, pitch, before, after, left)
             left -= token == "A"
-            pitches: tuple[int, ...] = (new,)
-            if at == 0 and span.bar == stage.climax and self.instrument.chords > 1 and new - 12 >= self.low:
-                pitches = (new - 12, new)
+            if at:
+                is_last = (at, dur, token) == tokens[-1]
+                new = self._independent(span, tick, dur, new, before, after if is_last else None)
+            pitches = self._thickened(span, tick, dur, new)
             stage.out[self.voice].append(
                 Tone(tick, min(dur, longest), pitches, light=stage.light[self.voice, span.bar])
             )
             before = new
+
+    def _independent(self, span: ChordSpan, tick: int, dur: int, pitch: int, before: int, after: int | None) -> int:
+        """Return the pitch, or a tone beside it by which the bass makes no octaves or fifths with the tune."""
+        stage = self.stage
+        earlier, here, later = (stage.tune_at(t) for t in (tick - 1, tick, tick + dur))
+
+        def follows(one: int) -> int:
+            found = _goes_along(earlier, here, before, one)
+            return found + (_goes_along(here, later, one, after) if after is not None else 0)
+
+        if not follows(pitch):
+            return pitch
+        able = [
+            p for p in range(self.low, self.high + 1) if abs(p - before) <= 9 and p != before and p % 12 in span.own
+        ]
+        able += [span.step(before, 1), span.step(before, -1)]
+        able = [p for p in able if self.low <= p <= self.high and p != after and not follows(p)]
+        return min(
+            able,
+            key=lambda p: (30 * self._rub(p, tick, dur) + 20 * abs(p - pitch) + 60 * (p % 12 not in span.own), p),
+            default=pitch,
+        )
+
+    def _thickened(self, span: ChordSpan, tick: int, dur: int, pitch: int) -> tuple[int, ...]:
+        """Give a bass that can play chords octaves where it is loud, fifths or tenths under long quiet tones."""
+        stage = self.stage
+        level = stage.levels[span.bar]
+        if span.bar == stage.climax and tick == span.on and self.instrument.chords > 1 and pitch - 12 >= self.low:
+            return pitch - 12, pitch
+        if self.instrument.chords <= 2 or not self._is_rich(span.bar) or stage.light[self.voice, span.bar]:
+            return (pitch,)
+        if level >= 3:
+            other = pitch - 12 if pitch - 12 >= self.low else pitch + 12
+            return tuple(sorted((pitch, other))) if tick == span.on and self.low <= other <= self.high else (pitch,)
+        if dur < 2 * TICKS_PER_QUARTER:
+            return (pitch,)
+        able = [
+            other
+            for other in (pitch + 7, pitch + 16, pitch + 15, pitch + 12)
+            if other % 12 in span.own and other <= stage.range_of(self.voice, span.bar)[1]
+            and (pitch >= 41 or other - pitch > 7) and stage.clash(other, tick, dur) < 8
+        ]  # fmt: skip
+        return (pitch, able[0]) if able else (pitch,)
+
+    def _is_rich(self, bar: int) -> bool:
+        """Whether a section's bass is thickened: drawn for each, always from `f` on."""
+        section = self.stage.sections[bar]
+        if section.name not in self.rich:
+            self.rich[section.name] = self.stage.levels[bar] >= 4 or int(self.stage.rng.integers(3)) > 0
+        return self.rich[section.name]
 
     def _pitch(
         self, span: ChordSpan, tick: int, dur: int, token: str, pitch: int, before: int, after: int | None, left: int
@@ -256,8 +337,13 @@ class _Bass:
         chord = span.chord
         if token == "v":
             return pitch - 12 if pitch - 12 >= self.low else pitch
-        if token == "8":
-            return pitch + 12 if pitch + 12 <= self.high else pitch
+        if token == "X":
+            third = chord.third if chord.third is not None else chord.fifth
+            tenths = [p for p in range(pitch + 12, min(self.high, pitch + 19) + 1) if p % 12 == third]
+            if tenths and self._rub(tenths[0], tick, dur) < 8:
+                return tenths[0]
+        if token in "8X" and pitch + 12 <= self.high:
+            return pitch + 12
         if token == "5":
             tones = (chord.fifth,) if chord.bass == chord.root else (chord.root, chord.fifth)
             able = [
@@ -271,7 +357,7 @@ class _Bass:
                 key=lambda p: (20 * abs(p - pitch - 5) + 15 * abs(p - goal) + 30 * self._rub(p, tick, dur), p),
                 default=pitch,
             )
-        if token == "3":
+        if token in "38X":
             able = [
                 p
                 for p in range(self.low, self.high + 1)
@@ -343,3 +429,10 @@ class _Bass:
             else:
                 joined.append(note)
         stage.out[self.voice] = joined
+
+
+def _goes_along(tune_before: int | None, tune: int | None, before: int, pitch: int) -> bool:
+    """Whether two voices move the same way from one octave or fifth to another."""
+    if tune_before is None or tune is None or (tune - tune_before) * (pitch - before) <= 0:
+        return False
+    return (tune - pitch) % 12 in (0, 7) and (tune - pitch) % 12 == (tune_before - before) % 12

@@ -8,12 +8,15 @@ other meters are put together from these.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 
 from image2music.music.arrange.stage import EIGHTH, BarShape
 from image2music.music.instruments import Instrument
 from image2music.music.planning.plan import Family
+from image2music.music.theory import TICKS_PER_QUARTER
 
 VARIANTS = ("plain", "varied", "thin", "full", "cadence")
 
@@ -28,6 +31,7 @@ class Slot:
 
 
 Pattern = tuple[Slot, ...]
+_CHORDS_A_SECOND, _TONES_A_SECOND = 4.5, 6.6
 
 
 @dataclass(frozen=True)
@@ -213,32 +217,38 @@ def figures_of(family: Family) -> list[Figure]:
 
 
 @lru_cache(maxsize=512)
-def variants(name: str, meter: str, shape: BarShape) -> tuple[Pattern, ...]:
-    """Return a figure's five variants (`VARIANTS`) for one bar of a meter."""
+def variants(name: str, shape: BarShape, qpm: float) -> tuple[Pattern, ...]:
+    """Return a figure's five variants (`VARIANTS`) for one bar at `qpm` quarters a minute.
+
+    A bar of half the length of a written one takes all of it, twice as fast, where the tempo allows that.
+    """
     figure = next(figure for figure in library() if figure.name == name)
-    plain, varied, full = (_bar(figure, shape, at) for at in range(3))
+    plain, varied, full = (_bar(figure, shape, at, qpm) for at in range(3))
     return plain, varied, _thinned(plain, figure, shape), full, _closing(plain, figure, shape)
 
 
-def _bar(figure: Figure, shape: BarShape, variant: int) -> Pattern:
+def _bar(figure: Figure, shape: BarShape, variant: int, qpm: float) -> Pattern:
     """Put one bar together; the second part of a bar takes the varied bar, so that no half comes twice."""
     slots: list[Slot] = []
     start = 0
     for number, (meter, ticks) in enumerate(shape.parts):
         text = figure.bars[meter][variant if number == 0 or variant == 2 else 1 - variant]
-        slots += [replace(slot, at=slot.at + start) for slot in _read(text, figure.grain, ticks, meter)]
+        slots += [replace(slot, at=slot.at + start) for slot in _read(text, figure.grain, ticks, meter, qpm)]
         start += ticks
     return tuple(slots)
 
 
 @lru_cache(maxsize=1024)
-def _read(text: str, grain: int, ticks: int, meter: str) -> Pattern:
+def _read(text: str, grain: int, ticks: int, meter: str, qpm: float) -> Pattern:
     """Read tokens and cut them to `ticks`; bars of twice the length (or half) are read in longer (shorter) tokens."""
     tokens = text.split()
     whole = 8 * EIGHTH if meter == "4/4" else 6 * EIGHTH
     if ticks > whole:
         grain = grain * ticks // whole
+    elif ticks * 2 == whole and goes_twice_as_fast(tokens, grain, qpm):
+        grain //= 2
     slots: list[Slot] = []
+    shortest = EIGHTH if grain < EIGHTH and "." in tokens else 0
     for number, token in enumerate(tokens):
         at = number * grain
         if at >= ticks:
@@ -249,7 +259,18 @@ def _read(text: str, grain: int, ticks: int, meter: str) -> Pattern:
                 slots[-1] = replace(slots[-1], dur=slots[-1].dur + room)
         elif token != ".":
             slots.append(Slot(at, room, _rungs(token)))
-    return tuple(slots)
+    ends = [*(slot.at for slot in slots[1:]), ticks]
+    return tuple(
+        replace(slot, dur=max(slot.dur, min(shortest, end - slot.at))) for slot, end in zip(slots, ends, strict=True)
+    )
+
+
+def goes_twice_as_fast(tokens: Sequence[str], grain: int, qpm: float) -> bool:
+    """Whether tokens, each half a grain long, come no faster than hands like: chords slower than single notes."""
+    onsets = [place for place, token in enumerate(tokens) if token not in "-."]
+    nearest = min((b - a for a, b in pairwise(onsets)), default=len(tokens))
+    chords = sum(token[0] == "(" for token in tokens) * 2 > len(onsets)
+    return qpm / 60 * TICKS_PER_QUARTER / (nearest * grain / 2) <= (_CHORDS_A_SECOND if chords else _TONES_A_SECOND)
 
 
 def _rungs(token: str) -> tuple[tuple[int, int], ...]:

@@ -34,6 +34,7 @@ class Manner:
 
 
 _HOLD = Manner(stay=-120, move=250, leap=200, third=40, contrary=10)
+_STRUCK = Manner(stay=60, leap=120, third=60)
 _COUNTER = Manner(stay=110, contrary=80)
 _PARALLEL = Manner(stay=40, leap=80, third=220, contrary=-20, near=12)
 
@@ -122,7 +123,7 @@ class LineWriter:
         taken = [p for other in stage.voices if other != voice for p in stage.sounding(other, tick)]
         row = []
         for pitch in pitches:
-            cost = 25 * stage.clash(pitch, tick, dur) + 4 * abs(pitch - middle)
+            cost = 25 * stage.clash(pitch, tick, dur) + 7 * abs(pitch - middle)
             cost += 20 * max(0, low + 2 - pitch) + 30 * max(0, pitch - high + 3)
             if tune is not None:
                 away = abs(pitch - tune)
@@ -287,14 +288,23 @@ class LineWriter:
             spoke = self._quote(voice, bar, [_tail(cell), *self.cells])
             if not spoke and place % 2 and len(cell) > 1:
                 spoke = self._echo(voice, cell, start, stage.length, 130)
-            if not spoke and place:
+            if not spoke and (place or stage.instruments[voice].chords > 4):
                 self._stay(voice, bar)
 
     def _stay(self, voice: int, bar: int) -> None:
         """One quiet tone for a bar that has nothing to say."""
-        spans = self.stage.spans_of([bar])
-        slots = [(span.on, span.dur) for span in spans]
-        self._put(voice, slots, self.solve(voice, slots, _HOLD, start=self._last(voice, slots[0][0])), tie=True)
+        stage = self.stage
+        sustains = stage.instruments[voice].sustains
+        edges = {span.on for span in stage.spans_of([bar])} | {(bar + 1) * stage.length}
+        if not sustains and bar < stage.bars - 1:
+            edges.add(bar * stage.length + stage.shape.half)
+        slots = [(on, end - on) for on, end in pairwise(sorted(edges))]
+        first = len(stage.out[voice])
+        path = self.solve(voice, slots, _HOLD if sustains else _STRUCK, start=self._last(voice, slots[0][0]))
+        self._put(voice, slots, path, tie=sustains)
+        if stage.instruments[voice].chords > 2:
+            for note in stage.out[voice][first:]:
+                note.pitches = self._filled(voice, note)
 
     # cells
 
@@ -325,21 +335,32 @@ class LineWriter:
         after = max(onsets) + EIGHTH if onsets else start
         return min([start + b for b in stage.shape.beats if start + b >= after] or [end])
 
-    def _quote(self, voice: int, bar: int, cells: Sequence[Sequence[tuple[int, int, int]]]) -> bool:
+    def _quote(
+        self, voice: int, bar: int, cells: Sequence[Sequence[tuple[int, int, int]]], *, keep: bool = False
+    ) -> bool:
         """Put the first cell that fits into the end of a bar where the tune is still."""
         stage = self.stage
         end = (bar + 1) * stage.length
         start = self._room(bar)
         if end - start < min(2 * TICKS_PER_QUARTER, stage.length // 2):
             return False
-        return any(len(cell) > 1 and self._echo(voice, cell, start, end - start, _ECHO_FITS) for cell in cells)
+        return any(
+            len(cell) > 1 and self._echo(voice, cell, start, end - start, _ECHO_FITS, keep=keep) for cell in cells
+        )
 
-    def _echo(self, voice: int, cell: Sequence[tuple[int, int, int]], start: int, room: int, fits: int) -> bool:
-        """Set a cell from `start` on, moved by scale steps to where it fits best; False where nothing fits."""
+    def _echo(
+        self, voice: int, cell: Sequence[tuple[int, int, int]], start: int, room: int, fits: int, *, keep: bool = False
+    ) -> bool:
+        """Set a cell from `start` on, moved by scale steps to where it fits best; False where nothing fits.
+
+        `keep` leaves what the voice has behind the cell, from the next beat on.
+        """
         stage = self.stage
         origin = cell[0][0]
         kept = [(at - origin, dur, pitch) for at, dur, pitch in cell if at - origin < room]
-        if len(kept) < 2 or any(at % (EIGHTH // 2) for at, _, _ in kept):
+        if len({pitch for _, _, pitch in kept}) < min(3, len(kept)) or any(at % (EIGHTH // 2) for at, _, _ in kept):
+            return False
+        if len(kept) < 2:
             return False
         low, high = stage.range_of(voice, start // stage.length)
         last = self._last(voice, start)
@@ -359,9 +380,31 @@ class LineWriter:
         if best is None or best[0] > fits:
             return False
         notes = best[2]
-        notes[-1].dur = max(notes[-1].dur, min(start + room - notes[-1].on, TICKS_PER_QUARTER))
-        self._replace(voice, start, start + room, notes)
+        end = start + room
+        if keep and notes[-1].end < end:
+            bar = start // stage.length * stage.length
+            end = min([bar + beat for beat in stage.shape.beats if bar + beat >= notes[-1].end] or [end])
+        notes[-1].dur = max(notes[-1].dur, min(end - notes[-1].on, TICKS_PER_QUARTER))
+        if stage.instruments[voice].chords > 2:
+            self._thicken(voice, notes)
+        self._replace(voice, start, end, notes)
         return True
+
+    def _thicken(self, voice: int, notes: Sequence[Tone]) -> None:
+        """Put thirds and sixths under the notes of a cell that fall on beats."""
+        stage = self.stage
+        for note in notes:
+            low, _ = stage.range_of(voice, note.on // stage.length)
+            top = note.pitches[0]
+            if not stage.is_beat(note.on) or top < 60:
+                continue
+            span = stage.span_at(note.on)
+            able = [
+                p for p in range(max(low, 52, top - 9), top - 2)
+                if p % 12 in span.own and (top - p) in (3, 4, 8, 9) and stage.clash(p, note.on, note.dur) < 8
+            ]  # fmt: skip
+            if able:
+                note.pitches = (able[-1], top)
 
     def _moved(self, pitch: int, steps: int, tick: int, dur: int) -> Tone:
         span = self.stage.span_at(tick)
@@ -410,8 +453,9 @@ class LineWriter:
                 if stage.light.get((voice, bar)) or {bar - 1, bar + 1} & filled or stage.bass_voice[bar] == voice:
                     continue
                 sung = [n for n in stage.tune_in(bar - 1) if n.on >= (bar - 1) * stage.length]
-                cell = _tail([(n.on, n.dur, n.pitches[0]) for n in sung])
-                if self._quote(voice, bar, [cell]):
+                cell = [(n.on, n.dur, n.pitches[0]) for n in sung]
+                whole = [cell] if not stage.tune_in(bar) else []
+                if self._quote(voice, bar, [*whole, _tail(cell)], keep=True):
                     filled.add(bar)
 
 

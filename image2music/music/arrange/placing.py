@@ -30,6 +30,8 @@ _PLAIN, _VARIED, _THIN, _FULL, _CADENCE = range(5)
 _ORDERS = ((0, 1, 0, 1), (0, 0, 1, 0), (0, 1, 1, 0), (0, 0, 0, 1), (1, 0, 0, 1))
 _NOTES_A_SECOND = {"keys": 9.0, "plucked": 8.0, "mallet": 8.0, "bowed": 8.0, "organ": 8.0, "synth": 8.0}
 _CANDIDATES = 6
+_CROWDED = 4.5
+"""Notes a second of the tune beside which a figure thins out."""
 _TOP_FIRST = frozenset({"drops", "bells", "cascade", "whirl", "off the beat"})
 """Figures that may lie above the tune where the voice's range does."""
 
@@ -50,7 +52,7 @@ class Placer:
 
     def __init__(self, stage: ArrangingStage) -> None:
         self.stage = stage
-        self._ladders: dict[tuple[ChordSpan, int, int, tuple[int, ...]], list[int]] = {}
+        self._ladders: dict[tuple[int, int, int, tuple[int, ...]], list[int]] = {}
         self._used: dict[str, set[str]] = {}
         self._omits: dict[int, tuple[int, ...]] = {}
 
@@ -108,7 +110,7 @@ class Placer:
     ) -> None:
         """Set a figure in bars of one section; `low` puts the chord's bass at its bottom."""
         stage = self.stage
-        patterns = variants(figure.name, stage.plan.meter, stage.shape)
+        patterns = variants(figure.name, stage.shape, section.qpm)
         part = section.part_of(voice)
         if part.degrees and (own := pattern_of_degrees(part.degrees, stage.shape)):
             patterns = own, *patterns[1:3], own, patterns[4]
@@ -137,7 +139,8 @@ class Placer:
             return _THIN if stage.levels[bar] < stage.levels[stage.climax] or section.last == bar + 1 else usual
         if bar == section.last - 1:
             return _CADENCE
-        if len(tune) * EIGHTH >= 0.8 * stage.length and figure.grain <= EIGHTH:
+        quarters = stage.length / TICKS_PER_QUARTER
+        if len(tune) / quarters * section.qpm / 60 >= _CROWDED and figure.grain <= EIGHTH:
             return _THIN
         if not tune:
             return _FULL if stage.levels[bar] >= 3 else _VARIED
@@ -165,7 +168,7 @@ class Placer:
 
     def ladder(self, span: ChordSpan, foot: int, high: int, omit: tuple[int, ...] = ()) -> list[int]:
         """Return chord tones upwards from `foot`, wide apart at the bottom: root, fifth, tenth."""
-        key = span, foot, high, omit
+        key = span.on, foot, high, omit
         if key not in self._ladders:
             full = self._rungs(span, foot, high, omit, None)
             if len(full) < 4:
@@ -266,6 +269,7 @@ class Placer:
                 cost += 200
         else:
             cost += 6 * abs((foot + top) // 2 - (lowest + high) // 2 - level * 3 // 2)
+            cost += 9 * max(0, min(57, (lowest + high) // 2) - foot)
         sung = [note.pitches[0] for note in stage.tune.between(span.on, span.end)]
         if sung and (not low or min(sung) > lowest + 12):
             if not low and (lowest > min(sung) + 5 or (figure.name in _TOP_FIRST and lowest >= min(sung) - 3)):
@@ -273,7 +277,7 @@ class Placer:
             else:
                 floor = max(min(sung), sum(sung) // len(sung) - 4)
                 free = instrument.kind in ("keys", "plucked", "mallet") and (lowest + high) // 2 > min(sung) - 4
-                over = 5 if free else 18 if instrument.chords > 2 else 35
+                over = 2 if free else 18 if instrument.chords > 2 else 35
                 cost += over * max(0, top - floor + 2) + (0 if low else 10 * max(0, floor - 5 - top))
         bass = None if low else stage.bass_at(span.on)
         if bass is not None and foot <= bass + 3:
@@ -286,7 +290,13 @@ class Placer:
     def _move_cost(
         was: int, foot: int, old: list[int], ladder: list[int], tunes: tuple[int | None, int | None], low: bool
     ) -> int:
-        moved = sum(min(abs(x - y) for y in old) for x in ladder)
+        moved = 0
+        for x in ladder:
+            nearest = 99
+            for y in old:
+                away = x - y if x > y else y - x
+                nearest = min(nearest, away)
+            moved += nearest
         cost = moved * (5 if low else 12) + 25 * max(0, abs(foot - was) - 5)
         before, now = tunes
         if before is not None and now is not None and before != now and was != foot:
@@ -384,9 +394,10 @@ class Placer:
         if own < 8:
             return pitch
         bottom = 1 if low else 0
-        beside = [ladder[at] for at in (rung - 1, rung + 1, rung - 2, rung + 2) if bottom <= at < len(ladder)]
+        near = (rung - 1, rung + 1, rung - 2, rung + 2, rung + 3, rung - 3)
+        beside = [ladder[at] for at in near if bottom <= at < len(ladder)]
         costs = [
-            (wrong(one) + 6 * (one in was) + 6 * (one in ahead), abs(one - pitch), one)
+            (wrong(one) + 9 * (one in was) + 7 * (one in ahead), abs(one - pitch), one)
             for one in beside
             if one not in taken
         ]
@@ -459,7 +470,7 @@ class Placer:
 
 
 def _plain_four(figure: Figure) -> Pattern:
-    return variants(figure.name, "4/4", bar_shape("4/4"))[_PLAIN]
+    return variants(figure.name, bar_shape("4/4"), 90.0)[_PLAIN]
 
 
 def _with_bass(pattern: Pattern, beats: Sequence[int]) -> Pattern:

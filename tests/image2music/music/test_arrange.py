@@ -1,0 +1,275 @@
+"""What holds for every arrangement, over plans made at random; and what single rules do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from image2music.abc.checker import check
+from image2music.abc.writer.parts import lines_to_abc
+from image2music.errors import PlanError
+from image2music.music.arrange.arranger import arrange_plan
+from image2music.music.arrange.figures import library, variants
+from image2music.music.arrange.stage import bar_shape, scale_of_key
+from image2music.music.chords import read_chord
+from image2music.music.instruments import instrument_of
+from image2music.music.lines import Bar, Event, Line
+from image2music.music.planning.plan import (
+    DYNAMICS,
+    FAMILIES,
+    Climax,
+    Part,
+    Plan,
+    PlannedVoice,
+    Section,
+    Silence,
+    with_main_roles,
+)
+
+METERS = ("2/4", "3/4", "4/4", "6/8", "9/8", "12/8", "3/8", "2/2", "5/4", "7/8")
+KEYS = {"C": 0, "D": 2, "F": 5, "Bb": 10, "A": 9}
+DEGREES = ((0, ""), (2, "m"), (5, ""), (7, "7"), (9, "m"), (4, "m7"))
+NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+INNER = ((73, 62, 93), (40, 57, 88), (71, 52, 84), (60, 45, 74), (46, 45, 90), (0, 45, 86), (48, 48, 84), (12, 48, 86))
+BASSES = ((42, 36, 64), (43, 28, 52), (32, 28, 52), (0, 31, 64), (58, 28, 55))
+INNER_ROLES = ("figure", "counter", "answer", "parallel", "double", "hold", "rest")
+BASS_ROLES = ("bass", "bass", "bass+figure")
+
+
+def quarters(meter: str) -> Fraction:
+    number, unit = map(int, meter.split("/"))
+    return Fraction(4 * number, unit)
+
+
+@st.composite
+def plans_with_tunes(draw: st.DrawFn) -> tuple[Plan, dict[int, list[Bar | None]]]:
+    """A plan with a bass that always sounds and one to three inner voices, and a tune that goes by chords and steps."""
+    meter, key = draw(st.sampled_from(METERS)), draw(st.sampled_from(sorted(KEYS)))
+    bars = draw(st.integers(4, 10))
+    inner = draw(st.lists(st.sampled_from(INNER), min_size=1, max_size=3))
+    bass = draw(st.sampled_from(BASSES))
+    voices = [PlannedVoice(1, "Tune", 73, 60, 96)]
+    voices += [PlannedVoice(n, f"V{n}", *one) for n, one in enumerate(inner, 2)]
+    voices.append(PlannedVoice(9, "Bass", *bass))
+    edge = draw(st.integers(2, bars - 1))
+    sections = []
+    for name, first, last in (("A", 1, edge), ("B", edge + 1, bars)):
+        parts = [Part(1, "melody"), Part(9, draw(st.sampled_from(BASS_ROLES)))]
+        for voice in voices[1:-1]:
+            role = draw(st.sampled_from(INNER_ROLES))
+            family = draw(st.sampled_from([*FAMILIES[:-1], None])) if role == "figure" else None
+            parts.append(Part(voice.id, role, family))
+        dynamic = draw(st.sampled_from(DYNAMICS))
+        swell = draw(st.sampled_from(("none", "grow", "fade")))
+        qpm = float(draw(st.integers(50, 140)))
+        sections.append(Section(name, first, last, "", qpm, dynamic, swell, "full", tuple(parts)))
+    harmony = []
+    for bar in range(bars):
+        chords = draw(st.lists(st.sampled_from(DEGREES), min_size=1, max_size=2))
+        chords = [DEGREES[0]] if bar == bars - 1 else chords
+        harmony.append(" ".join(NAMES[(KEYS[key] + degree) % 12] + quality for degree, quality in chords))
+    silences = ()
+    if draw(st.booleans()):
+        first = draw(st.integers(1, bars - 1))
+        silences = (Silence(2, first, min(first + 1, bars - 1)),)
+    climax = Climax(draw(st.integers(1, bars)), 1, 90)
+    plan = Plan("Test", "", key, meter, bars, tuple(voices), tuple(sections), tuple(harmony), climax=climax,
+                silences=silences, ending=draw(st.sampled_from(("", "slows down"))))  # fmt: skip
+    _, scale = scale_of_key(key)
+    pitches = [pitch for pitch in range(62, 90) if pitch % 12 in scale]
+    at = draw(st.integers(4, len(pitches) - 4))
+    tune: list[Bar | None] = []
+    for _ in range(bars):
+        left, events = quarters(meter), []
+        while left > 0:
+            length = min(left, draw(st.sampled_from((Fraction(1, 2), Fraction(1), Fraction(2)))))
+            at = min(len(pitches) - 1, max(0, at + draw(st.integers(-2, 2))))
+            events.append(Event((pitches[at],) if draw(st.integers(0, 5)) else (), length))
+            left -= length
+        tune.append(tuple(events))
+    return with_main_roles(plan), {1: tune}
+
+
+def pitches_of(line: Line) -> list[int]:
+    return [pitch for bar in line.bars for event in bar for pitch in event.pitches]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(plans_with_tunes(), st.integers(0, 5))
+def test_every_arrangement_is_playable_and_ends(made, seed):
+    plan, written = made
+    lines = arrange_plan(plan, written, seed)
+
+    assert [line.voice for line in lines] == [voice.id for voice in plan.voices]
+    assert lines[0].bars == tuple(written[1]) or any(event.marks for bar in lines[0].bars for event in bar)
+    assert [line.derived for line in lines] == [False, *[True] * (len(lines) - 1)]
+    for line in lines:
+        assert len(line.bars) == plan.bars
+        assert {sum(event.length for event in bar) for bar in line.bars} == {quarters(plan.meter)}
+    for line, voice in list(zip(lines, plan.voices, strict=True))[1:]:
+        assert all(voice.low <= pitch <= voice.high for pitch in pitches_of(line))
+        assert all(pitch < plan.climax.pitch for pitch in pitches_of(line))
+        most = instrument_of(voice.program).chords
+        assert all(len(event.pitches) <= most for bar in line.bars for event in bar)
+    for silence in plan.silences:
+        line = next(line for line in lines if line.voice == silence.voice)
+        silent = line.bars[silence.first - 1 : silence.last]
+        assert not any(event.pitches for bar in silent for event in bar)
+
+    abc = lines_to_abc(plan.title, plan.key, plan.meter, lines, sections=[(s.name, s.first, s.last) for s in plan.sections])
+    assert check(abc) == []
+    assert lines[-1].bars[-1][0].pitches[0] % 12 == KEYS[plan.key]
+    assert arrange_plan(plan, written, seed) == lines
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(plans_with_tunes())
+def test_chords_have_their_thirds_where_a_chordal_instrument_plays(made):
+    plan, written = made
+    voices = (*plan.voices[:-1], PlannedVoice(8, "Harp", 46, 40, 88), plan.voices[-1])
+    sections = tuple(replace(s, parts=(*s.parts, Part(8, "figure", "pad"))) for s in plan.sections)
+    lines = arrange_plan(replace(plan, voices=voices, sections=sections), written, 1)
+
+    last = {pitch % 12 for line in lines for event in line.bars[-1] for pitch in event.pitches}
+    assert read_chord(plan.harmony[-1]).third in last
+
+
+def a_plan(meter: str = "4/4", bars: int = 8, **changes: object) -> Plan:
+    """A harp and a cello under a flute: two sections."""
+    voices = (PlannedVoice(1, "Flute", 73, 60, 93), PlannedVoice(2, "Harp", 46, 43, 86), PlannedVoice(3, "Cello", 42, 36, 64))
+    half = bars // 2
+    parts = (Part(1, "melody"), Part(2, "figure"), Part(3, "bass"))
+    sections = (
+        Section("A", 1, half, "", 80.0, "p", "none", "half", parts),
+        Section("B", half + 1, bars, "", 80.0, "mf", "none", "full", parts),
+    )
+    harmony = (("C", "Am", "F", "G7") * bars)[: bars - 1] + ("C",)
+    return replace(Plan("Test", "", "C", meter, bars, voices, sections, harmony), **changes)
+
+
+def a_tune(meter: str = "4/4", bars: int = 8) -> dict[int, list[Bar | None]]:
+    tones = [(76, 72), (72, 76), (69, 72), (74, 71)] * bars
+    half = quarters(meter) / 2
+    tune: list[Bar | None] = [tuple(Event((pitch,), half) for pitch in pair) for pair in tones[:bars]]
+    tune[-1] = (Event((72,), quarters(meter)),)
+    return {1: tune}
+
+
+def test_seeds_give_different_accompaniments_and_one_seed_the_same():
+    plan, tune = a_plan(bars=16), a_tune(bars=16)
+    versions = {tuple(line.bars for line in arrange_plan(plan, tune, seed)[1:]) for seed in range(8)}
+    assert len(versions) >= 6
+    assert arrange_plan(plan, tune, 3) == arrange_plan(plan, tune, 3)
+
+
+def test_neighbouring_sections_have_different_figures():
+    plan, tune = a_plan(bars=16), a_tune(bars=16)
+    for seed in range(6):
+        harp = arrange_plan(plan, tune, seed)[1]
+        rhythms = [[event.length for event in harp.bars[bar]] for bar in (1, 9)]
+        pitches = [[event.pitches for event in harp.bars[bar]] for bar in (1, 9)]
+        assert rhythms[0] != rhythms[1] or pitches[0] != pitches[1]
+
+
+def test_bars_that_somebody_wrote_stay_and_the_others_are_filled():
+    own: Bar = (Event((48,), Fraction(4)),)
+    bass = arrange_plan(a_plan(), {**a_tune(), 3: [own, None]}, 0)[2]
+    assert bass.bars[0][0].pitches == (48,) and bass.bars[0][0].length == 4
+    assert bass.bars[1][0].pitches and not bass.derived
+
+
+def test_a_written_bar_that_is_not_full_is_filled_or_cut():
+    short, long = (Event((72,), Fraction(1)),), (Event((72,), Fraction(3)), Event((74,), Fraction(3)))
+    tune = arrange_plan(a_plan(), {1: [short, long]}, 0)[0]
+    assert [event.length for event in tune.bars[0]] == [1, 3]
+    assert [(event.pitches, event.length) for event in tune.bars[1]] == [((72,), 3), ((74,), 1)]
+
+
+def test_the_bass_takes_slash_basses_and_figures_do_not():
+    plan = a_plan(harmony=("C/D", *a_plan().harmony[1:]))
+    for seed in range(4):
+        _, harp, cello = arrange_plan(plan, a_tune(), seed)
+        assert cello.bars[0][0].pitches[0] % 12 == 2
+        on_beats = [event.pitches for event in harp.bars[0] if event.length >= 1]
+        assert not any(pitch % 12 == 2 for pitches in on_beats for pitch in pitches)
+
+
+def test_tones_that_die_away_are_not_held():
+    parts = (Part(1, "melody"), Part(2, "hold"), Part(3, "bass"))
+    sections = tuple(replace(section, parts=parts) for section in a_plan().sections)
+    voices = (a_plan().voices[0], PlannedVoice(2, "Xylophone", 13, 65, 100), a_plan().voices[2])
+    line = arrange_plan(a_plan(sections=sections, voices=voices), a_tune(), 0)[1]
+    assert max(event.length for bar in line.bars[:-1] for event in bar if event.pitches) <= 1
+
+
+def test_drums_play_on_their_channel_and_end_with_a_stroke():
+    voices = (*a_plan().voices, PlannedVoice(4, "Drums", 0, 35, 81))
+    sections = tuple(replace(s, parts=(*s.parts, Part(4, "drums"))) for s in a_plan().sections)
+    line = arrange_plan(a_plan(voices=voices, sections=sections), a_tune(), 0)[3]
+    assert line.is_drums
+    assert set(pitches_of(line)) <= set(range(35, 82))
+    assert [bool(event.pitches) for event in line.bars[-1]] == [True, False]
+    assert "%%MIDI channel 10" in lines_to_abc("", "C", "4/4", [line])
+
+
+def test_a_last_beat_that_belongs_to_the_next_chord_takes_it_early():
+    tune = a_tune()
+    tune[1][0] = (Event((76,), Fraction(3)), Event((69,), Fraction(1)))
+    tune[1][1] = (Event((69,), Fraction(4)),)
+    harp = arrange_plan(a_plan(harmony=("C", "F", *a_plan().harmony[2:])), tune, 0)[1]
+    at, last_beat = Fraction(0), set()
+    for event in harp.bars[0]:
+        if at + event.length > 3:
+            last_beat |= {pitch % 12 for pitch in event.pitches}
+        at += event.length
+    assert last_beat <= {5, 9, 0}
+
+
+def test_the_end_slows_down_where_the_plan_says_so():
+    assert [bar for bar, _ in arrange_plan(a_plan(ending="fades, ritardando"), a_tune(), 0)[0].qpm_at] == [1, 7, 8]
+    assert arrange_plan(a_plan(ending="stops short"), a_tune(), 0)[0].qpm_at == ((1, 80.0),)
+
+
+def test_loudness_follows_the_sections_and_the_tune_lies_above_it():
+    flute, harp, _ = arrange_plan(a_plan(), a_tune(), 0)
+    assert "p" in flute.bars[0][0].marks and "mf" in flute.bars[4][0].marks
+    assert "pp" in harp.bars[0][0].marks
+
+
+def test_a_voice_that_has_its_dynamics_keeps_them():
+    tune = a_tune()
+    tune[1][0] = (replace(tune[1][0][0], marks=("ff",)), tune[1][0][1])
+    flute = arrange_plan(a_plan(), tune, 0)[0]
+    assert flute.bars == tuple(tune[1])
+
+
+@pytest.mark.parametrize("meter", METERS)
+def test_figures_fill_bars_of_every_meter_and_never_leave_them(meter):
+    shape = bar_shape(meter)
+    assert shape.ticks == quarters(meter) * 480
+    for figure in library():
+        for pattern in variants(figure.name, shape, 90.0):
+            ends = [slot.at + slot.dur for slot in pattern]
+            assert pattern and ends[-1] <= shape.ticks
+            assert all(end <= slot.at for end, slot in zip(ends, pattern[1:], strict=False))
+
+
+def test_every_family_but_drums_has_figures():
+    assert {figure.family for figure in library()} == set(FAMILIES) - {"drums"}
+    assert len({figure.name for figure in library()}) == len(library()) >= 20
+
+
+@pytest.mark.parametrize(("meter", "beats"), [("6/8", 2), ("9/8", 3), ("12/8", 4), ("7/8", 3), ("5/4", 5), ("2/2", 4)])
+def test_beats_of_meters(meter, beats):
+    assert len(bar_shape(meter).beats) == beats
+
+
+def test_plans_that_cannot_be_read_are_refused():
+    with pytest.raises(PlanError):
+        arrange_plan(a_plan(meter="none"), {}, 0)
+    with pytest.raises(PlanError):
+        arrange_plan(a_plan(harmony=("H",) * 8), {}, 0)
