@@ -101,10 +101,15 @@ def ending_faults(hearing: Hearing) -> Iterator[Fault]:
     """Yield the end where it does not close: the tune on 1, 3 or 5 of the tonic chord over the tonic."""
     if not hearing.pitched:
         return
-    last = [(voice, tone) for voice in hearing.pitched for tone in [max(voice.tones, key=lambda one: one.end)]]
-    end = max(tone.end for _, tone in last)
-    chord = [(voice, tone) for voice, tone in hearing.sounding(end - 1)]
+    ends = {voice.place: max(tone.end for tone in voice.tones) for voice in hearing.pitched}
+    end = max(ends.values())
     bar = hearing.bar_at(end - 1)
+    chord = [
+        (voice, tone)
+        for voice in hearing.pitched
+        if ends[voice.place] > bar.start
+        for tone in voice.sounding(ends[voice.place] - 1)
+    ]
     low_voice, low = min(chord, key=lambda one: one[1].pitch)
     if low.end - low.start < TICKS_PER_QUARTER and len(chord) < 3:
         tones = [tone for voice in hearing.pitched for tone in voice.between(bar.start, end)]
@@ -117,16 +122,18 @@ def ending_faults(hearing: Hearing) -> Iterator[Fault]:
         over = any((tone.pitch - tonic) % 12 in _DEGREES for tone in (tune, high))
         if low.pitch % 12 == tonic and over and foreign * 3 <= len(chord):
             return
-    if len(hearing.pitched) == 1 and not low_voice.is_figure and low.pitch % 12 in hearing.tonics:
-        return
     tonic_name = pitch_name(hearing.tonics[0]).rstrip("-0123456789")
-    if low.pitch % 12 not in hearing.tonics:
+    weight = 0.8
+    if len(chord) == 1:
+        message = f"the end does not come home: {hearing.tone(high_voice, high)}, home is {tonic_name}"
+        weight = 0.45 if any((high.pitch - tonic) % 12 in _DEGREES for tonic in hearing.tonics) else 0.8
+    elif low.pitch % 12 not in hearing.tonics:
         message = f"the end does not come home: {hearing.tone(low_voice, low)} in the bass, home is {tonic_name}"
     else:
         message = f"the end does not close: {hearing.tone(high_voice, high)} over {tonic_name} in the bass"
     places = tuple(sorted({voice.place for voice, _ in chord}))
     start = max(bar.start, *(tone.start for _, tone in chord))
-    yield Fault("ending", *hearing.place(start), places, message, 0.8)
+    yield Fault("ending", *hearing.place(start), places, message, weight)
 
 
 _CLOSES = ("full", "plagal", "deceptive", "half")

@@ -271,9 +271,10 @@ def _goes_on(last: HeardVoice, track: Track, tones: tuple[Tone, ...]) -> bool:
 
 
 def _tones(track: Track, scale: float) -> tuple[Tone, ...]:
-    starts, ends = track.onsets, track.onsets + track.durations
+    starts, ends = track.onsets, track.onsets + np.maximum(track.durations, 1)
     if scale != 1:
         starts, ends = np.rint(starts * scale).astype(np.int64), np.rint(ends * scale).astype(np.int64)
+        ends = np.maximum(ends, starts + 1)
     columns = (starts.tolist(), ends.tolist(), track.pitches.tolist(), track.velocities.tolist())
     program = track.program
     tones = [Tone(start, end, pitch, loud, program) for start, end, pitch, loud in zip(*columns, strict=True)]
