@@ -93,6 +93,11 @@ def test_parallel_octaves_of_outer_voices_stand_where_they_arrive():
     assert sheet.shown[0].message == "parallel octaves: voice 1 C5 to D5 over voice 2 C4 to D4"
 
 
+def test_octaves_from_beat_to_beat_are_heard_through_ornaments():
+    sheet = heard("G A G E | c/B/ d/e/ B c | E F G F | E D C2 |]", "C2 C2 | C D G, E, | C2 B,2 | C2 C2 |]")
+    assert places(sheet, "parallel_octaves") == [(2, 2.0)]
+
+
 def test_parallel_fifths_count_between_outer_voices_only():
     assert places(heard("E2 G A | E4 |]", "C2 C D | C4 |]"), "parallel_fifths") == [(1, 4.0)]
     inner = heard("c2 e2 | c4 |]", "G2 A2 | G4 |]", "C2 D2 | C4 |]", "C2 A,2 | C4 |]")
