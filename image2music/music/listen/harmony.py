@@ -218,8 +218,8 @@ def _unexcused(hearing: Hearing, start: int, end: int, one: Sounding, two: Sound
 
     Where only one of the two goes its way (suspended, passing, neighbouring), the other must be the one that belongs to
     the harmony: the plan's chord where there is one, else a triad or seventh chord with the rest of what sounds.
-    Figures of 5,400 bars of chorales, in which 710 of 727 clashes are explained so, and of 900 planted ones, of which
-    450 are explained by neither note's way and 320 more by the note that belongs.
+    In 5,400 bars of chorales there are 727 clashes, 17 of them between notes of which neither goes its way; of 900
+    planted ones 450 are so. `python -m benchmarks.listener` counts what is found.
     """
     how, how_other = _way(*one, two[1], start), _way(*two, one[1], start)
     is_short = end - start < TICKS_PER_QUARTER
