@@ -16,7 +16,18 @@ from image2music.abc.reading_order import PitchReader, Range, play_order
 from image2music.errors import AbcError
 from image2music.music.midi import NoteList, write_note_lists
 from image2music.music.score import BarStart, KeyChange, MeterChange, Score, TempoChange, Track
-from image2music.music.theory import DRUM_CHANNEL, TICKS_PER_QUARTER, Key, Length, Meter, Tempo, scaled, ticks
+from image2music.music.theory import (
+    DRUM_CHANNEL,
+    TICKS_PER_QUARTER,
+    Key,
+    Length,
+    Meter,
+    Tempo,
+    fifths_of,
+    scaled,
+    ticks,
+    tonic_pitch_class,
+)
 
 MAX_NOTES = 200_000
 
@@ -334,4 +345,10 @@ def _keys(tune: Tune, voices: list[PlayedVoice]) -> tuple[KeyChange, ...]:
     at = {0: tune.key} if tune.has_key else {}
     for played in voices[:1]:
         at.update((ticks(onset), value) for onset, value in played.changes if isinstance(value, Key))
-    return tuple(KeyChange(tick, at[tick].sharps, at[tick].minor) for tick in sorted(at))
+    return tuple(KeyChange(tick, at[tick].sharps, at[tick].minor, _home(at[tick])) for tick in sorted(at))
+
+
+def _home(key: Key) -> int | None:
+    """Return the tonic's pitch class where signature and third do not tell it."""
+    tonic = fifths_of(key.tonic) * 7 % 12
+    return None if tonic == tonic_pitch_class(key.sharps, key.minor) else tonic

@@ -57,16 +57,20 @@ class MeterChange:
 
 @dataclass(frozen=True)
 class KeyChange:
-    """From `tick` on, a signature of `sharps` (-7 to 7, flats negative), minor or major."""
+    """From `tick` on, a signature of `sharps` (-7 to 7, flats negative), minor or major.
+
+    `home` is the tonic's pitch class where a mode has another than major or minor with this signature (dorian, ...).
+    """
 
     tick: int
     sharps: int
     minor: bool
+    home: int | None = None
 
     @property
     def tonic(self) -> int:
         """The tonic's pitch class, 0-11."""
-        return tonic_pitch_class(self.sharps, self.minor)
+        return tonic_pitch_class(self.sharps, self.minor) if self.home is None else self.home
 
 
 @dataclass(frozen=True)
@@ -164,7 +168,7 @@ def _shifted(score: Score, by: int) -> Score:
         tuple(replace(track, onsets=track.onsets + by) for track in score.tracks),
         tuple(TempoChange(change.tick + by, change.qpm) for change in score.tempos),
         tuple(MeterChange(c.tick + by, c.numerator, c.denominator) for c in score.meters or (_COMMON_TIME,)),
-        tuple(KeyChange(change.tick + by, change.sharps, change.minor) for change in score.keys),
+        tuple(replace(change, tick=change.tick + by) for change in score.keys),
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from image2music.abc.diagnostics import Diagnostic, Severity
-from image2music.errors import AbcError, ConfigError, Image2MusicError, MidiError, OutputError
+from image2music.errors import AbcError, ConfigError, Image2MusicError, MidiError, OutputError, PlanError
 from image2music.music.theory import TICKS_PER_QUARTER
 from image2music.storage.files import atomic_write
 
@@ -282,7 +282,7 @@ def run_listen(args: argparse.Namespace) -> int:
     if args.against is not None:
         try:
             plan = plan_of_json(json.loads(Path(args.against).read_text("utf-8-sig")))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, PlanError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise ConfigError(f"cannot read the plan {args.against}: {reason}", reason="bad_plan_file") from error
 

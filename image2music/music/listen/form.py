@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 from image2music.music.instruments import instrument_of
 from image2music.music.listen.harmony import agrees, planned_windows
-from image2music.music.listen.hearing import HeardBar, HeardVoice, Hearing, Planned, Tone
+from image2music.music.listen.hearing import HeardBar, HeardVoice, Hearing, Planned, Tone, motif_steps
 from image2music.music.listen.sheet import Fault
-from image2music.music.planning.plan import FIGURE_ROLES, Plan, pitch_name
+from image2music.music.planning.plan import FIGURE_ROLES, pitch_name
 from image2music.music.theory import (
-    LETTERS,
-    MIDDLE_C,
-    MODE_SHARPS,
-    NATURALS,
     TICKS_PER_QUARTER,
-    fifths_of,
-    signature_alterations,
 )
 
 _MOST_A_VOICE = 3
@@ -101,10 +94,15 @@ def ending_faults(hearing: Hearing) -> Iterator[Fault]:
     """Yield the end where it does not close: the tune on 1, 3 or 5 of the tonic chord over the tonic."""
     if not hearing.pitched:
         return
-    last = [(voice, tone) for voice in hearing.pitched for tone in [max(voice.tones, key=lambda one: one.end)]]
-    end = max(tone.end for _, tone in last)
-    chord = [(voice, tone) for voice, tone in hearing.sounding(end - 1)]
+    ends = {voice.place: max(tone.end for tone in voice.tones) for voice in hearing.pitched}
+    end = max(ends.values())
     bar = hearing.bar_at(end - 1)
+    chord = [
+        (voice, tone)
+        for voice in hearing.pitched
+        if ends[voice.place] > bar.start
+        for tone in voice.sounding(ends[voice.place] - 1)
+    ]
     low_voice, low = min(chord, key=lambda one: one[1].pitch)
     if low.end - low.start < TICKS_PER_QUARTER and len(chord) < 3:
         tones = [tone for voice in hearing.pitched for tone in voice.between(bar.start, end)]
@@ -117,16 +115,18 @@ def ending_faults(hearing: Hearing) -> Iterator[Fault]:
         over = any((tone.pitch - tonic) % 12 in _DEGREES for tone in (tune, high))
         if low.pitch % 12 == tonic and over and foreign * 3 <= len(chord):
             return
-    if len(hearing.pitched) == 1 and not low_voice.is_figure and low.pitch % 12 in hearing.tonics:
-        return
     tonic_name = pitch_name(hearing.tonics[0]).rstrip("-0123456789")
-    if low.pitch % 12 not in hearing.tonics:
+    weight = 0.8
+    if len(chord) == 1:
+        message = f"the end does not come home: {hearing.tone(high_voice, high)}, home is {tonic_name}"
+        weight = 0.45 if any((high.pitch - tonic) % 12 in _DEGREES for tonic in hearing.tonics) else 0.8
+    elif low.pitch % 12 not in hearing.tonics:
         message = f"the end does not come home: {hearing.tone(low_voice, low)} in the bass, home is {tonic_name}"
     else:
         message = f"the end does not close: {hearing.tone(high_voice, high)} over {tonic_name} in the bass"
     places = tuple(sorted({voice.place for voice, _ in chord}))
     start = max(bar.start, *(tone.start for _, tone in chord))
-    yield Fault("ending", *hearing.place(start), places, message, 0.8)
+    yield Fault("ending", *hearing.place(start), places, message, weight)
 
 
 _CLOSES = ("full", "plagal", "deceptive", "half")
@@ -401,73 +401,6 @@ def _sings(steps: Sequence[tuple[int, int]], at: int, asked: Sequence[tuple[int,
         if ticks != length or abs(interval - wanted) > (1 if wanted else 0) or interval * wanted < 0:
             return False
     return True
-
-
-_MOTIF_TOKEN = re.compile(
-    r"![^!]*!|\"[^\"]*\"|\{[^}]*\}|(?P<tuplet>\(\d)|(?P<bar>\|)|(?P<sign>[_^=]{0,2})(?P<letter>[A-Ga-gzx])"
-    r"(?P<octave>[,']*)(?P<length>\d*(?:/\d*)*)(?P<broken>[<>]?)(?P<tie>-?)"
-)
-_IN_TIME_OF = {2: 3, 3: 2, 4: 3, 6: 2}
-
-
-def motif_steps(plan: Plan) -> list[tuple[int, int]]:
-    """Return the plan's motif as (semitones to the next note, ticks until it); n notes make n - 1 steps.
-
-    Reads notes, rests, ties, tuplets and broken rhythm at L:1/8; everything else of ABC is passed over.
-    """
-    if plan.motif is None:
-        return []
-    alterations = dict(zip(LETTERS, signature_alterations(signature_of(plan.key)), strict=True))
-    in_bar: dict[str, int] = {}
-    notes: list[tuple[int, float]] = []
-    now, left, factor, bend, tied = 0.0, 0, 1.0, 1.0, False
-    for token in _MOTIF_TOKEN.finditer(plan.motif.abc):
-        if token["bar"]:
-            in_bar = {}
-        elif token["tuplet"]:
-            left = int(token["tuplet"][1])
-            factor = _IN_TIME_OF.get(left, left) / max(1, left)
-        elif token["letter"]:
-            length = _eighths(token["length"]) * (factor if left else 1.0) * bend
-            bend = 1.0
-            if token["broken"]:
-                length, bend = (length * 1.5, 0.5) if token["broken"] == ">" else (length * 0.5, 1.5)
-            left = max(0, left - 1)
-            letter = token["letter"].upper()
-            if letter not in "ZX":
-                octave = token["octave"].count("'") - token["octave"].count(",") + token["letter"].islower()
-                if token["sign"]:
-                    in_bar[letter] = token["sign"].count("^") - token["sign"].count("_")
-                alteration = in_bar.get(letter, alterations[letter])
-                pitch = MIDDLE_C + NATURALS[LETTERS.index(letter)] + alteration + 12 * octave
-                if not (tied and notes and notes[-1][0] == pitch):
-                    notes.append((pitch, now))
-            tied = bool(token["tie"])
-            now += length
-    eighth = TICKS_PER_QUARTER // 2
-    return [(b[0] - a[0], round((b[1] - a[1]) * eighth)) for a, b in pairwise(notes)]
-
-
-def _eighths(text: str) -> float:
-    number, *divisors = text.split("/")
-    length = float(number or 1)
-    for divisor in divisors:
-        length /= float(divisor or 2) or 1.0
-    return length
-
-
-_KEY = re.compile(r"([A-G])([#b]?)\s*([a-z]*)", re.IGNORECASE)
-
-
-def signature_of(key: str) -> int:
-    """Return the signature of a key as ABC writes it (`F#m`, `Ddor`), 0 where it cannot be read."""
-    found = _KEY.match(key.strip())
-    if found is None:
-        return 0
-    mode = found[3].lower()[:3]
-    mode = {"": "maj", "m": "min"}.get(mode, mode)
-    less = next((sharps for name, sharps in MODE_SHARPS.items() if name.startswith(mode)), 0)
-    return max(-7, min(7, fifths_of(found[1].upper() + found[2].lower()) + less))
 
 
 def motif_faults(planned: Planned, heard: Sequence[MotifHeard]) -> Iterator[Fault]:

@@ -1,10 +1,11 @@
-"""A score as a listener has it in mind: voices with a top and a bottom line, bars, beats, keys.
+"""A score as a listener has it in mind: voices with a top and a bottom line, bars, beats, keys; a plan beside it.
 
 All times are ticks of 1/480 quarter, whatever the score counts in.
 """
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,12 +14,23 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from image2music.music.grid import bars_of, only_meter, parts_of, pickup_of
 from image2music.music.keys import detect_key, pitch_class_weights
 from image2music.music.planning.plan import Plan, PlannedVoice, Role, pitch_name
 from image2music.music.score import Score, Track
-from image2music.music.theory import GRID_QUARTER, TICKS_PER_QUARTER, tonic_pitch_class
+from image2music.music.theory import (
+    GRID_QUARTER,
+    LETTERS,
+    MIDDLE_C,
+    MODE_SHARPS,
+    NATURALS,
+    TICKS_PER_QUARTER,
+    fifths_of,
+    signature_alterations,
+    tonic_pitch_class,
+)
 
 EIGHTH = TICKS_PER_QUARTER // 2
 
@@ -271,9 +283,10 @@ def _goes_on(last: HeardVoice, track: Track, tones: tuple[Tone, ...]) -> bool:
 
 
 def _tones(track: Track, scale: float) -> tuple[Tone, ...]:
-    starts, ends = track.onsets, track.onsets + track.durations
+    starts, ends = track.onsets, track.onsets + np.maximum(track.durations, 1)
     if scale != 1:
         starts, ends = np.rint(starts * scale).astype(np.int64), np.rint(ends * scale).astype(np.int64)
+        ends = np.maximum(ends, starts + 1)
     columns = (starts.tolist(), ends.tolist(), track.pitches.tolist(), track.velocities.tolist())
     program = track.program
     tones = [Tone(start, end, pitch, loud, program) for start, end, pitch, loud in zip(*columns, strict=True)]
@@ -378,3 +391,114 @@ def beside(plan: Plan, hearing: Hearing) -> Planned:
             found[planned.id] = like
             rest = rest[rest.index(like) + 1 :]
     return Planned(plan, hearing, int(pickup), found)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The ticks `start` to before `end` of one chord: weights of what sounds (float64[12], sum 1), and its bass."""
+
+    start: int
+    end: int
+    weights: NDArray[np.float64]
+    bass: int | None
+    n_notes: int
+
+    @property
+    def n_classes(self) -> int:
+        """How many pitch classes are heard, those in passing left out."""
+        return int((self.weights >= 0.05).sum())
+
+
+def window_of(hearing: Hearing, start: int, end: int) -> Window:
+    """Return what sounds from `start` to before `end`: by time, once and a half what sounds on its first beat."""
+    weights = [0.0] * 12
+    lowest: Tone | None = None
+    first: Tone | None = None
+    n_notes = 0
+    beat = hearing.bar_at(start).beat
+    for voice in hearing.pitched:
+        at = bisect_left(voice.starts, start - voice.longest)
+        for tone in voice.tones[at:]:
+            if tone.start >= end:
+                break
+            length = min(tone.end, end) - max(tone.start, start)
+            if length <= 0 or (tone.start < start and length < EIGHTH // 2):
+                continue
+            n_notes += 1
+            weights[tone.pitch % 12] += length * (1.5 if tone.start <= start else 1.0)
+            if tone.start <= start and (lowest is None or tone.pitch < lowest.pitch):
+                lowest = tone
+            if tone.start < start + beat and (first is None or tone.pitch < first.pitch):
+                first = tone
+    total = sum(weights)
+    low = lowest if lowest is not None and (first is None or lowest.pitch <= first.pitch + 12) else first
+    return Window(
+        start, end, np.array(weights) / total if total else np.zeros(12), None if low is None else low.pitch, n_notes
+    )
+
+
+_MOTIF_TOKEN = re.compile(
+    r"![^!]*!|\"[^\"]*\"|\{[^}]*\}|(?P<tuplet>\(\d)|(?P<bar>\|)|(?P<sign>[_^=]{0,2})(?P<letter>[A-Ga-gzx])"
+    r"(?P<octave>[,']*)(?P<length>\d*(?:/\d*)*)(?P<broken>[<>]?)(?P<tie>-?)"
+)
+_IN_TIME_OF = {2: 3, 3: 2, 4: 3, 6: 2}
+
+
+def motif_steps(plan: Plan) -> list[tuple[int, int]]:
+    """Return the plan's motif as (semitones to the next note, ticks until it); n notes make n - 1 steps.
+
+    Reads notes, rests, ties, tuplets and broken rhythm at L:1/8; everything else of ABC is passed over.
+    """
+    if plan.motif is None:
+        return []
+    alterations = dict(zip(LETTERS, signature_alterations(signature_of(plan.key)), strict=True))
+    in_bar: dict[str, int] = {}
+    notes: list[tuple[int, float]] = []
+    now, left, factor, bend, tied = 0.0, 0, 1.0, 1.0, False
+    for token in _MOTIF_TOKEN.finditer(plan.motif.abc):
+        if token["bar"]:
+            in_bar = {}
+        elif token["tuplet"]:
+            left = int(token["tuplet"][1])
+            factor = _IN_TIME_OF.get(left, left) / max(1, left)
+        elif token["letter"]:
+            length = _eighths(token["length"]) * (factor if left else 1.0) * bend
+            bend = 1.0
+            if token["broken"]:
+                length, bend = (length * 1.5, 0.5) if token["broken"] == ">" else (length * 0.5, 1.5)
+            left = max(0, left - 1)
+            letter = token["letter"].upper()
+            if letter not in "ZX":
+                octave = token["octave"].count("'") - token["octave"].count(",") + token["letter"].islower()
+                if token["sign"]:
+                    in_bar[letter] = token["sign"].count("^") - token["sign"].count("_")
+                alteration = in_bar.get(letter, alterations[letter])
+                pitch = MIDDLE_C + NATURALS[LETTERS.index(letter)] + alteration + 12 * octave
+                if not (tied and notes and notes[-1][0] == pitch):
+                    notes.append((pitch, now))
+            tied = bool(token["tie"])
+            now += length
+    eighth = TICKS_PER_QUARTER // 2
+    return [(b[0] - a[0], round((b[1] - a[1]) * eighth)) for a, b in pairwise(notes)]
+
+
+def _eighths(text: str) -> float:
+    number, *divisors = text.split("/")
+    length = float(number or 1)
+    for divisor in divisors:
+        length /= float(divisor or 2) or 1.0
+    return length
+
+
+_KEY = re.compile(r"([A-G])([#b]?)\s*([a-z]*)", re.IGNORECASE)
+
+
+def signature_of(key: str) -> int:
+    """Return the signature of a key as ABC writes it (`F#m`, `Ddor`), 0 where it cannot be read."""
+    found = _KEY.match(key.strip())
+    if found is None:
+        return 0
+    mode = found[3].lower()[:3]
+    mode = {"": "maj", "m": "min"}.get(mode, mode)
+    less = next((sharps for name, sharps in MODE_SHARPS.items() if name.startswith(mode)), 0)
+    return max(-7, min(7, fifths_of(found[1].upper() + found[2].lower()) + less))

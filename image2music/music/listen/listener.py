@@ -17,11 +17,10 @@ from image2music.music.listen.form import (
     motif_heard,
     range_faults,
     repeat_faults,
-    signature_of,
     silence_faults,
 )
 from image2music.music.listen.harmony import chord_faults, parallel_faults, rub_faults
-from image2music.music.listen.hearing import HeardVoice, Hearing, Planned, Tone, beside, hearing_of
+from image2music.music.listen.hearing import HeardVoice, Hearing, Planned, Tone, beside, hearing_of, signature_of
 from image2music.music.listen.sheet import Fault, FaultKind, Sheet
 from image2music.music.metrics import EXPLANATIONS, Metrics, metrics_of_score
 from image2music.music.planning.plan import DYNAMICS, Plan, Section, pitch_name
