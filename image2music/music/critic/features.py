@@ -31,6 +31,7 @@ from image2music.music.critic.line_features import (
     entropies,
     line_features,
     mean_of,
+    pairs_apart,
     ratio,
     returning,
     spread_of,
@@ -95,20 +96,20 @@ def _harmony(h: Hearing, surprise: Expectation) -> dict[str, float]:
     share, chord = h.chord_share[there], h.chord[there]
     root = ROOTS[chord]
     low = np.sort(share)
-    out = {"chord.share": float(share.mean()), "chord.least_share": float(low[int(0.1 * (len(low) - 1) + 0.5)])}
-    out["chord.poor"] = float((share < 0.8).mean())
+    out = {"chord.share": mean_of(share), "chord.least_share": float(low[int(0.1 * (len(low) - 1) + 0.5)])}
+    out["chord.poor"] = mean_of(share < 0.8)
     out["chord.classes"] = float((h.share[there] > 0.05).sum(axis=1).mean())
     out["chord.changes"] = mean_of(root[1:] != root[:-1])
     counts = np.bincount(root, minlength=12)
     out["chord.roots"], out["chord.bits"] = float((counts > 0).sum()), float(entropies(counts.astype(np.float64)))
     out["chord.bass_is_root"] = float((h.bass[there] % 12 == root).mean())
-    out["chord.rare"] = float((FAMILIES[chord] > 1).mean())
-    out["chord.sevenths"] = float(IS_SEVENTH[chord].mean())
+    out["chord.rare"] = mean_of(FAMILIES[chord] > 1)
+    out["chord.sevenths"] = mean_of(IS_SEVENTH[chord])
     out["chord.roots_outside"] = 1 - float(IN_SCALE[h.key][root].mean())
     struck = h.classes[:, h.windows].T
     inside = (struck * CHORD_TONES[h.chord]).sum(axis=1) / np.maximum(1, struck.sum(axis=1))
     on_bar = np.isin(h.windows, h.edges[:-1]) & there
-    out["chord.struck"], out["chord.struck_on_bar"] = float(inside[there].mean()), mean_of(inside[on_bar])
+    out["chord.struck"], out["chord.struck_on_bar"] = mean_of(inside[there]), mean_of(inside[on_bar])
     first = np.flatnonzero(on_bar)
     first = first[first > 0]
     over_bar = ROOTS[h.chord[first]] != ROOTS[h.chord[first - 1]]
@@ -158,7 +159,7 @@ def _fit(h: Hearing, melody: int) -> dict[str, float]:
     fit = (centred(total) * KEYS[h.key]).sum(axis=1)
     alike = (centred(total) * centred(total.sum(axis=0) - total)).sum(axis=1)
     out["key"], out["least_key"], out["classes"], out["least_classes"] = (
-        float(fit.mean()), float(fit.min()), float(alike.mean()), float(alike.min())
+        mean_of(fit), float(fit.min()), mean_of(alike), float(alike.min())
     )  # fmt: skip
     # The same over four bars at a time.
     n_spans = max(1, h.n_bars // 4)
@@ -200,13 +201,13 @@ def _consonance(h: Hearing) -> dict[str, float]:
         if size == 1:
             semitone = found > 0
     near = (h.sounding[:-1] & h.sounding[1:]).sum(axis=0)[several]
-    out["pairs.clash"], out["pairs.beat_clash"] = float(near.mean()), mean_of(near[on_beat])
+    out["pairs.clash"], out["pairs.beat_clash"] = mean_of(near), mean_of(near[on_beat])
     rough = np.zeros(h.n_slices + 2, dtype=np.int64)
     rough[1:-1][several] = semitone
     change = np.diff(rough)
     lengths = np.flatnonzero(change < 0) - np.flatnonzero(change > 0)
     out["pairs.long_clash"] = float(lengths[lengths >= h.excerpt.beat // SLICE].sum() / n)
-    out["pairs.clash_length"] = float(lengths.mean()) if len(lengths) else 0.0
+    out["pairs.clash_length"] = mean_of(lengths) if len(lengths) else 0.0
     out["pairs.alone"] = 1 - n / max(1, int(h.any.sum()))
     return {name: out[name] for name in names}
 
@@ -259,9 +260,9 @@ def _form(h: Hearing) -> dict[str, float]:
     out = {"form.density": float(np.log(onsets.sum() / excerpt.length * excerpt.beat))}
     per_bar = np.bincount(h.bar_of, minlength=n)
     out["form.density_spread"] = float(per_bar.std() / max(0.1, per_bar.mean()))
-    out["form.weight"], out["form.off_grid"] = float(h.weight.mean()), float((h.weight == 0).mean())
-    out["form.silence"] = 1 - float(h.any.mean())
-    out["form.empty_bars"] = float((per_bar == 0).mean())
+    out["form.weight"], out["form.off_grid"] = mean_of(h.weight), mean_of(h.weight == 0)
+    out["form.silence"] = 1 - mean_of(h.any)
+    out["form.empty_bars"] = mean_of(per_bar == 0)
     place = np.minimum(h.since, len(HASHES) - 1)
     starts = np.flatnonzero(np.append(True, h.bar_of[1:] != h.bar_of[:-1]))
     bars = np.zeros((1, n), dtype=np.uint64)
@@ -285,7 +286,7 @@ def _form(h: Hearing) -> dict[str, float]:
     same = (rhythms[0][:, None] == rhythms[0][None]).astype(np.float64)
     out["form.same_rhythm"] = float((same.sum() - n) / max(1, n * n - n))
     if n > 6:
-        row, column = np.triu_indices(n - 1, 2)
+        row, column = pairs_apart(n - 1)
         out["form.diagonal"] = correlation(alike[row, column], alike[row + 1, column + 1])
         out["form.rhythm_diagonal"] = correlation(same[row, column], same[row + 1, column + 1])
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ HASHES = np.random.Generator(np.random.Philox(7)).integers(1, 2**62, (STEPS * 16
 
 def mean_of(values: NDArray[Any]) -> float:
     """Return the mean, NaN of nothing."""
-    return float(values.mean()) if values.size else float("nan")
+    return float(values.sum()) / values.size if values.size else float("nan")
 
 
 def spread_of(values: NDArray[Any]) -> float:
@@ -208,6 +209,12 @@ def _patterns(h: Hearing, values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     sums = np.zeros(h.n_lines * h.n_bars, dtype=np.uint64)
     sums[place[starts]] = np.add.reduceat(values, starts)
     return sums.reshape(h.n_lines, h.n_bars)
+
+
+@cache
+def pairs_apart(n: int) -> tuple[Ints, Ints]:
+    """Return rows and columns of all pairs of n things that are at least two apart."""
+    return np.triu_indices(n, 2)
 
 
 def distinct_share(rows: NDArray[np.uint64]) -> Floats:
