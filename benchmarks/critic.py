@@ -18,13 +18,13 @@ import numpy as np
 from image2music.abc.playback import abc_to_score
 from image2music.music.critic.corruptions import CORRUPTIONS, DEGENERATE, Dice, Maker
 from image2music.music.critic.excerpt import Excerpt
-from image2music.music.critic.heard import Surprise
+from image2music.music.critic.hearing import Expectation
 from image2music.music.critic.model import Critic, criticise, load_critic
 from image2music.music.critic.training import (
     HUMAN,
     KINDS,
     Example,
-    Piece,
+    HumanPiece,
     cached_pieces,
     chosen_pieces,
     fit,
@@ -97,7 +97,9 @@ def table(rows: Mapping[str, tuple[float, float, float]]) -> str:
     return "\n".join(lines)
 
 
-def left_out(pieces: Sequence[Piece], tested: Sequence[Example], names: Sequence[str], surprise: Surprise) -> None:
+def left_out(
+    pieces: Sequence[HumanPiece], tested: Sequence[Example], names: Sequence[str], surprise: Expectation
+) -> None:
     """Train without each kind in turn and print how it is told."""
     examples = make_examples(pieces, surprise, CORRUPTIONS)
     rows = {}
@@ -111,7 +113,7 @@ def left_out(pieces: Sequence[Piece], tested: Sequence[Example], names: Sequence
     print(f"mean of corruptions {np.mean([rows[kind][0] for kind in CORRUPTIONS]):.3f}\n")
 
 
-def speed(pieces: Sequence[Piece]) -> float:
+def speed() -> float:
     """Median milliseconds of `criticise` on scores of about 20 bars in 4 voices."""
     notes = "|".join(["cdef gabc'"] * 20) + "|"
     score = abc_to_score("X:1\nM:4/4\nL:1/8\nK:C\n" + "".join(f"V:{voice}\n{notes}\n" for voice in range(1, 5)))
@@ -142,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         afterwards = make_examples(pieces, critic.surprise, AFTERWARDS, 2, n_degenerate=0)
         print(table(accuracies(critic, afterwards)), "\n")
-        print(f"{speed(pieces):.2f} ms for 20 bars in 4 voices\n")
+        print(f"{speed():.2f} ms for 20 bars in 4 voices\n")
         if options.left_out:
             surprise = surprise_of(chosen_pieces(parts["surprise"]))
             left_out(chosen_pieces(parts["critic"]), tested, critic.names, surprise)

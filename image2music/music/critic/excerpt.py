@@ -82,10 +82,9 @@ def excerpt_of(score: Score, empty_voices: int = 0) -> Excerpt | None:
     """Return the whole piece, drums left out; None where no pitched note sounds.
 
     Tracks are voices; those with fewer than two notes count as empty and are left out, and `empty_voices` more are
-    declared. Tracks of one name that never sound together are one voice whose instrument changes. A single voice full of
-    chords is heard as two, the highest notes and the rest. Bars follow from the
-    meters, which start anew where one is named; without any they are in 4/4. A first bar that is silent in all voices
-    is no part of it.
+    declared. Tracks of one name that never sound together are one voice whose instrument changes. A single voice full
+    of chords is heard as two, the highest notes and the rest. Bars follow from the meters, which start anew where one
+    is named; without any they are in 4/4. A first bar that is silent in all voices is no part of it.
     """
     voices = _voices([track for track in score.tracks if not track.is_drum])
     sounding = [track for track in voices if len(track) > 1] or [track for track in voices if len(track)]

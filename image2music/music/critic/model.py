@@ -18,8 +18,8 @@ import numpy as np
 from scipy.special import erf
 
 from image2music.music.critic.excerpt import Excerpt, excerpt_of
-from image2music.music.critic.features import features_of
-from image2music.music.critic.heard import SURPRISE_SIZES, Floats, Ints, Surprise
+from image2music.music.critic.features import critic_features
+from image2music.music.critic.hearing import EXPECTATION_SIZES, Expectation, Floats, Ints
 from image2music.music.score import Score
 
 WEIGHTS = Path(__file__).with_name("weights") / "critic.npz"
@@ -37,6 +37,7 @@ _FURTHEST = 6.0
 SCORER_RANGE = (-8.0, 3.0)
 _ORDINARY = 0.5
 _STRANGE = -1.0
+_DEEP = 4.0
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class Critic:
     """Everything that is needed to judge a piece; `names` are the features in order."""
 
     names: tuple[str, ...]
-    surprise: Surprise
+    surprise: Expectation
     solo: Texture
     several: Texture
     scorer: Scorer
@@ -144,11 +145,11 @@ class Critic:
         raw = (self.scorer.raw(self.spread(z, texture)) - texture.scorers[0]) / texture.scorers[1]
         scorer = np.clip(raw, *SCORER_RANGE).mean(axis=1)
         score = (gated(scorer, typicality) - texture.final[0]) / texture.final[1]
-        return np.stack([np.clip(score, LOWEST, HIGHEST), np.clip(typicality, -12, 6), scorer], axis=1)
+        return np.stack([_within_scale(score), np.clip(typicality, -12, 6), scorer], axis=1)
 
     def row(self, excerpt: Excerpt) -> Floats:
         """Return the features of an excerpt, [all]."""
-        return np.array(list(features_of(excerpt, self.surprise).values()))
+        return np.array(list(critic_features(excerpt, self.surprise).values()))
 
     def judge(self, excerpts: Sequence[Excerpt]) -> Judgement:
         """Judge excerpts of one piece, the mean of them all."""
@@ -163,6 +164,12 @@ def gated(scorer: Floats, typicality: Floats) -> Floats:
     What a corruption never showed, the scorer cannot know; what is merely ordinary, typicality should not reward.
     """
     return scorer / 2 + np.minimum(typicality, _ORDINARY) - np.maximum(0.0, _STRANGE - typicality)
+
+
+def _within_scale(scores: Floats) -> Floats:
+    """Keep scores between the bounds; below -4 they fall ever more slowly, so that bad tunes still differ."""
+    deep = np.maximum(0.0, -_DEEP - scores)
+    return np.clip(np.where(deep > 0, -_DEEP - _DEEP * np.log1p(deep / _DEEP), scores), LOWEST, HIGHEST)
 
 
 def criticise(score: Score, empty_voices: int = 0) -> Judgement | None:
@@ -192,7 +199,7 @@ def load_critic(path: Path = WEIGHTS) -> Critic:
     with np.load(path) as arrays:
         names = tuple(json.loads(str(arrays["names"])))
         textures = [_texture(arrays, kind) for kind in ("solo", "several")]
-        surprise = Surprise(*(arrays[f"surprise.{name}"].astype(np.float64) for name in SURPRISE_SIZES))
+        surprise = Expectation(*(arrays[f"surprise.{name}"].astype(np.float64) for name in EXPECTATION_SIZES))
         n_layers = sum(name.endswith(".weight") for name in arrays.files)
         layers = tuple(
             (arrays[f"layer{n}.weight"].astype(np.float64), arrays[f"layer{n}.bias"].astype(np.float64))
@@ -219,7 +226,7 @@ def save_critic(critic: Critic, path: Path) -> None:
     for kind, texture in (("solo", critic.solo), ("several", critic.several)):
         arrays[f"{kind}.columns"] = texture.columns.astype(np.int16)
         arrays |= {f"{kind}.{name}": getattr(texture, name).astype(np.float32) for name in _TEXTURE_FIELDS}
-    arrays |= {f"surprise.{name}": getattr(critic.surprise, name).astype(np.float16) for name in SURPRISE_SIZES}
+    arrays |= {f"surprise.{name}": getattr(critic.surprise, name).astype(np.float16) for name in EXPECTATION_SIZES}
     for number, (weight, bias) in enumerate(critic.scorer.layers):
         arrays |= {f"layer{number}.weight": weight.astype(np.float32), f"layer{number}.bias": bias.astype(np.float32)}
     arrays |= {"plain": critic.scorer.plain.astype(np.float32), "absolute": critic.scorer.absolute.astype(np.float32)}

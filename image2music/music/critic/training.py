@@ -25,14 +25,14 @@ from scipy.stats import norm
 from image2music.errors import Image2MusicError
 from image2music.music.critic.corruptions import CORRUPTIONS, DEGENERATE, Maker
 from image2music.music.critic.excerpt import STEPS, Excerpt, excerpt_of
-from image2music.music.critic.features import features_of
-from image2music.music.critic.heard import (
+from image2music.music.critic.features import critic_features
+from image2music.music.critic.hearing import (
+    EXPECTATION_SIZES,
     INTERVALS,
-    SURPRISE_SIZES,
+    Expectation,
     Floats,
-    Heard,
+    Hearing,
     Ints,
-    Surprise,
     chord_keys,
     melody_keys,
 )  # fmt: skip
@@ -49,7 +49,7 @@ _SCORER_FOLDS = 3
 
 
 @dataclass(frozen=True)
-class Piece:
+class HumanPiece:
     """A human piece. Pieces of one `group` (composer; like openings of tunes) stand on one side of a split."""
 
     name: str
@@ -71,7 +71,7 @@ class Example:
     source: int = 0
 
 
-def read_pieces(data: Path) -> list[Piece]:
+def read_pieces(data: Path) -> list[HumanPiece]:
     """Read all human pieces; files that cannot be read are named and left out."""
     # Rooms import downward only, and ABC lies above: its reader is found by name when the program runs.
     read_abc = resolve_name("image2music.abc.playback:abc_to_score")
@@ -104,15 +104,15 @@ def _plain(path: Path) -> str:
     return re.sub(r"\{[^}\n]*\}", "", path.read_text(encoding="utf-8", errors="replace"))
 
 
-def _read(name: str, kind: str, group: str, read: Callable[[], Score]) -> list[Piece]:
+def _read(name: str, kind: str, group: str, read: Callable[[], Score]) -> list[HumanPiece]:
     try:
-        return [Piece(name, kind, group, read())]
+        return [HumanPiece(name, kind, group, read())]
     except Image2MusicError as error:
         print(f"left out {name}: {error}")
         return []
 
 
-def _grouped(piece: Piece) -> Piece:
+def _grouped(piece: HumanPiece) -> HumanPiece:
     """Group a tune by its first nine intervals: collections share tunes under other names."""
     opening = np.diff(piece.score.tracks[0].pitches[:10]).tolist()
     return replace(piece, group=" ".join(map(str, opening)))
@@ -123,9 +123,9 @@ def share_of(group: str) -> float:
     return int.from_bytes(sha256(group.encode()).digest()[:4], "big") / 2**32
 
 
-def split(pieces: Sequence[Piece]) -> dict[str, list[Piece]]:
+def split(pieces: Sequence[HumanPiece]) -> dict[str, list[HumanPiece]]:
     """Split by group: pieces for the tables of surprise (35 %), for the critic (45 %), kept aside (20 %)."""
-    parts: dict[str, list[Piece]] = {"surprise": [], "critic": [], "test": []}
+    parts: dict[str, list[HumanPiece]] = {"surprise": [], "critic": [], "test": []}
     for piece in pieces:
         share = share_of(f"{piece.kind} {piece.group}")
         parts["surprise" if share < 0.35 else "critic" if share < 0.8 else "test"].append(piece)
@@ -137,7 +137,7 @@ MOST_PIECES = {"solo": 600, "song": 500}
 _MOST_VOICES, _FEWEST_NOTES, _FEWEST_BARS = 6, 30, 8
 
 
-def excerpts_of(piece: Piece, dice: np.random.Generator) -> list[Excerpt]:
+def excerpts_of(piece: HumanPiece, dice: np.random.Generator) -> list[Excerpt]:
     """Return the end of a piece, 16 to 24 bars, or the whole if it is short; of quartets two places inside as well."""
     whole = excerpt_of(piece.score)
     if whole is None:
@@ -188,15 +188,15 @@ def _cut(score: Score, whole: Excerpt, first: int, last: int) -> Score:
     return Score(score.ticks_per_quarter, tuple(tracks), meters=tuple(meters))
 
 
-def count_surprise(excerpts: Iterable[Excerpt]) -> Surprise:
+def count_surprise(excerpts: Iterable[Excerpt]) -> Expectation:
     """Count what follows what in whole pieces, and return bits of information, smoothed by shorter contexts."""
-    counts = {name: np.zeros(size) for name, size in SURPRISE_SIZES.items()}
+    counts = {name: np.zeros(size) for name, size in EXPECTATION_SIZES.items()}
     for excerpt in excerpts:
-        heard = Heard(excerpt)
+        heard = Hearing(excerpt)
         for names, keys in ((("melody", "rhythm"), melody_keys(heard)), (("chords", "outer"), chord_keys(heard))):
             for name, key in zip(names, keys, strict=True):
                 np.add.at(counts[name], key, 1)
-    return Surprise(
+    return Expectation(
         _bits(counts["melody"].reshape(24, 32, INTERVALS), 1, 8.0),
         _bits(counts["rhythm"].reshape(24, 12, 11), 0, 8.0),
         _bits(counts["chords"].reshape(2, 48, 48), 0, 10.0),
@@ -214,8 +214,8 @@ def _bits(counts: Floats, axis: int, weight: float) -> Floats:
 
 
 def make_examples(
-    pieces: Sequence[Piece],
-    surprise: Surprise,
+    pieces: Sequence[HumanPiece],
+    surprise: Expectation,
     makers: Mapping[str, Maker],
     seed: int = 0,
     *,
@@ -230,8 +230,8 @@ def make_examples(
         pools.setdefault(piece.kind, []).append(excerpt)
     examples = []
 
-    def add(label: str, piece: Piece, excerpt: Excerpt, source: int) -> None:
-        row = np.array(list(features_of(excerpt, surprise).values()))
+    def add(label: str, piece: HumanPiece, excerpt: Excerpt, source: int) -> None:
+        row = np.array(list(critic_features(excerpt, surprise).values()))
         kind, group = piece.kind, f"{piece.kind} {piece.group}"
         examples.append(Example(label, kind, group, excerpt.n_voices, row, excerpt.empty_voices, source))
 
@@ -380,7 +380,7 @@ def _network(
     )
 
 
-def fit(examples: Sequence[Example], names: Sequence[str], surprise: Surprise, seed: int = 0) -> Critic:
+def fit(examples: Sequence[Example], names: Sequence[str], surprise: Expectation, seed: int = 0) -> Critic:
     """Fit everything; the scales come from human excerpts that the part in question was not fitted on."""
     humans = [example for example in examples if example.label == HUMAN]
     textures = []
@@ -420,11 +420,11 @@ def _scaled(texture: Texture, raw: Floats, examples: Sequence[Example], is_solo:
     return replace(texture, final=np.array(_middle(gated(mixed, typicality), weights)))
 
 
-def cached_pieces(data: Path, cache: Path | None) -> list[Piece]:
+def cached_pieces(data: Path, cache: Path | None) -> list[HumanPiece]:
     """Read the pieces, or what an earlier call left at `cache` (a pickle of ours)."""
     if cache is not None and cache.exists():
         with cache.open("rb") as file:
-            kept: list[Piece] = pickle.load(file)
+            kept: list[HumanPiece] = pickle.load(file)
         return kept
     pieces = read_pieces(data)
     if cache is not None:
@@ -433,7 +433,7 @@ def cached_pieces(data: Path, cache: Path | None) -> list[Piece]:
     return pieces
 
 
-def chosen_pieces(pieces: Sequence[Piece], most: Mapping[str, int] = MOST_PIECES) -> list[Piece]:
+def chosen_pieces(pieces: Sequence[HumanPiece], most: Mapping[str, int] = MOST_PIECES) -> list[HumanPiece]:
     """Leave out pieces of kinds that have more than `most`; which, their names decide."""
     counts: dict[str, int] = {}
     chosen = []
@@ -444,14 +444,14 @@ def chosen_pieces(pieces: Sequence[Piece], most: Mapping[str, int] = MOST_PIECES
     return chosen
 
 
-def surprise_of(pieces: Sequence[Piece]) -> Surprise:
+def surprise_of(pieces: Sequence[HumanPiece]) -> Expectation:
     """Return the tables of whole pieces."""
     return count_surprise(excerpt for piece in pieces if (excerpt := excerpt_of(piece.score)) is not None)
 
 
-def feature_names(pieces: Sequence[Piece], surprise: Surprise) -> list[str]:
+def feature_names(pieces: Sequence[HumanPiece], surprise: Expectation) -> list[str]:
     """Return the names of the features in order."""
-    return list(features_of(excerpts_of(pieces[0], np.random.Generator(np.random.Philox(0)))[0], surprise))
+    return list(critic_features(excerpts_of(pieces[0], np.random.Generator(np.random.Philox(0)))[0], surprise))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -58,7 +58,7 @@ INTERVALS = 31
 
 
 @dataclass(frozen=True)
-class Surprise:
+class Expectation:
     """Bits of information of what comes next, by tables of human music (`training` fits them).
 
     `melody` [24, 32, 31]: interval by scale degree and mode and the interval before. `rhythm` [24, 12, 11]: length by
@@ -72,7 +72,9 @@ class Surprise:
     outer: Floats
 
 
-SURPRISE_SIZES = {"melody": 24 * 32 * INTERVALS, "rhythm": 24 * 12 * 11, "chords": 96 * 48, "outer": 2 * 13 * 12 * 12}
+EXPECTATION_SIZES = {
+    "melody": 24 * 32 * INTERVALS, "rhythm": 24 * 12 * 11, "chords": 96 * 48, "outer": 2 * 13 * 12 * 12,
+}  # fmt: skip
 
 
 def weighted_counts(places: Ints, weights: NDArray[Any], n: int) -> Floats:
@@ -80,7 +82,7 @@ def weighted_counts(places: Ints, weights: NDArray[Any], n: int) -> Floats:
     return np.asarray(np.bincount(places, weights, n), dtype=np.float64)
 
 
-class Heard:
+class Hearing:
     """Arrays of one excerpt that the features share. V voices, b bars, S sixteenths, W windows of a chord."""
 
     def __init__(self, excerpt: Excerpt) -> None:
@@ -206,8 +208,8 @@ def _metrical_weight(since: Ints, beat: int) -> Ints:
     return np.where(since == 0, 4, np.where(since % beat == 0, 3, weight))
 
 
-def melody_keys(heard: Heard) -> tuple[Ints, Ints]:
-    """Return for each interval inside a line its place in `Surprise.melody`, and for each note in `.rhythm`."""
+def melody_keys(heard: Hearing) -> tuple[Ints, Ints]:
+    """Return for each interval inside a line its place in `Expectation.melody`, and for each note in `.rhythm`."""
     step = np.clip(heard.pitch[1:] - heard.pitch[:-1], -15, 15) + 15
     before = np.where(np.append(False, heard.joined[:-1]), np.append(0, step[:-1]), INTERVALS)
     degree = (heard.pitch[:-1] - heard.tonic) % 12 * 2 + heard.minor
@@ -218,8 +220,8 @@ def melody_keys(heard: Heard) -> tuple[Ints, Ints]:
     return melody, (place * 12 + length_before) * 11 + length
 
 
-def chord_keys(heard: Heard) -> tuple[Ints, Ints]:
-    """Return the places of chord changes in `Surprise.chords` and of beats in two parts in `Surprise.outer`."""
+def chord_keys(heard: Hearing) -> tuple[Ints, Ints]:
+    """Return the places of chord changes in `Expectation.chords` and of beats in two parts in `Expectation.outer`."""
     named = ((ROOTS[heard.chord] - heard.tonic) % 12 * 4 + FAMILIES[heard.chord])[heard.has_chord]
     chords = (named[:-1] + 48 * heard.minor) * 48 + named[1:]
     high, low = heard.highest[heard.beats], heard.lowest[heard.beats]
