@@ -34,11 +34,11 @@ from image2music.music.planning.plan import (
     Climax,
     Dynamic,
     Family,
-    Part,
     Plan,
     PlannedVoice,
     Role,
     Section,
+    VoicePart,
     with_main_roles,
 )
 from image2music.music.score import Score, TempoChange, Track
@@ -233,18 +233,28 @@ def planned(song: Song, seed: int, *, fourth: bool = False) -> Plan:
         right: Role = "answer" if second and _breathes(song, edges[1], edges[2]) else "figure"
         left: Role = "bass+figure" if right == "answer" else "bass"
         parts = [
-            Part(1, "melody"),
-            Part(4, ("hold", "answer", "counter")[number]),
-            Part(2, right, order[number] if right == "figure" else None),
-            Part(3, left, order[number] if left != "bass" else None),
+            VoicePart(1, "melody"),
+            VoicePart(4, ("hold", "answer", "counter")[number]),
+            VoicePart(2, right, order[number] if right == "figure" else None),
+            VoicePart(3, left, order[number] if left != "bass" else None),
         ]
         sections.append(
-            Section("ABA"[number] + "'" * (number == 2), edges[number], edges[number + 1] - 1, "", song.qpm, loud[number],
-                    "grow" if second else "none", "open", tuple(parts))
-        )  # fmt: skip
+            Section(
+                "ABA"[number] + "'" * (number == 2),
+                edges[number],
+                edges[number + 1] - 1,
+                "",
+                song.qpm,
+                loud[number],
+                "grow" if second else "none",
+                "open",
+                tuple(parts),
+            )
+        )
     harmony = estimated_harmony(song)
-    plan = Plan("", "", song.key, song.meter, song.bars, tuple(voices), tuple(sections), harmony,
-                climax=Climax(climax, 1, high))  # fmt: skip
+    plan = Plan(
+        "", "", song.key, song.meter, song.bars, tuple(voices), tuple(sections), harmony, climax=Climax(climax, 1, high)
+    )
     return with_main_roles(plan)
 
 
@@ -354,8 +364,11 @@ def out_of_range(lines: Sequence[Line], plan: Plan) -> int:
     ranges = {voice.id: (voice.low, voice.high) for voice in plan.voices}
     return sum(
         not ranges[line.voice][0] <= pitch <= ranges[line.voice][1]
-        for line in lines for bar in line.bars for event in bar for pitch in event.pitches
-    )  # fmt: skip
+        for line in lines
+        for bar in line.bars
+        for event in bar
+        for pitch in event.pitches
+    )
 
 
 def main() -> None:
@@ -387,14 +400,20 @@ def main() -> None:
             dirty += bool(check(abc))
             outside += out_of_range(lines, quartet)
             dirty += abc_to_score(abc).n_notes < 1
-        print(f"| {song.name} | {song.meter} | {song.bars} | {counts[0].rubs} | {counts[1].rubs} | {counts[0].parallels} "
-              f"| {counts[1].parallels} | {counts[0].no_third} | {counts[1].no_third} |")  # fmt: skip
+        print(
+            f"| {song.name} | {song.meter} | {song.bars} | {counts[0].rubs} | {counts[1].rubs} | {counts[0].parallels} "
+            f"| {counts[1].parallels} | {counts[0].no_third} | {counts[1].no_third} |"
+        )
         if args.pairs is not None:
             key[f"{number:02}"] = _write_pair(args.pairs, number, song, own, made, bool(rng.integers(2)))
-    print(f"| all | | {bars} | {total_own.rubs} | {total_made.rubs} | {total_own.parallels} | {total_made.parallels} "
-          f"| {total_own.no_third} | {total_made.no_third} |")  # fmt: skip
-    print(f"\nfiles with complaints: {dirty}; notes out of range: {outside}; "
-          f"milliseconds for 20 bars in 4 voices: median {1000 * statistics.median(seconds):.1f}")  # fmt: skip
+    print(
+        f"| all | | {bars} | {total_own.rubs} | {total_made.rubs} | {total_own.parallels} | {total_made.parallels} "
+        f"| {total_own.no_third} | {total_made.no_third} |"
+    )
+    print(
+        f"\nfiles with complaints: {dirty}; notes out of range: {outside}; "
+        f"milliseconds for 20 bars in 4 voices: median {1000 * statistics.median(seconds):.1f}"
+    )
     if args.pairs is not None:
         (args.pairs / "key.json").write_text(json.dumps(key, indent=1))
 

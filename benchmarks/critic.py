@@ -27,7 +27,7 @@ from image2music.music.critic.training import (
     HumanPiece,
     cached_pieces,
     chosen_pieces,
-    fit,
+    fit_critic,
     make_examples,
     split,
     surprise_of,
@@ -104,9 +104,9 @@ def left_out(
     examples = make_examples(pieces, surprise, CORRUPTIONS)
     rows = {}
     for kind in [*CORRUPTIONS, *DEGENERATE]:
-        critic = fit([e for e in examples if e.label != kind], names, surprise)
+        critic = fit_critic([e for e in examples if e.label != kind], names, surprise)
         rows[kind] = accuracies(critic, [e for e in tested if e.label in (HUMAN, kind)])[kind]
-    critic = fit([e for e in examples if e.label not in DEGENERATE], names, surprise)
+    critic = fit_critic([e for e in examples if e.label not in DEGENERATE], names, surprise)
     every = accuracies(critic, [e for e in tested if e.label == HUMAN or e.label in DEGENERATE])
     rows |= {f"{kind} (all degenerate left out)": row for kind, row in every.items()}
     print(table(rows))

@@ -26,7 +26,7 @@ from image2music.music.listen.harmony import harmony_heard
 from image2music.music.listen.hearing import HeardVoice, Hearing, Tone, hearing_of
 from image2music.music.listen.listener import listen
 from image2music.music.musicxml import read_musicxml
-from image2music.music.planning.plan import Climax, Motif, Part, Plan, PlannedVoice, Section
+from image2music.music.planning.plan import Climax, Motif, Plan, PlannedVoice, Section, VoicePart
 from image2music.music.score import Score, Track
 from image2music.music.theory import TICKS_PER_QUARTER, key_name
 
@@ -248,7 +248,9 @@ def plan_of(hearing: Hearing, harmony: Sequence[str]) -> Plan:
     """Return a plan that asks for what is there: one section, the tune in the highest voice, a chord a bar."""
     voices = tuple(PlannedVoice(v.place, v.name, v.program, 0, 127) for v in hearing.voices)
     highest, lowest = hearing.by_height[0].place, hearing.by_height[-1].place
-    parts = tuple(Part(v.id, "melody" if v.id == highest else "bass" if v.id == lowest else "counter") for v in voices)
+    parts = tuple(
+        VoicePart(v.id, "melody" if v.id == highest else "bass" if v.id == lowest else "counter") for v in voices
+    )
     lead = int(bool(hearing.bars[0].lead) and len(hearing.bars) > 1)
     n_bars = len(hearing.bars) - lead
     meters, keys = hearing.score.meters, hearing.score.keys

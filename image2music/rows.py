@@ -20,12 +20,12 @@ from image2music.music.planning.plan import (
     Climax,
     Device,
     Motif,
-    Part,
     Plan,
     PlannedVoice,
     Section,
     Silence,
     Surprise,
+    VoicePart,
 )
 from image2music.types import (
     METADATA_COLUMNS,
@@ -177,7 +177,9 @@ def plan_row(plan: Plan | None, unmet: Sequence[str] = ()) -> Row | None:
 def plan_of_row(row: Row) -> Plan:
     """Return the inverse of `plan_row`, without `unmet`."""
     plain = {name: value for name, value in _tuples(row).items() if name != "unmet"}
-    sections = tuple(Section(**_tuples(s) | {"parts": tuple(Part(**p) for p in s["parts"])}) for s in row["sections"])
+    sections = tuple(
+        Section(**_tuples(s) | {"parts": tuple(VoicePart(**p) for p in s["parts"])}) for s in row["sections"]
+    )
     return Plan(
         **plain
         | {

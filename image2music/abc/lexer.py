@@ -183,7 +183,7 @@ def read_rest(text: str) -> TokenMusic:
 
 
 @lru_cache(maxsize=4096)
-def read_chord(text: str) -> TokenMusic:
+def read_note_group(text: str) -> TokenMusic:
     """Read a chord token such as `[C2E2G2]3/2`. Its length is that of its first note times the outer one."""
     inside, outside = text[1:].rsplit("]", 1)
     heads: list[Head] = []
@@ -216,7 +216,7 @@ def read_grace(text: str) -> tuple[tuple[GraceNote, ...], str]:
         if match[1]:
             spelling = read_note(match[1])
         elif match[2]:
-            spelling = read_chord(f"[{match[2]}]{match[3]}")
+            spelling = read_note_group(f"[{match[2]}]{match[3]}")
         else:
             problem = problem or ("bad-grace" if match[5] and match[5] not in '"!<>|' else "")
             continue

@@ -16,10 +16,10 @@ from image2music.abc.lexer import (
     ReadToken,
     TokenMusic,
     read_bar_line,
-    read_chord,
     read_ending,
     read_grace,
     read_note,
+    read_note_group,
     read_rest,
     read_tuplet,
 )
@@ -124,7 +124,7 @@ class MusicLine:
         if kind == tokens.NOTE:
             self.sound(read_note(text), token, text, start)
         elif kind == tokens.CHORD:
-            self.sound(read_chord(text), token, text, start)
+            self.sound(read_note_group(text), token, text, start)
         elif kind == tokens.BAR:
             self.bar_line(text, start)
         elif kind == tokens.REST:

@@ -15,7 +15,7 @@ from image2music.music.score import Score
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class LineEvent:
     """A note, chord (`pitches` low to high, MIDI numbers) or rest (none), `length` quarter notes long.
 
     `tied` means that it goes on into the next event, which has the same pitches. `marks` are ABC's decorations
@@ -33,7 +33,7 @@ class Event:
     tuplet: int = 0
 
 
-Bar = tuple[Event, ...]
+Bar = tuple[LineEvent, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +113,12 @@ def _is_plain(units: int, quarter: int) -> bool:
 
 
 def _in_tuplets(pieces: Sequence[_Piece], quarter: int) -> Bar:
-    events: list[Event] = []
+    events: list[LineEvent] = []
     first = 0
     for number, (at, units, pitches, tied, marks) in enumerate(pieces):
         if _is_plain(at, quarter):
             first = number
-        events.append(Event(pitches, _length(units, quarter), tied, marks))
+        events.append(LineEvent(pitches, _length(units, quarter), tied, marks))
         if number > first and _is_plain(at + units, quarter):
             count = number - first + 1
             if any(not _is_plain(piece[1], quarter) for piece in pieces[first : number + 1]):

@@ -11,7 +11,7 @@ from image2music.abc.ast import Bar, Event, StateChange, Tune, Voice
 from image2music.abc.autofix.wrapping import TextEdit, TextEditor
 from image2music.abc.checker import shared_pickup, wrong_bars
 from image2music.abc.fields import default_unit, read_key, read_meter, read_tempo, read_unit
-from image2music.abc.lexer import TokenMusic, read_chord, read_note, read_rest
+from image2music.abc.lexer import TokenMusic, read_note, read_note_group, read_rest
 from image2music.abc.parser import parse
 from image2music.music.theory import FREE_METER, Length, Meter, as_fraction, scaled, spoken
 
@@ -314,7 +314,7 @@ def _says_its_length(token: str, event: Event) -> bool:
     if token[0] in "ZX":
         return False
     if token[0] == "[":
-        return _LENGTH_INSIDE.search(token[: token.rindex("]")]) is None and _is_plain(read_chord(token), event)
+        return _LENGTH_INSIDE.search(token[: token.rindex("]")]) is None and _is_plain(read_note_group(token), event)
     return _is_plain(read_rest(token) if token[0] in "zx" else read_note(token), event)
 
 

@@ -11,7 +11,7 @@ from image2music.abc.fields import read_key, read_meter
 from image2music.abc.writer.text import field_text, length_text, note_name
 from image2music.errors import AbcError
 from image2music.music.grid import tempo_text
-from image2music.music.lines import Bar, Event, Line
+from image2music.music.lines import Bar, Line, LineEvent
 from image2music.music.theory import DEFAULT_QPM, DRUM_CHANNEL, Spelling, as_quarters, spelling
 
 _BARS_A_LINE = 4
@@ -155,7 +155,7 @@ def _bar_text(bar: Bar, names: Spelling, beats: tuple[Fraction, ...]) -> str:
     return "".join(parts)
 
 
-def _tuplet(events: Sequence[Event]) -> tuple[str, Fraction]:
+def _tuplet(events: Sequence[LineEvent]) -> tuple[str, Fraction]:
     """Return the mark of a tuplet and how much longer its notes are written than they sound."""
     odd = 1
     for event in events:
@@ -199,7 +199,9 @@ def _is_one_note(length: Fraction) -> bool:
     return length in _NOTES or (length.numerator == 7 and length.denominator & (length.denominator - 1) == 0)
 
 
-def _event_text(event: Event, pieces: Sequence[Fraction], names: Spelling, said: dict[str, str], tuplet: str) -> str:
+def _event_text(
+    event: LineEvent, pieces: Sequence[Fraction], names: Spelling, said: dict[str, str], tuplet: str
+) -> str:
     marks = "".join(_SHORT.get(mark, f"!{mark}!") for mark in sorted(event.marks, key=_rank))
     text = "(" * event.slur_starts + tuplet + marks
     for number, piece in enumerate(pieces):

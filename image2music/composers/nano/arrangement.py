@@ -18,7 +18,7 @@ from image2music.composers.nano.controls import TONICS, Controls
 from image2music.composers.nano.melody import Melody, Note, melody_key, meter_fraction, signature
 from image2music.composers.nano.patches import SeenPicture
 from image2music.music.chords import Chord, read_chord
-from image2music.music.lines import Bar, Event
+from image2music.music.lines import Bar, LineEvent
 from image2music.music.planning.constraints import PlanConstraints, apply_to_request
 from image2music.music.planning.plan import Plan
 from image2music.music.planning.planner import PlanRequest, plan_tune
@@ -194,12 +194,12 @@ def _bar(bar: Sequence[Note], tonic: int, quarters: Fraction, full: Fraction) ->
         left = 2 if begins else max(0, left - 1)
         events.append(_event(note, tonic, quarters, tuplet=3 if begins else 0))
     missing = full - sum((event.length for event in events), Fraction())
-    return (*events, Event((), missing)) if missing > 0 else tuple(events)
+    return (*events, LineEvent((), missing)) if missing > 0 else tuple(events)
 
 
-def _event(note: Note, tonic: int, quarters: Fraction, tuplet: int) -> Event:
+def _event(note: Note, tonic: int, quarters: Fraction, tuplet: int) -> LineEvent:
     pitches = () if note.pitch is None else (MIDDLE_C + tonic + note.pitch,)
-    return Event(pitches, note.length * quarters, tuplet=tuplet)
+    return LineEvent(pitches, note.length * quarters, tuplet=tuplet)
 
 
 QPM = {"slow": (58, 84), "moderate": (92, 126), "fast": (134, 168)}
@@ -349,7 +349,7 @@ def fitted(plan: Plan, bars: Sequence[Bar]) -> tuple[Bar, ...]:
     return tuple(tuple(bar) for bar in changed)
 
 
-def _set_climax(bars: list[list[Event]], peak_bar: int, peak: int) -> None:
+def _set_climax(bars: list[list[LineEvent]], peak_bar: int, peak: int) -> None:
     for number, bar in enumerate(bars):
         for at, event in enumerate(bar):
             if event.pitches and event.pitches[0] >= peak:
@@ -360,7 +360,7 @@ def _set_climax(bars: list[list[Event]], peak_bar: int, peak: int) -> None:
             bar[highest] = replace(bar[highest], pitches=(peak,))
 
 
-def _on_beats(plan: Plan, bars: Sequence[Bar]) -> Iterator[tuple[int, int, Event, Chord]]:
+def _on_beats(plan: Plan, bars: Sequence[Bar]) -> Iterator[tuple[int, int, LineEvent, Chord]]:
     """Yield bar and place of each note that begins on a beat, with the chord under it."""
     beat = beat_of(plan.meter)
     for number, bar in enumerate(bars[: plan.bars]):
@@ -380,7 +380,7 @@ def beat_of(meter: str) -> Fraction:
     return Fraction(12 if compound else 4, denominator)
 
 
-def _fits(event: Event, chord: Chord) -> bool:
+def _fits(event: LineEvent, chord: Chord) -> bool:
     return event.pitches[0] % 12 in chord.classes
 
 

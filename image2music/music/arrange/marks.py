@@ -12,7 +12,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from image2music.music.arrange.stage import ArrangingStage
-from image2music.music.lines import Bar, Event
+from image2music.music.lines import Bar, LineEvent
 from image2music.music.planning.plan import DYNAMICS, Section
 
 _LEADS = frozenset({"melody", "double", "parallel", "answer"})
@@ -50,7 +50,7 @@ class Marker:
                     yield bar, at
                 tied = event.tied
 
-    def _change(self, place: Place, change: Callable[[Event], Event]) -> None:
+    def _change(self, place: Place, change: Callable[[LineEvent], LineEvent]) -> None:
         bar, at = place
         self.bars[bar][at] = change(self.bars[bar][at])
 

@@ -21,9 +21,9 @@ from image2music.music.arrange.figures import (
     usual_families,
     variants,
 )
-from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, Tone, bar_shape
+from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, PlacedTone, bar_shape
 from image2music.music.instruments import Instrument
-from image2music.music.planning.plan import Part, Section
+from image2music.music.planning.plan import Section, VoicePart
 from image2music.music.theory import TICKS_PER_QUARTER
 
 _PLAIN, _VARIED, _THIN, _FULL, _CADENCE = range(5)
@@ -325,7 +325,7 @@ class Placer:
             dur = min(slot.dur, longest) if bar < stage.bars - 1 else slot.dur
             pitches = self._pitches(voice, bar, tick, dur, rungs, ladder, span, ahead, low)
             if pitches:
-                stage.out[voice].append(Tone(tick, dur, tuple(pitches), light=figure.light))
+                stage.out[voice].append(PlacedTone(tick, dur, tuple(pitches), light=figure.light))
 
     def _cut_at_chords(self, start: int, pattern: Pattern, figure: Figure) -> list[Slot]:
         """Divide slots that would hold over into another chord; the new chord is struck."""
@@ -430,7 +430,7 @@ class Placer:
         earlier = [beat for beat in stage.shape.beats if beat < at]
         return bar * stage.length + earlier[-1] if earlier else (bar - 1) * stage.length + stage.shape.last_beat
 
-    def _lead_over(self, voice: int, bar: int, part: Part) -> None:
+    def _lead_over(self, voice: int, bar: int, part: VoicePart) -> None:
         """Put two or three scale notes into the last beat that lead into the next section, where the tune is still."""
         stage = self.stage
         end = (bar + 1) * stage.length
@@ -466,7 +466,7 @@ class Placer:
             notes.pop()
         if notes and notes[-1].end > start:
             notes[-1].dur = start - notes[-1].on
-        notes.extend(Tone(start + n * EIGHTH, EIGHTH, (pitch,), bound=True) for n, pitch in enumerate(run))
+        notes.extend(PlacedTone(start + n * EIGHTH, EIGHTH, (pitch,), bound=True) for n, pitch in enumerate(run))
 
 
 def _plain_four(figure: Figure) -> Pattern:

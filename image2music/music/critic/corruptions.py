@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from image2music.music.critic.excerpt import STEPS, Excerpt
-from image2music.music.critic.hearing import Hearing, Ints
+from image2music.music.critic.hearing import Ints, PieceHeard
 
 Dice = np.random.Generator
 Maker = Callable[[Excerpt, Dice, Sequence[Excerpt]], Excerpt | None]
@@ -73,7 +73,7 @@ def two_pieces(excerpt: Excerpt, dice: Dice, pool: Sequence[Excerpt]) -> Excerpt
     if excerpt.n_voices < 2 or not fitting:
         return None
     other = fitting[int(dice.integers(len(fitting)))]
-    step = (Hearing(excerpt).tonic - Hearing(other).tonic + 6) % 12 - 6
+    step = (PieceHeard(excerpt).tonic - PieceHeard(other).tonic + 6) % 12 - 6
     later = int(excerpt.bars[1] - other.bars[1])
     theirs = other.kept(other.voices > 0)
     voices = np.minimum(theirs.voices, excerpt.n_voices - 1)
@@ -161,7 +161,7 @@ def moved_ending(excerpt: Excerpt, dice: Dice, pool: Sequence[Excerpt]) -> Excer
 
 def walking_melody(excerpt: Excerpt, dice: Dice, pool: Sequence[Excerpt]) -> Excerpt | None:
     """Let the highest voice walk at random through its scale, in its own rhythm."""
-    heard = Hearing(excerpt)
+    heard = PieceHeard(excerpt)
     scale = [(heard.tonic + degree) % 12 for degree in (_MINOR if heard.minor else _MAJOR)]
     voice = int(heard.mean_pitch[: excerpt.n_voices].argmax())
     mine = np.flatnonzero(excerpt.voices == voice)

@@ -19,7 +19,7 @@ from image2music.music.critic.hearing import (
     ROOTS,
     SLICE,
     Expectation,
-    Hearing,
+    PieceHeard,
     centred,
     chord_keys,
 )  # fmt: skip
@@ -47,7 +47,7 @@ def critic_features(excerpt: Excerpt, surprise: Expectation) -> dict[str, float]
 
     `melody` is the lead; the `others` are the voices but for the highest of those that play in three bars of ten.
     """
-    heard = Hearing(excerpt)
+    heard = PieceHeard(excerpt)
     lines = line_features(heard, surprise)
     n = heard.n_voices
     main = int(np.where(lines["heard"][:n] > 0.3, np.round(heard.mean_pitch[:n], 6), -1.0).argmax())
@@ -68,7 +68,7 @@ def critic_features(excerpt: Excerpt, surprise: Expectation) -> dict[str, float]
     return out
 
 
-def _tonality(h: Hearing) -> dict[str, float]:
+def _tonality(h: PieceHeard) -> dict[str, float]:
     total = h.class_count.sum(axis=1)
     best = np.sort(h.key_fit)
     out = {"key.fit": float(best[-1]), "key.margin": float(best[-1] - best[-2])}
@@ -91,7 +91,7 @@ def _tonality(h: Hearing) -> dict[str, float]:
     return out
 
 
-def _harmony(h: Hearing, surprise: Expectation) -> dict[str, float]:
+def _harmony(h: PieceHeard, surprise: Expectation) -> dict[str, float]:
     there = h.has_chord
     share, chord = h.chord_share[there], h.chord[there]
     root = ROOTS[chord]
@@ -128,7 +128,7 @@ def _harmony(h: Hearing, surprise: Expectation) -> dict[str, float]:
     return out
 
 
-def _fit(h: Hearing, melody: int) -> dict[str, float]:
+def _fit(h: PieceHeard, melody: int) -> dict[str, float]:
     """Each voice against the others: against their chord, window by window, and their pitch classes."""
     names = ("share", "least_share", "poor", "melody_share", "melody_poor", "key", "least_key", "classes",
              "least_classes", "local_classes", "least_local_classes")  # fmt: skip
@@ -176,7 +176,7 @@ def _fit(h: Hearing, melody: int) -> dict[str, float]:
     return {f"fit.{name}": out[name] for name in names}
 
 
-def _consonance(h: Hearing) -> dict[str, float]:
+def _consonance(h: PieceHeard) -> dict[str, float]:
     """Pairs of pitch classes that sound together, on all sixteenths and on beats alone."""
     several = h.classes.sum(axis=0) >= 2
     n = int(several.sum())
@@ -212,7 +212,7 @@ def _consonance(h: Hearing) -> dict[str, float]:
     return {name: out[name] for name in names}
 
 
-def _outer_voices(h: Hearing) -> dict[str, float]:
+def _outer_voices(h: PieceHeard) -> dict[str, float]:
     names = ("perfect", "imperfect", "dissonant", "fourths", "span", "contrary", "oblique", "parallels", "bass_leap")
     high, low = h.highest[h.beats], h.lowest[h.beats]
     apart = high - low
@@ -232,7 +232,7 @@ def _outer_voices(h: Hearing) -> dict[str, float]:
     return {f"outer.{name}": float(out[name]) for name in names}
 
 
-def _together(h: Hearing) -> dict[str, float]:
+def _together(h: PieceHeard) -> dict[str, float]:
     """How voices share onsets, cross, and overlap."""
     names = ("onsets", "least_onsets", "crossing", "overlap")
     if h.n_voices < 2:
@@ -252,7 +252,7 @@ def _together(h: Hearing) -> dict[str, float]:
     return {f"together.{name}": float(value) for name, value in zip(names, values, strict=True)}
 
 
-def _form(h: Hearing) -> dict[str, float]:
+def _form(h: PieceHeard) -> dict[str, float]:
     """The whole texture: density, bars that return, and how bars resemble each other."""
     excerpt, n = h.excerpt, h.n_bars
     onsets = np.zeros(excerpt.length, dtype=np.bool_)
@@ -296,7 +296,7 @@ def _form(h: Hearing) -> dict[str, float]:
     return out
 
 
-def _ending(h: Hearing) -> dict[str, float]:
+def _ending(h: PieceHeard) -> dict[str, float]:
     """How the piece closes; NaN where it goes on behind the excerpt."""
     names = ("sounds", "on_tonic", "triad", "tonic_chord", "dominant", "length", "melody_length", "melody_triad",
              "melody_tonic", "melody_weight", "melody_step", "melody_gap", "bass_step", "together")  # fmt: skip

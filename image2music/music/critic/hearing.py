@@ -82,7 +82,7 @@ def weighted_counts(places: Ints, weights: NDArray[Any], n: int) -> Floats:
     return np.asarray(np.bincount(places, weights, n), dtype=np.float64)
 
 
-class Hearing:
+class PieceHeard:
     """Arrays of one excerpt that the features share. V voices, b bars, S sixteenths, W windows of a chord."""
 
     def __init__(self, excerpt: Excerpt) -> None:
@@ -208,7 +208,7 @@ def _metrical_weight(since: Ints, beat: int) -> Ints:
     return np.where(since == 0, 4, np.where(since % beat == 0, 3, weight))
 
 
-def melody_keys(heard: Hearing) -> tuple[Ints, Ints]:
+def melody_keys(heard: PieceHeard) -> tuple[Ints, Ints]:
     """Return for each interval inside a line its place in `Expectation.melody`, and for each note in `.rhythm`."""
     step = np.clip(heard.pitch[1:] - heard.pitch[:-1], -15, 15) + 15
     before = np.where(np.append(False, heard.joined[:-1]), np.append(0, step[:-1]), INTERVALS)
@@ -220,7 +220,7 @@ def melody_keys(heard: Hearing) -> tuple[Ints, Ints]:
     return melody, (place * 12 + length_before) * 11 + length
 
 
-def chord_keys(heard: Hearing) -> tuple[Ints, Ints]:
+def chord_keys(heard: PieceHeard) -> tuple[Ints, Ints]:
     """Return the places of chord changes in `Expectation.chords` and of beats in two parts in `Expectation.outer`."""
     named = ((ROOTS[heard.chord] - heard.tonic) % 12 * 4 + FAMILIES[heard.chord])[heard.has_chord]
     chords = (named[:-1] + 48 * heard.minor) * 48 + named[1:]

@@ -14,8 +14,8 @@ from image2music.music.critic.hearing import (
     LENGTH_EDGES,
     Expectation,
     Floats,
-    Hearing,
     Ints,
+    PieceHeard,
     melody_keys,
     weighted_counts,
 )  # fmt: skip
@@ -67,7 +67,7 @@ def complexity(tokens: list[int]) -> float:
     return phrases * float(np.log2(phrases + 1)) / max(8, len(tokens))
 
 
-def line_features(heard: Hearing, surprise: Expectation) -> dict[str, Floats]:
+def line_features(heard: PieceHeard, surprise: Expectation) -> dict[str, Floats]:
     """Return the features of every line, float[lines] each: of the voices and, where there are several, of the lead."""
     h = heard
     out: dict[str, Floats] = {}
@@ -117,7 +117,7 @@ def line_features(heard: Hearing, surprise: Expectation) -> dict[str, Floats]:
     return out
 
 
-def _contour(h: Hearing, intervals: Ints, voice: Ints, size: Ints) -> dict[str, Floats]:
+def _contour(h: PieceHeard, intervals: Ints, voice: Ints, size: Ints) -> dict[str, Floats]:
     out: dict[str, Floats] = {}
     sign = np.sign(intervals)
     pairs = voice[1:] == voice[:-1]
@@ -141,7 +141,7 @@ def _contour(h: Hearing, intervals: Ints, voice: Ints, size: Ints) -> dict[str, 
     return out
 
 
-def _rhythm(h: Hearing, size: Ints, voice: Ints) -> dict[str, Floats]:
+def _rhythm(h: PieceHeard, size: Ints, voice: Ints) -> dict[str, Floats]:
     out: dict[str, Floats] = {}
     length = np.searchsorted(LENGTH_EDGES, h.gap)
     counts = np.bincount(h.voice * 11 + length, minlength=h.n_lines * 11).reshape(-1, 11).astype(np.float64)
@@ -173,7 +173,7 @@ def _rhythm(h: Hearing, size: Ints, voice: Ints) -> dict[str, Floats]:
     return out
 
 
-def _difference(h: Hearing, values: NDArray[Any], voice: Ints, marked: NDArray[np.bool_]) -> Floats:
+def _difference(h: PieceHeard, values: NDArray[Any], voice: Ints, marked: NDArray[np.bool_]) -> Floats:
     """Return the mean of the marked intervals less that of the others, by voice."""
     inside, outside = marked.astype(np.float64), (~marked).astype(np.float64)
 
@@ -183,7 +183,7 @@ def _difference(h: Hearing, values: NDArray[Any], voice: Ints, marked: NDArray[n
     return ratio(total(values * inside), total(inside)) - ratio(total(values * outside), total(outside))
 
 
-def _line_surprise(h: Hearing, surprise: Expectation, voice: Ints) -> dict[str, Floats]:
+def _line_surprise(h: PieceHeard, surprise: Expectation, voice: Ints) -> dict[str, Floats]:
     melody_key, rhythm_key = melody_keys(h)
     melody, rhythm = surprise.melody[melody_key], surprise.rhythm[rhythm_key]
     n = np.maximum(1.0, h.count - 1)
@@ -202,7 +202,7 @@ def _line_surprise(h: Hearing, surprise: Expectation, voice: Ints) -> dict[str, 
     return out
 
 
-def _patterns(h: Hearing, values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _patterns(h: PieceHeard, values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Add up hashes of the line notes of every bar, uint64[V, b]."""
     place = h.voice * h.n_bars + h.line_bar
     starts = np.flatnonzero(np.append(True, place[1:] != place[:-1]))
@@ -233,7 +233,7 @@ def returning(rows: NDArray[np.uint64], name: str) -> dict[str, Floats]:
     return out
 
 
-def _bar_patterns(h: Hearing) -> dict[str, Floats]:
+def _bar_patterns(h: PieceHeard) -> dict[str, Floats]:
     place = np.minimum(h.line_since, len(HASHES) - 1)
     starts = np.append(True, (h.line_bar[1:] != h.line_bar[:-1]) | ~h.joined)
     first = h.pitch[np.flatnonzero(starts)][np.cumsum(starts) - 1]

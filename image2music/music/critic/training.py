@@ -1,4 +1,4 @@
-"""Train the critic: read human scores, spoil them, fit, write the weights.
+"""Train the critic: read human scores, spoil them, fit_critic, write the weights.
 
 `python -m image2music.music.critic.training --data DIR` reads DIR/lieder and DIR/quartets (`.mxl`), DIR/hymns (`.abc`)
 and, from music21's corpus, Bach's chorales and the fiddle tunes of O'Neill, Aird and Ryan. Nothing else of that corpus
@@ -31,8 +31,8 @@ from image2music.music.critic.hearing import (
     INTERVALS,
     Expectation,
     Floats,
-    Hearing,
     Ints,
+    PieceHeard,
     chord_keys,
     melody_keys,
 )  # fmt: skip
@@ -192,7 +192,7 @@ def count_surprise(excerpts: Iterable[Excerpt]) -> Expectation:
     """Count what follows what in whole pieces, and return bits of information, smoothed by shorter contexts."""
     counts = {name: np.zeros(size) for name, size in EXPECTATION_SIZES.items()}
     for excerpt in excerpts:
-        heard = Hearing(excerpt)
+        heard = PieceHeard(excerpt)
         for names, keys in ((("melody", "rhythm"), melody_keys(heard)), (("chords", "outer"), chord_keys(heard))):
             for name, key in zip(names, keys, strict=True):
                 np.add.at(counts[name], key, 1)
@@ -380,7 +380,7 @@ def _network(
     )
 
 
-def fit(examples: Sequence[Example], names: Sequence[str], surprise: Expectation, seed: int = 0) -> Critic:
+def fit_critic(examples: Sequence[Example], names: Sequence[str], surprise: Expectation, seed: int = 0) -> Critic:
     """Fit everything; the scales come from human excerpts that the part in question was not fitted on."""
     humans = [example for example in examples if example.label == HUMAN]
     textures = []
@@ -466,7 +466,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     surprise = surprise_of(chosen_pieces(parts["surprise"]))
     pieces = chosen_pieces(parts["critic"])
     examples = make_examples(pieces, surprise, CORRUPTIONS, options.seed)
-    save_critic(fit(examples, feature_names(pieces, surprise), surprise, options.seed), options.output)
+    save_critic(fit_critic(examples, feature_names(pieces, surprise), surprise, options.seed), options.output)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from image2music.music.planning.harmony import (
     METERS,
     MotifReader,
     cadences_of,
-    motif_faults,
+    motif_chord_faults,
     nearest_symbol,
     tonic_symbol,
 )
@@ -25,10 +25,10 @@ from image2music.music.planning.plan import (
     FAMILIES,
     FIGURE_ROLES,
     Family,
-    Part,
     Plan,
     PlannedVoice,
     Section,
+    VoicePart,
     pitch_name,
     with_main_roles,
 )
@@ -68,7 +68,7 @@ def check_plan(plan: Plan, motif_notes: MotifReader | None = None) -> CheckedPla
         plan = step(plan, notes)
     plan = _places(_climax(plan, notes), notes)
     if plan.motif is not None and motif_notes is not None and plan.meter in METERS and read_tonality(plan.key):
-        notes.faults += motif_faults(plan.motif, plan.key, plan.meter, motif_notes)
+        notes.faults += motif_chord_faults(plan.motif, plan.key, plan.meter, motif_notes)
     return CheckedPlan(with_main_roles(plan), tuple(notes.mended), tuple(notes.faults))
 
 
@@ -176,7 +176,7 @@ def _parts(plan: Plan, notes: _Notes) -> Plan:
     ids = {voice.id for voice in plan.voices}
     sections = []
     for section in plan.sections:
-        parts: dict[int, Part] = {}
+        parts: dict[int, VoicePart] = {}
         for part in section.parts:
             if part.voice not in ids:
                 notes.mended.append(f"section {section.name}: there is no voice {part.voice}; its role was left out")

@@ -80,7 +80,7 @@ def tonic_symbol(tonality: Tonality) -> str:
     return tonality.tonic + ("dim" if diminished else "m" if tonality.is_minor else "")
 
 
-def motif_faults(motif: Motif, key: str, meter: str, motif_notes: MotifReader) -> list[str]:
+def motif_chord_faults(motif: Motif, key: str, meter: str, motif_notes: MotifReader) -> list[str]:
     """Name the motif's notes on strong beats that neither belong to its chords nor step to a note that does."""
     try:
         chords = [[read_chord(one) for one in bar.split()] for bar in _motif_bars(motif.chords)]

@@ -62,7 +62,7 @@ class PlannedVoice:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class VoicePart:
     """What one voice does in one section. `family` and `degrees` (chord degrees, `1 5 8 10`) belong to figures."""
 
     voice: int
@@ -83,13 +83,13 @@ class Section:
     dynamic: Dynamic
     swell: Swell
     cadence: Cadence
-    parts: tuple[Part, ...]
+    parts: tuple[VoicePart, ...]
     rhythm: str = ""
     new: str = ""
 
-    def part_of(self, voice: int) -> Part:
+    def part_of(self, voice: int) -> VoicePart:
         """Return what a voice does here; it rests where the plan says nothing."""
-        return next((part for part in self.parts if part.voice == voice), Part(voice, "rest"))
+        return next((part for part in self.parts if part.voice == voice), VoicePart(voice, "rest"))
 
     def role_of(self, voice: int) -> Role:
         """Return the role of a voice here."""
@@ -339,7 +339,7 @@ class _Reader:
             figure = _object(figures.get(voice) or {}, f"{place}.figures.{voice}")
             family = figure.get("family")
             parts.append(
-                Part(
+                VoicePart(
                     voice=_int(voice, f"{place}.roles"),
                     role=cast(Role, _one_of(role, ROLES, f"{place}.roles.{voice}")),
                     family=None

@@ -26,13 +26,13 @@ from image2music.music.planning.plan import (
     Climax,
     Dynamic,
     Family,
-    Part,
     Plan,
     PlannedVoice,
     Role,
     Section,
     Silence,
     Swell,
+    VoicePart,
 )
 from image2music.music.theory import Tonality, read_tonality
 
@@ -315,7 +315,7 @@ def _laid_out(
             role = "melody" if voice.id == tune else "counter" if job == "tune" else role
             before = sections[-1].part_of(voice.id).family if sections else None
             family = _family_of(voice, purpose, before, request, rng) if role in FIGURE_ROLES else None
-            parts.append(Part(voice.id, role, family))
+            parts.append(VoicePart(voice.id, role, family))
         letter = "B" if purpose == "contrast" else "A"
         names[letter] = names.get(letter, 0) + 1
         pictured = request.picture_parts

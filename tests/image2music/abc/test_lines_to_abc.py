@@ -13,7 +13,7 @@ from image2music.abc.checker import check
 from image2music.abc.playback import abc_to_score
 from image2music.abc.writer.parts import lines_to_abc
 from image2music.errors import AbcError
-from image2music.music.lines import Bar, Event, Line, bars_of_notes, bars_of_score
+from image2music.music.lines import Bar, Line, LineEvent, bars_of_notes, bars_of_score
 from image2music.music.score import MeterChange, Score, Track
 
 METERS = {"4/4": 4, "3/4": 3, "6/8": 3, "7/8": 3.5, "2/2": 4, "5/4": 5}
@@ -33,7 +33,9 @@ def played(lines: list[Line]) -> list[set[tuple[int, int, int]]]:
                     for note in notes[-len(event.pitches) :]:
                         note[1] = round(at * TICKS) - note[0]
                 else:
-                    notes += [[round(start * TICKS), round(at * TICKS) - round(start * TICKS), p] for p in event.pitches]
+                    notes += [
+                        [round(start * TICKS), round(at * TICKS) - round(start * TICKS), p] for p in event.pitches
+                    ]
                 tied = event.tied
         voices.append({(on, dur, pitch) for on, dur, pitch in notes})
     return voices
@@ -54,7 +56,11 @@ def tunes(draw: st.DrawFn) -> tuple[str, list[Line]]:
     for voice in (1, 2):
         at, notes = 0, []
         while at < bars * METERS[meter] * quarter:
-            beat = draw(st.sampled_from(((1,), (2,), (1, 1), (1, 2), (1, 1, 1), (2, 1), (1, 1, 1, 1), (1, 1, 1, 1, 1), (3, 1), (6,))))
+            beat = draw(
+                st.sampled_from(
+                    ((1,), (2,), (1, 1), (1, 2), (1, 1, 1), (2, 1), (1, 1, 1, 1), (1, 1, 1, 1, 1), (3, 1), (6,))
+                )
+            )
             length = quarter * draw(st.sampled_from((1, 2))) if len(beat) > 1 else quarter
             unit = length // sum(beat) if len(beat) > 1 else quarter // 2
             for part in beat:
@@ -98,12 +104,12 @@ def test_a_played_voice_comes_back_as_the_bars_it_was_written_in(tune):
         assert {(on // 4, pitch) for on, _, pitch in back} == {(on // 4, pitch) for on, _, pitch in voice}
 
 
-def bar(*events: Event) -> Bar:
+def bar(*events: LineEvent) -> Bar:
     return events
 
 
-def note(pitch: int, length: Fraction | int = 1, **more: object) -> Event:
-    return Event((pitch,), Fraction(length), **more)
+def note(pitch: int, length: Fraction | int = 1, **more: object) -> LineEvent:
+    return LineEvent((pitch,), Fraction(length), **more)
 
 
 def music(abc: str) -> list[str]:
@@ -112,9 +118,9 @@ def music(abc: str) -> list[str]:
 
 def test_a_whole_tune():
     first = bar(note(74, 2, marks=("mf", "crescendo(")), note(76, 2, marks=("crescendo)",), slur_starts=1))
-    flute_bars = (first, bar(note(72, 4, slur_ends=1, tied=True)), bar(note(72, 4)), bar(Event((), Fraction(4))))
+    flute_bars = (first, bar(note(72, 4, slur_ends=1, tied=True)), bar(note(72, 4)), bar(LineEvent((), Fraction(4))))
     flute = Line(1, 'The "Flute"', 73, (*flute_bars, bar(note(74, 4))), qpm_at=((1, 80.0), (3, 60.0)))
-    harp = Line(5, "Harp", 46, (bar(Event((48, 52, 55), Fraction(4))),) * 5, derived=True)
+    harp = Line(5, "Harp", 46, (bar(LineEvent((48, 52, 55), Fraction(4))),) * 5, derived=True)
     sections = [("A", 1, 2), ("B", 3, 5)]
     abc = lines_to_abc("A % title", "D", "4/4", [flute, harp], sections=sections, remarks=["by hand"])
     assert abc.splitlines() == [

@@ -17,16 +17,16 @@ from image2music.music.arrange.figures import library, variants
 from image2music.music.arrange.stage import bar_shape, scale_of_key
 from image2music.music.chords import read_chord
 from image2music.music.instruments import instrument_of
-from image2music.music.lines import Bar, Event, Line
+from image2music.music.lines import Bar, Line, LineEvent
 from image2music.music.planning.plan import (
     DYNAMICS,
     FAMILIES,
     Climax,
-    Part,
     Plan,
     PlannedVoice,
     Section,
     Silence,
+    VoicePart,
     with_main_roles,
 )
 
@@ -58,11 +58,11 @@ def plans_with_tunes(draw: st.DrawFn) -> tuple[Plan, dict[int, list[Bar | None]]
     edge = draw(st.integers(2, bars - 1))
     sections = []
     for name, first, last in (("A", 1, edge), ("B", edge + 1, bars)):
-        parts = [Part(1, "melody"), Part(9, draw(st.sampled_from(BASS_ROLES)))]
+        parts = [VoicePart(1, "melody"), VoicePart(9, draw(st.sampled_from(BASS_ROLES)))]
         for voice in voices[1:-1]:
             role = draw(st.sampled_from(INNER_ROLES))
             family = draw(st.sampled_from([*FAMILIES[:-1], None])) if role == "figure" else None
-            parts.append(Part(voice.id, role, family))
+            parts.append(VoicePart(voice.id, role, family))
         dynamic = draw(st.sampled_from(DYNAMICS))
         swell = draw(st.sampled_from(("none", "grow", "fade")))
         qpm = float(draw(st.integers(50, 140)))
@@ -88,7 +88,7 @@ def plans_with_tunes(draw: st.DrawFn) -> tuple[Plan, dict[int, list[Bar | None]]
         while left > 0:
             length = min(left, draw(st.sampled_from((Fraction(1, 2), Fraction(1), Fraction(2)))))
             at = min(len(pitches) - 1, max(0, at + draw(st.integers(-2, 2))))
-            events.append(Event((pitches[at],) if draw(st.integers(0, 5)) else (), length))
+            events.append(LineEvent((pitches[at],) if draw(st.integers(0, 5)) else (), length))
             left -= length
         tune.append(tuple(events))
     return with_main_roles(plan), {1: tune}
@@ -120,7 +120,9 @@ def test_every_arrangement_is_playable_and_ends(made, seed):
         silent = line.bars[silence.first - 1 : silence.last]
         assert not any(event.pitches for bar in silent for event in bar)
 
-    abc = lines_to_abc(plan.title, plan.key, plan.meter, lines, sections=[(s.name, s.first, s.last) for s in plan.sections])
+    abc = lines_to_abc(
+        plan.title, plan.key, plan.meter, lines, sections=[(s.name, s.first, s.last) for s in plan.sections]
+    )
     assert check(abc) == []
     assert lines[-1].bars[-1][0].pitches[0] % 12 == KEYS[plan.key]
     assert arrange_plan(plan, written, seed) == lines
@@ -131,7 +133,7 @@ def test_every_arrangement_is_playable_and_ends(made, seed):
 def test_chords_have_their_thirds_where_a_chordal_instrument_plays(made):
     plan, written = made
     voices = (*plan.voices[:-1], PlannedVoice(8, "Harp", 46, 40, 88), plan.voices[-1])
-    sections = tuple(replace(s, parts=(*s.parts, Part(8, "figure", "pad"))) for s in plan.sections)
+    sections = tuple(replace(s, parts=(*s.parts, VoicePart(8, "figure", "pad"))) for s in plan.sections)
     lines = arrange_plan(replace(plan, voices=voices, sections=sections), written, 1)
 
     last = {pitch % 12 for line in lines for event in line.bars[-1] for pitch in event.pitches}
@@ -140,22 +142,26 @@ def test_chords_have_their_thirds_where_a_chordal_instrument_plays(made):
 
 def a_plan(meter: str = "4/4", bars: int = 8, **changes: object) -> Plan:
     """A harp and a cello under a flute: two sections."""
-    voices = (PlannedVoice(1, "Flute", 73, 60, 93), PlannedVoice(2, "Harp", 46, 43, 86), PlannedVoice(3, "Cello", 42, 36, 64))
+    voices = (
+        PlannedVoice(1, "Flute", 73, 60, 93),
+        PlannedVoice(2, "Harp", 46, 43, 86),
+        PlannedVoice(3, "Cello", 42, 36, 64),
+    )
     half = bars // 2
-    parts = (Part(1, "melody"), Part(2, "figure"), Part(3, "bass"))
+    parts = (VoicePart(1, "melody"), VoicePart(2, "figure"), VoicePart(3, "bass"))
     sections = (
         Section("A", 1, half, "", 80.0, "p", "none", "half", parts),
         Section("B", half + 1, bars, "", 80.0, "mf", "none", "full", parts),
     )
-    harmony = (("C", "Am", "F", "G7") * bars)[: bars - 1] + ("C",)
+    harmony = (*(("C", "Am", "F", "G7") * bars)[: bars - 1], "C")
     return replace(Plan("Test", "", "C", meter, bars, voices, sections, harmony), **changes)
 
 
 def a_tune(meter: str = "4/4", bars: int = 8) -> dict[int, list[Bar | None]]:
     tones = [(76, 72), (72, 76), (69, 72), (74, 71)] * bars
     half = quarters(meter) / 2
-    tune: list[Bar | None] = [tuple(Event((pitch,), half) for pitch in pair) for pair in tones[:bars]]
-    tune[-1] = (Event((72,), quarters(meter)),)
+    tune: list[Bar | None] = [tuple(LineEvent((pitch,), half) for pitch in pair) for pair in tones[:bars]]
+    tune[-1] = (LineEvent((72,), quarters(meter)),)
     return {1: tune}
 
 
@@ -176,14 +182,14 @@ def test_neighbouring_sections_have_different_figures():
 
 
 def test_bars_that_somebody_wrote_stay_and_the_others_are_filled():
-    own: Bar = (Event((48,), Fraction(4)),)
+    own: Bar = (LineEvent((48,), Fraction(4)),)
     bass = arrange_plan(a_plan(), {**a_tune(), 3: [own, None]}, 0)[2]
     assert bass.bars[0][0].pitches == (48,) and bass.bars[0][0].length == 4
     assert bass.bars[1][0].pitches and not bass.derived
 
 
 def test_a_written_bar_that_is_not_full_is_filled_or_cut():
-    short, long = (Event((72,), Fraction(1)),), (Event((72,), Fraction(3)), Event((74,), Fraction(3)))
+    short, long = (LineEvent((72,), Fraction(1)),), (LineEvent((72,), Fraction(3)), LineEvent((74,), Fraction(3)))
     tune = arrange_plan(a_plan(), {1: [short, long]}, 0)[0]
     assert [event.length for event in tune.bars[0]] == [1, 3]
     assert [(event.pitches, event.length) for event in tune.bars[1]] == [((72,), 3), ((74,), 1)]
@@ -199,7 +205,7 @@ def test_the_bass_takes_slash_basses_and_figures_do_not():
 
 
 def test_tones_that_die_away_are_not_held():
-    parts = (Part(1, "melody"), Part(2, "hold"), Part(3, "bass"))
+    parts = (VoicePart(1, "melody"), VoicePart(2, "hold"), VoicePart(3, "bass"))
     sections = tuple(replace(section, parts=parts) for section in a_plan().sections)
     voices = (a_plan().voices[0], PlannedVoice(2, "Xylophone", 13, 65, 100), a_plan().voices[2])
     line = arrange_plan(a_plan(sections=sections, voices=voices), a_tune(), 0)[1]
@@ -208,7 +214,7 @@ def test_tones_that_die_away_are_not_held():
 
 def test_drums_play_on_their_channel_and_end_with_a_stroke():
     voices = (*a_plan().voices, PlannedVoice(4, "Drums", 0, 35, 81))
-    sections = tuple(replace(s, parts=(*s.parts, Part(4, "drums"))) for s in a_plan().sections)
+    sections = tuple(replace(s, parts=(*s.parts, VoicePart(4, "drums"))) for s in a_plan().sections)
     line = arrange_plan(a_plan(voices=voices, sections=sections), a_tune(), 0)[3]
     assert line.is_drums
     assert set(pitches_of(line)) <= set(range(35, 82))
@@ -218,8 +224,8 @@ def test_drums_play_on_their_channel_and_end_with_a_stroke():
 
 def test_a_last_beat_that_belongs_to_the_next_chord_takes_it_early():
     tune = a_tune()
-    tune[1][0] = (Event((76,), Fraction(3)), Event((69,), Fraction(1)))
-    tune[1][1] = (Event((69,), Fraction(4)),)
+    tune[1][0] = (LineEvent((76,), Fraction(3)), LineEvent((69,), Fraction(1)))
+    tune[1][1] = (LineEvent((69,), Fraction(4)),)
     harp = arrange_plan(a_plan(harmony=("C", "F", *a_plan().harmony[2:])), tune, 0)[1]
     at, last_beat = Fraction(0), set()
     for event in harp.bars[0]:

@@ -18,7 +18,7 @@ from image2music.composers.nano.arrangement import (
 from image2music.composers.nano.melody import Melody, Note
 from image2music.composers.nano.reading import read_melody
 from image2music.music.chords import read_chord
-from image2music.music.lines import Event
+from image2music.music.lines import LineEvent
 from image2music.music.planning.plan import plan_of_json
 
 WALTZ = "X:1\nM:3/4\nL:1/8\nK:C\nE2 G2 c2 | d2 B2 G2 | A2 c2 A2 | G4 z2 | E2 G2 c2 | f2 d2 B2 | c2 B2 d2 | c6 |]\n"
@@ -90,8 +90,8 @@ PLAN = plan_of_json(
 )
 
 
-def sung(*pitches: int) -> tuple[Event, ...]:
-    return tuple(Event((pitch,), Fraction(1)) for pitch in pitches)
+def sung(*pitches: int) -> tuple[LineEvent, ...]:
+    return tuple(LineEvent((pitch,), Fraction(1)) for pitch in pitches)
 
 
 def test_a_melody_is_moved_into_the_chords_of_a_strangers_plan_and_under_its_climax() -> None:

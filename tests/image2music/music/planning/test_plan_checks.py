@@ -27,6 +27,7 @@ from image2music.music.planning.plan import (
     Section,
     Silence,
     Surprise,
+    VoicePart,
     plan_as_json,
     plan_of_json,
 )
@@ -171,22 +172,22 @@ MENDS = {
         lambda plan: plan.sections[0].qpm == 220,
     ),
     "a figure without a family": (
-        with_part(1, Part(2, "figure")),
+        with_part(1, VoicePart(2, "figure")),
         "section B, voice 2: had no family; took",
         lambda plan: plan.sections[1].part_of(2).family not in (None, "wave"),
     ),
     "the same family twice running": (
-        with_part(1, Part(2, "figure", "wave", "1 5 8")),
+        with_part(1, VoicePart(2, "figure", "wave", "1 5 8")),
         "section B, voice 2: wave stands in the section before too; took",
         lambda plan: plan.sections[1].part_of(2).family != "wave" and not plan.sections[1].part_of(2).degrees,
     ),
     "a figure of a voice that has none": (
-        with_part(1, Part(1, "melody", "wave")),
+        with_part(1, VoicePart(1, "melody", "wave")),
         "section B, voice 1: melody has no figure; left wave out",
         lambda plan: plan.sections[1].part_of(1).family is None,
     ),
     "a role of a voice that there is not": (
-        with_section(1, parts=(*GOOD.sections[1].parts, Part(9, "hold"))),
+        with_section(1, parts=(*GOOD.sections[1].parts, VoicePart(9, "hold"))),
         "section B: there is no voice 9; its role was left out",
         lambda plan: plan == GOOD,
     ),
@@ -312,7 +313,7 @@ def test_a_motif_may_lean_on_its_chord():
 
 
 def test_a_bass_may_have_a_family():
-    assert check_plan(with_part(1, Part(3, "bass", "pulse"))).mended == ()
+    assert check_plan(with_part(1, VoicePart(3, "bass", "pulse"))).mended == ()
 
 
 def test_a_solo_needs_no_bass():
