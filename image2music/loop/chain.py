@@ -29,8 +29,7 @@ from image2music.composers.base import (
 )
 from image2music.errors import AbcError, PlanError
 from image2music.failures import batch_with_fallback, map_catching, reason_of
-from image2music.loop.choose import order_of, why_not
-from image2music.loop.edits import UNCHANGED, try_edits
+from image2music.loop.choose import UNCHANGED, order_of, try_edits, why_not
 from image2music.loop.examine import ExaminedTune, Voices, examine, voices_of_abc
 from image2music.music.arrange.arranger import ARRANGER_VERSION
 from image2music.music.critic.model import CRITIC_VERSION

@@ -1,13 +1,22 @@
-"""Which of several candidates for a picture is kept."""
+"""What is kept: the best of several candidates, and edits that a listener hears to be better."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
+import numpy as np
+
+from image2music.abc.splice import splice_bar
 from image2music.composers.album_part import missing_constraints
+from image2music.errors import AbcError
 from image2music.loop.examine import ExaminedTune
+from image2music.music.planning.plan import Plan
+from image2music.music.score import Score, count_bars, length_in_bars
 from image2music.music.similarity import LONGEST_ALLOWED
-from image2music.types import AlbumPart
+from image2music.types import AlbumPart, Edit
 
 GOOD_ENOUGH = 0.5
 """A critic's score from which on a higher one counts no more: chosen by the critic alone, the blandest tune wins."""
@@ -63,3 +72,181 @@ def why_not(candidate: ExaminedTune, chosen: ExaminedTune, album: AlbumPart | No
 
 def _stepped(value: float, step: float) -> float:
     return round(round(value, 6) / step) * step
+
+
+MOST_EDITS = 16
+"""Bars that one round may change; a composer that sends more rewrites the tune."""
+
+_TOLERANCE = 0.02
+"""Of the critic, in its own units: below this a difference means nothing."""
+_ADHERENCE_TOLERANCE = 0.005
+_BETTER = 0.05
+"""By how much the critic must rise for an edit that mends no fault."""
+_FEWEST_OF_A_RUN = 5
+"""Notes from which on a line that goes one way in equal values counts as a bare scale."""
+
+UNCHANGED = "nothing_changed"
+
+Trial = tuple[ExaminedTune, str, bool]
+"""The tune with the edit in it, why it was taken or not, and whether it was."""
+
+
+def try_edits(
+    standing: ExaminedTune,
+    edits: Sequence[Edit],
+    examine: Callable[[str], ExaminedTune],
+    plan: Plan | None = None,
+    album: AlbumPart | None = None,
+) -> Iterator[Trial]:
+    """Try the edits bar by bar, all voices of a bar at once, then one by one; each on the tune that stands by then.
+
+    Yield one trial a bar: what was taken, or the first attempt and why it was not. A bar that stays the same is no
+    trial.
+    """
+    by_bar = sorted(edits[:MOST_EDITS], key=lambda edit: edit.bar)
+    for _, group in groupby(by_bar, key=lambda edit: edit.bar):
+        together, taken = list(group), False
+        refused: Trial | None = None
+        for some in [together] if len(together) == 1 else [together, *([edit] for edit in together)]:
+            candidate, reason = _tried(standing, some, examine, plan, album)
+            if reason == "better":
+                standing, taken = candidate, True
+                yield candidate, reason, True
+                if some is together:
+                    break
+            elif reason != UNCHANGED:
+                refused = refused or (candidate, reason, False)
+        if refused is not None and not taken:
+            yield refused
+
+
+def _tried(
+    standing: ExaminedTune,
+    edits: Sequence[Edit],
+    examine: Callable[[str], ExaminedTune],
+    plan: Plan | None,
+    album: AlbumPart | None,
+) -> tuple[ExaminedTune, str]:
+    abc = standing.draft.abc
+    try:
+        for edit in edits:
+            abc = splice_bar(abc, edit.voice, edit.bar, edit.abc)
+    except AbcError as error:
+        return standing, error.reason
+    if abc == standing.draft.abc:
+        return standing, UNCHANGED
+    candidate = examine(abc)
+    return candidate, judge_edit(standing, candidate, [edit.bar for edit in edits], plan, album)
+
+
+def judge_edit(
+    standing: ExaminedTune,
+    candidate: ExaminedTune,
+    bars: Sequence[int],
+    plan: Plan | None = None,
+    album: AlbumPart | None = None,
+) -> str:
+    """Return `better` if the candidate is to take the place of the standing tune, else why not.
+
+    It must pass the check, keep its length, its voices and what the album asks for, bring no fault that was not there,
+    and lose nothing by critic and plan. And it must gain something: a fault less, or a clearly higher critic's score.
+    """
+    before, after = standing.score, candidate.score
+    if not candidate.stands or before is None or after is None or standing.sheet is None or candidate.sheet is None:
+        return candidate.draft.validity if not candidate.stands else "nothing_to_compare"
+    if candidate.draft.mends:  # the standing tune is mended already, so these are the edit's
+        return "needs_mending"
+    if count_bars(after) != count_bars(before) or len(after.tracks) != len(before.tracks):
+        return "other_length"
+    lost = _emptied(before, after, bars)
+    if any(plan is None or _is_asked_for(plan, voice, bar) for voice, bar in lost):
+        return "voice_lost"
+    if album is not None and len(missing_constraints(after, album)) > len(missing_constraints(before, album)):
+        return "keeps_less_of_the_album"
+    if candidate.draft.longest_copy > max(LONGEST_ALLOWED, standing.draft.longest_copy):
+        return "copies_more"
+    if _is_bare(before, after, bars):
+        return "bare_scale_or_double"
+    had, has = _faults(standing), _faults(candidate)
+    if has - had:
+        return "new_fault"
+    critic_before, critic_after = standing.draft.critic, candidate.draft.critic
+    assert critic_before is not None and critic_after is not None
+    gain = round(critic_after - critic_before, 4)
+    if gain < -_TOLERANCE:
+        return "less_musical"
+    kept_before, kept_after = standing.draft.adherence, candidate.draft.adherence
+    if kept_before is not None and kept_after is not None and kept_after < kept_before - _ADHERENCE_TOLERANCE:
+        return "keeps_less_of_the_plan"
+    return "better" if had - has or gain >= _BETTER else "no_better"
+
+
+def _faults(tune: ExaminedTune) -> Counter[tuple[str, int, tuple[int, ...]]]:
+    assert tune.sheet is not None
+    return Counter((fault.kind, fault.bar, fault.voices) for fault in tune.sheet.faults)
+
+
+def _is_asked_for(plan: Plan, voice: int, bar: int) -> bool:
+    return voice >= len(plan.voices) or plan.role_at(plan.voices[voice].id, bar) != "rest"
+
+
+def _bar_ticks(score: Score, bar: int) -> tuple[int, int]:
+    """Return where a bar as written begins and ends, in ticks; of a repeated one the first time."""
+    starts = [(start.tick, start.number) for start in score.bar_starts]
+    at = next((at for at, (_, number) in enumerate(starts) if number == bar), None)
+    if at is None:
+        return 0, 0
+    return starts[at][0], starts[at + 1][0] if at + 1 < len(starts) else length_in_bars(score)
+
+
+def _notes(score: Score, voice: int, bar: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    start, end = _bar_ticks(score, bar)
+    track = score.tracks[voice]
+    inside = (track.onsets < end) & (track.onsets + track.durations > start)
+    return track.onsets[inside] - start, track.durations[inside], track.pitches[inside]
+
+
+def _emptied(before: Score, after: Score, bars: Sequence[int]) -> list[tuple[int, int]]:
+    """Return (track, bar) of voices that had notes in a bar and have none, or less than half, any more."""
+    found = []
+    for bar in sorted(set(bars)):
+        for voice in range(len(before.tracks)):
+            had, has = (float(_notes(score, voice, bar)[1].sum()) for score in (before, after))
+            if had > 0 and has < had / 2:
+                found.append((voice, bar))
+    return found
+
+
+def _is_bare(before: Score, after: Score, bars: Sequence[int]) -> bool:
+    """Whether a changed bar became a bare scale, one note again and again, or another voice's copy at the octave."""
+    for bar in sorted(set(bars)):
+        for voice in range(len(after.tracks)):
+            new, old = _notes(after, voice, bar), _notes(before, voice, bar)
+            if all(np.array_equal(a, b) for a, b in zip(new, old, strict=True)):
+                continue
+            if _runs_one_way(new) and not _runs_one_way(old):
+                return True
+            if _doubles(after, voice, bar, new) and not _doubles(before, voice, bar, old):
+                return True
+    return False
+
+
+def _runs_one_way(notes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> bool:
+    onsets, durations, pitches = notes
+    if len(pitches) < _FEWEST_OF_A_RUN or len(np.unique(onsets)) < len(onsets) or len(np.unique(durations)) > 1:
+        return False
+    steps = np.diff(pitches)
+    return bool(np.all((steps > 0) & (steps <= 2)) or np.all((steps < 0) & (steps >= -2)) or np.all(steps == 0))
+
+
+def _doubles(score: Score, voice: int, bar: int, notes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> bool:
+    onsets, _, pitches = notes
+    if len(onsets) < 2:
+        return False
+    for other in range(len(score.tracks)):
+        if other == voice or score.tracks[other].is_drum:
+            continue
+        theirs = _notes(score, other, bar)
+        if np.array_equal(theirs[0], onsets) and np.array_equal(theirs[2] % 12, pitches % 12):
+            return True
+    return False
