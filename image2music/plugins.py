@@ -1,19 +1,18 @@
-"""Kinds of models by the name that a spec begins with: those of this project and those of installed packages.
-
-A spec is `KIND` or `KIND:ARGUMENT`. This project's own kinds stand in a table, so that a source checkout knows them
-whatever metadata is installed beside it; `setup.py` declares the same ones as entry points. Other packages add kinds
-by entry points of the same group (Python packaging, "Entry points specification"). They cannot take a name of this
-project's over: an entry point by such a name has no effect.
-"""
+"""Models of this and of other packages: how their kinds are found, and how weights are loaded."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, Protocol, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from image2music.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Kind(Protocol):
@@ -84,3 +83,34 @@ class KindRegistry(Generic[AnyKind]):
             message = f"{self.model} {entry.name!r} cannot be loaded from {entry.value}: {error}"
             raise ConfigError(message, reason=self.reason) from error
         return kind
+
+
+def accelerator() -> tuple[torch.device, torch.dtype]:
+    """Return device and number format for models of a hub: bfloat16 on a GPU, float32 on the processor."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.device("cuda"), torch.bfloat16
+    return torch.device("cpu"), torch.float32
+
+
+_ENDS = 2**20
+_SUFFIXES = (".json", ".txt", ".model", ".safetensors", ".bin", ".pt", ".pth")
+
+
+def fingerprint(path: Path) -> str:
+    """Return 12 hexadecimal digits that change with the model's files, not with the place where they lie.
+
+    Of each file of weights, settings or vocabulary directly in the folder (or of the one file) its name, its size,
+    and its first and last MiB count: reading all of a large model would take longer than loading it.
+    """
+    files = [path] if path.is_file() else sorted(f for f in path.iterdir() if f.is_file() and f.suffix in _SUFFIXES)
+    digest = hashlib.sha256()
+    for file in files:
+        size = file.stat().st_size
+        digest.update(f"{file.name} {size}\n".encode())
+        with file.open("rb") as stream:
+            digest.update(stream.read(_ENDS))
+            stream.seek(max(0, size - _ENDS))
+            digest.update(stream.read(_ENDS))
+    return digest.hexdigest()[:12]

@@ -12,7 +12,7 @@ from PIL.Image import Image
 
 from image2music.embedders.base import Vectors, embed_texts, unit_rows
 from image2music.errors import ModelError
-from image2music.pretrained import accelerator, fingerprint
+from image2music.plugins import accelerator, fingerprint
 
 _BUCKET = 16
 _SIGLIP = ("siglip", "siglip2")

@@ -24,7 +24,7 @@ from image2music.composers.chat.engine.cache import LruByteCache, picture_key
 from image2music.composers.chat.engine.decode import BannedTokens, Sampling, banned_tokens, uniform_draws
 from image2music.composers.constrained.constraint import AbcConstraint, AbcVocabulary, ConstrainedTuneState
 from image2music.errors import ConfigError, ModelError
-from image2music.pretrained import accelerator, fingerprint
+from image2music.plugins import accelerator, fingerprint
 
 
 @dataclass(frozen=True, eq=False)
