@@ -1,8 +1,4 @@
-"""The protocol that every composer keeps, and the requests that it is given.
-
-A chat model answers these calls with prompts, the embedded default with its own conditioning. Each call takes a batch,
-and the answer for one picture never depends on which others share its batch.
-"""
+"""The protocol that every composer keeps, the requests that it is given, and what an album asks of a tune."""
 
 from __future__ import annotations
 
@@ -13,10 +9,14 @@ from typing import Protocol
 from PIL.Image import Image
 
 from image2music.abc.diagnostics import Diagnostic
+from image2music.abc.writer.text import length_text, note_name
 from image2music.music.listen.sheet import Sheet
 from image2music.music.metrics import Metrics
+from image2music.music.motif import count_motif
 from image2music.music.planning.constraints import PlanConstraints
 from image2music.music.planning.plan import Plan
+from image2music.music.score import Score
+from image2music.music.theory import MIDDLE_C, spelling
 from image2music.types import AlbumPart, Description, Edit, Explanation, Reference
 
 
@@ -147,3 +147,33 @@ class Composer(Protocol):
 
     def explain(self, requests: Sequence[ExplainRequest]) -> list[Explanation]:
         """Return motivation and attention for each accepted tune."""
+
+
+_QPM_TOLERANCE = 1.0
+
+
+def opening_abc(part: AlbumPart) -> str:
+    """Return the notes that the melody begins with, as ABC in the album's key with L:1/8: `BF E2 B2 A2 | B2`."""
+    sharps = (part.tonic + (3 if part.mode == "minor" else 0)) * 7
+    names = spelling((sharps + 5) % 12 - 5, part.mode == "minor")
+    bars = []
+    for line in part.opening:
+        said: dict[str, str] = {}
+        notes = (note_name(MIDDLE_C + part.tonic + pitch, names, said) + length_text(n, 1) for pitch, n in line)
+        bars.append(" ".join(notes))
+    return " | ".join(bars)
+
+
+def missing_constraints(score: Score, part: AlbumPart) -> tuple[str, ...]:
+    """Return the album's constraints that a played tune misses, in plain English; empty for one that keeps to all."""
+    key, meter = score.keys[:1], score.meters[:1]
+    found = []
+    if not key or (key[0].tonic, key[0].minor) != (part.tonic, part.mode == "minor"):
+        found.append(f"the album asks for the key K:{part.key}")
+    if not meter or f"{meter[0].numerator}/{meter[0].denominator}" != part.meter:
+        found.append(f"the album asks for the meter M:{part.meter}")
+    if not score.tempos or abs(score.tempos[0].qpm - part.tempo_qpm) > _QPM_TOLERANCE:
+        found.append(f"the album asks for the tempo Q:1/4={part.tempo_qpm}")
+    if not count_motif(score, part.motif):
+        found.append(f"the album's motif is missing: begin the first voice with {opening_abc(part)} (L:1/8)")
+    return tuple(found)

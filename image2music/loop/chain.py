@@ -15,7 +15,6 @@ from typing import TypeVar
 from image2music.abc.autofix.rules import AUTOFIX_VERSION
 from image2music.abc.checker import CHECK_VERSION, read_motif
 from image2music.abc.playback import tune_to_midi
-from image2music.composers.album_part import missing_constraints
 from image2music.composers.base import (
     AttentionOptions,
     Composer,
@@ -26,6 +25,7 @@ from image2music.composers.base import (
     RefineRequest,
     RepairRequest,
     WriteRequest,
+    missing_constraints,
 )
 from image2music.errors import AbcError, PlanError
 from image2music.failures import batch_with_fallback, map_catching, reason_of

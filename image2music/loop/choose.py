@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from image2music.abc.splice import splice_bar
-from image2music.composers.album_part import missing_constraints
+from image2music.composers.base import missing_constraints
 from image2music.errors import AbcError
 from image2music.loop.examine import ExaminedTune
 from image2music.music.planning.plan import Plan

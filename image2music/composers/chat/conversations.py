@@ -20,9 +20,8 @@ from image2music.abc.ast import Span, Tune
 from image2music.abc.autofix.wrapping import TextEditor, choose_tune, unwrap
 from image2music.abc.diagnostics import Diagnostic, Severity
 from image2music.abc.parser import parse
-from image2music.composers.album_part import opening_abc
 from image2music.composers.attention.maps import BARS_A_GROUP, Faithfulness, Segment, segment_map
-from image2music.composers.base import ComposeRequest, ExplainRequest, RefineRequest, RepairRequest
+from image2music.composers.base import ComposeRequest, ExplainRequest, RefineRequest, RepairRequest, opening_abc
 from image2music.composers.chat.backend import Conversation, Message, TokenAttention
 from image2music.composers.prompts import fill
 from image2music.music.metrics import EXPLANATIONS

@@ -1,8 +1,7 @@
 from fakes import two_voice_tune
 
 from image2music.abc.playback import abc_to_score
-from image2music.composers.album_part import missing_constraints, opening_abc
-from image2music.composers.base import ComposeRequest
+from image2music.composers.base import ComposeRequest, missing_constraints, opening_abc
 from image2music.composers.chat.conversations import composing
 from image2music.loop.choose import order_of, why_not
 from image2music.loop.examine import examine
