@@ -27,7 +27,6 @@ from image2music.abc.writer.parts import lines_to_abc
 from image2music.errors import NotationError
 from image2music.music.arrange.arranger import arrange_plan
 from image2music.music.arrange.stage import bar_shape, scale_of_key
-from image2music.music.chords import read_chord
 from image2music.music.lines import Bar, Line, bars_of_score
 from image2music.music.musicxml import read_musicxml
 from image2music.music.planning.plan import (
@@ -42,7 +41,7 @@ from image2music.music.planning.plan import (
     with_main_roles,
 )
 from image2music.music.score import Score, TempoChange, Track
-from image2music.music.theory import TICKS_PER_QUARTER, key_name
+from image2music.music.theory import TICKS_PER_QUARTER, key_name, read_chord
 
 SONGS = 20
 METERS = ("2/4", "3/4", "4/4", "6/8", "9/8", "12/8", "3/8")

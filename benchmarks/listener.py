@@ -21,14 +21,13 @@ import numpy as np
 
 from image2music.abc.playback import abc_to_score
 from image2music.errors import Image2MusicError
-from image2music.music.chords import read_chord
 from image2music.music.listen.harmony import harmony_heard
 from image2music.music.listen.hearing import HeardVoice, Hearing, Tone, hearing_of
 from image2music.music.listen.listener import listen
 from image2music.music.musicxml import read_musicxml
 from image2music.music.planning.plan import Climax, Motif, Plan, PlannedVoice, Section, VoicePart
 from image2music.music.score import Score, Track
-from image2music.music.theory import TICKS_PER_QUARTER, key_name
+from image2music.music.theory import TICKS_PER_QUARTER, key_name, read_chord
 
 Generator = np.random.Generator
 

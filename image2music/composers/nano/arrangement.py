@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from image2music.composers.nano.controls import TONICS, Controls
 from image2music.composers.nano.melody import Melody, Note, melody_key, meter_fraction, signature
 from image2music.composers.nano.patches import SeenPicture
-from image2music.music.chords import Chord, read_chord
 from image2music.music.lines import Bar, LineEvent
 from image2music.music.planning.constraints import PlanConstraints, apply_to_request
 from image2music.music.planning.plan import Plan
 from image2music.music.planning.planner import PlanRequest, plan_tune
-from image2music.music.theory import MIDDLE_C, spelling
+from image2music.music.theory import MIDDLE_C, Chord, read_chord, spelling
 from image2music.types import AlbumPart
 
 Function = str

@@ -17,11 +17,10 @@ from itertools import pairwise
 import numpy as np
 
 from image2music.errors import PlanError
-from image2music.music.chords import Chord, read_chord
 from image2music.music.instruments import Instrument, instrument_of
 from image2music.music.lines import Bar
 from image2music.music.planning.plan import DYNAMICS, Plan, PlannedVoice, Role
-from image2music.music.theory import MODE_SHARPS, SCALES, TICKS_PER_QUARTER, fifths_of
+from image2music.music.theory import MODE_SHARPS, SCALES, TICKS_PER_QUARTER, Chord, fifths_of, read_chord
 
 EIGHTH = TICKS_PER_QUARTER // 2
 

@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from image2music.errors import PlanError
-from image2music.music.chords import Chord, read_chord
 from image2music.music.listen.hearing import EIGHTH, HeardVoice, Hearing, Planned, Tone, Window, window_of
 from image2music.music.listen.sheet import Fault, FaultKind
 from image2music.music.planning.plan import FIGURE_ROLES
-from image2music.music.theory import TICKS_PER_QUARTER
+from image2music.music.theory import TICKS_PER_QUARTER, Chord, read_chord
 
 FloatArray = NDArray[np.float64]
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 
-from image2music.music.chords import Chord, read_chord
 from image2music.music.instruments import instrument_named, instrument_of
 from image2music.music.planning.harmony import (
     METERS,
@@ -33,7 +32,7 @@ from image2music.music.planning.plan import (
     with_main_roles,
 )
 from image2music.music.planning.schema import FASTEST_QPM, MOST_VOICES, SLOWEST_QPM
-from image2music.music.theory import Tonality, read_tonality
+from image2music.music.theory import Chord, Tonality, read_chord, read_tonality
 
 MOST_CHORDS_A_BAR = 2
 LONGEST_WITHOUT_TUNE = 4

@@ -11,9 +11,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from image2music.errors import Image2MusicError, PlanError
-from image2music.music.chords import Chord, read_chord
 from image2music.music.planning.plan import Cadence, Motif, pitch_name
-from image2music.music.theory import Tonality, fifths_name, fifths_of
+from image2music.music.theory import Chord, Tonality, fifths_name, fifths_of, read_chord
 
 METERS: tuple[str, ...] = (
     "2/4", "3/4", "4/4", "5/4", "6/4", "7/4", "2/2", "3/2", "3/8", "5/8", "6/8", "7/8", "9/8", "12/8",

@@ -15,7 +15,6 @@ from typing import Literal
 import numpy as np
 
 from image2music.errors import PlanError
-from image2music.music.chords import read_chord
 from image2music.music.instruments import instrument_of
 from image2music.music.planning.checks import check_plan, families_for
 from image2music.music.planning.harmony import PhraseRole, progression_for
@@ -34,7 +33,7 @@ from image2music.music.planning.plan import (
     Swell,
     VoicePart,
 )
-from image2music.music.theory import Tonality, read_tonality
+from image2music.music.theory import Tonality, read_chord, read_tonality
 
 PLANNER_VERSION = 1
 """Raise it with every change here that changes a plan."""

@@ -15,7 +15,6 @@ from image2music.errors import PlanError
 from image2music.music.arrange.arranger import arrange_plan
 from image2music.music.arrange.figures import library, variants
 from image2music.music.arrange.stage import bar_shape, scale_of_key
-from image2music.music.chords import read_chord
 from image2music.music.instruments import instrument_of
 from image2music.music.lines import Bar, Line, LineEvent
 from image2music.music.planning.plan import (
@@ -29,6 +28,7 @@ from image2music.music.planning.plan import (
     VoicePart,
     with_main_roles,
 )
+from image2music.music.theory import read_chord
 
 METERS = ("2/4", "3/4", "4/4", "6/8", "9/8", "12/8", "3/8", "2/2", "5/4", "7/8")
 KEYS = {"C": 0, "D": 2, "F": 5, "Bb": 10, "A": 9}

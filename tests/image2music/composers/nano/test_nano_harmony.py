@@ -17,9 +17,9 @@ from image2music.composers.nano.arrangement import (
 )
 from image2music.composers.nano.melody import Melody, Note
 from image2music.composers.nano.reading import read_melody
-from image2music.music.chords import read_chord
 from image2music.music.lines import LineEvent
 from image2music.music.planning.plan import plan_of_json
+from image2music.music.theory import read_chord
 
 WALTZ = "X:1\nM:3/4\nL:1/8\nK:C\nE2 G2 c2 | d2 B2 G2 | A2 c2 A2 | G4 z2 | E2 G2 c2 | f2 d2 B2 | c2 B2 d2 | c6 |]\n"
 JIG = "X:1\nM:6/8\nL:1/8\nK:Am\nABc e2a | ged e3 | ^GAB e2B | A3 A3 |]\n"

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from image2music.abc.checker import read_motif
 from image2music.errors import AbcError
-from image2music.music.chords import read_chord
 from image2music.music.instruments import instrument_of
 from image2music.music.planning.checks import check_plan, families_for
 from image2music.music.planning.harmony import METERS, cadences_of, degree_symbol, nearest_symbol
@@ -31,7 +30,7 @@ from image2music.music.planning.plan import (
     plan_as_json,
     plan_of_json,
 )
-from image2music.music.theory import Tonality, fifths_name, fifths_of, read_tonality
+from image2music.music.theory import Tonality, fifths_name, fifths_of, read_chord, read_tonality
 
 GOOD = plan_of_json(
     {

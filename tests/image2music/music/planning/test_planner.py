@@ -7,13 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image2music.errors import PlanError
-from image2music.music.chords import read_chord
 from image2music.music.instruments import instrument_of
 from image2music.music.planning.checks import check_plan
 from image2music.music.planning.harmony import METERS
 from image2music.music.planning.plan import DYNAMICS, FAMILIES
 from image2music.music.planning.planner import STILL_FAMILIES, PlanRequest, plan_tune
-from image2music.music.theory import read_tonality
+from image2music.music.theory import read_chord, read_tonality
 
 KEYS = ["", "C", "G", "F#", "Eb", "Am", "F#m", "Ebm", "Abm", "Ddor", "Gmix", "Flyd", "Ephr"]
 REQUESTS = st.builds(
