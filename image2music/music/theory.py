@@ -1,4 +1,14 @@
-"""The vocabulary of music: lengths and resolutions, keys, scales, meters, tempos, chords, and how pitches are spelled."""
+"""The vocabulary of music: lengths and resolutions, keys, scales, meters, tempos, chords and how
+pitches are spelled.
+
+Every other module takes these from here. Lengths of notation are exact: a length is a count of 1/`WHOLE` of a whole
+note, an int where it divides and a Fraction where it does not. `WHOLE` divides by every note value down to 1/4096 and
+by tuplets of 3, 5, 7, 9, 11 and 13, so nearly every length is an int; ints add about ten times faster than Fractions,
+and nothing is rounded.
+
+A quarter note is counted in three units, each with a name of its own: `QUARTER` (length units, exact, notation),
+`TICKS_PER_QUARTER` (MIDI ticks, what is played) and `GRID_QUARTER` (grid ticks, what played notes are quantised to).
+"""
 
 from __future__ import annotations
 
