@@ -17,7 +17,7 @@ import numpy as np
 
 from image2music.abc.playback import abc_to_score
 from image2music.errors import AbcError
-from image2music.music.keys import detect_key, pitch_class_weights
+from image2music.music.grid import detect_key, pitch_class_weights
 from image2music.music.score import KeyChange, MeterChange, Score, TempoChange, Track
 
 

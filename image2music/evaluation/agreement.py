@@ -16,7 +16,7 @@ from PIL.Image import Image
 
 from image2music.embedders.base import Embedder, Vectors
 from image2music.images.features import MOODS
-from image2music.music.keys import detect_key, pitch_class_weights
+from image2music.music.grid import detect_key, pitch_class_weights
 from image2music.music.score import Score
 from image2music.music.theory import DEFAULT_QPM, FAST_FROM_QPM, SLOW_BELOW_QPM, Key, fifths_of, key_name, tempo_word
 

@@ -28,12 +28,12 @@ from image2music.music.grid import (
     FloatArray,
     Part,
     bar_length,
+    keys_of,
     meter_of_length,
     parts_of,
     tempos_of,
     windows_of,
 )
-from image2music.music.keys import keys_of
 from image2music.music.midi import read_midi
 from image2music.music.score import IntArray, Score, TempoChange
 from image2music.music.theory import GRID_QUARTER

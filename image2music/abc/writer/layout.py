@@ -22,13 +22,13 @@ from image2music.music.grid import (
     bars_after_pickup,
     bars_of,
     distinct,
+    keys_of,
     only_meter,
     parts_of,
     pickup_of,
     tempos_of,
     windows_of,
 )
-from image2music.music.keys import keys_of
 from image2music.music.score import IntArray, Score, TempoChange
 from image2music.music.theory import GRID_QUARTER, Key
 

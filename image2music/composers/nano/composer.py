@@ -56,7 +56,7 @@ from image2music.composers.nano.vocabulary import (
 )
 from image2music.images.scene import describe, scene_of
 from image2music.music.arrange.arranger import arrange_plan
-from image2music.music.keys import detect_key
+from image2music.music.grid import detect_key
 from image2music.music.planning.checks import check_plan
 from image2music.music.planning.plan import Plan
 from image2music.music.theory import read_chord

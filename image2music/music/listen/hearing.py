@@ -16,8 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.music.grid import bars_of, only_meter, parts_of, pickup_of
-from image2music.music.keys import detect_key, pitch_class_weights
+from image2music.music.grid import bars_of, detect_key, only_meter, parts_of, pickup_of, pitch_class_weights
 from image2music.music.planning.plan import Plan, PlannedVoice, Role, pitch_name
 from image2music.music.score import Score, Track
 from image2music.music.theory import (

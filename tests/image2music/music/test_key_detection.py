@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from image2music.music.keys import detect_key, pitch_class_weights
+from image2music.music.grid import detect_key, pitch_class_weights
 from image2music.music.theory import C_MAJOR, Key
 
 C_MAJOR_TUNE = [60, 62, 64, 65, 67, 67, 69, 67, 65, 64, 62, 60, 64, 60, 55, 60]
