@@ -14,9 +14,9 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.composers.nano.controls import TONICS, Controls
 from image2music.composers.nano.melody import Melody, Note, melody_key, meter_fraction, signature
 from image2music.composers.nano.patches import SeenPicture
+from image2music.composers.nano.vocabulary import TONICS, Controls
 from image2music.music.lines import Bar, LineEvent
 from image2music.music.planning.constraints import PlanConstraints, apply_to_request
 from image2music.music.planning.plan import Plan

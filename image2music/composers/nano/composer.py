@@ -40,7 +40,6 @@ from image2music.composers.nano.arrangement import (
     plan_of,
     setting,
 )
-from image2music.composers.nano.controls import LEVELS, AllowedWords, control_distance, controls_of
 from image2music.composers.nano.decoding import DecodingConstraints
 from image2music.composers.nano.explaining import explain, title
 from image2music.composers.nano.melody import Melody
@@ -48,9 +47,13 @@ from image2music.composers.nano.patches import WEIGHTS, SeenPicture, allowed_wor
 from image2music.composers.nano.reading import MANNER, copied_references, encode_references, read_controls_and_melody
 from image2music.composers.nano.sampling import Drawn, Sampler
 from image2music.composers.nano.vocabulary import (
+    LEVELS,
     PLACED_NOTE,
+    AllowedWords,
     asked_words,
     constrained_words,
+    control_distance,
+    controls_of,
     placed_tokens,
     planned_words,
 )

@@ -12,9 +12,18 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.composers.nano.controls import CONTROL_SLOTS, DANCED_IN, LEVEL_EDGES, LEVELS, METERS, TONICS, Controls
 from image2music.composers.nano.melody import Note, meter_fraction
-from image2music.composers.nano.vocabulary import TICKS_PER_UNIT, Vocabulary
+from image2music.composers.nano.vocabulary import (
+    CONTROL_SLOTS,
+    DANCED_IN,
+    LEVEL_EDGES,
+    LEVELS,
+    METERS,
+    TICKS_PER_UNIT,
+    TONICS,
+    Controls,
+    Vocabulary,
+)
 from image2music.music.theory import MIDDLE_C, SCALES
 
 BoolArray = NDArray[np.bool_]

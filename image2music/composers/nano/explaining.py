@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from image2music.composers.attention.maps import BARS_A_GROUP, Faithfulness, Floats, Masks, Segment, segment_map
 from image2music.composers.base import ExplainRequest
-from image2music.composers.nano.controls import CONTROL_SLOTS, LEVELS, TONICS, Controls
 from image2music.composers.nano.melody import key_words
 from image2music.composers.nano.patches import SeenPicture
 from image2music.composers.nano.reading import encode_references, nearest_note, read_controls_and_melody
 from image2music.composers.nano.sampling import PREFIX, Sampler
-from image2music.composers.nano.vocabulary import Vocabulary, placed_positions
+from image2music.composers.nano.vocabulary import CONTROL_SLOTS, LEVELS, TONICS, Controls, Vocabulary, placed_positions
 from image2music.music.planning.plan import Plan
 from image2music.settings import picture_seed
 from image2music.types import Explanation

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PretrainedConfig, PreTrainedModel
 
-from image2music.composers.nano.controls import CONTROL_SLOTS, MAX_BARS
-from image2music.composers.nano.vocabulary import LENGTHS, PITCHES, TICKS_PER_UNIT, Vocabulary
+from image2music.composers.nano.vocabulary import CONTROL_SLOTS, LENGTHS, MAX_BARS, PITCHES, TICKS_PER_UNIT, Vocabulary
 
 MAX_BAR_TICKS = 16 * TICKS_PER_UNIT
 

@@ -16,10 +16,18 @@ from image2music.abc.fields import default_unit
 from image2music.abc.lexer import Head
 from image2music.abc.parser import parse
 from image2music.abc.playback import abc_to_score
-from image2music.composers.nano.controls import KINDS, METERS, Controls, controls_of, tempo_control
 from image2music.composers.nano.melody import Melody, Note
 from image2music.composers.nano.model import NanoConfig
-from image2music.composers.nano.vocabulary import PITCHES, STRAIGHT_LENGTHS, Vocabulary
+from image2music.composers.nano.vocabulary import (
+    KINDS,
+    METERS,
+    PITCHES,
+    STRAIGHT_LENGTHS,
+    Controls,
+    Vocabulary,
+    controls_of,
+    tempo_control,
+)
 from image2music.errors import AbcError
 from image2music.music.planning.plan import Plan
 from image2music.music.similarity import LONGEST_ALLOWED, Step, longest_shared_run, voice_steps

@@ -15,12 +15,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from image2music.composers.nano.arrangement import melody_of
-from image2music.composers.nano.controls import CONTROL_SLOTS, Controls
 from image2music.composers.nano.decoding import DecodingConstraints, Grammar, SeededDecoding
 from image2music.composers.nano.melody import Melody
 from image2music.composers.nano.model import Attention, Block, NanoComposerModel, rotate
 from image2music.composers.nano.training.ngrams import TrainingNgrams
-from image2music.composers.nano.vocabulary import Vocabulary
+from image2music.composers.nano.vocabulary import CONTROL_SLOTS, Controls, Vocabulary
 
 ROOM = 64
 """Columns for new keys that are added at once when the kept ones are full."""

@@ -24,7 +24,6 @@ from torch import Tensor
 
 from image2music.abc.ast import Tune
 from image2music.abc.parser import parse
-from image2music.composers.nano.controls import CONTROL_SLOTS, MAX_BARS, Controls, controls_of, tempo_control
 from image2music.composers.nano.melody import Melody, without_pickups
 from image2music.composers.nano.patches import Appearance, FloatArray, PoleVectors, patches, unit_vectors
 from image2music.composers.nano.reading import read_melody
@@ -34,7 +33,14 @@ from image2music.composers.nano.training.ngrams import (
     motif_vectors,
     nearest_training_tunes,
 )
-from image2music.composers.nano.vocabulary import Vocabulary
+from image2music.composers.nano.vocabulary import (
+    CONTROL_SLOTS,
+    MAX_BARS,
+    Controls,
+    Vocabulary,
+    controls_of,
+    tempo_control,
+)
 
 COLLECTIONS = ("airdsAirs", "oneills1850", "ryansMammoth")
 

@@ -13,12 +13,12 @@ from image2music.abc.diagnostics import Severity
 from image2music.abc.playback import abc_to_score
 from image2music.composers.base import AttentionOptions, ComposeRequest, ExplainRequest, WriteRequest
 from image2music.composers.nano.composer import NanoComposer, load_nano
-from image2music.composers.nano.controls import Controls, control_distance
 from image2music.composers.nano.decoding import CLOSE
 from image2music.composers.nano.explaining import control_and_music_tokens
 from image2music.composers.nano.patches import SeenPicture
 from image2music.composers.nano.reading import read_controls_and_melody
 from image2music.composers.nano.sampling import GUIDANCE, PREFIX, Steps
+from image2music.composers.nano.vocabulary import Controls, control_distance
 from image2music.music.metrics import metrics_of_score
 from image2music.types import Description, Explanation
 

@@ -7,14 +7,13 @@ from image2music.abc.diagnostics import Severity
 from image2music.abc.parser import parse
 from image2music.abc.writer.parts import lines_to_abc
 from image2music.composers.nano.arrangement import melody_bars_written, melody_lines, plan_of, setting
-from image2music.composers.nano.controls import DANCED_IN, METERS
 from image2music.composers.nano.decoding import DecodingConstraints, Grammar, SeededDecoding, nucleus
 from image2music.composers.nano.model import NanoComposerModel, NanoConfig
 from image2music.composers.nano.patches import SeenPicture
 from image2music.composers.nano.reading import MANNER, read_controls_and_melody
 from image2music.composers.nano.sampling import Drawn, Sampler
 from image2music.composers.nano.training.ngrams import TrainingNgrams
-from image2music.composers.nano.vocabulary import Vocabulary
+from image2music.composers.nano.vocabulary import DANCED_IN, METERS, Vocabulary
 from image2music.music.arrange.arranger import arrange_plan
 from image2music.music.planning.checks import check_plan
 

@@ -1,10 +1,9 @@
 import pytest
 import torch
 
-from image2music.composers.nano.controls import CONTROL_SLOTS
 from image2music.composers.nano.model import NanoComposerModel, NanoConfig
 from image2music.composers.nano.sampling import Steps
-from image2music.composers.nano.vocabulary import Vocabulary
+from image2music.composers.nano.vocabulary import CONTROL_SLOTS, Vocabulary
 
 VOCABULARY = Vocabulary()
 

@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image2music.abc.parser import parse
-from image2music.composers.nano.controls import controls_of
 from image2music.composers.nano.melody import (
     Melody,
     Note,
@@ -16,7 +15,7 @@ from image2music.composers.nano.melody import (
     without_pickups,
 )
 from image2music.composers.nano.reading import read_melody
-from image2music.composers.nano.vocabulary import Vocabulary
+from image2music.composers.nano.vocabulary import Vocabulary, controls_of
 from image2music.music.theory import MODES
 
 

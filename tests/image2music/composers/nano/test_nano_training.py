@@ -4,11 +4,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from image2music.composers.nano.controls import Controls
 from image2music.composers.nano.melody import Melody, Note
 from image2music.composers.nano.patches import POLES, Appearance, PoleVectors, blank_patches, patches
 from image2music.composers.nano.training.dataset import SyntheticConditioning, hold_out
 from image2music.composers.nano.training.ngrams import TrainingNgrams, duplicate_groups
+from image2music.composers.nano.vocabulary import Controls
 
 
 def random_melody(seed: int, bars: int = 8) -> Melody:
