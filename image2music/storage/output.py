@@ -27,7 +27,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from image2music.storage.datasets import REPLACING, Dataset, Row, read_shards, read_table
+from image2music.storage.datasets import REPLACING, Dataset, Row, RunFile, read_shards, read_table
 from image2music.storage.files import (
     atomic_write,
     atomic_write_json,
@@ -37,7 +37,6 @@ from image2music.storage.files import (
     make_folder,
     write_parquet,
 )
-from image2music.storage.run_file import RunFile
 from schemas.failure import FAILURE_SCHEMA
 
 COMPOSITIONS = "compositions"

@@ -12,7 +12,7 @@ from pipelines.runtime.supervisor import supervised
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    from image2music.storage.run_file import RunFile
+    from image2music.storage.datasets import RunFile
 
 
 def add_parsers(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
     from image2music.index.maintenance import IndexStats
-    from image2music.storage.run_file import RunFile
+    from image2music.storage.datasets import RunFile
 
 _MOST_NAMES = 12
 

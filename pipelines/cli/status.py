@@ -53,7 +53,7 @@ def status(output: str) -> str:
 
 
 def _state(record: dict[str, Any]) -> str:
-    from image2music.storage.run_file import is_gone
+    from image2music.storage.datasets import is_gone
 
     if record["state"] == "running" and is_gone(record.get("process", {})):
         return "killed — its process is gone; the same command goes on where it stopped"

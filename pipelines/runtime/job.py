@@ -28,8 +28,8 @@ from tqdm import tqdm
 from image2music import __version__
 from image2music.errors import OutputError
 from image2music.rows import now
+from image2music.storage.datasets import RunFile
 from image2music.storage.output import IndexStore, OutputStore
-from image2music.storage.run_file import RunFile
 from pipelines.runtime.beam_runner import counters, new_pipeline, run_to_end, stage_seconds
 from pipelines.runtime.options import FailureBound, JobOptions, beam_options
 from pipelines.runtime.supervisor import EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED

@@ -18,7 +18,7 @@ from pipelines.runtime.options import RunnerFlags
 from transforms.deadlines import EXIT_START_AGAIN, SUPERVISOR
 
 if TYPE_CHECKING:
-    from image2music.storage.run_file import RunFile
+    from image2music.storage.datasets import RunFile
 
 EXIT_DONE = 0
 EXIT_FAILED = 1

@@ -10,9 +10,9 @@ import pytest
 from job_processes import noise_pictures, start, wait_for
 
 from image2music.errors import OutputError
+from image2music.storage.datasets import RunFile
 from image2music.storage.files import file_lock
 from image2music.storage.output import open_output
-from image2music.storage.run_file import RunFile
 from pipelines.cli.main import main
 
 pytestmark = pytest.mark.process

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from image2music.storage.run_file import RunFile
+from image2music.storage.datasets import RunFile
 from pipelines.runtime.supervisor import supervise
 
 pytestmark = pytest.mark.process
