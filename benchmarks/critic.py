@@ -17,8 +17,7 @@ import numpy as np
 
 from image2music.abc.playback import abc_to_score
 from image2music.music.critic.corruptions import CORRUPTIONS, DEGENERATE, Dice, Maker
-from image2music.music.critic.excerpt import Excerpt
-from image2music.music.critic.hearing import Expectation
+from image2music.music.critic.hearing import Excerpt, Expectation
 from image2music.music.critic.model import Critic, criticise, load_critic
 from image2music.music.critic.training import (
     HUMAN,

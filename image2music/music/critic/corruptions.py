@@ -10,8 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from image2music.music.critic.excerpt import STEPS, Excerpt
-from image2music.music.critic.hearing import Ints, PieceHeard
+from image2music.music.critic.hearing import STEPS, Excerpt, Ints, PieceHeard
 
 Dice = np.random.Generator
 Maker = Callable[[Excerpt, Dice, Sequence[Excerpt]], Excerpt | None]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from image2music.music.critic.excerpt import STEPS, Excerpt
 from image2music.music.critic.hearing import (
     CHORD_BONUS,
     CHORD_TONES,
@@ -18,6 +17,8 @@ from image2music.music.critic.hearing import (
     KEYS,
     ROOTS,
     SLICE,
+    STEPS,
+    Excerpt,
     Expectation,
     PieceHeard,
     centred,

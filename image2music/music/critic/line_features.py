@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.music.critic.excerpt import STEPS
 from image2music.music.critic.hearing import (
     IN_SCALE,
     LENGTH_EDGES,
+    STEPS,
     Expectation,
     Floats,
     Ints,

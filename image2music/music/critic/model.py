@@ -17,9 +17,8 @@ from pathlib import Path
 import numpy as np
 from scipy.special import erf
 
-from image2music.music.critic.excerpt import Excerpt, excerpt_of
 from image2music.music.critic.features import critic_features
-from image2music.music.critic.hearing import EXPECTATION_SIZES, Expectation, Floats, Ints
+from image2music.music.critic.hearing import EXPECTATION_SIZES, Excerpt, Expectation, Floats, Ints, excerpt_of
 from image2music.music.score import Score
 
 WEIGHTS = Path(__file__).with_name("weights") / "critic.npz"

@@ -24,16 +24,18 @@ from scipy.stats import norm
 
 from image2music.errors import Image2MusicError
 from image2music.music.critic.corruptions import CORRUPTIONS, DEGENERATE, Maker
-from image2music.music.critic.excerpt import STEPS, Excerpt, excerpt_of
 from image2music.music.critic.features import critic_features
 from image2music.music.critic.hearing import (
     EXPECTATION_SIZES,
     INTERVALS,
+    STEPS,
+    Excerpt,
     Expectation,
     Floats,
     Ints,
     PieceHeard,
     chord_keys,
+    excerpt_of,
     melody_keys,
 )  # fmt: skip
 from image2music.music.critic.model import SCORER_RANGE, WEIGHTS, Critic, Scorer, Texture, gated, save_critic

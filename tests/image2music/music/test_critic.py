@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from image2music.abc.playback import abc_to_score
 from image2music.music.critic.corruptions import CORRUPTIONS, DEGENERATE
-from image2music.music.critic.excerpt import Excerpt, excerpt_of
+from image2music.music.critic.hearing import Excerpt, excerpt_of
 from image2music.music.critic.model import HIGHEST, LOWEST, criticise, load_critic, windows
 from image2music.music.score import MeterChange, Score, Track
 
