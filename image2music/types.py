@@ -19,10 +19,10 @@ from image2music.abc.diagnostics import Diagnostic
 from image2music.images.scene import Scene
 from image2music.music.listen.sheet import Fault
 from image2music.music.metrics import Metrics
-from image2music.music.motif import AlbumMode, Line, Sung
 from image2music.music.planning.constraints import PlanConstraints
 from image2music.music.planning.plan import Plan, plan_as_json, plan_of_json
 from image2music.music.planning.wishes import WISH_COLUMNS, Wishes, constraints_of
+from image2music.music.similarity import AlbumMode, Line, Sung
 from image2music.music.theory import key_name
 
 

@@ -20,8 +20,8 @@ from image2music.abc.writer.text import bars_by_voice, field_text, header_lines,
 from image2music.album.plan import gentle, natural_order
 from image2music.errors import AbcError
 from image2music.music.grid import bars_of, parts_of, tempos_of, windows_of
-from image2music.music.motif import BAR_EIGHTHS, Line, count_motif
 from image2music.music.score import KeyChange, MeterChange, Score, TempoChange, Track, joined, seconds_at
+from image2music.music.similarity import BAR_EIGHTHS, Line, count_motif
 from image2music.music.theory import DEFAULT_QPM, GRID_QUARTER, MIDDLE_C, TICKS_PER_QUARTER, Key, key_name
 from image2music.storage.output import BOOKS
 from image2music.types import read_line

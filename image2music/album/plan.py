@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from image2music.images.features import measure_palette, mood_of
-from image2music.music.motif import AlbumMode, make_answer, make_motif, opening_of
+from image2music.music.similarity import AlbumMode, make_answer, make_motif, opening_of
 from image2music.settings import picture_seed
 from image2music.types import AlbumPart
 

@@ -12,10 +12,10 @@ from image2music.abc.diagnostics import Diagnostic
 from image2music.abc.writer.text import length_text, note_name
 from image2music.music.listen.sheet import Sheet
 from image2music.music.metrics import Metrics
-from image2music.music.motif import count_motif
 from image2music.music.planning.constraints import PlanConstraints
 from image2music.music.planning.plan import Plan
 from image2music.music.score import Score
+from image2music.music.similarity import count_motif
 from image2music.music.theory import MIDDLE_C, spelling
 from image2music.types import AlbumPart, Description, Edit, Explanation, Reference
 

@@ -8,7 +8,7 @@ from image2music.abc.parser import parse
 from image2music.abc.playback import abc_to_score
 from image2music.album.book import assemble, folder_of, title_of
 from image2music.music.midi import read_midi
-from image2music.music.motif import count_motif, make_motif
+from image2music.music.similarity import count_motif, make_motif
 
 MOTIF = make_motif("4/4", rising=True, seed=1)
 

@@ -5,7 +5,7 @@ from image2music.composers.base import ComposeRequest, missing_constraints, open
 from image2music.composers.chat.conversations import composing
 from image2music.loop.choose import order_of, why_not
 from image2music.loop.examine import examine
-from image2music.music.motif import opening_of
+from image2music.music.similarity import opening_of
 from image2music.types import AlbumPart, Description, read_line
 
 MOTIF = read_line("0:2 5:1 2:1 0:2 2:2 7:2")

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image2music.abc.playback import abc_to_score
-from image2music.music.motif import METERS, Sung, count_motif, make_answer, make_motif, opening_of
+from image2music.music.similarity import METERS, Sung, count_motif, make_answer, make_motif, opening_of
 from image2music.types import AlbumPart, line_text, part_of_row, part_row, read_line
 
 MOTIF = read_line("0:2 5:1 2:1 0:2 2:2 7:2")

@@ -18,7 +18,7 @@ from image2music.composers.nano.sampling import PREFIX, Sampler
 from image2music.composers.nano.training.ngrams import TrainingNgrams
 from image2music.composers.nano.vocabulary import Vocabulary, asked_words, placed_positions, placed_tokens
 from image2music.music.metrics import metrics_of_score
-from image2music.music.motif import count_motif, make_motif, opening_of
+from image2music.music.similarity import count_motif, make_motif, opening_of
 from image2music.types import AlbumPart
 
 MOTIF = make_motif("6/8", rising=True, seed=4)

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image2music.catalog import match, read_catalog
-from image2music.music.motif import Sung
 from image2music.music.planning.checks import check_plan
 from image2music.music.planning.constraints import PlanConstraints, apply_to_request, main_tempo, unmet
 from image2music.music.planning.plan import DYNAMICS, plan_as_json, plan_of_json
@@ -22,6 +21,7 @@ from image2music.music.planning.vocabulary import (
     tempo_words,
 )
 from image2music.music.planning.wishes import Wishes, constraints_of
+from image2music.music.similarity import Sung
 from image2music.music.theory import read_tonality
 from image2music.types import AlbumPart
 
