@@ -155,7 +155,7 @@ KINDS: KindRegistry[EmbedderKind] = KindRegistry(
     group="image2music.embedders",
     own={
         "conse": "image2music.embedders.conse:CONSE",
-        "open_clip": "image2music.embedders.open_clip:OPEN_CLIP",
+        "open_clip": "image2music.embedders.clip:OPEN_CLIP",
         "transformers": "image2music.embedders.transformers_clip:TRANSFORMERS",
     },
     reason="bad_embedder_spec",
