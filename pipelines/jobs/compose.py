@@ -1,8 +1,4 @@
-"""The job `compose`: pictures to tunes, one row each.
-
-`compose` is the job from its command to its closing words, `compose_pipeline` what Beam runs of it: describe, embed,
-retrieve, compose, write.
-"""
+"""The job `compose`: pictures to tunes, one row each; and its albums, bound when all are there."""
 
 from __future__ import annotations
 
@@ -27,13 +23,13 @@ from image2music.rows import KEY_COLUMNS, Provenance, composition_key, printable
 from image2music.settings import ComposeSettings, prompts_version
 from image2music.storage.output import OutputStore, open_output
 from image2music.types import NO_METADATA, ImageMetadata, ImageSource
-from pipelines.jobs.album import assemble_albums
 from pipelines.jobs.options import AblateOptions, ComposeOptions
-from pipelines.runtime.job import open_job
+from pipelines.runtime.job import Job, open_job
 from pipelines.runtime.supervisor import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
 from pipelines.runtime.tables import catalog_counts, catalog_lines, compositions_table, failure_lines, places
+from schemas.album import ALBUM_SCHEMA
 from schemas.composition import METADATA_FIELDS
-from transforms.album import PlanAlbums
+from transforms.album import BindAlbums, PlanAlbums
 from transforms.compose import WITHOUT_ATTENTION, ComposeTunes
 from transforms.deadlines import TimeLimit
 from transforms.embed import EmbedPictures
@@ -47,7 +43,7 @@ from transforms.pictures import (
     with_plan,
 )
 from transforms.retrieve import RetrieveTunes
-from transforms.shards import LogPictures, composition_sink, failure_sink
+from transforms.shards import LogPictures, WriteShards, composition_sink, failure_sink
 from transforms.stage import REASON, Stage
 
 
@@ -309,3 +305,22 @@ def print_summary(run: ComposeRun, counts: dict[str, Any]) -> None:
     for line in catalog_lines(run.catalog):
         print(line)
     print(places(run.output))
+
+
+def assemble_albums(job: Job, output: OutputStore) -> dict[str, int]:
+    """Write OUTPUT/albums and OUTPUT/books from OUTPUT/compositions; return how many were bound or could not be.
+
+    They take the places of earlier ones when they are whole.
+    """
+    staged = output.begin_albums()
+    output.failures.forget(lambda row: row["stage"] == "bind")
+    found = job.run(partial(album_pipeline, output=output, staged=staged), "albums")
+    output.publish_albums()
+    return {"albums": found["bind.done"], "albums_failed": found["bind.failed"]}
+
+
+def album_pipeline(pipeline: beam.Pipeline, ticks: str | None, output: OutputStore, staged: OutputStore) -> None:
+    """Bind every album of an output anew."""
+    bound = pipeline | "Shards" >> beam.Create(output.compositions.shards()) | BindAlbums(staged.uri)
+    bound.done | "WriteAlbums" >> beam.ParDo(WriteShards(staged.albums, ALBUM_SCHEMA, dict, ("album",), progress=ticks))
+    bound.failed | "WriteFailures" >> failure_sink(output.failures)

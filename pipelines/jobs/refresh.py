@@ -30,8 +30,7 @@ from image2music.rows import KEY_COLUMNS, composition_key, failure_row, now, ret
 from image2music.settings import next_take
 from image2music.storage.output import OutputStore, open_output
 from image2music.types import METADATA_COLUMNS, Failure, ImageMetadata, Reference, metadata_key, metadata_of_row
-from pipelines.jobs.album import assemble_albums
-from pipelines.jobs.compose import ComposeRun, compose_pipeline, cost_of_other_settings, look_up
+from pipelines.jobs.compose import ComposeRun, assemble_albums, compose_pipeline, cost_of_other_settings, look_up
 from pipelines.jobs.options import SHORTEST_CHOSEN, ComposeOptions
 from pipelines.runtime.job import Job, open_job
 from pipelines.runtime.supervisor import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
