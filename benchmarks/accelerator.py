@@ -208,7 +208,7 @@ class _Clock:
 
 def measure_decoding(backend: Any, clock: _Clock, batches: Sequence[int], tokens: int) -> Iterator[Decoding]:
     """Time answers of full length for each form and batch; the time of one token (the prefill) is taken off."""
-    from image2music.composers.chat.backend import Conversation, Message
+    from image2music.composers.chat.conversations import Conversation, Message
 
     prompt = "Look at the picture and write a tune in ABC notation with two voices that suits it. " * 20
     talks = [Conversation(_picture(at), (Message("user", prompt),)) for at in range(max(batches))]
@@ -231,7 +231,7 @@ def measure(size: str, device: str, batches: Sequence[int], tokens: int) -> Figu
     import torch
 
     from benchmarks.conversation_rows import TUNE as FINISHED
-    from image2music.composers.chat.backend import Conversation, Message
+    from image2music.composers.chat.conversations import Conversation, Message
     from image2music.composers.chat.engine.memory import memory_need, shape_of
 
     clock = _Clock(device)

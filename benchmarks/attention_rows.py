@@ -83,7 +83,7 @@ def _main(way: str, folder: str) -> None:
 def _prompt(processor: Any, words: int, size: tuple[int, int]) -> Any:
     from PIL import Image
 
-    from image2music.composers.chat.backend import Conversation, Message
+    from image2music.composers.chat.conversations import Conversation, Message
     from image2music.composers.chat.engine.loading import Renderer
 
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)

@@ -82,7 +82,7 @@ def _answers(backend: Any) -> tuple[list[str], list[str]]:
     """Four tunes and four texts, in batches and one by one."""
     from PIL import Image
 
-    from image2music.composers.chat.backend import Conversation, Message
+    from image2music.composers.chat.conversations import Conversation, Message
 
     sizes, seeds = ((60, 40), (120, 200), (90, 90), (300, 80)), (1, None, 3, 4)
     talks = [
@@ -105,7 +105,7 @@ def _difference(chat: Any) -> float:
     from PIL import Image
 
     from image2music.composers.attention.replay import full_attention_layers, replay
-    from image2music.composers.chat.backend import Conversation, Message
+    from image2music.composers.chat.conversations import Conversation, Message
 
     said = (Message("user", "Write a tune."), Message("assistant", "X:1\nK:C\nCDEF GABc | c4 C4 |]\n" * 3))
     inputs = chat.inputs([Conversation(Image.fromarray(_noise((90, 60), at)), said) for at in (0, 1)], asking=False)
@@ -139,7 +139,7 @@ def _features(chat: Any, pixels: Any) -> tuple[Any, Any]:
     from PIL import Image
 
     from image2music.composers.attention.maps import Tokenised, image_token_boxes
-    from image2music.composers.chat.backend import Conversation, Message
+    from image2music.composers.chat.conversations import Conversation, Message
 
     given: dict[str, Any] = {}
     hook = chat.model.get_decoder().register_forward_pre_hook(

@@ -12,7 +12,7 @@ from pathlib import Path
 from image2music.abc.checker import check
 from image2music.abc.diagnostics import Severity
 from image2music.abc.parser import parse
-from image2music.composers.chat.backend import Conversation, Form, Message
+from image2music.composers.chat.conversations import Conversation, Form, Message
 from image2music.composers.chat.engine.transformers_backend import TransformersBackend, load_transformers_backend
 
 FAMILY, MOST_TOKENS, BATCH = "qwen2_5_vl", 240, 20

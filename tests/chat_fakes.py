@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from image2music.composers.base import ComposeRequest
-from image2music.composers.chat.backend import Conversation, Form, TokenAttention
+from image2music.composers.chat.conversations import Conversation, Form, TokenAttention
 from image2music.errors import ModelError
 from image2music.music.metrics import Metrics
 from image2music.types import Description, Reference

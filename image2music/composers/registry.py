@@ -9,14 +9,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from image2music.composers.base import Composer
-from image2music.composers.chat.backend import ChatBackend
+from image2music.composers.chat.conversations import ChatBackend
 from image2music.errors import ConfigError
 from image2music.plugins import Kind, KindRegistry
 from image2music.settings import Protocol as Chain
 
 if TYPE_CHECKING:
-    from image2music.composers.chat.backend import ChatBackend
     from image2music.composers.chat.composer import ChatComposer
+    from image2music.composers.chat.conversations import ChatBackend
     from image2music.composers.nano.composer import NanoComposer
 
 

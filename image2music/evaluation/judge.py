@@ -23,8 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from image2music.composers.chat.backend import ChatBackend, Conversation, Message
-from image2music.composers.chat.conversations import shortened, without_thinking
+from image2music.composers.chat.conversations import ChatBackend, Conversation, Message, shortened, without_thinking
 from image2music.composers.prompts import fill
 from image2music.errors import ConfigError, ModelError
 from image2music.evaluation.pieces import Piece

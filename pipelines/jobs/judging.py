@@ -15,7 +15,7 @@ from PIL.Image import Image
 
 from image2music.abc.playback import abc_to_midi
 from image2music.composers import registry as composers
-from image2music.composers.chat.backend import ChatBackend
+from image2music.composers.chat.conversations import ChatBackend
 from image2music.errors import ConfigError
 from image2music.evaluation.judge import ANSWER_TOKENS, Cost, SongEval, cost, without_order_effects
 from image2music.evaluation.judge import ask_judge as ask_judge

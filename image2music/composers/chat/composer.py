@@ -19,8 +19,10 @@ from image2music.composers.base import (
     RepairRequest,
     WriteRequest,
 )
-from image2music.composers.chat.backend import ChatBackend, Conversation, Form
 from image2music.composers.chat.conversations import (
+    ChatBackend,
+    Conversation,
+    Form,
     attention_maps,
     composing,
     describing,

@@ -35,7 +35,7 @@ from PIL import Image
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from image2music.composers.attention.maps import refuse_unknown_family
-from image2music.composers.chat.backend import ChatBackend, Conversation, Form, Message, TokenAttention
+from image2music.composers.chat.conversations import ChatBackend, Conversation, Form, Message, TokenAttention
 from image2music.composers.chat.engine import loading
 from image2music.composers.chat.engine.decode import Sampling
 from image2music.composers.chat.engine.loading import ModelName

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 from torch import Tensor
 
-from image2music.composers.chat.backend import Conversation, Form, Message
+from image2music.composers.chat.conversations import Conversation, Form, Message
 from image2music.composers.chat.engine.cache import LruByteCache, picture_key
 from image2music.composers.chat.engine.decode import BannedTokens, Sampling, banned_tokens, uniform_draws
 from image2music.composers.constrained.constraint import AbcConstraint, AbcVocabulary, ConstrainedTuneState

@@ -12,7 +12,7 @@ from PIL import Image
 
 from image2music.composers.attention.maps import Tokenised, grid_of, image_token_boxes, paint
 from image2music.composers.attention.replay import full_attention_layers, replay
-from image2music.composers.chat.backend import Conversation, Message
+from image2music.composers.chat.conversations import Conversation, Message
 from image2music.composers.chat.engine.loading import ModelName, Renderer, image_token_of, load_model
 from image2music.errors import ModelError
 

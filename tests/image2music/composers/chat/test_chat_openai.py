@@ -13,8 +13,8 @@ from chat_server import late, says, serving
 from PIL import Image
 
 from image2music.composers.base import ExplainRequest
-from image2music.composers.chat.backend import Conversation, Message
 from image2music.composers.chat.composer import ChatComposer
+from image2music.composers.chat.conversations import Conversation, Message
 from image2music.composers.chat.server import (
     MAX_ANSWER_BYTES,
     NO_ATTENTION,

@@ -7,7 +7,7 @@ from chat_fakes import TUNE, picture
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image2music.composers.chat.backend import Conversation, Message
+from image2music.composers.chat.conversations import Conversation, Message
 from image2music.composers.chat.engine.decode import MOST, PromptLookup, worth_verifying
 from image2music.composers.chat.engine.loading import ChatModel, ModelName, load_model
 from image2music.composers.chat.engine.transformers_backend import PrefixCachedGenerator

@@ -7,7 +7,7 @@ import pytest
 import tiny_vlms
 from chat_fakes import TUNE, picture
 
-from image2music.composers.chat.backend import Conversation, Message
+from image2music.composers.chat.conversations import Conversation, Message
 from image2music.composers.chat.engine import transformers_backend
 from image2music.composers.chat.engine.cache import Prefiller
 from image2music.composers.chat.engine.loading import ChatModel, ModelName, load_model

@@ -9,8 +9,8 @@ from PIL import Image
 
 from image2music.composers.attention import maps
 from image2music.composers.base import AttentionOptions, ExplainRequest
-from image2music.composers.chat.backend import Conversation, Message
 from image2music.composers.chat.composer import AnswerLengths, ChatComposer
+from image2music.composers.chat.conversations import Conversation, Message
 from image2music.composers.chat.engine.loading import ModelName
 from image2music.composers.chat.engine.transformers_backend import load_transformers_backend
 from image2music.composers.registry import load_composer
