@@ -18,14 +18,18 @@ from PIL.Image import Image
 
 from image2music.embedders.base import Vectors
 from image2music.embedders.minilm import DIM, MiniLm, load_minilm
-from image2music.images.features import Mood, Palette, cell_brightness, measure_palette, mood_of
-from image2music.images.networks import (
+from image2music.images.features import (
     CELLS,
     Classified,
     EfficientNetLite0,
+    Mood,
+    Palette,
+    cell_brightness,
     class_kinds,
     class_names,
     load_efficientnet,
+    measure_palette,
+    mood_of,
     pixels_of,
 )
 from image2music.images.scene import Look, Named, mood_words, palette_words, vocabulary

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.images.features import COLOUR_NAMES, Mood, Palette
-from image2music.images.networks import kind_of
+from image2music.images.features import COLOUR_NAMES, Mood, Palette, kind_of
 
 Named = tuple[str, float]
 

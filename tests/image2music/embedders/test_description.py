@@ -10,8 +10,7 @@ from PIL import Image
 from skimage import data
 
 from image2music.embedders.conse import load_conse
-from image2music.images.features import Mood, Palette
-from image2music.images.networks import class_kinds, class_names
+from image2music.images.features import Mood, Palette, class_kinds, class_names
 from image2music.images.scene import Look, Named, describe
 
 

@@ -32,7 +32,7 @@ from image2music.composers.nano.training.dataset import (
 )
 from image2music.composers.nano.training.ngrams import TrainingNgrams
 from image2music.embedders.base import Embedder
-from image2music.images.networks import class_names
+from image2music.images.features import class_names
 
 
 @dataclass(frozen=True)
