@@ -17,7 +17,7 @@ from image2music.rows import Row, now
 from image2music.storage.datasets import read_shards
 from image2music.storage.files import Folder
 from image2music.types import Failure, ImageRef
-from transforms.files import PictureReader
+from transforms.pictures import PictureReader
 from transforms.stage import StageOutputs, Stopwatch, split_failures
 
 Glanced = tuple[ImageRef, ImageSummary | None]

@@ -25,7 +25,7 @@ from image2music.music.midi import read_midi
 from image2music.music.similarity import music_id
 from image2music.types import CaptionedMidi, CaptionedTune, Failure
 from transforms.deadlines import NO_LIMIT, TimeLimit
-from transforms.files import content_id, read_under
+from transforms.pictures import content_id, read_under
 from transforms.stage import StageOutputs, Stopwatch, split_failures
 
 LONGEST_LINE = 4 << 20

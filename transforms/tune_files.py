@@ -11,7 +11,7 @@ from image2music.errors import CaptionError
 from image2music.failures import failure_from
 from image2music.index.sync import KnownFile, Manifest, Stamp
 from image2music.types import CaptionedMidi, Failure
-from transforms.files import content_id, read_under, stamp_under
+from transforms.pictures import content_id, read_under, stamp_under
 
 _THREADS = 4
 """Reading waits for the disk. More threads wait for each other: files are small, and so is what each does alone."""

@@ -33,11 +33,11 @@ from transforms.album import BindAlbums, PlanAlbums
 from transforms.compose import WITHOUT_ATTENTION, ComposeTunes
 from transforms.deadlines import TimeLimit
 from transforms.embed import EmbedPictures
-from transforms.files import PictureReader
 from transforms.pictures import (
     DescribePictures,
     IdentifyPictures,
     PictureList,
+    PictureReader,
     SkipFinished,
     list_pictures,
     with_plan,

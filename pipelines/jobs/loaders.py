@@ -14,7 +14,7 @@ from image2music.evaluation.pieces import ROW_COLUMNS, Imported, Piece, piece_of
 from image2music.storage.datasets import read_batches
 from image2music.storage.output import OutputStore
 from pipelines.jobs.report import find_picture
-from transforms.files import content_id, read_bytes
+from transforms.pictures import content_id, read_bytes
 
 _ROWS_AT_ONCE = 32
 _FAILURE_COLUMNS = ["stage", "id", "uri"]

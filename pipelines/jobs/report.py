@@ -37,7 +37,7 @@ from image2music.storage.datasets import open_shards, read_shards
 from image2music.storage.files import Folder, holds_only, replaced_folder
 from image2music.storage.output import REPORT_MARKER, OutputStore, open_output
 from pipelines.jobs.options import ReportOptions
-from transforms.files import PictureReader, content_id
+from transforms.pictures import PictureReader, content_id
 
 Row = dict[str, Any]
 

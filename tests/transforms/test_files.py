@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from image2music.errors import CaptionError
-from transforms.files import PictureReader, content_id, inside, read_bytes, read_under
+from transforms.pictures import PictureReader, content_id, inside, read_bytes, read_under
 
 
 def test_a_file_is_read_as_it_is(tmp_path):
