@@ -8,7 +8,7 @@ from collections import Counter
 from fractions import Fraction
 
 from image2music.abc.ast import Bar, Event, StateChange, Tune, Voice
-from image2music.abc.autofix.rules import TextEdit, TextEditor
+from image2music.abc.autofix.wrapping import TextEdit, TextEditor
 from image2music.abc.checker import shared_pickup, wrong_bars
 from image2music.abc.fields import default_unit, read_key, read_meter, read_tempo, read_unit
 from image2music.abc.lexer import TokenMusic, read_note, read_note_group, read_rest

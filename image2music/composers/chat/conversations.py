@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from image2music.abc.ast import Span, Tune
-from image2music.abc.autofix.rules import TextEditor, choose_tune, unwrap
+from image2music.abc.autofix.wrapping import TextEditor, choose_tune, unwrap
 from image2music.abc.diagnostics import Diagnostic, Severity
 from image2music.abc.parser import parse
 from image2music.composers.attention.maps import BARS_A_GROUP, Faithfulness, Segment, segment_map
