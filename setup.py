@@ -92,7 +92,7 @@ setup(
         "image2music.embedders": [
             "conse = image2music.embedders.conse:CONSE",
             "open_clip = image2music.embedders.clip:OPEN_CLIP",
-            "transformers = image2music.embedders.transformers_clip:TRANSFORMERS",
+            "transformers = image2music.embedders.clip:TRANSFORMERS",
         ],
     },
 )

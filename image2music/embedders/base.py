@@ -156,7 +156,7 @@ KINDS: KindRegistry[EmbedderKind] = KindRegistry(
     own={
         "conse": "image2music.embedders.conse:CONSE",
         "open_clip": "image2music.embedders.clip:OPEN_CLIP",
-        "transformers": "image2music.embedders.transformers_clip:TRANSFORMERS",
+        "transformers": "image2music.embedders.clip:TRANSFORMERS",
     },
     reason="bad_embedder_spec",
 )

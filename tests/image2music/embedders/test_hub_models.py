@@ -13,8 +13,7 @@ from PIL import Image
 
 from image2music.embedders import base
 from image2music.embedders.base import Embedder
-from image2music.embedders.clip import OpenClip
-from image2music.embedders.transformers_clip import TransformersClip
+from image2music.embedders.clip import OpenClip, TransformersClip
 from image2music.errors import ModelError
 
 WORDS = [
