@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.generated_tunes import sample_tune
-from image2music.abc.autofix.structure import autofix
+from image2music.abc.autofix.rules import autofix
 from image2music.abc.checker import check
 from image2music.abc.musicxml import abc_to_music_xml
 from image2music.abc.parser import parse

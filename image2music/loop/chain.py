@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from image2music.abc.autofix.structure import AUTOFIX_VERSION
+from image2music.abc.autofix.rules import AUTOFIX_VERSION
 from image2music.abc.checker import CHECK_VERSION, read_motif
 from image2music.abc.playback import tune_to_midi
 from image2music.composers.base import (

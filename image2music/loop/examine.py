@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from image2music.abc.ast import Tune
-from image2music.abc.autofix.structure import autofix
+from image2music.abc.autofix.rules import autofix
 from image2music.abc.checker import check_parsed
 from image2music.abc.diagnostics import Diagnostic, Severity
 from image2music.abc.playback import abc_to_score, first_tune, tune_to_score

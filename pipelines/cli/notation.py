@@ -248,7 +248,7 @@ def run_midi(args: argparse.Namespace) -> int:
 
 def run_check(args: argparse.Namespace) -> int:
     """Run `image2music check`: print findings; with `--fix` also write corrected files."""
-    from image2music.abc.autofix.structure import autofix_file
+    from image2music.abc.autofix.rules import autofix_file
     from image2music.abc.checker import check, check_parsed
 
     folder = OutputFolder(args.fix, ".abc") if args.fix is not None else None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from image2music.abc import diagnostics
-from image2music.abc.autofix.structure import autofix
+from image2music.abc.autofix.rules import autofix
 from image2music.abc.checker import check
 from image2music.abc.diagnostics import CODES, Diagnostic, Severity
 from image2music.abc.playback import abc_to_score

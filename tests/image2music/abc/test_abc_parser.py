@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from image2music.abc.ast import BarLine, Event, Tune
-from image2music.abc.autofix.structure import autofix
+from image2music.abc.autofix.rules import autofix
 from image2music.abc.parser import MAX_CHARS, parse
 from image2music.abc.reading_order import voice_notes
 from image2music.music.theory import as_fraction

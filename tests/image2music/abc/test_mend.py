@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks.generated_tunes import sample_tune
-from image2music.abc.autofix.structure import MAX_MODEL_CHARS, autofix, autofix_file
+from image2music.abc.autofix.rules import MAX_MODEL_CHARS, autofix, autofix_file
 from image2music.abc.checker import check
 from image2music.abc.diagnostics import Severity
 from image2music.abc.playback import abc_to_score
