@@ -1,5 +1,4 @@
-"""The vocabulary of music: lengths and resolutions, keys, scales, meters, tempos, chords and how
-pitches are spelled.
+"""The vocabulary of music: lengths and resolutions, keys, scales, meters, tempos, chords, spelling.
 
 Every other module takes these from here. Lengths of notation are exact: a length is a count of 1/`WHOLE` of a whole
 note, an int where it divides and a Fraction where it does not. `WHOLE` divides by every note value down to 1/4096 and

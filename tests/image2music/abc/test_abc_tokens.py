@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image2music.abc.lexer import KINDS, MUSIC, TOKENS, read_chord, read_grace, read_note, read_rest
+from image2music.abc.lexer import KINDS, MUSIC, TOKENS, read_grace, read_note, read_note_group, read_rest
 from image2music.music.theory import WHOLE, as_fraction, scaled, spoken
 
 
@@ -53,12 +53,12 @@ def test_an_odd_note_names_its_problem(text: str, problem: str) -> None:
 
 
 def test_a_chord_lasts_as_long_as_its_first_note_times_the_length_behind_it() -> None:
-    chord = read_chord("[C2E2-G2]3/2")
+    chord = read_note_group("[C2E2-G2]3/2")
     assert (len(chord.heads), Fraction(chord.numerator, chord.denominator), chord.ties) == (3, 3, 0b010)
 
 
 def test_a_chord_of_different_lengths_is_told() -> None:
-    assert read_chord("[C2E4]").problem == "chord-lengths-differ"
+    assert read_note_group("[C2E4]").problem == "chord-lengths-differ"
 
 
 def test_a_rest_has_a_length_and_no_heads() -> None:

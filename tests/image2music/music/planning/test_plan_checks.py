@@ -20,7 +20,6 @@ from image2music.music.planning.plan import (
     Climax,
     Device,
     Motif,
-    Part,
     Plan,
     PlannedVoice,
     Section,
