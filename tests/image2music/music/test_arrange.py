@@ -91,6 +91,7 @@ def plans_with_tunes(draw: st.DrawFn) -> tuple[Plan, dict[int, list[Bar | None]]
             events.append(Event((pitches[at],) if draw(st.integers(0, 5)) else (), length))
             left -= length
         tune.append(tuple(events))
+    tune[-1] = (Event((72 + KEYS[key],), quarters(meter)),)
     return with_main_roles(plan), {1: tune}
 
 
@@ -120,7 +121,9 @@ def test_every_arrangement_is_playable_and_ends(made, seed):
         silent = line.bars[silence.first - 1 : silence.last]
         assert not any(event.pitches for bar in silent for event in bar)
 
-    abc = lines_to_abc(plan.title, plan.key, plan.meter, lines, sections=[(s.name, s.first, s.last) for s in plan.sections])
+    abc = lines_to_abc(
+        plan.title, plan.key, plan.meter, lines, sections=[(s.name, s.first, s.last) for s in plan.sections]
+    )
     assert check(abc) == []
     assert lines[-1].bars[-1][0].pitches[0] % 12 == KEYS[plan.key]
     assert arrange_plan(plan, written, seed) == lines
@@ -140,14 +143,18 @@ def test_chords_have_their_thirds_where_a_chordal_instrument_plays(made):
 
 def a_plan(meter: str = "4/4", bars: int = 8, **changes: object) -> Plan:
     """A harp and a cello under a flute: two sections."""
-    voices = (PlannedVoice(1, "Flute", 73, 60, 93), PlannedVoice(2, "Harp", 46, 43, 86), PlannedVoice(3, "Cello", 42, 36, 64))
+    voices = (
+        PlannedVoice(1, "Flute", 73, 60, 93),
+        PlannedVoice(2, "Harp", 46, 43, 86),
+        PlannedVoice(3, "Cello", 42, 36, 64),
+    )
     half = bars // 2
     parts = (Part(1, "melody"), Part(2, "figure"), Part(3, "bass"))
     sections = (
         Section("A", 1, half, "", 80.0, "p", "none", "half", parts),
         Section("B", half + 1, bars, "", 80.0, "mf", "none", "full", parts),
     )
-    harmony = (("C", "Am", "F", "G7") * bars)[: bars - 1] + ("C",)
+    harmony = (*(("C", "Am", "F", "G7") * bars)[: bars - 1], "C")
     return replace(Plan("Test", "", "C", meter, bars, voices, sections, harmony), **changes)
 
 
