@@ -5,7 +5,7 @@ Notes come in the order they are played, ties joined and grace notes placed. Cho
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,8 +15,19 @@ from image2music.abc.parser import ParsedAbc, parse
 from image2music.abc.reading_order import PitchReader, Range, play_order
 from image2music.errors import AbcError
 from image2music.music.midi import NoteList, write_note_lists
-from image2music.music.score import KeyChange, MeterChange, Score, TempoChange, Track
-from image2music.music.theory import DRUM_CHANNEL, TICKS_PER_QUARTER, Key, Length, Meter, Tempo, scaled, ticks
+from image2music.music.score import BarStart, KeyChange, MeterChange, Score, TempoChange, Track
+from image2music.music.theory import (
+    DRUM_CHANNEL,
+    TICKS_PER_QUARTER,
+    Key,
+    Length,
+    Meter,
+    Tempo,
+    fifths_of,
+    scaled,
+    ticks,
+    tonic_pitch_class,
+)
 
 MAX_NOTES = 200_000
 
@@ -195,7 +206,8 @@ _MELODIC_CHANNELS = (*range(9), *range(10, 16))
 def abc_to_score(abc: str) -> Score:
     """Play the first tune of an ABC text that has music.
 
-    Voices sound in parallel, one track each (one more for every further program); repeats, endings and parts are
+    Voices sound in parallel, one track each (one more for every further program; a voice of rests has a track without
+    notes); repeats, endings and parts are
     played out; ticks are 1/480 of a quarter note. Voices without a `%%MIDI channel` get channels in order, that of
     drums left out, and share them from the sixteenth on. Changes of tempo, meter and key are kept; where the text
     names no tempo or meter the lists are empty.
@@ -216,14 +228,15 @@ def abc_to_midi(abc: str) -> bytes:
     return tune_to_midi(first_tune(parse(abc)))
 
 
-def tune_to_score(tune: Tune) -> Score:
-    """Play one parsed tune.
+def tune_to_score(tune: Tune, *, may_be_silent: bool = False) -> Score:
+    """Play one parsed tune; where it `may_be_silent`, one of rests only is a score without notes.
 
     Raises:
         AbcError: `no_music` when it holds no sounding note, `too_long` when repeats unfold beyond reason.
     """
-    conductor, tracks = _played(tune)
-    return replace(conductor, tracks=tuple(map(_track, tracks)))
+    conductor, tracks = _played(tune, with_silent=True, may_be_silent=may_be_silent)
+    bars = tuple(BarStart(ticks(onset), number) for onset, number in bars_as_played(tune))
+    return replace(conductor, tracks=tuple(map(_track, tracks)), bar_starts=bars)
 
 
 def tune_to_midi(tune: Tune) -> bytes:
@@ -233,6 +246,24 @@ def tune_to_midi(tune: Tune) -> bytes:
         AbcError: as `tune_to_score`.
     """
     return write_note_lists(*_played(tune))
+
+
+def bars_as_played(tune: Tune) -> Iterator[tuple[Length, int]]:
+    """Yield (length units from the beginning, number as written) of every bar of the first voice, repeats played out.
+
+    A rest of several bars (`Z4`) is so many bars.
+    """
+    voice = next(voice for voice in tune.voices.values() if voice.bars)
+    position: Length = 0
+    for first, last in play_order(voice.elements, tune.parts):
+        start = voice.elements[first].onset
+        end = voice.elements[last].onset if last < len(voice.elements) else voice.length
+        for bar in voice.bars:
+            if bar.length and bar.onset < end and bar.onset + bar.length > start:
+                onset = position + max(bar.onset, start) - start
+                for nth in range(bar.count):
+                    yield onset + scaled(bar.length, nth, bar.count), bar.number + nth
+        position += end - start
 
 
 def first_tune(parsed: ParsedAbc) -> Tune:
@@ -249,36 +280,41 @@ def first_tune(parsed: ParsedAbc) -> Tune:
     raise AbcError("no tune with notes was found: write one from X: to its last bar line", reason="no_music")
 
 
-def _played(tune: Tune) -> tuple[Score, list[NoteList]]:
-    """Return a score with the tempos, meters and keys, and the notes of each track beside it."""
+def _played(tune: Tune, *, with_silent: bool = False, may_be_silent: bool = False) -> tuple[Score, list[NoteList]]:
+    """Return a score with the tempos, meters and keys, and the notes of each track beside it.
+
+    `with_silent` keeps one empty track for a voice that never sounds.
+    """
     voices = [play_voice(tune, voice) for voice in tune.voices.values()]
     if any(ticks(played.length) > MAX_TICKS for played in voices):
         raise AbcError("the tune lasts longer than MIDI can count: shorten its rests", reason="too_long")
-    tracks = _note_lists(voices)
-    if not tracks:
+    tracks = _note_lists(voices, with_silent=with_silent)
+    if not may_be_silent and not any(track.notes for track in tracks):
         raise AbcError("the tune has rests only: write notes", reason="no_music")
     return Score(TICKS_PER_QUARTER, (), _tempos(tune, voices), _meters(tune, voices), _keys(tune, voices)), tracks
 
 
-def _note_lists(voices: list[PlayedVoice]) -> list[NoteList]:
+def _note_lists(voices: list[PlayedVoice], *, with_silent: bool) -> list[NoteList]:
     taken = {channel for played in voices for _, channel in played.parts if channel is not None}
     free = [channel for channel in _MELODIC_CHANNELS if channel not in taken] or list(_MELODIC_CHANNELS)
     tracks = []
     used = 0
     for played in voices:
-        for (program, channel), notes in played.parts.items():
-            if not notes:
-                continue
+        name = played.voice.settings.name or played.voice.id
+        sounding = [(sound, notes) for sound, notes in played.parts.items() if notes]
+        if with_silent and not sounding:
+            program, channel = list(played.parts)[-1]
+            tracks.append(NoteList([], program, free[-1] if channel is None else channel, name))
+        for (program, channel), notes in sounding:
             if channel is None:
                 channel = free[used % len(free)]
                 used += 1
-            name = played.voice.settings.name or played.voice.id
             tracks.append(NoteList(notes, 0 if channel == DRUM_CHANNEL else program, channel, name))
     return tracks
 
 
 def _track(track: NoteList) -> Track:
-    rows = np.array(track.notes, dtype=np.int64)
+    rows = np.array(track.notes, dtype=np.int64).reshape(-1, 4)
     rows = rows[np.lexsort((rows[:, 2], rows[:, 0]))]
     onsets = rows[:, 0]
     is_drum = track.channel == DRUM_CHANNEL
@@ -320,4 +356,10 @@ def _keys(tune: Tune, voices: list[PlayedVoice]) -> tuple[KeyChange, ...]:
     at = {0: tune.key} if tune.has_key else {}
     for played in voices[:1]:
         at.update((ticks(onset), value) for onset, value in played.changes if isinstance(value, Key))
-    return tuple(KeyChange(tick, at[tick].sharps, at[tick].minor) for tick in sorted(at))
+    return tuple(KeyChange(tick, at[tick].sharps, at[tick].minor, _home(at[tick])) for tick in sorted(at))
+
+
+def _home(key: Key) -> int | None:
+    """Return the tonic's pitch class where signature and third do not tell it."""
+    tonic = fifths_of(key.tonic) * 7 % 12
+    return None if tonic == tonic_pitch_class(key.sharps, key.minor) else tonic

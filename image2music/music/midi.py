@@ -302,9 +302,9 @@ class NoteList(NamedTuple):
 def write_midi(score: Score) -> bytes:
     """Return the score as the bytes of a format 1 MIDI file: a conductor track, then one track for each of the score's.
 
-    Ticks must lie below 2^28. Notes end before others of the same tick begin.
+    Tracks without notes are left out. Ticks must lie below 2^28. Notes end before others of the same tick begin.
     """
-    return write_note_lists(score, [_note_list(track) for track in score.tracks])
+    return write_note_lists(score, [_note_list(track) for track in score.tracks if len(track)])
 
 
 def write_note_lists(conductor: Score, tracks: Iterable[NoteList]) -> bytes:

@@ -57,27 +57,44 @@ class MeterChange:
 
 @dataclass(frozen=True)
 class KeyChange:
-    """From `tick` on, a signature of `sharps` (-7 to 7, flats negative), minor or major."""
+    """From `tick` on, a signature of `sharps` (-7 to 7, flats negative), minor or major.
+
+    `home` is the tonic's pitch class where a mode has another than major or minor with this signature (dorian, ...).
+    """
 
     tick: int
     sharps: int
     minor: bool
+    home: int | None = None
 
     @property
     def tonic(self) -> int:
         """The tonic's pitch class, 0-11."""
-        return tonic_pitch_class(self.sharps, self.minor)
+        return tonic_pitch_class(self.sharps, self.minor) if self.home is None else self.home
+
+
+@dataclass(frozen=True)
+class BarStart:
+    """At `tick` bar `number` begins, as it is written (from 1, a pick-up counted): a repeated bar comes twice."""
+
+    tick: int
+    number: int
 
 
 @dataclass(frozen=True)
 class Score:
-    """A whole piece. Change lists are sorted by tick and may be empty where the source names none."""
+    """A whole piece. Change lists are sorted by tick and may be empty where the source names none.
+
+    A track without notes is a voice that is declared and never sounds. `bar_starts` is empty where the source has no
+    bar lines of its own (MIDI): there the meters tell.
+    """
 
     ticks_per_quarter: int
     tracks: tuple[Track, ...]
     tempos: tuple[TempoChange, ...] = ()
     meters: tuple[MeterChange, ...] = ()
     keys: tuple[KeyChange, ...] = ()
+    bar_starts: tuple[BarStart, ...] = ()
 
     @property
     def n_notes(self) -> int:
@@ -125,14 +142,14 @@ def length_in_bars(score: Score) -> int:
 def joined(scores: Sequence[Score]) -> tuple[Score, list[int]]:
     """Return one score and the tick at which each of its parts begins.
 
-    Track n of every part is one voice, played by the instrument that has it first; drums are one voice of their own.
+    Sounding track n of every part is one voice, played by the instrument that has it first; drums are one of their own.
     All scores have 480 ticks a quarter, as `abc_to_score` makes them. A part without a meter is in 4/4.
     """
     starts = [0, *np.cumsum([length_in_bars(score) for score in scores]).tolist()]
     placed = [_shifted(score, start) for score, start in zip(scores, starts, strict=False)]
-    voices = zip_longest(*([track for track in score.tracks if not track.is_drum] for score in placed))
+    voices = zip_longest(*([track for track in score.tracks if len(track) and not track.is_drum] for score in placed))
     tracks = [_one([track for track in voice if track is not None]) for voice in voices]
-    drums = [track for score in placed for track in score.tracks if track.is_drum]
+    drums = [track for score in placed for track in score.tracks if len(track) and track.is_drum]
     return (
         Score(
             TICKS_PER_QUARTER,
@@ -151,7 +168,7 @@ def _shifted(score: Score, by: int) -> Score:
         tuple(replace(track, onsets=track.onsets + by) for track in score.tracks),
         tuple(TempoChange(change.tick + by, change.qpm) for change in score.tempos),
         tuple(MeterChange(c.tick + by, c.numerator, c.denominator) for c in score.meters or (_COMMON_TIME,)),
-        tuple(KeyChange(change.tick + by, change.sharps, change.minor) for change in score.keys),
+        tuple(replace(change, tick=change.tick + by) for change in score.keys),
     )
 
 

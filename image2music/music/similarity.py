@@ -84,7 +84,7 @@ def music_id(score: Score) -> str:
 
 
 def _as_they_are(score: Score) -> bytes:
-    notes = [np.stack([track.onsets, track.pitches]).tobytes() for track in score.tracks]
+    notes = [np.stack([track.onsets, track.pitches]).tobytes() for track in score.tracks if len(track)]
     return b"notes" + b"".join(len(part).to_bytes(8, "big") + part for part in notes)
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from image2music.abc.ast import Tune
 from image2music.abc.parser import parse
-from image2music.abc.reading_order import play_order
+from image2music.abc.playback import bars_as_played
 from image2music.music.midi import read_midi
 from image2music.music.render import PlayedTrack
 from image2music.music.score import Score, Track, seconds_at
-from image2music.music.theory import QUARTER, Length
+from image2music.music.theory import QUARTER
 
 
 @dataclass(frozen=True)
@@ -42,19 +41,7 @@ def playback(midi: bytes, abc: str) -> Playback:
 def played_bars(abc: str) -> Iterator[tuple[float, int]]:
     """Yield (quarters from the beginning, bar number from 1) of every bar of the first voice, as it is played."""
     tune = next((tune for tune in parse(abc).tunes if tune.has_music), None)
-    return iter(()) if tune is None else _played_bars(tune)
-
-
-def _played_bars(tune: Tune) -> Iterator[tuple[float, int]]:
-    voice = next(voice for voice in tune.voices.values() if voice.bars)
-    position: Length = 0
-    for first, last in play_order(voice.elements, tune.parts):
-        start = voice.elements[first].onset
-        end = voice.elements[last].onset if last < len(voice.elements) else voice.length
-        for bar in voice.bars:
-            if bar.length and bar.onset < end and bar.onset + bar.length > start:
-                yield float((position + max(bar.onset, start) - start) / QUARTER), bar.number
-        position += end - start
+    return iter(()) if tune is None else ((float(at / QUARTER), number) for at, number in bars_as_played(tune))
 
 
 def _played(track: Track, score: Score) -> PlayedTrack:

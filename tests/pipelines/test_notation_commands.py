@@ -181,3 +181,77 @@ def test_of_a_folder_only_the_files_of_the_kind_are_taken(folder: Path, midi: Pa
 def test_a_file_that_is_named_is_taken_whatever_its_name(tmp_path: Path) -> None:
     (tmp_path / ".tune.jpg").write_text(RIGHT)
     assert run("check", tmp_path / ".tune.jpg") == 0
+
+
+LEAPING = "X:1\nM:4/4\nL:1/4\nK:C\nV:1\nV:2\n[V:1] GAGE|Cdfe|EFGF|EDC2|]\n[V:2] C4|D2C2|C2B,2|C4|]\n"
+PLAN = {
+    "bars": 4,
+    "voices": [{"program": 0}, {"program": 0}],
+    "sections": [{"bars": "1-4", "qpm": 120, "roles": {"1": "melody", "2": "bass"}}],
+    "harmony": ["C", "F", "C", "C"],
+}
+
+
+@pytest.fixture
+def leaping(tmp_path: Path) -> Path:
+    (tmp_path / "tunes").mkdir()
+    (tmp_path / "tunes" / "a.abc").write_text(LEAPING)
+    (tmp_path / "tunes" / "b.mid").write_bytes(abc_to_midi(LEAPING))
+    (tmp_path / "tunes" / "notes.txt").write_text("no tune")
+    return tmp_path / "tunes"
+
+
+def test_listen_prints_the_worst_places_of_abc_and_midi(leaping: Path, capsys) -> None:
+    assert run("listen", leaping) == 0
+    out, err = capsys.readouterr()
+    for name in ("a.abc", "b.mid"):
+        assert f"{leaping}/{name}: bar 2 beat 2: voice 1 leaps up 14 semitones from C4 to D5" in out
+    assert err == "1 other file left out: no ABC or MIDI\n"
+
+
+def test_listen_prints_one_json_object_a_file(leaping: Path, capsys) -> None:
+    assert run("listen", "--json", leaping) == 0
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert list(first) == ["path", "critic", "faults", "features"]
+    assert first["path"] == f"{leaping}/a.abc"
+    assert first["faults"] == second["faults"]
+    (fault,) = first["faults"]
+    assert {name: fault[name] for name in ("kind", "bar", "beat", "voices")} == {
+        "kind": "leap", "bar": 2, "beat": 2.0, "voices": [1]
+    }  # fmt: skip
+    assert first["features"]["polyphony"] == second["features"]["polyphony"] > 1
+
+
+def test_listen_holds_a_tune_against_its_plan(leaping: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "plan.json").write_text(json.dumps(PLAN))
+    assert run("listen", "--json", "--against", tmp_path / "plan.json", leaping / "a.abc") == 0
+    heard = json.loads(capsys.readouterr().out)
+    assert ("chord", 2) in [(fault["kind"], fault["bar"]) for fault in heard["faults"]]
+    assert 0 < heard["features"]["adherence"] < 1
+    assert run("listen", "--against", tmp_path / "plan.json", leaping / "a.abc") == 0
+    assert "not as planned: other chords sound than planned in bar 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"voices": 3}', None])
+def test_listen_says_what_is_wrong_with_a_plan(text: str | None, leaping: Path, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"cannot read the plan .*plan\.json: "):
+        run("listen", "--against", tmp_path / "plan.json", leaping)
+
+
+def test_listen_goes_on_behind_a_bad_file_and_exits_1(leaping: Path, capsys) -> None:
+    (leaping / "aa.abc").write_text("nothing\n")
+    (leaping / "ab.mid").write_bytes(b"MThd")
+    assert run("listen", "--json", leaping) == 1
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 2
+    assert [line.split(":")[0] for line in err.splitlines()[1:]] == [f"{leaping}/aa.abc", f"{leaping}/ab.mid"]
+
+
+def test_where_nothing_sounds_there_is_no_critic_and_every_voice_is_empty(tmp_path: Path, capsys) -> None:
+    (tmp_path / "rests.abc").write_text("X:1\nM:4/4\nL:1/4\nK:C\nz4 | z4 |]\n")
+    assert run("listen", "--json", tmp_path / "rests.abc") == 0
+    heard = json.loads(capsys.readouterr().out)
+    assert heard["critic"] is None
+    assert [fault["kind"] for fault in heard["faults"]] == ["empty_voice"]
