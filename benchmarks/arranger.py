@@ -239,7 +239,7 @@ def planned(song: Song, seed: int, *, fourth: bool = False) -> Plan:
         ]
         sections.append(
             Section(
-                "ABA"[number] + "'" * (number == 2),
+                ("A", "B", "A'")[number],
                 edges[number],
                 edges[number + 1] - 1,
                 "",
@@ -399,22 +399,21 @@ def main() -> None:
             dirty += bool(check(abc))
             outside += out_of_range(lines, quartet)
             dirty += abc_to_score(abc).n_notes < 1
-        print(
-            f"| {song.name} | {song.meter} | {song.bars} | {counts[0].rubs} | {counts[1].rubs} | {counts[0].parallels} "
-            f"| {counts[1].parallels} | {counts[0].no_third} | {counts[1].no_third} |"
-        )
+        cells = [song.name, song.meter, song.bars, *_in_pairs(*counts)]
+        print("| " + " | ".join(map(str, cells)) + " |")
         if args.pairs is not None:
             key[f"{number:02}"] = _write_pair(args.pairs, number, song, own, made, bool(rng.integers(2)))
-    print(
-        f"| all | | {bars} | {total_own.rubs} | {total_made.rubs} | {total_own.parallels} | {total_made.parallels} "
-        f"| {total_own.no_third} | {total_made.no_third} |"
-    )
+    print("| " + " | ".join(map(str, ["all", "", bars, *_in_pairs(total_own, total_made)])) + " |")
     print(
         f"\nfiles with complaints: {dirty}; notes out of range: {outside}; "
         f"milliseconds for 20 bars in 4 voices: median {1000 * statistics.median(seconds):.1f}"
     )
     if args.pairs is not None:
         (args.pairs / "key.json").write_text(json.dumps(key, indent=1))
+
+
+def _in_pairs(own: Counts, made: Counts) -> list[int]:
+    return [own.rubs, made.rubs, own.parallels, made.parallels, own.no_third, made.no_third]
 
 
 def _write_pair(

@@ -368,7 +368,9 @@ class Placer:
             found.append(pitch)
         found = sorted(set(found))
         if len(found) > 1:
-            found = [pitch for pitch in found if stage.clash(pitch, tick, dur) < 8] or found[:1]
+            kept = found[:1] if low else []
+            kept += [pitch for pitch in found[len(kept) :] if stage.clash(pitch, tick, dur) < 8]
+            found = kept or found[:1]
         if len(found) > 2 and bar != stage.climax and self._parallel(voice, found[-1], tick, low) >= 6:
             found = found[:-1]
         return found

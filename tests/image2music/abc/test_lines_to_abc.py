@@ -64,9 +64,9 @@ def tunes(draw: st.DrawFn) -> tuple[str, list[Line]]:
             length = quarter * draw(st.sampled_from((1, 2))) if len(beat) > 1 else quarter
             unit = length // sum(beat) if len(beat) > 1 else quarter // 2
             for part in beat:
-                pitches = draw(st.lists(st.integers(48, 84), max_size=3, unique=True))
-                if pitches:
-                    notes.append((at, part * unit, tuple(sorted(pitches)), ()))
+                lowest, size = draw(st.integers(48, 72)), draw(st.integers(0, 3))
+                if size:
+                    notes.append((at, part * unit, tuple(lowest + 4 * n for n in range(size)), ()))
                 at += part * unit
         notes = [note for note in notes if note[0] < bars * METERS[meter] * quarter] or [(0, quarter, (60,), ())]
         made = bars_of_notes(notes, quarter, int(METERS[meter] * quarter), bars)

@@ -388,7 +388,11 @@ BARS = st.integers(1, 40)
 IDS = st.integers(0, 5)
 SYMBOLS = st.sampled_from(["D", "Bm7", "G", "A", "A7sus4", "F#m7b5", "C/G", "Xyz", "", "Em A", "D E F#m G"])
 PARTS = st.builds(
-    VoicePart, IDS, st.sampled_from(ROLES), st.none() | st.sampled_from(FAMILIES), st.sampled_from(["", "1 5 8", "what"])
+    VoicePart,
+    IDS,
+    st.sampled_from(ROLES),
+    st.none() | st.sampled_from(FAMILIES),
+    st.sampled_from(["", "1 5 8", "what"]),
 )
 SECTIONS = st.builds(
     lambda first, length, **rest: Section(first=first, last=first + length, name="S", picture_part="", **rest),
