@@ -22,7 +22,7 @@ import numpy as np
 from image2music.abc.playback import abc_to_score
 from image2music.errors import Image2MusicError
 from image2music.music.listen.harmony import harmony_heard
-from image2music.music.listen.hearing import HeardVoice, Hearing, Tone, hearing_of
+from image2music.music.listen.hearing import HeardNote, HeardTune, HeardVoice, hearing_of
 from image2music.music.listen.listener import listen
 from image2music.music.musicxml import read_musicxml
 from image2music.music.planning.plan import Climax, Motif, Plan, PlannedVoice, Section, VoicePart
@@ -43,10 +43,10 @@ class Planted:
     plan: Plan | None = None
 
 
-Planter = Callable[[Score, Hearing, Generator], Planted | None]
+Planter = Callable[[Score, HeardTune, Generator], Planted | None]
 
 
-def _edited(score: Score, hearing: Hearing, changes: dict[tuple[int, Tone], Tone | None]) -> Score:
+def _edited(score: Score, hearing: HeardTune, changes: dict[tuple[int, HeardNote], HeardNote | None]) -> Score:
     """Return the score with some notes replaced, or taken out (None), by (place of the voice, note)."""
     tracks = []
     for voice, track in zip(hearing.voices, score.tracks, strict=True):
@@ -64,13 +64,13 @@ def _edited(score: Score, hearing: Hearing, changes: dict[tuple[int, Tone], Tone
     )
 
 
-def _track(track: Track, tones: Sequence[Tone]) -> Track:
+def _track(track: Track, tones: Sequence[HeardNote]) -> Track:
     rows = np.array([(tone.start, tone.end - tone.start, tone.pitch, tone.velocity) for tone in sorted(tones)])
     onsets, durations, pitches, velocities = rows.reshape(-1, 4).astype(np.int64).T
     return replace(track, onsets=onsets, durations=durations, pitches=pitches, velocities=velocities)
 
 
-def _at_beats(hearing: Hearing, rng: Generator, voice: HeardVoice, least: int = TICKS_PER_QUARTER) -> list[Tone]:
+def _at_beats(hearing: HeardTune, rng: Generator, voice: HeardVoice, least: int = TICKS_PER_QUARTER) -> list[HeardNote]:
     """Notes of a voice that begin on a beat inside the piece and last a while, in random order."""
     inside = (hearing.bars[1].start, hearing.bars[-2].start)
     tones = [
@@ -84,7 +84,7 @@ def _at_beats(hearing: Hearing, rng: Generator, voice: HeardVoice, least: int = 
 def plant_rub(distance: int) -> Planter:
     """Return a planter that moves a note to `distance` semitones from another voice's."""
 
-    def plant(score: Score, hearing: Hearing, rng: Generator) -> Planted | None:
+    def plant(score: Score, hearing: HeardTune, rng: Generator) -> Planted | None:
         voice = hearing.pitched[int(rng.integers(len(hearing.pitched)))]
         for tone in _at_beats(hearing, rng, voice):
             others = [(other, one) for other, one in hearing.sounding(tone.start) if other is not voice]
@@ -100,7 +100,7 @@ def plant_rub(distance: int) -> Planter:
     return plant
 
 
-def _is_led(voice: HeardVoice, tone: Tone, pitch: int) -> bool:
+def _is_led(voice: HeardVoice, tone: HeardNote, pitch: int) -> bool:
     """Whether a note would by chance go on by step, and so be a passing note or a suspension rather than a fault."""
     after = [one.pitch for one in voice.tones if 0 <= one.start - tone.end <= TICKS_PER_QUARTER]
     return any(abs(one - pitch) <= 2 for one in after)
@@ -109,7 +109,7 @@ def _is_led(voice: HeardVoice, tone: Tone, pitch: int) -> bool:
 def plant_parallel(interval: int) -> Planter:
     """Return a planter that lets the lowest voice follow the highest one for two notes in octaves (0) or fifths (7)."""
 
-    def plant(score: Score, hearing: Hearing, rng: Generator) -> Planted | None:
+    def plant(score: Score, hearing: HeardTune, rng: Generator) -> Planted | None:
         high, low = hearing.by_height[0], hearing.by_height[-1]
         lows = {tone.start: tone for tone in low.bottom}
         line = [(a, b) for a, b in zip(high.top, high.top[1:], strict=False) if b.start in hearing.strengths]
@@ -125,7 +125,7 @@ def plant_parallel(interval: int) -> Planter:
             shift = round((c.pitch - (a.pitch - interval)) / 12) * 12 - interval
             if a.pitch + shift >= a.pitch or min(a.pitch, b.pitch) + shift < 28:
                 continue
-            changes: dict[tuple[int, Tone], Tone | None] = {
+            changes: dict[tuple[int, HeardNote], HeardNote | None] = {
                 (low.place, one): one._replace(pitch=over.pitch + shift) for one, over in ((c, a), (d, b))
             }
             kind = "parallel_fifths" if interval else "parallel_octaves"
@@ -135,7 +135,7 @@ def plant_parallel(interval: int) -> Planter:
     return plant
 
 
-def plant_range(score: Score, hearing: Hearing, rng: Generator) -> Planted | None:
+def plant_range(score: Score, hearing: HeardTune, rng: Generator) -> Planted | None:
     """Move a note out of its instrument's range."""
     from image2music.music.instruments import instrument_of
 
@@ -149,7 +149,7 @@ def plant_range(score: Score, hearing: Hearing, rng: Generator) -> Planted | Non
     return None
 
 
-def plant_leap(score: Score, hearing: Hearing, rng: Generator) -> Planted | None:
+def plant_leap(score: Score, hearing: HeardTune, rng: Generator) -> Planted | None:
     """Let the tune leap a seventh or a ninth and go on the same way."""
     voice = next((one for one in hearing.by_height if not one.is_figure), None)
     for tone in _at_beats(hearing, rng, voice) if voice is not None else ():
@@ -162,7 +162,7 @@ def plant_leap(score: Score, hearing: Hearing, rng: Generator) -> Planted | None
             continue
         size = int(rng.choice([10, 11, 13, 14, 15])) * (1 if before.pitch < 67 else -1)
         pitch = before.pitch + size
-        changes: dict[tuple[int, Tone], Tone | None] = {
+        changes: dict[tuple[int, HeardNote], HeardNote | None] = {
             (voice.place, tone): tone._replace(pitch=pitch),
             (voice.place, after): after._replace(pitch=pitch + (4 if size > 0 else -4)),
         }
@@ -170,7 +170,7 @@ def plant_leap(score: Score, hearing: Hearing, rng: Generator) -> Planted | None
     return None
 
 
-def plant_lost_note(score: Score, hearing: Hearing, rng: Generator) -> Planted | None:
+def plant_lost_note(score: Score, hearing: HeardTune, rng: Generator) -> Planted | None:
     """Put one note of the tune two octaves away, so that it leaps there and back."""
     voice = next((one for one in hearing.by_height if not one.is_figure), None)
     for tone in _at_beats(hearing, rng, voice) if voice is not None else ():
@@ -183,20 +183,20 @@ def plant_lost_note(score: Score, hearing: Hearing, rng: Generator) -> Planted |
     return None
 
 
-def plant_ending(score: Score, hearing: Hearing, rng: Generator) -> Planted | None:
+def plant_ending(score: Score, hearing: HeardTune, rng: Generator) -> Planted | None:
     """Move the last chord by a second, a fourth or a fifth; pieces that do not end at home are left out."""
     if any(fault.kind == "ending" for fault in listen(score).faults):
         return None
     end = max(tone.end for voice in hearing.pitched for tone in voice.tones)
     last = list(hearing.sounding(end - 1))
     step = int(rng.choice([2, 5, -5, -2]))
-    changes: dict[tuple[int, Tone], Tone | None] = {
+    changes: dict[tuple[int, HeardNote], HeardNote | None] = {
         (voice.place, tone): tone._replace(pitch=tone.pitch + step) for voice, tone in last
     }
     return Planted(_edited(score, hearing, changes), ("ending",), hearing.bar_at(end - 1).number, None)
 
 
-def plant_repeat(score: Score, hearing: Hearing, rng: Generator) -> Planted | None:
+def plant_repeat(score: Score, hearing: HeardTune, rng: Generator) -> Planted | None:
     """Write a bar over the three that follow it."""
     if len(hearing.bars) < 8:
         return None
@@ -207,8 +207,8 @@ def plant_repeat(score: Score, hearing: Hearing, rng: Generator) -> Planted | No
     ):
         return None
     source = bars[0]
-    changes: dict[tuple[int, Tone], Tone | None] = {}
-    added: dict[int, list[Tone]] = {}
+    changes: dict[tuple[int, HeardNote], HeardNote | None] = {}
+    added: dict[int, list[HeardNote]] = {}
     for voice in hearing.voices:
         for tone in voice.between(bars[1].start, bars[3].end):
             changes[voice.place, tone] = None
@@ -229,21 +229,21 @@ def plant_repeat(score: Score, hearing: Hearing, rng: Generator) -> Planted | No
     return Planted(replace(changed, tracks=tracks), ("repeat",), bars[1].number, None)
 
 
-def tones_of(track: Track) -> list[Tone]:
+def tones_of(track: Track) -> list[HeardNote]:
     """Return the notes of a track in ticks of 1/480."""
     columns = (track.onsets, track.onsets + track.durations, track.pitches, track.velocities)
     rows = zip(*(column.tolist() for column in columns), strict=True)
-    return [Tone(start, end, pitch, loud, track.program) for start, end, pitch, loud in rows]
+    return [HeardNote(start, end, pitch, loud, track.program) for start, end, pitch, loud in rows]
 
 
-def plant_empty_voice(score: Score, hearing: Hearing, rng: Generator) -> Planted | None:
+def plant_empty_voice(score: Score, hearing: HeardTune, rng: Generator) -> Planted | None:
     """Take all notes of a voice away."""
     voice = hearing.voices[int(rng.integers(len(hearing.voices)))]
     changed = _edited(score, hearing, {(voice.place, tone): None for tone in voice.tones})
     return Planted(changed, ("empty_voice",), hearing.bars[0].number, None)
 
 
-def plan_of(hearing: Hearing, harmony: Sequence[str]) -> Plan:
+def plan_of(hearing: HeardTune, harmony: Sequence[str]) -> Plan:
     """Return a plan that asks for what is there: one section, the tune in the highest voice, a chord a bar."""
     voices = tuple(PlannedVoice(v.place, v.name, v.program, 0, 127) for v in hearing.voices)
     highest, lowest = hearing.by_height[0].place, hearing.by_height[-1].place
@@ -259,7 +259,7 @@ def plan_of(hearing: Hearing, harmony: Sequence[str]) -> Plan:
     return Plan("", "", key, meter, n_bars, voices, (section,), tuple(harmony[lead:]))
 
 
-def plant_chord(score: Score, hearing: Hearing, rng: Generator) -> Planted | None:
+def plant_chord(score: Score, hearing: HeardTune, rng: Generator) -> Planted | None:
     """Plan another chord for a bar, with at most one tone of the one that is heard."""
     harmony = harmony_heard(hearing)
     lead = int(bool(hearing.bars[0].lead))
@@ -277,7 +277,7 @@ def plant_chord(score: Score, hearing: Hearing, rng: Generator) -> Planted | Non
     return Planted(score, ("chord",), hearing.bars[index].number, 1.0, plan)
 
 
-def plant_bass(score: Score, hearing: Hearing, rng: Generator) -> Planted | None:
+def plant_bass(score: Score, hearing: HeardTune, rng: Generator) -> Planted | None:
     """Let the lowest voice begin a bar on the third or fifth of the chord instead of its bass."""
     harmony = harmony_heard(hearing)
     low = hearing.by_height[-1]
@@ -297,7 +297,7 @@ def plant_bass(score: Score, hearing: Hearing, rng: Generator) -> Planted | None
     return None
 
 
-def plant_ceiling(score: Score, hearing: Hearing, rng: Generator) -> Planted | None:
+def plant_ceiling(score: Score, hearing: HeardTune, rng: Generator) -> Planted | None:
     """Plan the highest note as the climax, then put a higher one elsewhere."""
     high = max(hearing.pitched, key=lambda voice: max(tone.pitch for tone in voice.tones))
     peak = max(high.tones, key=lambda tone: tone.pitch)
@@ -314,7 +314,7 @@ def plant_ceiling(score: Score, hearing: Hearing, rng: Generator) -> Planted | N
     return None
 
 
-def plant_climax(score: Score, hearing: Hearing, rng: Generator) -> Planted | None:
+def plant_climax(score: Score, hearing: HeardTune, rng: Generator) -> Planted | None:
     """Plan a climax one step above what the bar has."""
     high = hearing.by_height[0]
     peak = max(high.tones, key=lambda tone: tone.pitch)
@@ -326,7 +326,7 @@ def plant_climax(score: Score, hearing: Hearing, rng: Generator) -> Planted | No
     return Planted(score, ("climax",), hearing.bar_at(peak.start).number, None, plan)
 
 
-def plant_motif(score: Score, hearing: Hearing, rng: Generator) -> Planted | None:
+def plant_motif(score: Score, hearing: HeardTune, rng: Generator) -> Planted | None:
     """Plan a motif that the piece does not have."""
     abc = ("c'3/2 E/2 g B, f' | ", "G,/2 e'/2 A5 ^F/2 b | ")[int(rng.integers(2))]
     plan = replace(plan_of(hearing, harmony_heard(hearing)), motif=Motif(abc, "C"))

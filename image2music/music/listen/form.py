@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from image2music.music.instruments import instrument_of
 from image2music.music.listen.harmony import agrees, planned_windows
-from image2music.music.listen.hearing import HeardBar, HeardVoice, Hearing, Planned, Tone, motif_steps
+from image2music.music.listen.hearing import HeardBar, HeardNote, HeardTune, HeardVoice, Planned, motif_steps
 from image2music.music.listen.sheet import Fault
 from image2music.music.planning.plan import FIGURE_ROLES, pitch_name
 from image2music.music.theory import (
@@ -18,7 +18,7 @@ from image2music.music.theory import (
 _MOST_A_VOICE = 3
 
 
-def range_faults(hearing: Hearing, planned: Planned | None) -> Iterator[Fault]:
+def range_faults(hearing: HeardTune, planned: Planned | None) -> Iterator[Fault]:
     """Yield notes that an instrument cannot play, or that lie outside the plan's range; the worst of each voice."""
     for voice in hearing.pitched:
         found = []
@@ -48,7 +48,7 @@ _OCTAVE = 12
 _LARGEST_LEAP_BACK = 7
 
 
-def leap_faults(hearing: Hearing, planned: Planned | None) -> Iterator[Fault]:
+def leap_faults(hearing: HeardTune, planned: Planned | None) -> Iterator[Fault]:
     """Yield leaps of a seventh or more than an octave, in a line, that neither step nor turning back makes good."""
     for voice in hearing.pitched:
         if voice.is_figure:
@@ -74,7 +74,7 @@ def leap_faults(hearing: Hearing, planned: Planned | None) -> Iterator[Fault]:
             yield Fault("leap", *hearing.place(tone.start), (voice.place,), message, weight)
 
 
-def _recovers(line: Sequence[Tone], at: int) -> bool:
+def _recovers(line: Sequence[HeardNote], at: int) -> bool:
     before, tone = line[at - 1], line[at]
     size = abs(tone.pitch - before.pitch)
     after = next((one for one in line[at + 1 : at + 6] if one.pitch != tone.pitch), None)
@@ -90,7 +90,7 @@ def _recovers(line: Sequence[Tone], at: int) -> bool:
 _DEGREES = (0, 3, 4, 7)
 
 
-def ending_faults(hearing: Hearing) -> Iterator[Fault]:
+def ending_faults(hearing: HeardTune) -> Iterator[Fault]:
     """Yield the end where it does not close: the tune on 1, 3 or 5 of the tonic chord over the tonic."""
     if not hearing.pitched:
         return
@@ -175,7 +175,7 @@ def climax_faults(planned: Planned) -> Iterator[Fault]:
         message = f"the climax is missing: {hearing.name(voice)} should have {pitch_name(climax.pitch)}, {reached}"
         yield Fault("climax", bar.number, 1.0, (voice.place,), message, 0.8)
     ceiling = max(climax.pitch, peak or 0)
-    above: dict[int, tuple[Tone, HeardVoice, int]] = {}
+    above: dict[int, tuple[HeardNote, HeardVoice, int]] = {}
     for other in hearing.pitched:
         for tone in other.tones:
             start = hearing.bar_at(tone.start).start
@@ -210,7 +210,7 @@ _LOOP_FROM_BARS = 12
 _LOOP_SHARE = 0.34
 
 
-def repeat_faults(hearing: Hearing, planned: Planned | None) -> Iterator[Fault]:
+def repeat_faults(hearing: HeardTune, planned: Planned | None) -> Iterator[Fault]:
     """Yield bars that come three times or more in a row, a tune made of few bars, and a voice that copies another."""
     bars = [bar for bar in hearing.bars if not bar.again]
     whole = [_signature(hearing.pitched, bar) for bar in bars]
@@ -244,7 +244,9 @@ def _same_runs(bars: Sequence[HeardBar], signatures: Sequence[Signature]) -> Ite
         first = at
 
 
-def _tune_again(hearing: Hearing, planned: Planned | None, bars: Sequence[HeardBar], told: set[int]) -> Iterator[Fault]:
+def _tune_again(
+    hearing: HeardTune, planned: Planned | None, bars: Sequence[HeardBar], told: set[int]
+) -> Iterator[Fault]:
     """Yield bars of one voice that come again in a row: three times in the tune, eight times in an accompaniment."""
     for voice in hearing.pitched:
         line = [_signature([voice], bar) for bar in bars]
@@ -263,7 +265,7 @@ def _tune_again(hearing: Hearing, planned: Planned | None, bars: Sequence[HeardB
             yield Fault("repeat", bars[first + 1].number, 1.0, (voice.place,), message, weight, bars[last].number)
 
 
-def _copied_voices(hearing: Hearing, planned: Planned | None) -> Iterator[Fault]:
+def _copied_voices(hearing: HeardTune, planned: Planned | None) -> Iterator[Fault]:
     lines = {
         voice.place: {(tone.start, tone.pitch % 12) for tone in voice.tones}
         for voice in hearing.pitched
@@ -293,7 +295,7 @@ def _doubles(planned: Planned, voice: HeardVoice, other: HeardVoice) -> bool:
 _LONG_SILENCE = 8
 
 
-def silence_faults(hearing: Hearing, planned: Planned | None) -> Iterator[Fault]:
+def silence_faults(hearing: HeardTune, planned: Planned | None) -> Iterator[Fault]:
     """Yield voices that never sound, that rest where they should play, and that hold one note too long."""
     bars = hearing.bars
     for voice in hearing.voices:
@@ -314,7 +316,7 @@ def silence_faults(hearing: Hearing, planned: Planned | None) -> Iterator[Fault]
         yield from _silent_sections(planned)
 
 
-def _rests(hearing: Hearing, voice: HeardVoice) -> Iterator[Fault]:
+def _rests(hearing: HeardTune, voice: HeardVoice) -> Iterator[Fault]:
     filled: set[int] = set()
     for tone in voice.tones:
         filled.update(range(hearing.index_at(tone.start), hearing.index_at(tone.end - 1) + 1))
@@ -342,7 +344,7 @@ def _silent_sections(planned: Planned) -> Iterator[Fault]:
                 yield Fault("empty_voice", hearing.bar_at(start).number, 1.0, (voice.place,), message, 0.75, last)
 
 
-def _holds(hearing: Hearing, planned: Planned | None, voice: HeardVoice) -> Iterator[Fault]:
+def _holds(hearing: HeardTune, planned: Planned | None, voice: HeardVoice) -> Iterator[Fault]:
     for tone in voice.tones:
         if tone.end - tone.start < _LONG_SILENCE * TICKS_PER_QUARTER // 2:
             continue
@@ -403,7 +405,7 @@ def _sings(steps: Sequence[tuple[int, int]], at: int, asked: Sequence[tuple[int,
     return True
 
 
-def motif_faults(planned: Planned, heard: Sequence[MotifHeard]) -> Iterator[Fault]:
+def missing_motif_faults(planned: Planned, heard: Sequence[MotifHeard]) -> Iterator[Fault]:
     """Yield a motif that never comes, or comes once and never again."""
     if planned.plan.motif is None or len(motif_steps(planned.plan)) < 2:
         return

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from image2music.errors import PlanError
-from image2music.music.listen.hearing import EIGHTH, HeardVoice, Hearing, Planned, Tone, Window, window_of
+from image2music.music.listen.hearing import EIGHTH, HeardNote, HeardTune, HeardVoice, Planned, Window, window_of
 from image2music.music.listen.sheet import Fault, FaultKind
 from image2music.music.planning.plan import FIGURE_ROLES
 from image2music.music.theory import TICKS_PER_QUARTER, Chord, read_chord
@@ -38,7 +38,7 @@ _PRESENT = 0.05
 _NO_ROOT, _NO_THIRD, _ROOT_IN_BASS = 0.15, 0.1, 0.12
 
 
-def fit(chord: Chord, window: Window) -> float:
+def fit_of_chord(chord: Chord, window: Window) -> float:
     """Return how well a chord explains what sounds, about -1 to 1."""
     weights = window.weights
     inside = float(sum(weights[pc] for pc in chord.classes | {chord.bass}))
@@ -64,7 +64,7 @@ def heard_chord(window: Window) -> tuple[Chord, float]:
     return chord, float(scores[best])
 
 
-def harmony_heard(hearing: Hearing) -> list[str]:
+def harmony_heard(hearing: HeardTune) -> list[str]:
     """Return the symbol of the chord heard in each bar; "" where nothing sounds."""
     windows = [window_of(hearing, bar.start, bar.end) for bar in hearing.bars]
     return [heard_chord(window)[0].symbol if window.n_notes else "" for window in windows]
@@ -107,9 +107,9 @@ def agrees(chord: Chord, window: Window) -> tuple[bool, Chord | None]:
     if chord.classes <= heard.classes and heard.root == chord.root:
         return True, None
     same = heard.classes == chord.classes
-    if same or (inside >= _MEANT and score - fit(chord, window) < _CLEARLY_ANOTHER):
+    if same or (inside >= _MEANT and score - fit_of_chord(chord, window) < _CLEARLY_ANOTHER):
         return True, None
-    return score - fit(chord, window) < _CLEARLY_ANOTHER, heard
+    return score - fit_of_chord(chord, window) < _CLEARLY_ANOTHER, heard
 
 
 def chord_faults(planned: Planned) -> tuple[list[Fault], float]:
@@ -139,11 +139,11 @@ def chord_faults(planned: Planned) -> tuple[list[Fault], float]:
     return faults, kept / n_chords if n_chords else 1.0
 
 
-def _all_places(hearing: Hearing, window: Window) -> tuple[int, ...]:
+def _all_places(hearing: HeardTune, window: Window) -> tuple[int, ...]:
     return tuple(sorted({voice.place for voice, _ in hearing.sounding(window.start)}))
 
 
-def _lowest_at(hearing: Hearing, window: Window) -> tuple[Tone, HeardVoice]:
+def _lowest_at(hearing: HeardTune, window: Window) -> tuple[HeardNote, HeardVoice]:
     at_once = ((tone, voice) for voice, tone in hearing.sounding(window.start))
     later = ((tone, voice) for voice in hearing.pitched for tone in voice.between(window.start, window.end))
     return next(one for one in (*at_once, *later) if one[0].pitch == window.bass)
@@ -152,7 +152,7 @@ def _lowest_at(hearing: Hearing, window: Window) -> tuple[Tone, HeardVoice]:
 _RUB_WEIGHTS = {1: 1.0, 13: 0.9, 11: 0.8, 25: 0.6, 23: 0.55}
 
 
-def rub_faults(hearing: Hearing, planned: Planned | None) -> list[Fault]:
+def rub_faults(hearing: HeardTune, planned: Planned | None) -> list[Fault]:
     """Return semitones, major sevenths and minor ninths that last an eighth or more on a beat and do not resolve."""
     meant = _meant_classes(planned) if planned is not None else None
     best: dict[tuple[int, float, int, int], Fault] = {}
@@ -185,16 +185,16 @@ def rub_faults(hearing: Hearing, planned: Planned | None) -> list[Fault]:
     return list(best.values())
 
 
-Sounding = tuple[HeardVoice, Tone]
+Sounding = tuple[HeardVoice, HeardNote]
 
 
-def _clashes(hearing: Hearing) -> Iterator[tuple[int, int, Sounding, Sounding]]:
+def _clashes(hearing: HeardTune) -> Iterator[tuple[int, int, Sounding, Sounding]]:
     """Yield (beat, end, note, note) of each pair of notes that clash on a beat for an eighth or more."""
     events = sorted(
         ((tone.start, voice.place, tone.pitch, tone, voice) for voice in hearing.pitched for tone in voice.tones),
         key=lambda event: event[:3],
     )
-    active: list[tuple[int, int, Tone, HeardVoice]] = []
+    active: list[tuple[int, int, HeardNote, HeardVoice]] = []
     for start, place, pitch, tone, voice in events:
         active = [one for one in active if one[0] > start]
         for end, other_pitch, other, other_voice in active:
@@ -212,7 +212,7 @@ def _clashes(hearing: Hearing) -> Iterator[tuple[int, int, Sounding, Sounding]]:
 _PASSES_AS_EITHER, _LONG_IN_PASSING, _UNUSUAL = 0.5, 0.8, 0.9
 
 
-def _unexcused(hearing: Hearing, start: int, end: int, one: Sounding, two: Sounding, chord: set[int] | None) -> float:
+def _unexcused(hearing: HeardTune, start: int, end: int, one: Sounding, two: Sounding, chord: set[int] | None) -> float:
     """Return how much of a clash is not explained by how its notes come and go, 0 to 1.
 
     Where only one of the two goes its way (suspended, passing, neighbouring), the other must be the one that belongs to
@@ -247,7 +247,7 @@ def _unexcused(hearing: Hearing, start: int, end: int, one: Sounding, two: Sound
 _LEANING = 0.65
 
 
-def _leans(hearing: Hearing, start: int, one: Sounding, two: Sounding, chord: set[int] | None) -> float:
+def _leans(hearing: HeardTune, start: int, one: Sounding, two: Sounding, chord: set[int] | None) -> float:
     """Return less than 1 for a note that comes by leap, does not belong, and goes on by step: an appoggiatura."""
     rest = {tone.pitch % 12 for _, tone in hearing.sounding(start) if tone is not one[1] and tone is not two[1]}
     difference = _belongs(one[1], rest, chord) - _belongs(two[1], rest, chord)
@@ -262,7 +262,7 @@ def _leans(hearing: Hearing, start: int, one: Sounding, two: Sounding, chord: se
 Way = Literal["", "pedal", "falls", "rises", "passing"]
 
 
-def _way(voice: HeardVoice, tone: Tone, other: Tone, start: int) -> Way:
+def _way(voice: HeardVoice, tone: HeardNote, other: HeardNote, start: int) -> Way:
     """Say how a dissonant note is led; "" where it comes or goes by leap.
 
     A pedal lies under moving voices; a note is prepared and then falls or rises by step; it passes, or is a neighbour.
@@ -279,7 +279,7 @@ def _way(voice: HeardVoice, tone: Tone, other: Tone, start: int) -> Way:
     return "passing" if into is not None and abs(into.pitch - tone.pitch) <= 2 else ""
 
 
-def _belongs(tone: Tone, rest: set[int], chord: set[int] | None) -> int:
+def _belongs(tone: HeardNote, rest: set[int], chord: set[int] | None) -> int:
     """Return 2 where a note belongs to the planned chord, or makes a triad with the rest, 1 a seventh chord, else 0."""
     if chord:
         return 2 * (tone.pitch % 12 in chord)
@@ -294,7 +294,7 @@ def _stability(classes: frozenset[int]) -> int:
     return 0
 
 
-def _following(voice: HeardVoice, tone: Tone) -> list[Tone]:
+def _following(voice: HeardVoice, tone: HeardNote) -> list[HeardNote]:
     """The notes that take over from a note: of the next onset behind its end, at most a quarter later."""
     at = bisect_left(voice.starts, tone.end - EIGHTH // 4)
     if at >= len(voice.tones) or voice.starts[at] > tone.end + TICKS_PER_QUARTER:
@@ -303,17 +303,17 @@ def _following(voice: HeardVoice, tone: Tone) -> list[Tone]:
     return [one for one in voice.tones[at : at + 8] if one.start == first]
 
 
-def _preceding(voice: HeardVoice, tone: Tone) -> list[Tone]:
+def _preceding(voice: HeardVoice, tone: HeardNote) -> list[HeardNote]:
     """The notes that end where a note begins, or at most an eighth before."""
     at = bisect_left(voice.starts, tone.start)
     return [one for one in voice.tones[max(0, at - 10) : at] if -EIGHTH <= one.end - tone.start <= EIGHTH // 4]
 
 
-def _nearest(tones: Sequence[Tone], tone: Tone) -> Tone | None:
+def _nearest(tones: Sequence[HeardNote], tone: HeardNote) -> HeardNote | None:
     return min(tones, key=lambda one: (abs(one.pitch - tone.pitch) or 99, one.pitch), default=None)
 
 
-def _is_full_major_seventh(hearing: Hearing, tick: int, root: int) -> bool:
+def _is_full_major_seventh(hearing: HeardTune, tick: int, root: int) -> bool:
     classes = {(tone.pitch - root) % 12 for _, tone in hearing.sounding(tick)}
     return {4, 7} <= classes <= {0, 2, 4, 7, 9, 11}
 
@@ -342,7 +342,7 @@ _TEXTURE_SHARE = 0.3
 _OFTEN_SHARE = 0.05
 
 
-def parallel_faults(hearing: Hearing, planned: Planned | None) -> list[Fault]:
+def parallel_faults(hearing: HeardTune, planned: Planned | None) -> list[Fault]:
     """Return parallel octaves of independent voices, and parallel fifths of outer ones."""
     faults: dict[tuple[str, int, float, tuple[int, ...]], Fault] = {}
     order = hearing.by_height
@@ -357,12 +357,12 @@ def parallel_faults(hearing: Hearing, planned: Planned | None) -> list[Fault]:
     return list(faults.values())
 
 
-Move = tuple[int, Tone, Tone, Tone, Tone]
+Move = tuple[int, HeardNote, HeardNote, HeardNote, HeardNote]
 """The tick at which both voices move, where the higher comes from and goes to, and the lower."""
 
 
 def _between(
-    hearing: Hearing, high: HeardVoice, low: HeardVoice, with_bass: bool, planned: Planned | None
+    hearing: HeardTune, high: HeardVoice, low: HeardVoice, with_bass: bool, planned: Planned | None
 ) -> Iterator[Fault]:
     line, under = high.top, (low.bottom if with_bass else low.top)
     moves = _moves(line, under)
@@ -391,7 +391,7 @@ def _between(
                 yield _parallel(hearing, high, low, move, kept, 0.6)
 
 
-def _moves(line: Sequence[Tone], under: Sequence[Tone]) -> list[Move]:
+def _moves(line: Sequence[HeardNote], under: Sequence[HeardNote]) -> list[Move]:
     """Return where both lines move at once from notes that sounded together, at most an eighth of rest between."""
     moves = []
     i, j = 1, 1
@@ -411,7 +411,7 @@ def _moves(line: Sequence[Tone], under: Sequence[Tone]) -> list[Move]:
     return moves
 
 
-def _moves_of_beats(hearing: Hearing, line: Sequence[Tone], under: Sequence[Tone]) -> Iterator[Move]:
+def _moves_of_beats(hearing: HeardTune, line: Sequence[HeardNote], under: Sequence[HeardNote]) -> Iterator[Move]:
     """Yield the moves from one beat to the next that ornaments fill: both lines begin a note on both beats."""
     highs, lows = ({tone.start: tone for tone in tones} for tones in (line, under))
     for first, second in pairwise(hearing.beats):
@@ -443,7 +443,7 @@ def _runs(moves: Sequence[Move], parallel: Sequence[int | None]) -> list[int]:
     return lengths
 
 
-def _is_outer(hearing: Hearing, high: HeardVoice, move: Move) -> bool:
+def _is_outer(hearing: HeardTune, high: HeardVoice, move: Move) -> bool:
     if high is hearing.by_height[0] or high.place == hearing.pitched[0].place:
         return True
     top = max(tone.pitch for _, tone in hearing.sounding(move[0]))
@@ -468,7 +468,7 @@ def _is_figure(planned: Planned | None, high: HeardVoice, low: HeardVoice, tick:
     return any(planned.role(voice, bar) in FIGURE_ROLES for voice in (high, low))
 
 
-def _parallel(hearing: Hearing, high: HeardVoice, low: HeardVoice, move: Move, kept: int, weight: float) -> Fault:
+def _parallel(hearing: HeardTune, high: HeardVoice, low: HeardVoice, move: Move, kept: int, weight: float) -> Fault:
     tick, p, x, q, y = move
     number, beat = hearing.place(tick)
     word = "fifths" if kept else "octaves"

@@ -34,7 +34,7 @@ from image2music.music.theory import (
 EIGHTH = TICKS_PER_QUARTER // 2
 
 
-class Tone(NamedTuple):
+class HeardNote(NamedTuple):
     """A note that sounds from `start` to before `end`."""
 
     start: int
@@ -66,15 +66,15 @@ class HeardVoice:
     name: str
     program: int
     is_drum: bool
-    tones: tuple[Tone, ...]
+    tones: tuple[HeardNote, ...]
 
     @cached_property
-    def top(self) -> list[Tone]:
+    def top(self) -> list[HeardNote]:
         """The highest note of each onset, without those that begin under a higher note."""
         return _outline(self.tones, highest=True)
 
     @cached_property
-    def bottom(self) -> list[Tone]:
+    def bottom(self) -> list[HeardNote]:
         """The lowest note of each onset, without those that begin over a lower note."""
         return _outline(self.tones, highest=False)
 
@@ -103,20 +103,20 @@ class HeardVoice:
         moves = [abs(b.pitch - a.pitch) for a, b in pairwise(self.top) if a.pitch != b.pitch]
         return bool(moves) and sum(move > 2 for move in moves) > 0.7 * len(moves)
 
-    def sounding(self, tick: int) -> list[Tone]:
+    def sounding(self, tick: int) -> list[HeardNote]:
         """Return what sounds at a tick."""
         first = bisect_left(self.starts, tick - self.longest)
         last = bisect_right(self.starts, tick)
         return [tone for tone in self.tones[first:last] if tone.end > tick]
 
-    def between(self, start: int, end: int) -> Sequence[Tone]:
+    def between(self, start: int, end: int) -> Sequence[HeardNote]:
         """Return the notes that begin from `start` to before `end`."""
         return self.tones[bisect_left(self.starts, start) : bisect_left(self.starts, end)]
 
 
-def _outline(tones: Sequence[Tone], *, highest: bool) -> list[Tone]:
+def _outline(tones: Sequence[HeardNote], *, highest: bool) -> list[HeardNote]:
     """Follow the outermost note. `tones` ascend by start, then pitch."""
-    line: list[Tone] = []
+    line: list[HeardNote] = []
     sign = 1 if highest else -1
     for tone in tones:
         if line:
@@ -133,7 +133,7 @@ def _outline(tones: Sequence[Tone], *, highest: bool) -> list[Tone]:
 
 
 @dataclass(frozen=True)
-class Hearing:
+class HeardTune:
     """A whole tune. `voices` has all of them, silent ones and drums too; `pitched` those with pitches that sound."""
 
     score: Score
@@ -197,11 +197,11 @@ class Hearing:
             return voice.name
         return f"voice {voice.place}"
 
-    def tone(self, voice: HeardVoice, tone: Tone) -> str:
+    def tone(self, voice: HeardVoice, tone: HeardNote) -> str:
         """Write a note with its voice: `Violin G5`."""
         return f"{self.name(voice)} {pitch_name(tone.pitch)}"
 
-    def sounding(self, tick: int) -> Iterator[tuple[HeardVoice, Tone]]:
+    def sounding(self, tick: int) -> Iterator[tuple[HeardVoice, HeardNote]]:
         """Yield all pitched notes that sound at a tick."""
         for voice in self.pitched:
             for tone in voice.sounding(tick):
@@ -242,12 +242,12 @@ def _is_middle(since: int, whole: int, beat: int) -> bool:
     return beats % 2 == 0 and beats > 2 and since * 2 == whole
 
 
-def hearing_of(score: Score) -> Hearing:
+def hearing_of(score: Score) -> HeardTune:
     """Return a score as a listener has it. The score has at least one note."""
     scale = TICKS_PER_QUARTER / score.ticks_per_quarter
     voices = _voices(score, scale)
     end = max(tone.end for voice in voices for tone in voice.tones)
-    return Hearing(score, voices, _bars(score, scale, end), end)
+    return HeardTune(score, voices, _bars(score, scale, end), end)
 
 
 def _voices(score: Score, scale: float) -> tuple[HeardVoice, ...]:
@@ -266,7 +266,7 @@ def _voices(score: Score, scale: float) -> tuple[HeardVoice, ...]:
     return tuple(voices)
 
 
-def _goes_on(last: HeardVoice, track: Track, tones: tuple[Tone, ...]) -> bool:
+def _goes_on(last: HeardVoice, track: Track, tones: tuple[HeardNote, ...]) -> bool:
     if (
         not last.name
         or " ".join(track.name.split()) != last.name
@@ -281,14 +281,14 @@ def _goes_on(last: HeardVoice, track: Track, tones: tuple[Tone, ...]) -> bool:
     return all(a.end <= b.start for a, b in pairwise(both) if a.program != b.program)
 
 
-def _tones(track: Track, scale: float) -> tuple[Tone, ...]:
+def _tones(track: Track, scale: float) -> tuple[HeardNote, ...]:
     starts, ends = track.onsets, track.onsets + np.maximum(track.durations, 1)
     if scale != 1:
         starts, ends = np.rint(starts * scale).astype(np.int64), np.rint(ends * scale).astype(np.int64)
         ends = np.maximum(ends, starts + 1)
     columns = (starts.tolist(), ends.tolist(), track.pitches.tolist(), track.velocities.tolist())
     program = track.program
-    tones = [Tone(start, end, pitch, loud, program) for start, end, pitch, loud in zip(*columns, strict=True)]
+    tones = [HeardNote(start, end, pitch, loud, program) for start, end, pitch, loud in zip(*columns, strict=True)]
     tones.sort()
     return tuple(tones)
 
@@ -334,7 +334,7 @@ class Planned:
     """A plan beside what is heard: `lead` bars come before the plan's first (a pick-up), `voices` by the plan's ids."""
 
     plan: Plan
-    hearing: Hearing
+    hearing: HeardTune
     lead: int
     voices: dict[int, HeardVoice]
 
@@ -376,7 +376,7 @@ class Planned:
         return None if id is None or number < 1 else self.plan.role_at(id, number)
 
 
-def beside(plan: Plan, hearing: Hearing) -> Planned:
+def beside(plan: Plan, hearing: HeardTune) -> Planned:
     """Lay a plan beside a tune: voices in their order where there are as many, else by instrument."""
     pickup = bool(hearing.bars[0].lead) and len(hearing.bars) > plan.bars
     found: dict[int, HeardVoice] = {}
@@ -408,11 +408,11 @@ class Window:
         return int((self.weights >= 0.05).sum())
 
 
-def window_of(hearing: Hearing, start: int, end: int) -> Window:
+def window_of(hearing: HeardTune, start: int, end: int) -> Window:
     """Return what sounds from `start` to before `end`: by time, once and a half what sounds on its first beat."""
     weights = [0.0] * 12
-    lowest: Tone | None = None
-    first: Tone | None = None
+    lowest: HeardNote | None = None
+    first: HeardNote | None = None
     n_notes = 0
     beat = hearing.bar_at(start).beat
     for voice in hearing.pitched:

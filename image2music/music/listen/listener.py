@@ -13,14 +13,14 @@ from image2music.music.listen.form import (
     climax_faults,
     ending_faults,
     leap_faults,
-    motif_faults,
+    missing_motif_faults,
     motif_heard,
     range_faults,
     repeat_faults,
     silence_faults,
 )
 from image2music.music.listen.harmony import chord_faults, parallel_faults, rub_faults
-from image2music.music.listen.hearing import HeardVoice, Hearing, Planned, Tone, beside, hearing_of, signature_of
+from image2music.music.listen.hearing import HeardNote, HeardTune, HeardVoice, Planned, beside, hearing_of, signature_of
 from image2music.music.listen.sheet import Fault, FaultKind, Sheet
 from image2music.music.metrics import EXPLANATIONS, Metrics, metrics_of_score
 from image2music.music.planning.plan import DYNAMICS, Plan, Section, pitch_name
@@ -60,7 +60,7 @@ def listen(score: Score, plan: Plan | None = None) -> Sheet:
         found += cadence_faults(planned)
         found += climax_faults(planned)
         motif = motif_heard(planned)
-        found += motif_faults(planned, motif)
+        found += missing_motif_faults(planned, motif)
     faults_heard = _sorted(_once(found))
     adherence, missed = _adherence(planned, faults_heard, motif, chords_kept) if planned is not None else (None, ())
     return Sheet(
@@ -144,7 +144,7 @@ def _told_once(faults: Sequence[Fault]) -> list[Fault]:
 _MAY_BE_MEANT: frozenset[FaultKind] = frozenset({"rub", "parallel_octaves", "parallel_fifths", "leap"})
 
 
-def _features(hearing: Hearing, faults: Sequence[Fault]) -> dict[str, float]:
+def _features(hearing: HeardTune, faults: Sequence[Fault]) -> dict[str, float]:
     """Numbers for programs, rounded so that they are the same everywhere."""
     n_bars = len(hearing.bars)
     beats = max(1, len(hearing.beats))
@@ -172,7 +172,7 @@ def _features(hearing: Hearing, faults: Sequence[Fault]) -> dict[str, float]:
 _COUNTED: tuple[FaultKind, ...] = ("rub", "parallel_octaves", "parallel_fifths", "range", "leap", "repeat")
 
 
-def _sections_of(hearing: Hearing, planned: Planned | None) -> list[tuple[str, int, int, Section | None]]:
+def _sections_of(hearing: HeardTune, planned: Planned | None) -> list[tuple[str, int, int, Section | None]]:
     """Return (name, start, end, section) of the plan's sections, or of each eight bars where there is no plan."""
     if planned is not None:
         spans = [(one, *planned.span(one.first, one.last)) for one in planned.plan.sections]
@@ -185,7 +185,7 @@ def _sections_of(hearing: Hearing, planned: Planned | None) -> list[tuple[str, i
     return parts
 
 
-def _remarks(hearing: Hearing, planned: Planned | None, motif: Sequence[MotifHeard]) -> Iterable[str]:
+def _remarks(hearing: HeardTune, planned: Planned | None, motif: Sequence[MotifHeard]) -> Iterable[str]:
     """Lines on what is no fault, the most useful one first."""
     peaks = []
     for voice in hearing.pitched:
@@ -208,7 +208,7 @@ def _few(bars: Sequence[object], most: int = 4) -> str:
     return ", ".join(map(str, bars[:most])) + (f" and {len(bars) - most} more" if len(bars) > most else "")
 
 
-def _part(hearing: Hearing, name: str, start: int, end: int) -> str:
+def _part(hearing: HeardTune, name: str, start: int, end: int) -> str:
     tones = [tone for voice in hearing.voices for tone in voice.between(start, end)]
     beats = sum(start <= beat < end for beat in hearing.beats)
     if not tones:
@@ -224,7 +224,7 @@ def _dynamic(velocity: float) -> str:
     return min(DYNAMICS, key=lambda name: abs(_LOUDNESS[name] - velocity))
 
 
-def _rhythms(hearing: Hearing, planned: Planned | None) -> str:
+def _rhythms(hearing: HeardTune, planned: Planned | None) -> str:
     """Name the tune's most frequent rhythm where more than three bars have it."""
     found: dict[tuple[int, ...], list[int]] = {}
     first = (
@@ -367,7 +367,7 @@ def _dynamics_kept(planned: Planned) -> Iterable[Kept]:
     """Compare every two sections: the one that is planned louder must be louder."""
     heard: list[tuple[Section, float]] = []
     for _, start, end, section in _sections_of(planned.hearing, planned):
-        tones: list[Tone] = [tone for voice in planned.hearing.voices for tone in voice.between(start, end)]
+        tones: list[HeardNote] = [tone for voice in planned.hearing.voices for tone in voice.between(start, end)]
         if tones and section is not None:
             heard.append((section, sum(tone.velocity for tone in tones) / len(tones)))
     pairs = [

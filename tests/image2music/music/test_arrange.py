@@ -91,7 +91,7 @@ def plans_with_tunes(draw: st.DrawFn) -> tuple[Plan, dict[int, list[Bar | None]]
             events.append(LineEvent((pitches[at],) if draw(st.integers(0, 5)) else (), length))
             left -= length
         tune.append(tuple(events))
-    tune[-1] = (Event((72 + KEYS[key],), quarters(meter)),)
+    tune[-1] = (LineEvent((72 + KEYS[key],), quarters(meter)),)
     return with_main_roles(plan), {1: tune}
 
 
