@@ -58,7 +58,7 @@ class TestAnotherTake:
         assert (red["seed"], take["seed"]) == (0, 1)
         assert take["abc"] == two_voice_tune(picture_seed(1, red["image_id"]) + 100) != red["abc"]
         changed = {name for name in red if red[name] != take[name]}
-        assert changed <= {"seed", "abc", "title", "midi", "motivation", "metrics", "rounds", "attention", *HOW}
+        assert changed <= {"seed", "abc", "title", "midi", "motivation", "metrics", "critic", "rounds", "attention", *HOW}
         assert take["settings_hash"] == red["settings_hash"]
 
     def test_takes_count_on_and_each_is_kept(self, composed):
@@ -140,7 +140,7 @@ class TestAnotherTake:
         after = {row["catalog_id"]: row for row in pq.read_table("out/compositions").to_pylist()}
         assert after["R1"]["seed"] == 1
         assert same_row(
-            after["R1"], read["R1"], "seed", "abc", "title", "midi", "motivation", "metrics", "rounds", *HOW
+            after["R1"], read["R1"], "seed", "abc", "title", "midi", "motivation", "metrics", "critic", "rounds", *HOW
         )
         assert next(Path("out/books").glob("*/album.abc")).read_text() != before
 
