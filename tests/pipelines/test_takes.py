@@ -58,7 +58,18 @@ class TestAnotherTake:
         assert (red["seed"], take["seed"]) == (0, 1)
         assert take["abc"] == two_voice_tune(picture_seed(1, red["image_id"]) + 100) != red["abc"]
         changed = {name for name in red if red[name] != take[name]}
-        assert changed <= {"seed", "abc", "title", "midi", "motivation", "metrics", "critic", "rounds", "attention", *HOW}
+        assert changed <= {
+            "seed",
+            "abc",
+            "title",
+            "midi",
+            "motivation",
+            "metrics",
+            "critic",
+            "rounds",
+            "attention",
+            *HOW,
+        }
         assert take["settings_hash"] == red["settings_hash"]
 
     def test_takes_count_on_and_each_is_kept(self, composed):
