@@ -13,7 +13,7 @@ from image2music.music.arrange.bass import set_bass
 from image2music.music.arrange.lines import LineWriter
 from image2music.music.arrange.marks import Marker, tempo_changes
 from image2music.music.arrange.placing import Placer
-from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, Tone, bar_shape
+from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, PlacedNote, bar_shape
 from image2music.music.lines import Bar, Event, Line, bars_of_notes
 from image2music.music.planning.plan import Plan
 from image2music.music.theory import TICKS_PER_QUARTER
@@ -116,7 +116,7 @@ def _untangle(stage: ArrangingStage) -> None:
     """Sort notes, end each where the next begins or a written bar or silence follows, and leave out what overlaps."""
     for voice, notes in stage.out.items():
         notes.sort(key=lambda note: note.on)
-        kept: list[Tone] = []
+        kept: list[PlacedNote] = []
         for note in notes:
             bar = note.on // stage.length
             if stage.is_written(voice, bar) or stage.roles[voice, bar] == "rest" or note.on >= stage.end:
@@ -135,7 +135,7 @@ def _untangle(stage: ArrangingStage) -> None:
 
 def _complete_chords(stage: ArrangingStage) -> None:
     """See to it that every chord has its third somewhere: added to a chord, or in the place of a doubled tone."""
-    notes: dict[int, list[tuple[int, Tone]]] = {bar: [] for bar in range(stage.bars)}
+    notes: dict[int, list[tuple[int, PlacedNote]]] = {bar: [] for bar in range(stage.bars)}
     drums = {voice for (voice, _), role in stage.roles.items() if role == "drums"}
     for voice, line in stage.out.items():
         if voice not in drums:
@@ -159,7 +159,7 @@ def _complete_chords(stage: ArrangingStage) -> None:
 
 
 def _add_third(
-    stage: ArrangingStage, span: ChordSpan, third: int, here: Sequence[tuple[int, Tone]], heard: Sequence[int]
+    stage: ArrangingStage, span: ChordSpan, third: int, here: Sequence[tuple[int, PlacedNote]], heard: Sequence[int]
 ) -> None:
     is_end = span.end == stage.end
     tolerance = 20 if is_end else 8
@@ -208,11 +208,11 @@ def _drums(stage: ArrangingStage) -> None:
                 stage.out[voice] += _drum_bar(stage, bar)
 
 
-def _drum_bar(stage: ArrangingStage, bar: int) -> list[Tone]:
+def _drum_bar(stage: ArrangingStage, bar: int) -> list[PlacedNote]:
     shape, level, section = stage.shape, stage.levels[bar], stage.sections[bar]
     start = bar * stage.length
     if bar == stage.bars - 1:
-        return [Tone(start, TICKS_PER_QUARTER, (_KICK, _CRASH) if level >= 3 else (_KICK,))]
+        return [PlacedNote(start, TICKS_PER_QUARTER, (_KICK, _CRASH) if level >= 3 else (_KICK,))]
     hits: dict[int, set[int]] = {}
 
     def hit(at: int, drum: int) -> None:
@@ -242,5 +242,5 @@ def _drum_bar(stage: ArrangingStage, bar: int) -> list[Tone]:
     ordered = sorted(hits)
     ends = [*ordered[1:], stage.length]
     return [
-        Tone(start + at, min(end - at, EIGHTH), tuple(sorted(hits[at]))) for at, end in zip(ordered, ends, strict=True)
+        PlacedNote(start + at, min(end - at, EIGHTH), tuple(sorted(hits[at]))) for at, end in zip(ordered, ends, strict=True)
     ]

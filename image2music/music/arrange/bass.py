@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from image2music.music.arrange.figures import goes_twice_as_fast
 from image2music.music.arrange.placing import longest_tone
-from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, Tone
+from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, PlacedNote
 from image2music.music.planning.plan import Family, Section
 from image2music.music.theory import TICKS_PER_QUARTER
 
@@ -199,9 +199,9 @@ class _Bass:
         if span.bar == stage.bars - 1:
             if span.end == stage.end:
                 deep = pitch - 12 if pitch - 12 >= self.low and stage.levels[span.bar] >= 3 else pitch
-                notes.append(Tone(span.on, span.dur, (deep,)))
+                notes.append(PlacedNote(span.on, span.dur, (deep,)))
             else:
-                notes.append(Tone(span.on, span.dur, (pitch,)))
+                notes.append(PlacedNote(span.on, span.dur, (pitch,)))
             return
         place = span.bar - (section.first - 1)
         near = after is None or abs(after - pitch) <= 2 or after % 12 == pitch % 12
@@ -277,7 +277,7 @@ class _Bass:
                 new = self._independent(span, tick, dur, new, before, after if is_last else None)
             pitches = self._thickened(span, tick, dur, new)
             stage.out[self.voice].append(
-                Tone(tick, min(dur, longest), pitches, light=stage.light[self.voice, span.bar])
+                PlacedNote(tick, min(dur, longest), pitches, light=stage.light[self.voice, span.bar])
             )
             before = new
 
@@ -417,7 +417,7 @@ class _Bass:
     def _hold_on(self) -> None:
         """Tie a pedal's equal notes together, over bars of one section."""
         stage = self.stage
-        joined: list[Tone] = []
+        joined: list[PlacedNote] = []
         for note in stage.out[self.voice]:
             bar = note.on // stage.length
             still = self.styles.get(stage.sections[bar].name) == "pedal" and bar < stage.bars - 1

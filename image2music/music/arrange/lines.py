@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from image2music.music.arrange.placing import longest_tone
-from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, Tone, notes_of_bars
+from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, PlacedNote, notes_of_bars
 from image2music.music.planning.plan import Role
 from image2music.music.theory import TICKS_PER_QUARTER
 
@@ -153,7 +153,7 @@ class LineWriter:
             if tie and last and last.pitches == (pitch,) and last.end == tick and last.dur + dur <= longest:
                 last.dur += dur
             else:
-                notes.append(Tone(tick, min(dur, longest), (pitch,)))
+                notes.append(PlacedNote(tick, min(dur, longest), (pitch,)))
 
     def _last(self, voice: int, tick: int) -> int | None:
         before = [note for note in self.stage.out[voice] if note.on < tick]
@@ -172,7 +172,7 @@ class LineWriter:
             for note in stage.out[voice][first:]:
                 note.pitches = self._filled(voice, note)
 
-    def _filled(self, voice: int, note: Tone) -> tuple[int, ...]:
+    def _filled(self, voice: int, note: PlacedNote) -> tuple[int, ...]:
         """Give a held tone of a chordal instrument one or two tones of its chord below, a third or sixth first."""
         stage = self.stage
         bar = note.on // stage.length
@@ -222,7 +222,7 @@ class LineWriter:
         low, high = stage.range_of(voice, bars[0])
         for octave in (-12, 12, -24, 24):
             if sung and all(low <= note.pitches[0] + octave <= high for note in sung):
-                stage.out[voice] += [Tone(n.on, n.dur, (n.pitches[0] + octave,)) for n in sung]
+                stage.out[voice] += [PlacedNote(n.on, n.dur, (n.pitches[0] + octave,)) for n in sung]
                 return
         self._counter(voice, bars)
 
@@ -272,7 +272,7 @@ class LineWriter:
             between = stage.span_at(after.on - EIGHTH).step(here, 1 if there > here else -1)
             if min(here, there) < between < max(here, there) and stage.clash(between, after.on - dur, dur) < 5:
                 note.dur -= dur
-                new.append(Tone(note.end, dur, (between,), bound=True))
+                new.append(PlacedNote(note.end, dur, (between,), bound=True))
         stage.out[voice] = new
 
     def _answer(self, voice: int, bars: Sequence[int]) -> None:
@@ -311,7 +311,7 @@ class LineWriter:
     def _cells(self) -> list[list[tuple[int, int, int]]]:
         """Return cells of the motif as (at, length, pitch): its head, its head upside down, its end."""
         stage = self.stage
-        notes: list[Tone] = []
+        notes: list[PlacedNote] = []
         if stage.motif:
             notes = notes_of_bars(stage.motif, stage.length)
         elif stage.tune.notes:
@@ -364,7 +364,7 @@ class LineWriter:
             return False
         low, high = stage.range_of(voice, start // stage.length)
         last = self._last(voice, start)
-        best: tuple[int, int, list[Tone]] | None = None
+        best: tuple[int, int, list[PlacedNote]] | None = None
         for steps in range(-21, 22):
             first = stage.span_at(start).step(kept[0][2], steps)
             if not low <= first <= high or first % 12 not in stage.span_at(start).chord.classes:
@@ -390,7 +390,7 @@ class LineWriter:
         self._replace(voice, start, end, notes)
         return True
 
-    def _thicken(self, voice: int, notes: Sequence[Tone]) -> None:
+    def _thicken(self, voice: int, notes: Sequence[PlacedNote]) -> None:
         """Put thirds and sixths under the notes of a cell that fall on beats."""
         stage = self.stage
         for note in notes:
@@ -406,15 +406,15 @@ class LineWriter:
             if able:
                 note.pitches = (able[-1], top)
 
-    def _moved(self, pitch: int, steps: int, tick: int, dur: int) -> Tone:
+    def _moved(self, pitch: int, steps: int, tick: int, dur: int) -> PlacedNote:
         span = self.stage.span_at(tick)
         moved = span.step(pitch, steps) if steps else pitch
         if moved % 12 not in span.chord.classes and (self.stage.is_beat(tick) and dur >= TICKS_PER_QUARTER):
             near = [p for p in range(moved - 3, moved + 4) if p % 12 in span.chord.classes]
             moved = min(near, key=lambda p: (abs(p - moved), p), default=moved)
-        return Tone(tick, dur, (moved,), bound=True)
+        return PlacedNote(tick, dur, (moved,), bound=True)
 
-    def _echo_cost(self, voice: int, notes: Sequence[Tone], cell: Sequence[tuple[int, int, int]], steps: int) -> int:
+    def _echo_cost(self, voice: int, notes: Sequence[PlacedNote], cell: Sequence[tuple[int, int, int]], steps: int) -> int:
         stage = self.stage
         low, high = stage.range_of(voice, notes[0].on // stage.length)
         cost = 0 if steps % 7 in (5, 2, 0) else 5
@@ -429,7 +429,7 @@ class LineWriter:
             cost += 10 * max(0, abs(moved - meant) - 1) + 15 * (moved == 0 != meant)
         return cost
 
-    def _replace(self, voice: int, start: int, end: int, notes: Sequence[Tone]) -> None:
+    def _replace(self, voice: int, start: int, end: int, notes: Sequence[PlacedNote]) -> None:
         kept = []
         for note in self.stage.out[voice]:
             if start <= note.on < end:

@@ -21,7 +21,7 @@ from image2music.music.arrange.figures import (
     usual_families,
     variants,
 )
-from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, Tone, bar_shape
+from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, PlacedNote, bar_shape
 from image2music.music.instruments import Instrument
 from image2music.music.planning.plan import Part, Section
 from image2music.music.theory import TICKS_PER_QUARTER
@@ -325,7 +325,7 @@ class Placer:
             dur = min(slot.dur, longest) if bar < stage.bars - 1 else slot.dur
             pitches = self._pitches(voice, bar, tick, dur, rungs, ladder, span, ahead, low)
             if pitches:
-                stage.out[voice].append(Tone(tick, dur, tuple(pitches), light=figure.light))
+                stage.out[voice].append(PlacedNote(tick, dur, tuple(pitches), light=figure.light))
 
     def _cut_at_chords(self, start: int, pattern: Pattern, figure: Figure) -> list[Slot]:
         """Divide slots that would hold over into another chord; the new chord is struck."""
@@ -468,7 +468,7 @@ class Placer:
             notes.pop()
         if notes and notes[-1].end > start:
             notes[-1].dur = start - notes[-1].on
-        notes.extend(Tone(start + n * EIGHTH, EIGHTH, (pitch,), bound=True) for n, pitch in enumerate(run))
+        notes.extend(PlacedNote(start + n * EIGHTH, EIGHTH, (pitch,), bound=True) for n, pitch in enumerate(run))
 
 
 def _plain_four(figure: Figure) -> Pattern:

@@ -27,7 +27,7 @@ EIGHTH = TICKS_PER_QUARTER // 2
 
 
 @dataclass(slots=True)
-class Tone:
+class PlacedNote:
     """A note or chord that was set: `pitches` low to high. `light` asks for a short, detached one."""
 
     on: int
@@ -191,20 +191,20 @@ def _scale_under(chord: Chord, key: frozenset[int]) -> frozenset[int]:
 class _Sung:
     """One line by time: its notes and their onsets."""
 
-    notes: list[Tone]
+    notes: list[PlacedNote]
 
     @cached_property
     def onsets(self) -> list[int]:
         return [note.on for note in self.notes]
 
-    def between(self, start: int, end: int) -> list[Tone]:
+    def between(self, start: int, end: int) -> list[PlacedNote]:
         first = max(0, bisect_right(self.onsets, start) - 1)
         return [note for note in self.notes[first : bisect_left(self.onsets, end)] if note.end > start]
 
 
-def notes_of_bars(bars: Sequence[Bar | None], length: int) -> list[Tone]:
+def notes_of_bars(bars: Sequence[Bar | None], length: int) -> list[PlacedNote]:
     """Return the notes of written bars of `length` ticks, ties joined; bars that are None are silent."""
-    notes: list[Tone] = []
+    notes: list[PlacedNote] = []
     tied = False
     for number, bar in enumerate(bars):
         at = Fraction(number * length)
@@ -213,7 +213,7 @@ def notes_of_bars(bars: Sequence[Bar | None], length: int) -> list[Tone]:
             if tied and event.pitches and notes and notes[-1].pitches == event.pitches:
                 notes[-1].dur = round(at) - notes[-1].on
             elif event.pitches:
-                notes.append(Tone(start, round(at) - start, event.pitches))
+                notes.append(PlacedNote(start, round(at) - start, event.pitches))
             tied = event.tied
         tied = tied and bar is not None
     return notes
@@ -227,7 +227,7 @@ class ArrangingStage:
     written: Mapping[int, Sequence[Bar | None]]
     seed: int
     motif: Sequence[Bar] = ()
-    out: dict[int, list[Tone]] = field(default_factory=dict)
+    out: dict[int, list[PlacedNote]] = field(default_factory=dict)
     light: dict[tuple[int, int], bool] = field(default_factory=dict)
     figure_of: dict[tuple[int, int], str] = field(default_factory=dict)
 
@@ -265,13 +265,13 @@ class ArrangingStage:
             for voice, bars in self.written.items()
             if voice in self.voices
         }
-        tune: list[Tone] = []
+        tune: list[PlacedNote] = []
         for bar in range(self.bars):
             singer = self.singer(bar)
             if singer in given:
                 start = bar * self.length
                 found = [n for n in given[singer].between(start, start + self.length) if n.on >= start]
-                tune += [Tone(n.on, n.dur, n.pitches[-1:]) for n in found]
+                tune += [PlacedNote(n.on, n.dur, n.pitches[-1:]) for n in found]
         for one, after in pairwise(tune):
             one.dur = min(one.dur, after.on - one.on)
         self.tune = _Sung(tune)
@@ -378,7 +378,7 @@ class ArrangingStage:
         found = self.tune.between(tick, tick + 1)
         return found[0].pitches[0] if found else None
 
-    def tune_in(self, bar: int) -> list[Tone]:
+    def tune_in(self, bar: int) -> list[PlacedNote]:
         """Return the tune's notes that sound in a bar."""
         return self.tune.between(bar * self.length, (bar + 1) * self.length)
 
@@ -422,7 +422,7 @@ class ArrangingStage:
             self._clashes[key] = total
         return self._clashes[key]
 
-    def _rub(self, pitch: int, tick: int, dur: int, note: Tone) -> int:
+    def _rub(self, pitch: int, tick: int, dur: int, note: PlacedNote) -> int:
         other = note.pitches[0]
         start, end = max(tick, note.on), min(tick + dur, note.end)
         span = self.span_at(start)
