@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from image2music.music.arrange.bass import set_bass
-from image2music.music.arrange.lines import LineWriter
+from image2music.music.arrange.lines import LineWriter, tail_of
 from image2music.music.arrange.marks import Marker, tempo_changes
 from image2music.music.arrange.placing import Placer
 from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, PlacedNote, bar_shape
@@ -45,7 +45,7 @@ def arrange_plan(
     Placer(stage).run()
     lines = LineWriter(stage)
     lines.run()
-    lines.fills()
+    _fills(stage, lines)
     _complete_chords(stage)
     _untangle(stage)
     changes = tempo_changes(stage)
@@ -242,5 +242,25 @@ def _drum_bar(stage: ArrangingStage, bar: int) -> list[PlacedNote]:
     ordered = sorted(hits)
     ends = [*ordered[1:], stage.length]
     return [
-        PlacedNote(start + at, min(end - at, EIGHTH), tuple(sorted(hits[at]))) for at, end in zip(ordered, ends, strict=True)
+        PlacedNote(start + at, min(end - at, EIGHTH), tuple(sorted(hits[at])))
+        for at, end in zip(ordered, ends, strict=True)
     ]
+
+
+def _fills(stage: ArrangingStage, lines: LineWriter) -> None:
+    """Let figures echo the tune where it rests or holds at the end of a phrase, in one voice at a time."""
+    answered = {bar for (_, bar), role in stage.roles.items() if role in ("answer", "parallel")}
+    filled: set[int] = set()
+    for voice in stage.voices:
+        for bar in range(1, stage.bars - 1):
+            figured = stage.roles[voice, bar] == "figure" and not stage.is_written(voice, bar)
+            section = stage.sections[bar]
+            if not figured or bar in answered or bar in filled or bar == stage.climax or bar == section.first - 1:
+                continue
+            if stage.light.get((voice, bar)) or {bar - 1, bar + 1} & filled or stage.bass_voice[bar] == voice:
+                continue
+            sung = [n for n in stage.tune_in(bar - 1) if n.on >= (bar - 1) * stage.length]
+            cell = [(n.on, n.dur, n.pitches[0]) for n in sung]
+            whole = [cell] if not stage.tune_in(bar) else []
+            if lines.quote(voice, bar, [*whole, tail_of(cell)], keep=True):
+                filled.add(bar)

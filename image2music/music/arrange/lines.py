@@ -10,8 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from image2music.music.arrange.placing import longest_tone
-from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, PlacedNote, notes_of_bars
+from image2music.music.arrange.stage import (
+    EIGHTH,
+    ArrangingStage,
+    ChordSpan,
+    PlacedNote,
+    cheapest_path,
+    longest_tone,
+    notes_of_bars,
+)
 from image2music.music.planning.plan import Role
 from image2music.music.theory import TICKS_PER_QUARTER
 
@@ -40,7 +47,7 @@ _PARALLEL = Manner(stay=40, leap=80, third=220, contrary=-20, near=12)
 
 
 class LineWriter:
-    """Writes the lines of a stage; `run` does all, `fills` puts echoes into figures."""
+    """Writes the lines of a stage; `run` does all, `quote` puts a cell where the tune is still."""
 
     def __init__(self, stage: ArrangingStage) -> None:
         self.stage = stage
@@ -82,26 +89,16 @@ class LineWriter:
             rows.append(row)
             tunes.append(tune)
             basses.append(bass)
-        costs = [cost + (15 * abs(pitch - start) if start is not None else 0) for cost, pitch in rows[0]]
-        back: list[list[int]] = []
-        for at in range(1, len(rows)):
-            left, right = self.stage.span_at(slots[at - 1][0]), self.stage.span_at(slots[at][0])
+        costs = [[cost for cost, _ in row] for row in rows]
+        if start is not None:
+            costs[0] = [cost + 15 * abs(pitch - start) for cost, pitch in rows[0]]
+        spans = [self.stage.span_at(tick) for tick, _ in slots]
+
+        def move(at: int, j: int, k: int) -> int:
             pairs = ((tunes[at - 1], tunes[at]), (basses[at - 1], basses[at]))
-            new, picks = [], []
-            for cost, pitch in rows[at]:
-                best, pick = min(
-                    (costs[j] + _motion(was, pitch, manner, pairs, left, right), j)
-                    for j, (_, was) in enumerate(rows[at - 1])
-                )
-                new.append(best + cost)
-                picks.append(pick)
-            costs = new
-            back.append(picks)
-        at = costs.index(min(costs))
-        path = [at]
-        for picks in reversed(back):
-            path.append(picks[path[-1]])
-        return [row[at][1] for row, at in zip(rows, reversed(path), strict=True)]
+            return _motion(rows[at - 1][j][1], rows[at][k][1], manner, pairs, spans[at - 1], spans[at])
+
+        return [row[at][1] for row, at in zip(rows, cheapest_path(costs, move), strict=True)]
 
     def _bass_under(self, voice: int, tick: int) -> int | None:
         stage = self.stage
@@ -239,7 +236,7 @@ class LineWriter:
         for bar in bars[:-1] if len(bars) > 1 else bars:
             if bar in (stage.bars - 1, stage.climax) or bar - quoted < 2:
                 continue
-            if self._quote(voice, bar, self.cells):
+            if self.quote(voice, bar, self.cells):
                 quoted = bar
 
     def _moments(self, bar: int, is_last: bool) -> list[tuple[int, int]]:
@@ -285,7 +282,7 @@ class LineWriter:
             if bar == stage.bars - 1:
                 self._stay(voice, bar)
                 continue
-            spoke = self._quote(voice, bar, [_tail(cell), *self.cells])
+            spoke = self.quote(voice, bar, [tail_of(cell), *self.cells])
             if not spoke and place % 2 and len(cell) > 1:
                 spoke = self._echo(voice, cell, start, stage.length, 130)
             if not spoke and (place or stage.instruments[voice].chords > 4):
@@ -323,7 +320,7 @@ class LineWriter:
         cell = [(n.on - origin, n.dur, n.pitches[-1]) for n in notes]
         head = cell[: 4 if len(cell) > 4 else 3]
         mirrored = [(at, dur, 2 * head[0][2] - pitch) for at, dur, pitch in head]
-        found = [head, mirrored, _tail(cell)]
+        found = [head, mirrored, tail_of(cell)]
         turn = int(stage.rng.integers(len(found)))
         return found[turn:] + found[:turn]
 
@@ -335,7 +332,7 @@ class LineWriter:
         after = max(onsets) + EIGHTH if onsets else start
         return min([start + b for b in stage.shape.beats if start + b >= after] or [end])
 
-    def _quote(
+    def quote(
         self, voice: int, bar: int, cells: Sequence[Sequence[tuple[int, int, int]]], *, keep: bool = False
     ) -> bool:
         """Put the first cell that fits into the end of a bar where the tune is still."""
@@ -414,7 +411,9 @@ class LineWriter:
             moved = min(near, key=lambda p: (abs(p - moved), p), default=moved)
         return PlacedNote(tick, dur, (moved,), bound=True)
 
-    def _echo_cost(self, voice: int, notes: Sequence[PlacedNote], cell: Sequence[tuple[int, int, int]], steps: int) -> int:
+    def _echo_cost(
+        self, voice: int, notes: Sequence[PlacedNote], cell: Sequence[tuple[int, int, int]], steps: int
+    ) -> int:
         stage = self.stage
         low, high = stage.range_of(voice, notes[0].on // stage.length)
         cost = 0 if steps % 7 in (5, 2, 0) else 5
@@ -439,32 +438,13 @@ class LineWriter:
             kept.append(note)
         self.stage.out[voice] = sorted([*kept, *notes], key=lambda note: note.on)
 
-    def fills(self) -> None:
-        """Let figures echo the tune where it rests or holds at the end of a phrase, in one voice at a time."""
-        stage = self.stage
-        answered = {bar for (_, bar), role in stage.roles.items() if role in ("answer", "parallel")}
-        filled: set[int] = set()
-        for voice in stage.voices:
-            for bar in range(1, stage.bars - 1):
-                figured = stage.roles[voice, bar] == "figure" and not stage.is_written(voice, bar)
-                section = stage.sections[bar]
-                if not figured or bar in answered or bar in filled or bar == stage.climax or bar == section.first - 1:
-                    continue
-                if stage.light.get((voice, bar)) or {bar - 1, bar + 1} & filled or stage.bass_voice[bar] == voice:
-                    continue
-                sung = [n for n in stage.tune_in(bar - 1) if n.on >= (bar - 1) * stage.length]
-                cell = [(n.on, n.dur, n.pitches[0]) for n in sung]
-                whole = [cell] if not stage.tune_in(bar) else []
-                if self._quote(voice, bar, [*whole, _tail(cell)], keep=True):
-                    filled.add(bar)
-
 
 def _runs(bars: Sequence[int]) -> list[list[int]]:
     groups = groupby(enumerate(bars), key=lambda pair: pair[1] - pair[0])
     return [[bar for _, bar in group] for _, group in groups]
 
 
-def _tail(cell: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+def tail_of(cell: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     """The last three or four notes, the last one no longer than two quarters."""
     tail = list(cell[-4:] if len(cell) > 4 else cell[-3:])
     if tail:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -444,3 +444,33 @@ class ArrangingStage:
             elif away == 0:
                 cost = 6 if note.on == tick else 4
         return cost * 4 // 10 if foreign and note.on in self.passing else cost
+
+
+def cheapest_path(costs: Sequence[Sequence[int]], move: Callable[[int, int, int], int]) -> list[int]:
+    """Return the choice in every row that costs least in all: dynamic programming, the first of equals.
+
+    `costs[n][k]` is what choice k of row n costs by itself, `move(n, j, k)` what going there from choice j of the row
+    before costs.
+    """
+    totals, back = list(costs[0]), []
+    for number in range(1, len(costs)):
+        picked = [
+            min((totals[j] + move(number, j, k), j) for j in range(len(totals))) for k in range(len(costs[number]))
+        ]
+        totals = [best + own for (best, _), own in zip(picked, costs[number], strict=True)]
+        back.append([j for _, j in picked])
+    path = [totals.index(min(totals))]
+    for picks in reversed(back):
+        path.append(picks[path[-1]])
+    return path[::-1]
+
+
+def longest_tone(instrument: Instrument, qpm: float, bar: int) -> int:
+    """Return the ticks for which a tone is worth holding: a tone that dies away is not held long."""
+    if instrument.sustains:
+        return 4 * bar
+    seconds = {"keys": 3.2, "plucked": 2.6}.get(instrument.kind, 0.9)
+    if instrument.program in (45, 105, 106):
+        seconds = 0.8
+    beats = max(1, int(seconds * qpm / 60))
+    return beats * TICKS_PER_QUARTER
