@@ -23,6 +23,9 @@ from image2music.music.planning.plan import Role
 from image2music.music.theory import TICKS_PER_QUARTER
 
 Slots = Sequence[tuple[int, int]]
+_CellNote = tuple[int, int, int]
+Cell = Sequence[_CellNote]
+"""Notes of a motif as (place, length, pitch)."""
 _LEAPS = (0, 0, 0, 30, 30, 90, 240, 90, 250, 250, 400, 400, 250)
 _CANDIDATES = 7
 _ECHO_FITS = 90
@@ -77,9 +80,8 @@ class LineWriter:
     # one line by dynamic programming
 
     def solve(
-        self, voice: int, slots: Slots, manner: Manner, allowed: Sequence[Sequence[int]] | None = None,
-        start: int | None = None,
-    ) -> list[int]:  # fmt: skip
+        self, voice: int, slots: Slots, manner: Manner, allowed: list[list[int]] | None = None, start: int | None = None
+    ) -> list[int]:
         """Return a pitch for every (onset, length)."""
         rows: list[list[tuple[int, int]]] = []
         tunes, basses = [], []
@@ -305,7 +307,7 @@ class LineWriter:
 
     # cells
 
-    def _cells(self) -> list[list[tuple[int, int, int]]]:
+    def _cells(self) -> list[list[_CellNote]]:
         """Return cells of the motif as (at, length, pitch): its head, its head upside down, its end."""
         stage = self.stage
         notes: list[PlacedNote] = []
@@ -332,9 +334,7 @@ class LineWriter:
         after = max(onsets) + EIGHTH if onsets else start
         return min([start + b for b in stage.shape.beats if start + b >= after] or [end])
 
-    def quote(
-        self, voice: int, bar: int, cells: Sequence[Sequence[tuple[int, int, int]]], *, keep: bool = False
-    ) -> bool:
+    def quote(self, voice: int, bar: int, cells: Sequence[Cell], *, keep: bool = False) -> bool:
         """Put the first cell that fits into the end of a bar where the tune is still."""
         stage = self.stage
         end = (bar + 1) * stage.length
@@ -345,9 +345,7 @@ class LineWriter:
             len(cell) > 1 and self._echo(voice, cell, start, end - start, _ECHO_FITS, keep=keep) for cell in cells
         )
 
-    def _echo(
-        self, voice: int, cell: Sequence[tuple[int, int, int]], start: int, room: int, fits: int, *, keep: bool = False
-    ) -> bool:
+    def _echo(self, voice: int, cell: Cell, start: int, room: int, fits: int, *, keep: bool = False) -> bool:
         """Set a cell from `start` on, moved by scale steps to where it fits best; False where nothing fits.
 
         `keep` leaves what the voice has behind the cell, from the next beat on.
@@ -411,9 +409,7 @@ class LineWriter:
             moved = min(near, key=lambda p: (abs(p - moved), p), default=moved)
         return PlacedNote(tick, dur, (moved,), bound=True)
 
-    def _echo_cost(
-        self, voice: int, notes: Sequence[PlacedNote], cell: Sequence[tuple[int, int, int]], steps: int
-    ) -> int:
+    def _echo_cost(self, voice: int, notes: Sequence[PlacedNote], cell: Cell, steps: int) -> int:
         stage = self.stage
         low, high = stage.range_of(voice, notes[0].on // stage.length)
         cost = 0 if steps % 7 in (5, 2, 0) else 5
@@ -444,7 +440,7 @@ def _runs(bars: Sequence[int]) -> list[list[int]]:
     return [[bar for _, bar in group] for _, group in groups]
 
 
-def tail_of(cell: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+def tail_of(cell: Cell) -> list[_CellNote]:
     """The last three or four notes, the last one no longer than two quarters."""
     tail = list(cell[-4:] if len(cell) > 4 else cell[-3:])
     if tail:

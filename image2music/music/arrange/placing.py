@@ -223,12 +223,8 @@ class Placer:
             feet = feet or [next((p for p in range(lowest, high + 1) if p % 12 in span.own), lowest)]
             reach = max((rung for slot in chosen[span.bar] for rung, _ in slot.rungs), default=0)
             row = [(self._foot_cost(voice, span, foot, reach, figure, low), foot) for foot in feet]
-            rows.append(
-                [
-                    (cost, foot, self.ladder(span, foot, high, self._omit(span))[:3])
-                    for cost, foot in sorted(row)[:_CANDIDATES]
-                ]
-            )
+            cheap, omit = sorted(row)[:_CANDIDATES], self._omit(span)
+            rows.append([(cost, foot, self.ladder(span, foot, high, omit)[:3]) for cost, foot in cheap])
         tunes = [stage.tune_at(span.on) for span in spans]
 
         def move(number: int, j: int, k: int) -> int:
