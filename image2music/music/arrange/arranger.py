@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from image2music.music.arrange.bass import set_bass
-from image2music.music.arrange.lines import LineWriter
+from image2music.music.arrange.lines import LineWriter, tail_of
 from image2music.music.arrange.marks import Marker, tempo_changes
 from image2music.music.arrange.placing import Placer
-from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, PlacedTone, bar_shape
+from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, PlacedNote, bar_shape
 from image2music.music.lines import Bar, Line, LineEvent, bars_of_notes
 from image2music.music.planning.plan import Plan
 from image2music.music.theory import TICKS_PER_QUARTER
@@ -45,7 +45,7 @@ def arrange_plan(
     Placer(stage).run()
     lines = LineWriter(stage)
     lines.run()
-    lines.fills()
+    _fills(stage, lines)
     _complete_chords(stage)
     _untangle(stage)
     changes = tempo_changes(stage)
@@ -118,7 +118,7 @@ def _untangle(stage: ArrangingStage) -> None:
     """Sort notes, end each where the next begins or a written bar or silence follows, and leave out what overlaps."""
     for voice, notes in stage.out.items():
         notes.sort(key=lambda note: note.on)
-        kept: list[PlacedTone] = []
+        kept: list[PlacedNote] = []
         for note in notes:
             bar = note.on // stage.length
             if stage.is_written(voice, bar) or stage.roles[voice, bar] == "rest" or note.on >= stage.end:
@@ -137,7 +137,7 @@ def _untangle(stage: ArrangingStage) -> None:
 
 def _complete_chords(stage: ArrangingStage) -> None:
     """See to it that every chord has its third somewhere: added to a chord, or in the place of a doubled tone."""
-    notes: dict[int, list[tuple[int, PlacedTone]]] = {bar: [] for bar in range(stage.bars)}
+    notes: dict[int, list[tuple[int, PlacedNote]]] = {bar: [] for bar in range(stage.bars)}
     drums = {voice for (voice, _), role in stage.roles.items() if role == "drums"}
     for voice, line in stage.out.items():
         if voice not in drums:
@@ -161,7 +161,7 @@ def _complete_chords(stage: ArrangingStage) -> None:
 
 
 def _add_third(
-    stage: ArrangingStage, span: ChordSpan, third: int, here: Sequence[tuple[int, PlacedTone]], heard: Sequence[int]
+    stage: ArrangingStage, span: ChordSpan, third: int, here: Sequence[tuple[int, PlacedNote]], heard: Sequence[int]
 ) -> None:
     is_end = span.end == stage.end
     tolerance = 20 if is_end else 8
@@ -210,11 +210,11 @@ def _drums(stage: ArrangingStage) -> None:
                 stage.out[voice] += _drum_bar(stage, bar)
 
 
-def _drum_bar(stage: ArrangingStage, bar: int) -> list[PlacedTone]:
+def _drum_bar(stage: ArrangingStage, bar: int) -> list[PlacedNote]:
     shape, level, section = stage.shape, stage.levels[bar], stage.sections[bar]
     start = bar * stage.length
     if bar == stage.bars - 1:
-        return [PlacedTone(start, TICKS_PER_QUARTER, (_KICK, _CRASH) if level >= 3 else (_KICK,))]
+        return [PlacedNote(start, TICKS_PER_QUARTER, (_KICK, _CRASH) if level >= 3 else (_KICK,))]
     hits: dict[int, set[int]] = {}
 
     def hit(at: int, drum: int) -> None:
@@ -244,6 +244,25 @@ def _drum_bar(stage: ArrangingStage, bar: int) -> list[PlacedTone]:
     ordered = sorted(hits)
     ends = [*ordered[1:], stage.length]
     return [
-        PlacedTone(start + at, min(end - at, EIGHTH), tuple(sorted(hits[at])))
+        PlacedNote(start + at, min(end - at, EIGHTH), tuple(sorted(hits[at])))
         for at, end in zip(ordered, ends, strict=True)
     ]
+
+
+def _fills(stage: ArrangingStage, lines: LineWriter) -> None:
+    """Let figures echo the tune where it rests or holds at the end of a phrase, in one voice at a time."""
+    answered = {bar for (_, bar), role in stage.roles.items() if role in ("answer", "parallel")}
+    filled: set[int] = set()
+    for voice in stage.voices:
+        for bar in range(1, stage.bars - 1):
+            figured = stage.roles[voice, bar] == "figure" and not stage.is_written(voice, bar)
+            section = stage.sections[bar]
+            if not figured or bar in answered or bar in filled or bar == stage.climax or bar == section.first - 1:
+                continue
+            if stage.light.get((voice, bar)) or {bar - 1, bar + 1} & filled or stage.bass_voice[bar] == voice:
+                continue
+            sung = [n for n in stage.tune_in(bar - 1) if n.on >= (bar - 1) * stage.length]
+            cell = [(n.on, n.dur, n.pitches[0]) for n in sung]
+            whole = [cell] if not stage.tune_in(bar) else []
+            if lines.quote(voice, bar, [*whole, tail_of(cell)], keep=True):
+                filled.add(bar)

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from image2music.music.arrange.figures import goes_twice_as_fast
-from image2music.music.arrange.placing import longest_tone
-from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, PlacedTone
+from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, PlacedNote, cheapest_path, longest_tone
 from image2music.music.planning.plan import Family, Section
 from image2music.music.theory import TICKS_PER_QUARTER
 
@@ -126,21 +125,12 @@ class _Bass:
             deep = span.bar in (stage.climax, stage.bars - 1)
             rows.append(row)
             node.append([12 * abs(p - wanted + 4 * deep) + 40 * (p < self.low + 3 and not deep) for p in row])
-        costs, back = node[0], []
-        for number in range(1, len(rows)):
-            t0, t1 = stage.tune_at(self.spans[number - 1].on), stage.tune_at(self.spans[number].on)
-            new, picks = [], []
-            for pitch, own in zip(rows[number], node[number], strict=True):
-                best, pick = min((costs[j] + self._leap(q, pitch, t0, t1), j) for j, q in enumerate(rows[number - 1]))
-                new.append(best + own)
-                picks.append(pick)
-            costs = new
-            back.append(picks)
-        at = costs.index(min(costs))
-        path = [at]
-        for picks in reversed(back):
-            path.append(picks[path[-1]])
-        return [row[at] for row, at in zip(rows, reversed(path), strict=True)]
+        tunes = [stage.tune_at(span.on) for span in self.spans]
+
+        def move(number: int, j: int, k: int) -> int:
+            return self._leap(rows[number - 1][j], rows[number][k], tunes[number - 1], tunes[number])
+
+        return [row[at] for row, at in zip(rows, cheapest_path(node, move), strict=True)]
 
     def _nearest(self, tone: int) -> int:
         """The pitch of the range nearest to a pitch class that it doesn't hold."""
@@ -199,9 +189,9 @@ class _Bass:
         if span.bar == stage.bars - 1:
             if span.end == stage.end:
                 deep = pitch - 12 if pitch - 12 >= self.low and stage.levels[span.bar] >= 3 else pitch
-                notes.append(PlacedTone(span.on, span.dur, (deep,)))
+                notes.append(PlacedNote(span.on, span.dur, (deep,)))
             else:
-                notes.append(PlacedTone(span.on, span.dur, (pitch,)))
+                notes.append(PlacedNote(span.on, span.dur, (pitch,)))
             return
         place = span.bar - (section.first - 1)
         near = after is None or abs(after - pitch) <= 2 or after % 12 == pitch % 12
@@ -277,7 +267,7 @@ class _Bass:
                 new = self._independent(span, tick, dur, new, before, after if is_last else None)
             pitches = self._thickened(span, tick, dur, new)
             stage.out[self.voice].append(
-                PlacedTone(tick, min(dur, longest), pitches, light=stage.light[self.voice, span.bar])
+                PlacedNote(tick, min(dur, longest), pitches, light=stage.light[self.voice, span.bar])
             )
             before = new
 
@@ -417,7 +407,7 @@ class _Bass:
     def _hold_on(self) -> None:
         """Tie a pedal's equal notes together, over bars of one section."""
         stage = self.stage
-        joined: list[PlacedTone] = []
+        joined: list[PlacedNote] = []
         for note in stage.out[self.voice]:
             bar = note.on // stage.length
             still = self.styles.get(stage.sections[bar].name) == "pedal" and bar < stage.bars - 1

@@ -339,3 +339,14 @@ def usual_families(instrument: Instrument, level: int) -> tuple[Family, ...]:
     if instrument.kind == "bowed":
         return (("pad", "broken"), ("broken", "ostinato"), ("ostinato", "tremolo"))[level // 2]
     return (("pad",), ("pad", "ostinato"), ("ostinato", "pulse"))[level // 2]
+
+
+def with_bass(pattern: Pattern, beats: Sequence[int]) -> Pattern:
+    """Put the bass under a figure that doesn't begin with it: the figure moves one rung up."""
+    if pattern and pattern[0].at == 0 and pattern[0].rungs[0] == (0, 0):
+        return pattern
+    first = pattern[0].at if pattern else beats[-1]
+    shifted = [replace(slot, rungs=tuple((rung + 1, steps) for rung, steps in slot.rungs)) for slot in pattern]
+    if first == 0:
+        return (replace(shifted[0], rungs=((0, 0),)), *shifted[1:])
+    return (Slot(0, first, ((0, 0),)), *shifted)

@@ -10,12 +10,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from image2music.music.arrange.placing import longest_tone
-from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, PlacedTone, notes_of_bars
+from image2music.music.arrange.stage import (
+    EIGHTH,
+    ArrangingStage,
+    ChordSpan,
+    PlacedNote,
+    cheapest_path,
+    longest_tone,
+    notes_of_bars,
+)
 from image2music.music.planning.plan import Role
 from image2music.music.theory import TICKS_PER_QUARTER
 
 Slots = Sequence[tuple[int, int]]
+_CellNote = tuple[int, int, int]
+Cell = Sequence[_CellNote]
+"""Notes of a motif as (place, length, pitch)."""
 _LEAPS = (0, 0, 0, 30, 30, 90, 240, 90, 250, 250, 400, 400, 250)
 _CANDIDATES = 7
 _ECHO_FITS = 90
@@ -40,7 +50,7 @@ _PARALLEL = Manner(stay=40, leap=80, third=220, contrary=-20, near=12)
 
 
 class LineWriter:
-    """Writes the lines of a stage; `run` does all, `fills` puts echoes into figures."""
+    """Writes the lines of a stage; `run` does all, `quote` puts a cell where the tune is still."""
 
     def __init__(self, stage: ArrangingStage) -> None:
         self.stage = stage
@@ -70,9 +80,8 @@ class LineWriter:
     # one line by dynamic programming
 
     def solve(
-        self, voice: int, slots: Slots, manner: Manner, allowed: Sequence[Sequence[int]] | None = None,
-        start: int | None = None,
-    ) -> list[int]:  # fmt: skip
+        self, voice: int, slots: Slots, manner: Manner, allowed: list[list[int]] | None = None, start: int | None = None
+    ) -> list[int]:
         """Return a pitch for every (onset, length)."""
         rows: list[list[tuple[int, int]]] = []
         tunes, basses = [], []
@@ -82,26 +91,16 @@ class LineWriter:
             rows.append(row)
             tunes.append(tune)
             basses.append(bass)
-        costs = [cost + (15 * abs(pitch - start) if start is not None else 0) for cost, pitch in rows[0]]
-        back: list[list[int]] = []
-        for at in range(1, len(rows)):
-            left, right = self.stage.span_at(slots[at - 1][0]), self.stage.span_at(slots[at][0])
+        costs = [[cost for cost, _ in row] for row in rows]
+        if start is not None:
+            costs[0] = [cost + 15 * abs(pitch - start) for cost, pitch in rows[0]]
+        spans = [self.stage.span_at(tick) for tick, _ in slots]
+
+        def move(at: int, j: int, k: int) -> int:
             pairs = ((tunes[at - 1], tunes[at]), (basses[at - 1], basses[at]))
-            new, picks = [], []
-            for cost, pitch in rows[at]:
-                best, pick = min(
-                    (costs[j] + _motion(was, pitch, manner, pairs, left, right), j)
-                    for j, (_, was) in enumerate(rows[at - 1])
-                )
-                new.append(best + cost)
-                picks.append(pick)
-            costs = new
-            back.append(picks)
-        at = costs.index(min(costs))
-        path = [at]
-        for picks in reversed(back):
-            path.append(picks[path[-1]])
-        return [row[at][1] for row, at in zip(rows, reversed(path), strict=True)]
+            return _motion(rows[at - 1][j][1], rows[at][k][1], manner, pairs, spans[at - 1], spans[at])
+
+        return [row[at][1] for row, at in zip(rows, cheapest_path(costs, move), strict=True)]
 
     def _bass_under(self, voice: int, tick: int) -> int | None:
         stage = self.stage
@@ -153,7 +152,7 @@ class LineWriter:
             if tie and last and last.pitches == (pitch,) and last.end == tick and last.dur + dur <= longest:
                 last.dur += dur
             else:
-                notes.append(PlacedTone(tick, min(dur, longest), (pitch,)))
+                notes.append(PlacedNote(tick, min(dur, longest), (pitch,)))
 
     def _last(self, voice: int, tick: int) -> int | None:
         before = [note for note in self.stage.out[voice] if note.on < tick]
@@ -172,7 +171,7 @@ class LineWriter:
             for note in stage.out[voice][first:]:
                 note.pitches = self._filled(voice, note)
 
-    def _filled(self, voice: int, note: PlacedTone) -> tuple[int, ...]:
+    def _filled(self, voice: int, note: PlacedNote) -> tuple[int, ...]:
         """Give a held tone of a chordal instrument one or two tones of its chord below, a third or sixth first."""
         stage = self.stage
         bar = note.on // stage.length
@@ -222,7 +221,7 @@ class LineWriter:
         low, high = stage.range_of(voice, bars[0])
         for octave in (-12, 12, -24, 24):
             if sung and all(low <= note.pitches[0] + octave <= high for note in sung):
-                stage.out[voice] += [PlacedTone(n.on, n.dur, (n.pitches[0] + octave,)) for n in sung]
+                stage.out[voice] += [PlacedNote(n.on, n.dur, (n.pitches[0] + octave,)) for n in sung]
                 return
         self._counter(voice, bars)
 
@@ -239,7 +238,7 @@ class LineWriter:
         for bar in bars[:-1] if len(bars) > 1 else bars:
             if bar in (stage.bars - 1, stage.climax) or bar - quoted < 2:
                 continue
-            if self._quote(voice, bar, self.cells):
+            if self.quote(voice, bar, self.cells):
                 quoted = bar
 
     def _moments(self, bar: int, is_last: bool) -> list[tuple[int, int]]:
@@ -272,7 +271,7 @@ class LineWriter:
             between = stage.span_at(after.on - EIGHTH).step(here, 1 if there > here else -1)
             if min(here, there) < between < max(here, there) and stage.clash(between, after.on - dur, dur) < 5:
                 note.dur -= dur
-                new.append(PlacedTone(note.end, dur, (between,), bound=True))
+                new.append(PlacedNote(note.end, dur, (between,), bound=True))
         stage.out[voice] = new
 
     def _answer(self, voice: int, bars: Sequence[int]) -> None:
@@ -285,7 +284,7 @@ class LineWriter:
             if bar == stage.bars - 1:
                 self._stay(voice, bar)
                 continue
-            spoke = self._quote(voice, bar, [_tail(cell), *self.cells])
+            spoke = self.quote(voice, bar, [tail_of(cell), *self.cells])
             if not spoke and place % 2 and len(cell) > 1:
                 spoke = self._echo(voice, cell, start, stage.length, 130)
             if not spoke and (place or stage.instruments[voice].chords > 4):
@@ -308,10 +307,10 @@ class LineWriter:
 
     # cells
 
-    def _cells(self) -> list[list[tuple[int, int, int]]]:
+    def _cells(self) -> list[list[_CellNote]]:
         """Return cells of the motif as (at, length, pitch): its head, its head upside down, its end."""
         stage = self.stage
-        notes: list[PlacedTone] = []
+        notes: list[PlacedNote] = []
         if stage.motif:
             notes = notes_of_bars(stage.motif, stage.length)
         elif stage.tune.notes:
@@ -323,7 +322,7 @@ class LineWriter:
         cell = [(n.on - origin, n.dur, n.pitches[-1]) for n in notes]
         head = cell[: 4 if len(cell) > 4 else 3]
         mirrored = [(at, dur, 2 * head[0][2] - pitch) for at, dur, pitch in head]
-        found = [head, mirrored, _tail(cell)]
+        found = [head, mirrored, tail_of(cell)]
         turn = int(stage.rng.integers(len(found)))
         return found[turn:] + found[:turn]
 
@@ -335,9 +334,7 @@ class LineWriter:
         after = max(onsets) + EIGHTH if onsets else start
         return min([start + b for b in stage.shape.beats if start + b >= after] or [end])
 
-    def _quote(
-        self, voice: int, bar: int, cells: Sequence[Sequence[tuple[int, int, int]]], *, keep: bool = False
-    ) -> bool:
+    def quote(self, voice: int, bar: int, cells: Sequence[Cell], *, keep: bool = False) -> bool:
         """Put the first cell that fits into the end of a bar where the tune is still."""
         stage = self.stage
         end = (bar + 1) * stage.length
@@ -348,9 +345,7 @@ class LineWriter:
             len(cell) > 1 and self._echo(voice, cell, start, end - start, _ECHO_FITS, keep=keep) for cell in cells
         )
 
-    def _echo(
-        self, voice: int, cell: Sequence[tuple[int, int, int]], start: int, room: int, fits: int, *, keep: bool = False
-    ) -> bool:
+    def _echo(self, voice: int, cell: Cell, start: int, room: int, fits: int, *, keep: bool = False) -> bool:
         """Set a cell from `start` on, moved by scale steps to where it fits best; False where nothing fits.
 
         `keep` leaves what the voice has behind the cell, from the next beat on.
@@ -364,7 +359,7 @@ class LineWriter:
             return False
         low, high = stage.range_of(voice, start // stage.length)
         last = self._last(voice, start)
-        best: tuple[int, int, list[PlacedTone]] | None = None
+        best: tuple[int, int, list[PlacedNote]] | None = None
         for steps in range(-21, 22):
             first = stage.span_at(start).step(kept[0][2], steps)
             if not low <= first <= high or first % 12 not in stage.span_at(start).chord.classes:
@@ -390,7 +385,7 @@ class LineWriter:
         self._replace(voice, start, end, notes)
         return True
 
-    def _thicken(self, voice: int, notes: Sequence[PlacedTone]) -> None:
+    def _thicken(self, voice: int, notes: Sequence[PlacedNote]) -> None:
         """Put thirds and sixths under the notes of a cell that fall on beats."""
         stage = self.stage
         for note in notes:
@@ -406,17 +401,15 @@ class LineWriter:
             if able:
                 note.pitches = (able[-1], top)
 
-    def _moved(self, pitch: int, steps: int, tick: int, dur: int) -> PlacedTone:
+    def _moved(self, pitch: int, steps: int, tick: int, dur: int) -> PlacedNote:
         span = self.stage.span_at(tick)
         moved = span.step(pitch, steps) if steps else pitch
         if moved % 12 not in span.chord.classes and (self.stage.is_beat(tick) and dur >= TICKS_PER_QUARTER):
             near = [p for p in range(moved - 3, moved + 4) if p % 12 in span.chord.classes]
             moved = min(near, key=lambda p: (abs(p - moved), p), default=moved)
-        return PlacedTone(tick, dur, (moved,), bound=True)
+        return PlacedNote(tick, dur, (moved,), bound=True)
 
-    def _echo_cost(
-        self, voice: int, notes: Sequence[PlacedTone], cell: Sequence[tuple[int, int, int]], steps: int
-    ) -> int:
+    def _echo_cost(self, voice: int, notes: Sequence[PlacedNote], cell: Cell, steps: int) -> int:
         stage = self.stage
         low, high = stage.range_of(voice, notes[0].on // stage.length)
         cost = 0 if steps % 7 in (5, 2, 0) else 5
@@ -431,7 +424,7 @@ class LineWriter:
             cost += 10 * max(0, abs(moved - meant) - 1) + 15 * (moved == 0 != meant)
         return cost
 
-    def _replace(self, voice: int, start: int, end: int, notes: Sequence[PlacedTone]) -> None:
+    def _replace(self, voice: int, start: int, end: int, notes: Sequence[PlacedNote]) -> None:
         kept = []
         for note in self.stage.out[voice]:
             if start <= note.on < end:
@@ -441,32 +434,13 @@ class LineWriter:
             kept.append(note)
         self.stage.out[voice] = sorted([*kept, *notes], key=lambda note: note.on)
 
-    def fills(self) -> None:
-        """Let figures echo the tune where it rests or holds at the end of a phrase, in one voice at a time."""
-        stage = self.stage
-        answered = {bar for (_, bar), role in stage.roles.items() if role in ("answer", "parallel")}
-        filled: set[int] = set()
-        for voice in stage.voices:
-            for bar in range(1, stage.bars - 1):
-                figured = stage.roles[voice, bar] == "figure" and not stage.is_written(voice, bar)
-                section = stage.sections[bar]
-                if not figured or bar in answered or bar in filled or bar == stage.climax or bar == section.first - 1:
-                    continue
-                if stage.light.get((voice, bar)) or {bar - 1, bar + 1} & filled or stage.bass_voice[bar] == voice:
-                    continue
-                sung = [n for n in stage.tune_in(bar - 1) if n.on >= (bar - 1) * stage.length]
-                cell = [(n.on, n.dur, n.pitches[0]) for n in sung]
-                whole = [cell] if not stage.tune_in(bar) else []
-                if self._quote(voice, bar, [*whole, _tail(cell)], keep=True):
-                    filled.add(bar)
-
 
 def _runs(bars: Sequence[int]) -> list[list[int]]:
     groups = groupby(enumerate(bars), key=lambda pair: pair[1] - pair[0])
     return [[bar for _, bar in group] for _, group in groups]
 
 
-def _tail(cell: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+def tail_of(cell: Cell) -> list[_CellNote]:
     """The last three or four notes, the last one no longer than two quarters."""
     tail = list(cell[-4:] if len(cell) > 4 else cell[-3:])
     if tail:

@@ -8,7 +8,6 @@ one to come, and at the beat before for parallel octaves and fifths.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import groupby
 
 from image2music.music.arrange.figures import (
@@ -20,8 +19,17 @@ from image2music.music.arrange.figures import (
     pattern_of_degrees,
     usual_families,
     variants,
+    with_bass,
 )
-from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, PlacedTone, bar_shape
+from image2music.music.arrange.stage import (
+    EIGHTH,
+    ArrangingStage,
+    ChordSpan,
+    PlacedNote,
+    bar_shape,
+    cheapest_path,
+    longest_tone,
+)
 from image2music.music.instruments import Instrument
 from image2music.music.planning.plan import Section, VoicePart
 from image2music.music.theory import TICKS_PER_QUARTER
@@ -34,17 +42,6 @@ _CROWDED = 4.5
 """Notes a second of the tune beside which a figure thins out."""
 _TOP_FIRST = frozenset({"drops", "bells", "cascade", "whirl", "off the beat"})
 """Figures that may lie above the tune where the voice's range does."""
-
-
-def longest_tone(instrument: Instrument, qpm: float, bar: int) -> int:
-    """Return the ticks for which a tone is worth holding: a tone that dies away is not held long."""
-    if instrument.sustains:
-        return 4 * bar
-    seconds = {"keys": 3.2, "plucked": 2.6}.get(instrument.kind, 0.9)
-    if instrument.program in (45, 105, 106):
-        seconds = 0.8
-    beats = max(1, int(seconds * qpm / 60))
-    return beats * TICKS_PER_QUARTER
 
 
 class Placer:
@@ -115,7 +112,7 @@ class Placer:
         if part.degrees and (own := pattern_of_degrees(part.degrees, stage.shape)):
             patterns = own, *patterns[1:3], own, patterns[4]
         if low:
-            patterns = tuple(_with_bass(pattern, stage.shape.beats) for pattern in patterns)
+            patterns = tuple(with_bass(pattern, stage.shape.beats) for pattern in patterns)
         chosen = {bar: patterns[self._variant(section, bar, order, figure)] for bar in bars}
         if bars[-1] == stage.bars - 1:
             chosen[bars[-1]] = self._ending(patterns[_PLAIN], figure, voice, low)
@@ -226,32 +223,16 @@ class Placer:
             feet = feet or [next((p for p in range(lowest, high + 1) if p % 12 in span.own), lowest)]
             reach = max((rung for slot in chosen[span.bar] for rung, _ in slot.rungs), default=0)
             row = [(self._foot_cost(voice, span, foot, reach, figure, low), foot) for foot in feet]
-            rows.append(
-                [
-                    (cost, foot, self.ladder(span, foot, high, self._omit(span))[:3])
-                    for cost, foot in sorted(row)[:_CANDIDATES]
-                ]
-            )
-        costs = [cost for cost, _, _ in rows[0]]
-        back: list[list[int]] = []
-        for number in range(1, len(rows)):
-            before, here = rows[number - 1], rows[number]
-            tunes = stage.tune_at(spans[number - 1].on), stage.tune_at(spans[number].on)
-            picks, new = [], []
-            for cost, foot, ladder in here:
-                best, pick = min(
-                    (costs[j] + self._move_cost(was, foot, old, ladder, tunes, low), j)
-                    for j, (_, was, old) in enumerate(before)
-                )
-                new.append(best + cost)
-                picks.append(pick)
-            costs = new
-            back.append(picks)
-        at = costs.index(min(costs))
-        path = [at]
-        for picks in reversed(back):
-            path.append(picks[path[-1]])
-        path.reverse()
+            cheap, omit = sorted(row)[:_CANDIDATES], self._omit(span)
+            rows.append([(cost, foot, self.ladder(span, foot, high, omit)[:3]) for cost, foot in cheap])
+        tunes = [stage.tune_at(span.on) for span in spans]
+
+        def move(number: int, j: int, k: int) -> int:
+            _, was, old = rows[number - 1][j]
+            _, foot, ladder = rows[number][k]
+            return self._move_cost(was, foot, old, ladder, (tunes[number - 1], tunes[number]), low)
+
+        path = cheapest_path([[cost for cost, _, _ in row] for row in rows], move)
         return {span.on: row[at][1] for span, row, at in zip(spans, rows, path, strict=True)}
 
     def _foot_cost(self, voice: int, span: ChordSpan, foot: int, reach: int, figure: Figure, low: bool) -> int:
@@ -325,7 +306,7 @@ class Placer:
             dur = min(slot.dur, longest) if bar < stage.bars - 1 else slot.dur
             pitches = self._pitches(voice, bar, tick, dur, rungs, ladder, span, ahead, low)
             if pitches:
-                stage.out[voice].append(PlacedTone(tick, dur, tuple(pitches), light=figure.light))
+                stage.out[voice].append(PlacedNote(tick, dur, tuple(pitches), light=figure.light))
 
     def _cut_at_chords(self, start: int, pattern: Pattern, figure: Figure) -> list[Slot]:
         """Divide slots that would hold over into another chord; the new chord is struck."""
@@ -468,19 +449,8 @@ class Placer:
             notes.pop()
         if notes and notes[-1].end > start:
             notes[-1].dur = start - notes[-1].on
-        notes.extend(PlacedTone(start + n * EIGHTH, EIGHTH, (pitch,), bound=True) for n, pitch in enumerate(run))
+        notes.extend(PlacedNote(start + n * EIGHTH, EIGHTH, (pitch,), bound=True) for n, pitch in enumerate(run))
 
 
 def _plain_four(figure: Figure) -> Pattern:
     return variants(figure.name, bar_shape("4/4"), 90.0)[_PLAIN]
-
-
-def _with_bass(pattern: Pattern, beats: Sequence[int]) -> Pattern:
-    """Put the bass under a figure that doesn't begin with it: the figure moves one rung up."""
-    if pattern and pattern[0].at == 0 and pattern[0].rungs[0] == (0, 0):
-        return pattern
-    first = pattern[0].at if pattern else beats[-1]
-    shifted = [replace(slot, rungs=tuple((rung + 1, steps) for rung, steps in slot.rungs)) for slot in pattern]
-    if first == 0:
-        return (replace(shifted[0], rungs=((0, 0),)), *shifted[1:])
-    return (Slot(0, first, ((0, 0),)), *shifted)

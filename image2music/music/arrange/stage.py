@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -26,7 +26,7 @@ EIGHTH = TICKS_PER_QUARTER // 2
 
 
 @dataclass(slots=True)
-class PlacedTone:
+class PlacedNote:
     """A note or chord that was set: `pitches` low to high. `light` asks for a short, detached one."""
 
     on: int
@@ -190,20 +190,20 @@ def _scale_under(chord: Chord, key: frozenset[int]) -> frozenset[int]:
 class _Sung:
     """One line by time: its notes and their onsets."""
 
-    notes: list[PlacedTone]
+    notes: list[PlacedNote]
 
     @cached_property
     def onsets(self) -> list[int]:
         return [note.on for note in self.notes]
 
-    def between(self, start: int, end: int) -> list[PlacedTone]:
+    def between(self, start: int, end: int) -> list[PlacedNote]:
         first = max(0, bisect_right(self.onsets, start) - 1)
         return [note for note in self.notes[first : bisect_left(self.onsets, end)] if note.end > start]
 
 
-def notes_of_bars(bars: Sequence[Bar | None], length: int) -> list[PlacedTone]:
+def notes_of_bars(bars: Sequence[Bar | None], length: int) -> list[PlacedNote]:
     """Return the notes of written bars of `length` ticks, ties joined; bars that are None are silent."""
-    notes: list[PlacedTone] = []
+    notes: list[PlacedNote] = []
     tied = False
     for number, bar in enumerate(bars):
         at = Fraction(number * length)
@@ -212,7 +212,7 @@ def notes_of_bars(bars: Sequence[Bar | None], length: int) -> list[PlacedTone]:
             if tied and event.pitches and notes and notes[-1].pitches == event.pitches:
                 notes[-1].dur = round(at) - notes[-1].on
             elif event.pitches:
-                notes.append(PlacedTone(start, round(at) - start, event.pitches))
+                notes.append(PlacedNote(start, round(at) - start, event.pitches))
             tied = event.tied
         tied = tied and bar is not None
     return notes
@@ -226,7 +226,7 @@ class ArrangingStage:
     written: Mapping[int, Sequence[Bar | None]]
     seed: int
     motif: Sequence[Bar] = ()
-    out: dict[int, list[PlacedTone]] = field(default_factory=dict)
+    out: dict[int, list[PlacedNote]] = field(default_factory=dict)
     light: dict[tuple[int, int], bool] = field(default_factory=dict)
     figure_of: dict[tuple[int, int], str] = field(default_factory=dict)
 
@@ -264,13 +264,13 @@ class ArrangingStage:
             for voice, bars in self.written.items()
             if voice in self.voices
         }
-        tune: list[PlacedTone] = []
+        tune: list[PlacedNote] = []
         for bar in range(self.bars):
             singer = self.singer(bar)
             if singer in given:
                 start = bar * self.length
                 found = [n for n in given[singer].between(start, start + self.length) if n.on >= start]
-                tune += [PlacedTone(n.on, n.dur, n.pitches[-1:]) for n in found]
+                tune += [PlacedNote(n.on, n.dur, n.pitches[-1:]) for n in found]
         for one, after in pairwise(tune):
             one.dur = min(one.dur, after.on - one.on)
         self.tune = _Sung(tune)
@@ -377,7 +377,7 @@ class ArrangingStage:
         found = self.tune.between(tick, tick + 1)
         return found[0].pitches[0] if found else None
 
-    def tune_in(self, bar: int) -> list[PlacedTone]:
+    def tune_in(self, bar: int) -> list[PlacedNote]:
         """Return the tune's notes that sound in a bar."""
         return self.tune.between(bar * self.length, (bar + 1) * self.length)
 
@@ -421,7 +421,7 @@ class ArrangingStage:
             self._clashes[key] = total
         return self._clashes[key]
 
-    def _rub(self, pitch: int, tick: int, dur: int, note: PlacedTone) -> int:
+    def _rub(self, pitch: int, tick: int, dur: int, note: PlacedNote) -> int:
         other = note.pitches[0]
         start, end = max(tick, note.on), min(tick + dur, note.end)
         span = self.span_at(start)
@@ -443,3 +443,33 @@ class ArrangingStage:
             elif away == 0:
                 cost = 6 if note.on == tick else 4
         return cost * 4 // 10 if foreign and note.on in self.passing else cost
+
+
+def cheapest_path(costs: Sequence[Sequence[int]], move: Callable[[int, int, int], int]) -> list[int]:
+    """Return the choice in every row that costs least in all: dynamic programming, the first of equals.
+
+    `costs[n][k]` is what choice k of row n costs by itself, `move(n, j, k)` what going there from choice j of the row
+    before costs.
+    """
+    totals, back = list(costs[0]), []
+    for number in range(1, len(costs)):
+        picked = [
+            min((totals[j] + move(number, j, k), j) for j in range(len(totals))) for k in range(len(costs[number]))
+        ]
+        totals = [best + own for (best, _), own in zip(picked, costs[number], strict=True)]
+        back.append([j for _, j in picked])
+    path = [totals.index(min(totals))]
+    for picks in reversed(back):
+        path.append(picks[path[-1]])
+    return path[::-1]
+
+
+def longest_tone(instrument: Instrument, qpm: float, bar: int) -> int:
+    """Return the ticks for which a tone is worth holding: a tone that dies away is not held long."""
+    if instrument.sustains:
+        return 4 * bar
+    seconds = {"keys": 3.2, "plucked": 2.6}.get(instrument.kind, 0.9)
+    if instrument.program in (45, 105, 106):
+        seconds = 0.8
+    beats = max(1, int(seconds * qpm / 60))
+    return beats * TICKS_PER_QUARTER
