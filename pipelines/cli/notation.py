@@ -322,7 +322,10 @@ def _read_score(path: str) -> Score:
 
 def _critic_of(score: Score) -> float | None:
     """Return the critic's score of a tune, higher is more musical; None where nothing sounds."""
-    return None
+    from image2music.music.critic.model import criticise
+
+    judgement = criticise(score)
+    return None if judgement is None else round(judgement.score, 4)
 
 
 def _heard_as_json(path: str, critic: float | None, sheet: Sheet) -> dict[str, object]:
