@@ -1,8 +1,11 @@
-"""One life cycle for all jobs: what is around, lock, record, progress, run, exit code."""
+"""The life of every job: lock, run.json, pipelines with their progress, counters, how it ended, exit code.
+
+`open_job` takes the lock. Inside it `Job.recorded` keeps run.json, `Job.run` runs pipelines to their end, and `Job.end`
+writes the last state and returns the exit code.
+"""
 
 from __future__ import annotations
 
-import logging
 import os
 import platform
 import shutil
@@ -10,7 +13,6 @@ import sys
 import tempfile
 import threading
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -225,39 +227,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "none"
     return found
-
-
-LEVEL = "IMAGE2MUSIC_LOG_LEVEL"
-"""Environment variable that carries the level to worker processes."""
-
-_ENVIRONMENT = {
-    # The embedded models gain nothing from more threads, and threads that spin while they wait for a busy processor
-    # make a job several times slower.
-    "OMP_NUM_THREADS": "1",
-    # Arrow's own allocator keeps what it once held: over 100 MB in each worker that writes tables.
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-    # A worker has some thirty threads, most of them idle, and glibc would keep a heap for each. It is read when a
-    # process starts: it holds for the processes that this one starts.
-    "MALLOC_ARENA_MAX": "2",
-}
-"""For all libraries, where the user has not set them."""
-
-
-def prepare_environment() -> None:
-    """Set what libraries read when they are loaded, where the user has not: call it before any of them is."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-
-
-def quieten(level: str) -> None:
-    """Show logs and warnings of libraries only from `level` on: a person sees results, progress and one-line errors."""
-    os.environ[LEVEL] = level
-    logging.basicConfig(level=level, stream=sys.stderr)
-    logging.getLogger().setLevel(level)
-    for handler in logging.getLogger().handlers:
-        handler.setLevel(level)  # Beam lowers the level of a worker's root again
-    os.environ.setdefault("LANCE_LOG", "error" if level == "CRITICAL" else level.lower())
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", level.lower())
-    if level == "CRITICAL" and not sys.warnoptions:
-        warnings.simplefilter("ignore")

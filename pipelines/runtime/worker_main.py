@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from pipelines.runtime.job import LEVEL, quieten
+from pipelines.runtime.environment import LEVEL, quieten
 
 
 def main() -> None:
