@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.dataset as ds
 import pytest
 
-from image2music.demo.make import package_folder
+from image2music.demo.__main__ import package_folder
 from pipelines.cli.main import main
 
 FIXTURES = Path(__file__).parent / "fixtures"
