@@ -38,7 +38,7 @@ def run_index(args: argparse.Namespace) -> int:
         return code
     check_beam_flags(options.beam)
     if options.update:
-        from pipelines.jobs.update import update
+        from pipelines.jobs.index import update
 
         return update(options)
     from pipelines.jobs.index import index
