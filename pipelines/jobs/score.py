@@ -1,15 +1,21 @@
-"""What an output is worth: its tunes measured, judged and compared, as tables and as OUT/score.json."""
+"""The job `score`: measures of every row, judges and listeners, tables and comparisons."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from PIL.Image import Image
 
 from image2music import __version__
+from image2music.abc.playback import abc_to_midi
+from image2music.composers import registry as composers
+from image2music.composers.chat.conversations import ChatBackend
 from image2music.embedders import base as embedders
 from image2music.errors import ConfigError
 from image2music.evaluation.agreement import image_tune_similarity
@@ -26,12 +32,36 @@ from image2music.evaluation.compare import (
     summarise,
     summary_json,
 )
+from image2music.evaluation.judge import ANSWER_TOKENS, Cost, SongEval, cost, without_order_effects
+from image2music.evaluation.judge import ask_judge as ask_judge
 from image2music.evaluation.measures import muspy_differences, score_rows
+from image2music.evaluation.pieces import Piece
+from image2music.evaluation.questions import (
+    Item,
+    Shown,
+    add_answers,
+    answer_key_csv,
+    choose_items,
+    judge_prompts_version,
+    mean_spread,
+    read_answer_key,
+    read_answers,
+    render_form,
+)
+from image2music.images.features import data_uri, thumbnail
+from image2music.music.render import wav_bytes
+from image2music.report.tune import playback
+from image2music.storage.files import Folder
 from image2music.storage.output import open_output
 from pipelines.jobs import judging
 from pipelines.jobs.loaders import Scored, System, open_image, read_imported, read_output
 from pipelines.jobs.options import ScoreOptions
 from schemas.score import SCORE_SCHEMA
+
+if TYPE_CHECKING:
+    from pipelines.jobs.loaders import Scored
+    from pipelines.jobs.options import ScoreOptions
+
 
 EXIT_DONE, EXIT_REGRESSION = 0, 1
 
@@ -151,3 +181,151 @@ def _write(home: Path, scored: list[Scored], report: dict[str, Any]) -> None:
     store = open_output(home)
     store.write_table("score.parquet", pa.Table.from_pylist(rows, schema=SCORE_SCHEMA))
     store.write_json("score.json", report)
+
+
+FORM, KEY = "index.html", "key.csv"
+_SIDE = 800
+
+
+def write_listening_test(folder: Path, systems: Sequence[System], pictures: int, seed: int) -> str:
+    """Write the form with its sounds, and beside the folder the key that listeners must not see; return where."""
+    items = choose_items({system.name: system.pieces for system in systems}, pictures, seed)
+    files = Folder(str(folder))
+    files.prepare()
+    files.remove("sounds/*.wav")
+    for item in items:
+        files.write(f"sounds/{item.code}.wav", tune_sound(item.piece))
+    files.write(FORM, render_form([_shown(item) for item in items]))
+    Folder(str(folder.parent)).write(_key(folder).name, answer_key_csv(items))
+    return f"{len(items)} tunes: hand out {folder} (open {FORM}); keep {_key(folder)} to yourself"
+
+
+def read_listening_test(folder: Path, answers: Sequence[Path], scored: Sequence[Scored]) -> dict[str, Any] | None:
+    """Put listeners' answers into the rows; None where there are no files.
+
+    Raises:
+        ConfigError: there is no form that they could be answers to (`no_study`), or a file cannot be read
+            (`bad_answers`).
+    """
+    if not answers:
+        return None
+    try:
+        key = read_answer_key(_key(folder).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"there is no {_key(folder)}: write the form with --study first", reason="no_study"
+        ) from error
+    places = {(one.system.name, row["image_id"]): (one, at) for one in scored for at, row in enumerate(one.rows)}
+    heard = [entry for path in answers for entry in read_answers(_text(path), key, path.name)]
+    for one in scored:
+        own = [(e, places[key[e.code]]) for e in heard if key[e.code] in places]
+        add_answers(one.rows, "listeners", [(at, e.question, e.points) for e, (who, at) in own if who is one])
+    return {
+        "answers": len(heard),
+        "listeners": len({entry.listener for entry in heard}),
+        "spread": {one.system.name: mean_spread(one.rows, "listeners") for one in scored},
+    }
+
+
+def tune_sound(piece: Piece) -> bytes:
+    """Return the tune as the bytes of a WAV file."""
+    played = playback(abc_to_midi(piece.abc), piece.abc)
+    return wav_bytes(played.tracks, played.seconds)
+
+
+def _shown(item: Item) -> Shown:
+    image = open_image(item.piece)
+    picture = data_uri(thumbnail(image, _SIDE)) if image is not None else ""
+    return Shown(item.code, picture, item.piece.motivation)
+
+
+def _key(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}-{KEY}")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--answers {path}: {error}", reason="bad_answers") from error
+
+
+_PICTURES_KEPT = 64
+
+
+def judging_plan(options: ScoreOptions, systems: Sequence[System]) -> str:
+    """Return what would be measured, and what a judge would cost."""
+    lines = [f"{system.name}: {len(system.pieces)} pictures" for system in systems]
+    if options.judge is None:
+        return "\n".join([*lines, "no judge: nothing is sent anywhere, nothing costs anything"])
+    found = cost([piece for system in systems for piece in system.pieces], options.judging)
+    return "\n".join(
+        [*lines, f"judge {options.judge}, each tune {options.judging.times} times: {_told(found, options)}"]
+    )
+
+
+def judge_systems(options: ScoreOptions, scored: Sequence[Scored]) -> dict[str, Any] | None:
+    """Put the judge's answers into the rows; None without one. What it costs is said on stderr first.
+
+    Raises:
+        ConfigError: the spec names no chat model (`bad_judge`).
+    """
+    if options.judge is None:
+        return None
+    backend = _backend(options.judge)
+    pieces = [piece for one in scored for piece in one.system.pieces]
+    print(f"image2music: judge {backend.id}: {_told(cost(pieces, options.judging), options)}", file=sys.stderr)
+    opened = lru_cache(maxsize=_PICTURES_KEPT)(lambda at: open_image(pieces[at]))
+    places = {id(piece): at for at, piece in enumerate(pieces)}
+
+    def picture_of(piece: Piece) -> Image | None:
+        return opened(places[id(piece)])
+
+    verdicts = ask_judge(backend, pieces, picture_of, options.judging)
+    rows = [row for one in scored for row in one.rows]
+    add_answers(
+        rows,
+        "judge",
+        ((answer.subject[0], answer.subject[1], answer.points) for answer in without_order_effects(verdicts.answers)),
+    )
+    return {
+        "id": backend.id,
+        "prompts": judge_prompts_version(),
+        "times": options.judging.times,
+        "conversations": verdicts.asked,
+        "malformed": verdicts.malformed,
+        "failed": verdicts.failed,
+        "spread": {one.system.name: mean_spread(one.rows, "judge") for one in scored},
+    }
+
+
+def songeval(options: ScoreOptions, scored: Sequence[Scored]) -> dict[str, Any] | None:
+    """Put SongEval's aspects into the rows; None where its toolkit is not given."""
+    if options.songeval is None:
+        return None
+    toolkit = SongEval(options.songeval)
+    rows = [row for one in scored for row in one.rows]
+    pieces = [piece for one in scored for piece in one.system.pieces]
+    sounds = {str(at): tune_sound(piece) for at, piece in enumerate(pieces) if piece.score}
+    rated = toolkit.rate(sounds)
+    given = [(int(at), aspect.lower(), points) for at, aspects in rated.items() for aspect, points in aspects.items()]
+    add_answers(rows, "songeval", given)
+    return {"folder": str(options.songeval), "tunes": len(rated)}
+
+
+def _told(found: Cost, options: ScoreOptions) -> str:
+    text = (
+        f"{found.conversations} conversations, about {found.tokens_in:,} tokens in and at most {found.tokens_out:,} "
+        f"out ({ANSWER_TOKENS} an answer)"
+    )
+    if options.price is None:
+        return f"{text}; --price IN,OUT (dollars a million tokens) makes it money"
+    return f"{text}, at most ${found.dollars(*options.price):,.2f}"
+
+
+def _backend(spec: str) -> ChatBackend:
+    try:
+        return composers.load_chat_backend(spec)
+    except ConfigError as error:
+        message = f"--judge takes openai:BASE_URL#MODEL or transformers:ID_OR_PATH: {error}"
+        raise ConfigError(message, reason="bad_judge") from error
