@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 from PIL.Image import Image
@@ -53,15 +53,9 @@ from image2music.music.render import wav_bytes
 from image2music.report.tune import playback
 from image2music.storage.files import Folder
 from image2music.storage.output import open_output
-from pipelines.jobs import judging
 from pipelines.jobs.loaders import Scored, System, open_image, read_imported, read_output
 from pipelines.jobs.options import ScoreOptions
 from schemas.score import SCORE_SCHEMA
-
-if TYPE_CHECKING:
-    from pipelines.jobs.loaders import Scored
-    from pipelines.jobs.options import ScoreOptions
-
 
 EXIT_DONE, EXIT_REGRESSION = 0, 1
 
@@ -74,18 +68,18 @@ def score(options: ScoreOptions) -> int:
     """
     systems = read_systems(options)
     if options.dry_run:
-        print(judging.judging_plan(options, systems))
+        print(judging_plan(options, systems))
         return EXIT_DONE
     if options.study is not None:
-        print(judging.write_listening_test(options.home / "study", systems, options.study, options.seed))
+        print(write_listening_test(options.home / "study", systems, options.study, options.seed))
         return EXIT_DONE
     scored = [Scored(system, score_rows(system.name, system.pieces)) for system in systems]
     notes = _look(options.embedder, scored)
     report: dict[str, Any] = {"image2music": __version__, "seed": options.seed}
     compare(options, scored)  # a comparison that cannot be is refused before a judge is paid
-    report["songeval"] = judging.songeval(options, scored)
-    report["listeners"] = judging.read_listening_test(options.home / "study", options.answers, scored)
-    report["judge"] = judging.judge_systems(options, scored)
+    report["songeval"] = songeval(options, scored)
+    report["listeners"] = read_listening_test(options.home / "study", options.answers, scored)
+    report["judge"] = judge_systems(options, scored)
     summaries = [summarise(one.system.name, one.system.pieces, one.rows, options.seed) for one in scored]
     found = compare(options, scored)
     report["notes"] = notes
