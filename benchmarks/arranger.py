@@ -234,8 +234,8 @@ def planned(song: Song, seed: int, *, fourth: bool = False) -> Plan:
         parts = [
             VoicePart(1, "melody"),
             VoicePart(4, ("hold", "answer", "counter")[number]),
-            VoicePart(2, right, order[number] if right == "figure" else None),
-            VoicePart(3, left, order[number] if left != "bass" else None),
+            VoicePart(2, right, order[number % 2] if right == "figure" else None),
+            VoicePart(3, left, order[number % 2] if left != "bass" else None),
         ]
         sections.append(
             Section(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
-from image2music.music.arrange.stage import EIGHTH, BarShape
+from image2music.music.arrange.stage import EIGHTH, BarShape, bar_shape
 from image2music.music.instruments import Instrument
 from image2music.music.planning.plan import Family
 from image2music.music.theory import TICKS_PER_QUARTER
@@ -350,3 +350,15 @@ def with_bass(pattern: Pattern, beats: Sequence[int]) -> Pattern:
     if first == 0:
         return (replace(shifted[0], rungs=((0, 0),)), *shifted[1:])
     return (Slot(0, first, ((0, 0),)), *shifted)
+
+
+_NOTES_A_SECOND = {"keys": 9.0, "plucked": 8.0, "mallet": 8.0, "bowed": 8.0, "organ": 8.0, "synth": 8.0}
+
+
+def is_playable(figure: Figure, instrument: Instrument, qpm: float) -> bool:
+    """Whether an instrument can play a figure at a tempo: not too many notes a second, no chords where it has none."""
+    rate = qpm / 60 * TICKS_PER_QUARTER / figure.grain
+    most = _NOTES_A_SECOND.get(instrument.kind, 5.0) * (1.5 if figure.family == "tremolo" else 1)
+    plain = variants(figure.name, bar_shape("4/4"), 90.0)[0]
+    chordal = sum(len(slot.rungs) > 1 for slot in plain) * 2 > len(plain)
+    return rate <= most and (instrument.chords > 1 or not chordal or figure.family in ("pad", "pulse"))

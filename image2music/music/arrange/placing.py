@@ -15,6 +15,7 @@ from image2music.music.arrange.figures import (
     Pattern,
     Slot,
     figures_of,
+    is_playable,
     library,
     pattern_of_degrees,
     usual_families,
@@ -26,17 +27,15 @@ from image2music.music.arrange.stage import (
     ArrangingStage,
     ChordSpan,
     PlacedNote,
-    bar_shape,
     cheapest_path,
     longest_tone,
 )
-from image2music.music.instruments import Instrument
-from image2music.music.planning.plan import Section, VoicePart
+from image2music.music.planning.plan import Family, Section, VoicePart
 from image2music.music.theory import TICKS_PER_QUARTER
 
 _PLAIN, _VARIED, _THIN, _FULL, _CADENCE = range(5)
-_ORDERS = ((0, 1, 0, 1), (0, 0, 1, 0), (0, 1, 1, 0), (0, 0, 0, 1), (1, 0, 0, 1))
-_NOTES_A_SECOND = {"keys": 9.0, "plucked": 8.0, "mallet": 8.0, "bowed": 8.0, "organ": 8.0, "synth": 8.0}
+_ORDERS = ((0, 0, 0, 1), (0, 0, 1, 0), (0, 1, 0, 1))
+"""Which bars of four vary their figure: few, for a figure that changes all the time is no idea (blind judges said)."""
 _CANDIDATES = 6
 _CROWDED = 4.5
 """Notes a second of the tune beside which a figure thins out."""
@@ -51,6 +50,7 @@ class Placer:
         self.stage = stage
         self._ladders: dict[tuple[int, int, int, tuple[int, ...]], list[int]] = {}
         self._used: dict[str, set[str]] = {}
+        self._of_family: dict[tuple[int, Family], Figure] = {}
         self._omits: dict[int, tuple[int, ...]] = {}
 
     def run(self) -> None:
@@ -85,22 +85,18 @@ class Placer:
         used = self._used.setdefault(section.name, set())
         tests = (
             lambda f: f.loud[0] <= level <= f.loud[1],
-            lambda f: self._playable(f, instrument, section.qpm),
+            lambda f: is_playable(f, instrument, section.qpm),
             lambda f: f.name != before,
             lambda f: f.name not in used,
         )
         for test in tests:
             able = [figure for figure in able if test(figure)] or able
         figure = able[int(stage.rng.integers(len(able)))]
+        if part.family is not None:  # what comes back brings its figure back
+            before_now = self._of_family.setdefault((voice, part.family), figure)
+            figure = before_now if before_now in able else figure
         used.add(figure.name)
         return figure
-
-    @staticmethod
-    def _playable(figure: Figure, instrument: Instrument, qpm: float) -> bool:
-        rate = qpm / 60 * TICKS_PER_QUARTER / figure.grain
-        most = _NOTES_A_SECOND.get(instrument.kind, 5.0) * (1.5 if figure.family == "tremolo" else 1)
-        chordal = sum(len(s.rungs) > 1 for s in _plain_four(figure)) * 2 > len(_plain_four(figure))
-        return rate <= most and (instrument.chords > 1 or not chordal or figure.family in ("pad", "pulse"))
 
     def lay(
         self, voice: int, section: Section, bars: Sequence[int], figure: Figure, order: Sequence[int], *, low: bool
@@ -136,14 +132,21 @@ class Placer:
             return _THIN if stage.levels[bar] < stage.levels[stage.climax] or section.last == bar + 1 else usual
         if bar == section.last - 1:
             return _CADENCE
-        quarters = stage.length / TICKS_PER_QUARTER
-        if len(tune) / quarters * section.qpm / 60 >= _CROWDED and figure.grain <= EIGHTH:
+        if figure.grain <= EIGHTH and self._is_crowded(section):
             return _THIN
         if not tune:
-            return _FULL if stage.levels[bar] >= 3 else _VARIED
+            return _FULL if stage.levels[bar] >= 3 else usual
         if section.swell == "grow" and place * 2 >= len(section.bars) and usual == _VARIED and stage.levels[bar] >= 3:
             return _FULL
         return usual
+
+    def _is_crowded(self, section: Section) -> bool:
+        """Whether the tune of a whole section has so many notes that a figure beside it must be thin."""
+        stage = self.stage
+        bars = range(section.first - 1, min(section.last, stage.bars))
+        notes = sum(len(stage.tune_in(bar)) for bar in bars)
+        seconds = len(bars) * stage.length / TICKS_PER_QUARTER * 60 / section.qpm
+        return notes >= _CROWDED * seconds
 
     def _ending(self, plain: Pattern, figure: Figure, voice: int, low: bool) -> Pattern:
         """A last bar that ends: a chord that stays, or a few notes up to it."""
@@ -450,7 +453,3 @@ class Placer:
         if notes and notes[-1].end > start:
             notes[-1].dur = start - notes[-1].on
         notes.extend(PlacedNote(start + n * EIGHTH, EIGHTH, (pitch,), bound=True) for n, pitch in enumerate(run))
-
-
-def _plain_four(figure: Figure) -> Pattern:
-    return variants(figure.name, bar_shape("4/4"), 90.0)[_PLAIN]
