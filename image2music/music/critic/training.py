@@ -11,6 +11,7 @@ import argparse
 import csv
 import pickle
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -42,7 +43,7 @@ from image2music.music.critic.model import SCORER_RANGE, WEIGHTS, Critic, Scorer
 from image2music.music.musicxml import read_musicxml
 from image2music.music.score import Score
 
-KINDS = {"solo": 1.0, "song": 1.0, "quartet": 2.0, "hymn": 0.6, "chorale": 0.3}
+KINDS = {"solo": 1.0, "song": 1.0, "quartet": 1.5, "hymn": 0.6, "chorale": 0.3}
 """How much each kind of music weighs among human music."""
 HUMAN = "human"
 _LEVELS = np.linspace(0.005, 0.995, 41)
@@ -126,11 +127,11 @@ def share_of(group: str) -> float:
 
 
 def split(pieces: Sequence[HumanPiece]) -> dict[str, list[HumanPiece]]:
-    """Split by group: pieces for the tables of surprise (35 %), for the critic (45 %), kept aside (20 %)."""
+    """Split by group: pieces for the tables of surprise (30 %), for the critic (55 %), kept aside (15 %)."""
     parts: dict[str, list[HumanPiece]] = {"surprise": [], "critic": [], "test": []}
     for piece in pieces:
         share = share_of(f"{piece.kind} {piece.group}")
-        parts["surprise" if share < 0.35 else "critic" if share < 0.8 else "test"].append(piece)
+        parts["surprise" if share < 0.3 else "critic" if share < 0.85 else "test"].append(piece)
     return parts
 
 
@@ -263,10 +264,14 @@ def _same(one: Excerpt, two: Excerpt) -> bool:
     return int((~kept).sum()) < (0.03 * len(kept) if (one.pitches == two.pitches).all() else 1)
 
 
-def _weights(examples: Sequence[Example]) -> Floats:
-    """Let kinds of music weigh what `KINDS` says, whatever their number."""
-    kinds = [example.kind for example in examples]
-    return np.array([KINDS[kind] / kinds.count(kind) for kind in kinds])
+def _weights(examples: Sequence[Example], kinds: Mapping[str, float] = KINDS) -> Floats:
+    """Let kinds of music weigh what `kinds` says, whatever their number, and n pieces of a composer only as root n."""
+    groups = Counter(example.group for example in examples)
+    weights = np.array([groups[example.group] ** -0.5 for example in examples])
+    sums: Counter[str] = Counter()
+    for example, weight in zip(examples, weights.tolist(), strict=True):
+        sums[example.kind] += weight
+    return weights * np.array([kinds[example.kind] / sums[example.kind] for example in examples])
 
 
 def _quantiles(values: Floats, weights: Floats, levels: Floats) -> Floats:
@@ -282,8 +287,11 @@ def _middle(values: Floats, weights: Floats) -> tuple[float, float]:
     return median, (high - low) / 2 + 1e-6
 
 
-def fit_texture(rows: Floats, weights: Floats, folds: Ints) -> Texture:
-    """Fit z-scores and distance to human excerpts [n, all]; `folds` (0-4) keep the calibration honest."""
+def fit_texture(rows: Floats, weights: Floats, folds: Ints) -> tuple[Texture, Floats]:
+    """Fit z-scores and distance to human excerpts [n, all].
+
+    Also returns their typicality, float[n], each by the distance that the other `folds` (0-4) give.
+    """
     missing = np.isnan(rows)
     columns = np.flatnonzero((missing.mean(axis=0) < 0.5) & (np.nanstd(rows, axis=0) > 1e-6))
     quantiles, widths = [], []
@@ -305,7 +313,8 @@ def fit_texture(rows: Floats, weights: Floats, folds: Ints) -> Texture:
         out = folds == fold
         nearness[out] = _shaped(texture, z[~out], weights[~out]).nearness(z[out])
     typical = np.array([_middle(column, weights) for column in nearness.T]).T
-    return replace(_shaped(texture, z, weights), typical=typical)
+    unseen = ((nearness - typical[0]) / typical[1]).mean(axis=1)
+    return replace(_shaped(texture, z, weights), typical=typical), unseen
 
 
 def _shaped(texture: Texture, z: Floats, weights: Floats) -> Texture:
@@ -385,24 +394,32 @@ def _network(
 def fit_critic(examples: Sequence[Example], names: Sequence[str], surprise: Expectation, seed: int = 0) -> Critic:
     """Fit everything; the scales come from human excerpts that the part in question was not fitted on."""
     humans = [example for example in examples if example.label == HUMAN]
-    textures = []
+    textures, typicalities = [], []
     for is_solo in (True, False):
-        own = [example for example in humans if (example.n_voices == 1) == is_solo]
+        own = [example for example in humans if _shows(example, is_solo)]
         folds = np.array([int(share_of(example.group) * 1e6) % 5 for example in own])
-        textures.append(fit_texture(np.stack([example.row for example in own]), _weights(own), folds))
+        texture, unseen = fit_texture(np.stack([example.row for example in own]), _weights(own), folds)
+        textures.append(texture)
+        typicalities.append(unseen)
     nothing = Scorer(np.zeros(len(names)), np.zeros(len(names)), ())
     critic = Critic(tuple(names), surprise, textures[0], textures[1], nothing)
     z = np.concatenate([_z(critic, example) for example in examples])
     fold = np.array([int(share_of(example.group) * 1e6) % _SCORER_FOLDS for example in examples])
-    unseen = np.zeros((len(examples), 2))
+    raw = np.zeros((len(examples), 2))
     for number in range(_SCORER_FOLDS):
         inside = np.flatnonzero(fold != number)
         scorer = fit_scorer(z[inside], [examples[n] for n in inside.tolist()], seed)
-        unseen[fold == number] = scorer.raw(z[fold == number])
+        raw[fold == number] = scorer.raw(z[fold == number])
     scaled = [
-        _scaled(texture, unseen, examples, is_solo) for texture, is_solo in ((textures[0], True), (textures[1], False))
+        _scaled(texture, raw, unseen, examples, is_solo)
+        for texture, unseen, is_solo in zip(textures, typicalities, (True, False), strict=True)
     ]
     return replace(critic, solo=scaled[0], several=scaled[1], scorer=fit_scorer(z, examples, seed))
+
+
+def _shows(example: Example, is_solo: bool) -> bool:
+    """Say whether an example shows a texture: fiddle tunes that of one voice, all other kinds that of several."""
+    return (example.n_voices == 1) == is_solo and (example.kind == "solo") == is_solo
 
 
 def _z(critic: Critic, example: Example) -> Floats:
@@ -410,16 +427,13 @@ def _z(critic: Critic, example: Example) -> Floats:
     return critic.spread(texture.z_scores(example.row[None]), texture)
 
 
-def _scaled(texture: Texture, raw: Floats, examples: Sequence[Example], is_solo: bool) -> Texture:
-    """Return a texture with the scales of its scorers and of the whole."""
-    own = [n for n, example in enumerate(examples) if example.label == HUMAN and (example.n_voices == 1) == is_solo]
-    humans = [examples[n] for n in own]
-    weights = _weights(humans)
+def _scaled(texture: Texture, raw: Floats, unseen: Floats, examples: Sequence[Example], is_solo: bool) -> Texture:
+    """Return a texture with the scales of its scorers and of the whole; all kinds count the same for these."""
+    own = [n for n, example in enumerate(examples) if example.label == HUMAN and _shows(example, is_solo)]
+    weights = _weights([examples[n] for n in own], {**dict.fromkeys(KINDS, 1.0), "chorale": KINDS["chorale"]})
     scorers = np.array([_middle(column, weights) for column in raw[own].T]).T
-    texture = replace(texture, scorers=scorers)
     mixed = np.clip((raw[own] - scorers[0]) / scorers[1], *SCORER_RANGE).mean(axis=1)
-    typicality = texture.typicality(texture.z_scores(np.stack([example.row for example in humans])))
-    return replace(texture, final=np.array(_middle(gated(mixed, typicality), weights)))
+    return replace(texture, scorers=scorers, final=np.array(_middle(gated(mixed, unseen), weights)))
 
 
 def cached_pieces(data: Path, cache: Path | None) -> list[HumanPiece]:
