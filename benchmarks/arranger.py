@@ -35,7 +35,6 @@ from image2music.music.planning.plan import (
     Family,
     Plan,
     PlannedVoice,
-    Role,
     Section,
     VoicePart,
     with_main_roles,
@@ -205,7 +204,7 @@ def _best_chord(song: Song, start: int, end: int) -> tuple[str, float]:
 
 
 def planned(song: Song, seed: int, *, fourth: bool = False) -> Plan:
-    """Make a plan for a song: voice, right and left hand (and a viola), three sections with a figure each."""
+    """Make a plan for a song: voice, right and left hand (and a viola), three sections, one figure as in songs."""
     rng = np.random.Generator(np.random.Philox(seed))
     voice = song.score.tracks[0]
     high = int(voice.pitches.max())
@@ -229,13 +228,11 @@ def planned(song: Song, seed: int, *, fourth: bool = False) -> Plan:
     sections = []
     for number in range(3):
         second = number == 1
-        right: Role = "answer" if second and _breathes(song, edges[1], edges[2]) else "figure"
-        left: Role = "bass+figure" if right == "answer" else "bass"
         parts = [
             VoicePart(1, "melody"),
             VoicePart(4, ("hold", "answer", "counter")[number]),
-            VoicePart(2, right, order[number % 2] if right == "figure" else None),
-            VoicePart(3, left, order[number % 2] if left != "bass" else None),
+            VoicePart(2, "figure", order[0]),
+            VoicePart(3, "bass"),
         ]
         sections.append(
             Section(
@@ -255,14 +252,6 @@ def planned(song: Song, seed: int, *, fourth: bool = False) -> Plan:
         "", "", song.key, song.meter, song.bars, tuple(voices), tuple(sections), harmony, climax=Climax(climax, 1, high)
     )
     return with_main_roles(plan)
-
-
-def _breathes(song: Song, first: int, end: int) -> bool:
-    """Whether the voice has no new note in the second half of every third bar or more: room for answers."""
-    shape, voice = bar_shape(song.meter), song.score.tracks[0]
-    ticks = voice.onsets * TICKS_PER_QUARTER // song.score.ticks_per_quarter
-    half = ticks[ticks % shape.ticks >= min(shape.half, shape.ticks - 1)] // shape.ticks + 1
-    return sum(bar not in half for bar in range(first, end)) * 3 >= end - first
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,9 @@ class Placer:
         stage = self.stage
         part, instrument = section.part_of(voice), stage.instruments[voice]
         level = stage.levels[section.first - 1]
+        known = self._of_family.get((voice, part.family)) if part.family else None
+        if known is not None and is_playable(known, instrument, section.qpm):
+            return known  # what comes back, or goes on, keeps its figure
         families = (part.family,) if part.family else usual_families(instrument, level)
         able = [figure for family in families for figure in figures_of(family)] or list(library()[:1])
         if low:
@@ -92,9 +95,8 @@ class Placer:
         for test in tests:
             able = [figure for figure in able if test(figure)] or able
         figure = able[int(stage.rng.integers(len(able)))]
-        if part.family is not None:  # what comes back brings its figure back
-            before_now = self._of_family.setdefault((voice, part.family), figure)
-            figure = before_now if before_now in able else figure
+        if part.family is not None:
+            self._of_family[voice, part.family] = figure
         used.add(figure.name)
         return figure
 
