@@ -1,15 +1,18 @@
-"""The content of one picture's page, ready for a template: maps, notes, references, metrics, rounds and drawings."""
+"""The content of one picture's page, ready for a template: maps, notes, plan, references, metrics, rounds, drawings."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
+from itertools import takewhile
 from typing import Any, Literal
 
 from image2music.evaluation.pieces import Heard, hear
 from image2music.music.metrics import EXPLANATIONS, METRIC_NAMES
+from image2music.music.planning.plan import pitch_name
 from image2music.music.similarity import LONGEST_ALLOWED, longest_shared_run
 from image2music.report.tune import HeatMap, Playback, colours, heat_map, playback
 
@@ -37,27 +40,75 @@ class Move:
 
 
 @dataclass(frozen=True)
+class FaultView:
+    """A place that a listener would point at, and what a round did to it; `new` all of them in a tune of its own."""
+
+    change: Literal["gone", "new"]
+    text: str
+
+
+Verdict = Literal["chosen", "not chosen", "taken", "not taken"]
+
+
+@dataclass(frozen=True)
 class RoundView:
-    """A round compared with the tune that stood when it began. `kept` is the share of its text from there, 0 to 1."""
+    """A round compared with the tune that stood when it began. `kept` is the share of its text from there, 0 to 1.
+
+    `verdict` tells candidates that another one was preferred to ("not chosen") from answers that were no use.
+    """
 
     purpose: str
-    accepted: bool
+    verdict: Verdict
     reason: str
     diagnostics: Sequence[Mapping[str, Any]]
+    critic: float | None
+    faults: tuple[FaultView, ...]
     kept: float | None
     changes: tuple[TextChange, ...]
     moves: tuple[Move, ...]
 
+    @property
+    def accepted(self) -> bool:
+        """Whether its tune became the one that stands."""
+        return self.verdict in ("chosen", "taken")
+
 
 def round_views(rounds: Sequence[Mapping[str, Any]]) -> list[RoundView]:
-    """Return all rounds of a row, in order, each compared with the tune accepted before it."""
+    """Return all rounds of a row, in order, each compared with the tune accepted before it.
+
+    Each draft begins a candidate, to be compared with nothing; what comes after the candidates goes on from the one
+    that was chosen.
+    """
+    several = sum(each["purpose"] == "draft" for each in rounds) > 1
     views: list[RoundView] = []
     standing: Mapping[str, Any] | None = None
-    for each in rounds:
-        views.append(_view(each, standing))
+    chosen: Mapping[str, Any] | None = None
+    for at, each in enumerate(rounds):
+        if each["purpose"] == "draft":
+            standing = None
+        elif each["purpose"] != "repair":
+            standing = chosen or standing
+        views.append(_view(each, standing, _verdict_of(rounds, at) if several else _taken(each)))
+        if each["accepted"]:
+            chosen = each
         if each["accepted"] or standing is None:
             standing = each
     return views
+
+
+def _taken(each: Mapping[str, Any]) -> Verdict:
+    return "taken" if each["accepted"] else "not taken"
+
+
+def _verdict_of(rounds: Sequence[Mapping[str, Any]], at: int) -> Verdict:
+    """Return the verdict on a round where there were several candidates: a draft and its repairs share their fate."""
+    if rounds[at]["purpose"] not in ("draft", "repair"):
+        return _taken(rounds[at])
+    if rounds[at]["accepted"]:
+        return "chosen"
+    first = max(place for place in range(at + 1) if rounds[place]["purpose"] == "draft")
+    own = [rounds[first], *takewhile(lambda each: each["purpose"] == "repair", rounds[first + 1 :])]
+    return "not taken" if any(each["accepted"] for each in own) else "not chosen"
 
 
 def changes(before: str, after: str) -> tuple[TextChange, ...]:
@@ -74,15 +125,43 @@ def changes(before: str, after: str) -> tuple[TextChange, ...]:
     return tuple(found)
 
 
-def _view(each: Mapping[str, Any], standing: Mapping[str, Any] | None) -> RoundView:
+def _view(each: Mapping[str, Any], standing: Mapping[str, Any] | None, verdict: Verdict) -> RoundView:
     marked: tuple[TextChange, ...] = (TextChange("same", each["abc"]),)
     kept = None
     if standing is not None:
         compared = changes(standing["abc"], each["abc"])
         kept = _ink("".join(change.text for change in compared if change.kind == "same")) / max(_ink(each["abc"]), 1)
         marked = compared if kept >= WRITTEN_ANEW else marked
-    moves = tuple(_moves(each["metrics"], standing["metrics"] if standing else None))
-    return RoundView(each["purpose"], each["accepted"], each["reason"], each["diagnostics"], kept, marked, moves)
+    return RoundView(
+        purpose=each["purpose"],
+        verdict=verdict,
+        reason=each["reason"],
+        diagnostics=each["diagnostics"],
+        critic=each.get("critic"),
+        faults=_fault_views(each, standing),
+        kept=kept,
+        changes=marked,
+        moves=tuple(_moves(each["metrics"], standing["metrics"] if standing else None)),
+    )
+
+
+def _fault_views(each: Mapping[str, Any], standing: Mapping[str, Any] | None) -> tuple[FaultView, ...]:
+    """Return what is no longer heard, then what is heard for the first time; rows of earlier releases have neither."""
+    if each["metrics"] is None:  # it cannot be played: nothing was heard
+        return ()
+    before = Counter(fault_lines(standing)) if standing else Counter[str]()
+    after = Counter(fault_lines(each))
+    gone = [FaultView("gone", line) for line in (before - after).elements()]
+    return (*gone, *(FaultView("new", line) for line in (after - before).elements()))
+
+
+def fault_lines(each: Mapping[str, Any]) -> list[str]:
+    """Return a line for each place that a listener would point at in a round's tune, worst first."""
+    return [_fault_line(fault) for fault in each.get("faults") or ()]
+
+
+def _fault_line(fault: Mapping[str, Any]) -> str:
+    return f"bar {fault['bar']} beat {fault['beat']:g}: {fault['message']}"
 
 
 def _ink(abc: str) -> int:
@@ -105,6 +184,7 @@ class ReferenceView:
     location: str
     caption: str
     matched_by: str
+    contributes: str
     similarity_text: float | None
     similarity_image: float | None
     shared_notes: int | None
@@ -131,12 +211,88 @@ def _reference_view(reference: Mapping[str, Any], own: Heard | None) -> Referenc
         location=reference["location"],
         caption=reference["caption"],
         matched_by=reference["matched_by"],
+        contributes=reference.get("contributes") or "",
         similarity_text=reference["similarity_text"],
         similarity_image=reference["similarity_image"],
         shared_notes=shared,
         copied=shared is not None and shared > LONGEST_ALLOWED,
         abc=reference["abc"],
     )
+
+
+@dataclass(frozen=True)
+class SectionView:
+    """A section of the plan in words; `parts` has what each voice does, in the order of the plan's voices."""
+
+    name: str
+    bars: str
+    picture_part: str
+    qpm: float
+    dynamic: str
+    cadence: str
+    parts: tuple[str, ...]
+    chords: str
+
+
+@dataclass(frozen=True)
+class PlanView:
+    """The plan of a tune: its `row` for what is shown as it is, the form as a table, places that matter as lines."""
+
+    row: Mapping[str, Any]
+    sections: tuple[SectionView, ...]
+    events: tuple[str, ...]
+
+    @property
+    def has_picture_parts(self) -> bool:
+        """Whether any section stands for a part of the picture."""
+        return any(section.picture_part for section in self.sections)
+
+
+def plan_view(plan: Mapping[str, Any] | None) -> PlanView | None:
+    """Return the column `plan` of a row as it is shown; None where a tune was written to none."""
+    if plan is None:
+        return None
+    return PlanView(plan, tuple(_section_view(section, plan) for section in plan["sections"]), tuple(_events(plan)))
+
+
+def _section_view(section: Mapping[str, Any], plan: Mapping[str, Any]) -> SectionView:
+    roles = {part["voice"]: _part_text(part) for part in section["parts"]}
+    swell = "" if section["swell"] == "none" else f", {section['swell']}"
+    return SectionView(
+        name=section["name"],
+        bars=_span(section["first"], section["last"]),
+        picture_part=section["picture_part"],
+        qpm=section["qpm"],
+        dynamic=section["dynamic"] + swell,
+        cadence=section["cadence"],
+        parts=tuple(roles.get(voice["id"], "rest") for voice in plan["voices"]),
+        chords=" | ".join(plan["harmony"][section["first"] - 1 : section["last"]]),
+    )
+
+
+def _part_text(part: Mapping[str, Any]) -> str:
+    return part["role"] if part["family"] is None else f"{part['role']} ({part['family']})"
+
+
+def _span(first: int, last: int) -> str:
+    return f"{first}" if first == last else f"{first}-{last}"
+
+
+def _events(plan: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a plan says of single places, as `what: text`."""
+    names = {voice["id"]: voice["name"] for voice in plan["voices"]}
+    if motif := plan["motif"]:
+        yield f"motif: {motif['abc']}"
+    if device := plan["device"]:
+        yield f"device: {device['what']}, paid off in bar {device['payoff_bar']}"
+    if surprise := plan["surprise"]:
+        yield f"surprise: bar {surprise['bar']}, {surprise['what']}"
+    if climax := plan["climax"]:
+        yield f"climax: bar {climax['bar']}, {names.get(climax['voice'], 'nobody')} on {pitch_name(climax['pitch'])}"
+    for silence in plan["silences"]:
+        yield f"silence: {names.get(silence['voice'], 'nobody')}, bar {_span(silence['first'], silence['last'])}"
+    if plan["ending"]:
+        yield f"ending: {plan['ending']}"
 
 
 _WIDTH, _EDGE = 200.0, 6.0
@@ -221,7 +377,8 @@ class MetricView:
 class PicturePage:
     """A row as a page. `data` is what the page's script reads: notes, bars, maps and the colours of their levels.
 
-    `remarks` are the tune's N: lines, such as the statement that a voice was derived by rule.
+    `remarks` are the tune's N: lines, such as the statement that a voice was derived by rule. `plan` and `critic` are
+    None, and `faults` (of the tune that stands, worst first) and `wishes` empty, where a row has no such columns.
     """
 
     row: Mapping[str, Any]
@@ -230,6 +387,10 @@ class PicturePage:
     roll: list[str]
     references: list[ReferenceView]
     metrics: list[MetricView]
+    plan: PlanView | None
+    wishes: dict[str, str]
+    critic: float | None
+    faults: list[str]
     rounds: list[RoundView]
     remarks: list[str]
     data: dict[str, Any]
@@ -250,6 +411,10 @@ def picture_page(row: Mapping[str, Any]) -> PicturePage:
         roll=piano_roll(played),
         references=reference_views(row["references"], row["abc"]),
         metrics=metric_views(row),
+        plan=plan_view(row.get("plan")),
+        wishes={name: wish for name, wish in (row.get("wishes") or {}).items() if wish},
+        critic=row.get("critic"),
+        faults=fault_lines(next((each for each in reversed(row["rounds"]) if each["accepted"]), {})),
         rounds=round_views(row["rounds"]),
         remarks=[line[2:].strip() for line in row["abc"].splitlines() if line.startswith("N:")],
         data={
