@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from image2music.demo import make, pieces
+from image2music.demo import __main__ as make
+from image2music.demo import pieces
 from image2music.demo.__main__ import main
 from image2music.demo.captions import caption_of, caption_row, chords_by_bar, commonest_pattern, features_of
 from image2music.demo.pieces import DemoPiece, draw, sample
