@@ -84,6 +84,7 @@ _BETTER = 0.05
 """By how much the critic must rise for an edit that mends no fault."""
 _FEWEST_OF_A_RUN = 5
 """Notes from which on a line that goes one way in equal values counts as a bare scale."""
+_SHARE_OF_A_RUN = 0.85
 
 UNCHANGED = "nothing_changed"
 
@@ -236,7 +237,9 @@ def _runs_one_way(notes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> bool:
     if len(pitches) < _FEWEST_OF_A_RUN or len(np.unique(onsets)) < len(onsets) or len(np.unique(durations)) > 1:
         return False
     steps = np.diff(pitches)
-    return bool(np.all((steps > 0) & (steps <= 2)) or np.all((steps < 0) & (steps >= -2)) or np.all(steps == 0))
+    ways = ((steps > 0) & (steps <= 2), (steps < 0) & (steps >= -2), steps == 0)
+    # A scale that begins anew in the bar is one still.
+    return any(int(way.sum()) >= _SHARE_OF_A_RUN * len(steps) for way in ways)
 
 
 def _doubles(score: Score, voice: int, bar: int, notes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> bool:
