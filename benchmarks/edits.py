@@ -29,7 +29,7 @@ from benchmarks.listener import (
 from image2music.abc.playback import abc_to_score
 from image2music.abc.writer.parts import bars_to_abc, lines_to_abc
 from image2music.errors import Image2MusicError
-from image2music.loop.choose import try_edits
+from image2music.loop.choose import judge_edit, try_edits
 from image2music.loop.examine import ExaminedTune, examine
 from image2music.music.lines import Bar, Line, bars_of_score
 from image2music.music.listen.hearing import hearing_of
@@ -167,8 +167,6 @@ def taken(case: Case) -> tuple[bool, str]:
     standing = examine(case.standing, [])
     if case.edits[0].bar == 0:
         # An edit cannot take bars away; a composer that sends the whole tune anew is held to the same judgment.
-        from image2music.loop.choose import judge_edit
-
         reason = judge_edit(standing, examine(case.edits[0].abc, []), [1])
         return reason == "better", reason
     trials = list(try_edits(standing, case.edits, _examined))
