@@ -20,7 +20,7 @@ from image2music.errors import PlanError
 from image2music.music.instruments import Instrument, instrument_of
 from image2music.music.lines import Bar
 from image2music.music.planning.plan import DYNAMICS, Plan, PlannedVoice, Role
-from image2music.music.theory import MODE_SHARPS, SCALES, TICKS_PER_QUARTER, Chord, fifths_of, read_chord
+from image2music.music.theory import TICKS_PER_QUARTER, Chord, read_chord, read_tonality
 
 EIGHTH = TICKS_PER_QUARTER // 2
 
@@ -160,14 +160,10 @@ def scale_of_key(key: str) -> tuple[int, frozenset[int]]:
     Raises:
         PlanError: `bad_key`.
     """
-    found = re.match(r"([A-G][#b]?)\s*([A-Za-z]*)", key)
-    if found is None:
+    tonality = read_tonality(key)
+    if tonality is None:
         raise PlanError(f"{key!r} is no key; write D, F#m or Ddor", reason="bad_key")
-    word = found[2].lower()
-    short = {"m": "minor", "min": "minor"}.get(word)
-    mode = short or next((mode for mode in MODE_SHARPS if word and mode.startswith(word[:3])), "major")
-    major = (fifths_of(found[1]) + MODE_SHARPS[mode]) * 7 % 12
-    return fifths_of(found[1]) * 7 % 12, frozenset((major + step) % 12 for step in SCALES["major"])
+    return tonality.pitch_class, tonality.classes
 
 
 @lru_cache(maxsize=4096)

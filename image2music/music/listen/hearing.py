@@ -23,10 +23,9 @@ from image2music.music.theory import (
     GRID_QUARTER,
     LETTERS,
     MIDDLE_C,
-    MODE_SHARPS,
     NATURALS,
     TICKS_PER_QUARTER,
-    fifths_of,
+    read_tonality,
     signature_alterations,
     tonic_pitch_class,
 )
@@ -489,15 +488,7 @@ def _eighths(text: str) -> float:
     return length
 
 
-_KEY = re.compile(r"([A-G])([#b]?)\s*([a-z]*)", re.IGNORECASE)
-
-
 def signature_of(key: str) -> int:
     """Return the signature of a key as ABC writes it (`F#m`, `Ddor`), 0 where it cannot be read."""
-    found = _KEY.match(key.strip())
-    if found is None:
-        return 0
-    mode = found[3].lower()[:3]
-    mode = {"": "maj", "m": "min"}.get(mode, mode)
-    less = next((sharps for name, sharps in MODE_SHARPS.items() if name.startswith(mode)), 0)
-    return max(-7, min(7, fifths_of(found[1].upper() + found[2].lower()) + less))
+    tonality = read_tonality(key)
+    return 0 if tonality is None else tonality.sharps
