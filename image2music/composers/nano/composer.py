@@ -173,17 +173,16 @@ class NanoComposer:
     def _write(self, asked: Sequence[tuple[ComposeRequest, Plan | None, str]]) -> list[str]:
         """Write to nano's own plan where it is that, else to the chords of a stranger's."""
         own = [_task_of(request, label) for request, _, label in asked]
-        drawn = self._draw(own)
-        foreign = {}
-        for at, ((request, plan, label), task) in enumerate(zip(asked, own, strict=True)):
-            if plan is not None and not _is_own(plan, task, drawn[at]):
+        mine = [at for at, (request, _, _) in enumerate(asked) if request.plan is None]
+        drawn = dict(zip(mine, self._draw([own[at] for at in mine]), strict=True))
+        tasks = {at: own[at] for at in mine}
+        for at, (request, plan, label) in enumerate(asked):
+            if plan is not None and (at not in drawn or not _is_own(plan, drawn[at])):
                 words = planned_words(plan)
-                foreign[at] = _Task(request, {**_words(request), **words}, label, words, plan)
-        redrawn = dict(zip(foreign, self._draw(list(foreign.values())), strict=True))
-        return [
-            _written(foreign.get(at, task), redrawn.get(at, drawn[at]), plan, strange=at in foreign)
-            for at, ((_, plan, _), task) in enumerate(zip(asked, own, strict=True))
-        ]
+                tasks[at] = _Task(request, {**_words(request), **words}, label, words, plan)
+        foreign = [at for at, task in tasks.items() if task.plan is not None]
+        drawn |= zip(foreign, self._draw([tasks[at] for at in foreign]), strict=True)
+        return [_written(tasks[at], drawn[at], plan) for at, (_, plan, _) in enumerate(asked)]
 
     def _edits(self, one: EditRequest) -> tuple[Edit, ...]:
         _, melody = read_controls_and_melody(one.abc, one.plan)
@@ -286,22 +285,24 @@ def _plan(task: _Task, drawn: Drawn) -> Plan:
     return plan_of(drawn.melody, chosen, name, picture, seed, task.request.constraints)
 
 
-def _is_own(plan: Plan, task: _Task, drawn: Drawn) -> bool:
+def _is_own(plan: Plan, drawn: Drawn) -> bool:
     """Whether a plan was made from this melody; the checks may have mended it since, but not its harmony."""
     melody = drawn.melody
     return (plan.harmony, plan.meter, plan.key) == (melody_chords(melody), melody.meter, key_of(melody))
 
 
-def _written(task: _Task, drawn: Drawn, plan: Plan | None, *, strange: bool = False) -> str:
+def _written(task: _Task, drawn: Drawn, plan: Plan | None) -> str:
     """Arrange a drawn melody to a plan; to its own without one."""
     plan = plan or check_plan(_plan(task, drawn)).plan
     bars = melody_bars_written(drawn.melody)
     lines = arrange_plan(
-        plan, melody_lines(plan, fitted(plan, bars) if strange else bars), picture_seed(task.request.seed, task.label)
+        plan,
+        melody_lines(plan, bars if task.plan is None else fitted(plan, bars)),
+        picture_seed(task.request.seed, task.label),
     )
     kind = drawn.controls.get("kind")
     remarks = [f"{MANNER}{kind}"] if kind else []
-    if task.request.album is not None and not strange:
+    if task.request.album is not None and task.plan is None:
         remarks.append(PLACED_NOTE)
     sections = [(section.name, section.first, section.last) for section in plan.sections]
     return lines_to_abc(plan.title, plan.key, plan.meter, lines, sections=sections, remarks=remarks)

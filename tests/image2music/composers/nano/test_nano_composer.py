@@ -20,6 +20,8 @@ from image2music.composers.nano.reading import read_controls_and_melody
 from image2music.composers.nano.sampling import GUIDANCE, PREFIX, Steps
 from image2music.composers.nano.vocabulary import Controls, control_distance
 from image2music.music.metrics import metrics_of_score
+from image2music.music.planning.plan import plan_of_json
+from image2music.music.score import count_bars
 from image2music.types import Description, Explanation
 
 
@@ -122,6 +124,35 @@ def test_the_seed_is_the_pictures_by_its_id(
 
 def test_another_seed_gives_another_tune(nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str]) -> None:
     assert written(nano, [replace(requests[0], seed=12)]) != tunes[:1]
+
+
+@pytest.mark.slow
+def test_a_persons_plan_is_written_to(nano: NanoComposer, requests: list[ComposeRequest]) -> None:
+    plan = plan_of_json(
+        {
+            "title": "Asked",
+            "key": "Dm",
+            "meter": "3/4",
+            "voices": [
+                {"id": 1, "name": "Oboe", "program": 68, "low": "Bb3", "high": "F6"},
+                {"id": 2, "name": "Harp", "program": 46, "low": "C3", "high": "C6"},
+                {"id": 3, "name": "Cello", "program": 42, "low": "C2", "high": "G3"},
+            ],
+            "sections": [
+                {"bars": "1-4", "qpm": 72, "roles": {"1": "melody", "2": "figure", "3": "bass"}},
+                {"bars": "5-8", "qpm": 72, "roles": {"1": "rest", "2": "melody", "3": "bass"}},
+            ],
+            "harmony": ["Dm", "Gm", "A", "Dm", "Bb", "F", "A7", "Dm"],
+        }
+    )
+    asked = [WriteRequest(replace(requests[0], plan=plan), plan), WriteRequest(requests[1])]
+    abc, own = nano.write(asked)
+    score = abc_to_score(abc)
+    assert [found for found in check(abc) if found.severity is Severity.ERROR] == []
+    assert [track.program for track in score.tracks] == [68, 46, 42]
+    assert (score.tempos[0].qpm, count_bars(score), score.keys[0].tonic) == (72, 8, 2)
+    assert score.tracks[0].onsets.max() < 4 * 3 * 480
+    assert own == nano.write(asked[1:])[0]
 
 
 @pytest.mark.slow
