@@ -12,7 +12,9 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -252,10 +254,12 @@ _SHOWN = 300
 
 @dataclass(frozen=True)
 class SongEval:
-    """SongEval's toolkit: the folder of a checkout, and the interpreter that has its packages."""
+    """SongEval's toolkit: the folder of a checkout, run by the `python` on the PATH, which has its packages.
+
+    Where the PATH has none, it is `python3`, and where there is neither, the interpreter of this process.
+    """
 
     folder: Path
-    python: str = "python"
 
     def __post_init__(self) -> None:
         if not (self.folder / "eval.py").is_file():
@@ -276,7 +280,8 @@ class SongEval:
             return {name: _aspects(found, name) for found in [_result(out)] for name in sounds}
 
     def _run(self, sounds: Path, out: Path) -> None:
-        command = [self.python, "eval.py", "-i", str(sounds), "-o", str(out)]
+        python = shutil.which("python") or shutil.which("python3") or sys.executable
+        command = [python, "eval.py", "-i", str(sounds), "-o", str(out)]
         try:
             subprocess.run(command, cwd=self.folder, check=True, capture_output=True, env=dict(os.environ))
         except (OSError, subprocess.CalledProcessError) as error:
