@@ -254,12 +254,13 @@ _SHOWN = 300
 
 @dataclass(frozen=True)
 class SongEval:
-    """SongEval's toolkit: the folder of a checkout, run by the `python` on the PATH, which has its packages.
+    """SongEval's toolkit: the folder of a checkout, and the interpreter that has its packages.
 
-    Where the PATH has none, it is `python3`, and where there is neither, the interpreter of this process.
+    By default that is the `python` on the PATH, where there is none `python3`, without either the one of this process.
     """
 
     folder: Path
+    python: str = field(default_factory=lambda: shutil.which("python") or shutil.which("python3") or sys.executable)
 
     def __post_init__(self) -> None:
         if not (self.folder / "eval.py").is_file():
@@ -280,8 +281,7 @@ class SongEval:
             return {name: _aspects(found, name) for found in [_result(out)] for name in sounds}
 
     def _run(self, sounds: Path, out: Path) -> None:
-        python = shutil.which("python") or shutil.which("python3") or sys.executable
-        command = [python, "eval.py", "-i", str(sounds), "-o", str(out)]
+        command = [self.python, "eval.py", "-i", str(sounds), "-o", str(out)]
         try:
             subprocess.run(command, cwd=self.folder, check=True, capture_output=True, env=dict(os.environ))
         except (OSError, subprocess.CalledProcessError) as error:
