@@ -208,22 +208,23 @@ class _Clock:
 
 def measure_decoding(backend: Any, clock: _Clock, batches: Sequence[int], tokens: int) -> Iterator[Decoding]:
     """Time answers of full length for each form and batch; the time of one token (the prefill) is taken off."""
-    from image2music.composers.chat.conversations import Conversation, Message
+    from image2music.composers.chat.conversations import Conversation, Message, questions_of
+    from image2music.composers.forms import PROSE, TUNE_OF_TWO
 
     prompt = "Look at the picture and write a tune in ABC notation with two voices that suits it. " * 20
     talks = [Conversation(_picture(at), (Message("user", prompt),)) for at in range(max(batches))]
-    for form in ("prose", "abc"):
+    for name, form in (("prose", PROSE), ("abc", TUNE_OF_TWO)):
         for batch in batches:
             seeds: list[int | None] = list(range(batch))
-            backend.generate(talks[:batch], seeds, max_tokens=4, form=form)
+            backend.generate(questions_of(talks[:batch], seeds, 4, form))
             _, once, _ = clock.timed(
-                lambda b=batch, s=seeds, f=form: backend.generate(talks[:b], s, max_tokens=1, form=f)
+                lambda b=batch, s=seeds, f=form: backend.generate(questions_of(talks[:b], s, 1, f))
             )
             _, whole, peak = clock.timed(
-                lambda b=batch, s=seeds, f=form: backend.generate(talks[:b], s, max_tokens=tokens, form=f)
+                lambda b=batch, s=seeds, f=form: backend.generate(questions_of(talks[:b], s, tokens, f))
             )
             seconds = max(whole - once, 1e-9)
-            yield Decoding(form, batch, batch * (tokens - 1) / seconds, 1000 * seconds / (tokens - 1), peak)
+            yield Decoding(name, batch, batch * (tokens - 1) / seconds, 1000 * seconds / (tokens - 1), peak)
 
 
 def measure(size: str, device: str, batches: Sequence[int], tokens: int) -> Figures:
@@ -277,7 +278,7 @@ def _conversation(backend: Any, clock: _Clock, batch: int, *, shorter: bool) -> 
     from image2music.abc.checker import check
     from image2music.composers.base import ComposeRequest, RefineRequest, RepairRequest, WriteRequest
     from image2music.composers.chat.composer import AnswerLengths, ChatComposer
-    from image2music.composers.chat.conversations import composing, describing
+    from image2music.composers.chat.conversations import composing, describing, questions_of
     from image2music.music.metrics import EXPLANATIONS, Metrics
     from image2music.types import Description
 
@@ -296,7 +297,7 @@ def _conversation(backend: Any, clock: _Clock, batch: int, *, shorter: bool) -> 
 
     def say(talks: Sequence[Any], tokens: int) -> list[str]:
         # Not by `composer.look`: it refuses the prose of random weights, which has no sentence.
-        return backend.generate(talks, [None] * batch, max_tokens=tokens, form="prose")
+        return backend.generate(questions_of(talks, [None] * batch, tokens))
 
     step("describe", lambda: say([describing(image) for image in images], description))
     requests = [

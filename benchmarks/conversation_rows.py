@@ -128,10 +128,12 @@ class _Prosaic:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
 
-    def generate(self, *asked: Any, form: str, **more: Any) -> list[str]:
+    def generate(self, questions: Sequence[Any]) -> list[str]:
         """What the backend says, and one sentence."""
-        said = self._backend.generate(*asked, form=form, **more)
-        return [f"{text}\nIt is calm." for text in said] if form == "prose" else said
+        from image2music.composers.forms import PROSE
+
+        said = zip(questions, self._backend.generate(questions), strict=True)
+        return [f"{text}\nIt is calm." if question.form == PROSE else text for question, text in said]
 
 
 def _composer(model: str, *, reuses: bool) -> Any:

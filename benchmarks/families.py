@@ -82,7 +82,8 @@ def _answers(backend: Any) -> tuple[list[str], list[str]]:
     """Four tunes and four texts, in batches and one by one."""
     from PIL import Image
 
-    from image2music.composers.chat.conversations import Conversation, Message
+    from image2music.composers.chat.conversations import Conversation, Message, questions_of
+    from image2music.composers.forms import PROSE, TUNE_OF_TWO
 
     sizes, seeds = ((60, 40), (120, 200), (90, 90), (300, 80)), (1, None, 3, 4)
     talks = [
@@ -92,10 +93,10 @@ def _answers(backend: Any) -> tuple[list[str], list[str]]:
         for at, size in enumerate(sizes)
     ]
     together, alone = [], []
-    for form, tokens in (("abc", 40), ("prose", 20)):
-        together += backend.generate(talks, seeds, max_tokens=tokens, form=form)
-        for talk, seed in zip(talks, seeds, strict=True):
-            alone += backend.generate([talk], [seed], max_tokens=tokens, form=form)
+    for form, tokens in ((TUNE_OF_TWO, 40), (PROSE, 20)):
+        together += backend.generate(questions_of(talks, seeds, tokens, form))
+        for question in questions_of(talks, seeds, tokens, form):
+            alone += backend.generate([question])
     return together, alone
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from image2music.abc.checker import check
 from image2music.abc.diagnostics import Severity
 from image2music.abc.parser import parse
-from image2music.composers.chat.conversations import Conversation, Form, Message
+from image2music.composers.chat.conversations import Conversation, Message, questions_of
 from image2music.composers.chat.engine.transformers_backend import TransformersBackend, load_transformers_backend
+from image2music.composers.forms import PROSE, TUNE_OF_TWO, Form
 
 FAMILY, MOST_TOKENS, BATCH = "qwen2_5_vl", 240, 20
 VOICES = ("1", "2")
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     talk = Conversation(Image.new("RGB", (56, 56), (90, 120, 200)), (Message("user", "Write a tune."),))
     with tempfile.TemporaryDirectory() as folder:
         backend = load_transformers_backend(str(save(FAMILY, Path(folder) / FAMILY)))
-    forms: tuple[tuple[str, Form], ...] = (("with the grammar", "abc"), ("without", "prose"))
+    forms: tuple[tuple[str, Form], ...] = (("with the grammar", TUNE_OF_TWO), ("without", PROSE))
     for name, form in forms:
         whole = sum(is_whole(abc) for abc in _written(backend, talk, tunes, form))
         print(f"{name}: {whole} of {tunes} tunes pass, every bar full, two voices", flush=True)
@@ -50,7 +51,7 @@ def _written(backend: TransformersBackend, talk: Conversation, tunes: int, form:
     found: list[str] = []
     for start in range(0, tunes, BATCH):
         seeds = list(range(start, min(tunes, start + BATCH)))
-        found += backend.generate([talk] * len(seeds), seeds, max_tokens=MOST_TOKENS, form=form)
+        found += backend.generate(questions_of([talk] * len(seeds), seeds, MOST_TOKENS, form))
     return found
 
 

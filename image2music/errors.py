@@ -68,3 +68,7 @@ class JobError(Image2MusicError):
 
 class TimeLimitError(Image2MusicError):
     """An element that took too long."""
+
+
+class PutOffError(Image2MusicError):
+    """A picture that waits: nothing is wrong with it, and the same command goes on with it later."""

@@ -13,6 +13,13 @@ from image2music.errors import ConfigError
 Protocol = Literal["plan", "paper"]
 """plan: look, recall, plan, write, repair, listen, edit, choose, explain. paper: the paper's own chain."""
 
+Steps = Literal["full", "short", "small"]
+"""How a chat model goes about a plan and its tune.
+
+full: sketches, plan, melody and bass, the other voices. short: plan, then the tune at once. small: the plan in parts from
+lists, the tune bar by bar, accompaniment by rule.
+"""
+
 
 @dataclass(frozen=True)
 class LoopSettings:
@@ -20,18 +27,21 @@ class LoopSettings:
 
     At most `rounds` repairs of a draft, and, where it is not 0, one round of edits (in the paper's chain: one
     refinement). `candidates` tunes are written for a picture, each to a plan of its own, and the best one is kept; the
-    paper's chain writes one.
+    paper's chain writes one. `steps` is for chat models.
     """
 
     rounds: int = 2
     protocol: Protocol = "plan"
     candidates: int = 1
+    steps: Steps = "full"
 
     def __post_init__(self) -> None:
         if self.rounds < 0:
             raise ConfigError(f"rounds must be 0 or more, not {self.rounds}", reason="bad_rounds")
         if self.protocol not in get_args(Protocol):
             raise ConfigError(f"protocol must be plan or paper, not {self.protocol!r}", reason="bad_protocol")
+        if self.steps not in get_args(Steps):
+            raise ConfigError(f"steps must be full, short or small, not {self.steps!r}", reason="bad_steps")
         if self.candidates < 1:
             raise ConfigError(f"candidates must be 1 or more, not {self.candidates}", reason="bad_candidates")
         if self.protocol == "paper" and self.candidates > 1:

@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from image2music.composers.base import ComposeRequest
-from image2music.composers.chat.conversations import Conversation, Form, TokenAttention
+from image2music.composers.chat.conversations import Conversation, Question, TokenAttention
+from image2music.composers.forms import Form
 from image2music.errors import ModelError
 from image2music.music.metrics import Metrics
 from image2music.types import Description, Reference
@@ -60,12 +61,10 @@ class FakeBackend:
     def count_tokens(self, text: str) -> int:
         return len(text.split())
 
-    def generate(
-        self, conversations: Sequence[Conversation], seeds: Sequence[int | None], *, max_tokens: int, form: Form
-    ) -> list[str]:
+    def generate(self, questions: Sequence[Question]) -> list[str]:
         answers = []
-        for conversation, seed in zip(conversations, seeds, strict=True):
-            self.requests.append((conversation, seed, max_tokens, form))
+        for one in questions:
+            self.requests.append((one.conversation, one.seed, one.max_tokens, one.form))
             answers.append(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
         return answers
 

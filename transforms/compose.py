@@ -71,6 +71,7 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
             album=described.ref.brief.part,
             constraints=described.ref.brief.constraints(self._style),
             plan=described.ref.brief.plan,
+            steps=self._loop.steps,
         )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from PIL.Image import Image
 
@@ -17,7 +17,8 @@ from image2music.music.planning.plan import Plan
 from image2music.music.score import Score
 from image2music.music.similarity import count_motif
 from image2music.music.theory import MIDDLE_C, spelling
-from image2music.types import AlbumPart, Description, Edit, Explanation, Reference
+from image2music.settings import Steps
+from image2music.types import AlbumPart, Description, Edit, Explanation, Reference, Round
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class ComposeRequest:
     `album` says what the tune takes over from its album, where the picture is composed as part of one. `constraints`
     are what a plan must keep, an album's demands first, then a person's wishes; of two that contradict, the first
     counts.
-    `plan` is a person's whole plan, which no composer is asked for then.
+    `plan` is a person's whole plan, which no composer is asked for then. `steps` is how a chat model goes about it.
     """
 
     image_id: str
@@ -38,6 +39,11 @@ class ComposeRequest:
     album: AlbumPart | None = None
     constraints: tuple[PlanConstraints, ...] = ()
     plan: Plan | None = None
+    steps: Steps = "full"
+
+
+Notes = dict[str, Any]
+"""What a composer wants to find again in later requests for the same tune; nobody else reads or writes in it."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class PlanningRequest:
     attempt: int = 0
     faults: tuple[str, ...] = ()
     previous: Plan | None = None
+    notes: Notes = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ class WriteRequest:
     request: ComposeRequest
     plan: Plan | None = None
     take: int = 0
+    notes: Notes = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ class RepairRequest:
     attempt: int
     plan: Plan | None = None
     take: int = 0
+    notes: Notes = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,7 @@ class EditRequest:
     abc: str
     sheet: Sheet
     take: int = 0
+    notes: Notes = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,7 @@ class AttentionOptions:
 
 @dataclass(frozen=True)
 class ExplainRequest:
-    """The accepted tune, to be explained, and the plan that it was written to, if any."""
+    """The accepted tune, to be explained, the plan that it was written to, if any, and the rounds that led to it."""
 
     request: ComposeRequest
     abc: str
@@ -118,6 +128,8 @@ class ExplainRequest:
     metrics: Metrics
     attention_options: AttentionOptions = AttentionOptions()
     plan: Plan | None = None
+    notes: Notes = field(default_factory=dict)
+    rounds: tuple[Round, ...] = ()
 
 
 class Composer(Protocol):

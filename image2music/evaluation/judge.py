@@ -25,7 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from image2music.composers.chat.conversations import ChatBackend, Conversation, Message, shortened, without_thinking
+from image2music.composers.chat.conversations import (
+    ChatBackend,
+    Conversation,
+    Message,
+    questions_of,
+    shortened,
+    without_thinking,
+)
 from image2music.composers.prompts import fill
 from image2music.errors import ConfigError, ModelError
 from image2music.evaluation.pieces import Piece
@@ -244,7 +251,7 @@ def _generate(
     pairs = list(batch)
     # The seed names the repeat and nothing of the tune: what differs between tunes is what is shown.
     seeds: list[int | None] = [picture_seed(settings.seed, f"{asking.group}/{asking.repeat}") for asking, _ in pairs]
-    return backend.generate([talk for _, talk in pairs], seeds, max_tokens=ANSWER_TOKENS, form="prose")
+    return backend.generate(questions_of([talk for _, talk in pairs], seeds, ANSWER_TOKENS, step="judge"))
 
 
 ASPECTS = ("Coherence", "Musicality", "Memorability", "Clarity", "Naturalness")

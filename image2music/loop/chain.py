@@ -21,13 +21,14 @@ from image2music.composers.base import (
     ComposeRequest,
     EditRequest,
     ExplainRequest,
+    Notes,
     PlanningRequest,
     RefineRequest,
     RepairRequest,
     WriteRequest,
     missing_constraints,
 )
-from image2music.errors import AbcError, PlanError
+from image2music.errors import AbcError, PlanError, PutOffError
 from image2music.failures import batch_with_fallback, map_catching, reason_of
 from image2music.loop.choose import UNCHANGED, order_of, try_edits, why_not
 from image2music.loop.examine import ExaminedTune, Voices, examine, voices_of_abc
@@ -66,6 +67,7 @@ class Take:
     plan: Plan | None = None
     plan_faults: tuple[str, ...] = ()
     rounds: list[Round] = field(default_factory=list)
+    notes: Notes = field(default_factory=dict)
     best: ExaminedTune | None = None
     failed: Exception | None = None
 
@@ -127,7 +129,14 @@ class Work:
 
     @property
     def failed(self) -> Exception | None:
-        """Why there is no tune: the chosen take's failure, before one is chosen the first of all if none is open."""
+        """Why there is no tune: the chosen take's failure, before one is chosen the first of all if none is open.
+
+        A picture of which one take is put off is put off as a whole, or its row would depend on when it was made.
+        """
+        if (
+            put_off := next((take.failed for take in self.takes if isinstance(take.failed, PutOffError)), None)
+        ) is not None:
+            return put_off
         if self.chosen is not None:
             return self.chosen.failed
         if any(take.is_open for take in self.takes):
@@ -175,7 +184,8 @@ def compose_batch(
         _repair(composer, [take for take in _open(takes) if take.standing.draft.errors], attempt)
     _fail_invalid(_open(takes))
     for work in batch:
-        _choose(work)
+        if work.failed is None:
+            _choose(work)
     chosen = [work.take for work in batch if work.failed is None]
     if settings.rounds:
         (_edit if settings.protocol == "plan" else _refine)(composer, chosen)
@@ -219,7 +229,7 @@ def _plan(composer: Composer, takes: Sequence[Take]) -> None:
 
 
 def _planning(take: Take, attempt: int) -> PlanningRequest:
-    return PlanningRequest(take.request, take.number, attempt, take.plan_faults, take.plan)
+    return PlanningRequest(take.request, take.number, attempt, take.plan_faults, take.plan, take.notes)
 
 
 def _check(take: Take, plan: Plan) -> None:
@@ -232,7 +242,7 @@ def _bad_plan(take: Take) -> PlanError:
 
 
 def _write(composer: Composer, takes: Sequence[Take]) -> None:
-    asked = _answers(composer.write, takes, lambda take: WriteRequest(take.request, take.plan, take.number))
+    asked = _answers(composer.write, takes, lambda take: WriteRequest(take.request, take.plan, take.number, take.notes))
     for take, raw in asked:
         with take.failing_alone():
             candidate = take.examine(raw)
@@ -250,7 +260,7 @@ def _repair(composer: Composer, takes: Sequence[Take], attempt: int) -> None:
 
 def _repairing(take: Take, attempt: int) -> RepairRequest:
     draft = take.standing.draft
-    return RepairRequest(take.request, draft.abc, draft.diagnostics, attempt, take.plan, take.number)
+    return RepairRequest(take.request, draft.abc, draft.diagnostics, attempt, take.plan, take.number, take.notes)
 
 
 def _fail_invalid(takes: Sequence[Take]) -> None:
@@ -295,6 +305,8 @@ def _edit(composer: Composer, takes: Sequence[Take]) -> None:
                 take.standing, edits, take.examine, take.plan, take.request.album
             ):
                 take.keep("edit", candidate, reason, accepted=accepted)
+        except PutOffError as later:
+            take.failed = later
         except Exception as error:  # a valid tune stands; an edit that fails must not cost it
             take.keep("edit", take.standing, reason_of(error), accepted=False)
 
@@ -302,7 +314,7 @@ def _edit(composer: Composer, takes: Sequence[Take]) -> None:
 def _editing(take: Take) -> EditRequest:
     standing = take.standing
     assert take.plan is not None and standing.sheet is not None
-    return EditRequest(take.request, take.plan, standing.draft.abc, standing.sheet, take.number)
+    return EditRequest(take.request, take.plan, standing.draft.abc, standing.sheet, take.number, take.notes)
 
 
 def _refine(composer: Composer, takes: Sequence[Take]) -> None:
@@ -322,6 +334,8 @@ def _refine(composer: Composer, takes: Sequence[Take]) -> None:
                 now, before = (len(missing_constraints(s, part)) for s in (candidate.score, take.standing.score))
                 taken, reason = (False, "keeps_less_of_the_album") if now > before else (taken, reason)
             take.keep("refine", candidate, reason, accepted=taken)
+        except PutOffError as later:
+            take.failed = later
         except Exception as error:  # a valid tune stands; a refinement that fails must not cost it
             take.keep("refine", take.standing, reason_of(error), accepted=False)
 
@@ -342,7 +356,16 @@ def _explain(composer: Composer, batch: Sequence[Work], attention_options: Atten
 def _explaining(take: Take, attention_options: AttentionOptions) -> ExplainRequest:
     draft, tune = take.standing.draft, take.standing.tune
     assert draft.metrics is not None and tune is not None
-    return ExplainRequest(take.request, draft.abc, tune.title, draft.metrics, attention_options, take.plan)
+    return ExplainRequest(
+        take.request,
+        draft.abc,
+        tune.title,
+        draft.metrics,
+        attention_options,
+        take.plan,
+        take.notes,
+        tuple(take.rounds),
+    )
 
 
 def _finish(batch: Sequence[Work]) -> list[ComposedTune | Exception]:

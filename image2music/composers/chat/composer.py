@@ -22,16 +22,17 @@ from image2music.composers.base import (
 from image2music.composers.chat.conversations import (
     ChatBackend,
     Conversation,
-    Form,
     attention_maps,
     composing,
     describing,
     motivating,
     prose_in,
+    questions_of,
     refining,
     repairing,
     tune_in,
 )
+from image2music.composers.forms import PROSE, TUNE_OF_TWO, Form
 from image2music.errors import ConfigError, ModelError
 from image2music.music.planning.plan import Plan
 from image2music.settings import picture_seed
@@ -73,7 +74,7 @@ class ChatComposer:
             ModelError: an answer holds no prose (`no_description`).
         """
         conversations = [describing(image) for image in images]
-        answers = self._generate(conversations, [None] * len(conversations), self.lengths.description, "prose")
+        answers = self._generate(conversations, [None] * len(conversations), self.lengths.description, PROSE, "look")
         return [Description(_prose(answer, "description")) for answer in answers]
 
     def plan(self, requests: Sequence[PlanningRequest]) -> list[Plan]:
@@ -104,7 +105,7 @@ class ChatComposer:
         """
         conversations = [motivating(one, self._first_turn(one.request)) for one in requests]
         seeds: list[int | None] = [picture_seed(one.request.seed, "motivation") for one in requests]
-        answers = self._generate(conversations, seeds, self.lengths.motivation, "prose")
+        answers = self._generate(conversations, seeds, self.lengths.motivation, PROSE, "motivation")
         return [
             self._explanation(request, conversation, _prose(answer, "motivation"))
             for request, conversation, answer in zip(requests, conversations, answers, strict=True)
@@ -137,14 +138,16 @@ class ChatComposer:
         self, requests: Sequence[Request], converse: Callable[[Request], Conversation], seed: Callable[[Request], int]
     ) -> list[str]:
         conversations, seeds = [converse(one) for one in requests], [seed(one) for one in requests]
-        return [tune_in(answer) for answer in self._generate(conversations, seeds, self.lengths.tune, "abc")]
+        return [
+            tune_in(answer) for answer in self._generate(conversations, seeds, self.lengths.tune, TUNE_OF_TWO, "tune")
+        ]
 
     def _generate(
-        self, conversations: Sequence[Conversation], seeds: Sequence[int | None], max_tokens: int, form: Form
+        self, conversations: Sequence[Conversation], seeds: Sequence[int | None], max_tokens: int, form: Form, step: str
     ) -> list[str]:
         if not conversations:
             return []
-        return self.backend.generate(conversations, seeds, max_tokens=max_tokens, form=form)
+        return self.backend.generate(questions_of(conversations, seeds, max_tokens, form, step))
 
 
 def _prose(answer: str, what: str) -> str:

@@ -18,6 +18,7 @@ from image2music.abc.diagnostics import Diagnostic, Severity
 from image2music.abc.parser import parse
 from image2music.composers.attention.maps import BARS_A_GROUP, Faithfulness, Segment, segment_map
 from image2music.composers.base import ComposeRequest, ExplainRequest, RefineRequest, RepairRequest, opening_abc
+from image2music.composers.forms import PROSE, Form
 from image2music.composers.prompts import fill
 from image2music.music.metrics import EXPLANATIONS
 from image2music.types import AlbumPart, AttentionMap, Reference
@@ -271,10 +272,6 @@ def motivating(request: ExplainRequest, so_far: Conversation) -> Conversation:
     return so_far.then(request.abc.strip(), fill("motivation"))
 
 
-Form = Literal["prose", "abc"]
-"""What an answer is to be. A backend that can constrain its decoding does so for `abc`."""
-
-
 @dataclass(frozen=True)
 class Message:
     """One turn. There is no system turn: several model families have none."""
@@ -301,6 +298,32 @@ class Conversation:
     def answered(self, answer: str) -> Conversation:
         """Append the last answer."""
         return Conversation(self.image, (*self.messages, Message("assistant", answer)))
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A conversation whose last turn wants an answer.
+
+    A seed makes the answer repeatable, whatever the batch; None asks for the likeliest one. It has at most `max_tokens`
+    tokens, and keeps to `form` where the backend can see to that. `step` names what it is asked for (`look`, `plan`).
+    """
+
+    conversation: Conversation
+    seed: int | None
+    max_tokens: int
+    form: Form = PROSE
+    step: str = ""
+
+
+def questions_of(
+    conversations: Sequence[Conversation],
+    seeds: Sequence[int | None],
+    max_tokens: int,
+    form: Form = PROSE,
+    step: str = "",
+) -> list[Question]:
+    """Return the same question, with a seed of its own, about each conversation."""
+    return [Question(talk, seed, max_tokens, form, step) for talk, seed in zip(conversations, seeds, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -335,12 +358,8 @@ class ChatBackend(Protocol):
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text; may be an estimate that is rather too high."""
 
-    def generate(
-        self, conversations: Sequence[Conversation], seeds: Sequence[int | None], *, max_tokens: int, form: Form
-    ) -> list[str]:
-        """Return the next turn of each conversation.
-
-        A seed makes an answer repeatable, whatever the batch; None asks for the likeliest answer.
+    def generate(self, questions: Sequence[Question]) -> list[str]:
+        """Return the answer to each question; no answer depends on which others share the batch.
 
         Raises:
             ModelError: the model gave no answer.

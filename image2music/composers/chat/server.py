@@ -35,7 +35,7 @@ from PIL import Image
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from image2music.composers.attention.maps import refuse_unknown_family
-from image2music.composers.chat.conversations import ChatBackend, Conversation, Form, Message, TokenAttention
+from image2music.composers.chat.conversations import ChatBackend, Conversation, Message, Question, TokenAttention
 from image2music.composers.chat.engine import loading
 from image2music.composers.chat.engine.decode import Sampling
 from image2music.composers.chat.engine.loading import ModelName
@@ -284,12 +284,9 @@ class OpenAiBackend:
         """Estimate, rather too high: ABC has about two characters a token."""
         return -(-len(text) // _CHARACTERS_A_TOKEN)
 
-    def generate(
-        self, conversations: Sequence[Conversation], seeds: Sequence[int | None], *, max_tokens: int, form: Form
-    ) -> list[str]:
-        """Return the next turn of each conversation; whether answers to a seed repeat is up to the server."""
-        asked = zip(conversations, seeds, strict=True)
-        bodies = [self._body(conversation, seed, max_tokens) for conversation, seed in asked]
+    def generate(self, questions: Sequence[Question]) -> list[str]:
+        """Return the answer to each question; whether answers to a seed repeat is up to the server."""
+        bodies = [self._body(one.conversation, one.seed, one.max_tokens) for one in questions]
         names = [hashlib.sha256(json.dumps(body).encode()).hexdigest() for body in bodies]
         answers = self._at_once(names, bodies)
         for name in names:
@@ -418,11 +415,9 @@ class RemoteWithLocalAttention:
         """Count the tokens of a text, by the larger count of the two."""
         return max(self._remote.count_tokens(text), self._attention_model.count_tokens(text))
 
-    def generate(
-        self, conversations: Sequence[Conversation], seeds: Sequence[int | None], *, max_tokens: int, form: Form
-    ) -> list[str]:
+    def generate(self, questions: Sequence[Question]) -> list[str]:
         """Return the server's answers."""
-        return self._remote.generate(conversations, seeds, max_tokens=max_tokens, form=form)
+        return self._remote.generate(questions)
 
     def attention(self, conversation: Conversation, *, layers: bool = False) -> list[TokenAttention]:
         """Return the attention of the model that runs here to the picture, as if it had written the server's turns."""

@@ -36,9 +36,9 @@ def in_order(prompt):
 class Prejudiced(FakeBackend):
     """Gives 7 points to whatever is asked first, a point less to each that follows."""
 
-    def generate(self, conversations, seeds, *, max_tokens, form):
-        prompts = [conversation.messages[0].text for conversation in conversations]
-        self.requests += [(one, seed, max_tokens, form) for one, seed in zip(conversations, seeds, strict=True)]
+    def generate(self, questions):
+        prompts = [one.conversation.messages[0].text for one in questions]
+        self.requests += [(one.conversation, one.seed, one.max_tokens, one.form) for one in questions]
         return ["\n".join(f"{name}: {7 - place}" for place, name in enumerate(in_order(p))) for p in prompts]
 
 
@@ -124,10 +124,11 @@ def test_malformed_answers_are_counted_and_left_out():
 
 def test_a_server_that_fails_costs_its_own_answers_alone():
     class Failing(Prejudiced):
-        def generate(self, conversations, seeds, **kwargs):
-            if any("judge the music" in c.messages[0].text or c.image.size == (256, 256) for c in conversations):
+        def generate(self, questions):
+            talks = [one.conversation for one in questions]
+            if any("judge the music" in c.messages[0].text or c.image.size == (256, 256) for c in talks):
                 raise ModelError("busy", reason="server_unavailable")
-            return super().generate(conversations, seeds, **kwargs)
+            return super().generate(questions)
 
     verdicts = judged(Failing(), times=1)
     assert verdicts.failed == {"server_unavailable": 4}

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 from torch import Tensor
 
-from image2music.composers.chat.conversations import Conversation, Form, Message
+from image2music.composers.chat.conversations import Conversation, Message
 from image2music.composers.chat.engine.cache import LruByteCache, picture_key
 from image2music.composers.chat.engine.decode import BannedTokens, Sampling, banned_tokens, uniform_draws
 from image2music.composers.constrained.constraint import AbcConstraint, AbcVocabulary, ConstrainedTuneState
+from image2music.composers.forms import Form, TuneForm
 from image2music.errors import ConfigError, ModelError
 from image2music.plugins import accelerator, fingerprint
 
@@ -317,11 +318,11 @@ class ChatModel:
 
     def tune(self, form: Form, tokens: int) -> ConstrainedTuneState | None:
         """Return the state that keeps a tune of at most so many tokens to ABC; None for prose."""
-        return ConstrainedTuneState(self._abc, tokens) if form == "abc" else None
+        return ConstrainedTuneState(self._abc, tokens) if isinstance(form, TuneForm) else None
 
     def grammar(self, form: Form, rows: int, tokens: int) -> list[AbcConstraint]:
         """Return the same for a batch, as a logits processor for the library's own `generate`."""
-        return [AbcConstraint(self._abc, rows, tokens)] if form == "abc" else []
+        return [AbcConstraint(self._abc, rows, tokens)] if isinstance(form, TuneForm) else []
 
 
 def image_token_of(config: Any) -> int:

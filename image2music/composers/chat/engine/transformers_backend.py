@@ -24,11 +24,12 @@ from torch import Tensor
 from image2music.composers.attention.maps import Tokenised, grid_of, image_token_boxes, paint
 from image2music.composers.attention.replay import observed, replay, replay_by_layer
 from image2music.composers.chat.composer import AnswerLengths
-from image2music.composers.chat.conversations import Conversation, Form, Message, TokenAttention
+from image2music.composers.chat.conversations import Conversation, Message, Question, TokenAttention
 from image2music.composers.chat.engine.cache import Prefiller, picture_key
 from image2music.composers.chat.engine.decode import Decoder, DecodingRow, PromptLookup, Sampling, sample_tokens
 from image2music.composers.chat.engine.loading import ChatModel, ModelName, PreparedPictures, load_model
 from image2music.composers.chat.engine.memory import CARDS, GIB, USABLE, largest_batch, memory_need, shape_of
+from image2music.composers.forms import Form, TuneForm
 from image2music.errors import ModelError
 from image2music.images.decode import MAX_SIDE
 
@@ -62,30 +63,26 @@ class PrefixCachedGenerator:
         """Count the forward passes of the language model for more tokens of a batch."""
         return self._decoder.passes
 
-    def generate(
-        self, conversations: Sequence[Conversation], seeds: Sequence[int | None], max_tokens: int, form: Form
-    ) -> list[list[int]]:
+    def generate(self, questions: Sequence[Question]) -> list[list[int]]:
         """Return the tokens of each answer."""
-        keys = [picture_key(conversation.image) for conversation in conversations]
+        keys = [picture_key(question.conversation.image) for question in questions]
         answers, scores = [], []
-        for conversation, key, seed in zip(conversations, keys, seeds, strict=True):
-            answer, after = self._prefill(conversation, key, seed, max_tokens, form)
+        for question, key in zip(questions, keys, strict=True):
+            answer, after = self._prefill(question, key)
             answers.append(answer)
             scores.append(after)
         self._decoder.decode(answers, torch.cat(scores), lambda row, prefix: self._prefiller.store(keys[row], prefix))
         return [answer.written for answer in answers]
 
-    def _prefill(
-        self, conversation: Conversation, key: str, seed: int | None, max_tokens: int, form: Form
-    ) -> tuple[DecodingRow, Tensor]:
+    def _prefill(self, question: Question, key: str) -> tuple[DecodingRow, Tensor]:
         """Prefill a prompt: the row to decode, and the scores of its first token.
 
         Nothing else holds the keys and values.
         """
-        prompt, after = self._prefiller.prefill(self._chat.inputs([conversation], asking=True), key)
-        draws = self._chat.draws(seed, max_tokens, len(prompt.tokens))
-        lookup = PromptLookup(prompt.tokens) if self._uses_lookup(conversation, form) else None
-        return DecodingRow(prompt, draws, self._chat.tune(form, len(draws)), lookup), after
+        prompt, after = self._prefiller.prefill(self._chat.inputs([question.conversation], asking=True), key)
+        draws = self._chat.draws(question.seed, question.max_tokens, len(prompt.tokens))
+        lookup = PromptLookup(prompt.tokens) if self._uses_lookup(question) else None
+        return DecodingRow(prompt, draws, self._chat.tune(question.form, len(draws)), lookup), after
 
     def attention(self, inputs: Any, image: Image.Image, rows: Sequence[int], columns: Sequence[int]) -> Tensor:
         """Return float32[rows, columns], attention in a finished conversation.
@@ -96,12 +93,13 @@ class PrefixCachedGenerator:
         rest = inputs["input_ids"][0, len(past.tokens) :].tolist()
         return observed(self._chat.model, lambda: self._prefiller.extend(past, rest), 1, rows, columns)[0]
 
-    def _uses_lookup(self, conversation: Conversation, form: Form) -> bool:
+    def _uses_lookup(self, question: Question) -> bool:
         """Return whether the answer repeats a tune of its prompt, as repairs and refinements do.
 
         Rejected proposals leave gaps, which a sliding window would count as tokens, so such models get no lookup.
         """
-        return self._prefiller.language.has_full_attention and form == "abc" and len(conversation.messages) > 1
+        repeats = isinstance(question.form, TuneForm) and len(question.conversation.messages) > 1
+        return self._prefiller.language.has_full_attention and repeats
 
 
 class PlainGenerator:
@@ -110,17 +108,25 @@ class PlainGenerator:
     def __init__(self, chat: ChatModel) -> None:
         self._chat = chat
 
-    def generate(
-        self, conversations: Sequence[Conversation], seeds: Sequence[int | None], max_tokens: int, form: Form
-    ) -> list[list[int]]:
-        """Return the tokens of each answer, decoded in one batch that is padded on the left."""
+    def generate(self, questions: Sequence[Question]) -> list[list[int]]:
+        """Return the tokens of each answer; questions of one form and length are decoded in one batch, padded left."""
+        answers: list[list[int]] = [[] for _ in questions]
+        alike: dict[tuple[Form, int], list[int]] = {}
+        for place, question in enumerate(questions):
+            alike.setdefault((question.form, question.max_tokens), []).append(place)
+        for places in alike.values():
+            for place, answer in zip(places, self._together([questions[at] for at in places]), strict=True):
+                answers[place] = answer
+        return answers
+
+    def _together(self, questions: Sequence[Question]) -> list[list[int]]:
         from transformers import GenerationConfig, LogitsProcessorList
 
-        chat = self._chat
-        inputs = chat.inputs(conversations, asking=True)
+        chat, form, most = self._chat, questions[0].form, questions[0].max_tokens
+        inputs = chat.inputs([question.conversation for question in questions], asking=True)
         length = inputs["input_ids"].shape[1]
-        draws = torch.stack([chat.draws(seed, max_tokens, length) for seed in seeds])
-        rules = [chat.banned, *chat.grammar(form, len(conversations), draws.shape[1]), _Drawn(draws, chat.sampling)]
+        draws = torch.stack([chat.draws(question.seed, most, length) for question in questions])
+        rules = [chat.banned, *chat.grammar(form, len(questions), draws.shape[1]), _Drawn(draws, chat.sampling)]
         config = GenerationConfig(
             max_new_tokens=draws.shape[1],
             do_sample=False,
@@ -163,9 +169,7 @@ _BLANK = (128, 128, 128)
 class Generator(Protocol):
     """What both generators offer: answers, and attention in them."""
 
-    def generate(
-        self, conversations: Sequence[Conversation], seeds: Sequence[int | None], max_tokens: int, form: Form
-    ) -> list[list[int]]:
+    def generate(self, questions: Sequence[Question]) -> list[list[int]]:
         """Return the tokens of each answer."""
 
     def attention(self, inputs: Any, image: Image.Image, rows: Sequence[int], columns: Sequence[int]) -> Tensor:
@@ -199,12 +203,10 @@ class TransformersBackend:
     def _count(self, text: str) -> int:
         return len(self.chat.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
-    def generate(
-        self, conversations: Sequence[Conversation], seeds: Sequence[int | None], *, max_tokens: int, form: Form
-    ) -> list[str]:
-        """Return the next turn of each conversation, decoded in one batch; a tune keeps to the grammar."""
+    def generate(self, questions: Sequence[Question]) -> list[str]:
+        """Return the answer to each question, decoded in one batch; it keeps to its form."""
         with self._lock, torch.inference_mode():
-            written = self.generator.generate(conversations, seeds, max_tokens, form)
+            written = self.generator.generate(questions)
         return [self.chat.tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in written]
 
     def attention(self, conversation: Conversation, *, layers: bool = False) -> list[TokenAttention]:

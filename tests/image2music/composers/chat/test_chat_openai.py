@@ -14,7 +14,7 @@ from PIL import Image
 
 from image2music.composers.base import ExplainRequest
 from image2music.composers.chat.composer import ChatComposer
-from image2music.composers.chat.conversations import Conversation, Message
+from image2music.composers.chat.conversations import Conversation, Message, questions_of
 from image2music.composers.chat.server import (
     MAX_ANSWER_BYTES,
     NO_ATTENTION,
@@ -44,7 +44,7 @@ def backend(server, tries=3):
 
 
 def ask(server, n=1, **kwargs):
-    return backend(server, **kwargs).generate([TALK] * n, list(range(n)), max_tokens=9, form="prose")
+    return backend(server, **kwargs).generate(questions_of([TALK] * n, list(range(n)), 9))
 
 
 def test_a_request_carries_picture_turns_and_key(server):
@@ -67,7 +67,7 @@ def test_without_a_key_none_is_sent(server, monkeypatch):
 
 
 def test_the_likeliest_answer_is_asked_for_without_a_seed(server):
-    backend(server).generate([TALK], [None], max_tokens=9, form="prose")
+    backend(server).generate(questions_of([TALK], [None], 9))
     assert server.seen[0][2]["temperature"] == 0
 
 
@@ -101,7 +101,7 @@ def test_no_server_at_all_is_unavailable(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     nowhere = OpenAiBackend(Endpoint("http://127.0.0.1:9/v1", "m"), RetryPolicy(timeout_s=2, tries=2, first_pause_s=0))
     with pytest.raises(ModelError) as caught:
-        nowhere.generate([TALK], [1], max_tokens=9, form="prose")
+        nowhere.generate(questions_of([TALK], [1], 9))
     assert caught.value.reason == "server_unavailable"
 
 
@@ -159,9 +159,9 @@ def test_after_a_failure_only_what_failed_is_asked_again(server):
     talks = [Conversation(picture(), (Message("user", text),)) for text in ("one", "two", "three")]
     server.replies = [says("1"), says("2"), (500, {}, {}), says("3")]
     with pytest.raises(ModelError):
-        asked.generate(talks, [1, 2, 3], max_tokens=9, form="prose")
+        asked.generate(questions_of(talks, [1, 2, 3], 9))
     for talk, seed in zip(talks, [1, 2, 3], strict=True):
-        asked.generate([talk], [seed], max_tokens=9, form="prose")
+        asked.generate(questions_of([talk], [seed], 9))
     assert len(server.seen) == 4
 
 
@@ -187,7 +187,7 @@ def test_a_server_that_drips_bytes_is_given_up_in_time(server):
     impatient = OpenAiBackend(Endpoint(server.url, "m"), RetryPolicy(timeout_s=0.5, tries=1))
     begun = time.monotonic()
     with pytest.raises(ModelError, match="took too long") as caught:
-        impatient.generate([TALK], [1], max_tokens=9, form="prose")
+        impatient.generate(questions_of([TALK], [1], 9))
     assert caught.value.reason == "server_unavailable"
     assert time.monotonic() - begun < 3
 
@@ -216,7 +216,7 @@ def test_the_environments_proxy_is_used_and_one_that_cannot_be_is_one_line(serve
     assert caught.value.reason == "server_unavailable"
     monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1").removeprefix("http://"))
     far = OpenAiBackend(Endpoint("http://far.example/v1", "m"), RetryPolicy(tries=1))
-    assert far.generate([TALK], [1], max_tokens=9, form="prose") == ["A lake."]
+    assert far.generate(questions_of([TALK], [1], 9)) == ["A lake."]
     assert server.seen[-1][0] == "http://far.example/v1/chat/completions"
 
 

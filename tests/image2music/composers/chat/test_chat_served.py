@@ -51,7 +51,7 @@ def test_maps_are_those_of_a_composer_that_runs_here_and_says_the_same(
     found = explained(
         registry.load_chat_backend(f"openai:{server.url}#m+attention=transformers:{qwen}"), attention_options
     )
-    monkeypatch.setattr(loaded, "generate", lambda talks, seeds, *, max_tokens, form: [WHY] * len(talks))
+    monkeypatch.setattr(loaded, "generate", lambda questions: [WHY] * len(questions))
     wanted = explained(loaded, attention_options)
     assert found.motivation == wanted.motivation == WHY
     assert {one.kind for one in found.attention} == {"all", "voice", "bars", "motivation"}

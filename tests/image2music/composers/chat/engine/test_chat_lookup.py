@@ -7,10 +7,11 @@ from chat_fakes import TUNE, picture
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image2music.composers.chat.conversations import Conversation, Message
+from image2music.composers.chat.conversations import Conversation, Message, questions_of
 from image2music.composers.chat.engine.decode import MOST, PromptLookup, worth_verifying
 from image2music.composers.chat.engine.loading import ChatModel, ModelName, load_model
 from image2music.composers.chat.engine.transformers_backend import PrefixCachedGenerator
+from image2music.composers.forms import TUNE_OF_TWO
 
 PROMPT = [9, 1, 2, 3, 4, 5, 6, 7, 8]
 MENDED = TUNE.replace("c B A G", "c B A2")
@@ -83,7 +84,7 @@ def test_a_repair_that_changes_one_bar_takes_a_few_passes_and_comes_out_as_witho
     mended = [*chat.tokenizer(MENDED)["input_ids"], chat.ends[0]]
     monkeypatch.setattr(chat, "tune", lambda form, tokens: Insists(chat, mended))
     with torch.inference_mode():
-        (written,) = generator.generate([asked(0)], [1], 400, "abc")
+        (written,) = generator.generate(questions_of([asked(0)], [1], 400, TUNE_OF_TWO))
     assert written == mended
     assert generator.passes < len(mended) / 3
 
@@ -98,9 +99,11 @@ def test_rows_that_take_different_numbers_of_tokens_are_written_as_each_alone(ge
     def written(rows, lookup):
         nonlocal tunes
         tunes = iter([Insists(chat, [mended, mended[:30], []][row]) for row in rows])
-        monkeypatch.setattr(generator, "_uses_lookup", lambda conversation, form: lookup)
+        monkeypatch.setattr(generator, "_uses_lookup", lambda question: lookup)
         with torch.inference_mode():
-            return generator.generate([talks[row] for row in rows], [seeds[row] for row in rows], 120, "abc")
+            return generator.generate(
+                questions_of([talks[row] for row in rows], [seeds[row] for row in rows], 120, TUNE_OF_TWO)
+            )
 
     together = written([0, 1, 2], lookup=True)
     alone = [written([row], lookup=False)[0] for row in range(3)]

@@ -7,7 +7,7 @@ import pytest
 import tiny_vlms
 from chat_fakes import TUNE, picture
 
-from image2music.composers.chat.conversations import Conversation, Message
+from image2music.composers.chat.conversations import Conversation, Message, questions_of
 from image2music.composers.chat.engine import transformers_backend
 from image2music.composers.chat.engine.cache import Prefiller
 from image2music.composers.chat.engine.loading import ChatModel, ModelName, load_model
@@ -16,6 +16,7 @@ from image2music.composers.chat.engine.transformers_backend import (
     TransformersBackend,
     load_transformers_backend,
 )
+from image2music.composers.forms import TUNE_OF_TWO
 
 QUESTION = "Write a tune about the lake, calm and slow, in two voices."
 
@@ -51,12 +52,12 @@ def generator(backend):
     images, seeds = [picture(60, 40), picture(120, 200)], [None, 5]
     first = [Conversation(image, (Message("user", QUESTION + " Please." * at),)) for at, image in enumerate(images)]
     described = [Conversation(image, (Message("user", "What is this?"),)) for image in images]
-    said = [backend.generate(described, seeds, max_tokens=10, form="prose")]
-    said.append(backend.generate(first, seeds, max_tokens=30, form="abc"))
+    said = [backend.generate(questions_of(described, seeds, 10))]
+    said.append(backend.generate(questions_of(first, seeds, 30, TUNE_OF_TWO)))
     mended = [talk.then(answer, "Mend bar 2.") for talk, answer in zip(first, said[-1], strict=True)]
-    said.append(backend.generate(mended, seeds, max_tokens=30, form="abc"))
+    said.append(backend.generate(questions_of(mended, seeds, 30, TUNE_OF_TWO)))
     why = [talk.then(answer, "Why?") for talk, answer in zip(first, said[-1], strict=True)]
-    return [*said, backend.generate(why, seeds, max_tokens=10, form="prose")]
+    return [*said, backend.generate(questions_of(why, seeds, 10))]
 
 
 def test_reuse_changes_no_answer_and_every_picture_is_looked_at_once(folder, tower):
@@ -78,7 +79,7 @@ def test_what_is_forgotten_is_read_again_to_the_same_end(tmp_path, tower):
 def test_reuse_changes_no_attention(folder):
     reusing, plain = load_transformers_backend(folder), from_scratch(folder)
     asked = Conversation(picture(60, 40), (Message("user", QUESTION),)).then(TUNE, "Why?")
-    reusing.generate([asked], [3], max_tokens=12, form="prose")
+    reusing.generate(questions_of([asked], [3], 12))
     for ours, theirs in zip(
         *(backend.attention(asked.answered("It is calm.")) for backend in (reusing, plain)), strict=True
     ):

@@ -10,9 +10,10 @@ from PIL import Image
 from image2music.composers.attention import maps
 from image2music.composers.base import AttentionOptions, ExplainRequest
 from image2music.composers.chat.composer import AnswerLengths, ChatComposer
-from image2music.composers.chat.conversations import Conversation, Message
+from image2music.composers.chat.conversations import Conversation, Message, questions_of
 from image2music.composers.chat.engine.loading import ModelName
 from image2music.composers.chat.engine.transformers_backend import load_transformers_backend
+from image2music.composers.forms import PROSE, TUNE_OF_TWO
 from image2music.composers.registry import load_composer
 from image2music.errors import ConfigError, ModelError
 from image2music.loop.chain import compose_batch
@@ -37,17 +38,14 @@ def qwen(tmp_path_factory):
 
 def test_answers_do_not_depend_on_the_batch(backend):
     seeds = [1, None, 3]
-    together = backend.generate(TALKS, seeds, max_tokens=12, form="prose")
-    alone = [
-        backend.generate([talk], [seed], max_tokens=12, form="prose")[0]
-        for talk, seed in zip(TALKS, seeds, strict=True)
-    ]
+    together = backend.generate(questions_of(TALKS, seeds, 12))
+    alone = [backend.generate(questions_of([talk], [seed], 12))[0] for talk, seed in zip(TALKS, seeds, strict=True)]
     assert together == alone
     assert any(together)
 
 
 def test_another_seed_gives_another_answer(qwen):
-    answers = load_transformers_backend(qwen).generate([TALKS[0]] * 3, [1, 2, 1], max_tokens=12, form="prose")
+    answers = load_transformers_backend(qwen).generate(questions_of([TALKS[0]] * 3, [1, 2, 1], 12))
     assert answers[0] == answers[2] != answers[1]
 
 
@@ -95,8 +93,8 @@ def test_a_loaded_model_is_not_pickled(qwen):
 
 def test_a_tune_keeps_to_the_grammar_and_prose_does_not_have_to(qwen):
     tune, prose = (
-        load_transformers_backend(qwen).generate(TALKS[:1], [4], max_tokens=60, form=form)[0]
-        for form in ("abc", "prose")
+        load_transformers_backend(qwen).generate(questions_of(TALKS[:1], [4], 60, form))[0]
+        for form in (TUNE_OF_TWO, PROSE)
     )
     assert tune.startswith("X:1\nT:")
     assert not prose.startswith("X:1")
