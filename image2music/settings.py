@@ -16,8 +16,8 @@ Protocol = Literal["plan", "paper"]
 Steps = Literal["full", "short", "small"]
 """How a chat model goes about a plan and its tune.
 
-full: sketches, plan, melody and bass, the other voices. short: plan, then the tune at once. small: the plan in parts from
-lists, the tune bar by bar, accompaniment by rule.
+full: sketches, plan, melody and bass, the other voices. short: plan, then the tune at once. small: the plan in parts
+from lists, the tune bar by bar, accompaniment by rule.
 """
 
 
