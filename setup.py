@@ -68,7 +68,7 @@ setup(
         "transforms",
     ],
     package_data={
-        "image2music.composers.prompts": ["*.txt", "judge/*.txt"],
+        "image2music.composers.prompts": ["*/*.txt"],
         "image2music.report": ["templates/*.html", "assets/*.css", "assets/*.js"],
         "image2music.evaluation": ["templates/*.html"],
         "image2music.music.critic": ["weights/*.npz", "*.md"],

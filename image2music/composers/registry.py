@@ -189,7 +189,7 @@ class TransformersKind:
 
     form = "transformers:ID_OR_PATH[@REVISION][+remote_code]"
     is_remote = False
-    protocols: tuple[Chain, ...] = ("paper",)
+    protocols: tuple[Chain, ...] = ("plan", "paper")
     candidates = 1
 
     def accepts(self, argument: str) -> bool:
@@ -226,7 +226,7 @@ class OpenAiKind:
 
     form = "openai:BASE_URL#MODEL[+attention=transformers:ID_OR_PATH]"
     is_remote = True
-    protocols: tuple[Chain, ...] = ("paper",)
+    protocols: tuple[Chain, ...] = ("plan", "paper")
     candidates = 1
 
     def accepts(self, argument: str) -> bool:

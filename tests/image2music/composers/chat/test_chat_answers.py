@@ -3,7 +3,7 @@ from chat_fakes import TUNE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image2music.composers.chat.conversations import prose_in, sentences, tune_in, without_thinking
+from image2music.composers.chat.answers import prose_in, sentences, tune_in, without_thinking
 
 OTHER = "X:1\nT:Sketch\nM:4/4\nL:1/4\nK:C\nC D E F |]\n"
 
