@@ -1,4 +1,4 @@
-"""The whole plan protocol by recorded answers of a strong model: two pictures, request by request, without a network."""
+"""The whole plan protocol by recorded answers of a strong model: two pictures, request by request, no network."""
 
 import pyarrow.parquet as pq
 import pytest
@@ -62,4 +62,6 @@ def test_edits_are_tried_one_by_one_and_most_are_taken(rows):
 def test_the_motivation_speaks_of_the_tune_as_it_stands(rows):
     said = rows["astronaut"]["motivation"]
     assert said.startswith("The open smile and the warm, even light")
-    assert said == " ".join(recorded("astronaut", "motivation").split()), "nothing in it is false, so nothing is left out"
+    assert said == " ".join(recorded("astronaut", "motivation").split()), (
+        "nothing in it is false, so nothing is left out"
+    )

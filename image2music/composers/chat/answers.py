@@ -82,30 +82,37 @@ def json_in(answer: str) -> dict[str, Any]:
     for some in (text, tidy):
         if found := _longest_object(some):
             return found
-    start = tidy.index("{")
-    if found := _longest_object(_closed(tidy[start:])):
-        return found
     try:
-        json.JSONDecoder(strict=False).raw_decode(tidy[start:])
+        json.JSONDecoder(strict=False).raw_decode(tidy, tidy.index("{"))
     except (ValueError, RecursionError) as error:
         raise ModelError(" ".join(str(error).split()), reason="no_json") from error
     raise ModelError("its object is empty", reason="no_json")
 
 
 def _longest_object(text: str) -> dict[str, Any]:
-    """Return the longest object that can be read; none where it is only a small part of one that cannot."""
-    decoder, found, length, at = json.JSONDecoder(strict=False), {}, 0, text.find("{")
-    first = at
+    """Return the longest object that can be read; none where what can be read is a small part of the text."""
+    found: dict[str, Any] = {}
+    longest = read = 0
+    at = first = text.find("{")
     while at >= 0:
+        value, end = _object_at(text, at)
+        if value and end - at > longest:
+            found, longest = value, end - at
+        read += end - at if value else 0
+        at = text.find("{", end if value else at + 1)
+    return found if 2 * read >= len(text.rstrip("` \n")) - first else {}
+
+
+def _object_at(text: str, at: int) -> tuple[dict[str, Any], int]:
+    """Return the object that begins here, closed where it breaks off, and where it ends; an empty one if none does."""
+    decoder = json.JSONDecoder(strict=False)
+    for attempt, end in ((text[at:], None), (_closed(text[at:]), len(text))):
         try:
-            value, end = decoder.raw_decode(text, at)
+            value, length = decoder.raw_decode(attempt)
         except (ValueError, RecursionError):
-            at = text.find("{", at + 1)
             continue
-        if isinstance(value, dict) and end - at > length:
-            found, length = value, end - at
-        at = text.find("{", end)
-    return found if length >= (len(text.rstrip("` \n")) - first) / 2 else {}
+        return (value, end or at + length) if isinstance(value, dict) else ({}, at)
+    return {}, at
 
 
 def _closed(text: str) -> str:
