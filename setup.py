@@ -79,7 +79,8 @@ setup(
         "demo": requirements("demo"),
         "train": requirements("demo"),
         "bench": requirements("bench") + requirements("demo"),
-        "dev": requirements("dev") + requirements("bench") + requirements("demo"),
+        "served": requirements("served"),
+        "dev": requirements("dev") + requirements("bench") + requirements("demo") + requirements("served"),
     },
     # Other packages declare models of their own in the two groups; image2music/plugins.py finds them.
     entry_points={
