@@ -32,8 +32,8 @@ Bars = Mapping[tuple[int, int], str]
 
 BARS_A_SYSTEM = 4
 _BASS_BELOW = 55
-_LINE = re.compile(r"^\W*(?:bars?\s+)?(\d+)(?:\s*[-\u2013]\s*(\d+))?\W*V:?\s*(\d+)\s*\]?[ :.*]*(.*)$")
-_BACKWARDS = re.compile(r"^\W*V:?\s*(\d+)\s*\]?\W*(\d+)(?:\s*[-\u2013]\s*(\d+))?[ :.]+(?=[^\d/])(.*)$")
+_LINE = re.compile(r"^\W*(?:bars?\s+)?(\d+)(?:\s*[-\u2013]\s*(\d+))?\W*V:?\s*(\d+)\s*\]?[ :*]*(.*)$")
+_BACKWARDS = re.compile(r"^\W*V:?\s*(\d+)\s*\]?\W*(\d+)(?:\s*[-\u2013]\s*(\d+))?[ :]+(?=[^\d/])(.*)$")
 _SILENT = re.compile(r"[zx\d/ ]*")
 _PLACEHOLDER = "?"
 

@@ -69,6 +69,10 @@ def test_a_line_is_read_however_it_is_dressed(astronaut, line):
     assert read.remarks == ()
 
 
+def test_a_staccato_that_begins_a_line_is_music(astronaut):
+    assert read_lines("1-2 [V:1] .A4 | .B4 |", astronaut).bars == {(1, 1): ".A4", (1, 2): ".B4"}
+
+
 def test_too_many_bars_lose_the_last_and_too_few_leave_them_open_and_both_are_said(astronaut):
     read = read_lines("1-2 [V:1] A8 | B8 | c8 |\n3-4 [V:1] d8 |\n90-92 [V:1] z8 |\n1 [V:9] z8 |", astronaut)
     assert read.bars == {(1, 1): "A8", (1, 2): "B8", (1, 3): "d8"}
