@@ -134,12 +134,18 @@ def sung_lines(plan: Plan) -> list[OpenLine]:
 
 
 def open_lines(plan: Plan, bars: Bars) -> list[OpenLine]:
-    """Return the lines in which a voice that plays has a bar that nobody wrote, system by system."""
+    """Return the lines in which a voice that plays has a bar that nobody wrote, system by system.
+
+    Drums are left to the arranger: in ABC their notes are pitches that only stand for drums.
+    """
     return [
         OpenLine(voice.id, first, last)
         for first, last in systems(plan)
         for voice in plan.voices
-        if any(_is_open(plan, bars, voice.id, bar) for bar in range(first, last + 1))
+        if any(
+            _is_open(plan, bars, voice.id, bar) and plan.role_at(voice.id, bar) != "drums"
+            for bar in range(first, last + 1)
+        )
     ]
 
 

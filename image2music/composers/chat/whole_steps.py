@@ -255,9 +255,10 @@ def _mended(request: RepairRequest, answer: str) -> str:
 
 
 def with_derived(plan: Plan, chosen: Steps) -> Plan:
-    """Say which voices the arranger writes: none by the full steps, else those without a line of their own."""
+    """Say which voices the arranger writes: drums; by the shorter steps all that have no line of their own."""
     own = {line.voice for line in (sung_lines(plan) if chosen == "short" else carrying_lines(plan))}
-    by_rule = set() if chosen == "full" else {voice.id for voice in plan.voices} - own
+    drums = {voice.id for voice in plan.voices if voice.role == "drums"}
+    by_rule = drums if chosen == "full" else {voice.id for voice in plan.voices} - own
     return replace(plan, voices=tuple(replace(voice, derived=voice.id in by_rule) for voice in plan.voices))
 
 
