@@ -1,8 +1,13 @@
-"""The job `compose`: pictures to tunes, one row each; and its albums, bound when all are there."""
+"""The job `compose`: pictures to tunes, one row each; and its albums, bound when all are there.
+
+It goes in passes where requests wait for batches: each pass composes what has no row yet, and puts off the pictures of
+which an answer is missing; between two passes the batches' answers come into the ledger. Without batches there is one.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -14,6 +19,8 @@ import pyarrow as pa
 from image2music.album.plan import RECIPE as ALBUM_RECIPE
 from image2music.catalog import Matched, match, read_catalog, read_plans
 from image2music.composers import registry as composers
+from image2music.composers.chat.batches import BatchDesk, Underway
+from image2music.composers.chat.ledger import Ledger
 from image2music.embedders import base as embedders
 from image2music.errors import JobError, OutputError, TuneIndexError
 from image2music.index.table import TuneIndex, narrowed, open_index
@@ -44,7 +51,7 @@ from transforms.pictures import (
 )
 from transforms.retrieve import RetrieveTunes
 from transforms.shards import LogPictures, WriteShards, composition_sink, failure_sink
-from transforms.stage import REASON, Stage
+from transforms.stage import PUT_OFF, REASON, Stage
 
 
 @dataclass(frozen=True)
@@ -113,18 +120,113 @@ def compose(options: ComposeOptions) -> int:
     """
     run = look_up(options)
     with open_job("compose", options, run.output) as job:
+        desk = open_desk(run)
+        if desk is not None and (waiting := _wait_as_before(job, run, desk)):
+            return job.end(put_off=waiting)
         finished = _prepare(run)
         with job.recorded(run.details, GOES_ON) as record:
-            pipeline = partial(compose_pipeline, run=run, finished=finished, log_json=options.log_json)
-            found = job.run(pipeline, "pictures", max(0, len(run.pictures) - len(finished)))
-            run.output.drop_repeated(KEY_COLUMNS, composition_key, finished)
-            _check_rows(run, found)
-            albums = assemble_albums(job, run.output) if options.album else {}
+            found, put_off = compose_in_passes(job, run, desk, finished, options.log_json)
+            albums = assemble_albums(job, run.output) if options.album and not put_off else {}
             skipped = {"skipped_files": dict(run.listed.skipped)}
             record.counts = count(found, places=len(run.pictures)) | skipped | catalog_counts(run.catalog) | albums
-        code = job.end(record.counts["failed"], record.counts["pictures"], "pictures", options.max_failures)
-        print_summary(run, record.counts)
+        counts = record.counts
+        code = job.end(counts["failed"], counts["pictures"], "pictures", options.max_failures, put_off)
+        print_summary(run, counts)
     return code or (EXIT_SOME_FAILED if albums.get("albums_failed") else EXIT_DONE)
+
+
+def open_desk(run: ComposeRun) -> BatchDesk | None:
+    """Return what sends and takes in batches, where the composer's requests go out in such, or did in an earlier run."""
+    desk = composers.load_batch_desk(run.options.composer, run.options.sending)
+    return desk if desk is not None and (run.options.sending.batch_api or desk.underway().batches) else None
+
+
+def _wait_as_before(job: Job, run: ComposeRun, desk: BatchDesk) -> str:
+    """Where the last run ended for batches and nothing has changed, wait for these; return why it is still too early.
+
+    A pass would read and embed every picture that waits, and find nothing new.
+    """
+    last = run.output.run.read() if run.output.run.exists() else {}
+    counts, underway = last.get("counts", {}), desk.underway()
+    same = last.get("settings_hash") == run.settings.hash and counts.get("places") == len(run.pictures)
+    if last.get("state") != "put_off" or not same or not underway.batches or underway.held_back:
+        return ""
+    with job.recorded(run.details, GOES_ON) as record:
+        record.counts = counts | {"composed": 0, "skipped": counts["composed"] + counts["skipped"]}
+        if desk.collect() or desk.wait(run.options.batch_wait):
+            return ""
+    return batches_line(desk.underway())
+
+
+def compose_in_passes(
+    job: Job, run: ComposeRun, desk: BatchDesk | None, finished: frozenset[bytes], log_json: str = ""
+) -> tuple[Counter[str], str]:
+    """Compose what has no row; where pictures wait for batches, send these, and go on with what comes in time.
+
+    Return the stages' counters, and in one line what pictures still wait for; empty where none does. Failures are those
+    of the last pass: each takes up again what failed in the one before.
+
+    Raises:
+        JobError: the job broke, or rows are missing. ModelError: the server takes no batches, or is out of reach.
+    """
+    earlier: Counter[str] = Counter()
+    while True:
+        if desk is not None:
+            desk.collect()
+            desk.clear()
+        build = partial(compose_pipeline, run=run, finished=finished, log_json=log_json)
+        found = job.run(build, "pictures", max(0, len(run.pictures) - len(finished)))
+        run.output.drop_repeated(KEY_COLUMNS, composition_key, finished)
+        _check_rows(run, found)
+        found = _added_up(earlier, found)
+        if desk is None or not found[f"{PUT_OFF}.batch"]:
+            break
+        desk.submit()
+        if not desk.wait(run.options.batch_wait):
+            break
+        earlier, finished = found, run.output.finished(KEY_COLUMNS, composition_key)
+        _forget_failures(run)
+    return found, _put_off_line(run, found, desk)
+
+
+def _added_up(earlier: Counter[str], found: Counter[str]) -> Counter[str]:
+    """Add what earlier passes composed to the counters of the last one, which found their rows there before."""
+    composed = earlier["compose.done"]
+    more = {name: number for name, number in earlier.items() if name.startswith(WITHOUT_ATTENTION)}
+    return found + Counter({"compose.done": composed, **more}) - Counter({"skip.skipped": composed})
+
+
+def _put_off_line(run: ComposeRun, found: Mapping[str, int], desk: BatchDesk | None) -> str:
+    """Return in one line what pictures wait for, and what to do; empty where none waits."""
+    reasons = {
+        name.removeprefix(f"{PUT_OFF}."): number for name, number in found.items() if name.startswith(f"{PUT_OFF}.")
+    }
+    underway = desk.underway() if desk is not None else Underway()
+    lines = []
+    if waiting := reasons.pop("batch", 0):
+        lines.append(batches_line(underway, waiting))
+    if underway.held_back or "max_cost" in reasons:
+        lines.append(_money_line(run, reasons.pop("max_cost", 0), underway.held_back))
+    lines += [f"{number} pictures are put off ({reason}); {GOES_ON}" for reason, number in sorted(reasons.items())]
+    return "; ".join(filter(None, lines))
+
+
+def batches_line(underway: Underway, pictures: int = 0) -> str:
+    """Return in one line what is under way in batches; empty where nothing is."""
+    if not underway.batches:
+        return ""
+    whose = f" for {pictures} pictures" if pictures else ""
+    return f"submitted {underway}{whose}, to be answered within a day; the same command goes on with what has come"
+
+
+def _money_line(run: ComposeRun, pictures: int, requests: int) -> str:
+    sending = run.options.sending
+    spent = Ledger(sending.ledger).totals().all.cost
+    waiting = [f"{number} {what}" for number, what in ((pictures, "pictures"), (requests, "requests")) if number]
+    return (
+        f"spent {spent:.2f} of --max_cost {sending.max_cost:g}: {' and '.join(waiting)} are put off; "
+        "the same command with a higher one goes on"
+    )
 
 
 def compose_pipeline(
@@ -226,10 +328,13 @@ def _prepare(run: ComposeRun) -> frozenset[bytes]:
         print(f"image2music: {cost}", file=sys.stderr)
     if run.options.overwrite:
         run.output.retire(run.settings.hash)
-    finished = run.output.finished(KEY_COLUMNS, composition_key)
+    _forget_failures(run)
+    return run.output.finished(KEY_COLUMNS, composition_key)
+
+
+def _forget_failures(run: ComposeRun) -> None:
     again = retried(run.pictures)
     run.output.failures.forget(lambda row: row["uri"] in again)
-    return finished
 
 
 def cost_of_other_settings(run: ComposeRun) -> str | None:
@@ -270,18 +375,25 @@ def _check_rows(run: ComposeRun, found: Mapping[str, int]) -> None:
 
 
 def count(found: dict[str, int], places: int) -> dict[str, Any]:
-    """Turn counters of stages into counts of pictures: done, skipped, failed, in which stage and why."""
+    """Turn counters of stages into counts of pictures: done, skipped, failed or put off, in which stage and why."""
     failed = {name.removesuffix(".failed"): number for name, number in found.items() if name.endswith(".failed")}
     composed, skipped, lost = found.get("compose.done", 0), found.get("skip.skipped", 0), sum(failed.values())
+    waiting = sum(number for name, number in found.items() if name.endswith(f".{PUT_OFF}"))
     return {
         "places": places,
-        "pictures": composed + skipped + lost,
+        "pictures": composed + skipped + lost + waiting,
         "composed": composed,
         "skipped": skipped,
         "failed": lost,
+        "put_off": waiting,
         "failed_in_stage": {stage: number for stage, number in sorted(failed.items()) if number},
         "failed_for_reason": {
             name.removeprefix(REASON): number for name, number in sorted(found.items()) if name.startswith(REASON)
+        },
+        "put_off_for_reason": {
+            name.removeprefix(f"{PUT_OFF}."): number
+            for name, number in sorted(found.items())
+            if name.startswith(f"{PUT_OFF}.")
         },
         "without_attention": {
             name.removeprefix(WITHOUT_ATTENTION): number
@@ -295,7 +407,10 @@ def print_summary(run: ComposeRun, counts: dict[str, Any]) -> None:
     """Print the closing table, failures and places."""
     if counts["composed"] + counts["skipped"]:
         print(compositions_table(run.output))
-    print(f"{counts['composed']} composed, {counts['skipped']} there before, {counts['failed']} failed")
+    print(
+        f"{counts['composed']} composed, {counts['skipped']} there before, {counts['failed']} failed"
+        + (f", {counts['put_off']} put off" if counts["put_off"] else "")
+    )
     if "albums" in counts:
         print(f"{counts['albums']} albums bound, {counts['albums_failed']} could not be, in {run.output.books}")
     for line in failure_lines(run.output.failures):
