@@ -13,6 +13,7 @@ from image2music.composers.chat.conversations import ChatBackend
 from image2music.errors import ConfigError
 from image2music.plugins import Kind, KindRegistry
 from image2music.settings import Protocol as Chain
+from image2music.settings import SendingOptions
 
 if TYPE_CHECKING:
     from image2music.composers.chat.composer import ChatComposer
@@ -64,6 +65,14 @@ class ChatKind(Protocol):
 
     def load_backend(self, argument: str) -> ChatBackend:
         """Load the chat model; raises as `ComposerKind.load`."""
+
+
+@runtime_checkable
+class SendingKind(Protocol):
+    """What a kind of composer has in addition where its composers send requests, which cost money."""
+
+    def load_sending(self, argument: str, sending: SendingOptions) -> Composer:
+        """Load the composer, to send its requests as it is told; raises as `ComposerKind.load`."""
 
 
 KINDS: KindRegistry[ComposerKind] = KindRegistry(
@@ -129,15 +138,22 @@ def composer_memory_report(spec: str, batch: int) -> dict[str, str]:
     return kind.memory_report(argument, batch)
 
 
-@cache
-def load_composer(spec: str) -> Composer:
-    """Load a spec's composer, once a process.
+def load_composer(spec: str, sending: SendingOptions = SendingOptions()) -> Composer:  # noqa: B008 - frozen
+    """Load a spec's composer, once a process; one that sends nothing is the same whatever `sending` says.
 
     Raises:
         ConfigError: no kind of composer has that spec (`bad_composer_spec`).
         ModelError: the composer cannot be loaded.
     """
+    kind, _ = KINDS.find(spec)
+    return _loaded(spec, sending if isinstance(kind, SendingKind) else None)
+
+
+@cache
+def _loaded(spec: str, sending: SendingOptions | None) -> Composer:
     kind, argument = KINDS.find(spec)
+    if sending is not None and isinstance(kind, SendingKind):
+        return kind.load_sending(argument, sending)
     return kind.load(argument)
 
 
@@ -241,9 +257,14 @@ class OpenAiKind:
 
     def load(self, argument: str) -> ChatComposer:
         """Make sure that the server answers, and load the model that looks, if one is named."""
+        return self.load_sending(argument, SendingOptions())
+
+    def load_sending(self, argument: str, sending: SendingOptions) -> ChatComposer:
+        """As `load`."""
+        from image2music.composers.chat import server
         from image2music.composers.chat.composer import ChatComposer
 
-        return ChatComposer(self.load_backend(argument))
+        return ChatComposer(server.load_served(argument, sending))
 
     def load_backend(self, argument: str) -> ChatBackend:
         """As `load`."""
