@@ -31,8 +31,9 @@ class BatchService:
         answer: what the model says to a request. fault: says of each call (`POST /batches`) by its number, counted by
         that name, whether and where it fails. line_fault: says of each line, by its number, the status that it fails
         with. looks: how often a batch is looked at before it has ended. verdict: of a batch with so many lines, how it
-        ends; of one that is `expired` every second line was not answered. upset: called when an endpoint has done its work, and has
-        not said so. paid: by request, how often it was answered. calls: by name.
+        ends; of one that is `expired` every second line was not answered. upset: called when an endpoint has done its
+        work and has not said so. paid: by request, how often it was answered. calls: by name. live: requests for one
+        answer at once.
     """
 
     answer: Callable[[dict[str, Any]], str] = lambda body: "A lake."
