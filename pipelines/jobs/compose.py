@@ -20,7 +20,7 @@ from image2music.album.plan import RECIPE as ALBUM_RECIPE
 from image2music.catalog import Matched, match, read_catalog, read_plans
 from image2music.composers import registry as composers
 from image2music.composers.chat.batches import BatchDesk, Underway
-from image2music.composers.chat.ledger import Ledger
+from image2music.composers.chat.ledger import Ledger, read_spending
 from image2music.embedders import base as embedders
 from image2music.errors import JobError, OutputError, TuneIndexError
 from image2music.index.table import TuneIndex, narrowed, open_index
@@ -87,7 +87,8 @@ class ComposeRun:
     def details(self) -> dict[str, Any]:
         """What run.json says beside what it says of every job."""
         index = {"uri": self.index.uri, "version": self.index.version, "rows": self.index.rows}
-        return {"settings": asdict(self.settings), "settings_hash": self.settings.hash, "index": index}
+        settings = {"settings": asdict(self.settings), "settings_hash": self.settings.hash, "index": index}
+        return settings | spending_details(self)
 
     @property
     def limit(self) -> TimeLimit:
@@ -243,6 +244,7 @@ def compose_pipeline(
         options.attention_options,
         run.seeds,
         options.style,
+        options.sending,
     )
     composed = retrieved | "Compose" >> Stage(handler, run.limit)
     composed.done | "WriteCompositions" >> composition_sink(
@@ -268,7 +270,7 @@ def find_references(
         named = named | "GivePlans" >> beam.Map(with_plan, run.plans, options.images)
     planned = named | "PlanAlbums" >> PlanAlbums(options.seed, read) if run.plans_albums else named
     todo = planned | "SkipFinished" >> beam.ParDo(SkipFinished(finished))
-    described = todo | "Describe" >> Stage(DescribePictures(options.composer, size, read), run.limit)
+    described = todo | "Describe" >> Stage(DescribePictures(options.composer, size, read, options.sending), run.limit)
     embedded = described.done | "Embed" >> Stage(EmbedPictures(run.embedder_spec, size), run.limit)
     retrieved = embedded.done | "Retrieve" >> RetrieveTunes(
         run.index, options.top_k, size, tried=run.settings.loop.protocol == "plan"
@@ -296,7 +298,7 @@ def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
         )
         raise TuneIndexError(message, reason="other_embedder")
     settings = ComposeSettings(
-        composer_id=(_id_of_loaded if options.works_here else composers.composer_id)(options.composer),
+        composer_id=_id_of_loaded(options) if options.works_here else composers.composer_id(options.composer),
         embedder_id=embedder_id,
         prompts_version=prompts_version(),
         top_k=options.top_k,
@@ -308,6 +310,8 @@ def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
         rules=rules_version(),
         style=options.style or None,
     )
+    if composers.is_remote_composer(options.composer) and not options.sending.ledger:
+        print("image2music: workers are elsewhere: no answer is kept, and a killed job pays anew", file=sys.stderr)
     briefs = {place.uri: place.brief for place in catalog.places if place.brief != NO_METADATA} if catalog else {}
     output = open_output(options.output)
     plans = read_plans(options.plans) if options.plans else {}
@@ -316,9 +320,26 @@ def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
     )
 
 
-def _id_of_loaded(spec: str) -> str:
+def _id_of_loaded(options: ComposeOptions | AblateOptions) -> str:
     # Whatever keeps it from loading is better said before anything is written.
-    return composers.load_composer(spec).id
+    return composers.load_composer(options.composer, options.sending).id
+
+
+def spending_details(run: ComposeRun) -> dict[str, Any]:
+    """Return what run.json says about a composer's requests, counted each time it is written; nothing without any.
+
+    `this_run` is what came to it from now on, `all_runs` what all runs into the output came to.
+    """
+    sending = run.options.sending
+    if not sending.ledger:
+        return {}
+    earlier = read_spending(sending.ledger)
+
+    def used() -> dict[str, Any]:
+        now = read_spending(sending.ledger)
+        return {"price": sending.price, "this_run": asdict(now.since(earlier)), "all_runs": asdict(now)}
+
+    return {"used": used}
 
 
 def _prepare(run: ComposeRun) -> frozenset[bytes]:

@@ -63,7 +63,7 @@ def _costs(run: ComposeRun, todo: Sequence[str]) -> dict[str, str]:
     if not here:
         return {"sample": "none: all pictures are on servers, and a dry run opens none of them"}
     try:
-        composers.load_composer(run.options.composer)
+        composers.load_composer(run.options.composer, run.options.sending)
     except ModelError as error:
         return {"sample": f"none: {error}"}
     return cost_lines(run, todo, measure_sample(run, here))

@@ -199,8 +199,8 @@ class Ledger:
                 spent = _number(connection, "select sum(cost) from spent")
                 if spent >= self.max_cost:
                     message = (
-                        f"{spent:.2f} of --max_cost {self.max_cost:g} are spent; "
-                        "the same command with a higher one goes on"
+                        f"{spent:.2f} of the {self.max_cost:g} that requests may cost are spent; "
+                        "the same command with a higher bound goes on"
                     )
                     raise PutOffError(message, reason="max_cost")
                 under_way = _number(
@@ -231,10 +231,10 @@ class Ledger:
             _add(connection, step, {"cut": int(cut)})
             _release(connection, key)
 
-    def charge(self, step: str, usage: Usage) -> None:
-        """Count an answer that was paid for, but is of no use."""
+    def charge(self, step: str, usage: Usage, *, share: float = 1.0) -> None:
+        """Count an answer that was paid for with a share of the price, but is of no use."""
         with self.connect() as connection:
-            self._charge(connection, step, usage, 1.0)
+            self._charge(connection, step, usage, share)
 
     def _charge(self, connection: sqlite3.Connection, step: str, usage: Usage, share: float) -> None:
         cost = share * usage.cost(self.price)
@@ -263,6 +263,15 @@ class Ledger:
         steps = {step: Totals(*numbers) for step, *numbers in rows}
         columns = zip(*(astuple(totals) for totals in steps.values()), strict=True)
         return Spending(Totals(*(sum(column) for column in columns)), steps)
+
+
+def read_spending(path: str) -> Spending:
+    """Return the totals of the ledger at a place; where there is none, none is made.
+
+    Raises:
+        OutputError: it cannot be read (`ledger_not_usable`).
+    """
+    return Ledger(path).totals() if os.path.exists(path) else Spending()
 
 
 def _opened(place: str) -> sqlite3.Connection:
