@@ -6,6 +6,7 @@ which an answer is missing; between two passes the batches' answers come into th
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from image2music.album.plan import RECIPE as ALBUM_RECIPE
 from image2music.catalog import Matched, match, read_catalog, read_plans
 from image2music.composers import registry as composers
 from image2music.composers.chat.batches import BatchDesk, Underway
-from image2music.composers.chat.ledger import Ledger, read_spending
+from image2music.composers.chat.ledger import Ledger, read_spending, spending_line
 from image2music.embedders import base as embedders
 from image2music.errors import JobError, OutputError, TuneIndexError
 from image2music.index.table import TuneIndex, narrowed, open_index
@@ -132,6 +133,8 @@ def compose(options: ComposeOptions) -> int:
             record.counts = count(found, places=len(run.pictures)) | skipped | catalog_counts(run.catalog) | albums
         counts = record.counts
         code = job.end(counts["failed"], counts["pictures"], "pictures", options.max_failures, put_off)
+        if not put_off:
+            forget_answers(run)
         print_summary(run, counts)
     return code or (EXIT_SOME_FAILED if albums.get("albums_failed") else EXIT_DONE)
 
@@ -325,6 +328,13 @@ def _id_of_loaded(options: ComposeOptions | AblateOptions) -> str:
     return composers.load_composer(options.composer, options.sending).id
 
 
+def forget_answers(run: ComposeRun) -> None:
+    """Forget the answers that a job, which came to its end, got from a server: what failed is asked anew next time."""
+    ledger = run.options.sending.ledger
+    if os.path.exists(ledger):
+        Ledger(ledger).forget_answers()
+
+
 def spending_details(run: ComposeRun) -> dict[str, Any]:
     """Return what run.json says about a composer's requests, counted each time it is written; nothing without any.
 
@@ -438,6 +448,8 @@ def print_summary(run: ComposeRun, counts: dict[str, Any]) -> None:
         print(f"  {line}")
     if run.listed.skipped:
         print(run.listed.skipped_line)
+    if (spent := read_spending(run.options.sending.ledger).all).requests:
+        print(f"requests for {run.output} so far: {spending_line(spent)}")
     for line in catalog_lines(run.catalog):
         print(line)
     print(places(run.output))

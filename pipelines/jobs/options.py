@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from image2music.composers.base import AttentionOptions
-from image2music.composers.registry import default_candidates, is_remote_composer, protocols_of
+from image2music.composers.registry import default_candidates, default_steps, is_remote_composer, protocols_of
 from image2music.errors import ConfigError
 from image2music.images.http import WebRule
-from image2music.settings import LoopSettings, Protocol, SendingOptions
+from image2music.settings import LoopSettings, Protocol, SendingOptions, Steps
 from image2music.storage.tar import ENDINGS, is_tar
 from pipelines.runtime.options import (
     FailureBound,
@@ -66,6 +66,11 @@ class PictureOptions(JobOptions):
         None, help='only tunes that pass this filter over the index\'s columns: "tempo_qpm < 100"'
     )
     rounds: int = option(2, check=at_least(0), help="most repairs of a draft; 0: no edits either")
+    steps: Steps | None = option(
+        None,
+        choices=("full", "short", "small"),
+        help="of chat models: full | short: fewer requests | small: for models of up to 8 billion, their default",
+    )
     candidates: int | None = option(
         None,
         type=int,
@@ -123,6 +128,13 @@ class PictureOptions(JobOptions):
             max_cost=self.max_cost,
             excuse=excuse,
         )
+
+    def loop_by(self, protocol: Protocol) -> LoopSettings:
+        """Return how far the loop goes by a chain, with the composer's own numbers where none are given."""
+        if protocol == "paper":
+            return LoopSettings(self.rounds, protocol, self.candidates or 1)
+        candidates = self.candidates or default_candidates(self.composer)
+        return LoopSettings(self.rounds, protocol, candidates, self.steps or default_steps(self.composer))
 
     @property
     def attention_options(self) -> AttentionOptions:
@@ -199,8 +211,9 @@ class ComposeOptions(RestartOptions, PictureOptions):
             raise ConfigError(
                 "the paper's chain knows no plans: --style and --plans need --protocol plan", reason="bad_protocol"
             )
-        candidates = self.candidates or (default_candidates(self.composer) if protocol == "plan" else 1)
-        return LoopSettings(self.rounds, protocol, candidates)
+        if protocol == "paper" and self.steps:
+            raise ConfigError("the paper's chain has its own steps: --steps needs --protocol plan", reason="bad_steps")
+        return self.loop_by(protocol)
 
 
 @dataclass(frozen=True)
@@ -225,8 +238,7 @@ class AblateOptions(PictureOptions):
     def loop(self) -> LoopSettings:
         """Which chain the full method is, and how far it goes."""
         protocol = protocols_of(self.composer)[0]
-        candidates = self.candidates or (default_candidates(self.composer) if protocol == "plan" else 1)
-        return LoopSettings(self.rounds, protocol, candidates)
+        return self.loop_by(protocol)
 
 
 @dataclass(frozen=True)

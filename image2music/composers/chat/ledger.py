@@ -265,6 +265,19 @@ class Ledger:
         return Spending(Totals(*(sum(column) for column in columns)), steps)
 
 
+def spending_line(spent: Totals) -> str:
+    """Return `120 requests answered, 4 more from the ledger, 90,000 tokens in (12,000 cached), 40,000 out, 1.23`."""
+    parts = [
+        f"{spent.requests:,} requests answered",
+        f"{spent.from_ledger:,} more from the ledger" if spent.from_ledger else "",
+        f"{spent.cut:,} of them cut and asked again" if spent.cut else "",
+        f"{spent.lost:,} lost under way" if spent.lost else "",
+        f"{spent.input_tokens:,} tokens in ({spent.cached_tokens:,} cached), {spent.output_tokens:,} out",
+        f"${spent.cost:,.2f}" if spent.cost else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
 def read_spending(path: str) -> Spending:
     """Return the totals of the ledger at a place; where there is none, none is made.
 
