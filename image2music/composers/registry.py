@@ -16,6 +16,7 @@ from image2music.settings import Protocol as Chain
 from image2music.settings import SendingOptions, Steps
 
 if TYPE_CHECKING:
+    from image2music.composers.chat.batches import BatchDesk
     from image2music.composers.chat.composer import ChatComposer
     from image2music.composers.chat.conversations import ChatBackend
     from image2music.composers.nano.composer import NanoComposer
@@ -81,6 +82,14 @@ class SteppingKind(Protocol):
 
     def steps_of(self, argument: str) -> Steps:
         """Return the steps of a model where nobody says; raises as `ComposerKind.load`."""
+
+
+@runtime_checkable
+class BatchKind(Protocol):
+    """What a kind of composer has in addition where its requests can go out in batches."""
+
+    def load_batch_desk(self, argument: str, sending: SendingOptions) -> BatchDesk:
+        """Load what sends and takes in batches; no model, and no server is asked."""
 
 
 KINDS: KindRegistry[ComposerKind] = KindRegistry(
@@ -166,6 +175,16 @@ def load_composer(spec: str, sending: SendingOptions = SendingOptions()) -> Comp
     """
     kind, _ = KINDS.find(spec)
     return _loaded(spec, sending if isinstance(kind, SendingKind) else None)
+
+
+def load_batch_desk(spec: str, sending: SendingOptions) -> BatchDesk | None:
+    """Return what sends and takes in a composer's batches; None where it has none.
+
+    Raises:
+        ConfigError: as `load_composer`.
+    """
+    kind, argument = KINDS.find(spec)
+    return kind.load_batch_desk(argument, sending) if isinstance(kind, BatchKind) else None
 
 
 @cache
@@ -295,6 +314,14 @@ class OpenAiKind:
         from image2music.composers.chat.composer import ChatComposer
 
         return ChatComposer(server.load_served(argument, sending))
+
+    def load_batch_desk(self, argument: str, sending: SendingOptions) -> BatchDesk:
+        """Parse the address."""
+        from image2music.composers.chat import batches, server
+        from image2music.composers.chat.ledger import Ledger
+
+        ledger = Ledger(sending.ledger, sending.price, sending.max_cost)
+        return batches.BatchDesk(server.ServedSpec.parse(argument).endpoint, ledger)
 
     def load_backend(self, argument: str) -> ChatBackend:
         """As `load`."""

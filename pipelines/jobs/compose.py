@@ -140,7 +140,7 @@ def compose(options: ComposeOptions) -> int:
 
 
 def open_desk(run: ComposeRun) -> BatchDesk | None:
-    """Return what sends and takes in batches, where the composer's requests go out in such, or did in an earlier run."""
+    """Return what sends and takes in batches, where requests go out in such, or did in an earlier run."""
     desk = composers.load_batch_desk(run.options.composer, run.options.sending)
     return desk if desk is not None and (run.options.sending.batch_api or desk.underway().batches) else None
 

@@ -1,15 +1,16 @@
 """Requests that go out together and are answered later, at a lower price, by OpenAI's endpoints for files and batches.
 
-Where a composer puts its requests off, they lie in the ledger's outbox. The desk sends them as files of many lines, looks
-after the batches that the server makes of them, and takes answers into the ledger, where the composer finds them when it
-asks again. All that is known lies in the ledger, so whoever is killed goes on where it was: a batch is noted under a name
-of its own before the server hears of it, and carries that name, so that one whose id nobody got to write down is found
-among the server's batches and not sent a second time.
+Where a composer puts its requests off, they lie in the ledger's outbox. The desk sends them as files of many lines,
+looks after the batches that the server makes of them, and takes answers into the ledger, where the composer finds them
+when it asks again. All that is known lies in the ledger, so whoever is killed goes on where it was: a batch is noted
+under a name of its own before the server hears of it, and carries that name, so that one whose id nobody got to write
+down is found among the server's batches and not sent a second time.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +19,7 @@ from itertools import count
 from sqlite3 import Connection
 from typing import Any
 
-from image2music.composers.chat.ledger import Ledger, Usage
+from image2music.composers.chat.ledger import SPENT, Ledger, Usage
 from image2music.composers.chat.sending import RefusedError, RetryPolicy, get_json, post_json, send
 from image2music.composers.chat.server import (
     CUT,
@@ -94,6 +95,11 @@ class BatchDesk:
             held_back = db.execute("select count(*) from outbox").fetchone()[0]
         return Underway(requests, batches, held_back)
 
+    def clear(self) -> None:
+        """Empty the outbox of what nobody may want any more: a pass fills it with what is wanted now."""
+        with self._ledger.connect() as db:
+            db.execute("delete from outbox where key not in (select key from sent where batch != '')")
+
     def submit(self) -> int:
         """Send what lies in the outbox, as far as money and the server's bounds allow; return how many requests.
 
@@ -160,11 +166,9 @@ class BatchDesk:
         return found
 
     def _room(self, db: Connection) -> float:
-        if self._ledger.max_cost is None:
-            return float("inf")
-        spent = db.execute("select coalesce(sum(cost), 0) from spent").fetchone()[0]
-        underway = db.execute("select coalesce(sum(cost), 0) from sent where batch != ''").fetchone()[0]
-        return float(self._ledger.max_cost - spent - underway)
+        """Return what may still be spent, in the unit of the price."""
+        most = self._ledger.max_cost
+        return math.inf if most is None else most - float(db.execute(SPENT).fetchone()[0])
 
     def _begin(self, chosen: Sequence[tuple[str, str, float]]) -> str:
         """Note a batch before the server hears of it; return its name."""
@@ -210,7 +214,7 @@ class BatchDesk:
         return _id_of(send("POST", f"{self._base}/files", headers, self._patient, self._pause, data=form))
 
     def _create(self, name: str, file: str) -> str:
-        """Have the server make a batch; return its id. Where its answer is lost, look whether it made one all the same."""
+        """Have the server make a batch; return its id. Where its answer is lost, look whether it made one."""
         body = {
             "input_file_id": file,
             "endpoint": _COMPLETIONS,
@@ -351,7 +355,7 @@ class BatchDesk:
         return replace(self._policy, timeout_s=max(self._policy.timeout_s, _FILE_TIMEOUT_S))
 
     def _price(self, step: str, body: str, dearest: dict[str, float]) -> float:
-        """Return what an answer is thought to cost: as much as the dearest one to its step, else as its request allows."""
+        """Return what an answer is thought to cost: like the dearest to its step, else what its request allows."""
         if not (usual := dearest.get(step)):
             request = json.loads(body)
             longest = request.get("max_tokens") or request.get("max_completion_tokens") or 0

@@ -5,7 +5,9 @@ moment that it was read; whoever asks the same again gets it from here. Before a
 and the reservation goes when the request ends or its process does. Each call is one short transaction, so that a killed
 process leaves the file whole.
 
-`outbox` and `batches` are tables for requests that go out together; `connect` is for who writes and reads them.
+Requests that go out together wait in `outbox`; what `batches` does with them stands in `sent` (a request in the batch
+that it went out with, "" where that has ended; a reason where it came to nothing for good) and `submissions` (batches).
+`connect` is for who writes and reads these.
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple, dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from image2music.errors import ConfigError, OutputError, PutOffError
+from image2music.errors import ConfigError, ModelError, OutputError, PutOffError
 from image2music.storage.datasets import is_gone
 
 _SCHEMA = """
@@ -51,7 +53,24 @@ create table if not exists reservations (
     at real not null
 );
 create table if not exists outbox (key text primary key, step text not null, body text not null);
-create table if not exists batches (id text primary key, state text not null, keys text not null);
+create table if not exists sent (
+    key text primary key,
+    step text not null,
+    batch text not null,
+    line integer not null,
+    cost real not null,
+    tries integer not null default 0,
+    reason text not null default '',
+    message text not null default ''
+);
+create table if not exists submissions (
+    name text primary key,
+    id text not null default '',
+    file text not null default '',
+    state text not null default 'begun',
+    requests integer not null
+);
+create table if not exists notes (name text primary key, note text not null);
 commit;
 """
 
@@ -60,6 +79,11 @@ BUSY_S = 60.0
 
 RESERVED_S = 7200.0
 """When a reservation of another machine, whose processes nobody here can see, counts no more."""
+
+SPENT = (
+    "select (select coalesce(sum(cost), 0) from spent) + (select coalesce(sum(cost), 0) from sent where batch != '')"
+)
+"""What was paid, and what requests in batches are thought to cost: nobody waits a day for these."""
 
 _LOOK_S = 0.2
 
@@ -196,7 +220,7 @@ class Ledger:
         with self.connect() as connection:
             self._drop_dead(connection)
             if self.max_cost is not None:
-                spent = _number(connection, "select sum(cost) from spent")
+                spent = _number(connection, SPENT)
                 if spent >= self.max_cost:
                     message = (
                         f"{spent:.2f} of the {self.max_cost:g} that requests may cost are spent; "
@@ -237,21 +261,50 @@ class Ledger:
             self._charge(connection, step, usage, share)
 
     def _charge(self, connection: sqlite3.Connection, step: str, usage: Usage, share: float) -> None:
-        cost = share * usage.cost(self.price)
+        whole = usage.cost(self.price)
         tokens = {entry.name: getattr(usage, entry.name) for entry in fields(usage)}
-        _add(connection, step, {"requests": 1, **tokens, "cost": cost})
-        connection.execute("update spent set dearest = max(dearest, ?) where step = ?", (cost, step))
+        _add(connection, step, {"requests": 1, **tokens, "cost": share * whole})
+        connection.execute("update spent set dearest = max(dearest, ?) where step = ?", (whole, step))
 
     def release(self, key: str) -> None:
         """Drop the reservation of a request that came to nothing; nothing happens where there is none."""
         with self.connect() as connection:
             _release(connection, key)
 
+    def put_off(self, key: str, step: str, body: str) -> NoReturn:
+        """Put a request into the outbox, unless it is in a batch already.
+
+        Raises:
+            PutOffError: always (`batch`), but for a request that came to nothing: ModelError, with its own reason.
+        """
+        with self.connect() as connection:
+            found = connection.execute("select batch, reason, message from sent where key = ?", (key,)).fetchone()
+            batch, reason, message = found or ("", "", "")
+            if not batch and not reason:
+                connection.execute("insert or replace into outbox values (?, ?, ?)", (key, step, body))
+        if reason:
+            raise ModelError(message, reason=reason)
+        raise PutOffError("its request goes out with others, in a batch", reason="batch")
+
+    def note(self, name: str, note: str) -> None:
+        """Keep a few words by a name, in place of what was kept by it."""
+        with self.connect() as connection:
+            connection.execute("insert or replace into notes values (?, ?)", (name, note))
+
+    def noted(self, name: str) -> str | None:
+        """Return what was kept by a name; None where nothing was."""
+        with self.connect() as connection:
+            found = connection.execute("select note from notes where name = ?", (name,)).fetchone()
+        return None if found is None else str(found[0])
+
     def forget_answers(self, keys: Sequence[str] | None = None) -> None:
-        """Forget some answers, or all: whoever asks again gets a new one. The totals stay."""
+        """Forget some answers, or all of them and all failures: whoever asks again gets a new one. The totals stay."""
         with self.connect() as connection:
             if keys is None:
                 connection.execute("delete from answers")
+                connection.execute("delete from sent where batch = ''")
+                connection.execute("delete from outbox where key not in (select key from sent)")
+                connection.execute("delete from submissions where state = 'crowded'")
             else:
                 connection.executemany("delete from answers where key = ?", [(key,) for key in keys])
 

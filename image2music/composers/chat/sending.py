@@ -459,6 +459,16 @@ class RequestShape:
         """Return the shape after an answer, which may show that its model thinks."""
         return replace(self, thinks=True) if not self.thinks and _has_thoughts(answer) else self
 
+    def to_json(self) -> str:
+        """Return what holds for all requests, as JSON."""
+        return json.dumps([sorted(self.refused), self.most_tokens, self.thinks])
+
+    @classmethod
+    def from_json(cls, text: str) -> RequestShape:
+        """Read what `to_json` wrote."""
+        refused, most_tokens, thinks = json.loads(text)
+        return cls(frozenset(refused), most_tokens, thinks=thinks)
+
     def merged(self, other: RequestShape) -> RequestShape:
         """Return what both know of a server in general."""
         bounds = [shape.most_tokens for shape in (self, other) if shape.most_tokens is not None]

@@ -195,7 +195,28 @@ class OpenAiBackend:
         """Return a kept answer; where there is none, send the request, and keep what comes."""
         with self._alone(key, pause):
             kept = self.ledger.answer(key)
-            return self._sent(question, body, key, pause) if kept is None else kept
+            if kept is not None:
+                return kept
+            if self._sending.batch_api:
+                return self._first_of_its_step(question, body, key, pause)
+            return self._sent(question, body, key, pause)
+
+    def _first_of_its_step(self, question: Question, body: dict[str, Any], key: str, pause: Pause) -> str:
+        """Send a step's first request at once, to find out what the server takes; put all others off for a batch.
+
+        Raises:
+            PutOffError: it is not the first. ModelError: as `_sent`, and where it came to nothing in a batch.
+        """
+        name = f"shape of {question.step}: {self.id}"
+        with self._alone(name, pause):
+            noted = self.ledger.noted(name)
+            if noted is None:
+                answer = self._sent(question, body, key, pause)
+                self.ledger.note(name, self._shape.to_json())
+                return answer
+        room = 1 if self.ledger.answer(key + CUT) is None else 2
+        shaped = RequestShape.from_json(noted).body(body, self._extras(question.form), room)
+        self.ledger.put_off(key, question.step, json.dumps(shaped))
 
     @contextmanager
     def _alone(self, key: str, pause: Pause) -> Iterator[None]:
