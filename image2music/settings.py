@@ -117,7 +117,7 @@ class SendingOptions:
         if not self.max_cost > 0:
             raise ConfigError(f"max_cost must be more than 0, not {self.max_cost:g}", reason="bad_max_cost")
         if self.price is None:
-            message = "--max_cost needs --price IN,OUT, without which nobody knows what a request costs"
+            message = "a bound of money (max_cost) needs a price, without which nobody knows what a request costs"
             raise ConfigError(message, reason="bad_max_cost")
 
 

@@ -13,7 +13,7 @@ from image2music.composers.chat.conversations import ChatBackend
 from image2music.errors import ConfigError
 from image2music.plugins import Kind, KindRegistry
 from image2music.settings import Protocol as Chain
-from image2music.settings import SendingOptions
+from image2music.settings import SendingOptions, Steps
 
 if TYPE_CHECKING:
     from image2music.composers.chat.batches import BatchDesk
@@ -77,6 +77,14 @@ class SendingKind(Protocol):
 
 
 @runtime_checkable
+class SteppingKind(Protocol):
+    """What a kind of composer has in addition where its models go about a tune in more or fewer steps."""
+
+    def steps_of(self, argument: str) -> Steps:
+        """Return the steps of a model where nobody says; raises as `ComposerKind.load`."""
+
+
+@runtime_checkable
 class BatchKind(Protocol):
     """What a kind of composer has in addition where its requests can go out in batches."""
 
@@ -134,6 +142,17 @@ def default_candidates(spec: str) -> int:
     """
     kind, _ = KINDS.find(spec)
     return kind.candidates
+
+
+@cache
+def default_steps(spec: str) -> Steps:
+    """Return the steps by which a spec's composer goes about a plan and its tune where nobody says.
+
+    Raises:
+        ConfigError, ModelError: as `load_composer`.
+    """
+    kind, argument = KINDS.find(spec)
+    return kind.steps_of(argument) if isinstance(kind, SteppingKind) else "full"
 
 
 def composer_memory_report(spec: str, batch: int) -> dict[str, str]:
@@ -219,6 +238,10 @@ class NanoKind:
         return {}
 
 
+SMALL_MODEL = 8_900_000_000
+"""Numbers of the largest models that are sold as having 8 billion."""
+
+
 class TransformersKind:
     """A vision-language model of the transformers library that runs in this process."""
 
@@ -242,6 +265,13 @@ class TransformersKind:
         from image2music.composers.chat.composer import ChatComposer
 
         return ChatComposer(self.load_backend(argument))
+
+    def steps_of(self, argument: str) -> Steps:
+        """Count the model's numbers by its configuration: up to `SMALL_MODEL` of them need smaller steps."""
+        from image2music.composers.chat.engine import loading, memory
+
+        shape = memory.shape_of(loading.read_config(loading.ModelName.parse(argument)))
+        return "small" if shape.parameters <= SMALL_MODEL else "full"
 
     def load_backend(self, argument: str) -> ChatBackend:
         """Load weights and processor."""

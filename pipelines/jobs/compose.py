@@ -6,6 +6,7 @@ which an answer is missing; between two passes the batches' answers come into th
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from image2music.album.plan import RECIPE as ALBUM_RECIPE
 from image2music.catalog import Matched, match, read_catalog, read_plans
 from image2music.composers import registry as composers
 from image2music.composers.chat.batches import BatchDesk, Underway
-from image2music.composers.chat.ledger import Ledger
+from image2music.composers.chat.ledger import Ledger, read_spending, spending_line
 from image2music.embedders import base as embedders
 from image2music.errors import JobError, OutputError, TuneIndexError
 from image2music.index.table import TuneIndex, narrowed, open_index
@@ -87,7 +88,8 @@ class ComposeRun:
     def details(self) -> dict[str, Any]:
         """What run.json says beside what it says of every job."""
         index = {"uri": self.index.uri, "version": self.index.version, "rows": self.index.rows}
-        return {"settings": asdict(self.settings), "settings_hash": self.settings.hash, "index": index}
+        settings = {"settings": asdict(self.settings), "settings_hash": self.settings.hash, "index": index}
+        return settings | spending_details(self)
 
     @property
     def limit(self) -> TimeLimit:
@@ -131,6 +133,8 @@ def compose(options: ComposeOptions) -> int:
             record.counts = count(found, places=len(run.pictures)) | skipped | catalog_counts(run.catalog) | albums
         counts = record.counts
         code = job.end(counts["failed"], counts["pictures"], "pictures", options.max_failures, put_off)
+        if not put_off:
+            forget_answers(run)
         print_summary(run, counts)
     return code or (EXIT_SOME_FAILED if albums.get("albums_failed") else EXIT_DONE)
 
@@ -243,6 +247,7 @@ def compose_pipeline(
         options.attention_options,
         run.seeds,
         options.style,
+        options.sending,
     )
     composed = retrieved | "Compose" >> Stage(handler, run.limit)
     composed.done | "WriteCompositions" >> composition_sink(
@@ -268,7 +273,7 @@ def find_references(
         named = named | "GivePlans" >> beam.Map(with_plan, run.plans, options.images)
     planned = named | "PlanAlbums" >> PlanAlbums(options.seed, read) if run.plans_albums else named
     todo = planned | "SkipFinished" >> beam.ParDo(SkipFinished(finished))
-    described = todo | "Describe" >> Stage(DescribePictures(options.composer, size, read), run.limit)
+    described = todo | "Describe" >> Stage(DescribePictures(options.composer, size, read, options.sending), run.limit)
     embedded = described.done | "Embed" >> Stage(EmbedPictures(run.embedder_spec, size), run.limit)
     retrieved = embedded.done | "Retrieve" >> RetrieveTunes(
         run.index, options.top_k, size, tried=run.settings.loop.protocol == "plan"
@@ -296,7 +301,7 @@ def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
         )
         raise TuneIndexError(message, reason="other_embedder")
     settings = ComposeSettings(
-        composer_id=(_id_of_loaded if options.works_here else composers.composer_id)(options.composer),
+        composer_id=_id_of_loaded(options) if options.works_here else composers.composer_id(options.composer),
         embedder_id=embedder_id,
         prompts_version=prompts_version(),
         top_k=options.top_k,
@@ -308,6 +313,8 @@ def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
         rules=rules_version(),
         style=options.style or None,
     )
+    if composers.is_remote_composer(options.composer) and not options.sending.ledger:
+        print("image2music: workers are elsewhere: no answer is kept, and a killed job pays anew", file=sys.stderr)
     briefs = {place.uri: place.brief for place in catalog.places if place.brief != NO_METADATA} if catalog else {}
     output = open_output(options.output)
     plans = read_plans(options.plans) if options.plans else {}
@@ -316,9 +323,33 @@ def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
     )
 
 
-def _id_of_loaded(spec: str) -> str:
+def _id_of_loaded(options: ComposeOptions | AblateOptions) -> str:
     # Whatever keeps it from loading is better said before anything is written.
-    return composers.load_composer(spec).id
+    return composers.load_composer(options.composer, options.sending).id
+
+
+def forget_answers(run: ComposeRun) -> None:
+    """Forget the answers that a job, which came to its end, got from a server: what failed is asked anew next time."""
+    ledger = run.options.sending.ledger
+    if os.path.exists(ledger):
+        Ledger(ledger).forget_answers()
+
+
+def spending_details(run: ComposeRun) -> dict[str, Any]:
+    """Return what run.json says about a composer's requests, counted each time it is written; nothing without any.
+
+    `this_run` is what came to it from now on, `all_runs` what all runs into the output came to.
+    """
+    sending = run.options.sending
+    if not sending.ledger:
+        return {}
+    earlier = read_spending(sending.ledger)
+
+    def used() -> dict[str, Any]:
+        now = read_spending(sending.ledger)
+        return {"price": sending.price, "this_run": asdict(now.since(earlier)), "all_runs": asdict(now)}
+
+    return {"used": used}
 
 
 def _prepare(run: ComposeRun) -> frozenset[bytes]:
@@ -417,6 +448,8 @@ def print_summary(run: ComposeRun, counts: dict[str, Any]) -> None:
         print(f"  {line}")
     if run.listed.skipped:
         print(run.listed.skipped_line)
+    if (spent := read_spending(run.options.sending.ledger).all).requests:
+        print(f"requests for {run.output} so far: {spending_line(spent)}")
     for line in catalog_lines(run.catalog):
         print(line)
     print(places(run.output))

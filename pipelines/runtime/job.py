@@ -39,7 +39,10 @@ _PACKAGES = ("apache-beam", "pyarrow", "pylance", "torch", "transformers", "symu
 
 @dataclass
 class RunRecord:
-    """The content of run.json. `state` goes from running to done, failed, put_off or stopped."""
+    """The content of run.json. `state` goes from running to done, failed, put_off or stopped.
+
+    A detail that can be called is called whenever the file is written.
+    """
 
     file: RunFile
     command: str
@@ -59,7 +62,7 @@ class RunRecord:
             "message": self.message,
             "command": self.command,
             "options": self.options,
-            **self.details,
+            **{name: detail() if callable(detail) else detail for name, detail in self.details.items()},
             "versions": versions(),
             "process": {"host": platform.node(), "pid": os.getpid()},
             "counts": self.counts,

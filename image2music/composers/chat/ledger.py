@@ -223,8 +223,8 @@ class Ledger:
                 spent = _number(connection, SPENT)
                 if spent >= self.max_cost:
                     message = (
-                        f"{spent:.2f} of --max_cost {self.max_cost:g} are spent; "
-                        "the same command with a higher one goes on"
+                        f"{spent:.2f} of the {self.max_cost:g} that requests may cost are spent; "
+                        "the same command with a higher bound goes on"
                     )
                     raise PutOffError(message, reason="max_cost")
                 under_way = _number(
@@ -256,7 +256,7 @@ class Ledger:
             _release(connection, key)
 
     def charge(self, step: str, usage: Usage, *, share: float = 1.0) -> None:
-        """Count an answer that was paid for, but is of no use."""
+        """Count an answer that was paid for with a share of the price, but is of no use."""
         with self.connect() as connection:
             self._charge(connection, step, usage, share)
 
@@ -316,6 +316,28 @@ class Ledger:
         steps = {step: Totals(*numbers) for step, *numbers in rows}
         columns = zip(*(astuple(totals) for totals in steps.values()), strict=True)
         return Spending(Totals(*(sum(column) for column in columns)), steps)
+
+
+def spending_line(spent: Totals) -> str:
+    """Return `120 requests answered, 4 more from the ledger, 90,000 tokens in (12,000 cached), 40,000 out, 1.23`."""
+    parts = [
+        f"{spent.requests:,} requests answered",
+        f"{spent.from_ledger:,} more from the ledger" if spent.from_ledger else "",
+        f"{spent.cut:,} of them cut and asked again" if spent.cut else "",
+        f"{spent.lost:,} lost under way" if spent.lost else "",
+        f"{spent.input_tokens:,} tokens in ({spent.cached_tokens:,} cached), {spent.output_tokens:,} out",
+        f"${spent.cost:,.2f}" if spent.cost else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def read_spending(path: str) -> Spending:
+    """Return the totals of the ledger at a place; where there is none, none is made.
+
+    Raises:
+        OutputError: it cannot be read (`ledger_not_usable`).
+    """
+    return Ledger(path).totals() if os.path.exists(path) else Spending()
 
 
 def _opened(place: str) -> sqlite3.Connection:

@@ -70,7 +70,7 @@ def test_a_bound_that_is_spent_puts_off_and_a_higher_one_goes_on(path):
     for key in "ab":
         ledger.reserve(key, "look", 0.01, never)
         ledger.keep(key, "look", "", A_CENT)
-    with pytest.raises(PutOffError, match=r"0\.02 of --max_cost 0\.02 are spent") as caught:
+    with pytest.raises(PutOffError, match=r"0\.02 of the 0\.02 that requests may cost") as caught:
         ledger.reserve("c", "look", 0.01, never)
     assert caught.value.reason == "max_cost"
     ledger.max_cost = 0.03
