@@ -177,6 +177,16 @@ def load_composer(spec: str, sending: SendingOptions = SendingOptions()) -> Comp
     return _loaded(spec, sending if isinstance(kind, SendingKind) else None)
 
 
+def has_batches(spec: str) -> bool:
+    """Return whether the requests of a spec's composer can go out in batches.
+
+    Raises:
+        ConfigError: as `load_composer`.
+    """
+    kind, _ = KINDS.find(spec)
+    return isinstance(kind, BatchKind)
+
+
 def load_batch_desk(spec: str, sending: SendingOptions) -> BatchDesk | None:
     """Return what sends and takes in a composer's batches; None where it has none.
 

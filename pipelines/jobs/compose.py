@@ -23,7 +23,8 @@ from image2music.composers import registry as composers
 from image2music.composers.chat.batches import BatchDesk, Underway
 from image2music.composers.chat.ledger import Ledger, read_spending, spending_line
 from image2music.embedders import base as embedders
-from image2music.errors import JobError, OutputError, TuneIndexError
+from image2music.errors import JobError, ModelError, OutputError, PutOffError, TuneIndexError
+from image2music.failures import one_line
 from image2music.index.table import TuneIndex, narrowed, open_index
 from image2music.loop.chain import rules_version
 from image2music.music.planning.plan import Plan
@@ -127,7 +128,8 @@ def compose(options: ComposeOptions) -> int:
             return job.end(put_off=waiting)
         finished = _prepare(run)
         with job.recorded(run.details, GOES_ON) as record:
-            found, put_off = compose_in_passes(job, run, desk, finished, options.log_json)
+            todo = len(run.pictures) - len(finished)
+            found, put_off = compose_in_passes(job, run, desk, finished, todo, options.log_json)
             albums = assemble_albums(job, run.output) if options.album and not put_off else {}
             skipped = {"skipped_files": dict(run.listed.skipped)}
             record.counts = count(found, places=len(run.pictures)) | skipped | catalog_counts(run.catalog) | albums
@@ -141,8 +143,11 @@ def compose(options: ComposeOptions) -> int:
 
 def open_desk(run: ComposeRun) -> BatchDesk | None:
     """Return what sends and takes in batches, where requests go out in such, or did in an earlier run."""
-    desk = composers.load_batch_desk(run.options.composer, run.options.sending)
-    return desk if desk is not None and (run.options.sending.batch_api or desk.underway().batches) else None
+    sending = run.options.sending
+    if not (sending.batch_api or os.path.exists(sending.ledger)):
+        return None
+    desk = composers.load_batch_desk(run.options.composer, sending)
+    return desk if desk is not None and (sending.batch_api or desk.underway().batches) else None
 
 
 def _wait_as_before(job: Job, run: ComposeRun, desk: BatchDesk) -> str:
@@ -159,38 +164,49 @@ def _wait_as_before(job: Job, run: ComposeRun, desk: BatchDesk) -> str:
         record.counts = counts | {"composed": 0, "skipped": counts["composed"] + counts["skipped"]}
         if desk.collect() or desk.wait(run.options.batch_wait):
             return ""
-    return batches_line(desk.underway())
+    return batches_line(desk.underway(), f" for {counts['put_off']} pictures")
 
 
 def compose_in_passes(
-    job: Job, run: ComposeRun, desk: BatchDesk | None, finished: frozenset[bytes], log_json: str = ""
+    job: Job, run: ComposeRun, desk: BatchDesk | None, finished: frozenset[bytes], todo: int, log_json: str = ""
 ) -> tuple[Counter[str], str]:
-    """Compose what has no row; where pictures wait for batches, send these, and go on with what comes in time.
+    """Compose what has no row, about `todo` pictures; send what waits for batches, and go on with what comes in time.
 
     Return the stages' counters, and in one line what pictures still wait for; empty where none does. Failures are those
     of the last pass: each takes up again what failed in the one before.
 
     Raises:
-        JobError: the job broke, or rows are missing. ModelError: the server takes no batches, or is out of reach.
+        JobError: the job broke, or rows are missing. ModelError: batches of an earlier run cannot be looked at.
     """
     earlier: Counter[str] = Counter()
     while True:
         if desk is not None:
             desk.collect()
             desk.clear()
+            _warn_of_batches(run, desk)
         build = partial(compose_pipeline, run=run, finished=finished, log_json=log_json)
-        found = job.run(build, "pictures", max(0, len(run.pictures) - len(finished)))
+        found = job.run(build, "pictures", max(0, todo - earlier["compose.done"]))
         run.output.drop_repeated(KEY_COLUMNS, composition_key, finished)
         _check_rows(run, found)
         found = _added_up(earlier, found)
         if desk is None or not found[f"{PUT_OFF}.batch"]:
             break
-        desk.submit()
-        if not desk.wait(run.options.batch_wait):
-            break
+        try:
+            desk.submit()
+            if not desk.wait(run.options.batch_wait):
+                break
+        except (ModelError, PutOffError) as error:
+            return found, f"{one_line(error)}; {found[f'{PUT_OFF}.batch']} pictures are put off, and {GOES_ON}"
         earlier, finished = found, run.output.finished(KEY_COLUMNS, composition_key)
         _forget_failures(run)
-    return found, _put_off_line(run, found, desk)
+    return found, put_off_line(run, found, desk)
+
+
+def _warn_of_batches(run: ComposeRun, desk: BatchDesk) -> None:
+    underway = desk.underway()
+    if underway.requests and not run.options.sending.batch_api:
+        what = f"{underway} are paid and not answered yet; without --batch_api they are asked and paid once more"
+        print(f"image2music: {what}", file=sys.stderr)
 
 
 def _added_up(earlier: Counter[str], found: Counter[str]) -> Counter[str]:
@@ -200,37 +216,33 @@ def _added_up(earlier: Counter[str], found: Counter[str]) -> Counter[str]:
     return found + Counter({"compose.done": composed, **more}) - Counter({"skip.skipped": composed})
 
 
-def _put_off_line(run: ComposeRun, found: Mapping[str, int], desk: BatchDesk | None) -> str:
-    """Return in one line what pictures wait for, and what to do; empty where none waits."""
+def put_off_line(
+    run: ComposeRun, found: Mapping[str, int], desk: BatchDesk | None = None, what: str = "pictures"
+) -> str:
+    """Return in one line what pictures or tunes (`what`) wait for, and what to do; empty where none waits."""
     reasons = {
         name.removeprefix(f"{PUT_OFF}."): number for name, number in found.items() if name.startswith(f"{PUT_OFF}.")
     }
     underway = desk.underway() if desk is not None else Underway()
     lines = []
-    if waiting := reasons.pop("batch", 0):
-        lines.append(batches_line(underway, waiting))
+    if underway.batches and "batch" in reasons:
+        lines.append(batches_line(underway, f" for {reasons.pop('batch')} {what}"))
     if underway.held_back or "max_cost" in reasons:
-        lines.append(_money_line(run, reasons.pop("max_cost", 0), underway.held_back))
-    lines += [f"{number} pictures are put off ({reason}); {GOES_ON}" for reason, number in sorted(reasons.items())]
-    return "; ".join(filter(None, lines))
+        waiting = reasons.pop("max_cost", 0) + reasons.pop("batch", 0)
+        lines.append(_money_line(run, f"{waiting} {what}" if waiting else f"{underway.held_back} requests"))
+    lines += [f"{number} {what} are put off ({reason}); {GOES_ON}" for reason, number in sorted(reasons.items())]
+    return "; ".join(lines)
 
 
-def batches_line(underway: Underway, pictures: int = 0) -> str:
-    """Return in one line what is under way in batches; empty where nothing is."""
-    if not underway.batches:
-        return ""
-    whose = f" for {pictures} pictures" if pictures else ""
+def batches_line(underway: Underway, whose: str = "") -> str:
+    """Return in one line what is under way in batches."""
     return f"submitted {underway}{whose}, to be answered within a day; the same command goes on with what has come"
 
 
-def _money_line(run: ComposeRun, pictures: int, requests: int) -> str:
+def _money_line(run: ComposeRun, waiting: str) -> str:
     sending = run.options.sending
-    spent = Ledger(sending.ledger).totals().all.cost
-    waiting = [f"{number} {what}" for number, what in ((pictures, "pictures"), (requests, "requests")) if number]
-    return (
-        f"spent {spent:.2f} of --max_cost {sending.max_cost:g}: {' and '.join(waiting)} are put off; "
-        "the same command with a higher one goes on"
-    )
+    spent = f"spent {read_spending(sending.ledger).all.cost:.2f} of --max_cost {sending.max_cost:g}"
+    return f"{spent}, and {waiting} are put off; the same command with a higher one goes on"
 
 
 def compose_pipeline(

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from image2music.composers.base import AttentionOptions
-from image2music.composers.registry import default_candidates, default_steps, is_remote_composer, protocols_of
+from image2music.composers.registry import (
+    default_candidates,
+    default_steps,
+    has_batches,
+    is_remote_composer,
+    protocols_of,
+)
 from image2music.errors import ConfigError
 from image2music.images.http import WebRule
 from image2music.settings import LoopSettings, Protocol, SendingOptions, Steps
@@ -167,11 +173,23 @@ class ComposeOptions(RestartOptions, PictureOptions):
     ids: str = option("", metavar="FILE_OR_LIST", help="with --again: image_ids, or 8 or more digits of each")
     album: bool = option(False, help="the pictures of each folder as one piece: OUTPUT/albums has the tune books")
     log_json: str = option("", metavar="FILE", help="append one line a picture as JSON; - is stdout")
+    batch_api: bool = option(
+        False, help="openai: put requests off and send them together, at half the price, answered within a day"
+    )
+    batch_wait: float = option(
+        0.0,
+        check=at_least(0),
+        metavar="SECONDS",
+        help="with --batch_api: how long to wait for the answers to a step, before the command ends to go on later",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.images and not self.from_rows:
             raise ConfigError("compose needs --images; see: image2music compose --help", reason="bad_arguments")
+        if self.batch_api and not (has_batches(self.composer) and self.runner.runs_here):
+            message = "--batch_api is for composers behind openai: and workers on this machine"
+            raise ConfigError(message, reason="bad_batch_api")
         if self.keep and self.overwrite:
             message = "--keep leaves the rows that --overwrite would move away: give one of them"
             raise ConfigError(message, reason="bad_keep")
@@ -194,6 +212,11 @@ class ComposeOptions(RestartOptions, PictureOptions):
         }.items():
             if self.again and why:
                 raise ConfigError(f"--again and {given} do not go together: {why}", reason="bad_again")
+
+    @property
+    def sending(self) -> SendingOptions:
+        """How requests of a composer behind a server are sent: at once, or in batches."""
+        return replace(super().sending, batch_api=self.batch_api)
 
     @property
     def from_rows(self) -> bool:
@@ -228,6 +251,7 @@ class AblateOptions(PictureOptions):
     from_rows: ClassVar[bool] = False
     overwrite: ClassVar[bool] = False
     keep: ClassVar[bool] = False
+    batch_wait: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

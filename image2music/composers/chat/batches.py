@@ -185,7 +185,8 @@ class BatchDesk:
     def _finish_begun(self) -> None:
         """Send what was noted and not sent, and find what was sent and not noted."""
         for name, file in self._rows("select name, file from submissions where state = 'begun'"):
-            id = self._find(name, file)
+            # Without a file, which is noted first, nobody can have made a batch of it.
+            id = self._find(name, file) if file else None
             if id is None:
                 self._send(name)
             else:
@@ -279,11 +280,10 @@ class BatchDesk:
         steps = dict(self._rows("select key, step from sent where batch = ?", name))
         settled = 0
         for result in _results(content):
-            key = result.get("custom_id")
-            if key not in steps:
-                continue
-            self._take_result(key, steps.pop(key), name, result)
-            settled += 1
+            key = str(result.get("custom_id"))
+            if key in steps:
+                self._take_result(key, steps.pop(key), name, result)
+                settled += 1
         return settled
 
     def _take_result(self, key: str, step: str, name: str, result: dict[str, Any]) -> None:
