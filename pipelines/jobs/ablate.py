@@ -26,7 +26,15 @@ from image2music.loop.ablations import FULL, Variant, variants_of
 from image2music.rows import KEY_COLUMNS, Provenance, composition_key, retried
 from image2music.settings import ComposeSettings
 from image2music.storage.output import OutputStore
-from pipelines.jobs.compose import ComposeRun, count, find_references, look_up, put_off_line, spending_details
+from pipelines.jobs.compose import (
+    ComposeRun,
+    count,
+    find_references,
+    forget_answers,
+    look_up,
+    put_off_line,
+    spending_details,
+)
 from pipelines.jobs.dry_run import plan_lines
 from pipelines.jobs.loaders import System, read_output
 from pipelines.jobs.options import AblateOptions
@@ -58,6 +66,8 @@ def ablate(options: AblateOptions) -> int:
             record.counts = _counts(found, len(run.pictures))
         put_off = put_off_line(run, found, None, "tunes")
         code = job.end(record.counts["failed"], record.counts["tunes"], "tunes", options.max_failures, put_off)
+        if not put_off:
+            forget_answers(run, *(run.output.part(variant.name) for variant in variants_of(options.loop)))
         print(ablation_report(run.output, options.seed, [variant.name for variant in variants_of(options.loop)]))
     return code
 

@@ -340,10 +340,15 @@ def _id_of_loaded(options: ComposeOptions | AblateOptions) -> str:
     return composers.load_composer(options.composer, options.sending).id
 
 
-def forget_answers(run: ComposeRun) -> None:
-    """Forget the answers that a job, which came to its end, got from a server: what failed is asked anew next time."""
+_NO_ANSWER = ("server_unavailable", "timed_out")
+"""Reasons of failures that a server's answers are not to blame for: the next run goes on with those that came."""
+
+
+def forget_answers(run: ComposeRun, *parts: OutputStore) -> None:
+    """Forget what a server answered a job that came to its end: pictures that failed by it are asked about anew."""
     ledger = run.options.sending.ledger
-    if os.path.exists(ledger):
+    reasons = {row["reason"] for output in (run.output, *parts) for row in output.failures.read(["reason"])}
+    if os.path.exists(ledger) and not reasons.intersection(_NO_ANSWER):
         Ledger(ledger).forget_answers()
 
 

@@ -104,32 +104,28 @@ def call_lines(run: ComposeRun, pictures: int) -> dict[str, str]:
         round(tunes * characters / CHARACTERS_A_TOKEN)
         for characters in (usual.characters_in, usual.characters_again, usual.characters_out)
     )
+    spent = read_spending(options.sending.ledger).all
+    least, most = Usage(once + seen, 0, out), Usage(once + seen + again, 0, out)
+    repeated = f"up to {again:,} in again, for turns are repeated"
     return {
         "sample": "none: the composer is behind a server, and a dry run sends nothing there",
         "calls": f"about {tunes * usual.calls:,}, each with its picture",
-        "tokens": f"about {once + seen:,} in and {out:,} out, and up to {again:,} in again, for turns are repeated",
-        "money": _money(options, pictures, Usage(once + seen, 0, out), Usage(once + seen + again, 0, out)),
-        **_spent(run),
+        "tokens": f"about {least.input_tokens:,} in and {out:,} out, and {repeated}",
+        "money": _money(options, pictures, (least, most), spent.cost),
+        **({"spent": spending_line(spent)} if spent.requests else {}),
     }
 
 
-def _money(options: ComposeOptions | AblateOptions, pictures: int, least: Usage, most: Usage) -> str:
+def _money(options: ComposeOptions | AblateOptions, pictures: int, usages: tuple[Usage, Usage], spent: float) -> str:
     if options.price is None:
         return "unknown: --price IN,OUT (dollars a million tokens) makes it money"
     share = SHARE_OF_PRICE if options.sending.batch_api else 1.0
-    low, high = (share * usage.cost(options.price) for usage in (least, most))
+    low, high = (share * usage.cost(options.price) for usage in usages)
     text = f"about ${low:,.2f}, up to ${high:,.2f} where what is sent again costs as much"
-    if options.max_cost is None:
+    if options.max_cost is None or not high:
         return text
-    enough = (
-        f"about {min(pictures, int(options.max_cost / high * pictures)):,} of {pictures:,} pictures" if high else ""
-    )
-    return f"{text}; --max_cost {options.max_cost:g} is enough for {enough or 'all'}"
-
-
-def _spent(run: ComposeRun) -> dict[str, str]:
-    spent = read_spending(run.options.sending.ledger).all
-    return {"spent": spending_line(spent)} if spent.requests else {}
+    enough = min(pictures, int(max(0.0, options.max_cost - spent) / high * pictures))
+    return f"{text}; --max_cost {options.max_cost:g} is enough for about {enough:,} of {pictures:,} pictures"
 
 
 def plan_lines(run: ComposeRun) -> str:

@@ -34,6 +34,7 @@ from pipelines.jobs.compose import (
     assemble_albums,
     compose_in_passes,
     cost_of_other_settings,
+    forget_answers,
     look_up,
     open_desk,
 )
@@ -319,6 +320,7 @@ def _renew(
         record.counts = {"rows": found.rows, "kept": len(found.kept), "composed": len(made), "failed": len(lost)}
         record.counts |= albums
     code = job.end(len(lost), found.rows, "pictures", options.max_failures)
+    forget_answers(run)
     print(compositions_table(run.output))
     where = f"; the earlier rows are in {earlier}" if earlier else ""
     print(f"{len(made)} composed again, {len(found.kept)} kept, {len(lost)} failed{where}")

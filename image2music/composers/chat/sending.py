@@ -25,7 +25,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 
-from image2music.composers.forms import JsonForm
+from image2music.composers.forms import JsonForm, LinesForm, TuneForm
 from image2music.errors import ConfigError, ModelError, PutOffError
 
 MAX_ANSWER_BYTES = 8 * 2**20
@@ -94,16 +94,25 @@ class Gate:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._opens_at = -math.inf
+        self._closed_s = 0.0
 
     @property
     def is_closed(self) -> bool:
         """Whether requests wait now."""
         return time.monotonic() < self._opens_at
 
+    @property
+    def closed_s(self) -> float:
+        """For how many seconds it has been closed so far."""
+        with self._lock:
+            return self._closed_s - max(0.0, self._opens_at - time.monotonic())
+
     def close(self, seconds: float) -> None:
         """Let nothing through for some seconds from now on, or for longer where that was said before."""
         with self._lock:
-            self._opens_at = max(self._opens_at, time.monotonic() + seconds)
+            now = time.monotonic()
+            self._closed_s += max(0.0, now + seconds - max(now, self._opens_at))
+            self._opens_at = max(self._opens_at, now + seconds)
 
     def wait(self, pause: Pause) -> float:
         """Wait until requests may be sent; return for how many seconds.
@@ -394,6 +403,54 @@ def json_extras(form: JsonForm) -> list[Extra]:
         ("json", {"type": "json_object"}),
     ]
     return [Extra(name, {"response_format": value}) for name, value in formats]
+
+
+@dataclass(frozen=True)
+class ServerKind:
+    """What a server says that it is; only of vLLM is it known how it takes a grammar, and in which version."""
+
+    is_vllm: bool = False
+    version: tuple[int, ...] = ()
+
+    @classmethod
+    def ask(cls, base: str, model: str, headers: Mapping[str, str], pause: Pause = time.sleep) -> ServerKind:
+        """Ask a server at its lists of models and, if it is vLLM, of its version; one that does not say is none."""
+        once = RetryPolicy(timeout_s=_REACHABLE_S, tries=1)
+        try:
+            models = get_json(f"{base}/models", headers, once, pause)["data"]
+            owners = [str(one.get("owned_by")) for one in models if one.get("id") == model]
+            if "vllm" not in owners:
+                return cls()
+            said = str(get_json(f"{base.removesuffix('/v1')}/version", headers, once, pause)["version"])
+        except (ModelError, KeyError, TypeError, AttributeError):
+            return cls()
+        return cls(True, tuple(int(part) for part in re.findall(r"\d+", said)[:2]))
+
+    def music_extras(self, form: LinesForm | TuneForm) -> list[Extra]:
+        """Return what has this server keep to a form of music: vLLM 0.12 knows one name, those before 0.11 the other.
+
+        Source: docs.vllm.ai, Structured Outputs.
+        """
+        if not self.is_vllm:
+            return []
+        pattern = _pattern(form)
+        new = Extra("structured_outputs", {"structured_outputs": {"regex": pattern}})
+        old = Extra("guided_regex", {"guided_regex": pattern})
+        return [new, old] if self.version >= (0, 11) else [old, new]
+
+
+_BAR = r"[A-Ga-z0-9,/'^_=\[\]()!.<> -]+\|"
+"""A bar as far as letters go, in a syntax that all of vLLM's engines for grammars share: its length is not counted."""
+
+
+def _pattern(form: LinesForm | TuneForm) -> str:
+    if isinstance(form, TuneForm):
+        return r"X:1\n(T:[^\n]+\n|[CMLQ]:[^\n]+\n)+K:[^\n]+\n((V:|%|\[V:|[A-Ga-gz(!\[^_=])[^\n]+\n?)+"
+    return r"\n".join(f"{_quoted(line.prefix)} ?({_BAR}){{{line.bars}}}" for line in form.lines) + r"\n?"
+
+
+def _quoted(text: str) -> str:
+    return re.sub(r"[\\.^$*+?{}\[\]|()]", r"\\\g<0>", text).replace("\n", r"\n")
 
 
 @dataclass(frozen=True)

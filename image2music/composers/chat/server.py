@@ -16,7 +16,6 @@ import json
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -42,11 +41,12 @@ from image2music.composers.chat.sending import (
     RefusedError,
     RequestShape,
     RetryPolicy,
+    ServerKind,
     check_reachable,
     json_extras,
     post_json,
 )
-from image2music.composers.forms import Form, JsonForm
+from image2music.composers.forms import Form, JsonForm, LinesForm, TuneForm
 from image2music.errors import ConfigError, ModelError
 from image2music.settings import SendingOptions
 
@@ -130,6 +130,8 @@ class OpenAiBackend:
         self._shape = RequestShape()
         self._lock = threading.Lock()
         self._asked: set[str] = set()
+        self._server: ServerKind | None = None
+        self._asking = threading.Lock()
         self._places = threading.BoundedSemaphore(sending.concurrency)
 
     def count_tokens(self, text: str) -> int:
@@ -180,12 +182,12 @@ class OpenAiBackend:
                 pool.submit(self._answer, question, body, key, pause)
                 for question, body, key in zip(questions, bodies, keys, strict=True)
             ]
-            waiting = True
+            waiting, closed = True, self._gate.closed_s
             while waiting:
-                begun, held_up = time.monotonic(), self._gate.is_closed
                 waiting = bool(wait(answers, timeout=_POLL_S).not_done)
-                if held_up and self._sending.excuse is not None:
-                    self._sending.excuse(time.monotonic() - begun)
+                earlier, closed = closed, self._gate.closed_s
+                if closed > earlier and self._sending.excuse is not None:
+                    self._sending.excuse(closed - earlier)
             return [answer.result() for answer in answers]
         finally:
             cancelled.set()
@@ -290,7 +292,16 @@ class OpenAiBackend:
 
     def _extras(self, form: Form) -> list[Extra]:
         """Return what tells this server of a form, the best first."""
-        return json_extras(form) if isinstance(form, JsonForm) else []
+        if isinstance(form, JsonForm):
+            return json_extras(form)
+        return self._kind().music_extras(form) if isinstance(form, LinesForm | TuneForm) else []
+
+    def _kind(self) -> ServerKind:
+        """Return what the server says that it is; asked once."""
+        with self._asking:
+            if self._server is None:
+                self._server = ServerKind.ask(self._endpoint.base, self._endpoint.model, request_headers())
+            return self._server
 
     def _body(self, question: Question) -> dict[str, Any]:
         """Return the request for a server that takes everything; `RequestShape` makes of it what is sent."""
