@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from typing import Literal, get_args
@@ -84,6 +86,39 @@ class ComposeSettings:
         given = {name: value for name, value in asdict(self).items() if value is not None}
         text = json.dumps(given, sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class SendingOptions:
+    """How requests go to a server, and what they may cost. Nothing here changes a row.
+
+    Attributes:
+        concurrency: requests of one process that are under way at once. ledger: the file in which answers and costs are
+        kept; "" keeps them in memory, for one process. price: of a million tokens in and out. max_cost: what all
+        requests of the ledger may come to, in the unit of the price. batch_api: whether requests are put together into
+        batches that are answered later. excuse: told, in the thread that asked, how many seconds a server had it
+        wait for its rate limits.
+    """
+
+    concurrency: int = 8
+    ledger: str = ""
+    price: tuple[float, float] | None = None
+    max_cost: float | None = None
+    batch_api: bool = False
+    excuse: Callable[[float], None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.concurrency < 1:
+            raise ConfigError(f"concurrency must be 1 or more, not {self.concurrency}", reason="bad_concurrency")
+        if self.price is not None and not all(math.isfinite(one) and one >= 0 for one in self.price):
+            raise ConfigError(f"a price is two numbers of 0 or more, not {self.price}", reason="bad_price")
+        if self.max_cost is None:
+            return
+        if not self.max_cost > 0:
+            raise ConfigError(f"max_cost must be more than 0, not {self.max_cost:g}", reason="bad_max_cost")
+        if self.price is None:
+            message = "a bound of money (max_cost) needs a price, without which nobody knows what a request costs"
+            raise ConfigError(message, reason="bad_max_cost")
 
 
 def prompts_version() -> str:

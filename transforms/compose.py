@@ -10,7 +10,7 @@ from image2music.composers import registry
 from image2music.composers.base import AttentionOptions, Composer, ComposeRequest
 from image2music.loop.ablations import Variant
 from image2music.loop.chain import MAPS_ALONE, compose_batch
-from image2music.settings import LoopSettings, picture_seed
+from image2music.settings import LoopSettings, SendingOptions, picture_seed
 from image2music.types import RefinedTune, RetrievedContext
 from transforms.stage import NAMESPACE, StageHandler
 
@@ -32,6 +32,7 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
         attention_options: AttentionOptions = MAPS_ALONE,
         seeds: Mapping[str, int] | None = None,
         style: str = "",
+        sending: SendingOptions = SendingOptions(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__(batch_size)
         self._spec = composer_spec
@@ -40,10 +41,11 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
         self._seeds = seeds or {}
         self._attention_options = attention_options
         self._style = style
+        self._sending = sending
 
     def load_model(self) -> Composer:
         """Load the composer, which the describing stage of this process shares."""
-        return registry.load_composer(self._spec)
+        return registry.load_composer(self._spec, self._sending)
 
     def place(self, element: RetrievedContext) -> tuple[str, str]:
         """Return the picture's id and place."""
@@ -86,11 +88,12 @@ class ComposeVariant(ComposeTunes):
         seed: int,
         batch_size: int,
         attention_options: AttentionOptions = MAPS_ALONE,
+        sending: SendingOptions = SendingOptions(),  # noqa: B008 - frozen
     ) -> None:
-        super().__init__(composer_spec, variant.loop(loop), seed, batch_size, attention_options)
+        super().__init__(composer_spec, variant.loop(loop), seed, batch_size, attention_options, sending=sending)
         self.stage = f"compose_{variant.name}"
         self._alter = variant.alter
 
     def load_model(self) -> Composer:
         """Load the altered composer; all other stages of this process share the model inside."""
-        return self._alter(registry.load_composer(self._spec))
+        return self._alter(registry.load_composer(self._spec, self._sending))

@@ -51,6 +51,11 @@ def within(seconds: float, call: Callable[[], Returned], give_up: Callable[[], N
         raise TimeLimitError(f"took longer than {seconds:g} s, the --time_limit", reason="timed_out") from None
 
 
+def excuse(seconds: float) -> None:
+    """Give the calls of this thread that are under way so much more time: they waited, and can do nothing about it."""
+    _watcher().extend(threading.get_ident(), seconds)
+
+
 class _Watch:
     """One call under way. `deadline` is when the next step is due, by the monotonic clock."""
 
@@ -66,6 +71,12 @@ class _Watch:
         """From here on the exception may come at any moment."""
         self.deadline = time.monotonic() + seconds
         self._watcher.add(self)
+
+    def extend(self, thread: int, seconds: float) -> None:
+        """Put the deadline off, if it is a call of that thread and was not told to end yet."""
+        # No lock, as in `_Watcher.drop`.
+        if thread == self._thread and not self._told:
+            self.deadline += seconds
 
     def end(self, arrived: bool) -> None:
         """Send nothing from here on; take back what was sent and has not arrived.
@@ -115,6 +126,10 @@ class _Watcher:
     def drop(self, watch: _Watch) -> None:
         # No lock: an exception that was sent may come while it is taken, and it would never be given back.
         self._watches.discard(watch)
+
+    def extend(self, thread: int, seconds: float) -> None:
+        for watch in tuple(self._watches):
+            watch.extend(thread, seconds)
 
     def _run(self) -> None:
         while True:

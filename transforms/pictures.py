@@ -36,6 +36,7 @@ from image2music.images.http import WebRule, fetch
 from image2music.index.sync import Stamp, stamp_of
 from image2music.music.planning.plan import Plan
 from image2music.rows import valid_text
+from image2music.settings import SendingOptions
 from image2music.storage.files import open_regular
 from image2music.storage.output import WrittenFiles
 from image2music.storage.tar import is_tar, open_archive
@@ -245,14 +246,21 @@ class DescribePictures(StageHandler[ImageRef, DescribedImage, Composer]):
 
     stage = "describe"
 
-    def __init__(self, composer_spec: str, batch_size: int, read: PictureReader) -> None:
+    def __init__(
+        self,
+        composer_spec: str,
+        batch_size: int,
+        read: PictureReader,
+        sending: SendingOptions = SendingOptions(),  # noqa: B008 - frozen
+    ) -> None:
         super().__init__(batch_size)
         self._spec = composer_spec
         self._read = read
+        self._sending = sending
 
     def load_model(self) -> Composer:
         """Return the composer, shared with the composing stage of this process."""
-        return registry.load_composer(self._spec)
+        return registry.load_composer(self._spec, self._sending)
 
     def place(self, element: ImageRef) -> tuple[str, str]:
         """Return image_id and URI, for failures."""

@@ -1,4 +1,8 @@
-"""What every stage shares: batches for models, times, counters, and failures as an output of their own."""
+"""What every stage shares: batches for models, times, counters, and failures as an output of their own.
+
+An element that is put off (`PutOffError`) is neither done nor failed: it is counted and goes no further, and a later
+run, or a later pass of this one, finds that it has no row yet.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from image2music.errors import ModelError
+from image2music.errors import ModelError, PutOffError
 from image2music.failures import failure_from
 from image2music.types import Failure
 from transforms.deadlines import NO_LIMIT, TimeLimit
@@ -30,11 +34,21 @@ TIME = "inference_batch_latency_micro_secs"
 
 REASON = "reason."
 """Before a failure's reason in the name of its counter."""
+
+PUT_OFF = "put_off"
+"""Behind a stage's name, the counter of elements that it put off; before a reason, that of all stages."""
 _FAILED = "failed"
 _DONE = "done"
 
 
-class StageHandler(ModelHandler[Element, Result | Failure, Model], ABC, Generic[Element, Result, Model]):
+@dataclass(frozen=True)
+class _PutOff:
+    """What a stage gives for an element that waits."""
+
+    reason: str
+
+
+class StageHandler(ModelHandler[Element, Result | Failure | _PutOff, Model], ABC, Generic[Element, Result, Model]):
     """A model handler whose `work` returns a result or an exception for each element.
 
     `RunInference.with_exception_handling` would give up the whole batch for one bad element.
@@ -56,7 +70,7 @@ class StageHandler(ModelHandler[Element, Result | Failure, Model], ABC, Generic[
 
     def run_inference(
         self, batch: Sequence[Element], model: Model, inference_args: dict[str, Any] | None = None
-    ) -> list[Result | Failure]:
+    ) -> list[Result | Failure | _PutOff]:
         """Run a batch for RunInference. A result with a field `seconds` gets its share of the batch's time added."""
         start = time.perf_counter()
         results = self._work_in_time(batch, model)
@@ -81,7 +95,9 @@ class StageHandler(ModelHandler[Element, Result | Failure, Model], ABC, Generic[
             raise ModelError(message, reason="wrong_number_of_results")
         return results
 
-    def _settle(self, element: Element, result: Result | Exception, share: float) -> Result | Failure:
+    def _settle(self, element: Element, result: Result | Exception, share: float) -> Result | Failure | _PutOff:
+        if isinstance(result, PutOffError):
+            return _PutOff(result.reason)
         if isinstance(result, Exception):
             id, uri = self.place(element)
             return failure_from(result, stage=self.stage, id=id, uri=uri)
@@ -112,12 +128,16 @@ class Stopwatch:
 
 
 class _PartFailures(beam.DoFn):
-    """Send failures to their own output and count both."""
+    """Send failures to their own output, drop what is put off, and count all three."""
 
     def __init__(self, stage: str) -> None:
-        self._counters = {kind: Metrics.counter(NAMESPACE, f"{stage}.{kind}") for kind in (_DONE, _FAILED)}
+        self._counters = {kind: Metrics.counter(NAMESPACE, f"{stage}.{kind}") for kind in (_DONE, _FAILED, PUT_OFF)}
 
     def process(self, element: object) -> Iterator[object]:
+        if isinstance(element, _PutOff):
+            Metrics.counter(NAMESPACE, f"{PUT_OFF}.{element.reason}").inc()
+            self._counters[PUT_OFF].inc()
+            return
         failed = isinstance(element, Failure)
         if isinstance(element, Failure):
             Metrics.counter(NAMESPACE, f"{REASON}{element.reason}").inc()

@@ -13,8 +13,10 @@ from image2music.composers.chat.conversations import ChatBackend
 from image2music.errors import ConfigError
 from image2music.plugins import Kind, KindRegistry
 from image2music.settings import Protocol as Chain
+from image2music.settings import SendingOptions, Steps
 
 if TYPE_CHECKING:
+    from image2music.composers.chat.batches import BatchDesk
     from image2music.composers.chat.composer import ChatComposer
     from image2music.composers.chat.conversations import ChatBackend
     from image2music.composers.nano.composer import NanoComposer
@@ -64,6 +66,30 @@ class ChatKind(Protocol):
 
     def load_backend(self, argument: str) -> ChatBackend:
         """Load the chat model; raises as `ComposerKind.load`."""
+
+
+@runtime_checkable
+class SendingKind(Protocol):
+    """What a kind of composer has in addition where its composers send requests, which cost money."""
+
+    def load_sending(self, argument: str, sending: SendingOptions) -> Composer:
+        """Load the composer, to send its requests as it is told; raises as `ComposerKind.load`."""
+
+
+@runtime_checkable
+class SteppingKind(Protocol):
+    """What a kind of composer has in addition where its models go about a tune in more or fewer steps."""
+
+    def steps_of(self, argument: str) -> Steps:
+        """Return the steps of a model where nobody says; raises as `ComposerKind.load`."""
+
+
+@runtime_checkable
+class BatchKind(Protocol):
+    """What a kind of composer has in addition where its requests can go out in batches."""
+
+    def load_batch_desk(self, argument: str, sending: SendingOptions) -> BatchDesk:
+        """Load what sends and takes in batches; no model, and no server is asked."""
 
 
 KINDS: KindRegistry[ComposerKind] = KindRegistry(
@@ -118,6 +144,17 @@ def default_candidates(spec: str) -> int:
     return kind.candidates
 
 
+@cache
+def default_steps(spec: str) -> Steps:
+    """Return the steps by which a spec's composer goes about a plan and its tune where nobody says.
+
+    Raises:
+        ConfigError, ModelError: as `load_composer`.
+    """
+    kind, argument = KINDS.find(spec)
+    return kind.steps_of(argument) if isinstance(kind, SteppingKind) else "full"
+
+
 def composer_memory_report(spec: str, batch: int) -> dict[str, str]:
     """Return what a dry run says of the memory that a composer takes, line by line.
 
@@ -129,15 +166,42 @@ def composer_memory_report(spec: str, batch: int) -> dict[str, str]:
     return kind.memory_report(argument, batch)
 
 
-@cache
-def load_composer(spec: str) -> Composer:
-    """Load a spec's composer, once a process.
+def load_composer(spec: str, sending: SendingOptions = SendingOptions()) -> Composer:  # noqa: B008 - frozen
+    """Load a spec's composer, once a process; one that sends nothing is the same whatever `sending` says.
 
     Raises:
         ConfigError: no kind of composer has that spec (`bad_composer_spec`).
         ModelError: the composer cannot be loaded.
     """
+    kind, _ = KINDS.find(spec)
+    return _loaded(spec, sending if isinstance(kind, SendingKind) else None)
+
+
+def has_batches(spec: str) -> bool:
+    """Return whether the requests of a spec's composer can go out in batches.
+
+    Raises:
+        ConfigError: as `load_composer`.
+    """
+    kind, _ = KINDS.find(spec)
+    return isinstance(kind, BatchKind)
+
+
+def load_batch_desk(spec: str, sending: SendingOptions) -> BatchDesk | None:
+    """Return what sends and takes in a composer's batches; None where it has none.
+
+    Raises:
+        ConfigError: as `load_composer`.
+    """
     kind, argument = KINDS.find(spec)
+    return kind.load_batch_desk(argument, sending) if isinstance(kind, BatchKind) else None
+
+
+@cache
+def _loaded(spec: str, sending: SendingOptions | None) -> Composer:
+    kind, argument = KINDS.find(spec)
+    if sending is not None and isinstance(kind, SendingKind):
+        return kind.load_sending(argument, sending)
     return kind.load(argument)
 
 
@@ -184,6 +248,10 @@ class NanoKind:
         return {}
 
 
+SMALL_MODEL = 8_900_000_000
+"""Numbers of the largest models that are sold as having 8 billion."""
+
+
 class TransformersKind:
     """A vision-language model of the transformers library that runs in this process."""
 
@@ -207,6 +275,13 @@ class TransformersKind:
         from image2music.composers.chat.composer import ChatComposer
 
         return ChatComposer(self.load_backend(argument))
+
+    def steps_of(self, argument: str) -> Steps:
+        """Count the model's numbers by its configuration: up to `SMALL_MODEL` of them need smaller steps."""
+        from image2music.composers.chat.engine import loading, memory
+
+        shape = memory.shape_of(loading.read_config(loading.ModelName.parse(argument)))
+        return "small" if shape.parameters <= SMALL_MODEL else "full"
 
     def load_backend(self, argument: str) -> ChatBackend:
         """Load weights and processor."""
@@ -241,9 +316,22 @@ class OpenAiKind:
 
     def load(self, argument: str) -> ChatComposer:
         """Make sure that the server answers, and load the model that looks, if one is named."""
+        return self.load_sending(argument, SendingOptions())
+
+    def load_sending(self, argument: str, sending: SendingOptions) -> ChatComposer:
+        """As `load`."""
+        from image2music.composers.chat import server
         from image2music.composers.chat.composer import ChatComposer
 
-        return ChatComposer(self.load_backend(argument))
+        return ChatComposer(server.load_served(argument, sending))
+
+    def load_batch_desk(self, argument: str, sending: SendingOptions) -> BatchDesk:
+        """Parse the address."""
+        from image2music.composers.chat import batches, server
+        from image2music.composers.chat.ledger import Ledger
+
+        ledger = Ledger(sending.ledger, sending.price, sending.max_cost)
+        return batches.BatchDesk(server.ServedSpec.parse(argument).endpoint, ledger)
 
     def load_backend(self, argument: str) -> ChatBackend:
         """As `load`."""

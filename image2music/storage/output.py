@@ -46,6 +46,7 @@ BOOKS = "books"
 """A folder for each album, in it album.abc and album.mid."""
 GENERATIONS = "generations"
 RUN_FILE = "run.json"
+LEDGER = "requests.sqlite"
 LOCK = ".lock"
 FAILURE_ID_COLUMNS = ("stage", "id", "uri", "reason")
 _KEPT = "kept"
@@ -108,6 +109,11 @@ class OutputStore:
     def run(self) -> RunFile:
         """run.json."""
         return RunFile(self._place(RUN_FILE))
+
+    @property
+    def ledger(self) -> str:
+        """Where the answers and costs of a composer's requests to a server are kept."""
+        return self._place(LEDGER)
 
     @property
     def stuck_notes(self) -> str:
@@ -427,7 +433,7 @@ _BESIDE_INDEX = re.compile(r".*\.lance\.(failures|stuck|run\.json|lock|files\.pa
 _EXPORT = re.compile(r"[0-9a-f]{16}\.(abc|mid|musicxml|wav|heatmap\.png)")
 _SCORE = ("score.json", "score.parquet")
 
-_IN_OUTPUT = (COMPOSITIONS, FAILURES, GENERATIONS, RUN_FILE, LOCK)
+_IN_OUTPUT = (COMPOSITIONS, FAILURES, GENERATIONS, RUN_FILE, LEDGER, LOCK)
 """In albums and books, names that people use for folders, nothing but shards and notation is written."""
 
 _TELLING = (RUN_FILE, LOCK, COMPOSITIONS, FAILURES, REPORT_MARKER, "index.html", "_versions", *_SCORE)

@@ -30,6 +30,7 @@ def status(output: str) -> str:
     Raises:
         ConfigError: there is no run.json (`no_run`), or it cannot be read (`bad_run_json`).
     """
+    from image2music.composers.chat.ledger import Totals, read_spending, spending_line
     from image2music.storage.output import open_output
 
     store = open_output(output)
@@ -48,6 +49,9 @@ def status(output: str) -> str:
         "further takes": str(store.further_takes()),
         "failures now": str(store.failures.count()),
     }
+    spent = read_spending(store.ledger).all
+    if spent != Totals():
+        lines["requests"] = spending_line(spent)
     width = max(map(len, lines)) + 2
     return "\n".join(f"{name:{width}}{value}" for name, value in lines.items())
 

@@ -26,7 +26,15 @@ from image2music.loop.ablations import FULL, Variant, variants_of
 from image2music.rows import KEY_COLUMNS, Provenance, composition_key, retried
 from image2music.settings import ComposeSettings
 from image2music.storage.output import OutputStore
-from pipelines.jobs.compose import ComposeRun, count, find_references, look_up
+from pipelines.jobs.compose import (
+    ComposeRun,
+    count,
+    find_references,
+    forget_answers,
+    look_up,
+    put_off_line,
+    spending_details,
+)
 from pipelines.jobs.dry_run import plan_lines
 from pipelines.jobs.loaders import System, read_output
 from pipelines.jobs.options import AblateOptions
@@ -50,13 +58,16 @@ def ablate(options: AblateOptions) -> int:
         return EXIT_DONE
     with open_job("ablate", options, run.output) as job:
         finished = _prepare(run)
-        with job.recorded({}, GOES_ON) as record:
+        with job.recorded(spending_details(run), GOES_ON) as record:
             pipeline = partial(ablate_pipeline, run=run, finished=finished)
             found = job.run(pipeline, "tunes", len(variants_of(options.loop)) * (len(run.pictures) - len(finished)))
             for variant in variants_of(options.loop):
                 run.output.part(variant.name).drop_repeated(KEY_COLUMNS, composition_key)
             record.counts = _counts(found, len(run.pictures))
-        code = job.end(record.counts["failed"], record.counts["tunes"], "tunes", options.max_failures)
+        put_off = put_off_line(run, found, None, "tunes")
+        code = job.end(record.counts["failed"], record.counts["tunes"], "tunes", options.max_failures, put_off)
+        if not put_off:
+            forget_answers(run, *(run.output.part(variant.name) for variant in variants_of(options.loop)))
         print(ablation_report(run.output, options.seed, [variant.name for variant in variants_of(options.loop)]))
     return code
 
@@ -68,7 +79,13 @@ def ablate_pipeline(pipeline: beam.Pipeline, ticks: str | None, run: ComposeRun,
     failed | "Failures" >> beam.Flatten() | "WriteFailures" >> failure_sink(run.output.failures)
     for variant in variants_of(options.loop):
         handler = ComposeVariant(
-            variant, options.composer, options.loop, options.seed, options.batch_size, options.attention_options
+            variant,
+            options.composer,
+            options.loop,
+            options.seed,
+            options.batch_size,
+            options.attention_options,
+            options.sending,
         )
         composed = retrieved | f"Compose {variant.name}" >> Stage(handler, run.limit)
         home, provenance = run.output.part(variant.name), _provenance(run, variant)
@@ -93,7 +110,7 @@ def _prepare(run: ComposeRun) -> frozenset[bytes]:
 
 
 def _settings(run: ComposeRun, variant: Variant) -> ComposeSettings:
-    altered = variant.alter(composers.load_composer(run.options.composer))
+    altered = variant.alter(composers.load_composer(run.options.composer, run.options.sending))
     return replace(run.settings, composer_id=altered.id, loop=variant.loop(run.settings.loop))
 
 

@@ -1,8 +1,14 @@
-"""The job `compose`: pictures to tunes, one row each; and its albums, bound when all are there."""
+"""The job `compose`: pictures to tunes, one row each; and its albums, bound when all are there.
+
+It goes in passes where requests wait for batches: each pass composes what has no row yet, and puts off the pictures of
+which an answer is missing; between two passes the batches' answers come into the ledger. Without batches there is one.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -14,8 +20,11 @@ import pyarrow as pa
 from image2music.album.plan import RECIPE as ALBUM_RECIPE
 from image2music.catalog import Matched, match, read_catalog, read_plans
 from image2music.composers import registry as composers
+from image2music.composers.chat.batches import BatchDesk, Underway
+from image2music.composers.chat.ledger import Ledger, read_spending, spending_line
 from image2music.embedders import base as embedders
-from image2music.errors import JobError, OutputError, TuneIndexError
+from image2music.errors import JobError, ModelError, OutputError, PutOffError, TuneIndexError
+from image2music.failures import one_line
 from image2music.index.table import TuneIndex, narrowed, open_index
 from image2music.loop.chain import rules_version
 from image2music.music.planning.plan import Plan
@@ -44,7 +53,7 @@ from transforms.pictures import (
 )
 from transforms.retrieve import RetrieveTunes
 from transforms.shards import LogPictures, WriteShards, composition_sink, failure_sink
-from transforms.stage import REASON, Stage
+from transforms.stage import PUT_OFF, REASON, Stage
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,8 @@ class ComposeRun:
     def details(self) -> dict[str, Any]:
         """What run.json says beside what it says of every job."""
         index = {"uri": self.index.uri, "version": self.index.version, "rows": self.index.rows}
-        return {"settings": asdict(self.settings), "settings_hash": self.settings.hash, "index": index}
+        settings = {"settings": asdict(self.settings), "settings_hash": self.settings.hash, "index": index}
+        return settings | spending_details(self)
 
     @property
     def limit(self) -> TimeLimit:
@@ -113,18 +123,126 @@ def compose(options: ComposeOptions) -> int:
     """
     run = look_up(options)
     with open_job("compose", options, run.output) as job:
+        desk = open_desk(run)
+        if desk is not None and (waiting := _wait_as_before(job, run, desk)):
+            return job.end(put_off=waiting)
         finished = _prepare(run)
         with job.recorded(run.details, GOES_ON) as record:
-            pipeline = partial(compose_pipeline, run=run, finished=finished, log_json=options.log_json)
-            found = job.run(pipeline, "pictures", max(0, len(run.pictures) - len(finished)))
-            run.output.drop_repeated(KEY_COLUMNS, composition_key, finished)
-            _check_rows(run, found)
-            albums = assemble_albums(job, run.output) if options.album else {}
+            todo = len(run.pictures) - len(finished)
+            found, put_off = compose_in_passes(job, run, desk, finished, todo, options.log_json)
+            albums = assemble_albums(job, run.output) if options.album and not put_off else {}
             skipped = {"skipped_files": dict(run.listed.skipped)}
             record.counts = count(found, places=len(run.pictures)) | skipped | catalog_counts(run.catalog) | albums
-        code = job.end(record.counts["failed"], record.counts["pictures"], "pictures", options.max_failures)
-        print_summary(run, record.counts)
+        counts = record.counts
+        code = job.end(counts["failed"], counts["pictures"], "pictures", options.max_failures, put_off)
+        if not put_off:
+            forget_answers(run)
+        print_summary(run, counts)
     return code or (EXIT_SOME_FAILED if albums.get("albums_failed") else EXIT_DONE)
+
+
+def open_desk(run: ComposeRun) -> BatchDesk | None:
+    """Return what sends and takes in batches, where requests go out in such, or did in an earlier run."""
+    sending = run.options.sending
+    if not (sending.batch_api or os.path.exists(sending.ledger)):
+        return None
+    desk = composers.load_batch_desk(run.options.composer, sending)
+    return desk if desk is not None and (sending.batch_api or desk.underway().batches) else None
+
+
+def _wait_as_before(job: Job, run: ComposeRun, desk: BatchDesk) -> str:
+    """Where the last run ended for batches and nothing has changed, wait for these; return why it is still too early.
+
+    A pass would read and embed every picture that waits, and find nothing new.
+    """
+    last = run.output.run.read() if run.output.run.exists() else {}
+    counts, underway = last.get("counts", {}), desk.underway()
+    same = last.get("settings_hash") == run.settings.hash and counts.get("places") == len(run.pictures)
+    if last.get("state") != "put_off" or not same or not underway.batches or underway.held_back:
+        return ""
+    with job.recorded(run.details, GOES_ON) as record:
+        record.counts = counts | {"composed": 0, "skipped": counts["composed"] + counts["skipped"]}
+        if desk.collect() or desk.wait(run.options.batch_wait):
+            return ""
+    return batches_line(desk.underway(), f" for {counts['put_off']} pictures")
+
+
+def compose_in_passes(
+    job: Job, run: ComposeRun, desk: BatchDesk | None, finished: frozenset[bytes], todo: int, log_json: str = ""
+) -> tuple[Counter[str], str]:
+    """Compose what has no row, about `todo` pictures; send what waits for batches, and go on with what comes in time.
+
+    Return the stages' counters, and in one line what pictures still wait for; empty where none does. Failures are those
+    of the last pass: each takes up again what failed in the one before.
+
+    Raises:
+        JobError: the job broke, or rows are missing. ModelError: batches of an earlier run cannot be looked at.
+    """
+    earlier: Counter[str] = Counter()
+    while True:
+        if desk is not None:
+            desk.collect()
+            desk.clear()
+            _warn_of_batches(run, desk)
+        build = partial(compose_pipeline, run=run, finished=finished, log_json=log_json)
+        found = job.run(build, "pictures", max(0, todo - earlier["compose.done"]))
+        run.output.drop_repeated(KEY_COLUMNS, composition_key, finished)
+        _check_rows(run, found)
+        found = _added_up(earlier, found)
+        if desk is None or not found[f"{PUT_OFF}.batch"]:
+            break
+        try:
+            desk.submit()
+            if not desk.wait(run.options.batch_wait):
+                break
+        except (ModelError, PutOffError) as error:
+            return found, f"{one_line(error)}; {found[f'{PUT_OFF}.batch']} pictures are put off, and {GOES_ON}"
+        earlier, finished = found, run.output.finished(KEY_COLUMNS, composition_key)
+        _forget_failures(run)
+    return found, put_off_line(run, found, desk)
+
+
+def _warn_of_batches(run: ComposeRun, desk: BatchDesk) -> None:
+    underway = desk.underway()
+    if underway.requests and not run.options.sending.batch_api:
+        what = f"{underway} are paid and not answered yet; without --batch_api they are asked and paid once more"
+        print(f"image2music: {what}", file=sys.stderr)
+
+
+def _added_up(earlier: Counter[str], found: Counter[str]) -> Counter[str]:
+    """Add what earlier passes composed to the counters of the last one, which found their rows there before."""
+    composed = earlier["compose.done"]
+    more = {name: number for name, number in earlier.items() if name.startswith(WITHOUT_ATTENTION)}
+    return found + Counter({"compose.done": composed, **more}) - Counter({"skip.skipped": composed})
+
+
+def put_off_line(
+    run: ComposeRun, found: Mapping[str, int], desk: BatchDesk | None = None, what: str = "pictures"
+) -> str:
+    """Return in one line what pictures or tunes (`what`) wait for, and what to do; empty where none waits."""
+    reasons = {
+        name.removeprefix(f"{PUT_OFF}."): number for name, number in found.items() if name.startswith(f"{PUT_OFF}.")
+    }
+    underway = desk.underway() if desk is not None else Underway()
+    lines = []
+    if underway.batches and "batch" in reasons:
+        lines.append(batches_line(underway, f" for {reasons.pop('batch')} {what}"))
+    if underway.held_back or "max_cost" in reasons:
+        waiting = reasons.pop("max_cost", 0) + reasons.pop("batch", 0)
+        lines.append(_money_line(run, f"{waiting} {what}" if waiting else f"{underway.held_back} requests"))
+    lines += [f"{number} {what} are put off ({reason}); {GOES_ON}" for reason, number in sorted(reasons.items())]
+    return "; ".join(lines)
+
+
+def batches_line(underway: Underway, whose: str = "") -> str:
+    """Return in one line what is under way in batches."""
+    return f"submitted {underway}{whose}, to be answered within a day; the same command goes on with what has come"
+
+
+def _money_line(run: ComposeRun, waiting: str) -> str:
+    sending = run.options.sending
+    spent = f"spent {read_spending(sending.ledger).all.cost:.2f} of --max_cost {sending.max_cost:g}"
+    return f"{spent}, and {waiting} are put off; the same command with a higher one goes on"
 
 
 def compose_pipeline(
@@ -141,6 +259,7 @@ def compose_pipeline(
         options.attention_options,
         run.seeds,
         options.style,
+        options.sending,
     )
     composed = retrieved | "Compose" >> Stage(handler, run.limit)
     composed.done | "WriteCompositions" >> composition_sink(
@@ -166,7 +285,7 @@ def find_references(
         named = named | "GivePlans" >> beam.Map(with_plan, run.plans, options.images)
     planned = named | "PlanAlbums" >> PlanAlbums(options.seed, read) if run.plans_albums else named
     todo = planned | "SkipFinished" >> beam.ParDo(SkipFinished(finished))
-    described = todo | "Describe" >> Stage(DescribePictures(options.composer, size, read), run.limit)
+    described = todo | "Describe" >> Stage(DescribePictures(options.composer, size, read, options.sending), run.limit)
     embedded = described.done | "Embed" >> Stage(EmbedPictures(run.embedder_spec, size), run.limit)
     retrieved = embedded.done | "Retrieve" >> RetrieveTunes(
         run.index, options.top_k, size, tried=run.settings.loop.protocol == "plan"
@@ -194,7 +313,7 @@ def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
         )
         raise TuneIndexError(message, reason="other_embedder")
     settings = ComposeSettings(
-        composer_id=(_id_of_loaded if options.works_here else composers.composer_id)(options.composer),
+        composer_id=_id_of_loaded(options) if options.works_here else composers.composer_id(options.composer),
         embedder_id=embedder_id,
         prompts_version=prompts_version(),
         top_k=options.top_k,
@@ -206,6 +325,8 @@ def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
         rules=rules_version(),
         style=options.style or None,
     )
+    if composers.is_remote_composer(options.composer) and not options.sending.ledger:
+        print("image2music: workers are elsewhere: no answer is kept, and a killed job pays anew", file=sys.stderr)
     briefs = {place.uri: place.brief for place in catalog.places if place.brief != NO_METADATA} if catalog else {}
     output = open_output(options.output)
     plans = read_plans(options.plans) if options.plans else {}
@@ -214,9 +335,38 @@ def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
     )
 
 
-def _id_of_loaded(spec: str) -> str:
+def _id_of_loaded(options: ComposeOptions | AblateOptions) -> str:
     # Whatever keeps it from loading is better said before anything is written.
-    return composers.load_composer(spec).id
+    return composers.load_composer(options.composer, options.sending).id
+
+
+_NO_ANSWER = ("server_unavailable", "timed_out")
+"""Reasons of failures that a server's answers are not to blame for: the next run goes on with those that came."""
+
+
+def forget_answers(run: ComposeRun, *parts: OutputStore) -> None:
+    """Forget what a server answered a job that came to its end: pictures that failed by it are asked about anew."""
+    ledger = run.options.sending.ledger
+    reasons = {row["reason"] for output in (run.output, *parts) for row in output.failures.read(["reason"])}
+    if os.path.exists(ledger) and not reasons.intersection(_NO_ANSWER):
+        Ledger(ledger).forget_answers()
+
+
+def spending_details(run: ComposeRun) -> dict[str, Any]:
+    """Return what run.json says about a composer's requests, counted each time it is written; nothing without any.
+
+    `this_run` is what came to it from now on, `all_runs` what all runs into the output came to.
+    """
+    sending = run.options.sending
+    if not sending.ledger:
+        return {}
+    earlier = read_spending(sending.ledger)
+
+    def used() -> dict[str, Any]:
+        now = read_spending(sending.ledger)
+        return {"price": sending.price, "this_run": asdict(now.since(earlier)), "all_runs": asdict(now)}
+
+    return {"used": used}
 
 
 def _prepare(run: ComposeRun) -> frozenset[bytes]:
@@ -226,10 +376,13 @@ def _prepare(run: ComposeRun) -> frozenset[bytes]:
         print(f"image2music: {cost}", file=sys.stderr)
     if run.options.overwrite:
         run.output.retire(run.settings.hash)
-    finished = run.output.finished(KEY_COLUMNS, composition_key)
+    _forget_failures(run)
+    return run.output.finished(KEY_COLUMNS, composition_key)
+
+
+def _forget_failures(run: ComposeRun) -> None:
     again = retried(run.pictures)
     run.output.failures.forget(lambda row: row["uri"] in again)
-    return finished
 
 
 def cost_of_other_settings(run: ComposeRun) -> str | None:
@@ -270,18 +423,25 @@ def _check_rows(run: ComposeRun, found: Mapping[str, int]) -> None:
 
 
 def count(found: dict[str, int], places: int) -> dict[str, Any]:
-    """Turn counters of stages into counts of pictures: done, skipped, failed, in which stage and why."""
+    """Turn counters of stages into counts of pictures: done, skipped, failed or put off, in which stage and why."""
     failed = {name.removesuffix(".failed"): number for name, number in found.items() if name.endswith(".failed")}
     composed, skipped, lost = found.get("compose.done", 0), found.get("skip.skipped", 0), sum(failed.values())
+    waiting = sum(number for name, number in found.items() if name.endswith(f".{PUT_OFF}"))
     return {
         "places": places,
-        "pictures": composed + skipped + lost,
+        "pictures": composed + skipped + lost + waiting,
         "composed": composed,
         "skipped": skipped,
         "failed": lost,
+        "put_off": waiting,
         "failed_in_stage": {stage: number for stage, number in sorted(failed.items()) if number},
         "failed_for_reason": {
             name.removeprefix(REASON): number for name, number in sorted(found.items()) if name.startswith(REASON)
+        },
+        "put_off_for_reason": {
+            name.removeprefix(f"{PUT_OFF}."): number
+            for name, number in sorted(found.items())
+            if name.startswith(f"{PUT_OFF}.")
         },
         "without_attention": {
             name.removeprefix(WITHOUT_ATTENTION): number
@@ -295,13 +455,18 @@ def print_summary(run: ComposeRun, counts: dict[str, Any]) -> None:
     """Print the closing table, failures and places."""
     if counts["composed"] + counts["skipped"]:
         print(compositions_table(run.output))
-    print(f"{counts['composed']} composed, {counts['skipped']} there before, {counts['failed']} failed")
+    print(
+        f"{counts['composed']} composed, {counts['skipped']} there before, {counts['failed']} failed"
+        + (f", {counts['put_off']} put off" if counts["put_off"] else "")
+    )
     if "albums" in counts:
         print(f"{counts['albums']} albums bound, {counts['albums_failed']} could not be, in {run.output.books}")
     for line in failure_lines(run.output.failures):
         print(f"  {line}")
     if run.listed.skipped:
         print(run.listed.skipped_line)
+    if (spent := read_spending(run.options.sending.ledger).all).requests:
+        print(f"requests for {run.output} so far: {spending_line(spent)}")
     for line in catalog_lines(run.catalog):
         print(line)
     print(places(run.output))

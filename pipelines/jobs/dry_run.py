@@ -11,23 +11,23 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.resources import files
 
 from image2music.composers import registry as composers
-from image2music.composers.chat.conversations import MOST_BARS, first_bars
+from image2music.composers.chat.batches import SHARE_OF_PRICE
 from image2music.composers.chat.engine.loading import free_memory
+from image2music.composers.chat.ledger import Usage, read_spending, spending_line
+from image2music.composers.chat.server import CHARACTERS_A_TOKEN, PICTURE_TOKENS
 from image2music.errors import ModelError, OutputError
 from image2music.rows import printable
 from image2music.settings import LoopSettings
 from image2music.storage.output import open_output
 from pipelines.jobs.compose import ComposeRun, compose_pipeline, cost_of_other_settings, count, look_up
-from pipelines.jobs.options import ComposeOptions
+from pipelines.jobs.options import AblateOptions, ComposeOptions
 from pipelines.runtime.beam_runner import counters, new_pipeline, run_to_end, stage_seconds
 from pipelines.runtime.options import beam_options
 from pipelines.runtime.supervisor import EXIT_DONE
 
 SAMPLE = 8
-_TUNES = 100
 _MB, _GB = 1 << 20, 1 << 30
 
 
@@ -63,43 +63,69 @@ def _costs(run: ComposeRun, todo: Sequence[str]) -> dict[str, str]:
     if not here:
         return {"sample": "none: all pictures are on servers, and a dry run opens none of them"}
     try:
-        composers.load_composer(run.options.composer)
+        composers.load_composer(run.options.composer, run.options.sending)
     except ModelError as error:
         return {"sample": f"none: {error}"}
     return cost_lines(run, todo, measure_sample(run, here))
 
 
-def call_lines(run: ComposeRun, pictures: int) -> dict[str, str]:
-    """Return how often a remote composer would be asked for so many pictures, and with how much text.
+@dataclass(frozen=True)
+class UsualRequests:
+    """What a server is asked for one picture, as a rule.
 
-    A picture is described, composed for and explained; between lie at most `rounds` repairs and a refinement.
-    Every call carries the picture, and all but the first the whole conversation. The texts are those of the prompts
-    with tunes of the index, cut as for a prompt; a draft is counted as long as such a tune.
+    Attributes:
+        calls: requests, each with the picture. characters_in: of the prompts, what stands before several questions
+        counted once. characters_again: of what is sent again, for every question carries the turns before it; many
+        servers keep these, and some bill them for less. characters_out: of the answers.
     """
-    rounds, top_k = run.options.loop.rounds, run.options.top_k
-    abc, texts = _mean_prompt_abc(run), files("image2music.composers.prompts")
-    prompt = {
-        name: len(texts.joinpath(f"{name}.txt").read_text("utf-8"))
-        for name in ("describe", "compose", "references", "repair", "refine", "motivation")
-    }
-    first = prompt["compose"] + prompt["references"] + 2 * top_k * abc
-    fewest = prompt["describe"] + first + (first + abc + prompt["motivation"])
-    refined = first + abc + prompt["refine"] if rounds else 0
-    more = rounds * (first + abc + prompt["repair"])
-    fewest += refined
-    calls = ((3 + bool(rounds)) * pictures, (3 + bool(rounds) + rounds) * pictures)
-    text = (pictures * fewest, pictures * (fewest + more))
+
+    calls: int
+    characters_in: int
+    characters_again: int
+    characters_out: int
+
+
+USUAL_REQUESTS = {
+    "full": UsualRequests(9, 16_000, 112_000, 12_000),
+    "short": UsualRequests(4, 8_000, 20_000, 5_500),
+    "small": UsualRequests(24, 20_000, 150_000, 6_000),
+    "paper": UsualRequests(4, 22_500, 37_000, 2_400),
+}
+"""By the steps of the chain with plans, or the paper's chain; `characters_again` are estimates from above."""
+
+
+def call_lines(run: ComposeRun, pictures: int) -> dict[str, str]:
+    """Return what so many pictures would cost with a remote composer: calls, tokens and money, without asking it."""
+    loop, options = run.settings.loop, run.options
+    usual = USUAL_REQUESTS["paper" if loop.protocol == "paper" else loop.steps]
+    tunes = pictures * loop.candidates
+    seen = tunes * usual.calls * PICTURE_TOKENS
+    once, again, out = (
+        round(tunes * characters / CHARACTERS_A_TOKEN)
+        for characters in (usual.characters_in, usual.characters_again, usual.characters_out)
+    )
+    spent = read_spending(options.sending.ledger).all
+    least, most = Usage(once + seen, 0, out), Usage(once + seen + again, 0, out)
+    repeated = f"up to {again:,} in again, for turns are repeated"
     return {
         "sample": "none: the composer is behind a server, and a dry run sends nothing there",
-        "calls": f"{calls[0]:,} to {calls[1]:,}, each with its picture",
-        "text": f"about {text[0]:,} to {text[1]:,} characters sent, a quarter as many tokens",
+        "calls": f"about {tunes * usual.calls:,}, each with its picture",
+        "tokens": f"about {least.input_tokens:,} in and {out:,} out, and {repeated}",
+        "money": _money(options, pictures, (least, most), spent.cost),
+        **({"spent": spending_line(spent)} if spent.requests else {}),
     }
 
 
-def _mean_prompt_abc(run: ComposeRun) -> int:
-    """Return the mean characters of an indexed tune, cut as for a prompt, over the first few of the index."""
-    tunes = run.index.dataset().to_table(columns=["abc"], limit=_TUNES)["abc"].to_pylist()
-    return round(sum(len(first_bars(abc, MOST_BARS)) for abc in tunes) / max(1, len(tunes)))
+def _money(options: ComposeOptions | AblateOptions, pictures: int, usages: tuple[Usage, Usage], spent: float) -> str:
+    if options.price is None:
+        return "unknown: --price IN,OUT (dollars a million tokens) makes it money"
+    share = SHARE_OF_PRICE if options.sending.batch_api else 1.0
+    low, high = (share * usage.cost(options.price) for usage in usages)
+    text = f"about ${low:,.2f}, up to ${high:,.2f} where what is sent again costs as much"
+    if options.max_cost is None or not high:
+        return text
+    enough = min(pictures, int(max(0.0, options.max_cost - spent) / high * pictures))
+    return f"{text}; --max_cost {options.max_cost:g} is enough for about {enough:,} of {pictures:,} pictures"
 
 
 def plan_lines(run: ComposeRun) -> str:

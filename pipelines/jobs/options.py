@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from image2music.composers.base import AttentionOptions
-from image2music.composers.registry import default_candidates, protocols_of
+from image2music.composers.registry import (
+    default_candidates,
+    default_steps,
+    has_batches,
+    is_remote_composer,
+    protocols_of,
+)
 from image2music.errors import ConfigError
 from image2music.images.http import WebRule
-from image2music.settings import LoopSettings, Protocol
+from image2music.settings import LoopSettings, Protocol, SendingOptions, Steps
 from image2music.storage.tar import ENDINGS, is_tar
 from pipelines.runtime.options import (
     FailureBound,
@@ -28,6 +34,7 @@ from pipelines.runtime.options import (
     option,
     seed,
 )
+from transforms.deadlines import excuse
 
 if TYPE_CHECKING:
     from image2music.evaluation.judge import JudgeSettings
@@ -38,6 +45,15 @@ SHORTEST_ID = 4
 SHORTEST_CHOSEN = 8
 """Characters of an image_id that `compose --ids` needs at least."""
 _HEX = re.compile(r"[0-9a-f]+")
+
+
+def _price(text: str) -> tuple[float, float]:
+    """Read `2.5,10` as dollars a million tokens in and out."""
+    try:
+        tokens_in, tokens_out = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"--price takes IN,OUT such as 2.5,10, not {text!r}", reason="bad_price") from error
+    return tokens_in, tokens_out
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,11 @@ class PictureOptions(JobOptions):
         None, help='only tunes that pass this filter over the index\'s columns: "tempo_qpm < 100"'
     )
     rounds: int = option(2, check=at_least(0), help="most repairs of a draft; 0: no edits either")
+    steps: Steps | None = option(
+        None,
+        choices=("full", "short", "small"),
+        help="of chat models: full | short: fewer requests | small: for models of up to 8 billion, their default",
+    )
     candidates: int | None = option(
         None,
         type=int,
@@ -79,12 +100,47 @@ class PictureOptions(JobOptions):
     dry_run: bool = option(
         False, old_flag="--plan", help="say what would be done and cost; nothing is sent, paid or written"
     )
+    concurrency: int = option(
+        8, check=at_least(1), metavar="N", help="requests to a server under way at once, over all workers"
+    )
+    price: tuple[float, float] | None = option(
+        None, type=_price, metavar="IN,OUT", help="dollars a million tokens, for what requests to a server cost"
+    )
+    max_cost: float | None = option(
+        None, type=float, metavar="MONEY", help="dollars that all requests for OUTPUT may cost; needs --price"
+    )
     attention: str = option("maps", choices=("maps", "layers"), help="layers: keep each layer's maps too")
     faithfulness: bool = option(False, help="measure each map: does the tune's likelihood fall without its cells")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_reachable({"--images": self.images, "--index": self.index, "--output": self.output})
+        if self.max_cost is not None and not self.runner.runs_here:
+            message = "--max_cost holds on one machine, and this runner's workers are elsewhere: leave it away"
+            raise ConfigError(message, reason="bad_max_cost")
+        SendingOptions(price=self.price, max_cost=self.max_cost)  # says what cannot work
+
+    @property
+    def sending(self) -> SendingOptions:
+        """How requests of a composer behind a server are sent; the defaults where it sends none."""
+        if not is_remote_composer(self.composer):
+            return SendingOptions()
+        from image2music.storage.output import open_output
+
+        return SendingOptions(
+            concurrency=max(1, self.concurrency // self.runner.processes),
+            ledger=open_output(self.output).ledger if self.runner.runs_here else "",
+            price=self.price,
+            max_cost=self.max_cost,
+            excuse=excuse,
+        )
+
+    def loop_by(self, protocol: Protocol) -> LoopSettings:
+        """Return how far the loop goes by a chain, with the composer's own numbers where none are given."""
+        if protocol == "paper":
+            return LoopSettings(self.rounds, protocol, self.candidates or 1)
+        candidates = self.candidates or default_candidates(self.composer)
+        return LoopSettings(self.rounds, protocol, candidates, self.steps or default_steps(self.composer))
 
     @property
     def attention_options(self) -> AttentionOptions:
@@ -117,11 +173,23 @@ class ComposeOptions(RestartOptions, PictureOptions):
     ids: str = option("", metavar="FILE_OR_LIST", help="with --again: image_ids, or 8 or more digits of each")
     album: bool = option(False, help="the pictures of each folder as one piece: OUTPUT/albums has the tune books")
     log_json: str = option("", metavar="FILE", help="append one line a picture as JSON; - is stdout")
+    batch_api: bool = option(
+        False, help="openai: put requests off and send them together, at half the price, answered within a day"
+    )
+    batch_wait: float = option(
+        0.0,
+        check=at_least(0),
+        metavar="SECONDS",
+        help="with --batch_api: how long to wait for the answers to a step, before the command ends to go on later",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.images and not self.from_rows:
             raise ConfigError("compose needs --images; see: image2music compose --help", reason="bad_arguments")
+        if self.batch_api and not (has_batches(self.composer) and self.runner.runs_here):
+            message = "--batch_api is for composers behind openai: and workers on this machine"
+            raise ConfigError(message, reason="bad_batch_api")
         if self.keep and self.overwrite:
             message = "--keep leaves the rows that --overwrite would move away: give one of them"
             raise ConfigError(message, reason="bad_keep")
@@ -146,6 +214,11 @@ class ComposeOptions(RestartOptions, PictureOptions):
                 raise ConfigError(f"--again and {given} do not go together: {why}", reason="bad_again")
 
     @property
+    def sending(self) -> SendingOptions:
+        """How requests of a composer behind a server are sent: at once, or in batches."""
+        return replace(super().sending, batch_api=self.batch_api)
+
+    @property
     def from_rows(self) -> bool:
         """Whether pictures are those of the output's rows, and not those of `images`."""
         return self.refresh or self.again
@@ -161,8 +234,9 @@ class ComposeOptions(RestartOptions, PictureOptions):
             raise ConfigError(
                 "the paper's chain knows no plans: --style and --plans need --protocol plan", reason="bad_protocol"
             )
-        candidates = self.candidates or (default_candidates(self.composer) if protocol == "plan" else 1)
-        return LoopSettings(self.rounds, protocol, candidates)
+        if protocol == "paper" and self.steps:
+            raise ConfigError("the paper's chain has its own steps: --steps needs --protocol plan", reason="bad_steps")
+        return self.loop_by(protocol)
 
 
 @dataclass(frozen=True)
@@ -177,6 +251,7 @@ class AblateOptions(PictureOptions):
     from_rows: ClassVar[bool] = False
     overwrite: ClassVar[bool] = False
     keep: ClassVar[bool] = False
+    batch_wait: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -187,8 +262,7 @@ class AblateOptions(PictureOptions):
     def loop(self) -> LoopSettings:
         """Which chain the full method is, and how far it goes."""
         protocol = protocols_of(self.composer)[0]
-        candidates = self.candidates or (default_candidates(self.composer) if protocol == "plan" else 1)
-        return LoopSettings(self.rounds, protocol, candidates)
+        return self.loop_by(protocol)
 
 
 @dataclass(frozen=True)
@@ -293,15 +367,6 @@ class ExportOptions:
             if len(id) < SHORTEST_ID or not _HEX.fullmatch(id):
                 message = f"--ids takes an image_id or at least {SHORTEST_ID} hex digits of its beginning, not {id!r}"
                 raise ConfigError(message, reason="bad_id")
-
-
-def _price(text: str) -> tuple[float, float]:
-    """Read `2.5,10` as dollars a million tokens in and out."""
-    try:
-        tokens_in, tokens_out = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise ConfigError(f"--price takes IN,OUT such as 2.5,10, not {text!r}", reason="bad_price") from error
-    return tokens_in, tokens_out
 
 
 @dataclass(frozen=True)

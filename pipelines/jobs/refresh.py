@@ -13,7 +13,6 @@ import sys
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,15 @@ from image2music.rows import KEY_COLUMNS, composition_key, failure_row, now, ret
 from image2music.settings import next_take
 from image2music.storage.output import OutputStore, open_output
 from image2music.types import METADATA_COLUMNS, Failure, ImageMetadata, Reference, metadata_key, metadata_of_row
-from pipelines.jobs.compose import ComposeRun, assemble_albums, compose_pipeline, cost_of_other_settings, look_up
+from pipelines.jobs.compose import (
+    ComposeRun,
+    assemble_albums,
+    compose_in_passes,
+    cost_of_other_settings,
+    forget_answers,
+    look_up,
+    open_desk,
+)
 from pipelines.jobs.options import SHORTEST_CHOSEN, ComposeOptions
 from pipelines.runtime.job import Job, open_job
 from pipelines.runtime.supervisor import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
@@ -296,7 +303,8 @@ def _renew(
     home = run.output.begin_generation(run.index.version, "" if takes is None else _digest(run, takes))
     details = {name: value for name, value in run.details.items() if name != "settings"}
     with job.recorded(details | ({} if takes is None else {"takes": takes}), GOES_ON) as record:
-        _compose_changed(job, run, found, home, options.log_json)
+        if put_off := _compose_changed(job, run, found, home, options.log_json):
+            return job.end(put_off=put_off)
         made = _only_changed(home, found)
         if takes is None:
             _write_kept(run, found, made, home)
@@ -312,6 +320,7 @@ def _renew(
         record.counts = {"rows": found.rows, "kept": len(found.kept), "composed": len(made), "failed": len(lost)}
         record.counts |= albums
     code = job.end(len(lost), found.rows, "pictures", options.max_failures)
+    forget_answers(run)
     print(compositions_table(run.output))
     where = f"; the earlier rows are in {earlier}" if earlier else ""
     print(f"{len(made)} composed again, {len(found.kept)} kept, {len(lost)} failed{where}")
@@ -321,8 +330,11 @@ def _renew(
     return code or (EXIT_SOME_FAILED if albums.get("albums_failed") else EXIT_DONE)
 
 
-def _compose_changed(job: Job, run: ComposeRun, found: StaleRows, home: OutputStore, log_json: str) -> None:
-    """Send the pictures through the whole chain: what the composer keeps of a picture is not in its row."""
+def _compose_changed(job: Job, run: ComposeRun, found: StaleRows, home: OutputStore, log_json: str) -> str:
+    """Send the pictures through the whole chain: what the composer keeps of a picture is not in its row.
+
+    Return what some of them still wait for; empty where none does.
+    """
     finished = home.finished(KEY_COLUMNS, composition_key)
     todo = {
         key: uris for key, uris in found.changed.items() if metadata_key(key, found.briefs[key].row) not in finished
@@ -333,11 +345,11 @@ def _compose_changed(job: Job, run: ComposeRun, found: StaleRows, home: OutputSt
     pictures = tuple(path for paths in there.values() for path in paths)
     briefs = {path: found.briefs[key] for key, paths in there.items() for path in paths}
     if not pictures:
-        return
+        return ""
     staged = replace(run, output=home, pictures=pictures, briefs=briefs, seeds=found.seeds)
-    pipeline = partial(compose_pipeline, run=staged, finished=finished, log_json=log_json)
-    counted = job.run(pipeline, "pictures", len(there) - len(gone))
+    counted, put_off = compose_in_passes(job, staged, open_desk(staged), finished, len(there) - len(gone), log_json)
     job.record.details["stages"] = dict(sorted(counted.items()))
+    return put_off
 
 
 def _write_lost(

@@ -39,7 +39,10 @@ _PACKAGES = ("apache-beam", "pyarrow", "pylance", "torch", "transformers", "symu
 
 @dataclass
 class RunRecord:
-    """The content of run.json. `state` goes from running to done, failed or stopped."""
+    """The content of run.json. `state` goes from running to done, failed, put_off or stopped.
+
+    A detail that can be called is called whenever the file is written.
+    """
 
     file: RunFile
     command: str
@@ -59,7 +62,7 @@ class RunRecord:
             "message": self.message,
             "command": self.command,
             "options": self.options,
-            **self.details,
+            **{name: detail() if callable(detail) else detail for name, detail in self.details.items()},
             "versions": versions(),
             "process": {"host": platform.node(), "pid": os.getpid()},
             "counts": self.counts,
@@ -114,7 +117,7 @@ class Job:
         """Build a pipeline and run it to its end, with progress on the terminal; return the stages' counters.
 
         `build` takes the pipeline and the folder in which workers tick off what is done (None without a terminal).
-        The stages' seconds go into the record.
+        The stages' seconds go into the record; those of a stage that ran before are added up.
 
         Raises:
             JobError: the job broke (`job_failed`).
@@ -123,15 +126,23 @@ class Job:
             pipeline = new_pipeline(self._beam)
             build(pipeline, progress.folder)
             result = run_to_end(pipeline)
-        self.record.seconds |= stage_seconds(result)
+        for stage, seconds in stage_seconds(result).items():
+            self.record.seconds[stage] = round(self.record.seconds.get(stage, 0.0) + seconds, 3)
         return counters(result)
 
-    def end(self, failed: int = 0, of: int = 0, what: str = "", bound: FailureBound | None = None) -> int:
+    def end(
+        self, failed: int = 0, of: int = 0, what: str = "", bound: FailureBound | None = None, put_off: str = ""
+    ) -> int:
         """Write the state of a job that came to its end; return the exit code.
 
         0 where nothing failed, 3 where no more than `bound` allows of the `of` pictures or tunes (`what`) did, else 1
-        and a line on stderr. Without a bound any number may fail.
+        and a line on stderr. Without a bound any number may fail. Where some wait for what `put_off` says, the job is
+        neither done nor failed: 1, with that line.
         """
+        if put_off:
+            self.record.end("put_off", put_off)
+            print(f"image2music: {put_off}", file=sys.stderr)
+            return EXIT_FAILED
         self._store.clear_stuck_notes()
         if bound is None or bound.allows(failed, of):
             self.record.end("done")

@@ -20,7 +20,7 @@ COLOURS = {"red": (220, 20, 20), "green": (20, 220, 20), "blue": (20, 20, 220)}
 @pytest.fixture(autouse=True)
 def stand_ins():
     """The composer behind `--composer fake` in this process, which keeps the sizes of its batches; a new one a test."""
-    composer_specs.load_composer.cache_clear()
+    composer_specs._loaded.cache_clear()
     embedder_specs.load_embedder.cache_clear()
     return composer_specs.load_composer("fake")
 

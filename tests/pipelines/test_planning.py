@@ -16,11 +16,17 @@ COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--outpu
 def test_a_dry_run_sends_nothing_to_a_server_and_calculates_its_calls(indexed, plan, stand_ins, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with serving() as server:
-        lines = plan("--composer", f"openai:{server.url}#model", "--rounds", "2")
+        remote = ["--composer", f"openai:{server.url}#model", "--protocol", "paper"]
+        lines = plan(*remote)
+        priced = plan(*remote, "--price", "2,10", "--max_cost", "0.1")
         assert server.seen == []
     assert lines["sample"] == "none: the composer is behind a server, and a dry run sends nothing there"
-    assert lines["calls"] == "12 to 18, each with its picture"
-    assert re.fullmatch(r"about [\d,]+ to [\d,]+ characters sent, a quarter as many tokens", lines["text"])
+    assert lines["calls"] == "about 12, each with its picture"
+    assert re.fullmatch(r"about [\d,]+ in and 2,000 out, and up to [\d,]+ in again, for .*", lines["tokens"])
+    assert lines["money"] == "unknown: --price IN,OUT (dollars a million tokens) makes it money"
+    expected = r"about \$0\.08, up to \$0\.15 where .*; --max_cost 0\.1 is enough for about 2 of 3 pictures"
+    assert re.fullmatch(expected, priced["money"])
+    assert not (indexed / "out").exists()
 
 
 def test_a_dry_run_opens_no_picture_of_the_web(indexed, plan):

@@ -37,6 +37,31 @@ def test_a_loop_in_python_ends_at_its_limit():
     assert time.monotonic() - begin < 30
 
 
+def test_waiting_that_is_excused_does_not_count():
+    def waits():
+        for _ in range(5):
+            spin(0.1)
+            deadlines.excuse(0.1)
+        return "there"
+
+    assert within(0.3, waits, never) == "there"
+    deadlines.excuse(60)  # outside of any call, and of no use to the next one
+    with pytest.raises(TimeLimitError):
+        within(0.1, lambda: spin(60), never)
+
+
+def test_waiting_is_excused_for_its_own_thread_alone():
+    other = threading.Thread(target=deadlines.excuse, args=(60,))
+
+    def waits():
+        other.start()
+        spin(60)
+
+    with pytest.raises(TimeLimitError):
+        within(0.2, waits, never)
+    other.join()
+
+
 def test_code_that_goes_on_after_any_exception_ends_as_well():
     def deaf():
         while True:

@@ -1,7 +1,6 @@
 """Chat models behind a server that speaks OpenAI's chat completions: vLLM, llama.cpp, SGLang and hosted ones.
 
-A request has a time-out for the whole of it, is tried again with growing pauses while the server is busy, and takes an
-answer of bounded size. No redirect is followed, and no message or log holds the key.
+`ledger` keeps what they answered and what it cost, `sending` sees to tries, pauses and what a server refuses.
 
 Beside the server's model one may run here and compute attention in what the server wrote. The spec behind `openai:` is
 `BASE_URL#MODEL[+attention=transformers:ID_OR_PATH[@REVISION][+remote_code]]`. The model for attention is part of the
@@ -15,204 +14,41 @@ import hashlib
 import io
 import json
 import os
-import ssl
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from image2music.composers.attention.maps import refuse_unknown_family
 from image2music.composers.chat.conversations import ChatBackend, Conversation, Message, Question, TokenAttention
 from image2music.composers.chat.engine import loading
 from image2music.composers.chat.engine.decode import Sampling
 from image2music.composers.chat.engine.loading import ModelName
+from image2music.composers.chat.ledger import Ledger, Usage
+from image2music.composers.chat.sending import (
+    Extra,
+    Gate,
+    Pause,
+    RefusedError,
+    RequestShape,
+    RetryPolicy,
+    ServerKind,
+    check_reachable,
+    json_extras,
+    post_json,
+)
+from image2music.composers.forms import Form, JsonForm, LinesForm, TuneForm
 from image2music.errors import ConfigError, ModelError
-
-MAX_ANSWER_BYTES = 8 * 2**20
-_LONGEST_PAUSE_S = 60.0
-_MAX_SHOWN = 200
-_REACHABLE_S = 30.0
-_NOT_CONNECTED = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError)
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """When a request is given up, and when it is tried again.
-
-    Attributes:
-        timeout_s: seconds for one whole request.
-        tries: how often one is sent, the first time included.
-        first_pause_s: seconds before the second try; each further pause is twice as long.
-    """
-
-    timeout_s: float = 180.0
-    tries: int = 5
-    first_pause_s: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.timeout_s <= 0 or self.tries < 1 or self.first_pause_s < 0:
-            raise ConfigError("a request needs a time-out above 0 and at least one try", reason="bad_retry_policy")
-
-    def pause_after(self, state: RetryCallState) -> float:
-        """Return the seconds to wait after a failed try: what the server asks for, or what this policy does."""
-        error = state.outcome.exception() if state.outcome is not None else None
-        asked_for = error.retry_after_s if isinstance(error, _Busy) else 0.0
-        return min(_LONGEST_PAUSE_S, max(asked_for, self.first_pause_s * 2 ** (state.attempt_number - 1)))
-
-
-class _Busy(Exception):  # noqa: N818 - a state of the server, and no error to anyone outside of this module
-    """Worth another try. `reason` is what it counts as if no try succeeds."""
-
-    def __init__(self, message: str, retry_after_s: float = 0.0, reason: str = "server_unavailable") -> None:
-        super().__init__(message)
-        self.retry_after_s, self.reason = retry_after_s, reason
-
-
-def post_json(
-    url: str,
-    body: Mapping[str, Any],
-    headers: Mapping[str, str],
-    retry_policy: RetryPolicy,
-    pause: Callable[[float], None] = time.sleep,
-) -> Any:
-    """Return what the server answers, as JSON.
-
-    Status 408, 429 and 5xx, a lost connection, and what is no JSON are tried again. No redirect is followed: it would
-    carry the key and the picture to an address that nobody named.
-
-    Raises:
-        ModelError: it refuses the request (`request_refused`), stays busy or out of reach (`server_unavailable`), or
-            answers with something else than JSON (`unusable_answer`). No message holds a header's value.
-    """
-    retrying = Retrying(
-        retry=retry_if_exception_type(_Busy),
-        stop=stop_after_attempt(retry_policy.tries),
-        wait=retry_policy.pause_after,
-        sleep=pause,
-        reraise=True,
-    )
-    try:
-        return retrying(_post_once, url, json.dumps(body).encode(), headers, retry_policy.timeout_s)
-    except _Busy as busy:
-        message = (
-            f"{url} gave no answer in {retry_policy.tries} tries, the last: {busy}; "
-            "check the address, or try again later"
-        )
-        raise ModelError(message, reason=busy.reason) from busy
-
-
-def check_reachable(url: str) -> None:
-    """Return if anyone answers at an address, whatever the answer.
-
-    Raises:
-        ModelError: nobody does (`server_unavailable`).
-    """
-    try:
-        with _client(url, _REACHABLE_S) as client, client.stream("GET", url):
-            return
-    except _NOT_CONNECTED as error:
-        message = f"nobody answers at {url}: {_cause(error)}; start the server, or mend the address"
-        raise ModelError(message, reason="server_unavailable") from error
-    except httpx2.TransportError:
-        return  # whoever breaks off or is slow is there
-
-
-@contextmanager
-def _client(url: str, timeout_s: float) -> Iterator[httpx2.Client]:
-    """Open a client that takes the environment's proxies as urllib does, and nothing else from the environment."""
-    parts = urlsplit(url)
-    proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
-    if proxy is not None and "://" not in proxy:
-        proxy = f"http://{proxy}"
-    try:
-        client = httpx2.Client(
-            proxy=proxy, timeout=timeout_s, verify=_certificates(), trust_env=False, follow_redirects=False
-        )
-    except (ValueError, ImportError) as error:
-        raise ModelError(f"the environment's proxy cannot be used: {error}", reason="server_unavailable") from error
-    with client:
-        yield client
-
-
-@cache
-def _certificates() -> ssl.SSLContext:
-    """Load the system's certificates, once: that takes longer than a request."""
-    return ssl.create_default_context()
-
-
-def _post_once(url: str, data: bytes, headers: Mapping[str, str], timeout_s: float) -> Any:
-    # Compressed answers could be larger than they look.
-    sent = {"Content-Type": "application/json", "Accept-Encoding": "identity", **headers}
-    deadline = time.monotonic() + timeout_s
-    try:
-        with _client(url, timeout_s) as client, client.stream("POST", url, content=data, headers=sent) as response:
-            if response.is_success:
-                return _decoded(_read(response, deadline))
-            raise _refusal(url, response, headers, deadline)
-    except httpx2.TransportError as error:  # a lost or refused connection, or a time-out
-        raise _Busy(_cause(error)) from error
-
-
-def _cause(error: BaseException) -> str:
-    """Return what went wrong with a connection, in the operating system's words where it has some."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        cause = cause.__cause__ or cause.__context__
-    return str(error) or type(error).__name__
-
-
-def _read(response: httpx2.Response, deadline: float) -> bytes:
-    """Read the whole answer; a server that drips bytes does not hold a worker for longer than the time-out."""
-    parts, size = [], 0
-    for part in response.iter_raw():
-        parts.append(part)
-        size += len(part)
-        if size > MAX_ANSWER_BYTES:
-            raise ModelError(f"the answer is longer than {MAX_ANSWER_BYTES} bytes", reason="unusable_answer")
-        if time.monotonic() > deadline:
-            raise httpx2.ReadTimeout("the answer took too long")
-    return b"".join(parts)
-
-
-def _refusal(url: str, response: httpx2.Response, headers: Mapping[str, str], deadline: float) -> Exception:
-    try:
-        message = " ".join(_read(response, deadline).decode("utf-8", "replace").split())
-    except (httpx2.TransportError, ModelError) as unread:
-        message = type(unread).__name__
-    for value in headers.values():
-        message = message.replace(value, "***").replace(value.removeprefix("Bearer "), "***")
-    shown = f"status {response.status_code}: {message[:_MAX_SHOWN]}"
-    if response.status_code in (408, 429) or response.status_code >= 500:
-        return _Busy(shown, _seconds(response.headers.get("Retry-After")))
-    return ModelError(f"{url} refused the request, {shown}", reason="request_refused")
-
-
-def _seconds(text: str | None) -> float:
-    """Parse Retry-After in seconds; a date, which it may be too, counts as 0."""
-    return float(text) if text is not None and text.strip().isdigit() else 0.0
-
-
-def _decoded(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise _Busy(f"something that is no JSON: {data[:60]!r}", reason="unusable_answer") from error
-
+from image2music.settings import SendingOptions
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 
@@ -221,10 +57,17 @@ NO_ATTENTION = (
     "name a model that looks here by #MODEL+attention=transformers:ID_OR_PATH"
 )
 PROMPT_TOKENS = 6000
-AT_ONCE = 8
+CHARACTERS_A_TOKEN = 3.6
+"""Of prompts and answers alike, in the mean; where the server counts tokens, its count stands."""
+PICTURE_TOKENS = 1100
+"""A usual picture's; `MOST_PICTURE_TOKENS` is for what must not be too low."""
+MOST_PICTURE_TOKENS = 2500
+CUT = " cut"
+"""Behind the key of an answer that ended in the middle."""
 _CHARACTERS_A_TOKEN = 2
 _JPEG_QUALITY = 90
 _POLL_S = 0.5
+_LOOK_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -266,31 +109,49 @@ class Endpoint:
 
 
 class OpenAiBackend:
-    """Keeps the protocol `ChatBackend`; sends the requests of a batch at once, at most `AT_ONCE`."""
+    """Keeps the protocol `ChatBackend`; sends the requests of a batch at once, as many as `sending` allows."""
 
     prompt_tokens = PROMPT_TOKENS
 
     def __init__(
-        self, endpoint: Endpoint, retry_policy: RetryPolicy | None = None, sampling: Sampling | None = None
+        self,
+        endpoint: Endpoint,
+        retry_policy: RetryPolicy | None = None,
+        sampling: Sampling | None = None,
+        sending: SendingOptions = SendingOptions(),  # noqa: B008 - frozen
     ) -> None:
         self.id = f"openai:{endpoint.base}#{endpoint.model}"
+        self.ledger = Ledger(sending.ledger, sending.price, sending.max_cost)
         self._endpoint = endpoint
         self._retry_policy = retry_policy or RetryPolicy()
         self._sampling = sampling or Sampling()
-        # A batch with one failure is asked again one by one: what was already answered, and paid for, is not.
-        self._answers: dict[str, str] = {}
+        self._sending = sending
+        self._gate = Gate()
+        self._shape = RequestShape()
+        self._lock = threading.Lock()
+        self._asked: set[str] = set()
+        self._server: ServerKind | None = None
+        self._asking = threading.Lock()
+        self._places = threading.BoundedSemaphore(sending.concurrency)
 
     def count_tokens(self, text: str) -> int:
         """Estimate, rather too high: ABC has about two characters a token."""
         return -(-len(text) // _CHARACTERS_A_TOKEN)
 
     def generate(self, questions: Sequence[Question]) -> list[str]:
-        """Return the answer to each question; whether answers to a seed repeat is up to the server."""
-        bodies = [self._body(one.conversation, one.seed, one.max_tokens) for one in questions]
-        names = [hashlib.sha256(json.dumps(body).encode()).hexdigest() for body in bodies]
-        answers = self._at_once(names, bodies)
-        for name in names:
-            self._answers.pop(name, None)
+        """Return the answer to each question; whether answers to a seed repeat is up to the server.
+
+        All of them are waited for, whatever becomes of one, and each that comes is kept: asked again alone, as after
+        the failure of another one, it is not paid for again.
+
+        Raises:
+            ModelError: the server gave no answer. PutOffError: a picture has to wait.
+        """
+        bodies = [self._body(one) for one in questions]
+        keys = [self._key(one, body) for one, body in zip(questions, bodies, strict=True)]
+        answers = self._at_once(questions, bodies, keys)
+        if not self.ledger.path:
+            self.ledger.forget_answers(keys)
         return answers
 
     def attention(self, conversation: Conversation, *, layers: bool = False) -> list[TokenAttention]:
@@ -301,42 +162,166 @@ class OpenAiBackend:
         """Raise ModelError (`no_attention`), as `attention` does."""
         raise ModelError(NO_ATTENTION, reason="no_attention")
 
-    def _at_once(self, names: Sequence[str], bodies: Sequence[dict[str, Any]]) -> list[str]:
+    def _at_once(
+        self, questions: Sequence[Question], bodies: Sequence[dict[str, Any]], keys: Sequence[str]
+    ) -> list[str]:
         """Wait for all, failed or not, and wake up often.
 
-        An element's time limit cannot interrupt a thread that sleeps.
+        An element's time limit cannot interrupt a thread that sleeps. What it waits for the server's rate limits is
+        told to `excuse`.
         """
-        pool, cancelled = ThreadPoolExecutor(max_workers=AT_ONCE), Event()
+        cancelled = threading.Event()
+
+        def pause(seconds: float) -> None:
+            if cancelled.wait(seconds):
+                raise ModelError("nobody waits for the answer any more", reason="server_unavailable")
+
+        pool = ThreadPoolExecutor(max_workers=self._sending.concurrency)
         try:
-            answers = [pool.submit(self._ask, name, body, cancelled) for name, body in zip(names, bodies, strict=True)]
-            while wait(answers, timeout=_POLL_S).not_done:
-                pass
+            answers = [
+                pool.submit(self._answer, question, body, key, pause)
+                for question, body, key in zip(questions, bodies, keys, strict=True)
+            ]
+            waiting, closed = True, self._gate.closed_s
+            while waiting:
+                waiting = bool(wait(answers, timeout=_POLL_S).not_done)
+                earlier, closed = closed, self._gate.closed_s
+                if closed > earlier and self._sending.excuse is not None:
+                    self._sending.excuse(closed - earlier)
             return [answer.result() for answer in answers]
         finally:
             cancelled.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _ask(self, name: str, body: dict[str, Any], cancelled: Event) -> str:
-        def pause(seconds: float) -> None:
-            if cancelled.wait(seconds):
-                raise ModelError("nobody waits for the answer any more", reason="server_unavailable")
+    def _answer(self, question: Question, body: dict[str, Any], key: str, pause: Pause) -> str:
+        """Return a kept answer; where there is none, send the request, and keep what comes."""
+        with self._alone(key, pause):
+            # In batches every picture asks again for what it has, until all is there: that saves nothing.
+            kept = self.ledger.answer(key, counted=not self._sending.batch_api)
+            if kept is not None:
+                return kept
+            if self._sending.batch_api:
+                return self._first_of_its_step(question, body, key, pause)
+            return self._sent(question, body, key, pause)
 
-        if name not in self._answers:
-            self._answers[name] = _text(post_json(self._endpoint.url, body, _headers(), self._retry_policy, pause))
-        return self._answers[name]
+    def _first_of_its_step(self, question: Question, body: dict[str, Any], key: str, pause: Pause) -> str:
+        """Send a step's first request at once, to find out what the server takes; put all others off for a batch.
 
-    def _body(self, conversation: Conversation, seed: int | None, max_tokens: int) -> dict[str, Any]:
-        first, *others = conversation.messages
-        picture = {"type": "image_url", "image_url": {"url": data_url(conversation.image)}}
+        Raises:
+            PutOffError: it is not the first. ModelError: as `_sent`, and where it came to nothing in a batch.
+        """
+        name = f"shape of {question.step}: {self.id}"
+        with self._alone(name, pause):
+            noted = self.ledger.noted(name)
+            if noted is None:
+                answer = self._sent(question, body, key, pause)
+                self.ledger.note(name, self._shape.to_json())
+                return answer
+        room = 1 if self.ledger.answer(key + CUT, counted=False) is None else 2
+        shaped = RequestShape.from_json(noted).body(body, self._extras(question.form), room)
+        self.ledger.put_off(key, question.step, json.dumps(shaped))
+
+    @contextmanager
+    def _alone(self, key: str, pause: Pause) -> Iterator[None]:
+        """Hold the right to send a request: one that nobody waits for any more may still be under way."""
+        while True:
+            with self._lock:
+                if key not in self._asked:
+                    self._asked.add(key)
+                    break
+            pause(_LOOK_S)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asked.discard(key)
+
+    def _sent(self, question: Question, body: dict[str, Any], key: str, pause: Pause) -> str:
+        """Send a request, once more with twice the room where the answer ends in the middle."""
+        # A cut answer is kept, too, for it is paid: after a kill only the longer one is asked for.
+        if self.ledger.answer(key + CUT) is None:
+            answer = self._paid(question, body, key, 1, pause)
+            if answer is not None:
+                return answer
+        return self._paid(question, body, key, 2, pause) or ""
+
+    def _paid(self, question: Question, body: dict[str, Any], key: str, room: int, pause: Pause) -> str | None:
+        """Reserve the price of a request, send it, and keep the answer; None where it was cut and there is more room.
+
+        Raises:
+            ModelError: the server gives no answer, or one without a message. PutOffError: the picture has to wait.
+        """
+        text = text_of_request(body)
+        most = Usage(self.count_tokens(text) + MOST_PICTURE_TOKENS, 0, self._shape.answer_tokens(body, room))
+        while not self._places.acquire(timeout=_POLL_S):
+            pause(0.0)
+        try:
+            self.ledger.reserve(key, question.step, most.cost(self._sending.price), pause)
+            answer = self._shaped(question, body, room, most.input_tokens, pause)
+            usage = answer_usage(answer, text)
+            try:
+                content = answer_text(answer)
+            except ModelError:
+                self.ledger.charge(question.step, usage)
+                raise
+            is_cut = room == 1 and was_cut(answer)
+            self.ledger.keep(key + CUT if is_cut else key, question.step, content, usage, cut=is_cut)
+            return None if is_cut else content
+        finally:
+            self.ledger.release(key)
+            self._places.release()
+
+    def _shaped(self, question: Question, body: dict[str, Any], room: int, tokens: int, pause: Pause) -> Any:
+        """Send a request in the shape that this server takes, and learn from what it refuses."""
+        extras, shape = self._extras(question.form), self._shape
+        while True:
+            sent = shape.body(body, extras, room)
+            try:
+                answer = post_json(
+                    self._endpoint.url, sent, request_headers(), self._retry_policy, pause, self._gate, tokens
+                )
+            except RefusedError as refusal:
+                lesson = shape.after(refusal, sent, extras)
+                if lesson is None:
+                    raise
+                shape = lesson
+                continue
+            with self._lock:
+                self._shape = self._shape.merged(shape.having_seen(answer))
+            return answer
+
+    def _extras(self, form: Form) -> list[Extra]:
+        """Return what tells this server of a form, the best first."""
+        if isinstance(form, JsonForm):
+            return json_extras(form)
+        return self._kind().music_extras(form) if isinstance(form, LinesForm | TuneForm) else []
+
+    def _kind(self) -> ServerKind:
+        """Return what the server says that it is; asked once."""
+        with self._asking:
+            if self._server is None:
+                self._server = ServerKind.ask(self._endpoint.base, self._endpoint.model, request_headers())
+            return self._server
+
+    def _body(self, question: Question) -> dict[str, Any]:
+        """Return the request for a server that takes everything; `RequestShape` makes of it what is sent."""
+        first, *others = question.conversation.messages
+        picture = {"type": "image_url", "image_url": {"url": data_url(question.conversation.image)}}
         messages = [{"role": first.role, "content": [picture, {"type": "text", "text": first.text}]}]
         sampling = {"temperature": self._sampling.temperature, "top_p": self._sampling.top_p}
+        seed = question.seed
         return {
             "model": self._endpoint.model,
             "messages": [*messages, *map(_plain, others)],
-            "max_tokens": max_tokens,
+            "max_tokens": question.max_tokens,
             # Servers differ in how large a seed may be; 31 bits suit all.
             **({"temperature": 0.0, "seed": 0} if seed is None else {**sampling, "seed": seed % 2**31}),
         }
+
+    def _key(self, question: Question, body: Mapping[str, Any]) -> str:
+        """Return what tells a request from others: two takes differ even where the server takes no seed."""
+        told = [self._endpoint.base, body, question.seed, question.step, repr(question.form)]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _plain(message: Message) -> dict[str, str]:
@@ -350,7 +335,12 @@ def data_url(image: Image.Image) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _headers() -> dict[str, str]:
+def request_headers() -> dict[str, str]:
+    """Return the headers that hold the key.
+
+    Raises:
+        ConfigError: it is none (`bad_key`).
+    """
     key = os.environ.get(KEY_VARIABLE, "").strip()
     if not key:
         return {}
@@ -359,7 +349,19 @@ def _headers() -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
-def _text(answer: Any) -> str:
+def text_of_request(body: Mapping[str, Any]) -> str:
+    """Return all words of a request's turns."""
+    contents = [message["content"] for message in body["messages"]]
+    parts = [part for content in contents for part in ([content] if isinstance(content, str) else content)]
+    return "\n".join(part if isinstance(part, str) else part.get("text", "") for part in parts)
+
+
+def answer_text(answer: Any) -> str:
+    """Return what the model said.
+
+    Raises:
+        ModelError: the answer holds no message (`unusable_answer`).
+    """
     try:
         content = answer["choices"][0]["message"].get("content")
     except (KeyError, IndexError, TypeError, AttributeError) as error:
@@ -368,6 +370,24 @@ def _text(answer: Any) -> str:
     if isinstance(content, list):
         content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
     return content if isinstance(content, str) else ""
+
+
+def answer_usage(answer: Any, asked: str) -> Usage:
+    """Return an answer's tokens as the server counts them, else an estimate by its letters and those of the request."""
+    said = answer.get("usage") if isinstance(answer, dict) else None
+    if isinstance(said, dict) and isinstance(said.get("prompt_tokens"), int):
+        details = said.get("prompt_tokens_details") or {}
+        return Usage(said["prompt_tokens"], details.get("cached_tokens") or 0, said.get("completion_tokens") or 0)
+    try:
+        written = len(answer_text(answer))
+    except ModelError:
+        written = 0
+    return Usage(round(len(asked) / CHARACTERS_A_TOKEN) + PICTURE_TOKENS, 0, round(written / CHARACTERS_A_TOKEN))
+
+
+def was_cut(answer: Any) -> bool:
+    """Return whether an answer ended because its tokens ran out."""
+    return bool(answer["choices"][0].get("finish_reason") == "length")
 
 
 ATTENTION = "+attention="
@@ -428,7 +448,7 @@ class RemoteWithLocalAttention:
         return self._attention_model.log_likelihood(conversation, images)
 
 
-def load_served(text: str) -> ChatBackend:
+def load_served(text: str, sending: SendingOptions = SendingOptions()) -> ChatBackend:  # noqa: B008 - frozen
     """Load the backend for the part of the spec behind `openai:`.
 
     Print to stderr where pictures go and what attention is.
@@ -440,7 +460,7 @@ def load_served(text: str) -> ChatBackend:
     """
     spec = ServedSpec.parse(text)
     spec.endpoint.check_reachable()
-    server = OpenAiBackend(spec.endpoint)
+    server = OpenAiBackend(spec.endpoint, sending=sending)
     if spec.attention_model is None:
         backend: ChatBackend = server
         attention = NO_ATTENTION

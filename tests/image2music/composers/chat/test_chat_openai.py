@@ -15,14 +15,8 @@ from PIL import Image
 from image2music.composers.base import ExplainRequest
 from image2music.composers.chat.composer import ChatComposer
 from image2music.composers.chat.conversations import Conversation, Message, questions_of
-from image2music.composers.chat.server import (
-    MAX_ANSWER_BYTES,
-    NO_ATTENTION,
-    Endpoint,
-    OpenAiBackend,
-    RetryPolicy,
-    post_json,
-)
+from image2music.composers.chat.sending import MAX_ANSWER_BYTES, ROOM, RetryPolicy, post_json
+from image2music.composers.chat.server import NO_ATTENTION, Endpoint, OpenAiBackend
 from image2music.composers.registry import load_composer
 from image2music.errors import ConfigError, ModelError, TimeLimitError
 from transforms.deadlines import within
@@ -52,7 +46,7 @@ def test_a_request_carries_picture_turns_and_key(server):
     path, headers, body = server.seen[0]
     assert path == "/v1/chat/completions"
     assert headers["Authorization"] == f"Bearer {KEY}"
-    assert (body["model"], body["max_tokens"], body["seed"]) == ("tiny", 9, 0)
+    assert (body["model"], body["max_tokens"], body["seed"]) == ("tiny", 9 * ROOM, 0)
     assert [message["role"] for message in body["messages"]] == ["user", "assistant", "user"]
     shown, said = body["messages"][0]["content"]
     sent = base64.b64decode(shown["image_url"]["url"].removeprefix("data:image/jpeg;base64,"))
@@ -84,7 +78,7 @@ def test_a_busy_server_is_asked_again(server, status):
 
 
 def test_pauses_double_and_heed_the_server(server):
-    server.replies = [(429, {}, {"Retry-After": "7"}), (500, {}, {}), (500, {}, {}), says("A lake.")]
+    server.replies = [(503, {}, {"Retry-After": "7"}), (500, {}, {}), (500, {}, {}), says("A lake.")]
     pauses = []
     post_json(f"{server.url}/x", {}, {}, RetryPolicy(tries=4, first_pause_s=1), pauses.append)
     assert pauses == [7, 2, 4]
