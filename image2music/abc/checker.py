@@ -36,12 +36,14 @@ REPAIRABLE = frozenset({*SIGN_RULES, *VOICE_RULES})
 """The codes whose findings carry a repair where one is known."""
 
 MAX_REPAIRED_CHARS = 16_384
-"""Findings of a longer text carry no repairs: it is no single tune."""
+"""Findings of a longer text carry no repairs: it is no single tune. Nor do more findings than are told."""
 
-MAX_REREAD_CHARS = 262_144
+MAX_REREAD_CHARS = 524_288
 """How much is read again, in characters, to try repairs; findings after that carry none."""
 _MOST_PROPOSALS = 8
 _MOST_FOLLOWING = 2
+_MOST_HIDDEN = 2
+"""Errors of the same bar that one repair mends as well, where it would bring them to light."""
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -172,9 +174,10 @@ def check_parsed(parsed: ParsedAbc, *, repairs: bool = True) -> list[Diagnostic]
         findings.start_tune()
         _check_tune(tune, findings)
     found = sorted(findings.diagnostics, key=lambda finding: (finding.line, finding.column))
-    if repairs and len(parsed.text) <= MAX_REPAIRED_CHARS and any(one.code in REPAIRABLE for one in found):
-        return _Repairs(parsed, found).all()
-    return found
+    codes = {one.code for one in found}
+    if not repairs or len(parsed.text) > MAX_REPAIRED_CHARS or "too-many-findings" in codes:
+        return found
+    return found if codes.isdisjoint(REPAIRABLE) else _Repairs(parsed, found).all()
 
 
 def count_severe(findings: Iterable[Diagnostic]) -> tuple[int, int]:
@@ -239,17 +242,21 @@ class _Repairs:
         return [repaired[index] for index in range(len(self.found))]
 
     def _repaired(self, finding: Diagnostic) -> Diagnostic:
-        best: tuple[tuple[int, int], str, str] | None = None
-        for proposal in islice(_proposals(self.parsed, finding), _MOST_PROPOSALS):
-            followed = self._followed(proposal.text, finding, depth=2 if finding.severity is Severity.ERROR else 0)
-            if followed is not None and (best is None or followed[0] < best[0]):
-                best = *followed, proposal.message or finding.message
-            if best is not None and best[0][0] == 0 and best[0][1] <= self.before[1]:
-                break
-        if best is None:
+        self.left -= len(self.parsed.text)
+        if self.left < 0 or finding.code not in REPAIRABLE:
             return finding
-        _, text, message = best
-        return replace(finding, message=message, repair=repair_between(self.parsed.text, text))
+        best: tuple[tuple[int, int], str, str] | None = None
+        for depth in (0, _MOST_HIDDEN if finding.severity is Severity.ERROR else 0):
+            for proposal in islice(_proposals(self.parsed, finding), _MOST_PROPOSALS):
+                followed = self._followed(proposal.text, finding, depth)
+                if followed is not None and (best is None or followed[0] < best[0]):
+                    best = *followed, proposal.message or finding.message
+                if best is not None and best[0][0] == 0 and best[0][1] <= self.before[1]:
+                    break
+            if best is not None:
+                _, text, message = best
+                return replace(finding, message=message, repair=repair_between(self.parsed.text, text))
+        return finding
 
     def _followed(self, text: str, finding: Diagnostic, depth: int) -> tuple[tuple[int, int], str] | None:
         """Return what is left to mend in a text, and the text, if that is less; what hid in the bar is mended too."""
@@ -438,7 +445,9 @@ def _check_ties(voice: Voice, findings: Findings) -> None:
             continue
         bar = voice.bars[max(bisect_right(voice.bars, event.start, key=lambda bar: bar.start) - 1, 0)]
         column = event.start - bar.start + bar.column
-        message = "this note is tied, but the next has another pitch: tie to the same note, or write a slur ( )"
+        message = (
+            "this note is tied, but the next has another pitch: remove the -, tie to the same note, or write a slur"
+        )
         findings.add("tie-not-continued", message, bar.line, column, voice.id, bar.number)
 
 

@@ -38,6 +38,7 @@ _BEHIND_EVENT = re.compile(r"(?:[ \t]*(?:\.?-(?![|\]])|\)))*")
 _LENGTH_INSIDE = re.compile(r"[0-9/]")
 _LENGTH_AT_END = re.compile(r"[0-9]*(?:/+[0-9]*)?$")
 _HEADER_METER = re.compile(r"^M:[^\n%]*", re.MULTILINE)
+_TIMES = {Fraction(2): "twice", Fraction(4): "four times", Fraction(1, 2): "half", Fraction(1, 4): "a quarter of"}
 MAX_ADDED_BARS = 64
 
 
@@ -160,12 +161,12 @@ def _voice_unit(text: str, tune: Tune, voice: Voice) -> Iterator[Proposal]:
     """Another unit length for a voice most of whose bars are twice or four times as long as they should be, or half."""
     ratios = Counter(as_fraction(bar.length) / as_fraction(bar.expected) for bar in voice.bars if bar.expected)
     ratio, count = ratios.most_common(1)[0]
-    if ratio not in (2, 4, Fraction(1, 2), Fraction(1, 4)) or len(voice.bars) < 2 or 3 * count < 2 * len(voice.bars):
+    if ratio not in _TIMES or len(voice.bars) < 2 or 3 * count < 2 * len(voice.bars):
         return
     unit = as_fraction(unit_in(voice, voice.bars[0])) / ratio
     place = front_of(text, tune, voice.bars[0])
     message = (
-        f"{count} of the {len(voice.bars)} bars of voice {voice.id} hold {ratio} times what the meter asks: "
+        f"{count} of the {len(voice.bars)} bars of voice {voice.id} hold {_TIMES[ratio]} what the meter asks: "
         f"begin the voice with [L:{unit}]"
     )
     yield Proposal(edited(text, [(place, place, f"[L:{unit}] ")]), message)
@@ -227,7 +228,7 @@ def _split(text: str, voice: Voice, bar: Bar) -> Iterator[Proposal]:
     lines = "a bar line is" if len(places) == 1 else f"{len(places)} bar lines are"
     message = (
         f"bar {bar.number} of voice {voice.id} holds {bars} bars of {bar.meter}: {lines} missing, write | "
-        f"behind each {spoken(whole)}"
+        f"behind each {bar.meter}"
     )
     yield Proposal(edited(text, [(place, place, " |") for place in places if place is not None]), message)
 
@@ -257,7 +258,7 @@ def _moved(text: str, voice: Voice, left: int) -> Iterator[Proposal]:
     message = (
         f"the bar line between bars {one.number} and {two.number} of voice {voice.id} stands "
         f"{spoken(max(one.length, whole) - min(one.length, whole))} too {'late' if late else 'early'}: move it "
-        f"{'back' if late else 'on'}, so that each holds {spoken(whole)}"
+        f"{'back' if late else 'on'}, so that each holds {one.meter}"
     )
     yield Proposal(edited(text, [(*line, ""), (place, place, " |")]), message)
 
@@ -269,13 +270,16 @@ def _one_bar(text: str, tune: Tune, voice: Voice, bar: Bar) -> Iterator[Proposal
     events = events_of(voice, bar)
     place = f"bar {bar.number} of voice {voice.id} holds {spoken(bar.length)} of {bar.meter}"
     if missing > 0:
-        edit = rest_to_fill(text, bar, events[-1])
-        if edit is not None:
-            rest = edit[2].strip()
-            message = f"{place}: {spoken(missing)} too short, add notes or rests, such as {rest} at its end"
-            yield Proposal(edited(text, [edit]), message)
+        first = voice.bars[0].length
+        is_last = bar is voice.bars[-1] and first + bar.length < (bar.expected or 0)
+        # A last bar may be meant to complete the pick-up.
+        for amount in (missing, missing - first) if is_last else (missing,):
+            rest = written_length(amount, events[-1].grace_unit)
+            if rest is not None:
+                message = f"{place}: {spoken(amount)} too short, add notes or rests, such as z{rest} at its end"
+                yield Proposal(edited(text, [rest_at(text, end_of_bar(bar, events[-1]), rest)]), message)
         return
-    yield from trimmed(text, voice, bar, events, -missing, f"{place}: {spoken(-missing)} too long")
+    yield from trimmed(text, voice, bar, events, -missing, f"{place}: {spoken(-missing)} too long,")
 
 
 def rest_to_fill(text: str, bar: Bar, last: Event) -> Edit | None:
@@ -293,7 +297,7 @@ def trimmed(
         if edit is not None:
             old, new = text[event.start : event.end], edit[2]
             what = f"write {new} for {old}" if new else f"remove {old}"
-            yield Proposal(edited(text, [edit]), f"{place}, {what}")
+            yield Proposal(edited(text, [edit]), f"{place} {what}")
     dropped: list[Event] = []
     left = excess
     while left > 0 and len(dropped) < len(events) - 1:
@@ -304,7 +308,7 @@ def trimmed(
     if dropped and left <= 0 and (rest is not None or not left):
         new = "" if rest is None else f"z{rest}"
         what = f"put {new} for {text[start:end][:40]}" if new else f"remove {text[start:end][:40]}"
-        yield Proposal(edited(text, [(start, end, new)]), f"{place}, shorten notes, or {what}")
+        yield Proposal(edited(text, [(start, end, new)]), f"{place} shorten notes, or {what}")
 
 
 def taken_off(text: str, event: Event, excess: Length) -> Edit | None:
@@ -344,7 +348,7 @@ def _layer(text: str, voice: Voice, bar: Bar) -> Iterator[Proposal]:
     place = f"layer {layer + 1} of bar {bar.number} of voice {voice.id} holds {spoken(bar.lengths[layer])}"
     rest = written_length(missing, events[-1].grace_unit)
     if missing < 0:
-        yield from trimmed(text, voice, bar, events, -missing, f"{place}: {spoken(-missing)} too long")
+        yield from trimmed(text, voice, bar, events, -missing, f"{place}: {spoken(-missing)} too long,")
     elif rest is not None:
         match = _BEHIND_EVENT.match(text, events[-1].end)
         at = match.end() if match is not None else events[-1].end

@@ -14,7 +14,7 @@ from fractions import Fraction
 from image2music.abc.ast import Bar, Event, Tune
 from image2music.abc.diagnostics import Diagnostic
 from image2music.abc.fields import key_of_words, meter_of_words, tempo_of_words
-from image2music.abc.lexer import BROKEN, CHORD, MUSIC, NOTE, REST, read_note
+from image2music.abc.lexer import BROKEN, CHORD, MUSIC, NOTE, REST, read_note, read_tuplet
 from image2music.abc.repairs.bars import Proposal, edited, meter_of, written_length
 from image2music.music.theory import Length
 
@@ -169,7 +169,9 @@ def _missing_key(place: Place) -> Iterator[Proposal]:
 def _missing_meter(place: Place) -> Iterator[Proposal]:
     if place.tune is not None:
         for meter in (*_meters(place.tune), "none"):
-            yield replaced(place, place.tune.music_start).put(0, 0, f"M:{meter}\n")
+            start = place.tune.music_start
+            message = f"no M: line, so bars cannot be checked: write the meter in the header, M:{meter}"
+            yield Proposal(edited(place.text, [(start, start, f"M:{meter}\n")]), message)
 
 
 def _voice_empty(place: Place) -> Iterator[Proposal]:
@@ -373,7 +375,11 @@ def _closing(place: Place, sign: str) -> Iterator[Proposal]:
 
 
 def _unclosed_chord(place: Place) -> Iterator[Proposal]:
+    """Close it as all signs are; or in front of the last note's length, where that is the chord's: `[CEG]4`."""
     yield from _closing(place, "]")
+    inside = re.match(r"\[[A-Ga-g,'^_=]+(?=[0-9/])", place.rest)
+    if inside is not None:
+        yield place.put(inside.end(), inside.end(), "]")
 
 
 def _unclosed_grace(place: Place) -> Iterator[Proposal]:
@@ -398,10 +404,10 @@ def _unopened_grace(place: Place) -> Iterator[Proposal]:
 
 
 def _unclosed_string(place: Place) -> Iterator[Proposal]:
+    yield place.cut()
     match = _WORD_BEHIND.match(place.rest, 1)
     if match is not None:
         yield place.put(match.end(), match.end(), '"')
-    yield place.cut()
 
 
 def _unclosed_decoration(place: Place) -> Iterator[Proposal]:
@@ -439,30 +445,26 @@ def _bad_grace(place: Place) -> Iterator[Proposal]:
 
 def _tuplet(place: Place) -> Iterator[Proposal]:
     """Write the notes plain, or as a tuplet of as many as there are."""
-    sign = re.compile(r"\([0-9]{1,4}(?::[0-9]{0,4}){0,2}")
-    here = sign.match(place.text, place.offset)
+    tuplet = re.compile(r"\([0-9]{1,4}(?::[0-9]{0,4}){0,2}")
+    here = tuplet.match(place.text, place.offset)
     bar = place.bar
-    if here is None and bar is not None:
-        signs = list(sign.finditer(place.text, bar.start, bar.end))
-        here = signs[-1] if signs else None
-        before = list(sign.finditer(place.text, place.tune.music_start if place.tune else 0, bar.start))
-        here = here or (before[-1] if before else None)
+    if here is None and bar is not None and place.tune is not None:
+        before = list(tuplet.finditer(place.text, place.tune.music_start, bar.end))
+        here = before[-1] if before else None
     if here is None:
         return
-    start, end = here.span()
-    numbers = here[0][1:].split(":")
-    notes = 0
+    (start, end), notes = here.span(), 0
     at = end
     while (token := MUSIC.match(place.text, at)) is not None and token.lastindex in (NOTE, CHORD, REST) and notes < 9:
         at, notes = token.end(), notes + 1
-    if 2 <= int(numbers[0]) <= 9 and notes:
-        p = int(numbers[0])
-        q = f"{numbers[1]}" if len(numbers) > 1 and numbers[1].strip("0") else ""
-        yield Proposal(edited(place.text, [(start, end, f"({p}:{q}:{min(notes, p)}")]))
-    yield Proposal(edited(place.text, [(start, end, "")]))
-    for number in (3, 2, 4, 5):
-        if notes >= number:
-            yield Proposal(edited(place.text, [(start, end, f"({number}")]))
+    length = re.search(r"[0-9]*(?:/+[0-9]*)?[ \t]*$", place.text[end:at])
+    numbers = read_tuplet(here[0], bar is not None and bar.meter.is_compound)
+    signs = [f"({numbers[0]}:{numbers[1]}:{notes}"] if numbers is not None and notes else []
+    if numbers is not None and length is not None and 0 < notes < numbers[2]:
+        rests = f"z{length[0].strip()}" * (numbers[2] - notes)
+        yield Proposal(edited(place.text, [(at - len(length[0]) + len(length[0].rstrip()), at, f"{rests} ")]))
+    for sign in (*signs, "", *(f"({number}" for number in (3, 2, 4, 5) if notes >= number)):
+        yield Proposal(edited(place.text, [(start, end, sign)]))
 
 
 def _broken(place: Place) -> Iterator[Proposal]:

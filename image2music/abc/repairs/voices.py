@@ -33,11 +33,15 @@ from image2music.music.theory import Length, as_fraction, spoken
 
 
 class VoiceAddition(NamedTuple):
-    """What one voice needs: rests in front (a bar of their own or not), at the last bar's end, and bars behind it."""
+    """What one voice needs: rests in front, at the last bar's end, and bars behind it.
+
+    `own_line` is what stands behind the rests in front: "" where they fill the first bar up, `|` where they are a bar
+    of their own, `|:` where that ends at the repeat sign that begins the voice.
+    """
 
     voice: Voice
     front: Length
-    own_bar: bool
+    own_line: str
     end: Length
     bars: int
 
@@ -47,7 +51,9 @@ class VoiceAddition(NamedTuple):
         unit = unit_in(self.voice, self.voice.bars[0])
         said = []
         if self.front:
-            said.append(f"begin voice {self.voice.id} with z{written_length(self.front, unit)}{' |' * self.own_bar}")
+            said.append(
+                f"begin voice {self.voice.id} with z{written_length(self.front, unit)} {self.own_line}".rstrip()
+            )
         last = self.voice.bars[-1]
         unit = unit_in(self.voice, last)
         if self.end:
@@ -71,9 +77,10 @@ class VoiceAddition(NamedTuple):
         first, last = self.voice.bars[0], self.voice.bars[-1]
         if self.front:
             rest = written_length(self.front, unit_in(self.voice, first)) or ""
-            place = front_of(text, tune, first)
+            is_before = self.own_line == "|:" and first.opening is not None
+            place = first.opening.start if is_before and first.opening else front_of(text, tune, first)
             _, _, new = rest_at(text, place, rest)
-            yield place, place, f"{new}| " if self.own_bar else new
+            yield place, place, f"{new}| " if self.own_line == "|" else new
         event = events_of(self.voice, last)[-1]
         if self.end:
             place = end_of_bar(last, event)
@@ -131,15 +138,18 @@ def _is_pick_up(bars: Sequence[Bar], whole: Length) -> bool:
 
 def _additions(voices: Sequence[Voice], whole: Length, first: Length) -> list[VoiceAddition] | None:
     """What makes every first bar `first` long, a whole bar or a pick-up, and all voices end together."""
+    repeats_behind = any(line is not None and line.opens_repeat for line in (v.bars[0].closing for v in voices))
     plain: list[VoiceAddition] = []
     totals: list[Length] = []
     for voice in voices:
         bar, last = voice.bars[0], voice.bars[-1]
-        own_bar = bar.length > first
-        front = first if own_bar else first - bar.length
+        own_line = "|" if bar.length > first else ""
+        if own_line and repeats_behind and bar.opening is not None and bar.opening.opens_repeat:
+            own_line = "|:"
+        front = first if own_line else first - bar.length
         end = (last.expected or 0) - last.length if last is not bar and len(last.lengths) == 1 else 0
         end = end if 0 < end < (last.expected or 0) else 0
-        plain.append(VoiceAddition(voice, front, own_bar, end, 0))
+        plain.append(VoiceAddition(voice, front, own_line, end, 0))
         totals.append(voice.length + front + end)
     found = []
     for addition, total in zip(plain, totals, strict=True):
@@ -198,7 +208,7 @@ def unequal_proposals(text: str, tune: Tune, finding: Diagnostic) -> Iterator[Pr
     if voice.length > most:
         last = voice.bars[-1]
         if len(last.lengths) == 1:
-            yield from trimmed(text, voice, last, events_of(voice, last), voice.length - most, cause)
+            yield from trimmed(text, voice, last, events_of(voice, last), voice.length - most, f"{cause}:")
         yield from _filled_up(text, [one for one in tune.voices.values() if one.length < longest], longest, cause)
 
 
@@ -211,11 +221,11 @@ def _filled_up(text: str, voices: Sequence[Voice], longest: Length, cause: str) 
         whole = last.expected or 0
         missing = longest - voice.length
         end = whole - last.length if len(last.lengths) == 1 and last.count == 1 and last.length < whole else 0
-        end = end if end <= missing else 0
+        end = min(end, missing)
         bars = as_fraction(missing - end) / as_fraction(whole) if whole else Fraction(1, 2)
         if not missing or bars.denominator != 1 or bars > MAX_ADDED_BARS:
             return
-        addition = VoiceAddition(voice, 0, False, end, int(bars))
+        addition = VoiceAddition(voice, 0, "", end, int(bars))
         if any(written_length(length, unit) is None for length, unit in addition.lengths):
             return
         edits += addition.edits(text, Tune(0, 0))
