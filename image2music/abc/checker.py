@@ -161,23 +161,30 @@ def _excuse_pick_up(bars: list[Bar], short: set[int], excused: set[int]) -> None
 def check(text: str) -> list[Diagnostic]:
     """Return all findings in an ABC text of one or more tunes, sorted by place.
 
-    Never raises for any text; linear in its length. A tune is right if no finding is an error.
+    Never raises for any text; linear in its length. A tune is right if no finding is an error. Where one is, findings
+    carry repairs (`check_parsed`).
     """
     return check_parsed(parse(text))
 
 
-def check_parsed(parsed: ParsedAbc, *, repairs: bool = True) -> list[Diagnostic]:
-    """As `check`, for a text that is parsed already; without repairs it is read no second time."""
+def check_parsed(parsed: ParsedAbc, *, repairs: bool | None = None) -> list[Diagnostic]:
+    """As `check`, for a text that is parsed already.
+
+    To find a repair, the text is read again for each that is tried. So, unless `repairs` says always or never, the
+    findings carry them only where one is an error.
+    """
     findings = Findings()
     findings.diagnostics.extend(parsed.diagnostics)
     for tune in parsed.tunes:
         findings.start_tune()
         _check_tune(tune, findings)
     found = sorted(findings.diagnostics, key=lambda finding: (finding.line, finding.column))
-    codes = {one.code for one in found}
-    if not repairs or len(parsed.text) > MAX_REPAIRED_CHARS or "too-many-findings" in codes:
+    if repairs is None:
+        repairs = any(one.severity is Severity.ERROR for one in found)
+    if not repairs or len(parsed.text) > MAX_REPAIRED_CHARS:
         return found
-    return found if codes.isdisjoint(REPAIRABLE) else _Repairs(parsed, found).all()
+    codes = {one.code for one in found}
+    return found if "too-many-findings" in codes or codes.isdisjoint(REPAIRABLE) else _Repairs(parsed, found).all()
 
 
 def count_severe(findings: Iterable[Diagnostic]) -> tuple[int, int]:
