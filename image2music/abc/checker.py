@@ -18,7 +18,7 @@ from fractions import Fraction
 from itertools import islice
 
 from image2music.abc.ast import Bar, BarLine, Event, Tune, Voice
-from image2music.abc.diagnostics import Diagnostic, Findings, Severity, repair_between
+from image2music.abc.diagnostics import Diagnostic, Findings, Severity, apply_repair, repair_between
 from image2music.abc.lexer import Head
 from image2music.abc.parser import ParsedAbc, parse
 from image2music.abc.playback import first_tune, tune_to_score
@@ -246,7 +246,20 @@ class _Repairs:
         """Return the findings, with a repair where one is found; errors come first."""
         order = sorted(range(len(self.found)), key=lambda index: self.found[index].severity is not Severity.ERROR)
         repaired = {index: self._repaired(self.found[index]) for index in order}
-        return [repaired[index] for index in range(len(self.found))]
+        known = [finding for finding in repaired.values() if finding.repair is not None]
+        return [self._with_cause(repaired[index], known) for index in range(len(self.found))]
+
+    def _with_cause(self, finding: Diagnostic, known: list[Diagnostic]) -> Diagnostic:
+        """Give a voice that ends apart the repair of the bar that makes it so, whichever voice that is in."""
+        if finding.repair is not None or finding.code != "voices-unequal":
+            return finding
+        for other in known:
+            if other.severity is Severity.ERROR and other.repair is not None:
+                read = self._read(apply_repair(self.parsed.text, other.repair))
+                if read and not any((one.code, one.voice) == (finding.code, finding.voice) for one in read[1]):
+                    message = f"{finding.message.partition(': ')[0]}: {other.message}"
+                    return replace(finding, message=message, repair=other.repair)
+        return finding
 
     def _repaired(self, finding: Diagnostic) -> Diagnostic:
         self.left -= len(self.parsed.text)
@@ -348,9 +361,12 @@ def read_motif(abc: str, key: str, meter: str) -> tuple[MotifNote, ...]:
 def _check_tune(tune: Tune, findings: Findings) -> None:
     sections = {voice.id: _section_lines(voice) for voice in tune.voices.values()}
     pickup = shared_pickup(tune)
+    unsure: dict[str, list[int]] = {}
     for voice in tune.voices.values():
+        unsure[voice.id] = [bar.number for bar in voice.bars if bar.flawed]
         for wrong in wrong_bars(voice, pickup):
             bar = wrong.bar
+            unsure[voice.id].append(bar.number)
             findings.add(wrong.code, wrong.message, bar.line, bar.column, voice.id, bar.number)
         _check_ties(voice, findings)
         _check_repeats(voice, sections[voice.id], findings)
@@ -359,7 +375,7 @@ def _check_tune(tune: Tune, findings: Findings) -> None:
             message = f"the last bar of voice {voice.id} has no bar line, as if the tune were cut off: end it with |]"
             findings.add("missing-bar-line", message, last.line, last.column, voice.id, last.number)
     if len(tune.voices) > 1:
-        _check_voices(tune, sections, findings)
+        _check_voices(tune, sections, unsure, findings)
 
 
 def _section_lines(voice: Voice) -> list[BarLine]:
@@ -367,8 +383,10 @@ def _section_lines(voice: Voice) -> list[BarLine]:
     return [line for line in voice.elements if type(line) is BarLine and line.is_section]
 
 
-def _check_voices(tune: Tune, sections: dict[str, list[BarLine]], findings: Findings) -> None:
-    """Voices must be of one length and repeat at the same places."""
+def _check_voices(
+    tune: Tune, sections: dict[str, list[BarLine]], unsure: dict[str, list[int]], findings: Findings
+) -> None:
+    """Voices must be of one length and repeat at the same places; `unsure` are the bars of each that are not right."""
     voices = list(tune.voices.values())
     counts = Counter(voice.length for voice in voices)
     # Most voices are right; where as many say one thing as another, the longest is.
@@ -377,7 +395,11 @@ def _check_voices(tune: Tune, sections: dict[str, list[BarLine]], findings: Find
     pick_ups = None if begin_alike else differing_pick_ups(tune)
     for voice in voices:
         if voice.length != model.length:
-            _add_unequal(voice, model, pick_ups.message if pick_ups is not None else "", findings)
+            first = [
+                f"bar {bars[0]} of voice {name}" for name in (voice.id, model.id) if (bars := sorted(unsure[name]))
+            ]
+            cause = pick_ups.message if pick_ups is not None else ""
+            _add_unequal(voice, model, cause, " and ".join(first), findings)
     if pick_ups is not None and len(counts) == 1:
         voice = min(voices, key=lambda voice: voice.bars[0].length)
         bar = voice.bars[0]
@@ -390,10 +412,10 @@ def _check_voices(tune: Tune, sections: dict[str, list[BarLine]], findings: Find
             findings.add("repeats-differ", message, bar.line, bar.column, voice.id, bar.number)
 
 
-def _add_unequal(voice: Voice, model: Voice, cause: str, findings: Findings) -> None:
+def _add_unequal(voice: Voice, model: Voice, cause: str, first: str, findings: Findings) -> None:
     """A finding at the first bar that differs from the same bar of `model`, or at the last where bars are missing.
 
-    Where the cause is known, it is told, at the voice's first bar.
+    Where pick-ups are the cause, that is told, at the voice's first bar; `first` names bars to be mended before.
     """
     bar = voice.bars[-1]
     if cause:
@@ -408,7 +430,7 @@ def _add_unequal(voice: Voice, model: Voice, cause: str, findings: Findings) -> 
     message = (
         f"voice {voice.id} ends {amount} {'before' if ends_early else 'after'} voice {model.id} "
         f"({len(voice.bars)} bars against {len(model.bars)}): "
-        f"{'fill it up with notes or rests' if ends_early else 'shorten it'}"
+        f"{f'mend {first} first' if first else 'fill it up with notes or rests' if ends_early else 'shorten it'}"
     )
     findings.add("voices-unequal", message, bar.line, bar.column, voice.id, bar.number)
 

@@ -122,7 +122,7 @@ def bar_proposals(text: str, tune: Tune, finding: Diagnostic) -> Iterator[Propos
         return
     voice, index = found
     bar = voice.bars[index]
-    if finding.code == "overlay-length":
+    if len(bar.lengths) > 1:
         yield from _layer(text, voice, bar)
         return
     yield from _meter(text, tune)
@@ -268,18 +268,26 @@ def _one_bar(text: str, tune: Tune, voice: Voice, bar: Bar) -> Iterator[Proposal
         return
     missing = (bar.expected or 0) - bar.length
     events = events_of(voice, bar)
+    # A last bar may be meant to complete the pick-up.
+    first, is_last = voice.bars[0].length, bar is voice.bars[-1] and len(voice.bars) > 1
     place = f"bar {bar.number} of voice {voice.id} holds {spoken(bar.length)} of {bar.meter}"
     if missing > 0:
-        first = voice.bars[0].length
-        is_last = bar is voice.bars[-1] and first + bar.length < (bar.expected or 0)
-        # A last bar may be meant to complete the pick-up.
-        for amount in (missing, missing - first) if is_last else (missing,):
-            rest = written_length(amount, events[-1].grace_unit)
-            if rest is not None:
-                message = f"{place}: {spoken(amount)} too short, add notes or rests, such as z{rest} at its end"
-                yield Proposal(edited(text, [rest_at(text, end_of_bar(bar, events[-1]), rest)]), message)
+        for amount in (missing, missing - first) if is_last and missing > first else (missing,):
+            rest = _rest_of(amount, events[-1].grace_unit)
+            if rest:
+                message = f"{place}: {spoken(amount)} too short, add notes or rests, such as {rest} at its end"
+                at, _, new = rest_at(text, end_of_bar(bar, events[-1]), "")
+                yield Proposal(edited(text, [(at, at, new.replace("z", rest))]), message)
         return
-    yield from trimmed(text, voice, bar, events, -missing, f"{place}: {spoken(-missing)} too long,")
+    for amount in (-missing, first - missing) if is_last else (-missing,):
+        yield from trimmed(text, events, amount, f"{place}: {spoken(amount)} too long,")
+
+
+def _rest_of(length: Length, unit: Length) -> str:
+    """Write a rest, in a tuplet of its own where it must be; "" where neither will do."""
+    plain = written_length(length, unit)
+    in_three = written_length(scaled(length, 3, 2), unit)
+    return f"z{plain}" if plain is not None else f"(3:2:1z{in_three}" if in_three is not None else ""
 
 
 def rest_to_fill(text: str, bar: Bar, last: Event) -> Edit | None:
@@ -288,9 +296,7 @@ def rest_to_fill(text: str, bar: Bar, last: Event) -> Edit | None:
     return None if rest is None else rest_at(text, end_of_bar(bar, last), rest)
 
 
-def trimmed(
-    text: str, voice: Voice, bar: Bar, events: Sequence[Event], excess: Length, place: str
-) -> Iterator[Proposal]:
+def trimmed(text: str, events: Sequence[Event], excess: Length, place: str) -> Iterator[Proposal]:
     """Take what is too much from the end, else from a rest, else drop the last notes."""
     for event in [events[-1], *[event for event in events if not event.heads]]:
         edit = taken_off(text, event, excess)
@@ -348,7 +354,7 @@ def _layer(text: str, voice: Voice, bar: Bar) -> Iterator[Proposal]:
     place = f"layer {layer + 1} of bar {bar.number} of voice {voice.id} holds {spoken(bar.lengths[layer])}"
     rest = written_length(missing, events[-1].grace_unit)
     if missing < 0:
-        yield from trimmed(text, voice, bar, events, -missing, f"{place}: {spoken(-missing)} too long,")
+        yield from trimmed(text, events, -missing, f"{place}: {spoken(-missing)} too long,")
     elif rest is not None:
         match = _BEHIND_EVENT.match(text, events[-1].end)
         at = match.end() if match is not None else events[-1].end

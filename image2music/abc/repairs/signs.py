@@ -375,11 +375,14 @@ def _closing(place: Place, sign: str) -> Iterator[Proposal]:
 
 
 def _unclosed_chord(place: Place) -> Iterator[Proposal]:
-    """Close it as all signs are; or in front of the last note's length, where that is the chord's: `[CEG]4`."""
-    yield from _closing(place, "]")
+    """Close it as all signs are, or in front of what is the chord's length (`[CEG]4`); keep only the notes in it."""
     inside = re.match(r"\[[A-Ga-g,'^_=]+(?=[0-9/])", place.rest)
     if inside is not None:
         yield place.put(inside.end(), inside.end(), "]")
+    closed = re.match(r"\[([^\[\]|]*)\]", place.rest)
+    if closed is not None:
+        yield place.put(1, closed.end(1), "".join(_NOTES_BEHIND.findall(closed[1])))
+    yield from _closing(place, "]")
 
 
 def _unclosed_grace(place: Place) -> Iterator[Proposal]:
@@ -488,6 +491,7 @@ def _stray_accidental(place: Place) -> Iterator[Proposal]:
         at = place.start + before.start()
         yield Proposal(edited(place.text, [(at, at, sign[0]), (place.offset, place.offset + size, "")]))
     yield place.cut(size)
+    yield from _lost_note(place, size)
 
 
 def _words(place: Place) -> Iterator[Proposal]:
@@ -533,6 +537,15 @@ def _unexpected(place: Place) -> Iterator[Proposal]:
     for new in (with_accidentals_before(stretch), chords, stretch.replace(character, "")):
         if new != stretch:
             yield Proposal(edited(place.text, [(start, start + len(stretch), new)]))
+    yield from _lost_note(place, 0 if character in "0123456789/,'" else 1)
+
+
+def _lost_note(place: Place, size: int) -> Iterator[Proposal]:
+    """What stands behind a lost note letter goes with the sign before it, or its length becomes that of a rest."""
+    behind = re.match(r"[,']*([0-9/]*)", place.rest[size:])
+    if behind is not None and behind[0]:
+        yield place.put(0, size + behind.end(), f"z{behind[1]}")
+        yield place.cut(size + behind.end())
 
 
 def _bad_ending(place: Place) -> Iterator[Proposal]:

@@ -208,7 +208,7 @@ def unequal_proposals(text: str, tune: Tune, finding: Diagnostic) -> Iterator[Pr
     if voice.length > most:
         last = voice.bars[-1]
         if len(last.lengths) == 1:
-            yield from trimmed(text, voice, last, events_of(voice, last), voice.length - most, f"{cause}:")
+            yield from trimmed(text, events_of(voice, last), voice.length - most, f"{cause}:")
         yield from _filled_up(text, [one for one in tune.voices.values() if one.length < longest], longest, cause)
 
 
