@@ -37,6 +37,7 @@ setup(
         "image2music",
         "image2music.abc",
         "image2music.abc.autofix",
+        "image2music.abc.repairs",
         "image2music.abc.writer",
         "image2music.album",
         "image2music.composers",
