@@ -498,13 +498,3 @@ def _lost_ties(event: Event, following: Event) -> bool:
 
     lost = [is_lost(index, head) for index, head in enumerate(event.heads)]
     return all(lost) if event.ties == (1 << len(event.heads)) - 1 else any(lost)
-
-
-def count_faults(abc: str, voices: int, bars: int) -> tuple[str, ...]:
-    """Say where a tune has other numbers of voices or bars than its plan asks for."""
-    tune = next((tune for tune in parse(abc).tunes if tune.spans), None)
-    if tune is None:
-        return ()
-    found = [f"it has {len(tune.voices)} voices, the plan asks for {voices}"] if len(tune.voices) != voices else []
-    return (*found, *(f"voice {voice.id} has {len(voice.bars)} bars, the plan asks for {bars}"
-                      for voice in tune.voices.values() if len(voice.bars) != bars))  # fmt: skip

@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from chat_fakes import FakeBackend, request
@@ -61,7 +62,7 @@ def test_every_question_goes_on_from_the_one_before_so_that_a_prefix_cache_serve
     backend = ByStep()
     composed(backend)
     order = [backend.asked[step][0].conversation.messages for step in RECORDED]
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in pairwise(order):
         assert after[: len(before)] == before
     assert [len(talk) for talk in order] == [1, 3, 5, 7, 9, 11, 13]
 
