@@ -29,10 +29,18 @@ from pipelines.runtime.supervisor import EXIT_DONE, EXIT_SOME_FAILED
 from pipelines.runtime.tables import failure_lines
 from transforms.deadlines import TimeLimit
 from transforms.embed import EmbedCaptions
-from transforms.midi import ConvertTunes, IdentifyTunes, ReadCaptions, check_captions, read_captions
+from transforms.midi import (
+    ConvertTunes,
+    IdentifyTunes,
+    ReadCaptions,
+    check_captions,
+    identify_files,
+    is_lasting,
+    manifest_of_build,
+    read_captions,
+)
 from transforms.shards import failure_sink
 from transforms.stage import Stage
-from transforms.tune_files import identify_files, is_lasting, manifest_of_build
 from transforms.tune_sink import TuneIndexConfig, TuneUpdateConfig
 
 DEFAULT_EMBEDDER = "conse"
