@@ -38,7 +38,7 @@ REPAIRABLE = frozenset({*SIGN_RULES, *VOICE_RULES})
 MAX_REPAIRED_CHARS = 16_384
 """Findings of a longer text carry no repairs: it is no single tune. Nor do more findings than are told."""
 
-MAX_REREAD_CHARS = 524_288
+MAX_REREAD_CHARS = 262_144
 """How much is read again, in characters, to try repairs; findings after that carry none."""
 _MOST_PROPOSALS = 8
 _MOST_FOLLOWING = 2
