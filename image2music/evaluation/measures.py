@@ -179,7 +179,7 @@ def checked(abc: str) -> tuple[int, int, float | None]:
     if not abc:
         return 0, 0, None
     parsed = parse(abc)
-    findings = check_parsed(parsed)
+    findings = check_parsed(parsed, repairs=False)
     bars = sum(len(voice.bars) for tune in parsed.tunes for voice in tune.voices.values())
     wrong = {(finding.voice, finding.bar) for finding in findings if finding.code in _WRONG_BAR}
     return sum(finding.severity is Severity.ERROR for finding in findings), bars, _share(bars, len(wrong))
