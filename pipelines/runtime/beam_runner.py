@@ -72,9 +72,12 @@ def _was_interrupted(error: BaseException | None) -> bool:
 
 
 def counters(result: PipelineResult) -> Counter[str]:
-    """Return the stages' counters: `STAGE.done` and `STAGE.failed`, `skip.skipped`."""
-    found = result.metrics().query()["counters"]
-    return Counter({entry.key.metric.name: entry.result for entry in found if entry.key.metric.namespace == NAMESPACE})
+    """Return the stages' counters: `STAGE.done` and `STAGE.failed`, `skip.skipped`; one of several stages is summed."""
+    found: Counter[str] = Counter()
+    for entry in result.metrics().query()["counters"]:
+        if entry.key.metric.namespace == NAMESPACE:
+            found[entry.key.metric.name] += entry.result
+    return found
 
 
 def stage_seconds(result: PipelineResult) -> dict[str, float]:

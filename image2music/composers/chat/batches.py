@@ -89,10 +89,12 @@ class BatchDesk:
 
     def underway(self) -> Underway:
         """Return what was sent and has not come back, as the ledger has it."""
-        with self._ledger.connect() as db:
-            requests = db.execute("select count(*) from sent where batch != ''").fetchone()[0]
-            batches = db.execute("select count(*) from submissions where state = 'open'").fetchone()[0]
-            held_back = db.execute("select count(*) from outbox").fetchone()[0]
+        (batches,) = self._rows("select count(*) from submissions where state = 'open' and server = ?", self._base)[0]
+        inside = "batch in (select name from submissions where server = ?)"
+        (requests,) = self._rows(f"select count(*) from sent where {inside}", self._base)[0]
+        (held_back,) = self._rows(
+            "select count(*) from outbox where key not in (select key from sent where batch != '')"
+        )[0]
         return Underway(requests, batches, held_back)
 
     def clear(self) -> None:
@@ -116,9 +118,8 @@ class BatchDesk:
     def collect(self) -> int:
         """Take in what has come back; return for how many requests: answers, failures, and those to be sent again."""
         self._finish_begun()
-        return sum(
-            self._take(name, id) for name, id in self._rows("select name, id from submissions where state = 'open'")
-        )
+        opened = self._rows("select name, id from submissions where state = 'open' and server = ?", self._base)
+        return sum(self._take(name, id) for name, id in opened)
 
     def wait(self, seconds: float) -> int:
         """Collect until every batch has ended, for at most some seconds, with growing pauses; return as `collect`.
@@ -146,8 +147,9 @@ class BatchDesk:
     def _next_batch(self) -> list[tuple[str, str, float]]:
         """Return key, step and price of the requests that fit into the next file and what may be spent."""
         with self._ledger.connect() as db:
-            crowded = db.execute("select min(requests) from submissions where state = 'crowded'").fetchone()[0]
-            if crowded and db.execute("select 1 from submissions where state = 'open'").fetchone():
+            of_state = "from submissions where state = ? and server = ?"
+            crowded = db.execute(f"select min(requests) {of_state}", ("crowded", self._base)).fetchone()[0]
+            if crowded and db.execute(f"select 1 {of_state}", ("open", self._base)).fetchone():
                 return []  # the server takes more only when some of what it has is done
             most = min(self._most_requests, max(1, crowded // 2)) if crowded else self._most_requests
             room = self._room(db)
@@ -174,7 +176,8 @@ class BatchDesk:
         """Note a batch before the server hears of it; return its name."""
         name = uuid.uuid4().hex
         with self._ledger.connect() as db:
-            db.execute("insert into submissions (name, requests) values (?, ?)", (name, len(chosen)))
+            submission = (name, self._base, len(chosen))
+            db.execute("insert into submissions (name, server, requests) values (?, ?, ?)", submission)
             db.executemany(
                 "insert into sent (key, step, batch, line, cost) values (?, ?, ?, ?, ?) on conflict (key) do update"
                 " set batch = excluded.batch, line = excluded.line, cost = excluded.cost",
@@ -184,7 +187,8 @@ class BatchDesk:
 
     def _finish_begun(self) -> None:
         """Send what was noted and not sent, and find what was sent and not noted."""
-        for name, file in self._rows("select name, file from submissions where state = 'begun'"):
+        begun = self._rows("select name, file from submissions where state = 'begun' and server = ?", self._base)
+        for name, file in begun:
             # Without a file, which is noted first, nobody can have made a batch of it.
             id = self._find(name, file) if file else None
             if id is None:
@@ -237,10 +241,14 @@ class BatchDesk:
         raise AssertionError
 
     def _find(self, name: str, file: str) -> str | None:
-        """Return the id of the server's batch of this name, or of this file; None where it has none."""
+        """Return the id of the server's batch of this name, or of this file; None where it has none.
+
+        Raises:
+            ModelError: also where the server does not list its batches: nobody knows then whether this one is paid.
+        """
         address, after = f"{self._base}/batches?limit={_PAGE}", ""
         for _ in range(_MOST_PAGES):
-            page = self._get(f"{address}{after}")
+            page = self._get(f"{address}{after}", "its batches cannot be listed")
             for batch in page.get("data") or ():
                 if (batch.get("metadata") or {}).get(_NAME) == name or (file and batch.get("input_file_id") == file):
                     return _id_of(batch)
@@ -258,7 +266,7 @@ class BatchDesk:
 
     def _take(self, name: str, id: str) -> int:
         """Take in a batch that has ended; return how many of its requests came to anything."""
-        batch = self._get(f"{self._base}/batches/{id}")
+        batch = self._get(f"{self._base}/batches/{id}", "with another key it may belong to another account")
         if batch.get("status") not in _ENDED:
             return 0
         if batch["status"] == "failed":
@@ -344,8 +352,13 @@ class BatchDesk:
             else:
                 db.execute("delete from submissions where name = ?", (name,))
 
-    def _get(self, url: str) -> Any:
-        page = get_json(url, request_headers(), self._policy, self._pause)
+    def _get(self, url: str, remark: str) -> Any:
+        try:
+            page = get_json(url, request_headers(), self._policy, self._pause)
+        except RefusedError as error:
+            raise ModelError(
+                f"a batch was sent and cannot be found: {error} ({remark})", reason=error.reason
+            ) from error
         if not isinstance(page, dict):
             raise ModelError(f"{url} answers with no object: {str(page)[:100]!r}", reason="unusable_answer")
         return page

@@ -196,7 +196,8 @@ class OpenAiBackend:
     def _answer(self, question: Question, body: dict[str, Any], key: str, pause: Pause) -> str:
         """Return a kept answer; where there is none, send the request, and keep what comes."""
         with self._alone(key, pause):
-            kept = self.ledger.answer(key)
+            # In batches every picture asks again for what it has, until all is there: that saves nothing.
+            kept = self.ledger.answer(key, counted=not self._sending.batch_api)
             if kept is not None:
                 return kept
             if self._sending.batch_api:
@@ -216,7 +217,7 @@ class OpenAiBackend:
                 answer = self._sent(question, body, key, pause)
                 self.ledger.note(name, self._shape.to_json())
                 return answer
-        room = 1 if self.ledger.answer(key + CUT) is None else 2
+        room = 1 if self.ledger.answer(key + CUT, counted=False) is None else 2
         shaped = RequestShape.from_json(noted).body(body, self._extras(question.form), room)
         self.ledger.put_off(key, question.step, json.dumps(shaped))
 
