@@ -321,7 +321,7 @@ class LineCounter(BarCounter):
         self.filled, self.is_closed, self.there = 0, True, self.there + 1
 
 
-_LETTERS_A_BAR, _LETTERS_A_VOICE, _LETTERS_AT_ONCE = 6, 14, 40
+_LETTERS_A_BAR, _LETTERS_A_VOICE, _LETTERS_AT_ONCE, _LETTERS_OF_MARKS = 6, 14, 28, 12
 _LONGEST_NUMERATOR = 99
 _ACCIDENTALS = "^_="
 
@@ -331,11 +331,12 @@ def letters_to_close(counter: BarCounter) -> int:
 
     Of lines it leaves the texts that are given out of account, all but the one that is begun.
     """
+    at_once = _LETTERS_AT_ONCE + _LETTERS_OF_MARKS * (counter.has_marks or counter.bracket[:1] in ("!", "("))
     if isinstance(counter, LineCounter):
-        return _LETTERS_A_BAR * counter.missing + len(counter.given) + len(counter.form.lines) + _LETTERS_AT_ONCE
+        return _LETTERS_A_BAR * counter.missing + len(counter.given) + len(counter.form.lines) - counter.at + at_once
     # A slur that lasts at a bar line takes one more bar of every voice.
     bars = counter.missing + (len(counter.bars) + 1) * counter.has_marks
-    return _LETTERS_A_BAR * bars + _LETTERS_A_VOICE * len(counter.bars) + _LETTERS_AT_ONCE
+    return _LETTERS_A_BAR * bars + _LETTERS_A_VOICE * len(counter.bars) + at_once
 
 
 def closing_letters(counter: BarCounter) -> str:

@@ -38,11 +38,9 @@ class FormState(Protocol):
     Given a most number of tokens it ends before it has that many, its end included, if the form can be had in so few.
     """
 
+    vocabulary: AbcVocabulary
+    matcher: LLMatcher
     has_ended: bool
-
-    @property
-    def matcher(self) -> LLMatcher:
-        """Return the state of the grammar."""
 
     def take(self, token: int) -> None:
         """Append a token; ignore what follows the end of the answer.
@@ -298,7 +296,6 @@ class AbcConstraint:
     ) -> None:
         states = (vocabulary.state(form, most_tokens) for _ in range(rows))
         self._states = [state for state in states if state is not None]
-        self._size = vocabulary.size
         self._read: int | None = None
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
@@ -308,22 +305,22 @@ class AbcConstraint:
                 for token in tokens:
                     state.take(token)
         self._read = input_ids.shape[1]
-        return only_allowed(self._states, scores, self._size)
+        return only_allowed(self._states, scores)
 
 
-def only_allowed(states: Sequence[FormState], scores: Tensor, size: int) -> Tensor:
+def only_allowed(states: Sequence[FormState], scores: Tensor) -> Tensor:
     """Return scores float[states, vocabulary] with -inf for all but the tokens that may come next in each answer.
 
     Args:
-        states: one a row.
+        states: one a row, all of one vocabulary.
         scores: may have more columns than there are tokens.
-        size: tokens of the vocabulary.
 
     Raises:
         ModelError: none is left of those whose score was finite (`no_constraint`).
     """
     from llguidance.numpy import fill_next_token_bitmask
 
+    size = states[0].vocabulary.size
     words = np.zeros((len(states), -(-size // _WORD_BITS)), dtype=np.int32)
     for row, state in enumerate(states):
         if not state.has_ended:
