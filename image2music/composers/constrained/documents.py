@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -66,42 +67,63 @@ _LONGEST_WORD = 24
 _LONGEST_KEY = 12
 
 
-def _size(schema: Mapping[str, Any]) -> int:
-    """Letters of a short value that keeps to a schema, at most."""
-    if "const" in schema or "enum" in schema:
-        return max(len(json.dumps(value)) for value in schema.get("enum", [schema.get("const")]))
-    options = [_size(one) for name in ("anyOf", "oneOf", "allOf") for one in schema.get(name, ())]
-    properties, required = schema.get("properties", {}), schema.get("required", ())
-    last = max((at for at, name in enumerate(properties) if name in required), default=-1)
-    parts = [len(name) + 4 + _size(one) for name, one in list(properties.items())[: last + 1]]
-    least = schema.get("minItems", 0)
-    items = least * (1 + _size(schema.get("items", {}))) if least else 0
-    word = _LONGEST_WORD if schema.get("type") not in ("object", "array") else 0
-    return 2 + sum(parts) + items + schema.get("minLength", 0) + max([word, *options])
+@dataclass(frozen=True)
+class _Lengths:
+    """Measures the parts of a schema in letters. `definitions` are what its `$ref` name; they may not be recursive."""
+
+    definitions: Mapping[str, Any]
+
+    def size(self, schema: Mapping[str, Any]) -> int:
+        """Letters of a short value, at most."""
+        if "$ref" in schema:
+            return self.size(self._named(schema))
+        if "const" in schema or "enum" in schema:
+            return max(len(json.dumps(value)) for value in schema.get("enum", [schema.get("const")]))
+        properties, required = schema.get("properties", {}), schema.get("required", ())
+        last = max((at for at, name in enumerate(properties) if name in required), default=-1)
+        parts = [len(name) + 4 + self.size(one) for name, one in list(properties.items())[: last + 1]]
+        items = [1 + self.size(one) for one in _items(schema)[: schema.get("minItems", 0)]]
+        items += [items[-1]] * (schema.get("minItems", 0) - len(items)) if items else []
+        word = 0 if schema.get("type") in ("object", "array") else _LONGEST_WORD
+        options = [self.size(one) for one in _options(schema)]
+        return 2 + sum(parts) + sum(items) + schema.get("minLength", 0) + max([word, *options])
+
+    def growth(self, schema: Mapping[str, Any]) -> int:
+        """Letters by which the short way to the end can become longer with one token, at most."""
+        if "$ref" in schema:
+            return self.growth(self._named(schema))
+        required = schema.get("required", ())
+        found = [_LONGEST_WORD, *map(self.growth, _options(schema))]
+        for name, one in schema.get("properties", {}).items():
+            found.append(self.growth(one) + (0 if name in required else len(name) + 4 + self.size(one)))
+        for one in (*schema.get("patternProperties", {}).values(), schema.get("additionalProperties")):
+            if isinstance(one, Mapping):
+                found.append(self.growth(one) + _LONGEST_KEY + 4 + self.size(one))
+        return max(found + [self.growth(one) + 1 + self.size(one) for one in _items(schema)])
+
+    def _named(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        named: Mapping[str, Any] = self.definitions[schema["$ref"].rpartition("/")[2]]
+        return named
 
 
-def _growth(schema: Mapping[str, Any]) -> int:
-    """Letters by which the short way to the end can become longer with one token, at most."""
-    found = [_LONGEST_WORD]
-    found += [_growth(one) for name in ("anyOf", "oneOf", "allOf") for one in schema.get(name, ())]
-    required = schema.get("required", ())
-    for name, one in schema.get("properties", {}).items():
-        found.append(_growth(one) + (0 if name in required else len(name) + 4 + _size(one)))
-    for one in (*schema.get("patternProperties", {}).values(), schema.get("additionalProperties")):
-        if isinstance(one, Mapping):
-            found.append(_growth(one) + _LONGEST_KEY + 4 + _size(one))
-    if isinstance(schema.get("items"), Mapping):
-        found.append(_growth(schema["items"]) + 1 + _size(schema["items"]))
-    return max(found)
+def _items(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [one for one in (*schema.get("prefixItems", ()), schema.get("items")) if isinstance(one, Mapping)]
+
+
+def _options(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [one for name in ("anyOf", "oneOf", "allOf") for one in schema.get(name, ())]
 
 
 @lru_cache(maxsize=256)
 def _growth_of(form: JsonForm) -> int:
-    return _growth(decodable(json.loads(form.schema)))
+    schema = decodable(json.loads(form.schema))
+    return _Lengths({**schema.get("$defs", {}), **schema.get("definitions", {})}).growth(schema)
 
 
 _CLOSING = '}]",:{[10C2345678ABDEFGabcdefghijklmnopqrstuvwxyz-. '
 """Letters in the order in which they lead to the end of a document."""
+_BRACKETS = 2
+"""How many of them close a list or an object."""
 _LONGEST_WAY = 20_000
 
 
@@ -118,29 +140,25 @@ class DocumentWriter:
     def took(self, token: int) -> None:
         """Note that a token was taken."""
         self._unchecked -= 1
-        self._way = self._way[1:] if self._way[:1] == [token] else []
+        if self._way[:1] == [token]:
+            del self._way[0]
 
     def narrow(self, allowed: Bools, left: int) -> None:
         """Clear what must not come with so many tokens left beside the end of the answer."""
         if self._unchecked > 0 or self._matcher.is_accepting():
             return
-        is_on_its_way = bool(self._way)
-        if not is_on_its_way:
+        # While a text goes on, the way that was found before stays one.
+        if not self._way or self._matcher.validate_tokens(self._way) < len(self._way) or not allowed[self._way[0]]:
             self._way = self._way_out()
         spare = left - len(self._way)
         if spare > self._growth + _LONGEST_WORD:
-            self._unchecked, self._way = max(1, (spare - _LONGEST_WORD) // (self._growth + 1)), []
+            self._unchecked = max(1, (spare - _LONGEST_WORD) // (self._growth + 1))
             return
-        way = self._way[:1]
-        kept = allowed & self._is_plain if spare > _LONGEST_WORD and self._is_inside_text(way) else np.zeros_like(allowed)
-        kept[way] = allowed[way]
+        first = self._way[0]
+        may_go_on = spare > _LONGEST_WORD and first in self._closing[:4]
+        kept = allowed & self._is_plain if may_go_on else np.zeros_like(allowed)
+        kept[first] = allowed[first]
         allowed[:] = kept
-        if spare > _LONGEST_WORD:
-            self._way = []
-
-    def _is_inside_text(self, way: list[int]) -> bool:
-        """Whether nothing but the end of a text, a number or a list would come next."""
-        return bool(way) and way[0] in self._closing[:4]
 
     def _way_out(self) -> list[int]:
         matcher, way = self._matcher.deep_copy(), []
@@ -154,7 +172,7 @@ class DocumentWriter:
     def _next(self, matcher: LLMatcher) -> int:
         # White space is allowed nowhere but in texts, and there a bracket ends nothing.
         is_text = self._space is not None and matcher.validate_tokens([self._space]) == 1
-        for token in self._closing[2 if is_text else 0 :]:
+        for token in self._closing[_BRACKETS if is_text else 0 :]:
             if matcher.validate_tokens([token]) == 1:
                 return token
         words = np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8)

@@ -33,12 +33,18 @@ _Kind = tuple[str, int, bool, bool, bool]
 """The open bracket as far as it matters, notes left of a triplet, between bars or not, length pending, slur or not."""
 
 _KINDS: tuple[_Kind, ...] = (
-    ("", 0, True, False, False),
-    ("", 0, False, False, False),
-    ("", 0, False, True, False),
-    ("(", 0, False, False, False),
-    *(("", notes, False, False, False) for notes in range(1, 4)),
-    *((bracket, 0, is_closed, False, False) for bracket in ("[", "[C") for is_closed in (True, False)),
+    *(
+        (bracket, notes, is_closed, is_pending, slur)
+        for slur in (False, True)
+        for bracket, notes, is_closed, is_pending in (
+            ("", 0, True, False),
+            ("", 0, False, False),
+            ("", 0, False, True),
+            *(("", notes, False, False) for notes in range(1, 4)),
+            *((bracket, 0, False, False) for bracket in ("(", "{", "[", "[C")),
+            *((bracket, 0, True, False) for bracket in ("[", "[C")),
+        )
+    ),
     *((bracket, 0, True, False, False) for bracket in ("[V", "[V:", "[V:1", "[V:2")),
 )
 """The kinds of state that nearly every tune comes through."""
