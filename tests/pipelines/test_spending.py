@@ -24,7 +24,7 @@ COMPOSE = [
     "compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--protocol", "paper",
     "--rounds", "1", "--embedder", "fake",
 ]  # fmt: skip
-ANSWERS = {"Describe": "A calm lake.", "You are": TUNE, "A checker": TUNE, "Your tune": TUNE, "Say why": "It is calm."}
+ANSWERS = {"Look at": "A calm lake.", "You are": TUNE, "A checker": TUNE, "Your tune": TUNE, "Say why": "It is calm."}
 CALLS = 4
 PRICE = ["--price", "0,10"]
 A_REQUEST = 0.01

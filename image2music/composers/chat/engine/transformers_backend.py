@@ -23,8 +23,7 @@ from torch import Tensor
 
 from image2music.composers.attention.maps import Tokenised, grid_of, image_token_boxes, paint
 from image2music.composers.attention.replay import observed, replay, replay_by_layer
-from image2music.composers.chat.composer import AnswerLengths
-from image2music.composers.chat.conversations import Conversation, Message, Question, TokenAttention
+from image2music.composers.chat.conversations import AnswerLengths, Conversation, Message, Question, TokenAttention
 from image2music.composers.chat.engine.cache import Prefiller, picture_key
 from image2music.composers.chat.engine.decode import Decoder, DecodingRow, PromptLookup, Sampling, sample_tokens
 from image2music.composers.chat.engine.loading import ChatModel, ModelName, PreparedPictures, load_model
