@@ -54,7 +54,7 @@ class RetryPolicy:
         first_pause_s: seconds before the second try; each further pause is twice as long.
     """
 
-    timeout_s: float = 180.0
+    timeout_s: float = 600.0
     tries: int = 5
     first_pause_s: float = 1.0
 
