@@ -348,7 +348,10 @@ def forget_answers(run: ComposeRun, *parts: OutputStore) -> None:
     """Forget what a server answered a job that came to its end: pictures that failed by it are asked about anew."""
     ledger = run.options.sending.ledger
     reasons = {row["reason"] for output in (run.output, *parts) for row in output.failures.read(["reason"])}
-    if os.path.exists(ledger) and not reasons.intersection(_NO_ANSWER):
+    if not os.path.exists(ledger):
+        return
+    Ledger(ledger).forget_failures()
+    if not reasons.intersection(_NO_ANSWER):
         Ledger(ledger).forget_answers()
 
 

@@ -78,9 +78,7 @@ def test_the_command_ends_with_what_it_submitted_and_the_same_command_goes_on(ma
     service.looks = 3
     command = words(service, "--batch_api", *MONEY)
     assert main(command) == 1
-    line = (
-        "image2music: submitted 6 requests in 1 batch for 6 pictures, to be answered within a day; the same command"
-    )
+    line = "image2music: submitted 6 requests in 1 batch for 6 pictures, to be answered within a day; the same command"
     assert line in capsys.readouterr().err
     assert main(command) == 1, "it is too early"
     assert line in capsys.readouterr().err
@@ -106,13 +104,17 @@ def test_three_of_ten_calls_and_lines_fail_and_every_picture_is_accounted_for(ma
         (chance.choice(endpoints) if "batches" in name or "files" in name else BEFORE) if chance.random() < 0.3 else ""
     )
     service.line_fault = lambda number: chance.choice([400, 429, 500]) if chance.random() < 0.3 else 0
-    code = main(words(service, "--batch_api", "--batch_wait", "60", "--max_failures", "100%"))
+    command = words(service, "--batch_api", "--batch_wait", "60", "--max_failures", "100%")
+    code = main(command)
     composed, failed = rows("compositions"), rows("failures")
     assert len(composed) + len(failed) == PICTURES
     assert code == (3 if failed else 0)
     assert composed and failed
     assert {row["reason"] for row in failed} <= {"request_refused", "server_unavailable"}
     assert set(service.paid.values()) == {1}
+    service.fault, service.line_fault = (lambda name, number: ""), (lambda number: 0)
+    assert main(command) == 0, "what failed is asked anew by the next run"
+    assert len(rows("compositions")) == PICTURES
 
 
 def test_a_bound_of_money_holds_in_batches_too(many, service, capsys):
