@@ -124,7 +124,7 @@ def compose(options: ComposeOptions) -> int:
     run = look_up(options)
     with open_job("compose", options, run.output) as job:
         desk = open_desk(run)
-        if desk is not None and (waiting := _wait_as_before(job, run, desk)):
+        if desk is not None and options.batch_api and (waiting := _wait_as_before(job, run, desk)):
             return job.end(put_off=waiting)
         finished = _prepare(run)
         with job.recorded(run.details, GOES_ON) as record:
