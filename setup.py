@@ -37,6 +37,7 @@ setup(
         "image2music",
         "image2music.abc",
         "image2music.abc.autofix",
+        "image2music.abc.repairs",
         "image2music.abc.writer",
         "image2music.album",
         "image2music.composers",
@@ -68,7 +69,7 @@ setup(
         "transforms",
     ],
     package_data={
-        "image2music.composers.prompts": ["*.txt", "judge/*.txt"],
+        "image2music.composers.prompts": ["*/*.txt"],
         "image2music.report": ["templates/*.html", "assets/*.css", "assets/*.js"],
         "image2music.evaluation": ["templates/*.html"],
         "image2music.music.critic": ["weights/*.npz", "*.md"],
@@ -79,7 +80,8 @@ setup(
         "demo": requirements("demo"),
         "train": requirements("demo"),
         "bench": requirements("bench") + requirements("demo"),
-        "dev": requirements("dev") + requirements("bench") + requirements("demo"),
+        "served": requirements("served"),
+        "dev": requirements("dev") + requirements("bench") + requirements("demo") + requirements("served"),
     },
     # Other packages declare models of their own in the two groups; image2music/plugins.py finds them.
     entry_points={

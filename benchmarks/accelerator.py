@@ -277,8 +277,8 @@ def _conversation(backend: Any, clock: _Clock, batch: int, *, shorter: bool) -> 
     from benchmarks.conversation_rows import BROKEN, TUNE, references
     from image2music.abc.checker import check
     from image2music.composers.base import ComposeRequest, RefineRequest, RepairRequest, WriteRequest
-    from image2music.composers.chat.composer import AnswerLengths, ChatComposer
-    from image2music.composers.chat.conversations import composing, describing, questions_of
+    from image2music.composers.chat.composer import ChatComposer
+    from image2music.composers.chat.conversations import AnswerLengths, composing, describing, questions_of
     from image2music.music.metrics import EXPLANATIONS, Metrics
     from image2music.types import Description
 

@@ -137,7 +137,8 @@ class _Prosaic:
 
 
 def _composer(model: str, *, reuses: bool) -> Any:
-    from image2music.composers.chat.composer import AnswerLengths, ChatComposer
+    from image2music.composers.chat.composer import ChatComposer
+    from image2music.composers.chat.conversations import AnswerLengths
     from image2music.composers.chat.engine.loading import ChatModel, ModelName, load_model
     from image2music.composers.chat.engine.transformers_backend import (
         PlainGenerator,

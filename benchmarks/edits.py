@@ -48,6 +48,8 @@ PLANTS = {
 }
 DEGENERATE = ("scale", "silence", "a voice less", "shortened", "octaves")
 _FEWEST_BARS, _MOST_BARS = 8, 24
+MEANT = "the composer says so"
+"""What every edit here gives as its reason, as a composer's does who means what it asks for."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def restored(human: Written, spoiled: Written) -> tuple[Edit, ...]:
     """Return the edits that put the human bars back."""
     pairs = zip(human.bars, spoiled.bars, strict=True)
     return tuple(
-        Edit(bar, str(voice), mine)
+        Edit(bar, str(voice), mine, MEANT)
         for voice, (ours, theirs) in enumerate(pairs, 1)
         for bar, (mine, other) in enumerate(zip(ours, theirs, strict=True), 1)
         if mine != other
@@ -115,15 +117,17 @@ def degenerate(kind: str, piece: Written, bar: int, rng: Generator) -> tuple[Edi
         ladder = "CDEFGABcdefgab"
         start = int(rng.integers(0, len(ladder) - min(eighths, 8)))
         notes = [ladder[start + at % 8] for at in range(eighths)]
-        return (Edit(bar, str(voice), "".join(notes)),)
+        return (Edit(bar, str(voice), "".join(notes), MEANT),)
     if kind == "silence":
-        return (Edit(bar, str(voice), f"z{eighths}"),)
+        return (Edit(bar, str(voice), f"z{eighths}", MEANT),)
     if kind == "a voice less":
-        return tuple(Edit(number, str(voice), f"z{eighths}") for number in range(1, len(piece.lines[0].bars) + 1))
+        return tuple(
+            Edit(number, str(voice), f"z{eighths}", MEANT) for number in range(1, len(piece.lines[0].bars) + 1)
+        )
     if kind == "octaves":
         other = voice % voices
         moved = [_moved(piece.lines[other].bars[bar - 1], -12 if other < voice - 1 else 12)]
-        return (Edit(bar, str(voice), bars_to_abc(piece.key, piece.meter, moved)[0]),)
+        return (Edit(bar, str(voice), bars_to_abc(piece.key, piece.meter, moved)[0], MEANT),)
     raise ValueError(kind)
 
 

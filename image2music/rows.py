@@ -230,7 +230,7 @@ def _round(step: Round) -> Row:
 def _diagnostics(diagnostics: Sequence[Diagnostic]) -> list[Row]:
     rows = [asdict(diagnostic) for diagnostic in diagnostics]
     for row in rows:
-        del row["severity"]
+        del row["severity"], row["repair"]
     return rows
 
 

@@ -122,11 +122,15 @@ class SendingOptions:
 
 
 def prompts_version() -> str:
-    """Return 16 hex digits of the sha256 over the prompt files: a changed prompt changes the settings' hash."""
-    digest = hashlib.sha256()
-    texts = [entry for entry in files("image2music.composers.prompts").iterdir() if entry.name.endswith(".txt")]
-    for entry in sorted(texts, key=lambda entry: entry.name):
-        digest.update(entry.name.encode() + b"\0" + entry.read_bytes() + b"\0")
+    """Return 16 hex digits of the sha256 over the prompt files: a changed prompt changes the settings' hash.
+
+    Those of the judge make no row, and do not count.
+    """
+    digest, prompts = hashlib.sha256(), files("image2music.composers.prompts")
+    folders = sorted(folder.name for folder in prompts.iterdir() if folder.is_dir() and folder.name != "judge")
+    texts = [(f"{folder}/{text.name}", text) for folder in folders for text in prompts.joinpath(folder).iterdir()]
+    for name, text in sorted((one for one in texts if one[0].endswith(".txt")), key=lambda one: one[0]):
+        digest.update(name.encode() + b"\0" + text.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 

@@ -374,7 +374,10 @@ class Draft:
 
 @dataclass(frozen=True)
 class Edit:
-    """Put `abc` (without bar lines) in the place of bar `bar` (from 1) of voice `voice` (its id); `better` says why."""
+    """Put `abc` (without bar lines) in the place of bar `bar` (from 1) of voice `voice` (its id).
+
+    `better` is what the composer says is better, in a few words; empty where it only tries.
+    """
 
     bar: int
     voice: str

@@ -7,7 +7,7 @@ diagnostics while a text is read and does not grow without bound.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -19,12 +19,42 @@ class Severity(StrEnum):
     INFO = "info"
 
 
+@dataclass(frozen=True, order=True, slots=True)
+class Repair:
+    """Put `text` for the characters `start` to `end` (from 0, `end` excluded) of the text that was checked."""
+
+    start: int
+    end: int
+    text: str
+
+
+def apply_repair(abc: str, repair: Repair) -> str:
+    """Return the text that was checked with one repair made.
+
+    Raises:
+        ValueError: the repair lies outside the text, so it is another text's.
+    """
+    if not 0 <= repair.start <= repair.end <= len(abc):
+        raise ValueError(f"a repair of characters {repair.start} to {repair.end} in a text of {len(abc)}")
+    return abc[: repair.start] + repair.text + abc[repair.end :]
+
+
+def repair_between(before: str, after: str) -> Repair:
+    """Return the smallest repair that makes one text of another."""
+    most = min(len(before), len(after))
+    start = next((at for at in range(most) if before[at] != after[at]), most)
+    same = next((at for at in range(most - start) if before[-1 - at] != after[-1 - at]), most - start)
+    return Repair(start, len(before) - same, after[start : len(after) - same])
+
+
 @dataclass(frozen=True, order=True)
 class Diagnostic:
     """One finding in an ABC text.
 
     `line` and `column` count from 1 in the text as given; `bar` counts from 1 within its voice and is None
     outside the music; `voice` is the voice's id (`"1"` where the tune names none) or None outside the music.
+    `repair` mends it where a plain repair is known: with it the text has fewer errors, or fewer warnings and no more
+    errors. Two findings of one place and kind are equal whatever their repairs.
     """
 
     line: int
@@ -34,6 +64,7 @@ class Diagnostic:
     code: str
     severity: Severity
     message: str
+    repair: Repair | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.line}:{self.column}: {self.severity} {self.code} {self.message}"
@@ -103,6 +134,7 @@ CODES: dict[str, tuple[Severity, str]] = {
     "bad-ending": (ERROR, "an ending number that cannot be read"),
     "ending-without-repeat": (WARNING, "a first ending without a :| behind it"),
     "voices-unequal": (ERROR, "voices of different total length"),
+    "pickup-alone": (WARNING, "a pick-up in some voices alone; their bars lie beside the bars of the others"),
     "voice-empty": (WARNING, "a voice that is named but has no music"),
     "repeats-differ": (WARNING, "voices with repeats at different bars; they play apart"),
     # What `mend` did
@@ -117,6 +149,8 @@ CODES: dict[str, tuple[Severity, str]] = {
     "mended-accidental": (INFO, "accidentals or quotes were written as ABC has them"),
     "mended-sign": (INFO, "a bracket or mark was closed or removed"),
     "mended-meter": (INFO, "the meter was set to what the bars hold"),
+    "mended-pickup": (INFO, "a pick-up of some voices was given to all"),
+    "mended-bar-line": (INFO, "a bar line was removed, added or moved"),
     "mended-bar": (INFO, "a bar was fitted to the meter"),
     "mended-last-bar": (INFO, "a bar line was put at the end"),
     "mended-voice": (INFO, "a voice was filled up with rests"),

@@ -221,6 +221,56 @@ def _with_accidentals(key: Key, accidentals: list[str]) -> Key:
     return replace(key, alterations=tuple(altered), explicit=True)
 
 
+_TEMPO_WORDS = {
+    "grave": 40, "largo": 50, "lento": 56, "adagio": 66, "slow": 66, "andante": 80, "andantino": 88, "moderato": 104,
+    "moderate": 104, "allegretto": 112, "allegro": 132, "fast": 140, "vivace": 160, "presto": 180,
+}  # fmt: skip
+_MODE_NAMES = {"minor": "m", "min": "m", "m": "m", "moll": "m", "major": "", "maj": "", "dur": ""}
+_SPOKEN_KEY = re.compile(r"([A-Ga-g])[ \-]?(#|b|♯|♭|sharp|flat|is|es)?[ \-]*([A-Za-z]*)\.?$")
+
+
+def key_of_words(value: str, bare: str) -> str:
+    """Return a key as ABC has it, for `A minor` or `B♭`; the value where it can be read, else `C`."""
+    spoken = _SPOKEN_KEY.match(bare)
+    if spoken is not None:
+        accidental = {"♯": "#", "sharp": "#", "is": "#", "♭": "b", "flat": "b", "es": "b"}.get(
+            spoken[2] or "", spoken[2] or ""
+        )
+        mode = _MODE_NAMES.get(spoken[3].lower(), spoken[3])
+        if mode in ("m", "") and (spoken[1].isupper() or mode == "m" or spoken[3]):
+            short = spoken[1].upper() + accidental + mode
+            if read_key(short) is not None:
+                return short
+    return value if read_key(bare) is not None else "C"
+
+
+def meter_of_words(bare: str) -> str | None:
+    """Return a meter as ABC has it, for `4-4` or `common time`; None where there is none in it."""
+    words = bare.lower()
+    if "common" in words:
+        return "4/4"
+    if "cut" in words:
+        return "2/2"
+    match = re.search(r"([0-9]{1,2})\s*[/:\-x]\s*([0-9]{1,2})", words)
+    if match is not None and read_meter(f"{match[1]}/{match[2]}") is not None:
+        return f"{match[1]}/{match[2]}"
+    return None
+
+
+def tempo_of_words(value: str, bare: str) -> str | None:
+    """Return a tempo as ABC has it, for `about 90 bpm` or `Allegro`; None where there is none in it."""
+    tempo = read_tempo(bare)
+    if tempo is not None and tempo.qpm:
+        return value
+    number = re.search(r"(?<![0-9/])([0-9]{2,3})(?![0-9/])", bare)
+    if number is not None and 20 <= int(number[1]) <= 400:
+        return f"1/4={number[1]}"
+    for word in re.findall(r"[a-z]+", bare.lower()):
+        if word in _TEMPO_WORDS:
+            return f"1/4={_TEMPO_WORDS[word]}"
+    return None
+
+
 FORBIDDEN = frozenset({"abc-include", "abc-macro", "include", "jsinclude", "postscript", "svg", "beginjs", "format"})
 """Directives that read files or define code. None is ever followed; these are told."""
 _RANGES = {"program": (0, 127), "channel": (1, 16), "transpose": (-48, 48), "rtranspose": (-48, 48)}

@@ -7,7 +7,7 @@ becomes a diagnostic and reading goes on behind it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from image2music.abc.ast import Tune
 from image2music.abc.builder import KNOWN_FIELDS, Position, TuneBuilder
@@ -28,10 +28,11 @@ _NO_KEY = "the header ends without a key: write K: and the key as its last line,
 
 @dataclass(frozen=True, slots=True)
 class ParsedAbc:
-    """All tunes of a text in order, and what was found while reading them."""
+    """All tunes of a text in order, what was found while reading them, and the text itself."""
 
     tunes: tuple[Tune, ...]
     diagnostics: tuple[Diagnostic, ...]
+    text: str = field(default="", compare=False, repr=False)
 
 
 def parse(text: str) -> ParsedAbc:
@@ -43,7 +44,7 @@ def parse(text: str) -> ParsedAbc:
     if len(text) > MAX_CHARS:
         findings = Findings()
         findings.add("text-too-long", f"{len(text)} characters, at most {MAX_CHARS} are read: split the file", 1, 1)
-        return ParsedAbc((), tuple(findings.diagnostics))
+        return ParsedAbc((), tuple(findings.diagnostics), text)
     return _Parser(text).parse()
 
 
@@ -69,7 +70,7 @@ class _Parser:
         size = len(text)
         if not text.strip("\ufeff \t\r\n"):
             self.findings.add("empty-text", "there is no text: write a tune from X: to its last bar line", 1, 1)
-            return ParsedAbc((), tuple(self.findings.diagnostics))
+            return ParsedAbc((), tuple(self.findings.diagnostics), text)
         while start < size:
             end = text.find("\n", start)
             end = size if end < 0 else end
@@ -78,7 +79,7 @@ class _Parser:
         self._end_tune(size)
         if not self.tunes:
             self.findings.add("no-music", "no tune was found: write one from X: to its last bar line", 1, 1)
-        return ParsedAbc(tuple(self.tunes), tuple(self.findings.diagnostics))
+        return ParsedAbc(tuple(self.tunes), tuple(self.findings.diagnostics), text)
 
     def _lines(self, line: str, start: int) -> None:
         """A line without its LF: it may end in CR, or be several lines that end in CR alone."""

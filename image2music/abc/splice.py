@@ -85,3 +85,14 @@ def _first_note(tokens: Sequence[_Token]) -> int:
 
 def _last_note(tokens: Sequence[_Token]) -> int:
     return max((at for at, (kind, _) in enumerate(tokens) if kind == "note"), default=len(tokens))
+
+
+def with_mark(bar: str, mark: str) -> str:
+    """Return a bar with a mark such as `!mf!` before its first note; as it is where it has no note or a loudness."""
+    tokens = _tokens(bar)
+    at = next((at for at, (kind, said) in enumerate(tokens) if kind == "note" and said[0] not in "zxy"), len(tokens))
+    if at == len(tokens) or any(_DYNAMIC.fullmatch(said) for _, said in tokens):
+        return bar
+    while at and (tokens[at - 1][0] in ("mark", "slur", "tuplet") or tokens[at - 1][1] in ".~uv"):
+        at -= 1
+    return "".join(said for _, said in [*tokens[:at], ("mark", mark), *tokens[at:]])

@@ -257,7 +257,7 @@ class TransformersKind:
 
     form = "transformers:ID_OR_PATH[@REVISION][+remote_code]"
     is_remote = False
-    protocols: tuple[Chain, ...] = ("paper",)
+    protocols: tuple[Chain, ...] = ("plan", "paper")
     candidates = 1
 
     def accepts(self, argument: str) -> bool:
@@ -301,7 +301,7 @@ class OpenAiKind:
 
     form = "openai:BASE_URL#MODEL[+attention=transformers:ID_OR_PATH]"
     is_remote = True
-    protocols: tuple[Chain, ...] = ("paper",)
+    protocols: tuple[Chain, ...] = ("plan", "paper")
     candidates = 1
 
     def accepts(self, argument: str) -> bool:

@@ -25,13 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from image2music.composers.chat.answers import without_thinking
 from image2music.composers.chat.conversations import (
     ChatBackend,
     Conversation,
     Message,
     questions_of,
     shortened,
-    without_thinking,
 )
 from image2music.composers.prompts import fill
 from image2music.errors import ConfigError, ModelError

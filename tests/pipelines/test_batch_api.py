@@ -30,7 +30,7 @@ MONEY = ["--price", "1,10"]
 COST = (1000 * 1 + 100 * 10) / 1e6
 """Of one answer at the whole price."""
 
-ANSWERS = {"Describe": "A calm lake.", "You are": TUNE, "A checker": TUNE, "Your tune": TUNE, "Say why": "It is calm."}
+ANSWERS = {"Look at": "A calm lake.", "You are": TUNE, "A checker": TUNE, "Your tune": TUNE, "Say why": "It is calm."}
 STEPS = {"look", "tune", "motivation"}
 REQUESTS = 4
 """For a picture whose first draft is valid: look, draft, refinement, motivation."""

@@ -20,8 +20,9 @@ from pipelines.cli.main import main
 pytestmark = pytest.mark.slow
 
 PICTURES = 12
-COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--rounds", "1"]
-ANSWERS = {"Describe": "A calm lake.", "You are": TUNE, "A checker": TUNE, "Your tune": TUNE, "Say why": "It is calm."}
+COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--rounds", "1",
+           "--protocol", "paper"]  # fmt: skip
+ANSWERS = {"Look at": "A calm lake.", "You are": TUNE, "A checker": TUNE, "Your tune": TUNE, "Say why": "It is calm."}
 
 
 def rows(kind):

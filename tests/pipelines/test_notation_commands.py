@@ -41,7 +41,7 @@ def test_check_prints_file_line_column_severity_code_and_message(folder: Path, c
     assert run("check", folder / "in" / "deep" / "b.abc") == 1
     assert capsys.readouterr().out == (
         f"{folder}/in/deep/b.abc:6:1: error bar-too-short "
-        "bar 1 of voice 1 holds 7/8 of 4/4: 1/8 too short, add notes or rests\n"
+        "bar 1 of voice 1 holds 7/8 of 4/4: 1/8 too short, add notes or rests, such as z at its end\n"
     )
 
 

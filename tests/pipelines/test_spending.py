@@ -24,7 +24,7 @@ COMPOSE = [
     "compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--protocol", "paper",
     "--rounds", "1", "--embedder", "fake",
 ]  # fmt: skip
-ANSWERS = {"Describe": "A calm lake.", "You are": TUNE, "A checker": TUNE, "Your tune": TUNE, "Say why": "It is calm."}
+ANSWERS = {"Look at": "A calm lake.", "You are": TUNE, "A checker": TUNE, "Your tune": TUNE, "Say why": "It is calm."}
 CALLS = 4
 PRICE = ["--price", "0,10"]
 A_REQUEST = 0.01
@@ -125,6 +125,19 @@ def test_a_killed_job_goes_on_and_pays_nothing_twice_though_three_of_ten_request
     assert len(rows()) + len(rows("failures")) == PICTURES
     assert server.paid_twice <= 3, "what was under way when the job was killed"
     assert record()["used"]["all_runs"]["all"]["requests"] == server.paid.total() - server.paid_twice
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_two_workers_hold_one_bound(server, indexed):
+    command = words(server, *PRICE, "--batch_size", "2")
+    job = start([*command, "--max_cost", "0.205", "--workers", "2", "--restarts", "0"], indexed)
+    said, _ = job.communicate(timeout=120)
+    assert job.returncode == 1, said
+    assert "spent 0.21 of --max_cost 0.205" in said
+    assert server.paid.total() == 21
+    assert main([*command, "--max_cost", "9"]) == 0
+    assert (len(rows()), server.paid.total()) == (PICTURES, CALLS * PICTURES)
 
 
 def slowly(server, body):

@@ -19,13 +19,30 @@ from image2music.abc.autofix.wrapping import (
     note_lost_text,
     unwrap,
 )
-from image2music.abc.checker import check_parsed, shared_pickup, wrong_bars
+from image2music.abc.checker import check_parsed, count_severe, shared_pickup, wrong_bars
 from image2music.abc.diagnostics import MAX_FINDINGS, Diagnostic, Severity
-from image2music.abc.fields import default_unit, read_key, read_meter, read_tempo, read_unit
-from image2music.abc.lexer import TokenMusic, read_note, read_note_group, read_rest
+from image2music.abc.fields import (
+    default_unit,
+    key_of_words,
+    meter_of_words,
+    read_key,
+    read_meter,
+    read_unit,
+    tempo_of_words,
+)
 from image2music.abc.parser import ParsedAbc, parse
+from image2music.abc.repairs.bars import (
+    MAX_ADDED_BARS,
+    bar_line_proposals,
+    behind_last_note,
+    meter_of,
+    rest_to_fill,
+    taken_off,
+    written_length,
+)
+from image2music.abc.repairs.voices import differing_pick_ups
 from image2music.errors import AbcError
-from image2music.music.theory import FREE_METER, Length, Meter, as_fraction, scaled, spoken
+from image2music.music.theory import FREE_METER, Length, Meter, as_fraction, spoken
 
 _FIELD = re.compile(r"([A-Za-z]):(?![|:])[ \t]*(.*)$")
 _DRESSED = re.compile(r"[ \t]*[*#>\-`_]*[ \t]*([A-Z])[*`_]*:[*`_]*[ \t]*(.*?)[*`_]*$")
@@ -43,13 +60,6 @@ _LOWER = frozenset("xtmlqkcr")
 _LOWER_FIELD = re.compile(r"^([xtmlqkcr]):(?![|:])", re.MULTILINE)
 _BOLD_FIELD = re.compile(r"^[ \t]*[*_`#>-]+[ \t]*([A-Z])[*_`]*:[*_`]*[ \t]*", re.MULTILINE)
 _ANY_KEY = re.compile(r"^[*_`#> \t-]{0,8}[kK][*_`]{0,3}:", re.MULTILINE)
-
-_TEMPO_WORDS = {
-    "grave": 40, "largo": 50, "lento": 56, "adagio": 66, "slow": 66, "andante": 80, "andantino": 88, "moderato": 104,
-    "moderate": 104, "allegretto": 112, "allegro": 132, "fast": 140, "vivace": 160, "presto": 180,
-}  # fmt: skip
-_MODE_NAMES = {"minor": "m", "min": "m", "m": "m", "moll": "m", "major": "", "maj": "", "dur": ""}
-_SPOKEN_KEY = re.compile(r"([A-Ga-g])[ \-]?(#|b|♯|♭|sharp|flat|is|es)?[ \-]*([A-Za-z]*)\.?$")
 
 
 def mend_header(editor: TextEditor) -> None:
@@ -129,55 +139,16 @@ def _value(letter: str, value: str) -> str | None:
     """Return the value as ABC reads it, None where it cannot be read."""
     bare = value.split("%", 1)[0].strip()
     if letter == "K":
-        return _key(value, bare)
+        return key_of_words(value, bare)
     if letter == "M":
-        return value if read_meter(bare) is not None and bare else _meter(bare)
+        return value if read_meter(bare) is not None and bare else meter_of_words(bare)
     if letter == "L":
         return value if read_unit(bare) is not None else None
     if letter == "Q":
-        return _tempo(value, bare)
+        return tempo_of_words(value, bare)
     if letter == "X":
         return value if bare.isascii() and bare.isdigit() else "1"
     return value
-
-
-def _key(value: str, bare: str) -> str:
-    spoken = _SPOKEN_KEY.match(bare)
-    if spoken is not None:
-        accidental = {"♯": "#", "sharp": "#", "is": "#", "♭": "b", "flat": "b", "es": "b"}.get(
-            spoken[2] or "", spoken[2] or ""
-        )
-        mode = _MODE_NAMES.get(spoken[3].lower(), spoken[3])
-        if mode in ("m", "") and (spoken[1].isupper() or mode == "m" or spoken[3]):
-            short = spoken[1].upper() + accidental + mode
-            if read_key(short) is not None:
-                return short
-    return value if read_key(bare) is not None else "C"
-
-
-def _meter(bare: str) -> str | None:
-    words = bare.lower()
-    if "common" in words:
-        return "4/4"
-    if "cut" in words:
-        return "2/2"
-    match = re.search(r"([0-9]{1,2})\s*[/:\-x]\s*([0-9]{1,2})", words)
-    if match is not None and read_meter(f"{match[1]}/{match[2]}") is not None:
-        return f"{match[1]}/{match[2]}"
-    return None
-
-
-def _tempo(value: str, bare: str) -> str | None:
-    tempo = read_tempo(bare)
-    if tempo is not None and tempo.qpm:
-        return value
-    number = re.search(r"(?<![0-9/])([0-9]{2,3})(?![0-9/])", bare)
-    if number is not None and 20 <= int(number[1]) <= 400:
-        return f"1/4={number[1]}"
-    for word in re.findall(r"[a-z]+", bare.lower()):
-        if word in _TEMPO_WORDS:
-            return f"1/4={_TEMPO_WORDS[word]}"
-    return None
 
 
 def _add_missing(editor: TextEditor, header: list[str], body: list[str]) -> None:
@@ -221,18 +192,8 @@ def guess_meter(text: str) -> str | None:
     return meter_of(length) if count * 3 >= lengths.total() * 2 else None
 
 
-def meter_of(length: Length) -> str | None:
-    """Return a bar length as a meter, quarters preferred; None where no meter has it."""
-    value = as_fraction(length)
-    denominator = max(value.denominator, 4 if value.denominator <= 4 else 8)
-    text = f"{value * denominator}/{denominator}"
-    return text if read_meter(text) is not None else None
-
-
-_BEHIND_NOTE = re.compile(r"[\-)'\],0-9/]*")
-_LENGTH_INSIDE = re.compile(r"[0-9/]")
-_LENGTH_AT_END = re.compile(r"[0-9]*(?:/+[0-9]*)?$")
-MAX_ADDED_BARS = 64
+MAX_MOVED_LINES = 16
+"""Bar lines of one tune that are mended by rule in one round."""
 
 
 def mend_meter(editor: TextEditor) -> None:
@@ -257,6 +218,48 @@ def mend_meter(editor: TextEditor) -> None:
     message = f"wrote M:{meter} for {match[0][:20]}: {count} of {lengths.total()} bars have that length"
     editor.note("mended-meter", message, match.start())
     editor.apply([TextEdit(match.start(), match.end(), f"M:{meter}")])
+
+
+def mend_pick_ups(editor: TextEditor) -> None:
+    """Give every voice the pick-up that only some have, with rests; nothing is taken away."""
+    tunes = editor.parsed.tunes
+    pick_ups = differing_pick_ups(tunes[0]) if len(tunes) == 1 else None
+    codes = {finding.code for finding in _found(editor.parsed)} if pick_ups is not None else set()
+    if pick_ups is None or codes.isdisjoint({"voices-unequal", "pickup-alone"}):
+        return
+    new = pick_ups.applied(editor.text, tunes[0])
+    if _badness(parse(new)) < _badness(editor.parsed):
+        bar = pick_ups.additions[0].voice.bars[0]
+        editor.note("mended-pickup", pick_ups.message, bar.start, pick_ups.additions[0].voice.id, bar.number)
+        editor.text = new
+
+
+def mend_bar_lines(editor: TextEditor) -> None:
+    """Take bar lines away, add or move them where a voice that is as long as the others has wrong bars because of them.
+
+    No note changes. A voice of another length may lack music, so its bars are left to the other rules.
+    """
+    for _ in range(MAX_MOVED_LINES):
+        if not _mend_one_bar_line(editor):
+            return
+
+
+def _mend_one_bar_line(editor: TextEditor) -> bool:
+    for tune in editor.parsed.tunes:
+        lengths = Counter(voice.length for voice in tune.voices.values())
+        pickup = shared_pickup(tune)
+        for voice in tune.voices.values():
+            if len(lengths) > 1 and lengths[voice.length] * 2 <= lengths.total():
+                continue
+            for wrong in wrong_bars(voice, pickup):
+                index = bisect_left(voice.bars, wrong.bar.start, key=lambda bar: bar.start)
+                for proposal in bar_line_proposals(editor.text, voice, index):
+                    if _badness(parse(proposal.text)) < _badness(editor.parsed):
+                        bar = wrong.bar
+                        editor.note("mended-bar-line", proposal.message, bar.start, voice.id, bar.number)
+                        editor.text = proposal.text
+                        return True
+    return False
 
 
 def mend_bar_lengths(editor: TextEditor) -> None:
@@ -302,45 +305,10 @@ def _fitted(text: str, last: Event, bar: Bar, *, is_last: bool) -> TextEdit | No
     if missing > 0:
         if missing * 2 > expected and not is_last:
             return None
-        rest = written_length(missing, last.grace_unit)
-        place = bar.closing.start if bar.closing is not None else last.end
-        blank = "" if text[place - 1 : place].isspace() else " "
-        return TextEdit(place, place, f"{blank}z{rest} ") if rest is not None else None
-    return _shortened(text, last, -missing)
-
-
-def _shortened(text: str, event: Event, excess: Length) -> TextEdit | None:
-    if event.duration < excess or (event.duration == excess and event.heads):
-        return None
-    if event.duration == excess:
-        return TextEdit(event.start, event.end, "")
-    length = written_length(event.duration - excess, event.grace_unit)
-    token = text[event.start : event.end]
-    if length is None or not _says_its_length(token, event):
-        return None
-    return TextEdit(event.start, event.end, _LENGTH_AT_END.sub(length, token, count=1))
-
-
-def _says_its_length(token: str, event: Event) -> bool:
-    """Say whether the length behind a token is all of its length: no tuplet, no broken rhythm, none inside a chord."""
-    if token[0] in "ZX":
-        return False
-    if token[0] == "[":
-        return _LENGTH_INSIDE.search(token[: token.rindex("]")]) is None and _is_plain(read_note_group(token), event)
-    return _is_plain(read_rest(token) if token[0] in "zx" else read_note(token), event)
-
-
-def _is_plain(spelling: TokenMusic, event: Event) -> bool:
-    return scaled(event.grace_unit, spelling.numerator, spelling.denominator) == event.duration
-
-
-def written_length(length: Length, unit: Length) -> str | None:
-    """Return a length as ABC writes it behind a note, "" for one unit; None where it needs a tuplet."""
-    value = as_fraction(length) / as_fraction(unit)
-    if value.denominator & (value.denominator - 1):
-        return None
-    numerator = "" if value.numerator == 1 else str(value.numerator)
-    return numerator if value.denominator == 1 else f"{numerator}/{value.denominator}"
+        edit = rest_to_fill(text, bar, last)
+    else:
+        edit = taken_off(text, last, -missing)
+    return TextEdit(*edit) if edit is not None else None
 
 
 def mend_ends(editor: TextEditor) -> None:
@@ -358,7 +326,7 @@ def _end_edits(editor: TextEditor, tune: Tune, voice: Voice, longest: Length) ->
         return []
     last = voice.bars[-1]
     event = next(e for e in reversed(voice.elements) if isinstance(e, Event))
-    place = last.end if last.closing is not None else _end_of_line(editor.text, event.end)
+    place = last.end if last.closing is not None else behind_last_note(editor.text, event.end)
     addition = "" if last.closing is not None else " |]"
     missing = longest - voice.length
     bar_length = last.meter.length
@@ -374,13 +342,7 @@ def _end_edits(editor: TextEditor, tune: Tune, voice: Voice, longest: Length) ->
     return [TextEdit(place, place, addition)] if addition else []
 
 
-def _end_of_line(text: str, offset: int) -> int:
-    """Return the offset behind what still belongs to the last note: ties, slurs, up to a blank or a comment."""
-    match = _BEHIND_NOTE.match(text, offset)
-    return match.end() if match is not None else offset
-
-
-AUTOFIX_VERSION = 1
+AUTOFIX_VERSION = 2
 """Raise it when a rule changes what comes out: rows of other versions are not mixed unasked."""
 
 MAX_MODEL_CHARS = 65_536
@@ -391,7 +353,10 @@ MAX_ROUNDS = 3
 
 LONG_CHARS = 16_384
 """A longer text is mended in one round: it is no single tune with a few slips."""
-_STEPS = (mend_header, mend_characters, mend_lines, mend_signs, mend_meter, mend_bar_lengths, mend_ends)
+_STEPS = (
+    mend_header, mend_characters, mend_lines, mend_signs, mend_meter, mend_pick_ups, mend_bar_lines, mend_bar_lengths,
+    mend_ends,
+)  # fmt: skip
 _TUNE_START = re.compile(r"^(?=X:)", re.MULTILINE)
 
 
@@ -456,7 +421,7 @@ def autofix_file(text: str) -> Autofixed:
 def _mend_tune(editor: TextEditor) -> None:
     for _ in range(MAX_ROUNDS if len(editor.text) <= LONG_CHARS else 1):
         before = editor.text
-        findings = check_parsed(editor.parsed)
+        findings = _found(editor.parsed)
         # So many findings are no slips: the text is not a tune, and only a composer can write it anew.
         if len(findings) > MAX_FINDINGS or all(finding.severity is Severity.INFO for finding in findings):
             return
@@ -467,4 +432,13 @@ def _mend_tune(editor: TextEditor) -> None:
 
 
 def _is_fine(parsed: ParsedAbc) -> bool:
-    return all(finding.severity is Severity.INFO for finding in check_parsed(parsed))
+    return all(finding.severity is Severity.INFO for finding in _found(parsed))
+
+
+def _found(parsed: ParsedAbc) -> list[Diagnostic]:
+    return check_parsed(parsed, repairs=False)
+
+
+def _badness(parsed: ParsedAbc) -> tuple[int, int]:
+    """Errors and warnings; fewer of the first count more."""
+    return count_severe(_found(parsed))

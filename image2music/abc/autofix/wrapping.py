@@ -15,6 +15,7 @@ from image2music.abc.ast import Tune
 from image2music.abc.diagnostics import CODES, Diagnostic
 from image2music.abc.music_line import VELOCITIES
 from image2music.abc.parser import ParsedAbc, parse
+from image2music.abc.repairs.signs import with_accidentals_before
 
 MAX_MENDS = 200
 
@@ -169,9 +170,6 @@ def note_lost_text(editor: TextEditor, before: str) -> None:
 
 _PROTECTED = re.compile(r"\"[^\"]*\"|\[[A-Za-z]:[^\[\]]*\]|![^!\s]*!|%.*")
 _FIELD_LINE = re.compile(r"[A-Za-z+]:(?![|:])|%")
-_SIGNS = {"♯": "^", "#": "^", "♭": "_", "♮": "="}
-_SIGN_BEFORE = re.compile(r"([♯♭♮#])([A-Ga-g])")
-_SIGN_BEHIND = re.compile(r"(?<![\^_=])([A-Ga-g])([♯♭♮#])")
 _CARET_BEHIND = re.compile(r"(?<![\^_=])([A-Ga-g])([\^_])(?=[\s|]|$)")
 
 _FOREIGN = str.maketrans(
@@ -223,9 +221,7 @@ def _outside_strings(line: str) -> str:
 
 def _music(text: str) -> str:
     text = _CARET_BEHIND.sub(lambda match: match[2] + match[1], text)
-    text = _SIGN_BEHIND.sub(lambda match: _SIGNS[match[2]] + match[1], text)
-    text = _SIGN_BEFORE.sub(lambda match: _SIGNS[match[1]] + match[2], text)
-    return text.replace("**", "")
+    return with_accidentals_before(text).replace("**", "")
 
 
 def mend_lines(editor: TextEditor) -> None:

@@ -1,8 +1,7 @@
-"""The paper's steps as conversations about one picture, and what answers them."""
+"""Conversations about one picture, the backend that answers them, and the steps of the paper's chain."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,64 +12,23 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from image2music.abc.ast import Span, Tune
-from image2music.abc.autofix.wrapping import TextEditor, choose_tune, unwrap
 from image2music.abc.diagnostics import Diagnostic, Severity
 from image2music.abc.parser import parse
 from image2music.composers.attention.maps import BARS_A_GROUP, Faithfulness, Segment, segment_map
 from image2music.composers.base import ComposeRequest, ExplainRequest, RefineRequest, RepairRequest, opening_abc
+from image2music.composers.chat.answers import sentences
 from image2music.composers.forms import PROSE, Form
 from image2music.composers.prompts import fill
+from image2music.errors import ConfigError
 from image2music.music.metrics import EXPLANATIONS
 from image2music.types import AlbumPart, AttentionMap, Reference
 
-_THINKING = re.compile(
-    r"<(think|thinking|thought|reasoning|analysis)\b[^>]*>.*?(?:</\1>|\Z)|◁think▷.*?(?:◁/think▷|\Z)",
-    re.DOTALL | re.IGNORECASE,
-)
-_END_OF_THINKING = re.compile(r"</(?:think|thinking|thought|reasoning|analysis)>|◁/think▷", re.IGNORECASE)
-_ANSWER_TAG = re.compile(r"</?(?:answer|final|response|abc|music|tune)>|<\|(?:begin|end)_of_box\|>", re.IGNORECASE)
-_FENCED = re.compile(r"^[ \t]*(```|~~~)[^\n]*\n.*?(?:^[ \t]*\1[ \t]*$|\Z)", re.DOTALL | re.MULTILINE)
-_LABEL = re.compile(r"\A[\s#*_>]*(?:motivation|description|answer|explanation|rationale)[\s*_]*(?::[\s*_]*|\n)", re.I)
-_MARKDOWN = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|>[ \t]*|[-*•][ \t]+|\d{1,2}[.)][ \t]+)", re.MULTILINE)
-_ABC_LINE = re.compile(r"^(?:[XTCMLQKV]:.*|\[V:.*|%%.*|[^\n]*\|[\]:|]?[ \t]*)$\n?", re.MULTILINE)
-_EMPHASIS = re.compile(r"(\*\*|__|\*|`)(?=\S)(.+?)(?<=\S)\1")
-_SENTENCE = re.compile(r"\S.*?(?:[.!?…]+[\"'”\u2019)\]]*(?=\s+[\"'“\u2018(\[]?[A-Z])|\Z)", re.DOTALL)
-
-
-def without_thinking(answer: str) -> str:
-    """Remove thoughts from an answer, closed or broken off; a tag that only closes ends thoughts begun earlier."""
-    rest = _THINKING.sub("", answer)
-    ends = list(_END_OF_THINKING.finditer(rest))
-    return _ANSWER_TAG.sub("", rest[ends[-1].end() :] if ends else rest).strip()
-
-
-def tune_in(answer: str) -> str:
-    """Return the tune in an answer: of several the longest, without fences, JSON or prose around it.
-
-    An answer without a tune is returned whole, without its thoughts, so that the checker says what is wrong.
-    """
-    text = without_thinking(answer)
-    mending = TextEditor(text)
-    unwrap(mending)
-    choose_tune(mending)
-    return mending.text or text
-
-
-def prose_in(answer: str) -> str:
-    """Return the prose of an answer as one paragraph: no thoughts, fences, ABC, headings, list marks or emphasis."""
-    text = _FENCED.sub("\n", without_thinking(answer))
-    text = _ABC_LINE.sub("", _LABEL.sub("", text))
-    text = _EMPHASIS.sub(r"\2", _MARKDOWN.sub("", text))
-    return " ".join(text.split())
-
-
-def sentences(text: str) -> list[tuple[int, int]]:
-    """Return start and end of each sentence of a paragraph, in characters."""
-    return [match.span() for match in _SENTENCE.finditer(text)]
-
 
 def attention_maps(
-    tune: TokenAttention, motivation: TokenAttention, faithfulness: Callable[[int, int], Faithfulness] | None = None
+    tune: TokenAttention,
+    motivation: TokenAttention,
+    faithfulness: Callable[[int, int], Faithfulness] | None = None,
+    derived: frozenset[str] = frozenset(),
 ) -> tuple[AttentionMap, ...]:
     """Return maps of the whole tune, of each voice, of every four bars, and of each sentence of the motivation.
 
@@ -80,7 +38,7 @@ def attention_maps(
     measure = faithfulness(*tune.weights.shape[1:]) if faithfulness else None
     music = [
         segment_map(segment, tune.weights, tune.baseline, tune.layers, measure)
-        for segment in answer_segments(tune.text, tune.spans)
+        for segment in answer_segments(tune.text, tune.spans, derived)
     ]
     prose = [
         segment_map(segment, motivation.weights, motivation.baseline, motivation.layers, measure, len(tune.spans))
@@ -89,12 +47,19 @@ def attention_maps(
     return (*music, *prose)
 
 
-def answer_segments(abc: str, spans: NDArray[np.int64]) -> list[Segment]:
-    """Return the tokens of the music, header left out, by voice and by groups of four bars over all voices."""
+def answer_segments(abc: str, spans: NDArray[np.int64], derived: frozenset[str] = frozenset()) -> list[Segment]:
+    """Return the tokens of the music, header left out, by voice and by groups of four bars over all voices.
+
+    A voice that is `derived` by rule was not written by the model, and has no segment of its own.
+    """
     tune = next((tune for tune in parse(abc).tunes if tune.spans), None)
     if tune is None:
         return []
-    places = {token: place for token, at in _first_letters(abc, spans) if (place := tune.span_at(at)) is not None}
+    places = {
+        token: place
+        for token, at in _first_letters(abc, spans)
+        if (place := tune.span_at(at)) is not None and place.voice not in derived
+    }
     segments = [Segment("all", "all", "the whole tune", tuple(places))]
     for voice in tune.voices:
         tokens = tuple(token for token, place in places.items() if place.voice == voice)
@@ -189,11 +154,6 @@ _MAX_CAPTION = 600
 CountTokens = Callable[[str], int]
 
 
-def describing(image: Image) -> Conversation:
-    """Ask what the picture shows."""
-    return Conversation(image, (Message("user", fill("describe")),))
-
-
 def composing(request: ComposeRequest, prompt_tokens: int, count: CountTokens) -> Conversation:
     """Ask for a tune, with the references shortened until the prompt has at most `prompt_tokens` tokens."""
 
@@ -208,21 +168,21 @@ def _prompt(request: ComposeRequest, tunes: Sequence[str]) -> str:
     description = request.description.text
     if request.album is not None:
         description = f"{description}\n\n{_album(request.album)}"
-    return fill("compose", description=description, references=_references(request.references, tunes))
+    return fill("paper/compose", description=description, references=_references(request.references, tunes))
 
 
 def _album(part: AlbumPart) -> str:
-    return fill("album", key=part.key, meter=part.meter, tempo=str(part.tempo_qpm), opening=opening_abc(part))
+    return fill("paper/album", key=part.key, meter=part.meter, tempo=str(part.tempo_qpm), opening=opening_abc(part))
 
 
 def _references(references: Sequence[Reference], tunes: Sequence[str]) -> str:
     if not tunes:
         return ""
     texts = [
-        fill("reference", number=str(number), caption=_caption(reference), abc=abc)
+        fill("paper/reference", number=str(number), caption=_caption(reference), abc=abc)
         for number, (reference, abc) in enumerate(zip(references, tunes, strict=False), 1)
     ]
-    return fill("references", references="\n\n".join(texts)) + "\n"
+    return fill("paper/references", references="\n\n".join(texts)) + "\n"
 
 
 def _caption(reference: Reference) -> str:
@@ -236,7 +196,7 @@ def repairing(request: RepairRequest, so_far: Conversation) -> Conversation:
     said = [_finding(finding, request.abc) for finding in errors[:MAX_DIAGNOSTICS]]
     if len(errors) > len(said):
         said.append(f"- and {len(errors) - len(said)} more of these kinds")
-    question = fill("repair", diagnostics="\n".join(said), bar_rule=_bar_rule(request.abc))
+    question = fill("paper/repair", diagnostics="\n".join(said), bar_rule=_bar_rule(request.abc))
     return so_far.then(request.abc.strip(), question)
 
 
@@ -260,7 +220,7 @@ def refining(request: RefineRequest, so_far: Conversation) -> Conversation:
     metrics = "\n".join(
         f"- {name} ({EXPLANATIONS[name]}): {_number(value)}" for name, value in request.metrics.as_dict().items()
     )
-    return so_far.then(request.abc.strip(), fill("refine", metrics=metrics))
+    return so_far.then(request.abc.strip(), fill("paper/refine", metrics=metrics))
 
 
 def _number(value: float | None) -> str:
@@ -269,7 +229,7 @@ def _number(value: float | None) -> str:
 
 def motivating(request: ExplainRequest, so_far: Conversation) -> Conversation:
     """Ask why the accepted tune suits the picture."""
-    return so_far.then(request.abc.strip(), fill("motivation"))
+    return so_far.then(request.abc.strip(), fill("paper/motivation"))
 
 
 @dataclass(frozen=True)
@@ -294,6 +254,10 @@ class Conversation:
         """Append an answer and the next question."""
         turns = (Message("assistant", answer), Message("user", question))
         return Conversation(self.image, (*self.messages, *turns))
+
+    def asked(self, question: str) -> Conversation:
+        """Append a question to a conversation that ends with an answer."""
+        return Conversation(self.image, (*self.messages, Message("user", question)))
 
     def answered(self, answer: str) -> Conversation:
         """Append the last answer."""
@@ -342,6 +306,23 @@ class TokenAttention:
     weights: NDArray[np.float32]
     baseline: NDArray[np.float32]
     layers: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class AnswerLengths:
+    """Most tokens of each kind of answer; thoughts, where a model thinks aloud, count."""
+
+    description: int = 800
+    tune: int = 2000
+    motivation: int = 500
+    sketch: int = 1200
+    plan: int = 4000
+    lines: int = 3000
+    edit: int = 2500
+
+    def __post_init__(self) -> None:
+        if min(vars(self).values()) < 1:
+            raise ConfigError("an answer has at least one token", reason="bad_answer_length")
 
 
 class ChatBackend(Protocol):

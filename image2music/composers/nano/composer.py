@@ -194,11 +194,7 @@ class NanoComposer:
             if line.derived and not line.is_drums
         }
         heard = dict.fromkeys(fault.bar for fault in one.sheet.shown if fault.bar <= one.plan.bars)
-        return tuple(
-            Edit(bar, str(voice), texts[bar - 1], "arranged otherwise")
-            for bar in heard
-            for voice, texts in derived.items()
-        )
+        return tuple(Edit(bar, str(voice), texts[bar - 1]) for bar in heard for voice, texts in derived.items())
 
     def _draw(self, tasks: Sequence[_Task]) -> list[Drawn]:
         """Return the best of a few candidates for each task; what was drawn before comes from memory.

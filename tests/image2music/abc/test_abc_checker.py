@@ -41,7 +41,8 @@ def test_a_short_bar_says_what_it_holds_what_is_asked_and_how_to_mend_it() -> No
     assert (finding.line, finding.column, finding.voice, finding.bar) == (6, 13, "1", 2)
     assert finding.severity is Severity.ERROR
     assert str(finding) == (
-        "6:13: error bar-too-short bar 2 of voice 1 holds 5/8 of 4/4: 3/8 too short, add notes or rests"
+        "6:13: error bar-too-short bar 2 of voice 1 holds 5/8 of 4/4: 3/8 too short, add notes or rests, such as z3 "
+        "at its end"
     )
 
 

@@ -1,3 +1,6 @@
+import hashlib
+from importlib.resources import files
+
 import pytest
 from chat_fakes import FakeBackend, picture
 from fakes import two_voice_tune
@@ -26,6 +29,8 @@ from image2music.settings import prompts_version
 
 PIECES = [Piece(f"id{n}", f"{n}.png", two_voice_tune(n)) for n in range(4)]
 MUSIC = GROUPS["music"]
+FOLDERS = ("paper", "plan", "small")
+"""Of the prompts that make rows."""
 
 
 def in_order(prompt):
@@ -166,18 +171,15 @@ def test_blind_abc_keeps_the_music_and_nothing_that_tells():
 def test_the_judge_s_wording_is_no_part_of_a_composition_s_settings():
     assert set(wording()) == set(STUDY)
     assert judge_prompts_version() != prompts_version()
-    assert prompts_version() == prompts_version_of_top_folder()
+    assert prompts_version() == version_without_the_judge()
 
 
-def prompts_version_of_top_folder():
-    import hashlib
-    from importlib.resources import files
-
+def version_without_the_judge():
+    prompts = files("image2music.composers.prompts")
+    names = [f"{folder}/{text.name}" for folder in FOLDERS for text in (prompts / folder).iterdir()]
     digest = hashlib.sha256()
-    for name in sorted(
-        entry.name for entry in files("image2music.composers.prompts").iterdir() if entry.name.endswith(".txt")
-    ):
-        digest.update(name.encode() + b"\0" + (files("image2music.composers.prompts") / name).read_bytes() + b"\0")
+    for name in sorted(name for name in names if name.endswith(".txt")):
+        digest.update(name.encode() + b"\0" + (prompts / name).read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 

@@ -1,9 +1,20 @@
+import json
+
 import pytest
 from chat_fakes import TUNE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image2music.composers.chat.conversations import prose_in, sentences, tune_in, without_thinking
+from image2music.composers.chat.answers import (
+    json_in,
+    prose_in,
+    prose_of,
+    scene_in,
+    sentences,
+    tune_in,
+    without_thinking,
+)
+from image2music.errors import ModelError
 
 OTHER = "X:1\nT:Sketch\nM:4/4\nL:1/4\nK:C\nC D E F |]\n"
 
@@ -69,3 +80,46 @@ def test_any_text_can_be_read(text):
 def test_sentences_hold_all_that_is_no_blank(text):
     covered = "".join(text[a:b] for a, b in sentences(text))
     assert "".join(covered.split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ('{"a": 1}', {"a": 1}),
+        ('Sure!\n```json\n{"a": [1, 2,], // two\n "b": "x\\"{y"}\n```\nDone.', {"a": [1, 2], "b": 'x"{y'}),
+        ('<think>{"no": 1}</think>{"a": {"b": 2}}', {"a": {"b": 2}}),
+        ("{“a”: “smart”}", {"a": "smart"}),
+        ('{"a": 1, "b": {"c": [1, 2, {"d": "unfin', {"a": 1, "b": {"c": [1, 2]}}),
+        ('{"a": 1} and again, longer: {"a": 1, "b": 2}', {"a": 1, "b": 2}),
+    ],
+)
+def test_json_is_found_in_whatever_stands_around_it(answer, found):
+    assert json_in(answer) == found
+
+
+@pytest.mark.parametrize("answer", ["", "I would rather not.", "{", "{}", '{"a"', "{broken: yes}"])
+def test_where_there_is_no_object_it_says_so(answer):
+    with pytest.raises(ModelError) as raised:
+        json_in(answer)
+    assert raised.value.reason == "no_json"
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=12),
+                    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+                    max_leaves=12),
+       st.integers(0, 200))  # fmt: skip
+def test_an_object_that_breaks_off_anywhere_gives_a_part_of_itself_or_an_error(value, cut):
+    text = json.dumps({"value": value, "end": 1})
+    try:
+        found = json_in(text[:cut])
+    except ModelError:
+        return
+    assert set(found) <= {"value", "end"}
+
+
+def test_a_scene_is_read_leniently_and_told_in_prose():
+    scene = scene_in({"subject": "A dog", "things": [{"name": "dog"}, "ball", 3], "people": "2", "eye_path": "dog",
+                      "valence": "0.5", "arousal": 7, "palette": None, "mood": ["glad"]})  # fmt: skip
+    assert scene.things == (("dog", 1.0), ("ball", 1.0), ("3", 1.0))
+    assert (scene.people, scene.valence, scene.arousal, scene.mood) == (2, 0.5, 1.0, "glad")
+    assert prose_of(scene) == "A dog. The mood is glad."

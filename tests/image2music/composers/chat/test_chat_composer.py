@@ -6,8 +6,8 @@ from chat_fakes import METRICS, TUNE, FakeBackend, reference, request
 
 from image2music.abc.checker import check
 from image2music.composers.base import ExplainRequest, RefineRequest, RepairRequest, WriteRequest
-from image2music.composers.chat.composer import AnswerLengths, ChatComposer
-from image2music.composers.chat.conversations import TokenAttention
+from image2music.composers.chat.composer import ChatComposer
+from image2music.composers.chat.conversations import AnswerLengths, TokenAttention
 from image2music.errors import ConfigError, ModelError
 from image2music.loop.chain import compose_batch
 from image2music.settings import LoopSettings

@@ -9,8 +9,8 @@ from PIL import Image
 
 from image2music.composers.attention import maps
 from image2music.composers.base import AttentionOptions, ExplainRequest
-from image2music.composers.chat.composer import AnswerLengths, ChatComposer
-from image2music.composers.chat.conversations import Conversation, Message, questions_of
+from image2music.composers.chat.composer import ChatComposer
+from image2music.composers.chat.conversations import AnswerLengths, Conversation, Message, questions_of
 from image2music.composers.chat.engine.loading import ModelName
 from image2music.composers.chat.engine.transformers_backend import load_transformers_backend
 from image2music.composers.forms import PROSE, TUNE_OF_TWO

@@ -1,0 +1,1 @@
+"""What mends a finding: each rule proposes texts, and the checker takes the one that leaves the fewest errors."""
