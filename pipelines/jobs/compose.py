@@ -130,7 +130,7 @@ def compose(options: ComposeOptions) -> int:
     run = look_up(options)
     with open_job("compose", options, run.output) as job:
         desk = open_desk(run)
-        if desk is not None and (waiting := _wait_as_before(job, run, desk)):
+        if desk is not None and options.batch_api and (waiting := _wait_as_before(job, run, desk)):
             return job.end(put_off=waiting)
         finished = _prepare(run)
         with job.recorded(run.details, GOES_ON) as record:
@@ -354,7 +354,10 @@ def forget_answers(run: ComposeRun, *parts: OutputStore) -> None:
     """Forget what a server answered a job that came to its end: pictures that failed by it are asked about anew."""
     ledger = run.options.sending.ledger
     reasons = {row["reason"] for output in (run.output, *parts) for row in output.failures.read(["reason"])}
-    if os.path.exists(ledger) and not reasons.intersection(_NO_ANSWER):
+    if not os.path.exists(ledger):
+        return
+    Ledger(ledger).forget_failures()
+    if not reasons.intersection(_NO_ANSWER):
         Ledger(ledger).forget_answers()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from image2music import __version__
 from image2music.abc.playback import abc_to_midi
 from image2music.composers import registry as composers
 from image2music.composers.chat.conversations import ChatBackend
+from image2music.composers.chat.ledger import Totals, Usage, spending_line
+from image2music.composers.chat.server import OpenAiBackend
 from image2music.embedders import base as embedders
 from image2music.errors import ConfigError
 from image2music.evaluation.compare import (
@@ -278,6 +280,9 @@ def judge_systems(options: ScoreOptions, scored: Sequence[Scored]) -> dict[str, 
         return opened(places[id(piece)])
 
     verdicts = ask_judge(backend, pieces, picture_of, options.judging)
+    used = _used(backend, options)
+    if used is not None and used.requests:
+        print(f"image2music: judge {backend.id}: {spending_line(used)}", file=sys.stderr)
     rows = [row for one in scored for row in one.rows]
     add_answers(
         rows,
@@ -291,6 +296,7 @@ def judge_systems(options: ScoreOptions, scored: Sequence[Scored]) -> dict[str, 
         "conversations": verdicts.asked,
         "malformed": verdicts.malformed,
         "failed": verdicts.failed,
+        "used": None if used is None else asdict(used),
         "spread": {one.system.name: mean_spread(one.rows, "judge") for one in scored},
     }
 
@@ -317,6 +323,15 @@ def _told(found: Cost, options: ScoreOptions) -> str:
     if options.price is None:
         return f"{text}; --price IN,OUT (dollars a million tokens) makes it money"
     return f"{text}, at most ${found.dollars(*options.price):,.2f}"
+
+
+def _used(backend: ChatBackend, options: ScoreOptions) -> Totals | None:
+    """Return what the judge's requests came to; None where it runs here."""
+    if not isinstance(backend, OpenAiBackend):
+        return None
+    found = backend.ledger.totals().all
+    cost = Usage(found.input_tokens, found.cached_tokens, found.output_tokens).cost(options.price)
+    return replace(found, cost=cost)
 
 
 def _backend(spec: str) -> ChatBackend:
