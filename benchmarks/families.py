@@ -79,12 +79,16 @@ def table(rows: Sequence[Checked]) -> str:
 
 
 def _answers(backend: Any) -> tuple[list[str], list[str]]:
-    """Four tunes and four texts, in batches and one by one."""
+    """Four tunes, texts, lines of music and JSON documents, in batches and one by one; last, a batch of all forms."""
     from PIL import Image
 
     from image2music.composers.chat.conversations import Conversation, Message, questions_of
-    from image2music.composers.forms import PROSE, TUNE_OF_TWO
+    from image2music.composers.forms import PROSE, TUNE_OF_TWO, BarsOfLine, JsonForm, LinesForm
 
+    lines = LinesForm("3/4", (BarsOfLine("1-2 [V:1]", 2), BarsOfLine("3-4 [V:2] !p!", 2)))
+    text = {"type": "string", "maxLength": 40}
+    look = {"type": "object", "properties": {"mood": text, "light": text}, "required": ["mood", "light"]}
+    seen = JsonForm.of("look", {**look, "additionalProperties": False})
     sizes, seeds = ((60, 40), (120, 200), (90, 90), (300, 80)), (1, None, 3, 4)
     talks = [
         Conversation(
@@ -93,9 +97,12 @@ def _answers(backend: Any) -> tuple[list[str], list[str]]:
         for at, size in enumerate(sizes)
     ]
     together, alone = [], []
-    for form, tokens in ((TUNE_OF_TWO, 40), (PROSE, 20)):
-        together += backend.generate(questions_of(talks, seeds, tokens, form))
-        for question in questions_of(talks, seeds, tokens, form):
+    forms = ((TUNE_OF_TWO, 40), (PROSE, 20), (lines, 90), (seen, 60))
+    batches = [questions_of(talks, seeds, tokens, form) for form, tokens in forms]
+    batches.append([batch[at] for at, batch in enumerate(batches)])
+    for batch in batches:
+        together += backend.generate(batch)
+        for question in batch:
             alone += backend.generate([question])
     return together, alone
 

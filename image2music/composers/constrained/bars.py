@@ -304,7 +304,7 @@ class LineCounter(BarCounter):
         return self.at < len(self.form.lines) and BarCounter._takes(self, letter)
 
     def _begins(self, letter: str) -> bool:
-        return (letter in " ]\n" or not self.is_whole) and BarCounter._begins(self, letter)
+        return (letter in "]\n" or not self.is_whole) and BarCounter._begins(self, letter)
 
     def _stands_alone(self) -> bool:
         return self.is_whole
@@ -348,7 +348,7 @@ def closing_letters(counter: BarCounter) -> str:
     Take the first that is legal.
     """
     if counter.line:
-        return "\n"
+        return "\n "
     if counter.bracket:
         return _in_bracket(counter)
     if counter.triplet or counter.last in _ACCIDENTALS:

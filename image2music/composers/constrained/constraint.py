@@ -106,6 +106,8 @@ class _Measure(BarCounter):
             return self.filled + TRIPLET
         is_begun = self.bracket and not self.bracket.startswith("[V")
         is_begun = is_begun or (self.last in "^_=.}" and not self.triplet)
+        # Behind a bar line, a space stands only where another bar follows.
+        is_begun = is_begun or (self.last == " " and self.is_closed and bool(self.ended))
         return self.filled + (SHORTEST if is_begun else 0)
 
 

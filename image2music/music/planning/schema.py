@@ -106,14 +106,15 @@ def _keys() -> list[str]:
 
 
 def _span_pattern(bars: int) -> str:
-    """A bar or a range of bars that begins at most at `bars`, and whose first bar is not behind its last one."""
-    spans = []
-    for first in range(1, bars + 1):
-        tens, ones = divmod(first, 10)
-        same = f"[{ones}-9]" if not tens else f"{tens}[{ones}-9]"
-        later = f"|[{tens + 1}-9][0-9]" if tens < 9 else ""
-        spans.append(f"{first}(?:-(?:{same}{later}))?")
+    """A bar or a range of bars up to `bars`, of two digits, whose first bar is not behind its last one."""
+    spans = (f"{first}(?:-(?:{_numbers(first, bars)}))?" for first in range(1, bars + 1))
     return f"^(?:{'|'.join(spans)})$"
+
+
+def _numbers(first: int, last: int) -> str:
+    """The numbers from one to another, ten by ten."""
+    tens = ((ten, max(first - 10 * ten, 0), min(last - 10 * ten, 9)) for ten in range(first // 10, last // 10 + 1))
+    return "|".join(f"{ten or ''}[{low}-{high}]" for ten, low, high in tens)
 
 
 def _chords_pattern(most: int, between: str = " ") -> str:

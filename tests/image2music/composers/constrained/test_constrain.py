@@ -3,19 +3,26 @@
 import re
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import tiny_vlms
 import torch
 from chat_fakes import TUNE
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image2music.abc.checker import check
 from image2music.abc.diagnostics import Severity
 from image2music.abc.parser import parse
 from image2music.composers.constrained.bars import BarCounter, closing_letters, letters_to_close
-from image2music.composers.constrained.constraint import AbcConstraint, AbcVocabulary
-from image2music.composers.constrained.grammars import tune_pattern
+from image2music.composers.constrained.constraint import (
+    AbcConstraint,
+    AbcVocabulary,
+    ConstrainedLinesState,
+    ConstrainedTuneState,
+)
+from image2music.composers.constrained.grammars import pattern_of, tune_pattern
+from image2music.composers.forms import BarsOfLine, LinesForm, TuneForm
 from image2music.errors import ConfigError, ModelError
 
 HEADER = "X:1\nT:A\nM:3/4\nL:1/8\nK:G\n"
@@ -104,7 +111,24 @@ def test_a_number_of_voices_that_cannot_work_is_refused():
 
 @pytest.mark.parametrize(
     "music",
-    ["G6 |]", "G2 A2 B2 |]", "(3GAB c4 |]", "[GBd]3 z3/2 G3/2 |]", "G/A/B/c/ d4- | d6 |]", "|: ^F6 :|", "G5 z/2z/ |]"],
+    [
+        "(G6 | A6) |]",
+        "(G !p!.A) B4 |]",
+        "!<(!G4 A2 !<)! | {ga}c6 |]",
+        "((3GAB c4) | d6 |]",
+        "[Q:1/4=72] G6 |]",
+        "!>!G6 |]",
+        "G6 |\n% bars 2-3: G | D\nA6 |]",
+        "!<(!G6 | !<)!A6 |]",
+        "(G4 !>(!A2 ) !>)!| z6 |]",
+        "G6 |]",
+        "G2 A2 B2 |]",
+        "(3GAB c4 |]",
+        "[GBd]3 z3/2 G3/2 |]",
+        "G/A/B/c/ d4- | d6 |]",
+        "|: ^F6 :|",
+        "G5 z/2z/ |]",
+    ],
 )
 def test_full_bars_are_let_through(music):
     assert BarCounter().after(HEADER + music).may_end
@@ -112,7 +136,32 @@ def test_full_bars_are_let_through(music):
 
 
 @pytest.mark.parametrize(
-    "music", ["G5 |", "G8 ", "G64", "G6 A", "G6 [", "(3GAB (3GAB z2 (", "G13/2", "G5 (3", "G6 ^", "G4 A3 "]
+    "music",
+    [
+        "G5 |",
+        "G8 ",
+        "G64",
+        "G6 A",
+        "G6 [",
+        "(3GAB (3GAB z2 (",
+        "G13/2",
+        "G5 (3",
+        "G6 ^",
+        "G4 A3 ",
+        "G6 !",
+        "G6.",
+        "G6 {",
+        "G)",
+        "(G2 (A",
+        "(G5 (",
+        "(G6 |]",
+        "(G6 |\n",
+        "!<(!G6 |]",
+        "!<(!G !<(",
+        "!<(!G !>)",
+        "!>)",
+        "!>(!G !<",
+    ],
 )
 def test_bars_that_cannot_come_out_are_refused_at_once(music):
     assert BarCounter().after(HEADER + music) is None
@@ -150,7 +199,9 @@ def test_a_tune_may_come_in_any_pieces(cuts):
 
 MUSIC = (
     TWO_VOICES + "[V:1] |: G3/2A/ (3Bcd ^e'2- | e'6 | [CE^G]3[_B,D]/4 z11/4 | G,,6 :|\n"
-    "[V:2]G12/4 A3|[GBd]6|]\n[V:2] (3 G A B z4 |z2z2z2 |]\n"
+    "[V:2]G12/4 A3|[GBd]6|]\n[V:2] (3 G A B z4 |z2z2z2 |]\n% bars 5-7: G | D7\n"
+    "[V:1] [Q:1/4=72] !pp!(G2 .A {gab}[GB]3-|!<(![GB]6)!<)! | ((3GAB !mf!!>(!c2 !>)!.d)d |]\n"
+    "[V:2] {_g}G6|(A4 !sfz!B2 ) | !<(!G4!>!A2!<)!|]\n"
 )
 
 
@@ -177,17 +228,111 @@ class Walk:
         return self.abc
 
 
+def allowed_by(state):
+    """What the grammar allows, bool[vocabulary]."""
+    words = np.frombuffer(state.matcher.compute_bitmask(), dtype=np.uint8)
+    return np.unpackbits(words, count=state.vocabulary.size, bitorder="little").astype(bool)
+
+
+def compared(state, text, start):
+    """Tokens that were judged at once and one by one, at every letter of a text from `start` on."""
+    vocabulary, compared = state.vocabulary, 0
+    for at, letter in enumerate(text):
+        if at >= start:
+            before = allowed_by(state)
+            after = before.copy()
+            state.narrow(after)
+            for token in np.flatnonzero(before).tolist():
+                if token not in vocabulary.eos:
+                    can_take = state._counter.after(vocabulary.texts[token]) is not None
+                    assert after[token] == can_take, (text[:at], vocabulary.texts[token])
+                    compared += 1
+        state.take(vocabulary.letters[letter])
+    return compared
+
+
 def test_all_tokens_at_once_are_judged_as_one_by_one(vocabulary):
-    walk, compared = Walk(vocabulary, TWO_VOICES), 0
-    for letter in MUSIC[len(TWO_VOICES) :]:
-        fits = vocabulary.bars.fitting(walk.counter).tolist()
-        for token, fit in zip(vocabulary.bars.ids.tolist(), fits, strict=True):
-            if walk.allows(token):
-                compared += 1
-                can_take = walk.counter.after(vocabulary.texts[token]) is not None
-                assert fit is can_take, (walk.abc, vocabulary.texts[token])
-        walk.add(letter)
-    assert compared > 2000
+    assert compared(ConstrainedTuneState(vocabulary), MUSIC, len(TWO_VOICES)) > 4000
+
+
+LINES = LinesForm(
+    "3/4", (BarsOfLine("% bars 1-2\n[V:1] ", 2), BarsOfLine("3 [V:2]", 1), BarsOfLine("[Q:1/4=60]!p!", 2))
+)
+LINES_TEXT = (
+    "% bars 1-2\n[V:1] (G2 A2 .B2 | {c}d6) |\n3 [V:2] !<(!G2 [GB]2 !<)!|".replace("[GB]2", "[GB]4")
+    + "\n[Q:1/4=60]!p!(3GAB c4 | (d4 e2 )|]\n"
+)
+
+
+def test_all_tokens_are_judged_as_one_by_one_in_lines(vocabulary):
+    assert re.fullmatch(pattern_of(LINES), LINES_TEXT)
+    assert compared(ConstrainedLinesState(vocabulary, LINES), LINES_TEXT, 0) > 1000
+
+
+def test_lines_from_anywhere_have_a_short_way_to_the_end(vocabulary):
+    for at in range(len(LINES_TEXT)):
+        most = at + 60 + sum(len(line.prefix) for line in LINES.lines) + 6 * 5
+        state = ConstrainedLinesState(vocabulary, LINES, most)
+        for letter in LINES_TEXT[:at]:
+            state.take(vocabulary.letters[letter])
+        text = LINES_TEXT[:at] + finished(state, most - at, seed=at)
+        assert re.fullmatch(pattern_of(LINES), text), text
+
+
+def finished(state, steps, seed):
+    """The rest of an answer, random tokens of those that are allowed."""
+    dice, tokens = np.random.default_rng(seed), []
+    while not state.has_ended:
+        allowed = allowed_by(state)
+        state.narrow(allowed)
+        token = int(dice.choice(np.flatnonzero(allowed)))
+        state.take(token)
+        tokens.append(token)
+    assert len(tokens) <= steps
+    return text(state.vocabulary, tokens)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(
+        st.builds(
+            BarsOfLine,
+            st.sampled_from(["", "1-4 [V:1]", "[V:2] ", "% bars: D/F# | G\n[V:1] [Q:1/4=60]!mf!"]),
+            st.integers(1, 4),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.sampled_from(["2/4", "3/4", "6/8", "7/8", "5/4", "2/2"]),
+    st.integers(0, 2**32),
+)
+def test_random_lines_have_their_texts_and_full_bars_and_end_in_time(vocabulary, lines, meter, seed):
+    form = LinesForm(meter, tuple(lines))
+    most = sum(len(line.prefix) + 24 + 12 * line.bars for line in lines) + 60
+    written = finished(ConstrainedLinesState(vocabulary, form, most), most, seed)
+    assert re.fullmatch(pattern_of(form), written)
+    for line in lines:
+        assert written.startswith(line.prefix)
+        music, _, written = written[len(line.prefix) :].partition("\n")
+        abc = f"X:1\nT:A\nM:{meter}\nL:1/8\nK:C\n{music}\n"
+        assert errors(abc) == []
+        assert bars(abc) == {"1": line.bars}
+
+
+@pytest.mark.parametrize("voices", [1, 3, 4])
+def test_tunes_of_other_numbers_of_voices_end_in_time_and_pass_the_check(vocabulary, voices):
+    for seed in range(4):
+        abc = finished(ConstrainedTuneState(vocabulary, 500, TuneForm(voices)), 500, seed)
+        assert errors(abc) == []
+        assert set(bars(abc)) == {str(number) for number in range(1, voices + 1)}
+        assert len(set(bars(abc).values())) == 1
+
+
+def test_what_a_form_gives_is_read_in_one_go(vocabulary):
+    state = ConstrainedLinesState(vocabulary, LINES, 200)
+    given = text(vocabulary, state.forced())
+    assert LINES.lines[0].prefix.startswith(given)
+    assert len(given) > 8
 
 
 def test_from_anywhere_there_is_a_short_way_to_the_end(vocabulary):
