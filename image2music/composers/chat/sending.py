@@ -25,7 +25,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 
-from image2music.composers.constrained.notation import pattern_of
+from image2music.composers.constrained.grammars import pattern_of
 from image2music.composers.forms import JsonForm, LinesForm, TuneForm
 from image2music.errors import ConfigError, ModelError, PutOffError
 
@@ -54,7 +54,7 @@ class RetryPolicy:
         first_pause_s: seconds before the second try; each further pause is twice as long.
     """
 
-    timeout_s: float = 180.0
+    timeout_s: float = 600.0
     tries: int = 5
     first_pause_s: float = 1.0
 

@@ -1,6 +1,6 @@
 """Counts bars exactly while a tune is decoded, letter by letter, and finds a short way to the tune's end.
 
-The text must keep to the grammar in `notation`; the counter adds what a regular expression cannot say: every bar is
+The text must keep to the grammar in `grammars`; the counter adds what a regular expression cannot say: every bar is
 exactly as long as the meter, slurs and swells that a line opens are closed in it, and at the end all voices have the
 same number of bars (`BarCounter`), or every line has the number that its form names (`LineCounter`). Lengths are in
 ticks. When the tokens of an answer run out, the current note is held or a rest fills the bar, and whatever has too few
@@ -26,8 +26,8 @@ _TRIPLET_NOTES = 3
 class BarCounter:
     """The state of a tune. A note's length may still grow or shrink while its digits come, so it is `pending`.
 
-    `bracket` is what is open, with its contents so far: a chord or field `[`, a sign `!`, grace notes `{`, or a `(` that
-    may begin a triplet or a slur. `swell` is `<` or `>` while one lasts.
+    `bracket` is what is open, with its contents so far: a chord or field `[`, a sign `!`, grace notes `{`, or a `(`
+    that may begin a triplet or a slur. `swell` is `<` or `>` while one lasts.
     """
 
     line: str = ""
@@ -215,7 +215,7 @@ class BarCounter:
         return not self.has_marks
 
     def _ends_bar(self, sign: str) -> bool:
-        """Signs of one bar line follow each other; only the first of them ends the bar. All but `|` alone end a line."""
+        """Signs of one bar line follow each other; only the first ends the bar. All but `|` alone end a line."""
         if self.is_closed:
             return self._stands_alone()
         if self.filled != self.bar or self.triplet or (sign == ":" and not self._stands_alone()):
@@ -253,6 +253,9 @@ def least_ticks(text: str) -> int:
     return ticks_of(text) if slash and divisor else UNIT * int(number or 1) // 8
 
 
+_ONE_BAR = LinesForm("4/4", (BarsOfLine("", 1),))
+
+
 @dataclass(slots=True)
 class LineCounter(BarCounter):
     """The state of lines, each a text that is given and a number of bars.
@@ -261,7 +264,7 @@ class LineCounter(BarCounter):
     bars so far.
     """
 
-    form: LinesForm = LinesForm("4/4", (BarsOfLine("", 1),))
+    form: LinesForm = _ONE_BAR
     at: int = 0
     given: str = ""
     there: int = 0

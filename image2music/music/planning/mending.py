@@ -96,7 +96,7 @@ def _playable(plan: Plan, mended: list[str], motif_notes: MotifReader | None) ->
 
 
 def _with_tune(plan: Plan, mended: list[str]) -> Plan:
-    """See that there is a tune, and no long hole in it: the voice that had it goes on, else the one that has it next."""
+    """See that there is a tune, and no long hole in it: the voice that had it goes on, else the next one's begins."""
     have = [plan.melody_at(bar) for bar in range(1, plan.bars + 1)]
     if not any(have):
         first = plan.voices[0].id

@@ -105,10 +105,10 @@ def _keys() -> list[str]:
     return [key for _, key in sorted(signed, key=lambda one: one[0]) if key.count("#") < 2 and key.count("b") < 2]
 
 
-def _span_pattern() -> str:
-    """A bar or a range of bars up to 99 whose first bar is not behind its last one."""
+def _span_pattern(bars: int) -> str:
+    """A bar or a range of bars that begins at most at `bars`, and whose first bar is not behind its last one."""
     spans = []
-    for first in range(1, MOST_DECODED_BARS + 1):
+    for first in range(1, bars + 1):
         tens, ones = divmod(first, 10)
         same = f"[{ones}-9]" if not tens else f"{tens}[{ones}-9]"
         later = f"|[{tens + 1}-9][0-9]" if tens < 9 else ""
@@ -133,10 +133,23 @@ def _by_number(last: int, values: dict[str, Any], required: int = 0) -> dict[str
     return _object_schema({name: values for name in names}, optional=names[required:])
 
 
-def _decodable_plan() -> dict[str, Any]:
-    bar = {"type": "integer", "minimum": 1, "maximum": MOST_DECODED_BARS}
-    span = {"type": "string", "pattern": _span_pattern()}
-    voice = {"type": "integer", "minimum": 1, "maximum": MOST_VOICES}
+def decodable_plan_schema(
+    bars: tuple[int, int] = (1, MOST_DECODED_BARS), voices: tuple[int, int] = (1, MOST_VOICES)
+) -> dict[str, Any]:
+    """Return what a model that runs here is held to, within bounds.
+
+    Whatever keeps to it keeps to `PLAN_SCHEMA` and can be read as a plan: keys, meters, chords and ranges of bars are
+    those that exist, voices are numbered, texts and lists have bounds. What one part says of another is still for
+    `checks` and `mending`.
+
+    Args:
+        bars: fewest and most, at most `MOST_DECODED_BARS`.
+        voices: fewest and most, at most `MOST_VOICES`.
+    """
+    most_bars, most_voices = bars[1], voices[1]
+    bar = {"type": "integer", "minimum": 1, "maximum": most_bars}
+    span = {"type": "string", "pattern": _span_pattern(most_bars)}
+    voice = {"type": "integer", "minimum": 1, "maximum": most_voices}
     pitch = {"type": "string", "pattern": "^[A-G][#b]?[0-8]$"}
     figure = _object_schema(
         {
@@ -151,13 +164,13 @@ def _decodable_plan() -> dict[str, Any]:
         "qpm": {"type": "integer", "minimum": int(SLOWEST_QPM), "maximum": int(FASTEST_QPM)},
         "dynamic": {"enum": list(DYNAMICS)},
         "swell": {"enum": list(SWELLS)},
-        "roles": _by_number(MOST_VOICES, {"enum": list(ROLES)}, required=1),
-        "figures": _by_number(MOST_VOICES, figure),
+        "roles": _by_number(most_voices, {"enum": list(ROLES)}, required=1),
+        "figures": _by_number(most_voices, figure),
         "rhythm": _text(120),
         "new": _text(120),
         "cadence": {"enum": list(CADENCES)},
     }
-    voices = [
+    seats = [
         _object_schema(
             {
                 "id": {"const": number},
@@ -167,9 +180,9 @@ def _decodable_plan() -> dict[str, Any]:
                 "high": pitch,
             }
         )
-        for number in range(1, MOST_VOICES + 1)
+        for number in range(1, most_voices + 1)
     ]
-    return _object_schema(
+    plan = _object_schema(
         {
             "title": _text(60, 1),
             "idea": _text(300),
@@ -177,24 +190,24 @@ def _decodable_plan() -> dict[str, Any]:
                 {
                     "what": _text(300),
                     "payoff_bar": bar,
-                    "voices": {"type": "array", "maxItems": MOST_VOICES, "items": voice},
+                    "voices": {"type": "array", "maxItems": most_voices, "items": voice},
                 }
             ),
             "key": {"enum": _keys()},
             "meter": {"enum": list(METERS)},
-            "bars": bar,
+            "bars": {"type": "integer", "minimum": bars[0], "maximum": most_bars},
             "style": _text(60),
-            "voices": {"type": "array", "minItems": 1, "prefixItems": voices, "items": False},
+            "voices": {"type": "array", "minItems": voices[0], "prefixItems": seats, "items": False},
             "sections": {
                 "type": "array",
                 "minItems": 1,
                 "maxItems": _MOST_DECODED_SECTIONS,
                 "items": _object_schema(section),
             },
-            "harmony": _by_number(MOST_DECODED_BARS, {"$ref": "#/$defs/chords"}, required=1),
+            "harmony": _by_number(most_bars, {"$ref": "#/$defs/chords"}, required=1),
             "melody": {
                 "type": "object",
-                "patternProperties": {_span_pattern(): voice},
+                "patternProperties": {span["pattern"]: voice},
                 "additionalProperties": False,
                 "maxProperties": 2 * _MOST_DECODED_SECTIONS,
             },
@@ -212,14 +225,8 @@ def _decodable_plan() -> dict[str, Any]:
         },
         optional=("style", "melody", "silences"),
     )
+    return {"$defs": {"chords": {"type": "string", "pattern": _chords_pattern(2)}}, **plan}
 
 
-DECODABLE_PLAN_SCHEMA: dict[str, Any] = {
-    "$defs": {"chords": {"type": "string", "pattern": _chords_pattern(2)}},
-    **_decodable_plan(),
-}
-"""What a model that runs here is held to: whatever keeps to it keeps to `PLAN_SCHEMA` and can be read as a plan.
-
-Keys, meters, chords and ranges of bars are those that exist, voices are numbered, bars and voices have bounds. What one
-part says of another is still for `checks` and `mending`.
-"""
+DECODABLE_PLAN_SCHEMA: dict[str, Any] = decodable_plan_schema()
+"""The same with the widest bounds."""

@@ -15,7 +15,7 @@ from image2music.abc.diagnostics import Severity
 from image2music.abc.parser import parse
 from image2music.composers.constrained.bars import BarCounter, closing_letters, letters_to_close
 from image2music.composers.constrained.constraint import AbcConstraint, AbcVocabulary
-from image2music.composers.constrained.notation import tune_pattern
+from image2music.composers.constrained.grammars import tune_pattern
 from image2music.errors import ConfigError, ModelError
 
 HEADER = "X:1\nT:A\nM:3/4\nL:1/8\nK:G\n"
