@@ -7,7 +7,7 @@ lot from the same lists. Roles, figures, dynamics and the climax are the planner
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -37,6 +37,7 @@ from image2music.music.planning.plan import Motif, Plan, Section
 from image2music.music.planning.planner import PlanRequest, plan_tune
 from image2music.music.planning.vocabulary import mood_vocabulary, plain, players_of
 from image2music.music.theory import Tonality, read_chord, read_tonality
+from image2music.types import Description
 
 
 class SmallQuestion(NamedTuple):
@@ -116,11 +117,12 @@ class PlanDraft(SmallDraft):
             None if scene is None or scene.valence is None or scene.arousal is None else (scene.valence, scene.arousal)
         )
         self.options = self._options()
-        subject = (scene.subject if scene is not None else "") or self.request.description.text
-        self._texts = {"A": _clip(subject, 80), "B": "", "end": "", "idea": "", "title": _clip(subject, 40)}
+        self._texts = _seen_in(self.request.description)
         self._example, self._said = self._drawn(), self._drawn()
+        if scene is not None:
+            self._said["mood"] = _one_of(scene.mood, self.options["mood"]) or self._said["mood"]
         self._low, self._high = self._tempos()
-        self._qpm = (self._low + self._high) / 2
+        self._qpm = self._low + (self._high - self._low) * mood_vocabulary()[self._said["mood"]][1]
         self._chords: dict[int, str] = {}
         self._motif = ""
 
@@ -138,8 +140,8 @@ class PlanDraft(SmallDraft):
         bars = {form: self._kept(PlanRequest(bars=sum(parts))).bars for form, parts in _FORMS.items()}
         options = {
             "mood": tuple(mood for mood in _MOODS if self._is_wished(mood)) or _MOODS,
-            "key": tuple(dict.fromkeys(self._kept(PlanRequest(key=key)).key for key in _KEYS)),
-            "meter": tuple(dict.fromkeys(self._kept(PlanRequest(meter=meter)).meter for meter in _METERS)),
+            "key": _as_far_as_kept(_KEYS, lambda key: self._kept(PlanRequest(key=key)).key),
+            "meter": _as_far_as_kept(_METERS, lambda meter: self._kept(PlanRequest(meter=meter)).meter),
             "form": tuple(form for form, parts in _FORMS.items() if 2 * len(parts) <= bars[form]) or ("A",),
         }
         if not any(one.players or one.suggested for one in wanted):
@@ -188,10 +190,8 @@ class PlanDraft(SmallDraft):
         for name, options in chosen.items():
             example[name], properties[name] = self._example[name], {"enum": list(options)}
         if low < high:
-            example["qpm"], properties["qpm"] = (
-                int(low + high) // 2,
-                {"type": "integer", "minimum": int(low), "maximum": int(high)},
-            )
+            example["qpm"] = int(self._qpm)
+            properties["qpm"] = {"type": "integer", "minimum": int(low), "maximum": int(high)}
             lines.append(f"qpm: quarter notes a minute, from {low:g} to {high:g}.")
         example["title"], properties["title"] = picked["title"], {"type": "string", "maxLength": _LONGEST["title"]}
         said = [line for one in self.request.constraints for line in steps.constraint_lines(one)]
@@ -433,6 +433,22 @@ class PlanDraft(SmallDraft):
         return before if misses[0] <= misses[1] else self.skeleton
 
 
+def _seen_in(description: Description) -> dict[str, str]:
+    """Return what a model would say of the sections and the title, taken from what was seen."""
+    scene = description.scene
+    subject = (scene.subject if scene is not None else "") or description.text
+    path = [subject] if scene is None or not scene.eye_path else list(scene.eye_path)
+    title = scene.things[0][0] if scene is not None and scene.things else _clip(subject, 30)
+    texts = {
+        "A": path[0],
+        "B": path[len(path) // 2],
+        "end": path[-1],
+        "idea": "",
+        "title": title[:1].upper() + title[1:],
+    }
+    return {name: _clip(text, _LONGEST[name]) for name, text in texts.items()}
+
+
 _SOFT = frozenset({"dorian", "mixolydian", "phrygian", "locrian"})
 """Modes whose fifth degree has no leading tone."""
 
@@ -441,6 +457,12 @@ def _new(name: str) -> str:
     if name == "coda":
         return "fewer notes, slower"
     return "opens as before, ends otherwise" if name.endswith("'") else "" if name == "A" else "the motif upside down"
+
+
+def _as_far_as_kept(options: Sequence[str], kept: Callable[[str], str]) -> tuple[str, ...]:
+    """Return the options that may stay, or else those that they become."""
+    became = {option: kept(option) for option in options}
+    return tuple(one for one in options if became[one] == one) or tuple(dict.fromkeys(became.values()))
 
 
 def _tonality(key: str) -> Tonality:
