@@ -7,12 +7,24 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from image2music.abc.checker import read_motif
 from image2music.abc.writer.parts import bars_to_abc
 from image2music.abc.writer.text import note_name
+from image2music.composers.base import ComposeRequest, WriteRequest, opening_abc
 from image2music.composers.chat.answers import without_thinking
-from image2music.composers.chat.manuscript import OpenLine, bars_in, motif_lines, read_lines, to_abc, units_of
+from image2music.composers.chat.manuscript import (
+    OpenLine,
+    bars_in,
+    by_place,
+    form_of,
+    motif_lines,
+    read_lines,
+    to_abc,
+    units_of,
+)
+from image2music.composers.forms import Form
 from image2music.composers.prompts import fill
 from image2music.errors import AbcError
 from image2music.music.lines import Bar, LineEvent
@@ -439,3 +451,46 @@ _NARROWEST = 7
 
 def _letter(name: str) -> str:
     return name.rstrip("'")
+
+
+# ---------------------------------------------------------------- small questions
+
+
+class SmallQuestion(NamedTuple):
+    """What is asked next: a name that makes its seed its own, the words, and the form of the answer."""
+
+    label: str
+    text: str
+    form: Form
+
+
+class SmallDraft:
+    """Something in the making for one request; `why` says what is wrong with the last answer."""
+
+    def __init__(self, request: ComposeRequest, take: int) -> None:
+        self.request, self.take, self.why = request, take, ""
+
+    @property
+    def remark(self) -> str:
+        """What is said about the last answer."""
+        return f"\nYour last answer could not be used: {self.why[:160]}. Write it anew." if self.why else ""
+
+
+class TuneDraft(SmallDraft):
+    """A tune in the making."""
+
+    def __init__(self, one: WriteRequest) -> None:
+        super().__init__(one.request, one.take)
+        assert one.plan is not None
+        self.one = one
+        self.tune = GrowingTune(by_place(one.plan), opening_abc(one.request.album) if one.request.album else "")
+
+    def ask_bars(self) -> SmallQuestion:
+        """Ask for the bars that come next."""
+        line = self.tune.line
+        text = fill("small/bars", **self.tune.shown(), remark=self.remark)
+        return SmallQuestion(f"bars {line.first}", text, form_of(self.tune.plan, [line]))
+
+    def take_bars(self, answer: str) -> str:
+        """Take the bars that fit; say what is wrong with the others."""
+        return self.tune.grow(answer)

@@ -11,17 +11,24 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from image2music.abc.checker import read_motif
-from image2music.composers.base import ComposeRequest, PlanningRequest, opening_abc
+from image2music.composers.base import PlanningRequest, opening_abc
 from image2music.composers.chat import steps
 from image2music.composers.chat.answers import json_in
-from image2music.composers.chat.bar_by_bar import InKey, bar_misfit, bars_of_answer, how_to_write
+from image2music.composers.chat.bar_by_bar import (
+    InKey,
+    SmallDraft,
+    SmallQuestion,
+    bar_misfit,
+    bars_of_answer,
+    how_to_write,
+)
 from image2music.composers.chat.manuscript import OpenLine, bars_in, by_place, form_of
-from image2music.composers.forms import Form, JsonForm
+from image2music.composers.forms import JsonForm
 from image2music.composers.prompts import fill
 from image2music.errors import ModelError
 from image2music.music.instruments import instrument_of
@@ -38,27 +45,6 @@ from image2music.music.planning.planner import PlanRequest, plan_tune
 from image2music.music.planning.vocabulary import mood_vocabulary, plain, players_of
 from image2music.music.theory import Tonality, read_chord, read_tonality
 from image2music.types import Description
-
-
-class SmallQuestion(NamedTuple):
-    """What is asked next: a name that makes its seed its own, the words, and the form of the answer."""
-
-    label: str
-    text: str
-    form: Form
-
-
-class SmallDraft:
-    """Something in the making for one request; `why` says what is wrong with the last answer."""
-
-    def __init__(self, request: ComposeRequest, take: int) -> None:
-        self.request, self.take, self.why = request, take, ""
-
-    @property
-    def remark(self) -> str:
-        """What is said about the last answer."""
-        return f"\nYour last answer could not be used: {self.why[:160]}. Write it anew." if self.why else ""
-
 
 # ---------------------------------------------------------------- what a model chooses from
 

@@ -15,12 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from image2music.composers.base import PlanningRequest, WriteRequest, opening_abc
+from image2music.composers.base import PlanningRequest, WriteRequest
 from image2music.composers.chat import steps
-from image2music.composers.chat.bar_by_bar import GrowingTune
+from image2music.composers.chat.bar_by_bar import SmallDraft, SmallQuestion, TuneDraft
 from image2music.composers.chat.conversations import AnswerLengths, Question
-from image2music.composers.chat.manuscript import by_place, form_of, overview
-from image2music.composers.chat.small_plan import PlanDraft, SmallDraft, SmallQuestion
+from image2music.composers.chat.manuscript import overview
+from image2music.composers.chat.small_plan import PlanDraft
 from image2music.composers.prompts import fill
 from image2music.music.planning.plan import Plan, plan_as_json
 
@@ -54,9 +54,9 @@ class SmallSteps:
 
     def write(self, requests: Sequence[WriteRequest]) -> list[str]:
         """Return tunes: the voice that has the tune by the model, all others by the arranger."""
-        drafts = [_TuneDraft(one) for one in requests]
+        drafts = [TuneDraft(one) for one in requests]
         while growing := [draft for draft in drafts if draft.tune.go_on()]:
-            self._ask_twice(growing, "bars", _TuneDraft.ask_bars, _TuneDraft.take_bars)
+            self._ask_twice(growing, "bars", TuneDraft.ask_bars, TuneDraft.take_bars)
             for draft in growing:
                 draft.tune.fill()
         tunes = [draft.tune.abc(steps.seed_of(draft.request, "arrange", draft.take)) for draft in drafts]
@@ -93,23 +93,3 @@ class SmallSteps:
             left = [draft for draft in left if draft.why]
         for draft in drafts:
             draft.why = ""
-
-
-class _TuneDraft(SmallDraft):
-    """A tune in the making."""
-
-    def __init__(self, one: WriteRequest) -> None:
-        super().__init__(one.request, one.take)
-        assert one.plan is not None
-        self.one = one
-        self.tune = GrowingTune(by_place(one.plan), opening_abc(one.request.album) if one.request.album else "")
-
-    def ask_bars(self) -> SmallQuestion:
-        """Ask for the bars that come next."""
-        line = self.tune.line
-        text = fill("small/bars", **self.tune.shown(), remark=self.remark)
-        return SmallQuestion(f"bars {line.first}", text, form_of(self.tune.plan, [line]))
-
-    def take_bars(self, answer: str) -> str:
-        """Take the bars that fit; say what is wrong with the others."""
-        return self.tune.grow(answer)
