@@ -34,12 +34,7 @@ from image2music.errors import ModelError
 from image2music.music.instruments import instrument_of
 from image2music.music.planning.checks import check_plan
 from image2music.music.planning.constraints import apply_to_request, unmet
-from image2music.music.planning.harmony import (
-    cadences_of,
-    degree_symbol,
-    nearest_symbol,
-    tonic_symbol,
-)
+from image2music.music.planning.harmony import cadences_of, degree_symbol, nearest_symbol, tonic_symbol
 from image2music.music.planning.plan import Motif, Plan, Section
 from image2music.music.planning.planner import PlanRequest, plan_tune
 from image2music.music.planning.vocabulary import mood_vocabulary, plain, players_of
@@ -174,7 +169,7 @@ class PlanDraft(SmallDraft):
         properties: dict[str, Any] = {name: {"type": "string", "maxLength": _LONGEST[name]} for name in example}
         lines = [f"{name}: one of {', '.join(options)}." for name, options in chosen.items()]
         for name, options in chosen.items():
-            example[name], properties[name] = self._example[name], {"enum": list(options)}
+            example[name], properties[name] = self._example[name], _enum(options)
         if low < high:
             example["qpm"] = int(self._qpm)
             properties["qpm"] = {"type": "integer", "minimum": int(low), "maximum": int(high)}
@@ -212,7 +207,7 @@ class PlanDraft(SmallDraft):
             idea=self._texts["idea"],
             key=self._said["key"],
             meter=self._said["meter"],
-            qpm=round(self._qpm, 2),
+            qpm=float(round(self._qpm)),
             bars=sum(parts),
             valence=round(felt[0], 3),
             arousal=round(felt[1], 3),
@@ -238,9 +233,8 @@ class PlanDraft(SmallDraft):
     @cached_property
     def shows(self) -> tuple[str, ...]:
         """What in the picture each section stands for."""
-        a, b = self._texts["A"], self._texts["B"] or self._texts["A"]
-        end = self._texts["end"] or a
-        return tuple({"A": a, "B": b}.get(name[0], end if name != "C" else b) for name in self.names)
+        where = {"A": "A", "B": "B", "C": "B"}
+        return tuple(self._texts[where.get(name[0], "end")] for name in self.names)
 
     @cached_property
     def returning(self) -> dict[int, int]:
@@ -272,16 +266,24 @@ class PlanDraft(SmallDraft):
         return tuple(symbol for symbol in dict.fromkeys(symbols) if nearest_symbol(symbol) == symbol)
 
     @cached_property
+    def _home(self) -> str:
+        return tonic_symbol(_tonality(self.skeleton.key))
+
+    @cached_property
+    def _dominant(self) -> str:
+        tonality = _tonality(self.skeleton.key)
+        return degree_symbol("v" if tonality.mode in _SOFT else "V", tonality)
+
+    @cached_property
     def _open_bars(self) -> tuple[int, ...]:
-        """The bars whose chords are asked for: those that do not come back, and the end of the tune aside."""
+        """The bars whose chords are asked for: those that do not come back."""
         return tuple(bar for bar in range(1, self.skeleton.bars + 1) if bar not in self.returning)
 
     def ask_chords(self) -> SmallQuestion:
         """Ask for a chord for each bar that is new, by its number."""
         plan, symbols = self.skeleton, self._symbols
-        tonic = _tonality(plan.key)
         other = plan_tune(replace(self.wanted, seed=self._seed + 1)).harmony
-        shown = {str(bar): first if (first := other[bar - 1].split()[0]) in symbols else tonic_symbol(tonic)
+        shown = {str(bar): first if (first := other[bar - 1].split()[0]) in symbols else self._home
                  for bar in self._open_bars}  # fmt: skip
         parts = "\n".join(f"{name}, bars {one.first}-{one.last}: {shows}" for name, one, shows in self._sections())
         text = fill(
@@ -292,9 +294,11 @@ class PlanDraft(SmallDraft):
             parts=parts,
             example=_line(shown),
             chords=", ".join(symbols),
+            dominant=self._dominant,
+            home=self._home,
             remark=self.remark,
         )
-        return SmallQuestion("chords", text, _object_form("chords", {bar: {"enum": list(symbols)} for bar in shown}))
+        return SmallQuestion("chords", text, _object_form("chords", {bar: _enum(symbols) for bar in shown}))
 
     def take_chords(self, answer: str) -> str:
         """Take the chords that can be read, for bars that are open."""
@@ -319,13 +323,12 @@ class PlanDraft(SmallDraft):
         """The chords of all bars: the model's, those that come back, and the ends of sections as cadences."""
         plan = self.skeleton
         chords = [self._chords.get(self.returning.get(bar, bar), old) for bar, old in enumerate(plan.harmony, 1)]
-        tonality = _tonality(plan.key)
-        home, dominant = tonic_symbol(tonality), degree_symbol("v" if tonality.mode in _SOFT else "V", tonality)
+        tonic = _tonality(plan.key).pitch_class
         for name, section, _ in self._sections():
             wanted = "full" if section.last == plan.bars or name.endswith("'") else "half"
             heard = [read_chord(one) for text in chords[: section.last] for one in text.split()]
-            if wanted not in cadences_of(heard, tonality.pitch_class):
-                ends = [dominant] if wanted == "half" else [dominant, home]
+            if wanted not in cadences_of(heard, tonic):
+                ends = [self._dominant] if wanted == "half" else [self._dominant, self._home]
                 ends = ends[-len(section.bars) :]
                 chords[section.last - len(ends) : section.last] = ends
         return tuple(chords)
@@ -424,13 +427,13 @@ def _seen_in(description: Description) -> dict[str, str]:
     scene = description.scene
     subject = (scene.subject if scene is not None else "") or description.text
     path = [subject] if scene is None or not scene.eye_path else list(scene.eye_path)
-    title = scene.things[0][0] if scene is not None and scene.things else _clip(subject, 30)
+    named = scene.things[0][0] if scene is not None and scene.things else _clip(subject, 30)
     texts = {
         "A": path[0],
         "B": path[len(path) // 2],
         "end": path[-1],
+        "title": named[:1].upper() + named[1:],
         "idea": "",
-        "title": title[:1].upper() + title[1:],
     }
     return {name: _clip(text, _LONGEST[name]) for name, text in texts.items()}
 
@@ -491,6 +494,10 @@ def _line(shape: Mapping[str, Any]) -> str:
 def _object_form(name: str, properties: Mapping[str, Any]) -> JsonForm:
     shape = {"type": "object", "properties": dict(properties), "required": list(properties)}
     return JsonForm.of(name, {**shape, "additionalProperties": False})
+
+
+def _enum(options: Sequence[str]) -> dict[str, Any]:
+    return {"type": "string", "enum": list(options)}
 
 
 def _shape(answer: str) -> dict[str, Any]:
