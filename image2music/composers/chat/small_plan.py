@@ -71,14 +71,6 @@ _DEGREES = {
     "mixolydian": "I ii IV v vi bVII I/3 IV/3 I7 ii7 v7",
 }
 """The chords of each mode: triads, inversions, sevenths, then those from elsewhere."""
-_EXAMPLES: tuple[dict[str, str], ...] = (
-    {"A": "dark water between the boats", "B": "lamps along the quay", "end": "one lamp far out",
-     "idea": "the swell under the boats becomes a bass that never hurries", "title": "Lamps on the Quay"},
-    {"A": "the empty stalls", "B": "children running through the square", "end": "the clock tower",
-     "idea": "the running steps become quick notes that never land where they should", "title": "Before the Market"},
-    {"A": "a track through the snow", "B": "crows over the wood", "end": "smoke from a chimney",
-     "idea": "each step in the snow is a note that is answered from far away", "title": "White Track"},
-)  # fmt: skip
 _LONGEST = {"A": 80, "B": 80, "end": 80, "idea": 160, "title": 60}
 _SLOWEST, _FASTEST, _SLOWER, _QUICKER = 50, 80, 60, 72
 """A still picture's tempo lies from 50 to 80 quarter notes a minute, a wild one's from 110 to 152."""
@@ -163,7 +155,8 @@ class PlanDraft(SmallDraft):
     def ask_form(self) -> SmallQuestion:
         """Ask for what each part shows, and for a choice from each list that leaves one."""
         chosen = {name: options for name, options in self.options.items() if len(options) > 1}
-        picked = _EXAMPLES[self._seed % len(_EXAMPLES)]
+        examples = fill("small/examples").splitlines()
+        picked = json.loads(examples[self._seed % len(examples)])
         low, high = -(-self._low // 1), self._high // 1
         example: dict[str, Any] = {name: picked[name] for name in ("A", "B", "end", "idea")}
         properties: dict[str, Any] = {name: {"type": "string", "maxLength": _LONGEST[name]} for name in example}
@@ -428,13 +421,8 @@ def _seen_in(description: Description) -> dict[str, str]:
     subject = (scene.subject if scene is not None else "") or description.text
     path = [subject] if scene is None or not scene.eye_path else list(scene.eye_path)
     named = scene.things[0][0] if scene is not None and scene.things else _clip(subject, 30)
-    texts = {
-        "A": path[0],
-        "B": path[len(path) // 2],
-        "end": path[-1],
-        "title": named[:1].upper() + named[1:],
-        "idea": "",
-    }
+    texts = dict(zip(("A", "B", "end"), (path[0], path[len(path) // 2], path[-1]), strict=True))
+    texts |= {"idea": "", "title": named[:1].upper() + named[1:]}
     return {name: _clip(text, _LONGEST[name]) for name, text in texts.items()}
 
 
