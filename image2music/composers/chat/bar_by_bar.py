@@ -34,8 +34,10 @@ from image2music.music.theory import Chord, read_chord, read_tonality, spelling
 
 _MUSIC = re.compile(r"(?:![a-z<>()+]+!|[A-Ga-gzx0-9/,'^_=()\[\]{}<>.~|: -])+")
 _NUMBERED = re.compile(r"^\W*\d+(?:\s*[-\u2013]\s*\d+)?[.:)\]\s]*(?:\[?V:?\s*\d+\]?)?|^\W*\[?V:\s*\d+\]?")
+_DRESS = re.compile(r"(?m)^[ \t]*(?:```|~~~).*$|\*")
 _FIELD = re.compile(r"\[[A-Za-z]:[^\]]*\]")
 _NOTE = re.compile(r"(![^!]*!)|([A-Ga-g])([,']*)")
+_NAME = re.compile(r"[_^=]*[A-Ga-g][,']*")
 _SWELL = re.compile(r"!(?:crescendo|diminuendo|[<>])[()]!")
 _WIDEST = 19
 """Semitones of the range that is shown: a tune is sung, it does not use all that an instrument has."""
@@ -69,13 +71,13 @@ def bar_misfit(plan: Plan, bar: int, text: str, low: int, high: int, *, held: bo
 
 def bars_of_answer(answer: str, plan: Plan, line: OpenLine) -> dict[int, str]:
     """Return the bars of a line as far as an answer holds them, whatever stands around them."""
-    asked = list(line.bars)
-    numbered = read_lines(answer, plan).bars
+    asked, words = list(line.bars), _DRESS.sub("", without_thinking(answer))
+    numbered = read_lines(words, plan).bars
     found = {bar: _tidy(numbered[line.voice, bar]) for bar in asked if (line.voice, bar) in numbered}
     if found:
         return found
-    for said in without_thinking(answer).splitlines():
-        music = _NUMBERED.sub("", said.strip("` \t*>")).strip()
+    for said in words.splitlines():
+        music = _NUMBERED.sub("", said.strip("` \t>")).strip()
         if _MUSIC.fullmatch(music) and re.search("[A-Ga-g]", music) and ("|" in music or " " not in said.strip()):
             return {bar: _tidy(text) for bar, text in zip(asked, bars_in(music), strict=False)}
     return {}
@@ -144,22 +146,29 @@ class InKey:
         return next((pitch for pitch in able if pitch >= top + 3), max(able, default=voice.high))
 
     def placed(self, bars: Sequence[str]) -> tuple[str, ...]:
-        """Return the first of some bars that are full, in an octave that the first voice can play."""
-        full: list[str] = []
-        pitches: list[int] = []
-        for text in bars:
-            try:
-                notes = read_motif(text, self._plan.key, self._plan.meter)
-            except AbcError:
-                break
-            full.append(text)
-            pitches += [note.pitch for note in notes]
+        """Return bars in an octave that the first voice can play; one that is not full holds its last note."""
+        full = [text for text in map(self._filled, bars) if text]
+        sung = [note.pitch for text in full for note in read_motif(text, self._plan.key, self._plan.meter)]
         voice = self._plan.voices[0]
-        if not pitches:
-            return ()
         fits = [up for up in (0, 1, -1, 2, -2)
-                if voice.low <= min(pitches) + 12 * up and max(pitches) + 12 * up <= voice.high]  # fmt: skip
+                if full and voice.low <= min(sung) + 12 * up and max(sung) + 12 * up <= voice.high]  # fmt: skip
         return tuple(shifted(text, fits[0] if fits else 0) for text in full)
+
+    def _filled(self, text: str) -> str:
+        """Return a bar whose last note is held to the end; nothing for what is no bar."""
+        names = _NAME.findall(text)
+        longer = [f"{text}-{names[-1]}{units}" for units in range(1, int(units_of(self._plan.meter)))] if names else []
+        for one in (text, *longer):
+            with suppress(AbcError):
+                read_motif(one, self._plan.key, self._plan.meter)
+                return one
+        return ""
+
+    def fitting(self, text: str, symbols: Sequence[str]) -> str:
+        """Return the first of some chords that a bar fits; the first of all where it fits none."""
+        key, meter = self._plan.key, self._plan.meter
+        fits = (one for one in symbols if not motif_chord_faults(Motif(text, f"{one} |"), key, meter, read_motif))
+        return next(fits, symbols[0])
 
     def by_rule(
         self,

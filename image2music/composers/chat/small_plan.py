@@ -315,7 +315,10 @@ class PlanDraft(SmallDraft):
     def harmony(self) -> tuple[str, ...]:
         """The chords of all bars: the model's, those that come back, and the ends of sections as cadences."""
         plan = self.skeleton
-        chords = [self._chords.get(self.returning.get(bar, bar), old) for bar, old in enumerate(plan.harmony, 1)]
+        chosen = {**dict(enumerate(plan.harmony, 1)), **self._chords}
+        for bar, text in enumerate(self.opening, 1):
+            chosen[bar] = InKey(plan).fitting(text, (chosen[bar], self._home, *self._symbols))
+        chords = [chosen[self.returning.get(bar, bar)] for bar in chosen]
         tonic = _tonality(plan.key).pitch_class
         for name, section, _ in self._sections():
             wanted = "full" if section.last == plan.bars or name.endswith("'") else "half"
