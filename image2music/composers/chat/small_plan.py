@@ -90,6 +90,8 @@ class PlanDraft(SmallDraft):
             None if scene is None or scene.valence is None or scene.arousal is None else (scene.valence, scene.arousal)
         )
         self.options = self._options()
+        examples = fill("small/examples").splitlines()
+        self._copied: dict[str, str] = json.loads(examples[self._seed % len(examples)])
         self._texts = _seen_in(self.request.description)
         self._example, self._said = self._drawn(), self._drawn()
         if scene is not None:
@@ -155,10 +157,8 @@ class PlanDraft(SmallDraft):
     def ask_form(self) -> SmallQuestion:
         """Ask for what each part shows, and for a choice from each list that leaves one."""
         chosen = {name: options for name, options in self.options.items() if len(options) > 1}
-        examples = fill("small/examples").splitlines()
-        picked = json.loads(examples[self._seed % len(examples)])
         low, high = -(-self._low // 1), self._high // 1
-        example: dict[str, Any] = {name: picked[name] for name in ("A", "B", "end", "idea")}
+        example: dict[str, Any] = {name: self._copied[name] for name in _LONGEST}
         properties: dict[str, Any] = {name: {"type": "string", "maxLength": _LONGEST[name]} for name in example}
         lines = [f"{name}: one of {', '.join(options)}." for name, options in chosen.items()]
         for name, options in chosen.items():
@@ -167,7 +167,6 @@ class PlanDraft(SmallDraft):
             example["qpm"] = int(self._qpm)
             properties["qpm"] = {"type": "integer", "minimum": int(low), "maximum": int(high)}
             lines.append(f"qpm: quarter notes a minute, from {low:g} to {high:g}.")
-        example["title"], properties["title"] = picked["title"], {"type": "string", "maxLength": _LONGEST["title"]}
         said = [line for one in self.request.constraints for line in steps.constraint_lines(one)]
         wishes = "It must keep to this: " + "; ".join(dict.fromkeys(said)) + "." if said else ""
         text = fill("small/form", wishes=wishes, example=_line(example), choices="\n".join(lines), remark=self.remark)
@@ -180,7 +179,8 @@ class PlanDraft(SmallDraft):
             self._said[name] = _one_of(shape.get(name), options) or self._said[name]
         for name, most in _LONGEST.items():
             value = shape.get(name.lower())
-            self._texts[name] = (_clip(value, most) if isinstance(value, str) else "") or self._texts[name]
+            if isinstance(value, str) and value not in self._copied.values():  # the example shows another picture
+                self._texts[name] = _clip(value, most) or self._texts[name]
         with suppress(TypeError, ValueError):  # what is no number leaves the tempo as it is
             said = float(shape.get("qpm", self._qpm))
             self._qpm = min(max(said, self._low), self._high) if said == said else self._qpm

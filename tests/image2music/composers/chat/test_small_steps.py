@@ -77,6 +77,7 @@ class Player:
             shape = json.loads(next(line for line in said_in(question).splitlines() if line.startswith("{")))
             fields = json.loads(question.form.schema)["properties"]
             shape |= {name: self.dice.choice(one["enum"]) for name, one in fields.items() if "enum" in one}
+            shape |= {name: f"My {shape[name]}" for name, one in fields.items() if "maxLength" in one}
             return f"<think>Let me see {{</think>```json\n{json.dumps(shape)}\n```"
         (line,) = question.form.lines
         bars = [sung_bar(said_in(question), bar, int(units_of(question.form.meter))) for bar in numbers_of(question)]
@@ -143,7 +144,7 @@ def test_a_good_model_is_asked_little_and_its_choices_are_taken():
     assert read_tonality(plan.key) == read_tonality(shape["key"])
     assert [plan.voices[0].name, plan.voices[-1].name] == [shape["melody"], shape["bass"]]
     assert plan.sections[0].picture_part == shape["A"]
-    assert shape["title"] in abc and "derived by rule" in abc
+    assert f"T:{shape['title']}\n" in abc and "derived by rule" in abc
     assert len(kinds) < 3 + plan.bars / 2 + 1
 
 
@@ -159,6 +160,15 @@ def test_each_prompt_holds_one_whole_answer_that_its_form_allows():
         else:
             assert isinstance(question.form, LinesForm)
             assert said_in(question).count("each bar is closed by |") == 1
+
+
+def test_what_is_copied_from_the_example_is_not_about_the_picture():
+    def copying(questions):
+        return [json.dumps(json.loads(next(line for line in said_in(one).splitlines() if line.startswith("{"))))
+                if isinstance(one.form, JsonForm) else "" for one in questions]  # fmt: skip
+
+    (plan,), _, _ = composed(copying, [asked_for(1)])
+    assert plan.title == "Lake" and plan.sections[0].picture_part == "boat"
 
 
 def test_every_question_begins_with_the_picture_and_what_was_seen_in_it():
