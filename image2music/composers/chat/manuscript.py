@@ -355,7 +355,7 @@ def _arranged(plan: Plan, bars: Bars, seed: int) -> dict[tuple[int, int], str]:
         return {}
     try:
         written = _as_lines(plan, bars)
-        motif = _motif_lines(plan)
+        motif = motif_lines(plan)
         lines = {line.voice: line for line in arrange_plan(plan, written, seed, motif=motif)}
     except (AbcError, PlanError):
         return {}  # what cannot be played yet goes to the checker, with silence in the open places
@@ -379,7 +379,12 @@ def _as_lines(plan: Plan, bars: Bars) -> dict[int, list[Bar | None]]:
     return lines
 
 
-def _motif_lines(plan: Plan) -> tuple[Bar, ...]:
+def motif_lines(plan: Plan) -> tuple[Bar, ...]:
+    """Return the bars of a plan's motif; none where it has none.
+
+    Raises:
+        AbcError: it cannot be read.
+    """
     if plan.motif is None or not plan.motif.abc:
         return ()
     bars = bars_in(plan.motif.abc)
