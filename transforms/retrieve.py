@@ -1,4 +1,4 @@
-"""Embeddings of captions, of pictures and of what the composer says about them; and the nearest tunes of the index by these."""
+"""Embeddings of captions, pictures and descriptions, and the nearest tunes of the index by these."""
 
 from __future__ import annotations
 

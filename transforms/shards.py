@@ -1,4 +1,4 @@
-"""Where what a job makes goes: rows and failures to Parquet shards, a log line for each picture, and tunes to the index.
+"""Where what a job makes goes: rows and failures to Parquet shards, a log line a picture, and tunes to the index.
 
 Many workers write the index's data files, one step commits them.
 """
