@@ -20,6 +20,7 @@ OPENINGS = {
     "Look at this picture": "look",
     "You are a composer, and this picture": "sketch",
     "Plan the whole piece": "plan",
+    "You are a composer. Plan a short piece": "plan",
     "The score so far": "write",
     "Now be a severe teacher": "edit",
 }

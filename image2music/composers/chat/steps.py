@@ -36,13 +36,17 @@ from image2music.music.instruments import instrument_of
 from image2music.music.listen.listener import sheet_text
 from image2music.music.planning.constraints import PlanConstraints
 from image2music.music.planning.plan import Plan, pitch_name, plan_as_json
-from image2music.music.planning.schema import PLAN_SCHEMA
+from image2music.music.planning.schema import (
+    MOST_DECODED_BARS,
+    MOST_VOICES,
+    PLAN_SCHEMA,
+    decodable_plan_schema,
+)
 from image2music.music.planning.vocabulary import DRUM_KIT
-from image2music.settings import Steps, picture_seed
+from image2music.settings import picture_seed
 from image2music.types import Description, Edit
 
-_BARS_ASKED: dict[Steps, str] = {"full": "24 to 32", "short": "16 to 24", "small": "16"}
-_VOICES_ASKED: dict[Steps, str] = {"full": "three to five", "short": "three or four", "small": "three"}
+_FULL_BARS, _BRIEF_BARS = (24, 32), (16, 20)
 _MOST_REFERENCES, _BARS_OF_REFERENCE, _LONGEST_REFERENCE = 2, 4, 420
 
 
@@ -100,16 +104,17 @@ def sketching(request: ComposeRequest, so_far: Conversation) -> Conversation:
     return so_far.asked(fill("plan/sketch", wishes=_wishes(request)))
 
 
-def planning(request: ComposeRequest, so_far: Conversation, *, sketched: bool) -> Conversation:
-    """Ask for the whole plan: of the device that was chosen, or at once."""
-    bars = next((_span(one.bars) for one in request.constraints if one.bars is not None), _BARS_ASKED[request.steps])
+def planning(request: ComposeRequest, so_far: Conversation) -> Conversation:
+    """Ask for the whole plan: of the device that was chosen, or, by the short steps, at once and in fewer words."""
+    is_brief = request.steps == "short"
+    usual = _BRIEF_BARS if is_brief else _FULL_BARS
+    bars = _span(next((one.bars for one in request.constraints if one.bars is not None), usual))
     question = fill(
-        "plan/plan",
-        around=" around the device that you chose" if sketched else " of a short piece for this picture",
-        wishes="" if sketched else _wishes(request),
+        "plan/brief" if is_brief else "plan/plan",
+        wishes=_wishes(request) if is_brief else "",
         references=_references(request),
         bars=bars,
-        voices=_VOICES_ASKED[request.steps],
+        voices="three" if is_brief else "three to five",
     )
     return so_far.asked(question)
 
@@ -260,7 +265,9 @@ def explaining(request: ExplainRequest, plan: Plan, so_far: Conversation, edits:
     sections = "; ".join(f"{s.name} {s.first}-{s.last} ({s.picture_part})" for s in plan.sections)
     climax = f"Its climax is in bar {plan.climax.bar}." if plan.climax else ""
     taken = f"The score as it stands:\n{request.abc.strip()}\n" if edits is None else _taken(request.abc, edits)
-    return so_far.asked(fill("plan/why", taken=taken, title=request.title, sections=sections, climax=climax))
+    length = "three or four" if request.request.steps == "short" else "four to six"
+    question = fill("plan/why", taken=taken, title=request.title, sections=sections, climax=climax, length=length)
+    return so_far.asked(question)
 
 
 def _taken(abc: str, edits: Sequence[Edit]) -> str:
@@ -440,10 +447,46 @@ EDIT_FORM = JsonForm.of(
         }
     ),
 )
-_PAYOFF = {"type": "object", "patternProperties": {"^[0-9]+$": {"type": "string"}}, "additionalProperties": False}
-PLAN_FORM = JsonForm.of("plan", {**PLAN_SCHEMA, "properties": {**PLAN_SCHEMA["properties"], "payoff_abc": _PAYOFF}})
-"""What holds a model to a plan while it writes one; the payoff's notes are read beside the plan."""
+_PAYOFF = {
+    "type": "object",
+    "properties": {str(voice): {"type": "string", "maxLength": 160} for voice in range(1, MOST_VOICES + 1)},
+    "required": [],
+    "additionalProperties": False,
+}
+_LEFT_OUT_OF_BRIEF_PLANS = ("style", "melody", "surprise", "silences", "free_bars", "ending")
+_LEFT_OUT_OF_BRIEF_SECTIONS = ("swell", "rhythm", "new")
+
+
+def plan_form(request: ComposeRequest) -> JsonForm:
+    """Return what holds a model to a plan while it writes one, with as many bars and voices as are asked for."""
+    wanted = next((one.bars for one in request.constraints if one.bars is not None), None)
+    players = next((one for one in request.constraints if one.players), None)
+    bars = wanted or (_BRIEF_BARS if request.steps == "short" else _FULL_BARS)
+    voices = (3, 3) if request.steps == "short" else (3, 5)
+    if players is not None:
+        seats = min(len(players.players), MOST_VOICES)
+        voices = (seats, MOST_VOICES if players.others_may_play else seats)
+    schema = decodable_plan_schema((min(bars[0], MOST_DECODED_BARS), min(bars[1], MOST_DECODED_BARS)), voices)
+    if request.steps == "short":
+        return JsonForm.of("plan", _brief(schema))
+    parts = schema["properties"]
+    return JsonForm.of("plan", {**schema, "properties": {**parts, "payoff_abc": _PAYOFF}})
+
+
+def _brief(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema without what the short steps do not ask for."""
+    section = _without(schema["properties"]["sections"]["items"], _LEFT_OUT_OF_BRIEF_SECTIONS)
+    brief = _without(schema, _LEFT_OUT_OF_BRIEF_PLANS)
+    return {**brief, "properties": {**brief["properties"], "sections": {**schema["properties"]["sections"],
+                                                                        "items": section}}}  # fmt: skip
+
+
+def _without(schema: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    properties = {name: value for name, value in schema["properties"].items() if name not in names}
+    return {**schema, "properties": properties, "required": [one for one in schema["required"] if one not in names]}
+
+
 PATCH_FORM = JsonForm.of(
     "changes", {**PLAN_SCHEMA, "required": [], "properties": {**PLAN_SCHEMA["properties"], "payoff_abc": _PAYOFF}}
 )
-"""The same where only what changes is asked for."""
+"""What holds a model to the parts of a plan that it changes."""

@@ -23,10 +23,11 @@ from image2music.composers.chat.manuscript import (
     sung_lines,
     to_abc,
 )
-from image2music.composers.chat.steps import EDIT_FORM, PATCH_FORM, PLAN_FORM, SKETCH_FORM, seed_of
+from image2music.composers.chat.steps import EDIT_FORM, PATCH_FORM, SKETCH_FORM, plan_form, seed_of
 from image2music.composers.forms import PROSE, Form
 from image2music.errors import ModelError, PlanError
 from image2music.music.planning.checks import check_plan
+from image2music.music.planning.mending import consistent
 from image2music.music.planning.plan import Plan, plan_of_json
 from image2music.settings import Steps
 from image2music.types import Edit
@@ -56,7 +57,7 @@ class WholeSteps:
             else:
                 sketched = one.request.steps == "full"
                 before = one.notes["sketch"] if sketched else steps.seen(one.request.image, one.request.description)
-                talks.append(steps.planning(one.request, before, sketched=sketched))
+                talks.append(steps.planning(one.request, before))
         return self._read_plans(requests, talks)
 
     def _sketch(self, requests: Sequence[PlanningRequest]) -> None:
@@ -71,7 +72,7 @@ class WholeSteps:
     def _read_plans(self, requests: Sequence[PlanningRequest], talks: Sequence[Conversation]) -> list[Plan]:
         """Ask for plans; where an answer is JSON and yet no plan, ask once more with what is wrong."""
         seeds = [seed_of(one.request, f"plan {one.attempt}", one.take) for one in requests]
-        forms = [PATCH_FORM if one.attempt else PLAN_FORM for one in requests]
+        forms = [PATCH_FORM if one.attempt else plan_form(one.request) for one in requests]
         found = self._json(talks, seeds, self._lengths.plan, forms, "plan")
         plans: list[Plan | PlanError] = []
         for one, (talk, shape) in zip(requests, found, strict=True):
@@ -105,7 +106,8 @@ class WholeSteps:
             plan = plan_of_json(shape)
         except PlanError as error:
             return error
-        checked = check_plan(plan, read_motif)
+        # Asked again, the model has had its say: what is left of its faults is mended by force.
+        checked = (consistent if request.attempt else check_plan)(plan, read_motif)
         request.notes["plan"] = talk, shape, checked.mended
         return with_derived(by_place(checked.plan), request.request.steps)
 

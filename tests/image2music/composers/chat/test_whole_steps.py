@@ -12,7 +12,7 @@ from recorded_player import recorded
 from image2music.abc.checker import check
 from image2music.composers.base import EditRequest, ExplainRequest, PlanningRequest, RepairRequest, WriteRequest
 from image2music.composers.chat.composer import ChatComposer
-from image2music.composers.chat.steps import constraint_lines, edits_in, patched
+from image2music.composers.chat.steps import constraint_lines, edits_in, patched, plan_form
 from image2music.composers.forms import JsonForm, LinesForm
 from image2music.errors import ModelError
 from image2music.loop.chain import compose_batch
@@ -115,6 +115,22 @@ def test_a_plan_that_contradicts_itself_is_mended_by_what_changes_alone():
     assert "motif" in said(backend.asked["plan"][1]) and "only what changes" in said(backend.asked["plan"][1])
     assert tune.plan.motif.abc == "A4 GF d2 | c6 z2"
     assert tune.plan.title == "The Ring and the Helmet"
+
+
+def test_what_the_model_leaves_wrong_when_asked_again_is_mended_by_force():
+    broken = plan_json(motif={"chords": "F C/E", "abc": "B4 ^ce ^d2 | ^c6 z2"})
+    tune = composed(ByStep(plan=[broken, json.dumps({"ending": "softly"})]))
+    assert tune.plan.motif is None
+    assert tune.plan.ending == "softly"
+
+
+def test_a_plan_s_form_holds_the_bars_and_voices_that_are_asked_for():
+    wanted = constraints_of(Wishes(instruments="flute, cello", bars="16"))
+    shape = json.loads(plan_form(replace(request(), constraints=(wanted,))).schema)["properties"]
+    assert shape["bars"] == {"type": "integer", "minimum": 16, "maximum": 16}
+    assert (shape["voices"]["minItems"], len(shape["voices"]["prefixItems"])) == (2, 2)
+    brief = json.loads(plan_form(replace(request(), steps="short")).schema)
+    assert "payoff_abc" not in brief["properties"] and "surprise" not in brief["required"]
 
 
 def test_parts_of_a_second_answer_are_put_into_the_first():
