@@ -78,9 +78,7 @@ def test_the_command_ends_with_what_it_submitted_and_the_same_command_goes_on(ma
     service.looks = 3
     command = words(service, "--batch_api", *MONEY)
     assert main(command) == 1
-    line = (
-        "image2music: submitted 6 requests in 1 batch for 6 pictures, to be answered within a day; the same command"
-    )
+    line = "image2music: submitted 6 requests in 1 batch for 6 pictures, to be answered within a day; the same command"
     assert line in capsys.readouterr().err
     assert main(command) == 1, "it is too early"
     assert line in capsys.readouterr().err
