@@ -20,7 +20,8 @@ from torch import Tensor
 
 from benchmarks.large_vocabulary import large_tokenizer
 from benchmarks.row import BenchRow
-from image2music.composers.constrained.constraint import TUNE, AbcConstraint, AbcVocabulary
+from image2music.composers.constrained.constraint import AbcConstraint, AbcVocabulary
+from image2music.composers.constrained.grammars import tune_pattern
 
 BATCH, MOST_TOKENS, BATCHES = 8, 400, 3
 LIMIT_MS = 4.0
@@ -113,7 +114,7 @@ class _XGrammar:
 
         self._library, eos = xgrammar, [tokenizer.eos_token_id]
         info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=len(tokenizer), stop_token_ids=eos)
-        self._compiled = xgrammar.GrammarCompiler(info, max_threads=1).compile_grammar(ebnf(TUNE))
+        self._compiled = xgrammar.GrammarCompiler(info, max_threads=1).compile_grammar(ebnf(tune_pattern(2)))
         self._mask, self._size = xgrammar.allocate_token_bitmask(1, len(tokenizer)), len(tokenizer)
 
     def begin(self) -> _XGrammar:

@@ -22,8 +22,8 @@ from image2music.abc.diagnostics import Diagnostic, Findings, Severity, apply_re
 from image2music.abc.lexer import Head
 from image2music.abc.parser import ParsedAbc, parse
 from image2music.abc.playback import first_tune, tune_to_score
-from image2music.abc.repairs.bars import Proposal
-from image2music.abc.repairs.signs import SIGN_RULES, Place
+from image2music.abc.repairs.bars import Place, Proposal
+from image2music.abc.repairs.signs import SIGN_RULES
 from image2music.abc.repairs.voices import VOICE_RULES, differing_pick_ups
 from image2music.errors import AbcError
 from image2music.music.planning.harmony import MotifNote
@@ -38,7 +38,7 @@ REPAIRABLE = frozenset({*SIGN_RULES, *VOICE_RULES})
 MAX_REPAIRED_CHARS = 16_384
 """Findings of a longer text carry no repairs: it is no single tune. Nor do more findings than are told."""
 
-MAX_REREAD_CHARS = 524_288
+MAX_REREAD_CHARS = 262_144
 """How much is read again, in characters, to try repairs; findings after that carry none."""
 _MOST_PROPOSALS = 8
 _MOST_FOLLOWING = 2
@@ -318,11 +318,11 @@ def _is_beside(one: Diagnostic, finding: Diagnostic) -> bool:
 def _proposals(parsed: ParsedAbc, finding: Diagnostic) -> Iterator[Proposal]:
     text = parsed.text
     tune = next((tune for tune in reversed(parsed.tunes) if tune.line <= finding.line), None)
-    if finding.code in SIGN_RULES:
-        start, end = _line_bounds(text, finding.line)
-        yield from SIGN_RULES[finding.code](Place(text, start + finding.column - 1, start, end, tune, finding))
-    if finding.code in VOICE_RULES and tune is not None:
-        yield from VOICE_RULES[finding.code](text, tune, finding)
+    start, end = _line_bounds(text, finding.line)
+    place = Place(text, start + finding.column - 1, start, end, tune, finding)
+    for rules in (SIGN_RULES, VOICE_RULES):
+        if finding.code in rules:
+            yield from rules[finding.code](place)
 
 
 def _line_bounds(text: str, line: int) -> tuple[int, int]:
@@ -361,12 +361,11 @@ def read_motif(abc: str, key: str, meter: str) -> tuple[MotifNote, ...]:
 def _check_tune(tune: Tune, findings: Findings) -> None:
     sections = {voice.id: _section_lines(voice) for voice in tune.voices.values()}
     pickup = shared_pickup(tune)
-    unsure: dict[str, list[int]] = {}
+    wrong_numbers: dict[str, list[int]] = {}
     for voice in tune.voices.values():
-        unsure[voice.id] = [bar.number for bar in voice.bars if bar.flawed]
         for wrong in wrong_bars(voice, pickup):
             bar = wrong.bar
-            unsure[voice.id].append(bar.number)
+            wrong_numbers.setdefault(voice.id, []).append(bar.number)
             findings.add(wrong.code, wrong.message, bar.line, bar.column, voice.id, bar.number)
         _check_ties(voice, findings)
         _check_repeats(voice, sections[voice.id], findings)
@@ -375,7 +374,7 @@ def _check_tune(tune: Tune, findings: Findings) -> None:
             message = f"the last bar of voice {voice.id} has no bar line, as if the tune were cut off: end it with |]"
             findings.add("missing-bar-line", message, last.line, last.column, voice.id, last.number)
     if len(tune.voices) > 1:
-        _check_voices(tune, sections, unsure, findings)
+        _check_voices(tune, sections, wrong_numbers, findings)
 
 
 def _section_lines(voice: Voice) -> list[BarLine]:
@@ -384,9 +383,9 @@ def _section_lines(voice: Voice) -> list[BarLine]:
 
 
 def _check_voices(
-    tune: Tune, sections: dict[str, list[BarLine]], unsure: dict[str, list[int]], findings: Findings
+    tune: Tune, sections: dict[str, list[BarLine]], wrong: dict[str, list[int]], findings: Findings
 ) -> None:
-    """Voices must be of one length and repeat at the same places; `unsure` are the bars of each that are not right."""
+    """Voices must be of one length and repeat at the same places; `wrong` are the bars of each that are not full."""
     voices = list(tune.voices.values())
     counts = Counter(voice.length for voice in voices)
     # Most voices are right; where as many say one thing as another, the longest is.
@@ -395,11 +394,9 @@ def _check_voices(
     pick_ups = None if begin_alike else differing_pick_ups(tune)
     for voice in voices:
         if voice.length != model.length:
-            first = [
-                f"bar {bars[0]} of voice {name}" for name in (voice.id, model.id) if (bars := sorted(unsure[name]))
-            ]
             cause = pick_ups.message if pick_ups is not None else ""
-            _add_unequal(voice, model, cause, " and ".join(first), findings)
+            first = " and ".join(filter(None, (_bar_to_mend(one, wrong) for one in (voice, model))))
+            _add_unequal(voice, model, cause, first, findings)
     if pick_ups is not None and len(counts) == 1:
         voice = min(voices, key=lambda voice: voice.bars[0].length)
         bar = voice.bars[0]
@@ -410,6 +407,12 @@ def _check_voices(
             bar = voice.bars[0]
             message = f"voice {voice.id} has repeats at other places than voice {voices[0].id}: give both the same"
             findings.add("repeats-differ", message, bar.line, bar.column, voice.id, bar.number)
+
+
+def _bar_to_mend(voice: Voice, wrong: dict[str, list[int]]) -> str:
+    """Name the first bar of a voice that is not full or could not be read; "" where there is none."""
+    numbers = [*wrong.get(voice.id, []), *(bar.number for bar in voice.bars if bar.flawed)]
+    return f"bar {min(numbers)} of voice {voice.id}" if numbers else ""
 
 
 def _add_unequal(voice: Voice, model: Voice, cause: str, first: str, findings: Findings) -> None:

@@ -61,7 +61,7 @@ def _about_versions(options: IndexOptions) -> str:
 def history_table(uri: str) -> str:
     """Return a line for every version, the oldest first."""
     from image2music.index.maintenance import history
-    from pipelines.runtime.tables import table
+    from pipelines.runtime.job import table
 
     cells = [
         (

@@ -36,8 +36,8 @@ from pipelines.jobs.compose import (
     spending_details,
 )
 from pipelines.jobs.dry_run import plan_lines
-from pipelines.jobs.loaders import System, read_output
 from pipelines.jobs.options import AblateOptions
+from pipelines.jobs.score import System, read_output
 from pipelines.runtime.job import open_job
 from pipelines.runtime.supervisor import EXIT_DONE, GOES_ON
 from transforms.compose import ComposeVariant

@@ -33,15 +33,21 @@ from image2music.settings import ComposeSettings, prompts_version
 from image2music.storage.output import OutputStore, open_output
 from image2music.types import NO_METADATA, ImageMetadata, ImageSource
 from pipelines.jobs.options import AblateOptions, ComposeOptions
-from pipelines.runtime.job import Job, open_job
+from pipelines.runtime.job import (
+    Job,
+    catalog_counts,
+    catalog_lines,
+    compositions_table,
+    failure_lines,
+    open_job,
+    places,
+)
 from pipelines.runtime.supervisor import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
-from pipelines.runtime.tables import catalog_counts, catalog_lines, compositions_table, failure_lines, places
 from schemas.album import ALBUM_SCHEMA
 from schemas.composition import METADATA_FIELDS
 from transforms.album import BindAlbums, PlanAlbums
 from transforms.compose import WITHOUT_ATTENTION, ComposeTunes
 from transforms.deadlines import TimeLimit
-from transforms.embed import EmbedPictures
 from transforms.pictures import (
     DescribePictures,
     IdentifyPictures,
@@ -51,7 +57,7 @@ from transforms.pictures import (
     list_pictures,
     with_plan,
 )
-from transforms.retrieve import RetrieveTunes
+from transforms.retrieve import EmbedPictures, RetrieveTunes
 from transforms.shards import LogPictures, WriteShards, composition_sink, failure_sink
 from transforms.stage import PUT_OFF, REASON, Stage
 
@@ -124,7 +130,7 @@ def compose(options: ComposeOptions) -> int:
     run = look_up(options)
     with open_job("compose", options, run.output) as job:
         desk = open_desk(run)
-        if desk is not None and (waiting := _wait_as_before(job, run, desk)):
+        if desk is not None and options.batch_api and (waiting := _wait_as_before(job, run, desk)):
             return job.end(put_off=waiting)
         finished = _prepare(run)
         with job.recorded(run.details, GOES_ON) as record:
@@ -348,7 +354,10 @@ def forget_answers(run: ComposeRun, *parts: OutputStore) -> None:
     """Forget what a server answered a job that came to its end: pictures that failed by it are asked about anew."""
     ledger = run.options.sending.ledger
     reasons = {row["reason"] for output in (run.output, *parts) for row in output.failures.read(["reason"])}
-    if os.path.exists(ledger) and not reasons.intersection(_NO_ANSWER):
+    if not os.path.exists(ledger):
+        return
+    Ledger(ledger).forget_failures()
+    if not reasons.intersection(_NO_ANSWER):
         Ledger(ledger).forget_answers()
 
 

@@ -24,16 +24,22 @@ from image2music.storage.output import open_index_files
 from image2music.storage.tar import is_tar, open_archive
 from image2music.types import CaptionedMidi, Failure
 from pipelines.jobs.options import IndexOptions
-from pipelines.runtime.job import open_job
+from pipelines.runtime.job import failure_lines, open_job
 from pipelines.runtime.supervisor import EXIT_DONE, EXIT_SOME_FAILED
-from pipelines.runtime.tables import failure_lines
 from transforms.deadlines import TimeLimit
-from transforms.embed import EmbedCaptions
-from transforms.midi import ConvertTunes, IdentifyTunes, ReadCaptions, check_captions, read_captions
-from transforms.shards import failure_sink
+from transforms.midi import (
+    ConvertTunes,
+    IdentifyTunes,
+    ReadCaptions,
+    check_captions,
+    identify_files,
+    is_lasting,
+    manifest_of_build,
+    read_captions,
+)
+from transforms.retrieve import EmbedCaptions
+from transforms.shards import TuneIndexConfig, TuneUpdateConfig, failure_sink
 from transforms.stage import Stage
-from transforms.tune_files import identify_files, is_lasting, manifest_of_build
-from transforms.tune_sink import TuneIndexConfig, TuneUpdateConfig
 
 DEFAULT_EMBEDDER = "conse"
 FAILURES_A_SHARD = 1000

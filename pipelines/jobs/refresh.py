@@ -39,9 +39,8 @@ from pipelines.jobs.compose import (
     open_desk,
 )
 from pipelines.jobs.options import SHORTEST_CHOSEN, ComposeOptions
-from pipelines.runtime.job import Job, open_job
+from pipelines.runtime.job import Job, compositions_table, failure_lines, open_job, places
 from pipelines.runtime.supervisor import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
-from pipelines.runtime.tables import compositions_table, failure_lines, places
 
 _COLUMNS = [
     "image_id",

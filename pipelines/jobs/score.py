@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from image2music import __version__
 from image2music.abc.playback import abc_to_midi
 from image2music.composers import registry as composers
 from image2music.composers.chat.conversations import ChatBackend
+from image2music.composers.chat.ledger import Totals, Usage, spending_line
+from image2music.composers.chat.server import OpenAiBackend
 from image2music.embedders import base as embedders
 from image2music.errors import ConfigError
-from image2music.evaluation.agreement import image_tune_similarity
 from image2music.evaluation.compare import (
     Difference,
     Summary,
@@ -34,8 +36,8 @@ from image2music.evaluation.compare import (
 )
 from image2music.evaluation.judge import ANSWER_TOKENS, Cost, SongEval, cost, without_order_effects
 from image2music.evaluation.judge import ask_judge as ask_judge
-from image2music.evaluation.measures import muspy_differences, score_rows
-from image2music.evaluation.pieces import Piece
+from image2music.evaluation.measures import Row, image_tune_similarity, muspy_differences, score_rows
+from image2music.evaluation.pieces import ROW_COLUMNS, Imported, Piece, piece_of_failure, piece_of_row, read_import
 from image2music.evaluation.questions import (
     Item,
     Shown,
@@ -51,11 +53,13 @@ from image2music.evaluation.questions import (
 from image2music.images.features import data_uri, thumbnail
 from image2music.music.render import wav_bytes
 from image2music.report.tune import playback
+from image2music.storage.datasets import read_batches
 from image2music.storage.files import Folder
-from image2music.storage.output import open_output
-from pipelines.jobs.loaders import Scored, System, open_image, read_imported, read_output
+from image2music.storage.output import OutputStore, open_output
 from pipelines.jobs.options import ScoreOptions
+from pipelines.jobs.report import find_picture
 from schemas.score import SCORE_SCHEMA
+from transforms.pictures import content_id, read_bytes
 
 EXIT_DONE, EXIT_REGRESSION = 0, 1
 
@@ -276,6 +280,9 @@ def judge_systems(options: ScoreOptions, scored: Sequence[Scored]) -> dict[str, 
         return opened(places[id(piece)])
 
     verdicts = ask_judge(backend, pieces, picture_of, options.judging)
+    used = _used(backend, options)
+    if used is not None and used.requests:
+        print(f"image2music: judge {backend.id}: {spending_line(used)}", file=sys.stderr)
     rows = [row for one in scored for row in one.rows]
     add_answers(
         rows,
@@ -289,6 +296,7 @@ def judge_systems(options: ScoreOptions, scored: Sequence[Scored]) -> dict[str, 
         "conversations": verdicts.asked,
         "malformed": verdicts.malformed,
         "failed": verdicts.failed,
+        "used": None if used is None else asdict(used),
         "spread": {one.system.name: mean_spread(one.rows, "judge") for one in scored},
     }
 
@@ -317,9 +325,102 @@ def _told(found: Cost, options: ScoreOptions) -> str:
     return f"{text}, at most ${found.dollars(*options.price):,.2f}"
 
 
+def _used(backend: ChatBackend, options: ScoreOptions) -> Totals | None:
+    """Return what the judge's requests came to; None where it runs here."""
+    if not isinstance(backend, OpenAiBackend):
+        return None
+    found = backend.ledger.totals().all
+    cost = Usage(found.input_tokens, found.cached_tokens, found.output_tokens).cost(options.price)
+    return replace(found, cost=cost)
+
+
 def _backend(spec: str) -> ChatBackend:
     try:
         return composers.load_chat_backend(spec)
     except ConfigError as error:
         message = f"--judge takes openai:BASE_URL#MODEL or transformers:ID_OR_PATH: {error}"
         raise ConfigError(message, reason="bad_judge") from error
+
+
+_ROWS_AT_ONCE = 32
+_FAILURE_COLUMNS = ["stage", "id", "uri"]
+
+
+@dataclass(frozen=True)
+class System:
+    """The tunes of one system, one for each picture. `embedder_ids` are those that retrieved its references."""
+
+    name: str
+    pieces: list[Piece]
+    embedder_ids: frozenset[str] = frozenset()
+
+
+def read_output(output: OutputStore, name: str) -> System:
+    """Read the rows of an output, and the pictures that its composer failed on.
+
+    Raises:
+        ConfigError: nothing is there (`no_rows`).
+    """
+    pieces: dict[str, Piece] = {}
+    embedders: set[str] = set()
+    for rows in read_batches(output.compositions.shards(), ROW_COLUMNS, _ROWS_AT_ONCE):
+        pieces.update({row["image_id"]: piece_of_row(row) for row in rows})
+        embedders.update(row["embedder_id"] for row in rows)
+    for failure in output.failures.read(_FAILURE_COLUMNS):
+        failed = piece_of_failure(failure)
+        if failed:
+            pieces.setdefault(failed.image_id, failed)
+    if not pieces:
+        raise ConfigError(f"{output} holds no compositions: name the --output of compose", reason="no_rows")
+    return System(name, [pieces[image_id] for image_id in sorted(pieces)], frozenset(embedders))
+
+
+def read_imported(path: Path, known: System | None) -> list[System]:
+    """Read the systems of a CSV file; their pictures are identified by content.
+
+    A picture that `known` has too takes description and references from there, so that all are measured alike.
+
+    Raises:
+        ConfigError: the file, or one that it names, cannot be used.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        lines = read_import(text, lambda name: read_bytes(str(path.parent / name)))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"--import {path}: {error}", reason="bad_import") from error
+    there = {piece.image_id: piece for piece in known.pieces} if known else {}
+    systems: dict[str, dict[str, Piece]] = {}
+    for line in lines:
+        piece = _imported(line, path.parent, there)
+        systems.setdefault(line.system, {})[piece.image_id] = piece
+    return [System(name, list(pieces.values())) for name, pieces in systems.items()]
+
+
+def _imported(line: Imported, folder: Path, there: dict[str, Piece]) -> Piece:
+    place = str(folder / line.picture)
+    try:
+        image_id = content_id(read_bytes(place))
+    except OSError as error:
+        raise ConfigError(f"--import: the picture {place}: {error}", reason="bad_import_file") from error
+    own = there.get(image_id)
+    return Piece(
+        image_id=image_id,
+        image_uri=place,
+        abc=line.abc,
+        description=line.description or (own.description if own else ""),
+        references=own.references if own else (),
+    )
+
+
+def open_image(piece: Piece) -> Image | None:
+    """Return the picture of a piece, from the first of its places that still holds the same bytes; else None."""
+    places = piece.places
+    return find_picture({"image_id": piece.image_id, "image_uri": places[0], "image_uris": places})
+
+
+@dataclass
+class Scored:
+    """A system with its rows."""
+
+    system: System
+    rows: list[Row]

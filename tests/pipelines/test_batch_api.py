@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import recorded_player
 from batch_server import AFTER, BEFORE, serving_batches
 from chat_fakes import TUNE
 from job_processes import environment, noise_pictures
@@ -104,13 +105,17 @@ def test_three_of_ten_calls_and_lines_fail_and_every_picture_is_accounted_for(ma
         (chance.choice(endpoints) if "batches" in name or "files" in name else BEFORE) if chance.random() < 0.3 else ""
     )
     service.line_fault = lambda number: chance.choice([400, 429, 500]) if chance.random() < 0.3 else 0
-    code = main(words(service, "--batch_api", "--batch_wait", "60", "--max_failures", "100%"))
+    command = words(service, "--batch_api", "--batch_wait", "60", "--max_failures", "100%")
+    code = main(command)
     composed, failed = rows("compositions"), rows("failures")
     assert len(composed) + len(failed) == PICTURES
     assert code == (3 if failed else 0)
     assert composed and failed
     assert {row["reason"] for row in failed} <= {"request_refused", "server_unavailable"}
     assert set(service.paid.values()) == {1}
+    service.fault, service.line_fault = (lambda name, number: ""), (lambda number: 0)
+    assert main(command) == 0, "what failed is asked anew by the next run"
+    assert len(rows("compositions")) == PICTURES
 
 
 def test_a_bound_of_money_holds_in_batches_too(many, service, capsys):
@@ -224,3 +229,19 @@ def test_a_job_that_is_killed_again_and_again_pays_for_nothing_twice_at_once(man
     assert twice <= used["lost"] <= CONCURRENCY * len(kills)
     assert used["requests"] == len(service.paid)
     assert used["cost"] == pytest.approx(len(service.paid) * COST)
+
+
+def test_the_protocol_with_plans_goes_out_in_batches_too(indexed, service, monkeypatch):
+    for module in (server_client, batches):
+        monkeypatch.setattr(module, "RetryPolicy", partial(module.RetryPolicy, **HURRY))
+    monkeypatch.setattr(batches, "_FIRST_LOOK_S", 0.01)
+    (indexed / "two").mkdir()
+    for name in recorded_player.COLOURS:
+        recorded_player.stand_in(name).save(indexed / "two" / f"{name}.png")
+    player = recorded_player.RecordedPlayer()
+    service.answer = lambda body: player(body)[1]["choices"][0]["message"]["content"]
+    command = ["compose", "--images", "two", "--index", "tunes.lance", "--output", "out"]
+    assert main([*command, "--composer", f"openai:{service.url}#tiny", "--batch_api", "--batch_wait", "60"]) == 0
+    assert len(rows("compositions")) == 2
+    assert set(player.asked.values()) == {1}
+    assert service.live == sum(player.asked.values()) / 2, "the first of each step goes out at once"

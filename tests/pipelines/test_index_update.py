@@ -97,7 +97,7 @@ def test_rows_that_did_not_change_stay_in_their_files(settled):
 def test_when_nothing_changed_no_file_is_read_no_model_loaded_and_no_version_made(settled, monkeypatch, capsys):
     before = open_index("tunes.lance").version
     monkeypatch.setattr("image2music.embedders.base.load_embedder", lambda spec: pytest.fail("loaded"))
-    monkeypatch.setattr("transforms.tune_files.read_under", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr("transforms.midi.read_under", lambda *_: pytest.fail("read"))
     assert main(UPDATE) == 0
     assert open_index("tunes.lance").version == before
     assert "3 unchanged, 0 files read" in capsys.readouterr().out
@@ -161,7 +161,7 @@ def test_a_file_that_cannot_be_converted_is_tried_once(settled, monkeypatch):
     assert record()["counts"]["new"] == 0
 
 
-@pytest.mark.parametrize("place", ["transforms.tune_sink.replace_rows", "pipelines.jobs.index.finalize"])
+@pytest.mark.parametrize("place", ["transforms.shards.replace_rows", "pipelines.jobs.index.finalize"])
 def test_a_run_that_breaks_before_or_after_its_commit_is_finished_by_the_next(settled, place):
     captions("red.mid", "green.mid", "blue.mid", blue="azure")
     with pytest.MonkeyPatch.context() as patch:

@@ -80,6 +80,7 @@ def test_a_judge_that_likes_what_stands_first_likes_nothing_better(composed, ser
     judged = report(composed)["judge"]
     assert (judged["conversations"], judged["malformed"], judged["failed"]) == (18, 0, {})
     assert judged["spread"]["out"] == pytest.approx(0.0, abs=1e-9)
+    assert judged["used"]["requests"] == 18
 
 
 def test_malformed_answers_are_counted(composed, server):

@@ -1,4 +1,4 @@
-from pipelines.runtime.tables import table
+from pipelines.runtime.job import table
 
 
 def test_columns_stand_side_by_side_and_long_cells_are_cut():

@@ -135,11 +135,13 @@ def compose(server, protocol, *more):
     """Exit code, rows, failures; requests are counted as the server counts them."""
     before = server.answered()
     code = main(["compose", "--images", "two", "--index", "tunes.lance", "--output", "out", "--protocol", protocol,
-                 "--composer", f"openai:{server.spec}", "--rounds", "1", "--max_failures", "100%", *more])  # fmt: skip
+                 "--composer", f"openai:{server.spec}", "--rounds", "1", "--max_failures", "100%",
+                 "--price", "1,2", *more])  # fmt: skip
     record = json.loads(Path("out/run.json").read_text())
     used = record["used"]["all_runs"]["all"]
     assert used["requests"] == server.answered() - before
     assert used["input_tokens"] > 100 * used["requests"], "the picture is counted, too"
+    assert used["cost"] == pytest.approx((used["input_tokens"] + 2 * used["output_tokens"]) / 1e6)
     assert 0 < used["output_tokens"] <= 8 * (used["requests"] + used["cut"]) * 2
     composed, failed = rows("compositions"), rows("failures")
     assert len(composed) + len(failed) == len(COLOURS)

@@ -3,8 +3,11 @@ import pytest
 from apache_beam.testing import test_pipeline
 from apache_beam.testing.util import assert_that, equal_to
 
+from image2music.errors import PutOffError
 from image2music.failures import batch_with_fallback
 from image2music.types import Failure
+from pipelines.runtime.beam_runner import counters
+from transforms.deadlines import TimeLimit
 from transforms.stage import Stage, StageHandler
 
 SIZES = []
@@ -36,6 +39,33 @@ def test_a_bad_element_leaves_by_its_own_door_and_its_batch_goes_on():
         failure = Failure("halve", "id-0", "uri-0", "unexpected_ZeroDivisionError", "nothing to halve")
         assert_that(parted.done, equal_to([0.5, 1.5]), "done")
         assert_that(parted.failed, equal_to([failure]), "failed")
+
+
+class Patient(Halve):
+    """Puts 0 off, whether it comes as a result or is raised."""
+
+    def work(self, batch, model):
+        if len(batch) > 1 and 5 in batch:
+            raise PutOffError("not yet", reason="batch")
+        return [number / 2 if number else PutOffError("not yet", reason="batch") for number in batch]
+
+
+@pytest.mark.parametrize("others", [(1, 3), (1, 5)])
+def test_what_is_put_off_is_neither_done_nor_failed_and_is_counted(others):
+    pipeline = beam.Pipeline(runner="FnApiRunner")
+    parted = pipeline | beam.Create([0, *others]) | Stage(Patient(batch_size=3), TimeLimit(60.0))
+    assert_that(parted.done, equal_to([number / 2 for number in others]), "done")
+    assert_that(parted.failed, equal_to([]), "failed")
+    found = counters(pipeline.run())
+    assert found == {"halve.done": 2, "halve.put_off": 1, "put_off.batch": 1}
+
+
+def test_a_reason_of_two_stages_is_counted_in_both():
+    pipeline = beam.Pipeline(runner="FnApiRunner")
+    for name in ("first", "second"):
+        numbers = pipeline | f"Numbers {name}" >> beam.Create([0, 1])
+        numbers | f"Halve {name}" >> Stage(Patient(batch_size=1))
+    assert counters(pipeline.run())["put_off.batch"] == 2
 
 
 class HalveByHand(Halve):

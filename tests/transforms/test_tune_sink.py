@@ -8,7 +8,7 @@ from apache_beam.ml.rag.types import Content, EmbeddableItem, Embedding
 from fakes import DIM, unit
 
 from image2music.index.table import index_schema, open_index
-from transforms.tune_sink import TuneIndexConfig, TuneUpdateConfig
+from transforms.shards import TuneIndexConfig, TuneUpdateConfig
 
 SCHEMA = index_schema(DIM, embedder_id="fake@1", embedder_spec="fake")
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import islice
 
 from image2music.abc.ast import Bar, Event, StateChange, Tune, Voice
 from image2music.abc.autofix.wrapping import (
@@ -33,6 +35,7 @@ from image2music.abc.fields import (
 from image2music.abc.parser import ParsedAbc, parse
 from image2music.abc.repairs.bars import (
     MAX_ADDED_BARS,
+    Proposal,
     bar_line_proposals,
     behind_last_note,
     meter_of,
@@ -192,8 +195,8 @@ def guess_meter(text: str) -> str | None:
     return meter_of(length) if count * 3 >= lengths.total() * 2 else None
 
 
-MAX_MOVED_LINES = 16
-"""Bar lines of one tune that are mended by rule in one round."""
+MAX_TRIED_LINES = 48
+"""Changes of bar lines that are tried in one round."""
 
 
 def mend_meter(editor: TextEditor) -> None:
@@ -239,12 +242,21 @@ def mend_bar_lines(editor: TextEditor) -> None:
 
     No note changes. A voice of another length may lack music, so its bars are left to the other rules.
     """
-    for _ in range(MAX_MOVED_LINES):
-        if not _mend_one_bar_line(editor):
+    left = MAX_TRIED_LINES if len(editor.text) <= LONG_CHARS else 0
+    badness = _badness(editor.parsed) if left else (0, 0)
+    while left > 0:
+        for proposal, voice, bar in islice(_bar_line_proposals(editor), left):
+            left -= 1
+            now = _badness(parse(proposal.text))
+            if now < badness:
+                editor.note("mended-bar-line", proposal.message, bar.start, voice.id, bar.number)
+                editor.text, badness = proposal.text, now
+                break
+        else:
             return
 
 
-def _mend_one_bar_line(editor: TextEditor) -> bool:
+def _bar_line_proposals(editor: TextEditor) -> Iterator[tuple[Proposal, Voice, Bar]]:
     for tune in editor.parsed.tunes:
         lengths = Counter(voice.length for voice in tune.voices.values())
         pickup = shared_pickup(tune)
@@ -254,12 +266,7 @@ def _mend_one_bar_line(editor: TextEditor) -> bool:
             for wrong in wrong_bars(voice, pickup):
                 index = bisect_left(voice.bars, wrong.bar.start, key=lambda bar: bar.start)
                 for proposal in bar_line_proposals(editor.text, voice, index):
-                    if _badness(parse(proposal.text)) < _badness(editor.parsed):
-                        bar = wrong.bar
-                        editor.note("mended-bar-line", proposal.message, bar.start, voice.id, bar.number)
-                        editor.text = proposal.text
-                        return True
-    return False
+                    yield proposal, voice, wrong.bar
 
 
 def mend_bar_lengths(editor: TextEditor) -> None:
@@ -352,7 +359,7 @@ MAX_ROUNDS = 3
 """One mend can make room for another, as a closed bracket does for a bar that can then be counted."""
 
 LONG_CHARS = 16_384
-"""A longer text is mended in one round: it is no single tune with a few slips."""
+"""A longer text is mended in one round, its bar lines not at all: it is no single tune with a few slips."""
 _STEPS = (
     mend_header, mend_characters, mend_lines, mend_signs, mend_meter, mend_pick_ups, mend_bar_lines, mend_bar_lengths,
     mend_ends,

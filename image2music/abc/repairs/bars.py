@@ -10,14 +10,15 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import NamedTuple
 
 from image2music.abc.ast import Bar, Event, StateChange, Tune, Voice
 from image2music.abc.diagnostics import Diagnostic
 from image2music.abc.fields import read_meter
-from image2music.abc.lexer import TokenMusic, read_note, read_note_group, read_rest
+from image2music.abc.lexer import MUSIC, TokenMusic, read_note, read_note_group, read_rest
 from image2music.music.theory import Length, Meter, as_fraction, scaled, spoken
 
 
@@ -51,6 +52,68 @@ def edited(text: str, edits: Iterable[Edit]) -> str:
             pieces += (text[at:start], new)
             at = end
     return "".join([*pieces, text[at:]])
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a finding is: `offset` in the text, the line around it, and the tune it belongs to (None outside tunes)."""
+
+    text: str
+    offset: int
+    start: int
+    end: int
+    tune: Tune | None
+    finding: Diagnostic
+
+    @property
+    def rest(self) -> str:
+        """What follows the place in its line."""
+        return self.text[self.offset : self.end]
+
+    def put(self, start: int, end: int, new: str) -> Proposal:
+        """Propose one edit, counted from the place."""
+        return Proposal(edited(self.text, [(self.offset + start, self.offset + end, new)]))
+
+    def cut(self, n: int = 1) -> Proposal:
+        """Propose to remove `n` characters."""
+        return self.put(0, n, "")
+
+    def moved(self, offset: int) -> Place:
+        """Return the place at another offset."""
+        return replace(self, offset=offset)
+
+    def without_line(self) -> Proposal:
+        """Propose to remove the line."""
+        end = self.end
+        while end < len(self.text) and self.text[end] in "\r\n" and not (end > self.end and self.text[end] == "\r"):
+            end += 1
+            if self.text[end - 1] == "\n":
+                break
+        return Proposal(edited(self.text, [(self.start, end, "")]))
+
+    @property
+    def voice(self) -> Voice | None:
+        """The voice the finding is in."""
+        return self.tune.voices.get(self.finding.voice or "") if self.tune is not None else None
+
+    @property
+    def bar(self) -> Bar | None:
+        """The bar the finding is in."""
+        bars = self.voice.bars if self.voice is not None else []
+        return next((bar for bar in bars if bar.number == self.finding.bar), None)
+
+    def token(self) -> re.Match[str] | None:
+        """The token that begins here, with its kind in `lastindex`."""
+        return MUSIC.match(self.text, self.offset, self.end)
+
+    def event(self) -> Event | None:
+        """The note, chord or rest that begins here."""
+        elements = self.voice.elements if self.voice is not None else []
+        return next((e for e in elements if isinstance(e, Event) and e.start == self.offset), None)
+
+
+Rule = Callable[[Place], Iterator[Proposal]]
+"""Proposes repairs of one finding, the likeliest first."""
 
 
 def written_length(length: Length, unit: Length) -> str | None:
@@ -115,13 +178,12 @@ def end_of_bar(bar: Bar, last: Event) -> int:
     return bar.closing.start if bar.closing is not None else last.end
 
 
-def bar_proposals(text: str, tune: Tune, finding: Diagnostic) -> Iterator[Proposal]:
+def bar_proposals(place: Place) -> Iterator[Proposal]:
     """Propose for a bar that is too short or too long, or an `&` layer that is."""
-    found = _bar(tune, finding)
-    if found is None:
+    text, tune, voice, bar = place.text, place.tune, place.voice, place.bar
+    if tune is None or voice is None or bar is None or bar.expected is None:
         return
-    voice, index = found
-    bar = voice.bars[index]
+    index = bisect_left(voice.bars, bar.start, key=lambda bar: bar.start)
     if len(bar.lengths) > 1:
         yield from _layer(text, voice, bar)
         return
@@ -129,14 +191,6 @@ def bar_proposals(text: str, tune: Tune, finding: Diagnostic) -> Iterator[Propos
     yield from _voice_unit(text, tune, voice)
     yield from bar_line_proposals(text, voice, index)
     yield from _one_bar(text, tune, voice, bar)
-
-
-def _bar(tune: Tune, finding: Diagnostic) -> tuple[Voice, int] | None:
-    voice = tune.voices.get(finding.voice or "")
-    if voice is None:
-        return None
-    index = next((index for index, bar in enumerate(voice.bars) if bar.number == finding.bar), None)
-    return None if index is None or voice.bars[index].expected is None else (voice, index)
 
 
 def _changes_meter(tune: Tune) -> bool:
@@ -147,6 +201,8 @@ def _changes_meter(tune: Tune) -> bool:
 def _meter(text: str, tune: Tune) -> Iterator[Proposal]:
     """The meter that most bars have, where the header names another."""
     lengths = Counter(bar.length for voice in tune.voices.values() for bar in voice.bars if bar.count == 1)
+    if not lengths:
+        return
     length, count = lengths.most_common(1)[0]
     meter, total = meter_of(length), lengths.total()
     match = _HEADER_METER.search(text, tune.start, tune.music_start)
@@ -160,7 +216,7 @@ def _meter(text: str, tune: Tune) -> Iterator[Proposal]:
 def _voice_unit(text: str, tune: Tune, voice: Voice) -> Iterator[Proposal]:
     """Another unit length for a voice most of whose bars are twice or four times as long as they should be, or half."""
     ratios = Counter(as_fraction(bar.length) / as_fraction(bar.expected) for bar in voice.bars if bar.expected)
-    ratio, count = ratios.most_common(1)[0]
+    ratio, count = max(ratios.items(), key=lambda pair: pair[1], default=(Fraction(1), 0))
     if ratio not in _TIMES or len(voice.bars) < 2 or 3 * count < 2 * len(voice.bars):
         return
     unit = as_fraction(unit_in(voice, voice.bars[0])) / ratio

@@ -8,70 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
-from image2music.abc.ast import Bar, Event, Tune
-from image2music.abc.diagnostics import Diagnostic
+from image2music.abc.ast import Event, Tune
 from image2music.abc.fields import key_of_words, meter_of_words, tempo_of_words
 from image2music.abc.lexer import BROKEN, CHORD, MUSIC, NOTE, REST, read_note, read_tuplet
-from image2music.abc.repairs.bars import Proposal, edited, meter_of, written_length
+from image2music.abc.repairs.bars import Place, Proposal, Rule, edited, meter_of, written_length
 from image2music.music.theory import Length
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a finding is: `offset` in the text, the line around it, and the tune it belongs to (None outside tunes)."""
-
-    text: str
-    offset: int
-    start: int
-    end: int
-    tune: Tune | None
-    finding: Diagnostic
-
-    @property
-    def rest(self) -> str:
-        """What follows the place in its line."""
-        return self.text[self.offset : self.end]
-
-    def put(self, start: int, end: int, new: str) -> Proposal:
-        """Propose one edit, counted from the place."""
-        return Proposal(edited(self.text, [(self.offset + start, self.offset + end, new)]))
-
-    def cut(self, n: int = 1) -> Proposal:
-        """Propose to remove `n` characters."""
-        return self.put(0, n, "")
-
-    def without_line(self) -> Proposal:
-        """Propose to remove the line."""
-        end = self.end
-        while end < len(self.text) and self.text[end] in "\r\n" and not (end > self.end and self.text[end] == "\r"):
-            end += 1
-            if self.text[end - 1] == "\n":
-                break
-        return Proposal(edited(self.text, [(self.start, end, "")]))
-
-    @property
-    def bar(self) -> Bar | None:
-        """The bar the finding is in."""
-        voice = self.tune.voices.get(self.finding.voice or "") if self.tune is not None else None
-        bars = voice.bars if voice is not None else []
-        return next((bar for bar in bars if bar.number == self.finding.bar), None)
-
-    def token(self) -> re.Match[str] | None:
-        """The token that begins here, with its kind in `lastindex`."""
-        return MUSIC.match(self.text, self.offset, self.end)
-
-    def event(self) -> Event | None:
-        """The note, chord or rest that begins here."""
-        voice = self.tune.voices.get(self.finding.voice or "") if self.tune is not None else None
-        elements = voice.elements if voice is not None else []
-        return next((e for e in elements if isinstance(e, Event) and e.start == self.offset), None)
-
-
-Rule = Callable[[Place], Iterator[Proposal]]
-
 
 # --- fields
 
@@ -112,10 +56,6 @@ def _bad_meter(place: Place) -> Iterator[Proposal]:
     yield from _field_values(place, "M", values)
 
 
-def _bad_unit(place: Place) -> Iterator[Proposal]:
-    yield from _field_values(place, "L", lambda _: ["1/8", "1/16", "1/4", "1/2"])
-
-
 def _bad_tempo(place: Place) -> Iterator[Proposal]:
     def values(value: str) -> list[str]:
         new = tempo_of_words(value, value) or "1/4=120"
@@ -123,10 +63,6 @@ def _bad_tempo(place: Place) -> Iterator[Proposal]:
         return [f"{words[0]} {new}" if words else new, "1/4=120"]
 
     yield from _field_values(place, "Q", values)
-
-
-def _bad_key(place: Place) -> Iterator[Proposal]:
-    yield from _field_values(place, "K", lambda value: [key_of_words(value, value), "C"])
 
 
 def _bad_voice(place: Place) -> Iterator[Proposal]:
@@ -143,24 +79,19 @@ def _bad_voice(place: Place) -> Iterator[Proposal]:
 
 
 def _free_number(place: Place) -> Iterator[Proposal]:
-    found = _value(replaced(place, place.start + 2), "X")
+    found = _value(place.moved(place.start + 2), "X")
     if found is not None:
         used = {int(number) for number in re.findall(r"^X:[ \t]*([0-9]{1,9})", place.text, re.MULTILINE)}
         free = next(number for number in range(1, len(used) + 2) if number not in used)
-        yield replaced(place, place.start + 2).put(0, found[0], str(free))
-
-
-def replaced(place: Place, offset: int) -> Place:
-    """Return the place at another offset."""
-    return Place(place.text, offset, place.start, place.end, place.tune, place.finding)
+        yield place.moved(place.start + 2).put(0, found[0], str(free))
 
 
 def _missing_reference(place: Place) -> Iterator[Proposal]:
-    yield replaced(place, place.start).put(0, 0, "X:1\n")
+    yield place.moved(place.start).put(0, 0, "X:1\n")
 
 
 def _missing_key(place: Place) -> Iterator[Proposal]:
-    yield replaced(place, place.start).put(0, 0, "K:C\n")
+    yield place.moved(place.start).put(0, 0, "K:C\n")
     if place.tune is not None:
         head = place.text[: place.tune.end].rstrip()
         yield Proposal(f"{head}\nK:C\n{place.text[place.tune.end :]}")
@@ -191,15 +122,11 @@ def _voice_empty(place: Place) -> Iterator[Proposal]:
     yield Proposal(edited(place.text, [(named.start(), named.end(), "")]))
 
 
-def _without_line(place: Place) -> Iterator[Proposal]:
-    yield place.without_line()
-
-
 def _bad_midi(place: Place) -> Iterator[Proposal]:
     line = place.text[place.start : place.end]
     inline = list(re.finditer(r"\[I:[ \t]*MIDI[^\]]*\]", line))
     if len(inline) == 1 and not line.startswith("%%"):
-        yield replaced(place, place.start).put(*inline[0].span(), "")
+        yield place.moved(place.start).put(*inline[0].span(), "")
     elif not inline:
         yield place.without_line()
 
@@ -385,10 +312,6 @@ def _unclosed_chord(place: Place) -> Iterator[Proposal]:
     yield from _closing(place, "]")
 
 
-def _unclosed_grace(place: Place) -> Iterator[Proposal]:
-    yield from _closing(place, "}")
-
-
 def _unopened(place: Place, sign: str) -> Iterator[Proposal]:
     """Remove the sign, or open behind the last blank or bar line."""
     yield place.cut()
@@ -396,14 +319,6 @@ def _unopened(place: Place, sign: str) -> Iterator[Proposal]:
     run = re.search(r"[^\s|\[\]{}()\"!:]+$", before)
     if run is not None:
         yield place.put(-len(run[0]), -len(run[0]), sign)
-
-
-def _unopened_chord(place: Place) -> Iterator[Proposal]:
-    yield from _unopened(place, "[")
-
-
-def _unopened_grace(place: Place) -> Iterator[Proposal]:
-    yield from _unopened(place, "{")
 
 
 def _unclosed_string(place: Place) -> Iterator[Proposal]:
@@ -422,14 +337,9 @@ def _unclosed_decoration(place: Place) -> Iterator[Proposal]:
         yield place.put(match.end(), match.end(), "!")
 
 
-def _cut(place: Place) -> Iterator[Proposal]:
-    yield place.cut()
-
-
 def _unclosed_slur(place: Place) -> Iterator[Proposal]:
     """Close behind the last note of the bar, if there are two; else remove the sign."""
-    voice = place.tune.voices.get(place.finding.voice or "") if place.tune is not None else None
-    bar = place.bar
+    voice, bar = place.voice, place.bar
     if voice is not None and bar is not None and bar.closing is not None:
         inside = [e for e in voice.elements if isinstance(e, Event) and place.offset < e.start < bar.closing.start]
         if len(inside) > 1:
@@ -501,7 +411,7 @@ def _words(place: Place) -> Iterator[Proposal]:
         yield place.without_line()
         return
     if place.offset == place.start and "|" not in line:
-        yield replaced(place, place.start).put(0, 0, "% ")
+        yield place.moved(place.start).put(0, 0, "% ")
     opening = line.rfind("(", 0, place.offset - place.start)
     around = re.compile(r"\([A-Za-z ,.']*\)").match(line, opening) if opening >= 0 else None
     if around is not None and place.start + around.end() > place.offset:
@@ -575,15 +485,15 @@ SIGN_RULES: dict[str, Rule] = {
     "missing-meter": _missing_meter,
     "bad-reference": _free_number,
     "bad-meter": _bad_meter,
-    "bad-unit": _bad_unit,
+    "bad-unit": partial(_field_values, letter="L", values=lambda _: ["1/8", "1/16", "1/4", "1/2"]),
     "bad-tempo": _bad_tempo,
     "tempo-without-number": _bad_tempo,
-    "bad-key": _bad_key,
+    "bad-key": partial(_field_values, letter="K", values=lambda value: [key_of_words(value, value), "C"]),
     "bad-voice": _bad_voice,
-    "unknown-field": _without_line,
+    "unknown-field": lambda place: iter([place.without_line()]),
     "lowercase-field": _upper_case,
     "misplaced-field": _misplaced,
-    "forbidden-directive": _without_line,
+    "forbidden-directive": lambda place: iter([place.without_line()]),
     "bad-midi-directive": _bad_midi,
     "bad-length": _length,
     "length-out-of-range": _length,
@@ -593,21 +503,21 @@ SIGN_RULES: dict[str, Rule] = {
     "empty-chord": _empty_chord,
     "chord-lengths-differ": _one_length,
     "unclosed-chord": _unclosed_chord,
-    "unopened-chord": _unopened_chord,
-    "unclosed-grace": _unclosed_grace,
-    "unopened-grace": _unopened_grace,
+    "unopened-chord": partial(_unopened, sign="["),
+    "unclosed-grace": partial(_closing, sign="}"),
+    "unopened-grace": partial(_unopened, sign="{"),
     "bad-grace": _bad_grace,
     "unclosed-string": _unclosed_string,
     "unclosed-decoration": _unclosed_decoration,
     "unclosed-slur": _unclosed_slur,
-    "unopened-slur": _cut,
+    "unopened-slur": lambda place: iter([place.cut()]),
     "bad-tuplet": _tuplet,
     "short-tuplet": _tuplet,
     "bad-broken-rhythm": _broken,
-    "stray-tie": _cut,
+    "stray-tie": lambda place: iter([place.cut()]),
     "tie-not-continued": _out_of_tune_tie,
     "stray-accidental": _stray_accidental,
-    "unknown-decoration": _cut,
+    "unknown-decoration": lambda place: iter([place.cut()]),
     "text-in-music": _words,
     "unexpected-character": _unexpected,
     "bad-inline-field": _bad_inline,

@@ -5,19 +5,19 @@ A voice that ends early or late may lack a pick-up that stands in the other voic
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
 from image2music.abc.ast import Bar, BarLine, Tune, Voice
-from image2music.abc.diagnostics import Diagnostic
 from image2music.abc.repairs.bars import (
     BAR_SIGN,
     MAX_ADDED_BARS,
     Edit,
+    Place,
     Proposal,
+    Rule,
     bar_proposals,
     behind_last_note,
     edited,
@@ -181,29 +181,30 @@ def _list_of(voices: Sequence[Voice]) -> str:
     return f"voices {', '.join(names[:-1])} and {names[-1]}"
 
 
-def _pick_up_texts(text: str, tune: Tune) -> Iterator[Proposal]:
-    pick_ups = differing_pick_ups(tune)
-    if pick_ups is not None:
-        yield Proposal(pick_ups.applied(text, tune), pick_ups.message)
+def _pick_up_texts(place: Place) -> Iterator[Proposal]:
+    pick_ups = differing_pick_ups(place.tune) if place.tune is not None else None
+    if pick_ups is not None and place.tune is not None:
+        yield Proposal(pick_ups.applied(place.text, place.tune), pick_ups.message)
 
 
-def wrong_bar_proposals(text: str, tune: Tune, finding: Diagnostic) -> Iterator[Proposal]:
+def wrong_bar_proposals(place: Place) -> Iterator[Proposal]:
     """Propose for a bar of the wrong length: a first or last one may come of a pick-up that other voices lack."""
-    voice = tune.voices.get(finding.voice or "")
-    if voice is not None and voice.bars and finding.bar in (1, voice.bars[-1].number):
-        yield from _pick_up_texts(text, tune)
-    yield from bar_proposals(text, tune, finding)
+    voice = place.voice
+    if voice is not None and voice.bars and place.finding.bar in (1, voice.bars[-1].number):
+        yield from _pick_up_texts(place)
+    yield from bar_proposals(place)
 
 
-def unequal_proposals(text: str, tune: Tune, finding: Diagnostic) -> Iterator[Proposal]:
+def unequal_proposals(place: Place) -> Iterator[Proposal]:
     """Propose for voices of different lengths."""
-    yield from _pick_up_texts(text, tune)
-    voice = tune.voices.get(finding.voice or "")
-    if voice is None:
+    yield from _pick_up_texts(place)
+    text, tune, voice, finding = place.text, place.tune, place.voice, place.finding
+    if tune is None or voice is None:
         return
     cause = finding.message.partition(": ")[0]
     longest = max(other.length for other in tune.voices.values())
-    most = Counter(other.length for other in tune.voices.values() if other is not voice).most_common(1)[0][0]
+    others = [other.length for other in tune.voices.values() if other is not voice]
+    most = max(others, key=others.count, default=longest)
     yield from _filled_up(text, [voice], longest, cause)
     if voice.length > most:
         last = voice.bars[-1]
@@ -234,10 +235,10 @@ def _filled_up(text: str, voices: Sequence[Voice], longest: Length, cause: str) 
         yield Proposal(edited(text, edits), f"{cause}: {' and '.join(said)}")
 
 
-def repeat_proposals(text: str, tune: Tune, finding: Diagnostic) -> Iterator[Proposal]:
+def repeat_proposals(place: Place) -> Iterator[Proposal]:
     """Propose for repeats: not closed, a first ending without its sign, or other signs than the first voice has."""
-    voice = tune.voices.get(finding.voice or "")
-    if voice is None:
+    text, tune, voice, finding = place.text, place.tune, place.voice, place.finding
+    if tune is None or voice is None:
         return
     if finding.code == "repeats-differ":
         yield from _signs_of_first(text, next(iter(tune.voices.values())), voice)
@@ -309,20 +310,20 @@ def _signs(text: str, voice: Voice) -> dict[Length, Edit]:
     return found
 
 
-def end_proposals(text: str, tune: Tune, finding: Diagnostic) -> Iterator[Proposal]:
+def end_proposals(place: Place) -> Iterator[Proposal]:
     """Propose a last bar line for a voice that lacks it."""
-    voice = tune.voices.get(finding.voice or "")
+    text, voice = place.text, place.voice
     if voice is not None and voice.bars and voice.bars[-1].closing is None:
-        place = behind_last_note(text, events_of(voice, voice.bars[-1])[-1].end)
-        yield Proposal(edited(text, [(place, place, " |]")]))
+        at = behind_last_note(text, events_of(voice, voice.bars[-1])[-1].end)
+        yield Proposal(edited(text, [(at, at, " |]")]))
 
 
-def pick_up_proposals(text: str, tune: Tune, finding: Diagnostic) -> Iterator[Proposal]:
+def pick_up_proposals(place: Place) -> Iterator[Proposal]:
     """Propose to give all voices the same pick-up."""
-    yield from _pick_up_texts(text, tune)
+    yield from _pick_up_texts(place)
 
 
-VOICE_RULES: dict[str, Callable[[str, Tune, Diagnostic], Iterator[Proposal]]] = {
+VOICE_RULES: dict[str, Rule] = {
     "bar-too-short": wrong_bar_proposals,
     "bar-too-long": wrong_bar_proposals,
     "overlay-length": wrong_bar_proposals,

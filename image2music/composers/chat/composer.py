@@ -21,15 +21,16 @@ from image2music.composers.base import (
 )
 from image2music.composers.chat import steps
 from image2music.composers.chat.answers import (
+    false_claims,
     json_in,
     prose_in,
     prose_of,
     scene_in,
     sentences,
     tune_in,
+    without,
     without_thinking,
 )
-from image2music.composers.chat.claims import false_claims, without
 from image2music.composers.chat.conversations import (
     AnswerLengths,
     ChatBackend,

@@ -299,15 +299,19 @@ class Ledger:
         return None if found is None else str(found[0])
 
     def forget_answers(self, keys: Sequence[str] | None = None) -> None:
-        """Forget some answers, or all of them and all failures: whoever asks again gets a new one. The totals stay."""
+        """Forget some answers, or all: whoever asks again gets a new one. The totals stay."""
         with self.connect() as connection:
             if keys is None:
                 connection.execute("delete from answers")
-                connection.execute("delete from sent where batch = ''")
-                connection.execute("delete from outbox where key not in (select key from sent)")
-                connection.execute("delete from submissions where state = 'crowded'")
             else:
                 connection.executemany("delete from answers where key = ?", [(key,) for key in keys])
+
+    def forget_failures(self) -> None:
+        """Forget what came to nothing in batches, and what was put off; what is in one stays."""
+        with self.connect() as connection:
+            connection.execute("delete from sent where batch = ''")
+            connection.execute("delete from outbox where key not in (select key from sent)")
+            connection.execute("delete from submissions where state = 'crowded'")
 
     def totals(self) -> Spending:
         """Return what all requests came to so far, in all runs."""

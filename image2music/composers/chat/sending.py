@@ -25,6 +25,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 
+from image2music.composers.constrained.grammars import pattern_of
 from image2music.composers.forms import JsonForm, LinesForm, TuneForm
 from image2music.errors import ConfigError, ModelError, PutOffError
 
@@ -53,7 +54,7 @@ class RetryPolicy:
         first_pause_s: seconds before the second try; each further pause is twice as long.
     """
 
-    timeout_s: float = 180.0
+    timeout_s: float = 600.0
     tries: int = 5
     first_pause_s: float = 1.0
 
@@ -433,17 +434,22 @@ class ServerKind:
         """
         if not self.is_vllm:
             return []
-        pattern = _pattern(form)
-        new = Extra("structured_outputs", {"structured_outputs": {"regex": pattern}})
-        old = Extra("guided_regex", {"guided_regex": pattern})
-        return [new, old] if self.version >= (0, 11) else [old, new]
+        is_new, kind = self.version >= (0, 11), type(form).__name__
+        patterns = {"whole": pattern_of(form), "loose": _loose_pattern(form)}
+        return [
+            Extra(
+                f"{how} pattern of {kind}",
+                {"structured_outputs": {"regex": pattern}} if is_new else {"guided_regex": pattern},
+            )
+            for how, pattern in patterns.items()
+        ]
 
 
 _BAR = r"[A-Ga-z0-9,/'^_=\[\]()!.<> -]+\|"
-"""A bar as far as letters go, in a syntax that all of vLLM's engines for grammars share: its length is not counted."""
+"""A bar as far as letters go, for engines that do not take the whole pattern."""
 
 
-def _pattern(form: LinesForm | TuneForm) -> str:
+def _loose_pattern(form: LinesForm | TuneForm) -> str:
     if isinstance(form, TuneForm):
         return r"X:1\n(T:[^\n]+\n|[CMLQ]:[^\n]+\n)+K:[^\n]+\n((V:|%|\[V:|[A-Ga-gz(!\[^_=])[^\n]+\n?)+"
     return r"\n".join(f"{_quoted(line.prefix)} ?({_BAR}){{{line.bars}}}" for line in form.lines) + r"\n?"

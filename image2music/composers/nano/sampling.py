@@ -18,7 +18,7 @@ from image2music.composers.nano.arrangement import melody_of
 from image2music.composers.nano.decoding import DecodingConstraints, Grammar, SeededDecoding
 from image2music.composers.nano.melody import Melody
 from image2music.composers.nano.model import Attention, Block, NanoComposerModel, rotate
-from image2music.composers.nano.training.ngrams import TrainingNgrams
+from image2music.composers.nano.training.dataset import TrainingNgrams
 from image2music.composers.nano.vocabulary import CONTROL_SLOTS, Controls, Vocabulary
 
 ROOM = 64

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.generated_tunes import sample_tune
+from benchmarks.roundtrip import abc2midi
 from image2music.abc.autofix.rules import autofix
 from image2music.abc.checker import MAX_REPAIRED_CHARS, REPAIRABLE, check, check_parsed, count_faults, count_severe
 from image2music.abc.diagnostics import CODES, Diagnostic, Repair, Severity, apply_repair, repair_between
@@ -159,6 +160,15 @@ def test_the_repair_alone_mends_the_finding(code: str, text: str) -> None:
         assert is_mended(text, apply_repair(text, finding.repair), finding), apply_repair(text, finding.repair)
 
 
+@pytest.mark.parametrize("code", EXAMPLES)
+def test_repairs_count_characters_whatever_ends_a_line(code: str) -> None:
+    for text in EXAMPLES[code]:
+        other = "\ufeff" + text.replace("\n", "\r\n")
+        for finding in with_code(other, code):
+            assert finding.repair is not None, finding
+            assert is_mended(other, apply_repair(other, finding.repair), finding), apply_repair(other, finding.repair)
+
+
 def test_a_finding_is_the_same_with_and_without_its_repair() -> None:
     text = tune("C8 | D7 | E8 |]")
     (finding,) = check(text)
@@ -295,6 +305,8 @@ def test_what_is_said_of_a_pick_up_and_what_mends_it(music: str, said: str, repa
     assert finding.repair is not None
     assert apply_repair(tune(music), finding.repair) == tune(repaired)
     assert check(tune(repaired)) == []
+    assert "Warning" not in abc2midi(tune(repaired)).said
+    assert "Error" not in abc2midi(tune(repaired)).said
 
 
 # --- what the mender does with bar lines

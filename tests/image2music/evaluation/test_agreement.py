@@ -1,7 +1,7 @@
 import pytest
 
 from image2music.abc.playback import abc_to_score
-from image2music.evaluation.agreement import Asked, asked_by, heard_key, key_match, tempo_match
+from image2music.evaluation.measures import Asked, asked_by, heard_key, key_match, tempo_match
 from image2music.music.theory import Key
 
 MAJOR = "X:1\nM:4/4\nL:1/4\nQ:1/4=150\nK:G\nG A B c | d4 | B G A F | G4 |]\n"

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 from fakes import DIM, two_voice_tune, unit
 
-from image2music.evaluation.agreement import own_minus_mean
 from image2music.evaluation.compare import metric_spreads
-from image2music.evaluation.measures import figures, score_rows
+from image2music.evaluation.measures import figures, own_minus_mean, score_rows
 from image2music.evaluation.pieces import Piece, hear, piece_of_failure
 from image2music.music.metrics import METRIC_NAMES, metrics_of_score
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from image2music.composers.chat.engine.cache import KeyValues, LanguageModel, Prefix
-from image2music.composers.constrained.constraint import ConstrainedTuneState, only_allowed
+from image2music.composers.constrained.constraint import FormState, only_allowed
 from image2music.errors import ConfigError
 
 FEW = 256
@@ -156,21 +156,24 @@ class DecodingRow:
     Attributes:
         prompt: the conversation, already prefilled.
         draws: float64[most tokens], uniform draws; NaN for the likeliest tokens.
-        tune: the state of the grammar where the answer is a tune; None for prose. A batch holds one kind.
-        lookup: proposes tokens; None to decode one at a time.
+        state: keeps the answer to its form; None for prose. Rows of a batch may have different forms.
+        lookup: proposes tokens; None for none.
+        drafts: whether several tokens may be read in one pass, those of the lookup and those that the form forces.
         written: the answer's tokens so far.
         has_ended: whether it has its last token.
     """
 
     prompt: Prefix
     draws: Tensor
-    tune: ConstrainedTuneState | None = None
+    state: FormState | None = None
     lookup: PromptLookup | None = None
+    drafts: bool = False
     written: list[int] = field(default_factory=list)
     has_ended: bool = False
 
     def __post_init__(self) -> None:
         self._draws: list[float] = self.draws.tolist()
+        self._looked_up = 0
 
     @property
     def draw(self) -> float:
@@ -179,14 +182,25 @@ class DecodingRow:
 
     def take(self, token: int, ends: frozenset[int]) -> None:
         """Append a token."""
-        if self.tune is not None:
-            self.tune.take(token)
+        if self.state is not None:
+            self.state.take(token)
         self.written.append(token)
         self.has_ended = token in ends or len(self.written) == len(self._draws)
 
     def draft(self) -> list[int]:
-        """Return proposed tokens that may come next."""
-        return self.lookup.draft(self.written, len(self.draws) - len(self.written) - 1) if self.lookup else []
+        """Return tokens that may come next: those that must, by the answer's form, or else those that are proposed."""
+        most, self._looked_up = len(self.draws) - len(self.written) - 1, 0
+        forced = self.state.forced()[: min(MOST, most)] if self.drafts and self.state is not None else []
+        if forced or self.lookup is None:
+            return forced
+        found = self.lookup.draft(self.written, most)
+        self._looked_up = len(found)
+        return found
+
+    def learn(self, accepted: int) -> None:
+        """Let the lookup know how many of the tokens of its last draft were accepted."""
+        if self.lookup is not None and self._looked_up:
+            self.lookup.update(self._looked_up, accepted, len(self.written))
 
 
 class Decoder:
@@ -228,15 +242,18 @@ class Decoder:
             ]
             at += 1
         for answer, draft, tokens in zip(answers, drafts, taken, strict=True):
-            if answer.lookup is not None and draft:
-                answer.lookup.update(len(draft), tokens - 1, len(answer.written))
+            if draft:
+                answer.learn(tokens - 1)
         return taken
 
     def _choose(self, answers: Sequence[DecodingRow], scores: Tensor) -> list[int]:
         scores = self._banned(scores, scores)
-        tunes = [answer.tune for answer in answers if answer.tune is not None]
-        if tunes:
-            scores = only_allowed(tunes, scores)
+        rows = [row for row, answer in enumerate(answers) if answer.state is not None]
+        states = [answer.state for answer in answers if answer.state is not None]
+        if len(states) == len(answers):
+            scores = only_allowed(states, scores)
+        elif states:
+            scores = scores.index_put((torch.tensor(rows, device=scores.device),), only_allowed(states, scores[rows]))
         draws = torch.tensor([answer.draw for answer in answers], dtype=torch.float64)
         return sample_tokens(scores, draws, self._sampling).tolist()
 

@@ -1,6 +1,6 @@
 """Loads a vision-language model of the transformers library by hub id or folder, with what decoding needs beside it.
 
-That is its tokenizer, its banned tokens, its uniform draws and its grammar of ABC; and its processor, whose chat
+That is its tokenizer, its banned tokens, its uniform draws and the grammars of forms; and its processor, whose chat
 template renders conversations and finds each answer's tokens in them.
 """
 
@@ -22,8 +22,8 @@ from torch import Tensor
 from image2music.composers.chat.conversations import Conversation, Message
 from image2music.composers.chat.engine.cache import LruByteCache, picture_key
 from image2music.composers.chat.engine.decode import BannedTokens, Sampling, banned_tokens, uniform_draws
-from image2music.composers.constrained.constraint import AbcConstraint, AbcVocabulary, ConstrainedTuneState
-from image2music.composers.forms import Form, TuneForm
+from image2music.composers.constrained.constraint import AbcConstraint, AbcVocabulary, FormState
+from image2music.composers.forms import Form, ProseForm
 from image2music.errors import ConfigError, ModelError
 from image2music.plugins import accelerator, fingerprint
 
@@ -301,7 +301,7 @@ class ChatModel:
         return str(self.model.config.model_type)
 
     @cached_property
-    def _abc(self) -> AbcVocabulary:
+    def _vocabulary(self) -> AbcVocabulary:
         return AbcVocabulary(self.tokenizer, self.ends, self.model.config.get_text_config().vocab_size)
 
     def inputs(self, conversations: Sequence[Conversation], *, asking: bool) -> Any:
@@ -316,13 +316,13 @@ class ChatModel:
         room = min(most, max(_FEWEST_ANSWER_TOKENS, self.context - prompt))
         return torch.full((room,), torch.nan, dtype=torch.float64) if seed is None else uniform_draws(seed, room)
 
-    def tune(self, form: Form, tokens: int) -> ConstrainedTuneState | None:
-        """Return the state that keeps a tune of at most so many tokens to ABC; None for prose."""
-        return ConstrainedTuneState(self._abc, tokens) if isinstance(form, TuneForm) else None
+    def state(self, form: Form, tokens: int) -> FormState | None:
+        """Return the state that keeps an answer of at most so many tokens to its form; None for prose."""
+        return None if isinstance(form, ProseForm) else self._vocabulary.state(form, tokens)
 
     def grammar(self, form: Form, rows: int, tokens: int) -> list[AbcConstraint]:
         """Return the same for a batch, as a logits processor for the library's own `generate`."""
-        return [AbcConstraint(self._abc, rows, tokens)] if isinstance(form, TuneForm) else []
+        return [] if isinstance(form, ProseForm) else [AbcConstraint(self._vocabulary, rows, tokens, form)]
 
 
 def image_token_of(config: Any) -> int:

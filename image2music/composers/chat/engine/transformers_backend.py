@@ -28,7 +28,7 @@ from image2music.composers.chat.engine.cache import Prefiller, picture_key
 from image2music.composers.chat.engine.decode import Decoder, DecodingRow, PromptLookup, Sampling, sample_tokens
 from image2music.composers.chat.engine.loading import ChatModel, ModelName, PreparedPictures, load_model
 from image2music.composers.chat.engine.memory import CARDS, GIB, USABLE, largest_batch, memory_need, shape_of
-from image2music.composers.forms import Form, TuneForm
+from image2music.composers.forms import Form, LinesForm, TuneForm
 from image2music.errors import ModelError
 from image2music.images.decode import MAX_SIDE
 
@@ -81,7 +81,8 @@ class PrefixCachedGenerator:
         prompt, after = self._prefiller.prefill(self._chat.inputs([question.conversation], asking=True), key)
         draws = self._chat.draws(question.seed, question.max_tokens, len(prompt.tokens))
         lookup = PromptLookup(prompt.tokens) if self._uses_lookup(question) else None
-        return DecodingRow(prompt, draws, self._chat.tune(question.form, len(draws)), lookup), after
+        state = self._chat.state(question.form, len(draws))
+        return DecodingRow(prompt, draws, state, lookup, self._prefiller.language.has_full_attention), after
 
     def attention(self, inputs: Any, image: Image.Image, rows: Sequence[int], columns: Sequence[int]) -> Tensor:
         """Return float32[rows, columns], attention in a finished conversation.
@@ -93,11 +94,12 @@ class PrefixCachedGenerator:
         return observed(self._chat.model, lambda: self._prefiller.extend(past, rest), 1, rows, columns)[0]
 
     def _uses_lookup(self, question: Question) -> bool:
-        """Return whether the answer repeats a tune of its prompt, as repairs and refinements do.
+        """Return whether the answer repeats music of its prompt, as repairs do, and lines that are added to others.
 
         Rejected proposals leave gaps, which a sliding window would count as tokens, so such models get no lookup.
         """
-        repeats = isinstance(question.form, TuneForm) and len(question.conversation.messages) > 1
+        is_later = len(question.conversation.messages) > 1
+        repeats = isinstance(question.form, LinesForm) or (isinstance(question.form, TuneForm) and is_later)
         return self._prefiller.language.has_full_attention and repeats
 
 

@@ -28,9 +28,9 @@ from image2music.composers.nano.training.dataset import (
     Dropout,
     NanoDataset,
     SyntheticConditioning,
+    TrainingNgrams,
     read_training_tunes,
 )
-from image2music.composers.nano.training.ngrams import TrainingNgrams
 from image2music.embedders.base import Embedder
 from image2music.images.features import class_names
 

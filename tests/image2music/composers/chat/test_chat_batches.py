@@ -96,7 +96,7 @@ def test_a_request_that_fails_in_its_batches_is_sent_again_and_given_up(service,
     assert service.lines == 2 * TRIES
     service.line_fault = lambda number: 0
     assert ask(ledger, [0])[1] == {0: "server_unavailable"}
-    ledger.forget_answers()
+    ledger.forget_failures()
     assert in_rounds(desk_of(service, ledger), ledger, range(2))[1] == {}
 
 

@@ -196,6 +196,8 @@ def test_threads_of_a_process_share_a_ledger(path):
     assert ledger.totals().all.requests == 30
 
 
+# Other tests may have loaded Lance, which warns whoever forks.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_copy_of_a_process_opens_the_file_anew(tmp_path):
     ledger = Ledger(str(tmp_path / "requests.sqlite"), PRICE)
     ledger.keep("a", "look", "mine", A_CENT)

@@ -3,7 +3,7 @@
 import pytest
 
 from image2music.abc.playback import abc_to_score
-from image2music.composers.chat.claims import false_claims, highest_bars, without
+from image2music.composers.chat.answers import false_claims, highest_bars, without
 
 TUNE = """X:1
 T:Hill

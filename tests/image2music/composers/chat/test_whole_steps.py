@@ -97,7 +97,7 @@ def test_an_answer_that_is_no_json_is_asked_for_once_more():
 
 
 def test_a_model_that_never_answers_json_fails_with_a_line_that_says_what_to_do():
-    with pytest.raises(ModelError, match="no JSON for the step plan.*another model, or smaller steps"):
+    with pytest.raises(ModelError, match=r"no JSON for the step plan.*another model, or smaller steps"):
         composed(ByStep(plan=["I would plan a waltz."]))
 
 

@@ -14,12 +14,13 @@ from image2music.abc.checker import check
 from image2music.abc.diagnostics import Severity
 from image2music.abc.parser import parse
 from image2music.composers.constrained.bars import BarCounter, closing_letters, letters_to_close
-from image2music.composers.constrained.constraint import TUNE as GRAMMAR
-from image2music.composers.constrained.constraint import AbcConstraint, AbcVocabulary, tune_pattern
+from image2music.composers.constrained.constraint import AbcConstraint, AbcVocabulary
+from image2music.composers.constrained.grammars import tune_pattern
 from image2music.errors import ConfigError, ModelError
 
 HEADER = "X:1\nT:A\nM:3/4\nL:1/8\nK:G\n"
 TWO_VOICES = HEADER + "V:1\nV:2\n"
+GRAMMAR = tune_pattern(2)
 MOST_TOKENS = 300
 
 

@@ -15,7 +15,7 @@ from image2music.composers.nano.decoding import DecodingConstraints
 from image2music.composers.nano.explaining import control_and_music_tokens
 from image2music.composers.nano.model import NanoComposerModel, NanoConfig
 from image2music.composers.nano.sampling import PREFIX, Sampler
-from image2music.composers.nano.training.ngrams import TrainingNgrams
+from image2music.composers.nano.training.dataset import TrainingNgrams
 from image2music.composers.nano.vocabulary import Vocabulary, asked_words, placed_positions, placed_tokens
 from image2music.music.metrics import metrics_of_score
 from image2music.music.similarity import count_motif, make_motif, opening_of

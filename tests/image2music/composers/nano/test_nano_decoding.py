@@ -12,7 +12,7 @@ from image2music.composers.nano.model import NanoComposerModel, NanoConfig
 from image2music.composers.nano.patches import SeenPicture
 from image2music.composers.nano.reading import MANNER, read_controls_and_melody
 from image2music.composers.nano.sampling import Drawn, Sampler
-from image2music.composers.nano.training.ngrams import TrainingNgrams
+from image2music.composers.nano.training.dataset import TrainingNgrams
 from image2music.composers.nano.vocabulary import DANCED_IN, METERS, Vocabulary
 from image2music.music.arrange.arranger import arrange_plan
 from image2music.music.planning.checks import check_plan

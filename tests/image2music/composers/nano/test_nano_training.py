@@ -6,8 +6,12 @@ import pytest
 
 from image2music.composers.nano.melody import Melody, Note
 from image2music.composers.nano.patches import POLES, Appearance, PoleVectors, blank_patches, patches
-from image2music.composers.nano.training.dataset import SyntheticConditioning, hold_out
-from image2music.composers.nano.training.ngrams import TrainingNgrams, duplicate_groups
+from image2music.composers.nano.training.dataset import (
+    SyntheticConditioning,
+    TrainingNgrams,
+    duplicate_groups,
+    hold_out,
+)
 from image2music.composers.nano.vocabulary import Controls
 
 

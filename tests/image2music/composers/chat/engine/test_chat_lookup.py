@@ -58,10 +58,13 @@ class Insists:
     has_ended = True  # the grammar is not asked
 
     def __init__(self, chat, tokens):
-        self.vocabulary, self._left = chat._abc, list(tokens)
+        self.vocabulary, self._left = chat._vocabulary, list(tokens)
 
     def take(self, token):
         self._left = self._left[1:]
+
+    def forced(self):
+        return []
 
     def narrow(self, allowed):
         allowed[:] = not self._left
@@ -82,7 +85,7 @@ def asked(number):
 def test_a_repair_that_changes_one_bar_takes_a_few_passes_and_comes_out_as_without_lookup(generator, monkeypatch):
     chat = generator._chat
     mended = [*chat.tokenizer(MENDED)["input_ids"], chat.ends[0]]
-    monkeypatch.setattr(chat, "tune", lambda form, tokens: Insists(chat, mended))
+    monkeypatch.setattr(chat, "state", lambda form, tokens: Insists(chat, mended))
     with torch.inference_mode():
         (written,) = generator.generate(questions_of([asked(0)], [1], 400, TUNE_OF_TWO))
     assert written == mended
@@ -93,7 +96,7 @@ def test_rows_that_take_different_numbers_of_tokens_are_written_as_each_alone(ge
     chat = generator._chat
     mended = [*chat.tokenizer(MENDED)["input_ids"], chat.ends[0]]
     tunes = iter([])
-    monkeypatch.setattr(chat, "tune", lambda form, tokens: next(tunes))
+    monkeypatch.setattr(chat, "state", lambda form, tokens: next(tunes))
     talks, seeds = [asked(number) for number in range(3)], [1, 2, None]
 
     def written(rows, lookup):
