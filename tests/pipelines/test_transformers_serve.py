@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import fields
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,6 +45,7 @@ pytestmark = [
 ]
 
 COLOURS = {"red": (220, 20, 20), "blue": (20, 20, 220)}
+MOST_TOKENS = 8
 PATIENCE_S = 120.0
 TALKS = [
     Conversation(picture(60, 40), (Message("user", "What is this?"),)).then("A calm lake.", "And at dawn?"),
@@ -124,7 +126,8 @@ def rows(kind):
 @pytest.fixture
 def two(indexed, monkeypatch):
     """The names of two small pictures; answers are short."""
-    monkeypatch.setattr(chat_composer, "AnswerLengths", partial(chat_composer.AnswerLengths, *[8] * 7))
+    few = {entry.name: MOST_TOKENS for entry in fields(chat_composer.AnswerLengths)}
+    monkeypatch.setattr(chat_composer, "AnswerLengths", partial(chat_composer.AnswerLengths, **few))
     (indexed / "two").mkdir()
     for name, colour in COLOURS.items():
         Image.new("RGB", (60, 40), colour).save(indexed / "two" / f"{name}.png")
@@ -142,7 +145,7 @@ def compose(server, protocol, *more):
     assert used["requests"] == server.answered() - before
     assert used["input_tokens"] > 100 * used["requests"], "the picture is counted, too"
     assert used["cost"] == pytest.approx((used["input_tokens"] + 2 * used["output_tokens"]) / 1e6)
-    assert 0 < used["output_tokens"] <= 8 * (used["requests"] + used["cut"]) * 2
+    assert 0 < used["output_tokens"] <= 2 * MOST_TOKENS * used["requests"], "twice the room where one was cut"
     composed, failed = rows("compositions"), rows("failures")
     assert len(composed) + len(failed) == len(COLOURS)
     assert len({row["image_id"] for row in composed} | {row["id"] for row in failed}) == len(COLOURS)
