@@ -31,6 +31,7 @@ from benchmarks.families import asked_to_explain
 from image2music.abc.checker import check
 from image2music.composers.chat import composer as chat_composer
 from image2music.composers.chat.conversations import Conversation, Message, questions_of
+from image2music.composers.chat.sending import ROOM
 from image2music.composers.chat.server import data_url, load_served
 from image2music.music.planning.plan import plan_as_json
 from pipelines.cli.main import main
@@ -145,7 +146,8 @@ def compose(server, protocol, *more):
     assert used["requests"] == server.answered() - before
     assert used["input_tokens"] > 100 * used["requests"], "the picture is counted, too"
     assert used["cost"] == pytest.approx((used["input_tokens"] + 2 * used["output_tokens"]) / 1e6)
-    assert 0 < used["output_tokens"] <= 2 * MOST_TOKENS * used["requests"], "twice the room where one was cut"
+    most = ROOM * MOST_TOKENS * (used["requests"] + used["cut"])
+    assert 0 < used["output_tokens"] <= most, "twice the room where one was cut"
     composed, failed = rows("compositions"), rows("failures")
     assert len(composed) + len(failed) == len(COLOURS)
     assert len({row["image_id"] for row in composed} | {row["id"] for row in failed}) == len(COLOURS)
