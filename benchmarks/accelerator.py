@@ -1,10 +1,18 @@
-"""The chat composer on a GPU, with random weights of real sizes: `python -m benchmarks.accelerator [--size NAME ...]`.
+"""The chat composer on a GPU, with random weights of real sizes: `python -m benchmarks.accelerator --minutes 10`.
 
 Architectures and sizes are those of Qwen3-VL-2B and Qwen2.5-VL-7B (their published configurations); the weights are
 random, made on the device, so nothing is downloaded and the answers are gibberish of full length. What does not depend
 on the weights' values is measured: tokens a second with and without the grammar, by batch; seconds for the attention
-maps of one picture; whole conversations of the paper's chain, with and without maps; peak memory beside what a dry run
-calculates. `--size tiny` tries the program on any machine.
+maps of one picture; whole conversations of the paper's chain, and of the plan protocol by its full steps, with and
+without maps and (by plan) with and without the forms' grammars; peak memory beside what a dry run calculates.
+
+The plan protocol's questions are those of a recorded run (`tests/fixtures/recorded`), word for word, about pictures of
+their own. Random weights end no answer, so each is given the length that a real model's has (`ANSWERS`); lines and JSON
+under a grammar may end sooner, and their seconds are scaled up to the same lengths. What stands in the conversation is
+the recorded answer, which is therefore read once more than a model reads its own. An estimate is printed first; where
+the minutes do not suffice for whole answers, a share of each is decoded, and its seconds are scaled up.
+
+`--size tiny --minutes 1` tries the program on any machine.
 """
 
 from __future__ import annotations
@@ -22,12 +30,22 @@ from typing import Any
 SIZES = ("qwen3_vl_2b", "qwen2_5_vl_7b")
 PICTURE = (1024, 768)
 BATCHES = (1, 8, 32)
-TOKENS = 256
+TOKENS = 128
 """Tokens of each answer whose decoding is timed."""
 
 CONVERSATION_BATCH = 32
 DESCRIPTION, TUNE_TOKENS, MOTIVATION = 150, 600, 200
 """Tokens of the answers in a whole conversation: what real models write at the present prompts."""
+
+ANSWERS = {"look": 500, "sketch": 500, "plan": 1600, "melody": 700, "write": 1000, "edit": 700, "motivation": 400}
+"""Tokens of each answer by the full steps of the plan protocol, as recorded ones have with usual tokenizers."""
+STEP_SECONDS = 0.04
+"""A step of decoding, whatever the batch, before it was measured: it was 0.022 to 0.040 on one H100."""
+SLOWER_BY_GRAMMAR = 1.5
+"""How much longer the estimate thinks that a step with a grammar takes."""
+LEAST_SHARE = 1 / 16
+BUILD_SECONDS, READING_SECONDS = 20.0, 15.0
+"""What the estimate thinks that building a model, and reading a batch's prompts once, take."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +57,39 @@ class Decoding:
     tokens_per_second: float
     milliseconds_per_step: float
     peak_gib: float
+
+
+@dataclass(frozen=True)
+class PlanFigures:
+    """Whole conversations of the plan protocol for a batch of pictures; seconds as if every answer were whole.
+
+    Attributes:
+        held: whether answers kept to their forms' grammars. share: of each answer that was decoded. seconds: by step,
+        prompt and answer, the batch together. tokens: that were decoded. decoding_seconds: what they took. kept:
+        answers that are as their form asks, `of` so many with a form; one that was cut is not. replayed_tokens: of one
+        conversation whose attention is measured. peak_gib: of all steps.
+    """
+
+    held: bool
+    batch: int
+    share: float
+    seconds: dict[str, float]
+    tokens: int
+    decoding_seconds: float
+    kept: int
+    of: int
+    maps_seconds: float
+    replayed_tokens: int
+    peak_gib: float
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Over the batch, prompts left out."""
+        return self.tokens / max(self.decoding_seconds, 1e-9)
+
+    def pictures_per_hour(self, *, maps: bool) -> float:
+        """Pictures that go through all steps in an hour, with attention measured or not."""
+        return 3600 * self.batch / (sum(self.seconds.values()) + (self.maps_seconds if maps else 0.0))
 
 
 @dataclass(frozen=True)
@@ -57,6 +108,7 @@ class Figures:
     conversation_seconds: dict[str, float]
     conversation_peak_gib: float
     calculated_gib: float
+    by_plan: tuple[PlanFigures, ...] = ()
 
     @property
     def pictures_per_hour(self) -> float:
@@ -227,20 +279,36 @@ def measure_decoding(backend: Any, clock: _Clock, batches: Sequence[int], tokens
             yield Decoding(name, batch, batch * (tokens - 1) / seconds, 1000 * seconds / (tokens - 1), peak)
 
 
-def measure(size: str, device: str, batches: Sequence[int], tokens: int) -> Figures:
-    """Build one model and measure everything of it."""
+def estimate(batches: Sequence[int], tokens: int, step: float = STEP_SECONDS) -> tuple[float, float]:
+    """Return the seconds of one model that cannot be cut, and those of whole answers by plan, with and without grammar.
+
+    Whatever the batch, a step of decoding takes as long; `step` is its seconds.
+    """
+    table_of_decoding = 2 * len(batches) * (tokens + 5) * step
+    paper = (DESCRIPTION + 3 * TUNE_TOKENS + MOTIVATION) * step + 2 * READING_SECONDS
+    by_plan = (1 + SLOWER_BY_GRAMMAR) * sum(ANSWERS.values()) * step
+    return BUILD_SECONDS + table_of_decoding + paper + 2 * READING_SECONDS, by_plan
+
+
+def share_of_answers(seconds_left: float, whole: float) -> float:
+    """Return which share of each answer may be decoded, at most all of it."""
+    return min(1.0, max(LEAST_SHARE, seconds_left / max(whole, 1e-9)))
+
+
+def measure(size: str, device: str, batches: Sequence[int], tokens: int, seconds: float) -> Figures:
+    """Build one model and measure everything of it, in about so many seconds."""
     import torch
 
     from benchmarks.conversation_rows import TUNE as FINISHED
     from image2music.composers.chat.conversations import Conversation, Message
     from image2music.composers.chat.engine.memory import memory_need, shape_of
 
-    clock = _Clock(device)
-    backend, seconds, _ = clock.timed(lambda: build(size, device))
+    clock, until = _Clock(device), time.monotonic() + seconds
+    backend, took, _ = clock.timed(lambda: build(size, device))
     model = backend.chat.model
     weights = sum(part.numel() for part in model.parameters())
     bytes_of_weights = sum(part.numel() * part.element_size() for part in model.parameters())
-    print(f"{size}: {weights / 1e9:.2f} billion random weights in {seconds:.0f} s", file=sys.stderr, flush=True)
+    print(f"{size}: {weights / 1e9:.2f} billion random weights in {took:.0f} s", file=sys.stderr, flush=True)
     decoding = []
     for row in measure_decoding(backend, clock, batches, tokens):
         print(f"  {row}", file=sys.stderr, flush=True)
@@ -254,6 +322,7 @@ def measure(size: str, device: str, batches: Sequence[int], tokens: int) -> Figu
     batch = max(1, min(CONVERSATION_BATCH, max(batches)))
     steps, peak = _conversation(backend, clock, batch, shorter=size == "tiny")
     steps["maps"] = attention * batch
+    by_plan = tuple(_by_plan(backend, clock, batch, until, decoding))
     need = memory_need(shape_of(model.config.to_dict()), batch, 4000, 0, model.dtype.itemsize)
     figures = Figures(
         size=size,
@@ -268,6 +337,7 @@ def measure(size: str, device: str, batches: Sequence[int], tokens: int) -> Figu
         conversation_seconds=steps,
         conversation_peak_gib=peak,
         calculated_gib=need.total / 2**30,
+        by_plan=by_plan,
     )
     return figures
 
@@ -277,8 +347,9 @@ def _conversation(backend: Any, clock: _Clock, batch: int, *, shorter: bool) -> 
     from benchmarks.conversation_rows import BROKEN, TUNE, references
     from image2music.abc.checker import check
     from image2music.composers.base import ComposeRequest, RefineRequest, RepairRequest, WriteRequest
+    from image2music.composers.chat import steps as questions
     from image2music.composers.chat.composer import ChatComposer
-    from image2music.composers.chat.conversations import AnswerLengths, composing, describing, questions_of
+    from image2music.composers.chat.conversations import AnswerLengths, composing, questions_of
     from image2music.music.metrics import EXPLANATIONS, Metrics
     from image2music.types import Description
 
@@ -299,7 +370,7 @@ def _conversation(backend: Any, clock: _Clock, batch: int, *, shorter: bool) -> 
         # Not by `composer.look`: it refuses the prose of random weights, which has no sentence.
         return backend.generate(questions_of(talks, [None] * batch, tokens))
 
-    step("describe", lambda: say([describing(image) for image in images], description))
+    step("look", lambda: say([questions.looking(image) for image in images], description))
     requests = [
         ComposeRequest(
             str(at), image, Description("A quiet lake below mountains, early in the morning."), references(metrics), at
@@ -315,6 +386,133 @@ def _conversation(backend: Any, clock: _Clock, batch: int, *, shorter: bool) -> 
     first = [composing(one, backend.prompt_tokens, backend.count_tokens) for one in requests]
     step("motivate", lambda: say([talk.then(TUNE, "Why does it suit the picture?") for talk in first], motivation))
     return seconds, max(peaks)
+
+
+class _Recorded:
+    """A backend that answers as it was recorded, and keeps the questions and what is replayed."""
+
+    id, prompt_tokens = "recorded", 6000
+
+    def __init__(self, count_tokens: Callable[[str], int]) -> None:
+        self.count_tokens = count_tokens
+        self.questions: list[Any] = []
+        self.replayed: Any = None
+
+    def generate(self, questions: Sequence[Any]) -> list[str]:
+        self.questions += questions
+        return [(_RECORDED / f"{one.step}.txt").read_text(encoding="utf-8") for one in questions]
+
+    def attention(self, conversation: Any, *, layers: bool = False) -> Any:
+        from image2music.errors import ModelError
+
+        self.replayed = conversation
+        raise ModelError("nothing is measured here", reason="no_attention")
+
+
+_RECORDED = Path(__file__).parents[1] / "tests" / "fixtures" / "recorded" / "astronaut"
+
+
+def plan_questions(count_tokens: Callable[[str], int]) -> tuple[list[Any], Any]:
+    """Return the questions about one picture by the full steps, and the conversation that is replayed in the end."""
+    from image2music.composers.base import ComposeRequest
+    from image2music.composers.chat.composer import ChatComposer
+    from image2music.loop.chain import compose_batch
+    from image2music.settings import LoopSettings
+
+    backend, image = _Recorded(count_tokens), _picture(0)
+    composer = ChatComposer(backend)
+    (description,) = composer.look([image])
+    (tune,) = compose_batch(composer, [ComposeRequest("0", image, description, (), 0)], LoopSettings())
+    if isinstance(tune, Exception):
+        raise tune
+    return backend.questions, backend.replayed
+
+
+class _Counting:
+    """The backend's generator; keeps how many tokens the last answers had."""
+
+    def __init__(self, generator: Any) -> None:
+        self.generator = generator
+        self.lengths: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.generator, name)
+
+    def generate(self, questions: Sequence[Any]) -> list[list[int]]:
+        answers: list[list[int]] = self.generator.generate(questions)
+        self.lengths = [len(answer) for answer in answers]
+        return answers
+
+
+def _by_plan(
+    backend: Any, clock: _Clock, batch: int, until: float, decoding: Sequence[Decoding]
+) -> Iterator[PlanFigures]:
+    """Time the plan protocol's steps for a batch of pictures, first as prose, then under the forms' grammars."""
+    asked, replayed = plan_questions(backend.count_tokens)
+    measured = max(row.milliseconds_per_step for row in decoding if row.batch == max(one.batch for one in decoding))
+    share, whole = 1.0, sum(ANSWERS.values()) * measured / 1000
+    for held in (False, True):
+        left = until - time.monotonic() - 2 * READING_SECONDS
+        share = min(share, share_of_answers(left, whole * (SLOWER_BY_GRAMMAR + (not held))))
+        print(f"  by plan, {'forms' if held else 'prose'}: {share:.0%} of each answer", file=sys.stderr, flush=True)
+        # Pictures of their own, so that nothing of an earlier run is kept.
+        images = [_picture((2000 if held else 1000) + at) for at in range(batch)]
+        yield _plan_conversation(backend, clock, images, asked, replayed, share, held=held)
+
+
+def _plan_conversation(
+    backend: Any, clock: _Clock, images: Sequence[Any], asked: Sequence[Any], replayed: Any, share: float, *, held: bool
+) -> PlanFigures:
+    from dataclasses import replace
+
+    from image2music.composers.chat.conversations import Conversation
+    from image2music.composers.forms import PROSE
+
+    counting = backend.generator = _Counting(backend.generator)
+    seconds, peaks, kept, of, tokens, decoding = {}, [], 0, 0, 0, 0.0
+    for one in asked:
+        length = max(2, round(share * ANSWERS[one.step]))
+        form = one.form if held else PROSE
+        some = [
+            replace(one, conversation=Conversation(image, one.conversation.messages), seed=at, form=form)
+            for at, image in enumerate(images)
+        ]
+        _, reading, peak = clock.timed(lambda q=some: backend.generate([replace(one, max_tokens=1) for one in q]))
+        answers, took, higher = clock.timed(
+            lambda q=some, n=length: backend.generate([replace(one, max_tokens=n) for one in q])
+        )
+        new = sum(counting.lengths)
+        tokens, decoding = tokens + new, decoding + took
+        peaks += [peak, higher]
+        seconds[one.step] = reading + took * ANSWERS[one.step] / max(counting.lengths)
+        readable = [_keeps_to(form, answer) for answer in answers]
+        kept, of = kept + readable.count(True), of + len(readable) - readable.count(None)
+        print(f"  {one.step}: {seconds[one.step]:.1f} s, {new / took:.0f} tokens a second", file=sys.stderr, flush=True)
+    backend.generator = counting.generator
+    talk = Conversation(images[0], replayed.messages)
+    _, maps, peak = clock.timed(lambda: backend.attention(talk))
+    length = backend.chat.inputs([talk], asking=False)["input_ids"].shape[1]
+    return PlanFigures(
+        held, len(images), share, seconds, tokens, decoding, kept, of, maps * len(images), length, max(*peaks, peak)
+    )
+
+
+def _keeps_to(form: Any, answer: str) -> bool | None:
+    """Return whether an answer is whole JSON, or has the lines that its form asks for; None for prose."""
+    from image2music.composers.forms import JsonForm, LinesForm
+
+    if isinstance(form, JsonForm):
+        try:
+            return isinstance(json.loads(answer), dict)
+        except json.JSONDecodeError:
+            return False
+    if isinstance(form, LinesForm):
+        lines = answer.splitlines()
+        return len(lines) == len(form.lines) and all(
+            line.startswith(wanted.prefix) and line.count("|") == wanted.bars
+            for line, wanted in zip(lines, form.lines, strict=True)
+        )
+    return None
 
 
 def _picture(seed: int) -> Any:
@@ -350,6 +548,22 @@ def table(found: Sequence[Figures]) -> str:
             f"| {one.attention_peak_gib:.1f} | {one.conversation_batch} | {steps} | {one.conversation_peak_gib:.1f} "
             f"({one.calculated_gib:.1f}) | {one.pictures_per_hour:.0f} | {one.pictures_per_hour_without_maps:.0f} |"
         )
+    lines += [
+        "",
+        "| model | plan protocol, full steps | batch | share decoded | s by step (whole answers) | tokens a second "
+        "| answers that keep to their form | maps, s a picture (tokens) | peak GiB | pictures an hour, with maps "
+        "| without |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for one in found:
+        for row in one.by_plan:
+            steps = ", ".join(f"{name} {seconds:.1f}" for name, seconds in row.seconds.items())
+            lines.append(
+                f"| {one.size} | {'under grammars' if row.held else 'prose'} | {row.batch} | {row.share:.0%} | {steps} "
+                f"| {row.tokens_per_second:.0f} | {f'{row.kept} of {row.of}' if row.of else 'none has one'} "
+                f"| {row.maps_seconds / row.batch:.2f} ({row.replayed_tokens}) | {row.peak_gib:.1f} "
+                f"| {row.pictures_per_hour(maps=True):.0f} | {row.pictures_per_hour(maps=False):.0f} |"
+            )
     return "\n".join(lines)
 
 
@@ -361,12 +575,22 @@ def main() -> None:
     parser.add_argument("--size", nargs="*", default=SIZES, choices=(*SIZES, "tiny"))
     parser.add_argument("--batches", nargs="*", type=int, default=BATCHES)
     parser.add_argument("--tokens", type=int, default=TOKENS)
+    parser.add_argument("--minutes", type=float, default=10.0, help="in which all of it is to be done, about")
     parser.add_argument("--json", type=Path, help="where to write the figures, after each model")
     args = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    found = []
-    for size in args.size:
-        found.append(measure(size, device, args.batches, args.tokens))
+    until, found = time.monotonic() + 60 * args.minutes, []
+    fixed, whole = estimate(args.batches, args.tokens)
+    share = share_of_answers(60 * args.minutes / len(args.size) - fixed, whole)
+    print(
+        f"estimate: {len(args.size)} models, each {fixed:.0f} s and {whole:.0f} s for whole answers by plan; "
+        f"{args.minutes:g} minutes suffice for {share:.0%} of each answer",
+        file=sys.stderr,
+        flush=True,
+    )
+    for at, size in enumerate(args.size):
+        seconds = (until - time.monotonic()) / (len(args.size) - at)
+        found.append(measure(size, device, args.batches, args.tokens, seconds))
         gc.collect()
         if device == "cuda":
             torch.cuda.empty_cache()
