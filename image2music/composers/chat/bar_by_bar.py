@@ -94,8 +94,25 @@ def _tidy(text: str) -> str:
 
 
 def how_to_write(plan: Plan, low: int, high: int) -> str:
-    """Say how long a bar is and which letters there are."""
-    return fill("small/how", units=str(units_of(plan.meter)), notes=InKey(plan).letters(range(low, high + 1)))
+    """Say how long a bar is, which letters there are, and which of them the key makes sharp or flat."""
+    return fill(
+        "small/how",
+        units=str(units_of(plan.meter)),
+        notes=InKey(plan).letters(range(low, high + 1)),
+        signs=_signs_said(plan.key),
+    )
+
+
+_SHARPS = "FCGDAEB"
+
+
+def _signs_said(key: str) -> str:
+    tonality = read_tonality(key)
+    sharps = tonality.sharps if tonality else 0
+    if not sharps:
+        return ""
+    letters = _SHARPS[:sharps] if sharps > 0 else _SHARPS[::-1][:-sharps]
+    return f" In this key every {', '.join(letters)} is {'sharp' if sharps > 0 else 'flat'} without a sign."
 
 
 class InKey:
@@ -131,7 +148,20 @@ class InKey:
 
     def _chord_shown(self, chord: Chord, low: int, high: int) -> str:
         tones = [pitch for pitch in range(low, high + 1) if pitch % 12 in chord.classes]
-        return f"{chord.symbol} ({' '.join(self.name(pitch) for pitch in tones)})"
+        return f"{chord.symbol} ({' '.join(self._in_chord(pitch, chord) for pitch in tones)})"
+
+    def _in_chord(self, pitch: int, chord: Chord) -> str:
+        """Return a note of a chord; where the key does not have it, with the letter that the chord gives it."""
+        thirds = {(chord.root + tone) % 12: 2 * number for number, tone in enumerate(chord.tones[:4])}
+        if pitch % 12 in self._classes or pitch % 12 not in thirds:
+            return self.name(pitch)
+        step = ("CDEFGAB".index(chord.symbol[0]) + thirds[pitch % 12]) % 7
+        natural = (0, 2, 4, 5, 7, 9, 11)[step]
+        sign = (pitch - natural + 6) % 12 - 6
+        if abs(sign) > 1:
+            return self.name(pitch)
+        plain = note_name(pitch - sign, spelling(0, False), {})
+        return ("=", "^", "_")[sign] + plain
 
     def _chords(self, bar: int) -> list[Chord]:
         return [read_chord(symbol) for symbol in self._plan.harmony[bar - 1].split()]
