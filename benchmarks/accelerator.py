@@ -261,7 +261,7 @@ class _Clock:
 def measure_decoding(backend: Any, clock: _Clock, batches: Sequence[int], tokens: int) -> Iterator[Decoding]:
     """Time answers of full length for each form and batch; the time of one token (the prefill) is taken off."""
     from image2music.composers.chat.conversations import Conversation, Message, questions_of
-    from image2music.composers.forms import PROSE, TUNE_OF_TWO
+    from image2music.composers.constrained.forms import PROSE, TUNE_OF_TWO
 
     prompt = "Look at the picture and write a tune in ABC notation with two voices that suits it. " * 20
     talks = [Conversation(_picture(at), (Message("user", prompt),)) for at in range(max(batches))]
@@ -301,7 +301,7 @@ def measure(size: str, device: str, batches: Sequence[int], tokens: int, seconds
 
     from benchmarks.conversation_rows import TUNE as FINISHED
     from image2music.composers.chat.conversations import Conversation, Message
-    from image2music.composers.chat.engine.memory import memory_need, shape_of
+    from image2music.composers.chat.engine.loading import memory_need, shape_of
 
     clock, until = _Clock(device), time.monotonic() + seconds
     backend, took, _ = clock.timed(lambda: build(size, device))
@@ -466,7 +466,7 @@ def _plan_conversation(
     from dataclasses import replace
 
     from image2music.composers.chat.conversations import Conversation
-    from image2music.composers.forms import PROSE
+    from image2music.composers.constrained.forms import PROSE
 
     counting = backend.generator = _Counting(backend.generator)
     seconds, peaks, kept, of, tokens, decoding = {}, [], 0, 0, 0, 0.0
@@ -499,7 +499,7 @@ def _plan_conversation(
 
 def _keeps_to(form: Any, answer: str) -> bool | None:
     """Return whether an answer is whole JSON, or has the lines that its form asks for; None for prose."""
-    from image2music.composers.forms import JsonForm, LinesForm
+    from image2music.composers.constrained.forms import JsonForm, LinesForm
 
     if isinstance(form, JsonForm):
         try:

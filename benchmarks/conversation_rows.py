@@ -130,7 +130,7 @@ class _Prosaic:
 
     def generate(self, questions: Sequence[Any]) -> list[str]:
         """What the backend says, and one sentence."""
-        from image2music.composers.forms import PROSE
+        from image2music.composers.constrained.forms import PROSE
 
         said = zip(questions, self._backend.generate(questions), strict=True)
         return [f"{text}\nIt is calm." if question.form == PROSE else text for question, text in said]

@@ -229,7 +229,7 @@ def _answers(backend: Any) -> tuple[list[str], list[str]]:
     from PIL import Image
 
     from image2music.composers.chat.conversations import Conversation, Message, questions_of
-    from image2music.composers.forms import PROSE, TUNE_OF_TWO, BarsOfLine, JsonForm, LinesForm
+    from image2music.composers.constrained.forms import PROSE, TUNE_OF_TWO, BarsOfLine, JsonForm, LinesForm
 
     lines = LinesForm("3/4", (BarsOfLine("1-2 [V:1]", 2), BarsOfLine("3-4 [V:2] !p!", 2)))
     text = {"type": "string", "maxLength": 40}

@@ -21,7 +21,7 @@ from torch import Tensor
 from benchmarks.large_vocabulary import large_tokenizer
 from benchmarks.row import BenchRow
 from image2music.composers.constrained.constraint import AbcConstraint, AbcVocabulary
-from image2music.composers.constrained.grammars import tune_pattern
+from image2music.composers.constrained.forms import tune_pattern
 
 BATCH, MOST_TOKENS, BATCHES = 8, 400, 3
 LIMIT_MS = 4.0

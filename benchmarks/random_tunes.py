@@ -23,7 +23,7 @@ from image2music.abc.diagnostics import Severity
 from image2music.abc.parser import parse
 from image2music.composers.chat.conversations import Conversation, Message, Question
 from image2music.composers.chat.engine.transformers_backend import TransformersBackend, load_transformers_backend
-from image2music.composers.forms import PROSE, BarsOfLine, Form, JsonForm, LinesForm, TuneForm
+from image2music.composers.constrained.forms import PROSE, BarsOfLine, Form, JsonForm, LinesForm, TuneForm
 from image2music.errors import Image2MusicError
 from image2music.music.planning.checks import check_plan
 from image2music.music.planning.mending import consistent

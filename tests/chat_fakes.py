@@ -9,7 +9,7 @@ from PIL import Image
 
 from image2music.composers.base import ComposeRequest
 from image2music.composers.chat.conversations import Conversation, Question, TokenAttention
-from image2music.composers.forms import Form
+from image2music.composers.constrained.forms import Form
 from image2music.errors import ModelError
 from image2music.music.metrics import Metrics
 from image2music.types import Description, Reference

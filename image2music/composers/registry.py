@@ -278,9 +278,9 @@ class TransformersKind:
 
     def steps_of(self, argument: str) -> Steps:
         """Count the model's numbers by its configuration: up to `SMALL_MODEL` of them need smaller steps."""
-        from image2music.composers.chat.engine import loading, memory
+        from image2music.composers.chat.engine import loading
 
-        shape = memory.shape_of(loading.read_config(loading.ModelName.parse(argument)))
+        shape = loading.shape_of(loading.read_config(loading.ModelName.parse(argument)))
         return "small" if shape.parameters <= SMALL_MODEL else "full"
 
     def load_backend(self, argument: str) -> ChatBackend:

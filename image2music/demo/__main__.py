@@ -15,8 +15,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from image2music.demo.captions import caption_row
-from image2music.demo.pieces import DemoPiece, chorales, dances
+from image2music.demo.captions import DemoPiece, caption_row, chorales, dances
 from image2music.errors import ConfigError, Image2MusicError, OutputError
 from image2music.music.midi import write_midi
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.jobs.options import ComposeOptions
 from pipelines.runtime.options import add_arguments, check_beam_flags, from_arguments
-from pipelines.runtime.supervisor import supervised
+from pipelines.runtime.processes import supervised
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

@@ -39,7 +39,7 @@ from pipelines.jobs.dry_run import plan_lines
 from pipelines.jobs.options import AblateOptions
 from pipelines.jobs.score import System, read_output
 from pipelines.runtime.job import open_job
-from pipelines.runtime.supervisor import EXIT_DONE, GOES_ON
+from pipelines.runtime.processes import EXIT_DONE, GOES_ON
 from transforms.compose import ComposeVariant
 from transforms.shards import composition_sink, failure_sink
 from transforms.stage import Stage

@@ -42,7 +42,7 @@ from pipelines.runtime.job import (
     open_job,
     places,
 )
-from pipelines.runtime.supervisor import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
+from pipelines.runtime.processes import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
 from schemas.album import ALBUM_SCHEMA
 from schemas.composition import METADATA_FIELDS
 from transforms.album import BindAlbums, PlanAlbums

@@ -25,7 +25,7 @@ from pipelines.jobs.compose import ComposeRun, compose_pipeline, cost_of_other_s
 from pipelines.jobs.options import AblateOptions, ComposeOptions
 from pipelines.runtime.beam_runner import counters, new_pipeline, run_to_end, stage_seconds
 from pipelines.runtime.options import beam_options
-from pipelines.runtime.supervisor import EXIT_DONE
+from pipelines.runtime.processes import EXIT_DONE
 
 SAMPLE = 8
 _MB, _GB = 1 << 20, 1 << 30

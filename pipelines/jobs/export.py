@@ -11,7 +11,7 @@ from image2music.abc.musicxml import abc_to_music_xml
 from image2music.errors import ConfigError, Image2MusicError, PictureError
 from image2music.failures import one_line
 from image2music.music.render import wav_bytes
-from image2music.report.tune import heat_map, overlay, playback
+from image2music.report.page import heat_map, overlay, playback
 from image2music.storage.datasets import Dataset, read_batches
 from image2music.storage.files import Folder
 from image2music.storage.output import open_output

@@ -25,7 +25,7 @@ from image2music.storage.tar import is_tar, open_archive
 from image2music.types import CaptionedMidi, Failure
 from pipelines.jobs.options import IndexOptions
 from pipelines.runtime.job import failure_lines, open_job
-from pipelines.runtime.supervisor import EXIT_DONE, EXIT_SOME_FAILED
+from pipelines.runtime.processes import EXIT_DONE, EXIT_SOME_FAILED
 from transforms.deadlines import TimeLimit
 from transforms.midi import (
     ConvertTunes,

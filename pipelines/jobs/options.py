@@ -37,7 +37,7 @@ from pipelines.runtime.options import (
 from transforms.deadlines import excuse
 
 if TYPE_CHECKING:
-    from image2music.evaluation.judge import JudgeSettings
+    from image2music.evaluation.questions import JudgeSettings
 
 EXPORT_FORMATS = ("abc", "midi", "musicxml", "wav", "heatmap")
 SHORTEST_ID = 4
@@ -408,7 +408,7 @@ class ScoreOptions:
     @property
     def judging(self) -> JudgeSettings:
         """How a judge is asked."""
-        from image2music.evaluation.judge import JudgeSettings
+        from image2music.evaluation.questions import JudgeSettings
 
         return JudgeSettings(self.judge_times, self.seed)
 

@@ -40,7 +40,7 @@ from pipelines.jobs.compose import (
 )
 from pipelines.jobs.options import SHORTEST_CHOSEN, ComposeOptions
 from pipelines.runtime.job import Job, compositions_table, failure_lines, open_job, places
-from pipelines.runtime.supervisor import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
+from pipelines.runtime.processes import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
 
 _COLUMNS = [
     "image_id",

@@ -34,25 +34,29 @@ from image2music.evaluation.compare import (
     summarise,
     summary_json,
 )
-from image2music.evaluation.judge import ANSWER_TOKENS, Cost, SongEval, cost, without_order_effects
-from image2music.evaluation.judge import ask_judge as ask_judge
 from image2music.evaluation.measures import Row, image_tune_similarity, muspy_differences, score_rows
 from image2music.evaluation.pieces import ROW_COLUMNS, Imported, Piece, piece_of_failure, piece_of_row, read_import
 from image2music.evaluation.questions import (
+    ANSWER_TOKENS,
+    Cost,
     Item,
     Shown,
+    SongEval,
     add_answers,
     answer_key_csv,
     choose_items,
+    cost,
     judge_prompts_version,
     mean_spread,
     read_answer_key,
     read_answers,
     render_form,
+    without_order_effects,
 )
+from image2music.evaluation.questions import ask_judge as ask_judge
 from image2music.images.features import data_uri, thumbnail
 from image2music.music.render import wav_bytes
-from image2music.report.tune import playback
+from image2music.report.page import playback
 from image2music.storage.datasets import read_batches
 from image2music.storage.files import Folder
 from image2music.storage.output import OutputStore, open_output

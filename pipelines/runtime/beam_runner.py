@@ -32,12 +32,12 @@ _LOOK_EVERY = 1.0
 
 
 def new_pipeline(options: PipelineOptions) -> beam.Pipeline:
-    """Return a pipeline whose worker processes on this machine, where it has any, are `worker_main`."""
+    """Return a pipeline whose worker processes on this machine, where it has any, are those of `processes`."""
     direct = options.view_as(DirectOptions)
     if direct.direct_running_mode != "multi_processing":
         return beam.Pipeline(options=options)
     direct.direct_running_mode = "in_memory"  # else the runner would put its own command in place of ours
-    command = f"{shlex.quote(sys.executable)} -m pipelines.runtime.worker_main"
+    command = f"{shlex.quote(sys.executable)} -m pipelines.runtime.processes"
     environment = SubprocessSDKEnvironment.from_command_string(command)
     return beam.Pipeline(runner=FnApiRunner(default_environment=environment), options=options)
 

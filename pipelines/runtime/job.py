@@ -35,7 +35,7 @@ from image2music.storage.datasets import Dataset, RunFile
 from image2music.storage.output import IndexStore, OutputStore
 from pipelines.runtime.beam_runner import counters, new_pipeline, run_to_end, stage_seconds
 from pipelines.runtime.options import FailureBound, JobOptions, beam_options
-from pipelines.runtime.supervisor import EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED
+from pipelines.runtime.processes import EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED
 
 _PACKAGES = ("apache-beam", "pyarrow", "pylance", "torch", "transformers", "symusic", "numpy", "pillow")
 

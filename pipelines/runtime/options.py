@@ -293,7 +293,7 @@ class JobOptions:
 
 @dataclass(frozen=True)
 class RestartOptions:
-    """How often a supervisor starts a job again. None means `supervisor.DEFAULT_RESTARTS`, or 0 with one worker."""
+    """How often a supervisor starts a job again. None means `processes.DEFAULT_RESTARTS`, or 0 with one worker."""
 
     restarts: int | None = option(
         None,

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.accelerator import ANSWERS, LEAST_SHARE, PlanFigures, estimate, plan_questions, share_of_answers
-from image2music.composers.forms import JsonForm, LinesForm
+from image2music.composers.constrained.forms import JsonForm, LinesForm
 
 
 def test_questions_are_those_of_a_recorded_run_each_going_on_from_the_one_before():

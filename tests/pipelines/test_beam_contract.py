@@ -56,9 +56,9 @@ def test_a_lost_worker_is_noticed_by_an_error_that_nobody_catches_in_that_thread
 
 def test_beam_prints_the_traceback_of_what_breaks_a_bundle():
     assert "print" in sdk_worker.SdkHarness._execute.__code__.co_names, (
-        "Beam no longer prints tracebacks in a worker: worker_main need not take its print away"
+        "Beam no longer prints tracebacks in a worker: `processes` need not take its print away"
     )
-    assert not hasattr(sdk_worker, "print"), "sdk_worker has a print of its own: worker_main would put it out of action"
+    assert not hasattr(sdk_worker, "print"), "sdk_worker has a print of its own: `processes` would put it out of action"
 
 
 def test_a_worker_process_is_started_by_its_arguments():
@@ -70,6 +70,6 @@ def test_a_worker_process_is_started_by_its_arguments():
 def test_worker_processes_are_our_own():
     options = PipelineOptions([*worker_flags(2), "--runner=FnApiRunner"])
     runner = beam_runner.new_pipeline(options).runner
-    assert b"pipelines.runtime.worker_main" in bytes(str(runner._default_environment.command_string), "utf-8"), (
+    assert b"pipelines.runtime.processes" in bytes(str(runner._default_environment.command_string), "utf-8"), (
         "Beam starts its workers in another way: they would not be quiet, and would not know the log level"
     )

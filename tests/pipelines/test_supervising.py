@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from image2music.storage.datasets import RunFile
-from pipelines.runtime.supervisor import supervise
+from pipelines.runtime.processes import supervise
 
 pytestmark = pytest.mark.process
 
@@ -60,7 +60,7 @@ def test_nothing_that_the_job_started_outlives_it(run_file, tmp_path):
 
 
 def test_a_job_that_does_not_stop_when_told_is_ended(run_file, monkeypatch, capfd):
-    monkeypatch.setattr("pipelines.runtime.supervisor._PATIENCE", 0.5)
+    monkeypatch.setattr("pipelines.runtime.processes._PATIENCE", 0.5)
     deaf = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
     threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     assert supervise(python(deaf), restarts=3, run_file=lambda: RunFile(str(run_file))) == 130

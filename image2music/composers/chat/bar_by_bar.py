@@ -24,7 +24,8 @@ from image2music.composers.chat.manuscript import (
     to_abc,
     units_of,
 )
-from image2music.composers.forms import Form
+from image2music.composers.chat.steps import signs_said
+from image2music.composers.constrained.forms import Form
 from image2music.composers.prompts import fill
 from image2music.errors import AbcError
 from image2music.music.lines import Bar, LineEvent
@@ -99,20 +100,8 @@ def how_to_write(plan: Plan, low: int, high: int) -> str:
         "small/how",
         units=str(units_of(plan.meter)),
         notes=InKey(plan).letters(range(low, high + 1)),
-        signs=_signs_said(plan.key),
+        signs=signs_said(plan.key),
     )
-
-
-_SHARPS = "FCGDAEB"
-
-
-def _signs_said(key: str) -> str:
-    tonality = read_tonality(key)
-    sharps = tonality.sharps if tonality else 0
-    if not sharps:
-        return ""
-    letters = _SHARPS[:sharps] if sharps > 0 else _SHARPS[::-1][:-sharps]
-    return f" In this key every {', '.join(letters)} is {'sharp' if sharps > 0 else 'flat'} without a sign."
 
 
 class InKey:

@@ -17,7 +17,7 @@ from image2music.abc.parser import parse
 from image2music.composers.attention.maps import BARS_A_GROUP, Faithfulness, Segment, segment_map
 from image2music.composers.base import ComposeRequest, ExplainRequest, RefineRequest, RepairRequest, opening_abc
 from image2music.composers.chat.answers import sentences
-from image2music.composers.forms import PROSE, Form
+from image2music.composers.constrained.forms import PROSE, Form
 from image2music.composers.prompts import fill
 from image2music.errors import ConfigError
 from image2music.music.metrics import EXPLANATIONS

@@ -19,7 +19,7 @@ from image2music.abc.splice import with_mark
 from image2music.abc.writer.parts import bars_to_abc
 from image2music.abc.writer.text import field_text
 from image2music.composers.chat.answers import without_thinking
-from image2music.composers.forms import BarsOfLine, LinesForm
+from image2music.composers.constrained.forms import BarsOfLine, LinesForm
 from image2music.errors import AbcError, PlanError
 from image2music.music.arrange.arranger import arrange_plan
 from image2music.music.grid import tempo_text

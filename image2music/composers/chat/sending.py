@@ -25,8 +25,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 
-from image2music.composers.constrained.grammars import pattern_of
-from image2music.composers.forms import JsonForm, LinesForm, TuneForm
+from image2music.composers.constrained.forms import JsonForm, LinesForm, TuneForm, pattern_of
 from image2music.errors import ConfigError, ModelError, PutOffError
 
 MAX_ANSWER_BYTES = 8 * 2**20

@@ -46,7 +46,7 @@ from image2music.composers.chat.sending import (
     json_extras,
     post_json,
 )
-from image2music.composers.forms import Form, JsonForm, LinesForm, TuneForm
+from image2music.composers.constrained.forms import Form, JsonForm, LinesForm, TuneForm
 from image2music.errors import ConfigError, ModelError
 from image2music.settings import SendingOptions
 

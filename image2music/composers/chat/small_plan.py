@@ -28,7 +28,7 @@ from image2music.composers.chat.bar_by_bar import (
     how_to_write,
 )
 from image2music.composers.chat.manuscript import OpenLine, bars_in, by_place, form_of
-from image2music.composers.forms import JsonForm
+from image2music.composers.constrained.forms import JsonForm
 from image2music.composers.prompts import fill
 from image2music.errors import ModelError
 from image2music.music.instruments import instrument_of

@@ -28,7 +28,7 @@ from image2music.composers.base import (
 )
 from image2music.composers.chat.conversations import MAX_DIAGNOSTICS, Conversation, Message, first_bars
 from image2music.composers.chat.manuscript import OpenLine, blank_lines, overview, score_so_far, units_of
-from image2music.composers.forms import JsonForm
+from image2music.composers.constrained.forms import JsonForm
 from image2music.composers.prompts import fill
 from image2music.errors import AbcError
 from image2music.images.scene import Scene
@@ -43,6 +43,7 @@ from image2music.music.planning.schema import (
     decodable_plan_schema,
 )
 from image2music.music.planning.vocabulary import DRUM_KIT
+from image2music.music.theory import read_tonality
 from image2music.settings import picture_seed
 from image2music.types import Description, Edit
 
@@ -264,7 +265,11 @@ def explaining(request: ExplainRequest, plan: Plan, so_far: Conversation, edits:
     """
     sections = "; ".join(f"{s.name} {s.first}-{s.last} ({s.picture_part})" for s in plan.sections)
     climax = f"Its climax is in bar {plan.climax.bar}." if plan.climax else ""
-    taken = f"The score as it stands:\n{request.abc.strip()}\n" if edits is None else _taken(request.abc, edits)
+    abc = request.abc.strip()
+    if so_far.messages[-1].text.strip() == abc:
+        taken = ""  # by the small steps the model has the whole tune before it
+    else:
+        taken = f"The score as it stands:\n{abc}\n" if edits is None else _taken(abc, edits)
     length = "three or four" if request.request.steps == "short" else "four to six"
     question = fill("plan/why", taken=taken, title=request.title, sections=sections, climax=climax, length=length)
     return so_far.asked(question)
@@ -370,6 +375,19 @@ def _references(request: ComposeRequest) -> str:
 
 def _shortened(abc: str) -> str:
     return first_bars(abc, _BARS_OF_REFERENCE)[:_LONGEST_REFERENCE].strip()
+
+
+_SHARPS = "FCGDAEB"
+
+
+def signs_said(key: str) -> str:
+    """Say which letters the key makes sharp or flat; nothing where there are none."""
+    tonality = read_tonality(key)
+    sharps = tonality.sharps if tonality else 0
+    if not sharps:
+        return ""
+    letters = _SHARPS[:sharps] if sharps > 0 else _SHARPS[::-1][:-sharps]
+    return f" In this key every {', '.join(letters)} is {'sharp' if sharps > 0 else 'flat'} without a sign."
 
 
 def _climax(plan: Plan) -> str:

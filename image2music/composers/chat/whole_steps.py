@@ -24,7 +24,7 @@ from image2music.composers.chat.manuscript import (
     to_abc,
 )
 from image2music.composers.chat.steps import EDIT_FORM, PATCH_FORM, SKETCH_FORM, plan_form, seed_of
-from image2music.composers.forms import PROSE, Form
+from image2music.composers.constrained.forms import PROSE, Form
 from image2music.errors import ModelError, PlanError
 from image2music.music.planning.checks import check_plan
 from image2music.music.planning.mending import consistent

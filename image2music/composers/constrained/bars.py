@@ -13,7 +13,7 @@ import copy
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from image2music.composers.forms import BarsOfLine, LinesForm
+from image2music.composers.constrained.forms import BarsOfLine, LinesForm
 
 UNIT = 64
 """Ticks of a note without a length."""

@@ -32,8 +32,16 @@ from image2music.composers.constrained.bars import (
     letters_to_close,
     ticks_of,
 )
-from image2music.composers.constrained.grammars import DocumentWriter, grammar_of
-from image2music.composers.forms import TUNE_OF_TWO, Form, JsonForm, LinesForm, ProseForm, TuneForm
+from image2music.composers.constrained.forms import (
+    TUNE_OF_TWO,
+    DocumentWriter,
+    Form,
+    JsonForm,
+    LinesForm,
+    ProseForm,
+    TuneForm,
+    grammar_of,
+)
 from image2music.errors import ModelError
 
 if TYPE_CHECKING:

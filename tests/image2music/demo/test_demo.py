@@ -10,10 +10,18 @@ import pytest
 from PIL import Image
 
 from image2music.demo import __main__ as make
-from image2music.demo import pieces
+from image2music.demo import captions
 from image2music.demo.__main__ import main
-from image2music.demo.captions import caption_of, caption_row, chords_by_bar, commonest_pattern, features_of
-from image2music.demo.pieces import DemoPiece, draw, sample
+from image2music.demo.captions import (
+    DemoPiece,
+    caption_of,
+    caption_row,
+    chords_by_bar,
+    commonest_pattern,
+    draw,
+    features_of,
+    sample,
+)
 from image2music.errors import OutputError
 from image2music.index.sync import parse_caption_line
 from image2music.music.midi import read_midi
@@ -46,10 +54,10 @@ MIDICAPS_FIELDS = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small demo: three chorales, two reels and two slow airs."""
     output = tmp_path_factory.mktemp("demo") / "data"
-    small = {kind: pieces.Dance(2, d.tempos_qpm, d.programs) for kind, d in pieces.KINDS.items() if "e" in kind[:2]}
-    small["slow air"] = pieces.Dance(2, (50,), (46,))
+    small = {kind: captions.Dance(2, d.tempos_qpm, d.programs) for kind, d in captions.KINDS.items() if "e" in kind[:2]}
+    small["slow air"] = captions.Dance(2, (50,), (46,))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "KINDS", small)
+        patch.setattr(captions, "KINDS", small)
         patch.setattr(make, "_CHORALES", 3)
         assert make.make_demo(output).made
     return output

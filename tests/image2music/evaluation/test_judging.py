@@ -6,23 +6,21 @@ from chat_fakes import FakeBackend, picture
 from fakes import two_voice_tune
 
 from image2music.errors import ModelError
-from image2music.evaluation.judge import (
-    JudgeAnswer,
-    JudgeSettings,
-    ask_judge,
-    cost,
-    judge_tasks,
-    read_answer,
-    without_order_effects,
-)
 from image2music.evaluation.pieces import Piece
 from image2music.evaluation.questions import (
     GROUPS,
     STUDY,
+    JudgeAnswer,
+    JudgeSettings,
     add_answers,
     anonymize,
+    ask_judge,
+    cost,
     judge_prompts_version,
+    judge_tasks,
     mean_spread,
+    read_answer,
+    without_order_effects,
     wording,
 )
 from image2music.settings import prompts_version

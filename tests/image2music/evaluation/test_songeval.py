@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from image2music.errors import ConfigError, ModelError
-from image2music.evaluation.judge import ASPECTS, SongEval
+from image2music.evaluation.questions import ASPECTS, SongEval
 
 TOOLKIT = """
 import argparse, json, pathlib

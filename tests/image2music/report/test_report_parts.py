@@ -8,9 +8,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from image2music.images.features import thumbnail
-from image2music.report.page import metric_values, range_plot, reference_views
+from image2music.report.page import (
+    heat_map,
+    levels,
+    metric_values,
+    overlay,
+    range_plot,
+    reference_views,
+    relative_weights,
+)
 from image2music.report.site import album_labels, album_page, mood_in, tempo_label
-from image2music.report.tune import heat_map, levels, overlay, relative_weights
 
 
 def attention(weights, baseline, kind="bars", segment="bars 5-8"):

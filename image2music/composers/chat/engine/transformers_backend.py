@@ -26,9 +26,19 @@ from image2music.composers.attention.replay import observed, replay, replay_by_l
 from image2music.composers.chat.conversations import AnswerLengths, Conversation, Message, Question, TokenAttention
 from image2music.composers.chat.engine.cache import Prefiller, picture_key
 from image2music.composers.chat.engine.decode import Decoder, DecodingRow, PromptLookup, Sampling, sample_tokens
-from image2music.composers.chat.engine.loading import ChatModel, ModelName, PreparedPictures, load_model
-from image2music.composers.chat.engine.memory import CARDS, GIB, USABLE, largest_batch, memory_need, shape_of
-from image2music.composers.forms import Form, LinesForm, TuneForm
+from image2music.composers.chat.engine.loading import (
+    CARDS,
+    GIB,
+    USABLE,
+    ChatModel,
+    ModelName,
+    PreparedPictures,
+    largest_batch,
+    load_model,
+    memory_need,
+    shape_of,
+)
+from image2music.composers.constrained.forms import Form, LinesForm, TuneForm
 from image2music.errors import ModelError
 from image2music.images.decode import MAX_SIDE
 

@@ -15,7 +15,7 @@ from chat_server import particular, refuses, says, serving, unreliable
 from image2music.composers.chat.conversations import Conversation, Message, Question, questions_of
 from image2music.composers.chat.sending import ROOM, THINKING_ROOM, Gate, RetryPolicy, ServerKind, duration_s
 from image2music.composers.chat.server import Endpoint, OpenAiBackend
-from image2music.composers.forms import PROSE, TUNE_OF_TWO, BarsOfLine, JsonForm, LinesForm
+from image2music.composers.constrained.forms import PROSE, TUNE_OF_TWO, BarsOfLine, JsonForm, LinesForm
 from image2music.errors import ConfigError, ModelError, PutOffError
 from image2music.failures import batch_with_fallback
 from image2music.settings import SendingOptions

@@ -13,7 +13,7 @@ from image2music.abc.checker import check
 from image2music.composers.base import EditRequest, ExplainRequest, PlanningRequest, RepairRequest, WriteRequest
 from image2music.composers.chat.composer import ChatComposer
 from image2music.composers.chat.steps import constraint_lines, edits_in, patched, plan_form
-from image2music.composers.forms import JsonForm, LinesForm
+from image2music.composers.constrained.forms import JsonForm, LinesForm
 from image2music.errors import ModelError
 from image2music.loop.chain import compose_batch
 from image2music.loop.examine import examine

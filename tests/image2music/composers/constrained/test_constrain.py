@@ -21,8 +21,7 @@ from image2music.composers.constrained.constraint import (
     ConstrainedLinesState,
     ConstrainedTuneState,
 )
-from image2music.composers.constrained.grammars import pattern_of, tune_pattern
-from image2music.composers.forms import BarsOfLine, LinesForm, TuneForm
+from image2music.composers.constrained.forms import BarsOfLine, LinesForm, TuneForm, pattern_of, tune_pattern
 from image2music.errors import ConfigError, ModelError
 
 HEADER = "X:1\nT:A\nM:3/4\nL:1/8\nK:G\n"

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image2music.composers.constrained.constraint import AbcVocabulary
-from image2music.composers.constrained.grammars import decodable
-from image2music.composers.forms import JsonForm
+from image2music.composers.constrained.forms import JsonForm, decodable
 from image2music.music.planning.schema import decodable_plan_schema
 
 TEXT = {"type": "string"}

@@ -11,7 +11,7 @@ from image2music.composers.chat.conversations import Conversation, Message, ques
 from image2music.composers.chat.engine.decode import MOST, PromptLookup, worth_verifying
 from image2music.composers.chat.engine.loading import ChatModel, ModelName, load_model
 from image2music.composers.chat.engine.transformers_backend import PrefixCachedGenerator
-from image2music.composers.forms import TUNE_OF_TWO
+from image2music.composers.constrained.forms import TUNE_OF_TWO
 
 PROMPT = [9, 1, 2, 3, 4, 5, 6, 7, 8]
 MENDED = TUNE.replace("c B A G", "c B A2")

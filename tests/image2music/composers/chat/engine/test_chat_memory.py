@@ -13,8 +13,16 @@ from safetensors.torch import load_file
 
 from image2music.composers.chat.engine import loading
 from image2music.composers.chat.engine.cache import FEATURES_BYTES, MOST_PREFIX_BYTES, ROOM, room_for_prefixes
-from image2music.composers.chat.engine.loading import ModelName, load_model, model_id, read_config
-from image2music.composers.chat.engine.memory import GIB, largest_batch, memory_need, shape_of
+from image2music.composers.chat.engine.loading import (
+    GIB,
+    ModelName,
+    largest_batch,
+    load_model,
+    memory_need,
+    model_id,
+    read_config,
+    shape_of,
+)
 from image2music.composers.chat.engine.transformers_backend import memory_report
 from image2music.errors import ModelError
 

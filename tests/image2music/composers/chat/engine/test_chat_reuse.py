@@ -16,7 +16,7 @@ from image2music.composers.chat.engine.transformers_backend import (
     TransformersBackend,
     load_transformers_backend,
 )
-from image2music.composers.forms import TUNE_OF_TWO
+from image2music.composers.constrained.forms import TUNE_OF_TWO
 
 QUESTION = "Write a tune about the lake, calm and slow, in two voices."
 

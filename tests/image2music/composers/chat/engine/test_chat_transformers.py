@@ -13,7 +13,7 @@ from image2music.composers.chat.composer import ChatComposer
 from image2music.composers.chat.conversations import AnswerLengths, Conversation, Message, questions_of
 from image2music.composers.chat.engine.loading import ModelName
 from image2music.composers.chat.engine.transformers_backend import load_transformers_backend
-from image2music.composers.forms import PROSE, TUNE_OF_TWO
+from image2music.composers.constrained.forms import PROSE, TUNE_OF_TWO
 from image2music.composers.registry import load_composer
 from image2music.errors import ConfigError, ModelError
 from image2music.loop.chain import compose_batch

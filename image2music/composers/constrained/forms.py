@@ -1,9 +1,10 @@
-"""The grammars of what is decoded: music that can be counted as it is written, and JSON that can be closed in time.
+"""What an answer is to look like, and the grammars that hold a model to it while it decodes.
 
-Music is the part of ABC standard 2.1 in which every bar's length can be counted. Patterns are in the syntax that `re`
-and llguidance share. A tune has a header in fixed order, a given number of voices, notes, rests, chords, ties, slurs,
-triplets, grace notes, dynamics, accents and swells, changes of tempo in the first voice, and comments between lines;
-every line ends with a bar line. Lyrics, chord names and changes of key and meter inside the music are left out.
+A form says nothing of what an answer is about; a server can be told it, too. Music is the part of ABC standard 2.1 in
+which every bar's length can be counted as it is written. Patterns are in the syntax that `re` and llguidance share. A
+tune has a header in fixed order, a given number of voices, notes, rests, chords, ties, slurs, triplets, grace notes,
+dynamics, accents and swells, changes of tempo in the first voice, and comments between lines; every line ends with a
+bar line. Lyrics, chord names and changes of key and meter inside the music are left out.
 
 JSON documents are compact, and their texts and lists are bounded. llguidance holds a document to its schema. What it
 doesn't know is how long the document may become: `DocumentWriter` follows a short way from where the document stands to
@@ -22,11 +23,68 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.composers.forms import Form, JsonForm, LinesForm, ProseForm, TuneForm
 from image2music.errors import ConfigError, ModelError
+from image2music.music.planning.harmony import METERS
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher
+
+
+@dataclass(frozen=True)
+class ProseForm:
+    """Plain words."""
+
+
+@dataclass(frozen=True)
+class TuneForm:
+    """A whole tune in ABC whose header the model writes itself, with so many voices and as many bars as it likes."""
+
+    voices: int = 2
+
+
+@dataclass(frozen=True)
+class JsonForm:
+    """One JSON value that keeps to a JSON Schema, which is kept as canonical text; `name` is for servers that ask."""
+
+    name: str
+    schema: str
+
+    @classmethod
+    def of(cls, name: str, schema: Mapping[str, Any]) -> JsonForm:
+        """Make the form of a schema."""
+        return cls(name, json.dumps(schema, ensure_ascii=True, separators=(",", ":")))
+
+
+@dataclass(frozen=True)
+class BarsOfLine:
+    """One line of music: `prefix` is given word for word (it may hold whole lines), then come so many bars."""
+
+    prefix: str
+    bars: int
+
+
+@dataclass(frozen=True)
+class LinesForm:
+    """Lines of music at L:1/8 in one meter, each with its number of bars: `5-8 [V:2] ... | ... | ... | ... |`.
+
+    Every bar is exactly full and closed by `|`, every line ends after its last bar. Bars may hold notes, chords, rests,
+    ties, slurs, triplets, dynamics, accents, staccato and swells.
+    """
+
+    meter: str
+    lines: tuple[BarsOfLine, ...]
+
+    def __post_init__(self) -> None:
+        if self.meter not in METERS:
+            raise ConfigError(f"no line of music can be written in {self.meter!r}", reason="bad_meter")
+        if not self.lines or min(line.bars for line in self.lines) < 1:
+            raise ConfigError("a form of lines has at least one line with one bar", reason="bad_form")
+
+
+Form = ProseForm | TuneForm | JsonForm | LinesForm
+PROSE = ProseForm()
+TUNE_OF_TWO = TuneForm(2)
+
 
 Bools = NDArray[np.bool_]
 

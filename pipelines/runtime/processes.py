@@ -1,14 +1,16 @@
-"""A job in a process of its own, started again when it is killed or loses a worker; and what processes end with.
+"""The processes of a job: its own, started again when it is killed or loses a worker; their environment; a worker.
 
-The watching process stays small: this module imports neither Beam nor models, nor what reads files of rows.
+Run as a program, this is a worker: Beam's own, as quiet as the job was asked to be.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import FrameType
@@ -19,6 +21,43 @@ from transforms.deadlines import EXIT_START_AGAIN, SUPERVISOR
 
 if TYPE_CHECKING:
     from image2music.storage.datasets import RunFile
+
+
+LEVEL = "IMAGE2MUSIC_LOG_LEVEL"
+"""Environment variable that carries the level to worker processes."""
+
+_ENVIRONMENT = {
+    # The embedded models gain nothing from more threads, and threads that spin while they wait for a busy processor
+    # make a job several times slower.
+    "OMP_NUM_THREADS": "1",
+    # Arrow's own allocator keeps what it once held: over 100 MB in each worker that writes tables.
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    # A worker has some thirty threads, most of them idle, and glibc would keep a heap for each. It is read when a
+    # process starts: it holds for the processes that this one starts.
+    "MALLOC_ARENA_MAX": "2",
+}
+"""For all libraries, where the user has not set them."""
+
+
+def prepare_environment() -> None:
+    """Set what libraries read when they are loaded, where the user has not: call it before any of them is."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def quieten(level: str) -> None:
+    """Show logs and warnings of libraries only from `level` on: a person sees results, progress and one-line errors."""
+    os.environ[LEVEL] = level
+    logging.basicConfig(level=level, stream=sys.stderr)
+    logging.getLogger().setLevel(level)
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(level)  # Beam lowers the level of a worker's root again
+    os.environ.setdefault("LANCE_LOG", "error" if level == "CRITICAL" else level.lower())
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", level.lower())
+    if level == "CRITICAL" and not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -108,3 +147,17 @@ def _end_group(group: int) -> None:
 
 def _say(text: str) -> None:
     print(f"image2music: {text}", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Serve bundles until the job is over."""
+    quieten(os.environ.get(LEVEL, "CRITICAL"))
+    from apache_beam.runners.worker import sdk_worker, sdk_worker_main
+
+    # Beam prints the traceback of what breaks a bundle, and logs it too: the log is enough, and follows --log_level.
+    sdk_worker.print = lambda *words, **options: None
+    sdk_worker_main.main(sys.argv)
+
+
+if __name__ == "__main__":
+    main()
