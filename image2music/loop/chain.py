@@ -45,7 +45,7 @@ from image2music.music.theory import DEFAULT_QPM
 from image2music.settings import LoopSettings
 from image2music.types import ComposedTune, Draft, Explanation, Purpose, Round
 
-LOOP_VERSION = 2
+LOOP_VERSION = 3
 """Raise it when the loop asks, accepts or measures otherwise."""
 
 PLAN_ATTEMPTS = 2
