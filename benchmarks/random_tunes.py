@@ -5,6 +5,7 @@
 - plans: valid by the schema, and without a fault when code has mended them;
 - tunes whose header the model writes, of two to four voices: no error, every bar full, all voices as long;
 - tunes to those plans: the same, and with the plan's voices, bars, dynamics and tempos;
+- tunes by the small steps: the plan in parts, the bars by twos; a valid draft with the plan's voices and bars;
 - lines of a few bars and single bars: full, as many as asked for;
 - for comparison, tunes without a grammar.
 """
@@ -21,7 +22,9 @@ from pathlib import Path
 from image2music.abc.checker import check, read_motif
 from image2music.abc.diagnostics import Severity
 from image2music.abc.parser import parse
-from image2music.composers.chat.conversations import Conversation, Message, Question
+from image2music.composers.base import ComposeRequest, Notes, PlanningRequest, WriteRequest
+from image2music.composers.chat.composer import ChatComposer
+from image2music.composers.chat.conversations import AnswerLengths, Conversation, Message, Question
 from image2music.composers.chat.engine.transformers_backend import TransformersBackend, load_transformers_backend
 from image2music.composers.constrained.forms import PROSE, BarsOfLine, Form, JsonForm, LinesForm, TuneForm
 from image2music.errors import Image2MusicError
@@ -159,12 +162,36 @@ def _results(backend: TransformersBackend, tunes: int) -> Iterator[bool]:
     abc = _answers(backend, [(form, _tokens(form)) for form in forms])
     right = [keeps_plan(plan)(one) for plan, one in zip(plans, abc, strict=True)]
     yield _say("tunes with the plan's voices, bars, dynamics and tempos", right)
+    yield _say("tunes by the small steps, plan in parts and bars by twos", by_small_steps(backend, tunes))
     for name, form in {
         "lines of 4 bars": LinesForm("3/4", (BarsOfLine("1-4 [V:1]", 4), BarsOfLine("5-8 [V:2]", 4))),
         "single bars": LinesForm("6/8", (BarsOfLine("", 1),)),
     }.items():
         texts = _answers(backend, [(form, _tokens(form))] * tunes)
         yield _say(name, [keeps_lines(form)(text) for text in texts])
+
+
+def by_small_steps(backend: TransformersBackend, tunes: int) -> list[bool]:
+    """Whether each of so many pictures gets a valid draft with its plan's voices and bars, without any repair."""
+    from PIL import Image
+
+    composer = ChatComposer(backend, AnswerLengths(description=400, motivation=20, sketch=700))
+    right = []
+    for start in range(0, tunes, BATCH):
+        numbers = range(start, min(start + BATCH, tunes))
+        images = [Image.new("RGB", (56, 56), (number * 7 % 256, 120, 200)) for number in numbers]
+        requests = [
+            ComposeRequest(f"{number:064x}", image, description, (), seed=number, steps="small")
+            for number, image, description in zip(numbers, images, composer.look(images), strict=True)
+        ]
+        notes: list[Notes] = [{} for _ in requests]
+        asked = [PlanningRequest(one, notes=kept) for one, kept in zip(requests, notes, strict=True)]
+        plans = composer.plan(asked)
+        written = [WriteRequest(one, plan, notes=kept) for one, plan, kept in zip(requests, plans, notes, strict=True)]
+        for plan, abc in zip(plans, composer.write(written), strict=True):
+            whole = is_whole(abc, len(plan.voices)) and set(bars_of_voices(abc).values()) == {plan.bars}
+            right.append(whole and not check_plan(plan, read_motif).faults)
+    return right
 
 
 def _tokens(form: LinesForm) -> int:

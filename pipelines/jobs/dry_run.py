@@ -86,15 +86,15 @@ class UsualRequests:
 
 
 USUAL_REQUESTS = {
-    "full": UsualRequests(7, 16_900, 81_500, 11_000),
-    "short": UsualRequests(4, 8_000, 20_000, 5_500),
-    "small": UsualRequests(24, 20_000, 150_000, 6_000),
-    "paper": UsualRequests(4, 22_500, 37_000, 2_400),
+    "full": UsualRequests(7, 16_900, 80_900, 11_000),
+    "short": UsualRequests(4, 7_400, 17_500, 4_500),
+    "small": UsualRequests(12, 13_100, 21_500, 3_000),
+    "paper": UsualRequests(4, 9_700, 13_100, 2_900),
 }
 """By the steps of the chain with plans, or the paper's chain.
 
-`full` is the mean of six pictures whose every step a strong model answered, without repairs; its `characters_again` are
-those of two, and of the others they are estimated from above.
+`full` and `paper` are means of six pictures whose every step a strong model answered, `short` and `small` of two of
+them, all without repairs.
 """
 
 

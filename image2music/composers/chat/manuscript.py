@@ -22,10 +22,11 @@ from image2music.composers.chat.answers import without_thinking
 from image2music.composers.constrained.forms import BarsOfLine, LinesForm
 from image2music.errors import AbcError, PlanError
 from image2music.music.arrange.arranger import arrange_plan
+from image2music.music.arrange.stage import bar_shape
 from image2music.music.grid import tempo_text
 from image2music.music.lines import Bar, bars_of_score
 from image2music.music.planning.plan import BASS_ROLES, LINE_ROLES, Plan, pitch_name
-from image2music.music.theory import DRUM_CHANNEL
+from image2music.music.theory import DRUM_CHANNEL, TICKS_PER_QUARTER
 
 Bars = Mapping[tuple[int, int], str]
 """The text of a bar, without bar lines, by (place of the voice, number of the bar), both from 1."""
@@ -172,7 +173,14 @@ def overview(plan: Plan) -> str:
         tune = _runs_of_tune(plan, first, last)
         rows.append(f"{first}-{last} {section.name} ({section.dynamic}, {section.qpm:g}): {chords} - tune: {tune}")
     ranges = "; ".join(f"{v.id} {v.name} {pitch_name(v.low)}-{pitch_name(v.high)}" for v in plan.voices)
-    return "\n".join([*rows, f"Voices: {ranges}."])
+    shared = f" Of two chords in a bar the second begins after {_half(plan.meter)} units of the bar."
+    is_shared = any(" " in chords.strip() for chords in plan.harmony)
+    return "\n".join([*rows, f"Voices: {ranges}.{shared if is_shared else ''}"])
+
+
+def _half(meter: str) -> Fraction:
+    """Return where the second of two chords begins, in eighths."""
+    return Fraction(2 * bar_shape(meter).half, TICKS_PER_QUARTER)
 
 
 def _runs_of_tune(plan: Plan, first: int, last: int) -> str:

@@ -498,8 +498,18 @@ class ChatModel:
         """Return the processor's output for conversations, on the model's device.
 
         `asking` opens the model's next turn.
+
+        Raises:
+            ModelError: what is asked is longer than the model can read (`longer_than_context`).
         """
-        return self.renderer.tokenise(conversations, asking=asking).to(self.model.device, self.model.dtype)
+        inputs = self.renderer.tokenise(conversations, asking=asking)
+        if asking and inputs["input_ids"].shape[1] > self.context:
+            message = (
+                f"the conversation takes {inputs['input_ids'].shape[1]} tokens, more than the model can read, "
+                f"{self.context}: take smaller steps, or a model that reads more"
+            )
+            raise ModelError(message, reason="longer_than_context")
+        return inputs.to(self.model.device, self.model.dtype)
 
     def draws(self, seed: int | None, most: int, prompt: int) -> Tensor:
         """Return float64 draws for at most `most` tokens, as many as the prompt leaves room for; NaN without a seed."""
