@@ -63,7 +63,7 @@ def test_beam_prints_the_traceback_of_what_breaks_a_bundle():
 
 def test_a_worker_process_is_started_by_its_arguments():
     assert list(inspect.signature(sdk_worker_main.main).parameters) == ["unused_argv"], (
-        "sdk_worker_main.main takes other arguments: worker_main must start it anew"
+        "sdk_worker_main.main takes other arguments: `processes` must start it anew"
     )
 
 

@@ -18,13 +18,13 @@ def test_a_dry_run_sends_nothing_to_a_server_and_calculates_its_calls(indexed, p
     with serving() as server:
         remote = ["--composer", f"openai:{server.url}#model", "--protocol", "paper"]
         lines = plan(*remote)
-        priced = plan(*remote, "--price", "2,10", "--max_cost", "0.1")
+        priced = plan(*remote, "--price", "2,10", "--max_cost", "0.06")
         assert server.seen == []
     assert lines["sample"] == "none: the composer is behind a server, and a dry run sends nothing there"
     assert lines["calls"] == "about 12, each with its picture"
-    assert re.fullmatch(r"about [\d,]+ in and 2,000 out, and up to [\d,]+ in again, for .*", lines["tokens"])
+    assert re.fullmatch(r"about [\d,]+ in and 2,417 out, and up to [\d,]+ in again, for .*", lines["tokens"])
     assert lines["money"] == "unknown: --price IN,OUT (dollars a million tokens) makes it money"
-    expected = r"about \$0\.08, up to \$0\.15 where .*; --max_cost 0\.1 is enough for about 2 of 3 pictures"
+    expected = r"about \$0\.07, up to \$0\.09 where .*; --max_cost 0\.06 is enough for about 2 of 3 pictures"
     assert re.fullmatch(expected, priced["money"])
     assert not (indexed / "out").exists()
 

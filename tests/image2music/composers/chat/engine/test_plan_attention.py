@@ -14,6 +14,7 @@ from image2music.composers.base import AttentionOptions
 from image2music.composers.chat.composer import ChatComposer
 from image2music.composers.chat.engine.transformers_backend import load_transformers_backend
 from image2music.composers.chat.server import RemoteWithLocalAttention
+from image2music.errors import ModelError
 from image2music.loop.chain import compose_batch
 from image2music.settings import LoopSettings
 
@@ -90,8 +91,15 @@ def test_a_tune_that_the_model_cannot_read_whole_has_no_maps_says_why_and_stays(
 @PROTOCOLS
 def test_a_context_that_is_too_short_is_said_under_both_protocols(loaded, monkeypatch, by_plan):
     monkeypatch.setattr(loaded.chat, "context", 100)
+    monkeypatch.setattr(loaded, "generate", lambda questions: [WHY] * len(questions))
     (reason,) = mapped(loaded, loaded, by_plan=by_plan).faults
     assert reason.endswith("longer_than_context")
+
+
+def test_a_question_that_is_longer_than_the_model_can_read_is_refused_with_what_to_do(loaded, monkeypatch):
+    monkeypatch.setattr(loaded.chat, "context", 100)
+    with pytest.raises(ModelError, match="more than the model can read, 100: take smaller steps"):
+        ChatComposer(loaded).explain([asked_to_explain(by_plan=True)])
 
 
 @PROTOCOLS
