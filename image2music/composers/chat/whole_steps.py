@@ -37,6 +37,7 @@ Ask = Callable[[Sequence[Question]], list[str]]
 _ASKED_FOR_JSON = 2
 """How often a model is asked for an answer that can be read as JSON."""
 _MOST_MENDS = 8
+"""Lines of what was mended, or could not be taken, that a model is told."""
 
 
 class WholeSteps:
@@ -101,13 +102,15 @@ class WholeSteps:
             shape = steps.patched(request.notes[_plan_key(request)][1], shape)
         elif request.attempt:
             shape = steps.patched(request.notes[f"plan {request.attempt - 1}"][1], shape)
-        request.notes[f"{_plan_key(request)} read" if again else _plan_key(request)] = talk, shape
+        request.notes[_plan_key(request)] = talk, shape
         try:
             plan = plan_of_json(shape)
         except PlanError as error:
             return error
         # Asked again, the model has had its say: what is left of its faults is mended by force.
         checked = (consistent if request.attempt else check_plan)(plan, read_motif)
+        if any(voice.id != place for place, voice in enumerate(checked.plan.voices, 1)):
+            shape = {name: value for name, value in shape.items() if name != "payoff_abc"}  # it names other voices now
         request.notes["plan"] = talk, shape, checked.mended
         return with_derived(by_place(checked.plan), request.request.steps)
 
@@ -243,9 +246,6 @@ class _Written:
         """Return the whole tune."""
         derived = frozenset(at for at, voice in enumerate(self.plan.voices, 1) if voice.derived)
         return to_abc(self.plan, self.bars, seed_of(self.one.request, "arrange", self.one.take), derived=derived)
-
-
-_MOST_MENDS = 8
 
 
 def _mended(request: RepairRequest, answer: str) -> str:

@@ -252,3 +252,12 @@ def test_the_payoffs_bars_are_written_with_the_plan_and_stand_in_the_tune():
     tune = composed(backend)
     assert "23 [V:1] a4 gf d'2 |" in said(backend.asked["melody"][0])
     assert "z2 !f!!>!G>G c2 e2" in tune.draft.abc or "z2 !>!G>G c2 e2" in tune.draft.abc
+
+
+def test_a_plan_that_was_read_at_the_second_try_is_what_later_changes_go_into():
+    voices = json.loads(plan_json())["voices"]
+    broken = plan_json(voices=[], motif={"chords": "F C/E", "abc": "B4 ^ce ^d2 | ^c6 z2"})
+    changes = json.dumps({"motif": {"chords": "F C/E", "abc": "A4 GF d2 | c6 z2"}})
+    tune = composed(ByStep(plan=[broken, json.dumps({"voices": voices}), changes]))
+    assert [voice.name for voice in tune.plan.voices] == ["Flute", "Trumpet", "Clarinet", "Harp", "Cello"]
+    assert tune.plan.motif.abc == "A4 GF d2 | c6 z2"
