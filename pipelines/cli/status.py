@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 def add_parsers(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = commands.add_parser("status", help="what a run did, or has done so far")
-    parser.add_argument("output", help="the --output of compose")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("output", nargs="?", help="the --output of compose")
+    where.add_argument("--input", metavar="OUTPUT", help="the same, as the other commands that read rows have it")
     parser.set_defaults(run=run_status)
 
 
 def run_status(args: argparse.Namespace) -> int:
     """Print state, counts and seconds."""
-    print(status(args.output))
+    print(status(args.output or args.input))
     return 0
 
 

@@ -47,4 +47,5 @@ def test_status_tells_a_job_that_was_killed_from_one_that_runs(indexed, capsys):
         run.write_text(json.dumps(record | {"process": {"host": platform.node(), "pid": pid}}))
         capsys.readouterr()
         assert main(["status", "out"]) == 0
+        assert main(["status", "--input", "out"]) == 0
         assert capsys.readouterr().out.splitlines()[0].split()[:2] == ["state", state]
