@@ -130,6 +130,7 @@ class ChatComposer:
         talks = [self._why(one) for one in requests]
         seeds: list[int | None] = [steps.seed_of(one.request, "motivation") for one in requests]
         said = self._generate(questions_of(talks, seeds, self.lengths.motivation, PROSE, "motivation"))
+        said = self._once_more(requests, talks, said)
         motivations = [_prose(answer, "motivation") for answer in said]
         scores = [abc_to_score(one.abc) for one in requests]
         wrong = [false_claims(*one) for one in zip(motivations, scores, (one.plan for one in requests), strict=True)]
@@ -149,6 +150,16 @@ class ChatComposer:
 
     def _write_to_plans(self, requests: Sequence[WriteRequest]) -> list[str]:
         return self._by_steps(requests, {"small": self._small.write}, self._whole.write)
+
+    def _once_more(
+        self, requests: Sequence[ExplainRequest], talks: Sequence[Conversation], said: Sequence[str]
+    ) -> list[str]:
+        """Ask again where an answer holds no prose: a finished tune must not be lost for that."""
+        empty = [at for at, answer in enumerate(said) if not prose_in(answer)]
+        seeds = [steps.seed_of(requests[at].request, "motivation once more") for at in empty]
+        questions = questions_of([talks[at] for at in empty], seeds, self.lengths.motivation, PROSE, "motivation")
+        answers = dict(zip(empty, self._generate(questions), strict=True))
+        return [answers.get(at, answer) for at, answer in enumerate(said)]
 
     def _why(self, request: ExplainRequest) -> Conversation:
         if request.plan is None:

@@ -243,8 +243,9 @@ class _Written:
         return bool(self.lines)
 
     def abc(self) -> str:
-        """Return the whole tune."""
-        derived = frozenset(at for at, voice in enumerate(self.plan.voices, 1) if voice.derived)
+        """Return the whole tune. Derived are voices that the plan calls so, and those of which no bar was read."""
+        written = {voice for (voice, _), text in self.bars.items() if text}
+        derived = frozenset(voice.id for voice in self.plan.voices if voice.derived or voice.id not in written)
         return to_abc(self.plan, self.bars, seed_of(self.one.request, "arrange", self.one.take), derived=derived)
 
 

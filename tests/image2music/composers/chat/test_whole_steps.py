@@ -246,6 +246,20 @@ def test_a_false_claim_is_asked_for_again_and_then_left_out():
     assert "names Eb major" in said(backend.asked["motivation"][1])
 
 
+def test_an_empty_motivation_is_asked_for_once_more_before_the_tune_is_lost():
+    backend = ByStep(motivation=["<think>hm", "The ring is open."])
+    assert composed(backend).explanation.motivation == "The ring is open."
+    with pytest.raises(ModelError, match="gave no motivation"):
+        composed(ByStep(motivation=["<think>hm"]))
+
+
+@pytest.mark.parametrize("steps", [["write"], ["melody", "write"]])
+def test_lines_that_cannot_be_read_are_set_by_rule_and_called_so(steps):
+    tune = composed(ByStep(**{step: ["I would rather not."] for step in steps}))
+    assert [one for one in check(tune.draft.abc) if one.severity == "error"] == []
+    assert "derived by rule: voices" in tune.draft.abc
+
+
 def test_the_payoffs_bars_are_written_with_the_plan_and_stand_in_the_tune():
     payoff = {"2": "z8 | z2 !>!G>G c2 e2", "1": "a4 gf d'2 | c'6 z2"}
     backend = ByStep(plan=[plan_json(payoff_abc=payoff)])
