@@ -74,6 +74,7 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
             constraints=described.ref.brief.constraints(self._style),
             plan=described.ref.brief.plan,
             steps=self._loop.steps,
+            hint=described.ref.brief.hint or "",
         )
 
 

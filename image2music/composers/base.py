@@ -28,7 +28,8 @@ class ComposeRequest:
     `album` says what the tune takes over from its album, where the picture is composed as part of one. `constraints`
     are what a plan must keep, an album's demands first, then a person's wishes; of two that contradict, the first
     counts.
-    `plan` is a person's whole plan, which no composer is asked for then. `steps` is how a chat model goes about it.
+    `plan` is a person's whole plan, which no composer is asked for then. `steps` is how a chat
+    model goes about it. `hint` is what a catalogue says of the picture; it stands in front of the description, too.
     """
 
     image_id: str
@@ -40,6 +41,7 @@ class ComposeRequest:
     constraints: tuple[PlanConstraints, ...] = ()
     plan: Plan | None = None
     steps: Steps = "full"
+    hint: str = ""
 
 
 Notes = dict[str, Any]

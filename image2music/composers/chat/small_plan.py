@@ -168,7 +168,8 @@ class PlanDraft(SmallDraft):
             properties["qpm"] = {"type": "integer", "minimum": int(low), "maximum": int(high)}
             lines.append(f"qpm: quarter notes a minute, from {low:g} to {high:g}.")
         said = [line for one in self.request.constraints for line in steps.constraint_lines(one)]
-        wishes = "It must keep to this: " + "; ".join(dict.fromkeys(said)) + "." if said else ""
+        asked = "It must keep to this: " + "; ".join(dict.fromkeys(said)) + "." if said else ""
+        wishes = "\n".join(filter(None, [steps.hint_said(self.request), asked]))
         text = fill("small/form", wishes=wishes, example=_line(example), choices="\n".join(lines), remark=self.remark)
         return SmallQuestion("form", text, _object_form("form", properties))
 

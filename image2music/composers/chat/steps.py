@@ -315,13 +315,19 @@ def person_plan(plan: Plan, so_far: Conversation) -> Conversation:
 
 
 def _wishes(request: ComposeRequest) -> str:
-    """Return what the plan must keep, line by line; nothing where anything is right."""
+    """Return what is said of the picture, and what the plan must keep; nothing where anything is right."""
     said = [line for one in request.constraints for line in constraint_lines(one)]
     if request.album is not None:
         said.append(
             f"its first voice with the tune begins with the album's motif: {opening_abc(request.album)} (L:1/8)"
         )
-    return "\nIt must keep to this:\n" + "\n".join(f"- {line}" for line in said) + "\n" if said else ""
+    hint = f"\n{hint_said(request)}\n" if request.hint else ""
+    return hint + ("\nIt must keep to this:\n" + "\n".join(f"- {line}" for line in said) + "\n" if said else "")
+
+
+def hint_said(request: ComposeRequest) -> str:
+    """Say what a catalogue says of the picture; nothing where it says nothing."""
+    return f"What is said of the picture by whom it belongs to: {request.hint}" if request.hint else ""
 
 
 def constraint_lines(wanted: PlanConstraints) -> list[str]:

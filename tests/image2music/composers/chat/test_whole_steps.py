@@ -178,6 +178,12 @@ def test_wishes_are_told_before_anything_is_chosen():
     assert "asked for 60 to 70, the plan has 92" in said(backend.asked["plan"][1]), "the recorded plan keeps none"
 
 
+def test_what_a_catalogue_says_of_the_picture_is_told_with_the_first_question():
+    backend = ByStep()
+    composed(backend, hint="Grandmother's seventieth birthday.")
+    assert "belongs to: Grandmother's seventieth birthday." in said(backend.asked["sketch"][0])
+
+
 def valid_draft():
     backend = ByStep()
     composer = ChatComposer(backend)
