@@ -167,9 +167,7 @@ class PlanDraft(SmallDraft):
             example["qpm"] = int(self._qpm)
             properties["qpm"] = {"type": "integer", "minimum": int(low), "maximum": int(high)}
             lines.append(f"qpm: quarter notes a minute, from {low:g} to {high:g}.")
-        said = [line for one in self.request.constraints for line in steps.constraint_lines(one)]
-        asked = "It must keep to this: " + "; ".join(dict.fromkeys(said)) + "." if said else ""
-        wishes = "\n".join(filter(None, [steps.hint_said(self.request), asked]))
+        wishes = steps.wishes_said(self.request)
         text = fill("small/form", wishes=wishes, example=_line(example), choices="\n".join(lines), remark=self.remark)
         return SmallQuestion("form", text, _object_form("form", properties))
 

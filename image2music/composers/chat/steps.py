@@ -102,7 +102,7 @@ def seed_of(request: ComposeRequest, step: str, take: int = 0) -> int:
 
 def sketching(request: ComposeRequest, so_far: Conversation) -> Conversation:
     """Ask for three devices, and which of them is to be composed."""
-    return so_far.asked(fill("plan/sketch", wishes=_wishes(request)))
+    return so_far.asked(fill("plan/sketch", wishes=wishes_said(request)))
 
 
 def planning(request: ComposeRequest, so_far: Conversation) -> Conversation:
@@ -112,7 +112,7 @@ def planning(request: ComposeRequest, so_far: Conversation) -> Conversation:
     bars = _span(next((one.bars for one in request.constraints if one.bars is not None), usual))
     question = fill(
         "plan/brief" if is_brief else "plan/plan",
-        wishes=_wishes(request) if is_brief else "",
+        wishes=wishes_said(request) if is_brief else "",
         references=_references(request),
         bars=bars,
         voices="three" if is_brief else "three to five",
@@ -314,20 +314,15 @@ def person_plan(plan: Plan, so_far: Conversation) -> Conversation:
 # ---------------------------------------------------------------- what is said about a request
 
 
-def _wishes(request: ComposeRequest) -> str:
+def wishes_said(request: ComposeRequest) -> str:
     """Return what is said of the picture, and what the plan must keep; nothing where anything is right."""
-    said = [line for one in request.constraints for line in constraint_lines(one)]
+    said = list(dict.fromkeys(line for one in request.constraints for line in constraint_lines(one)))
     if request.album is not None:
         said.append(
             f"its first voice with the tune begins with the album's motif: {opening_abc(request.album)} (L:1/8)"
         )
-    hint = f"\n{hint_said(request)}\n" if request.hint else ""
+    hint = f"\nWhat is said of the picture by whom it belongs to: {request.hint}\n" if request.hint else ""
     return hint + ("\nIt must keep to this:\n" + "\n".join(f"- {line}" for line in said) + "\n" if said else "")
-
-
-def hint_said(request: ComposeRequest) -> str:
-    """Say what a catalogue says of the picture; nothing where it says nothing."""
-    return f"What is said of the picture by whom it belongs to: {request.hint}" if request.hint else ""
 
 
 def constraint_lines(wanted: PlanConstraints) -> list[str]:
