@@ -224,11 +224,14 @@ def kill_in_the_middle(home: Path, case: Case, words: list[str], log: Path, chan
 def finish(home: Path, words: list[str], log: Path) -> None:
     """Run the same command until it ends with nothing left to do, but for pictures that failed."""
     for _ in range(_MOST_RUNS):
-        with log.open("a") as file:
-            job = subprocess.run(words, cwd=home, env=environment(), stdout=file, stderr=subprocess.STDOUT)
-        if job.returncode in (0, 3):
+        if _run(home, words, log) in (0, 3):
             return
     raise SystemExit(f"it does not end in {_MOST_RUNS} runs: see {log}")
+
+
+def _run(home: Path, words: list[str], log: Path) -> int:
+    with log.open("a") as file:
+        return subprocess.run(words, cwd=home, env=environment(), stdout=file, stderr=subprocess.STDOUT).returncode
 
 
 def tried(home: Path, name: str, case: Case) -> tuple[str, bool]:
@@ -236,14 +239,14 @@ def tried(home: Path, name: str, case: Case) -> tuple[str, bool]:
     chance, log, good, money = random.Random(f"{SEED} {name}"), home / f"{name}.txt", True, ""
     bounds = [] if case.counted is None else ["--max_cost", f"{BOUND}"]
     if case.counted is not None:
-        with log.open("w") as file:
-            code = subprocess.run(command(case, name, *bounds), cwd=home, env=environment(), stderr=file).returncode
+        code = _run(home, command(case, name, *bounds), log)
         spent, dearest = case.counted.spent, case.counted.dearest
         good = code == 1 and BOUND - dearest <= spent <= BOUND + dearest
         money = f"{spent:.4f} at the bound of {BOUND:g}, dearest request {dearest:.4f}; "
         bounds = ["--max_cost", f"{NO_BOUND:g}"]
     words = command(case, name, *bounds)
-    good &= kill_in_the_middle(home, case, words, log, chance)
+    if not kill_in_the_middle(home, case, words, log, chance):
+        good, money = False, f"{money}ended before the kill; "
     finish(home, words, log)
     rows, failures = _count(home / name / "compositions"), _count(home / name / "failures")
     used = json.loads((home / name / "run.json").read_text())["used"]["all_runs"]["all"]
