@@ -157,9 +157,9 @@ def _composer(model: str, *, reuses: bool) -> Any:
 def _prompts() -> str:
     from image2music.music.metrics import EXPLANATIONS
 
-    prompts = (
-        file.read_text() for file in files("image2music.composers.prompts").iterdir() if file.name.endswith(".txt")
-    )
+    folder = files("image2music.composers.prompts") / "paper"
+    prompts = [file.read_text() for file in folder.iterdir() if file.name.endswith(".txt")]
+    prompts.append((files("image2music.composers.prompts") / "plan" / "look.txt").read_text())
     return "\n".join([*prompts, *EXPLANATIONS.values(), TUNE])
 
 
