@@ -13,8 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from chat_server import on_a_free_port
 
 BEFORE, AFTER = "before", "after"
 """Where an endpoint fails: before it does anything, or when all is done and only its answer is lost."""
@@ -175,11 +177,5 @@ def serving_batches() -> Iterator[BatchService]:
         def log_message(self, *args: object) -> None:
             pass
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    service.url = f"http://127.0.0.1:{http.server_port}/v1"
-    yield service
-    http.shutdown()
-    http.server_close()
-    thread.join(timeout=10)
+    with on_a_free_port(Handler) as service.url:
+        yield service

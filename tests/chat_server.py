@@ -112,6 +112,18 @@ def digest(body: dict[str, Any]) -> str:
 
 
 @contextmanager
+def on_a_free_port(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Serve with a handler on this machine until the block ends; its address, with /v1 behind."""
+    http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{http.server_port}/v1"
+    http.shutdown()
+    http.server_close()
+    thread.join(timeout=10)
+
+
+@contextmanager
 def serving() -> Iterator[Server]:
     """A server on a free port, until the block ends."""
     served, lock = Server(), threading.Lock()
@@ -146,11 +158,5 @@ def serving() -> Iterator[Server]:
         def log_message(self, *args: object) -> None:
             pass
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    served.url = f"http://127.0.0.1:{http.server_port}/v1"
-    yield served
-    http.shutdown()
-    http.server_close()
-    thread.join(timeout=10)
+    with on_a_free_port(Handler) as served.url:
+        yield served

@@ -32,9 +32,8 @@ from image2music.composers.constrained.forms import JsonForm
 from image2music.composers.prompts import fill
 from image2music.errors import AbcError
 from image2music.images.scene import Scene
-from image2music.music.instruments import instrument_of
 from image2music.music.listen.listener import sheet_text
-from image2music.music.planning.constraints import PlanConstraints
+from image2music.music.planning.constraints import constraint_lines, range_text
 from image2music.music.planning.plan import Plan, pitch_name, plan_as_json
 from image2music.music.planning.schema import (
     MOST_DECODED_BARS,
@@ -42,7 +41,6 @@ from image2music.music.planning.schema import (
     PLAN_SCHEMA,
     decodable_plan_schema,
 )
-from image2music.music.planning.vocabulary import DRUM_KIT
 from image2music.music.theory import read_tonality
 from image2music.settings import picture_seed
 from image2music.types import Description, Edit
@@ -109,7 +107,7 @@ def planning(request: ComposeRequest, so_far: Conversation) -> Conversation:
     """Ask for the whole plan: of the device that was chosen, or, by the short steps, at once and in fewer words."""
     is_brief = request.steps == "short"
     usual = _BRIEF_BARS if is_brief else _FULL_BARS
-    bars = _span(next((one.bars for one in request.constraints if one.bars is not None), usual))
+    bars = range_text(next((one.bars for one in request.constraints if one.bars is not None), usual))
     question = fill(
         "plan/brief" if is_brief else "plan/plan",
         wishes=wishes_said(request) if is_brief else "",
@@ -323,43 +321,6 @@ def wishes_said(request: ComposeRequest) -> str:
         )
     hint = f"\nWhat is said of the picture by whom it belongs to: {request.hint}\n" if request.hint else ""
     return hint + ("\nIt must keep to this:\n" + "\n".join(f"- {line}" for line in said) + "\n" if said else "")
-
-
-def constraint_lines(wanted: PlanConstraints) -> list[str]:
-    """Say what a plan must keep, one line a demand."""
-    said = []
-    if wanted.style:
-        said.append(f"style: {wanted.style}")
-    if wanted.key:
-        said.append(f"key {wanted.key}")
-    elif wanted.modes:
-        said.append(f"mode: {' or '.join(wanted.modes)}")
-    if wanted.meters:
-        said.append(f"meter {' or '.join(wanted.meters)}")
-    if wanted.qpm:
-        said.append(f"tempo {_span(wanted.qpm)} quarter notes a minute")
-    if wanted.bars:
-        said.append(f"{_span(wanted.bars)} bars")
-    if wanted.players:
-        others = "among its instruments" if wanted.others_may_play else "for these instruments alone"
-        said.append(f"{others}: {', '.join(_player(group[0]) for group in wanted.players)}")
-    if wanted.without:
-        said.append(f"without {', '.join(_player(program) for program in wanted.without)}")
-    if wanted.families:
-        said.append(f"with a figure of the family {' or '.join(wanted.families)}")
-    if wanted.valence:
-        said.append(f"mood from {_span(wanted.valence)} on a scale of -1 (sad) to 1 (happy)")
-    if wanted.arousal:
-        said.append(f"energy from {_span(wanted.arousal)} on a scale of 0 (still) to 1 (wild)")
-    return said
-
-
-def _player(program: int) -> str:
-    return "drums" if program == DRUM_KIT else f"{instrument_of(program).name} (program {program})"
-
-
-def _span(ends: Sequence[float]) -> str:
-    return f"{ends[0]:g}" if ends[0] == ends[-1] else f"{ends[0]:g} to {ends[-1]:g}"
 
 
 def _references(request: ComposeRequest) -> str:

@@ -12,6 +12,7 @@ batch may have different ones.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -331,7 +332,7 @@ class AbcVocabulary:
                 return None
 
 
-class _State:
+class _State(ABC):
     """What all states have in common."""
 
     def __init__(self, vocabulary: AbcVocabulary, form: Form, most_tokens: int | None) -> None:
@@ -356,9 +357,9 @@ class _State:
         """Return tokens that must come next, as far as the grammar can tell."""
         return [] if self.has_ended else self.matcher.compute_ff_tokens()
 
+    @abstractmethod
     def _follow(self, token: int) -> bool:
         """Take a token in and return whether it may come."""
-        raise NotImplementedError
 
     @property
     def _left(self) -> int | None:

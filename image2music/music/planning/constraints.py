@@ -57,8 +57,8 @@ class PlanConstraints:
     remarks: tuple[str, ...] = ()
 
 
-def _spoken(ends: Sequence[float]) -> str:
-    """`60 to 70`, or `16` where both ends are the same."""
+def range_text(ends: Sequence[float]) -> str:
+    """Return `60 to 70`, or `16` where both ends are the same."""
     return f"{ends[0]:g}" if ends[0] == ends[-1] else f"{ends[0]:g} to {ends[-1]:g}"
 
 
@@ -101,7 +101,7 @@ def _missed(demand: Demand, wanted: PlanConstraints, plan: Plan) -> list[str]:
     if demand.field == "arousal":
         return [f"{source}: {line}" for line in _missed_loudness(values, plan)]
     kept, has = _kept(demand, plan)
-    asked = _spoken(values) if demand.field in ("qpm", "bars") else _either(values)
+    asked = range_text(values) if demand.field in ("qpm", "bars") else _either(values)
     return [] if kept else [f"{source}: asked for {asked}, the plan {has}"]
 
 
@@ -183,6 +183,39 @@ def _unseated(players: Sequence[tuple[int, ...]], have: Sequence[int]) -> list[i
 
 def _program_name(program: int) -> str:
     return "drums" if program == DRUM_KIT else instrument_of(program).name
+
+
+def constraint_lines(wanted: PlanConstraints) -> list[str]:
+    """Say what a plan must keep, one line a demand."""
+    said = []
+    if wanted.style:
+        said.append(f"style: {wanted.style}")
+    if wanted.key:
+        said.append(f"key {wanted.key}")
+    elif wanted.modes:
+        said.append(f"mode: {' or '.join(wanted.modes)}")
+    if wanted.meters:
+        said.append(f"meter {' or '.join(wanted.meters)}")
+    if wanted.qpm:
+        said.append(f"tempo {range_text(wanted.qpm)} quarter notes a minute")
+    if wanted.bars:
+        said.append(f"{range_text(wanted.bars)} bars")
+    if wanted.players:
+        others = "among its instruments" if wanted.others_may_play else "for these instruments alone"
+        said.append(f"{others}: {', '.join(_numbered_name(group[0]) for group in wanted.players)}")
+    if wanted.without:
+        said.append(f"without {', '.join(_numbered_name(program) for program in wanted.without)}")
+    if wanted.families:
+        said.append(f"with a figure of the family {' or '.join(wanted.families)}")
+    if wanted.valence:
+        said.append(f"mood from {range_text(wanted.valence)} on a scale of -1 (sad) to 1 (happy)")
+    if wanted.arousal:
+        said.append(f"energy from {range_text(wanted.arousal)} on a scale of 0 (still) to 1 (wild)")
+    return said
+
+
+def _numbered_name(program: int) -> str:
+    return _program_name(program) if program == DRUM_KIT else f"{_program_name(program)} (program {program})"
 
 
 # ---------------------------------------------------------------- a request that keeps them

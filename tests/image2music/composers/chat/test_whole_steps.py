@@ -12,11 +12,12 @@ from recorded_player import recorded
 from image2music.abc.checker import check
 from image2music.composers.base import EditRequest, ExplainRequest, PlanningRequest, RepairRequest, WriteRequest
 from image2music.composers.chat.composer import ChatComposer
-from image2music.composers.chat.steps import constraint_lines, edits_in, patched, plan_form
+from image2music.composers.chat.steps import edits_in, patched, plan_form
 from image2music.composers.constrained.forms import JsonForm, LinesForm
 from image2music.errors import ModelError
 from image2music.loop.chain import compose_batch
 from image2music.loop.examine import examine
+from image2music.music.planning.constraints import constraint_lines
 from image2music.music.planning.plan import plan_of_json
 from image2music.music.planning.wishes import Wishes, constraints_of
 from image2music.settings import LoopSettings
