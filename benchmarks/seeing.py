@@ -63,7 +63,9 @@ def main() -> None:
 def labelled(data: Path) -> list[tuple[Path, dict[str, str]]]:
     """Return each labelled picture's file with its label."""
     places = {path.name: path for path in sorted(data.rglob("*.jpg"))}
-    rows = [row for file in sorted((data / "labels").glob("*.csv")) for row in csv.DictReader(file.open(encoding="utf-8"))]
+    rows = [
+        row for file in sorted((data / "labels").glob("*.csv")) for row in csv.DictReader(file.open(encoding="utf-8"))
+    ]
     return [(places[row["file"]], row) for row in rows]
 
 

@@ -102,7 +102,12 @@ def measure_layout(pixels: Pixels) -> Layout:
     down = np.abs(np.diff(light, axis=0, prepend=light[:1]))
     step = np.hypot(across, down)
     side = len(light)
-    top, bottom, upper, lower = slice(0, side // 3), slice(side - side // 3, side), slice(side // 2), slice(side // 2, side)
+    top, bottom, upper, lower = (
+        slice(0, side // 3),
+        slice(side - side // 3, side),
+        slice(side // 2),
+        slice(side // 2, side),
+    )
     blue = (yellow_blue < -5) & (red_green < 12) & (light > 0.3)
     pale = (chroma < 9) & (light > 0.6)
     smooth = ndimage.uniform_filter(step, 5) < 0.02
@@ -142,7 +147,7 @@ def measure_layout(pixels: Pixels) -> Layout:
         green_top=green[top].mean(),
         grassy_top=(green | straw)[top].mean(),
         grassy_bottom=(green | straw)[bottom].mean(),
-        dull_top=((chroma < 20) & (yellow_blue < 2) & (light > 0.08) & (light < 0.5))[upper].mean(),
+        dull_top=((chroma < 25) & (yellow_blue < 2) & (light > 0.1) & (light < 0.6))[upper].mean(),
         texture=step.mean(),
         texture_top=step[top].mean(),
         texture_bottom=step[bottom].mean(),

@@ -5,37 +5,20 @@ Sentences for moods, light and colours use the words that captions of music use,
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.images.features import COLOUR_NAMES, Mood, Palette, kind_of
+from image2music.images.affect import feeling_of, motion_of
+from image2music.images.features import CELLS, COLOUR_NAMES, Classified, Floats, Mood, Palette, Pixels, kind_of
+from image2music.images.kinds import all_kinds, membership
+from image2music.images.people import People
+from image2music.images.places import Layout, find_places, load_probes, measure_layout
 
 Named = tuple[str, float]
-
-
-@dataclass(frozen=True, eq=False)
-class Look:
-    """Everything the embedded default sees in a picture. It pickles (about 80 KB).
-
-    vector: unit float32[384], the picture in the space of `ConseEmbedder.embed_texts`.
-    grid: float32[7, 7, 384], each cell of the whole picture, rows from the top, unit vectors in the same space.
-    objects: likeliest classes with probabilities 0..1, likeliest first.
-    kinds: kinds of things ("bird", "vehicle", "landscape") with the sum of their classes' probabilities.
-    cell_objects: the likeliest class of each cell with its probability, 49 in reading order.
-    palette, mood: from light and colour alone.
-    cell_brightness: float32[7, 7], mean CIE L*/100 of each cell.
-    """
-
-    vector: NDArray[np.float32]
-    grid: NDArray[np.float32]
-    objects: tuple[Named, ...]
-    kinds: tuple[Named, ...]
-    cell_objects: tuple[Named, ...]
-    palette: Palette
-    mood: Mood
-    cell_brightness: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -65,24 +48,314 @@ class Scene:
     arousal: float | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Look:
+    """Everything the embedded default sees in a picture. It pickles (about 80 KB).
+
+    vector: unit float32[384], the picture in the space of `ConseEmbedder.embed_texts`.
+    grid: float32[7, 7, 384], each cell of the whole picture, rows from the top, unit vectors in the same space.
+    objects: likeliest classes with probabilities 0..1, likeliest first.
+    kinds: kinds of things ("bird", "vehicle", "landscape") with the sum of their classes' probabilities.
+    cell_objects: the likeliest class of each cell with its probability, 49 in reading order.
+    palette, mood: from light and colour alone.
+    cell_brightness: float32[7, 7], mean CIE L*/100 of each cell.
+    scene: what it shows, where and how it feels.
+    """
+
+    vector: NDArray[np.float32]
+    grid: NDArray[np.float32]
+    objects: tuple[Named, ...]
+    kinds: tuple[Named, ...]
+    cell_objects: tuple[Named, ...]
+    palette: Palette
+    mood: Mood
+    cell_brightness: NDArray[np.float32]
+    scene: Scene = Scene(subject="")
+
+
 _DIGITS = 4
 
 
 def scene_of(look: Look) -> Scene:
-    """Return what the embedded default can say of a picture; layers, path and motion are not known to it."""
-    palette = look.palette
-    parts = [brightness_words(palette)]
-    if side := _lighter_side(look):
-        parts.append(f"lighter towards {side}")
+    """Return what the embedded default can say of a picture."""
+    return look.scene
+
+
+def shares_of(whole: Classified, middle: Classified) -> tuple[Floats, dict[str, float]]:
+    """Return the probabilities of `all_kinds()`, float32[kinds], and those of kinds and groups by name, rounded.
+
+    The middle of the picture counts as much as the whole, because what is photographed stands there and shows larger.
+    Where a kind and a group have the same name, it is the group's.
+    """
+    kinds: Floats = membership() @ ((whole.whole + middle.whole) / 2)
+    sums: dict[str, float] = {}
+    for kind, share in zip(all_kinds(), kinds.tolist(), strict=True):
+        sums[kind.group] = sums.get(kind.group, 0.0) + share
+    named = {kind.name: share for kind, share in zip(all_kinds(), kinds.tolist(), strict=True)} | sums
+    return kinds, {name: round(share, _DIGITS) for name, share in named.items()}
+
+
+def probed_of(whole: Classified, middle: Classified) -> dict[str, float]:
+    """Return what the probes read: probabilities of places, plants and people, standard scores of feelings."""
+    read = load_probes().read((whole.pooled + middle.pooled) / 2)
+    scores = ("valence", "arousal")
+    return {
+        name: value if name in scores else round(1 / (1 + math.exp(-value)), _DIGITS) for name, value in read.items()
+    }
+
+
+def hints_of_people(shares: Mapping[str, float], probed: Mapping[str, float]) -> float:
+    """Return how likely people are, 0 to 1, by what they wear and do and by the probe."""
+    worn = sum(shares.get(name, 0.0) for name in ("clothing", "wedding", "sport", "armour", "cosmetics"))
+    return round(max(probed.get("people", 0.0), 0.8 * min(1.0, worn)) * (1 - probed.get("drawing", 0.0)), _DIGITS)
+
+
+def see_scene(
+    whole: Classified,
+    middle: Classified,
+    pixels: Pixels,
+    palette: Palette,
+    people: People | None,
+    probed: Mapping[str, float] | None = None,
+) -> Scene:
+    """Return the scene of a picture: uint8[224, 224, 3] as `pixels_of` makes it, what the classifier makes of it and of
+    its middle, and the people found. `probed` is given where the probes' readings are known (`probed_of`).
+    """
+    readings = probed_of(whole, middle) if probed is None else probed
+    kinds, shares = shares_of(whole, middle)
+    layout = measure_layout(pixels)
+    places = find_places(layout, shares, readings)
+    motion = motion_of(layout, shares, places)
+    sure = people.confidence if people and people.count else 0.0
+    mood = feeling_of(layout, kinds, readings, places, motion, sure)
+    named = sorted(places.items(), key=lambda item: -item[1])
+    if palette.contrast < _BLANK_CONTRAST:
+        things: tuple[Named, ...] = ()
+        where = ()
+    else:
+        things = _named_things(shares, places, readings, people)
+        where = tuple(name for name, confidence in named if confidence >= _SURE_PLACE)[:_MOST_PLACES]
+    gaze = Gaze(layout, whole, things, people)
+    path = gaze.path()
+    far, middle_layer, near = gaze.layers(pixels, where)
     return Scene(
-        subject=_things(look) if palette.contrast >= _BLANK_CONTRAST else "nothing to make out",
-        things=tuple((name, round(float(share), _DIGITS)) for name, share in look.objects),
-        light=", ".join(parts),
+        subject=_subject(things, where, palette),
+        things=things,
+        people=None if people is None else people.count,
+        place=", ".join(where),
+        far=far,
+        middle=middle_layer,
+        near=near,
+        focal_point=path[0],
+        eye_path=path,
+        motion=motion,
+        light=_light_words(layout, palette, where),
         palette=tuple(palette.colours),
-        mood=look.mood.word,
-        valence=round(look.mood.valence, _DIGITS),
-        arousal=round(look.mood.arousal, _DIGITS),
+        mood=mood.word,
+        valence=mood.valence,
+        arousal=mood.arousal,
     )
+
+
+_SURE_PLACE, _MOST_PLACES = 0.5, 4
+_NAMED, _NAMED_GROUP, _NAMED_VAGUE = 0.27, 0.45, 0.6
+"""From these probabilities on a kind, a group and a kind that is rarely what is meant are named."""
+_MOST_THINGS = 6
+_VAGUE = frozenset(
+    "worm clothing fabric envelope machine writing medicine cosmetics box electronics tool toy mask armour room".split()
+)
+"""Kinds that the classifier falls back to in pictures of something else: people, patterns, sky."""
+_UNNAMED = frozenset({"other thing"})
+_WIDER = ("animal", "bird", "vehicle", "plant", "food", "building", "landscape", "sport", "musical instrument")
+_ON_PLANTS = ("insect", "butterfly", "dragonfly", "spider", "frog", "lizard", "vegetable", "mushroom", "fruit")
+
+
+def _named_things(
+    shares: Mapping[str, float], places: Mapping[str, float], probed: Mapping[str, float], people: People | None
+) -> tuple[Named, ...]:
+    """Return names that can be stood by, each with the chance that it is right, surest first.
+
+    A drawing, an even texture and outer space look like things to a classifier of photographs; what it names there
+    must be surer. What sits on plants is told from them only where it is plain.
+    """
+    trust = (1 - 0.6 * places["drawing"]) * (1 - 0.6 * places["texture"]) * (1 - 0.9 * places["outer space"])
+    greenery = probed.get("plant", 0.0) * (1 - places["drawing"])
+    found: dict[str, float] = {}
+    groups = {kind.name: kind.group for kind in all_kinds()}
+    for name, group in groups.items():
+        share = trust * shares.get(name, 0.0) if name != group else 0.0
+        if name in _ON_PLANTS and greenery >= 0.4:
+            share *= 1 - 0.5 * greenery
+        if share >= (_NAMED_VAGUE if name in _VAGUE else _NAMED) and name not in _UNNAMED:
+            found[name] = share
+    for group in _WIDER:
+        if any(groups.get(name) == group for name in found):
+            continue
+        inside = shares.get(group, 0.0) + (
+            shares.get("bird", 0.0) if group == "animal" and "bird" not in found else 0.0
+        )
+        if group == "animal" and greenery >= 0.4:
+            inside -= sum(shares.get(name, 0.0) for name in ("insect", "butterfly", "dragonfly", "spider", "frog"))
+        if round(trust * inside, _DIGITS) >= _NAMED_GROUP and not (group == "animal" and "bird" in found):
+            found[group] = trust * inside
+    if greenery >= 0.5 and not {"flower", "plant"} & found.keys():
+        found["plant"] = greenery**2
+    ranked = {name: round(share**0.4, 2) for name, share in found.items()}
+    if people and people.count:
+        ranked["person" if people.count == 1 else "people"] = round(people.confidence, 2)
+    order = sorted(ranked.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(order[:_MOST_THINGS])
+
+
+def _subject(things: tuple[Named, ...], where: tuple[str, ...], palette: Palette) -> str:
+    """Return what it shows, in few words; the words for people are made elsewhere from the whole scene."""
+    if palette.contrast < _BLANK_CONTRAST:
+        return "nothing to make out"
+    names = [name for name, _ in things[:3]] or list(where[:2])
+    return _listed(tuple(names)) if names else "hard to tell"
+
+
+def _light_words(layout: Layout, palette: Palette, where: tuple[str, ...]) -> str:
+    parts = [brightness_words(palette)]
+    if palette.contrast < FLAT:
+        parts.append("soft and hazy")
+    if palette.contrast >= STARK:
+        parts.append("with strong contrasts of light and dark")
+    if side := _lighter_side(layout.cells[..., 0]):
+        parts.append(f"lighter towards {side}")
+    if "sunset" in where:
+        parts.append("a low warm sun")
+    return ", ".join(parts)
+
+
+_ROWS = ("top", "upper part", "upper part", "middle", "lower part", "lower part", "bottom")
+_COLUMNS = ("left", "left", "", "", "", "right", "right")
+
+
+@dataclass(frozen=True, eq=False)
+class Gaze:
+    """Where the eye goes: salience of the 7 x 7 cells, and what stands in each, as far as it is known."""
+
+    layout: Layout
+    whole: Classified
+    things: tuple[Named, ...]
+    people: People | None
+
+    def salience(self) -> Floats:
+        """Return float32[7, 7]: how far a cell's colour and detail stand out from the others (after Itti, Koch and
+        Niebur 1998), lifted towards the middle, and most where there are people.
+        """
+        cells = self.layout.cells * np.array([1, 2, 2, 1.5, 0.3], np.float32)
+        flat = cells.reshape(-1, cells.shape[-1])
+        apart = np.linalg.norm(flat[:, None] - flat[None], axis=-1).mean(axis=1).reshape(CELLS, CELLS)
+        out = np.abs(np.arange(CELLS) - CELLS // 2) / CELLS
+        centred = 1 - 0.6 * np.hypot(out[:, None], out[None])
+        salience = apart / max(float(apart.max()), 1e-6) * centred
+        for name, place in self._located().items():
+            if name not in ("person", "people"):
+                salience = salience + 0.4 * place / max(float(place.max()), 1e-6)
+        for left, top, right, bottom in (self.people.boxes if self.people else ())[:3]:
+            row, column = _cell_of((top + bottom) / 2), _cell_of((left + right) / 2)
+            salience[max(0, row - 1) : row + 1, column] += 0.8
+        rounded: Floats = salience.round(3).astype(np.float32)
+        return rounded
+
+    def _located(self) -> dict[str, Floats]:
+        """Return the probability of each thing named in each cell, float32[7, 7]."""
+        cells = self.whole.cells @ membership().T
+        names, groups = [kind.name for kind in all_kinds()], [kind.group for kind in all_kinds()]
+        found: dict[str, Floats] = {}
+        for thing, _ in self.things:
+            own = [i for i, (name, group) in enumerate(zip(names, groups, strict=True)) if thing in (name, group)]
+            if own and float(cells[..., own].sum(axis=-1).max()) > 0.2:
+                found[thing] = cells[..., own].sum(axis=-1)
+        return found
+
+    def path(self) -> tuple[str, ...]:
+        """Return three to five places, as words, in the order in which the eye is likely to visit them."""
+        salience = self.salience().copy()
+        visited: list[str] = []
+        for _ in range(5):
+            row, column = divmod(int(salience.argmax()), CELLS)
+            if len(visited) >= 3 and salience[row, column] < 0.45:
+                break
+            words = self.words(row, column)
+            if words not in visited:
+                visited.append(words)
+            salience[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = 0
+        return tuple(visited)
+
+    def words(self, row: int, column: int) -> str:
+        """Return what stands in a cell and where that is: "the dog on the left"."""
+        where = " ".join(word for word in (_ROWS[row], _COLUMNS[column]) if word)
+        return f"the {self._what(row, column)} in the {where}" if where else f"the {self._what(row, column)}"
+
+    def _what(self, row: int, column: int) -> str:
+        for left, top, right, bottom in self.people.boxes if self.people else ():
+            if top - 0.05 <= (row + 0.5) / CELLS <= bottom and left <= (column + 0.5) / CELLS <= right:
+                return "person"
+        located = {name: round(float(place[row, column]), 2) for name, place in self._located().items()}
+        best = max(located, key=lambda name: located[name], default="")
+        if best and located[best] >= 0.3:
+            return best
+        return f"{self._colour(slice(row, row + 1), slice(column, column + 1))} patch"
+
+    def _colour(self, rows: slice, columns: slice) -> str:
+        light, red_green, yellow_blue = (
+            float(value) for value in self.layout.cells[rows, columns, :3].mean(axis=(0, 1))
+        )
+        return _colour_word(round(light, 3), round(red_green, 3), round(yellow_blue, 3))
+
+    def layers(self, pixels: Pixels, where: tuple[str, ...]) -> tuple[str, str, str]:
+        """Return what the far, the middle and the near layer show: from the top of the picture to its bottom."""
+        bands = {"far": slice(0, 2), "middle": slice(2, 5), "near": slice(5, 7)}
+        located = self._located()
+        shown = []
+        for layer, rows in bands.items():
+            own = [place for place in _IN_LAYER[layer] if place in where]
+            own += [
+                name for name, place in located.items() if _row_of(place) == layer and name not in ("landscape", *own)
+            ]
+            if layer == "near" and self.people and self.people.count and self.people.largest >= 0.3:
+                own.append("person" if self.people.count == 1 else "people")
+            elif layer == "middle" and self.people and self.people.count and self.people.largest < 0.3:
+                own.append("person" if self.people.count == 1 else "people")
+            colour = self._colour(rows, slice(0, CELLS))
+            smooth = round(float(self.layout.cells[rows, :, 3].mean()), 2) < 0.13
+            ground = f"{'smooth' if smooth else 'textured'} {colour}"
+            shown.append(", ".join(own[:2]) + f" ({ground})" if own else ground)
+        return shown[0], shown[1], shown[2]
+
+
+_IN_LAYER = {
+    "far": ("sky", "mountains", "outer space"),
+    "middle": ("forest", "city", "sea"),
+    "near": ("meadow", "snow", "beach", "road", "water", "desert", "garden"),
+}
+
+
+def _cell_of(share: float) -> int:
+    return min(CELLS - 1, max(0, int(share * CELLS)))
+
+
+def _row_of(place: Floats) -> str:
+    centre = round(float((place.sum(axis=1) * np.arange(CELLS)).sum() / place.sum()), 1)
+    return "far" if centre < 1.5 else "middle" if centre < 4 else "near"
+
+
+def _colour_word(light: float, red_green: float, yellow_blue: float) -> str:
+    """Return a plain word for a colour by L*/100, a*/100 and b*/100."""
+    chroma = math.hypot(red_green, yellow_blue)
+    if light < 0.12:
+        return "black"
+    if chroma < 0.08:
+        return "white" if light > 0.85 else "dark grey" if light < 0.35 else "grey"
+    hue = math.degrees(math.atan2(yellow_blue, red_green)) % 360
+    names = ((15, "pink"), (48, "red"), (72, "orange"), (105, "yellow"), (165, "green"), (215, "teal"), (295, "blue"))
+    name = next((name for end, name in names if hue < end), "violet" if hue < 330 else "pink")
+    if name in ("orange", "red", "yellow") and (light < 0.5 or chroma < 0.25):
+        name = "brown"
+    return ("dark " if light < 0.35 else "pale " if light > 0.75 and name != "yellow" else "") + name
 
 
 _MOODS = {
@@ -212,15 +485,14 @@ def _light(look: Look) -> str:
         parts.append("soft and hazy")
     if palette.contrast >= STARK:
         parts.append("with strong contrasts of light and dark")
-    side = _lighter_side(look)
+    side = _lighter_side(look.cell_brightness)
     if side:
         parts.append(f"lighter towards {side}")
     return f"It is {', '.join(parts)}; {_colours(palette)}."
 
 
-def _lighter_side(look: Look) -> str | None:
+def _lighter_side(cells: Floats) -> str | None:
     """Return the side of the picture that is clearly lighter than the opposite one."""
-    cells = look.cell_brightness
     slopes = {
         "the top": cells[:3].mean() - cells[-3:].mean(),
         "the bottom": cells[-3:].mean() - cells[:3].mean(),
