@@ -342,7 +342,7 @@ _MARGIN = 0.2
 
 
 def middle_of(image: Image.Image) -> Image.Image:
-    """Return the middle of a picture, three fifths of its width and height: what is small there shows twice as large."""
+    """Return the middle of a picture, three fifths of its width and height, where small things show larger."""
     left, upper = int(image.width * _MARGIN), int(image.height * _MARGIN)
     return image.crop((left, upper, max(left + 1, image.width - left), max(upper + 1, image.height - upper)))
 

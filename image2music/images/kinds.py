@@ -148,7 +148,8 @@ guitar; musical instrument; .5; .55; 402 420 546
 violin; musical instrument; .35; .4; 889
 cello; musical instrument; .3; .35; 486
 drum; musical instrument; .4; .65; 541 542 822
-musical instrument; musical instrument; .4; .5; 401 432 494 513 558 566 577 593 594 632 641 642 650 683 684 687 699 776 875
+musical instrument; musical instrument; .4; .5; 401 432 494 513 558 566 577 593 594 632 641 642 650 683 684 687 699
+ 776 875
 toy; object; .6; .5; 476 611 719 723 843 850
 pumpkin lantern; object; .0; .6; 607
 mask; object; -.35; .6; 570 643 715

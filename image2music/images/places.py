@@ -1,8 +1,9 @@
 """Where a picture is: its layout, colour and texture, and the names of places that follow from them.
 
-A place's confidence is a product of soft steps: how far each thing that makes the place (a smooth blue top, an even dark
-frame with points of light) holds. What pixels alone can't tell (indoors or outdoors, a drawing or a photograph, plants) is
-judged by probes on the classifier's pooled features; benchmarks/seeing.py fits them and says how well they carry over.
+A place's confidence is a product of soft steps: how far each thing that makes the place (a smooth blue top, an even
+dark frame with points of light) holds. What pixels alone can't tell (indoors or outdoors, a drawing or a photograph,
+plants) is judged by probes on the classifier's pooled features; benchmarks/seeing.py fits them and says how well they
+carry over.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from functools import cache
 from importlib.resources import files
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from image2music.images.features import CELLS, LINEAR, Floats, Pixels
@@ -41,8 +41,9 @@ class Layout:
     green, green_top, grassy_top, grassy_bottom: green, and green or straw-coloured.
     dull_top: dim bluish grey in the upper half.
     texture, texture_top, texture_bottom: mean step of L* from pixel to pixel.
-    level: natural logarithm of steps from row to row over steps from column to column, level lines above 0; `level_bottom`
-    for the lower half. diagonal: the share of steps that lie between. horizon: the sharpest step between mean rows.
+    level: natural logarithm of steps from row to row over those from column to column, above 0 where lines are level;
+    `level_bottom` for the lower half. diagonal: the share of steps that lie between. horizon: the sharpest step
+    between mean rows.
     uneven_light, uneven_colour, uneven_texture: standard deviations over the cells.
     blurred: share of cells without fine detail.
     cells: float32[7, 7, 5], mean L*/100, a*/100, b*/100, the square root of the texture and the share of fine detail.
@@ -147,7 +148,7 @@ def measure_layout(pixels: Pixels) -> Layout:
         green_top=green[top].mean(),
         grassy_top=(green | straw)[top].mean(),
         grassy_bottom=(green | straw)[bottom].mean(),
-        dull_top=((chroma < 25) & (yellow_blue < 2) & (light > 0.1) & (light < 0.6))[upper].mean(),
+        dull_top=((chroma < 28) & (yellow_blue < 2) & (light > 0.1) & (light < 0.62))[upper].mean(),
         texture=step.mean(),
         texture_top=step[top].mean(),
         texture_bottom=step[bottom].mean(),
@@ -178,7 +179,7 @@ def _cells(plane: Floats) -> Floats:
 
 
 def _fine(light: Floats) -> Floats:
-    """Return how much of each cell's detail is as fine as pixels: about .5 where it is sharp, .3 where it is blurred."""
+    """Return how much of each cell's detail is as fine as pixels: about .5 where it is sharp, .3 where blurred."""
     soft = ndimage.uniform_filter(light, 3)
     softer = ndimage.uniform_filter(light, 9)
     return (_cells(np.abs(light - soft)) + 0.0005) / (_cells(np.abs(soft - softer)) + 0.004)
@@ -281,18 +282,20 @@ def find_places(layout: Layout, shares: Shares, probed: Shares) -> dict[str, flo
     vegetation = (1 - ramp(traffic + built, 0.2, 0.5)) * (1 - ramp(share("sea coast"), 0.2, 0.5))
     sea = max(ramp(share("sea coast"), 0.2, 0.6), 0.7 * share("ship", "whale", "coral reef"))
     night = _night(layout) * photograph * (1 - space)
-    sky = _sky(layout, outdoors, probed.get("sky", 0.0)) * (1 - space)
+    sky = _sky(layout, outdoors, probed.get("sky", 0.0)) * (1 - space) * (1 - 0.5 * closeup)
     found = {
         "indoors": indoors * photograph,
         "outdoors": outdoors * photograph,
         "sky": max(sky, 0.8 * night * outdoors * ramp(layout.texture_top, 0.05, 0.02)),
-        "water": max(sea, ramp(share("lake", "boat", "swimming", "bubble"), 0.25, 0.7), _water(layout) * (1 - indoors)),
+        "water": max(sea, ramp(share("lake", "boat", "swimming", "bubble"), 0.2, 0.5), _water(layout) * (1 - indoors)),
         "sea": sea,
         "beach": sea * ramp(layout.sandy_bottom, 0.2, 0.5),
         "mountains": ramp(share("mountain") + 0.6 * share("valley", "cliff", "volcano"), 0.25, 0.6),
         "forest": _forest(layout) * outdoors * vegetation * (1 - closeup),
-        "meadow": max(_meadow(layout) * outdoors * vegetation, ramp(share("field"), 0.2, 0.6)) * (1 - 0.5 * closeup),
-        "garden": max(ramp(share("flower"), 0.25, 0.6), ramp(share("garden"), 0.3, 0.7)) * outdoors,
+        "meadow": max(
+            _meadow(layout, closeup) * outdoors * vegetation, ramp(share("field"), 0.2, 0.6) * (1 - 0.5 * closeup)
+        ),
+        "garden": max(ramp(share("flower"), 0.25, 0.6) * (1 - closeup), ramp(share("garden"), 0.3, 0.7)) * outdoors,
         "desert": ramp(layout.sandy_bottom, 0.7, 0.95) * ramp(layout.texture_bottom, 0.035, 0.015) * sky * (1 - sea),
         "snow": max(ramp(share("winter sport"), 0.3, 0.7), _snow(layout) * outdoors),
         "city": ramp(built + 0.6 * traffic, 0.3, 0.8) * outdoors,
@@ -338,11 +341,12 @@ def _forest(layout: Layout) -> float:
     return ramp(layout.green_top, 0.3, 0.6) * ramp(layout.texture, 0.06, 0.1)
 
 
-def _meadow(layout: Layout) -> float:
-    """Green or straw below what is not, or upright blades all over."""
+def _meadow(layout: Layout, closeup: float) -> float:
+    """Green or straw below what is not, or rough all over, or upright blades."""
     ground = ramp(layout.grassy_bottom - layout.grassy_top, 0.35, 0.7)
     blades = ramp(layout.green, 0.6, 0.9) * ramp(layout.level, -0.7, -1.1)
-    return max(ground * ramp(layout.texture_bottom, 0.012, 0.03), blades)
+    rough = 0.8 * ramp(layout.grassy_bottom, 0.75, 0.95) * ramp(layout.texture_bottom, 0.035, 0.06)
+    return max(max(ground * ramp(layout.texture_bottom, 0.012, 0.03), rough) * (1 - 0.7 * closeup), blades)
 
 
 def _snow(layout: Layout) -> float:

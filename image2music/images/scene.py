@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +88,7 @@ def shares_of(whole: Classified, middle: Classified) -> tuple[Floats, dict[str, 
     The middle of the picture counts as much as the whole, because what is photographed stands there and shows larger.
     Where a kind and a group have the same name, it is the group's.
     """
-    kinds: Floats = membership() @ ((whole.whole + middle.whole) / 2)
+    kinds: Floats = membership() @ (np.float32(0.5) * (whole.whole + middle.whole))
     sums: dict[str, float] = {}
     for kind, share in zip(all_kinds(), kinds.tolist(), strict=True):
         sums[kind.group] = sums.get(kind.group, 0.0) + share
@@ -97,7 +98,7 @@ def shares_of(whole: Classified, middle: Classified) -> tuple[Floats, dict[str, 
 
 def probed_of(whole: Classified, middle: Classified) -> dict[str, float]:
     """Return what the probes read: probabilities of places, plants and people, standard scores of feelings."""
-    read = load_probes().read((whole.pooled + middle.pooled) / 2)
+    read = load_probes().read(np.float32(0.5) * (whole.pooled + middle.pooled))
     scores = ("valence", "arousal")
     return {
         name: value if name in scores else round(1 / (1 + math.exp(-value)), _DIGITS) for name, value in read.items()
@@ -118,23 +119,31 @@ def see_scene(
     people: People | None,
     probed: Mapping[str, float] | None = None,
 ) -> Scene:
-    """Return the scene of a picture: uint8[224, 224, 3] as `pixels_of` makes it, what the classifier makes of it and of
-    its middle, and the people found. `probed` is given where the probes' readings are known (`probed_of`).
+    """Return the scene of a picture.
+
+    `pixels` are uint8[224, 224, 3] as `pixels_of` makes them, `whole` and `middle` what the classifier makes of the
+    picture and its middle, `people` who was found (None where nobody looked). `probed` is given where the readings of
+    the probes are known.
     """
     readings = probed_of(whole, middle) if probed is None else probed
     kinds, shares = shares_of(whole, middle)
     layout = measure_layout(pixels)
     places = find_places(layout, shares, readings)
-    motion = motion_of(layout, shares, places)
+    motion = motion_of(layout, shares, places, people.count if people else 0)
     sure = people.confidence if people and people.count else 0.0
     mood = feeling_of(layout, kinds, readings, places, motion, sure)
     named = sorted(places.items(), key=lambda item: -item[1])
     if palette.contrast < _BLANK_CONTRAST:
         things: tuple[Named, ...] = ()
-        where = ()
+        where: tuple[str, ...] = ()
     else:
         things = _named_things(shares, places, readings, people)
-        where = tuple(name for name, confidence in named if confidence >= _SURE_PLACE)[:_MOST_PLACES]
+        apart = abs(places["indoors"] - places["outdoors"]) >= _APART
+        where = tuple(
+            name
+            for name, confidence in named
+            if confidence >= _SURE_PLACE and (apart or name not in ("indoors", "outdoors"))
+        )[:_MOST_PLACES]
     gaze = Gaze(layout, whole, things, people)
     path = gaze.path()
     far, middle_layer, near = gaze.layers(pixels, where)
@@ -157,17 +166,32 @@ def see_scene(
     )
 
 
-_SURE_PLACE, _MOST_PLACES = 0.5, 4
-_NAMED, _NAMED_GROUP, _NAMED_VAGUE = 0.27, 0.45, 0.6
-"""From these probabilities on a kind, a group and a kind that is rarely what is meant are named."""
+_SURE_PLACE, _MOST_PLACES, _APART = 0.5, 4, 0.2
+_NAMED, _NAMED_VAGUE = 0.27, 0.6
+"""From these probabilities on a kind is named, and one that is rarely what is meant."""
 _MOST_THINGS = 6
-_VAGUE = frozenset(
-    "worm clothing fabric envelope machine writing medicine cosmetics box electronics tool toy mask armour room".split()
-)
+_VAGUE = (
+    "worm", "clothing", "fabric", "envelope", "machine", "writing", "medicine", "cosmetics", "box", "electronics",
+    "tool", "toy", "mask", "armour", "room", "volcano", "geyser",
+)  # fmt: skip
 """Kinds that the classifier falls back to in pictures of something else: people, patterns, sky."""
 _UNNAMED = frozenset({"other thing"})
-_WIDER = ("animal", "bird", "vehicle", "plant", "food", "building", "landscape", "sport", "musical instrument")
-_ON_PLANTS = ("insect", "butterfly", "dragonfly", "spider", "frog", "lizard", "vegetable", "mushroom", "fruit")
+_WIDER = {
+    "bird": 0.45,
+    "animal": 0.55,
+    "vehicle": 0.45,
+    "plant": 0.45,
+    "food": 0.45,
+    "building": 0.45,
+    "landscape": 0.45,
+    "sport": 0.45,
+    "musical instrument": 0.45,
+}
+"""Groups to fall back to, and the probability from which on they are named. Animals have 400 of the 1000 classes, so
+that anything odd is half an animal."""
+_ON_PLANTS = ("insect", "butterfly", "spider", "frog", "lizard")
+_FROM_PLANTS = ("vegetable", "mushroom", "fruit")
+_NO_ANIMALS = ("worm", "sea creature")
 
 
 def _named_things(
@@ -184,21 +208,23 @@ def _named_things(
     groups = {kind.name: kind.group for kind in all_kinds()}
     for name, group in groups.items():
         share = trust * shares.get(name, 0.0) if name != group else 0.0
-        if name in _ON_PLANTS and greenery >= 0.4:
+        if name in (*_ON_PLANTS, *_FROM_PLANTS) and greenery >= 0.4:
             share *= 1 - 0.5 * greenery
         if share >= (_NAMED_VAGUE if name in _VAGUE else _NAMED) and name not in _UNNAMED:
             found[name] = share
-    for group in _WIDER:
-        if any(groups.get(name) == group for name in found):
+    for group, least in _WIDER.items():
+        inside = shares.get(group, 0.0)
+        if group == "animal":
+            inside += shares.get("bird", 0.0) - sum(shares.get(name, 0.0) for name in (*_ON_PLANTS, *_NO_ANIMALS))
+            least += 0.15 * (greenery >= 0.5)
+        named = set(found) | {groups.get(name, name) for name in found}
+        if group == "animal" and "bird" in named:
             continue
-        inside = shares.get(group, 0.0) + (
-            shares.get("bird", 0.0) if group == "animal" and "bird" not in found else 0.0
-        )
-        if group == "animal" and greenery >= 0.4:
-            inside -= sum(shares.get(name, 0.0) for name in ("insect", "butterfly", "dragonfly", "spider", "frog"))
-        if round(trust * inside, _DIGITS) >= _NAMED_GROUP and not (group == "animal" and "bird" in found):
+        if round(trust * inside, _DIGITS) >= least and group not in named:
             found[group] = trust * inside
-    if greenery >= 0.5 and not {"flower", "plant"} & found.keys():
+    if greenery * (1 - max(found.values(), default=0.0)) >= 0.4 and not any(
+        groups.get(name, name) == "plant" for name in found
+    ):
         found["plant"] = greenery**2
     ranked = {name: round(share**0.4, 2) for name, share in found.items()}
     if people and people.count:
@@ -228,8 +254,17 @@ def _light_words(layout: Layout, palette: Palette, where: tuple[str, ...]) -> st
     return ", ".join(parts)
 
 
-_ROWS = ("top", "upper part", "upper part", "middle", "lower part", "lower part", "bottom")
-_COLUMNS = ("left", "left", "", "", "", "right", "right")
+_WHERE = (
+    ("at the upper left", "at the top", "at the upper right"),
+    ("on the left", "in the middle", "on the right"),
+    ("at the lower left", "at the bottom", "at the lower right"),
+)
+_THIRD = (0, 0, 1, 1, 1, 2, 2)
+_EVENTS = ("sport", "place")
+"""Groups of what is not a body that stands somewhere."""
+
+
+_SHORTEST_PATH, _LONGEST_PATH, _SALIENT = 3, 5, 0.45
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,8 +277,10 @@ class Gaze:
     people: People | None
 
     def salience(self) -> Floats:
-        """Return float32[7, 7]: how far a cell's colour and detail stand out from the others (after Itti, Koch and
-        Niebur 1998), lifted towards the middle, and most where there are people.
+        """Return how much each cell draws the eye, float32[7, 7].
+
+        How far its colour and detail stand out from the others (after Itti, Koch and Niebur 1998), lifted towards the
+        middle, where there is something known, and most where there are people.
         """
         cells = self.layout.cells * np.array([1, 2, 2, 1.5, 0.3], np.float32)
         flat = cells.reshape(-1, cells.shape[-1])
@@ -251,50 +288,59 @@ class Gaze:
         out = np.abs(np.arange(CELLS) - CELLS // 2) / CELLS
         centred = 1 - 0.6 * np.hypot(out[:, None], out[None])
         salience = apart / max(float(apart.max()), 1e-6) * centred
-        for name, place in self._located().items():
-            if name not in ("person", "people"):
-                salience = salience + 0.4 * place / max(float(place.max()), 1e-6)
+        for place in self._located.values():
+            salience = salience + 0.4 * place / max(float(place.max()), 1e-6)
         for left, top, right, bottom in (self.people.boxes if self.people else ())[:3]:
             row, column = _cell_of((top + bottom) / 2), _cell_of((left + right) / 2)
             salience[max(0, row - 1) : row + 1, column] += 0.8
         rounded: Floats = salience.round(3).astype(np.float32)
         return rounded
 
+    @cached_property
     def _located(self) -> dict[str, Floats]:
         """Return the probability of each thing named in each cell, float32[7, 7]."""
         cells = self.whole.cells @ membership().T
         names, groups = [kind.name for kind in all_kinds()], [kind.group for kind in all_kinds()]
         found: dict[str, Floats] = {}
         for thing, _ in self.things:
-            own = [i for i, (name, group) in enumerate(zip(names, groups, strict=True)) if thing in (name, group)]
+            own = [
+                index
+                for index, (name, group) in enumerate(zip(names, groups, strict=True))
+                if thing in (name, group) and group not in _EVENTS
+            ]
             if own and float(cells[..., own].sum(axis=-1).max()) > 0.2:
                 found[thing] = cells[..., own].sum(axis=-1)
         return found
 
     def path(self) -> tuple[str, ...]:
-        """Return three to five places, as words, in the order in which the eye is likely to visit them."""
+        """Return three to five places, as words, in the order in which the eye is likely to visit them.
+
+        What has been seen is not looked at again, unless there is nothing else.
+        """
         salience = self.salience().copy()
         visited: list[str] = []
-        for _ in range(5):
+        passed: list[str] = []
+        seen: set[str] = set()
+        while len(visited) < _LONGEST_PATH and salience.max() > 0:
             row, column = divmod(int(salience.argmax()), CELLS)
-            if len(visited) >= 3 and salience[row, column] < 0.45:
+            if len(visited) >= _SHORTEST_PATH and salience[row, column] < _SALIENT:
                 break
-            words = self.words(row, column)
-            if words not in visited:
-                visited.append(words)
+            what, words = self._what(row, column), self.words(row, column)
+            if words not in (*visited, *passed):
+                (passed if what in seen else visited).append(words)
+            seen.add(what)
             salience[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = 0
-        return tuple(visited)
+        return (*visited, *passed[: max(0, _SHORTEST_PATH - len(visited))])
 
     def words(self, row: int, column: int) -> str:
         """Return what stands in a cell and where that is: "the dog on the left"."""
-        where = " ".join(word for word in (_ROWS[row], _COLUMNS[column]) if word)
-        return f"the {self._what(row, column)} in the {where}" if where else f"the {self._what(row, column)}"
+        return f"the {self._what(row, column)} {_WHERE[_THIRD[row]][_THIRD[column]]}"
 
     def _what(self, row: int, column: int) -> str:
         for left, top, right, bottom in self.people.boxes if self.people else ():
             if top - 0.05 <= (row + 0.5) / CELLS <= bottom and left <= (column + 0.5) / CELLS <= right:
                 return "person"
-        located = {name: round(float(place[row, column]), 2) for name, place in self._located().items()}
+        located = {name: round(float(place[row, column]), 2) for name, place in self._located.items()}
         best = max(located, key=lambda name: located[name], default="")
         if best and located[best] >= 0.3:
             return best
@@ -309,16 +355,14 @@ class Gaze:
     def layers(self, pixels: Pixels, where: tuple[str, ...]) -> tuple[str, str, str]:
         """Return what the far, the middle and the near layer show: from the top of the picture to its bottom."""
         bands = {"far": slice(0, 2), "middle": slice(2, 5), "near": slice(5, 7)}
-        located = self._located()
+        located = self._located
         shown = []
         for layer, rows in bands.items():
             own = [place for place in _IN_LAYER[layer] if place in where]
             own += [
                 name for name, place in located.items() if _row_of(place) == layer and name not in ("landscape", *own)
             ]
-            if layer == "near" and self.people and self.people.count and self.people.largest >= 0.3:
-                own.append("person" if self.people.count == 1 else "people")
-            elif layer == "middle" and self.people and self.people.count and self.people.largest < 0.3:
+            if self.people and self.people.count and layer == ("near" if self.people.largest >= 0.3 else "middle"):
                 own.append("person" if self.people.count == 1 else "people")
             colour = self._colour(rows, slice(0, CELLS))
             smooth = round(float(self.layout.cells[rows, :, 3].mean()), 2) < 0.13
@@ -383,9 +427,9 @@ def vocabulary() -> tuple[tuple[str, ...], ...]:
     return tuple(_MOODS.values()), _BRIGHTNESS, _CONTRAST, tuple(_COLOURS.values())
 
 
-def mood_words(mood: Mood) -> str:
-    """Return the sentence for a mood."""
-    return _MOODS[mood.word]
+def mood_words(mood: str) -> str:
+    """Return the sentence for a mood, a word of `MOODS`."""
+    return _MOODS[mood]
 
 
 def palette_words(palette: Palette) -> tuple[str, ...]:
