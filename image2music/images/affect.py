@@ -15,7 +15,7 @@ import numpy as np
 
 from image2music.images.features import MOODS, Floats, Mood
 from image2music.images.kinds import MOTIONS, all_kinds
-from image2music.images.places import Layout, Shares, ramp
+from image2music.images.places import PictureLayout, Shares, ramp
 
 _DIGITS = 3
 
@@ -47,7 +47,7 @@ _PLACES = {
 
 
 def feeling_of(
-    layout: Layout, kinds: Floats, probed: Shares, places: Mapping[str, float], motion: str, people: float
+    layout: PictureLayout, kinds: Floats, probed: Shares, places: Mapping[str, float], motion: str, people: float
 ) -> Mood:
     """Return valence, arousal and the word for them.
 
@@ -90,7 +90,7 @@ _SEEN = 0.2
 _CROWD = 6
 
 
-def motion_of(layout: Layout, shares: Shares, places: Mapping[str, float], people: int) -> str:
+def motion_of(layout: PictureLayout, shares: Shares, places: Mapping[str, float], people: int) -> str:
     """Return the word of `MOTIONS` for what is seen.
 
     It follows from what kinds of things do (a group counts for those of its kinds that the table leaves out), a smear

@@ -8,18 +8,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from image2music.images.affect import feeling_of, motion_of
-from image2music.images.features import CELLS, COLOUR_NAMES, Classified, Floats, Mood, Palette, Pixels, kind_of
-from image2music.images.kinds import all_kinds, membership
+from image2music.images.features import (
+    COLOUR_NAMES,
+    Classified,
+    Floats,
+    Mood,
+    Palette,
+    Pixels,
+    kind_of,
+    measure_palette,
+)
+from image2music.images.kinds import all_kinds, groups, membership
 from image2music.images.people import People
-from image2music.images.places import Layout, find_places, load_probes, measure_layout
-
-Named = tuple[str, float]
+from image2music.images.places import Gaze, PictureLayout, find_places, load_probes, measure_layout
+from image2music.images.places import Named as Named
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class Look:
     objects: likeliest classes with probabilities 0..1, likeliest first.
     kinds: kinds of things ("bird", "vehicle", "landscape") with the sum of their classes' probabilities.
     cell_objects: the likeliest class of each cell with its probability, 49 in reading order.
-    palette, mood: from light and colour alone.
+    palette: light and colour. mood: what it shows and how it looks, people left out.
     cell_brightness: float32[7, 7], mean CIE L*/100 of each cell.
     scene: what it shows, where and how it feels.
     """
@@ -82,83 +89,95 @@ def scene_of(look: Look) -> Scene:
     return look.scene
 
 
-def shares_of(whole: Classified, middle: Classified) -> tuple[Floats, dict[str, float]]:
-    """Return the probabilities of `all_kinds()`, float32[kinds], and those of kinds and groups by name, rounded.
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What networks and rules read off a picture before anybody looks for people.
 
-    The middle of the picture counts as much as the whole, because what is photographed stands there and shows larger.
-    Where a kind and a group have the same name, it is the group's.
+    whole: what the classifier makes of the whole picture.
+    layout, palette: measures of it; places: the confidence of every name of `PLACES`.
+    kinds: float32[kinds], the probabilities of `all_kinds()`; shares: those of kinds and groups by name, a
+        group's where both have the same name.
+    probed: probabilities of drawing, indoors, outdoors, plant, sky and people; standard scores of valence and arousal.
+    """
+
+    whole: Classified
+    layout: PictureLayout
+    palette: Palette
+    kinds: Floats
+    shares: Mapping[str, float]
+    probed: Mapping[str, float]
+    places: Mapping[str, float]
+
+    def hints(self) -> float:
+        """Return how likely people are, 0 to 1, by what they wear and do and by the probe."""
+        worn = sum(self.shares[name] for name in ("clothing", "wedding", "sport", "armour", "cosmetics"))
+        return round(max(self.probed["people"], 0.8 * min(1.0, worn)) * (1 - self.probed["drawing"]), _DIGITS)
+
+    def feeling(self, people: People | None = None) -> tuple[str, Mood]:
+        """Return how much moves, a word of `MOTIONS`, and the mood."""
+        motion = motion_of(self.layout, self.shares, self.places, people.count if people else 0)
+        sure = people.confidence if people and people.count else 0.0
+        return motion, feeling_of(self.layout, self.kinds, self.probed, self.places, motion, sure)
+
+    def surest_places(self) -> tuple[str, ...]:
+        """Return the places that can be named, surest first; neither indoors nor outdoors where it might be both."""
+        apart = abs(self.places["indoors"] - self.places["outdoors"]) >= _APART
+        named = sorted(self.places.items(), key=lambda item: -item[1])
+        sure = [name for name, confidence in named if confidence >= _SURE_PLACE]
+        return tuple(name for name in sure if apart or name not in ("indoors", "outdoors"))[:_MOST_PLACES]
+
+
+def read_picture(
+    whole: Classified, middle: Classified, pixels: Pixels, probed: Mapping[str, float] | None = None
+) -> Reading:
+    """Return what can be read off a picture.
+
+    `pixels` are uint8[224, 224, 3] as `pixels_of` makes them, `whole` and `middle` what the classifier makes of the
+    picture and its middle. The middle counts as much as the whole, because what is photographed stands there and shows
+    larger. `probed` stands for the readings of the probes where they are known.
     """
     kinds: Floats = membership() @ (np.float32(0.5) * (whole.whole + middle.whole))
-    sums: dict[str, float] = {}
-    for kind, share in zip(all_kinds(), kinds.tolist(), strict=True):
-        sums[kind.group] = sums.get(kind.group, 0.0) + share
-    named = {kind.name: share for kind, share in zip(all_kinds(), kinds.tolist(), strict=True)} | sums
-    return kinds, {name: round(share, _DIGITS) for name, share in named.items()}
+    shares = {kind.name: float(share) for kind, share in zip(all_kinds(), kinds, strict=True)}
+    for group in groups():
+        shares[group] = sum(float(share) for kind, share in zip(all_kinds(), kinds, strict=True) if kind.group == group)
+    shares = {name: round(share, _DIGITS) for name, share in shares.items()}
+    readings = _probabilities(load_probes().read(np.float32(0.5) * (whole.pooled + middle.pooled)))
+    layout = measure_layout(pixels)
+    known = readings if probed is None else probed
+    return Reading(whole, layout, measure_palette(pixels), kinds, shares, known, find_places(layout, shares, known))
 
 
-def probed_of(whole: Classified, middle: Classified) -> dict[str, float]:
-    """Return what the probes read: probabilities of places, plants and people, standard scores of feelings."""
-    read = load_probes().read(np.float32(0.5) * (whole.pooled + middle.pooled))
-    scores = ("valence", "arousal")
+def _probabilities(readings: Mapping[str, float]) -> dict[str, float]:
+    """Return log odds as probabilities; standard scores of feelings as they are."""
+    feelings = ("valence", "arousal")
     return {
-        name: value if name in scores else round(1 / (1 + math.exp(-value)), _DIGITS) for name, value in read.items()
+        name: value if name in feelings else round(1 / (1 + math.exp(-value)), _DIGITS)
+        for name, value in readings.items()
     }
 
 
-def hints_of_people(shares: Mapping[str, float], probed: Mapping[str, float]) -> float:
-    """Return how likely people are, 0 to 1, by what they wear and do and by the probe."""
-    worn = sum(shares.get(name, 0.0) for name in ("clothing", "wedding", "sport", "armour", "cosmetics"))
-    return round(max(probed.get("people", 0.0), 0.8 * min(1.0, worn)) * (1 - probed.get("drawing", 0.0)), _DIGITS)
-
-
-def see_scene(
-    whole: Classified,
-    middle: Classified,
-    pixels: Pixels,
-    palette: Palette,
-    people: People | None,
-    probed: Mapping[str, float] | None = None,
-) -> Scene:
-    """Return the scene of a picture.
-
-    `pixels` are uint8[224, 224, 3] as `pixels_of` makes them, `whole` and `middle` what the classifier makes of the
-    picture and its middle, `people` who was found (None where nobody looked). `probed` is given where the readings of
-    the probes are known.
-    """
-    readings = probed_of(whole, middle) if probed is None else probed
-    kinds, shares = shares_of(whole, middle)
-    layout = measure_layout(pixels)
-    places = find_places(layout, shares, readings)
-    motion = motion_of(layout, shares, places, people.count if people else 0)
-    sure = people.confidence if people and people.count else 0.0
-    mood = feeling_of(layout, kinds, readings, places, motion, sure)
-    named = sorted(places.items(), key=lambda item: -item[1])
-    if palette.contrast < _BLANK_CONTRAST:
-        things: tuple[Named, ...] = ()
-        where: tuple[str, ...] = ()
-    else:
-        things = _named_things(shares, places, readings, people)
-        apart = abs(places["indoors"] - places["outdoors"]) >= _APART
-        where = tuple(
-            name
-            for name, confidence in named
-            if confidence >= _SURE_PLACE and (apart or name not in ("indoors", "outdoors"))
-        )[:_MOST_PLACES]
-    gaze = Gaze(layout, whole, things, people)
+def see_scene(reading: Reading, people: People | None) -> Scene:
+    """Return the scene: what was read off the picture, and who was found in it (None where nobody looked)."""
+    palette = reading.palette
+    blank = palette.contrast < _BLANK_CONTRAST
+    things = () if blank else _named_things(reading, people)
+    where = () if blank else reading.surest_places()
+    motion, mood = reading.feeling(people)
+    gaze = Gaze(reading.layout, reading.whole, things, people)
     path = gaze.path()
-    far, middle_layer, near = gaze.layers(pixels, where)
+    far, middle, near = gaze.layers(where)
     return Scene(
-        subject=_subject(things, where, palette),
+        subject=_subject(things, where, blank),
         things=things,
         people=None if people is None else people.count,
         place=", ".join(where),
         far=far,
-        middle=middle_layer,
+        middle=middle,
         near=near,
-        focal_point=path[0],
+        focal_point=path[0] if path else "",
         eye_path=path,
         motion=motion,
-        light=_light_words(layout, palette, where),
+        light=_light_words(reading.layout, palette, where),
         palette=tuple(palette.colours),
         mood=mood.word,
         valence=mood.valence,
@@ -194,19 +213,18 @@ _FROM_PLANTS = ("vegetable", "mushroom", "fruit")
 _NO_ANIMALS = ("worm", "sea creature")
 
 
-def _named_things(
-    shares: Mapping[str, float], places: Mapping[str, float], probed: Mapping[str, float], people: People | None
-) -> tuple[Named, ...]:
+def _named_things(reading: Reading, people: People | None) -> tuple[Named, ...]:
     """Return names that can be stood by, each with the chance that it is right, surest first.
 
     A drawing, an even texture and outer space look like things to a classifier of photographs; what it names there
     must be surer. What sits on plants is told from them only where it is plain.
     """
+    shares, places, probed = reading.shares, reading.places, reading.probed
     trust = (1 - 0.6 * places["drawing"]) * (1 - 0.6 * places["texture"]) * (1 - 0.9 * places["outer space"])
-    greenery = probed.get("plant", 0.0) * (1 - places["drawing"])
+    greenery = probed["plant"] * (1 - places["drawing"])
     found: dict[str, float] = {}
-    groups = {kind.name: kind.group for kind in all_kinds()}
-    for name, group in groups.items():
+    wider = {kind.name: kind.group for kind in all_kinds()}
+    for name, group in wider.items():
         share = trust * shares.get(name, 0.0) if name != group else 0.0
         if name in (*_ON_PLANTS, *_FROM_PLANTS) and greenery >= 0.4:
             share *= 1 - 0.5 * greenery
@@ -217,13 +235,13 @@ def _named_things(
         if group == "animal":
             inside += shares.get("bird", 0.0) - sum(shares.get(name, 0.0) for name in (*_ON_PLANTS, *_NO_ANIMALS))
             least += 0.15 * (greenery >= 0.5)
-        named = set(found) | {groups.get(name, name) for name in found}
+        named = set(found) | {wider.get(name, name) for name in found}
         if group == "animal" and "bird" in named:
             continue
         if round(trust * inside, _DIGITS) >= least and group not in named:
             found[group] = trust * inside
     if greenery * (1 - max(found.values(), default=0.0)) >= 0.4 and not any(
-        groups.get(name, name) == "plant" for name in found
+        wider.get(name, name) == "plant" for name in found
     ):
         found["plant"] = greenery**2
     ranked = {name: round(share**0.4, 2) for name, share in found.items()}
@@ -233,15 +251,15 @@ def _named_things(
     return tuple(order[:_MOST_THINGS])
 
 
-def _subject(things: tuple[Named, ...], where: tuple[str, ...], palette: Palette) -> str:
+def _subject(things: tuple[Named, ...], where: tuple[str, ...], blank: bool) -> str:
     """Return what it shows, in few words; the words for people are made elsewhere from the whole scene."""
-    if palette.contrast < _BLANK_CONTRAST:
+    if blank:
         return "nothing to make out"
     names = [name for name, _ in things[:3]] or list(where[:2])
     return _listed(tuple(names)) if names else "hard to tell"
 
 
-def _light_words(layout: Layout, palette: Palette, where: tuple[str, ...]) -> str:
+def _light_words(layout: PictureLayout, palette: Palette, where: tuple[str, ...]) -> str:
     parts = [brightness_words(palette)]
     if palette.contrast < FLAT:
         parts.append("soft and hazy")
@@ -252,154 +270,6 @@ def _light_words(layout: Layout, palette: Palette, where: tuple[str, ...]) -> st
     if "sunset" in where:
         parts.append("a low warm sun")
     return ", ".join(parts)
-
-
-_WHERE = (
-    ("at the upper left", "at the top", "at the upper right"),
-    ("on the left", "in the middle", "on the right"),
-    ("at the lower left", "at the bottom", "at the lower right"),
-)
-_THIRD = (0, 0, 1, 1, 1, 2, 2)
-_EVENTS = ("sport", "place")
-"""Groups of what is not a body that stands somewhere."""
-
-
-_SHORTEST_PATH, _LONGEST_PATH, _SALIENT = 3, 5, 0.45
-
-
-@dataclass(frozen=True, eq=False)
-class Gaze:
-    """Where the eye goes: salience of the 7 x 7 cells, and what stands in each, as far as it is known."""
-
-    layout: Layout
-    whole: Classified
-    things: tuple[Named, ...]
-    people: People | None
-
-    def salience(self) -> Floats:
-        """Return how much each cell draws the eye, float32[7, 7].
-
-        How far its colour and detail stand out from the others (after Itti, Koch and Niebur 1998), lifted towards the
-        middle, where there is something known, and most where there are people.
-        """
-        cells = self.layout.cells * np.array([1, 2, 2, 1.5, 0.3], np.float32)
-        flat = cells.reshape(-1, cells.shape[-1])
-        apart = np.linalg.norm(flat[:, None] - flat[None], axis=-1).mean(axis=1).reshape(CELLS, CELLS)
-        out = np.abs(np.arange(CELLS) - CELLS // 2) / CELLS
-        centred = 1 - 0.6 * np.hypot(out[:, None], out[None])
-        salience = apart / max(float(apart.max()), 1e-6) * centred
-        for place in self._located.values():
-            salience = salience + 0.4 * place / max(float(place.max()), 1e-6)
-        for left, top, right, bottom in (self.people.boxes if self.people else ())[:3]:
-            row, column = _cell_of((top + bottom) / 2), _cell_of((left + right) / 2)
-            salience[max(0, row - 1) : row + 1, column] += 0.8
-        rounded: Floats = salience.round(3).astype(np.float32)
-        return rounded
-
-    @cached_property
-    def _located(self) -> dict[str, Floats]:
-        """Return the probability of each thing named in each cell, float32[7, 7]."""
-        cells = self.whole.cells @ membership().T
-        names, groups = [kind.name for kind in all_kinds()], [kind.group for kind in all_kinds()]
-        found: dict[str, Floats] = {}
-        for thing, _ in self.things:
-            own = [
-                index
-                for index, (name, group) in enumerate(zip(names, groups, strict=True))
-                if thing in (name, group) and group not in _EVENTS
-            ]
-            if own and float(cells[..., own].sum(axis=-1).max()) > 0.2:
-                found[thing] = cells[..., own].sum(axis=-1)
-        return found
-
-    def path(self) -> tuple[str, ...]:
-        """Return three to five places, as words, in the order in which the eye is likely to visit them.
-
-        What has been seen is not looked at again, unless there is nothing else.
-        """
-        salience = self.salience().copy()
-        visited: list[str] = []
-        passed: list[str] = []
-        seen: set[str] = set()
-        while len(visited) < _LONGEST_PATH and salience.max() > 0:
-            row, column = divmod(int(salience.argmax()), CELLS)
-            if len(visited) >= _SHORTEST_PATH and salience[row, column] < _SALIENT:
-                break
-            what, words = self._what(row, column), self.words(row, column)
-            if words not in (*visited, *passed):
-                (passed if what in seen else visited).append(words)
-            seen.add(what)
-            salience[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = 0
-        return (*visited, *passed[: max(0, _SHORTEST_PATH - len(visited))])
-
-    def words(self, row: int, column: int) -> str:
-        """Return what stands in a cell and where that is: "the dog on the left"."""
-        return f"the {self._what(row, column)} {_WHERE[_THIRD[row]][_THIRD[column]]}"
-
-    def _what(self, row: int, column: int) -> str:
-        for left, top, right, bottom in self.people.boxes if self.people else ():
-            if top - 0.05 <= (row + 0.5) / CELLS <= bottom and left <= (column + 0.5) / CELLS <= right:
-                return "person"
-        located = {name: round(float(place[row, column]), 2) for name, place in self._located.items()}
-        best = max(located, key=lambda name: located[name], default="")
-        if best and located[best] >= 0.3:
-            return best
-        return f"{self._colour(slice(row, row + 1), slice(column, column + 1))} patch"
-
-    def _colour(self, rows: slice, columns: slice) -> str:
-        light, red_green, yellow_blue = (
-            float(value) for value in self.layout.cells[rows, columns, :3].mean(axis=(0, 1))
-        )
-        return _colour_word(round(light, 3), round(red_green, 3), round(yellow_blue, 3))
-
-    def layers(self, pixels: Pixels, where: tuple[str, ...]) -> tuple[str, str, str]:
-        """Return what the far, the middle and the near layer show: from the top of the picture to its bottom."""
-        bands = {"far": slice(0, 2), "middle": slice(2, 5), "near": slice(5, 7)}
-        located = self._located
-        shown = []
-        for layer, rows in bands.items():
-            own = [place for place in _IN_LAYER[layer] if place in where]
-            own += [
-                name for name, place in located.items() if _row_of(place) == layer and name not in ("landscape", *own)
-            ]
-            if self.people and self.people.count and layer == ("near" if self.people.largest >= 0.3 else "middle"):
-                own.append("person" if self.people.count == 1 else "people")
-            colour = self._colour(rows, slice(0, CELLS))
-            smooth = round(float(self.layout.cells[rows, :, 3].mean()), 2) < 0.13
-            ground = f"{'smooth' if smooth else 'textured'} {colour}"
-            shown.append(", ".join(own[:2]) + f" ({ground})" if own else ground)
-        return shown[0], shown[1], shown[2]
-
-
-_IN_LAYER = {
-    "far": ("sky", "mountains", "outer space"),
-    "middle": ("forest", "city", "sea"),
-    "near": ("meadow", "snow", "beach", "road", "water", "desert", "garden"),
-}
-
-
-def _cell_of(share: float) -> int:
-    return min(CELLS - 1, max(0, int(share * CELLS)))
-
-
-def _row_of(place: Floats) -> str:
-    centre = round(float((place.sum(axis=1) * np.arange(CELLS)).sum() / place.sum()), 1)
-    return "far" if centre < 1.5 else "middle" if centre < 4 else "near"
-
-
-def _colour_word(light: float, red_green: float, yellow_blue: float) -> str:
-    """Return a plain word for a colour by L*/100, a*/100 and b*/100."""
-    chroma = math.hypot(red_green, yellow_blue)
-    if light < 0.12:
-        return "black"
-    if chroma < 0.08:
-        return "white" if light > 0.85 else "dark grey" if light < 0.35 else "grey"
-    hue = math.degrees(math.atan2(yellow_blue, red_green)) % 360
-    names = ((15, "pink"), (48, "red"), (72, "orange"), (105, "yellow"), (165, "green"), (215, "teal"), (295, "blue"))
-    name = next((name for end, name in names if hue < end), "violet" if hue < 330 else "pink")
-    if name in ("orange", "red", "yellow") and (light < 0.5 or chroma < 0.25):
-        name = "brown"
-    return ("dark " if light < 0.35 else "pale " if light > 0.75 and name != "yellow" else "") + name
 
 
 _MOODS = {
