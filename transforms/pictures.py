@@ -252,11 +252,13 @@ class DescribePictures(StageHandler[ImageRef, DescribedImage, Composer]):
         batch_size: int,
         read: PictureReader,
         sending: SendingOptions = SendingOptions(),  # noqa: B008 - frozen
+        language: str = "en",
     ) -> None:
         super().__init__(batch_size)
         self._spec = composer_spec
         self._read = read
         self._sending = sending
+        self._language = language
 
     def load_model(self) -> Composer:
         """Return the composer, shared with the composing stage of this process."""

@@ -20,7 +20,6 @@ from image2music.images.features import (
     Mood,
     Palette,
     Pixels,
-    kind_of,
     measure_palette,
 )
 from image2music.images.kinds import all_kinds, groups, membership
@@ -324,13 +323,10 @@ def _step(value: float, low: float, high: float, words: tuple[str, str, str]) ->
     return words[1] if value < high else words[2]
 
 
-_SURE, _LIKELY, _POSSIBLE, _EXAMPLE = 0.6, 0.3, 0.18, 0.1
-_SURE_OF_KIND = 0.4
 _BLANK_CONTRAST = 0.03
 
 _SLOPE = 0.12
 """Difference of mean lightness between two halves from which one counts as the lighter side."""
-_PLURAL = ("jeans", "binoculars", "sunglasses", "swimming trunks", "parallel bars")
 _MASS = ("hay", "wool", "velvet", "guacamole", "mashed potato", "carbonara", "chain mail", "toilet tissue")
 
 _FEELING = {
@@ -346,65 +342,6 @@ _FEELING = {
 }
 
 
-def describe(look: Look) -> str:
-    """Return two or three sentences: what it shows, how it is lit and coloured, what mood that makes.
-
-    The wording follows the network's own probabilities, so a guess is called a guess. The same look gives the same
-    words.
-    """
-    if look.palette.contrast < _BLANK_CONTRAST:
-        colour = look.palette.colours[0]
-        return f"The picture is almost one even {colour}, with nothing to make out in it. {_mood(look.mood)}"
-    return f"{_things(look)} {_light(look)} {_mood(look.mood)}"
-
-
-def _things(look: Look) -> str:
-    name, probability = look.objects[0]
-    second, second_probability = look.objects[1]
-    kind, share = _best_kind(look.kinds)
-    if probability >= _SURE:
-        return f"The picture shows {_with_article(name)}{_also(second, second_probability)}."
-    if share >= _SURE_OF_KIND:
-        return f"The picture seems to show {_with_article(kind)}{_example(kind, look.objects)}."
-    if probability >= _LIKELY:
-        return f"The picture probably shows {_with_article(name)}{_also(second, second_probability)}."
-    guesses = f"{_with_article(name)} or {_with_article(second)}"
-    if probability >= _POSSIBLE:
-        return f"The picture may show {guesses}; it is hard to tell."
-    return f"It is hard to say what the picture shows: parts of it recall {guesses}."
-
-
-def _best_kind(kinds: tuple[Named, ...]) -> Named:
-    """Return the likeliest kind that says more than "object"."""
-    return next(((kind, share) for kind, share in kinds if kind != "object"), ("object", 0.0))
-
-
-def _example(kind: str, objects: tuple[Named, ...]) -> str:
-    """Return the likeliest thing of a kind, as far as one stands out."""
-    name, probability = next(((name, p) for name, p in objects if kind_of()[name] == kind), ("", 0.0))
-    if probability < _EXAMPLE:
-        return ""
-    guess = "most likely" if probability >= _LIKELY else "perhaps"
-    return f", {guess} {'with ' if kind == 'landscape' else ''}{_with_article(name)}"
-
-
-def _also(name: str, probability: float) -> str:
-    return f", perhaps with {_with_article(name)}" if probability >= _EXAMPLE else ""
-
-
-def _light(look: Look) -> str:
-    palette = look.palette
-    parts = [brightness_words(palette)]
-    if palette.contrast < FLAT:
-        parts.append("soft and hazy")
-    if palette.contrast >= STARK:
-        parts.append("with strong contrasts of light and dark")
-    side = _lighter_side(look.cell_brightness)
-    if side:
-        parts.append(f"lighter towards {side}")
-    return f"It is {', '.join(parts)}; {_colours(palette)}."
-
-
 def _lighter_side(cells: Floats) -> str | None:
     """Return the side of the picture that is clearly lighter than the opposite one."""
     slopes = {
@@ -418,25 +355,5 @@ def _lighter_side(cells: Floats) -> str | None:
     return side if slopes[side] >= _SLOPE else None
 
 
-def _colours(palette: Palette) -> str:
-    if palette.saturation < 0.02:
-        return "there is no colour in it but " + _listed(palette.colours)
-    if len(palette.colours) == 1:
-        return f"nearly everything is {palette.colours[0]}"
-    return "its colours are " + _listed(palette.colours)
-
-
-def _mood(mood: Mood) -> str:
-    return f"The mood is {mood.word}: {_FEELING[mood.word]}."
-
-
 def _listed(words: tuple[str, ...]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _with_article(name: str) -> str:
-    if name in _PLURAL or name in _MASS:
-        return name
-    # ImageNet's names begin with a sounded vowel wherever they begin with one of these letters, but for the "u" words.
-    vowel = name[0].lower() in "aeio" or name.lower().startswith(("um", "up"))
-    return f"{'an' if vowel else 'a'} {name}"

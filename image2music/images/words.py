@@ -237,7 +237,8 @@ def _spanish() -> _Phrases:
         "Nada destaca en la imagen: es una textura uniforme que llena toda la superficie.",
         "La imagen no muestra nada que se pueda nombrar, sino formas abstractas de colores uniformes.",
         "Todo parece dibujado o pintado más que fotografiado.", "Todo se ve desde muy cerca.",
-        "Todo está en blanco y negro.", "La imagen es casi toda de un mismo {} uniforme, en el que no se distingue nada.",
+        "Todo está en blanco y negro.",
+        "La imagen es casi toda de un mismo {} uniforme, en el que no se distingue nada.",
         "La imagen es {}", ("sus colores principales son {}", "casi todo es {}"), "El ambiente es {}",
         _keyed(_MOTION_KEYS, "y todo está quieto | y hay un leve movimiento |"
                              "y hay un movimiento claro | y hay un movimiento rápido"),

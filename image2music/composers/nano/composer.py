@@ -41,7 +41,7 @@ from image2music.composers.nano.arrangement import (
     setting,
 )
 from image2music.composers.nano.decoding import DecodingConstraints
-from image2music.composers.nano.explaining import explain, title
+from image2music.composers.nano.explaining import explain, title_of
 from image2music.composers.nano.melody import Melody
 from image2music.composers.nano.patches import WEIGHTS, SeenPicture, allowed_words, look_at, nano_id
 from image2music.composers.nano.reading import MANNER, copied_references, encode_references, read_controls_and_melody
@@ -57,7 +57,9 @@ from image2music.composers.nano.vocabulary import (
     placed_tokens,
     planned_words,
 )
-from image2music.images.scene import describe, scene_of
+from image2music.composers.suiting import suiting_music
+from image2music.images.scene import Scene, scene_of
+from image2music.images.words import describe_scene
 from image2music.music.arrange.arranger import arrange_plan
 from image2music.music.grid import detect_key
 from image2music.music.planning.checks import check_plan
@@ -127,10 +129,10 @@ class NanoComposer:
         self._embedder, self.poles, self.sampler, self.id = embedder, poles, sampler, id
         self._memory: OrderedDict[object, Drawn] = OrderedDict()
 
-    def look(self, images: Sequence[Image]) -> list[Description]:
+    def look(self, images: Sequence[Image], language: str = "en") -> list[Description]:
         """Describe each picture; its patches stay with the description."""
-        looks = self._embedder.look(images)
-        return [Description(describe(look), look_at(look, self.poles), scene_of(look)) for look in looks]
+        seen = [(scene_of(look), look) for look in self._embedder.look(images)]
+        return [Description(describe_scene(scene, language), look_at(look, self.poles), scene) for scene, look in seen]
 
     def plan(self, requests: Sequence[PlanningRequest]) -> list[Plan]:
         """Draw a melody for each request and return the plan that it makes."""
@@ -276,7 +278,8 @@ def _plan(task: _Task, drawn: Drawn) -> Plan:
     chosen = setting(drawn.controls, picture.energy, task.request.seed)
     if album is not None:
         chosen = album_setting(chosen, album)
-    name = title(picture, drawn.controls, task.request.seed)
+    scene = task.request.description.scene or Scene(subject="")
+    name = title_of(scene, suiting_music(scene), task.request.seed, task.request.language)
     seed = picture_seed(task.request.seed, f"plan/{task.label}")
     return plan_of(drawn.melody, chosen, name, picture, seed, task.request.constraints)
 
