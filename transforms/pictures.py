@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import BinaryIO
 
 import apache_beam as beam
@@ -272,7 +273,8 @@ class DescribePictures(StageHandler[ImageRef, DescribedImage, Composer]):
         """Open all pictures, and describe those that open."""
         opened = map_catching(self._open, batch)
         pictures = [picture for picture in opened if not isinstance(picture, Exception)]
-        descriptions = iter(batch_with_fallback(model.look, [picture.image for picture in pictures]))
+        look = partial(model.look, language=self._language)
+        descriptions = iter(batch_with_fallback(look, [picture.image for picture in pictures]))
         results: list[DescribedImage | Exception] = []
         for ref, picture in zip(batch, opened, strict=True):
             description = picture if isinstance(picture, Exception) else next(descriptions)

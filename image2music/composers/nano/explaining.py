@@ -107,7 +107,25 @@ _FRAMES = {
 }  # fmt: skip
 """Titles in each language: of a thing (five), of two, of a place, of colours (five)."""
 _SMALL_WORDS = frozenset(
-    ("a", "an", "the", "for", "of", "in", "on", "and", "by", "at", "under", "with", "to", "against", "from", "over")
+    (
+        "a",
+        "an",
+        "the",
+        "for",
+        "without",
+        "of",
+        "in",
+        "on",
+        "and",
+        "by",
+        "at",
+        "under",
+        "with",
+        "to",
+        "against",
+        "from",
+        "over",
+    )
 )
 _NEVER_A_SEAT = ("indoors", "outdoors", "close-up", "texture", "drawing", "black and white", "night", "sunset", "storm")
 
@@ -148,8 +166,11 @@ def title_of(scene: Scene, music: SuitingMusic, seed: int, language: str = "en")
     for group in groups:
         fitting = [frame for frame in group if all(fields[name] for name in fields if f"{{{name}}}" in frame)]
         if fitting:
-            return _headline(draw(fitting).format(**fields), language)
-    return _headline(f"{form}, {way}", language)
+            frame = draw(fitting)
+            if language != "en" and not frame.startswith("{way}"):
+                fields["way"] = way[:1].lower() + way[1:]
+            return _headline(frame.format(**fields), language)
+    return _headline(f"{form}: {way}", language)
 
 
 def _sure_things(scene: Scene, language: str) -> tuple[list[str], list[str]]:
@@ -175,8 +196,11 @@ def _headline(text: str, language: str) -> str:
     text = " ".join(text.split())
     if language != "en":
         return text[:1].upper() + text[1:]
-    words = [word if word in _SMALL_WORDS else word[:1].upper() + word[1:] for word in text.split(" ")]
-    return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
+    words, first = [], True
+    for word in text.split(" "):
+        words.append(word if word in _SMALL_WORDS and not first else word[:1].upper() + word[1:])
+        first = word.endswith(":")
+    return " ".join(words)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ BLANK = Scene(subject="nothing to make out", palette=("blue",), mood="calm", mot
 UNCLEAR = Scene(subject="hard to tell", things=(("elephant", 0.5),), people=0, palette=("green",), mood="melancholy")
 TEXTURE = Scene(subject="texture", place="texture", palette=("grey", "white"), light="bright and full of light")
 
+# ruff: noqa: E501 - whole sentences
 GOLDEN = {
     ("beach", "en"): "a person and a dog on a beach at sunset, and perhaps a boat. Above it is the sky. The picture is "
     "softly lit, brighter towards the top; its main colours are orange and blue. The mood is serene and there is a "
