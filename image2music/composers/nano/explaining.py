@@ -220,10 +220,18 @@ def motivate(controls: Controls, request: ExplainRequest, n_references: int) -> 
     """
     scene = request.request.description.scene or Scene(subject="")
     plan = request.plan
-    found = [Sentence(text, ()) for text in (_seen(scene), _pace(scene, controls, request))]
+    drawn = plan is None and request.request.album is None
+    found = [
+        Sentence(_seen(scene), ()),
+        Sentence(_pace(scene, controls, request), ("tempo", "mode", "tonic", "meter") if drawn else ()),
+    ]
     if plan is not None:
         found += [Sentence(text, ()) for text in (_band(plan), _form(plan), _peak(plan, scene)) if text]
-    return (*found, Sentence(_line(controls, request, n_references), ("range", "register", "leaps", "pitch_entropy")))
+    return (
+        *found,
+        Sentence(_movement(controls), ("kind", "density")),
+        Sentence(_line(controls, request, n_references), ("range", "register", "leaps", "pitch_entropy")),
+    )
 
 
 def _seen(scene: Scene) -> str:
@@ -249,7 +257,7 @@ def _pace(scene: Scene, controls: Controls, request: ExplainRequest) -> str:
         key = key_words(TONICS.index(controls["tonic"]), controls["mode"])
         meter, pace = controls["meter"], f"at a {controls['tempo']} pace"
     if album is not None:
-        return f"Its album asks for {key}, {meter} and the motif that the tune opens with; it goes {pace}."
+        return f"Its album asks for {key}, {meter}, and the motif it opens with; it goes {pace}."
     motion = {"still": "everything keeps still", "gentle movement": "it moves a little",
               "plain movement": "it plainly moves", "fast movement": "it moves fast"}.get(scene.motion, "")  # fmt: skip
     why = " and ".join(one for one in (motion, f"the mood is {scene.mood}" if scene.mood else "") if one)
@@ -289,6 +297,13 @@ def _peak(plan: Plan, scene: Scene) -> str:
         return ""
     focus = f", for {scene.focal_point}" if scene.focal_point else ""
     return f"Its highest note, {pitch_name(plan.climax.pitch)}, comes in bar {plan.climax.bar}{focus}."
+
+
+def _movement(controls: Controls) -> str:
+    kind = noun_of(controls.get("kind", ""), "en")
+    manner = f"like {with_article(kind, 'en')}" if kind is not None else "freely"
+    notes = ("very few", "few", "a fair number of", "many", "very many")[LEVELS.index(controls["density"])]
+    return f"It moves {manner}, with {notes} notes to a bar."
 
 
 def _line(controls: Controls, request: ExplainRequest, n_references: int) -> str:

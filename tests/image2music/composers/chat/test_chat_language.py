@@ -41,8 +41,8 @@ def test_a_description_in_another_language_has_no_english_words_of_ours():
     for language in ("en", "es"):
         (description,) = ChatComposer(FakeBackend(recorded("astronaut", "look"))).look([request().image], language)
         texts.append(description.text)
-    assert "Light: " in texts[0] and "The mood is" in texts[0]
-    assert "Light: " not in texts[1] and "The mood is" not in texts[1]
+    assert "Far: " in texts[0] and "Near: " in texts[0]
+    assert "Far: " not in texts[1] and "Near: " not in texts[1]
 
 
 def test_each_language_is_a_setting_of_its_own():

@@ -48,5 +48,7 @@ def test_it_speaks_of_the_tune_as_it_is_planned():
     assert f"comes in bar {PLAN.climax.bar}" in text
 
 
-def test_only_a_sentence_on_control_tokens_has_slots():
-    assert [bool(one.slots) for one in sentences(plan=PLAN)] == [False] * (len(sentences(plan=PLAN)) - 1) + [True]
+def test_only_a_sentence_on_what_control_tokens_decided_has_slots():
+    assert [bool(one.slots) for one in sentences()] == [False, True, True, True]
+    planned = [bool(one.slots) for one in sentences(plan=PLAN)]
+    assert planned == [False] * (len(planned) - 2) + [True, True]
