@@ -272,7 +272,7 @@ def find_places(layout: PictureLayout, shares: Shares, probed: Shares) -> dict[s
     def share(*names: str) -> float:
         return min(1.0, sum(shares.get(name, 0.0) for name in names))
 
-    drawing, plant = probed.get("drawing", 0.0), probed.get("plant", 0.0)
+    drawing, plant = max(probed.get("drawing", 0.0), _two_tone(layout)), probed.get("plant", 0.0)
     photograph = 1 - drawing
     space = _outer_space(layout)
     land = share("landscape")
@@ -314,6 +314,12 @@ def find_places(layout: PictureLayout, shares: Shares, probed: Shares) -> dict[s
         "black and white": ramp(layout.chroma, 3.5, 1.5),
     }
     return {name: round(found[name], _DIGITS) for name in PLACES}
+
+
+def _two_tone(layout: PictureLayout) -> float:
+    """Black and white without greys, some of each: a silhouette, a print."""
+    both = ramp(min(layout.black, layout.clipped), 0.01, 0.03)
+    return 0.9 * both * ramp(layout.black + layout.clipped, 0.85, 0.95) * ramp(layout.chroma, 8, 3)
 
 
 def _outer_space(layout: PictureLayout) -> float:
