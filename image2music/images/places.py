@@ -344,7 +344,8 @@ def _sky(layout: PictureLayout, outdoors: float, probed: float) -> float:
 def _water(layout: PictureLayout) -> float:
     """Level ripples in something blue below a horizon; a smear over the whole picture is none."""
     ripples = ramp(layout.level_bottom, 0.25, 0.6) * ramp(layout.level, 1.0, 0.7)
-    return ripples * ramp(layout.blue_bottom, 0.3, 0.6) * ramp(layout.horizon, 0.035, 0.07)
+    wavy = ripples * ramp(layout.texture_bottom, 0.003, 0.006)
+    return wavy * ramp(layout.blue_bottom, 0.3, 0.6) * ramp(layout.horizon, 0.035, 0.07)
 
 
 def _forest(layout: PictureLayout) -> float:
@@ -524,6 +525,6 @@ def _colour_word(light: float, red_green: float, yellow_blue: float) -> str:
     hue = math.degrees(math.atan2(yellow_blue, red_green)) % 360
     names = ((15, "pink"), (48, "red"), (72, "orange"), (105, "yellow"), (165, "green"), (215, "teal"), (295, "blue"))
     name = next((name for end, name in names if hue < end), "violet" if hue < 330 else "pink")
-    if name in ("orange", "red", "yellow") and (light < 0.5 or chroma < 0.25):
+    if name in ("orange", "red", "yellow") and (chroma < 0.25 or (light < 0.5 and chroma < 0.5)):
         name = "brown"
     return ("dark " if light < 0.35 else "pale " if light > 0.75 and name != "yellow" else "") + name
