@@ -2,8 +2,8 @@
 
 A stand-in for CLIP, small and fast. A picture is the mean of the embedded names of the classes that a classifier sees
 in it, weighted by their probabilities: ConSE, Norouzi et al., "Zero-Shot Learning by Convex Combination of Semantic
-Embeddings" (ICLR 2014). It knows things, not scenes or moods, so words for the mood, the light and the colours that
-`palette` and `mood` measure are mixed in.
+Embeddings" (ICLR 2014). It knows things, not moods, so words for the mood that the scene has, for the light and for the
+colours are mixed in.
 """
 
 from __future__ import annotations
