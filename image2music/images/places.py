@@ -436,7 +436,7 @@ class Gaze:
                 for index, (name, group) in enumerate(zip(names, groups, strict=True))
                 if thing in (name, group) and group not in _EVENTS
             ]
-            if own and float(cells[..., own].sum(axis=-1).max()) > 0.2:
+            if own and round(float(cells[..., own].sum(axis=-1).max()), _DIGITS) > 0.2:
                 found[thing] = cells[..., own].sum(axis=-1)
         return found
 

@@ -231,7 +231,7 @@ def _named_things(reading: Reading, people: People | None) -> tuple[Named, ...]:
         share = trust * shares.get(name, 0.0) if name != group else 0.0
         if name in (*_ON_PLANTS, *_FROM_PLANTS) and greenery >= 0.4:
             share *= 1 - 0.5 * greenery
-        if share >= (_NAMED_VAGUE if name in _VAGUE else _NAMED) and name not in _UNNAMED:
+        if round(share, _DIGITS) >= (_NAMED_VAGUE if name in _VAGUE else _NAMED) and name not in _UNNAMED:
             rivals = (shares[other] for other, its in wider.items() if its == group and other not in (name, group))
             drawn = places["drawing"] >= _SURE_PLACE
             if group not in _WIDER or (max(rivals, default=0.0) <= _RIVAL * shares[name] and not drawn):
