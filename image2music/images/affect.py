@@ -38,7 +38,6 @@ _AGREEMENT = 0.72
 _PLACES = {
     "storm": (-1.2, 1.0),
     "night": (-0.4, 0.0),
-    "black and white": (-0.4, -0.2),
     "sunset": (0.3, -0.3),
     "outer space": (-0.2, -0.5),
     "texture": (-0.3, -0.8),
@@ -56,7 +55,7 @@ def feeling_of(
     """
     table = np.array([(kind.valence, kind.arousal) for kind in all_kinds()])
     felt = (kinds[:, None] * table).sum(axis=0)
-    colour = _clipped((_score(layout.colourfulness, _COLOURFULNESS) + _score(layout.colours, _COLOURS)) / 1.6)
+    colour = (_clipped(_score(layout.colourfulness, _COLOURFULNESS)) + _clipped(_score(layout.colours, _COLOURS))) / 1.6
     moved = {"valence": 0.0, "arousal": 0.4 * (MOTIONS.index(motion) - 1)}
     values = {}
     for index, name in enumerate(("valence", "arousal")):
@@ -116,4 +115,4 @@ def _score(value: float, centre_and_spread: tuple[float, float]) -> float:
 
 
 def _clipped(score: float) -> float:
-    return min(2.5, max(-2.5, score))
+    return min(2.0, max(-2.0, score))

@@ -272,7 +272,7 @@ def find_places(layout: PictureLayout, shares: Shares, probed: Shares) -> dict[s
     def share(*names: str) -> float:
         return min(1.0, sum(shares.get(name, 0.0) for name in names))
 
-    drawing, plant = probed.get("drawing", 0.0), probed.get("plant", 0.0)
+    drawing, plant = max(probed.get("drawing", 0.0), _two_tone(layout)), probed.get("plant", 0.0)
     photograph = 1 - drawing
     space = _outer_space(layout)
     land = share("landscape")
@@ -316,6 +316,12 @@ def find_places(layout: PictureLayout, shares: Shares, probed: Shares) -> dict[s
     return {name: round(found[name], _DIGITS) for name in PLACES}
 
 
+def _two_tone(layout: PictureLayout) -> float:
+    """Black and white without greys, some of each: a silhouette, a print."""
+    both = ramp(min(layout.black, layout.clipped), 0.01, 0.03)
+    return 0.9 * both * ramp(layout.black + layout.clipped, 0.85, 0.95) * ramp(layout.chroma, 8, 3)
+
+
 def _outer_space(layout: PictureLayout) -> float:
     """A black frame with many points of light in it, or with one round body."""
     black = ramp(layout.black, 0.45, 0.7) * ramp(layout.rim, 0.15, 0.06)
@@ -338,7 +344,8 @@ def _sky(layout: PictureLayout, outdoors: float, probed: float) -> float:
 def _water(layout: PictureLayout) -> float:
     """Level ripples in something blue below a horizon; a smear over the whole picture is none."""
     ripples = ramp(layout.level_bottom, 0.25, 0.6) * ramp(layout.level, 1.0, 0.7)
-    return ripples * ramp(layout.blue_bottom, 0.3, 0.6) * ramp(layout.horizon, 0.035, 0.07)
+    wavy = ripples * ramp(layout.texture_bottom, 0.003, 0.006)
+    return wavy * ramp(layout.blue_bottom, 0.3, 0.6) * ramp(layout.horizon, 0.035, 0.07)
 
 
 def _forest(layout: PictureLayout) -> float:
@@ -429,7 +436,7 @@ class Gaze:
                 for index, (name, group) in enumerate(zip(names, groups, strict=True))
                 if thing in (name, group) and group not in _EVENTS
             ]
-            if own and float(cells[..., own].sum(axis=-1).max()) > 0.2:
+            if own and round(float(cells[..., own].sum(axis=-1).max()), _DIGITS) > 0.2:
                 found[thing] = cells[..., own].sum(axis=-1)
         return found
 
@@ -518,6 +525,6 @@ def _colour_word(light: float, red_green: float, yellow_blue: float) -> str:
     hue = math.degrees(math.atan2(yellow_blue, red_green)) % 360
     names = ((15, "pink"), (48, "red"), (72, "orange"), (105, "yellow"), (165, "green"), (215, "teal"), (295, "blue"))
     name = next((name for end, name in names if hue < end), "violet" if hue < 330 else "pink")
-    if name in ("orange", "red", "yellow") and (light < 0.5 or chroma < 0.25):
+    if name in ("orange", "red", "yellow") and (chroma < 0.25 or (light < 0.5 and chroma < 0.5)):
         name = "brown"
     return ("dark " if light < 0.35 else "pale " if light > 0.75 and name != "yellow" else "") + name

@@ -187,6 +187,8 @@ def see_scene(reading: Reading, people: People | None) -> Scene:
 _SURE_PLACE, _MOST_PLACES, _APART = 0.5, 4, 0.2
 _NAMED, _NAMED_VAGUE = 0.27, 0.6
 """From these probabilities on a kind is named, and one that is rarely what is meant."""
+_RIVAL = 0.6
+"""A kind is not named where another of its group is more than this part as likely: then the group is."""
 _MOST_THINGS = 6
 _VAGUE = (
     "worm", "clothing", "fabric", "envelope", "machine", "writing", "medicine", "cosmetics", "box", "electronics",
@@ -216,7 +218,8 @@ def _named_things(reading: Reading, people: People | None) -> tuple[Named, ...]:
     """Return names that can be stood by, each with the chance that it is right, surest first.
 
     A drawing, an even texture and outer space look like things to a classifier of photographs; what it names there
-    must be surer. What sits on plants is told from them only where it is plain.
+    must be surer, and what is drawn is told by its group alone. What sits on plants is told from them only where it is
+    plain.
     """
     shares, places, probed = reading.shares, reading.places, reading.probed
     trust = (1 - 0.6 * places["drawing"]) * (1 - 0.6 * places["texture"]) * (1 - 0.9 * places["outer space"])
@@ -227,8 +230,11 @@ def _named_things(reading: Reading, people: People | None) -> tuple[Named, ...]:
         share = trust * shares.get(name, 0.0) if name != group else 0.0
         if name in (*_ON_PLANTS, *_FROM_PLANTS) and greenery >= 0.4:
             share *= 1 - 0.5 * greenery
-        if share >= (_NAMED_VAGUE if name in _VAGUE else _NAMED) and name not in _UNNAMED:
-            found[name] = share
+        if round(share, _DIGITS) >= (_NAMED_VAGUE if name in _VAGUE else _NAMED) and name not in _UNNAMED:
+            rivals = (shares[other] for other, its in wider.items() if its == group and other not in (name, group))
+            drawn = places["drawing"] >= _SURE_PLACE
+            if group not in _WIDER or (max(rivals, default=0.0) <= _RIVAL * shares[name] and not drawn):
+                found[name] = share
     for group, least in _WIDER.items():
         inside = shares.get(group, 0.0)
         if group == "animal":
@@ -237,8 +243,9 @@ def _named_things(reading: Reading, people: People | None) -> tuple[Named, ...]:
         named = set(found) | {wider.get(name, name) for name in found}
         if group == "animal" and "bird" in named:
             continue
-        if round(trust * inside, _DIGITS) >= least and group not in named:
-            found[group] = trust * inside
+        inside *= (1 - 0.3 * places["drawing"]) * (1 - 0.6 * places["texture"]) * (1 - 0.9 * places["outer space"])
+        if round(inside, _DIGITS) >= least and group not in named:
+            found[group] = inside
     if greenery * (1 - max(found.values(), default=0.0)) >= 0.4 and not any(
         wider.get(name, name) == "plant" for name in found
     ):
