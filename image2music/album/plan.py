@@ -151,7 +151,7 @@ def plan_album(glances: Sequence[ImageSummary], seed: int) -> dict[str, AlbumPar
     # The first picture's id, so that pictures added behind it leave the motif as it is.
     own_seed = picture_seed(seed, pictures[0].image_id)
     rng = np.random.Generator(np.random.Philox([own_seed, 3]))
-    mode = mode_of_most(suiting, valence)
+    mode = mode_of_most(suiting, valences)
     home: TonicAndMode = (int(rng.choice(_TONICS[mode])), mode)
     meter = meter_of_most(suiting, rng)
     programs = programs_for(suiting, rng)
@@ -183,11 +183,11 @@ def themes_of(pictures: Sequence[ImageSummary]) -> list[str]:
 # ---------------------------------------------------------------- what suits most pictures
 
 
-def mode_of_most(suiting: Sequence[SuitingMusic], valence: float) -> AlbumMode:
-    """Return the mode that suits more pictures than the other; of both the one that the album's valence asks for."""
-    modes = Counter(one.mode for one in suiting)
-    lead = modes["major"] - modes["minor"] or round(valence, _DIGITS)
-    return "major" if lead >= 0 else "minor"
+def mode_of_most(suiting: Sequence[SuitingMusic], valences: Sequence[float]) -> AlbumMode:
+    """Return the mode that suits more pictures; one that either suits counts by its valence."""
+    clear = {"major": 1.0, "minor": -1.0}
+    votes = [clear.get(one.mode, valence) for one, valence in zip(suiting, valences, strict=True)]
+    return "major" if round(fmean(votes), _DIGITS) >= 0 else "minor"
 
 
 def meter_of_most(suiting: Sequence[SuitingMusic], rng: np.random.Generator) -> str:

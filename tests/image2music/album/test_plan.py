@@ -159,6 +159,7 @@ def test_where_either_mode_suits_the_valence_of_the_album_decides(monkeypatch):
     table(monkeypatch, {NEUTRAL.subject: {"mode": "either"}})
     assert parts_of([feeling(-0.1, 0.4)] * 3)[0].mode == "minor"
     assert parts_of([feeling(0.1, 0.4)] * 3)[0].mode == "major"
+    assert parts_of([feeling(-0.1, 0.4), feeling(-0.1, 0.4), feeling(0.3, 0.4)])[0].mode == "major"
 
 
 def test_instruments_suit_most_pictures_and_are_unsuitable_to_none(monkeypatch):
