@@ -23,6 +23,7 @@ from image2music.embedders.conse import load_conse
 from image2music.images.kinds import all_kinds
 from image2music.images.scene import Scene, scene_of
 from image2music.music.instruments import instrument_of
+from image2music.music.planning.vocabulary import DRUM_KIT
 from image2music.music.similarity import METERS, AlbumMode, make_answer, make_motif, opening_of
 from image2music.settings import picture_seed
 from image2music.types import AlbumPart
@@ -38,7 +39,7 @@ _MOST_THINGS = 6
 class ImageSummary:
     """What the plan needs of a picture, in about 500 bytes.
 
-    `place` is where the picture lies. `scene` is what is seen, without layers, eye path, light and colours.
+    `place` is where the picture lies. `scene` is what is seen, without eye path, light and colours.
     print: the 64 bits of `difference_hash`. colour: mean R, G and B, 0-255.
     """
 
@@ -68,9 +69,8 @@ def image_summary(image_id: str, place: str, image: Image.Image, scene: Scene) -
 
 
 def _without_details(scene: Scene) -> Scene:
-    """Return what music is chosen by: subject, some things, people, place, motion, mood and feeling."""
-    things = scene.things[:_MOST_THINGS]
-    return replace(scene, things=things, far="", middle="", near="", focal_point="", eye_path=(), light="", palette=())
+    """Return what music is chosen by."""
+    return replace(scene, things=scene.things[:_MOST_THINGS], eye_path=(), light="", palette=())
 
 
 def summary_as_json(summary: ImageSummary) -> str:
@@ -182,6 +182,9 @@ def themes_of(pictures: Sequence[ImageSummary]) -> list[str]:
 
 # ---------------------------------------------------------------- what suits most pictures
 
+_WHOLE_VOTE = 60
+"""Of it halves, thirds, quarters and so on are whole numbers, so that sums are the same in any order."""
+
 
 def mode_of_most(suiting: Sequence[SuitingMusic], valences: Sequence[float]) -> AlbumMode:
     """Return the mode that suits more pictures; one that either suits counts by its valence."""
@@ -192,36 +195,50 @@ def mode_of_most(suiting: Sequence[SuitingMusic], valences: Sequence[float]) -> 
 
 def meter_of_most(suiting: Sequence[SuitingMusic], rng: np.random.Generator) -> str:
     """Return the meter that suits most pictures, their first one counting most; of equals one is drawn."""
-    votes = dict.fromkeys(METERS, 0.0)
-    for meters, pictures in Counter(one.meters for one in suiting).items():
-        for rank, meter in enumerate(meter for meter in meters if meter in votes):
-            votes[meter] += pictures / (1 + rank)
-    best = max(round(vote, _DIGITS) for vote in votes.values())
-    equals = [meter for meter, vote in votes.items() if round(vote, _DIGITS) == best]
+    votes = dict.fromkeys(METERS, 0)
+    for one in suiting:
+        for rank, meter in enumerate((meter for meter in one.meters if meter in votes), 1):
+            votes[meter] += _WHOLE_VOTE // rank
+    equals = [meter for meter in METERS if votes[meter] == max(votes.values())]
     return equals[int(rng.integers(len(equals)))]
 
 
 def programs_for(suiting: Sequence[SuitingMusic], rng: np.random.Generator) -> Pair:
     """Return melody and accompaniment that are unsuitable to no picture, and of those what suits most pictures.
 
-    Two programs are taken of each ensemble. A picture gives a vote to those of its first ensemble, less to those of its
-    later ones, and half of it where it has only one of them. Where each pair is unsuitable to some picture, the pairs
-    that are so to the fewest are left. Of equals one is drawn.
+    Two programs are taken of each ensemble. A picture votes for the programs of its first ensemble, and less for those
+    that only a later one has. Where each pair is unsuitable to some picture, the pairs that are so to the fewest are
+    left. Of those with nearly the most votes one is drawn.
     """
     anywhere = suiting_music(Scene("")).ensembles
-    lists = Counter(tuple(one.ensembles) for one in suiting)
-    asked = [ensemble for ensembles in sorted(lists, key=lambda some: _programs(some)) for ensemble in ensembles]
+    asked = [ensemble for one in suiting for ensemble in one.ensembles]
     pairs = list(dict.fromkeys(_pair_of(ensemble.programs) for ensemble in (*asked, *anywhere)))
     refused = Counter(program for one in suiting for program in one.unsuitable)
-    votes = {pair: sum(n * _vote(pair, ensembles) for ensembles, n in lists.items()) for pair in pairs}
-    ranks = {pair: (max(refused[program] for program in pair), -round(votes[pair], _DIGITS)) for pair in pairs}
-    best = min(ranks.values())
-    equals = [pair for pair in pairs if ranks[pair] == best]
-    return equals[int(rng.integers(len(equals)))]
+    votes: Counter[int] = Counter()
+    for one in suiting:
+        votes.update(_votes(one.ensembles))
+    fewest = min(_worst(pair, refused) for pair in pairs)
+    left = {pair: sum(votes[program] for program in pair) for pair in pairs if _worst(pair, refused) == fewest}
+    enough = _NEARLY * max(left.values())
+    nearly = [pair for pair, vote in left.items() if 10 * vote >= enough]
+    return nearly[int(rng.integers(len(nearly)))]
 
 
-def _programs(ensembles: Sequence[Ensemble]) -> tuple[tuple[int, ...], ...]:
-    return tuple(one.programs for one in ensembles)
+_NEARLY = 8
+"""Pairs with so many tenths of the most votes suit as well, so that not all albums sound alike."""
+
+
+def _worst(pair: Pair, refused: Mapping[int, int]) -> int:
+    return max(refused.get(program, 0) for program in pair)
+
+
+def _votes(ensembles: Sequence[Ensemble]) -> dict[int, int]:
+    """Return a program's share of a picture's vote: by the first ensemble that has it."""
+    votes: dict[int, int] = {}
+    for rank, ensemble in enumerate(ensembles, 1):
+        for program in ensemble.programs:
+            votes.setdefault(program, _WHOLE_VOTE // rank)
+    return votes
 
 
 _SELF_ACCOMPANIED = 5
@@ -230,19 +247,9 @@ _SELF_ACCOMPANIED = 5
 
 def _pair_of(programs: Sequence[int]) -> Pair:
     """Return an ensemble's melody, and of the others one that has chords and bass alone; else its bass."""
-    melody, *others = [one for one in programs if one < _DRUM_KIT] or [0]
+    melody, *others = [one for one in programs if one != DRUM_KIT] or [0]
     full = (one for one in others if instrument_of(one).chords >= _SELF_ACCOMPANIED)
     return melody, next(full, others[-1] if others else melody)
-
-
-_DRUM_KIT = 128
-
-
-def _vote(pair: Pair, ensembles: Sequence[Ensemble]) -> float:
-    return max(
-        (sum(one in ensemble.programs for one in pair) / 2 / (1 + rank) for rank, ensemble in enumerate(ensembles)),
-        default=0.0,
-    )
 
 
 # ---------------------------------------------------------------- chapters

@@ -27,6 +27,7 @@ from image2music.album.plan import (
 from image2music.composers.suiting import Ensemble, suiting_music
 from image2music.images.kinds import MOTIONS, PLACES, all_kinds
 from image2music.images.scene import Scene
+from image2music.music.similarity import BAR_EIGHTHS
 
 NEUTRAL = Scene("a picture")
 CALM_SEA = Scene("a sea", (("sea coast", 0.9),), 0, "sea, sky", motion="still", valence=0.5, arousal=0.15)
@@ -124,7 +125,7 @@ def test_a_summary_is_found_again_as_it_was(scene):
 
 def test_a_summary_is_small_and_no_details_are_kept():
     things = tuple((kind.name, 0.123) for kind in all_kinds()[:20])
-    scene = replace(STREET, things=things, near="a kerb", eye_path=("left", "right"), palette=("grey",), light="dim")
+    scene = replace(STREET, things=things, eye_path=("left", "right"), palette=("grey",), light="dim")
     summary = image_summary("a" * 64, "sea/1.jpg", photograph(3), scene)
     assert len(summary_as_json(summary)) < 400
     assert summary.scene == replace(STREET, things=things[:6])
@@ -139,7 +140,10 @@ def test_a_picture_added_at_the_end_leaves_the_motif():
 
 def table(monkeypatch, rows):
     """Let what suits depend on the subject alone: a row changes what suits anything."""
-    plain = suiting_music(NEUTRAL)
+    meters = ("4/4", "3/4", "6/8")
+    plain = replace(
+        suiting_music(NEUTRAL), meters=meters, ensembles=ensembles((73, 46, 42)), unsuitable=frozenset(), mode="either"
+    )
     table = {subject: replace(plain, **row) for subject, row in rows.items()}
     monkeypatch.setattr(album_plan, "suiting_music", lambda scene: table.get(scene.subject, plain))
 
@@ -181,7 +185,7 @@ def test_instruments_suit_most_pictures_and_are_unsuitable_to_none(monkeypatch):
 
 def test_the_accompaniment_has_chords_where_the_ensemble_has_such_an_instrument():
     rng = np.random.default_rng(0)
-    suits = suiting_music(NEUTRAL)
+    suits = replace(suiting_music(NEUTRAL), unsuitable=frozenset())
     for programs, pair in {(73, 46, 42): (73, 46), (40, 42): (40, 42), (0,): (0, 0), (56, 58, 128): (56, 58)}.items():
         assert programs_for([replace(suits, ensembles=ensembles(programs))] * 2, rng) == pair
 
@@ -254,7 +258,7 @@ def test_near_duplicates_share_a_theme_and_others_do_not():
     album[3] = replace(album[3], print=album[2].print ^ 0b101)
     parts = [plan_album(album, 0)[picture.image_id] for picture in album]
     assert parts[2].opening == parts[3].opening
-    assert sum(note.eighths for note in parts[2].opening[1]) == 8
+    assert sum(note.eighths for note in parts[2].opening[1]) == BAR_EIGHTHS[parts[2].meter]
     assert parts[1].opening[1] == parts[4].opening[1] == (parts[1].motif[-1],)
     assert len({part.theme for part in parts}) == 5
 
