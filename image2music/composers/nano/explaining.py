@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from image2music.composers.attention.maps import BARS_A_GROUP, Faithfulness, Floats, Masks, Segment, segment_map
+from image2music.composers.attention import BARS_A_GROUP, Faithfulness, Floats, Masks, Segment, segment_map
 from image2music.composers.base import ExplainRequest
 from image2music.composers.nano.melody import key_words
 from image2music.composers.nano.patches import SeenPicture
