@@ -41,7 +41,6 @@ setup(
         "image2music.abc.writer",
         "image2music.album",
         "image2music.composers",
-        "image2music.composers.attention",
         "image2music.composers.chat",
         "image2music.composers.chat.engine",
         "image2music.composers.constrained",

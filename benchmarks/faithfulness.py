@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from image2music.composers.attention.maps import first_cells, from_centre
+from image2music.composers.attention import first_cells, from_centre
 from image2music.composers.base import ComposeRequest, WriteRequest
 from image2music.composers.nano.composer import NanoComposer
 from image2music.composers.nano.explaining import control_and_music_tokens

@@ -215,7 +215,7 @@ def _faults(asked: Any, found: Any, grid: tuple[int, int]) -> Iterator[str]:
 
 def _grid(chat: Any, image: Any) -> tuple[int, int]:
     """Rows and columns of the picture's own tokens."""
-    from image2music.composers.attention.maps import Tokenised, grid_of, image_token_boxes
+    from image2music.composers.attention import Tokenised, grid_of, image_token_boxes
     from image2music.composers.chat.conversations import Conversation, Message
 
     inputs = chat.inputs([Conversation(image, (Message("user", "x"),))], asking=True)
@@ -258,7 +258,7 @@ def _difference(chat: Any) -> float:
     import torch
     from PIL import Image
 
-    from image2music.composers.attention.replay import full_attention_layers, replay
+    from image2music.composers.attention import full_attention_layers, replay
     from image2music.composers.chat.conversations import Conversation, Message
 
     said = (Message("user", "Write a tune."), Message("assistant", "X:1\nK:C\nCDEF GABc | c4 C4 |]\n" * 3))
@@ -292,7 +292,7 @@ def _features(chat: Any, pixels: Any) -> tuple[Any, Any]:
     import torch
     from PIL import Image
 
-    from image2music.composers.attention.maps import Tokenised, image_token_boxes
+    from image2music.composers.attention import Tokenised, image_token_boxes
     from image2music.composers.chat.conversations import Conversation, Message
 
     given: dict[str, Any] = {}

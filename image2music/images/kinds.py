@@ -16,7 +16,7 @@ CLASSES = 1000
 
 
 @dataclass(frozen=True)
-class Kind:
+class ThingKind:
     """An everyday kind of thing.
 
     `name` is a singular English noun, `group` the wider kind ("animal") that it falls back to. `valence` (-1 to 1) and
@@ -153,17 +153,17 @@ def _indices(text: str) -> tuple[int, ...]:
 
 
 @cache
-def all_kinds() -> tuple[Kind, ...]:
+def all_kinds() -> tuple[ThingKind, ...]:
     """Return every kind; the last one holds the classes that belong to no other."""
-    kinds: list[Kind] = []
+    kinds: list[ThingKind] = []
     taken: set[int] = set()
     for line in _TABLE.strip().splitlines():
         name, group, valence, arousal, classes = (part.strip() for part in line.split(";"))
         own = tuple(index for index in _indices(classes) if index not in taken)
         taken.update(own)
-        kinds.append(Kind(name, group, float(valence), float(arousal), own))
+        kinds.append(ThingKind(name, group, float(valence), float(arousal), own))
     rest = tuple(index for index in range(CLASSES) if index not in taken)
-    return (*kinds[:-1], Kind(kinds[-1].name, kinds[-1].group, kinds[-1].valence, kinds[-1].arousal, rest))
+    return (*kinds[:-1], ThingKind(kinds[-1].name, kinds[-1].group, kinds[-1].valence, kinds[-1].arousal, rest))
 
 
 @cache

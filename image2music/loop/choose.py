@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from image2music.abc.splice import splice_bar
+from image2music.abc.writer.excerpt import splice_bar
 from image2music.composers.base import missing_constraints
 from image2music.errors import AbcError
 from image2music.loop.examine import ExaminedTune

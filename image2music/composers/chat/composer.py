@@ -9,7 +9,7 @@ from typing import TypeVar
 from PIL.Image import Image
 
 from image2music.abc.playback import abc_to_score
-from image2music.composers.attention.maps import Faithfulness, Floats, Masks, blurred, with_blur
+from image2music.composers.attention import Faithfulness, Floats, Masks, blurred, with_blur
 from image2music.composers.base import (
     ComposeRequest,
     EditRequest,

@@ -14,7 +14,7 @@ from PIL.Image import Image
 from image2music.abc.ast import Span, Tune
 from image2music.abc.diagnostics import Diagnostic, Severity
 from image2music.abc.parser import parse
-from image2music.composers.attention.maps import BARS_A_GROUP, Faithfulness, Segment, segment_map
+from image2music.composers.attention import BARS_A_GROUP, Faithfulness, Segment, segment_map
 from image2music.composers.base import ComposeRequest, ExplainRequest, RefineRequest, RepairRequest, opening_abc
 from image2music.composers.chat.answers import sentences
 from image2music.composers.constrained.forms import PROSE, Form

@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from image2music.abc.checker import read_motif
 from image2music.abc.playback import abc_to_score
-from image2music.abc.splice import with_mark
+from image2music.abc.writer.excerpt import with_mark
 from image2music.abc.writer.parts import bars_to_abc
 from image2music.abc.writer.text import field_text
 from image2music.composers.chat.answers import without_thinking

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from image2music.composers.attention.maps import refuse_unknown_family
+from image2music.composers.attention import refuse_unknown_family
 from image2music.composers.chat.conversations import ChatBackend, Conversation, Message, Question, TokenAttention
 from image2music.composers.chat.engine import loading
 from image2music.composers.chat.engine.decode import Sampling

@@ -17,7 +17,7 @@ from PIL.Image import Image
 from image2music.abc.checker import count_faults
 from image2music.abc.diagnostics import Severity
 from image2music.abc.parser import parse
-from image2music.abc.splice import splice_bar
+from image2music.abc.writer.excerpt import splice_bar
 from image2music.composers.base import (
     ComposeRequest,
     EditRequest,

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from image2music.abc.checker import check
 from image2music.abc.playback import abc_to_score
-from image2music.abc.splice import splice_bar
+from image2music.abc.writer.excerpt import splice_bar
 from image2music.errors import AbcError
 
 TUNE = """X:1

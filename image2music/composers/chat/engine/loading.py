@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 from torch import Tensor
 
-from image2music.composers.attention.replay import PART
+from image2music.composers.attention import PART
 from image2music.composers.chat.conversations import Conversation, Message
 from image2music.composers.chat.engine.cache import (
     FEATURES_BYTES,

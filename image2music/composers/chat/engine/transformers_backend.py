@@ -1,7 +1,7 @@
 """Vision-language models that run in this process, by the transformers library.
 
 Native families: Qwen2-VL, Qwen2.5-VL, Qwen3-VL, SmolVLM, Idefics3, InternVL, Gemma 3, LLaVA and LLaVA-OneVision.
-Others may answer too, but their attention has no known place in the picture (`image2music.composers.attention.maps`).
+Others may answer too, but their attention has no known place in the picture (`image2music.composers.attention`).
 Answers come about in one of two ways: with every beginning and picture read once, for the families that this is tested
 with, or by the library's own `generate`. Also the lines of a dry run about the memory of such a model.
 """
@@ -21,8 +21,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from image2music.composers.attention.maps import Tokenised, grid_of, image_token_boxes, paint
-from image2music.composers.attention.replay import observed, replay, replay_by_layer
+from image2music.composers.attention import (
+    Tokenised,
+    grid_of,
+    image_token_boxes,
+    observed,
+    paint,
+    replay,
+    replay_by_layer,
+)
 from image2music.composers.chat.conversations import AnswerLengths, Conversation, Message, Question, TokenAttention
 from image2music.composers.chat.engine.cache import Prefiller, picture_key
 from image2music.composers.chat.engine.decode import Decoder, DecodingRow, PromptLookup, Sampling, sample_tokens
@@ -225,7 +232,7 @@ class TransformersBackend:
 
         By one replay over the picture and a blank one of its size.
 
-        Maps are on the finest grid of the picture's own tokens (`image2music.composers.attention.maps`).
+        Maps are on the finest grid of the picture's own tokens (`image2music.composers.attention`).
 
         Raises:
             ModelError: image tokens or answers cannot be placed, or there are more tokens than the model can read.

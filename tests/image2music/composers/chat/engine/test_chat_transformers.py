@@ -7,7 +7,7 @@ import tiny_vlms
 from chat_fakes import METRICS, TUNE, picture, reference, request
 from PIL import Image
 
-from image2music.composers.attention import maps
+from image2music.composers import attention
 from image2music.composers.base import AttentionOptions, ExplainRequest
 from image2music.composers.chat.composer import ChatComposer
 from image2music.composers.chat.conversations import AnswerLengths, Conversation, Message, questions_of
@@ -101,7 +101,7 @@ def test_a_tune_keeps_to_the_grammar_and_prose_does_not_have_to(qwen):
 
 
 def test_where_an_unknown_family_looks_is_left_out_with_the_reason(qwen, monkeypatch):
-    monkeypatch.delitem(maps._FAMILIES, "qwen2_5_vl")
+    monkeypatch.delitem(attention._FAMILIES, "qwen2_5_vl")
     with pytest.raises(ModelError, match="where the image tokens of qwen2_5_vl lie is not known"):
         load_transformers_backend(qwen).attention(TALKS[0].answered("It is calm."))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from image2music.composers.attention.maps import Faithfulness, blurred, first_cells, from_centre, most_first, with_blur
+from image2music.composers.attention import Faithfulness, blurred, first_cells, from_centre, most_first, with_blur
 from image2music.composers.base import AttentionOptions
 
 ROWS, COLS, TOKENS = 4, 6, 5
