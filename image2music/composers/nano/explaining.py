@@ -21,6 +21,8 @@ from image2music.composers.nano.patches import SeenPicture
 from image2music.composers.nano.reading import encode_references, nearest_note, read_controls_and_melody
 from image2music.composers.nano.sampling import PREFIX, Sampler
 from image2music.composers.nano.vocabulary import CONTROL_SLOTS, LEVELS, TONICS, Controls, Vocabulary, placed_positions
+from image2music.composers.suiting import SuitingMusic
+from image2music.images.scene import Scene
 from image2music.music.planning.plan import Plan
 from image2music.settings import picture_seed
 from image2music.types import Explanation
@@ -48,6 +50,22 @@ def title(picture: SeenPicture, controls: Controls, seed: int) -> str:
         f"{thing} in {'Minor' if controls['mode'] in ('minor', 'dorian') else 'Major'} Light",
     )
     return forms[int(rng.integers(len(forms)))]
+
+
+def title_of(scene: Scene, music: SuitingMusic, seed: int, language: str = "en") -> str:
+    """Return a title from what is surely seen, the light, the colours and the music's character."""
+    rng = np.random.Generator(np.random.Philox([seed, 1]))
+    colour = scene.palette[int(rng.integers(len(scene.palette)))].capitalize() if scene.palette else "Light"
+    forms = {"calm": "Reverie", "flowing": "Romance", "playful": "Caprice", "grand": "Hymn", "dark": "Elegy"}
+    form = forms.get(music.character, "Toccata")
+    name, share = scene.things[0] if scene.things else ("", 0.0)
+    if round(share, 3) >= SURE_IN_TITLE:
+        return f"{form} for {_article(name).title()}"
+    return f"{form} in {colour}"
+
+
+SURE_IN_TITLE = 0.6
+"""From this confidence on a title may name a thing."""
 
 
 @dataclass(frozen=True)
