@@ -74,9 +74,9 @@ _DURATION_WORDS = ((30, "Short fragment"), (120, "Short song"), (240, "Song"), (
 
 INSTRUMENTS = {
     0: "Piano", 6: "Harpsichord", 19: "Church Organ", 21: "Accordion", 24: "Acoustic Guitar", 40: "Violin",
-    41: "Viola", 42: "Cello", 43: "Contrabass", 46: "Harp", 47: "Timpani", 52: "Choir", 53: "Voice", 56: "Trumpet", 57: "Trombone",
-    58: "Tuba", 60: "French Horn", 68: "Oboe", 70: "Bassoon", 71: "Clarinet", 72: "Piccolo", 73: "Flute",
-    74: "Recorder", 78: "Tin Whistle", 105: "Banjo", 109: "Bagpipe",
+    41: "Viola", 42: "Cello", 43: "Contrabass", 46: "Harp", 47: "Timpani", 52: "Choir", 53: "Voice", 56: "Trumpet",
+    57: "Trombone", 58: "Tuba", 60: "French Horn", 68: "Oboe", 70: "Bassoon", 71: "Clarinet", 72: "Piccolo",
+    73: "Flute", 74: "Recorder", 78: "Tin Whistle", 105: "Banjo", 109: "Bagpipe",
 }  # fmt: skip
 
 Nature = Literal["calm", "flowing", "playful", "grand", "dark", "driving"]

@@ -52,8 +52,7 @@ class DemoPiece:
 def sample(names: Iterable[str], count: int) -> list[str]:
     """Return `count` of the names, evenly spread over their sorted order."""
     ordered = sorted(names)
-    if len(ordered) <= count:
-        return ordered
+    count = min(count, len(ordered))
     return [ordered[index * len(ordered) // count] for index in range(count)]
 
 
@@ -185,7 +184,7 @@ _FEWEST_NOTES = 40
 
 
 @dataclass(frozen=True)
-class Excerpt:
+class CutPiece:
     """`score` begins with the bar that holds the first note; `first` and `last` are bars of the piece, from 1."""
 
     score: Score
@@ -194,7 +193,22 @@ class Excerpt:
     last: int
 
 
-def excerpts(score: Score, most: int, kind: str, heading: str = "") -> list[Excerpt]:
+@dataclass(frozen=True)
+class _Span:
+    """Bars `first` to before `last`; ticks `start` to before `end`, bar lines counted from `origin`."""
+
+    first: int
+    last: int
+    start: int
+    end: int
+    origin: int
+    qpm: float
+    tempo_from: TempoSource
+    run: int
+    worth: float
+
+
+def excerpts(score: Score, most: int, kind: str, heading: str = "") -> list[CutPiece]:
     """Cut at most `most` excerpts out of a piece, in its order, that do not overlap: whole phrases of 16 to 32 bars.
 
     A phrase ends where the voices hold or rest and none sounds over the cut, at a bar line or before a pick-up; lengths
@@ -204,19 +218,27 @@ def excerpts(score: Score, most: int, kind: str, heading: str = "") -> list[Exce
     end = max(int((track.onsets + track.durations).max()) for track in score.tracks if len(track))
     bars = bars_of(score, -(-end * GRID_QUARTER // score.ticks_per_quarter))
     lines = np.rint(bars.lines * (score.ticks_per_quarter / GRID_QUARTER)).astype(np.int64)
-    found: list[tuple[float, Excerpt]] = []
+    found: list[_Span] = []
     for first, last in _runs(score, lines, [str(meter) for meter in bars.meters]):
-        found += _candidates(score, lines, first, last, kind, heading)
-    chosen: list[Excerpt] = []
-    for _, one in sorted(found, key=lambda pair: (-pair[0], pair[1].first)):
-        if len(chosen) < most and all(one.last < other.first or one.first > other.last for other in chosen):
-            chosen.append(one)
-    return sorted(chosen, key=lambda one: one.first)
+        found += _spans(score, lines, first, last, tempo_of(_told(score, lines, first, last), kind, heading))
+    chosen: list[_Span] = []
+    while found and len(chosen) < most:
+        runs = [span.run for span in chosen]
+        best = max(found, key=lambda span: (round(span.worth - 0.3 * runs.count(span.run), 6), -span.first))
+        chosen.append(best)
+        found = [span for span in found if span.last <= best.first or span.first >= best.last]
+    pieces = []
+    for span in sorted(chosen, key=lambda span: span.first):
+        cut = _cut(score, span.start, span.end, span.origin)
+        if cut is not None and cut.n_notes >= _FEWEST_NOTES:
+            cut = replace(cut, tempos=(TempoChange(0, span.qpm),), keys=(_heard_key(cut),))
+            pieces.append(CutPiece(cut, span.tempo_from, span.first + 1, span.last))
+    return pieces
 
 
 def _runs(score: Score, lines: np.ndarray, meters: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Yield the first bar and the bar after the last of each stretch without change of meter, key or tempo."""
-    changes = {change.tick for change in (*score.keys, *score.tempos)}
+    changes = {*(change.tick for change in score.keys), *(change.tick for change in score.tempos)}
     begun = 0
     for bar in range(1, len(meters) + 1):
         same = bar < len(meters) and meters[bar] == meters[begun]
@@ -226,49 +248,36 @@ def _runs(score: Score, lines: np.ndarray, meters: Sequence[str]) -> Iterator[tu
             begun = bar
 
 
-def _candidates(
-    score: Score, lines: np.ndarray, first: int, last: int, kind: str, heading: str
-) -> list[tuple[float, Excerpt]]:
-    length = int(lines[first + 1] - lines[first])
-    at = int(lines[first])
-    whole = _cut(score, at, int(lines[last]), at)
-    if whole is None:
-        return []
-    marks = [change for change in score.tempos if change.tick <= at][-1:] or score.tempos[:1]
-    if any(_is_set(change) for change in score.tempos):
-        qpm, tempo_from = tempo_of(replace(whole, tempos=tuple(marks)), kind)
-    else:
-        qpm, tempo_from = tempo_of(score, kind, heading)
+def _told(score: Score, lines: np.ndarray, first: int, last: int) -> Score:
+    """Return the notes by which to tell the tempo of a stretch: all, or its own below the mark before it."""
+    if not any(_is_set(change) for change in score.tempos):
+        return score
+    cut = _cut(score, int(lines[first]), int(lines[last]), int(lines[first])) or score
+    before = [change for change in score.tempos if change.tick <= lines[first]][-1:]
+    return replace(cut, tempos=tuple(before) or (score.tempos if len(score.tempos) == 1 else ()))
+
+
+def _spans(score: Score, lines: np.ndarray, first: int, last: int, tempo: tuple[float, TempoSource]) -> Iterator[_Span]:
+    qpm, tempo_from = tempo
     if not SLOWEST_QPM <= qpm <= FASTEST_QPM:
-        return []
+        return
+    length = int(lines[first + 1] - lines[first])
     seconds = length / score.ticks_per_quarter * 60 / qpm
     shortest = FEWEST_BARS if last - first >= FEWEST_BARS and FEWEST_BARS * seconds <= _LONGEST_SECONDS else _SHORT_BARS
     longest = min(MOST_BARS, max(shortest, int(_LONGEST_SECONDS / seconds)))
     cuts = {bar: _phrase_cut(score, int(lines[bar]), length) for bar in range(first + 1, last)}
-    pickup = int(lines[first]) - int(lines[first - 1]) if first == 1 else length
-    cuts[first] = (0 if pickup < length else int(lines[first]), 1.0)
+    has_pickup = first == 1 and lines[1] < length
+    cuts[first] = (0 if has_pickup else int(lines[first]), 1.0)
     cuts[last] = (int(lines[last]), 0.9)
-    found = []
     for begin in range(first, last):
+        start, opening = cuts[begin]
+        origin = int(lines[begin]) - (length if start < lines[begin] else 0)
         for stop in range(begin + shortest, min(begin + longest, last) + 1):
-            if (stop - begin) * seconds < _SHORTEST_SECONDS:
-                continue
-            worth = cuts[begin][1] + cuts[stop][1] + 0.1 * ((stop - begin) % 4 == 0) + 0.1 * ((stop - begin) % 8 == 0)
-            found.append((round(worth, 6), begin, stop))
-    best = sorted(found, key=lambda one: (-one[0], one[1], one[2]))
-    excerpts_found: list[tuple[float, Excerpt]] = []
-    for worth, begin, stop in best:
-        if any(begin < other.last and stop >= other.first for _, other in excerpts_found):
-            continue
-        start = cuts[begin][0]
-        origin = int(lines[begin]) if start >= lines[begin] else int(lines[begin]) - length
-        cut = _cut(score, start, cuts[stop][0], origin)
-        if cut is not None and cut.n_notes >= _FEWEST_NOTES:
-            cut = replace(cut, tempos=(TempoChange(0, qpm),), keys=(heard_key(cut),))
-            excerpts_found.append((worth, Excerpt(cut, tempo_from, begin + 1, stop)))
-        if len(excerpts_found) >= 8:
-            break
-    return excerpts_found
+            if (stop - begin) * seconds >= _SHORTEST_SECONDS:
+                end, closing = cuts[stop]
+                square = 0.1 * ((stop - begin) % 4 == 0) + 0.1 * ((stop - begin) % 8 == 0)
+                worth = round(opening + closing + square, 6)
+                yield _Span(begin, stop, start, end, origin, qpm, tempo_from, first, worth)
 
 
 def _phrase_cut(score: Score, line: int, length: int) -> tuple[int, float]:
@@ -281,17 +290,15 @@ def _phrase_cut(score: Score, line: int, length: int) -> tuple[int, float]:
 
 def _closure(score: Score, tick: int, length: int) -> float:
     """Return how many bars the voices hold or rest before a tick, on average, less the share that sounds over it."""
-    held, over, weights = 0.0, 0.0, 0.0
-    for number, track in enumerate(track for track in score.tracks if len(track)):
+    worths = []
+    for track in (track for track in score.tracks if len(track)):
         index = int(np.searchsorted(track.onsets, tick))
         before = int(track.onsets[index - 1]) if index else tick - length
         after = int(track.onsets[index]) if index < len(track) else tick + length
-        weight = 2.0 if number == 0 else 1.0
-        held += weight * min(1.0, (min(after, tick + length // 4) - before) / length)
-        sounding = slice(max(0, index - 12), index)
-        over += weight * bool((track.onsets[sounding] + track.durations[sounding] > tick + length // 32).any())
-        weights += weight
-    return round((held - over) / weights, 6)
+        recent = slice(max(0, index - 12), index)
+        over = (track.onsets[recent] + track.durations[recent] > tick + length // 32).any()
+        worths.append(min(1.0, (min(after, tick + length // 4) - before) / length) - float(over))
+    return round(float(np.average(worths, weights=[2.0] + [1.0] * (len(worths) - 1))), 6)
 
 
 def _cut(score: Score, start: int, end: int, origin: int) -> Score | None:
@@ -302,22 +309,16 @@ def _cut(score: Score, start: int, end: int, origin: int) -> Score | None:
         if not kept.any():
             continue
         onsets = track.onsets[kept]
-        tracks.append(
-            replace(
-                track,
-                onsets=onsets - origin,
-                durations=np.minimum(track.durations[kept], end - onsets),
-                pitches=track.pitches[kept],
-                velocities=track.velocities[kept],
-            )
-        )
+        durations = np.minimum(track.durations[kept], end - onsets)
+        bare = replace(track, onsets=onsets - origin, durations=durations)
+        tracks.append(replace(bare, pitches=track.pitches[kept], velocities=track.velocities[kept]))
     if not tracks:
         return None
     meter = [change for change in score.meters if change.tick <= max(start, origin)][-1:] or [MeterChange(0, 4, 4)]
     return Score(score.ticks_per_quarter, tuple(tracks), (), (replace(meter[0], tick=0),), ())
 
 
-def heard_key(score: Score) -> KeyChange:
+def _heard_key(score: Score) -> KeyChange:
     """Return the key that the notes are in, by their pitch classes and how long they sound."""
     pitched = [track for track in score.tracks if not track.is_drum and track.program != 47]
     pitches = np.concatenate([track.pitches for track in pitched])
@@ -347,16 +348,10 @@ class Shelf:
 
 
 SHELVES = (
-    Shelf("haydn/opus1no1/*.mxl", "Haydn", "string quartet", 1),
-    Shelf("haydn/opus74no1/*.mxl", "Haydn", "string quartet", 2),
-    Shelf("mozart/k1*/*.mxl", "Mozart", "string quartet", 1),
-    Shelf("mozart/k458/*.mxl", "Mozart", "string quartet", 2),
-    Shelf("mozart/k80/*.mxl", "Mozart", "string quartet", 1),
-    Shelf("beethoven/opus18no1/*.mxl", "Beethoven", "string quartet", 2),
-    Shelf("beethoven/opus59no?/*.mxl", "Beethoven", "string quartet", 1),
-    Shelf("beethoven/opus18no[345].mxl", "Beethoven", "string quartet", 3),
-    Shelf("beethoven/opus74.mxl", "Beethoven", "string quartet", 4),
-    Shelf("beethoven/opus13[23].mxl", "Beethoven", "string quartet", 4),
+    Shelf("haydn/*/*.mxl", "Haydn", "string quartet", 2),
+    Shelf("mozart/k[148]*/*.mxl", "Mozart", "string quartet", 1),
+    Shelf("beethoven/opus*/*.mxl", "Beethoven", "string quartet", 1),
+    Shelf("beethoven/opus*.mxl", "Beethoven", "string quartet", 3),
     Shelf("schumann_robert/opus41no1/*.mxl", "Robert Schumann", "string quartet", 2),
     Shelf("schumann_robert/opus48no2.mxl", "Robert Schumann", "song", 1, "Aus meinen Tränen sprießen"),
     Shelf("schubert/Lindenbaum.xml", "Schubert", "song", 3, "Der Lindenbaum"),
@@ -372,8 +367,7 @@ SHELVES = (
     Shelf("liliuokalani/aloha_oe.mxl", "Liliuokalani", "song", 1, "Aloha Oe"),
     Shelf("leadSheet/fosterBrownHair.mxl", "Foster", "song", 1, "Jeanie with the Light Brown Hair", (24,)),
     Shelf("beach/*.musicxml", "Amy Beach", "song", 1, "Prayer of a Tired Child"),
-    Shelf("monteverdi/madrigal.3.[1-7].mxl", "Monteverdi", "madrigal", 1),
-    Shelf("monteverdi/madrigal.4.1[0-6].mxl", "Monteverdi", "madrigal", 1),
+    Shelf("monteverdi/madrigal.[34].1[0-6].mxl", "Monteverdi", "madrigal", 1),
     Shelf("lusitano/*.mxl", "Lusitano", "madrigal", 1, "Allor che ignuda"),
     Shelf("trecento/PMFC_06-*.xml", "Jacopo da Bologna", "motet", 1, "", (52,)),
     Shelf("trecento/PMFC_23_2?-Kyrie*.xml", "", "motet", 1, "", (52,)),
@@ -391,7 +385,7 @@ def notated(corpus: Path, shelf: Shelf) -> list[DemoPiece]:
         except NotationError:
             # What other programs wrote is not always what the standard allows; other files take the place.
             continue
-        title = shelf.title or _title(path.relative_to(corpus), shelf.kind)
+        title = shelf.title or _title(path)
         score = _played_on(score, shelf.programs)
         for one in excerpts(score, shelf.most, shelf.kind, heading_of(path)):
             name = re.sub(r"[^\w/.-]+", "_", f"{path.relative_to(corpus).with_suffix('')}-{one.first}")
@@ -428,25 +422,17 @@ def _played_on(score: Score, programs: tuple[int, ...]) -> Score:
     return replace(score, tracks=tuple(tracks))
 
 
-_ORDINALS = ("first", "second", "third", "fourth", "fifth")
+_PATH_WORDS = (
+    (r"PMFC[\d_]+-(?:Jacopo-\d+\w?-)?(.*)", "{}"), (r"madrigal\.(\d)\.(\d+)", "Madrigal, book {}, no. {}"),
+    (r"k(\d+)/movement(\d)", "Quartet K. {}, movement {}"), (r"opus(\d+)no(\d)", "Quartet op. {} no. {}"),
+    (r"opus(\d+)", "Quartet op. {}"), (r"op(\d+)n(\d+)", "Polonaise op. {} no. {}"),
+)  # fmt: skip
 
 
-def _title(path: Path, kind: str) -> str:
-    text = str(path.with_suffix("")).replace("_", " ")
-    words = [capwords(kind)]
-    if match := re.search(r"opus(\d+)(?:no(\d+))?", text):
-        words.append(f"op. {match[1]}" + (f" no. {match[2]}" if match[2] else ""))
-    elif match := re.search(r"op(\d+)n(\d+)", text):
-        words.append(f"op. {match[1]} no. {match[2]}")
-    elif match := re.search(r"/k(\d+)", text):
-        words.append(f"K. {match[1]}")
-    elif match := re.search(r"madrigal\.(\d)\.(\d+)", text):
-        words.append(f"book {match[1]}, no. {match[2]}")
-    elif match := re.search(r"PMFC [\d ]+-(?:Jacopo-\d+\w?-)?(.*)", text):
-        words = [match[1].replace("-", " ")]
-    if match := re.search(r"movement(\d)", text):
-        words.append(f"{_ORDINALS[int(match[1]) - 1]} movement")
-    return ", ".join(words[:2]) if len(words) < 3 else f"{words[0]} {words[1]}, {words[2]}"
+def _title(path: Path) -> str:
+    text = str(path.with_suffix(""))
+    named = (form.format(*found.groups()) for words, form in _PATH_WORDS if (found := re.search(words, text)))
+    return re.sub(r"[-_]+", " ", next(named, path.stem))
 
 
 # ---- Chorales
@@ -488,7 +474,7 @@ def _chorale(path: Path, title: str) -> DemoPiece | None:
     cut = _cut(score, 0, end, upbeat - bar if upbeat else 0)
     if cut is None:
         return None
-    cut = replace(cut, keys=(heard_key(cut),))
+    cut = replace(cut, keys=(_heard_key(cut),))
     if len(cut.tracks) == 4:
         programs: tuple[int, ...] = chorale_programs(cut)
         cut = replace(cut, tracks=tuple(replace(t, program=p) for t, p in zip(cut.tracks, programs, strict=True)))
@@ -515,39 +501,24 @@ class Dance:
 # Programs: 40 violin, 73 flute, 21 accordion, 78 whistle, 46 harp, 105 banjo, 109 bagpipe, 24 guitar, 72 piccolo,
 # 68 oboe, 71 clarinet, 42 cello, 0 piano.
 KINDS = {
-    "reel": Dance(14, (78, 73, 40, 21, 105)),
-    "jig": Dance(14, (78, 73, 40, 21)),
-    "slip jig": Dance(8, (73, 78, 40)),
-    "hornpipe": Dance(10, (72, 40, 21)),
-    "strathspey": Dance(8, (109, 40)),
-    "clog": Dance(5, (0, 105)),
-    "highland fling": Dance(5, (109, 40)),
-    "waltz": Dance(4, (21, 24)),
-    "march": Dance(14, (109, 72, 56)),
-    "minuet": Dance(8, (68, 24, 0)),
-    "slow air": Dance(22, (68, 73, 42, 24, 46)),
-    "air": Dance(16, (68, 71, 24, 46)),
-}
+    "reel": Dance(14, (78, 73, 40, 21, 105)), "jig": Dance(14, (78, 73, 40, 21)), "slip jig": Dance(8, (73, 78, 40)),
+    "hornpipe": Dance(10, (72, 40, 21)), "strathspey": Dance(8, (109, 40)), "clog": Dance(5, (0, 105)),
+    "highland fling": Dance(5, (109, 40)), "waltz": Dance(4, (21, 24)), "march": Dance(14, (109, 72, 56)),
+    "minuet": Dance(8, (68, 24, 0)), "slow air": Dance(22, (46, 73, 42, 24, 68)), "air": Dance(16, (46, 71, 24, 68)),
+}  # fmt: skip
 
 _SAME_KIND = {
-    "slipjig": "slip jig",
-    "double jig": "jig",
-    "single jig": "jig",
-    "slide": "jig",
-    "fling": "highland fling",
+    "slipjig": "slip jig", "double jig": "jig", "single jig": "jig", "slide": "jig", "fling": "highland fling",
     "walkaround": "clog",
-}
+}  # fmt: skip
 
 # Words in a title that settle the kind where no R: field does, the first that fits.
 _TITLE_WORDS = (
     (r"\b(lament|farewell|sorrow|dirge|grave|tears|weep|alas|lonel|banish|slow)", "slow air"),
-    (r"\b(march|quick ?step|retreat|troop)\b", "march"),
-    (r"\b(minuet|gavotte)\b", "minuet"),
-    (r"\breel\b", "reel"),
-    (r"\bhornpipe\b", "hornpipe"),
-    (r"\bstrathspey\b", "strathspey"),
+    (r"\b(march|quick ?step|retreat|troop)\b", "march"), (r"\b(minuet|gavotte)\b", "minuet"),
+    (r"\breel\b", "reel"), (r"\bhornpipe\b", "hornpipe"), (r"\bstrathspey\b", "strathspey"),
     (r"\bwaltz\b", "waltz"),
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
