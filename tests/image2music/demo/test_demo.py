@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -121,6 +122,23 @@ def test_tempi_and_instruments_of_sources_are_kept(folder: Path) -> None:
     for file in by_file.values():
         programs = [m.program for track in file.tracks for m in track if m.type == "program_change"]
         assert programs == [40, 40, 41, 42]
+
+
+def test_the_library_has_something_for_every_picture() -> None:
+    corpus = make.package_folder("music21") / "corpus"
+    shelves = [Shelf(f"{path}.mxl", "", "string quartet", 4) for path in ("beethoven/opus18no4", "haydn/opus1no1/*")]
+    some = [
+        *pieces.chorales(corpus, 12),
+        *pieces.dances(corpus),
+        *(p for s in shelves for p in pieces.notated(corpus, s)),
+    ]
+    features = [features_of(one) for one in some]
+    natures = Counter(one.nature for one in features)
+    assert len(natures) == 6 and min(natures.values()) >= 3
+    tempi = [one.tempo for one in features]
+    assert min(tempi) <= 60 and max(tempi) >= 190 and sum(one.minor for one in features) >= len(features) / 5
+    for program in (19, 24, 40, 46, 52, 56, 73):
+        assert any(program in one.programs for one in features), program
 
 
 def test_captions_name_the_key_that_music21_hears(folder: Path) -> None:
