@@ -17,7 +17,7 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from image2music.album.plan import RECIPE as ALBUM_RECIPE
+from image2music.album.plan import album_recipe
 from image2music.catalog import Matched, match, read_catalog, read_plans
 from image2music.composers import registry as composers
 from image2music.composers.chat.batches import BatchDesk, Underway
@@ -290,7 +290,8 @@ def find_references(
     named = identified.done
     if run.plans:
         named = named | "GivePlans" >> beam.Map(with_plan, run.plans, options.images)
-    planned = named | "PlanAlbums" >> PlanAlbums(options.seed, read) if run.plans_albums else named
+    albums = PlanAlbums(options.seed, read, run.limit, run.output.glances)
+    planned = named | "PlanAlbums" >> albums if run.plans_albums else named
     todo = planned | "SkipFinished" >> beam.ParDo(SkipFinished(finished))
     described = todo | "Describe" >> Stage(
         DescribePictures(options.composer, size, read, options.sending, options.language), run.limit
@@ -329,7 +330,7 @@ def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
         loop=options.loop,
         seed=options.seed,
         where=options.where,
-        album=ALBUM_RECIPE if options.album else None,
+        album=album_recipe() if options.album else None,
         looking=options.attention_options.name,
         rules=rules_version(),
         style=options.style or None,
