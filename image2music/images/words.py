@@ -321,7 +321,7 @@ def _main(scene: Scene, places: tuple[str, ...], said: _Phrases, language: str) 
         text += said.perhaps.format(listed(hedged, language)) if hedged else ""
     else:
         text = said.maybe.format(listed(hedged, language)) + at
-    above = f" {said.above}" if "sky" in seats and around[0] != "sky" and room > 1 else ""
+    above = f" {said.above}" if "sky" in seats and around[:1] != ("sky",) and room > 1 else ""
     return f"{text}.{above}"
 
 
