@@ -15,6 +15,7 @@ from functools import cache
 from itertools import product
 from typing import Literal
 
+from image2music.images.features import class_names
 from image2music.images.kinds import all_kinds
 from image2music.images.scene import Scene
 from image2music.music.instruments import instrument_of
@@ -219,8 +220,11 @@ def _setting_of_phrase() -> Mapping[tuple[str, ...], _Setting]:
 
 
 @cache
-def _group_of() -> Mapping[str, str]:
-    return {kind.name: kind.group for kind in all_kinds()}
+def _wider() -> Mapping[str, str]:
+    """Map what a classifier may name to the kind that it belongs to, and kinds to their groups."""
+    classes = class_names()
+    kinds = {classes[index]: kind.name for kind in all_kinds() for index in kind.classes}
+    return kinds | {kind.name: kind.group for kind in all_kinds()}
 
 
 _LONGEST_PHRASE = 3
@@ -258,6 +262,8 @@ def _spoken_of(text: str) -> Iterator[_Setting]:
 _SUBJECT, _LAYER, _GROUP, _PLACE, _LATER_PLACE = 0.7, 0.3, 0.7, 0.6, 0.45
 """How much a word counts by where it stands; a thing counts by its confidence, its group by a share of that."""
 _DIGITS = 3
+_CROWD = 6
+"""Persons that make a crowd."""
 
 
 def _votes_of(scene: Scene) -> dict[str, float]:
@@ -271,8 +277,10 @@ def _votes_of(scene: Scene) -> dict[str, float]:
         return bool(found)
 
     for name, confidence in scene.things:
-        if not count(name, confidence):
-            count(_group_of().get(name, ""), _GROUP * confidence)
+        weight, known = confidence, count(name, confidence)
+        while not known and name in _wider() and _wider()[name] != name:
+            name, weight = _wider()[name], _GROUP * weight
+            known = count(name, weight)
     named = {_stems(name) for name, _ in scene.things}
     if _stems(scene.subject) not in named:
         count(scene.subject, _SUBJECT)
@@ -282,6 +290,8 @@ def _votes_of(scene: Scene) -> dict[str, float]:
         count(layer, _LAYER)
     if scene.people:
         votes.setdefault("people", _PLACE)
+    if scene.people and scene.people >= _CROWD:
+        votes.setdefault("party", _GROUP)
     return dict(sorted(((name, round(vote, _DIGITS)) for name, vote in votes.items()), key=lambda one: -one[1]))
 
 
@@ -290,10 +300,10 @@ def _votes_of(scene: Scene) -> dict[str, float]:
 _STILL, _LIVELY, _WILD = 0.35, 0.55, 0.7
 _SAD = -0.2
 _SLOWEST, _FASTEST = 60.0, 132.0
-_LOW, _HIGH = (0.1, 72.0), (0.7, 100.0)
+_LOW, _HIGH = (0.1, 76.0), (0.7, 104.0)
 """Two points (arousal, quarter notes a minute) of the gentle slope on which the tempo of a picture lies."""
 _WIDTH = 1.2
-_HURRY = {"driving": 22.0, "walking": 8.0, "playful": 4.0, "calm": -4.0, "dark": -4.0}
+_HURRY = {"driving": 22.0, "walking": 8.0, "playful": 4.0}
 """Quarter notes a minute that a manner adds where a setting of it is surely there."""
 
 
@@ -429,7 +439,7 @@ def _with_prior(asked: Asked, arousal: float) -> Asked:
 
 # ---------------------------------------------------------------- ensembles
 
-_MOST_ENSEMBLES = 6
+_MOST_ENSEMBLES = 8
 _BASSES = (42, 43, 32, 33, 38, 70, 57, 58)
 _NO_LEAD = frozenset({DRUM_KIT, 32, 33, 38, 43, 44, 58, 18, 19, 14, 52, 88, 89, 91})
 _CHORDAL = 5
@@ -442,7 +452,7 @@ def _ensembles(asked: Asked, unsuitable: frozenset[int], arousal: float) -> tupl
     best = sorted(votes, key=lambda program: (-votes[program], program))
     drums = (DRUM_KIT,) if DRUM_KIT in votes else ()
     melodic = [program for program in best if program != DRUM_KIT]
-    leads = [program for program in melodic if program not in _NO_LEAD][:5]
+    leads = [program for program in melodic if program not in _NO_LEAD][:6]
     chordal = [program for program in melodic if _accompanies(program)][:4]
     basses = [program for program in melodic if program in _BASSES][:1]
     bands = [(lead, *drums, below) for lead, below in product(leads, chordal) if lead != below]
