@@ -439,7 +439,7 @@ def _with_prior(asked: Asked, arousal: float) -> Asked:
 
 # ---------------------------------------------------------------- ensembles
 
-_MOST_ENSEMBLES = 8
+_MOST_ENSEMBLES = 6
 _BASSES = (42, 43, 32, 33, 38, 70, 57, 58)
 _NO_LEAD = frozenset({DRUM_KIT, 32, 33, 38, 43, 44, 58, 18, 19, 14, 52, 88, 89, 91})
 _CHORDAL = 5
@@ -452,7 +452,7 @@ def _ensembles(asked: Asked, unsuitable: frozenset[int], arousal: float) -> tupl
     best = sorted(votes, key=lambda program: (-votes[program], program))
     drums = (DRUM_KIT,) if DRUM_KIT in votes else ()
     melodic = [program for program in best if program != DRUM_KIT]
-    leads = [program for program in melodic if program not in _NO_LEAD][:6]
+    leads = [program for program in melodic if program not in _NO_LEAD][:5]
     chordal = [program for program in melodic if _accompanies(program)][:4]
     basses = [program for program in melodic if program in _BASSES][:1]
     bands = [(lead, *drums, below) for lead, below in product(leads, chordal) if lead != below]

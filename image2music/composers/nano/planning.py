@@ -34,7 +34,7 @@ _FORMS: dict[Character, tuple[tuple[int, ...], ...]] = {
 _MAJOR_TONICS, _MINOR_TONICS = ("C", "D", "Eb", "F", "G", "A", "Bb"), ("A", "B", "C", "D", "E", "F#", "G")
 _DORIAN_SHARE = 0.25
 _ORDINARY_METERS = (0.5, 0.3, 0.2)
-_ENSEMBLES = (0.24, 0.18, 0.14, 0.12, 0.1, 0.08, 0.07, 0.07)
+_ENSEMBLES = (0.3, 0.22, 0.16, 0.12, 0.1, 0.1)
 """Chances of what suits, best first."""
 _LEEWAY = 3
 """Quarter notes a minute by which tempi of like pictures differ."""
@@ -47,8 +47,8 @@ _LEADS: dict[int, tuple[int, ...]] = {
     24: (24, 24, 25),
 }
 _BELOW: dict[int, tuple[int, ...]] = {
-    48: (48, 48, 49, 50), 0: (0, 0, 1), 4: (4, 5), 24: (24, 25), 89: (88, 89, 94), 91: (91, 52), 33: (33, 35),
-    32: (32, 43), 52: (52, 53),
+    48: (48, 48, 49, 50), 0: (0, 0, 1), 4: (4, 5), 24: (24, 25), 89: (88, 89, 90, 92, 94, 95), 91: (91, 52),
+    33: (33, 35), 38: (38, 39),    32: (32, 43), 52: (52, 53),
 }  # fmt: skip
 """What may stand for an instrument in the melody and below it: its near relations."""
 _INNER = {48: (41, 42, 48)}
@@ -163,8 +163,7 @@ def plan_scene(request: PlanRequest) -> Plan:
     """
     plan = plan_tune(request)
     plan = replace(plan, device=_device_of(plan))
-    climax = plan.climax
-    early = request.climax is not None and climax is not None and climax.bar <= plan.bars * _EARLIEST_PEAK
+    early = request.climax is not None and request.climax[0] <= plan.bars * _EARLIEST_PEAK
     return replace(plan, climax=None) if early else plan
 
 
