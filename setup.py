@@ -71,6 +71,7 @@ setup(
         "image2music.composers.prompts": ["*/*.txt"],
         "image2music.report": ["templates/*.html", "assets/*.css", "assets/*.js"],
         "image2music.evaluation": ["templates/*.html"],
+        "image2music.images": ["*.npz", "*.txt"],
         "image2music.music.critic": ["weights/*.npz", "*.md"],
         "image2music.composers.nano": ["weights/*.safetensors", "weights/*.json", "weights/*.npy", "weights/*.md"],
     },

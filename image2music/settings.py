@@ -23,6 +23,10 @@ from lists, the tune bar by bar, accompaniment by rule.
 """
 
 
+LANGUAGE_NAMES = {"en": "English", "de": "German", "fr": "French", "es": "Spanish"}
+"""Languages of descriptions and titles."""
+
+
 @dataclass(frozen=True)
 class LoopSettings:
     """Which chain, and how far it goes.
@@ -59,7 +63,7 @@ class ComposeSettings:
     `rules` names the versions of loop, autofix, checker and copy limits (`loop.chain.rules_version`); versions of
     libraries stand in run.json and not here. `album` names the rules that albums are planned by, None where pictures
     stand alone. `looking` names what is kept of attention beside the maps. `style` is what a person
-    asks of every tune.
+    asks of every tune. `language` is that of descriptions and titles, None for English.
     """
 
     composer_id: str
@@ -73,6 +77,7 @@ class ComposeSettings:
     looking: str | None = None
     rules: str | None = None
     style: str | None = None
+    language: str | None = None
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
@@ -124,14 +129,24 @@ class SendingOptions:
 def prompts_version() -> str:
     """Return 16 hex digits of the sha256 over the prompt files: a changed prompt changes the settings' hash.
 
-    Those of the judge make no row, and do not count.
+    Those of the judge make no row, and do not count; what asks for another language counts there (`language_version`).
     """
     digest, prompts = hashlib.sha256(), files("image2music.composers.prompts")
-    folders = sorted(folder.name for folder in prompts.iterdir() if folder.is_dir() and folder.name != "judge")
+    folders = sorted(
+        folder.name for folder in prompts.iterdir() if folder.is_dir() and folder.name not in ("judge", "language")
+    )
     texts = [(f"{folder}/{text.name}", text) for folder in folders for text in prompts.joinpath(folder).iterdir()]
     for name, text in sorted((one for one in texts if one[0].endswith(".txt")), key=lambda one: one[0]):
         digest.update(name.encode() + b"\0" + text.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
+
+
+def language_version(language: str) -> str | None:
+    """Name a language and the wording that asks for it, as settings store them; None for English."""
+    if language == "en":
+        return None
+    wording = files("image2music.composers.prompts") / "language" / "answers.txt"
+    return f"{language}@{hashlib.sha256(wording.read_bytes()).hexdigest()[:8]}"
 
 
 def next_take(seed: int) -> int:

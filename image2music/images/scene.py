@@ -5,37 +5,27 @@ Sentences for moods, light and colours use the words that captions of music use,
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.images.features import COLOUR_NAMES, Mood, Palette, kind_of
-
-Named = tuple[str, float]
-
-
-@dataclass(frozen=True, eq=False)
-class Look:
-    """Everything the embedded default sees in a picture. It pickles (about 80 KB).
-
-    vector: unit float32[384], the picture in the space of `ConseEmbedder.embed_texts`.
-    grid: float32[7, 7, 384], each cell of the whole picture, rows from the top, unit vectors in the same space.
-    objects: likeliest classes with probabilities 0..1, likeliest first.
-    kinds: kinds of things ("bird", "vehicle", "landscape") with the sum of their classes' probabilities.
-    cell_objects: the likeliest class of each cell with its probability, 49 in reading order.
-    palette, mood: from light and colour alone.
-    cell_brightness: float32[7, 7], mean CIE L*/100 of each cell.
-    """
-
-    vector: NDArray[np.float32]
-    grid: NDArray[np.float32]
-    objects: tuple[Named, ...]
-    kinds: tuple[Named, ...]
-    cell_objects: tuple[Named, ...]
-    palette: Palette
-    mood: Mood
-    cell_brightness: NDArray[np.float32]
+from image2music.images.affect import feeling_of, motion_of
+from image2music.images.features import (
+    COLOUR_NAMES,
+    Classified,
+    Floats,
+    Mood,
+    Palette,
+    Pixels,
+    measure_palette,
+)
+from image2music.images.kinds import all_kinds, groups, membership
+from image2music.images.people import People
+from image2music.images.places import Gaze, PictureLayout, find_places, load_probes, measure_layout
+from image2music.images.places import Named as Named
 
 
 @dataclass(frozen=True)
@@ -65,24 +55,227 @@ class Scene:
     arousal: float | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Look:
+    """Everything the embedded default sees in a picture. It pickles (about 80 KB).
+
+    vector: unit float32[384], the picture in the space of `ConseEmbedder.embed_texts`.
+    grid: float32[7, 7, 384], each cell of the whole picture, rows from the top, unit vectors in the same space.
+    objects: likeliest classes with probabilities 0..1, likeliest first.
+    kinds: kinds of things ("bird", "vehicle", "landscape") with the sum of their classes' probabilities.
+    cell_objects: the likeliest class of each cell with its probability, 49 in reading order.
+    palette: light and colour. mood: what it shows and how it looks, people left out.
+    cell_brightness: float32[7, 7], mean CIE L*/100 of each cell.
+    scene: what it shows, where and how it feels.
+    """
+
+    vector: NDArray[np.float32]
+    grid: NDArray[np.float32]
+    objects: tuple[Named, ...]
+    kinds: tuple[Named, ...]
+    cell_objects: tuple[Named, ...]
+    palette: Palette
+    mood: Mood
+    cell_brightness: NDArray[np.float32]
+    scene: Scene = Scene(subject="")
+
+
 _DIGITS = 4
 
 
 def scene_of(look: Look) -> Scene:
-    """Return what the embedded default can say of a picture; layers, path and motion are not known to it."""
-    palette = look.palette
-    parts = [brightness_words(palette)]
-    if side := _lighter_side(look):
-        parts.append(f"lighter towards {side}")
+    """Return what the embedded default can say of a picture."""
+    return look.scene
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What networks and rules read off a picture before anybody looks for people.
+
+    whole: what the classifier makes of the whole picture.
+    layout, palette: measures of it; places: the confidence of every name of `PLACES`.
+    kinds: float32[kinds], the probabilities of `all_kinds()`; shares: those of kinds and groups by name, a
+        group's where both have the same name.
+    probed: probabilities of drawing, indoors, outdoors, plant, sky and people; standard scores of valence and arousal.
+    """
+
+    whole: Classified
+    layout: PictureLayout
+    palette: Palette
+    kinds: Floats
+    shares: Mapping[str, float]
+    probed: Mapping[str, float]
+    places: Mapping[str, float]
+
+    def hints(self) -> float:
+        """Return how likely people are, 0 to 1, by what they wear and do and by the probe."""
+        worn = sum(self.shares[name] for name in ("clothing", "wedding", "sport", "armour", "cosmetics"))
+        return round(max(self.probed["people"], 0.8 * min(1.0, worn)) * (1 - self.probed["drawing"]), _DIGITS)
+
+    def feeling(self, people: People | None = None) -> tuple[str, Mood]:
+        """Return how much moves, a word of `MOTIONS`, and the mood."""
+        motion = motion_of(self.layout, self.shares, self.places, people.count if people else 0)
+        sure = people.confidence if people and people.count else 0.0
+        return motion, feeling_of(self.layout, self.kinds, self.probed, self.places, motion, sure)
+
+    def surest_places(self) -> tuple[str, ...]:
+        """Return the places that can be named, surest first; neither indoors nor outdoors where it might be both."""
+        apart = abs(self.places["indoors"] - self.places["outdoors"]) >= _APART
+        named = sorted(self.places.items(), key=lambda item: -item[1])
+        sure = [name for name, confidence in named if confidence >= _SURE_PLACE]
+        return tuple(name for name in sure if apart or name not in ("indoors", "outdoors"))[:_MOST_PLACES]
+
+
+def read_picture(
+    whole: Classified, middle: Classified, pixels: Pixels, probed: Mapping[str, float] | None = None
+) -> Reading:
+    """Return what can be read off a picture.
+
+    `pixels` are uint8[224, 224, 3] as `pixels_of` makes them, `whole` and `middle` what the classifier makes of the
+    picture and its middle. The middle counts as much as the whole, because what is photographed stands there and shows
+    larger. `probed` stands for the readings of the probes where they are known.
+    """
+    kinds: Floats = membership() @ (np.float32(0.5) * (whole.whole + middle.whole))
+    shares = {kind.name: float(share) for kind, share in zip(all_kinds(), kinds, strict=True)}
+    for group in groups():
+        shares[group] = sum(float(share) for kind, share in zip(all_kinds(), kinds, strict=True) if kind.group == group)
+    shares = {name: round(share, _DIGITS) for name, share in shares.items()}
+    readings = _probabilities(load_probes().read(np.float32(0.5) * (whole.pooled + middle.pooled)))
+    layout = measure_layout(pixels)
+    known = readings if probed is None else probed
+    return Reading(whole, layout, measure_palette(pixels), kinds, shares, known, find_places(layout, shares, known))
+
+
+def _probabilities(readings: Mapping[str, float]) -> dict[str, float]:
+    """Return log odds as probabilities; standard scores of feelings as they are."""
+    feelings = ("valence", "arousal")
+    return {
+        name: value if name in feelings else round(1 / (1 + math.exp(-value)), _DIGITS)
+        for name, value in readings.items()
+    }
+
+
+def see_scene(reading: Reading, people: People | None) -> Scene:
+    """Return the scene: what was read off the picture, and who was found in it (None where nobody looked)."""
+    palette = reading.palette
+    blank = palette.contrast < _BLANK_CONTRAST
+    things = () if blank else _named_things(reading, people)
+    where = () if blank else reading.surest_places()
+    motion, mood = reading.feeling(people)
+    gaze = Gaze(reading.layout, reading.whole, things, people)
+    path = gaze.path()
+    far, middle, near = gaze.layers(where)
     return Scene(
-        subject=_things(look) if palette.contrast >= _BLANK_CONTRAST else "nothing to make out",
-        things=tuple((name, round(float(share), _DIGITS)) for name, share in look.objects),
-        light=", ".join(parts),
+        subject=_subject(things, where, blank),
+        things=things,
+        people=None if people is None else people.count,
+        place=", ".join(where),
+        far=far,
+        middle=middle,
+        near=near,
+        focal_point=path[0] if path else "",
+        eye_path=path,
+        motion=motion,
+        light=_light_words(reading.layout, palette, where),
         palette=tuple(palette.colours),
-        mood=look.mood.word,
-        valence=round(look.mood.valence, _DIGITS),
-        arousal=round(look.mood.arousal, _DIGITS),
+        mood=mood.word,
+        valence=mood.valence,
+        arousal=mood.arousal,
     )
+
+
+_SURE_PLACE, _MOST_PLACES, _APART = 0.5, 4, 0.2
+_NAMED, _NAMED_VAGUE = 0.27, 0.6
+"""From these probabilities on a kind is named, and one that is rarely what is meant."""
+_RIVAL = 0.6
+"""A kind is not named where another of its group is more than this part as likely: then the group is."""
+_MOST_THINGS = 6
+_VAGUE = (
+    "worm", "clothing", "fabric", "envelope", "machine", "writing", "medicine", "cosmetics", "box", "electronics",
+    "tool", "toy", "mask", "armour", "room", "volcano", "geyser",
+)  # fmt: skip
+"""Kinds that the classifier falls back to in pictures of something else: people, patterns, sky."""
+_UNNAMED = frozenset({"other thing"})
+_WIDER = {
+    "bird": 0.45,
+    "animal": 0.55,
+    "vehicle": 0.45,
+    "plant": 0.45,
+    "food": 0.45,
+    "building": 0.45,
+    "landscape": 0.45,
+    "sport": 0.45,
+    "musical instrument": 0.45,
+}
+"""Groups to fall back to, and the probability from which on they are named. Animals have 400 of the 1000 classes, so
+that anything odd is half an animal."""
+_ON_PLANTS = ("insect", "butterfly", "spider", "frog", "lizard")
+_FROM_PLANTS = ("vegetable", "mushroom", "fruit")
+_NO_ANIMALS = ("worm", "sea creature")
+
+
+def _named_things(reading: Reading, people: People | None) -> tuple[Named, ...]:
+    """Return names that can be stood by, each with the chance that it is right, surest first.
+
+    A drawing, an even texture and outer space look like things to a classifier of photographs; what it names there
+    must be surer, and what is drawn is told by its group alone. What sits on plants is told from them only where it is
+    plain.
+    """
+    shares, places, probed = reading.shares, reading.places, reading.probed
+    trust = (1 - 0.6 * places["drawing"]) * (1 - 0.6 * places["texture"]) * (1 - 0.9 * places["outer space"])
+    greenery = probed["plant"] * (1 - places["drawing"])
+    found: dict[str, float] = {}
+    wider = {kind.name: kind.group for kind in all_kinds()}
+    for name, group in wider.items():
+        share = trust * shares.get(name, 0.0) if name != group else 0.0
+        if name in (*_ON_PLANTS, *_FROM_PLANTS) and greenery >= 0.4:
+            share *= 1 - 0.5 * greenery
+        if round(share, _DIGITS) >= (_NAMED_VAGUE if name in _VAGUE else _NAMED) and name not in _UNNAMED:
+            rivals = (shares[other] for other, its in wider.items() if its == group and other not in (name, group))
+            drawn = places["drawing"] >= _SURE_PLACE
+            if group not in _WIDER or (max(rivals, default=0.0) <= _RIVAL * shares[name] and not drawn):
+                found[name] = share
+    for group, least in _WIDER.items():
+        inside = shares.get(group, 0.0)
+        if group == "animal":
+            inside += shares.get("bird", 0.0) - sum(shares.get(name, 0.0) for name in (*_ON_PLANTS, *_NO_ANIMALS))
+            least += 0.15 * (greenery >= 0.5)
+        named = set(found) | {wider.get(name, name) for name in found}
+        if group == "animal" and "bird" in named:
+            continue
+        inside *= (1 - 0.3 * places["drawing"]) * (1 - 0.6 * places["texture"]) * (1 - 0.9 * places["outer space"])
+        if round(inside, _DIGITS) >= least and group not in named:
+            found[group] = inside
+    if greenery * (1 - max(found.values(), default=0.0)) >= 0.4 and not any(
+        wider.get(name, name) == "plant" for name in found
+    ):
+        found["plant"] = greenery**2
+    ranked = {name: round(share**0.4, 2) for name, share in found.items()}
+    if people and people.count:
+        ranked["person" if people.count == 1 else "people"] = round(people.confidence, 2)
+    order = sorted(ranked.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(order[:_MOST_THINGS])
+
+
+def _subject(things: tuple[Named, ...], where: tuple[str, ...], blank: bool) -> str:
+    """Return what it shows, in few words; the words for people are made elsewhere from the whole scene."""
+    if blank:
+        return "nothing to make out"
+    names = [name for name, _ in things[:3]] or list(where[:2])
+    return _listed(tuple(names)) if names else "hard to tell"
+
+
+def _light_words(layout: PictureLayout, palette: Palette, where: tuple[str, ...]) -> str:
+    parts = [brightness_words(palette)]
+    if palette.contrast < FLAT:
+        parts.append("soft and hazy")
+    if palette.contrast >= STARK:
+        parts.append("with strong contrasts of light and dark")
+    if side := _lighter_side(layout.cells[..., 0]):
+        parts.append(f"lighter towards {side}")
+    if "sunset" in where:
+        parts.append("a low warm sun")
+    return ", ".join(parts)
 
 
 _MOODS = {
@@ -110,9 +303,9 @@ def vocabulary() -> tuple[tuple[str, ...], ...]:
     return tuple(_MOODS.values()), _BRIGHTNESS, _CONTRAST, tuple(_COLOURS.values())
 
 
-def mood_words(mood: Mood) -> str:
-    """Return the sentence for a mood."""
-    return _MOODS[mood.word]
+def mood_words(mood: str) -> str:
+    """Return the sentence for a mood, a word of `MOODS`."""
+    return _MOODS[mood]
 
 
 def palette_words(palette: Palette) -> tuple[str, ...]:
@@ -137,13 +330,10 @@ def _step(value: float, low: float, high: float, words: tuple[str, str, str]) ->
     return words[1] if value < high else words[2]
 
 
-_SURE, _LIKELY, _POSSIBLE, _EXAMPLE = 0.6, 0.3, 0.18, 0.1
-_SURE_OF_KIND = 0.4
 _BLANK_CONTRAST = 0.03
 
 _SLOPE = 0.12
 """Difference of mean lightness between two halves from which one counts as the lighter side."""
-_PLURAL = ("jeans", "binoculars", "sunglasses", "swimming trunks", "parallel bars")
 _MASS = ("hay", "wool", "velvet", "guacamole", "mashed potato", "carbonara", "chain mail", "toilet tissue")
 
 _FEELING = {
@@ -159,68 +349,8 @@ _FEELING = {
 }
 
 
-def describe(look: Look) -> str:
-    """Return two or three sentences: what it shows, how it is lit and coloured, what mood that makes.
-
-    The wording follows the network's own probabilities, so a guess is called a guess. The same look gives the same
-    words.
-    """
-    if look.palette.contrast < _BLANK_CONTRAST:
-        colour = look.palette.colours[0]
-        return f"The picture is almost one even {colour}, with nothing to make out in it. {_mood(look.mood)}"
-    return f"{_things(look)} {_light(look)} {_mood(look.mood)}"
-
-
-def _things(look: Look) -> str:
-    name, probability = look.objects[0]
-    second, second_probability = look.objects[1]
-    kind, share = _best_kind(look.kinds)
-    if probability >= _SURE:
-        return f"The picture shows {_with_article(name)}{_also(second, second_probability)}."
-    if share >= _SURE_OF_KIND:
-        return f"The picture seems to show {_with_article(kind)}{_example(kind, look.objects)}."
-    if probability >= _LIKELY:
-        return f"The picture probably shows {_with_article(name)}{_also(second, second_probability)}."
-    guesses = f"{_with_article(name)} or {_with_article(second)}"
-    if probability >= _POSSIBLE:
-        return f"The picture may show {guesses}; it is hard to tell."
-    return f"It is hard to say what the picture shows: parts of it recall {guesses}."
-
-
-def _best_kind(kinds: tuple[Named, ...]) -> Named:
-    """Return the likeliest kind that says more than "object"."""
-    return next(((kind, share) for kind, share in kinds if kind != "object"), ("object", 0.0))
-
-
-def _example(kind: str, objects: tuple[Named, ...]) -> str:
-    """Return the likeliest thing of a kind, as far as one stands out."""
-    name, probability = next(((name, p) for name, p in objects if kind_of()[name] == kind), ("", 0.0))
-    if probability < _EXAMPLE:
-        return ""
-    guess = "most likely" if probability >= _LIKELY else "perhaps"
-    return f", {guess} {'with ' if kind == 'landscape' else ''}{_with_article(name)}"
-
-
-def _also(name: str, probability: float) -> str:
-    return f", perhaps with {_with_article(name)}" if probability >= _EXAMPLE else ""
-
-
-def _light(look: Look) -> str:
-    palette = look.palette
-    parts = [brightness_words(palette)]
-    if palette.contrast < FLAT:
-        parts.append("soft and hazy")
-    if palette.contrast >= STARK:
-        parts.append("with strong contrasts of light and dark")
-    side = _lighter_side(look)
-    if side:
-        parts.append(f"lighter towards {side}")
-    return f"It is {', '.join(parts)}; {_colours(palette)}."
-
-
-def _lighter_side(look: Look) -> str | None:
+def _lighter_side(cells: Floats) -> str | None:
     """Return the side of the picture that is clearly lighter than the opposite one."""
-    cells = look.cell_brightness
     slopes = {
         "the top": cells[:3].mean() - cells[-3:].mean(),
         "the bottom": cells[-3:].mean() - cells[:3].mean(),
@@ -232,25 +362,5 @@ def _lighter_side(look: Look) -> str | None:
     return side if slopes[side] >= _SLOPE else None
 
 
-def _colours(palette: Palette) -> str:
-    if palette.saturation < 0.02:
-        return "there is no colour in it but " + _listed(palette.colours)
-    if len(palette.colours) == 1:
-        return f"nearly everything is {palette.colours[0]}"
-    return "its colours are " + _listed(palette.colours)
-
-
-def _mood(mood: Mood) -> str:
-    return f"The mood is {mood.word}: {_FEELING[mood.word]}."
-
-
 def _listed(words: tuple[str, ...]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _with_article(name: str) -> str:
-    if name in _PLURAL or name in _MASS:
-        return name
-    # ImageNet's names begin with a sounded vowel wherever they begin with one of these letters, but for the "u" words.
-    vowel = name[0].lower() in "aeio" or name.lower().startswith(("um", "up"))
-    return f"{'an' if vowel else 'a'} {name}"

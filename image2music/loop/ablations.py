@@ -36,9 +36,9 @@ class Altered:
         """The composer's, and what it lacks."""
         return f"{self._inner.id}+{self.lacks}"
 
-    def look(self, images: Sequence[Image]) -> list[Description]:
+    def look(self, images: Sequence[Image], language: str = "en") -> list[Description]:
         """As the composer does."""
-        return self._inner.look(images)
+        return self._inner.look(images, language)
 
     def plan(self, requests: Sequence[PlanningRequest]) -> list[Plan]:
         """As the composer does."""

@@ -29,7 +29,7 @@ from image2music.index.table import TuneIndex, narrowed, open_index
 from image2music.loop.chain import rules_version
 from image2music.music.planning.plan import Plan
 from image2music.rows import KEY_COLUMNS, Provenance, composition_key, printable, retried
-from image2music.settings import ComposeSettings, prompts_version
+from image2music.settings import ComposeSettings, language_version, prompts_version
 from image2music.storage.output import OutputStore, open_output
 from image2music.types import NO_METADATA, ImageMetadata, ImageSource
 from pipelines.jobs.options import AblateOptions, ComposeOptions
@@ -266,6 +266,7 @@ def compose_pipeline(
         run.seeds,
         options.style,
         options.sending,
+        options.language,
     )
     composed = retrieved | "Compose" >> Stage(handler, run.limit)
     composed.done | "WriteCompositions" >> composition_sink(
@@ -291,7 +292,9 @@ def find_references(
         named = named | "GivePlans" >> beam.Map(with_plan, run.plans, options.images)
     planned = named | "PlanAlbums" >> PlanAlbums(options.seed, read) if run.plans_albums else named
     todo = planned | "SkipFinished" >> beam.ParDo(SkipFinished(finished))
-    described = todo | "Describe" >> Stage(DescribePictures(options.composer, size, read, options.sending), run.limit)
+    described = todo | "Describe" >> Stage(
+        DescribePictures(options.composer, size, read, options.sending, options.language), run.limit
+    )
     embedded = described.done | "Embed" >> Stage(EmbedPictures(run.embedder_spec, size), run.limit)
     retrieved = embedded.done | "Retrieve" >> RetrieveTunes(
         run.index, options.top_k, size, tried=run.settings.loop.protocol == "plan"
@@ -330,6 +333,7 @@ def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
         looking=options.attention_options.name,
         rules=rules_version(),
         style=options.style or None,
+        language=language_version(options.language),
     )
     if composers.is_remote_composer(options.composer) and not options.sending.ledger:
         print("image2music: workers are elsewhere: no answer is kept, and a killed job pays anew", file=sys.stderr)

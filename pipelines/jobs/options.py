@@ -22,7 +22,7 @@ from image2music.composers.registry import (
 )
 from image2music.errors import ConfigError
 from image2music.images.http import WebRule
-from image2music.settings import LoopSettings, Protocol, SendingOptions, Steps
+from image2music.settings import LANGUAGE_NAMES, LoopSettings, Protocol, SendingOptions, Steps
 from image2music.storage.tar import ENDINGS, is_tar
 from pipelines.runtime.options import (
     FailureBound,
@@ -163,6 +163,9 @@ class ComposeOptions(RestartOptions, PictureOptions):
         help="plan: plan, write, choose, edit (where the composer can) | paper: the paper's own chain",
     )
     style: str = option("", help="a style of music for every picture for which the catalogue names none: waltz")
+    language: str = option(
+        "en", choices=tuple(LANGUAGE_NAMES), help="of descriptions and titles: English, German, French or Spanish"
+    )
     plans: str = option(
         "", metavar="FILE", help="JSON lines: image (an address or an image_id) and the whole plan of its tune"
     )
@@ -244,6 +247,7 @@ class AblateOptions(PictureOptions):
     """What `ablate` is asked to do: one of its variants is the paper's chain, and pictures stand alone."""
 
     style: ClassVar[str] = ""
+    language: ClassVar[str] = "en"
     plans: ClassVar[str] = ""
     album: ClassVar[bool] = False
     refresh: ClassVar[bool] = False

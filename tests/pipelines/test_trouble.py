@@ -72,9 +72,9 @@ def test_rows_that_are_removed_while_the_job_runs_are_not_called_done(indexed, m
 def test_an_index_that_is_removed_ends_with_every_picture_accounted_for(indexed, monkeypatch, capsys):
     look = FakeComposer.look
 
-    def looking(self, images):
+    def looking(self, images, language="en"):
         shutil.rmtree("tunes.lance", ignore_errors=True)
-        return look(self, images)
+        return look(self, images, language)
 
     monkeypatch.setattr(FakeComposer, "look", looking)
     assert main(COMPOSE) == 1
@@ -130,7 +130,7 @@ def test_halves_of_surrogate_pairs_in_a_models_texts_cost_no_row(indexed, monkey
     monkeypatch.setattr(
         FakeComposer,
         "look",
-        lambda self, images: [replace(d, text=f"{d.text} \ud800") for d in look(self, images)],
+        lambda self, images, language: [replace(d, text=f"{d.text} \ud800") for d in look(self, images, language)],
     )
     monkeypatch.setattr(
         FakeComposer,

@@ -94,7 +94,7 @@ class FakeComposer:
     def __init__(self) -> None:
         self.calls: list[tuple[str, int]] = []
 
-    def look(self, images: Sequence[Image]) -> list[Description]:
+    def look(self, images: Sequence[Image], language: str = "en") -> list[Description]:
         self.calls.append(("look", len(images)))
         return [Description(text=colour_of(image)) for image in images]
 

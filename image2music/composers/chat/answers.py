@@ -164,9 +164,12 @@ def scene_in(shape: Mapping[str, Any]) -> Scene:
     )
 
 
-def prose_of(scene: Scene) -> str:
-    """Return a scene in plain sentences, as captions and descriptions are embedded."""
+def prose_of(scene: Scene, language: str = "en") -> str:
+    """Return a scene in plain sentences, as captions and descriptions are embedded; words of ours are for English."""
     parts = [scene.subject, scene.place]
+    if language != "en":
+        parts += [scene.far, scene.middle, scene.near, scene.motion, scene.light, ", ".join(scene.palette)]
+        return " ".join(f"{part[0].upper()}{part[1:].rstrip('. ')}." for part in parts if part)
     parts += [f"{name}: {text}" for name, text in zip(("Far", "Middle", "Near"), (scene.far, scene.middle, scene.near),
                                                       strict=True) if text]  # fmt: skip
     parts += [scene.motion, f"Light: {scene.light}" if scene.light else ""]

@@ -78,15 +78,15 @@ class ChatComposer:
         """Name the backend's model and revision."""
         return self.backend.id
 
-    def look(self, images: Sequence[Image]) -> list[Description]:
+    def look(self, images: Sequence[Image], language: str = "en") -> list[Description]:
         """Return the likeliest description of each picture, and its scene where the answer holds JSON.
 
         Raises:
             ModelError: an answer holds no words (`no_description`).
         """
-        talks = [steps.looking(image) for image in images]
+        talks = [steps.looking(image, language) for image in images]
         answers = self._generate(questions_of(talks, [None] * len(talks), self.lengths.description, LOOK_FORM, "look"))
-        return [_described(answer) for answer in answers]
+        return [_described(answer, language) for answer in answers]
 
     def plan(self, requests: Sequence[PlanningRequest]) -> list[Plan]:
         """Return a plan for each request, made in parts for small models, after sketches by the full steps.
@@ -235,13 +235,13 @@ class ChatComposer:
         return self.backend.generate(questions) if questions else []
 
 
-def _described(answer: str) -> Description:
+def _described(answer: str, language: str) -> Description:
     try:
         scene = scene_in(json_in(answer))
     except ModelError:
         scene = Scene("")
     if scene.subject:
-        return Description(prose_of(scene), without_thinking(answer), scene)
+        return Description(prose_of(scene, language), without_thinking(answer), scene)
     text = _prose(answer, "description")  # a model that answers in prose has seen something, too
     start, end = sentences(text)[0]
     return Description(text, text, Scene(text[start:end]))

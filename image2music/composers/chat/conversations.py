@@ -18,7 +18,7 @@ from image2music.composers.attention import BARS_A_GROUP, Faithfulness, Segment,
 from image2music.composers.base import ComposeRequest, ExplainRequest, RefineRequest, RepairRequest, opening_abc
 from image2music.composers.chat.answers import sentences
 from image2music.composers.constrained.forms import PROSE, Form
-from image2music.composers.prompts import fill
+from image2music.composers.prompts import fill, in_language
 from image2music.errors import ConfigError
 from image2music.music.metrics import EXPLANATIONS
 from image2music.types import AlbumPart, AttentionMap, Reference
@@ -168,7 +168,8 @@ def _prompt(request: ComposeRequest, tunes: Sequence[str]) -> str:
     description = request.description.text
     if request.album is not None:
         description = f"{description}\n\n{_album(request.album)}"
-    return fill("paper/compose", description=description, references=_references(request.references, tunes))
+    asked = fill("paper/compose", description=description, references=_references(request.references, tunes))
+    return asked + in_language(request.language)
 
 
 def _album(part: AlbumPart) -> str:

@@ -48,7 +48,7 @@ class SmallSteps:
         self._ask_twice(melodic, "motif", PlanDraft.ask_motif, PlanDraft.take_motif)
         plans = [draft.again() if draft.one.attempt else draft.plan for draft in drafts]
         for draft, plan in zip(drafts, plans, strict=True):
-            talk = steps.person_plan(plan, steps.seen(draft.request.image, draft.request.description))
+            talk = steps.person_plan(plan, steps.seen_in(draft.request))
             draft.one.notes["plan"] = talk, plan_as_json(plan), ()
         return plans
 
@@ -63,7 +63,7 @@ class SmallSteps:
         for draft, abc in zip(drafts, tunes, strict=True):
             plan = draft.tune.plan
             asked = fill("small/tune", title=plan.title, key=plan.key, meter=plan.meter, plan=overview(plan))
-            talk = steps.seen(draft.request.image, draft.request.description).asked(asked)
+            talk = steps.seen_in(draft.request).asked(asked)
             draft.one.notes["written"] = talk.answered(abc.strip())
         return tunes
 
@@ -80,7 +80,7 @@ class SmallSteps:
             asked = [question(draft) for draft in left]
             questions = [
                 Question(
-                    steps.seen(draft.request.image, draft.request.description).asked(one.text),
+                    steps.seen_in(draft.request).asked(one.text),
                     steps.seed_of(draft.request, f"small {one.label}{turn}", draft.take),
                     self._lengths.sketch,
                     one.form,

@@ -29,7 +29,7 @@ from image2music.composers.base import (
 from image2music.composers.chat.conversations import MAX_DIAGNOSTICS, Conversation, Message, first_bars
 from image2music.composers.chat.manuscript import OpenLine, blank_lines, overview, score_so_far, units_of
 from image2music.composers.constrained.forms import JsonForm
-from image2music.composers.prompts import fill
+from image2music.composers.prompts import fill, in_language
 from image2music.errors import AbcError
 from image2music.images.scene import Scene
 from image2music.music.listen.listener import sheet_text
@@ -49,18 +49,19 @@ _FULL_BARS, _BRIEF_BARS = (24, 32), (16, 20)
 _MOST_REFERENCES, _BARS_OF_REFERENCE, _LONGEST_REFERENCE = 2, 4, 420
 
 
-def looking(image: Image) -> Conversation:
-    """Ask what the picture shows."""
-    return Conversation(image, (Message("user", fill("plan/look")),))
+def looking(image: Image, language: str = "en") -> Conversation:
+    """Ask what the picture shows; the language asked for here holds for the whole conversation."""
+    return Conversation(image, (Message("user", fill("plan/look") + in_language(language)),))
 
 
-def seen(image: Image, description: Description) -> Conversation:
+def seen_in(request: ComposeRequest) -> Conversation:
     """Return the conversation in which the picture was looked at, with the answer that was given, as far as it is kept.
 
     The next question is appended by `then`.
     """
+    description = request.description
     said = description.features if isinstance(description.features, str) else _said(description)
-    return looking(image).answered(said)
+    return looking(request.image, request.language).answered(said)
 
 
 def _said(description: Description) -> str:
@@ -90,7 +91,7 @@ def talk_of_plan(request: ComposeRequest, plan: Plan, notes: Notes) -> Conversat
     if "plan" in notes:
         talk: Conversation = notes["plan"][0]
         return talk
-    return person_plan(plan, seen(request.image, request.description))
+    return person_plan(plan, seen_in(request))
 
 
 def seed_of(request: ComposeRequest, step: str, take: int = 0) -> int:
@@ -300,7 +301,7 @@ def replayed(request: ExplainRequest, plan: Plan, why: Conversation, motivation:
     The model wrote the tune in parts; here it stands whole, as the answer to its plan.
     """
     compact = json.dumps(plan_as_json(plan), ensure_ascii=False, separators=(",", ":"))
-    talk = seen(request.request.image, request.request.description).asked(fill("plan/replay", plan=compact))
+    talk = seen_in(request.request).asked(fill("plan/replay", plan=compact))
     return talk.then(request.abc.strip(), why.messages[-1].text).answered(motivation)
 
 

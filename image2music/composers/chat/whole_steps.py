@@ -57,14 +57,12 @@ class WholeSteps:
                 talks.append(steps.planning_again(talk, one.faults))
             else:
                 sketched = one.request.steps == "full"
-                before = one.notes["sketch"] if sketched else steps.seen(one.request.image, one.request.description)
+                before = one.notes["sketch"] if sketched else steps.seen_in(one.request)
                 talks.append(steps.planning(one.request, before))
         return self._read_plans(requests, talks)
 
     def _sketch(self, requests: Sequence[PlanningRequest]) -> None:
-        talks = [
-            steps.sketching(one.request, steps.seen(one.request.image, one.request.description)) for one in requests
-        ]
+        talks = [steps.sketching(one.request, steps.seen_in(one.request)) for one in requests]
         seeds = [seed_of(one.request, "sketch", one.take) for one in requests]
         found = self._json(talks, seeds, self._lengths.sketch, SKETCH_FORM, "sketch")
         for one, (talk, _) in zip(requests, found, strict=True):

@@ -62,7 +62,8 @@ from image2music.composers.nano.vocabulary import (
     tempo_control,
 )
 from image2music.composers.suiting import Character
-from image2music.images.scene import Scene, describe, scene_of
+from image2music.images.scene import Scene, scene_of
+from image2music.images.words import describe_scene
 from image2music.music.arrange.arranger import arrange_plan
 from image2music.music.grid import detect_key
 from image2music.music.planning.checks import check_plan
@@ -133,10 +134,10 @@ class NanoComposer:
         self._embedder, self.poles, self.sampler, self.id = embedder, poles, sampler, id
         self._memory: OrderedDict[object, Drawn] = OrderedDict()
 
-    def look(self, images: Sequence[Image]) -> list[Description]:
+    def look(self, images: Sequence[Image], language: str = "en") -> list[Description]:
         """Describe each picture; its patches stay with the description."""
-        looks = self._embedder.look(images)
-        return [Description(describe(look), look_at(look, self.poles), scene_of(look)) for look in looks]
+        seen = [(scene_of(look), look) for look in self._embedder.look(images)]
+        return [Description(describe_scene(scene, language), look_at(look, self.poles), scene) for scene, look in seen]
 
     def plan(self, requests: Sequence[PlanningRequest]) -> list[Plan]:
         """Draw a melody for each request and return the plan that it makes."""
@@ -311,7 +312,7 @@ def _wanted(request: ComposeRequest, label: str) -> tuple[PlanRequest, Character
         wanted = replace(wanted, meter=music.meters[0])
     if wanted.bars > MAX_BARS:
         wanted = replace(wanted, bars=MAX_BARS, sections=())
-    return replace(wanted, title=title_of(scene, music, seed)), music.character
+    return replace(wanted, title=title_of(scene, music, seed, request.language)), music.character
 
 
 def _is_own(plan: Plan, drawn: Drawn) -> bool:

@@ -1,8 +1,8 @@
 """Titles, motivations and attention maps for nano's tunes.
 
-nano decodes no prose. Its motivation puts the controls into sentences, and a sentence's map is the attention of the
-control tokens that it speaks of; the maps of the tune and its bars are those of the music's own tokens. Titles are in
-the manner of the collections that nano learned from.
+nano decodes no prose. Its motivation puts scene and plan into sentences; a sentence on what control tokens decided has
+the map of their attention. The maps of the tune and its bars are those of the music's own tokens. Titles name what is
+surely seen, and else the place, the colours and how the music goes.
 """
 
 from __future__ import annotations
@@ -21,51 +21,186 @@ from image2music.composers.nano.patches import SeenPicture
 from image2music.composers.nano.reading import encode_references, nearest_note, read_controls_and_melody
 from image2music.composers.nano.sampling import PREFIX, Sampler
 from image2music.composers.nano.vocabulary import CONTROL_SLOTS, LEVELS, TONICS, Controls, Vocabulary, placed_positions
-from image2music.composers.suiting import SuitingMusic
+from image2music.composers.suiting import SuitingMusic, suiting_music
 from image2music.images.scene import Scene
-from image2music.music.planning.plan import Plan
+from image2music.images.words import (
+    LANGUAGES,
+    PERSONS,
+    colour_in,
+    describe_scene,
+    listed,
+    noun_of,
+    people_in,
+    place_at,
+    places_of,
+    with_article,
+)
+from image2music.music.planning.plan import Plan, pitch_name
+from image2music.music.theory import read_tonality
 from image2music.settings import picture_seed
 from image2music.types import Explanation
 
-_KIND_NAMES = {"slip jig": "Slip Jig", "air": "Air", "song": "Song"}
-_NO_SUBJECT = ("Light", "Morning", "Evening", "Road", "Stranger", "Window")
+SURE_IN_TITLE = 0.6
+"""From this confidence on a title may name a thing."""
 
-
-def title(picture: SeenPicture, controls: Controls, seed: int) -> str:
-    """Return a title from what the picture shows and how the tune goes.
-
-    `The Calm Lakeside`, `Air of the Old Castle`.
-    """
-    rng = np.random.Generator(np.random.Philox([seed, 1]))
-    colour = picture.colours[0] if picture.colours else picture.mood
-    thing = picture.subject if picture.subject is not None else f"{_NO_SUBJECT[int(rng.integers(len(_NO_SUBJECT)))]}"
-    thing = " ".join(word.capitalize() for word in thing.split())
-    kind = controls.get("kind")
-    dance = _KIND_NAMES.get(kind or "", (kind or "tune").capitalize())
-    forms = (
-        f"The {picture.mood.capitalize()} {thing}",
-        f"{dance} of the {thing}",
-        f"The {thing}'s {dance}",
-        f"The {colour.capitalize()} {thing}",
-        f"{thing} in {'Minor' if controls['mode'] in ('minor', 'dorian') else 'Major'} Light",
+_FORMS = {
+    "calm": ("Reverie|Träumerei|Rêverie|Ensueño", "Slow Air|Langsame Weise|Air lent|Aire lento",
+             "Lullaby|Wiegenlied|Berceuse|Nana", "Quiet Prelude|Stilles Präludium|Prélude tranquille|Preludio quieto",
+             "Evensong|Abendlied|Chant du soir|Canto de la tarde", "Meditation|Meditation|Méditation|Meditación"),
+    "flowing": ("Romance|Romanze|Romance|Romanza",
+                "Song without Words|Lied ohne Worte|Romance sans paroles|Canción sin palabras",
+                "Intermezzo|Intermezzo|Intermezzo|Intermezzo", "Arabesque|Arabeske|Arabesque|Arabesco",
+                "Serenade|Serenade|Sérénade|Serenata", "Impromptu|Impromptu|Impromptu|Impromptu"),
+    "playful": ("Scherzo|Scherzo|Scherzo|Scherzo", "Small Dance|Kleiner Tanz|Petite danse|Pequeña danza",
+                "Caprice|Caprice|Caprice|Capricho", "Bagatelle|Bagatelle|Bagatelle|Bagatela",
+                "Humoresque|Humoreske|Humoresque|Humoresca", "Divertimento|Divertimento|Divertissement|Divertimento"),
+    "grand": ("Hymn|Hymne|Hymne|Himno", "Overture|Ouvertüre|Ouverture|Obertura",
+              "Rhapsody|Rhapsodie|Rhapsodie|Rapsodia",
+              "Ballade|Ballade|Ballade|Balada", "Slow March|Langsamer Marsch|Marche lente|Marcha lenta"),
+    "dark": ("Elegy|Elegie|Élégie|Elegía", "Lament|Klage|Lamento|Lamento", "Nocturne|Notturno|Nocturne|Nocturno",
+             "Dark Prelude|Dunkles Präludium|Sombre prélude|Preludio oscuro",
+             "Passacaglia|Passacaglia|Passacaille|Pasacalle"),
+    "driving": ("Toccata|Toccata|Toccata|Tocata", "Etude|Etüde|Étude|Estudio", "Rondo|Rondo|Rondo|Rondó",
+                "Perpetual Motion|Perpetuum mobile|Mouvement perpétuel|Movimiento perpetuo",
+                "Galop|Galopp|Galop|Galop"),
+}  # fmt: skip
+"""Forms by the music's character, in the order of `LANGUAGES`."""
+_WAYS = {
+    "calm": ("Unhurried|Ohne Eile|Sans hâte|Sin prisa",
+             "Almost Silent|Fast lautlos|Presque en silence|Casi en silencio",
+             "A Long Breath|Ein langer Atem|Un long souffle|Un largo aliento"),
+    "flowing": ("In Passing|Im Vorübergehen|En passant|De paso", "Little by Little|Nach und nach|Peu à peu|Poco a poco",
+                "While It Lasts|Solange es währt|Tant que cela dure|Mientras dura"),
+    "playful": ("In Good Spirits|Guter Dinge|De bonne humeur|De buen humor", "Just So|Einfach so|Comme ça|Porque sí",
+                "On Tiptoe|Auf Zehenspitzen|Sur la pointe des pieds|De puntillas"),
+    "grand": ("Standing Still to Look|Stillstehen und schauen|S'arrêter pour regarder|Pararse a mirar",
+              "From Far Off|Von weit her|De très loin|Desde muy lejos"),
+    "dark": ("What Was Not Said|Was ungesagt blieb|Ce qui ne fut pas dit|Lo que no se dijo",
+             "After Everyone Left|Als alle fort waren|Quand tous sont partis|Cuando todos se fueron"),
+    "driving": ("No Time to Lose|Keine Zeit zu verlieren|Sans perdre un instant|Sin perder un instante",
+                "At Full Speed|In vollem Lauf|À toute allure|A toda marcha"),
+}  # fmt: skip
+_SEEN_FROM = {
+    "mountains": "Toward the Mountains|Den Bergen entgegen|Vers les montagnes|Hacia las montañas",
+    "sky": "Under a Wide Sky|Unter weitem Himmel|Sous un grand ciel|Bajo un ancho cielo",
+    "water": "Water, Listening|Am Wasser, lauschend|L'eau, à l'écoute|Junto al agua, escuchando",
+    "sea": "The Sea from Here|Das Meer von hier|La mer vue d'ici|El mar desde aquí",
+    "sunset": "Last Sun|Letzte Sonne|Dernier soleil|Último sol",
+    "night": "Night Hours|Nachtstunden|Heures de nuit|Horas de la noche",
+    "storm": "Before the Storm|Vor dem Gewitter|Avant l'orage|Antes de la tormenta",
+    "outer space": "Ten Thousand Stars|Zehntausend Sterne|Dix mille étoiles|Diez mil estrellas",
+    "snow": "Over the Snow|Über den Schnee|Sur la neige|Sobre la nieve",
+    "road": "Down the Road|Die Straße hinab|Au bout de la route|Camino abajo",
+}
+_FRAMES = {
+    "en": ("{form} for {a}", "{way}: {one}", "{one}, {way}", "{one} {at}", "{one} against {c}",
+           "{form} for {a} and {b}", "{form} {at}", "{form} in {c}", "{form} in {c} and {d}", "{c} over {d}",
+           "Between {c} and {d}", "{way}, in {c}"),
+    "de": ("{form} für {a}", "{way}: {one}", "{one}, {way}", "{one} {at}", "{one} vor {c}", "{form} für {a} und {b}",
+           "{form} {at}", "{form} in {c}", "{form} in {c} und {d}", "{c} über {d}", "Zwischen {c} und {d}",
+           "{way}, in {c}"),
+    "fr": ("{form} pour {a}", "{way} : {one}", "{one}, {way}", "{one} {at}", "{one} sur fond {c}",
+           "{form} pour {a} et {b}", "{form} {at}", "{form} en {c}", "{form} en {c} et {d}", "{c} sur {d}",
+           "Entre {c} et {d}", "{way}, en {c}"),
+    "es": ("{form} para {a}", "{way}: {one}", "{one}, {way}", "{one} {at}", "{one} sobre {c}", "{form} para {a} y {b}",
+           "{form} {at}", "{form} en {c}", "{form} en {c} y {d}", "{c} sobre {d}", "Entre {c} y {d}", "{way}, en {c}"),
+}  # fmt: skip
+"""Titles in each language: of a thing (five), of two, of a place, of colours (five)."""
+_SMALL_WORDS = frozenset(
+    (
+        "a",
+        "an",
+        "the",
+        "for",
+        "without",
+        "of",
+        "in",
+        "on",
+        "and",
+        "by",
+        "at",
+        "under",
+        "with",
+        "to",
+        "against",
+        "from",
+        "over",
     )
-    return forms[int(rng.integers(len(forms)))]
+)
+_NEVER_A_SEAT = ("indoors", "outdoors", "close-up", "texture", "drawing", "black and white", "night", "sunset", "storm")
 
 
 def title_of(scene: Scene, music: SuitingMusic, seed: int, language: str = "en") -> str:
-    """Return a title from what is surely seen, the light, the colours and the music's character."""
+    """Return a title as a composer would give it, from what is surely seen, the place, the colours and the music.
+
+    A thing is named from `SURE_IN_TITLE` on, a person only where persons were found. `language` is one of `LANGUAGES`.
+    """
     rng = np.random.Generator(np.random.Philox([seed, 1]))
-    colour = scene.palette[int(rng.integers(len(scene.palette)))].capitalize() if scene.palette else "Light"
-    forms = {"calm": "Reverie", "flowing": "Romance", "playful": "Caprice", "grand": "Hymn", "dark": "Elegy"}
-    form = forms.get(music.character, "Toccata")
-    name, share = scene.things[0] if scene.things else ("", 0.0)
-    if round(share, 3) >= SURE_IN_TITLE:
-        return f"{form} for {_article(name).title()}"
-    return f"{form} in {colour}"
+
+    def draw(options: Sequence[str]) -> str:
+        return options[int(rng.integers(len(options)))]
+
+    def said(entry: str) -> str:
+        return entry.split("|")[LANGUAGES.index(language)]
+
+    frames = _FRAMES[language]
+    form, way = said(draw(_FORMS[music.character])), said(draw(_WAYS[music.character]))
+    things, ones = _sure_things(scene, language)
+    places = places_of(scene)
+    seat = next((place_at(name, language) for name in places if name not in _NEVER_A_SEAT), "")
+    if seat and any(one.lower().split()[-1] in seat for one in ones):
+        seat = ""
+    colours = [word for name in scene.palette if (word := colour_in(name, language))]
+    c, d = [*colours, "", ""][:2]
+    fields = {"form": form, "way": way, "at": seat, "c": c, "d": d, "a": "", "one": "", "b": ""}
+    if things:
+        fields |= {"a": things[0], "one": ones[0], "b": things[1] if len(things) > 1 else ""}
+    # What is surest comes first: things, then places, then colours; one title in six speaks of the place instead.
+    of_things, of_places, of_colours = frames[:6], frames[6:7], frames[7:]
+    special = [said(_SEEN_FROM[name]) for name in places if name in _SEEN_FROM][:1]
+    colon = " : " if language == "fr" else ": "
+    special += [f"{{form}}{colon}{one}" for one in special]
+    groups = [of_things if things else (), (*of_places, *special), of_colours]
+    if things and special and rng.random() < 1 / 6:
+        groups = groups[1:]
+    for group in groups:
+        fitting = [frame for frame in group if all(fields[name] for name in fields if f"{{{name}}}" in frame)]
+        if fitting:
+            frame = draw(fitting)
+            if language != "en" and not frame.startswith("{way}"):
+                fields["way"] = way[:1].lower() + way[1:]
+            return _headline(frame.format(**fields), language)
+    return _headline(f"{form}: {way}", language)
 
 
-SURE_IN_TITLE = 0.6
-"""From this confidence on a title may name a thing."""
+def _sure_things(scene: Scene, language: str) -> tuple[list[str], list[str]]:
+    """Return the sure things with their articles, as objects and as subjects, surest first."""
+    objects, subjects = [], []
+    for name, confidence in scene.things:
+        noun = noun_of(name, language)
+        if round(confidence, 3) < SURE_IN_TITLE or (name in PERSONS and not scene.people):
+            continue
+        if name in PERSONS:
+            words = people_in(scene.people or 1, language)
+            objects.append(words)
+            subjects.append(words)
+        elif noun is not None:
+            words = with_article(noun, language)
+            objects.append(words)
+            subjects.append(f"ein {noun.singular}" if words.startswith("einen ") else words)
+    return objects, subjects
+
+
+def _headline(text: str, language: str) -> str:
+    """Write a title as its language does: English has capitals, the others begin with one."""
+    text = " ".join(text.split())
+    if language != "en":
+        return text[:1].upper() + text[1:]
+    words, first = [], True
+    for word in text.split(" "):
+        words.append(word if word in _SMALL_WORDS and not first else word[:1].upper() + word[1:])
+        first = word.endswith(":")
+    return " ".join(words)
 
 
 @dataclass(frozen=True)
@@ -76,47 +211,99 @@ class Sentence:
     slots: tuple[str, ...]
 
 
-def motivate(
-    picture: SeenPicture, controls: Controls, request: ExplainRequest, n_references: int
-) -> tuple[Sentence, ...]:
-    """Return a sentence each on mood and mode, on movement, and on the line and its references; in an album one more.
+def motivate(controls: Controls, request: ExplainRequest, n_references: int) -> tuple[Sentence, ...]:
+    """Return sentences on what is seen, on pace and key, on the band, on the form, on the climax, and on the line.
 
-    `n_references` is how many references the model attends to, the nearest first. A sentence names no slot that the
-    album filled: attention to the picture had no part in it.
+    What is seen comes from the scene, what is heard from the plan; without one, key, meter and pace come from the
+    controls. `n_references` is how many references the model attends to, the nearest first. Only a sentence on what
+    control tokens decided has slots: attention to the picture had no part in the others.
     """
-    if request.request.album is not None:
-        key = key_words(TONICS.index(controls["tonic"]), controls["mode"])
-        return (
-            Sentence(_impression(picture) + ".", ()),
-            Sentence(
-                f"Its album asks for {key}, {controls['meter']}, {controls['tempo']}, and the motif it opens with.", ()
-            ),
-            Sentence(_movement(controls), ("kind", "density")),
-            Sentence(_line(controls, request, n_references), ("range", "register", "leaps", "pitch_entropy")),
-        )
+    scene = request.request.description.scene or Scene(subject="")
+    plan = request.plan
+    drawn = plan is None and request.request.album is None
+    found = [
+        Sentence(_seen(scene), ()),
+        Sentence(_pace(scene, controls, request), ("tempo", "mode", "tonic", "meter") if drawn else ()),
+    ]
+    if plan is not None:
+        found += [Sentence(text, ()) for text in (_band(plan), _form(plan), _peak(plan, scene)) if text]
     return (
-        Sentence(_mood_and_key(picture, controls), ("tempo", "mode", "tonic")),
-        Sentence(_movement(controls), ("kind", "meter", "density")),
+        *found,
+        Sentence(_movement(controls), ("kind", "density")),
         Sentence(_line(controls, request, n_references), ("range", "register", "leaps", "pitch_entropy")),
     )
 
 
-def _impression(picture: SeenPicture) -> str:
-    light = "dark" if picture.brightness < 0.3 else "bright" if picture.brightness > 0.65 else "evenly lit"
-    edge = "soft" if picture.contrast < 0.35 else "strong" if picture.contrast > 0.65 else "moderate"
-    shows = f"{_article(picture.subject)} in a picture" if picture.subject else "a picture"
-    return f"I saw {shows} that is {light}, of {edge} contrast and {picture.mood} in mood"
+def _seen(scene: Scene) -> str:
+    """Say what there is, its colours, and where the eye goes."""
+    first = describe_scene(scene).split(". ")[0].rstrip(".")
+    colours = [word for name in scene.palette if (word := colour_in(name, "en"))]
+    tones = f" in {listed(colours, 'en')}" if colours else ""
+    light = f", {scene.light.split(',')[0].strip()}" if scene.light else ""
+    path = scene.eye_path[:3]
+    eye = f"; the eye goes from {path[0]} to {' and then to '.join(path[1:])}" if len(path) > 1 else ""
+    return f"{first}{tones}{light}{eye}."
 
 
-def _mood_and_key(picture: SeenPicture, controls: Controls) -> str:
-    key = key_words(TONICS.index(controls["tonic"]), controls["mode"])
-    return f"{_impression(picture)}, so the tune is {controls['tempo']} and in {key}."
+def _pace(scene: Scene, controls: Controls, request: ExplainRequest) -> str:
+    plan, album = request.plan, request.request.album
+    if plan is not None and (tonality := read_tonality(plan.key)) is not None:
+        key, meter, pace = (
+            f"{tonality.tonic} {tonality.mode}",
+            plan.meter,
+            f"at {round(plan.qpm)} quarter notes a minute",
+        )
+    else:
+        key = key_words(TONICS.index(controls["tonic"]), controls["mode"])
+        meter, pace = controls["meter"], f"at a {controls['tempo']} pace"
+    if album is not None:
+        return f"Its album asks for {key}, {meter}, and the motif it opens with; it goes {pace}."
+    motion = {"still": "everything keeps still", "gentle movement": "it moves a little",
+              "plain movement": "it plainly moves", "fast movement": "it moves fast"}.get(scene.motion, "")  # fmt: skip
+    why = " and ".join(one for one in (motion, f"the mood is {scene.mood}" if scene.mood else "") if one)
+    reasons = suiting_music(scene).reasons
+    because = f"As {why}, the" if why else "The"
+    more = f" ({reasons[0].rstrip('.')})" if reasons else ""
+    return f"{because} tune goes {pace} in {key} and {meter}{more}."
+
+
+_DOES = {
+    "melody": "has the tune", "bass": "has the bass", "figure": "plays broken chords", "counter": "sings against it",
+    "bass+figure": "has bass and figures", "answer": "answers", "parallel": "goes along in thirds and sixths",
+    "double": "doubles it", "hold": "holds long notes", "drums": "keeps the beat", "rest": "waits",
+}  # fmt: skip
+
+
+def _band(plan: Plan) -> str:
+    parts = [f"the {voice.name.lower()} {_DOES[voice.role]}" for voice in plan.voices]
+    text = listed(list(dict.fromkeys(parts)), "en")
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _form(plan: Plan) -> str:
+    """Say what each section stands for, and how loud it is."""
+    loud = {"pp": "very soft", "p": "soft", "mp": "rather soft", "mf": "rather loud", "f": "loud", "ff": "very loud"}
+    said = [
+        f"bars {section.first} to {section.last} ({loud[section.dynamic]}) stand for {section.picture_part}"
+        for section in plan.sections
+        if section.picture_part
+    ]
+    text = "; ".join(said)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _peak(plan: Plan, scene: Scene) -> str:
+    if plan.climax is None:
+        return ""
+    focus = f", for {scene.focal_point}" if scene.focal_point else ""
+    return f"Its highest note, {pitch_name(plan.climax.pitch)}, comes in bar {plan.climax.bar}{focus}."
 
 
 def _movement(controls: Controls) -> str:
-    manner = f"like {_article(controls['kind'])}" if "kind" in controls else "freely"
-    pace = ("very few", "few", "a fair number of", "many", "very many")[LEVELS.index(controls["density"])]
-    return f"It moves {manner} in {controls['meter']}, with {pace} notes to a bar."
+    kind = noun_of(controls.get("kind", ""), "en")
+    manner = f"like {with_article(kind, 'en')}" if kind is not None else "freely"
+    notes = ("very few", "few", "a fair number of", "many", "very many")[LEVELS.index(controls["density"])]
+    return f"It moves {manner}, with {notes} notes to a bar."
 
 
 def _line(controls: Controls, request: ExplainRequest, n_references: int) -> str:
@@ -127,18 +314,15 @@ def _line(controls: Controls, request: ExplainRequest, n_references: int) -> str
     if not references:
         return line + "."
     names = "one tune" if len(references) == 1 else f"{len(references)} tunes"
+    verb = "was" if len(references) == 1 else "were"
     nearest = f", the nearest of them {_quoted(references[0].caption)}" if references[0].caption else ""
-    return f"{line}; {names} from the index were in its ear{nearest}."
+    lent = f" (for its {references[0].contributes})" if nearest and references[0].contributes else ""
+    return f"{line}; {names} from the index {verb} in its ear{nearest}{lent}."
 
 
 def _quoted(caption: str) -> str:
     first = caption.split(". ")[0].rstrip(".")
     return f"“{first if len(first) <= 120 else first[:117].rsplit(' ', 1)[0] + ' …'}”"
-
-
-def _article(noun: str | None) -> str:
-    noun = noun or ""
-    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 
 def explain(sampler: Sampler, requests: Sequence[ExplainRequest]) -> list[Explanation]:
@@ -159,7 +343,7 @@ def _explain(sampler: Sampler, request: ExplainRequest) -> Explanation:
     by_layer = by_layer.reshape(*by_layer.shape[:3], picture.rows, picture.cols)
     weights, blank = by_layer.mean(0)
     layers = by_layer[:, 0] if request.attention_options.layers else None
-    sentences = motivate(picture, controls, request, sampler.model.config.reference_slots)
+    sentences = motivate(controls, request, sampler.model.config.reference_slots)
     placed = placed_positions(request.request.album, tokens, PREFIX)
     plan = request.plan
 

