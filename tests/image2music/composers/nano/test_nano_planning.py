@@ -22,7 +22,7 @@ LAKE = Scene(
     things=(("lake", 0.9),),
     far="sky",
     near="water",
-    eye_path=("the boat in the middle", "the sky at the top"),
+    eye_path=("the boat in the middle", "the shore on the left", "the sky at the top"),
     valence=0.5,
     arousal=0.3,
 )
