@@ -15,6 +15,7 @@ from functools import cache
 from itertools import product
 from typing import Literal
 
+from image2music.images.features import class_names
 from image2music.images.kinds import all_kinds
 from image2music.images.scene import Scene
 from image2music.music.instruments import instrument_of
@@ -219,8 +220,11 @@ def _setting_of_phrase() -> Mapping[tuple[str, ...], _Setting]:
 
 
 @cache
-def _group_of() -> Mapping[str, str]:
-    return {kind.name: kind.group for kind in all_kinds()}
+def _wider() -> Mapping[str, str]:
+    """Map what a classifier may name to the kind that it belongs to, and kinds to their groups."""
+    classes = class_names()
+    kinds = {classes[index]: kind.name for kind in all_kinds() for index in kind.classes}
+    return kinds | {kind.name: kind.group for kind in all_kinds()}
 
 
 _LONGEST_PHRASE = 3
@@ -258,6 +262,8 @@ def _spoken_of(text: str) -> Iterator[_Setting]:
 _SUBJECT, _LAYER, _GROUP, _PLACE, _LATER_PLACE = 0.7, 0.3, 0.7, 0.6, 0.45
 """How much a word counts by where it stands; a thing counts by its confidence, its group by a share of that."""
 _DIGITS = 3
+_CROWD = 6
+"""Persons that make a crowd."""
 
 
 def _votes_of(scene: Scene) -> dict[str, float]:
@@ -271,8 +277,10 @@ def _votes_of(scene: Scene) -> dict[str, float]:
         return bool(found)
 
     for name, confidence in scene.things:
-        if not count(name, confidence):
-            count(_group_of().get(name, ""), _GROUP * confidence)
+        weight, known = confidence, count(name, confidence)
+        while not known and name in _wider() and _wider()[name] != name:
+            name, weight = _wider()[name], _GROUP * weight
+            known = count(name, weight)
     named = {_stems(name) for name, _ in scene.things}
     if _stems(scene.subject) not in named:
         count(scene.subject, _SUBJECT)
@@ -282,6 +290,8 @@ def _votes_of(scene: Scene) -> dict[str, float]:
         count(layer, _LAYER)
     if scene.people:
         votes.setdefault("people", _PLACE)
+    if scene.people and scene.people >= _CROWD:
+        votes.setdefault("party", _GROUP)
     return dict(sorted(((name, round(vote, _DIGITS)) for name, vote in votes.items()), key=lambda one: -one[1]))
 
 
@@ -290,10 +300,10 @@ def _votes_of(scene: Scene) -> dict[str, float]:
 _STILL, _LIVELY, _WILD = 0.35, 0.55, 0.7
 _SAD = -0.2
 _SLOWEST, _FASTEST = 60.0, 132.0
-_LOW, _HIGH = (0.1, 72.0), (0.7, 100.0)
+_LOW, _HIGH = (0.1, 76.0), (0.7, 104.0)
 """Two points (arousal, quarter notes a minute) of the gentle slope on which the tempo of a picture lies."""
 _WIDTH = 1.2
-_HURRY = {"driving": 22.0, "walking": 8.0, "playful": 4.0, "calm": -4.0, "dark": -4.0}
+_HURRY = {"driving": 22.0, "walking": 8.0, "playful": 4.0}
 """Quarter notes a minute that a manner adds where a setting of it is surely there."""
 
 

@@ -1,8 +1,8 @@
-"""From controls and a decoded melody to a plan: chords by functional harmony, tempo, instruments, climax.
+"""From a decoded melody to what a plan needs of it: chords by functional harmony, bars, voices.
 
 Chords are tonic, subdominant and dominant triads, found by Viterbi search: each stretch of a bar gets the triad that
 fits its notes best, given what usually follows what. Source of the method: harmonisation as a hidden Markov model, as
-in Allan and Williams 2005; the tables here are written by hand. The plan itself is the shared plain planner's.
+in Allan and Williams 2005; the tables here are written by hand.
 """
 
 from __future__ import annotations
@@ -15,14 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from image2music.composers.nano.melody import Melody, Note, melody_key, meter_fraction, signature
-from image2music.composers.nano.patches import SeenPicture
 from image2music.composers.nano.vocabulary import TONICS, Controls
 from image2music.music.lines import Bar, LineEvent
-from image2music.music.planning.constraints import PlanConstraints, apply_to_request
 from image2music.music.planning.plan import Plan
-from image2music.music.planning.planner import PlanRequest, plan_tune
 from image2music.music.theory import MIDDLE_C, Chord, read_chord, spelling
-from image2music.types import AlbumPart
 
 Function = str
 
@@ -201,37 +197,6 @@ def _event(note: Note, tonic: int, quarters: Fraction, tuplet: int) -> LineEvent
     return LineEvent(pitches, note.length * quarters, tuplet=tuplet)
 
 
-QPM = {"slow": (58, 84), "moderate": (92, 126), "fast": (134, 168)}
-
-_BANDS: dict[tuple[str, str], tuple[tuple[int, ...], ...]] = {
-    ("minor", "slow"): ((68, 46, 42), (40, 0, 48, 43), (71, 24, 42)),
-    ("minor", "moderate"): ((68, 24, 42), (40, 46, 41, 42), (71, 0, 43)),
-    ("minor", "fast"): ((40, 24, 41, 43), (73, 0, 42), (71, 46, 70)),
-    ("major", "slow"): ((73, 46, 42), (40, 0, 48, 43), (71, 24, 42)),
-    ("major", "moderate"): ((73, 24, 42), (71, 0, 70), (40, 46, 41, 42)),
-    ("major", "fast"): ((73, 24, 41, 43), (40, 0, 42), (21, 24, 32)),
-}
-"""General MIDI programs that suit a mode and a tempo: melody first, bass last."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What the model does not decide: tempo in quarter notes a minute and programs, melody first, bass last."""
-
-    qpm: int
-    programs: tuple[int, ...]
-
-
-def setting(controls: Controls, energy: float, seed: int) -> Setting:
-    """Choose tempo and programs by the controls, the picture's energy (0 to 1) and the seed."""
-    rng = np.random.Generator(np.random.Philox([seed, 2]))
-    low, high = QPM[controls["tempo"]]
-    qpm = round(low + (high - low) * float(np.clip(0.7 * energy + 0.3 * rng.random(), 0, 1)))
-    family = "minor" if controls["mode"] in ("minor", "dorian") else "major"
-    bands = _BANDS[family, controls["tempo"]]
-    return Setting(qpm, bands[int(rng.integers(len(bands)))])
-
-
 def melody_of(controls: Controls, bars: tuple[tuple[Note, ...], ...], section_ends: frozenset[int]) -> Melody:
     """Return decoded bars in the key and meter of their controls."""
     unit = Fraction(controls["unit"])
@@ -241,54 +206,6 @@ def melody_of(controls: Controls, bars: tuple[tuple[Note, ...], ...], section_en
 def key_of(melody: Melody) -> str:
     """Return the key as a plan has it."""
     return melody_key(melody.tonic, melody.mode)
-
-
-def album_setting(chosen: Setting, album: AlbumPart) -> Setting:
-    """Return the album's tempo, and its two programs at the ends of the band."""
-    first, last = album.programs
-    return Setting(album.tempo_qpm, (first, *chosen.programs[1:-1], last))
-
-
-_EARLIEST_PEAK = 0.6
-
-
-def plan_of(
-    melody: Melody,
-    chosen: Setting,
-    title: str,
-    picture: SeenPicture,
-    seed: int,
-    constraints: Sequence[PlanConstraints] = (),
-) -> Plan:
-    """Return the plan that a decoded melody makes: its chords and sections, and the plain planner's band and form.
-
-    The tune stays in the first voice, so that it is read back from there; all other voices are derived by rule. Of
-    `constraints` those that leave the melody as it is are kept, the first one at last.
-    """
-    bars = melody_bars_written(melody)
-    sounding = [(pitch, number) for number, bar in enumerate(bars, 1) for event in bar for pitch in event.pitches]
-    peak, peak_bar = max(sounding, key=lambda note: (note[0], note[1]))
-    request = PlanRequest(
-        title=title,
-        idea=f"the {picture.mood} mood of the picture is that of the tune",
-        key=key_of(melody),
-        meter=melody.meter,
-        qpm=float(chosen.qpm),
-        bars=len(bars),
-        programs=chosen.programs,
-        sections=tuple(sorted(end + 1 for end in melody.section_ends)),
-        valence=picture.valence,
-        arousal=picture.energy,
-        seed=seed,
-        harmony=melody_chords(melody),
-        melody_range=(min(pitch for pitch, _ in sounding), peak),
-        climax=(peak_bar, peak),
-    )
-    for wanted in reversed(constraints):
-        request = apply_to_request(request, wanted)
-    plan = plan_tune(request)
-    # A peak that comes too early is no climax, and the plan promises none then.
-    return plan if peak_bar > len(bars) * _EARLIEST_PEAK else replace(plan, climax=None)
 
 
 def melody_lines(plan: Plan, bars: Sequence[Bar]) -> dict[int, tuple[Bar | None, ...]]:

@@ -1,9 +1,10 @@
 """nano behind the composer's protocol.
 
-nano's decoder draws controls and a melody together. A plan is made from what it drew: chords from the melody, form and
-instruments from the shared plain planner; and writing to that plan draws the same melody again (from memory where it is
-still there) and hands it to the shared arranger. To another plan, a person's, it draws melodies in the plan's key and
-meter, takes the one that fits its chords best, and moves what clashes.
+A plan is made from the scene first: form, key, meter, tempo, instruments, figures. nano's decoder draws a melody in it,
+and the plan takes over the melody's chords and its peak, so that tune and harmony belong together. Writing to that plan
+draws the same melody again (from memory where it is still there) and hands it to the shared arranger. To another plan,
+a person's, it draws melodies in the plan's key and meter, takes the one that fits its chords best, and moves what
+clashes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -30,40 +31,44 @@ from image2music.composers.base import (
     WriteRequest,
 )
 from image2music.composers.nano.arrangement import (
-    album_setting,
     fitted,
     key_of,
     melody_bars_written,
     melody_chords,
     melody_lines,
     misfit,
-    plan_of,
-    setting,
 )
 from image2music.composers.nano.decoding import DecodingConstraints
 from image2music.composers.nano.explaining import explain, title_of
 from image2music.composers.nano.melody import Melody
-from image2music.composers.nano.patches import WEIGHTS, SeenPicture, allowed_words, look_at, nano_id
+from image2music.composers.nano.patches import WEIGHTS, SeenPicture, look_at, nano_id
+from image2music.composers.nano.planning import plan_request, plan_scene, with_melody
 from image2music.composers.nano.reading import MANNER, copied_references, encode_references, read_controls_and_melody
 from image2music.composers.nano.sampling import Drawn, Sampler
 from image2music.composers.nano.vocabulary import (
+    FAST_FROM_QPM,
     LEVELS,
+    MAX_BARS,
+    METERS,
     PLACED_NOTE,
+    SLOW_BELOW_QPM,
     AllowedWords,
     asked_words,
-    constrained_words,
     control_distance,
     controls_of,
     placed_tokens,
     planned_words,
+    suiting_words,
+    tempo_control,
 )
-from image2music.composers.suiting import suiting_music
+from image2music.composers.suiting import Character
 from image2music.images.scene import Scene, scene_of
 from image2music.images.words import describe_scene
 from image2music.music.arrange.arranger import arrange_plan
 from image2music.music.grid import detect_key
 from image2music.music.planning.checks import check_plan
 from image2music.music.planning.plan import Plan
+from image2music.music.planning.planner import PlanRequest
 from image2music.music.theory import read_chord
 from image2music.settings import picture_seed
 from image2music.types import Description, Edit, Explanation
@@ -145,7 +150,7 @@ class NanoComposer:
 
     def write_as_asked(self, requests: Sequence[ComposeRequest], words: AllowedWords) -> list[str]:
         """Return a tune for each request, with further words required for its controls."""
-        tasks = [_Task(r, {**_words(r), **words}, _label(0), words) for r in requests]
+        tasks = [_Task(r, {**_words(r, _label(0)), **words}, _label(0), words) for r in requests]
         return [_written(task, drawn, None) for task, drawn in zip(tasks, self._draw(tasks), strict=True)]
 
     def repair(self, requests: Sequence[RepairRequest]) -> list[str]:
@@ -165,7 +170,7 @@ class NanoComposer:
         for one in requests:
             controls, _ = read_controls_and_melody(one.abc)
             unchanged = {slot: (word,) for slot, word in controls.items()}
-            tasks.append(_Task(one.request, {**_words(one.request), **unchanged}, "refine"))
+            tasks.append(_Task(one.request, {**_words(one.request, _label(0)), **unchanged}, "refine"))
         return [_written(task, drawn, None) for task, drawn in zip(tasks, self._draw(tasks), strict=True)]
 
     def explain(self, requests: Sequence[ExplainRequest]) -> list[Explanation]:
@@ -181,7 +186,9 @@ class NanoComposer:
         for at, (request, plan, label) in enumerate(asked):
             if plan is not None and (at not in drawn or not _is_own(plan, drawn[at])):
                 words = planned_words(plan)
-                tasks[at] = _Task(request, {**_words(request), **words}, label, words, plan)
+                tasks[at] = _Task(
+                    request, {**own[at].words, **words, **_kinds(request, label, plan)}, label, words, plan
+                )
         foreign = [at for at, task in tasks.items() if task.plan is not None]
         drawn |= zip(foreign, self._draw([tasks[at] for at in foreign]), strict=True)
         return [_written(tasks[at], drawn[at], plan) for at, (_, plan, _) in enumerate(asked)]
@@ -261,7 +268,7 @@ def _label(take: int, attempt: int = 0) -> str:
 
 
 def _task_of(request: ComposeRequest, label: str) -> _Task:
-    return _Task(request, _words(request), label)
+    return _Task(request, _words(request, label), label)
 
 
 def _key(task: _Task) -> object:
@@ -273,15 +280,39 @@ def _key(task: _Task) -> object:
 
 
 def _plan(task: _Task, drawn: Drawn) -> Plan:
-    """Make the plan of a drawn melody: tempo and band by controls and picture, or by the album."""
-    picture, album = _picture(task.request), task.request.album
-    chosen = setting(drawn.controls, picture.energy, task.request.seed)
-    if album is not None:
-        chosen = album_setting(chosen, album)
-    scene = task.request.description.scene or Scene(subject="")
-    name = title_of(scene, suiting_music(scene), task.request.seed, task.request.language)
-    seed = picture_seed(task.request.seed, f"plan/{task.label}")
-    return plan_of(drawn.melody, chosen, name, picture, seed, task.request.constraints)
+    """Make the plan that a drawn melody fills: key, chords and peak are the melody's, the rest is wanted."""
+    request, _ = _wanted(task.request, task.label)
+    melody = drawn.melody
+    qpm = _in_class(request.qpm, drawn.controls["tempo"])
+    bars = melody_bars_written(melody)
+    return plan_scene(with_melody(request, key_of(melody), melody.meter, bars, melody_chords(melody), qpm))
+
+
+_CLASSES = {"slow": (60.0, SLOW_BELOW_QPM - 1.0), "moderate": (SLOW_BELOW_QPM + 0.0, FAST_FROM_QPM - 1.0),
+            "fast": (FAST_FROM_QPM + 0.0, 168.0)}  # fmt: skip
+
+
+def _in_class(qpm: float, tempo: str) -> float:
+    """Return a tempo, moved only where the control that was drawn is another."""
+    low, high = _CLASSES[tempo]
+    return qpm if tempo_control(qpm) == tempo else min(max(qpm, low), high)
+
+
+def _wanted(request: ComposeRequest, label: str) -> tuple[PlanRequest, Character]:
+    """Return what is planned before a melody is there, and the character of the music that suits the scene.
+
+    An album's demands go before people's wishes, and these before what suits. What nano cannot write is as it would be
+    without the wish.
+    """
+    scene = request.description.scene or Scene("")
+    constraints = (() if request.album is None else (request.album.constraints,)) + request.constraints
+    seed = picture_seed(request.seed, f"{request.image_id}/plan/{label}")
+    wanted, music = plan_request(scene, seed, constraints)
+    if wanted.meter not in METERS:
+        wanted = replace(wanted, meter=music.meters[0])
+    if wanted.bars > MAX_BARS:
+        wanted = replace(wanted, bars=MAX_BARS, sections=())
+    return replace(wanted, title=title_of(scene, music, seed, request.language)), music.character
 
 
 def _is_own(plan: Plan, drawn: Drawn) -> bool:
@@ -307,12 +338,16 @@ def _written(task: _Task, drawn: Drawn, plan: Plan | None) -> str:
     return lines_to_abc(plan.title, plan.key, plan.meter, lines, sections=sections, remarks=remarks)
 
 
-def _words(request: ComposeRequest) -> AllowedWords:
-    """Return the allowed words that suit the picture, overridden by what is wished for, and that by its album's."""
-    words = dict(allowed_words(_picture(request)))
-    for wanted in reversed(request.constraints):
-        words |= constrained_words(wanted)
+def _words(request: ComposeRequest, label: str) -> AllowedWords:
+    """Return the words that the plan for the picture decides, an album's over them."""
+    wanted, character = _wanted(request, label)
+    words = {**suiting_words(character, wanted.meter), **planned_words(wanted)}
     return words if request.album is None else {**words, **asked_words(request.album)}
+
+
+def _kinds(request: ComposeRequest, label: str, plan: Plan) -> AllowedWords:
+    """Return the kinds of tune that suit the picture in the meter of a person's plan."""
+    return {"kind": suiting_words(_wanted(request, label)[1], plan.meter)["kind"]}
 
 
 def _plain(mode: str) -> str:

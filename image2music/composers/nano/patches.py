@@ -8,7 +8,6 @@ embedder that patches come from beside the weights, and is found without loading
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,10 +93,9 @@ ORDINARY = {"brightness": (0.50, 0.15), "contrast": (0.36, 0.15), "saturation": 
 
 @dataclass(frozen=True)
 class SeenPicture:
-    """`patches` float32[cells, dim]; the rest is what titles, tempo and the motivation are made from.
+    """`patches` float32[cells, dim]; the rest is what the motivation speaks of.
 
-    `brightness`, `contrast` and `energy` (the mean of these two and saturation) run from 0 to 1 over ordinary
-    photographs, `valence` from -1 to 1.
+    `brightness` and `contrast` run from 0 to 1 over ordinary photographs.
     """
 
     patches: FloatArray
@@ -106,8 +104,6 @@ class SeenPicture:
     objects: tuple[tuple[str, float], ...]
     brightness: float
     contrast: float
-    energy: float
-    valence: float
     mood: str
     colours: tuple[str, ...]
 
@@ -136,11 +132,9 @@ def look_at(look: Look, poles: PoleVectors) -> SeenPicture:
         rows,
         cols,
         look.objects,
-        # Titles, tempo and words are chosen by these: equal ones have to be equal on every processor.
+        # Words are chosen by these: equal ones have to be equal on every processor.
         round(brightness, _DIGITS),
         round(contrast, _DIGITS),
-        round((brightness + contrast + saturation) / 3, _DIGITS),
-        round(look.mood.valence, _DIGITS),
         look.mood.word,
         tuple(palette.colours),
     )
@@ -152,29 +146,9 @@ def _spread(measure: str, value: float) -> float:
     return float(np.clip(0.5 + 0.25 * (value - centre) / deviation, 0, 1))
 
 
-def allowed_words(picture: SeenPicture) -> Mapping[str, tuple[str, ...]]:
-    """Return the control words that suit the picture; the model chooses among them.
-
-    Plainly dark pictures rule major out, plainly bright ones minor; faint ones rule out fast, strong ones slow. What
-    the model learned from synthetic pictures decides everything between, but cannot contradict the plainest features of
-    a picture. The links themselves are this project's choice.
-    """
-    words: dict[str, tuple[str, ...]] = {"pickup": ("no",), "rests": ("none",), "bars": ("16",)}
-    words["meter"] = ("2/4", "3/4", "4/4", "2/2", "6/8", "9/8")
-    if picture.valence < -0.3:
-        words["mode"] = ("minor", "dorian")
-    elif picture.valence > 0.3:
-        words["mode"] = ("major", "mixolydian")
-    if picture.energy < 0.4:
-        words["tempo"] = ("slow", "moderate")
-    elif picture.energy > 0.6:
-        words["tempo"] = ("moderate", "fast")
-    return words
-
-
 WEIGHTS = Path(__file__).parent / "weights"
 
-RECIPE = 4
+RECIPE = 5
 """Raise it with every change of code that changes a tune for the same weights and seed."""
 
 

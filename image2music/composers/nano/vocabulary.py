@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from image2music.composers.nano.melody import Melody, Note
+from image2music.composers.suiting import Character
 from image2music.errors import PlanError
-from image2music.music.planning.constraints import PlanConstraints
 from image2music.music.planning.plan import Plan
+from image2music.music.planning.planner import PlanRequest
 from image2music.music.theory import MODES, SCALES, read_tonality
 from image2music.types import AlbumPart
 
@@ -302,7 +303,7 @@ def asked_words(part: AlbumPart) -> AllowedWords:
 _NEAREST_MODE = {"phrygian": "minor", "locrian": "minor", "lydian": "major"}
 
 
-def planned_words(plan: Plan) -> AllowedWords:
+def planned_words(plan: Plan | PlanRequest) -> AllowedWords:
     """Return the control slots that a plan decides.
 
     Raises:
@@ -321,39 +322,28 @@ def planned_words(plan: Plan) -> AllowedWords:
     }
 
 
-_BARS = 16
-_QPM_OF = {
-    "slow": (0.0, float(SLOW_BELOW_QPM)),
-    "moderate": (SLOW_BELOW_QPM, FAST_FROM_QPM),
-    "fast": (FAST_FROM_QPM, 999.0),
+_KINDS_OF: dict[Character, tuple[str, ...]] = {
+    "calm": ("air", "song"),
+    "flowing": ("air", "song", "waltz"),
+    "playful": ("song", "jig", "polka", "hornpipe", "waltz"),
+    "grand": ("air", "song", "march"),
+    "dark": ("air", "song"),
+    "driving": ("reel", "jig", "polka", "hornpipe", "march"),
 }
-_MINOR_BELOW, _MAJOR_FROM = -0.2, 0.2
-"""Valence (-1 to 1) that a mood must keep below, or above, for the mode to follow from it."""
+_DENSITIES: dict[Character, tuple[str, ...]] = {
+    "calm": ("lowest", "low"),
+    "flowing": ("lowest", "low", "middle"),
+    "dark": ("lowest", "low", "middle"),
+    "driving": ("middle", "high", "highest"),
+}
+"""How many notes suit a character; the others may have any number."""
 
 
-def constrained_words(wanted: PlanConstraints) -> AllowedWords:
-    """Return the control slots that a wish decides, as far as nano has words for it; the rest of it is left out."""
-    words: dict[str, tuple[str, ...]] = {}
-    key = read_tonality(wanted.key) if wanted.key else None
-    modes = [key.mode] if key is not None else list(wanted.modes)
-    known = tuple(dict.fromkeys(_NEAREST_MODE.get(mode, mode) for mode in modes))
-    if known:
-        words["mode"] = known
-    elif wanted.valence is not None and wanted.valence[1] <= _MINOR_BELOW:
-        words["mode"] = ("minor", "dorian")
-    elif wanted.valence is not None and wanted.valence[0] >= _MAJOR_FROM:
-        words["mode"] = ("major", "mixolydian")
-    if key is not None:
-        words["tonic"] = (TONICS[key.pitch_class],)
-    if meters := tuple(meter for meter in wanted.meters if meter in METERS):
-        words["meter"] = meters
-    if wanted.bars is not None:
-        low, high = wanted.bars
-        words["bars"] = (str(max(1, min(MAX_BARS, max(low, min(high, _BARS))))),)
-    if wanted.qpm is not None:
-        low_qpm, high_qpm = wanted.qpm
-        words["tempo"] = tuple(word for word, (low, high) in _QPM_OF.items() if low_qpm < high and high_qpm >= low)
-    return words
+def suiting_words(character: Character, meter: str) -> AllowedWords:
+    """Return the control slots that a character decides in a meter: no dance where it is still, no pick-up, no rest."""
+    kinds = tuple(kind for kind in _KINDS_OF[character] if meter in DANCED_IN.get(kind, METERS))
+    words = {"pickup": ("no",), "rests": ("none",), "kind": kinds or ("air", "song")}
+    return words | ({"density": _DENSITIES[character]} if character in _DENSITIES else {})
 
 
 def placed_tokens(part: AlbumPart | None, vocabulary: Vocabulary) -> Mapping[tuple[int, int], int]:

@@ -35,7 +35,7 @@ from image2music.music.planning.plan import (
 )
 from image2music.music.theory import Tonality, read_chord, read_tonality
 
-PLANNER_VERSION = 1
+PLANNER_VERSION = 2
 """Raise it with every change here that changes a plan."""
 MOST_PLANNED_VOICES = 5
 STILL_BELOW, LIVELY_FROM = 0.35, 0.65
@@ -53,7 +53,7 @@ class PlanRequest:
     the planner's form). `valence` is -1 to 1, `arousal` 0 to 1. `families` are figures that are wished for.
     `picture_parts` name what the sections stand for. `harmony` is a chord text a bar where a melody has been harmonised
     already, `melody_range` its lowest and highest pitch, `climax` bar and pitch of its highest note. With `tune_moves`
-    the second voice has the tune in the middle; `drums` adds a beat.
+    the second voice has the tune in the middle; `drums` adds a beat; with `tempo_moves` contrast and close are slower.
     """
 
     title: str = ""
@@ -76,6 +76,7 @@ class PlanRequest:
     climax: tuple[int, int] | None = None
     tune_moves: bool = False
     drums: bool = False
+    tempo_moves: bool = False
 
 
 _BRIGHT_KEYS, _DARK_KEYS = ("C", "D", "Eb", "F", "G", "A", "Bb"), ("Am", "Bm", "Cm", "Dm", "Em", "F#m", "Gm")
@@ -324,7 +325,7 @@ def _laid_out(
                 first=first,
                 last=last,
                 picture_part=pictured[min(number * len(pictured) // len(spans), len(pictured) - 1)] if pictured else "",
-                qpm=request.qpm,
+                qpm=_pace(request, purpose),
                 dynamic=DYNAMICS[min(max(base + _LOUDER[purpose], 0), len(DYNAMICS) - 1)],
                 swell=_SWELLS[purpose],
                 cadence="open",
@@ -332,6 +333,13 @@ def _laid_out(
             )
         )
     return tuple(sections)
+
+
+_PACES: dict[SectionPurpose, float] = {"contrast": 0.96, "close": 0.92}
+
+
+def _pace(request: PlanRequest, purpose: SectionPurpose) -> float:
+    return float(round(request.qpm * _PACES.get(purpose, 1.0))) if request.tempo_moves else request.qpm
 
 
 def _loudness(arousal: float) -> int:

@@ -56,7 +56,7 @@ def test_nano_writes_its_part_of_the_album(tune):
     assert [found for found in check(tune) if found.severity is Severity.ERROR] == []
     score = abc_to_score(tune)
     assert count_motif(score, MOTIF) >= 1
-    assert (score.tempos[0].qpm, {track.program for track in score.tracks}) == (101, {40, 0, 42})
+    assert (score.tempos[0].qpm, {track.program for track in score.tracks}) == (101, {40, 42})
 
 
 def test_no_attention_is_shown_for_what_the_album_decided(tune, request_in_album):

@@ -6,16 +6,17 @@ from image2music.abc.checker import check
 from image2music.abc.diagnostics import Severity
 from image2music.abc.parser import parse
 from image2music.abc.writer.parts import lines_to_abc
-from image2music.composers.nano.arrangement import melody_bars_written, melody_lines, plan_of, setting
+from image2music.composers.nano.arrangement import key_of, melody_bars_written, melody_chords, melody_lines
 from image2music.composers.nano.decoding import DecodingConstraints, Grammar, SeededDecoding, nucleus
 from image2music.composers.nano.model import NanoComposerModel, NanoConfig
-from image2music.composers.nano.patches import SeenPicture
+from image2music.composers.nano.planning import plan_scene, with_melody
 from image2music.composers.nano.reading import MANNER, read_controls_and_melody
 from image2music.composers.nano.sampling import Drawn, Sampler
 from image2music.composers.nano.training.dataset import TrainingNgrams
 from image2music.composers.nano.vocabulary import DANCED_IN, METERS, Vocabulary
 from image2music.music.arrange.arranger import arrange_plan
 from image2music.music.planning.checks import check_plan
+from image2music.music.planning.planner import PlanRequest
 
 ASKED = {"bars": ("8",), "rests": ("none",), "pickup": ("no",)}
 UNITS = ("1/4", "1/8", "1/16")
@@ -41,12 +42,11 @@ def drawn(sampler: Sampler) -> list[Drawn]:
     return sampler.draw(*conditions(N), [DecodingConstraints(ASKED, seed) for seed in range(N)])
 
 
-PICTURE = SeenPicture(np.zeros((49, 384), np.float32), 7, 7, (), 0.5, 0.5, 0.5, 0.0, "calm", ())
-
-
 def arranged(one: Drawn) -> str:
-    plan = check_plan(plan_of(one.melody, setting(one.controls, 0.5, 0), "T", PICTURE, 0)).plan
-    lines = arrange_plan(plan, melody_lines(plan, melody_bars_written(one.melody)), 0)
+    bars = melody_bars_written(one.melody)
+    request = with_melody(PlanRequest(), key_of(one.melody), one.melody.meter, bars, melody_chords(one.melody), 96.0)
+    plan = check_plan(plan_scene(request)).plan
+    lines = arrange_plan(plan, melody_lines(plan, bars), 0)
     return lines_to_abc("T", plan.key, plan.meter, lines, remarks=[f"{MANNER}{one.controls['kind']}"])
 
 
