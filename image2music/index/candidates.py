@@ -16,7 +16,6 @@ from image2music.index.search import Near, matched_by, rows_by_id
 from image2music.music.metrics import Metrics
 from image2music.types import Reference
 
-
 T = TypeVar("T", float, NDArray[np.float64])
 
 
@@ -99,10 +98,7 @@ def candidates_of(
     of the description. Columns are read once for all pairs.
     """
     table = rows_by_id(dataset, {near.row for rows in found for near in rows}, _TRAIT_COLUMNS)
-    columns = (table[name].to_pylist() for name in ["_rowid", *_TRAIT_COLUMNS])
-    traits = {
-        row: (*one, tuple(mood or ()), tuple(genre or ())) for row, *one, mood, genre in zip(*columns, strict=True)
-    }
+    traits = {row["_rowid"]: row for row in table.to_pylist()}
     return [
         Candidates(
             tuple(_candidate(traits, texts.get(key), images.get(key)) for key in texts | images),
@@ -121,11 +117,21 @@ def _by_music(rows: Sequence[Near]) -> dict[str, tuple[int, Near]]:
 
 
 def _candidate(
-    traits: dict[int, tuple[Any, ...]], text: tuple[int, Near] | None, image: tuple[int, Near] | None
+    traits: dict[int, dict[str, Any]], text: tuple[int, Near] | None, image: tuple[int, Near] | None
 ) -> Candidate:
     _, near = min((found for found in (text, image) if found), key=lambda found: found[0])
-    similarity_text, similarity_image = (-found[1].distance if found else None for found in (text, image))
-    return Candidate(near.row, near.tune_id, *traits[near.row], similarity_text, similarity_image)
+    row = traits[near.row]
+    return Candidate(
+        row=near.row,
+        tune_id=near.tune_id,
+        caption=row["caption"],
+        key=row["key"],
+        tempo_qpm=row["tempo_qpm"],
+        mood=tuple(row["mood"] or ()),
+        genre=tuple(row["genre"] or ()),
+        similarity_text=-text[1].distance if text else None,
+        similarity_image=-image[1].distance if image else None,
+    )
 
 
 def read_references(dataset: Any, chosen: Sequence[Sequence[Candidate]]) -> list[tuple[Reference, ...]]:
@@ -136,12 +142,11 @@ def read_references(dataset: Any, chosen: Sequence[Sequence[Candidate]]) -> list
 
 
 def _recalled(one: Candidate, row: dict[str, Any]) -> Reference:
-    similarities = one.similarity_text, one.similarity_image
     return Reference(
         tune_id=one.tune_id,
         caption=one.caption,
         similarity_text=one.similarity_text,
         similarity_image=one.similarity_image,
-        matched_by=matched_by(*(found is not None for found in similarities)),
+        matched_by=matched_by(one.similarity_text is not None, one.similarity_image is not None),
         **row,
     )

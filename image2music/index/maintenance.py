@@ -190,9 +190,10 @@ def check_embedder(index: TuneIndex, spec: str, embedder_id: str) -> None:
         TuneIndexError: it is another one (`other_embedder`); the message names the command which embeds it again.
     """
     if embedder_id != index.embedder_id:
+        choice = "leave --embedder away, or" if spec != index.embedder_spec else "to"
         message = (
-            f"{index.uri} was made with the embedder {index.embedder_id}, and {spec} is {embedder_id}; to embed it "
-            f"again: {_command_again(index.uri, spec)}"
+            f"{index.uri} was made with the embedder {index.embedder_id}, and {spec} is {embedder_id}; "
+            f"{choice} embed it again: {_command_again(index.uri, spec)}"
         )
         raise TuneIndexError(message, reason="other_embedder")
 

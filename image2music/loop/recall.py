@@ -1,4 +1,4 @@
-"""References that suit: what is looked for in the index, which of the tunes that are found suit the scene, what each may lend.
+"""References that suit: what is looked for in the index, which tunes that are found suit the scene, what each may lend.
 
 The query says what is seen and which music is wanted (`query_text`), in English, for captions say so of tunes. Of the
 nearest tunes those come first that agree in caption, tempo, mode and mood. Everything depends on columns of the row

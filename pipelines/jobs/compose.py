@@ -23,7 +23,7 @@ from image2music.composers import registry as composers
 from image2music.composers.chat.batches import BatchDesk, Underway
 from image2music.composers.chat.ledger import Ledger, read_spending, spending_line
 from image2music.embedders import base as embedders
-from image2music.errors import JobError, ModelError, OutputError, PutOffError, TuneIndexError
+from image2music.errors import JobError, ModelError, OutputError, PutOffError
 from image2music.failures import one_line
 from image2music.index.maintenance import check_embedder
 from image2music.index.table import TuneIndex, narrowed, open_index
