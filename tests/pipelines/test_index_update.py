@@ -189,8 +189,8 @@ def test_another_embedder_and_another_writer_are_refused(settled, capsys):
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert said[0].endswith(
-        "leave --embedder away, or embed it again: image2music index --captions captions.json --midi_root midi --index tunes.lance "
-        "--embedder fake:other"
+        "leave --embedder away, or embed it again: image2music index --captions captions.json --midi_root midi "
+        "--index tunes.lance --embedder fake:other"
     )
     with open_index_files("tunes.lance").lock():
         assert main(UPDATE) == 1
