@@ -114,8 +114,8 @@ def _recalling(index: TuneIndex) -> dict[str, str]:
     """Return how well tunes are recalled for made-up scenes, or why that cannot be measured here."""
     from image2music.embedders.base import load_embedder
     from image2music.errors import Image2MusicError
-    from image2music.index.maintenance import check_embedder
     from image2music.loop.recall import recall_stats
+    from pipelines.jobs.index import check_embedder
 
     try:
         embedder = load_embedder(index.embedder_spec)

@@ -25,7 +25,6 @@ from image2music.composers.chat.ledger import Ledger, read_spending, spending_li
 from image2music.embedders import base as embedders
 from image2music.errors import JobError, ModelError, OutputError, PutOffError
 from image2music.failures import one_line
-from image2music.index.maintenance import check_embedder
 from image2music.index.table import TuneIndex, narrowed, open_index
 from image2music.loop.chain import rules_version
 from image2music.music.planning.plan import Plan
@@ -33,6 +32,7 @@ from image2music.rows import KEY_COLUMNS, Provenance, composition_key, printable
 from image2music.settings import ComposeSettings, language_version, prompts_version
 from image2music.storage.output import OutputStore, open_output
 from image2music.types import NO_METADATA, ImageMetadata, ImageSource
+from pipelines.jobs.index import check_embedder
 from pipelines.jobs.options import AblateOptions, ComposeOptions
 from pipelines.runtime.job import (
     Job,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +16,8 @@ import pyarrow as pa
 from apache_beam.ml.rag.ingestion.base import VectorDatabaseWriteTransform
 
 from image2music.embedders import base as embedders
-from image2music.errors import TuneIndexError
-from image2music.index.maintenance import check_embedder, finalize
+from image2music.errors import ConfigError, TuneIndexError
+from image2music.index.maintenance import finalize
 from image2music.index.sync import Changes, Manifest, find_changes, read_manifest, without_repeats, write_manifest
 from image2music.index.table import TuneIndex, index_schema, open_index, replace_rows, stored_tunes
 from image2music.rows import failure_row, now
@@ -293,6 +294,32 @@ def _check(options: IndexOptions, index: TuneIndex, changes: Changes) -> None:
         return
     spec = options.embedder or index.embedder_spec
     check_embedder(index, spec, embedders.load_embedder(spec).id)
+
+
+def check_embedder(index: TuneIndex, spec: str, embedder_id: str) -> None:
+    """Check that an embedder, named `spec`, is the one that made the index.
+
+    Raises:
+        TuneIndexError: it is another one (`other_embedder`); the message names the command which embeds it again.
+    """
+    if embedder_id != index.embedder_id:
+        choice = "leave --embedder away, or" if spec != index.embedder_spec else "to"
+        message = (
+            f"{index.uri} was made with the embedder {index.embedder_id}, and {spec} is {embedder_id}; "
+            f"{choice} embed it again: {_command_again(index.uri, spec)}"
+        )
+        raise TuneIndexError(message, reason="other_embedder")
+
+
+def _command_again(uri: str, spec: str) -> str:
+    run = open_index_files(uri).run
+    try:
+        made_with = run.read().get("options", {}) if run.exists() else {}
+    except ConfigError:  # a broken record of a run is no reason to say less than the names of the options
+        made_with = {}
+    given = {"captions": "CAPTIONS", "midi_root": "FOLDER"}
+    words = [word for name, value in given.items() for word in (f"--{name}", made_with.get(name) or value)]
+    return shlex.join(["image2music", "index", *words, "--index", uri, "--embedder", spec])
 
 
 def _with_failures(manifest: Manifest, failures: list[Failure]) -> Manifest:
