@@ -89,7 +89,7 @@ def _of_searching(query: Figures, batch: Figures) -> Iterator[str]:
     yield (
         f"search: recall@5 {query['recall']:.4f} over {query['queries']:.0f} unseen captions; p95 "
         f"{query['query_p95_ms']:.1f} ms; numpy's product with all vectors in memory {query['numpy_ms']:.1f} ms; the "
-        f"whole retrieval of a picture (two searches, music read, ranks fused) {query['picture_ms']:.1f} ms"
+        f"whole retrieval of a picture (two searches, what suits chosen, music read) {query['picture_ms']:.1f} ms"
     )
     yield (
         f"batch: {batch['pictures']:.0f} pictures, hits with their music; exact search one by one over "

@@ -15,7 +15,9 @@ from benchmarks.generated_captions import Music, midicaps_row
 from benchmarks.notebook import Figures
 from benchmarks.samples import SEED
 from image2music.embedders.base import load_embedder
+from image2music.images.scene import Scene
 from image2music.index.table import TuneIndex, open_index
+from image2music.loop.recall import recall as recall_references
 
 K = 5
 PICTURES = 1000
@@ -76,10 +78,11 @@ def unseen_vectors(index: TuneIndex, count: int) -> NDArray[np.float32]:
 
 
 def _pictures_one_by_one(index: TuneIndex, vectors: NDArray[np.float32]) -> list[float]:
-    """Seconds of the whole retrieval of `compose`: two searches, copies collapsed, music read, ranks fused."""
+    """Seconds of the whole retrieval of `compose`: two searches, copies collapsed, what suits chosen, music read."""
+    scene = Scene("a lake", valence=0.3, arousal=0.4)
     pairs = [(vectors[place], vectors[place + 1]) for place in range(0, 100, 2)]
-    index.references(pairs[:1], 3)
-    return [_timed(lambda pair=pair: index.references([pair], 3)) for pair in pairs]
+    recall_references(index, pairs[:1], [scene], 3)
+    return [_timed(lambda pair=pair: recall_references(index, [pair], [scene], 3)) for pair in pairs]
 
 
 def _all_vectors(index: TuneIndex) -> tuple[list[str], NDArray[np.float32]]:

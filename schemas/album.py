@@ -58,3 +58,12 @@ ALBUM_SCHEMA = pa.schema(
         column("bound_at", pa.timestamp("us", tz="UTC"), "when", nullable=False),
     ]
 )
+
+GLANCE_SCHEMA = pa.schema(
+    [
+        column("image_id", pa.string(), "sha256 of the picture's bytes, hex", nullable=False),
+        column("seen_by", pa.string(), "what saw it, and what albums are planned by", nullable=False),
+        column("summary", pa.string(), "what the plan of an album needs of a picture, as JSON", nullable=False),
+    ]
+)
+"""OUT/.glances: what was seen of the pictures of albums, so that a later run need not look again."""

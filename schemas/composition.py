@@ -17,7 +17,10 @@ REFERENCE = pa.struct(
         column("caption", pa.string(), "what the data set says about the tune"),
         column("abc", pa.string(), "the whole tune in ABC notation"),
         column(
-            "similarity_text", pa.float32(), "description to caption; null where that search missed it", unit="cosine"
+            "similarity_text",
+            pa.float32(),
+            "what is seen and wanted to caption; null where that search missed it",
+            unit="cosine",
         ),
         column("similarity_image", pa.float32(), "picture to caption; null where that search missed it", unit="cosine"),
         column("matched_by", pa.string(), "which search found it: text, image or both"),
@@ -251,7 +254,13 @@ def composition_schema(dim: int, more: Sequence[pa.Field] = ()) -> pa.Schema:
             column("description", pa.string(), "what the composer sees in the picture", nullable=False),
             column("scene", SCENE, "the same as data; null where the composer tells none"),
             column("image_embedding", vector(dim), "of the picture, unit length", nullable=False),
-            column("description_embedding", vector(dim), "of the description, unit length", nullable=False),
+            column(
+                "description_embedding",
+                vector(dim),
+                "of what is seen and the music that suits it, which references are looked for by; in the paper's chain "
+                "and without a scene of the description; unit length",
+                nullable=False,
+            ),
             column("references", pa.list_(REFERENCE), "retrieved tunes, best first", nullable=False),
             column("plan", PLAN, "what the tune was written to; null in the paper's chain"),
             column("abc", pa.string(), "the tune", nullable=False),

@@ -7,41 +7,74 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
 
 from image2music.album.book import TUNE_COLUMNS, album_row
-from image2music.album.plan import GLANCE_SIDE, ImageSummary, image_summary, plan_album
+from image2music.album.plan import (
+    ImageSummary,
+    album_recipe,
+    glance_at,
+    plan_album,
+    summary_as_json,
+    summary_of_json,
+)
+from image2music.errors import ModelError, PictureError
 from image2music.failures import failure_from
 from image2music.images.archives import album_of
 from image2music.images.decode import open_picture
 from image2music.rows import Row, now
-from image2music.storage.datasets import read_shards
+from image2music.storage.datasets import Dataset, read_shards
 from image2music.storage.files import Folder
 from image2music.types import Failure, ImageRef
-from transforms.pictures import PictureReader
+from schemas.album import GLANCE_SCHEMA
+from transforms.deadlines import NO_LIMIT, TimeLimit
+from transforms.pictures import PictureReader, content_id
+from transforms.shards import WriteShards
 from transforms.stage import StageOutputs, Stopwatch, split_failures
 
+_STAGE = "glance"
 Glanced = tuple[ImageRef, ImageSummary | None]
+_FRESH = "fresh"
 
 
 class _Glance(beam.DoFn):
-    """A picture to (album, (picture, summary)); pixels are not shuffled."""
+    """A picture to (album, (picture, summary)); pixels are not shuffled. Summaries that are new go to `_FRESH` too."""
 
-    def __init__(self, read: PictureReader) -> None:
+    def __init__(self, read: PictureReader, limit: TimeLimit, kept: Dataset | None) -> None:
         self._read = read
-        self._stopwatch = Stopwatch("glance")
+        self._limit = limit
+        self._kept = kept
+        self._stopwatch = Stopwatch(_STAGE)
 
-    def process(self, ref: ImageRef) -> Iterator[tuple[bytes, Glanced]]:
+    def setup(self) -> None:
+        """Read what earlier runs saw, once a worker."""
+        self._eyes = album_recipe()
+        rows = self._kept.read(GLANCE_SCHEMA.names) if self._kept is not None else ()
+        self._known = {row["image_id"]: row["summary"] for row in rows if row["seen_by"] == self._eyes}
+
+    def process(self, ref: ImageRef) -> Iterator[tuple[bytes, Glanced] | TaggedOutput]:
         with self._stopwatch:
-            seen = _glance(ref, self._read)
+            known = self._known.get(ref.image_id)
+            seen = self._seen(ref) if known is None else summary_of_json(known, ref.image_id, ref.uri)
+        if known is None and seen is not None:
+            row = {"image_id": ref.image_id, "seen_by": self._eyes, "summary": summary_as_json(seen)}
+            yield TaggedOutput(_FRESH, row)
         yield os.fsencode(album_of(ref.uri)), (ref, seen)
 
+    def _seen(self, ref: ImageRef) -> ImageSummary | None:
+        try:
+            return self._limit.run(lambda: _glance(ref, self._read), _STAGE, [ref.image_id])
+        except ModelError:  # without eyes there is no album
+            raise
+        except Exception:  # Any: the next stage opens it again, and says what is wrong with it.
+            return None
 
-def _glance(ref: ImageRef, read: PictureReader) -> ImageSummary | None:
-    try:
-        image = open_picture(read(ref.uri), max_side=2 * GLANCE_SIDE).image
-        return image_summary(ref.image_id, ref.uri, image)
-    except Exception:  # Any: the next stage opens it again, and says what is wrong with it.
-        return None
+
+def _glance(ref: ImageRef, read: PictureReader) -> ImageSummary:
+    data = read(ref.uri)
+    if content_id(data) != ref.image_id:
+        raise PictureError("the picture changed while the job ran: run it again", reason="picture_changed")
+    return glance_at(ref.image_id, ref.uri, open_picture(data).image)
 
 
 def _plan(group: tuple[bytes, Iterable[Glanced]], seed: int) -> Iterator[ImageRef]:
@@ -53,18 +86,29 @@ def _plan(group: tuple[bytes, Iterable[Glanced]], seed: int) -> Iterator[ImageRe
 
 
 class PlanAlbums(beam.PTransform):
-    """ImageRefs to the same ImageRefs with their part in their album. Only ids and a few figures are shuffled."""
+    """ImageRefs to the same ImageRefs with their part in their album. Only ids and summaries are shuffled.
 
-    def __init__(self, seed: int, read: PictureReader) -> None:
+    Each picture is seen once: its summary goes to `kept`, where there is such, and later runs and passes find it there.
+    """
+
+    def __init__(
+        self, seed: int, read: PictureReader, limit: TimeLimit = NO_LIMIT, kept: Dataset | None = None
+    ) -> None:
         super().__init__()
-        self._read = read
         self._seed = seed
+        self._read = read
+        self._limit = limit
+        self._kept = kept
 
     def expand(self, refs: beam.PCollection) -> beam.PCollection:
         """Summarise each picture, plan each album, and spread the pictures over the workers again."""
+        glance = beam.ParDo(_Glance(self._read, self._limit, self._kept))
+        glanced = refs | "Glance" >> glance.with_outputs(_FRESH, main="glanced")
+        if self._kept is not None:
+            sink = beam.ParDo(WriteShards(self._kept, GLANCE_SCHEMA, dict, ("image_id", "seen_by")))
+            glanced[_FRESH] | "KeepGlances" >> sink
         return (
-            refs
-            | "Glance" >> beam.ParDo(_Glance(self._read))
+            glanced["glanced"]
             | "SameAlbum" >> beam.GroupByKey()
             | "Plan" >> beam.FlatMap(_plan, self._seed)
             | "SpreadAgain" >> beam.Reshuffle()

@@ -19,20 +19,25 @@ from image2music.embedders import base
 from image2music.embedders.base import Embedder, vector_of
 from image2music.failures import batch_with_fallback, failure_from, map_catching
 from image2music.index.table import TuneIndex
-from image2music.loop.recall import on_trial
+from image2music.loop.recall import query_text, recall
 from image2music.rows import Row, tune_row
 from image2music.types import CaptionedTune, DescribedImage, Failure, Reference, RetrievedContext
 from transforms.stage import NAMESPACE, TIME, StageHandler, StageOutputs, split_failures
 
 
 class EmbedPictures(StageHandler[DescribedImage, RetrievedContext, Embedder]):
-    """A described picture to its two embeddings; references are still to come."""
+    """A described picture to its two embeddings; references are still to come.
+
+    With `suited` the text is what is seen and the music that suits it (`loop.recall.query_text`), as everywhere but in
+    the paper's chain; there it is the description.
+    """
 
     stage = "embed"
 
-    def __init__(self, embedder_spec: str, batch_size: int) -> None:
+    def __init__(self, embedder_spec: str, batch_size: int, *, suited: bool = True) -> None:
         super().__init__(batch_size)
         self._spec = embedder_spec
+        self._suited = suited
 
     def load_model(self) -> Embedder:
         """Return the embedder, loaded once a process."""
@@ -44,7 +49,7 @@ class EmbedPictures(StageHandler[DescribedImage, RetrievedContext, Embedder]):
 
     def work(self, batch: Sequence[DescribedImage], model: Embedder) -> list[RetrievedContext | Exception]:
         """Embed the texts in one call, the pictures in another."""
-        texts = batch_with_fallback(model.embed_texts, [described.description.text for described in batch])
+        texts = batch_with_fallback(model.embed_texts, [self._text(described) for described in batch])
         images = batch_with_fallback(model.embed_images, [described.image for described in batch])
         results: list[RetrievedContext | Exception] = []
         for described, text, image in zip(batch, texts, images, strict=True):
@@ -53,6 +58,10 @@ class EmbedPictures(StageHandler[DescribedImage, RetrievedContext, Embedder]):
                 continue
             results.append(RetrievedContext(described, image_embedding=image, description_embedding=text))
         return results
+
+    def _text(self, described: DescribedImage) -> str:
+        text = described.description.text
+        return query_text(text, described.description.scene) if self._suited else text
 
 
 class EmbedCaptions(StageHandler[CaptionedTune, EmbeddableItem, Embedder]):
@@ -120,15 +129,18 @@ class Found:
 
 
 class TuneSearch(EnrichmentSourceHandler[list[RetrievedContext], list[tuple[RetrievedContext, Found]]]):
-    """The tune index as a source of Beam's `Enrichment`: top_k tunes of either search for a batch of pictures."""
+    """The tune index as a source of Beam's `Enrichment`: the tunes that suit each picture of a batch.
+
+    In the paper's chain: top_k tunes of either search.
+    """
 
     use_custom_types = True
 
-    def __init__(self, index: TuneIndex, top_k: int, batch_size: int, *, tried: bool = True) -> None:
+    def __init__(self, index: TuneIndex, top_k: int, batch_size: int, *, suited: bool = True) -> None:
         self._index = index
         self._top_k = top_k
         self._batch_size = batch_size
-        self._tried = tried
+        self._suited = suited
         # A search runs in a thread of its own, where Beam's metrics are lost: `join_fn` keeps the time.
         self._times = Metrics.distribution(f"{NAMESPACE}.{_STAGE}", TIME)
 
@@ -159,23 +171,22 @@ class TuneSearch(EnrichmentSourceHandler[list[RetrievedContext], list[tuple[Retr
         return replace(context, references=found.answer, seconds=context.seconds + found.seconds)
 
     def _references(self, batch: Sequence[RetrievedContext]) -> list[tuple[Reference, ...]]:
-        found = self._index.references([_pair(context) for context in batch], self._top_k)
-        if not self._tried:
-            return found
-        scenes = [context.described.description.scene for context in batch]
-        return [on_trial(references, scene) for references, scene in zip(found, scenes, strict=True)]
+        pairs = [_pair(context) for context in batch]
+        if not self._suited:
+            return self._index.references(pairs, self._top_k)
+        return recall(self._index, pairs, [context.described.description.scene for context in batch], self._top_k)
 
 
 class RetrieveTunes(beam.PTransform):
     """Pictures with their embeddings to pictures with references: Beam's `Enrichment` from the tune index.
 
-    The table is a file, not a service: nothing is tried again, slowed down or given up after a time. With `tried`
-    references that do not suit the scene are left out, as everywhere but in the paper's chain.
+    The table is a file, not a service: nothing is tried again, slowed down or given up after a time. With `suited`
+    they are those that suit the scene, as everywhere but in the paper's chain.
     """
 
-    def __init__(self, index: TuneIndex, top_k: int, batch_size: int, *, tried: bool = True) -> None:
+    def __init__(self, index: TuneIndex, top_k: int, batch_size: int, *, suited: bool = True) -> None:
         super().__init__()
-        self._search = TuneSearch(index, top_k, batch_size, tried=tried)
+        self._search = TuneSearch(index, top_k, batch_size, suited=suited)
 
     def expand(self, contexts: beam.PCollection) -> StageOutputs:
         """Search batch by batch."""

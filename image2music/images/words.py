@@ -24,6 +24,7 @@ _TIMES = ("night", "sunset", "storm")
 _MANNERS = ("close-up", "texture", "drawing", "black and white")
 _VAGUE_PLACES = ("indoors", "outdoors")
 _A_FEW, _MOST_COLOURS = 9, 2
+_WIDE = frozenset({"mountain", "cliff", "lake", "valley", "volcano", "geyser", "landscape"})
 _BLANK = "nothing to make out"
 
 
@@ -312,13 +313,15 @@ def _main(scene: Scene, places: tuple[str, ...], said: _Phrases, language: str) 
             return opening.format(listed(seen[:3], language)) + "."
         return said.texture if "texture" in places else said.unclear
     room = MOST_NAMED_THINGS - len(stated) - len(hedged)
-    at = _where(places, seats, stated or hedged, language) if room > 0 else ""
+    wide = any(name in _WIDE for name, _ in scene.things)  # a mountain stands on no grass
+    around = tuple(name for name in seats if name not in ("meadow", "mountains")) if wide else seats
+    at = _where(places, around, stated or hedged, language) if room > 0 else ""
     if stated:
         text = opening.format(listed(stated, language)) + at
         text += said.perhaps.format(listed(hedged, language)) if hedged else ""
     else:
         text = said.maybe.format(listed(hedged, language)) + at
-    above = f" {said.above}" if "sky" in seats and seats[0] != "sky" and room > 1 else ""
+    above = f" {said.above}" if "sky" in seats and around[:1] != ("sky",) and room > 1 else ""
     return f"{text}.{above}"
 
 

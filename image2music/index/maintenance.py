@@ -7,6 +7,7 @@ run leaves one version with a name to go back to.
 from __future__ import annotations
 
 import hashlib
+import shlex
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from image2music.errors import TuneIndexError
+from image2music.errors import ConfigError, TuneIndexError
 from image2music.index.table import TuneIndex
 from image2music.storage.output import open_index_files
 
@@ -180,6 +181,32 @@ def restore(uri: str, name: str) -> int:
         raise TuneIndexError(message, reason="no_such_version")
     dataset.checkout_version(number).restore()
     return finalize(uri, "restore")
+
+
+def check_embedder(index: TuneIndex, spec: str, embedder_id: str) -> None:
+    """Check that an embedder, named `spec`, is the one that made the index.
+
+    Raises:
+        TuneIndexError: it is another one (`other_embedder`); the message names the command which embeds it again.
+    """
+    if embedder_id != index.embedder_id:
+        choice = "leave --embedder away, or" if spec != index.embedder_spec else "to"
+        message = (
+            f"{index.uri} was made with the embedder {index.embedder_id}, and {spec} is {embedder_id}; "
+            f"{choice} embed it again: {_command_again(index.uri, spec)}"
+        )
+        raise TuneIndexError(message, reason="other_embedder")
+
+
+def _command_again(uri: str, spec: str) -> str:
+    run = open_index_files(uri).run
+    try:
+        made_with = run.read().get("options", {}) if run.exists() else {}
+    except ConfigError:  # a broken record of a run is no reason to say less than the names of the options
+        made_with = {}
+    given = {"captions": "CAPTIONS", "midi_root": "FOLDER"}
+    words = [word for name, value in given.items() for word in (f"--{name}", made_with.get(name) or value)]
+    return shlex.join(["image2music", "index", *words, "--index", uri, "--embedder", spec])
 
 
 def _version(found: dict[str, Any], tags: tuple[str, ...]) -> IndexVersion:

@@ -64,11 +64,12 @@ def _reference(text: tuple[int, Hit] | None, image: tuple[int, Hit] | None) -> R
         metrics=hit.metrics,
         similarity_text=text[1].similarity if text else None,
         similarity_image=image[1].similarity if image else None,
-        matched_by=_matched_by(text is not None, image is not None),
+        matched_by=matched_by(text is not None, image is not None),
     )
 
 
-def _matched_by(text: bool, image: bool) -> MatchedBy:
+def matched_by(text: bool, image: bool) -> MatchedBy:
+    """Return which searches found a tune, at least one of them."""
     if text and image:
         return "both"
     return "text" if text else "image"
@@ -169,7 +170,7 @@ _NEAREST_COLUMNS = ["tune_id", "music_id", "vector"]
 _HIT_COLUMNS = ["tune_id", "row_hash", "location", "caption", "abc", "metrics", "music_id"]
 
 
-class _Near(NamedTuple):
+class Near(NamedTuple):
     """A row that a search found. Sorts best first: by cosine, then by tune_id."""
 
     distance: float
@@ -186,9 +187,9 @@ class _Stored(NamedTuple):
     music_id: str
     row: int
 
-    def near(self, query: NDArray[np.float32]) -> _Near:
+    def near(self, query: NDArray[np.float32]) -> Near:
         """Return how near it is to a query."""
-        return _Near(-float(self.vector @ query.astype(np.float64)), self.tune_id, self.music_id, self.row)
+        return Near(-float(self.vector @ query.astype(np.float64)), self.tune_id, self.music_id, self.row)
 
 
 def search(dataset: Any, queries: NDArray[np.float32], k: int, where: str = "", share: float = 1.0) -> list[list[Hit]]:
@@ -199,11 +200,7 @@ def search(dataset: Any, queries: NDArray[np.float32], k: int, where: str = "", 
     lets `share` of the rows through, comes before the search. Similarities are computed again from the stored
     vectors, pair by pair: they depend neither on the kind of index nor on the other queries.
     """
-
-    def nearest(some: NDArray[np.float32], wanted: int) -> list[list[_Near]]:
-        return _nearest(dataset, some, _question(some, wanted, share), where)
-
-    return _search(dataset, queries, k, nearest)
+    return _hits(dataset, near(dataset, queries, k, where, share))
 
 
 def search_all(dataset: Any, queries: NDArray[np.float32], k: int, where: str = "") -> list[list[Hit]]:
@@ -211,16 +208,27 @@ def search_all(dataset: Any, queries: NDArray[np.float32], k: int, where: str = 
 
     Nothing is missed. It pays from some hundred queries on.
     """
-    return _search(dataset, queries, k, lambda some, wanted: _nearest_of_all(dataset, some, wanted, where))
+    return _hits(dataset, near_of_all(dataset, queries, k, where))
+
+
+def near(dataset: Any, queries: NDArray[np.float32], k: int, where: str = "", share: float = 1.0) -> list[list[Near]]:
+    """Return which rows `search` finds, without reading them."""
+
+    def nearest(some: NDArray[np.float32], wanted: int) -> list[list[Near]]:
+        return _nearest(dataset, some, _question(some, wanted, share), where)
+
+    return _search(queries, k, nearest)
+
+
+def near_of_all(dataset: Any, queries: NDArray[np.float32], k: int, where: str = "") -> list[list[Near]]:
+    """Return which rows `search_all` finds, without reading them."""
+    return _search(queries, k, lambda some, wanted: _nearest_of_all(dataset, some, wanted, where))
 
 
 def _search(
-    dataset: Any,
-    queries: NDArray[np.float32],
-    k: int,
-    nearest: Callable[[NDArray[np.float32], int], list[list[_Near]]],
-) -> list[list[Hit]]:
-    found: dict[int, list[_Near]] = {}
+    queries: NDArray[np.float32], k: int, nearest: Callable[[NDArray[np.float32], int], list[list[Near]]]
+) -> list[list[Near]]:
+    found: dict[int, list[Near]] = {}
     places, wanted = list(range(len(queries))), k + _BEYOND
     while places:
         looked = dict(zip(places, nearest(queries[places], wanted), strict=True))
@@ -228,7 +236,7 @@ def _search(
         open_ended = [place for place in places if len(looked[place]) == wanted < _MOST]
         places = [place for place in open_ended if not _settled(looked[place], k)]
         wanted = min(4 * wanted, _MOST)
-    return _hits(dataset, [different(found[place])[:k] for place in range(len(queries))])
+    return [different(found[place])[:k] for place in range(len(queries))]
 
 
 def nearest_ids(
@@ -241,32 +249,32 @@ def nearest_ids(
     return ids
 
 
-def different(rows: Iterable[_Near]) -> list[_Near]:
+def different(rows: Iterable[Near]) -> list[Near]:
     """Return the best row of each music, best first."""
-    best: dict[str, _Near] = {}
+    best: dict[str, Near] = {}
     for row in sorted(rows):
         best.setdefault(row.music_id, row)
     return list(best.values())
 
 
-def _settled(rows: Sequence[_Near], k: int) -> bool:
+def _settled(rows: Sequence[Near], k: int) -> bool:
     best = different(rows)[:k]
     return len(best) == k and max(rows).distance > best[-1].distance + _SAME
 
 
-def _nearest(dataset: Any, queries: NDArray[np.float32], question: dict[str, Any], where: str) -> list[list[_Near]]:
+def _nearest(dataset: Any, queries: NDArray[np.float32], question: dict[str, Any], where: str) -> list[list[Near]]:
     table = _scan(dataset, _NEAREST_COLUMNS, question, where)
     places = table["query_index"].to_pylist() if "query_index" in table.schema.names else [0] * len(table)
-    found: list[list[_Near]] = [[] for _ in queries]
+    found: list[list[Near]] = [[] for _ in queries]
     for place, row in zip(places, _stored(table), strict=True):
         found[place].append(row.near(queries[place]))
     return found
 
 
-def _nearest_of_all(dataset: Any, queries: NDArray[np.float32], count: int, where: str) -> list[list[_Near]]:
+def _nearest_of_all(dataset: Any, queries: NDArray[np.float32], count: int, where: str) -> list[list[Near]]:
     rows = nearest_rows(dataset, queries, count, where)
     known = {
-        one.row: one for one in _stored(_rows(dataset, {row for found in rows for row in found}, _NEAREST_COLUMNS))
+        one.row: one for one in _stored(rows_by_id(dataset, {row for found in rows for row in found}, _NEAREST_COLUMNS))
     }
     return [[known[row].near(query) for row in found] for query, found in zip(queries, rows, strict=True)]
 
@@ -293,16 +301,16 @@ def _scan(dataset: Any, columns: list[str], nearest: dict[str, Any], where: str)
     )
 
 
-def _hits(dataset: Any, found: Sequence[Sequence[_Near]]) -> list[list[Hit]]:
+def _hits(dataset: Any, found: Sequence[Sequence[Near]]) -> list[list[Hit]]:
     """Read the chosen rows. The music is read for the rows that were chosen only, and once for all queries."""
-    table = _rows(dataset, {near.row for rows in found for near in rows}, _HIT_COLUMNS)
+    table = rows_by_id(dataset, {near.row for rows in found for near in rows}, _HIT_COLUMNS)
     rows = {
         row["tune_id"]: row | {"metrics": Metrics(**row["metrics"])} for row in table.select(_HIT_COLUMNS).to_pylist()
     }
     return [[Hit(**rows[near.tune_id], similarity=-near.distance) for near in nearest] for nearest in found]
 
 
-def _rows(dataset: Any, ids: Collection[int], columns: list[str]) -> Any:
+def rows_by_id(dataset: Any, ids: Collection[int], columns: list[str]) -> Any:
     """Return some columns of the rows with these `_rowid`, which come too, in no order."""
     chosen = f"_rowid IN ({', '.join(map(str, sorted(ids)))})" if ids else "false"
     return dataset.to_table(columns=columns, filter=chosen, with_row_id=True)

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from image2music.errors import ConfigError, TuneIndexError
 from image2music.index import search
+from image2music.index.candidates import Candidate, Candidates, candidates_of, read_references, sample_of
 from image2music.index.search import Hit, merge
 from image2music.types import CaptionedMidi, Reference
 from schemas.tune import tune_schema
@@ -71,6 +72,22 @@ class TuneIndex:
         """Return `references` of hundreds of pictures, in one pass over the table, exactly."""
         return _merged(self.search_all(_queries(pairs), k))
 
+    def candidates(self, pairs: Sequence[Pair], k: int, *, exact: bool = False) -> list[Candidates]:
+        """Return, for each (embedding of what is wanted, of the picture), the k nearest to either, without their music.
+
+        `exact` compares hundreds of pictures with every row in one pass over the table.
+        """
+        queries, dataset = _queries(pairs), self.dataset()
+        if exact:
+            found = search.near_of_all(dataset, queries, k, self.where)
+        else:
+            found = search.near(dataset, queries, k, self.where, self.share)
+        return candidates_of(dataset, _sample(self._place, self.version), queries, found)
+
+    def read(self, chosen: Sequence[Sequence[Candidate]]) -> list[tuple[Reference, ...]]:
+        """Return the candidates that were chosen for each picture as references, in their order."""
+        return read_references(self.dataset(), chosen)
+
     def nearest_ids(self, query: NDArray[np.float32], k: int, *, exact: bool = False) -> list[str]:
         """Return the tune_id of the k nearest, best first.
 
@@ -85,9 +102,12 @@ class TuneIndex:
 
     def dataset(self) -> Any:
         """Return the LanceDB dataset at this version, opened once a process."""
-        # By its absolute place: the same relative one may mean another table once the working folder has changed.
-        place = self.uri if "://" in self.uri else os.path.abspath(self.uri)
-        return _dataset(place, self.version)
+        return _dataset(self._place, self.version)
+
+    @property
+    def _place(self) -> str:
+        # Absolute: the same relative place may mean another table once the working folder has changed.
+        return self.uri if "://" in self.uri else os.path.abspath(self.uri)
 
 
 def _queries(pairs: Sequence[Pair]) -> NDArray[np.float32]:
@@ -103,6 +123,11 @@ def _dataset(uri: str, version: int) -> Any:
     import lance
 
     return lance.dataset(uri, version=version)
+
+
+@lru_cache(maxsize=4)
+def _sample(uri: str, version: int) -> NDArray[np.float64]:
+    return sample_of(_dataset(uri, version))
 
 
 def open_index(uri: str) -> TuneIndex:

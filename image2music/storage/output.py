@@ -51,6 +51,7 @@ LOCK = ".lock"
 FAILURE_ID_COLUMNS = ("stage", "id", "uri", "reason")
 _KEPT = "kept"
 _STUCK, _REFRESH, _ALBUMS, _MARKER, _VERSION = ".stuck", ".refresh", ".albums", "complete.json", "version"
+_GLANCES = ".glances"
 
 RowKey = Callable[[Row], bytes]
 """What tells whether two rows are of the same picture with the same metadata."""
@@ -99,6 +100,11 @@ class OutputStore:
     def albums(self) -> Dataset:
         """Rows of schemas/album.py."""
         return Dataset(self._place(ALBUMS))
+
+    @property
+    def glances(self) -> Dataset:
+        """What was seen of the pictures of albums before they were planned: rows of GLANCE_SCHEMA, for later runs."""
+        return Dataset(self._place(_GLANCES))
 
     @property
     def books(self) -> str:

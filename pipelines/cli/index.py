@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
     from image2music.index.maintenance import IndexStats
+    from image2music.index.table import TuneIndex
     from image2music.storage.datasets import RunFile
 
 _MOST_NAMES = 12
@@ -105,7 +106,34 @@ def stats_lines(uri: str) -> str:
         for name, counted in stats.names.items()
     }
     lines = {"tunes": str(stats.index.rows)} | _searching(stats) | numbers | names
+    lines |= _recalling(stats.index)
     return "\n".join(f"{name:14}{value}" for name, value in lines.items())
+
+
+def _recalling(index: TuneIndex) -> dict[str, str]:
+    """Return how well tunes are recalled for made-up scenes, or why that cannot be measured here."""
+    from image2music.embedders.base import load_embedder
+    from image2music.errors import Image2MusicError
+    from image2music.index.maintenance import check_embedder
+    from image2music.loop.recall import recall_stats
+
+    try:
+        embedder = load_embedder(index.embedder_spec)
+        check_embedder(index, index.embedder_spec, embedder.id)
+    except Image2MusicError as error:
+        return {"scenes": f"not tried: {error}"}
+    stats = recall_stats(index, embedder.embed_texts)
+    without = ", ".join(f"{feeling} {number}" for feeling, number in stats.without.most_common(_MOST_NAMES))
+    lines = {
+        "scenes": f"{stats.found} of {stats.scenes} made-up ones find a tune that suits, {stats.tunes} different tunes",
+        "found_none": without or "none of them",
+    }
+    if stats.found:
+        lines["found_tempo"] = f"{stats.tempo_off:.0%} off the tempo wanted, in the middle"
+        lines["found_mode"] = f"{stats.in_mode:.0%} in the mode wanted, where one is"
+    if stats.above is not None:
+        lines["found_near"] = f"{stats.above:.1f} standard deviations nearer than the tunes of the index are on average"
+    return lines
 
 
 def _searching(stats: IndexStats) -> dict[str, str]:

@@ -17,14 +17,15 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from image2music.album.plan import RECIPE as ALBUM_RECIPE
+from image2music.album.plan import album_recipe
 from image2music.catalog import Matched, match, read_catalog, read_plans
 from image2music.composers import registry as composers
 from image2music.composers.chat.batches import BatchDesk, Underway
 from image2music.composers.chat.ledger import Ledger, read_spending, spending_line
 from image2music.embedders import base as embedders
-from image2music.errors import JobError, ModelError, OutputError, PutOffError, TuneIndexError
+from image2music.errors import JobError, ModelError, OutputError, PutOffError
 from image2music.failures import one_line
+from image2music.index.maintenance import check_embedder
 from image2music.index.table import TuneIndex, narrowed, open_index
 from image2music.loop.chain import rules_version
 from image2music.music.planning.plan import Plan
@@ -290,15 +291,15 @@ def find_references(
     named = identified.done
     if run.plans:
         named = named | "GivePlans" >> beam.Map(with_plan, run.plans, options.images)
-    planned = named | "PlanAlbums" >> PlanAlbums(options.seed, read) if run.plans_albums else named
+    albums = PlanAlbums(options.seed, read, run.limit, run.output.glances)
+    planned = named | "PlanAlbums" >> albums if run.plans_albums else named
     todo = planned | "SkipFinished" >> beam.ParDo(SkipFinished(finished))
     described = todo | "Describe" >> Stage(
         DescribePictures(options.composer, size, read, options.sending, options.language), run.limit
     )
-    embedded = described.done | "Embed" >> Stage(EmbedPictures(run.embedder_spec, size), run.limit)
-    retrieved = embedded.done | "Retrieve" >> RetrieveTunes(
-        run.index, options.top_k, size, tried=run.settings.loop.protocol == "plan"
-    )
+    suited = run.settings.loop.protocol == "plan"
+    embedded = described.done | "Embed" >> Stage(EmbedPictures(run.embedder_spec, size, suited=suited), run.limit)
+    retrieved = embedded.done | "Retrieve" >> RetrieveTunes(run.index, options.top_k, size, suited=suited)
     return retrieved.done, [stage.failed for stage in (identified, described, embedded, retrieved)]
 
 
@@ -315,12 +316,7 @@ def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
         index = narrowed(index, options.where)
     embedder_spec = options.embedder or index.embedder_spec
     embedder_id = embedders.load_embedder(embedder_spec).id
-    if embedder_id != index.embedder_id:
-        message = (
-            f"{index.uri} was made with the embedder {index.embedder_id}, and {embedder_spec} is {embedder_id}; "
-            "leave --embedder away, or make the index anew with it"
-        )
-        raise TuneIndexError(message, reason="other_embedder")
+    check_embedder(index, embedder_spec, embedder_id)
     settings = ComposeSettings(
         composer_id=_id_of_loaded(options) if options.works_here else composers.composer_id(options.composer),
         embedder_id=embedder_id,
@@ -329,7 +325,7 @@ def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
         loop=options.loop,
         seed=options.seed,
         where=options.where,
-        album=ALBUM_RECIPE if options.album else None,
+        album=album_recipe() if options.album else None,
         looking=options.attention_options.name,
         rules=rules_version(),
         style=options.style or None,

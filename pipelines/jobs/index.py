@@ -16,7 +16,7 @@ from apache_beam.ml.rag.ingestion.base import VectorDatabaseWriteTransform
 
 from image2music.embedders import base as embedders
 from image2music.errors import TuneIndexError
-from image2music.index.maintenance import finalize
+from image2music.index.maintenance import check_embedder, finalize
 from image2music.index.sync import Changes, Manifest, find_changes, read_manifest, without_repeats, write_manifest
 from image2music.index.table import TuneIndex, index_schema, open_index, replace_rows, stored_tunes
 from image2music.rows import failure_row, now
@@ -292,13 +292,7 @@ def _check(options: IndexOptions, index: TuneIndex, changes: Changes) -> None:
     if not (changes.to_make or options.embedder):
         return
     spec = options.embedder or index.embedder_spec
-    embedder_id = embedders.load_embedder(spec).id
-    if embedder_id != index.embedder_id:
-        message = (
-            f"{index.uri} was made with the embedder {index.embedder_id}, and {spec} is {embedder_id}; "
-            "make the index anew without --update"
-        )
-        raise TuneIndexError(message, reason="other_embedder")
+    check_embedder(index, spec, embedders.load_embedder(spec).id)
 
 
 def _with_failures(manifest: Manifest, failures: list[Failure]) -> Manifest:

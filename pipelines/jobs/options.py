@@ -67,7 +67,7 @@ class PictureOptions(JobOptions):
         "nano", help="nano | transformers:ID_OR_PATH | openai:URL#MODEL[+attention=transformers:ID_OR_PATH]"
     )
     embedder: str | None = option(None, help="by default the one that made the index; another one is refused")
-    top_k: int = option(3, check=at_least(1), help="tunes by description and by picture, each")
+    top_k: int = option(3, check=at_least(1), help="tunes shown to the composer, 3 at most (paper: of either search)")
     where: str | None = option(
         None, help='only tunes that pass this filter over the index\'s columns: "tempo_qpm < 100"'
     )

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from image2music.errors import ConfigError, OutputError
 from image2music.images.archives import is_there
 from image2music.index.table import Pair
-from image2music.loop.recall import on_trial
+from image2music.loop.recall import recall
 from image2music.rows import KEY_COLUMNS, composition_key, failure_row, now, retried, scene_of_row
 from image2music.settings import next_take
 from image2music.storage.output import OutputStore, open_output
@@ -248,23 +248,30 @@ def _searched(
     All are looked for exactly, in one pass. A picture is composed by a search in the vector index, which may miss one:
     where the two differ from each other only, the row is as it would be composed again.
     """
-    index, k = run.index, run.options.top_k
+    sceneless = 0
     while some := list(islice(rows, _ROWS_A_SEARCH)):
-        found = _tried(run, some, index.references_of_all([_pair(row) for row in some], k))
+        found = _references(run, some, exact=True)
         others = [at for at, row in enumerate(some) if _hashes(found[at]) != _stored_hashes(row)]
-        again = index.references([_pair(some[at]) for at in others], k)
-        for at, references in zip(others, _tried(run, [some[at] for at in others], again), strict=True):
+        again = _references(run, [some[at] for at in others], exact=False)
+        for at, references in zip(others, again, strict=True):
             found[at] = references
+        sceneless += sum(row.get("scene") is None for row in some)
         yield from zip(some, found, strict=True)
+    if sceneless and _suited(run):
+        what = "their references are looked for by the text alone, and what does not suit is not left out"
+        print(f"image2music: {sceneless} rows of {run.output} have no scene: {what}", file=sys.stderr)
 
 
-def _tried(
-    run: ComposeRun, rows: Sequence[dict[str, Any]], found: Sequence[tuple[Reference, ...]]
-) -> list[tuple[Reference, ...]]:
-    """Leave out what does not suit the scene of each row, where the run's chain does so."""
-    if run.settings.loop.protocol != "plan":
-        return list(found)
-    return [on_trial(one, scene_of_row(row.get("scene"))) for row, one in zip(rows, found, strict=True)]
+def _suited(run: ComposeRun) -> bool:
+    return run.settings.loop.protocol == "plan"
+
+
+def _references(run: ComposeRun, rows: Sequence[dict[str, Any]], *, exact: bool) -> list[tuple[Reference, ...]]:
+    """Return what the chain of the run finds for each row now."""
+    index, k, pairs = run.index, run.options.top_k, [_pair(row) for row in rows]
+    if _suited(run):
+        return recall(index, pairs, [scene_of_row(row.get("scene")) for row in rows], k, exact=exact)
+    return index.references_of_all(pairs, k) if exact else index.references(pairs, k)
 
 
 def _pair(row: dict[str, Any]) -> Pair:

@@ -6,7 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import transforms.album
 from image2music.abc.checker import check
+from image2music.errors import ModelError, TimeLimitError
 from image2music.types import part_of_row
 from pipelines.cli.main import main
 from schemas.album import ALBUM_SCHEMA
@@ -80,6 +82,43 @@ def test_a_rerun_does_nothing_and_keeps_the_albums(photos, stand_ins):
     assert main(COMPOSE) == 0
     assert stand_ins.calls == []
     assert [row["abc"] for row in albums()] == [row["abc"] for row in before]
+
+
+def test_each_picture_is_looked_at_once_in_the_life_of_an_output(photos, monkeypatch):
+    looked = []
+    look = transforms.album.glance_at
+    monkeypatch.setattr(transforms.album, "glance_at", lambda *picture: looked.append(picture[1]) or look(*picture))
+    main(COMPOSE)
+    assert len(looked) == 7
+    parts = {uri: row["album_part"] for uri, row in compositions().items()}
+    shutil.copy("photos/wood/a.png", "photos/cut.png")
+    Image.open("photos/wood/a.png").rotate(90).save("photos/wood/c.png")
+    looked.clear()
+    assert main([*COMPOSE, "--overwrite", "--rounds", "1"]) == 0
+    assert looked == ["photos/wood/c.png"]
+    assert all(compositions()[uri]["album_part"] == part for uri, part in parts.items() if "sea" in uri)
+
+
+def test_without_the_networks_that_see_there_is_no_album(photos, monkeypatch, capsys):
+    def blind(*picture):
+        raise ModelError("install eyes", reason="model_not_installed")
+
+    monkeypatch.setattr(transforms.album, "glance_at", blind)
+    assert main(COMPOSE) == 1
+    assert "install eyes" in capsys.readouterr().err
+
+
+def test_a_picture_that_cannot_be_seen_in_time_is_composed_without_its_album(photos, monkeypatch):
+    def slow(image_id, place, image):
+        if place.endswith("9.png"):
+            raise TimeLimitError("took longer", reason="timed_out")
+        return look(image_id, place, image)
+
+    look = transforms.album.glance_at
+    monkeypatch.setattr(transforms.album, "glance_at", slow)
+    assert main(COMPOSE) == 0
+    assert [uri for uri, row in compositions().items() if row["album_part"] is None] == ["photos/sea/9.png"]
+    assert len(albums()[0]["image_uris"]) == 4
 
 
 def test_a_picture_that_leaves_changes_only_its_own_album(photos, stand_ins):

@@ -39,14 +39,14 @@ def picture(colour):
 
 
 def test_a_search_is_a_source_that_beam_knows(index):
-    assert isinstance(TuneSearch(index, 1, 1, tried=False), EnrichmentSourceHandler)
+    assert isinstance(TuneSearch(index, 1, 1, suited=False), EnrichmentSourceHandler)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 16])
 def test_each_picture_gets_its_references(index, batch_size):
     with beam.Pipeline("FnApiRunner") as pipeline:
         pictures = pipeline | beam.Create([picture(colour) for colour in ("red", "green", "blue")])
-        found = pictures | RetrieveTunes(index, 1, batch_size, tried=False)
+        found = pictures | RetrieveTunes(index, 1, batch_size, suited=False)
         said = found.done | beam.Map(
             lambda context: (context.described.ref.image_id, context.references[0].caption, context.seconds > 1)
         )
@@ -65,7 +65,7 @@ def test_a_search_that_breaks_is_the_failure_of_its_picture_only(index):
     broken = BrokenForGreen(**vars(replace(index)))
     with beam.Pipeline("FnApiRunner") as pipeline:
         pictures = pipeline | beam.Create([picture(colour) for colour in ("red", "green", "blue")])
-        found = pictures | RetrieveTunes(broken, 1, 3, tried=False)
+        found = pictures | RetrieveTunes(broken, 1, 3, suited=False)
         assert_that(
             found.failed | beam.Map(lambda failure: (failure.stage, failure.id, failure.uri, failure.reason)),
             equal_to([("retrieve", "green", "green.png", "no_green")]),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -238,11 +239,11 @@ def _seen(scene: Scene) -> str:
     """Say what there is, its colours, and where the eye goes."""
     first = describe_scene(scene).split(". ")[0].rstrip(".")
     colours = [word for name in scene.palette if (word := colour_in(name, "en"))]
-    tones = f" in {listed(colours, 'en')}" if colours else ""
-    light = f", {scene.light.split(',')[0].strip()}" if scene.light else ""
+    tones = f"its colours are {listed(colours, 'en')}" if colours else ""
+    light = f"it is {scene.light.split(',')[0].strip()}" if scene.light else ""
     path = scene.eye_path[:3]
-    eye = f"; the eye goes from {path[0]} to {' and then to '.join(path[1:])}" if len(path) > 1 else ""
-    return f"{first}{tones}{light}{eye}."
+    eye = f"the eye goes from {path[0]} to {' and then to '.join(path[1:])}" if len(path) > 1 else ""
+    return f"{'; '.join(one for one in (first, tones, light, eye) if one)}."
 
 
 def _pace(scene: Scene, controls: Controls, request: ExplainRequest) -> str:
@@ -283,11 +284,12 @@ def _band(plan: Plan) -> str:
 def _form(plan: Plan) -> str:
     """Say what each section stands for, and how loud it is."""
     loud = {"pp": "very soft", "p": "soft", "mp": "rather soft", "mf": "rather loud", "f": "loud", "ff": "very loud"}
-    said = [
-        f"bars {section.first} to {section.last} ({loud[section.dynamic]}) stand for {section.picture_part}"
-        for section in plan.sections
-        if section.picture_part
-    ]
+    said = []
+    for part, alike in groupby(plan.sections, key=lambda section: section.picture_part):
+        sections = tuple(alike)
+        how = " and then ".join(dict.fromkeys(loud[section.dynamic] for section in sections))
+        if part:
+            said.append(f"bars {sections[0].first} to {sections[-1].last} ({how}) stand for {part}")
     text = "; ".join(said)
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
@@ -295,7 +297,7 @@ def _form(plan: Plan) -> str:
 def _peak(plan: Plan, scene: Scene) -> str:
     if plan.climax is None:
         return ""
-    focus = f", for {scene.focal_point}" if scene.focal_point else ""
+    focus = f", in answer to {scene.focal_point}" if scene.focal_point else ""
     return f"Its highest note, {pitch_name(plan.climax.pitch)}, comes in bar {plan.climax.bar}{focus}."
 
 

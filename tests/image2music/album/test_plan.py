@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
+from image2music.album import plan as album_plan
 from image2music.album.plan import (
     LARGEST_STEP,
     ImageSummary,
@@ -17,20 +18,60 @@ from image2music.album.plan import (
     natural_order,
     near_duplicates,
     plan_album,
+    programs_for,
+    summary_as_json,
+    summary_of_json,
+    tempo_arc,
     themes_of,
 )
+from image2music.composers.suiting import Ensemble, suiting_music
+from image2music.images.kinds import MOTIONS, PLACES, all_kinds
+from image2music.images.scene import Scene
+from image2music.music.similarity import BAR_EIGHTHS
 
-moods = st.tuples(st.floats(-1, 1), st.floats(0, 1))
+NEUTRAL = Scene("a picture")
+CALM_SEA = Scene("a sea", (("sea coast", 0.9),), 0, "sea, sky", motion="still", valence=0.5, arousal=0.15)
+STREET = Scene("a street", (("car", 0.8), ("street", 0.7)), 4, "city", motion="plain movement", valence=0, arousal=0.6)
+
+felt = st.tuples(st.floats(-1, 1) | st.none(), st.floats(0, 1) | st.none())
+scenes = st.builds(
+    Scene,
+    subject=st.just("something"),
+    things=st.lists(
+        st.tuples(st.sampled_from([kind.name for kind in all_kinds()]) | st.text(max_size=9), st.floats(0, 1)),
+        max_size=4,
+    ).map(tuple),
+    people=st.integers(0, 9) | st.none(),
+    place=st.lists(st.sampled_from(PLACES), max_size=3).map(", ".join) | st.text(max_size=20),
+    motion=st.sampled_from(MOTIONS) | st.text(max_size=9),
+    valence=felt.map(lambda one: one[0]),
+    arousal=felt.map(lambda one: one[1]),
+)
 
 
-def pictures(moods):
-    """An album of unlike pictures with these moods."""
+def feeling(valence, arousal, scene=NEUTRAL):
+    return replace(scene, valence=valence, arousal=arousal)
+
+
+def pictures(scenes):
+    """An album of unlike pictures in which these scenes are seen."""
     rng = np.random.default_rng(0)
-    prints = rng.integers(0, 2**63, len(moods)).tolist()
+    prints = rng.integers(0, 2**63, len(scenes)).tolist()
     return [
-        ImageSummary(hashlib.sha256(bytes([i])).hexdigest(), f"a/{i}.jpg", valence, arousal, prints[i], (0.0, 0.0, 0.0))
-        for i, (valence, arousal) in enumerate(moods)
+        ImageSummary(hashlib.sha256(bytes([i])).hexdigest(), f"a/{i}.jpg", scene, prints[i], (0.0, 0.0, 0.0))
+        for i, scene in enumerate(scenes)
     ]
+
+
+def parts_of(scenes, seed=0):
+    """The parts of an album in its order."""
+    album = pictures(scenes)
+    parts = plan_album(album, seed)
+    return [parts[picture.image_id] for picture in album]
+
+
+def summary_of(image):
+    return image_summary("a", "1", image, NEUTRAL)
 
 
 def photograph(seed, size=(300, 200)):
@@ -40,23 +81,23 @@ def photograph(seed, size=(300, 200)):
 
 def test_another_size_and_exposure_of_one_picture_is_alike():
     one, other = photograph(1), ImageEnhance.Brightness(photograph(1).resize((120, 80))).enhance(0.9)
-    assert near_duplicates(image_summary("a", "1", one), image_summary("b", "2", other))
+    assert near_duplicates(summary_of(one), summary_of(other))
 
 
 def test_another_picture_is_not_alike():
-    assert not near_duplicates(image_summary("a", "1", photograph(1)), image_summary("b", "2", photograph(2)))
+    assert not near_duplicates(summary_of(photograph(1)), summary_of(photograph(2)))
 
 
 def test_an_evening_is_not_a_morning():
     navy, tan = (Image.new("RGB", (9, 9), colour) for colour in ("navy", "tan"))
-    assert not near_duplicates(image_summary("a", "1", navy), image_summary("b", "2", tan))
+    assert not near_duplicates(summary_of(navy), summary_of(tan))
 
 
 def test_numbers_in_names_count():
     assert sorted(["IMG_10", "IMG_9", "IMG_1"], key=natural_order) == ["IMG_1", "IMG_9", "IMG_10"]
 
 
-@given(st.lists(moods, min_size=1, max_size=40), st.integers(0, 2**32))
+@given(st.lists(scenes, min_size=1, max_size=30), st.integers(0, 2**32))
 def test_every_picture_gets_a_part_of_one_album(found, seed):
     album = pictures(found)
     parts = plan_album(album, seed)
@@ -76,17 +117,134 @@ def test_steps_of_tempo_are_gentle(tempos):
     assert gentle(calmed) == calmed
 
 
+@given(scenes)
+def test_a_summary_is_found_again_as_it_was(scene):
+    summary = image_summary("a", "sea/1.jpg", photograph(3, (30, 20)), scene)
+    assert summary_of_json(summary_as_json(summary), "a", "sea/1.jpg") == summary
+
+
+def test_a_summary_is_small_and_no_details_are_kept():
+    things = tuple((kind.name, 0.123) for kind in all_kinds()[:20])
+    scene = replace(STREET, things=things, eye_path=("left", "right"), palette=("grey",), light="dim")
+    summary = image_summary("a" * 64, "sea/1.jpg", photograph(3), scene)
+    assert len(summary_as_json(summary)) < 400
+    assert summary.scene == replace(STREET, things=things[:6])
+
+
 def test_a_picture_added_at_the_end_leaves_the_motif():
-    album = pictures([(0.5, 0.5)] * 5)
-    assert plan_album(album, 1)[album[0].image_id].motif == plan_album(album[:4], 1)[album[0].image_id].motif
+    assert parts_of([CALM_SEA] * 5)[0].motif == parts_of([CALM_SEA] * 4)[0].motif
+
+
+# ---------------------------------------------------------------- what suits most pictures
+
+
+def table(monkeypatch, rows):
+    """Let what suits depend on the subject alone: a row changes what suits anything."""
+    meters = ("4/4", "3/4", "6/8")
+    plain = replace(
+        suiting_music(NEUTRAL), meters=meters, ensembles=ensembles((73, 46, 42)), unsuitable=frozenset(), mode="either"
+    )
+    table = {subject: replace(plain, **row) for subject, row in rows.items()}
+    monkeypatch.setattr(album_plan, "suiting_music", lambda scene: table.get(scene.subject, plain))
+
+
+def ensembles(*programs):
+    return tuple(Ensemble(one, "it suits") for one in programs)
+
+
+def test_an_album_is_in_the_mode_and_the_meter_that_suit_most_of_its_pictures(monkeypatch):
+    table(monkeypatch, {"grave": {"mode": "minor", "meters": ("3/4", "4/4")}, "fair": {"mode": "major"}})
+    grave, fair = Scene("grave"), Scene("fair")
+    assert {(part.mode, part.meter) for part in parts_of([grave, fair, grave])} == {("minor", "3/4")}
+    assert {(part.mode, part.meter) for part in parts_of([fair, grave, fair])} == {("major", "4/4")}
+
+
+def test_where_either_mode_suits_the_valence_of_the_album_decides(monkeypatch):
+    table(monkeypatch, {NEUTRAL.subject: {"mode": "either"}})
+    assert parts_of([feeling(-0.1, 0.4)] * 3)[0].mode == "minor"
+    assert parts_of([feeling(0.1, 0.4)] * 3)[0].mode == "major"
+    assert parts_of([feeling(-0.1, 0.4), feeling(-0.1, 0.4), feeling(0.3, 0.4)])[0].mode == "major"
+
+
+def test_instruments_suit_most_pictures_and_are_unsuitable_to_none(monkeypatch):
+    brass, strings = (56, 60, 58), (40, 41, 43)
+    table(
+        monkeypatch,
+        {
+            "parade": {"ensembles": ensembles(brass, strings)},
+            "chapel": {"ensembles": ensembles(strings), "unsuitable": frozenset({56, 128})},
+        },
+    )
+    parade, chapel = Scene("parade"), Scene("chapel")
+    assert {part.programs for part in parts_of([parade] * 9)} == {(56, 58)}
+    assert {part.programs for part in parts_of([parade] * 9 + [chapel])} == {(40, 43)}
+    nothing = {"ensembles": ensembles(brass), "unsuitable": frozenset({40, 43})}
+    table(monkeypatch, {"parade": nothing, "chapel": {"ensembles": ensembles(strings), "unsuitable": frozenset({56})}})
+    assert {part.programs for part in parts_of([parade, chapel])} == {(73, 46)}  # what suits any picture
+
+
+def test_the_accompaniment_has_chords_where_the_ensemble_has_such_an_instrument():
+    rng = np.random.default_rng(0)
+    suits = replace(suiting_music(NEUTRAL), unsuitable=frozenset())
+    for programs, pair in {(73, 46, 42): (73, 46), (40, 42): (40, 42), (0,): (0, 0), (56, 58, 128): (56, 58)}.items():
+        assert programs_for([replace(suits, ensembles=ensembles(programs))] * 2, rng) == pair
+
+
+@given(st.lists(scenes, min_size=1, max_size=30), st.integers(0, 2**32))
+def test_no_picture_gets_an_unsuitable_instrument_where_there_is_a_choice(found, seed):
+    refused = {program for scene in found for program in suiting_music(scene).unsuitable}
+    choice = {program for scene in found for one in suiting_music(scene).ensembles for program in one.programs}
+    if not refused & choice:
+        assert not refused & set(parts_of(found, seed)[0].programs)
+
+
+def test_a_calm_album_stays_calm_and_a_wild_one_is_fast():
+    calm, wild = feeling(0.5, 0.15, CALM_SEA), feeling(0.2, 0.9, STREET)
+    slow = [part.tempo_qpm for part in parts_of([calm] * 9)]
+    fast = [part.tempo_qpm for part in parts_of([wild] * 9)]
+    assert max(slow) < min(fast)
+    for scene, tempos in ((calm, slow), (wild, fast)):
+        suits = suiting_music(scene)
+        assert suits.slowest - 1 <= min(tempos) and max(tempos) <= suits.fastest + 1
+        assert tempos[0] < tempos[6] > tempos[-1]  # the arc
+
+
+def test_one_wild_picture_does_not_quicken_a_calm_album():
+    calm, wild = suiting_music(feeling(0.5, 0.15)), suiting_music(feeling(0.2, 1.0))
+    quiet = tempo_arc([calm] * 8)
+    for at in (0, 3, 7):
+        tempos = tempo_arc([wild if n == at else calm for n in range(8)])
+        assert tempos[at] > quiet[at]
+        others = [tempos[n] - quiet[n] for n in range(8) if n != at]
+        assert sum(change > 0 for change in others) <= 1 and max(others) <= 6
+
+
+# ---------------------------------------------------------------- chapters and their keys
 
 
 def test_a_dark_middle_goes_to_the_relative_minor_and_home_again():
-    moods = [(0.6, 0.5)] * 4 + [(-0.6, 0.5)] * 3 + [(0.6, 0.5)] * 5
-    album = pictures(moods)
-    parts = plan_album(album, 0)
-    assert (4, 7) in chapters(moods, themes_of(album))
-    assert {parts[picture.image_id].mode for picture in album[4:7]} == {"minor"}
+    scenes = [feeling(v, 0.5) for v in [0.6] * 4 + [-0.6] * 3 + [0.6] * 5]
+    album = pictures(scenes)
+    parts = parts_of(scenes)
+    assert (4, 7) in chapters(scenes, themes_of(album))
+    assert {part.mode for part in parts[4:7]} == {"minor"}
+
+
+def test_a_chapter_begins_where_places_or_things_change_though_the_feeling_stays():
+    in_town = feeling(CALM_SEA.valence, CALM_SEA.arousal, STREET)
+    scenes = [CALM_SEA] * 3 + [in_town] * 4 + [replace(CALM_SEA, place="forest", things=(("mushroom", 0.9),))] * 2
+    assert chapters(scenes, [str(n) for n in range(9)]) == [(0, 3), (3, 7), (7, 9)]
+
+
+def test_kinds_of_one_group_are_less_of_a_change_than_those_of_another():
+    dog, cat, lorry = (Scene("", ((name, 0.9),)) for name in ("dog", "cat", "truck"))
+    scenes = [dog, dog, cat, cat, lorry, lorry]
+    assert chapters(scenes, [str(n) for n in range(6)]) == [(0, 4), (4, 6)]
+
+
+def test_no_chapter_begins_between_near_duplicates():
+    scenes = [CALM_SEA] * 3 + [STREET] * 3
+    assert chapters(scenes, ["a", "b", "c", "c", "d", "e"]) != [(0, 3), (3, 6)]
 
 
 def test_an_album_goes_out_to_near_keys_and_comes_home():
@@ -96,17 +254,17 @@ def test_an_album_goes_out_to_near_keys_and_comes_home():
 
 
 def test_near_duplicates_share_a_theme_and_others_do_not():
-    album = pictures([(0.1, 0.5)] * 6)
+    album = pictures([feeling(0.1, 0.5)] * 6)
     album[3] = replace(album[3], print=album[2].print ^ 0b101)
     parts = [plan_album(album, 0)[picture.image_id] for picture in album]
     assert parts[2].opening == parts[3].opening
-    assert sum(note.eighths for note in parts[2].opening[1]) == 8
+    assert sum(note.eighths for note in parts[2].opening[1]) == BAR_EIGHTHS[parts[2].meter]
     assert parts[1].opening[1] == parts[4].opening[1] == (parts[1].motif[-1],)
     assert len({part.theme for part in parts}) == 5
 
 
 def test_a_folder_of_many_thousand_pictures_is_planned():
-    moods = [(n % 7 / 7, n % 5 / 5) for n in range(20_000)]
-    bounds = chapters(moods, [str(n) for n in range(20_000)])
+    scenes = [feeling(n % 7 / 7, n % 5 / 5) for n in range(20_000)]
+    bounds = chapters(scenes, [str(n) for n in range(20_000)])
     assert (bounds[0][0], bounds[-1][1]) == (0, 20_000)
     assert min(stop - start for start, stop in bounds) >= 2

@@ -7,15 +7,12 @@ from PIL import Image
 
 from image2music.composers.base import ComposeRequest
 from image2music.errors import ModelError
-from image2music.images.scene import Scene
 from image2music.loop.chain import PLAN_ATTEMPTS, compose_batch
 from image2music.loop.choose import Order, order_of
 from image2music.loop.examine import examine
-from image2music.loop.recall import on_trial
-from image2music.music.metrics import Metrics
 from image2music.music.planning.wishes import Wishes, constraints_of
 from image2music.settings import LoopSettings
-from image2music.types import Description, Edit, Reference
+from image2music.types import Description, Edit
 
 SCALE = two_voice_tune(1)
 UNPLAYABLE = replace(two_voice_plan(), harmony=("C", "F", "what", "C"))
@@ -158,24 +155,3 @@ def test_a_tune_does_not_depend_on_its_batch():
     together = compose_batch(FakeComposer(), requests, settings)
     alone = [compose_batch(FakeComposer(), [one], settings)[0] for one in requests]
     assert [tune.rounds for tune in together] == [tune.rounds for tune in alone]
-
-
-def reference(abc, text=0.5, image=None):
-    return Reference("tune", "hash", "a.mid", "caption", abc, Metrics(*[None] * 8), text, image, "text")
-
-
-def at(qpm, key="C"):
-    return two_voice_tune(5).replace("Q:1/4=96", f"Q:1/4={qpm}").replace("K:C", f"K:{key}")
-
-
-def test_a_reference_must_be_near_and_suit_the_scene():
-    calm, wild = Scene("a lake", valence=0.6, arousal=0.1), Scene("a storm", valence=-0.7, arousal=0.9)
-    found = [reference(at(70)), reference(at(160, "Am")), reference(at(70), text=0.05), reference("nonsense")]
-    assert [one.abc for one in on_trial(found, calm)] == [at(70)]
-    assert [one.abc for one in on_trial(found, wild)] == [at(160, "Am")]
-    assert on_trial(found[2:], calm) == ()
-    assert on_trial(found, None)[0].contributes.startswith("rhythm: 4/4, slow; harmony: C; instruments: ")
-
-
-def test_at_most_three_references_are_shown():
-    assert len(on_trial([reference(at(80))] * 6, None)) == 3

@@ -247,6 +247,7 @@ def test_the_albums_motif_begins_the_tune(kind):
     requests = [asked_for(seed, album=ALBUM, constraints=(ALBUM.constraints,)) for seed in range(4)]
     plans, tunes, _ = composed(Player(kind), requests)
     assert all(map(is_right, plans, tunes))
+    assert [unmet(ALBUM.constraints, plan) for plan in plans] == [()] * 4
     assert [missing_constraints(abc_to_score(abc), ALBUM) for abc in tunes] == [()] * 4
 
 

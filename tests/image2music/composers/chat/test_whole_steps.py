@@ -17,10 +17,12 @@ from image2music.composers.constrained.forms import JsonForm, LinesForm
 from image2music.errors import ModelError
 from image2music.loop.chain import compose_batch
 from image2music.loop.examine import examine
-from image2music.music.planning.constraints import constraint_lines
+from image2music.music.planning.constraints import constraint_lines, unmet
 from image2music.music.planning.plan import plan_of_json
 from image2music.music.planning.wishes import Wishes, constraints_of
+from image2music.music.similarity import make_motif, opening_of
 from image2music.settings import LoopSettings
+from image2music.types import AlbumPart
 
 RECORDED = {step: (recorded("astronaut", step),)
             for step in ("look", "sketch", "plan", "melody", "write", "edit", "motivation")}  # fmt: skip
@@ -100,6 +102,17 @@ def test_an_answer_that_is_no_json_is_asked_for_once_more():
 def test_a_model_that_never_answers_json_fails_with_a_line_that_says_what_to_do():
     with pytest.raises(ModelError, match=r"no JSON for the step plan.*another model, or smaller steps"):
         composed(ByStep(plan=["I would plan a waltz."]))
+
+
+def test_a_plan_that_does_not_keep_to_its_album_is_asked_for_again_and_what_it_leaves_out_is_named():
+    motif = make_motif("4/4", rising=True, seed=1)
+    part = AlbumPart(9, "minor", "4/4", 96, (40, 42), "theme", motif, opening_of(motif, None))
+    backend = ByStep()
+    tune = composed(backend, album=part, constraints=(part.constraints,))
+    told = "\n".join(message.text for message in backend.asked["plan"][0].conversation.messages)
+    assert all(line in told for line in constraint_lines(part.constraints))
+    assert tune.unmet == unmet(part.constraints, tune.plan) != ()
+    assert all(line in said(backend.asked["plan"][1]) for line in tune.unmet)
 
 
 def test_json_that_is_no_plan_is_asked_for_once_more_with_what_is_wrong():

@@ -36,7 +36,7 @@ def test_the_nearest_tune_is_named_by_its_caption_where_it_has_one(captions, end
 
 def test_it_speaks_of_what_is_there():
     first = sentences()[0].text
-    assert "a dog on a beach in blue and grey, softly lit" in first
+    assert "a dog on a beach; its colours are blue and grey; it is softly lit" in first
     assert "the eye goes from the dog in the middle to the sea on the left" in first
 
 
