@@ -9,6 +9,7 @@ their votes, weighted by how sure the scene is, choose the ensembles. The links 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -365,6 +366,8 @@ _PRIOR: dict[bool, tuple[str, ...]] = {
 _PRIOR_WEIGHT = 0.3
 _FADING = 0.86
 """How much less each further instrument of a setting counts."""
+_COMMONNESS = 0.2
+"""How much less one counts that many settings ask for: what tells a picture from others goes first."""
 
 _EFFECTS = frozenset({55, *range(119, 128)})
 _HARSH = frozenset({29, 30, 36, 37, 105, 104, 106, 109, 111})
@@ -426,7 +429,17 @@ def _asked_for(votes: Mapping[str, float], character: Character) -> Asked:
             if vote > 0 and (program != DRUM_KIT or character == "driving"):
                 total[program] = total.get(program, 0.0) + vote
                 clauses[program] = max(clauses.get(program, (0.0, "")), (vote, clause), key=lambda one: one[0])
-    return {program: (round(vote, _DIGITS), clauses[program][1]) for program, vote in total.items()}
+    common = _settings_of_program()
+    return {
+        program: (round(vote / common[program] ** _COMMONNESS, _DIGITS), clauses[program][1])
+        for program, vote in total.items()
+    }
+
+
+@cache
+def _settings_of_program() -> Mapping[int, int]:
+    """Count the settings that ask for each program."""
+    return Counter(program for setting in _settings() for program, _ in setting.instruments)
 
 
 def _with_prior(asked: Asked, arousal: float) -> Asked:
