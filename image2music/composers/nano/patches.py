@@ -29,7 +29,6 @@ POLES = {
     "warmth": ("cold blue tones", "warm orange and golden tones"),
 }
 OBJECT_SHARE = 0.6
-_DIGITS = 4
 
 
 @dataclass(frozen=True)
@@ -93,51 +92,24 @@ ORDINARY = {"brightness": (0.50, 0.15), "contrast": (0.36, 0.15), "saturation": 
 
 @dataclass(frozen=True)
 class SeenPicture:
-    """`patches` float32[cells, dim]; the rest is what the motivation speaks of.
-
-    `brightness` and `contrast` run from 0 to 1 over ordinary photographs.
-    """
+    """What the decoder attends to: `patches` float32[cells, dim] on a grid of `rows` times `cols`."""
 
     patches: FloatArray
     rows: int
     cols: int
-    objects: tuple[tuple[str, float], ...]
-    brightness: float
-    contrast: float
-    mood: str
-    colours: tuple[str, ...]
-
-    @property
-    def subject(self) -> str | None:
-        """Return the most likely object's name, None where nothing is likely."""
-        name, probability = self.objects[0] if self.objects else ("", 0.0)
-        return name if probability >= 0.12 else None
 
 
 def look_at(look: Look, poles: PoleVectors) -> SeenPicture:
-    """Return patches and figures of a picture that was looked at."""
+    """Return the patches of a picture that was looked at."""
     palette = look.palette
     rows, cols, dim = look.grid.shape
-    contrast = _spread("contrast", palette.contrast)
-    saturation = _spread("saturation", palette.saturation)
-    brightness = _spread("brightness", palette.brightness)
     appearance = Appearance(
         np.clip(0.5 + 1.6 * (look.cell_brightness - 0.5), 0, 1).astype(np.float32),
-        contrast,
-        saturation,
+        _spread("contrast", palette.contrast),
+        _spread("saturation", palette.saturation),
         _spread("warmth", palette.warmth),
     )
-    return SeenPicture(
-        patches(look.grid.reshape(rows * cols, dim), appearance, poles),
-        rows,
-        cols,
-        look.objects,
-        # Words are chosen by these: equal ones have to be equal on every processor.
-        round(brightness, _DIGITS),
-        round(contrast, _DIGITS),
-        look.mood.word,
-        tuple(palette.colours),
-    )
+    return SeenPicture(patches(look.grid.reshape(rows * cols, dim), appearance, poles), rows, cols)
 
 
 def _spread(measure: str, value: float) -> float:
