@@ -103,7 +103,7 @@ def _replayed(model: Any, inputs: Any, columns: Any, new: int) -> Any:
     import torch
     from torch.nn.functional import pad
 
-    from image2music.composers.attention import replay
+    from image2music.composers.chat.engine.replay import replay
 
     token = model.config.image_token_id
     never = [[token], [model.config.video_token_id], [model.config.vision_start_token_id]]

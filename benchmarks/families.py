@@ -258,8 +258,8 @@ def _difference(chat: Any) -> float:
     import torch
     from PIL import Image
 
-    from image2music.composers.attention import full_attention_layers, replay
     from image2music.composers.chat.conversations import Conversation, Message
+    from image2music.composers.chat.engine.replay import full_attention_layers, replay
 
     said = (Message("user", "Write a tune."), Message("assistant", "X:1\nK:C\nCDEF GABc | c4 C4 |]\n" * 3))
     inputs = chat.inputs([Conversation(Image.fromarray(_noise((90, 60), at)), said) for at in (0, 1)], asking=False)

@@ -30,7 +30,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from image2music.composers.attention import attended, full_attention_layers
+from image2music.composers.chat.engine.replay import attended, full_attention_layers
 
 Value = TypeVar("Value")
 

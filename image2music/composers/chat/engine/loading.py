@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 from torch import Tensor
 
-from image2music.composers.attention import PART
 from image2music.composers.chat.conversations import Conversation, Message
 from image2music.composers.chat.engine.cache import (
     FEATURES_BYTES,
@@ -32,6 +31,7 @@ from image2music.composers.chat.engine.cache import (
     picture_key,
 )
 from image2music.composers.chat.engine.decode import MOST, BannedTokens, Sampling, banned_tokens, uniform_draws
+from image2music.composers.chat.engine.replay import PART
 from image2music.composers.constrained.constraint import AbcConstraint, AbcVocabulary, FormState
 from image2music.composers.constrained.forms import Form, ProseForm
 from image2music.errors import ConfigError, ModelError

@@ -21,15 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from image2music.composers.attention import (
-    Tokenised,
-    grid_of,
-    image_token_boxes,
-    observed,
-    paint,
-    replay,
-    replay_by_layer,
-)
+from image2music.composers.attention import Tokenised, grid_of, image_token_boxes, paint
 from image2music.composers.chat.conversations import AnswerLengths, Conversation, Message, Question, TokenAttention
 from image2music.composers.chat.engine.cache import Prefiller, picture_key
 from image2music.composers.chat.engine.decode import Decoder, DecodingRow, PromptLookup, Sampling, sample_tokens
@@ -45,6 +37,7 @@ from image2music.composers.chat.engine.loading import (
     memory_need,
     shape_of,
 )
+from image2music.composers.chat.engine.replay import observed, replay, replay_by_layer
 from image2music.composers.constrained.forms import Form, LinesForm, TuneForm
 from image2music.errors import ModelError
 from image2music.images.decode import MAX_SIDE

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from image2music.composers.attention import PART, attended, mixed, weights_of
 from image2music.composers.chat.engine.cache import additive_mask
+from image2music.composers.chat.engine.replay import PART, attended, mixed, weights_of
 
 HEADS, GROUPS, DIM = 6, 2, 4
 

@@ -10,16 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from image2music.composers.attention import (
-    Tokenised,
-    full_attention_layers,
-    grid_of,
-    image_token_boxes,
-    paint,
-    replay,
-)
+from image2music.composers.attention import Tokenised, grid_of, image_token_boxes, paint
 from image2music.composers.chat.conversations import Conversation, Message
 from image2music.composers.chat.engine.loading import ModelName, Renderer, image_token_of, load_model
+from image2music.composers.chat.engine.replay import full_attention_layers, replay
 from image2music.errors import ModelError
 
 
