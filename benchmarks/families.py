@@ -139,7 +139,7 @@ def asked_to_explain(*, by_plan: bool) -> Any:
     from image2music.abc.playback import abc_to_score
     from image2music.composers.base import ComposeRequest, ExplainRequest
     from image2music.composers.chat.manuscript import by_place, to_abc
-    from image2music.composers.chat.whole_steps import with_derived
+    from image2music.composers.chat.protocol import with_derived
     from image2music.images.scene import Scene
     from image2music.music.metrics import metrics_of_score
     from image2music.music.planning.planner import PlanRequest, plan_tune

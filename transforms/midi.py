@@ -24,7 +24,7 @@ from image2music.abc.writer.text import score_to_abc
 from image2music.errors import CaptionError, MidiError, PictureError
 from image2music.failures import failure_from
 from image2music.images.decode import open_picture
-from image2music.index.sync import KnownFile, Manifest, Stamp, first_of_each, parse_caption_line
+from image2music.index.maintenance import KnownFile, Manifest, Stamp, first_of_each, parse_caption_line
 from image2music.music.metrics import metrics_of_score
 from image2music.music.midi import read_midi
 from image2music.music.similarity import music_id

@@ -34,7 +34,7 @@ from image2music.images.decode import (
     skipped_kind,
 )
 from image2music.images.http import WebRule, fetch
-from image2music.index.sync import Stamp, stamp_of
+from image2music.index.maintenance import Stamp, stamp_of
 from image2music.music.planning.plan import Plan
 from image2music.rows import valid_text
 from image2music.settings import SendingOptions

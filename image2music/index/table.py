@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from image2music.errors import ConfigError, TuneIndexError
 from image2music.index import search
-from image2music.index.candidates import Candidate, Candidates, candidates_of, read_references, sample_of
-from image2music.index.search import Hit, merge
+from image2music.index.search import Candidate, Candidates, Hit, candidates_of, merge, read_references, sample_of
 from image2music.types import CaptionedMidi, Reference
 from schemas.tune import tune_schema
 

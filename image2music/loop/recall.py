@@ -22,7 +22,7 @@ from image2music.abc.playback import abc_to_score
 from image2music.composers.suiting import SuitingMusic, suiting_music
 from image2music.errors import AbcError
 from image2music.images.scene import Scene
-from image2music.index.candidates import Background, Candidate, Candidates
+from image2music.index.search import Background, Candidate, Candidates
 from image2music.index.table import Pair, TuneIndex
 from image2music.music.instruments import instrument_of
 from image2music.music.score import Score

@@ -399,7 +399,7 @@ class IndexStore:
 
     @property
     def manifest(self) -> str:
-        """The Parquet file that says what the MIDI files looked like (`image2music.index.sync`)."""
+        """The Parquet file that says what the MIDI files looked like (`image2music.index.maintenance`)."""
         return self._beside("files.parquet")
 
     def prepare(self) -> None:

@@ -17,8 +17,15 @@ from apache_beam.ml.rag.ingestion.base import VectorDatabaseWriteTransform
 
 from image2music.embedders import base as embedders
 from image2music.errors import ConfigError, TuneIndexError
-from image2music.index.maintenance import finalize
-from image2music.index.sync import Changes, Manifest, find_changes, read_manifest, without_repeats, write_manifest
+from image2music.index.maintenance import (
+    Changes,
+    Manifest,
+    finalize,
+    find_changes,
+    read_manifest,
+    without_repeats,
+    write_manifest,
+)
 from image2music.index.table import TuneIndex, index_schema, open_index, replace_rows, stored_tunes
 from image2music.rows import failure_row, now
 from image2music.storage.output import open_index_files

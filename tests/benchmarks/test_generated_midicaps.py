@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks.generated_midicaps import DataSet, generate, more_lines
 from benchmarks.midi_variants import original
-from image2music.index.sync import parse_caption_line
+from image2music.index.maintenance import parse_caption_line
 from image2music.music.midi import read_midi
 from tests.image2music.music.midi_making import midi, scale
 

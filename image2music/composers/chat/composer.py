@@ -43,9 +43,8 @@ from image2music.composers.chat.conversations import (
     refining,
     repairing,
 )
-from image2music.composers.chat.small_steps import SmallSteps
+from image2music.composers.chat.protocol import SmallSteps, WholeSteps
 from image2music.composers.chat.steps import LOOK_FORM
-from image2music.composers.chat.whole_steps import WholeSteps
 from image2music.composers.constrained.forms import PROSE, TUNE_OF_TWO
 from image2music.errors import ModelError
 from image2music.images.scene import Scene

@@ -26,7 +26,7 @@ from image2music.demo.captions import (
 )
 from image2music.demo.pieces import Dance, DemoPiece, Shelf, excerpts, named_program, sample, solo_program, tempo_of
 from image2music.errors import OutputError
-from image2music.index.sync import parse_caption_line
+from image2music.index.maintenance import parse_caption_line
 from image2music.music.midi import read_midi
 from image2music.music.score import KeyChange, MeterChange, Score, TempoChange, Track
 

@@ -10,8 +10,7 @@ from PIL import Image
 from skimage import data
 
 from image2music.embedders import conse as conse_module
-from image2music.embedders.conse import ConseEmbedder, load_conse
-from image2music.embedders.minilm import DIM
+from image2music.embedders.conse import DIM, ConseEmbedder, load_conse
 from image2music.images.people import missing_detectors
 
 CAPTIONS = {

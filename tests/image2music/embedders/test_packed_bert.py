@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertConfig, BertModel
 
-from image2music.embedders.minilm import TOKENS_A_PASS, BertShape, PackedBert, packs
+from image2music.embedders.conse import TOKENS_A_PASS, BertShape, PackedBert, packs
 
 TEXTS = [[2, 9, 3], [2, 7, 7, 8, 20, 21, 3], [2, 3], list(range(2, 202))]
 

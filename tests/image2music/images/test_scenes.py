@@ -13,12 +13,11 @@ from PIL import Image
 from skimage import data
 
 from image2music.embedders.conse import load_conse
-from image2music.images.affect import feeling_of, mood_word, motion_of
 from image2music.images.features import MOODS, Classified, load_efficientnet, middle_of, pixels_of
 from image2music.images.kinds import CLASSES, MOTIONS, PLACES, all_kinds, groups, membership
 from image2music.images.people import People
 from image2music.images.places import Gaze, PictureLayout, find_places, load_probes, measure_layout, ramp
-from image2music.images.scene import Reading, Scene, read_picture, see_scene
+from image2music.images.scene import Reading, Scene, feeling_of, mood_word, motion_of, read_picture, see_scene
 
 SIDE = 224
 GENERATOR = np.random.Generator(np.random.Philox(5))

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from image2music.errors import CaptionError
-from image2music.index.sync import parse_caption_line
+from image2music.index.maintenance import parse_caption_line
 from image2music.types import CaptionedMidi
 
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image2music.index.sync import find_changes, without_repeats
+from image2music.index.maintenance import find_changes, without_repeats
 from image2music.types import CaptionedMidi
 
 A, B = CaptionedMidi("a.mid", "a"), CaptionedMidi("b.mid", "b")

@@ -1,8 +1,8 @@
 import os
 import time
 
-from image2music.index import sync
-from image2music.index.sync import KnownFile, Stamp, read_manifest, stamp_of, write_manifest
+from image2music.index import maintenance
+from image2music.index.maintenance import KnownFile, Stamp, read_manifest, stamp_of, write_manifest
 
 KNOWN = {"a.mid": KnownFile(Stamp(3, 4), "1"), "b.mid": KnownFile(Stamp(5, 6), "2", "no_notes", "nothing to play")}
 
@@ -14,7 +14,7 @@ def test_what_is_written_is_read(tmp_path):
 
 def test_failures_of_another_release_are_tried_again(tmp_path, monkeypatch):
     write_manifest(tmp_path / "m.parquet", KNOWN)
-    monkeypatch.setattr(sync, "__version__", "next")
+    monkeypatch.setattr(maintenance, "__version__", "next")
     assert list(read_manifest(tmp_path / "m.parquet")) == ["a.mid"]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from image2music.composers.suiting import suiting_music
 from image2music.images.scene import Scene
-from image2music.index.candidates import Background, Candidate, Candidates
+from image2music.index.search import Background, Candidate, Candidates
 from image2music.index.table import commit, index_schema, open_index, write_fragments
 from image2music.loop.recall import LEAST_ABOVE, LEEWAY, MOST, query_text, recall, recall_stats, suitable
 

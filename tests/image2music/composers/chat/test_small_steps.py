@@ -21,7 +21,7 @@ from image2music.composers.chat.composer import ChatComposer
 from image2music.composers.chat.conversations import AnswerLengths
 from image2music.composers.chat.engine import transformers_backend
 from image2music.composers.chat.manuscript import OpenLine, motif_lines, units_of
-from image2music.composers.chat.small_steps import SmallSteps
+from image2music.composers.chat.protocol import SmallSteps
 from image2music.composers.constrained.forms import JsonForm, LinesForm
 from image2music.images.scene import Scene
 from image2music.music.planning.checks import check_plan
