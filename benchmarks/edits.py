@@ -29,8 +29,7 @@ from benchmarks.listener import (
 from image2music.abc.playback import abc_to_score
 from image2music.abc.writer.parts import bars_to_abc, lines_to_abc
 from image2music.errors import Image2MusicError
-from image2music.loop.choose import judge_edit, try_edits
-from image2music.loop.examine import ExaminedTune, examine
+from image2music.loop.choose import ExaminedTune, examine, judge_edit, try_edits
 from image2music.music.lines import Bar, Line, bars_of_score
 from image2music.music.listen.hearing import hearing_of
 from image2music.music.score import Score, count_bars

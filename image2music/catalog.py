@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from image2music.errors import ConfigError, PlanError
-from image2music.images.archives import member_of
+from image2music.images.sources import member_of
 from image2music.music.planning.plan import Plan, plan_of_json
 from image2music.music.planning.wishes import WISH_COLUMNS, Wishes
 from image2music.types import NO_METADATA, ImageMetadata, ImageSource

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from image2music.abc.diagnostics import Diagnostic
-from image2music.images.archives import album_of, member_of
 from image2music.images.scene import Scene
+from image2music.images.sources import album_of, member_of
 from image2music.music.planning.plan import (
     Climax,
     Device,

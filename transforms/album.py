@@ -20,8 +20,8 @@ from image2music.album.plan import (
 )
 from image2music.errors import ModelError, PictureError
 from image2music.failures import failure_from
-from image2music.images.archives import album_of
 from image2music.images.decode import open_picture
+from image2music.images.sources import album_of
 from image2music.rows import Row, now
 from image2music.storage.datasets import Dataset, read_shards
 from image2music.storage.files import Folder

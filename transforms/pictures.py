@@ -23,7 +23,6 @@ from image2music.composers import registry
 from image2music.composers.base import Composer
 from image2music.errors import CaptionError, ConfigError, PictureError
 from image2music.failures import batch_with_fallback, failure_from, map_catching
-from image2music.images.archives import is_picture_archive, is_web, list_members, member_of, read_member
 from image2music.images.decode import (
     HEAD_BYTES,
     Picture,
@@ -33,7 +32,7 @@ from image2music.images.decode import (
     open_picture,
     skipped_kind,
 )
-from image2music.images.http import WebRule, fetch
+from image2music.images.sources import WebRule, fetch, is_picture_archive, is_web, list_members, member_of, read_member
 from image2music.index.maintenance import Stamp, stamp_of
 from image2music.music.planning.plan import Plan
 from image2music.rows import valid_text
@@ -404,7 +403,7 @@ def stamp_under(root: str, location: str, started_ns: int) -> Stamp | None:
 
 @dataclass(frozen=True)
 class PictureReader:
-    """Reads pictures by their URI (`image2music.images.archives`), web addresses by the rule `web`. Picklable."""
+    """Reads pictures by their URI (`image2music.images.sources`), web addresses by the rule `web`. Picklable."""
 
     web: WebRule = "none"
 

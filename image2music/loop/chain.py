@@ -30,8 +30,16 @@ from image2music.composers.base import (
 )
 from image2music.errors import AbcError, PlanError, PutOffError
 from image2music.failures import batch_with_fallback, map_catching, reason_of
-from image2music.loop.choose import UNCHANGED, order_of, try_edits, why_not
-from image2music.loop.examine import ExaminedTune, Voices, examine, voices_of_abc
+from image2music.loop.choose import (
+    UNCHANGED,
+    ExaminedTune,
+    Voices,
+    examine,
+    order_of,
+    try_edits,
+    voices_of_abc,
+    why_not,
+)
 from image2music.music.arrange.arranger import ARRANGER_VERSION
 from image2music.music.critic.model import CRITIC_VERSION
 from image2music.music.listen.sheet import LISTENER_VERSION
@@ -45,7 +53,7 @@ from image2music.music.theory import DEFAULT_QPM
 from image2music.settings import LoopSettings
 from image2music.types import ComposedTune, Draft, Explanation, Purpose, Round
 
-LOOP_VERSION = 3
+LOOP_VERSION = 4
 """Raise it when the loop asks, accepts or measures otherwise."""
 
 PLAN_ATTEMPTS = 2

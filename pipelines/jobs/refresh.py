@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from image2music.errors import ConfigError, OutputError
-from image2music.images.archives import is_there
+from image2music.images.sources import is_there
 from image2music.index.table import Pair
 from image2music.loop.recall import recall
 from image2music.rows import KEY_COLUMNS, composition_key, failure_row, now, retried, scene_of_row

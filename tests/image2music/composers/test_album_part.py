@@ -3,8 +3,7 @@ from fakes import two_voice_tune
 from image2music.abc.playback import abc_to_score
 from image2music.composers.base import ComposeRequest, missing_constraints, opening_abc
 from image2music.composers.chat.conversations import composing
-from image2music.loop.choose import order_of, why_not
-from image2music.loop.examine import examine
+from image2music.loop.choose import examine, order_of, why_not
 from image2music.music.similarity import opening_of
 from image2music.types import AlbumPart, Description, read_line
 

@@ -2,7 +2,7 @@ from fakes import two_voice_tune
 
 from image2music.evaluation.measures import checked, validity
 from image2music.evaluation.pieces import Piece
-from image2music.loop.examine import examine
+from image2music.loop.choose import examine
 from image2music.rows import _diagnostics
 
 TUNE = two_voice_tune(1, bars=5)

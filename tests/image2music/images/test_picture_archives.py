@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from image2music.errors import PictureError
-from image2music.images import archives
-from image2music.images.archives import album_of, is_there, list_members, member_of, read_member
+from image2music.images import sources
+from image2music.images.sources import album_of, is_there, list_members, member_of, read_member
 
 FILES = {"000/a.jpg": b"first", "000/a.json": b"{}", "000/b": b"second", "c.png": b"third"}
 
@@ -73,7 +73,7 @@ def test_a_header_of_garbage_is_not_the_end(shard):
 
 
 def test_a_member_too_large_is_refused_unread(shard, monkeypatch):
-    monkeypatch.setattr(archives, "MAX_BYTES", 5)
+    monkeypatch.setattr(sources, "MAX_BYTES", 5)
     assert reason("shard.tar#000/b") == "file_too_large"
     assert read("shard.tar#c.png") == b"third"
 
@@ -100,7 +100,7 @@ def test_rows_of_a_parquet_file(tmp_path, monkeypatch, column):
     places = list_members(path, opened).places
     assert places == [f"{path}#{row}" for row in range(5)]
     assert [read(place) for place in places] == [b"0", b"1", b"", b"3", b"4"]
-    monkeypatch.setattr(archives, "_CACHED_BYTES", 0)
+    monkeypatch.setattr(sources, "_CACHED_BYTES", 0)
     assert [read(place) for place in places[::-1]] == [b"4", b"3", b"", b"1", b"0"]
     assert reason(f"{path}#5") == "member_missing"
 

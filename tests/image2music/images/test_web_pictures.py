@@ -5,7 +5,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from image2music.errors import PictureError
-from image2music.images.http import fetch, is_public
+from image2music.images.sources import fetch, is_public
 
 
 class Site(BaseHTTPRequestHandler):

@@ -7,7 +7,7 @@ from image2music.abc import parser
 from image2music.composers.base import ComposeRequest
 from image2music.errors import ModelError
 from image2music.loop.chain import compose_batch
-from image2music.loop.examine import examine
+from image2music.loop.choose import examine
 from image2music.music.metrics import Metrics
 from image2music.settings import LoopSettings
 from image2music.types import Description, Reference

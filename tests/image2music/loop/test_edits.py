@@ -1,7 +1,6 @@
 """Edits on trial, with the real listener and critic."""
 
-from image2music.loop.choose import judge_edit, try_edits
-from image2music.loop.examine import examine
+from image2music.loop.choose import examine, judge_edit, try_edits
 from image2music.types import Edit
 
 TUNE = """X:1

@@ -1,7 +1,7 @@
 import pytest
 from fakes import two_voice_tune
 
-from image2music.loop.examine import examine, voices_of_abc
+from image2music.loop.choose import examine, voices_of_abc
 
 
 def test_a_valid_tune_is_measured():

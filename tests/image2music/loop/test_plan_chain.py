@@ -8,8 +8,7 @@ from PIL import Image
 from image2music.composers.base import ComposeRequest
 from image2music.errors import ModelError
 from image2music.loop.chain import PLAN_ATTEMPTS, compose_batch
-from image2music.loop.choose import Order, order_of
-from image2music.loop.examine import examine
+from image2music.loop.choose import Order, examine, order_of
 from image2music.music.planning.wishes import Wishes, constraints_of
 from image2music.settings import LoopSettings
 from image2music.types import Description, Edit

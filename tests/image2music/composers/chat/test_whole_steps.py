@@ -16,7 +16,7 @@ from image2music.composers.chat.steps import edits_in, patched, plan_form
 from image2music.composers.constrained.forms import JsonForm, LinesForm
 from image2music.errors import ModelError
 from image2music.loop.chain import compose_batch
-from image2music.loop.examine import examine
+from image2music.loop.choose import examine
 from image2music.music.planning.constraints import constraint_lines, unmet
 from image2music.music.planning.plan import plan_of_json
 from image2music.music.planning.wishes import Wishes, constraints_of
