@@ -21,7 +21,7 @@ from PIL import Image
 from image2music.composers.suiting import Ensemble, SuitingMusic, suiting_music
 from image2music.embedders.conse import load_conse
 from image2music.images.kinds import all_kinds
-from image2music.images.scene import Scene, scene_of
+from image2music.images.scene import Scene
 from image2music.music.instruments import instrument_of
 from image2music.music.planning.vocabulary import DRUM_KIT
 from image2music.music.similarity import METERS, AlbumMode, make_answer, make_motif, opening_of
@@ -56,7 +56,7 @@ def glance_at(image_id: str, place: str, image: Image.Image) -> ImageSummary:
     Raises:
         ModelError: its networks are not installed (`model_not_installed`).
     """
-    return image_summary(image_id, place, image, scene_of(load_conse().look([image])[0]))
+    return image_summary(image_id, place, image, load_conse().look([image])[0].scene)
 
 
 def image_summary(image_id: str, place: str, image: Image.Image, scene: Scene) -> ImageSummary:

@@ -34,7 +34,6 @@ from image2music.images.features import (
     Classified,
     EfficientNetLite0,
     cell_brightness,
-    class_kinds,
     class_names,
     load_efficientnet,
     middle_of,
@@ -43,7 +42,6 @@ from image2music.images.features import (
 from image2music.images.people import find_people, missing_detectors
 from image2music.images.scene import (
     Look,
-    Named,
     Reading,
     mood_words,
     palette_words,
@@ -256,7 +254,6 @@ _TOP = 10
 """Classes that a picture's mean is taken over (ConSE's T)."""
 _MOOD_WEIGHT = 0.5
 _PALETTE_WEIGHT = 0.5
-_REPORTED = 5
 _DIGITS = 6
 """Decimals of probabilities that are ranked."""
 
@@ -324,15 +321,10 @@ class ConseEmbedder:
     def _look_at(self, image: Image) -> Look:
         seen, reading = self._read(image)
         pixels = pixels_of(image)
-        probabilities = _of_all_parts(seen)
         return Look(
             vector=self._picture_vector(seen, reading),
             grid=self._mean_names(seen.cells.reshape(CELLS * CELLS, -1)).reshape(CELLS, CELLS, DIM),
-            objects=_likeliest(probabilities),
-            kinds=_kinds(probabilities),
-            cell_objects=_cell_objects(seen),
             palette=reading.palette,
-            mood=reading.feeling()[1],
             cell_brightness=cell_brightness(pixels, CELLS),
             scene=see_scene(reading, find_people(image, reading.hints())),
         )
@@ -410,22 +402,3 @@ def _of_all_parts(seen: Classified) -> NDArray[np.float32]:
     """Return float32[1000]: the mean of the whole picture and of its cells."""
     probabilities: NDArray[np.float32] = (seen.whole + seen.cells.mean(axis=(0, 1))) / 2
     return probabilities
-
-
-def _likeliest(probabilities: NDArray[np.float32]) -> tuple[Named, ...]:
-    order = np.argsort(-probabilities.round(_DIGITS), kind="stable")[:_REPORTED]
-    return tuple((class_names()[index], round(float(probabilities[index]), 4)) for index in order)
-
-
-def _kinds(probabilities: NDArray[np.float32]) -> tuple[Named, ...]:
-    sums: dict[str, float] = {}
-    for kind, probability in zip(class_kinds(), probabilities.tolist(), strict=True):
-        sums[kind] = sums.get(kind, 0.0) + probability
-    order = sorted(sums.items(), key=lambda item: (-round(item[1], _DIGITS), item[0]))[:_REPORTED]
-    return tuple((kind, round(share, 4)) for kind, share in order)
-
-
-def _cell_objects(seen: Classified) -> tuple[Named, ...]:
-    cells = seen.cells.reshape(CELLS * CELLS, -1)
-    best = cells.round(_DIGITS).argmax(axis=1)
-    return tuple((class_names()[index], round(float(row[index]), 4)) for index, row in zip(best, cells, strict=True))

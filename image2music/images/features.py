@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -123,12 +122,6 @@ def _rounded(value: float | np.floating) -> float:
     return round(float(value), 4)
 
 
-# Mean and spread of each measure over ordinary photographs, to two digits.
-_BRIGHTNESS = (0.50, 0.15)
-_SATURATION = (0.25, 0.17)
-_CONTRAST = (0.36, 0.15)
-_WARMTH = (0.08, 0.22)
-
 # Where each word lies: (valence, arousal), after the circumplex of Russell (1980).
 MOODS: dict[str, tuple[float, float]] = {
     "joyful": (0.65, 0.75),
@@ -150,34 +143,6 @@ class Mood:
     valence: float
     arousal: float
     word: str
-
-
-def mood_of(palette: Palette) -> Mood:
-    """Return the mood that a picture's light and colour suggest, whatever it shows.
-
-    Pleasure = .69 brightness + .22 saturation and arousal = -.31 brightness + .60 saturation, all standardised, are
-    the regressions of Valdez and Mehrabian, "Effects of Color on Emotions" (1994). They looked at single colour
-    chips; a picture also has contrast, which excites (+.45), and warmth, which pleases (+.20). Those two weights are
-    a choice of this project, not a measurement. Pleasure is squeezed by tanh to -1..1, arousal by a logistic to 0..1.
-    """
-    brightness = _standard(palette.brightness, _BRIGHTNESS)
-    saturation = _standard(palette.saturation, _SATURATION)
-    contrast = _standard(palette.contrast, _CONTRAST)
-    pleasure = 0.69 * brightness + 0.22 * saturation + 0.20 * _standard(palette.warmth, _WARMTH)
-    excitement = -0.31 * max(brightness, -1.5) + 0.60 * saturation + 0.45 * contrast
-    valence = round(math.tanh(pleasure / 1.5), 4)
-    arousal = round(1 / (1 + math.exp(-excitement)), 4)
-    return Mood(valence, arousal, _nearest_word(valence, arousal))
-
-
-def _standard(value: float, centre_and_spread: tuple[float, float]) -> float:
-    centre, spread = centre_and_spread
-    return (value - centre) / spread
-
-
-def _nearest_word(valence: float, arousal: float) -> str:
-    # Arousal spans half as much as valence, so its differences count double.
-    return min(MOODS, key=lambda word: math.hypot(MOODS[word][0] - valence, 2 * (MOODS[word][1] - arousal)))
 
 
 _QUALITY = 80
@@ -216,34 +181,6 @@ _PLAIN = {
     "wing": "aeroplane wing", "wreck": "shipwreck", "groom": "bridegroom",
 }  # fmt: skip
 
-# (first class, last class, kind); classes in none of these are plain objects.
-_KINDS = (
-    (0, 6, "fish"), (7, 24, "bird"), (25, 32, "amphibian"), (33, 51, "reptile"), (52, 68, "snake"),
-    (69, 79, "spider or other small creature"), (80, 100, "bird"), (101, 106, "animal"), (107, 126, "sea creature"),
-    (127, 146, "bird"), (147, 150, "sea mammal"), (151, 268, "dog"), (269, 280, "wild dog or fox"), (281, 285, "cat"),
-    (286, 293, "big cat"), (294, 297, "bear"), (298, 299, "animal"), (300, 320, "insect"), (321, 326, "butterfly"),
-    (327, 329, "sea creature"), (330, 364, "animal"), (365, 384, "monkey or ape"), (385, 386, "elephant"),
-    (387, 388, "panda"), (389, 397, "fish"), (924, 969, "food or drink"), (970, 970, "landscape"),
-    (972, 980, "landscape"), (981, 983, "person"), (984, 986, "flower"), (987, 990, "plant"), (991, 997, "mushroom"),
-    (998, 998, "plant"),
-)  # fmt: skip
-
-_VEHICLES = (
-    403, 404, 405, 407, 408, 436, 444, 450, 466, 468, 472, 484, 510, 511, 547, 554, 555, 565, 569, 573, 575, 576, 586,
-    603, 609, 612, 625, 627, 628, 654, 656, 660, 661, 665, 670, 671, 675, 690, 705, 717, 734, 751, 757, 779, 780, 802,
-    803, 812, 814, 817, 820, 829, 833, 847, 864, 866, 867, 870, 871, 874, 880, 895, 914,
-)  # fmt: skip
-
-_BUILDINGS = (
-    410, 415, 424, 425, 437, 448, 449, 454, 467, 483, 497, 498, 500, 509, 525, 536, 538, 540, 580, 582, 624, 634, 649,
-    663, 668, 672, 682, 698, 706, 718, 727, 743, 762, 788, 821, 832, 839, 853, 858, 860, 865, 873, 884, 888, 900, 915,
-)  # fmt: skip
-
-_INSTRUMENTS = (
-    401, 402, 420, 432, 486, 494, 513, 541, 546, 558, 566, 577, 579, 593, 594, 641, 642, 683, 684, 687, 699, 776, 822,
-    875, 881, 889,
-)  # fmt: skip
-
 
 @cache
 def class_names() -> tuple[str, ...]:
@@ -251,24 +188,6 @@ def class_names() -> tuple[str, ...]:
     from torchvision.models._meta import _IMAGENET_CATEGORIES
 
     return tuple(_PLAIN.get(name, name) for name in _IMAGENET_CATEGORIES)
-
-
-@cache
-def class_kinds() -> tuple[str, ...]:
-    """Return for each of the 1000 classes the kind of thing it is, such as "bird", "dog", "vehicle" or "object"."""
-    kinds = ["object"] * 1000
-    for members, kind in ((_VEHICLES, "vehicle"), (_BUILDINGS, "building"), (_INSTRUMENTS, "musical instrument")):
-        for index in members:
-            kinds[index] = kind
-    for first, last, kind in _KINDS:
-        kinds[first : last + 1] = [kind] * (last + 1 - first)
-    return tuple(kinds)
-
-
-@cache
-def kind_of() -> dict[str, str]:
-    """Return the kind of each class by its name."""
-    return dict(zip(class_names(), class_kinds(), strict=True))
 
 
 SIDE = 224

@@ -67,31 +67,19 @@ class Look:
 
     vector: unit float32[384], the picture in the space of `ConseEmbedder.embed_texts`.
     grid: float32[7, 7, 384], each cell of the whole picture, rows from the top, unit vectors in the same space.
-    objects: likeliest classes with probabilities 0..1, likeliest first.
-    kinds: kinds of things ("bird", "vehicle", "landscape") with the sum of their classes' probabilities.
-    cell_objects: the likeliest class of each cell with its probability, 49 in reading order.
-    palette: light and colour. mood: what it shows and how it looks, people left out.
+    palette: light and colour.
     cell_brightness: float32[7, 7], mean CIE L*/100 of each cell.
     scene: what it shows, where and how it feels.
     """
 
     vector: NDArray[np.float32]
     grid: NDArray[np.float32]
-    objects: tuple[Named, ...]
-    kinds: tuple[Named, ...]
-    cell_objects: tuple[Named, ...]
     palette: Palette
-    mood: Mood
     cell_brightness: NDArray[np.float32]
     scene: Scene = Scene(subject="")
 
 
 _DIGITS = 4
-
-
-def scene_of(look: Look) -> Scene:
-    """Return what the embedded default can say of a picture."""
-    return look.scene
 
 
 @dataclass(frozen=True, eq=False)

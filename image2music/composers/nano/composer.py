@@ -62,7 +62,7 @@ from image2music.composers.nano.vocabulary import (
     tempo_control,
 )
 from image2music.composers.suiting import Character
-from image2music.images.scene import Scene, scene_of
+from image2music.images.scene import Scene
 from image2music.images.words import describe_scene
 from image2music.music.arrange.arranger import arrange_plan
 from image2music.music.grid import detect_key
@@ -136,7 +136,7 @@ class NanoComposer:
 
     def look(self, images: Sequence[Image], language: str = "en") -> list[Description]:
         """Describe each picture; its patches stay with the description."""
-        seen = [(scene_of(look), look) for look in self._embedder.look(images)]
+        seen = [(look.scene, look) for look in self._embedder.look(images)]
         return [Description(describe_scene(scene, language), look_at(look, self.poles), scene) for scene, look in seen]
 
     def plan(self, requests: Sequence[PlanningRequest]) -> list[Plan]:

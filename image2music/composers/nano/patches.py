@@ -125,9 +125,7 @@ RECIPE = 5
 
 
 def nano_id(folder: Path = WEIGHTS) -> str:
-    """Return recipe, the first 12 digits of the weights' sha256.
-
-    And the id of the embedder that nano's patches come from.
+    """Return recipe, the first 12 digits of the weights' sha256, and the ids of what patches and scenes come from.
 
     Raises:
         ModelError: the weights are not there (`no_weights`).
@@ -136,4 +134,5 @@ def nano_id(folder: Path = WEIGHTS) -> str:
     if not weights.is_file():
         raise ModelError(f"nano's weights are not in {folder}: run `make train`", reason="no_weights")
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
-    return f"nano-{RECIPE}@{digest}+{ConseEmbedder().id}"
+    embedder = ConseEmbedder()
+    return f"nano-{RECIPE}@{digest}+{embedder.id}+{embedder.scene_id}"

@@ -65,7 +65,7 @@ def test_a_picture_does_not_depend_on_its_batch(conse: ConseEmbedder, photograph
         alone = conse.look([image])[0]
         assert alone.vector.tobytes() == look.vector.tobytes()
         assert alone.grid.tobytes() == look.grid.tobytes()
-        assert alone.objects == look.objects
+        assert alone.scene == look.scene
 
 
 @pytest.mark.parametrize("company", [1, 3, 40])
@@ -87,7 +87,7 @@ def test_a_look_pickles(conse: ConseEmbedder, photographs: dict[str, Image.Image
     look = conse.look([photographs["cat"]])[0]
     copy = pickle.loads(pickle.dumps(look))
     assert np.array_equal(copy.grid, look.grid)
-    assert copy.mood == look.mood
+    assert copy.scene == look.scene
 
 
 def test_the_id_of_scenes_names_the_detectors_where_people_are_looked_for(conse: ConseEmbedder) -> None:

@@ -11,12 +11,9 @@ from hypothesis import strategies as st
 
 from image2music.images.features import (
     COLOUR_NAMES,
-    MOODS,
-    Palette,
     cell_brightness,
     lightness_of,
     measure_palette,
-    mood_of,
 )
 
 
@@ -72,10 +69,6 @@ def test_measures_stay_in_their_ranges(colour: tuple[int, int, int]) -> None:
     assert palette.contrast == 0
     assert palette.saturation == pytest.approx((max(colour) - min(colour)) / 255, abs=1e-4)
     assert set(palette.colours) <= set(COLOUR_NAMES)
-    mood = mood_of(palette)
-    assert -1 <= mood.valence <= 1
-    assert 0 <= mood.arousal <= 1
-    assert mood.word in MOODS
 
 
 @given(st.floats(0, 0.999), st.floats(0.3, 1))
@@ -91,14 +84,3 @@ def test_cell_brightness_is_in_reading_order() -> None:
     assert cells.shape == (7, 7)
     assert cells[0, 6] == pytest.approx(1, abs=1e-4)
     assert cells.sum() == pytest.approx(1, abs=1e-4)
-
-
-BRIGHT = Palette(brightness=0.75, contrast=0.4, saturation=0.5, warmth=0.4, colours=("yellow",))
-DIM = Palette(brightness=0.2, contrast=0.1, saturation=0.05, warmth=-0.05, colours=("grey",))
-
-
-def test_light_and_colour_please_and_dim_grey_does_not() -> None:
-    assert mood_of(BRIGHT).valence > 0.5
-    assert mood_of(DIM).valence < -0.5
-    assert mood_of(DIM).arousal < mood_of(BRIGHT).arousal
-    assert mood_of(DIM).word == "melancholy"
