@@ -71,7 +71,22 @@ _PROGRAMS = {
     "piccolo": 72, "flute": 73, "recorder": 74, "pan flute": 75, "shakuhachi": 77, "whistle": 78, "synth lead": 81,
     "pad": 89, "choir pad": 91, "koto": 107, "kalimba": 108, "fiddle": 110, "steel drums": 114, "drum kit": DRUM_KIT,
 }  # fmt: skip
-_NAMES = {program: name for name, program in _PROGRAMS.items()}
+_SPELLED = {"pad": "synthesizer pad", "choir pad": "synthesizer choir", "synth lead": "synthesizer lead",
+            "synth bass": "synthesizer bass", "steel guitar": "steel-string guitar", "drum kit": "drums"}  # fmt: skip
+_NAMES = {program: _SPELLED.get(name, name) for name, program in _PROGRAMS.items()}
+_ALIKE = {
+    **dict.fromkeys((1, 2, 3), 0), 5: 4, **dict.fromkeys((16, 17), 18), 20: 19, 28: 27, 30: 29, 34: 33, 35: 33,
+    36: 33, 37: 33, 39: 38, **dict.fromkeys((49, 50, 51), 48), **dict.fromkeys((53, 54), 52), 62: 61, 63: 61,
+    **dict.fromkeys((64, 65, 67), 66), **dict.fromkeys((80, *range(82, 88)), 81),
+    **dict.fromkeys((88, 90, *range(92, 96)), 89),
+}  # fmt: skip
+"""Programs that people call by another's name, as three string ensembles are strings."""
+
+
+def instrument_called(program: int, name: str = "") -> str:
+    """Return what people call an instrument (`strings`, `guitar`); one without such a name by its own `name`."""
+    plain = name.lower().partition(" (")[0]
+    return _NAMES.get(_ALIKE.get(program, program), plain)
 
 
 @dataclass(frozen=True)
@@ -494,7 +509,7 @@ def _band_reason(band: Sequence[int], asked: Asked) -> str:
 
 def _called(program: int) -> str:
     name = _NAMES[program]
-    if name.endswith("strings") or name in ("bells", "steel drums", "brass"):
+    if name.endswith("strings") or name in ("bells", "steel drums", "brass", "drums"):
         return name
     return f"{'an' if name[0] in 'aeioE' else 'a'} {name}"
 

@@ -1,7 +1,7 @@
 """Descriptions of a scene in plain sentences, in four languages, and the names of everything that scenes name.
 
 What is sure is stated, what is less sure is hedged, and what is hardly likely is left out. The names stand in
-`nouns.txt`, with gender and plural; whole phrases stand for whatever would need declension.
+`nouns.txt`, with gender and plural, beside what titles say; whole phrases stand for whatever would need declension.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ PERSONS = frozenset({"person", "people"})
 _TIMES = ("night", "sunset", "storm")
 _MANNERS = ("close-up", "texture", "drawing", "black and white")
 _VAGUE_PLACES = ("indoors", "outdoors")
-_A_FEW, _MOST_COLOURS = 9, 2
+A_FEW = 9
+"""The most persons that are several; more are a crowd."""
+_MOST_COLOURS = 2
 _WIDE = frozenset({"mountain", "cliff", "lake", "valley", "volcano", "geyser", "landscape"})
 _BLANK = "nothing to make out"
 
@@ -47,15 +49,19 @@ class _Place:
     at: str
 
 
+def _lines() -> list[list[str]]:
+    lines = (files("image2music.images") / "nouns.txt").read_text(encoding="utf-8").splitlines()
+    return [[part.strip() for part in line.split(";")] for line in lines if line and not line.startswith("#")]
+
+
 @cache
 def _tables() -> tuple[dict[str, dict[str, Noun]], dict[str, dict[str, _Place]]]:
     """Read `nouns.txt`: nouns, then places, by language and name."""
     nouns: dict[str, dict[str, Noun]] = {language: {} for language in LANGUAGES}
     places: dict[str, dict[str, _Place]] = {language: {} for language in LANGUAGES}
-    for line in (files("image2music.images") / "nouns.txt").read_text(encoding="utf-8").splitlines():
-        if not line or line.startswith("#"):
+    for key, *entries in _lines():
+        if key.startswith("%"):
             continue
-        key, *entries = (part.strip() for part in line.split(";"))
         for language, entry in zip(LANGUAGES, entries, strict=True):
             if key.startswith("@"):
                 seen, _, at = entry.partition("|")
@@ -92,6 +98,44 @@ def place_at(name: str, language: str) -> str:
     """Return a place as where something is (`on a beach`); empty where there are no words for it."""
     place = _tables()[1][language].get(name)
     return place.at if place else ""
+
+
+@cache
+def _title_phrases() -> dict[str, tuple[tuple[str, ...], ...]]:
+    return {
+        key[1:]: tuple(tuple(one.split("|")) for one in entries) for key, *entries in _lines() if key.startswith("%")
+    }
+
+
+def title_phrases(key: str, language: str) -> tuple[str, ...]:
+    """Return what titles can say of a key (`frame thing`, `form calm`, a kind's name, `@` and a place's); often none.
+
+    Every language has the same alternatives in the same order.
+    """
+    found = _title_phrases().get(key)
+    return found[LANGUAGES.index(language)] if found else ()
+
+
+def with_the(noun: Noun, language: str) -> str:
+    """Return the noun as a subject with its definite article: `the dog`, `der Hund`, `l'eau`, `el ave`.
+
+    A German name that begins with an adjective, which would be declined, has the indefinite one.
+    """
+    word, many = noun.singular, noun.gender == "p"
+    if language == "en":
+        return f"the {word}"
+    if language == "de":
+        if word[0].islower():
+            return f"ein {word}"
+        return f"{'die' if many else {'m': 'der', 'f': 'die'}.get(noun.gender, 'das')} {word}"
+    if language == "fr":
+        if many:
+            return f"les {word}"
+        return f"l'{word}" if word[0].lower() in "aeiouéêh" else f"{'le' if noun.gender == 'm' else 'la'} {word}"
+    feminine = noun.gender in ("f", "p") and not (many and word.endswith("os"))
+    if many:
+        return f"{'las' if feminine else 'los'} {word}"
+    return f"{'la' if feminine else 'el'} {word}"
 
 
 def with_article(noun: Noun, language: str) -> str:
@@ -263,7 +307,7 @@ def colour_in(name: str, language: str, article: bool = False) -> str:
 def people_in(count: int, language: str) -> str:
     """Return how many persons there are, in words; a number of more than two is rarely sure."""
     said = _phrases(language)
-    return {1: said.one, 2: said.two}.get(count, said.few if count <= _A_FEW else said.crowd)
+    return {1: said.one, 2: said.two}.get(count, said.few if count <= A_FEW else said.crowd)
 
 
 def listed(words: Sequence[str], language: str) -> str:

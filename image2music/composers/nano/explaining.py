@@ -7,6 +7,7 @@ surely seen, and else the place, the colours and how the music goes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -22,21 +23,24 @@ from image2music.composers.nano.patches import SeenPicture
 from image2music.composers.nano.reading import encode_references, nearest_note, read_controls_and_melody
 from image2music.composers.nano.sampling import PREFIX, Sampler
 from image2music.composers.nano.vocabulary import CONTROL_SLOTS, LEVELS, TONICS, Controls, Vocabulary, placed_positions
-from image2music.composers.suiting import SuitingMusic, suiting_music
+from image2music.composers.suiting import SuitingMusic, instrument_called, suiting_music
+from image2music.images.kinds import all_kinds
 from image2music.images.scene import Scene
 from image2music.images.words import (
-    LANGUAGES,
+    A_FEW,
     PERSONS,
+    Noun,
     colour_in,
     describe_scene,
     listed,
     noun_of,
-    people_in,
     place_at,
     places_of,
+    title_phrases,
     with_article,
+    with_the,
 )
-from image2music.music.planning.plan import Plan, pitch_name
+from image2music.music.planning.plan import FIGURE_ROLES, Family, Plan, pitch_name
 from image2music.music.theory import read_tonality
 from image2music.settings import picture_seed
 from image2music.types import Explanation
@@ -44,157 +48,123 @@ from image2music.types import Explanation
 SURE_IN_TITLE = 0.6
 """From this confidence on a title may name a thing."""
 
-_FORMS = {
-    "calm": ("Reverie|Träumerei|Rêverie|Ensueño", "Slow Air|Langsame Weise|Air lent|Aire lento",
-             "Lullaby|Wiegenlied|Berceuse|Nana", "Quiet Prelude|Stilles Präludium|Prélude tranquille|Preludio quieto",
-             "Evensong|Abendlied|Chant du soir|Canto de la tarde", "Meditation|Meditation|Méditation|Meditación"),
-    "flowing": ("Romance|Romanze|Romance|Romanza",
-                "Song without Words|Lied ohne Worte|Romance sans paroles|Canción sin palabras",
-                "Intermezzo|Intermezzo|Intermezzo|Intermezzo", "Arabesque|Arabeske|Arabesque|Arabesco",
-                "Serenade|Serenade|Sérénade|Serenata", "Impromptu|Impromptu|Impromptu|Impromptu"),
-    "playful": ("Scherzo|Scherzo|Scherzo|Scherzo", "Small Dance|Kleiner Tanz|Petite danse|Pequeña danza",
-                "Caprice|Caprice|Caprice|Capricho", "Bagatelle|Bagatelle|Bagatelle|Bagatela",
-                "Humoresque|Humoreske|Humoresque|Humoresca", "Divertimento|Divertimento|Divertissement|Divertimento"),
-    "grand": ("Hymn|Hymne|Hymne|Himno", "Overture|Ouvertüre|Ouverture|Obertura",
-              "Rhapsody|Rhapsodie|Rhapsodie|Rapsodia",
-              "Ballade|Ballade|Ballade|Balada", "Slow March|Langsamer Marsch|Marche lente|Marcha lenta"),
-    "dark": ("Elegy|Elegie|Élégie|Elegía", "Lament|Klage|Lamento|Lamento", "Nocturne|Notturno|Nocturne|Nocturno",
-             "Dark Prelude|Dunkles Präludium|Sombre prélude|Preludio oscuro",
-             "Passacaglia|Passacaglia|Passacaille|Pasacalle"),
-    "driving": ("Toccata|Toccata|Toccata|Tocata", "Etude|Etüde|Étude|Estudio", "Rondo|Rondo|Rondo|Rondó",
-                "Perpetual Motion|Perpetuum mobile|Mouvement perpétuel|Movimiento perpetuo",
-                "Galop|Galopp|Galop|Galop"),
-}  # fmt: skip
-"""Forms by the music's character, in the order of `LANGUAGES`."""
-_WAYS = {
-    "calm": ("Unhurried|Ohne Eile|Sans hâte|Sin prisa",
-             "Almost Silent|Fast lautlos|Presque en silence|Casi en silencio",
-             "A Long Breath|Ein langer Atem|Un long souffle|Un largo aliento"),
-    "flowing": ("In Passing|Im Vorübergehen|En passant|De paso", "Little by Little|Nach und nach|Peu à peu|Poco a poco",
-                "While It Lasts|Solange es währt|Tant que cela dure|Mientras dura"),
-    "playful": ("In Good Spirits|Guter Dinge|De bonne humeur|De buen humor", "Just So|Einfach so|Comme ça|Porque sí",
-                "On Tiptoe|Auf Zehenspitzen|Sur la pointe des pieds|De puntillas"),
-    "grand": ("Standing Still to Look|Stillstehen und schauen|S'arrêter pour regarder|Pararse a mirar",
-              "From Far Off|Von weit her|De très loin|Desde muy lejos"),
-    "dark": ("What Was Not Said|Was ungesagt blieb|Ce qui ne fut pas dit|Lo que no se dijo",
-             "After Everyone Left|Als alle fort waren|Quand tous sont partis|Cuando todos se fueron"),
-    "driving": ("No Time to Lose|Keine Zeit zu verlieren|Sans perdre un instant|Sin perder un instante",
-                "At Full Speed|In vollem Lauf|À toute allure|A toda marcha"),
-}  # fmt: skip
-_SEEN_FROM = {
-    "mountains": "Toward the Mountains|Den Bergen entgegen|Vers les montagnes|Hacia las montañas",
-    "sky": "Under a Wide Sky|Unter weitem Himmel|Sous un grand ciel|Bajo un ancho cielo",
-    "water": "Water, Listening|Am Wasser, lauschend|L'eau, à l'écoute|Junto al agua, escuchando",
-    "sea": "The Sea from Here|Das Meer von hier|La mer vue d'ici|El mar desde aquí",
-    "sunset": "Last Sun|Letzte Sonne|Dernier soleil|Último sol",
-    "night": "Night Hours|Nachtstunden|Heures de nuit|Horas de la noche",
-    "storm": "Before the Storm|Vor dem Gewitter|Avant l'orage|Antes de la tormenta",
-    "outer space": "Ten Thousand Stars|Zehntausend Sterne|Dix mille étoiles|Diez mil estrellas",
-    "snow": "Over the Snow|Über den Schnee|Sur la neige|Sobre la nieve",
-    "road": "Down the Road|Die Straße hinab|Au bout de la route|Camino abajo",
-}
-_FRAMES = {
-    "en": ("{form} for {a}", "{way}: {one}", "{one}, {way}", "{one} {at}", "{one} against {c}",
-           "{form} for {a} and {b}", "{form} {at}", "{form} in {c}", "{form} in {c} and {d}", "{c} over {d}",
-           "Between {c} and {d}", "{way}, in {c}"),
-    "de": ("{form} für {a}", "{way}: {one}", "{one}, {way}", "{one} {at}", "{one} vor {c}", "{form} für {a} und {b}",
-           "{form} {at}", "{form} in {c}", "{form} in {c} und {d}", "{c} über {d}", "Zwischen {c} und {d}",
-           "{way}, in {c}"),
-    "fr": ("{form} pour {a}", "{way} : {one}", "{one}, {way}", "{one} {at}", "{one} sur fond {c}",
-           "{form} pour {a} et {b}", "{form} {at}", "{form} en {c}", "{form} en {c} et {d}", "{c} sur {d}",
-           "Entre {c} et {d}", "{way}, en {c}"),
-    "es": ("{form} para {a}", "{way}: {one}", "{one}, {way}", "{one} {at}", "{one} sobre {c}", "{form} para {a} y {b}",
-           "{form} {at}", "{form} en {c}", "{form} en {c} y {d}", "{c} sobre {d}", "Entre {c} y {d}", "{way}, en {c}"),
-}  # fmt: skip
-"""Titles in each language: of a thing (five), of two, of a place, of colours (five)."""
-_SMALL_WORDS = frozenset(
-    (
-        "a",
-        "an",
-        "the",
-        "for",
-        "without",
-        "of",
-        "in",
-        "on",
-        "and",
-        "by",
-        "at",
-        "under",
-        "with",
-        "to",
-        "against",
-        "from",
-        "over",
-    )
-)
+_SMALL_WORDS = frozenset((
+    "a", "an", "the", "for", "without", "of", "in", "on", "and", "by", "at", "under", "with", "to", "against", "from",
+    "over", "beside", "among", "but",
+))  # fmt: skip
+_AROUND = ("landscape", "place", "structure", "building")
+"""Groups that no title names beside something else: they are rather where it is."""
 _NEVER_A_SEAT = ("indoors", "outdoors", "close-up", "texture", "drawing", "black and white", "night", "sunset", "storm")
 
 
 def title_of(scene: Scene, music: SuitingMusic, seed: int, language: str = "en") -> str:
     """Return a title as a composer would give it, from what is surely seen, the place, the colours and the music.
 
-    A thing is named from `SURE_IN_TITLE` on, a person only where persons were found. `language` is one of `LANGUAGES`.
+    A thing is named from `SURE_IN_TITLE` on, a person only where persons were found; then comes the surest place, then
+    the colours. `language` is one of `LANGUAGES`.
     """
     rng = np.random.Generator(np.random.Philox([seed, 1]))
 
     def draw(options: Sequence[str]) -> str:
         return options[int(rng.integers(len(options)))]
 
-    def said(entry: str) -> str:
-        return entry.split("|")[LANGUAGES.index(language)]
-
-    frames = _FRAMES[language]
-    form, way = said(draw(_FORMS[music.character])), said(draw(_WAYS[music.character]))
-    things, ones = _sure_things(scene, language)
+    things = _sure_things(scene, language)
     places = places_of(scene)
-    seat = next((place_at(name, language) for name in places if name not in _NEVER_A_SEAT), "")
-    if seat and any(one.lower().split()[-1] in seat for one in ones):
-        seat = ""
     colours = [word for name in scene.palette if (word := colour_in(name, language))]
     c, d = [*colours, "", ""][:2]
-    fields = {"form": form, "way": way, "at": seat, "c": c, "d": d, "a": "", "one": "", "b": ""}
-    if things:
-        fields |= {"a": things[0], "one": ones[0], "b": things[1] if len(things) > 1 else ""}
-    # What is surest comes first: things, then places, then colours; one title in six speaks of the place instead.
-    of_things, of_places, of_colours = frames[:6], frames[6:7], frames[7:]
-    special = [said(_SEEN_FROM[name]) for name in places if name in _SEEN_FROM][:1]
-    colon = " : " if language == "fr" else ": "
-    special += [f"{{form}}{colon}{one}" for one in special]
-    groups = [of_things if things else (), (*of_places, *special), of_colours]
-    if things and special and rng.random() < 1 / 6:
-        groups = groups[1:]
-    for group in groups:
-        fitting = [frame for frame in group if all(fields[name] for name in fields if f"{{{name}}}" in frame)]
+    fields = {
+        "form": draw(title_phrases(f"form {music.character}", language)),
+        "way": draw(title_phrases(f"way {music.character}", language)),
+        "c": c, "d": d, "at": _seat(places, things, language), **_as_said(things, language),
+    }  # fmt: skip
+    key, heads = _spoken_of(things, places, language)
+    if key in ("drawing", "colour") and len(colours) == 1:
+        key = "one colour"
+    fields["head"] = draw(heads) if heads else ""
+    for frames in (title_phrases(f"frame {one}", language) for one in (key, "colour")):
+        fitting = [frame for frame in frames if all(fields[name] for name in fields if f"{{{name}}}" in frame)]
         if fitting:
-            frame = draw(fitting)
-            if language != "en" and not frame.startswith("{way}"):
-                fields["way"] = way[:1].lower() + way[1:]
-            return _headline(frame.format(**fields), language)
-    return _headline(f"{form}: {way}", language)
+            return _headline(draw(fitting).format(**fields), language)
+    return _headline(f"{fields['form']}{' : ' if language == 'fr' else ': '}{fields['way']}", language)
 
 
-def _sure_things(scene: Scene, language: str) -> tuple[list[str], list[str]]:
-    """Return the sure things with their articles, as objects and as subjects, surest first."""
-    objects, subjects = [], []
+def _spoken_of(things: Sequence[_Sure], places: Sequence[str], language: str) -> tuple[str, tuple[str, ...]]:
+    """Return which frames a title has, and phrases that stand for what it names."""
+    if things:
+        first, others = things[0], things[1:]
+        sports = [thing for thing in (first, *others) if thing.group == "sport"]
+        if sports and (heads := title_phrases(sports[0].name, language)):
+            return "head", heads
+        if first.count:
+            beside = " with" if others else ""
+            whom = {1: "one", 2: "people" if beside else "two people"}.get(first.count, "people")
+            return ("crowd" if first.count > A_FEW else f"{whom}{beside}"), ()
+        if others:
+            return "two", ()
+        if heads := title_phrases(first.name, language):
+            return "head", heads
+        return ("animal" if first.group in ("animal", "bird") else "thing"), ()
+    telling = [heads for name in places if (heads := title_phrases(f"@{name}", language))]
+    if telling:
+        vague = title_phrases("@sky", language)
+        return "place", next((heads for heads in telling if heads != vague), vague)
+    return ("drawing" if "drawing" in places else "colour"), ()
+
+
+@dataclass(frozen=True)
+class _Sure:
+    """A thing that a title may name: `count` persons, or 0 and a noun."""
+
+    name: str
+    group: str
+    count: int
+    noun: Noun
+
+
+def _sure_things(scene: Scene, language: str) -> list[_Sure]:
+    """Return the sure things, persons first, then the surest."""
+    groups = {kind.name: kind.group for kind in all_kinds()}
+    found: list[_Sure] = []
     for name, confidence in scene.things:
-        noun = noun_of(name, language)
-        if round(confidence, 3) < SURE_IN_TITLE or (name in PERSONS and not scene.people):
+        sure, person = round(confidence, 3), name in PERSONS
+        noun = Noun(name, "", "n", name) if person else noun_of(name, language)
+        if sure < SURE_IN_TITLE or noun is None or (person and (not scene.people or any(one.count for one in found))):
             continue
-        if name in PERSONS:
-            words = people_in(scene.people or 1, language)
-            objects.append(words)
-            subjects.append(words)
-        elif noun is not None:
-            words = with_article(noun, language)
-            objects.append(words)
-            subjects.append(f"ein {noun.singular}" if words.startswith("einen ") else words)
-    return objects, subjects
+        found.append(_Sure(name, groups.get(name, name), (scene.people or 0) if person else 0, noun))
+    found.sort(key=lambda one: not one.count)
+    return [*found[:1], *(one for one in found[1:] if one.group not in _AROUND)]
+
+
+def _seat(places: Sequence[str], things: Sequence[_Sure], language: str) -> str:
+    """Return where it is (`on a beach`), unless a thing has said so already."""
+    seat = next((at for name in places if name not in _NEVER_A_SEAT and (at := place_at(name, language))), "")
+    named = [thing.noun.singular.lower().split()[-1] for thing in things if not thing.count]
+    return "" if any(word in seat.lower() for word in named) else seat.removesuffix(" of a forest")
+
+
+def _as_said(things: Sequence[_Sure], language: str) -> dict[str, str]:
+    """Return the first two things that are no persons with their articles; what cannot be counted is no object."""
+    said = dict.fromkeys(("a", "one", "the", "b", "theb"), "")
+    mute = [thing.noun for thing in things if not thing.count]
+    if len(mute) < len(things):
+        mute = [mute[0], mute[0]] if mute else []
+    if mute:
+        whole = with_article(mute[0], language)
+        subject = f"ein {mute[0].singular}" if whole.startswith("einen ") else whole
+        said |= {"one": subject, "the": with_the(mute[0], language)}
+        said["a"] = whole if mute[0].plural and mute[0].gender != "p" else ""
+    if len(mute) > 1:
+        whole = with_article(mute[1], language)
+        said["b"] = f"ein {mute[1].singular}" if whole.startswith("einen ") else whole
+        said["theb"] = with_the(mute[1], language)
+    return said
 
 
 def _headline(text: str, language: str) -> str:
     """Write a title as its language does: English has capitals, the others begin with one."""
     text = " ".join(text.split())
+    if language == "de":
+        return ": ".join(part[:1].upper() + part[1:] for part in text.split(": "))
     if language != "en":
         return text[:1].upper() + text[1:]
     words, first = [], True
@@ -223,11 +193,11 @@ def motivate(controls: Controls, request: ExplainRequest, n_references: int) -> 
     plan = request.plan
     drawn = plan is None and request.request.album is None
     found = [
-        Sentence(_seen(scene), ()),
+        Sentence(_seen(scene, plan), ()),
         Sentence(_pace(scene, controls, request), ("tempo", "mode", "tonic", "meter") if drawn else ()),
     ]
     if plan is not None:
-        found += [Sentence(text, ()) for text in (_band(plan), _form(plan), _peak(plan, scene)) if text]
+        found += [Sentence(text, ()) for text in (_band(plan, scene), _form(plan, scene), _peak(plan)) if text]
     return (
         *found,
         Sentence(_movement(controls), ("kind", "density")),
@@ -235,15 +205,17 @@ def motivate(controls: Controls, request: ExplainRequest, n_references: int) -> 
     )
 
 
-def _seen(scene: Scene) -> str:
-    """Say what there is, its colours, and where the eye goes."""
+def _seen(scene: Scene, plan: Plan | None) -> str:
+    """Say what there is, its colours, and where the eye goes; its path is left to the form that follows it."""
     first = describe_scene(scene).split(". ")[0].rstrip(".")
     colours = [word for name in scene.palette if (word := colour_in(name, "en"))]
-    tones = f"its colours are {listed(colours, 'en')}" if colours else ""
+    tones = f"the colours are {listed(colours, 'en')}" if len(colours) > 1 else ""
+    tones = tones or (f"nearly everything is {colours[0]}" if colours else "")
     light = f"it is {scene.light.split(',')[0].strip()}" if scene.light else ""
-    path = scene.eye_path[:3]
+    path = () if plan is not None and _follows_the_eye(plan, scene) else scene.eye_path[:3]
     eye = f"the eye goes from {path[0]} to {' and then to '.join(path[1:])}" if len(path) > 1 else ""
-    return f"{'; '.join(one for one in (first, tones, light, eye) if one)}."
+    told = (f"{first}; {tones}" if tones else first, ", and ".join(one for one in (light, eye) if one))
+    return " ".join(f"{one[0].upper()}{one[1:]}." for one in told if one)
 
 
 def _pace(scene: Scene, controls: Controls, request: ExplainRequest) -> str:
@@ -262,43 +234,118 @@ def _pace(scene: Scene, controls: Controls, request: ExplainRequest) -> str:
     motion = {"still": "everything keeps still", "gentle movement": "it moves a little",
               "plain movement": "it plainly moves", "fast movement": "it moves fast"}.get(scene.motion, "")  # fmt: skip
     why = " and ".join(one for one in (motion, f"the mood is {scene.mood}" if scene.mood else "") if one)
-    reasons = suiting_music(scene).reasons
+    manner = _MANNERS[suiting_music(scene).character]
     because = f"As {why}, the" if why else "The"
-    more = f" ({reasons[0].rstrip('.')})" if reasons else ""
-    return f"{because} tune goes {pace} in {key} and {meter}{more}."
+    return f"{because} music {manner}, {pace} in {key} and {meter}."
 
 
+_MANNERS = {
+    "calm": "takes its time", "flowing": "flows", "playful": "is playful", "grand": "has a broad stride",
+    "dark": "keeps to the shadows", "driving": "drives on",
+}  # fmt: skip
 _DOES = {
-    "melody": "has the tune", "bass": "has the bass", "figure": "plays broken chords", "counter": "sings against it",
-    "bass+figure": "has bass and figures", "answer": "answers", "parallel": "goes along in thirds and sixths",
-    "double": "doubles it", "hold": "holds long notes", "drums": "keeps the beat", "rest": "waits",
+    "melody": "has the tune", "bass": "has the bass", "counter": "sings against it", "answer": "answers",
+    "hold": "holds long notes", "parallel": "goes along in thirds and sixths", "double": "doubles it",
+    "drums": "keeps the beat", "rest": "waits",
+}  # fmt: skip
+_FIGURES = {
+    "wave": "rising and falling waves", "broken": "broken chords", "alberti": "Alberti figures",
+    "waltz": "waltz steps", "offbeat": "chords off the beat", "pulse": "repeated chords", "pad": "held chords",
+    "ostinato": "an ostinato", "tremolo": "tremolo", "chorale": "chorale chords", "arpeggio": "arpeggios",
+    "pizzicato": "plucked notes", "drums": "drum strokes",
 }  # fmt: skip
 
 
-def _band(plan: Plan) -> str:
-    parts = [f"the {voice.name.lower()} {_DOES[voice.role]}" for voice in plan.voices]
-    text = listed(list(dict.fromkeys(parts)), "en")
-    return f"{text[0].upper()}{text[1:]}." if text else ""
+def _band(plan: Plan, scene: Scene) -> str:
+    """Say what each instrument does and what it was chosen for; one that has figure and bass is said once."""
+    reasons = _reasons_of(suiting_music(scene))
+    told: dict[str, list[tuple[str, str, str]]] = {}
+    for voice in plan.voices:
+        figures = _figures(plan, voice.id) if voice.role in FIGURE_ROLES else ("", "")
+        told.setdefault(instrument_called(voice.program, voice.name), []).append((voice.role, *figures))
+    said: list[str] = []
+    for number, (name, parts) in enumerate(told.items()):
+        own_bass = {role for role, *_ in parts} >= {"figure", "bass"}
+        verbs = []
+        for role, most, contrast in parts:
+            under = " over its own bass" if role == "bass+figure" or (role == "figure" and own_bass) else ""
+            if role in FIGURE_ROLES:
+                verbs.append(f"accompanies{most}{under}{contrast}")
+            elif role != "bass" or not own_bass:
+                verbs.append(_DOES[role])
+        does = listed(list(dict.fromkeys(verbs)), "en")
+        if _is_many(name):
+            for one, many in _MANY.items():
+                does = does.replace(one, many)
+        why = f", {'' if number else 'chosen '}for {reasons[name]}," if name in reasons else ""
+        said.append(f"{'The' if not number else 'the'} {name}{why} {does}")
+    return f"{'; '.join(said)}." if said else ""
 
 
-def _form(plan: Plan) -> str:
+_MANY = {"has the": "have the", "accompanies": "accompany", "sings": "sing", "answers": "answer", "goes": "go",
+         "holds": "hold", "doubles": "double", "keeps": "keep", "waits": "wait",
+         "its own bass": "their own bass"}  # fmt: skip
+
+
+def _is_many(name: str) -> bool:
+    return name.endswith(("strings", "drums", "bells"))
+
+
+def _reasons_of(music: SuitingMusic) -> dict[str, str]:
+    """Return what each instrument of the suitable ensembles is there for."""
+    clauses = [clause for one in music.ensembles for clause in one.reason.split("; ") if " for " in clause]
+    found: dict[str, str] = {}
+    for clause in clauses:
+        name, _, why = clause.partition(" for ")
+        found.setdefault(name.removeprefix("a ").removeprefix("an "), why)
+    return found
+
+
+def _figures(plan: Plan, voice: int) -> tuple[str, str]:
+    """Say in what figures a voice accompanies most of the time, and where it first has the next commonest."""
+    parts = [
+        (part.family, section)
+        for section in plan.sections
+        for part in section.parts
+        if part.voice == voice and part.family is not None
+    ]
+    bars: Counter[Family] = Counter()
+    for family, section in parts:
+        bars[family] += section.last - section.first + 1
+    if not bars:
+        return "", ""
+    (most, _), *others = bars.most_common(2)
+    if not others:
+        return f" in {_FIGURES[most]}", ""
+    place = next(section for family, section in parts if family == others[0][0])
+    return f" in {_FIGURES[most]}", f", with {_FIGURES[others[0][0]]} in bars {place.first} to {place.last}"
+
+
+def _follows_the_eye(plan: Plan, scene: Scene) -> bool:
+    parts = tuple(dict.fromkeys(section.picture_part for section in plan.sections if section.picture_part))
+    return len(parts) > 1 and parts[:3] == tuple(dict.fromkeys(scene.eye_path))[: len(parts[:3])]
+
+
+def _form(plan: Plan, scene: Scene) -> str:
     """Say what each section stands for, and how loud it is."""
     loud = {"pp": "very soft", "p": "soft", "mp": "rather soft", "mf": "rather loud", "f": "loud", "ff": "very loud"}
-    said = []
+    said: list[str] = []
     for part, alike in groupby(plan.sections, key=lambda section: section.picture_part):
         sections = tuple(alike)
         how = " and then ".join(dict.fromkeys(loud[section.dynamic] for section in sections))
+        verb = "" if said else "stand "
         if part:
-            said.append(f"bars {sections[0].first} to {sections[-1].last} ({how}) stand for {part}")
+            said.append(f"bars {sections[0].first} to {sections[-1].last}, {how}, {verb}for {part}")
     text = "; ".join(said)
+    if text and _follows_the_eye(plan, scene):
+        return f"The form goes where the eye goes: {text}."
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
-def _peak(plan: Plan, scene: Scene) -> str:
+def _peak(plan: Plan) -> str:
     if plan.climax is None:
         return ""
-    focus = f", in answer to {scene.focal_point}" if scene.focal_point else ""
-    return f"Its highest note, {pitch_name(plan.climax.pitch)}, comes in bar {plan.climax.bar}{focus}."
+    return f"Its highest note, {pitch_name(plan.climax.pitch)}, comes in bar {plan.climax.bar}."
 
 
 def _movement(controls: Controls) -> str:
@@ -318,12 +365,16 @@ def _line(controls: Controls, request: ExplainRequest, n_references: int) -> str
     names = "one tune" if len(references) == 1 else f"{len(references)} tunes"
     verb = "was" if len(references) == 1 else "were"
     nearest = f", the nearest of them {_quoted(references[0].caption)}" if references[0].caption else ""
-    lent = f" (for its {references[0].contributes})" if nearest and references[0].contributes else ""
+    lends = [part.partition(":")[0].strip() for part in references[0].contributes.split(";") if part.strip()]
+    lent = f", for its {listed(lends, 'en')}" if nearest and lends else ""
     return f"{line}; {names} from the index {verb} in its ear{nearest}{lent}."
 
 
 def _quoted(caption: str) -> str:
-    first = caption.split(". ")[0].rstrip(".")
+    """Return the tune's name, if its caption tells it, or else the caption's first sentence."""
+    _, _, name = caption.partition('"')
+    name, closed, _ = name.partition('"')
+    first = name if closed and name else caption.split(". ")[0].rstrip(".")
     return f"“{first if len(first) <= 120 else first[:117].rsplit(' ', 1)[0] + ' …'}”"
 
 

@@ -12,11 +12,13 @@ from image2music.images.scene import Scene
 from image2music.images.words import (
     LANGUAGES,
     MOST_NAMED_THINGS,
+    _title_phrases,
     describe_scene,
     noun_of,
     people_in,
     place_at,
     with_article,
+    with_the,
 )
 from image2music.settings import LANGUAGE_NAMES
 
@@ -142,3 +144,32 @@ def test_people_are_counted_roughly():
     assert [people_in(count, "en") for count in (1, 2, 5, 40)] == [
         "a person", "two people", "several people", "a crowd of people",
     ]  # fmt: skip
+
+
+def test_title_phrases_are_the_same_in_all_languages():
+    known = {kind.name for kind in all_kinds()} | {*groups()} | {f"@{name}" for name in PLACES}
+    for key, entries in _title_phrases().items():
+        assert len(entries) == len(LANGUAGES) and len({len(one) for one in entries}) == 1, key
+        assert key.split()[0] in ("frame", "form", "way") or key in known, key
+        for alternatives in zip(*entries, strict=True):
+            fields = {frozenset(re.findall(r"{(\w+)}", one)) for one in alternatives}
+            assert len(fields) == 1 or fields <= {frozenset(("a",)), frozenset(("one",))}, alternatives
+            assert all(one and one == " ".join(one.split()) for one in alternatives)
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "expected"),
+    [
+        ("cat", "en", "the cat"),
+        ("dog", "de", "der Hund"),
+        ("cat", "de", "die Katze"),
+        ("small mammal", "de", "ein kleines Tier"),
+        ("clock", "fr", "l'horloge"),
+        ("clothing", "fr", "les vêtements"),
+        ("weapon", "es", "el arma"),
+        ("vegetable", "es", "las verduras"),
+        ("cosmetics", "es", "los cosméticos"),
+    ],
+)
+def test_a_noun_has_its_definite_article(name, language, expected):
+    assert with_the(noun_of(name, language), language) == expected

@@ -67,8 +67,33 @@ def test_a_hundred_pictures_hardly_repeat_a_title(language):
 def test_the_german_title_has_its_cases():
     found = {title(scene(("dog", 0.9)), seed, "de") for seed in range(60)}
     assert any("für einen Hund" in one for one in found)
-    assert any(one.startswith("Ein Hund") for one in found)
-    assert not any(one.startswith("Einen") for one in found)
+    assert any(one.endswith("Ein Hund") for one in found)
+    assert any(one.startswith("Der Hund") for one in found)
+    assert not any(one.startswith("Einen") or ": Einen" in one for one in found)
+
+
+def test_what_stands_beside_is_named_unless_it_is_rather_where_it_is():
+    beside = {title(scene(("plant", 0.9), ("insect", 0.7)), seed) for seed in range(20)}
+    assert all("Plant" in one and "Insect" in one for one in beside)
+    around = {title(scene(("plant", 0.9), ("field", 0.7)), seed) for seed in range(20)}
+    assert not any("Field" in one for one in around)
+
+
+@pytest.mark.parametrize(("count", "never"), [(1, ("People", "Crowd")), (4, ("Someone", "Crowd")), (12, ("Someone",))])
+def test_persons_are_as_many_as_were_found(count, never):
+    found = {title(scene(("people", 0.9), people=count), seed) for seed in range(40)}
+    assert len(found) > 3
+    assert not any(word in one for word in never for one in found)
+
+
+def test_a_drawing_without_things_names_shapes_and_colours_alone():
+    for seed in range(40):
+        assert "Blue" in title(scene(place="drawing"), seed)
+
+
+def test_the_sky_is_named_where_nothing_tells_more():
+    assert any("Sky" in title(scene(place="sky"), seed) for seed in range(20))
+    assert not any("Sky" in title(scene(place="sky, sea"), seed) for seed in range(20))
 
 
 def test_a_title_depends_on_nothing_but_what_it_is_given():
