@@ -1,58 +1,58 @@
-"""Do pictures matter? The same seed and no references; only the picture changes."""
+"""Do pictures matter? The same seeds and no references; only the picture changes."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageEnhance
 
 from image2music.abc.parser import parse
+from image2music.abc.playback import abc_to_score
 from image2music.composers.base import ComposeRequest, WriteRequest
-from image2music.composers.nano.composer import NanoComposer
+from image2music.composers.nano.composer import MINOR_MODES, NanoComposer
 from image2music.composers.nano.reading import read_controls_and_melody
+from image2music.composers.suiting import suiting_music
 from image2music.images.decode import open_picture
+from image2music.images.scene import Scene
 
-# Factors of brightness and contrast (Pillow's): the same photographs, made dark and faint, left alone, made bright.
-VERSIONS = (("dark, low contrast", 0.4, 0.4), ("as it is", 1.0, 1.0), ("bright", 1.5, 1.1))
 SEEDS = range(4)
 
 
 def pictures_matter(composer: NanoComposer, pictures: Sequence[Path]) -> list[dict[str, Any]]:
-    """One row a version: mean tempo, share in minor or dorian, and how many of the tunes of one seed differ."""
+    """One row a character of the music that suits (`suiting_music`), the commonest first, and one of all pictures.
+
+    Each picture gets a tune with each of `SEEDS`. `arousal` is the scenes' mean, `instruments` counts programs.
+    """
+    images = [open_picture(path.read_bytes()).image for path in pictures]
+    descriptions = [composer.look([image])[0] for image in images]
+    tunes = []
+    for path, image, seen in zip(pictures, images, descriptions, strict=True):
+        requests = [WriteRequest(ComposeRequest(path.name, image, seen, (), seed)) for seed in SEEDS]
+        tunes.append(composer.write(requests))
+    scenes = [description.scene or Scene("") for description in descriptions]
+    characters = [suiting_music(scene).character for scene in scenes]
     rows = []
-    for name, brightness, contrast in VERSIONS:
-        images = [_changed(open_picture(path.read_bytes()).image, brightness, contrast) for path in pictures]
-        descriptions = composer.look(images)
-        tunes = [
-            abc
-            for seed in SEEDS
-            for abc in composer.write(
-                [
-                    WriteRequest(ComposeRequest("x", image, seen, (), seed))
-                    for image, seen in zip(images, descriptions, strict=True)
-                ]
-            )
-        ]
-        controls = [read_controls_and_melody(abc)[0] for abc in tunes]
+    for name, _ in [*Counter(characters).most_common(), ("all", 0)]:
+        own = [at for at, one in enumerate(characters) if name in (one, "all")]
+        abcs = [abc for at in own for abc in tunes[at]]
+        modes = [read_controls_and_melody(abc)[0]["mode"] for abc in abcs]
+        programs = {track.program for abc in abcs for track in abc_to_score(abc).tracks if track.channel != 9}
+        first = [tunes[at][0] for at in own]
         rows.append(
             {
-                "pictures": name,
-                "tunes": len(tunes),
-                "mean tempo (quarter notes a minute)": float(np.mean([_qpm(abc) for abc in tunes])),
-                "share in minor or dorian": float(
-                    np.mean([controls["mode"] in ("minor", "dorian") for controls in controls])
-                ),
-                "different tunes of one seed": len(set(tunes[: len(images)])) / len(images),
+                "suits": name,
+                "pictures": len(own),
+                "arousal": float(np.mean([scenes[at].arousal or 0.0 for at in own])),
+                "mean tempo (quarter notes a minute)": float(np.mean([_qpm(abc) for abc in abcs])),
+                "share in minor or dorian": float(np.mean([mode in MINOR_MODES for mode in modes])),
+                "instruments": len(programs),
+                "different tunes of one seed": len(set(first)) / len(first),
             }
         )
     return rows
-
-
-def _changed(image: Image.Image, brightness: float, contrast: float) -> Image.Image:
-    return ImageEnhance.Brightness(ImageEnhance.Contrast(image).enhance(contrast)).enhance(brightness)
 
 
 def _qpm(abc: str) -> float:

@@ -1,4 +1,4 @@
-"""The stage that composes: the loop of draft, repair, refinement and explanation, or of an ablation's variant."""
+"""The stage that composes: the loop from plan to explanation (`image2music/loop`), or that of an ablation's variant."""
 
 from __future__ import annotations
 

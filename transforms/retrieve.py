@@ -1,4 +1,4 @@
-"""Embeddings of captions, pictures and descriptions, and the nearest tunes of the index by these."""
+"""Embeddings of captions, pictures and what is looked for, and the tunes of the index that suit."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class EmbedPictures(StageHandler[DescribedImage, RetrievedContext, Embedder]):
         return results
 
     def _text(self, described: DescribedImage) -> str:
-        text = described.description.text
-        return query_text(text, described.description.scene) if self._suited else text
+        text, scene = described.description.text, described.description.scene
+        return query_text(text, scene, described.ref.brief.hint) if self._suited else text
 
 
 class EmbedCaptions(StageHandler[CaptionedTune, EmbeddableItem, Embedder]):

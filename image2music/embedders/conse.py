@@ -309,7 +309,7 @@ class ConseEmbedder:
         return np.stack(vectors) if vectors else np.zeros((0, DIM), dtype=np.float32)
 
     def look(self, images: Sequence[Image]) -> list[Look]:
-        """Return vector, grid and contents of each RGB picture from a single pass of the network."""
+        """Return vector, grid, contents and scene of each RGB picture; the network sees it and its middle."""
         return [self._look_at(image) for image in images]
 
     def _read(self, image: Image) -> tuple[Classified, Reading]:

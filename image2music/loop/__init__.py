@@ -1,1 +1,1 @@
-"""The paper's chain from a picture to a finished tune, one file a step. The models are in `composers`."""
+"""The loop from references to a finished tune, and the paper's chain. The models are in `composers`."""

@@ -70,10 +70,10 @@ def recall(
     return [tuple(filter(None, map(_lending, references))) for references in index.read(chosen)]
 
 
-def query_text(description: str, scene: Scene | None) -> str:
+def query_text(description: str, scene: Scene | None, hint: str | None = None) -> str:
     """Return what is looked for: the picture as captions would name it, and the music that suits it.
 
-    Without a scene it is the description.
+    Without a scene it is the description. A catalogue's hint stands in front, as it does in the description already.
     """
     if scene is None:
         return description
@@ -82,7 +82,8 @@ def query_text(description: str, scene: Scene | None) -> str:
     moods = " and ".join(music.moods[:ENOUGH_MOODS])
     players = [instrument_of(p).name.lower() for p in music.ensembles[0].programs if p < 128] if music.ensembles else []
     sound = f", played by {' and '.join(dict.fromkeys(players))}" if players else ""
-    return f"A {moods} piece at a {tempo_word(music.qpm)} tempo{mode}{sound}. {_seen(scene)}"
+    known = f"{hint.rstrip('.')}. " if hint else ""
+    return f"{known}A {moods} piece at a {tempo_word(music.qpm)} tempo{mode}{sound}. {_seen(scene)}"
 
 
 def _seen(scene: Scene) -> str:

@@ -1,1 +1,1 @@
-"""`nano`: the embedded composer, a small decoder that this project trains itself. A stand-in for a VLM."""
+"""`nano`: the embedded composer, a planner by rules and a small decoder trained here. A stand-in for a VLM."""

@@ -99,6 +99,7 @@ def test_the_query_names_what_is_seen_and_the_music():
     assert "a lake" in text
     assert "Beschreibung" not in text
     assert query_text("A description.", None) == "A description."
+    assert query_text("", CALM, "Grandmother at the lake.") == f"Grandmother at the lake. {text}"
 
 
 @pytest.fixture
