@@ -27,6 +27,10 @@ LANGUAGE_NAMES = {"en": "English", "de": "German", "fr": "French", "es": "Spanis
 """Languages of descriptions and titles."""
 
 
+WebRule = Literal["none", "public", "any"]
+"""none: no web address is opened. public: hosts whose every address is public. any: private networks too."""
+
+
 @dataclass(frozen=True)
 class LoopSettings:
     """Which chain, and how far it goes.

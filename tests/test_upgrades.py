@@ -47,6 +47,18 @@ def ways_out(message: str, command: str) -> list[str]:
     return [f"{COMPOSE if 'without --refresh' in message else command} {option}" for option in options]
 
 
+@pytest.fixture
+def embedded_again(release, capsys):
+    """The same, after the command that a refusal of the index names: the release before had another embedder."""
+    assert run(f"{COMPOSE} --output fresh") == 1
+    refusal = capsys.readouterr().err
+    assert len(refusal.splitlines()) == 1
+    command = re.search(r"to embed it again: image2music (.+)$", refusal.strip())
+    assert command, refusal
+    assert run(command[1]) == 3
+    return release
+
+
 def test_status_says_what_the_run_did(release, capsys):
     assert run("status out") == 0
     assert re.search(r"rows now +3\n", capsys.readouterr().out)
@@ -78,15 +90,16 @@ def test_the_index_is_described_and_updated(release, capsys):
 
 
 @pytest.mark.slow
-def test_the_index_is_composed_from(release, capsys):
+def test_the_index_is_composed_from_once_it_is_embedded_again(embedded_again):
     assert run(f"{COMPOSE} --output fresh") == 3
-    assert len(rows(release / "fresh")) == PICTURES
-    assert {one["location"] for row in rows(release / "fresh") for one in row["references"]}
+    assert len(rows(embedded_again / "fresh")) == PICTURES
+    assert {one["location"] for row in rows(embedded_again / "fresh") for one in row["references"]}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [COMPOSE, REFRESH], ids=["again", "refresh"])
-def test_the_output_is_gone_on_with_or_refused_with_what_to_do(release, capsys, command):
+def test_the_output_is_gone_on_with_or_refused_with_what_to_do(embedded_again, capsys, command):
+    release = embedded_again
     earlier = {row["image_id"]: row["abc"] for row in rows(release / "out")}
     code = run(f"{command} --output out")
     said = capsys.readouterr().err

@@ -32,11 +32,11 @@ from image2music.images.decode import (
     open_picture,
     skipped_kind,
 )
-from image2music.images.sources import WebRule, fetch, is_picture_archive, is_web, list_members, member_of, read_member
+from image2music.images.sources import fetch, is_picture_archive, is_web, list_members, member_of, read_member
 from image2music.index.maintenance import Stamp, stamp_of
 from image2music.music.planning.plan import Plan
 from image2music.rows import valid_text
-from image2music.settings import SendingOptions
+from image2music.settings import SendingOptions, WebRule
 from image2music.storage.files import open_regular
 from image2music.storage.output import WrittenFiles
 from image2music.storage.tar import is_tar, open_archive

@@ -120,7 +120,8 @@ _RECIPE = "album-2"
 
 def album_recipe() -> str:
     """Name what an album is planned by, and whose eyes see its pictures: part of the settings of a run with albums."""
-    return f"{_RECIPE}+{load_conse().id}"
+    eyes = load_conse()
+    return f"{_RECIPE}+{eyes.id}+{eyes.scene_id}"
 
 
 LARGEST_STEP = 1.15

@@ -467,7 +467,7 @@ def _with_prior(asked: Asked, arousal: float) -> Asked:
 
 # ---------------------------------------------------------------- ensembles
 
-_MOST_ENSEMBLES = 6
+_MOST_ENSEMBLES = 8
 _BASSES = (42, 43, 32, 33, 38, 70, 57, 58)
 _NO_LEAD = frozenset({DRUM_KIT, 32, 33, 38, 43, 44, 58, 18, 19, 14, 52, 88, 89, 91})
 _CHORDAL = 5

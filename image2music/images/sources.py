@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from image2music.errors import PictureError
 from image2music.images.decode import MAX_BYTES, is_service_name, kind_by_name, skipped_kind
+from image2music.settings import WebRule
 
 WEB_SCHEMES = ("http://", "https://")
 _MEMBER = re.compile(r"(?P<archive>.*\.(?P<kind>tar|parquet))#(?P<name>.*)", re.DOTALL)
@@ -300,8 +301,6 @@ def _missing(member: ArchiveMember) -> PictureError:
     return PictureError(f"there is no {member.name or 'picture'} in {member.archive}", reason="member_missing")
 
 
-WebRule = Literal["none", "public", "any"]
-"""none: no web address is opened. public: hosts whose every address is public. any: private networks too."""
 MOST_SECONDS = 30.0
 MOST_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)

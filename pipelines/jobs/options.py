@@ -21,8 +21,7 @@ from image2music.composers.registry import (
     protocols_of,
 )
 from image2music.errors import ConfigError
-from image2music.images.sources import WebRule
-from image2music.settings import LANGUAGE_NAMES, LoopSettings, Protocol, SendingOptions, Steps
+from image2music.settings import LANGUAGE_NAMES, LoopSettings, Protocol, SendingOptions, Steps, WebRule
 from image2music.storage.tar import ENDINGS, is_tar
 from pipelines.runtime.options import (
     FailureBound,

@@ -28,7 +28,7 @@ UPDATE = ["index", "--captions", "captions.json", "--midi_root", "midi", "--inde
 
 
 class SeeingComposer(FakeComposer):
-    def look(self, images):
+    def look(self, images, language="en"):
         return [
             Description(colour, scene=Scene(f"all {colour}", valence=0.0, arousal=AROUSALS[colour]))
             for colour in map(colour_of, images)

@@ -34,7 +34,7 @@ _FORMS: dict[Character, tuple[tuple[int, ...], ...]] = {
 _MAJOR_TONICS, _MINOR_TONICS = ("C", "D", "Eb", "F", "G", "A", "Bb"), ("A", "B", "C", "D", "E", "F#", "G")
 _DORIAN_SHARE = 0.25
 _ORDINARY_METERS = (0.5, 0.3, 0.2)
-_ENSEMBLES = (0.3, 0.22, 0.16, 0.12, 0.1, 0.1)
+_ENSEMBLES = (0.2, 0.17, 0.15, 0.12, 0.1, 0.1, 0.08, 0.08)
 """Chances of what suits, best first."""
 _LEEWAY = 3
 """Quarter notes a minute by which tempi of like pictures differ."""
