@@ -24,7 +24,7 @@ def test_english_is_asked_for_with_no_word_more():
 
 def test_another_language_is_asked_for_in_one_line_which_stays_in_the_conversation():
     asked = first_question(steps.looking(request().image, "de"))
-    assert asked.startswith(fill("plan/look")) and "in German;" in asked
+    assert asked.startswith(fill("plan/look")) and "in German:" in asked
     assert asked.removeprefix(fill("plan/look")).strip().count("\n") == 0
     assert first_question(steps.seen_in(replace(request(), language="de"))) == asked
 
@@ -33,7 +33,7 @@ def test_the_papers_chain_is_told_too():
     def asked(language):
         return first_question(composing(replace(request(), language=language), 100_000, len))
 
-    assert asked("fr").startswith(asked("en")) and "in French;" in asked("fr")
+    assert asked("fr").startswith(asked("en")) and "in French:" in asked("fr")
 
 
 def test_a_description_in_another_language_has_no_english_words_of_ours():
