@@ -382,6 +382,21 @@ class MetricView:
     plot: RangePlot
 
 
+MotivationPart = tuple[str, int | None]
+"""A text, and the place of its map among the page's; None where it has none."""
+
+
+def motivation_parts(motivation: str, maps: Sequence[HeatMap]) -> list[MotivationPart]:
+    """Split a motivation at the sentences that have a map of their own."""
+    parts: list[MotivationPart] = []
+    at = 0
+    for place, heat in enumerate(maps):
+        if heat.kind == "motivation" and (found := motivation.find(heat.text, at)) >= 0:
+            parts += [(motivation[at:found].strip(), None), (heat.text, place)]
+            at = found + len(heat.text)
+    return [part for part in (*parts, (motivation[at:].strip(), None)) if part[0]]
+
+
 @dataclass(frozen=True)
 class PicturePage:
     """A row as a page. `data` is what the page's script reads: notes, bars, maps and the colours of their levels.
@@ -392,6 +407,7 @@ class PicturePage:
 
     row: Mapping[str, Any]
     maps: tuple[HeatMap, ...]
+    motivation: list[MotivationPart]
     playback: Playback
     roll: list[str]
     references: list[ReferenceView]
@@ -416,6 +432,7 @@ def picture_page(row: Mapping[str, Any]) -> PicturePage:
     return PicturePage(
         row=row,
         maps=maps,
+        motivation=motivation_parts(row["motivation"], maps),
         playback=played,
         roll=piano_roll(played),
         references=reference_views(row["references"], row["abc"]),

@@ -12,6 +12,7 @@ from image2music.report.page import (
     heat_map,
     levels,
     metric_values,
+    motivation_parts,
     overlay,
     range_plot,
     reference_views,
@@ -51,6 +52,18 @@ def test_an_overlay_has_the_size_of_the_picture_and_is_lightest_where_the_map_is
     painted = np.asarray(overlay(grey, heat_map(attention([1, 1, 3], [1, 1, 1])))).sum(axis=2)
     assert painted.shape == (10, 30)
     assert painted[5].argmax() > 20
+
+
+def test_a_motivation_is_shown_whole_with_the_sentences_that_have_a_map_in_their_place():
+    maps = [
+        heat_map(attention([1], [1], kind, kind) | {"cols": 1, "text": text})
+        for kind, text in (("all", ""), ("motivation", "It walks."), ("motivation", "It sings."))
+    ]
+    said = "A cat is seen. It walks. So the tune is calm. It sings."
+    assert motivation_parts(said, maps) == [
+        ("A cat is seen.", None), ("It walks.", 1), ("So the tune is calm.", None), ("It sings.", 2)
+    ]  # fmt: skip
+    assert motivation_parts(said, maps[:1]) == [(said, None)]
 
 
 def test_a_thumbnail_leaves_exif_and_comments_behind():
