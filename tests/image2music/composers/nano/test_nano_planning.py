@@ -57,11 +57,11 @@ def test_any_scene_gives_a_plan_without_fault_that_keeps_to_what_suits(scene, se
 
 @given(scenes, st.integers(0, 1000))
 @settings(max_examples=40, deadline=None)
-def test_no_voice_has_the_same_figure_in_two_sections_running(scene, seed):
+def test_no_voice_but_the_drums_has_the_same_figure_in_two_sections_running(scene, seed):
     sections = planned(scene, seed).sections
     for earlier, later in pairwise(sections):
         for part in later.parts:
-            assert part.family is None or part.family != earlier.part_of(part.voice).family
+            assert part.family in (None, "drums") or part.family != earlier.part_of(part.voice).family
 
 
 def test_seeds_vary_key_meter_form_and_instruments():
