@@ -208,47 +208,73 @@ _FROM_PLANTS = ("vegetable", "mushroom", "fruit")
 _NO_ANIMALS = ("worm", "sea creature")
 
 
-def _named_things(reading: Reading, people: People | None) -> tuple[Named, ...]:
-    """Return names that can be stood by, each with the chance that it is right, surest first.
+_PLAIN_GREENERY = 0.4
+"""From this chance of plants on, what sits or grows on them is told from them only where it is plain."""
+_CALIBRATION = 0.4
+"""Exponent that makes of a summed probability the chance that the name is right; 3 of 4 names were, on 69 pictures."""
 
-    A drawing, an even texture and outer space look like things to a classifier of photographs; what it names there
-    must be surer, and what is drawn is told by its group alone. What sits on plants is told from them only where it is
-    plain.
-    """
-    shares, places, probed = reading.shares, reading.places, reading.probed
-    trust = (1 - 0.6 * places["drawing"]) * (1 - 0.6 * places["texture"]) * (1 - 0.9 * places["outer space"])
-    greenery = probed["plant"] * (1 - places["drawing"])
-    found: dict[str, float] = {}
-    wider = {kind.name: kind.group for kind in all_kinds()}
-    for name, group in wider.items():
-        share = trust * shares.get(name, 0.0) if name != group else 0.0
-        if name in (*_ON_PLANTS, *_FROM_PLANTS) and greenery >= 0.4:
-            share *= 1 - 0.5 * greenery
-        if round(share, _DIGITS) >= (_NAMED_VAGUE if name in _VAGUE else _NAMED) and name not in _UNNAMED:
-            rivals = (shares[other] for other, its in wider.items() if its == group and other not in (name, group))
-            drawn = places["drawing"] >= _SURE_PLACE
-            if group not in _WIDER or (max(rivals, default=0.0) <= _RIVAL * shares[name] and not drawn):
-                found[name] = share
-    for group, least in _WIDER.items():
-        inside = shares.get(group, 0.0)
-        if group == "animal":
-            inside += shares.get("bird", 0.0) - sum(shares.get(name, 0.0) for name in (*_ON_PLANTS, *_NO_ANIMALS))
-            least += 0.15 * (greenery >= 0.5)
-        named = set(found) | {wider.get(name, name) for name in found}
-        if group == "animal" and "bird" in named:
-            continue
-        inside *= (1 - 0.3 * places["drawing"]) * (1 - 0.6 * places["texture"]) * (1 - 0.9 * places["outer space"])
-        if round(inside, _DIGITS) >= least and group not in named:
-            found[group] = inside
-    if greenery * (1 - max(found.values(), default=0.0)) >= 0.4 and not any(
-        wider.get(name, name) == "plant" for name in found
-    ):
+
+def _named_things(reading: Reading, people: People | None) -> tuple[Named, ...]:
+    """Return names that can be stood by, each with the chance that it is right, surest first."""
+    greenery = reading.probed["plant"] * (1 - reading.places["drawing"])
+    found = _sure_kinds(reading, greenery)
+    found |= _sure_groups(reading, greenery, found)
+    group_of = {kind.name: kind.group for kind in all_kinds()}
+    unsure = greenery * (1 - max(found.values(), default=0.0))
+    if unsure >= _PLAIN_GREENERY and not any(group_of.get(name, name) == "plant" for name in found):
         found["plant"] = greenery**2
-    ranked = {name: round(share**0.4, 2) for name, share in found.items()}
+    ranked = {name: round(share**_CALIBRATION, 2) for name, share in found.items()}
     if people and people.count:
         ranked["person" if people.count == 1 else "people"] = round(people.confidence, 2)
     order = sorted(ranked.items(), key=lambda item: (-item[1], item[0]))
     return tuple(order[:_MOST_THINGS])
+
+
+def _trust(places: Mapping[str, float], drawing: float) -> float:
+    """Return what a probability is worth: drawings, even textures and outer space look like things to the classifier."""
+    return (1 - drawing * places["drawing"]) * (1 - 0.6 * places["texture"]) * (1 - 0.9 * places["outer space"])
+
+
+def _sure_kinds(reading: Reading, greenery: float) -> dict[str, float]:
+    """Return the kinds that are likely enough and lead their group; what is drawn is told by its group alone."""
+    shares, trust = reading.shares, _trust(reading.places, 0.6)
+    drawn = reading.places["drawing"] >= _SURE_PLACE
+    found: dict[str, float] = {}
+    for kind in all_kinds():
+        share = trust * shares.get(kind.name, 0.0) if kind.name != kind.group else 0.0
+        if kind.name in (*_ON_PLANTS, *_FROM_PLANTS) and greenery >= _PLAIN_GREENERY:
+            share *= 1 - 0.5 * greenery
+        least = _NAMED_VAGUE if kind.name in _VAGUE else _NAMED
+        if round(share, _DIGITS) < least or kind.name in _UNNAMED:
+            continue
+        rivals = [
+            shares[other.name]
+            for other in all_kinds()
+            if other.group == kind.group and other.name not in (kind.name, kind.group)
+        ]
+        leads = max(rivals, default=0.0) <= _RIVAL * shares[kind.name]
+        if kind.group not in _WIDER or (leads and not drawn):
+            found[kind.name] = share
+    return found
+
+
+def _sure_groups(reading: Reading, greenery: float, kinds: Mapping[str, float]) -> dict[str, float]:
+    """Return the groups that are likely enough and of which no kind is named."""
+    shares, trust = reading.shares, _trust(reading.places, 0.3)
+    group_of = {kind.name: kind.group for kind in all_kinds()}
+    named = {name for kind in kinds for name in (kind, group_of[kind])}
+    found: dict[str, float] = {}
+    for group, least in _WIDER.items():
+        inside = shares.get(group, 0.0)
+        if group == "animal":
+            if "bird" in named | set(found):
+                continue
+            inside += shares.get("bird", 0.0) - sum(shares.get(name, 0.0) for name in (*_ON_PLANTS, *_NO_ANIMALS))
+            least += 0.15 * (greenery >= 0.5)
+        inside *= trust
+        if round(inside, _DIGITS) >= least and group not in named:
+            found[group] = inside
+    return found
 
 
 def _subject(things: tuple[Named, ...], where: tuple[str, ...], blank: bool) -> str:
