@@ -231,7 +231,7 @@ def _named_things(reading: Reading, people: People | None) -> tuple[Named, ...]:
 
 
 def _trust(places: Mapping[str, float], drawing: float) -> float:
-    """Return what a probability is worth: drawings, even textures and outer space look like things to the classifier."""
+    """Return what a probability is worth: drawings, textures and outer space look like things to the classifier."""
     return (1 - drawing * places["drawing"]) * (1 - 0.6 * places["texture"]) * (1 - 0.9 * places["outer space"])
 
 
