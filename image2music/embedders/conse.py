@@ -33,6 +33,7 @@ from image2music.images.features import (
     CELLS,
     Classified,
     EfficientNetLite0,
+    Pixels,
     cell_brightness,
     class_names,
     load_efficientnet,
@@ -305,22 +306,21 @@ class ConseEmbedder:
 
     def embed_images(self, images: Sequence[Image]) -> Vectors:
         """Embed RGB pictures as unit float32[n, 384]."""
-        vectors = [self._picture_vector(*self._read(image)) for image in images]
+        vectors = [self._picture_vector(*self._read(image, pixels_of(image))) for image in images]
         return np.stack(vectors) if vectors else np.zeros((0, DIM), dtype=np.float32)
 
     def look(self, images: Sequence[Image]) -> list[Look]:
         """Return vector, grid, contents and scene of each RGB picture; the network sees it and its middle."""
         return [self._look_at(image) for image in images]
 
-    def _read(self, image: Image) -> tuple[Classified, Reading]:
+    def _read(self, image: Image, pixels: Pixels) -> tuple[Classified, Reading]:
         """Return the classes of the picture and its cells, and what can be read off it without looking for people."""
-        pixels = pixels_of(image)
         seen = self._classifier.classify(pixels)
         return seen, read_picture(seen, self._classifier.classify(pixels_of(middle_of(image))), pixels)
 
     def _look_at(self, image: Image) -> Look:
-        seen, reading = self._read(image)
         pixels = pixels_of(image)
+        seen, reading = self._read(image, pixels)
         return Look(
             vector=self._picture_vector(seen, reading),
             grid=self._mean_names(seen.cells.reshape(CELLS * CELLS, -1)).reshape(CELLS, CELLS, DIM),
