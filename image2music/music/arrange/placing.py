@@ -51,7 +51,7 @@ class Placer:
         self.stage = stage
         self._ladders: dict[tuple[int, int, int, tuple[int, ...]], list[int]] = {}
         self._used: dict[str, set[str]] = {}
-        self._of_family: dict[tuple[int, Family], Figure] = {}
+        self._of_family: dict[tuple[int, Family | None], Figure] = {}
         self._omits: dict[int, tuple[int, ...]] = {}
 
     def run(self) -> None:
@@ -79,11 +79,7 @@ class Placer:
         stage = self.stage
         part, instrument = section.part_of(voice), stage.instruments[voice]
         level = stage.levels[section.first - 1]
-        asked = figure_asked(part.degrees, stage.shape, part.family)
-        if asked is not None:
-            self._used.setdefault(section.name, set()).add(asked.name)
-            return asked
-        known = self._of_family.get((voice, part.family)) if part.family else None
+        known = figure_asked(part.degrees, stage.shape, part.family) or self._of_family.get((voice, part.family))
         if known is not None and is_playable(known, instrument, section.qpm):
             return known  # what comes back, or goes on, keeps its figure
         families = (part.family,) if part.family else usual_families(instrument, level)
