@@ -12,8 +12,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from image2music.composers.suiting import Character, Ensemble, SuitingMusic, suiting_music
 from image2music.composers.nano.sketch import TICKS, bar_ticks
+from image2music.composers.suiting import Character, Ensemble, SuitingMusic, suiting_music
 from image2music.images.scene import Scene
 from image2music.music.planning.constraints import PlanConstraints, apply_to_request
 from image2music.music.planning.planner import PlanRequest

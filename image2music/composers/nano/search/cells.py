@@ -6,6 +6,7 @@ outside the chord that resolve, steps that are neither expected throughout nor w
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Sequence
@@ -170,7 +171,7 @@ def motif_worth(bars: Bars, places: tuple[Place, Place], low: int, high: int) ->
     pitches = [note[2] for bar in bars for note in bar]
     if len(pitches) < 2:
         return -9.0
-    steps = [b - a for a, b in zip(pitches, pitches[1:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(pitches)]
     top, bottom = max(pitches), min(pitches)
     worth = -1.0 * max(0, 5 - (top - bottom)) - 0.8 * max(0, top - bottom - 11)
     leaps = [at for at, step in enumerate(steps) if abs(step) >= 5]
@@ -183,7 +184,7 @@ def motif_worth(bars: Bars, places: tuple[Place, Place], low: int, high: int) ->
     still = sum(step == 0 for step in steps)
     worth -= 1.2 * still + 0.5 * (still == 1)
     worth += _foreign_worth(bars, places, pitches)
-    turns = sum(a * b < 0 for a, b in zip(steps, steps[1:], strict=False))
+    turns = sum(a * b < 0 for a, b in itertools.pairwise(steps))
     worth -= 0.5 * max(0, turns - max(2, len(steps) // 2)) + 0.8 * (turns == 0)
     worth += 0.8 * (pitches.count(top) == 1) - 0.3 * max(0, top - high) - 0.3 * max(0, low - bottom)
     bits = surprise_of(pitches, places[0].tonic, places[0].minor)

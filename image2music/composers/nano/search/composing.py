@@ -10,8 +10,9 @@ from image2music.composers.nano.gestures import DeviceName, Gestures
 from image2music.composers.nano.pools import longest_training_run
 from image2music.composers.nano.search.cells import Bars, Motif, draw_motif, draw_rhythm, motif_worth, wanted_density
 from image2music.composers.nano.search.form import Form, FormMaker
+from image2music.composers.nano.search.harmony import Harmonist
 from image2music.composers.nano.search.layout import Seated, Written, plan_of, plan_parts, seat_band, window_of
-from image2music.composers.nano.search.line import LineSearch, Window, reharmonise
+from image2music.composers.nano.search.line import LineSearch, Window, place_of_bar, reharmonise
 from image2music.composers.nano.search.second import (
     Ground,
     answer_line,
@@ -20,7 +21,7 @@ from image2music.composers.nano.search.second import (
     parallel_line,
 )
 from image2music.composers.nano.search.worth import add_pickups, line_worth, ring_out
-from image2music.composers.nano.sketch import Note, bar_ticks, beat_ticks
+from image2music.composers.nano.sketch import Note, beat_ticks
 from image2music.composers.suiting import Character
 from image2music.music.planning.plan import Plan
 from image2music.music.planning.planner import PlanRequest
@@ -124,28 +125,29 @@ def _compose(wanted: Wanted, effort: Effort, device: DeviceName, seed: int, rank
         tonality, request.bars, character, device, plan_rng, leads=len(leads), style=wanted.style,
         through=wanted.gestures.form_hint == "through-composed", opening=wanted.opening, meter=meter,
     ).form  # fmt: skip
-    theme, other = _themes(wanted, effort, form, windows, rng)
+    theme, other = themes_for(wanted, effort, form, windows, rng)
     search = LineSearch(form, meter, theme, other, windows, rng)
     if form.back is not None:
         search.write(form.tasks[: form.back])
-        reharmonise(search, search_alternatives(wanted, form, rng))
+        reharmonise(search, _alternatives(wanted, form, rng))
     search.write(form.tasks)
     add_pickups(search, _upbeat_lengths(character, meter, rng), rng)
     ring_out(search)
-    return Composition(form, search, theme, other, band, leads, line_worth(search), rank, picture_seed(seed, f"voices/{rank}"))
+    return Composition(
+        form, search, theme, other, band, leads, line_worth(search), rank, picture_seed(seed, f"voices/{rank}")
+    )
 
 
-def search_alternatives(wanted: Wanted, form: Form, rng: random.Random) -> list[tuple[str, ...]]:
+def _alternatives(wanted: Wanted, form: Form, rng: random.Random) -> list[tuple[str, ...]]:
     """Draw chords on which a theme may come back."""
-    from image2music.composers.nano.search.harmony import Harmonist
-
     harmonist = Harmonist(wanted.style, rng)
     return [harmonist.phrase(role, 4, form.key) for role in ("open", "climax", "middle") for _ in range(3)]
 
 
-def _themes(
+def themes_for(
     wanted: Wanted, effort: Effort, form: Form, windows: Sequence[Window], rng: random.Random
 ) -> tuple[Motif, Motif | None]:
+    """Draw the themes that a form's bars speak of."""
     request, meter, gestures = wanted.request, wanted.request.meter, wanted.gestures
     density = wanted_density(wanted.character, request.qpm, meter, 0.5 - gestures.space) + rng.choice((-1, 0, 0, 1))
     rhythm = draw_rhythm(meter, wanted.character, density, rng)
@@ -165,8 +167,6 @@ def _theme(
     form: Form, at: int, rhythm: Sequence[Sequence[tuple[int, int]]], windows: Sequence[Window], shape: str,
     effort: Effort, rng: random.Random,
 ) -> Motif:  # fmt: skip
-    from image2music.composers.nano.search.line import place_of_bar
-
     first = form.tasks[at]
     second = form.tasks[min(at + 1, len(form.tasks) - 1)]
     window = windows[first.singer]
@@ -215,16 +215,16 @@ def with_voices(composition: Composition, wanted: Wanted) -> tuple[Plan, Written
     for task in form.tasks:
         if notes := search.done.get(task.bar):
             lines[composition.leads[task.singer].voice.id][task.bar] = notes
-    ground = Ground(
-        request.meter, request.key, tuple(tuple(task.chords.split()) for task in form.tasks)
-    )
+    ground = Ground(request.meter, request.key, tuple(tuple(task.chords.split()) for task in form.tasks))
     melody = [search.done.get(task.bar, ()) for task in form.tasks]
     device = ""
     if len(composition.leads) > 1:
         device = _payoff(composition, ground, melody, lines)
         _answers(composition, ground, melody, lines, parts, wanted)
     written = Written({voice: line for voice, line in lines.items() if line})
-    return plan_of(form, written, composition.band, singers, parts, composition.theme, request, device or _said(form)), written
+    return plan_of(
+        form, written, composition.band, singers, parts, composition.theme, request, device or _said(form)
+    ), written
 
 
 def _idle(composition: Composition, bar: int) -> Seated:
@@ -233,7 +233,10 @@ def _idle(composition: Composition, bar: int) -> Seated:
 
 
 def _payoff(
-    composition: Composition, ground: Ground, melody: Sequence[Sequence[Note]], lines: dict[int, dict[int, tuple[Note, ...]]]
+    composition: Composition,
+    ground: Ground,
+    melody: Sequence[Sequence[Note]],
+    lines: dict[int, dict[int, tuple[Note, ...]]],
 ) -> str:
     """Let the other lead pay the device off at the return; say what was done, nothing where it would not fit."""
     form = composition.form

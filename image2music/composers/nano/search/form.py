@@ -180,13 +180,32 @@ class FormMaker:
         self.rng, self.character, self.leads, self.opening, self.meter = rng, character, leads, opening, meter
         self.harmonist = Harmonist(style, rng)
         name, phrases = self._form(bars, character, through)
-        self.form = Form(name, device, key, key_away(key, rng))
-        self.singer = rng.randrange(leads) if leads > 1 and character in ("calm", "flowing", "dark") else 0
-        self.has_other = device != "inversion" and name not in ("variations", "miniature")
-        self.theme_chords: tuple[str, ...] = ()
+        self._begin(name, key, key_away(key, rng), device)
         for purpose, length in phrases:
             self._phrase(purpose, length)
         self._finish()
+
+    @classmethod
+    def given(
+        cls, key: Tonality, phrases: Sequence[tuple[Purpose, int]], chords: Sequence[str], character: Character,
+        device: DeviceName, rng: random.Random,
+    ) -> FormMaker:  # fmt: skip
+        """Return the maker of a form whose phrases and chords are there already, for one lead."""
+        maker = cls.__new__(cls)
+        maker.rng, maker.character, maker.leads, maker.opening, maker.meter = rng, character, 1, (), "4/4"
+        maker.harmonist = Harmonist("classic", rng)
+        maker._begin("arch", key, key, device)
+        for purpose, length in phrases:
+            maker._phrase(purpose, length, chords)
+        maker._finish()
+        return maker
+
+    def _begin(self, name: FormName, key: Tonality, away: Tonality, device: DeviceName) -> None:
+        self.form = Form(name, device, key, away)
+        may_be_low = self.leads > 1 and self.character in ("calm", "flowing", "dark")
+        self.singer = self.rng.randrange(self.leads) if may_be_low else 0
+        self.has_other = device != "inversion" and name not in ("variations", "miniature")
+        self.theme_chords: tuple[str, ...] = ()
 
     def _form(self, bars: int, character: Character, through: bool) -> tuple[FormName, list[tuple[Purpose, int]]]:
         chances = dict(_FORM_CHANCES[character])
@@ -203,27 +222,43 @@ class FormMaker:
 
     # ------------------------------------------------------------ phrases
 
-    def _phrase(self, purpose: Purpose, length: int) -> None:
+    def _phrase(self, purpose: Purpose, length: int, given: Sequence[str] = ()) -> None:
         first, form = len(form_tasks := self.form.tasks), self.form
         pace = self.rng.choice(_PACES.get(purpose, (1.0,)))
         if self.character == "driving" and purpose == "contrast":
             pace = self.rng.choice((1.0, 0.94))
-        form.sections.append(FormSection(purpose, _NAMES[purpose], first, first + length - 1, self._louder(purpose), pace))
+        form.sections.append(
+            FormSection(purpose, _NAMES[purpose], first, first + length - 1, self._louder(purpose), pace)
+        )
         ideas, close = self._ideas(purpose, length, first)
-        chords, key = self._harmony(purpose, length, close)
+        if given:
+            chords, key = tuple(given[first : first + length]), form.key
+        else:
+            chords, key = self._harmony(purpose, length, close)
         low, top, end = _HEIGHTS[purpose]
         singers = self._singers(purpose, length)
         rising = 0.62 if purpose != "climax" else (self._peak_at(length) + 0.01) / max(1, length - 1)
         for at, (idea, text) in enumerate(zip(ideas, chords, strict=True)):
             t = at / max(1, length - 1)
-            height = low + (top - low) * t / rising if t < rising else top + (end - top) * (t - rising) / max(0.01, 1 - rising)
+            height = (
+                low + (top - low) * t / rising
+                if t < rising
+                else top + (end - top) * (t - rising) / max(0.01, 1 - rising)
+            )
             form_tasks.append(
                 BarTask(
-                    first + at, text, str(key), idea, round(height, 3), len(form.sections) - 1, singers[at],
+                    first + at,
+                    text,
+                    str(key),
+                    idea,
+                    round(height, 3),
+                    len(form.sections) - 1,
+                    singers[at],
                     close=close if at == length - 1 and idea != "rest" else None,
-                    starts=at == 0 and idea != "rest", near=purpose == "climax",
+                    starts=at == 0 and idea != "rest",
+                    near=purpose == "climax",
                     settled=at == 0 and purpose in ("again", "return", "climax", "coda", "drive"),
-                )  # fmt: skip
+                )
             )
         if purpose == "climax":
             form.peak = first + self._peak_at(length)
@@ -271,7 +306,11 @@ class FormMaker:
             if length == 1:
                 return draw("close", 2, home)[-1:], home
             closing = draw("close", 4, home)[-end:]
-            opening = (self.theme_chords * 2)[: length - end] if self._climax_returns() else draw("climax", max(2, length - end), home)
+            opening = (
+                (self.theme_chords * 2)[: length - end]
+                if self._climax_returns()
+                else draw("climax", max(2, length - end), home)
+            )
             return (*opening[: length - end], *closing), home
         return draw("coda", length, home), home
 
@@ -318,8 +357,9 @@ class FormMaker:
             "drive": self._drive, "return": self._return, "climax": self._climax, "coda": self._coda,
         }[purpose]  # fmt: skip
         ideas, close = make(length, first)
-        assert len(ideas) == length, (purpose, length, ideas)
-        return ideas, close
+        # A plan that somebody else made may have shorter or longer phrases than the forms here.
+        fitted = ideas if len(ideas) <= length else [*ideas[: length - 1], ideas[-1]]
+        return [*fitted[:-1], *["mx0+mx1"] * (length - len(fitted)), fitted[-1]], close
 
     def _intro(self, length: int, first: int) -> tuple[list[str], Close]:
         return ["rest"] * length, "open"
@@ -356,7 +396,12 @@ class FormMaker:
             self.form.other = first
         if self.form.name == "variations":
             theme = self.form.theme
-            return [f"~{theme}", f"~{theme + 1}", *["mi0+mx0", "mx1+mi1", "mx0+mf0", "mx1"][: length - 3], "cad+mx1"], "open"
+            return [
+                f"~{theme}",
+                f"~{theme + 1}",
+                *["mi0+mx0", "mx1+mi1", "mx0+mf0", "mx1"][: length - 3],
+                "cad+mx1",
+            ], "open"
         if not self.has_other:
             ideas = ["mi0", "mi1", "mi0+mx0", "mi1+mx1", "mx0+mf0", "mx1"]
             return [*ideas[: length - 1], "mi1+mx1+cad"], "open"
@@ -380,7 +425,9 @@ class FormMaker:
 
     def _return(self, length: int, first: int) -> tuple[list[str], Close]:
         self.form.back, self.form.payoff = first, first
-        return self._theme_back(length, close=self.form.name == "rondo"), "imperfect" if self.form.name == "rondo" else "open"
+        return self._theme_back(
+            length, close=self.form.name == "rondo"
+        ), "imperfect" if self.form.name == "rondo" else "open"
 
     def _theme_back(self, length: int, *, close: bool = False) -> list[str]:
         theme, device = self.form.theme, self.form.device

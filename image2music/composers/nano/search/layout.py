@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from dataclasses import dataclass
 from typing import Literal
 
 from image2music.abc.writer.parts import bars_to_abc
@@ -29,8 +28,8 @@ from image2music.music.planning.plan import (
     Climax,
     Device,
     Family,
-    PlannedVoice,
     Plan,
+    PlannedVoice,
     Role,
     Section,
     Silence,
@@ -38,9 +37,9 @@ from image2music.music.planning.plan import (
     Swell,
     VoicePart,
 )
-from image2music.music.planning.planner import PlanRequest
-from image2music.music.theory import read_chord, read_tonality
 from image2music.music.planning.plan import Motif as PlannedMotif
+from image2music.music.planning.planner import PlanRequest
+from image2music.music.theory import read_chord
 
 Seat = Literal["lead", "second", "inner", "figure", "bass", "all", "drums"]
 """lead, second: sing in turn. inner: sustains or fills. figure, bass: accompany; all: both in one voice."""
@@ -216,7 +215,9 @@ def plan_parts(
             family, degrees = None, ""
             if role in FIGURE_ROLES:
                 taken = {part.family for part in here if part.family}
-                family, degrees = _figure(voice, section, before.get(voice.id), taken, request, character, gestures, rng)
+                family, degrees = _figure(
+                    voice, section, before.get(voice.id), taken, request, character, gestures, rng
+                )
             here.append(VoicePart(voice.id, role, family, degrees))
         parts.append(tuple(here))
     return tuple(parts)

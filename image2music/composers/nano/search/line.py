@@ -11,7 +11,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from image2music.composers.nano.pools import cadence_rhythms
@@ -68,6 +68,7 @@ class LineSearch:
         self.tags: list[str] = []
         self.cost = 0.0
         self._shift: dict[tuple[int, int], int] = {}
+        self._standing: list[_Candidate] = []
 
     # ------------------------------------------------------------ candidates
 
@@ -109,7 +110,7 @@ class LineSearch:
         shift = (place_of_bar(task).tonic - place_of_bar(self.tasks[source]).tonic) % 12
         mean = sum(note[2] for note in notes) / len(notes)
         octave = shift + 12 * round((window.pitch_at(task.height) - mean - shift) / 12)
-        octave = self._shift.setdefault((task.section, task.singer), octave) if shift == 0 or True else octave
+        octave = self._shift.setdefault((task.section, task.singer), octave)
         places = self.places[task.bar]
         base = _mended([(o, d, p + octave) for o, d, p in notes], places, self.bar)
         found = [(base, 0.5 if varied else 0.0, "=")]
@@ -198,7 +199,9 @@ class LineSearch:
         result = []
         for total, _, notes, tag in judged[:_KEPT]:
             pitches = tuple([note[2] for note in notes])
-            inner = surprise_of(pitches, self.places[task.bar][0].tonic, self.places[task.bar][0].minor) if pitches else []
+            inner = (
+                surprise_of(pitches, self.places[task.bar][0].tonic, self.places[task.bar][0].minor) if pitches else []
+            )
             rhythm = tuple([(o, d) for o, d, _ in notes])
             result.append(
                 _Candidate(total, notes, tag, rhythm, pitches, sum(inner), sum([max(0.0, b - 7.5) for b in inner]))
@@ -211,7 +214,7 @@ class LineSearch:
         window = self.windows[task.singer]
         low, high = window.low, window.high
         goal, span = window.pitch_at(task.height), high - low
-        places, count, bar, beat = self.places[task.bar], len(self.places[task.bar]), self.bar, self.beat
+        places, count, bar, _beat = self.places[task.bar], len(self.places[task.bar]), self.bar, self.beat
         cost, sounding, weighted, top, bottom = 0.0, 0, 0, 0, 127
         pitches = [note[2] for note in notes]
         end = len(notes) - 1
@@ -250,7 +253,9 @@ class LineSearch:
                     elif step == 0 and further == 0:
                         cost += 0.8
         if not task.close:
-            cost += 0.07 * max(0, bar - sounding - 6) + (0.5 if notes[0][0] >= 18 and task.idea[0] not in "=~N" else 0.0)
+            cost += 0.07 * max(0, bar - sounding - 6) + (
+                0.5 if notes[0][0] >= 18 and task.idea[0] not in "=~N" else 0.0
+            )
         mean = weighted / sounding
         cost += 0.1 * max(0.0, abs(mean - goal) - 2) ** 1.3
         if task.peak:
@@ -264,11 +269,10 @@ class LineSearch:
 
     # ------------------------------------------------------------ the beam
 
-    def write(self, tasks: Sequence[BarTask], begun: tuple[float, list[_Candidate]] | None = None) -> None:
+    def write(self, tasks: Sequence[BarTask]) -> None:
         """Write the bars of `tasks`, from the first that is not there yet; what stands before stays."""
-        start = len(self._standing) if begun is None and hasattr(self, "_standing") else 0
-        beams: list[tuple[float, list[_Candidate]]] = [(self.cost, self._standing if start else [])]
-        for task in tasks[start:]:
+        beams: list[tuple[float, list[_Candidate]]] = [(self.cost, self._standing)]
+        for task in tasks[len(self._standing) :]:
             if task.settled:
                 beams = beams[:1]
                 self._settle(beams[0])
@@ -368,8 +372,7 @@ class LineSearch:
 
 @lru_cache(maxsize=64)
 def _closing_rhythms(meter: str, last: bool) -> tuple[tuple[tuple[int, int], ...], ...]:
-    found = [one.bars if hasattr(one, "bars") else one[0] for one in cadence_rhythms(meter, last)]
-    return tuple(found[:10])
+    return tuple(one.bar for one in cadence_rhythms(meter, last)[:10])
 
 
 _APPROACHES: dict[int, tuple[tuple[int, ...], ...]] = {
@@ -399,7 +402,8 @@ def _mended(notes: Sequence[Note], places: Sequence[Place], bar: int) -> tuple[N
     count = len(places)
     here = [places[min(count - 1, onset * count // bar)] for onset, _, _ in notes]
     pitches = [
-        pitch if pitch % 12 in place.scale else place.step(pitch, 0) for (_, _, pitch), place in zip(notes, here, strict=True)
+        pitch if pitch % 12 in place.scale else place.step(pitch, 0)
+        for (_, _, pitch), place in zip(notes, here, strict=True)
     ]
     for at, ((onset, length, _), place) in enumerate(zip(notes, here, strict=True)):
         if pitches[at] % 12 not in place.tones and (length >= 12 or onset == 0):

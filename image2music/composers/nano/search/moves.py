@@ -50,9 +50,7 @@ def _inverted(steps: Steps, bar: int, beat: int) -> _Made:
 
 def _backwards(steps: Steps, bar: int, beat: int) -> _Made:
     last = steps[-1][2]
-    return [
-        (0.4, tuple((o, d, back[2] - last) for (o, d, _), back in zip(steps, reversed(steps), strict=True)))
-    ]
+    return [(0.4, tuple((o, d, back[2] - last) for (o, d, _), back in zip(steps, reversed(steps), strict=True)))]
 
 
 def _ornamented(steps: Steps, bar: int, beat: int) -> _Made:
@@ -65,7 +63,11 @@ def _ornamented(steps: Steps, bar: int, beat: int) -> _Made:
             made += [(onset, length - short, step), (onset + length - short, short, (step + after) // 2)]
         elif length >= 4 * short and after is None:
             end = onset + length
-            made += [(onset, length - 2 * short, step), (end - 2 * short, short, step - 1), (end - short, short, step + 1)]
+            made += [
+                (onset, length - 2 * short, step),
+                (end - 2 * short, short, step - 1),
+                (end - short, short, step + 1),
+            ]
         else:
             made.append((onset, length, step))
     return [(0.3, tuple(made))] if len(made) > len(steps) else []

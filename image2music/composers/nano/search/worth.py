@@ -5,6 +5,7 @@ And what is done to a line that stands: pick-ups before phrases, a last note tha
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ def line_worth(search: LineSearch) -> float:
     if count < 2:
         return -search.cost
     worth = -0.8 * search.cost / count
-    same = sum(a == b for a, b in zip(rhythms, rhythms[1:], strict=False)) / count
+    same = sum(a == b for a, b in itertools.pairwise(rhythms)) / count
     kinds = len(set(rhythms)) / count
     commonest = max(Counter(rhythms).values()) / count
     worth -= 2.5 * max(0.0, same - 0.1) + 2.0 * max(0.0, 0.4 - kinds) + 1.5 * max(0.0, kinds - 0.78)
@@ -36,7 +37,7 @@ def line_worth(search: LineSearch) -> float:
     worth += 0.8 if at_peak and list(tops.values()).count(highest) == 1 else -0.4 if at_peak else -1.2
     worth += min(1.0, 0.6 * abs(_density(form, done, "statement") - _density(form, done, "contrast")))
     line = [note for _, notes in bars for note in notes]
-    steps = [abs(a[2] - b[2]) for a, b in zip(line, line[1:], strict=False)]
+    steps = [abs(a[2] - b[2]) for a, b in itertools.pairwise(line)]
     worth -= 3.0 * abs(sum(step <= 2 for step in steps) / len(steps) - 0.62)
     worth -= 3.0 * max(0.0, steps.count(0) / len(steps) - 0.1)
     worth -= 2.0 * max(0.0, 0.1 - sum(note[1] >= 2 * search.beat for note in line) / len(line))
@@ -54,7 +55,9 @@ def line_worth(search: LineSearch) -> float:
 
 
 def _density(form: Form, done: Line, purpose: str) -> float:
-    bars = [bar for section in form.sections if section.purpose == purpose for bar in range(section.first, section.last + 1)]
+    bars = [
+        bar for section in form.sections if section.purpose == purpose for bar in range(section.first, section.last + 1)
+    ]
     return sum(len(done.get(bar, ())) for bar in bars) / len(bars) if bars else 0.0
 
 
