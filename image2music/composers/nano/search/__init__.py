@@ -1,0 +1,1 @@
+"""The search for a tune: form, harmony, motif and line, and the voices beside it."""
