@@ -1,0 +1,475 @@
+"""Second voices against a finished tune: lines that answer in the motif's cells, and descants.
+
+Each bar offers candidates: a rest, long chord notes with passing notes, notes held over as suspensions, cells of the
+motif where the tune stands still. They are judged against the tune by intervals a tick, and a small beam joins them:
+steps rather than leaps, contrary motion, no parallel fifths and octaves, another rhythm than the tune's and than the
+bar before, breath. What a bar offers depends on the bar alone and is remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from image2music.composers.nano.search.ground import (
+    HARD,
+    LEAPS,
+    BarTimes,
+    BarView,
+    Classes,
+    Ground,
+    Lines,
+    Table,
+    bar_times,
+    bar_views,
+    ladder,
+    stepped,
+    tune_table,
+)
+from image2music.composers.nano.sketch import Note
+
+Rhythm = tuple[tuple[int, int], ...]
+Contour = tuple[int, ...]
+
+_BEAM, _ROWS, _OF_A_RHYTHM = 8, 28, 5
+_CONTOURS: dict[int, tuple[Contour, ...]] = {
+    1: ((0,),),
+    2: ((0, 1), (0, -1), (0, 2), (0, -2), (0, 3), (0, -3), (0, 4), (0, -4)),
+    3: ((0, 1, 2), (0, -1, -2), (0, -1, 0), (0, 1, 0), (0, 2, 1), (0, -2, -1), (0, -1, 1), (0, 1, -1), (0, 2, 4),
+        (0, -2, -4), (0, -1, -3), (0, 1, 3), (0, 3, 2), (0, -3, -2)),
+    4: ((0, 1, 2, 3), (0, -1, -2, -3), (0, -1, -2, -1), (0, 1, 2, 1), (0, 2, 1, 0), (0, -2, -1, 0), (0, 1, 0, -1),
+        (0, -1, 0, 1), (0, 2, 1, -1), (0, -2, -1, 1), (0, 2, 3, 4), (0, -1, -2, 0), (0, 1, 2, 4)),
+    5: ((0, 1, 2, 3, 4), (0, -1, -2, -3, -4), (0, 1, 2, 1, 0), (0, -1, -2, -1, 0), (0, 2, 1, 0, -1), (0, -2, -1, 0, 1)),
+}  # fmt: skip
+"""Steps from the first note, by how many notes a bar has."""
+_HELD: dict[int, tuple[Contour, ...]] = {
+    2: ((0, -1), (0, 1)),
+    3: ((0, -1, 0), (0, -1, -2), (0, -1, 1), (0, -1, -3), (0, 1, 2), (0, 1, 0)),
+}
+"""The same where the first note is held over from the bar before."""
+_LINE, _OVER, _CELL = 0, 1, 2
+
+
+@lru_cache(maxsize=64)
+def _rhythms(meter: str) -> tuple[Rhythm, ...]:
+    """Return bar rhythms that go beside any tune: long notes, long notes that move on, beats, late entries."""
+    bar = bar_times(meter)
+    length, beats, last = bar.length, bar.beats, bar.beats[-1]
+    cut = last + (12 if length - last == 18 else (length - last) // 2)
+    found: list[tuple[int, ...]] = [(0, length), (0, bar.half, length), (0, last, length), (0, last), (0, bar.half)]
+    found += [(0, last, cut, length), (beats[min(1, len(beats) - 1)], length), (*beats, length)]
+    if len(beats) > 2:
+        found += [(0, beats[-2], last, length), (*beats[1:], length), (0, beats[1], length), (0, *beats[1:-1], last)]
+        found += [(beats[1], last, length), (beats[1], last, cut, length)]
+    if beats[1:] and beats[1] > 6:
+        found += [(beats[1] - 6, length), (beats[1] - 6, bar.half, last, length)]
+    if len(beats) > 3:
+        found += [(0, beats[1], beats[3], length), (bar.half, last, length)]
+    ordered = dict.fromkeys(edges for edges in found if all(one < after for one, after in pairwise(edges)))
+    return tuple(tuple((one, after - one) for one, after in pairwise(edges)) for edges in ordered)
+
+
+# what a bar offers
+
+
+@lru_cache(maxsize=16384)
+def _walks(
+    meter: str,
+    rhythm: Rhythm,
+    contours: tuple[Contour, ...],
+    places: tuple[tuple[Classes, Classes], ...],
+    opening: Classes,
+    low: int,
+    high: int,
+    manner: int,
+) -> tuple[Table, Table, NDArray[np.bool_]]:
+    """Return pitches [lines, notes], the lines' own costs and whether their last notes want to move on by step.
+
+    They start on any pitch of `opening`. Notes foreign to the chord pass by step; in a cell, those that would stand
+    out are moved to the chord.
+    """
+    bar = bar_times(meter)
+    lines, costs, pending = [], [], []
+    for first in range(low, high + 1):
+        if first % 12 not in opening:
+            continue
+        for contour in contours:
+            pitches = [first] + [
+                stepped(first, step, scale) if step or manner == _CELL else first
+                for step, (_, scale) in zip(contour[1:], places[1:], strict=True)
+            ]
+            moved = _settle(pitches, rhythm, places) if manner == _CELL else 0
+            if min(pitches) < low or max(pitches) > high or moved > 1 + len(pitches) // 4:
+                continue
+            judged = _own_cost(bar, rhythm, pitches, places, manner)
+            if judged is not None:
+                lines.append(pitches)
+                costs.append(judged[0] + 40 * moved)
+                pending.append(judged[1])
+    shape = np.array(lines, np.int32).reshape(-1, len(rhythm))
+    return shape, np.array(costs, np.int32), np.array(pending, bool)
+
+
+def _settle(pitches: list[int], rhythm: Rhythm, places: Sequence[tuple[Classes, Classes]]) -> int:
+    """Move long foreign notes that don't go on by step to a neighbour in the chord; return how many."""
+    moved = 0
+    for at, (_, length) in enumerate(rhythm):
+        tones, scale = places[at]
+        goes_on = at + 1 < len(pitches) and 0 < abs(pitches[at + 1] - pitches[at]) <= 2
+        if pitches[at] % 12 in tones or (length < 12 and goes_on):
+            continue
+        way = 1 if at and pitches[at] > pitches[at - 1] else -1
+        for step in (way, -way):
+            near = stepped(pitches[at], step, scale)
+            if near % 12 in tones and not (at and near == pitches[at - 1]):
+                pitches[at] = near
+                moved += 1
+                break
+    return moved
+
+
+def _own_cost(
+    bar: BarTimes, rhythm: Rhythm, pitches: Sequence[int], places: Sequence[tuple[Classes, Classes]], manner: int
+) -> tuple[int, bool] | None:
+    """Return what a line of one bar costs by itself and whether its last note is a passing one, None for a bad line."""
+    cost, pending = 0, False
+    for one, after in pairwise(pitches):
+        away = abs(after - one)
+        if away > 12:
+            return None
+        cost += LEAPS[away] if manner != _CELL else LEAPS[away] // 3
+    for at, ((start, length), (tones, _)) in enumerate(zip(rhythm, places, strict=True)):
+        pitch = pitches[at]
+        if pitch % 12 in tones:
+            cost += 20 * (manner == _OVER and at == 0)
+            continue
+        is_last = at + 1 == len(pitches)
+        left = None if is_last else pitches[at + 1] - pitch
+        if manner == _OVER and at == 0:
+            resolved = left in (-1, -2) and pitches[1] % 12 in places[1][0]
+            if not resolved or length > max(bar.half, 12):
+                return None
+            cost -= 60
+            continue
+        came = abs(pitch - pitches[at - 1]) if at else 99
+        beat = 18 if len(bar.beats) > 1 and bar.beats[1] % 18 == 0 else 12
+        smooth = 0 < came <= 2 and (is_last or (left is not None and 0 < abs(left) <= 2))
+        if length > beat or (not smooth and (manner != _CELL or length >= 12 or is_last)):
+            return None
+        pending = is_last
+        cost += (8 if smooth else 45) + (60 if start in bar.strong and length >= 12 else 0)
+    return cost, pending
+
+
+class _Offer(NamedTuple):
+    """One candidate: its cost, first and last pitch (0 for a rest), first onset, silence after it, and so on.
+
+    `was` and `now` are the tune's pitches just before and at its first note, `then` at its last note.
+    """
+
+    cost: int
+    first: int
+    last: int
+    lead: int
+    tail: int
+    held: bool
+    pending: bool
+    rhythm: Rhythm
+    was: int
+    now: int
+    then: int
+    notes: tuple[Note, ...]
+    cell: int
+
+
+@lru_cache(maxsize=4096)
+def _offers(
+    view: BarView, opening: Classes, cells: tuple[tuple[Note, ...], ...], busy: int, is_end: bool
+) -> list[_Offer]:
+    """Return the best candidates of a bar, best first.
+
+    `opening` are the chord tones that the bar before may hold over, `busy` is in hundredths; `is_end` asks for one note
+    or a rest.
+    """
+    bar = bar_times(view.meter)
+    attacks = view.attacks
+    rest = 200 + 2 * busy - (60 if len(attacks) > 4 else 0) - 80 * is_end
+    found = [_Offer(rest, 0, 0, bar.length, bar.length, False, False, (), 0, 0, 0, (), 0)]
+    rhythms = [((0, bar.length),)] if is_end else list(_rhythms(view.meter))
+    idle = [beat for beat in bar.beats if beat not in attacks]
+    if not is_end and 1 < len(idle) < len(bar.beats):
+        gaps: Rhythm = tuple((one, after - one) for one, after in pairwise((*idle, bar.length)))
+        rhythms += [gaps] if gaps not in rhythms else []
+    target = 10 + busy // 3 - (6 if len(attacks) > 4 else 0)
+    for rhythm in rhythms:
+        places = tuple(view.place(*slot) for slot in rhythm)
+        extra = _beside(rhythm, view, bar) + 3 * abs(10 * len(rhythm) - target)
+        contours = _CONTOURS.get(len(rhythm), _CONTOURS[5] if len(rhythm) == 5 else ())
+        found += _judged(view, rhythm, contours, places, places[0][0], _LINE, extra)
+        if not is_end and opening and rhythm[0][0] == 0 and len(rhythm) in _HELD and rhythm[0][1] <= bar.half:
+            found += _judged(view, rhythm, _HELD[len(rhythm)], places, opening, _OVER, extra - 30)
+    if not is_end:
+        for number, (rhythm, contour) in enumerate(_quotations(view, cells, bar), start=1):
+            places = tuple(view.place(*slot) for slot in rhythm)
+            extra = _beside(rhythm, view, bar) - 90 - 2 * busy
+            quoted = _judged(view, rhythm, (contour,), places, places[0][1], _CELL, extra)
+            found += [offer._replace(cell=number) for offer in quoted[:3]]
+    found.sort(key=lambda offer: (offer.cost, offer.notes))
+    over = [offer for offer in found if offer.held][:6]
+    return sorted([*[offer for offer in found if not offer.held][:_ROWS], *over], key=lambda one: (one.cost, one.notes))
+
+
+def _beside(rhythm: Rhythm, view: BarView, bar: BarTimes) -> int:
+    """Return what a rhythm costs beside the tune's: onsets together, and the same ones altogether."""
+    onsets = [start for start, _ in rhythm]
+    together = sum(start in view.attacks for start in onsets if start)
+    fills = sum(start not in view.attacks for start in onsets if start)
+    return 24 * together - 8 * fills + 150 * (len(onsets) > 1 and tuple(onsets) == view.attacks)
+
+
+def _judged(
+    view: BarView,
+    rhythm: Rhythm,
+    contours: tuple[Contour, ...],
+    places: tuple[tuple[Classes, Classes], ...],
+    opening: Classes,
+    manner: int,
+    extra: int,
+) -> list[_Offer]:
+    """Return the cheapest lines of one rhythm against the tune."""
+    lines, own, pending = _walks(view.meter, rhythm, contours, places, opening, view.low, view.high, manner)
+    if not len(own):
+        return []
+    table = tune_table(view)
+    total = own + extra
+    for at, (start, length) in enumerate(rhythm):
+        total = total + (table[start + length] - table[start])[lines[:, at] - view.low]
+        if at and start in view.attacks:
+            was, now = view.tune_at(start - 1), view.tune_at(start)
+            if was and now and was != now:
+                total = total + _along(lines[:, at - 1], lines[:, at], was, now)
+        if at and (was := view.tune_at(rhythm[at - 1][0])) and (now := view.tune_at(start)) and was != now:
+            total = total + _along(lines[:, at - 1], lines[:, at], was, now) // 4
+    end = rhythm[-1][0] + rhythm[-1][1]
+    first, last = rhythm[0][0], rhythm[-1][0]
+    was, now, then = view.tune_at(first - 1), view.tune_at(first), view.tune_at(last)
+    picked = np.argsort(total, kind="stable")[: 3 * _OF_A_RHYTHM if manner == _OVER else _OF_A_RHYTHM].tolist()
+    offers = []
+    for number in picked:
+        cost = int(total[number])
+        if cost >= HARD // 2:
+            break
+        pitches = lines[number].tolist()
+        notes = tuple((start, length, pitch) for (start, length), pitch in zip(rhythm, pitches, strict=True))
+        tail = int(table.shape[0]) - 1 - end
+        held, goes_on = manner == _OVER, bool(pending[number])
+        offers.append(
+            _Offer(cost, pitches[0], pitches[-1], first, tail, held, goes_on, rhythm, was, now, then, notes, 0)
+        )
+    return offers
+
+
+def _along(before: Table, after: Table, was: int, now: int) -> Table:
+    """Return what motion beside the tune costs: parallel fifths and octaves, the same way; the other way is welcome."""
+    interval = (after - now) % 12
+    parallel = (interval == (before - was) % 12) & ((interval == 0) | (interval == 7)) & (after != before)
+    way = np.sign((after - before) * (now - was))
+    return np.asarray(HARD * parallel + 20 * way, np.int32)
+
+
+def _quotations(view: BarView, cells: tuple[tuple[Note, ...], ...], bar: BarTimes) -> list[tuple[Rhythm, Contour]]:
+    """Return the motif's cells, heads and tails, upright and inverted, where the tune stands still or rests."""
+    found: dict[tuple[Rhythm, Contour], None] = {}
+    for start, end in _still(view, bar):
+        room = end - start
+        for cell in _cells(cells, view.parts[0][3]):
+            kept = [(on, min(length, room - on), step) for on, length, step in cell if on < room]
+            varied = len({length for _, length, _ in kept}) > 1 or len(kept) > 3
+            if len(kept) < 3 and not (len(kept) == 2 and varied and room <= 24):
+                continue
+            if kept[-1][1] < 6:
+                kept[-1] = (kept[-1][0], min(12, room - kept[-1][0]), kept[-1][2])
+            rhythm = tuple((start + on, length) for on, length, _ in kept)
+            if len({step for _, _, step in kept}) > 1:
+                found[rhythm, tuple(step for _, _, step in kept)] = None
+    return list(found)[:12]
+
+
+def _still(view: BarView, bar: BarTimes) -> list[tuple[int, int]]:
+    """Return stretches of a bar from a beat on, half a bar or 18 ticks at least, in which the tune strikes nothing."""
+    least = min(18, bar.length // 2)
+    marks = sorted({*view.attacks, *(end for _, end, _ in view.tune if end < bar.length), bar.length})
+    stretches, since, strikes = [], 0, False
+    for mark in marks:
+        free = since + (6 if strikes else 0)
+        start = next((beat for beat in bar.beats if beat >= free), bar.length)
+        if mark - start >= least:
+            stretches.append((start, mark))
+        since, strikes = mark, mark in view.attacks
+    return stretches
+
+
+@lru_cache(maxsize=256)
+def _cells(cells: tuple[tuple[Note, ...], ...], scale: Classes) -> list[tuple[tuple[int, int, int], ...]]:
+    """Return (onset, length, steps) from the first note of cells, heads and tails, each upright and inverted."""
+    places = ladder(scale)[1]
+    found: dict[tuple[tuple[int, int, int], ...], None] = {}
+    for cell in cells:
+        for part in (cell, cell[:4], cell[-4:], cell[-3:]):
+            if len(part) > 1:
+                origin, root = part[0][0], places[part[0][2]]
+                steps = [(on - origin, length, places[pitch] - root) for on, length, pitch in part]
+                found[tuple(steps)] = None
+                found[tuple((on, length, -step) for on, length, step in steps)] = None
+    return list(found)
+
+
+# the line through the bars
+
+
+class _Path(NamedTuple):
+    cost: int
+    last: int
+    tail: int
+    sung: int
+    rests: int
+    pending: bool
+    rhythm: Rhythm
+    older: Rhythm
+    then: int
+    cell: int
+    offers: tuple[_Offer, ...]
+
+
+def _joined(path: _Path, offer: _Offer, bar: BarTimes, busy: int) -> int:
+    """Return what it costs to go on from a path with a bar's candidate, `HARD` or more where it can't be."""
+    beat = bar.beats[1] if len(bar.beats) > 1 else 12
+    if not offer.first:
+        return (60 + 2 * busy) * path.rests + (HARD // 4 if path.pending else 0)
+    cost = 0
+    if offer.rhythm == path.rhythm:
+        cost += 170
+    elif offer.rhythm == path.older:
+        cost += 25
+    cost += 60 * (offer.cell and offer.cell == path.cell)
+    silent = path.tail + offer.lead
+    if path.last:
+        away = abs(offer.first - path.last)
+        if offer.held:
+            if away or silent or path.pending:
+                return HARD
+        else:
+            jump = LEAPS[away]
+            cost += jump // 3 if silent >= beat else jump
+            if path.pending and (silent or not 0 < away <= 2):
+                cost += HARD // 4
+        if away and silent < bar.length:
+            for was, weight in ((offer.was, HARD), (path.then, HARD // 4)):
+                if was and offer.now and was != offer.now:
+                    interval = (offer.first - offer.now) % 12
+                    if interval in (0, 7) and interval == (path.last - was) % 12:
+                        cost += weight
+                    cost += 10 if (offer.first - path.last) * (offer.now - was) > 0 else -10
+    elif offer.held:
+        return HARD
+    sung = path.sung + (0 if offer.lead >= beat else bar.length - offer.tail)
+    if 2 * sung > 5 * bar.length:
+        cost += 80 + 250 * (2 * sung - 5 * bar.length) // bar.length
+    return cost
+
+
+def _sung_line(
+    views: Mapping[int, BarView], cells: tuple[tuple[Note, ...], ...], busy: int, last_bar: int, seed: int
+) -> tuple[Lines, int]:
+    bars = list(views)
+    if not bars:
+        return {}, 0
+    bar = bar_times(views[bars[0]].meter)
+    beat = bar.beats[1] if len(bar.beats) > 1 else 12
+    whims = np.random.Generator(np.random.Philox(seed)).integers(0, 36, (len(bars), 64)).tolist()
+    paths = [_Path(0, 0, bar.length, 0, 0, False, (), (), 0, 0, ())]
+    opening: Classes = frozenset()
+    for number, whim in zip(bars, whims, strict=True):
+        view = views[number]
+        offers = _offers(view, opening, cells, busy, number == last_bar)
+        reached: dict[tuple[int, Rhythm], tuple[int, int, int]] = {}
+        bound = [HARD * 1000] * _BEAM
+        for one, path in enumerate(paths):
+            for two, offer in enumerate(offers):
+                base = path.cost + offer.cost + whim[two]
+                if base - 60 > bound[-1]:
+                    continue
+                cost = base + _joined(path, offer, bar, busy)
+                state = offer.last, offer.rhythm
+                if state not in reached or (cost, one, two) < reached[state]:
+                    reached[state] = cost, one, two
+                    if cost < bound[-1]:
+                        bound[-1] = cost
+                        bound.sort()
+        best = sorted(reached.values())[:_BEAM]
+        paths = [_onward(paths[one], offers[two], cost, bar, beat) for cost, one, two in best]
+        opening = view.parts[-1][2]
+    chosen = min(paths, key=lambda path: (path.cost + (HARD // 4) * path.pending, path.cost))
+    return _written(bars, chosen.offers), round(chosen.cost / len(bars))
+
+
+def _onward(path: _Path, offer: _Offer, cost: int, bar: BarTimes, beat: int) -> _Path:
+    offers = (*path.offers, offer)
+    if not offer.first:
+        return _Path(cost, path.last, path.tail + bar.length, 0, path.rests + 1, False, (), path.rhythm, 0, 0, offers)
+    sung = bar.length - offer.tail if offer.lead >= beat else path.sung + bar.length - offer.tail
+    sung = 0 if offer.tail >= beat else sung
+    return _Path(
+        cost, offer.last, offer.tail, sung, 0, offer.pending, offer.rhythm, path.rhythm, offer.then, offer.cell, offers
+    )
+
+
+def _written(bars: Sequence[int], offers: Sequence[_Offer]) -> Lines:
+    lines: dict[int, list[Note]] = {}
+    length, since = 0, -1
+    for number, offer in zip(bars, offers, strict=True):
+        notes = list(offer.notes)
+        if offer.held:
+            on, length, pitch = lines[since][-1]
+            lines[since][-1] = on, length + notes[0][1], pitch
+            del notes[0]
+        lines[number] = notes
+        since = number if notes else since
+    return {number: tuple(notes) for number, notes in lines.items()}
+
+
+def answer_line(
+    ground: Ground,
+    melody: Sequence[tuple[Note, ...]],
+    bars: range,
+    cells: Sequence[tuple[Note, ...]],
+    low: int,
+    high: int,
+    under: bool = True,
+    busy: float = 0.5,
+    seed: int = 0,
+) -> tuple[Lines, int]:
+    """Return a voice that sings beside a tune and answers it in the motif's cells, by bar, and its cost a bar.
+
+    `melody` are the tune's bars from the piece's first, `cells` bars of the motifs. The line keeps to `low` to `high`
+    (MIDI), sounds below the tune if `under`, and moves the more the nearer `busy` is to 1. A last note may be held over
+    the bar's end; the bar after begins behind it. In the piece's last bar there is one note or none.
+
+    Raises:
+        PlanError: `bad_key`, `bad_chord`, `bad_meter`.
+    """
+    views = bar_views(ground, melody, bars, low, high, -1 if under else 0)
+    motifs = tuple(tuple(cell) for cell in cells if cell)
+    return _sung_line(views, motifs, round(100 * min(max(busy, 0.0), 1.0)), len(melody) - 1, seed)
+
+
+def descant_line(
+    ground: Ground, melody: Sequence[tuple[Note, ...]], bars: range, low: int, high: int, seed: int = 0
+) -> tuple[Lines, int]:
+    """Return long notes above a tune, moving against it, by bar, and their cost a bar. As `answer_line`."""
+    return _sung_line(bar_views(ground, melody, bars, low, high, 1), (), 10, len(melody) - 1, seed)
