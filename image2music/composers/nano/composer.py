@@ -30,14 +30,18 @@ from image2music.composers.nano.explaining import explain, title_of
 from image2music.composers.nano.gestures import gestures_of
 from image2music.composers.nano.patches import WEIGHTS, look_at, nano_id
 from image2music.composers.nano.planning import plan_request
+from image2music.composers.nano.search.cells import Bars
 from image2music.composers.nano.search.composing import Composition, Effort, Wanted, compose_lines, with_voices
+from image2music.composers.nano.search.given import compose_to_plan
 from image2music.composers.nano.search.judging import Judged, judge
 from image2music.composers.nano.search.layout import Written
+from image2music.composers.suiting import SuitingMusic
 from image2music.images.scene import Scene
 from image2music.images.words import describe_scene
 from image2music.music.arrange.arranger import arrange_plan
 from image2music.music.lines import Line
 from image2music.music.planning.plan import Plan
+from image2music.music.planning.planner import PlanRequest
 from image2music.settings import picture_seed
 from image2music.types import Description, Edit, Explanation
 
@@ -113,8 +117,6 @@ class NanoComposer:
 
     def _to_plan(self, request: ComposeRequest, plan: Plan, label: str) -> str:
         """Write to a plan that is not nano's own."""
-        from image2music.composers.nano.search.given import compose_to_plan
-
         seed = picture_seed(request.seed, f"{request.image_id}/given/{label}")
         wanted, music = self._request(request, label)
         gestures = gestures_of(request.description.scene or Scene(""))
@@ -148,7 +150,7 @@ class NanoComposer:
             self._memory.popitem(last=False)
         return tune
 
-    def _request(self, request: ComposeRequest, label: str):  # type: ignore[no-untyped-def]
+    def _request(self, request: ComposeRequest, label: str) -> tuple[PlanRequest, SuitingMusic]:
         scene = request.description.scene or Scene("")
         constraints = (() if request.album is None else (request.album.constraints,)) + request.constraints
         seed = picture_seed(request.seed, f"{request.image_id}/plan/{label}")
@@ -156,10 +158,10 @@ class NanoComposer:
         return replace(wanted, title=title_of(scene, music, seed, request.language)), music
 
     def _wanted(self, request: ComposeRequest, label: str) -> Wanted:
-        """Return what is to be composed: an album's demands before people's wishes, these before what suits the scene."""
+        """Return what is to be composed: an album's demands first, then people's wishes, then what suits the scene."""
         wanted, music = self._request(request, label)
         gestures = gestures_of(request.description.scene or Scene(""))
-        opening = ()
+        opening: Bars = ()
         if request.album is not None:
             tonic = request.album.tonic
             opening = tuple(_opening_bar(line, tonic) for line in request.album.opening)

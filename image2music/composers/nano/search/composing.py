@@ -10,20 +10,16 @@ from image2music.composers.nano.gestures import DeviceName, Gestures
 from image2music.composers.nano.pools import longest_training_run
 from image2music.composers.nano.search.cells import Bars, Motif, draw_motif, draw_rhythm, motif_worth, wanted_density
 from image2music.composers.nano.search.form import Form, FormMaker
-from image2music.composers.nano.search.harmony import Harmonist
+from image2music.composers.nano.search.ground import Ground
+from image2music.composers.nano.search.harmony import Harmonist, local_key
 from image2music.composers.nano.search.layout import Seated, Written, plan_of, plan_parts, seat_band, window_of
 from image2music.composers.nano.search.line import LineSearch, Window, place_of_bar, reharmonise
-from image2music.composers.nano.search.second import (
-    Ground,
-    answer_line,
-    canon_line,
-    combined_line,
-    parallel_line,
-)
+from image2music.composers.nano.search.paired import canon_line, combined_line, parallel_line
+from image2music.composers.nano.search.second import answer_line
 from image2music.composers.nano.search.worth import add_pickups, line_worth, ring_out
 from image2music.composers.nano.sketch import Note, beat_ticks
 from image2music.composers.suiting import Character
-from image2music.music.planning.plan import Plan
+from image2music.music.planning.plan import Plan, VoicePart
 from image2music.music.planning.planner import PlanRequest
 from image2music.music.similarity import LONGEST_ALLOWED
 from image2music.music.theory import read_tonality
@@ -80,7 +76,7 @@ class Composition:
 
 
 def compose_lines(wanted: Wanted, effort: Effort, seed: int) -> list[Composition]:
-    """Return the best compositions, best first, not more than `effort.kept` and no two of one plan if others are near."""
+    """Return the best compositions, best first: at most `effort.kept`, of different plans if there are so many."""
     found: list[Composition] = []
     devices = _devices(wanted.gestures, effort.plans, random.Random(seed))
     for plan, device in enumerate(devices):
@@ -215,7 +211,12 @@ def with_voices(composition: Composition, wanted: Wanted) -> tuple[Plan, Written
     for task in form.tasks:
         if notes := search.done.get(task.bar):
             lines[composition.leads[task.singer].voice.id][task.bar] = notes
-    ground = Ground(request.meter, request.key, tuple(tuple(task.chords.split()) for task in form.tasks))
+    ground = Ground(
+        request.meter,
+        request.key,
+        tuple(tuple(task.chords.split()) for task in form.tasks),
+        tuple(task.key for task in form.tasks),
+    )
     melody = [search.done.get(task.bar, ()) for task in form.tasks]
     device = ""
     if len(composition.leads) > 1:
@@ -235,7 +236,7 @@ def _idle(composition: Composition, bar: int) -> Seated:
 def _payoff(
     composition: Composition,
     ground: Ground,
-    melody: Sequence[Sequence[Note]],
+    melody: Sequence[tuple[Note, ...]],
     lines: dict[int, dict[int, tuple[Note, ...]]],
 ) -> str:
     """Let the other lead pay the device off at the return; say what was done, nothing where it would not fit."""
@@ -249,7 +250,9 @@ def _payoff(
     made = None
     if form.device == "combine" and form.other is not None:
         theme = [composition.search.done.get(form.other + n, ()) for n in range(len(bars))]
-        combined, mended = combined_line(ground, melody, theme, bars, window.lowest, window.highest)
+        combined, mended = combined_line(
+            ground, melody, theme, _tonics_apart(form), bars, window.lowest, window.highest
+        )
         made = combined if mended <= 2 * len(bars) else None
     elif form.device == "canon":
         found = canon_line(ground, melody, bars, window.lowest, window.highest)
@@ -261,17 +264,24 @@ def _payoff(
     return _said(form)
 
 
+def _tonics_apart(form: Form) -> int:
+    """Return the semitones from the second theme's tonic to that of the return."""
+    assert form.other is not None and form.back is not None
+    here, there = form.tasks[form.back].key, form.tasks[form.other].key
+    return (local_key(here).pitch_class - local_key(there).pitch_class) % 12
+
+
 def _answers(
-    composition: Composition, ground: Ground, melody: Sequence[Sequence[Note]],
-    lines: dict[int, dict[int, tuple[Note, ...]]], parts: Sequence[Sequence[object]], wanted: Wanted,
+    composition: Composition, ground: Ground, melody: Sequence[tuple[Note, ...]],
+    lines: dict[int, dict[int, tuple[Note, ...]]], parts: Sequence[Sequence[VoicePart]], wanted: Wanted,
 ) -> None:  # fmt: skip
     """Write the idle lead's answers and counter-lines, section by section, from the cells of both themes."""
     form = composition.form
     cells = [*composition.theme.bars, *(composition.other.bars if composition.other else ())]
     for number, section in enumerate(form.sections):
         for which, lead in enumerate(composition.leads):
-            part = next(one for one in parts[number] if one.voice == lead.voice.id)  # type: ignore[attr-defined]
-            role = part.role  # type: ignore[attr-defined]
+            part = next(one for one in parts[number] if one.voice == lead.voice.id)
+            role = part.role
             free = [
                 bar for bar in range(section.first, section.last + 1)
                 if form.tasks[bar].singer != which and bar not in lines[lead.voice.id] and bar not in form.silent
@@ -283,7 +293,7 @@ def _answers(
             for start, end in _runs(free):
                 span = range(start, end + 1)
                 if role == "parallel":
-                    made = parallel_line(ground, melody, span, window.lowest, window.highest)
+                    made, _ = parallel_line(ground, melody, span, window.lowest, window.highest)
                 else:
                     busy = 0.35 if role == "answer" else 0.6
                     made, _ = answer_line(

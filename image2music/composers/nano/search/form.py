@@ -315,7 +315,7 @@ class FormMaker:
         return draw("coda", length, home), home
 
     def _theme_harmony(self, role: HarmonicRole, length: int) -> tuple[str, ...]:
-        """Draw what the theme stands on: one chord in each of its two bars if there is a choice, and what an opening fits."""
+        """Draw what the theme stands on: one chord a bar to begin with, and what an opening fits."""
         home, bar, beat = self.form.key, bar_ticks(self.meter), beat_ticks(self.meter)
         drawn = [self.harmonist.phrase(role, length, home) for _ in range(12 if self.opening else 3)]
 

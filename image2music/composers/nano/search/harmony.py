@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from image2music.composers.nano.pools import HarmonicRole, progressions
+from image2music.composers.nano.search.ground import scale_under
 from image2music.music.theory import MODE_SHARPS, Chord, Tonality, fifths_name, fifths_of, read_chord, read_tonality
 
 _NAME = re.compile(r"(?<![A-Za-z])([A-G])(##|bb|[#b]?)")
@@ -52,7 +53,7 @@ class Place:
 def place_of(symbol: str, key: str) -> Place:
     """Return the place of a chord symbol in a local key (`Am`, `Ddor`)."""
     chord, tonality = read_chord(symbol), local_key(key)
-    scale = _scale(chord, tonality)
+    scale = scale_under(symbol, key)
     ladder = tuple(p for p in range(_LOWEST, _HIGHEST) if p % 12 in scale)
     rung = tuple(min(range(len(ladder)), key=lambda at: (abs(ladder[at] - p), at)) for p in range(128))
     return Place(chord, tonality.pitch_class, tonality.is_minor, scale, chord.classes, ladder, rung)
@@ -64,22 +65,6 @@ def local_key(key: str) -> Tonality:
     tonality = read_tonality(key)
     assert tonality is not None, key
     return tonality
-
-
-def _scale(chord: Chord, key: Tonality) -> frozenset[int]:
-    """The key's scale, altered where the chord's tones are foreign to it; a leading note brings the sixth above it."""
-    scale = set(key.classes)
-    for place, tone in enumerate(chord.tones):
-        here = (chord.root + tone) % 12
-        if here in scale:
-            continue
-        raised = (place == 1 and tone == 4) or tone in (8, 11) or (place == 0 and 6 in chord.tones)
-        scale.discard((here - 1) % 12 if raised else (here + 1) % 12)
-        scale.add(here)
-    leading, sixth = (key.pitch_class - 1) % 12, (key.pitch_class + 8) % 12
-    if key.is_minor and leading in chord.classes and sixth in scale and sixth not in chord.classes:
-        scale = (scale - {sixth}) | {(sixth + 1) % 12}
-    return frozenset(scale)
 
 
 def moved(text: str, fifths: int) -> str:

@@ -1,4 +1,4 @@
-"""How an arranged tune sounds as a whole: the line's own worth, the critic as a floor, and the faults that are heard."""
+"""How an arranged tune sounds: the line's own worth, the critic as a floor, and the faults that are heard."""
 
 from __future__ import annotations
 

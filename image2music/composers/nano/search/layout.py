@@ -214,7 +214,7 @@ def plan_parts(
                 role = options[int(rng.random() * len(options))]
             family, degrees = None, ""
             if role in FIGURE_ROLES:
-                taken = {part.family for part in here if part.family}
+                taken: set[Family | None] = {part.family for part in here}
                 family, degrees = _figure(
                     voice, section, before.get(voice.id), taken, request, character, gestures, rng
                 )

@@ -188,7 +188,7 @@ class LineSearch:
 
     def _judged(self, found: list[tuple[tuple[Note, ...], float, str]], task: BarTask) -> list[_Candidate]:
         seen: set[tuple[Note, ...]] = set()
-        judged = []
+        judged: list[tuple[float, int, tuple[Note, ...], str]] = []
         for notes, cost, tag in found:
             if notes in seen:
                 continue
