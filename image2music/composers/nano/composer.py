@@ -18,6 +18,7 @@ from PIL.Image import Image
 
 from image2music.abc.writer.parts import bars_to_abc, lines_to_abc
 from image2music.composers.base import (
+    WORTH,
     ComposeRequest,
     EditRequest,
     ExplainRequest,
@@ -33,7 +34,7 @@ from image2music.composers.nano.planning import plan_request
 from image2music.composers.nano.search.cells import Bars
 from image2music.composers.nano.search.composing import Composition, Effort, Wanted, compose_lines, with_voices
 from image2music.composers.nano.search.given import compose_to_plan
-from image2music.composers.nano.search.judging import Judged, judge
+from image2music.composers.nano.search.judging import judge
 from image2music.composers.nano.search.layout import Written
 from image2music.composers.suiting import SuitingMusic
 from image2music.images.scene import Scene
@@ -56,12 +57,13 @@ _REMEMBERED = 512
 
 @dataclass(frozen=True)
 class _Tune:
-    """A tune that was found: its plan, the lines that the search wrote, the seed of the arranger's dice, all voices."""
+    """A tune that was found: its plan, the lines that the search wrote, the arranger's seed, all voices, its worth."""
 
     plan: Plan
     written: Written
     seed: int
     lines: tuple[Line, ...]
+    worth: float
 
 
 class NanoComposer:
@@ -81,7 +83,12 @@ class NanoComposer:
 
     def plan(self, requests: Sequence[PlanningRequest]) -> list[Plan]:
         """Compose a tune for each request and return its plan."""
-        return [self._tune(one.request, _label(one.take, one.attempt)).plan for one in requests]
+        return [self._planned(one) for one in requests]
+
+    def _planned(self, one: PlanningRequest) -> Plan:
+        tune = self._tune(one.request, _label(one.take, one.attempt))
+        one.notes[WORTH] = tune.worth
+        return tune.plan
 
     def write(self, requests: Sequence[WriteRequest]) -> list[str]:
         """Return a tune for each request: to its plan, or, without one, to a plan of nano's own."""
@@ -186,17 +193,17 @@ def _best(wanted: Wanted, effort: Effort, seed: int) -> _Tune:
     """Search, arrange the best lines, listen, and keep one."""
     found: list[tuple[float, int, _Tune]] = []
     for number, composition in enumerate(compose_lines(wanted, effort, seed)):
-        tune, judged = arranged(composition, wanted, seed)
-        found.append((-judged.total, number, tune))
+        tune = _arranged(composition, wanted)
+        found.append((-tune.worth, number, tune))
     return min(found, key=lambda one: one[:2])[2]
 
 
-def arranged(composition: Composition, wanted: Wanted, seed: int) -> tuple[_Tune, Judged]:
+def _arranged(composition: Composition, wanted: Wanted) -> _Tune:
     """Return a composition with all its voices, and what a listener thinks of it."""
     plan, written = with_voices(composition, wanted)
     lines = arrange_plan(plan, written.bars(plan.meter, plan.bars), composition.seed)
     judged = judge(composition.worth, plan, lines)
-    return _Tune(judged.plan, written, composition.seed, lines), judged
+    return _Tune(judged.plan, written, composition.seed, lines, judged.total)
 
 
 def _same_frame(plan: Plan, own: Plan) -> bool:

@@ -164,7 +164,9 @@ def training_runs() -> NDArray[np.uint64]:
     Of each melody every `RUN_STRIDE`-th run is there, so that whatever shares more than 16 notes shares one.
     """
     with np.load(TABLES / "melody.npz") as tables:
-        runs = np.cumsum(tables["runs_low"].astype(np.uint64) + (tables["runs_high"].astype(np.uint64) << np.uint64(16)))
+        runs = np.cumsum(
+            tables["runs_low"].astype(np.uint64) + (tables["runs_high"].astype(np.uint64) << np.uint64(16))
+        )
     runs.flags.writeable = False
     return runs
 

@@ -41,7 +41,9 @@ def mine(pieces: Sequence[HumanPiece], out: Path) -> None:
         runs_low=(gaps & np.uint64(0xFFFF)).astype(np.uint16),
         runs_high=(gaps >> np.uint64(16)).astype(np.uint16),
     )
-    print(f"{len(lines)} melodies, {len(runs)} runs; {sum(path.stat().st_size for path in out.iterdir())} bytes in {out}")
+    print(
+        f"{len(lines)} melodies, {len(runs)} runs; {sum(path.stat().st_size for path in out.iterdir())} bytes in {out}"
+    )
 
 
 def main() -> None:

@@ -32,4 +32,7 @@ def progression_tables() -> Rows:
     for mode, style, role, bars in by_hand():
         text = "|".join(bars)
         tables.setdefault(f"{mode} {style} {role} {len(bars)}", {})[text] = [text, HAND_WEIGHT, "hand"]
-    return {name: sorted(rows.values(), key=lambda row: (-cast(float, row[1]), row[0])) for name, rows in sorted(tables.items())}
+    return {
+        name: sorted(rows.values(), key=lambda row: (-cast(float, row[1]), row[0]))
+        for name, rows in sorted(tables.items())
+    }

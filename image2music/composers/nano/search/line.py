@@ -372,7 +372,11 @@ class LineSearch:
 
 @lru_cache(maxsize=64)
 def _closing_rhythms(meter: str, last: bool) -> tuple[tuple[tuple[int, int], ...], ...]:
-    return tuple(one.bar for one in cadence_rhythms(meter, last)[:10])
+    """The rhythms of a phrase's last bar, or the tune's, which stays on a long note."""
+    bar = bar_ticks(meter)
+    found = [one.bar for one in cadence_rhythms(meter, last) if one.bar]
+    resting = [rhythm for rhythm in found if rhythm[-1][1] >= (bar // 2 if last else bar // 3)]
+    return tuple((resting or found)[:10])
 
 
 _APPROACHES: dict[int, tuple[tuple[int, ...], ...]] = {
