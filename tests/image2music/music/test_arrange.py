@@ -223,6 +223,46 @@ def test_drums_play_on_their_channel_and_end_with_a_stroke():
     assert "%%MIDI channel 10" in lines_to_abc("", "C", "4/4", [line])
 
 
+def drums_to(degrees: str, dynamic: str = "f") -> Line:
+    voices = (*a_plan().voices, PlannedVoice(4, "Drums", 0, 35, 81))
+    part = VoicePart(4, "drums", "drums", degrees)
+    sections = tuple(replace(s, dynamic=dynamic, parts=(*s.parts, part)) for s in a_plan().sections)
+    return arrange_plan(a_plan(voices=voices, sections=sections), a_tune(), 0)[3]
+
+
+def hits_of(bar: Bar) -> dict[Fraction, tuple[int, ...]]:
+    """When in a bar, in quarter notes, which drums are hit."""
+    hits, at = {}, Fraction(0)
+    for event in bar:
+        if event.pitches:
+            hits[at] = event.pitches
+        at += event.length
+    return hits
+
+
+def test_drums_play_the_beat_that_the_plan_writes_out():
+    line = drums_to("36+42 . 42 . 38+42 36 42 .")
+    assert hits_of(line.bars[1]) == {0: (36, 42), 1: (42,), 2: (38, 42), Fraction(5, 2): (36,), 3: (42,)}
+    assert check(lines_to_abc("", "C", "4/4", [line])) == []
+
+
+def test_a_beat_of_two_bars_takes_turns_and_a_soft_one_uses_the_stick():
+    line = drums_to("36 . 38 . | 36 36 38 38", dynamic="p")
+    assert hits_of(line.bars[0]) == {0: (36,), 2: (37,)}
+    assert hits_of(line.bars[1]) == {0: (36,), 1: (36,), 2: (37,), 3: (37,)}
+
+
+@pytest.mark.parametrize("text", ["", "|", "1 5 8 10", "36 . 42", "36 . 42 x", "36+ . . .", "200 . . .", "boom"])
+def test_what_is_no_beat_leaves_the_built_in_one(text):
+    assert drums_to(text).bars == drums_to("").bars
+
+
+def test_triplets_of_a_beat_are_written_as_such():
+    line = drums_to("36 . 42 38 . 42 36 . 42 38 . 42")
+    assert hits_of(line.bars[1])[Fraction(2, 3)] == (42,)
+    assert check(lines_to_abc("", "C", "4/4", [line])) == []
+
+
 def test_a_last_beat_that_belongs_to_the_next_chord_takes_it_early():
     tune = a_tune()
     tune[1][0] = (LineEvent((76,), Fraction(3)), LineEvent((69,), Fraction(1)))
