@@ -7,6 +7,7 @@ then go from bass to bass by fifths, thirds and approach notes. Roots stand at c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from image2music.music.arrange.figures import goes_twice_as_fast
 from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, PlacedNote, cheapest_path, longest_tone
@@ -70,6 +71,30 @@ _BY_FAMILY: dict[Family, tuple[str, ...]] = {
 _FOR_HANDS = (("arch", "swing", "two"), ("arch", "rock", "leap", "swing"), ("leap", "rock", "octaves"))
 _CHORDAL: frozenset[Family | None] = frozenset({"pad", "chorale", "pulse", "offbeat", "waltz", "pizzicato"})
 _DETACHED = frozenset({"short", "march"})
+_OWN = "own"
+_OWN_GRAINS = frozenset({EIGHTH // 2, EIGHTH * 2 // 3, EIGHTH, 2 * EIGHTH})
+_WORDS = frozenset("R538XAuv-.")
+
+
+@lru_cache(maxsize=256)
+def own_pattern(text: str, length: int) -> tuple[tuple[int, int, str], ...]:
+    """Read a bass pattern that a plan writes out: (at, length, word) in ticks, for a bar of `length`.
+
+    The words are those of `_PATTERNS`, as many as fill the bar (`R - - R 5 - R -`). A text with others, or whose words
+    are neither quarters, eighths, sixteenths nor eighths of triplets in this meter, gives none.
+    """
+    words = text.split()
+    grain = length // len(words) if words and length % len(words) == 0 else 0
+    if grain not in _OWN_GRAINS or not _WORDS.issuperset(words):
+        return ()
+    found: list[tuple[int, int, str]] = []
+    for number, word in enumerate(words):
+        at = number * grain
+        if word not in "-.":
+            found.append((at, grain, word))
+        elif word == "-" and found and sum(found[-1][:2]) == at:
+            found[-1] = (found[-1][0], found[-1][1] + grain, found[-1][2])
+    return tuple(found)
 
 
 def set_bass(stage: ArrangingStage) -> None:
@@ -151,6 +176,9 @@ class _Bass:
             return self.styles[section.name]
         stage = self.stage
         part = section.part_of(self.voice)
+        if own_pattern(part.degrees, stage.length):
+            self.styles[section.name] = _OWN
+            return _OWN
         names: Sequence[str] = _BY_LEVEL[stage.levels[section.first - 1]]
         if part.family in _BY_FAMILY:
             names = _BY_FAMILY[part.family]
@@ -224,6 +252,8 @@ class _Bass:
 
     def _tokens(self, name: str, span: ChordSpan, which: int) -> list[tuple[int, int, str]]:
         """Return (at, length, token) of a pattern, cut to a chord's stretch."""
+        if name == _OWN:
+            return self._own_tokens(span, which)
         found: list[tuple[int, int, str]] = []
         qpm = self.stage.sections[span.bar].qpm
         start = 0
@@ -252,6 +282,23 @@ class _Bass:
         if name in ("pedal", "long") and found and found[-1][2] in "R5" and len(found) > 1:
             found = [(0, span.dur, "R")]
         return found or [(0, span.dur, "R")]
+
+    def _own_tokens(self, span: ChordSpan, which: int) -> list[tuple[int, int, str]]:
+        """Return the stretch's part of the plan's own pattern; it begins on the bass, varied it ends with an approach."""
+        pattern = own_pattern(self.stage.sections[span.bar].part_of(self.voice).degrees, self.stage.length)
+        start = span.on % self.stage.length
+        end = start + span.dur
+        found = [
+            (max(at, start) - start, min(at + dur, end) - max(at, start), word)
+            for at, dur, word in pattern
+            if at < end and at + dur > start
+        ]
+        if not found:
+            return [(0, span.dur, "R")]
+        found[0] = (*found[0][:2], "R")
+        if which and len(found) > 1:
+            found[-1] = (*found[-1][:2], "A")
+        return found
 
     def _write(self, span: ChordSpan, tokens: list[tuple[int, int, str]], pitch: int, after: int | None) -> None:
         stage = self.stage

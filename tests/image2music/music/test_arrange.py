@@ -263,6 +263,36 @@ def test_triplets_of_a_beat_are_written_as_such():
     assert check(lines_to_abc("", "C", "4/4", [line])) == []
 
 
+def bass_to(degrees: str) -> Line:
+    sections = tuple(
+        replace(s, parts=tuple(replace(p, degrees=degrees) if p.role == "bass" else p for p in s.parts))
+        for s in a_plan().sections
+    )
+    return arrange_plan(a_plan(sections=sections), a_tune(), 0)[2]
+
+
+def test_the_bass_plays_the_pattern_that_the_plan_writes_out():
+    line = bass_to("R - . R . R 5 -")
+    for bar in line.bars[:-1]:
+        assert list(hits_of(bar)) == [0, Fraction(3, 2), Fraction(5, 2), 3]
+        assert len({pitches[0] % 12 for at, pitches in hits_of(bar).items() if at < 2}) == 1
+
+
+def test_a_chord_that_comes_later_in_the_bar_begins_on_its_bass():
+    sections = tuple(
+        replace(s, parts=tuple(replace(p, degrees="R 5 R 5 R 5 R 5") if p.role == "bass" else p for p in s.parts))
+        for s in a_plan().sections
+    )
+    plan = a_plan(sections=sections, harmony=("C F", *a_plan().harmony[1:]))
+    hits = hits_of(arrange_plan(plan, a_tune(), 0)[2].bars[0])
+    assert [hits[at][0] % 12 for at in (0, 2)] == [0, 5]
+
+
+@pytest.mark.parametrize("text", ["1 5 8", "R - 5", "R Q R R", "36 38"])
+def test_what_is_no_bass_pattern_leaves_the_built_in_ones(text):
+    assert bass_to(text).bars == bass_to("").bars
+
+
 def test_a_last_beat_that_belongs_to_the_next_chord_takes_it_early():
     tune = a_tune()
     tune[1][0] = (LineEvent((76,), Fraction(3)), LineEvent((69,), Fraction(1)))
