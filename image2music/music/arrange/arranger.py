@@ -12,12 +12,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from functools import lru_cache
 
 from image2music.music.arrange.bass import set_bass
 from image2music.music.arrange.lines import LineWriter, tail_of
 from image2music.music.arrange.placing import Placer
-from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, PlacedNote, bar_shape
+from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, PlacedNote, bar_shape, words_of_bar
 from image2music.music.lines import Bar, Line, LineEvent, bars_of_notes
 from image2music.music.planning.plan import DYNAMICS, Plan, Section
 from image2music.music.theory import DRUM_NAMES, LOWEST_DRUM, TICKS_PER_QUARTER
@@ -221,26 +220,20 @@ def _drums(stage: ArrangingStage) -> None:
 
 Beat = dict[int, frozenset[int]]
 """The drums (General MIDI pitches) that are hit so many ticks into a bar."""
-_BEAT_GRAINS = frozenset({EIGHTH // 2, EIGHTH * 2 // 3, EIGHTH, 2 * EIGHTH})
+_DRUMS = re.compile(r"\d+(\+\d+)*")
 
 
-@lru_cache(maxsize=256)
 def read_beat(text: str, length: int) -> tuple[Beat, ...]:
-    """Read a beat that a plan writes out: tokens of equal length, as many as fill a bar of `length` ticks.
+    """Read a beat that a plan writes out, for bars of `length` ticks; a text that is none gives no bars.
 
-    `.` is silent, `36` a drum, `36+42` two at once; `|` parts bars that take turns. A text that is no beat, or whose
-    tokens are neither quarters, eighths, sixteenths nor eighths of triplets in this meter, gives none.
+    Words of equal length fill a bar: `.` is silent, `36` a drum, `36+42` two at once; `|` parts bars that take turns.
     """
-    bars: list[Beat] = []
-    for tokens in (part.split() for part in text.split("|")):
-        grain = length // len(tokens) if tokens and length % len(tokens) == 0 else 0
-        if grain not in _BEAT_GRAINS or not all(re.fullmatch(r"\.|\d+(\+\d+)*", token) for token in tokens):
-            return ()
-        hits = {at * grain: frozenset(map(int, one.split("+"))) for at, one in enumerate(tokens) if one != "."}
-        if not all(LOWEST_DRUM <= drum < LOWEST_DRUM + len(DRUM_NAMES) for drums in hits.values() for drum in drums):
-            return ()
-        bars.append(hits)
-    return tuple(bars)
+    bars = [words_of_bar(part, length) for part in text.split("|")]
+    if not all(bars) or not all(_DRUMS.fullmatch(word) for bar in bars for _, _, word in bar):
+        return ()
+    beat = tuple({at: frozenset(map(int, word.split("+"))) for at, _, word in bar} for bar in bars)
+    drums = {drum for bar in beat for hits in bar.values() for drum in hits}
+    return beat if all(0 <= drum - LOWEST_DRUM < len(DRUM_NAMES) for drum in drums) else ()
 
 
 def _drum_bar(stage: ArrangingStage, bar: int, beat: Sequence[Beat]) -> list[PlacedNote]:

@@ -7,10 +7,17 @@ then go from bass to bass by fifths, thirds and approach notes. Roots stand at c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 from image2music.music.arrange.figures import goes_twice_as_fast
-from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, PlacedNote, cheapest_path, longest_tone
+from image2music.music.arrange.stage import (
+    EIGHTH,
+    ArrangingStage,
+    ChordSpan,
+    PlacedNote,
+    cheapest_path,
+    longest_tone,
+    words_of_bar,
+)
 from image2music.music.planning.plan import Family, Section
 from image2music.music.theory import TICKS_PER_QUARTER
 
@@ -72,29 +79,8 @@ _FOR_HANDS = (("arch", "swing", "two"), ("arch", "rock", "leap", "swing"), ("lea
 _CHORDAL: frozenset[Family | None] = frozenset({"pad", "chorale", "pulse", "offbeat", "waltz", "pizzicato"})
 _DETACHED = frozenset({"short", "march"})
 _OWN = "own"
-_OWN_GRAINS = frozenset({EIGHTH // 2, EIGHTH * 2 // 3, EIGHTH, 2 * EIGHTH})
-_WORDS = frozenset("R538XAuv-.")
-
-
-@lru_cache(maxsize=256)
-def own_pattern(text: str, length: int) -> tuple[tuple[int, int, str], ...]:
-    """Read a bass pattern that a plan writes out: (at, length, word) in ticks, for a bar of `length`.
-
-    The words are those of `_PATTERNS`, as many as fill the bar (`R - - R 5 - R -`). A text with others, or whose words
-    are neither quarters, eighths, sixteenths nor eighths of triplets in this meter, gives none.
-    """
-    words = text.split()
-    grain = length // len(words) if words and length % len(words) == 0 else 0
-    if grain not in _OWN_GRAINS or not _WORDS.issuperset(words):
-        return ()
-    found: list[tuple[int, int, str]] = []
-    for number, word in enumerate(words):
-        at = number * grain
-        if word not in "-.":
-            found.append((at, grain, word))
-        elif word == "-" and found and sum(found[-1][:2]) == at:
-            found[-1] = (found[-1][0], found[-1][1] + grain, found[-1][2])
-    return tuple(found)
+_OWN_WORDS = frozenset("R538XAuv")
+"""What a plan's own pattern may have beside `-` and `.`: the words of `_PATTERNS`."""
 
 
 def set_bass(stage: ArrangingStage) -> None:
@@ -176,7 +162,8 @@ class _Bass:
             return self.styles[section.name]
         stage = self.stage
         part = section.part_of(self.voice)
-        if own_pattern(part.degrees, stage.length):
+        own = words_of_bar(part.degrees, stage.length)
+        if own and _OWN_WORDS.issuperset(word for _, _, word in own):
             self.styles[section.name] = _OWN
             return _OWN
         names: Sequence[str] = _BY_LEVEL[stage.levels[section.first - 1]]
@@ -284,17 +271,11 @@ class _Bass:
         return found or [(0, span.dur, "R")]
 
     def _own_tokens(self, span: ChordSpan, which: int) -> list[tuple[int, int, str]]:
-        """Return the stretch's part of the plan's own pattern; it begins on the bass, varied it ends with an approach."""
-        pattern = own_pattern(self.stage.sections[span.bar].part_of(self.voice).degrees, self.stage.length)
+        """Return the stretch's part of the plan's own pattern: it begins on the bass, varied it ends approaching."""
+        pattern = words_of_bar(self.stage.sections[span.bar].part_of(self.voice).degrees, self.stage.length)
         start = span.on % self.stage.length
-        end = start + span.dur
-        found = [
-            (max(at, start) - start, min(at + dur, end) - max(at, start), word)
-            for at, dur, word in pattern
-            if at < end and at + dur > start
-        ]
-        if not found:
-            return [(0, span.dur, "R")]
+        spots = [(max(at - start, 0), min(at + dur - start, span.dur), word) for at, dur, word in pattern]
+        found = [(at, end - at, word) for at, end, word in spots if at < end] or [(0, span.dur, "R")]
         found[0] = (*found[0][:2], "R")
         if which and len(found) > 1:
             found[-1] = (*found[-1][:2], "A")
