@@ -16,15 +16,16 @@ from fractions import Fraction
 from image2music.music.arrange.bass import set_bass
 from image2music.music.arrange.lines import LineWriter, tail_of
 from image2music.music.arrange.placing import Placer
-from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, PlacedNote, bar_shape
+from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, PlacedNote, bar_shape, words_of_bar
 from image2music.music.lines import Bar, Line, LineEvent, bars_of_notes
 from image2music.music.planning.plan import DYNAMICS, Plan, Section
-from image2music.music.theory import TICKS_PER_QUARTER
+from image2music.music.theory import DRUM_NAMES, LOWEST_DRUM, TICKS_PER_QUARTER
 
 ARRANGER_VERSION = 1
 """Raise it when the same plan and seed give other notes."""
 
 _KICK, _SNARE, _STICK, _HAT, _OPEN_HAT, _RIDE, _CRASH, _TOM, _LOW_TOM = 36, 38, 37, 42, 46, 51, 49, 48, 45
+_SNARES = frozenset({38, 40})
 
 
 def arrange_plan(
@@ -206,14 +207,37 @@ def _add_third(
 
 
 def _drums(stage: ArrangingStage) -> None:
-    """A beat for voices that are drums: louder sections have more of it, a section's last bar leads over."""
+    """A beat for voices that are drums: louder sections have more of it, a section's last bar leads over.
+
+    Where the plan's part has `degrees`, these are the beat: see `read_beat`.
+    """
     for voice in stage.voices:
         for bar in range(stage.bars):
             if stage.roles[voice, bar] == "drums" and not stage.is_written(voice, bar):
-                stage.out[voice] += _drum_bar(stage, bar)
+                beat = read_beat(stage.sections[bar].part_of(voice).degrees, stage.length)
+                stage.out[voice] += _drum_bar(stage, bar, beat)
 
 
-def _drum_bar(stage: ArrangingStage, bar: int) -> list[PlacedNote]:
+Beat = dict[int, frozenset[int]]
+"""The drums (General MIDI pitches) that are hit so many ticks into a bar."""
+_DRUMS = re.compile(r"\d+(\+\d+)*")
+
+
+def read_beat(text: str, length: int) -> tuple[Beat, ...]:
+    """Read a beat that a plan writes out, for bars of `length` ticks; a text that is none gives no bars.
+
+    Words of equal length fill a bar: `.` is silent, `36` a drum, `36+42` two at once; `|` parts bars that take turns.
+    """
+    bars = [words_of_bar(part, length) for part in text.split("|")]
+    if not all(bars) or not all(_DRUMS.fullmatch(word) for bar in bars for _, _, word in bar):
+        return ()
+    beat = tuple({at: frozenset(map(int, word.split("+"))) for at, _, word in bar} for bar in bars)
+    drums = {drum for bar in beat for hits in bar.values() for drum in hits}
+    return beat if all(0 <= drum - LOWEST_DRUM < len(DRUM_NAMES) for drum in drums) else ()
+
+
+def _drum_bar(stage: ArrangingStage, bar: int, beat: Sequence[Beat]) -> list[PlacedNote]:
+    """Set one bar; `beat` are the bars that take turns from the section's start on, none for a built-in one."""
     shape, level, section = stage.shape, stage.levels[bar], stage.sections[bar]
     start = bar * stage.length
     if bar == stage.bars - 1:
@@ -225,25 +249,29 @@ def _drum_bar(stage: ArrangingStage, bar: int) -> list[PlacedNote]:
             hits.setdefault(at, set()).add(drum)
 
     light = level <= 1
-    cymbal = _RIDE if level == 2 or section.name[-1:] in ("B", "b") else _HAT
-    for at in range(0, stage.length, EIGHTH if level >= 2 else 2 * EIGHTH):
-        hit(at, cymbal)
-    for number, at in enumerate(shape.beats):
-        if at in shape.strong:
-            hit(at, _KICK)
-        elif not light or number == len(shape.beats) - 1:
-            hit(at, _STICK if light else _SNARE)
-    if level >= 3 and bar % 2 and shape.last_beat >= EIGHTH:
-        hit(shape.last_beat - EIGHTH, _KICK)
+    if beat:
+        for at, drums in beat[(bar - section.first + 1) % len(beat)].items():
+            hits[at] = {_STICK if light and drum in _SNARES else drum for drum in drums}
+    else:
+        cymbal = _RIDE if level == 2 or section.name[-1:] in ("B", "b") else _HAT
+        for at in range(0, stage.length, EIGHTH if level >= 2 else 2 * EIGHTH):
+            hit(at, cymbal)
+        for number, at in enumerate(shape.beats):
+            if at in shape.strong:
+                hit(at, _KICK)
+            elif not light or number == len(shape.beats) - 1:
+                hit(at, _STICK if light else _SNARE)
+        if level >= 3 and bar % 2 and shape.last_beat >= EIGHTH:
+            hit(shape.last_beat - EIGHTH, _KICK)
     if bar in (section.first - 1, stage.climax) and level >= 4:
         hits[0] = {_KICK, _CRASH}
     if bar == section.last - 1 and level >= 2:
         for at in [at for at in hits if at >= shape.last_beat]:
             del hits[at]
-        drums = (_SNARE, _SNARE, _TOM, _LOW_TOM) if level >= 3 else (_TOM, _LOW_TOM)
+        fill = (_SNARE, _SNARE, _TOM, _LOW_TOM) if level >= 3 else (_TOM, _LOW_TOM)
         grain = EIGHTH // 2 if level >= 3 else EIGHTH
         for number, at in enumerate(range(shape.last_beat, stage.length, grain)):
-            hit(at, drums[number % len(drums)])
+            hit(at, fill[number % len(fill)])
     ordered = sorted(hits)
     ends = [*ordered[1:], stage.length]
     return [
