@@ -16,6 +16,7 @@ from fractions import Fraction
 from image2music.music.arrange.bass import set_bass
 from image2music.music.arrange.lines import LineWriter, tail_of
 from image2music.music.arrange.placing import Placer
+from image2music.music.arrange.rehearsal import rehearse
 from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, PlacedNote, bar_shape
 from image2music.music.lines import Bar, Line, LineEvent, bars_of_notes
 from image2music.music.planning.plan import DYNAMICS, Plan, Section
@@ -51,6 +52,7 @@ def arrange_plan(
     _fills(stage, lines)
     _complete_chords(stage)
     _untangle(stage)
+    rehearse(stage)
     changes = tempo_changes(stage)
     result = []
     for number, voice in enumerate(plan.voices):
