@@ -52,7 +52,7 @@ class _Rehearsal:
         self.voices = [voice for voice in stage.voices if voice not in drums]
         self.places = {voice.id: place for place, voice in enumerate(plan.voices, 1)}
         self.ids = {place: id for id, place in self.places.items()}
-        number, _, unit = {"C": "4/4", "C|": "2/2"}.get(plan.meter, plan.meter).partition("/")
+        unit = {"C": "4/4", "C|": "2/2"}.get(plan.meter, plan.meter).partition("/")[2]
         self.pulse = max(1, 4 * TICKS_PER_QUARTER // int(unit))
         self.bars = tuple(
             HeardBar(at * stage.length, (at + 1) * stage.length, at + 1, self.pulse, 0, False)
@@ -232,7 +232,10 @@ class _Rehearsal:
                 yield priced(tuple(sorted((*others, pitch))), 6 if others else 0)
             if others and not (lowest_stays and place == 0):
                 yield priced(others, 12)
-        if is_root or bar == stage.bars - 1:
+        if bar == stage.bars - 1:
+            return
+        if is_root:
+            yield from self._led_on(voice, at, tick)
             return
         if before is not None and before.end == note.on and before.on // stage.length == bar and not note.bound:
             joined = replace(before, dur=note.end - before.on)
@@ -241,6 +244,20 @@ class _Rehearsal:
             yield _Trial(voice, at, at + 1, (), 70)
         if note.on < tick and tick - note.on >= EIGHTH:
             yield _Trial(voice, at, at + 1, (replace(note, dur=tick - note.on),), 50)
+
+    def _led_on(self, voice: int, at: int, tick: int) -> Iterator[_Trial]:
+        """Yield a bass note that goes to another tone of its chord, or a step away, before the move that is heard."""
+        note = self.stage.out[voice][at]
+        if note.end != tick or note.dur < 4 * EIGHTH or note.bound:
+            return
+        span, old = self.stage.span_at(note.on), note.pitches[0]
+        low, high = self.stage.range_of(voice, span.bar)
+        early = replace(note, dur=note.dur - 2 * EIGHTH)
+        tones = {*span.own, span.step(old, 1) % 12, span.step(old, -1) % 12}
+        for pitch in sorted(range(old - 7, old + 8), key=lambda p: (abs(p - old), p)):
+            if pitch != old and pitch % 12 in tones and low <= pitch <= high:
+                way = PlacedNote(early.end, 2 * EIGHTH, (pitch,), light=note.light)
+                yield _Trial(voice, at, at + 1, (early, way), 30 + 3 * abs(pitch - old) + 4 * self._clash_of(way))
 
     def _clash_of(self, note: PlacedNote) -> int:
         return sum(self.stage.clash(pitch, note.on, note.dur) for pitch in note.pitches)
