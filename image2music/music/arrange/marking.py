@@ -141,6 +141,9 @@ class Marker:
             if len(inside) > 1:
                 dynamics = {place: text for place, text in dynamics.items() if place not in inside[1:-1]}
                 self._pin(word, inside[0], inside[-1])
+                if end == stage.climax and end - first >= 2 and len(dynamics) == 1:
+                    # The way to the peak begins softer, so that there is somewhere to go.
+                    dynamics = {notes[0]: DYNAMICS[max(0, DYNAMICS.index(said) - 1)], inside[-1]: said}
                 free = [place for place in notes if place < inside[0]]
         if free and not self.is_drums:
             self._phrases([place for place in free if place[0] < free[-1][0] + 1], first, set(dynamics))
@@ -254,7 +257,7 @@ class Marker:
         group_length = Fraction(span, TICKS_PER_QUARTER)
         events = self.bars[bar]
         group: list[int] = []
-        at = Fraction(0)
+        at = starts = Fraction(0)
         carried = bar > 0 and bool(self.bars[bar - 1]) and self.bars[bar - 1][-1].tied
         for number, event in enumerate(events):
             last = events[group[-1]] if group else None
@@ -264,7 +267,7 @@ class Marker:
                 and (last is None or 0 < abs(last.pitches[0] - event.pitches[0]) <= _LARGEST_BOUND)
             )  # fmt: skip
             if group and (not joins or at // group_length != (at - events[number - 1].length) // group_length):
-                self._bind(bar, group)
+                self._bind(bar, group, starts)
                 group = []
             if (
                 len(event.pitches) == 1
@@ -273,12 +276,14 @@ class Marker:
                 and "staccato" not in event.marks
             ):
                 group.append(number)
+                starts = starts if len(group) > 1 else at
             at += event.length
             carried = event.tied
-        self._bind(bar, group)
+        self._bind(bar, group, starts)
 
-    def _bind(self, bar: int, group: Sequence[int]) -> None:
-        if len(group) > 1:
+    def _bind(self, bar: int, group: Sequence[int], start: Fraction) -> None:
+        """Put a slur over notes from `start`; two that go over a beat are none."""
+        if len(group) > 2 or (len(group) == 2 and start * TICKS_PER_QUARTER in self.stage.beats):
             self._change((bar, group[0]), lambda event: replace(event, slur_starts=event.slur_starts + 1))
             self._change((bar, group[-1]), lambda event: replace(event, slur_ends=event.slur_ends + 1))
 

@@ -246,18 +246,20 @@ class _Rehearsal:
             yield _Trial(voice, at, at + 1, (replace(note, dur=tick - note.on),), 50)
 
     def _led_on(self, voice: int, at: int, tick: int) -> Iterator[_Trial]:
-        """Yield a bass note that goes to another tone of its chord, or a step away, before the move that is heard."""
+        """Yield a bass note that leads on to the move that is heard by another tone or a step, or leaves a rest."""
         note = self.stage.out[voice][at]
-        if note.end != tick or note.dur < 4 * EIGHTH or note.bound:
+        if not tick - EIGHTH <= note.end <= tick or note.dur < 3 * EIGHTH or note.bound:
             return
-        span, old = self.stage.span_at(note.on), note.pitches[0]
-        low, high = self.stage.range_of(voice, span.bar)
-        early = replace(note, dur=note.dur - 2 * EIGHTH)
+        start = tick - 2 * EIGHTH
+        span, old = self.stage.span_at(start), note.pitches[0]
+        low, high = self.stage.range_of(voice, start // self.stage.length)
+        early = replace(note, dur=start - note.on)
         tones = {*span.own, span.step(old, 1) % 12, span.step(old, -1) % 12}
         for pitch in sorted(range(old - 7, old + 8), key=lambda p: (abs(p - old), p)):
             if pitch != old and pitch % 12 in tones and low <= pitch <= high:
-                way = PlacedNote(early.end, 2 * EIGHTH, (pitch,), light=note.light)
+                way = PlacedNote(start, 2 * EIGHTH, (pitch,), light=note.light)
                 yield _Trial(voice, at, at + 1, (early, way), 30 + 3 * abs(pitch - old) + 4 * self._clash_of(way))
+        yield _Trial(voice, at, at + 1, (early,), 60)
 
     def _clash_of(self, note: PlacedNote) -> int:
         return sum(self.stage.clash(pitch, note.on, note.dur) for pitch in note.pitches)
