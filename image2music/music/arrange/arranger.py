@@ -181,11 +181,15 @@ def _complete_chords(stage: ArrangingStage) -> None:
             _add_third(stage, span, third, here, heard)
 
 
+def _rub_of(stage: ArrangingStage, pitch: int, note: PlacedNote) -> int:
+    return stage.clash(pitch, note.on, note.dur) // 8
+
+
 def _add_third(
     stage: ArrangingStage, span: ChordSpan, third: int, here: Sequence[tuple[int, PlacedNote]], heard: Sequence[int]
 ) -> None:
     is_end = span.end == stage.end
-    tolerance = 20 if is_end else 8
+    tolerance = 45 if is_end else 8
     inside = [(voice, note) for voice, note in here if note.on >= span.on and note.end <= span.end]
     inside.sort(key=lambda pair: (not stage.is_beat(pair[1].on), -pair[1].dur, pair[1].on, pair[0]))
     bass = min(heard)
@@ -199,7 +203,7 @@ def _add_third(
             and all(abs(p - q) > 2 for q in note.pitches) and stage.clash(p, note.on, note.dur) < tolerance
         ]  # fmt: skip
         if able:
-            best = min(able, key=lambda p: (abs(p - note.pitches[-1]), p))
+            best = min(able, key=lambda p: (_rub_of(stage, p, note), abs(p - note.pitches[-1]), p))
             note.pitches = tuple(sorted((*note.pitches, best)))
             return
     classes = [pitch % 12 for pitch in heard]
@@ -218,7 +222,7 @@ def _add_third(
                 if p % 12 == third and p not in note.pitches and stage.clash(p, note.on, note.dur) < tolerance
             ]
             if able:
-                new = min(able, key=lambda p: (abs(p - old), p))
+                new = min(able, key=lambda p: (_rub_of(stage, p, note), abs(p - old), p))
                 note.pitches = tuple(sorted({*note.pitches[:place], new, *note.pitches[place + 1 :]}))
                 return
 
@@ -233,7 +237,12 @@ def _fills(stage: ArrangingStage, lines: LineWriter) -> None:
             section = stage.sections[bar]
             if not figured or bar in answered or bar in filled or bar == stage.climax or bar == section.first - 1:
                 continue
-            if stage.light.get((voice, bar)) or {bar - 1, bar + 1} & filled or stage.bass_voice[bar] == voice:
+            if (
+                len(stage.others_in(bar)) > 2
+                or stage.light.get((voice, bar))
+                or {bar - 1, bar + 1} & filled
+                or stage.bass_voice[bar] == voice
+            ):
                 continue
             sung = [n for n in stage.tune_in(bar - 1) if n.on >= (bar - 1) * stage.length]
             cell = [(n.on, n.dur, n.pitches[0]) for n in sung]

@@ -374,6 +374,11 @@ class ArrangingStage:
         found = self.tune.between(tick, tick + 1)
         return found[0].pitches[0] if found else None
 
+    def others_in(self, bar: int) -> list[PlacedNote]:
+        """Return the notes of other written lines that begin in a bar."""
+        start, end = bar * self.length, (bar + 1) * self.length
+        return [note for line in self.others for note in line.between(start, end) if note.on >= start]
+
     def tune_in(self, bar: int) -> list[PlacedNote]:
         """Return the tune's notes that sound in a bar."""
         return self.tune.between(bar * self.length, (bar + 1) * self.length)
