@@ -1,7 +1,7 @@
 """The bass: the plan's basses placed as a line, and a pattern for each section between them.
 
 Which octave each chord's bass takes is found by dynamic programming (small steps, no parallels with the tune); patterns
-then go from bass to bass by fifths, thirds and approach notes. Roots stand at cadences.
+then go from bass to bass by fifths, thirds and approach notes. A root stands at the end.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ _PATTERNS: dict[str, dict[str, tuple[str, str]]] = {
              "6/8": ("R 5 8 X 8 5", "R 5 8 5 - A")},
     "rock": {"4/4": ("R 5 8 5 R 5 8 5", "R 5 8 5 X - A -"), "3/4": ("R 5 8 5 8 5", "R 5 8 5 A -"),
              "6/8": ("R - 5 8 - 5", "R - 5 8 - A")},
-    "leap": {"4/4": ("R - 8 - 5 - 8 -", "R - 8 - 5 - A -"), "3/4": ("R - 8 - 5 -", "R - X - A -"),
-             "6/8": ("R - 8 5 - 8", "R - X 5 - A")},
-    "swing": {"4/4": ("R - - 5 X - - 5", "R - - 5 X - A -"), "3/4": ("R - X - 5 -", "R - X - A -"),
+    "leap": {"4/4": ("R - 8 - 5 - 8 -", "R - 8 - 5 - A -"), "3/4": ("R - 8 - 5 -", "R - 5 - A -"),
+             "6/8": ("R - 8 5 - 8", "R - 8 5 - A")},
+    "swing": {"4/4": ("R - - 5 X - - 5", "R - - 5 8 - A -"), "3/4": ("R - 5 - X -", "R - 5 - A -"),
               "6/8": ("R - 5 X - 5", "R - 5 X - A")},
     "habanera": {"4/4": ("R - - 5 8 - 5 -", "R - - 5 8 - A -"), "3/4": ("R - - 5 A -", "R - - 5 8 -"),
                  "6/8": ("R - 5 R - A", "R - 5 8 - 5")},
@@ -116,12 +116,8 @@ class _Bass:
         self._hold_on()
 
     def _bass_of(self, span: ChordSpan) -> int:
-        """The bass's pitch class: at the very end and at full closes the root."""
-        section = self.stage.sections[span.bar]
-        is_close = span.bar == section.last - 1 and section.cadence in ("full", "plagal")
-        if (span.bar == self.stage.bars - 1 and span.chord.root == self.stage.tonic) or (
-            is_close and span.end % self.stage.length == 0
-        ):
+        """The bass's pitch class: at the very end the root."""
+        if span.bar == self.stage.bars - 1 and span.chord.root == self.stage.tonic:
             return span.chord.root
         return span.chord.bass
 
