@@ -28,7 +28,8 @@ from image2music.music.theory import (
     signature_alterations,
 )
 
-Classes = frozenset[int]
+Classes = int
+"""A set of pitch classes, a bit each."""
 Lines = dict[int, tuple[Note, ...]]
 Table = NDArray[np.int32]
 
@@ -58,7 +59,7 @@ class Ground:
 
 
 @lru_cache(maxsize=4096)
-def scale_under(chord: str, key: str) -> Classes:
+def scale_under(chord: str, key: str) -> frozenset[int]:
     """Return the seven pitch classes that a line moves through under a chord of a key.
 
     It is the key's scale, each tone of the chord in the place of the degree with its letter. A chord that lowers the
@@ -107,9 +108,20 @@ def _tonality(key: str) -> Tonality:
 
 
 @lru_cache(maxsize=1024)
+def classes_of(tones: frozenset[int]) -> Classes:
+    """Return pitch classes as bits."""
+    return sum(1 << tone for tone in tones)
+
+
+def turned(classes: Classes, semitones: int) -> Classes:
+    """Return pitch classes moved down by 0 to 11 semitones."""
+    return (classes >> semitones | classes << 12 - semitones) & 0xFFF
+
+
+@lru_cache(maxsize=1024)
 def ladder(scale: Classes) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the pitches of a scale from low to high, and for each MIDI pitch the place of the next one at or below."""
-    pitches = tuple(pitch for pitch in range(128) if pitch % 12 in scale)
+    pitches = tuple(pitch for pitch in range(128) if scale >> pitch % 12 & 1)
     places, at = [], 0
     for pitch in range(128):
         at += at + 1 < len(pitches) and pitches[at + 1] <= pitch
@@ -195,7 +207,9 @@ class BarView(NamedTuple):
         """Return the chord tones that hold through a note, and the scale where it begins."""
         end = min(start + length, self.parts[-1][1])
         under = [part for part in self.parts if part[0] < end and part[1] > start]
-        tones = under[0][2] if len(under) == 1 else frozenset.intersection(*(part[2] for part in under))
+        tones = under[0][2]
+        for part in under[1:]:
+            tones &= part[2]
         return tones, under[0][3]
 
 
@@ -230,7 +244,7 @@ def bar_views(
             before = here[0][2]
         key = (ground.keys[number] if number < len(ground.keys) else "") or ground.key
         parts = tuple(
-            (one, after, read_chord(symbol).classes, scale_under(symbol, key))
+            (one, after, classes_of(read_chord(symbol).classes), classes_of(scale_under(symbol, key)))
             for symbol, (one, after) in zip(chords, pairwise(_edges(ground.meter, len(chords))), strict=True)
         )
         attacks = tuple(on - start for on, dur, _ in here if on >= start and dur > 0)
@@ -265,7 +279,7 @@ def tune_table(view: BarView) -> Table:
             one, two = max(first, start), min(last, end)
             if one >= two:
                 continue
-            both = np.isin(classes, sorted(tones)) & (pitch % 12 in tones)
+            both = (tones >> classes & tones >> pitch % 12 & 1) > 0
             by_tick = np.where(both, np.array(_CHORDAL)[near], np.array(_FREE)[near]) + 2 * (away > 28)
             cost[one + 1 : two + 1] += by_tick * weight[one:two] + cross
             rubs[one:two] = (away % 12 == 1) | ((away % 12 == 11) & ~both)

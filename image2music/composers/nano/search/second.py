@@ -30,11 +30,14 @@ from image2music.composers.nano.search.ground import (
     ladder,
     stepped,
     tune_table,
+    turned,
 )
 from image2music.composers.nano.sketch import Note
 
 Rhythm = tuple[tuple[int, int], ...]
 Contour = tuple[int, ...]
+_Place = tuple[Classes, Classes]
+"""Chord tones and scale."""
 
 _BEAM, _ROWS, _OF_A_RHYTHM = 8, 28, 5
 _CONTOURS: dict[int, tuple[Contour, ...]] = {
@@ -79,24 +82,45 @@ def _rhythms(meter: str) -> tuple[Rhythm, ...]:
 
 @lru_cache(maxsize=16384)
 def _walks(
-    meter: str,
-    rhythm: Rhythm,
-    contours: tuple[Contour, ...],
-    places: tuple[tuple[Classes, Classes], ...],
-    opening: Classes,
-    low: int,
-    high: int,
-    manner: int,
-) -> tuple[Table, Table, NDArray[np.bool_]]:
+    meter: str, rhythm: Rhythm, contours: tuple[Contour, ...], places: tuple[_Place, ...], opening: int, low: int,
+    high: int, manner: int,
+) -> tuple[Table, Table, NDArray[np.bool_]]:  # fmt: skip
     """Return pitches [lines, notes], the lines' own costs and whether their last notes want to move on by step.
 
-    They start on any pitch of `opening`. Notes foreign to the chord pass by step; in a cell, those that would stand
-    out are moved to the chord.
+    They start on any pitch of `opening` from `low` to `high` and don't leave that range.
+    """
+    root = _origin(*places[0])
+    first, steps, costs, pending = _shapes(
+        meter, rhythm, contours, tuple((turned(t, root), turned(s, root)) for t, s in places), manner
+    )
+    allowed = turned(opening, root)
+    lines = np.concatenate(
+        [first[:, None] + steps + (root + 12 * octave) for octave in range(low // 12 - 2, high // 12 + 1)]
+    )
+    octaves = len(lines) // max(1, len(first))
+    fits = np.tile((allowed >> first) & 1 > 0, octaves) & (lines.min(axis=1) >= low) & (lines.max(axis=1) <= high)
+    return lines[fits], np.tile(costs, octaves)[fits], np.tile(pending, octaves)[fits]
+
+
+@lru_cache(maxsize=4096)
+def _origin(tones: Classes, scale: Classes) -> int:
+    """Return the pitch class from which chord and scale look the same in all keys."""
+    return min(range(12), key=lambda root: (turned(tones, root), turned(scale, root), root))
+
+
+@lru_cache(maxsize=16384)
+def _shapes(
+    meter: str, rhythm: Rhythm, contours: tuple[Contour, ...], places: tuple[_Place, ...], manner: int
+) -> tuple[Table, Table, Table, NDArray[np.bool_]]:
+    """Return first notes (0-11), semitones from them [lines, notes], costs, and whether the last note wants to move on.
+
+    Notes foreign to the chord pass by step; in a cell, those that would stand out are moved to the chord.
     """
     bar = bar_times(meter)
-    lines, costs, pending = [], [], []
-    for first in range(low, high + 1):
-        if first % 12 not in opening:
+    firsts, lines, costs, pending = [], [], [], []
+    openings = {_LINE: places[0][0], _OVER: 0xFFF, _CELL: places[0][1]}[manner]
+    for first in range(60, 72):
+        if not openings >> first % 12 & 1:
             continue
         for contour in contours:
             pitches = [first] + [
@@ -104,29 +128,30 @@ def _walks(
                 for step, (_, scale) in zip(contour[1:], places[1:], strict=True)
             ]
             moved = _settle(pitches, rhythm, places) if manner == _CELL else 0
-            if min(pitches) < low or max(pitches) > high or moved > 1 + len(pitches) // 4:
+            if moved > 1 + len(pitches) // 4 or len(set(pitches)) < min(2, len(pitches)):
                 continue
             judged = _own_cost(bar, rhythm, pitches, places, manner)
             if judged is not None:
-                lines.append(pitches)
+                firsts.append(pitches[0] - 60)
+                lines.append([pitch - pitches[0] for pitch in pitches])
                 costs.append(judged[0] + 40 * moved)
                 pending.append(judged[1])
     shape = np.array(lines, np.int32).reshape(-1, len(rhythm))
-    return shape, np.array(costs, np.int32), np.array(pending, bool)
+    return np.array(firsts, np.int32), shape, np.array(costs, np.int32), np.array(pending, bool)
 
 
-def _settle(pitches: list[int], rhythm: Rhythm, places: Sequence[tuple[Classes, Classes]]) -> int:
+def _settle(pitches: list[int], rhythm: Rhythm, places: Sequence[_Place]) -> int:
     """Move long foreign notes that don't go on by step to a neighbour in the chord; return how many."""
     moved = 0
     for at, (_, length) in enumerate(rhythm):
         tones, scale = places[at]
         goes_on = at + 1 < len(pitches) and 0 < abs(pitches[at + 1] - pitches[at]) <= 2
-        if pitches[at] % 12 in tones or (length < 12 and goes_on):
+        if tones >> pitches[at] % 12 & 1 or (length < 12 and goes_on):
             continue
         way = 1 if at and pitches[at] > pitches[at - 1] else -1
         for step in (way, -way):
             near = stepped(pitches[at], step, scale)
-            if near % 12 in tones and not (at and near == pitches[at - 1]):
+            if tones >> near % 12 & 1 and not (at and near == pitches[at - 1]):
                 pitches[at] = near
                 moved += 1
                 break
@@ -134,7 +159,7 @@ def _settle(pitches: list[int], rhythm: Rhythm, places: Sequence[tuple[Classes, 
 
 
 def _own_cost(
-    bar: BarTimes, rhythm: Rhythm, pitches: Sequence[int], places: Sequence[tuple[Classes, Classes]], manner: int
+    bar: BarTimes, rhythm: Rhythm, pitches: Sequence[int], places: Sequence[_Place], manner: int
 ) -> tuple[int, bool] | None:
     """Return what a line of one bar costs by itself and whether its last note is a passing one, None for a bad line."""
     cost, pending = 0, False
@@ -145,13 +170,13 @@ def _own_cost(
         cost += LEAPS[away] if manner != _CELL else LEAPS[away] // 3
     for at, ((start, length), (tones, _)) in enumerate(zip(rhythm, places, strict=True)):
         pitch = pitches[at]
-        if pitch % 12 in tones:
+        if tones >> pitch % 12 & 1:
             cost += 20 * (manner == _OVER and at == 0)
             continue
         is_last = at + 1 == len(pitches)
         left = None if is_last else pitches[at + 1] - pitch
         if manner == _OVER and at == 0:
-            resolved = left in (-1, -2) and pitches[1] % 12 in places[1][0]
+            resolved = left in (-1, -2) and places[1][0] >> pitches[1] % 12 & 1
             if not resolved or length > max(bar.half, 12):
                 return None
             cost -= 60
@@ -236,7 +261,7 @@ def _judged(
     view: BarView,
     rhythm: Rhythm,
     contours: tuple[Contour, ...],
-    places: tuple[tuple[Classes, Classes], ...],
+    places: tuple[_Place, ...],
     opening: Classes,
     manner: int,
     extra: int,
@@ -393,7 +418,7 @@ def _sung_line(
     beat = bar.beats[1] if len(bar.beats) > 1 else 12
     whims = np.random.Generator(np.random.Philox(seed)).integers(0, 36, (len(bars), 64)).tolist()
     paths = [_Path(0, 0, bar.length, 0, 0, False, (), (), 0, 0, ())]
-    opening: Classes = frozenset()
+    opening: Classes = 0
     for number, whim in zip(bars, whims, strict=True):
         view = views[number]
         offers = _offers(view, opening, cells, busy, number == last_bar)
