@@ -90,16 +90,15 @@ def _walks(
     They start on any pitch of `opening` from `low` to `high` and don't leave that range.
     """
     root = _origin(*places[0])
-    first, steps, costs, pending = _shapes(
+    first, steps, spread, costs, pending = _shapes(
         meter, rhythm, contours, tuple((turned(t, root), turned(s, root)) for t, s in places), manner
     )
-    allowed = turned(opening, root)
-    lines = np.concatenate(
-        [first[:, None] + steps + (root + 12 * octave) for octave in range(low // 12 - 2, high // 12 + 1)]
-    )
-    octaves = len(lines) // max(1, len(first))
-    fits = np.tile((allowed >> first) & 1 > 0, octaves) & (lines.min(axis=1) >= low) & (lines.max(axis=1) <= high)
-    return lines[fits], np.tile(costs, octaves)[fits], np.tile(pending, octaves)[fits]
+    octaves = np.arange(root + low // 12 * 12 - 12, high + 1, 12, dtype=np.int32)
+    starts = first + octaves[:, None]
+    allowed = turned(opening, root) >> first & 1 > 0
+    at = np.flatnonzero(allowed & (starts + spread[0] >= low) & (starts + spread[1] <= high))
+    of = at % max(1, len(first))
+    return starts.ravel()[at, None] + steps[of], costs[of], pending[of]
 
 
 @lru_cache(maxsize=4096)
@@ -111,8 +110,9 @@ def _origin(tones: Classes, scale: Classes) -> int:
 @lru_cache(maxsize=16384)
 def _shapes(
     meter: str, rhythm: Rhythm, contours: tuple[Contour, ...], places: tuple[_Place, ...], manner: int
-) -> tuple[Table, Table, Table, NDArray[np.bool_]]:
-    """Return first notes (0-11), semitones from them [lines, notes], costs, and whether the last note wants to move on.
+) -> tuple[Table, Table, Table, Table, NDArray[np.bool_]]:
+    """Return first notes (0-11), semitones from them [lines, notes], the least and greatest of these, costs, and whether
+    the last note wants to move on.
 
     Notes foreign to the chord pass by step; in a cell, those that would stand out are moved to the chord.
     """
@@ -137,7 +137,8 @@ def _shapes(
                 costs.append(judged[0] + 40 * moved)
                 pending.append(judged[1])
     shape = np.array(lines, np.int32).reshape(-1, len(rhythm))
-    return np.array(firsts, np.int32), shape, np.array(costs, np.int32), np.array(pending, bool)
+    spread = np.array([shape.min(axis=1), shape.max(axis=1)])
+    return np.array(firsts, np.int32), shape, spread, np.array(costs, np.int32), np.array(pending, bool)
 
 
 def _settle(pitches: list[int], rhythm: Rhythm, places: Sequence[_Place]) -> int:
