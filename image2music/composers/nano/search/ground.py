@@ -38,6 +38,9 @@ HARD = 2000
 _FREE = (14, 30, 12, -2, -2, 3, 7, 1, -2, -2, 7, 20, 4, 24, 9, -2, -2, 2, 5, 1, -1, -1, 5, 14, 4, 18, 6, -1, -1)
 _CHORDAL = (14, 30, 8, -2, -2, 1, 2, 0, -2, -2, 2, 9, 4, 22, 4, -2, -2, 1, 2, 1, -1, -1, 2, 8, 4, 16, 3, -1, -1)
 """What an interval to the tune costs a tick, by semitones: any two notes, and two tones of the chord."""
+_WIDEST = 40
+_COSTS = np.array([*_FREE, *[2] * 12, *_CHORDAL, *[2] * 12], np.int32)
+_RUBS = np.array([away % 12 in ((1, 11) if free else (1,)) for free in (True, False) for away in range(_WIDEST + 1)])
 LEAPS = (54, 0, 0, 18, 24, 42, 210, 66, 130, 150, 260, 300, 110, *(400,) * 115)
 """What a step or leap costs, by semitones."""
 
@@ -227,7 +230,8 @@ def bar_views(
         one[1] = min(one[1], after[0] - one[0])
     views: dict[int, BarView] = {}
     at = heard = before = 0
-    chords: tuple[str, ...] = (str(_tonality(ground.key).tonic),)
+    tonality = _tonality(ground.key)
+    chords: tuple[str, ...] = (tonality.tonic + "m" * tonality.is_minor,)
     for number in range(bars.stop):
         start, end = number * length, (number + 1) * length
         while at < len(sung) and sung[at][0] + sung[at][1] <= start:
@@ -259,30 +263,29 @@ def tune_table(view: BarView) -> Table:
     """Return what each pitch from `low` on has cost up to each tick, shape [ticks + 1, pitches]."""
     bar = bar_times(view.meter)
     pitches = np.arange(view.low, view.high + 1, dtype=np.int32)
+    middle, slack = (view.low + view.high) // 2, (view.high - view.low) // 3
     cost = np.zeros((bar.length + 1, len(pitches)), np.int32)
-    rubs = np.zeros((bar.length, len(pitches)), bool)
-    classes = pitches % 12
+    cost[1:] = np.maximum(0, np.abs(pitches - middle) - slack)
+    heard, at = view.heard, 0
+    tune = np.zeros((bar.length, 1), np.int32)
+    for start, end, pitch in (*view.tune, (bar.length, bar.length, 0)):
+        if view.side and at < start and heard:
+            cost[at + 1 : start + 1] += 2 * np.maximum(0, view.side * (heard - pitches) - 2)
+        tune[start:end] = pitch
+        heard, at = pitch, end
+    tones = np.repeat([part[2] for part in view.parts], [part[1] - part[0] for part in view.parts])[:, None]
     weight = np.ones((bar.length, 1), np.int32)
     weight[list(bar.beats)] = 4
     weight[list(bar.strong)] = 8
-    middle, slack = (view.low + view.high) // 2, (view.high - view.low) // 3
-    cost[1:] = np.maximum(0, np.abs(pitches - middle) - slack)
-    heard, at = view.heard, 0
-    for start, end, pitch in (*view.tune, (bar.length, bar.length, 0)):
-        if at < start and heard:
-            cost[at + 1 : start + 1] += 2 * np.maximum(0, -view.side * (heard - pitches) - 2) if view.side else 0
-        heard, at = pitch, end
-        away = np.abs(pitches - pitch)
-        near = np.minimum(away, 28)
-        cross = 150 * (view.side * (pitches - pitch) < 0)
-        for first, last, tones, _ in view.parts:
-            one, two = max(first, start), min(last, end)
-            if one >= two:
-                continue
-            both = (tones >> classes & tones >> pitch % 12 & 1) > 0
-            by_tick = np.where(both, np.array(_CHORDAL)[near], np.array(_FREE)[near]) + 2 * (away > 28)
-            cost[one + 1 : two + 1] += by_tick * weight[one:two] + cross
-            rubs[one:two] = (away % 12 == 1) | ((away % 12 == 11) & ~both)
+    weight[tune == 0] = 0
+    away = np.minimum(np.abs(pitches - tune), _WIDEST)
+    both = (tones >> pitches % 12) & (tones >> tune % 12) & 1
+    kind = away + (_WIDEST + 1) * both
+    cost[1:] += _COSTS[kind] * weight
+    if view.side:
+        cost[1:] += 150 * ((view.side * (pitches - tune) < 0) & (tune > 0))
+    rubs = _RUBS[kind] & (tune > 0)
     for beat in bar.beats:
-        cost[beat + 6] += HARD * rubs[beat : beat + 6].all(axis=0) if beat + 6 <= bar.length else 0
+        if beat + 6 <= bar.length:
+            cost[beat + 6] += HARD * rubs[beat : beat + 6].all(axis=0)
     return np.cumsum(cost, axis=0, dtype=np.int32)
