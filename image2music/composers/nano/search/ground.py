@@ -28,7 +28,8 @@ from image2music.music.theory import (
     signature_alterations,
 )
 
-Classes = frozenset[int]
+Classes = int
+"""A set of pitch classes, a bit each."""
 Lines = dict[int, tuple[Note, ...]]
 Table = NDArray[np.int32]
 
@@ -37,6 +38,9 @@ HARD = 2000
 _FREE = (14, 30, 12, -2, -2, 3, 7, 1, -2, -2, 7, 20, 4, 24, 9, -2, -2, 2, 5, 1, -1, -1, 5, 14, 4, 18, 6, -1, -1)
 _CHORDAL = (14, 30, 8, -2, -2, 1, 2, 0, -2, -2, 2, 9, 4, 22, 4, -2, -2, 1, 2, 1, -1, -1, 2, 8, 4, 16, 3, -1, -1)
 """What an interval to the tune costs a tick, by semitones: any two notes, and two tones of the chord."""
+_WIDEST = 40
+_COSTS = np.array([*_FREE, *[2] * 12, *_CHORDAL, *[2] * 12], np.int32)
+_RUBS = np.array([away % 12 in ((1, 11) if free else (1,)) for free in (True, False) for away in range(_WIDEST + 1)])
 LEAPS = (54, 0, 0, 18, 24, 42, 210, 66, 130, 150, 260, 300, 110, *(400,) * 115)
 """What a step or leap costs, by semitones."""
 
@@ -58,7 +62,7 @@ class Ground:
 
 
 @lru_cache(maxsize=4096)
-def scale_under(chord: str, key: str) -> Classes:
+def scale_under(chord: str, key: str) -> frozenset[int]:
     """Return the seven pitch classes that a line moves through under a chord of a key.
 
     It is the key's scale, each tone of the chord in the place of the degree with its letter. A chord that lowers the
@@ -107,9 +111,20 @@ def _tonality(key: str) -> Tonality:
 
 
 @lru_cache(maxsize=1024)
+def classes_of(tones: frozenset[int]) -> Classes:
+    """Return pitch classes as bits."""
+    return sum(1 << tone for tone in tones)
+
+
+def turned(classes: Classes, semitones: int) -> Classes:
+    """Return pitch classes moved down by 0 to 11 semitones."""
+    return (classes >> semitones | classes << 12 - semitones) & 0xFFF
+
+
+@lru_cache(maxsize=1024)
 def ladder(scale: Classes) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the pitches of a scale from low to high, and for each MIDI pitch the place of the next one at or below."""
-    pitches = tuple(pitch for pitch in range(128) if pitch % 12 in scale)
+    pitches = tuple(pitch for pitch in range(128) if scale >> pitch % 12 & 1)
     places, at = [], 0
     for pitch in range(128):
         at += at + 1 < len(pitches) and pitches[at + 1] <= pitch
@@ -195,7 +210,9 @@ class BarView(NamedTuple):
         """Return the chord tones that hold through a note, and the scale where it begins."""
         end = min(start + length, self.parts[-1][1])
         under = [part for part in self.parts if part[0] < end and part[1] > start]
-        tones = under[0][2] if len(under) == 1 else frozenset.intersection(*(part[2] for part in under))
+        tones = under[0][2]
+        for part in under[1:]:
+            tones &= part[2]
         return tones, under[0][3]
 
 
@@ -213,7 +230,8 @@ def bar_views(
         one[1] = min(one[1], after[0] - one[0])
     views: dict[int, BarView] = {}
     at = heard = before = 0
-    chords: tuple[str, ...] = (str(_tonality(ground.key).tonic),)
+    tonality = _tonality(ground.key)
+    chords: tuple[str, ...] = (tonality.tonic + "m" * tonality.is_minor,)
     for number in range(bars.stop):
         start, end = number * length, (number + 1) * length
         while at < len(sung) and sung[at][0] + sung[at][1] <= start:
@@ -230,7 +248,7 @@ def bar_views(
             before = here[0][2]
         key = (ground.keys[number] if number < len(ground.keys) else "") or ground.key
         parts = tuple(
-            (one, after, read_chord(symbol).classes, scale_under(symbol, key))
+            (one, after, classes_of(read_chord(symbol).classes), classes_of(scale_under(symbol, key)))
             for symbol, (one, after) in zip(chords, pairwise(_edges(ground.meter, len(chords))), strict=True)
         )
         attacks = tuple(on - start for on, dur, _ in here if on >= start and dur > 0)
@@ -245,30 +263,29 @@ def tune_table(view: BarView) -> Table:
     """Return what each pitch from `low` on has cost up to each tick, shape [ticks + 1, pitches]."""
     bar = bar_times(view.meter)
     pitches = np.arange(view.low, view.high + 1, dtype=np.int32)
+    middle, slack = (view.low + view.high) // 2, (view.high - view.low) // 3
     cost = np.zeros((bar.length + 1, len(pitches)), np.int32)
-    rubs = np.zeros((bar.length, len(pitches)), bool)
-    classes = pitches % 12
+    cost[1:] = np.maximum(0, np.abs(pitches - middle) - slack)
+    heard, at = view.heard, 0
+    tune = np.zeros((bar.length, 1), np.int32)
+    for start, end, pitch in (*view.tune, (bar.length, bar.length, 0)):
+        if view.side and at < start and heard:
+            cost[at + 1 : start + 1] += 2 * np.maximum(0, view.side * (heard - pitches) - 2)
+        tune[start:end] = pitch
+        heard, at = pitch, end
+    tones = np.repeat([part[2] for part in view.parts], [part[1] - part[0] for part in view.parts])[:, None]
     weight = np.ones((bar.length, 1), np.int32)
     weight[list(bar.beats)] = 4
     weight[list(bar.strong)] = 8
-    middle, slack = (view.low + view.high) // 2, (view.high - view.low) // 3
-    cost[1:] = np.maximum(0, np.abs(pitches - middle) - slack)
-    heard, at = view.heard, 0
-    for start, end, pitch in (*view.tune, (bar.length, bar.length, 0)):
-        if at < start and heard:
-            cost[at + 1 : start + 1] += 2 * np.maximum(0, -view.side * (heard - pitches) - 2) if view.side else 0
-        heard, at = pitch, end
-        away = np.abs(pitches - pitch)
-        near = np.minimum(away, 28)
-        cross = 150 * (view.side * (pitches - pitch) < 0)
-        for first, last, tones, _ in view.parts:
-            one, two = max(first, start), min(last, end)
-            if one >= two:
-                continue
-            both = np.isin(classes, sorted(tones)) & (pitch % 12 in tones)
-            by_tick = np.where(both, np.array(_CHORDAL)[near], np.array(_FREE)[near]) + 2 * (away > 28)
-            cost[one + 1 : two + 1] += by_tick * weight[one:two] + cross
-            rubs[one:two] = (away % 12 == 1) | ((away % 12 == 11) & ~both)
+    weight[tune == 0] = 0
+    away = np.minimum(np.abs(pitches - tune), _WIDEST)
+    both = (tones >> pitches % 12) & (tones >> tune % 12) & 1
+    kind = away + (_WIDEST + 1) * both
+    cost[1:] += _COSTS[kind] * weight
+    if view.side:
+        cost[1:] += 150 * ((view.side * (pitches - tune) < 0) & (tune > 0))
+    rubs = _RUBS[kind] & (tune > 0)
     for beat in bar.beats:
-        cost[beat + 6] += HARD * rubs[beat : beat + 6].all(axis=0) if beat + 6 <= bar.length else 0
+        if beat + 6 <= bar.length:
+            cost[beat + 6] += HARD * rubs[beat : beat + 6].all(axis=0)
     return np.cumsum(cost, axis=0, dtype=np.int32)

@@ -153,7 +153,7 @@ def _sung(melody: Sequence[tuple[Note, ...]], bars: range, times: BarTimes) -> l
         if number < len(melody)
         for on, length, pitch in sorted(melody[number])
     ]
-    ends = [start for start, _, _ in found[1:]] + [bars.stop * times.length]
+    ends = [*(start for start, _, _ in found[1:]), bars.stop * times.length][: len(found)]
     return [(start, min(length, end - start), pitch) for (start, length, pitch), end in zip(found, ends, strict=True)]
 
 
@@ -211,7 +211,7 @@ def _fitted(
 
 def _meant(place: _Place, low: int, high: int) -> int:
     """Return the pitch that was meant, in the scale and, by octaves, in the range."""
-    pitch = place.meant if place.meant % 12 in place.scale else stepped(place.meant, 0, place.scale)
+    pitch = place.meant if place.scale >> place.meant % 12 & 1 else stepped(place.meant, 0, place.scale)
     while pitch > high and pitch - 12 >= low:
         pitch -= 12
     while pitch < low and pitch + 12 <= high:
@@ -225,13 +225,13 @@ def _row(place: _Place, low: int, high: int, times: BarTimes) -> list[tuple[int,
     able = [
         pitch
         for pitch in range(max(low, meant - _FAR), min(high, meant + _FAR) + 1)
-        if pitch == meant or pitch % 12 in place.tones or (pitch % 12 in place.scale and abs(pitch - meant) < 3)
+        if pitch == meant or place.tones >> pitch % 12 & 1 or (place.scale >> pitch % 12 & 1 and abs(pitch - meant) < 3)
     ] or [min(max(meant, low), high)]
     row = []
     strong = place.start % times.length in times.beats
     for pitch in able:
         cost = int(place.costs[pitch - low]) + (_MEND + _MEND_A_SEMITONE * abs(pitch - meant)) * (pitch != meant)
-        if pitch % 12 not in place.tones:
+        if not place.tones >> pitch % 12 & 1:
             cost += 8 * place.length if place.length >= 18 else 4 * place.length if strong else place.length
         row.append((cost, pitch))
     return row

@@ -30,13 +30,16 @@ from image2music.composers.nano.search.ground import (
     ladder,
     stepped,
     tune_table,
+    turned,
 )
 from image2music.composers.nano.sketch import Note
 
 Rhythm = tuple[tuple[int, int], ...]
 Contour = tuple[int, ...]
+_Place = tuple[Classes, Classes]
+"""Chord tones and scale."""
 
-_BEAM, _ROWS, _OF_A_RHYTHM = 8, 28, 5
+_BEAM, _RHYTHMS, _OF_A_RHYTHM, _ROWS, _ROWS_HELD = 8, 11, 5, 26, 6
 _CONTOURS: dict[int, tuple[Contour, ...]] = {
     1: ((0,),),
     2: ((0, 1), (0, -1), (0, 2), (0, -2), (0, 3), (0, -3), (0, 4), (0, -4)),
@@ -79,24 +82,44 @@ def _rhythms(meter: str) -> tuple[Rhythm, ...]:
 
 @lru_cache(maxsize=16384)
 def _walks(
-    meter: str,
-    rhythm: Rhythm,
-    contours: tuple[Contour, ...],
-    places: tuple[tuple[Classes, Classes], ...],
-    opening: Classes,
-    low: int,
-    high: int,
-    manner: int,
-) -> tuple[Table, Table, NDArray[np.bool_]]:
+    meter: str, rhythm: Rhythm, contours: tuple[Contour, ...], places: tuple[_Place, ...], opening: int, low: int,
+    high: int, manner: int,
+) -> tuple[Table, Table, NDArray[np.bool_]]:  # fmt: skip
     """Return pitches [lines, notes], the lines' own costs and whether their last notes want to move on by step.
 
-    They start on any pitch of `opening`. Notes foreign to the chord pass by step; in a cell, those that would stand
-    out are moved to the chord.
+    They start on any pitch of `opening` from `low` to `high` and don't leave that range.
+    """
+    root = _origin(*places[0])
+    first, steps, spread, costs, pending = _shapes(
+        meter, rhythm, contours, tuple((turned(t, root), turned(s, root)) for t, s in places), manner
+    )
+    octaves = np.arange(root + low // 12 * 12 - 12, high + 1, 12, dtype=np.int32)
+    starts = first + octaves[:, None]
+    allowed = turned(opening, root) >> first & 1 > 0
+    at = np.flatnonzero(allowed & (starts + spread[0] >= low) & (starts + spread[1] <= high))
+    of = at % max(1, len(first))
+    return starts.ravel()[at, None] + steps[of], costs[of], pending[of]
+
+
+@lru_cache(maxsize=4096)
+def _origin(tones: Classes, scale: Classes) -> int:
+    """Return the pitch class from which chord and scale look the same in all keys."""
+    return min(range(12), key=lambda root: (turned(tones, root), turned(scale, root), root))
+
+
+@lru_cache(maxsize=16384)
+def _shapes(
+    meter: str, rhythm: Rhythm, contours: tuple[Contour, ...], places: tuple[_Place, ...], manner: int
+) -> tuple[Table, Table, Table, Table, NDArray[np.bool_]]:
+    """Return first notes (0-11), semitones from them [lines, notes], their least and greatest, costs, what moves on.
+
+    Notes foreign to the chord pass by step; in a cell, those that would stand out are moved to the chord.
     """
     bar = bar_times(meter)
-    lines, costs, pending = [], [], []
-    for first in range(low, high + 1):
-        if first % 12 not in opening:
+    firsts, lines, costs, pending = [], [], [], []
+    openings = {_LINE: places[0][0], _OVER: 0xFFF, _CELL: places[0][1]}[manner]
+    for first in range(60, 72):
+        if not openings >> first % 12 & 1:
             continue
         for contour in contours:
             pitches = [first] + [
@@ -104,29 +127,31 @@ def _walks(
                 for step, (_, scale) in zip(contour[1:], places[1:], strict=True)
             ]
             moved = _settle(pitches, rhythm, places) if manner == _CELL else 0
-            if min(pitches) < low or max(pitches) > high or moved > 1 + len(pitches) // 4:
+            if moved > 1 + len(pitches) // 4 or len(set(pitches)) < min(2, len(pitches)):
                 continue
             judged = _own_cost(bar, rhythm, pitches, places, manner)
             if judged is not None:
-                lines.append(pitches)
+                firsts.append(pitches[0] - 60)
+                lines.append([pitch - pitches[0] for pitch in pitches])
                 costs.append(judged[0] + 40 * moved)
                 pending.append(judged[1])
     shape = np.array(lines, np.int32).reshape(-1, len(rhythm))
-    return shape, np.array(costs, np.int32), np.array(pending, bool)
+    spread = np.array([shape.min(axis=1), shape.max(axis=1)])
+    return np.array(firsts, np.int32), shape, spread, np.array(costs, np.int32), np.array(pending, bool)
 
 
-def _settle(pitches: list[int], rhythm: Rhythm, places: Sequence[tuple[Classes, Classes]]) -> int:
+def _settle(pitches: list[int], rhythm: Rhythm, places: Sequence[_Place]) -> int:
     """Move long foreign notes that don't go on by step to a neighbour in the chord; return how many."""
     moved = 0
     for at, (_, length) in enumerate(rhythm):
         tones, scale = places[at]
         goes_on = at + 1 < len(pitches) and 0 < abs(pitches[at + 1] - pitches[at]) <= 2
-        if pitches[at] % 12 in tones or (length < 12 and goes_on):
+        if tones >> pitches[at] % 12 & 1 or (length < 12 and goes_on):
             continue
         way = 1 if at and pitches[at] > pitches[at - 1] else -1
         for step in (way, -way):
             near = stepped(pitches[at], step, scale)
-            if near % 12 in tones and not (at and near == pitches[at - 1]):
+            if tones >> near % 12 & 1 and not (at and near == pitches[at - 1]):
                 pitches[at] = near
                 moved += 1
                 break
@@ -134,7 +159,7 @@ def _settle(pitches: list[int], rhythm: Rhythm, places: Sequence[tuple[Classes, 
 
 
 def _own_cost(
-    bar: BarTimes, rhythm: Rhythm, pitches: Sequence[int], places: Sequence[tuple[Classes, Classes]], manner: int
+    bar: BarTimes, rhythm: Rhythm, pitches: Sequence[int], places: Sequence[_Place], manner: int
 ) -> tuple[int, bool] | None:
     """Return what a line of one bar costs by itself and whether its last note is a passing one, None for a bad line."""
     cost, pending = 0, False
@@ -145,13 +170,13 @@ def _own_cost(
         cost += LEAPS[away] if manner != _CELL else LEAPS[away] // 3
     for at, ((start, length), (tones, _)) in enumerate(zip(rhythm, places, strict=True)):
         pitch = pitches[at]
-        if pitch % 12 in tones:
+        if tones >> pitch % 12 & 1:
             cost += 20 * (manner == _OVER and at == 0)
             continue
         is_last = at + 1 == len(pitches)
         left = None if is_last else pitches[at + 1] - pitch
         if manner == _OVER and at == 0:
-            resolved = left in (-1, -2) and pitches[1] % 12 in places[1][0]
+            resolved = left in (-1, -2) and places[1][0] >> pitches[1] % 12 & 1
             if not resolved or length > max(bar.half, 12):
                 return None
             cost -= 60
@@ -183,7 +208,7 @@ class _Offer(NamedTuple):
     was: int
     now: int
     then: int
-    notes: tuple[Note, ...]
+    pitches: list[int]
     cell: int
 
 
@@ -199,87 +224,109 @@ def _offers(
     bar = bar_times(view.meter)
     attacks = view.attacks
     rest = 200 + 2 * busy - (60 if len(attacks) > 4 else 0) - 80 * is_end
-    found = [_Offer(rest, 0, 0, bar.length, bar.length, False, False, (), 0, 0, 0, (), 0)]
-    rhythms = [((0, bar.length),)] if is_end else list(_rhythms(view.meter))
-    idle = [beat for beat in bar.beats if beat not in attacks]
-    if not is_end and 1 < len(idle) < len(bar.beats):
-        gaps: Rhythm = tuple((one, after - one) for one, after in pairwise((*idle, bar.length)))
-        rhythms += [gaps] if gaps not in rhythms else []
+    silence = _Offer(rest, 0, 0, bar.length, bar.length, False, False, (), 0, 0, 0, [], 0)
+    judge = _Judge(view, bar)
+    if is_end:
+        judge.add(((0, bar.length),), _CONTOURS[1], 0, _LINE)
+        return sorted([silence, *judge.offers()])
     target = 10 + busy // 3 - (6 if len(attacks) > 4 else 0)
-    for rhythm in rhythms:
-        places = tuple(view.place(*slot) for slot in rhythm)
-        extra = _beside(rhythm, view, bar) + 3 * abs(10 * len(rhythm) - target)
-        contours = _CONTOURS.get(len(rhythm), _CONTOURS[5] if len(rhythm) == 5 else ())
-        found += _judged(view, rhythm, contours, places, places[0][0], _LINE, extra)
-        if not is_end and opening and rhythm[0][0] == 0 and len(rhythm) in _HELD and rhythm[0][1] <= bar.half:
-            found += _judged(view, rhythm, _HELD[len(rhythm)], places, opening, _OVER, extra - 30)
-    if not is_end:
-        for number, (rhythm, contour) in enumerate(_quotations(view, cells, bar), start=1):
-            places = tuple(view.place(*slot) for slot in rhythm)
-            extra = _beside(rhythm, view, bar) - 90 - 2 * busy
-            quoted = _judged(view, rhythm, (contour,), places, places[0][1], _CELL, extra)
-            found += [offer._replace(cell=number) for offer in quoted[:3]]
-    found.sort(key=lambda offer: (offer.cost, offer.notes))
-    over = [offer for offer in found if offer.held][:6]
-    return sorted([*[offer for offer in found if not offer.held][:_ROWS], *over], key=lambda one: (one.cost, one.notes))
+    rhythms = dict.fromkeys((*_rhythms(view.meter), *_gaps(view, bar)))
+    ranked = sorted((_beside(rhythm, view) + 3 * abs(10 * len(rhythm) - target), rhythm) for rhythm in rhythms)
+    for extra, rhythm in ranked[:_RHYTHMS]:
+        judge.add(rhythm, _CONTOURS.get(len(rhythm), ()), extra, _LINE)
+        if opening and rhythm[0][0] == 0 and rhythm[0][1] <= bar.half:
+            judge.add(rhythm, _HELD.get(len(rhythm), ()), extra - 30, _OVER, opening)
+    for number, (rhythm, contour) in enumerate(_quotations(view, cells, bar), start=1):
+        judge.add(rhythm, (contour,), _beside(rhythm, view) - 90 - 2 * busy, _CELL, cell=number)
+    return sorted([silence, *judge.offers()])
 
 
-def _beside(rhythm: Rhythm, view: BarView, bar: BarTimes) -> int:
+def _gaps(view: BarView, bar: BarTimes) -> list[Rhythm]:
+    """Return the rhythm of the beats on which the tune strikes nothing."""
+    idle = [beat for beat in bar.beats if beat not in view.attacks]
+    return [tuple((one, after - one) for one, after in pairwise((*idle, bar.length)))] if idle else []
+
+
+def _beside(rhythm: Rhythm, view: BarView) -> int:
     """Return what a rhythm costs beside the tune's: onsets together, and the same ones altogether."""
-    onsets = [start for start, _ in rhythm]
-    together = sum(start in view.attacks for start in onsets if start)
-    fills = sum(start not in view.attacks for start in onsets if start)
-    return 24 * together - 8 * fills + 150 * (len(onsets) > 1 and tuple(onsets) == view.attacks)
+    onsets = tuple([start for start, _ in rhythm])
+    cost = 150 * (len(onsets) > 1 and onsets == view.attacks)
+    for start in onsets:
+        if start:
+            cost += 24 if start in view.attacks else -8
+    return cost
 
 
-def _judged(
-    view: BarView,
-    rhythm: Rhythm,
-    contours: tuple[Contour, ...],
-    places: tuple[tuple[Classes, Classes], ...],
-    opening: Classes,
-    manner: int,
-    extra: int,
-) -> list[_Offer]:
-    """Return the cheapest lines of one rhythm against the tune."""
-    lines, own, pending = _walks(view.meter, rhythm, contours, places, opening, view.low, view.high, manner)
-    if not len(own):
-        return []
-    table = tune_table(view)
-    total = own + extra
-    for at, (start, length) in enumerate(rhythm):
-        total = total + (table[start + length] - table[start])[lines[:, at] - view.low]
-        if at and start in view.attacks:
-            was, now = view.tune_at(start - 1), view.tune_at(start)
-            if was and now and was != now:
-                total = total + _along(lines[:, at - 1], lines[:, at], was, now)
-        if at and (was := view.tune_at(rhythm[at - 1][0])) and (now := view.tune_at(start)) and was != now:
-            total = total + _along(lines[:, at - 1], lines[:, at], was, now) // 4
-    end = rhythm[-1][0] + rhythm[-1][1]
-    first, last = rhythm[0][0], rhythm[-1][0]
-    was, now, then = view.tune_at(first - 1), view.tune_at(first), view.tune_at(last)
-    picked = np.argsort(total, kind="stable")[: 3 * _OF_A_RHYTHM if manner == _OVER else _OF_A_RHYTHM].tolist()
-    offers = []
-    for number in picked:
-        cost = int(total[number])
-        if cost >= HARD // 2:
-            break
-        pitches = lines[number].tolist()
-        notes = tuple((start, length, pitch) for (start, length), pitch in zip(rhythm, pitches, strict=True))
-        tail = int(table.shape[0]) - 1 - end
-        held, goes_on = manner == _OVER, bool(pending[number])
-        offers.append(
-            _Offer(cost, pitches[0], pitches[-1], first, tail, held, goes_on, rhythm, was, now, then, notes, 0)
-        )
-    return offers
+class _Judge:
+    """Judges lines of one bar against its tune and keeps the cheapest of each rhythm."""
+
+    def __init__(self, view: BarView, bar: BarTimes) -> None:
+        self.view, self.bar = view, bar
+        self.table = tune_table(view)
+        self.sounds = [view.before, *[0] * bar.length]
+        for start, end, pitch in view.tune:
+            self.sounds[start + 1 : end + 1] = [pitch] * (end - start)
+        self.lots: list[tuple[Rhythm, list[list[int]], list[bool], int, int]] = []
+        self.found: list[tuple[int, int, int]] = []
+
+    def add(
+        self,
+        rhythm: Rhythm,
+        contours: tuple[Contour, ...],
+        extra: int,
+        manner: int,
+        opening: Classes = 0,
+        cell: int = 0,
+    ) -> None:
+        """Judge the lines of a rhythm; `opening` are the pitch classes of their first notes, else those that suit."""
+        view, sounds = self.view, self.sounds
+        places = tuple([view.place(*slot) for slot in rhythm])
+        opening = opening or places[0][manner == _CELL]
+        if not opening or not contours:
+            return
+        lines, own, pending = _walks(view.meter, rhythm, contours, places, opening, view.low, view.high, manner)
+        if not len(own):
+            return
+        total, before, last = own + extra, lines[:, 0], 0
+        for at, (start, length) in enumerate(rhythm):
+            pitches = lines[:, at]
+            total += (self.table[start + length] - self.table[start])[pitches - view.low]
+            now = sounds[start + 1]
+            if at and now:
+                was, then = sounds[start], sounds[last + 1]
+                if was and was != now:
+                    total += _along(before, pitches, was, now)
+                if then and then not in (was, now):
+                    total += _along(before, pitches, then, now) // 4
+            before, last = pitches, start
+        kept = _OF_A_RHYTHM * (3 if manner == _OVER else 1)
+        picked = np.argsort(total, kind="stable")[:kept]
+        lot = len(self.lots)
+        self.lots.append((rhythm, lines[picked].tolist(), pending[picked].tolist(), manner, cell))
+        self.found += [(cost, lot, at) for at, cost in enumerate(total[picked].tolist())]
+
+    def offers(self) -> list[_Offer]:
+        """Return the best candidates, and the best of those that are held over."""
+        self.found.sort()
+        held = [one for one in self.found if self.lots[one[1]][3] == _OVER][:_ROWS_HELD]
+        free = [one for one in self.found if self.lots[one[1]][3] != _OVER][:_ROWS]
+        return [self._offer(*one) for one in (*free, *held) if one[0] < HARD // 2]
+
+    def _offer(self, cost: int, lot: int, at: int) -> _Offer:
+        rhythm, lines, pending, manner, cell = self.lots[lot]
+        pitches, first, (last, length), sounds = lines[at], rhythm[0][0], rhythm[-1], self.sounds
+        return _Offer(
+            cost, pitches[0], pitches[-1], first, self.bar.length - last - length, manner == _OVER, pending[at], rhythm,
+            sounds[first], sounds[first + 1], sounds[last + 1], pitches, cell,
+        )  # fmt: skip
 
 
 def _along(before: Table, after: Table, was: int, now: int) -> Table:
     """Return what motion beside the tune costs: parallel fifths and octaves, the same way; the other way is welcome."""
     interval = (after - now) % 12
     parallel = (interval == (before - was) % 12) & ((interval == 0) | (interval == 7)) & (after != before)
-    way = np.sign((after - before) * (now - was))
-    return np.asarray(HARD * parallel + 20 * way, np.int32)
+    way = np.sign(after - before) * (20 if now > was else -20)
+    return np.asarray(HARD * parallel + way, np.int32)
 
 
 def _quotations(view: BarView, cells: tuple[tuple[Note, ...], ...], bar: BarTimes) -> list[tuple[Rhythm, Contour]]:
@@ -393,7 +440,7 @@ def _sung_line(
     beat = bar.beats[1] if len(bar.beats) > 1 else 12
     whims = np.random.Generator(np.random.Philox(seed)).integers(0, 36, (len(bars), 64)).tolist()
     paths = [_Path(0, 0, bar.length, 0, 0, False, (), (), 0, 0, ())]
-    opening: Classes = frozenset()
+    opening: Classes = 0
     for number, whim in zip(bars, whims, strict=True):
         view = views[number]
         offers = _offers(view, opening, cells, busy, number == last_bar)
@@ -433,7 +480,7 @@ def _written(bars: Sequence[int], offers: Sequence[_Offer]) -> Lines:
     lines: dict[int, list[Note]] = {}
     length, since = 0, -1
     for number, offer in zip(bars, offers, strict=True):
-        notes = list(offer.notes)
+        notes = [(start, dur, pitch) for (start, dur), pitch in zip(offer.rhythm, offer.pitches, strict=True)]
         if offer.held:
             on, length, pitch = lines[since][-1]
             lines[since][-1] = on, length + notes[0][1], pitch
