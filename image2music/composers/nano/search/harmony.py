@@ -88,7 +88,7 @@ class Harmonist:
 
     def phrase(self, role: HarmonicRole, bars: int, key: Tonality) -> tuple[str, ...]:
         """Return chord texts for a phrase of a role in a key, one a bar."""
-        length = bars
+        length = max(2, bars)
         pool = progressions(mode_of(key), role, length, style=self.style)
         while not pool and length > 2:
             length -= 1
