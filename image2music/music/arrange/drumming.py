@@ -6,7 +6,8 @@ meters are put together from these, as figures are.
 
 from __future__ import annotations
 
-from image2music.music.arrange.stage import EIGHTH, ArrangingStage, PlacedNote
+from image2music.music.arrange.stage import ArrangingStage
+from image2music.music.arrange.timeline import EIGHTH, PlacedNote
 from image2music.music.planning.plan import Section
 from image2music.music.theory import TICKS_PER_QUARTER
 
