@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
-from typing import Literal
+from typing import Literal, TypeVar
 
 from image2music.images.features import class_names
-from image2music.images.kinds import all_kinds
+from image2music.images.kinds import MOTIONS, all_kinds
 from image2music.images.scene import Scene
 from image2music.music.instruments import instrument_of
 from image2music.music.planning.plan import Family
@@ -247,8 +247,30 @@ _LONGEST_PHRASE = 3
 _SINGULAR = {"men": "man", "women": "woman", "children": "child", "leaves": "leaf", "people": "people"}
 
 
+_NEGATIONS = frozenset(("no", "not", "without", "never", "neither", "nor"))
+_NEGATED = 3
+"""Words that a negation takes out, itself with them."""
+
+
+def stems_in(text: str) -> tuple[tuple[str, ...], ...]:
+    """Return the stems of a text's words, clause by clause; what it says not to be there is left out."""
+    return tuple(tuple(_stem(word) for word in words) for words in _clauses(text))
+
+
+@lru_cache(maxsize=4096)
+def _clauses(text: str) -> tuple[tuple[str, ...], ...]:
+    clauses: list[tuple[str, ...]] = []
+    for part in re.split(r"[,;:.!?()]+", text.lower()):
+        words = re.findall(r"[^\W\d_]+", part)
+        for at, word in enumerate(words):
+            if word in _NEGATIONS:
+                words[at : at + _NEGATED] = [""] * len(words[at : at + _NEGATED])
+        clauses.append(tuple(word for word in words if word))
+    return tuple(clause for clause in clauses if clause)
+
+
 def _stems(text: str) -> tuple[str, ...]:
-    return tuple(_stem(word) for word in re.findall(r"[^\W\d_]+", text.lower()))
+    return tuple(stem for clause in stems_in(text) for stem in clause)
 
 
 def _stem(word: str) -> str:
@@ -262,20 +284,66 @@ def _stem(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us")) else word
 
 
-def _spoken_of(text: str) -> Iterator[_Setting]:
-    """Yield the settings that a text speaks of, longest phrases first."""
-    known, stems = _setting_of_phrase(), _stems(text)
+Found = TypeVar("Found")
+
+
+def spoken(
+    stems: tuple[str, ...], known: Callable[[tuple[str, ...]], Found | None], longest: int = _LONGEST_PHRASE
+) -> Iterator[tuple[Found, tuple[int, int]]]:
+    """Yield what is known of the phrases in a clause and where each stands, longest phrases first."""
     at = 0
     while at < len(stems):
-        for length in range(min(_LONGEST_PHRASE, len(stems) - at), 0, -1):
-            if (found := known.get(stems[at : at + length])) is not None:
-                yield found
+        for length in range(min(longest, len(stems) - at), 0, -1):
+            if found := known(stems[at : at + length]):
+                yield found, (at, at + length)
                 at += length - 1
                 break
         at += 1
 
 
-_SUBJECT, _LAYER, _GROUP, _PLACE, _LATER_PLACE = 0.7, 0.3, 0.7, 0.6, 0.45
+def _spoken_of(text: str) -> Iterator[_Setting]:
+    """Yield the settings that a text speaks of."""
+    for clause in stems_in(text):
+        for setting, _ in spoken(clause, _setting_of_phrase().get):
+            yield setting
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A clause of a scene: its words and their stems, one each, and how much it counts (0 to 1).
+
+    `about` is what its adjectives belong to (`mood`, `light`, `movement`), empty where it names things or places.
+    """
+
+    words: tuple[str, ...]
+    stems: tuple[str, ...]
+    weight: float
+    about: str = ""
+
+
+def heard_in(scene: Scene) -> tuple[Heard, ...]:
+    """Return all that a scene says in words, each with the weight of its place; a thing is its kind and group too."""
+    said: list[tuple[str, float, str]] = []
+    for name, confidence in scene.things:
+        weight = confidence
+        said.append((name, weight, ""))
+        while name in _wider() and _wider()[name] != name:
+            name, weight = _wider()[name], _GROUP * weight
+            said.append((name, weight, ""))
+    said.append((scene.subject, _SUBJECT, ""))
+    said += [(place, _LATER_PLACE if number else _PLACE, "") for number, place in enumerate(scene.place.split(","))]
+    said += [(text, _LAYER, "") for text in (scene.far, scene.middle, scene.near, scene.focal_point, *scene.eye_path)]
+    # The embedded default's word for motion stands for a number, and says of most pictures that they are still.
+    motion = "" if scene.motion in MOTIONS else scene.motion
+    said += [(motion, _MOTION, "movement"), (scene.light, _LIGHT, "light"), (scene.mood, _LIGHT, "mood")]
+    return tuple(
+        Heard(words, tuple(_stem(word) for word in words), round(weight, _DIGITS), about)
+        for text, weight, about in said
+        for words in _clauses(text)
+    )
+
+
+_SUBJECT, _LAYER, _GROUP, _PLACE, _LATER_PLACE, _MOTION, _LIGHT = 0.7, 0.3, 0.7, 0.6, 0.45, 0.5, 0.4
 """How much a word counts by where it stands; a thing counts by its confidence, its group by a share of that."""
 _DIGITS = 3
 _CROWD = 6

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from image2music.music.arrange.figures import goes_twice_as_fast
-from image2music.music.arrange.stage import ArrangingStage
+from image2music.music.arrange.stage import ArrangingStage, words_of_bar
 from image2music.music.arrange.timeline import EIGHTH, ChordSpan, PlacedNote, cheapest_path, longest_tone
 from image2music.music.planning.plan import Family, Section
 from image2music.music.theory import TICKS_PER_QUARTER
@@ -71,6 +71,9 @@ _BY_FAMILY: dict[Family, tuple[str, ...]] = {
 _FOR_HANDS = (("arch", "swing", "two"), ("arch", "rock", "leap", "swing"), ("leap", "rock", "octaves"))
 _CHORDAL: frozenset[Family | None] = frozenset({"pad", "chorale", "pulse", "offbeat", "waltz", "pizzicato"})
 _DETACHED = frozenset({"short", "march"})
+_OWN = "own"
+_OWN_WORDS = frozenset("R538XAuv")
+"""What a plan's own pattern may have beside `-` and `.`: the words of `_PATTERNS`."""
 
 
 def set_bass(stage: ArrangingStage) -> None:
@@ -148,6 +151,10 @@ class _Bass:
             return self.styles[section.name]
         stage = self.stage
         part = section.part_of(self.voice)
+        own = words_of_bar(part.degrees, stage.length)
+        if own and _OWN_WORDS.issuperset(word for _, _, word in own):
+            self.styles[section.name] = _OWN
+            return _OWN
         names: Sequence[str] = _BY_LEVEL[stage.levels[section.first - 1]]
         if part.family in _BY_FAMILY:
             names = _BY_FAMILY[part.family]
@@ -221,6 +228,8 @@ class _Bass:
 
     def _tokens(self, name: str, span: ChordSpan, which: int) -> list[tuple[int, int, str]]:
         """Return (at, length, token) of a pattern, cut to a chord's stretch."""
+        if name == _OWN:
+            return self._own_tokens(span, which)
         found: list[tuple[int, int, str]] = []
         qpm = self.stage.sections[span.bar].qpm
         start = 0
@@ -249,6 +258,17 @@ class _Bass:
         if name in ("pedal", "long") and found and found[-1][2] in "R5" and len(found) > 1:
             found = [(0, span.dur, "R")]
         return found or [(0, span.dur, "R")]
+
+    def _own_tokens(self, span: ChordSpan, which: int) -> list[tuple[int, int, str]]:
+        """Return the stretch's part of the plan's own pattern: it begins on the bass, varied it ends approaching."""
+        pattern = words_of_bar(self.stage.sections[span.bar].part_of(self.voice).degrees, self.stage.length)
+        start = span.on % self.stage.length
+        spots = [(max(at - start, 0), min(at + dur - start, span.dur), word) for at, dur, word in pattern]
+        found = [(at, end - at, word) for at, end, word in spots if at < end] or [(0, span.dur, "R")]
+        found[0] = (*found[0][:2], "R")
+        if which and len(found) > 1:
+            found[-1] = (*found[-1][:2], "A")
+        return found
 
     def _write(self, span: ChordSpan, tokens: list[tuple[int, int, str]], pitch: int, after: int | None) -> None:
         stage = self.stage

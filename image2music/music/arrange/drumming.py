@@ -6,10 +6,13 @@ meters are put together from these, as figures are.
 
 from __future__ import annotations
 
-from image2music.music.arrange.stage import ArrangingStage
+import re
+from collections.abc import Sequence
+
+from image2music.music.arrange.stage import ArrangingStage, words_of_bar
 from image2music.music.arrange.timeline import EIGHTH, PlacedNote
 from image2music.music.planning.plan import Section
-from image2music.music.theory import TICKS_PER_QUARTER
+from image2music.music.theory import DRUM_NAMES, LOWEST_DRUM, TICKS_PER_QUARTER
 
 _SIXTEENTH = EIGHTH // 2
 _KICK, _STICK, _SNARE, _HAT, _PEDAL_HAT, _OPEN_HAT, _RIDE, _CRASH = 36, 37, 38, 42, 44, 46, 51, 49
@@ -83,8 +86,30 @@ _QUICK = 104
 _BREAKS_FROM = 150
 
 
+Beat = dict[int, frozenset[int]]
+"""The drums (General MIDI pitches) that are hit so many ticks into a bar."""
+_DRUMS = re.compile(r"\d+(\+\d+)*")
+_SNARES = frozenset({38, 40})
+
+
+def read_beat(text: str, length: int) -> tuple[Beat, ...]:
+    """Read a beat that a plan writes out, for bars of `length` ticks; a text that is none gives no bars.
+
+    Words of equal length fill a bar: `.` is silent, `36` a drum, `36+42` two at once; `|` parts bars that take turns.
+    """
+    bars = [words_of_bar(part, length) for part in text.split("|")]
+    if not all(bars) or not all(_DRUMS.fullmatch(word) for bar in bars for _, _, word in bar):
+        return ()
+    beat = tuple({at: frozenset(map(int, word.split("+"))) for at, _, word in bar} for bar in bars)
+    drums = {drum for bar in beat for hits in bar.values() for drum in hits}
+    return beat if all(0 <= drum - LOWEST_DRUM < len(DRUM_NAMES) for drum in drums) else ()
+
+
 def set_drums(stage: ArrangingStage) -> None:
-    """Set a beat for voices that are drums, in the bars where nobody wrote one."""
+    """Set a beat for voices that are drums, in the bars where nobody wrote one.
+
+    Where the plan's part has `degrees`, these are the beat: see `read_beat`.
+    """
     for voice in stage.voices:
         bars = [
             bar for bar in range(stage.bars) if stage.roles[voice, bar] == "drums" and not stage.is_written(voice, bar)
@@ -92,7 +117,8 @@ def set_drums(stage: ArrangingStage) -> None:
         if bars:
             grooves = _grooves(stage)
             for bar in bars:
-                stage.out[voice] += _bar(stage, bar, grooves[stage.sections[bar].name])
+                beat = read_beat(stage.sections[bar].part_of(voice).degrees, stage.length)
+                stage.out[voice] += _bar(stage, bar, grooves[stage.sections[bar].name], beat)
 
 
 def _grooves(stage: ArrangingStage) -> dict[str, str]:
@@ -117,14 +143,20 @@ def _grooves(stage: ArrangingStage) -> dict[str, str]:
     return found
 
 
-def _bar(stage: ArrangingStage, bar: int, groove: str) -> list[PlacedNote]:
+def _bar(stage: ArrangingStage, bar: int, groove: str, beat: Sequence[Beat]) -> list[PlacedNote]:
+    """Set one bar; `beat` are the bars that take turns from the section's start on, none for a groove."""
     shape, level, section = stage.shape, stage.levels[bar], stage.sections[bar]
     start = bar * stage.length
     if bar == stage.bars - 1:
         cymbal = _CRASH if level >= 3 else _RIDE
         return [PlacedNote(start, TICKS_PER_QUARTER, (_KICK, cymbal))]
-    hits = _hits(stage, groove)
-    _vary(stage, bar, section, hits)
+    if beat:
+        light = {drum: _STICK for drum in _SNARES} if level <= 1 else {}
+        turn = beat[(bar - section.first + 1) % len(beat)]
+        hits = {at: {light.get(drum, drum) for drum in drums} for at, drums in turn.items()}
+    else:
+        hits = _hits(stage, groove)
+        _vary(stage, bar, section, hits)
     if level >= 4 and (bar == stage.climax or (bar == section.first - 1 and bar > 0)):
         hits[0] = {_KICK, _CRASH}
     if bar == section.last - 1 and level >= 2:

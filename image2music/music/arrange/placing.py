@@ -15,6 +15,7 @@ from image2music.music.arrange.figures import (
     Figure,
     Pattern,
     Slot,
+    figure_asked,
     figures_of,
     is_playable,
     library,
@@ -73,6 +74,10 @@ class Placer:
         stage = self.stage
         part, instrument = section.part_of(voice), stage.instruments[voice]
         level = stage.levels[section.first - 1]
+        asked = figure_asked(part.degrees, stage.shape, part.family)
+        if asked is not None:
+            self._used.setdefault(section.name, set()).add(asked.name)
+            return asked
         known = self._of_family.get((voice, part.family)) if part.family else None
         if known is not None and known.name != before and is_playable(known, instrument, section.qpm):
             return known  # what comes back keeps its figure

@@ -89,6 +89,27 @@ def bar_shape(meter: str) -> BarShape:
     return BarShape(length, tuple(beats), tuple(strong), tuple(parts))
 
 
+_WORD_LENGTHS = frozenset({EIGHTH // 2, EIGHTH * 2 // 3, EIGHTH, 2 * EIGHTH})
+
+
+@lru_cache(maxsize=512)
+def words_of_bar(text: str, length: int) -> tuple[tuple[int, int, str], ...]:
+    """Read what a plan writes out for a bar of `length` ticks: (at, length, word) of what sounds.
+
+    Words of equal length fill the bar; `-` holds on, `.` rests. Nothing where they are neither quarters, eighths,
+    sixteenths nor eighths of triplets in this meter.
+    """
+    words = text.split()
+    grain = length // len(words) if words and length % len(words) == 0 else 0
+    found: list[tuple[int, int, str]] = []
+    for at, word in enumerate(words if grain in _WORD_LENGTHS else ()):
+        if word not in "-.":
+            found.append((at * grain, grain, word))
+        elif word == "-" and found and sum(found[-1][:2]) == at * grain:
+            found[-1] = (found[-1][0], found[-1][1] + grain, found[-1][2])
+    return tuple(found)
+
+
 def scale_of_key(key: str) -> tuple[int, frozenset[int]]:
     """Return the tonic's pitch class and the pitch classes of a key's signature, written as in ABC (`F#m`, `Ddor`).
 
