@@ -18,7 +18,8 @@ from image2music.music.arrange.lines import LineWriter, tail_of
 from image2music.music.arrange.marking import Marker, tempo_changes
 from image2music.music.arrange.placing import Placer
 from image2music.music.arrange.rehearsal import rehearse
-from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, PlacedNote, bar_shape
+from image2music.music.arrange.stage import ArrangingStage, bar_shape
+from image2music.music.arrange.timeline import EIGHTH, ChordSpan, PlacedNote
 from image2music.music.lines import Bar, Line, LineEvent, bars_of_notes
 from image2music.music.planning.plan import Plan
 from image2music.music.theory import TICKS_PER_QUARTER
@@ -166,7 +167,7 @@ def _complete_chords(stage: ArrangingStage) -> None:
                 for bar in range(note.on // stage.length, min((note.end - 1) // stage.length + 1, stage.bars)):
                     notes[bar].append((voice, note))
     for span in stage.spans:
-        third = span.chord.third
+        third = span.third
         if third is None:
             continue
         here = [(voice, note) for voice, note in notes[span.bar] if note.on < span.end and note.end > span.on]
@@ -214,7 +215,7 @@ def _add_third(
         low, high = stage.range_of(voice, span.bar)
         for place in range(len(note.pitches) - 1, -1, -1):
             old = note.pitches[place]
-            if classes.count(old % 12) < 2 and old % 12 in span.chord.classes and not is_end:
+            if classes.count(old % 12) < 2 and old % 12 in span.classes and not is_end:
                 continue
             able = [
                 p

@@ -18,7 +18,7 @@ from image2music.music.lines import Bar, LineEvent
 from image2music.music.planning.plan import DYNAMICS, Family, Section
 from image2music.music.theory import TICKS_PER_QUARTER
 
-Feeling = Literal["lyrical", "playful", "driving", "broad", "plain"]
+HowPlayed = Literal["lyrical", "playful", "driving", "broad", "plain"]
 """How a section is played: bound, short, accented, full, or as it comes."""
 
 _LEADS = frozenset({"melody", "double", "parallel", "answer"})
@@ -26,7 +26,7 @@ _SLURRED = frozenset({"figure", "counter", "answer", "parallel"})
 _SWELLING = frozenset({"melody", "counter", "parallel", "answer"})
 _SHORT_FAMILIES: frozenset[Family | None] = frozenset({"pizzicato", "offbeat", "waltz", "ostinato"})
 _URGENT_FAMILIES: frozenset[Family | None] = frozenset({"pulse", "tremolo", "ostinato"})
-_STYLES: dict[str, Feeling] = {
+_STYLES: dict[str, HowPlayed] = {
     "calm": "lyrical", "flowing": "lyrical", "playful": "playful", "grand": "broad", "dark": "lyrical",
     "driving": "driving",
 }  # fmt: skip
@@ -39,7 +39,7 @@ _PHRASE = 4
 Place = tuple[int, int]
 
 
-def feeling_of(stage: ArrangingStage, section: Section) -> Feeling:
+def manner_of(stage: ArrangingStage, section: Section) -> HowPlayed:
     """Say how a section is played, by its loudness, pace and figures, and by the plan's style where that is a word."""
     level = stage.levels[min(section.first, stage.bars) - 1]
     beats = stage.beats_a_minute(section.qpm)
@@ -203,19 +203,19 @@ class Marker:
 
     def _articulate(self, section: Section, own_manner: bool) -> None:
         stage = self.stage
-        feeling = feeling_of(stage, section)
+        manner = manner_of(stage, section)
         sustains = self.instrument.sustains
         for bar in range(section.first - 1, min(section.last, stage.bars)):
             role = stage.roles[self.voice, bar]
             if stage.is_written(self.voice, bar):
                 if own_manner:
                     continue
-                if feeling == "driving" or (feeling in ("playful", "broad") and bar == section.first - 1):
+                if manner == "driving" or (manner in ("playful", "broad") and bar == section.first - 1):
                     self._accent(bar, is_head=bar == section.first - 1)
-                if feeling == "playful":
+                if manner == "playful":
                     self._detach(bar)
-                if sustains and feeling in ("lyrical", "broad", "plain", "playful"):
-                    self._slurs(bar, stage.length if feeling != "playful" else stage.shape.half, 2)
+                if sustains and manner in ("lyrical", "broad", "plain", "playful"):
+                    self._slurs(bar, stage.length if manner != "playful" else stage.shape.half, 2)
             elif sustains and role in _SLURRED and not stage.light.get((self.voice, bar)):
                 self._slurs(bar, stage.shape.half, 1)
 

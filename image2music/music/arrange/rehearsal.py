@@ -10,7 +10,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from image2music.music.arrange.stage import EIGHTH, ArrangingStage, PlacedNote, notes_of_bars
+from image2music.music.arrange.stage import ArrangingStage
+from image2music.music.arrange.timeline import EIGHTH, ChordSpan, PlacedNote, notes_of_bars
 from image2music.music.listen.form import leap_faults
 from image2music.music.listen.harmony import agrees, parallel_faults, rub_faults
 from image2music.music.listen.hearing import HeardBar, HeardNote, HeardTune, HeardVoice, Planned, window_of
@@ -68,6 +69,8 @@ class _Rehearsal:
             for voice in self.voices
         }
         self.trials = 0
+        self._found: list[Fault] = []
+        self._chords: dict[int, Fault | None] = {}
         self.whole: dict[int, HeardVoice] = {}
 
     def run(self) -> None:
@@ -75,7 +78,8 @@ class _Rehearsal:
         for _ in range(_ROUNDS):
             self.whole = {voice: self._heard(voice, stage.out[voice]) for voice in self.voices}
             tune = HeardTune(self.score, tuple(self.whole.values()), self.bars, stage.end)
-            found = self._faults(tune, range(stage.bars))
+            self._chords = {span.on: self._other_chord(tune, span) for span in stage.planned_spans}
+            found = self._faults(tune, range(stage.bars), (0, 0))
             mended = 0
             for fault in sorted(found, key=lambda one: (-round(one.weight, 3), one.bar, one.beat, one.voices)):
                 if self.trials >= _MOST_TRIALS:
@@ -110,26 +114,30 @@ class _Rehearsal:
             voices.append(part)
         return HeardTune(self.score, tuple(voices), self.bars, stage.end)
 
-    def _faults(self, tune: HeardTune, bars: range) -> list[Fault]:
+    def _faults(self, tune: HeardTune, bars: range, ticks: tuple[int, int]) -> list[Fault]:
+        """Return the faults of bars; chords are heard anew only where something sounds differently."""
         planned = Planned(self.stage.plan, tune, 0, {self.ids[voice.place]: voice for voice in tune.voices})
         found = [*rub_faults(tune, planned), *parallel_faults(tune, planned), *leap_faults(tune, planned)]
-        found += self._other_chords(tune, bars)
+        for span in self.stage.planned_spans:
+            if span.bar in bars and span.bar + 1 not in self.stage.plan.free_bars:
+                is_same = span.end <= ticks[0] or span.on >= ticks[1]
+                fault = self._chords.get(span.on) if is_same else self._other_chord(tune, span)
+                found += [fault] if fault is not None else []
         return [one for one in found if one.weight >= _HEARD_FROM and one.bar - 1 in bars and self._is_ours(one)]
 
-    def _other_chords(self, tune: HeardTune, bars: range) -> Iterator[Fault]:
-        for span in self.stage.planned_spans:
-            if span.bar not in bars or span.bar + 1 in self.stage.plan.free_bars:
-                continue
-            window = window_of(tune, span.on, span.end)
-            if not window.n_notes:
-                continue
-            is_right, heard = agrees(span.chord, window)
-            voices = tuple(sorted({voice.place for voice, _ in tune.sounding(span.on)}))
-            beat = 1 + (span.on % self.stage.length) / self.pulse
-            if not is_right and heard is not None:
-                yield Fault("chord", span.bar + 1, beat, voices, "", 0.75)
-            elif window.bass is not None and window.bass % 12 != span.chord.bass and self.stage.bass_voice[span.bar]:
-                yield Fault("bass", span.bar + 1, beat, voices, "", 0.6)
+    def _other_chord(self, tune: HeardTune, span: ChordSpan) -> Fault | None:
+        window = window_of(tune, span.on, span.end)
+        if not window.n_notes:
+            return None
+        is_right, heard = agrees(span.chord, window)
+        is_bass = window.bass is None or window.bass % 12 == span.chord.bass or not self.stage.bass_voice[span.bar]
+        if (is_right or heard is None) and is_bass:
+            return None
+        voices = tuple(sorted({voice.place for voice, _ in tune.sounding(span.on)}))
+        beat = 1 + (span.on % self.stage.length) / self.pulse
+        if not is_right and heard is not None:
+            return Fault("chord", span.bar + 1, beat, voices, "", 0.75)
+        return Fault("bass", span.bar + 1, beat, voices, "", 0.6)
 
     def _is_ours(self, fault: Fault) -> bool:
         return any(not self.stage.is_written(self.ids[place], fault.bar - 1) for place in fault.voices)
@@ -140,16 +148,18 @@ class _Rehearsal:
         """Try what can be changed at a place; return whether something was."""
         tick = (fault.bar - 1) * self.stage.length + round((fault.beat - 1) * self.pulse)
         bars = range(max(0, fault.bar - 2), min(self.stage.bars, fault.bar + 1))
-        now = self._weight(bars, {})
+        now = self._weight(bars, {}, (0, 0))
         if not any(self._is_there(fault, one) for one in self._found):
             return False
         best: tuple[int, int, _Trial] | None = None
         for number, trial in enumerate(self._trials_for(fault, tick)):
             if self.trials >= _MOST_TRIALS:
                 break
+            old = self.stage.out[trial.voice][trial.first : trial.last]
             notes = list(self.stage.out[trial.voice])
             notes[trial.first : trial.last] = trial.notes
-            total = self._weight(bars, {trial.voice: notes}) + trial.cost
+            ticks = old[0].on, max(note.end for note in (*old, *trial.notes))
+            total = self._weight(bars, {trial.voice: notes}, ticks) + trial.cost
             if total < now - 60 and (best is None or (total, number) < best[:2]):
                 best = total, number, trial
                 if total <= trial.cost and trial.cost <= 30:
@@ -157,8 +167,15 @@ class _Rehearsal:
         if best is None:
             return False
         trial = best[2]
-        self.stage.out[trial.voice][trial.first : trial.last] = trial.notes
+        notes = self.stage.out[trial.voice]
+        changed = (*notes[trial.first : trial.last], *trial.notes)
+        notes[trial.first : trial.last] = trial.notes
         self.whole[trial.voice] = self._kept(trial.voice)
+        tune = self._around(bars, {})
+        start, end = changed[0].on, max(note.end for note in changed)
+        for span in self.stage.planned_spans:
+            if span.on < end and span.end > start:
+                self._chords[span.on] = self._other_chord(tune, span)
         return True
 
     def _kept(self, voice: int) -> HeardVoice:
@@ -167,10 +184,10 @@ class _Rehearsal:
         vars(after).update(mean_pitch=before.mean_pitch, is_figure=before.is_figure)
         return after
 
-    def _weight(self, bars: range, changed: Change) -> int:
+    def _weight(self, bars: range, changed: Change, ticks: tuple[int, int]) -> int:
         """Return how much is wrong in bars, in thousandths of a whole fault; what was found stays in `_found`."""
         self.trials += 1
-        self._found = self._faults(self._around(bars, changed), bars)
+        self._found = self._faults(self._around(bars, changed), bars, ticks)
         return sum(200 + round(1000 * one.weight) for one in self._found)
 
     @staticmethod
@@ -215,7 +232,7 @@ class _Rehearsal:
                     cost += 25 * (other.pitches == pitches) + (6 if line else 2) * max(
                         0, abs(other.pitches[-1] - pitches[-1]) - 7
                     )
-            cost += 15 * any(p % 12 not in span.chord.classes for p in pitches)
+            cost += 15 * any(p % 12 not in span.classes for p in pitches)
             return _Trial(voice, at, at + 1, (replace(note, pitches=pitches),), cost)
 
         lowest_stays = is_root
