@@ -62,7 +62,7 @@ def canon_line(
     end = bars.stop * times.length
     found: list[tuple[int, int, int]] = []
     placed: dict[int, list[_Place]] = {}
-    for delay in sorted({times.length, times.half}):
+    for delay in sorted({times.length, times.half} if 3 * times.half > times.length else {times.length}):
         moved = [(start + delay, length, pitch) for start, length, pitch in _sung(melody, bars, times)]
         wanted = [(start, min(length, end - start), pitch) for start, length, pitch in moved if start < end]
         placed[delay] = list(_places(views, wanted, times))
@@ -190,7 +190,7 @@ def _fitted(
             for back, (_, last) in enumerate(rows[at - 1]):
                 moved = pitch - last
                 way = 12 * abs(moved - meant) + 80 * (moved == 0 != meant)
-                way += max(0, LEAPS[abs(moved)] - LEAPS[min(abs(meant), 24)]) // 2
+                way += max(0, LEAPS[abs(moved)] - LEAPS[min(abs(meant), 24)])
                 if place.was and place.now and place.was != place.now and moved and silent < times.length:
                     interval = (pitch - place.now) % 12
                     way += HARD * (interval in (0, 7) and interval == (last - place.was) % 12)
@@ -222,19 +222,18 @@ def _meant(place: _Place, low: int, high: int) -> int:
 def _row(place: _Place, low: int, high: int, times: BarTimes) -> list[tuple[int, int]]:
     """Return (cost, pitch) of the pitch that was meant and of those near it."""
     meant = _meant(place, low, high)
-    able = [
-        pitch
-        for pitch in range(max(low, meant - _FAR), min(high, meant + _FAR) + 1)
-        if pitch == meant or place.tones >> pitch % 12 & 1 or (place.scale >> pitch % 12 & 1 and abs(pitch - meant) < 3)
-    ] or [min(max(meant, low), high)]
-    row = []
+    reach = _FAR if low <= place.meant <= high else 2 * _FAR
     strong = place.start % times.length in times.beats
-    for pitch in able:
-        cost = int(place.costs[pitch - low]) + (_MEND + _MEND_A_SEMITONE * abs(pitch - meant)) * (pitch != meant)
-        if not place.tones >> pitch % 12 & 1:
-            cost += 8 * place.length if place.length >= 18 else 4 * place.length if strong else place.length
-        row.append((cost, pitch))
-    return row
+    row = []
+    for pitch in range(low, high + 1):
+        away = min(abs(pitch - meant), abs(pitch - place.meant))
+        own = place.tones >> pitch % 12 & 1
+        if pitch == meant or (own and away <= reach) or (place.scale >> pitch % 12 & 1 and away < 3):
+            cost = int(place.costs[pitch - low]) + (_MEND + _MEND_A_SEMITONE * away) * (pitch != meant)
+            if not own:
+                cost += 8 * place.length if place.length >= 18 or strong else place.length
+            row.append((cost, pitch))
+    return row or [(HARD, min(max(meant, low), high))]
 
 
 def _by_bar(notes: Sequence[tuple[int, int, int]], bars: range, times: BarTimes) -> Lines:
