@@ -26,7 +26,7 @@ from image2music.composers.nano.search.ground import (
 from image2music.composers.nano.sketch import Note
 
 _MEND, _MEND_A_SEMITONE, _FAR = 70, 15, 4
-_CANON_COST, _CANON_MENDED = 60, 4
+_CANON_COST, _CANON_MENDED = 30, 4
 _INTERVALS = (-12, 12, -24, 0, -5, 7, -7, 5, -17, -19)
 _BELOW = (-2, -5, -9)
 
@@ -138,7 +138,7 @@ def parallel_line(
         meant = [place._replace(meant=stepped(place.meant, steps, place.scale)) for place in places]
         if meant:
             notes, _, cost = _fitted(meant, low, high, times)
-            found.append((cost // len(notes), notes))
+            found.append((cost // len(notes) + 2 * abs(steps), notes))
     if not found:
         return {number: () for number in bars}, 0
     cost, notes = min(found)
