@@ -8,6 +8,7 @@ other meters are put together from these.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -18,6 +19,8 @@ from image2music.music.instruments import Instrument
 from image2music.music.planning.plan import Family
 from image2music.music.theory import TICKS_PER_QUARTER
 
+WHOLE_BAR = "bar"
+"""Stands for a meter in `Figure.bars` where a figure is written for a whole bar, whatever the meter."""
 VARIANTS = ("plain", "varied", "thin", "full", "cadence")
 
 
@@ -216,19 +219,73 @@ def figures_of(family: Family) -> list[Figure]:
     return [figure for figure in library() if figure.family == family]
 
 
+@lru_cache(maxsize=256)
+def figure_named(name: str) -> Figure | None:
+    """Return a figure of the library."""
+    return next((figure for figure in library() if figure.name == name), None)
+
+
+_TOKEN = re.compile(r"[-.]|[v^]?\d|\(\d+\)")
+_GRAINS = frozenset({S, T, E, 2 * E, 3 * E, 4 * E, E * 3 // 2})
+
+
+@lru_cache(maxsize=256)
+def figure_of_text(text: str, shape: BarShape, family: Family = "broken") -> Figure | None:
+    """Read a figure of one bar in tokens, as `0 - 2 1 (12) . 2 ^1`, that are spread over the bar in equal lengths.
+
+    Up to three bars, parted by `|`, are its plain, varied and full form. What doesn't go into the bar in equal lengths
+    comes from another meter: it is read in eighths (sixteenths, triplets), cut where the bar ends, begun again where it
+    goes on. Returns None for what is no figure: unknown tokens, rows of different length or without a note, and chord
+    degrees (`1 5 8 10`), which have neither a 0 nor a sign nor a bar line.
+    """
+    rows = [row.split() for row in text.split("|")]
+    if not _is_figure_text(text) or not 1 <= len(rows) <= 3 or len({len(row) for row in rows}) != 1:
+        return None
+    if not all(_TOKEN.fullmatch(token) for row in rows for token in row):
+        return None
+    if not any(token not in "-." for token in rows[0]):
+        return None
+    grain = shape.ticks // len(rows[0])
+    if shape.ticks % len(rows[0]) or grain not in _GRAINS:
+        grain = E if len(rows[0]) <= 9 else T if len(rows[0]) % 4 == 0 and len(rows[0]) % 3 == 0 else S
+    tokens = -(-shape.ticks // grain)
+    rows = [(row * -(-tokens // len(row)))[:tokens] for row in rows]
+    plain, varied, full = (" ".join(rows[min(at, len(rows) - 1)]) for at in range(3))
+    return Figure(text, family, grain, {WHOLE_BAR: (plain, varied, full)})
+
+
+def _is_figure_text(text: str) -> bool:
+    return re.search(r"[-.|(^v]|\b0\b", text) is not None
+
+
+def figure_asked(degrees: str, shape: BarShape, family: Family | None = None) -> Figure | None:
+    """Return the figure that a plan's `degrees` name (`=ripple`) or write out; None where they are chord degrees."""
+    if degrees.startswith("="):
+        return figure_named(degrees[1:].strip())
+    return figure_of_text(degrees, shape, family or "broken")
+
+
 @lru_cache(maxsize=512)
 def variants(name: str, shape: BarShape, qpm: float) -> tuple[Pattern, ...]:
     """Return a figure's five variants (`VARIANTS`) for one bar at `qpm` quarters a minute.
 
-    A bar of half the length of a written one takes all of it, twice as fast, where the tempo allows that.
+    `name` may be a text that `figure_of_text` reads. A bar of half the length of a written one takes all of it, twice
+    as fast, where the tempo allows that.
+
+    Raises:
+        ValueError: there is no such figure.
     """
-    figure = next(figure for figure in library() if figure.name == name)
+    figure = figure_named(name) or figure_of_text(name, shape)
+    if figure is None:
+        raise ValueError(f"{name!r} is no figure")
     plain, varied, full = (_bar(figure, shape, at, qpm) for at in range(3))
     return plain, varied, _thinned(plain, figure, shape), full, _closing(plain, figure, shape)
 
 
 def _bar(figure: Figure, shape: BarShape, variant: int, qpm: float) -> Pattern:
     """Put one bar together; the second part of a bar takes the varied bar, so that no half comes twice."""
+    if WHOLE_BAR in figure.bars:
+        return _spread(figure.bars[WHOLE_BAR][variant], figure.grain, shape.ticks)
     slots: list[Slot] = []
     start = 0
     for number, (meter, ticks) in enumerate(shape.parts):
@@ -247,6 +304,12 @@ def _read(text: str, grain: int, ticks: int, meter: str, qpm: float) -> Pattern:
         grain = grain * ticks // whole
     elif ticks * 2 == whole and goes_twice_as_fast(tokens, grain, qpm):
         grain //= 2
+    return _spread(" ".join(tokens), grain, ticks)
+
+
+def _spread(text: str, grain: int, ticks: int) -> Pattern:
+    """Set tokens of `grain` ticks, up to `ticks`."""
+    tokens = text.split()
     slots: list[Slot] = []
     shortest = EIGHTH if grain < EIGHTH and "." in tokens else 0
     for number, token in enumerate(tokens):
@@ -309,8 +372,10 @@ def _closing(plain: Pattern, figure: Figure, shape: BarShape) -> Pattern:
 def pattern_of_degrees(degrees: str, shape: BarShape) -> Pattern:
     """Spread a plan's degrees (`1 5 8 10`) over a bar: in equal notes, in eighths where the bar doesn't divide so.
 
-    Degrees become rungs: 1, 3, 5, 7 are 0 to 3, and an octave adds three.
+    Degrees become rungs: 1, 3, 5, 7 are 0 to 3, and an octave adds three. Empty for a figure's name or text.
     """
+    if degrees.startswith("=") or _is_figure_text(degrees):
+        return ()
     wanted = [int(word) for word in degrees.replace(",", " ").split() if word.isdigit() and 0 < int(word) < 30]
     if not wanted:
         return ()

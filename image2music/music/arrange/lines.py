@@ -123,6 +123,7 @@ class LineWriter:
         row = []
         for pitch in pitches:
             cost = 25 * stage.clash(pitch, tick, dur) + 7 * abs(pitch - middle)
+            cost += 12 * stage.rub_with_set(voice, pitch, tick, dur)
             cost += 20 * max(0, low + 2 - pitch) + 30 * max(0, pitch - high + 3)
             if tune is not None:
                 away = abs(pitch - tune)
@@ -135,7 +136,7 @@ class LineWriter:
                 doubled = pitch % 12 == bass % 12
                 cost += 50 * (doubled and bass % 12 == span.chord.third) + 100 * (doubled and bass % 12 == span.seventh)
             for other in taken:
-                cost += 70 * (other == pitch) + 60 * (abs(other - pitch) in (1, 13))
+                cost += 70 * (other == pitch)
             row.append((cost, pitch))
         row.sort()
         return row[:_CANDIDATES]

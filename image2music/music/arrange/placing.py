@@ -8,12 +8,14 @@ one to come, and at the beat before for parallel octaves and fifths.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from image2music.music.arrange.figures import (
     Figure,
     Pattern,
     Slot,
+    figure_asked,
     figures_of,
     is_playable,
     library,
@@ -37,6 +39,8 @@ _PLAIN, _VARIED, _THIN, _FULL, _CADENCE = range(5)
 _ORDERS = ((0, 0, 0, 1), (0, 0, 1, 0), (0, 1, 0, 1))
 """Which bars of four vary their figure: few, for a figure that changes all the time is no idea (blind judges said)."""
 _CANDIDATES = 6
+_CHORDS: frozenset[Family] = frozenset({"pad", "chorale", "pulse", "tremolo", "waltz", "offbeat", "ostinato"})
+"""Families that end with one chord, whatever the loudness."""
 _CROWDED = 4.5
 """Notes a second of the tune beside which a figure thins out."""
 _TOP_FIRST = frozenset({"drops", "bells", "cascade", "whirl", "off the beat"})
@@ -78,9 +82,13 @@ class Placer:
         stage = self.stage
         part, instrument = section.part_of(voice), stage.instruments[voice]
         level = stage.levels[section.first - 1]
+        asked = figure_asked(part.degrees, stage.shape, part.family)
+        if asked is not None:
+            self._used.setdefault(section.name, set()).add(asked.name)
+            return asked
         known = self._of_family.get((voice, part.family)) if part.family else None
-        if known is not None and is_playable(known, instrument, section.qpm):
-            return known  # what comes back, or goes on, keeps its figure
+        if known is not None and known.name != before and is_playable(known, instrument, section.qpm):
+            return known  # what comes back keeps its figure
         families = (part.family,) if part.family else usual_families(instrument, level)
         able = [figure for family in families for figure in figures_of(family)] or list(library()[:1])
         if low:
@@ -96,7 +104,7 @@ class Placer:
             able = [figure for figure in able if test(figure)] or able
         figure = able[int(stage.rng.integers(len(able)))]
         if part.family is not None:
-            self._of_family[voice, part.family] = figure
+            self._of_family.setdefault((voice, part.family), figure)
         used.add(figure.name)
         return figure
 
@@ -112,6 +120,8 @@ class Placer:
         if low:
             patterns = tuple(with_bass(pattern, stage.shape.beats) for pattern in patterns)
         chosen = {bar: patterns[self._variant(section, bar, order, figure)] for bar in bars}
+        if not low and not figure.light and bars[-1] == section.last - 1 < stage.bars - 1 and section.cadence != "full":
+            chosen[bars[-1]] = self._with_breath(chosen[bars[-1]])
         if bars[-1] == stage.bars - 1:
             chosen[bars[-1]] = self._ending(patterns[_PLAIN], figure, voice, low)
         feet = self._feet(voice, bars, chosen, figure, low)
@@ -134,13 +144,38 @@ class Placer:
             return _THIN if stage.levels[bar] < stage.levels[stage.climax] or section.last == bar + 1 else usual
         if bar == section.last - 1:
             return _CADENCE
-        if figure.grain <= EIGHTH and self._is_crowded(section):
+        if figure.grain <= EIGHTH and (self._is_crowded(section) or self._is_busy(section, bar)):
+            return _THIN
+        if bar == stage.bars - 2 and place and stage.levels[bar] <= 3:
             return _THIN
         if not tune:
             return _FULL if stage.levels[bar] >= 3 else usual
+        if place and self._holds(bar):
+            return _VARIED
         if section.swell == "grow" and place * 2 >= len(section.bars) and usual == _VARIED and stage.levels[bar] >= 3:
             return _FULL
         return usual
+
+    def _is_busy(self, section: Section, bar: int) -> bool:
+        """Whether the tune has many more notes in a bar than in its section, so that a figure makes room for it."""
+        stage = self.stage
+        bars = range(section.first - 1, min(section.last, stage.bars))
+        onsets = [sum(note.on >= at * stage.length for note in stage.tune_in(at)) for at in bars]
+        here = onsets[bar - bars.start]
+        return here * len(onsets) * 2 > 3 * sum(onsets) and here * 2 >= 3 * len(stage.shape.beats)
+
+    def _with_breath(self, pattern: Pattern) -> Pattern:
+        """Cut a bar at its last beat, or an eighth before its end where it has two beats."""
+        shape = self.stage.shape
+        end = shape.last_beat if len(shape.beats) > 2 else shape.ticks - EIGHTH
+        return tuple(replace(slot, dur=min(slot.dur, end - slot.at)) for slot in pattern if slot.at < end)
+
+    def _holds(self, bar: int) -> bool:
+        """Whether the tune holds one note for most of a bar."""
+        stage = self.stage
+        sung = stage.tune_in(bar)
+        start = bar * stage.length
+        return len(sung) == 1 and min(sung[0].end, start + stage.length) - max(sung[0].on, start) > stage.shape.half
 
     def _is_crowded(self, section: Section) -> bool:
         """Whether the tune of a whole section has so many notes that a figure beside it must be thin."""
@@ -155,7 +190,11 @@ class Placer:
         stage = self.stage
         shape = stage.shape
         chord = tuple((rung, 0) for rung in range(4 if low else 3))
-        if figure.light or figure.family in ("pad", "chorale", "pulse", "tremolo", "waltz", "offbeat", "ostinato"):
+        if (
+            stage.levels[stage.bars - 1] >= 3
+            or figure.light
+            or figure.family in ("pad", "chorale", "pulse", "tremolo", "waltz", "offbeat", "ostinato")
+        ):
             return (Slot(0, shape.ticks, chord),)
         stop = shape.half if shape.half < shape.ticks else shape.ticks // 2
         way = [slot for slot in plain if slot.at < stop and slot.at % EIGHTH == 0][:4]
@@ -355,9 +394,13 @@ class Placer:
         found = sorted(set(found))
         if len(found) > 1:
             kept = found[:1] if low else []
-            kept += [pitch for pitch in found[len(kept) :] if stage.clash(pitch, tick, dur) < 8]
+            kept += [
+                pitch
+                for pitch in found[len(kept) :]
+                if stage.clash(pitch, tick, dur) < 8 and stage.rub_with_set(voice, pitch, tick, dur) < 8
+            ]
             found = kept or found[:1]
-        if len(found) > 2 and bar != stage.climax and self._parallel(voice, found[-1], tick, low) >= 6:
+        if len(found) > 1 + low and bar != stage.climax and self._follows(voice, found[-1], tick, low):
             found = found[:-1]
         return found
 
@@ -374,9 +417,15 @@ class Placer:
     ) -> int:  # fmt: skip
         """Return the pitch, or a tone beside it that rubs less and repeats neither the note before nor the next."""
         stage = self.stage
+        notes = stage.out[voice]
+        last = notes[-1] if notes else None
 
         def wrong(one: int) -> int:
-            return stage.clash(one, tick, dur) + (self._parallel(voice, one, tick, low) if single else 0)
+            rubs = stage.clash(one, tick, dur) + stage.rub_with_set(voice, one, tick, dur)
+            if not single:
+                return rubs
+            alone = stage.along(voice, last, tick, one) if last is not None else 0
+            return rubs + max(alone, self._parallel(voice, one, tick, low))
 
         own = wrong(pitch)
         if own < 8:
@@ -391,6 +440,13 @@ class Placer:
         ]
         better = [cost for cost in costs if cost[0] < own - 3]
         return min(better)[2] if better else pitch
+
+    def _follows(self, voice: int, top: int, tick: int, low: bool) -> bool:
+        """Whether the top of a chord goes along with another voice."""
+        notes = self.stage.out[voice]
+        if self._parallel(voice, top, tick, low) >= 6:
+            return True
+        return bool(notes) and self.stage.along(voice, notes[-1], tick, top) >= 6
 
     def _parallel(self, voice: int, pitch: int, tick: int, low: bool) -> int:
         """Return 9 for parallel octaves and 6 for fifths with the tune or the bass since the beat before."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -154,6 +154,27 @@ def bar_shape(meter: str) -> BarShape:
     return BarShape(length, tuple(beats), tuple(strong), tuple(parts))
 
 
+_WORD_LENGTHS = frozenset({EIGHTH // 2, EIGHTH * 2 // 3, EIGHTH, 2 * EIGHTH})
+
+
+@lru_cache(maxsize=512)
+def words_of_bar(text: str, length: int) -> tuple[tuple[int, int, str], ...]:
+    """Read what a plan writes out for a bar of `length` ticks: (at, length, word) of what sounds.
+
+    Words of equal length fill the bar; `-` holds on, `.` rests. Nothing where they are neither quarters, eighths,
+    sixteenths nor eighths of triplets in this meter.
+    """
+    words = text.split()
+    grain = length // len(words) if words and length % len(words) == 0 else 0
+    found: list[tuple[int, int, str]] = []
+    for at, word in enumerate(words if grain in _WORD_LENGTHS else ()):
+        if word not in "-.":
+            found.append((at * grain, grain, word))
+        elif word == "-" and found and sum(found[-1][:2]) == at * grain:
+            found[-1] = (found[-1][0], found[-1][1] + grain, found[-1][2])
+    return tuple(found)
+
+
 def scale_of_key(key: str) -> tuple[int, frozenset[int]]:
     """Return the tonic's pitch class and the pitch classes of a key's signature, written as in ABC (`F#m`, `Ddor`).
 
@@ -270,9 +291,10 @@ class ArrangingStage:
         for one, after in pairwise(tune):
             one.dur = min(one.dur, after.on - one.on)
         self.tune = _Sung(tune)
-        of_tune = {note.on for note in tune}
         self.others = [
-            _Sung(rest) for line in given.values() if (rest := [n for n in line.notes if n.on not in of_tune])
+            _Sung(rest)
+            for voice, line in given.items()
+            if (rest := [n for n in line.notes if self.singer(min(n.on // self.length, self.bars - 1)) != voice])
         ]
         self.passing = {
             b.on
@@ -373,9 +395,19 @@ class ArrangingStage:
         found = self.tune.between(tick, tick + 1)
         return found[0].pitches[0] if found else None
 
+    def others_in(self, bar: int) -> list[PlacedNote]:
+        """Return the notes of other written lines that begin in a bar."""
+        start, end = bar * self.length, (bar + 1) * self.length
+        return [note for line in self.others for note in line.between(start, end) if note.on >= start]
+
     def tune_in(self, bar: int) -> list[PlacedNote]:
         """Return the tune's notes that sound in a bar."""
         return self.tune.between(bar * self.length, (bar + 1) * self.length)
+
+    def beats_a_minute(self, qpm: float) -> float:
+        """Return the pace in beats, which are dotted quarters in compound meters."""
+        beat = self.shape.beats[1] if len(self.shape.beats) > 1 else self.length
+        return qpm * TICKS_PER_QUARTER / beat
 
     def is_beat(self, tick: int) -> bool:
         """Whether a beat falls on a tick."""
@@ -411,14 +443,65 @@ class ArrangingStage:
         key = pitch, tick, dur
         if key not in self._clashes:
             end = tick + dur
-            total = sum(self._rub(pitch, tick, dur, note) for note in self.tune.between(tick, end))
+            total = sum(self._rub(pitch, tick, dur, note, note.pitches[0]) for note in self.tune.between(tick, end))
             for line in self.others:
-                total += sum(self._rub(pitch, tick, dur, note) // 2 for note in line.between(tick, end))
+                for note in line.between(tick, end):
+                    total += max(self._rub(pitch, tick, dur, note, other) for other in note.pitches) * 2 // 3
             self._clashes[key] = total
         return self._clashes[key]
 
-    def _rub(self, pitch: int, tick: int, dur: int, note: PlacedNote) -> int:
-        other = note.pitches[0]
+    def rub_with_set(self, voice: int, pitch: int, tick: int, dur: int) -> int:
+        """Return how much a note would rub against what other voices have been given: 9 or 12 for each rub."""
+        total, end = 0, tick + dur
+        chord = self.span_at(tick).chord
+        for other, notes in self.out.items():
+            if other == voice or not notes or self.roles[other, min(tick // self.length, self.bars - 1)] == "drums":
+                continue
+            at = max(0, bisect_right(notes, tick, key=_onset) - 1)
+            for note in notes[at : at + 12]:
+                if note.on >= end:
+                    break
+                if min(end, note.end) - max(tick, note.on) < EIGHTH:
+                    continue
+                for tone in note.pitches:
+                    away = abs(pitch - tone)
+                    if away % 12 not in (1, 11) or away > 37:
+                        continue
+                    if not (pitch % 12 in chord.classes and tone % 12 in chord.classes):
+                        total += 12 if away < 14 else 9
+        return total
+
+    def along(self, voice: int, before: PlacedNote, tick: int, pitch: int) -> int:
+        """Return what it costs that a voice goes from a note to a pitch in octaves (9) or fifths (6) with another.
+
+        Octaves count with every voice that moves at the same time, fifths with the tune and the bass.
+        """
+        was = before.pitches[-1]
+        if was == pitch or tick - before.end > EIGHTH:
+            return 0
+        bar = min(tick // self.length, self.bars - 1)
+        worst = 0
+        for other, (old, new) in self._moves(voice, tick):
+            if max(old.on, before.on) >= min(old.end, before.end) or tick - old.end > EIGHTH:
+                continue
+            is_bass = other == self.bass_voice[bar]
+            here, there = (old.pitches[0], new.pitches[0]) if is_bass else (old.pitches[-1], new.pitches[-1])
+            if (there - here) * (pitch - was) <= 0 or (there - pitch) % 12 != (here - was) % 12:
+                continue
+            interval = abs(there - pitch) % 12
+            worst += 9 if interval == 0 else 6 if interval == 7 and other in (0, self.bass_voice[bar]) else 0
+        return worst
+
+    def _moves(self, voice: int, tick: int) -> Iterator[tuple[int, tuple[PlacedNote, PlacedNote]]]:
+        """Yield (voice, (note before, note that begins at a tick)) of the tune (voice 0) and all other voices."""
+        for other, notes in ((0, self.tune.notes), *((-1, line.notes) for line in self.others), *self.out.items()):
+            if other == voice or len(notes) < 2:
+                continue
+            at = bisect_left(notes, tick, key=_onset)
+            if 0 < at < len(notes) and notes[at].on == tick:
+                yield other, (notes[at - 1], notes[at])
+
+    def _rub(self, pitch: int, tick: int, dur: int, note: PlacedNote, other: int) -> int:
         start, end = max(tick, note.on), min(tick + dur, note.end)
         span = self.span_at(start)
         held = note.dur >= TICKS_PER_QUARTER or self.is_beat(note.on)
@@ -439,6 +522,10 @@ class ArrangingStage:
             elif away == 0:
                 cost = 6 if note.on == tick else 4
         return cost * 4 // 10 if foreign and note.on in self.passing else cost
+
+
+def _onset(note: PlacedNote) -> int:
+    return note.on
 
 
 def cheapest_path(costs: Sequence[Sequence[int]], move: Callable[[int, int, int], int]) -> list[int]:

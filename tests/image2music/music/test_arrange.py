@@ -223,6 +223,76 @@ def test_drums_play_on_their_channel_and_end_with_a_stroke():
     assert "%%MIDI channel 10" in lines_to_abc("", "C", "4/4", [line])
 
 
+def drums_to(degrees: str, dynamic: str = "f") -> Line:
+    voices = (*a_plan().voices, PlannedVoice(4, "Drums", 0, 35, 81))
+    part = VoicePart(4, "drums", "drums", degrees)
+    sections = tuple(replace(s, dynamic=dynamic, parts=(*s.parts, part)) for s in a_plan().sections)
+    return arrange_plan(a_plan(voices=voices, sections=sections), a_tune(), 0)[3]
+
+
+def hits_of(bar: Bar) -> dict[Fraction, tuple[int, ...]]:
+    """When in a bar, in quarter notes, which drums are hit."""
+    hits, at = {}, Fraction(0)
+    for event in bar:
+        if event.pitches:
+            hits[at] = event.pitches
+        at += event.length
+    return hits
+
+
+def test_drums_play_the_beat_that_the_plan_writes_out():
+    line = drums_to("36+42 . 42 . 38+42 36 42 .")
+    assert hits_of(line.bars[1]) == {0: (36, 42), 1: (42,), 2: (38, 42), Fraction(5, 2): (36,), 3: (42,)}
+    assert check(lines_to_abc("", "C", "4/4", [line])) == []
+
+
+def test_a_beat_of_two_bars_takes_turns_and_a_soft_one_uses_the_stick():
+    line = drums_to("36 . 38 . | 36 36 38 38", dynamic="p")
+    assert hits_of(line.bars[0]) == {0: (36,), 2: (37,)}
+    assert hits_of(line.bars[1]) == {0: (36,), 1: (36,), 2: (37,), 3: (37,)}
+
+
+@pytest.mark.parametrize("text", ["", "|", "1 5 8 10", "36 . 42", "36 . 42 x", "36+ . . .", "200 . . .", "boom"])
+def test_what_is_no_beat_leaves_the_built_in_one(text):
+    assert drums_to(text).bars == drums_to("").bars
+
+
+def test_triplets_of_a_beat_are_written_as_such():
+    line = drums_to("36 . 42 38 . 42 36 . 42 38 . 42")
+    assert hits_of(line.bars[1])[Fraction(2, 3)] == (42,)
+    assert check(lines_to_abc("", "C", "4/4", [line])) == []
+
+
+def bass_to(degrees: str) -> Line:
+    sections = tuple(
+        replace(s, parts=tuple(replace(p, degrees=degrees) if p.role == "bass" else p for p in s.parts))
+        for s in a_plan().sections
+    )
+    return arrange_plan(a_plan(sections=sections), a_tune(), 0)[2]
+
+
+def test_the_bass_plays_the_pattern_that_the_plan_writes_out():
+    line = bass_to("R - . R . R 5 -")
+    for bar in line.bars[:-1]:
+        assert list(hits_of(bar)) == [0, Fraction(3, 2), Fraction(5, 2), 3]
+        assert len({pitches[0] % 12 for at, pitches in hits_of(bar).items() if at < 2}) == 1
+
+
+def test_a_chord_that_comes_later_in_the_bar_begins_on_its_bass():
+    sections = tuple(
+        replace(s, parts=tuple(replace(p, degrees="R 5 R 5 R 5 R 5") if p.role == "bass" else p for p in s.parts))
+        for s in a_plan().sections
+    )
+    plan = a_plan(sections=sections, harmony=("C F", *a_plan().harmony[1:]))
+    hits = hits_of(arrange_plan(plan, a_tune(), 0)[2].bars[0])
+    assert [hits[at][0] % 12 for at in (0, 2)] == [0, 5]
+
+
+@pytest.mark.parametrize("text", ["1 5 8", "R - 5", "R Q R R", "36 38"])
+def test_what_is_no_bass_pattern_leaves_the_built_in_ones(text):
+    assert bass_to(text).bars == bass_to("").bars
+
+
 def test_a_last_beat_that_belongs_to_the_next_chord_takes_it_early():
     tune = a_tune()
     tune[1][0] = (LineEvent((76,), Fraction(3)), LineEvent((69,), Fraction(1)))
@@ -237,7 +307,9 @@ def test_a_last_beat_that_belongs_to_the_next_chord_takes_it_early():
 
 
 def test_the_end_slows_down_where_the_plan_says_so():
-    assert [bar for bar, _ in arrange_plan(a_plan(ending="fades, ritardando"), a_tune(), 0)[0].qpm_at] == [1, 7, 8]
+    # Bar 4 gives way too: a quiet section ends there on a half close.
+    slows = arrange_plan(a_plan(ending="fades, ritardando"), a_tune(), 0)[0].qpm_at
+    assert [bar for bar, _ in slows] == [1, 4, 5, 7, 8] and dict(slows)[1] == dict(slows)[5] > dict(slows)[7]
     assert arrange_plan(a_plan(ending="stops short"), a_tune(), 0)[0].qpm_at == ((1, 80.0),)
 
 

@@ -1,0 +1,265 @@
+"""The rehearsal: an arrangement is listened to, and single derived notes change where a fault would be heard.
+
+The listener's own ear finds the places (rubs, parallels, leaps, another chord than planned); each is tried with the
+notes nearby, heard in its bar and the two beside it, and the best one stays. Notes that somebody wrote never change.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from image2music.music.arrange.stage import EIGHTH, ArrangingStage, PlacedNote, notes_of_bars
+from image2music.music.listen.form import leap_faults
+from image2music.music.listen.harmony import agrees, parallel_faults, rub_faults
+from image2music.music.listen.hearing import HeardBar, HeardNote, HeardTune, HeardVoice, Planned, window_of
+from image2music.music.listen.sheet import Fault
+from image2music.music.score import Score
+from image2music.music.theory import TICKS_PER_QUARTER
+
+_HEARD_FROM = 0.25
+"""Faults that weigh less are left as they are."""
+_MOST_TRIALS = 260
+_ROUNDS = 3
+_LOUDNESS = 80
+
+Change = dict[int, list[PlacedNote]]
+"""By voice, its derived notes in the order of time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """One way to mend a place: a voice's notes `first` to before `last` become `notes`; what it costs by itself."""
+
+    voice: int
+    first: int
+    last: int
+    notes: tuple[PlacedNote, ...]
+    cost: int
+
+
+def rehearse(stage: ArrangingStage) -> None:
+    """Change derived notes of a stage where the listener would stumble; nothing gets worse by it."""
+    _Rehearsal(stage).run()
+
+
+class _Rehearsal:
+    def __init__(self, stage: ArrangingStage) -> None:
+        self.stage = stage
+        plan = stage.plan
+        drums = {voice for (voice, _), role in stage.roles.items() if role == "drums"}
+        self.voices = [voice for voice in stage.voices if voice not in drums]
+        self.places = {voice.id: place for place, voice in enumerate(plan.voices, 1)}
+        self.ids = {place: id for id, place in self.places.items()}
+        unit = {"C": "4/4", "C|": "2/2"}.get(plan.meter, plan.meter).partition("/")[2]
+        self.pulse = max(1, 4 * TICKS_PER_QUARTER // int(unit))
+        self.bars = tuple(
+            HeardBar(at * stage.length, (at + 1) * stage.length, at + 1, self.pulse, 0, False)
+            for at in range(stage.bars)
+        )
+        self.score = Score(TICKS_PER_QUARTER, ())
+        self.fixed = {
+            voice: tuple(
+                HeardNote(note.on, note.end, pitch, _LOUDNESS, stage.instruments[voice].program)
+                for note in notes_of_bars(stage.written.get(voice, ()), stage.length)
+                for pitch in note.pitches
+            )
+            for voice in self.voices
+        }
+        self.trials = 0
+        self.whole: dict[int, HeardVoice] = {}
+
+    def run(self) -> None:
+        stage = self.stage
+        for _ in range(_ROUNDS):
+            self.whole = {voice: self._heard(voice, stage.out[voice]) for voice in self.voices}
+            tune = HeardTune(self.score, tuple(self.whole.values()), self.bars, stage.end)
+            found = self._faults(tune, range(stage.bars))
+            mended = 0
+            for fault in sorted(found, key=lambda one: (-round(one.weight, 3), one.bar, one.beat, one.voices)):
+                if self.trials >= _MOST_TRIALS:
+                    return
+                mended += self._mend(fault)
+            if not mended:
+                return
+
+    # what is heard
+
+    def _heard(self, voice: int, notes: Sequence[PlacedNote]) -> HeardVoice:
+        program = self.stage.instruments[voice].program
+        tones = [HeardNote(n.on, n.end, pitch, _LOUDNESS, program) for n in notes for pitch in n.pitches]
+        if self.fixed[voice]:
+            tones += self.fixed[voice]
+        tones.sort()
+        return HeardVoice(self.places[voice], "", program, False, tuple(tones))
+
+    def _around(self, bars: range, changed: Change) -> HeardTune:
+        """Return what sounds in bars and the two beside them; what a voice is like is taken from the whole of it."""
+        stage = self.stage
+        start, end = (bars.start - 1) * stage.length, (bars.stop + 1) * stage.length
+        voices = []
+        for voice in self.voices:
+            whole = self.whole[voice]
+            heard = self._heard(voice, changed[voice]) if voice in changed else whole
+            first = bisect_left(heard.starts, start)
+            part = HeardVoice(
+                heard.place, "", heard.program, False, heard.tones[first : bisect_left(heard.starts, end)]
+            )
+            vars(part).update(mean_pitch=whole.mean_pitch, is_figure=whole.is_figure)
+            voices.append(part)
+        return HeardTune(self.score, tuple(voices), self.bars, stage.end)
+
+    def _faults(self, tune: HeardTune, bars: range) -> list[Fault]:
+        planned = Planned(self.stage.plan, tune, 0, {self.ids[voice.place]: voice for voice in tune.voices})
+        found = [*rub_faults(tune, planned), *parallel_faults(tune, planned), *leap_faults(tune, planned)]
+        found += self._other_chords(tune, bars)
+        return [one for one in found if one.weight >= _HEARD_FROM and one.bar - 1 in bars and self._is_ours(one)]
+
+    def _other_chords(self, tune: HeardTune, bars: range) -> Iterator[Fault]:
+        for span in self.stage.planned_spans:
+            if span.bar not in bars or span.bar + 1 in self.stage.plan.free_bars:
+                continue
+            window = window_of(tune, span.on, span.end)
+            if not window.n_notes:
+                continue
+            is_right, heard = agrees(span.chord, window)
+            voices = tuple(sorted({voice.place for voice, _ in tune.sounding(span.on)}))
+            beat = 1 + (span.on % self.stage.length) / self.pulse
+            if not is_right and heard is not None:
+                yield Fault("chord", span.bar + 1, beat, voices, "", 0.75)
+            elif window.bass is not None and window.bass % 12 != span.chord.bass and self.stage.bass_voice[span.bar]:
+                yield Fault("bass", span.bar + 1, beat, voices, "", 0.6)
+
+    def _is_ours(self, fault: Fault) -> bool:
+        return any(not self.stage.is_written(self.ids[place], fault.bar - 1) for place in fault.voices)
+
+    # what is done about it
+
+    def _mend(self, fault: Fault) -> bool:
+        """Try what can be changed at a place; return whether something was."""
+        tick = (fault.bar - 1) * self.stage.length + round((fault.beat - 1) * self.pulse)
+        bars = range(max(0, fault.bar - 2), min(self.stage.bars, fault.bar + 1))
+        now = self._weight(bars, {})
+        if not any(self._is_there(fault, one) for one in self._found):
+            return False
+        best: tuple[int, int, _Trial] | None = None
+        for number, trial in enumerate(self._trials_for(fault, tick)):
+            if self.trials >= _MOST_TRIALS:
+                break
+            notes = list(self.stage.out[trial.voice])
+            notes[trial.first : trial.last] = trial.notes
+            total = self._weight(bars, {trial.voice: notes}) + trial.cost
+            if total < now - 60 and (best is None or (total, number) < best[:2]):
+                best = total, number, trial
+                if total <= trial.cost and trial.cost <= 30:
+                    break
+        if best is None:
+            return False
+        trial = best[2]
+        self.stage.out[trial.voice][trial.first : trial.last] = trial.notes
+        self.whole[trial.voice] = self._kept(trial.voice)
+        return True
+
+    def _kept(self, voice: int) -> HeardVoice:
+        before = self.whole[voice]
+        after = self._heard(voice, self.stage.out[voice])
+        vars(after).update(mean_pitch=before.mean_pitch, is_figure=before.is_figure)
+        return after
+
+    def _weight(self, bars: range, changed: Change) -> int:
+        """Return how much is wrong in bars, in thousandths of a whole fault; what was found stays in `_found`."""
+        self.trials += 1
+        self._found = self._faults(self._around(bars, changed), bars)
+        return sum(200 + round(1000 * one.weight) for one in self._found)
+
+    @staticmethod
+    def _is_there(fault: Fault, other: Fault) -> bool:
+        return (fault.kind, fault.bar, fault.beat, fault.voices) == (other.kind, other.bar, other.beat, other.voices)
+
+    def _trials_for(self, fault: Fault, tick: int) -> Iterator[_Trial]:
+        """Yield changes of the notes that take part, the nearest first."""
+        found: list[_Trial] = []
+        for place in fault.voices:
+            voice = self.ids[place]
+            notes = self.stage.out[voice]
+            at = bisect_right(notes, tick, key=lambda note: note.on) - 1
+            if at >= 0 and notes[at].end > tick:
+                found += self._of_note(voice, at, tick)
+                if fault.kind != "rub" and at and notes[at - 1].end > tick - EIGHTH:
+                    found += [replace(one, cost=one.cost + 10) for one in self._of_note(voice, at - 1, tick)]
+            elif fault.kind in ("parallel_octaves", "parallel_fifths", "leap") and at >= 0:
+                found += self._of_note(voice, at, tick)
+        found.sort(key=lambda one: (one.cost, one.voice, one.first))
+        yield from found[:14]
+
+    def _of_note(self, voice: int, at: int, tick: int) -> Iterator[_Trial]:
+        stage = self.stage
+        notes = stage.out[voice]
+        note = notes[at]
+        bar = note.on // stage.length
+        if stage.is_written(voice, bar):
+            return
+        before, after = (notes[at - 1] if at else None), (notes[at + 1] if at + 1 < len(notes) else None)
+        span = stage.span_at(note.on)
+        is_root = stage.bass_voice[bar] == voice and note.on == span.on
+        line = stage.roles[voice, bar] not in ("figure", "bass+figure")
+        low, high = stage.range_of(voice, bar)
+        scale = span.scale if note.dur <= EIGHTH * 2 and not stage.is_strong(note.on) else frozenset(span.own)
+
+        def priced(pitches: tuple[int, ...], extra: int = 0) -> _Trial:
+            cost = extra + 3 * abs(pitches[-1] - note.pitches[-1]) + 15 * note.bound
+            cost += 4 * sum(stage.clash(p, note.on, note.dur) for p in pitches)
+            for other in (before, after):
+                if other is not None and abs(other.on - note.on) < stage.length:
+                    cost += 25 * (other.pitches == pitches) + (6 if line else 2) * max(
+                        0, abs(other.pitches[-1] - pitches[-1]) - 7
+                    )
+            cost += 15 * any(p % 12 not in span.chord.classes for p in pitches)
+            return _Trial(voice, at, at + 1, (replace(note, pitches=pitches),), cost)
+
+        lowest_stays = is_root
+        for place, old in enumerate(note.pitches):
+            others = note.pitches[:place] + note.pitches[place + 1 :]
+            if lowest_stays and place == 0:
+                wanted = [p for p in (old - 12, old + 12) if p % 12 == span.chord.bass or p % 12 == old % 12]
+            else:
+                wanted = [p for p in range(old - 9, old + 10) if p % 12 in (span.own if others else scale)]
+            near = [p for p in wanted if low <= p <= high and p != old and all(abs(p - q) > 2 for q in others)]
+            if lowest_stays and place == 0:
+                near = [p for p in near if all(p < q for q in others)]
+            for pitch in sorted(near, key=lambda p: (abs(p - old), p))[: 6 if not others else 2]:
+                yield priced(tuple(sorted((*others, pitch))), 6 if others else 0)
+            if others and not (lowest_stays and place == 0):
+                yield priced(others, 12)
+        if bar == stage.bars - 1:
+            return
+        if is_root:
+            yield from self._led_on(voice, at, tick)
+            return
+        if before is not None and before.end == note.on and before.on // stage.length == bar and not note.bound:
+            joined = replace(before, dur=note.end - before.on)
+            yield _Trial(voice, at - 1, at + 1, (joined,), 45 + 4 * self._clash_of(joined))
+        if not line and not note.bound and note.dur <= 2 * EIGHTH:
+            yield _Trial(voice, at, at + 1, (), 70)
+        if note.on < tick and tick - note.on >= EIGHTH:
+            yield _Trial(voice, at, at + 1, (replace(note, dur=tick - note.on),), 50)
+
+    def _led_on(self, voice: int, at: int, tick: int) -> Iterator[_Trial]:
+        """Yield a bass note that leads on to the move that is heard by another tone or a step, or leaves a rest."""
+        note = self.stage.out[voice][at]
+        if not tick - EIGHTH <= note.end <= tick or note.dur < 3 * EIGHTH or note.bound:
+            return
+        start = tick - 2 * EIGHTH
+        span, old = self.stage.span_at(start), note.pitches[0]
+        low, high = self.stage.range_of(voice, start // self.stage.length)
+        early = replace(note, dur=start - note.on)
+        tones = {*span.own, span.step(old, 1) % 12, span.step(old, -1) % 12}
+        for pitch in sorted(range(old - 7, old + 8), key=lambda p: (abs(p - old), p)):
+            if pitch != old and pitch % 12 in tones and low <= pitch <= high:
+                way = PlacedNote(start, 2 * EIGHTH, (pitch,), light=note.light)
+                yield _Trial(voice, at, at + 1, (early, way), 30 + 3 * abs(pitch - old) + 4 * self._clash_of(way))
+        yield _Trial(voice, at, at + 1, (early,), 60)
+
+    def _clash_of(self, note: PlacedNote) -> int:
+        return sum(self.stage.clash(pitch, note.on, note.dur) for pitch in note.pitches)
