@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from image2music.composers.nano.gestures import DeviceName
-from image2music.composers.nano.pools import HarmonicRole
+from image2music.composers.nano.pools import HarmonicRole, HarmonicStyle
 from image2music.composers.nano.search.harmony import Harmonist, fits_notes, key_away, moved
 from image2music.composers.nano.sketch import Note, Purpose, bar_ticks, beat_ticks
 from image2music.composers.suiting import Character
@@ -174,7 +174,7 @@ class FormMaker:
 
     def __init__(
         self, key: Tonality, bars: int, character: Character, device: DeviceName, rng: random.Random, *,
-        leads: int, style: str = "classic", through: bool = False, opening: Sequence[Sequence[Note]] = (),
+        leads: int, style: HarmonicStyle = "classic", through: bool = False, opening: Sequence[Sequence[Note]] = (),
         meter: str = "4/4",
     ) -> None:  # fmt: skip
         self.rng, self.character, self.leads, self.opening, self.meter = rng, character, leads, opening, meter
