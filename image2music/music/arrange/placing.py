@@ -119,7 +119,7 @@ class Placer:
         feet = self._feet(voice, bars, chosen, figure, low)
         for bar in bars:
             stage.light[voice, bar] = figure.light
-            stage.figure_of[voice, bar] = figure.name
+            stage.family_of[voice, bar] = figure.family
             self._set_bar(voice, bar, chosen[bar], feet, figure, low)
         last = bars[-1]
         if not low and not figure.light and last == section.last - 1 and last + 1 < stage.bars:

@@ -259,7 +259,7 @@ class _Rehearsal:
             yield _Trial(voice, at - 1, at + 1, (joined,), 45 + 4 * self._clash_of(joined))
         if not line and not note.bound and note.dur <= 2 * EIGHTH:
             yield _Trial(voice, at, at + 1, (), 70)
-        if note.on < tick and tick - note.on >= EIGHTH:
+        if note.on + EIGHTH <= tick < note.end:
             yield _Trial(voice, at, at + 1, (replace(note, dur=tick - note.on),), 50)
 
     def _led_on(self, voice: int, at: int, tick: int) -> Iterator[_Trial]:
