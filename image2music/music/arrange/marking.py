@@ -295,7 +295,7 @@ class Marker:
             self._change((bar, group[-1]), lambda event: replace(event, slur_ends=event.slur_ends + 1))
 
     def _pedal(self) -> None:
-        """Press the pedal with each chord where broken ones ring on, and lift it with the next, in rests, or where they don't."""
+        """Press the pedal with each chord where broken ones ring on; lift it with the next, in rests, and elsewhere."""
         stage = self.stage
         is_down = False
         for bar in range(stage.bars):
