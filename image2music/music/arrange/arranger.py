@@ -143,18 +143,22 @@ def _untangle(stage: ArrangingStage) -> None:
 
 
 def _breathe(stage: ArrangingStage) -> None:
-    """Let derived voices take breath where a section ends: the last note stops an eighth early, in slow music two."""
+    """Let derived voices take breath where a section ends: the last note stops an eighth early, in slow music two.
+
+    Loud quick music goes on, and so does a bass that closes.
+    """
     drums = {voice for (voice, _), role in stage.roles.items() if role == "drums"}
     for here, after in itertools.pairwise(stage.plan.sections):
-        end = here.last * stage.length
-        if after.first > stage.bars or not (here.cadence != "full" or stage.levels[here.last - 1] <= 3):
+        end, level = here.last * stage.length, stage.levels[min(here.last, stage.bars) - 1]
+        beats = stage.beats_a_minute(here.qpm)
+        if after.first > stage.bars or (level >= 3 and (beats >= 104 or here.cadence == "full")):
             continue
-        breath = EIGHTH if stage.beats_a_minute(here.qpm) >= 72 else 2 * EIGHTH
+        breath = EIGHTH if beats >= 72 else 2 * EIGHTH
         for voice, notes in stage.out.items():
             at = bisect_left(notes, end, key=lambda note: note.on) - 1
-            if voice in drums or at < 0 or notes[at].end != end or notes[at].bound:
+            if voice in drums or at < 0 or notes[at].end != end or notes[at].bound or notes[at].dur < 2 * breath:
                 continue
-            if notes[at].dur >= 2 * breath:
+            if stage.bass_voice[here.last - 1] != voice or (level <= 2 and here.cadence in ("half", "open")):
                 notes[at].dur -= breath
 
 

@@ -86,7 +86,9 @@ class Placer:
         if low:
             able = [f for f in able if f.name not in _TOP_FIRST and f.name not in ("sighs", "breathing pad")] or able
         used = self._used.setdefault(section.name, set())
+        is_compound = any(meter == "6/8" for meter, _ in stage.shape.parts)  # where triplets cut across the beats
         tests = (
+            lambda f: f.grain % (EIGHTH // 2) == 0 or not is_compound,
             lambda f: f.loud[0] <= level <= f.loud[1],
             lambda f: is_playable(f, instrument, section.qpm),
             lambda f: f.name != before,
@@ -309,6 +311,9 @@ class Placer:
             span = stage.span_at(tick)
             ladder = self.ladder(span, feet[span.on], high, self._omit(span))
             rungs = slot.rungs
+            is_long = slot.dur >= max(stage.shape.half, 2 * TICKS_PER_QUARTER) and not figure.light
+            if is_long and len(rungs) == 1 and not low and stage.instruments[voice].chords > 2:
+                rungs = (*rungs, (rungs[0][0] + 1, 0))  # a tone that stays has another beside it
             if low and tick == span.on and not span.early and 0 not in {rung for rung, _ in rungs}:
                 rungs = ((0, 0), *rungs) if len(rungs) > 1 else ((0, 0),)
             after = slots[number + 1] if number + 1 < len(slots) else None
