@@ -14,7 +14,7 @@ from functools import cache
 from typing import Generic, Literal, TypeVar, get_args
 
 from image2music.composers.nano.sketch import Purpose
-from image2music.composers.suiting import Heard, heard_in, spoken, stems_in
+from image2music.composers.scene_words import HeardClause, heard_in, known_phrases, stems_in
 from image2music.images.kinds import all_kinds
 from image2music.images.scene import Scene
 from image2music.music.planning.plan import FAMILIES, Family
@@ -238,7 +238,7 @@ _STILL, _LIVELY, _SAD = 0.3, 0.6, -0.2
 _LONG_PATH = 4
 
 
-def _devices_of(scene: Scene, heard: Sequence[Heard], stations: int) -> tuple[tuple[DeviceName, float, str], ...]:
+def _devices_of(scene: Scene, heard: Sequence[HeardClause], stations: int) -> tuple[tuple[DeviceName, float, str], ...]:
     votes = _count(_device_lexicon(), heard)
     for device, weight, reason in _seen_otherwise(scene, heard, stations):
         votes.setdefault(device, _Votes()).add(weight, reason)
@@ -251,7 +251,7 @@ def _devices_of(scene: Scene, heard: Sequence[Heard], stations: int) -> tuple[tu
     return tuple(sorted(found, key=lambda one: (-one[1], DEVICES.index(one[0]))))
 
 
-def _seen_otherwise(scene: Scene, heard: Sequence[Heard], stations: int) -> list[tuple[DeviceName, float, str]]:
+def _seen_otherwise(scene: Scene, heard: Sequence[HeardClause], stations: int) -> list[tuple[DeviceName, float, str]]:
     """Return what is asked for by numbers: persons, kinds of things, stations of the eye, and feeling."""
     people = scene.people or 0
     found: list[tuple[DeviceName, float, str]] = []
@@ -317,13 +317,13 @@ def _stem_set(words: str) -> frozenset[str]:
     return frozenset(stem for clause in stems_in(words) for stem in clause)
 
 
-def _share_of(words: str, heard: Sequence[Heard]) -> float:
+def _share_of(words: str, heard: Sequence[HeardClause]) -> float:
     """Return the weight of the most telling of some words, 0 where none is heard."""
     known = _stem_set(words)
     return max((one.weight for one in heard if any(stem in known for stem in one.stems)), default=0.0)
 
 
-def _is_wide(heard: Sequence[Heard]) -> bool:
+def _is_wide(heard: Sequence[HeardClause]) -> bool:
     return round(_share_of(_WIDE, heard), 3) >= 0.3
 
 
@@ -342,7 +342,7 @@ _MOST_FIGURES = 6
 _LEAST = 0.15
 
 
-def _figures_of(scene: Scene, heard: Sequence[Heard]) -> tuple[PicturedFigure, ...]:
+def _figures_of(scene: Scene, heard: Sequence[HeardClause]) -> tuple[PicturedFigure, ...]:
     found: list[PicturedFigure] = []
     arousal, _ = _felt(scene)
     votes = _count(_figure_lexicon(), heard)
@@ -367,7 +367,7 @@ def _fits(families: Sequence[Family], arousal: float) -> float:
     return 1.0
 
 
-def _shape_of(scene: Scene, heard: Sequence[Heard]) -> tuple[ThemeShape, str]:
+def _shape_of(scene: Scene, heard: Sequence[HeardClause]) -> tuple[ThemeShape, str]:
     votes = _count(_shape_lexicon(), heard)
     arousal, _ = _felt(scene)
     if arousal <= 0.2:
@@ -392,7 +392,7 @@ def _starts_low(scene: Scene, shape: ThemeShape) -> bool:
     return not first & _HIGH_START if not first & _LOW_START else True
 
 
-def _space_of(scene: Scene, heard: Sequence[Heard]) -> float:
+def _space_of(scene: Scene, heard: Sequence[HeardClause]) -> float:
     arousal, _ = _felt(scene)
     space = 0.45 + 0.7 * (0.4 - arousal)
     space += 0.25 * _share_of(_AIRY, heard) - 0.25 * _share_of(_CROWDED, heard)
@@ -405,11 +405,11 @@ def _space_of(scene: Scene, heard: Sequence[Heard]) -> float:
 # ---------------------------------------------------------------- tables
 
 
-def _count(lexicon: _Lexicon[T], heard: Sequence[Heard]) -> dict[T, _Votes[T]]:
+def _count(lexicon: _Lexicon[T], heard: Sequence[HeardClause]) -> dict[T, _Votes[T]]:
     """Let each word that is heard vote once, where it says most; longest phrases go first."""
     told: dict[tuple[T, tuple[str, ...]], tuple[float, str]] = {}
     for one in heard:
-        for rules, (first, last) in spoken(one.stems, lexicon.rules_for, lexicon.longest):
+        for rules, (first, last) in known_phrases(one.stems, lexicon.rules_for, lexicon.longest):
             for rule in rules:
                 phrase = one.stems[first:last]
                 weight = round(rule.weight * one.weight, _DIGITS)

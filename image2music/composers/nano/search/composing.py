@@ -6,9 +6,18 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from image2music.composers.nano.borrowing import Loan, plan_with_loan
 from image2music.composers.nano.gestures import DeviceName, Gestures
-from image2music.composers.nano.pools import longest_training_run
-from image2music.composers.nano.search.cells import Bars, Motif, draw_motif, draw_rhythm, motif_worth, wanted_density
+from image2music.composers.nano.pools import HarmonicStyle, longest_training_run
+from image2music.composers.nano.search.cells import (
+    Bars,
+    Motif,
+    Rhythm,
+    draw_motif,
+    draw_rhythm,
+    motif_worth,
+    wanted_density,
+)
 from image2music.composers.nano.search.form import Form, FormMaker
 from image2music.composers.nano.search.ground import Ground
 from image2music.composers.nano.search.harmony import Harmonist, local_key
@@ -17,7 +26,7 @@ from image2music.composers.nano.search.line import LineSearch, Window, place_of_
 from image2music.composers.nano.search.paired import canon_line, combined_line, parallel_line
 from image2music.composers.nano.search.second import answer_line
 from image2music.composers.nano.search.worth import add_pickups, line_worth, ring_out
-from image2music.composers.nano.sketch import Note, beat_ticks
+from image2music.composers.nano.sketch import Note, bar_ticks, beat_ticks
 from image2music.composers.suiting import Character
 from image2music.music.planning.plan import Plan, VoicePart
 from image2music.music.planning.planner import PlanRequest
@@ -30,14 +39,16 @@ from image2music.settings import picture_seed
 class Wanted:
     """What is composed: a request with key, meter, tempo, bars and programs, and what the picture suggests.
 
-    `opening` are bars that the theme must begin with (an album's), `style` the pool of progressions.
+    `opening` are bars that the theme must begin with (an album's), `style` the pool of progressions, `loan` what
+    references lend.
     """
 
     request: PlanRequest
     character: Character
     gestures: Gestures
     opening: Bars = ()
-    style: str = "classic"
+    style: HarmonicStyle = "classic"
+    loan: Loan | None = None
 
 
 @dataclass(frozen=True)
@@ -147,6 +158,8 @@ def themes_for(
     request, meter, gestures = wanted.request, wanted.request.meter, wanted.gestures
     density = wanted_density(wanted.character, request.qpm, meter, 0.5 - gestures.space) + rng.choice((-1, 0, 0, 1))
     rhythm = draw_rhythm(meter, wanted.character, density, rng)
+    if wanted.loan is not None and wanted.loan.rhythm and rng.random() < _BORROWED_RHYTHMS:
+        rhythm = _two_bars(wanted.loan.rhythm, bar_ticks(meter))
     theme = _theme(form, form.theme, rhythm, windows, gestures.shape, effort, rng)
     if wanted.opening:
         theme = _with_opening(theme, wanted.opening, windows[form.tasks[form.theme].singer])
@@ -157,6 +170,16 @@ def themes_for(
         again = draw_rhythm(meter, wanted.character, max(3.0, apart), rng, other=rhythm)
         other = _theme(form, at, again, windows, "arch", effort, rng)
     return theme, other
+
+
+_BORROWED_RHYTHMS = 0.5
+"""The share of themes that take a rhythm that a reference lends."""
+
+
+def _two_bars(rhythm: Sequence[tuple[int, int]], bar: int) -> tuple[Rhythm, Rhythm]:
+    """Cut a rhythm of two bars at the bar line."""
+    first = tuple((on, min(length, bar - on)) for on, length in rhythm if on < bar)
+    return first, tuple((on - bar, length) for on, length in rhythm if on >= bar)
 
 
 def _theme(
@@ -223,9 +246,8 @@ def with_voices(composition: Composition, wanted: Wanted) -> tuple[Plan, Written
         device = _payoff(composition, ground, melody, lines)
         _answers(composition, ground, melody, lines, parts, wanted)
     written = Written({voice: line for voice, line in lines.items() if line})
-    return plan_of(
-        form, written, composition.band, singers, parts, composition.theme, request, device or _said(form)
-    ), written
+    plan = plan_of(form, written, composition.band, singers, parts, composition.theme, request, device or _said(form))
+    return (plan if wanted.loan is None else plan_with_loan(plan, wanted.loan)), written
 
 
 def _idle(composition: Composition, bar: int) -> Seated:

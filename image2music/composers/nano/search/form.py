@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from image2music.composers.nano.gestures import DeviceName
-from image2music.composers.nano.pools import HarmonicRole
+from image2music.composers.nano.pools import HarmonicRole, HarmonicStyle
 from image2music.composers.nano.search.harmony import Harmonist, fits_notes, key_away, moved
 from image2music.composers.nano.sketch import Note, Purpose, bar_ticks, beat_ticks
 from image2music.composers.suiting import Character
@@ -174,7 +174,7 @@ class FormMaker:
 
     def __init__(
         self, key: Tonality, bars: int, character: Character, device: DeviceName, rng: random.Random, *,
-        leads: int, style: str = "classic", through: bool = False, opening: Sequence[Sequence[Note]] = (),
+        leads: int, style: HarmonicStyle = "classic", through: bool = False, opening: Sequence[Sequence[Note]] = (),
         meter: str = "4/4",
     ) -> None:  # fmt: skip
         self.rng, self.character, self.leads, self.opening, self.meter = rng, character, leads, opening, meter
@@ -304,8 +304,8 @@ class FormMaker:
         if purpose == "climax":
             end = (length + 1) // 2
             if length == 1:
-                return draw("close", 2, home)[-1:], home
-            closing = draw("close", 4, home)[-end:]
+                return self._closing(2)[-1:], home
+            closing = self._closing(4)[-end:]
             opening = (
                 (self.theme_chords * 2)[: length - end]
                 if self._climax_returns()
@@ -326,6 +326,11 @@ class FormMaker:
             return round(foreign + 0.5 * sum(" " in text for text in chords[:2]), 6)
 
         return min(drawn, key=cost)
+
+    def _closing(self, length: int) -> tuple[str, ...]:
+        """Draw a full close whose last bar has one chord, if there is a choice."""
+        drawn = [self.harmonist.phrase("close", length, self.form.key) for _ in range(4)]
+        return min(drawn, key=lambda chords: " " in chords[-1])
 
     def _climax_returns(self) -> bool:
         """Whether the climax begins with the theme, as no return has come before."""

@@ -144,6 +144,17 @@ def stepped(pitch: int, steps: int, scale: Classes) -> int:
     return pitches[min(max(at + steps, 0), len(pitches) - 1)]
 
 
+@lru_cache(maxsize=4096)
+def _leaning(chord: str, key: str) -> tuple[Classes, Classes]:
+    """Return the tones of a chord that want to rise (the third of a dominant) and to fall (a seventh)."""
+    read = read_chord(chord)
+    on_fifth = read.root == (_tonality(key).pitch_class + 7) % 12
+    rises = read.tones[1] == 4 and (10 in read.tones or on_fifth)
+    falls = 10 in read.tones or (11 in read.tones and read.tones[1] == 4)
+    seventh = (read.root + (10 if 10 in read.tones else 11)) % 12
+    return (1 << (read.root + 4) % 12) * rises, (1 << seventh) * falls
+
+
 # time
 
 
@@ -187,7 +198,8 @@ class BarView(NamedTuple):
     """One bar as a second voice sees it.
 
     `tune` are (start, end, pitch) within the bar, `before` the tune's pitch just before it (0 for a rest), `heard` its
-    last pitch up to then; `parts` are (start, end, chord tones, scale); `side` is -1 under the tune, 1 above, 0 free.
+    last pitch up to then; `parts` are (start, end, chord tones, scale); `rising` and `falling` are tones of the last
+    chord that want to go on by step; `side` is -1 under the tune, 1 above, 0 free.
     """
 
     meter: str
@@ -196,6 +208,8 @@ class BarView(NamedTuple):
     before: int
     heard: int
     parts: tuple[tuple[int, int, Classes, Classes], ...]
+    rising: Classes
+    falling: Classes
     low: int
     high: int
     side: int
@@ -252,7 +266,9 @@ def bar_views(
             for symbol, (one, after) in zip(chords, pairwise(_edges(ground.meter, len(chords))), strict=True)
         )
         attacks = tuple(on - start for on, dur, _ in here if on >= start and dur > 0)
-        views[number] = BarView(ground.meter, tune, attacks, before, heard, parts, low, high, side)
+        views[number] = BarView(
+            ground.meter, tune, attacks, before, heard, parts, *_leaning(chords[-1], key), low, high, side
+        )
         before = tune[-1][2] if tune and tune[-1][1] == length else 0
         heard = tune[-1][2] if tune else heard
     return views

@@ -26,7 +26,7 @@ from image2music.composers.nano.search.ground import (
 from image2music.composers.nano.sketch import Note
 
 _MEND, _MEND_A_SEMITONE, _FAR = 70, 15, 4
-_CANON_COST, _CANON_MENDED = 60, 4
+_CANON_COST, _CANON_MENDED = 30, 4
 _INTERVALS = (-12, 12, -24, 0, -5, 7, -7, 5, -17, -19)
 _BELOW = (-2, -5, -9)
 
@@ -62,7 +62,7 @@ def canon_line(
     end = bars.stop * times.length
     found: list[tuple[int, int, int]] = []
     placed: dict[int, list[_Place]] = {}
-    for delay in sorted({times.length, times.half}):
+    for delay in sorted({times.length, times.half} if 3 * times.half > times.length else {times.length}):
         moved = [(start + delay, length, pitch) for start, length, pitch in _sung(melody, bars, times)]
         wanted = [(start, min(length, end - start), pitch) for start, length, pitch in moved if start < end]
         placed[delay] = list(_places(views, wanted, times))
@@ -138,7 +138,7 @@ def parallel_line(
         meant = [place._replace(meant=stepped(place.meant, steps, place.scale)) for place in places]
         if meant:
             notes, _, cost = _fitted(meant, low, high, times)
-            found.append((cost // len(notes), notes))
+            found.append((cost // len(notes) + 2 * abs(steps), notes))
     if not found:
         return {number: () for number in bars}, 0
     cost, notes = min(found)
@@ -190,7 +190,7 @@ def _fitted(
             for back, (_, last) in enumerate(rows[at - 1]):
                 moved = pitch - last
                 way = 12 * abs(moved - meant) + 80 * (moved == 0 != meant)
-                way += max(0, LEAPS[abs(moved)] - LEAPS[min(abs(meant), 24)]) // 2
+                way += max(0, LEAPS[abs(moved)] - LEAPS[min(abs(meant), 24)])
                 if place.was and place.now and place.was != place.now and moved and silent < times.length:
                     interval = (pitch - place.now) % 12
                     way += HARD * (interval in (0, 7) and interval == (last - place.was) % 12)
@@ -222,19 +222,18 @@ def _meant(place: _Place, low: int, high: int) -> int:
 def _row(place: _Place, low: int, high: int, times: BarTimes) -> list[tuple[int, int]]:
     """Return (cost, pitch) of the pitch that was meant and of those near it."""
     meant = _meant(place, low, high)
-    able = [
-        pitch
-        for pitch in range(max(low, meant - _FAR), min(high, meant + _FAR) + 1)
-        if pitch == meant or place.tones >> pitch % 12 & 1 or (place.scale >> pitch % 12 & 1 and abs(pitch - meant) < 3)
-    ] or [min(max(meant, low), high)]
-    row = []
+    reach = _FAR if low <= place.meant <= high else 2 * _FAR
     strong = place.start % times.length in times.beats
-    for pitch in able:
-        cost = int(place.costs[pitch - low]) + (_MEND + _MEND_A_SEMITONE * abs(pitch - meant)) * (pitch != meant)
-        if not place.tones >> pitch % 12 & 1:
-            cost += 8 * place.length if place.length >= 18 else 4 * place.length if strong else place.length
-        row.append((cost, pitch))
-    return row
+    row = []
+    for pitch in range(low, high + 1):
+        away = min(abs(pitch - meant), abs(pitch - place.meant))
+        own = place.tones >> pitch % 12 & 1
+        if pitch == meant or (own and away <= reach) or (place.scale >> pitch % 12 & 1 and away < 3):
+            cost = int(place.costs[pitch - low]) + (_MEND + _MEND_A_SEMITONE * away) * (pitch != meant)
+            if not own:
+                cost += 8 * place.length if place.length >= 18 or strong else place.length
+            row.append((cost, pitch))
+    return row or [(HARD, min(max(meant, low), high))]
 
 
 def _by_bar(notes: Sequence[tuple[int, int, int]], bars: range, times: BarTimes) -> Lines:

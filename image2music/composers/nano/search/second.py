@@ -162,7 +162,7 @@ def _own_cost(
     bar: BarTimes, rhythm: Rhythm, pitches: Sequence[int], places: Sequence[_Place], manner: int
 ) -> tuple[int, bool] | None:
     """Return what a line of one bar costs by itself and whether its last note is a passing one, None for a bad line."""
-    cost, pending = 0, False
+    cost, pending = 24 * (len(pitches) > 2 and pitches[0] == pitches[-1] and manner != _CELL), False
     for one, after in pairwise(pitches):
         away = abs(after - one)
         if away > 12:
@@ -386,6 +386,7 @@ class _Path(NamedTuple):
     sung: int
     rests: int
     pending: bool
+    leans: int
     rhythm: Rhythm
     older: Rhythm
     then: int
@@ -415,6 +416,8 @@ def _joined(path: _Path, offer: _Offer, bar: BarTimes, busy: int) -> int:
             cost += jump // 3 if silent >= beat else jump
             if path.pending and (silent or not 0 < away <= 2):
                 cost += HARD // 4
+            if path.leans and away and not silent and not 0 < (offer.first - path.last) * path.leans <= 2:
+                cost += 60
         if away and silent < bar.length:
             for was, weight in ((offer.was, HARD), (path.then, HARD // 4)):
                 if was and offer.now and was != offer.now:
@@ -439,7 +442,7 @@ def _sung_line(
     bar = bar_times(views[bars[0]].meter)
     beat = bar.beats[1] if len(bar.beats) > 1 else 12
     whims = np.random.Generator(np.random.Philox(seed)).integers(0, 36, (len(bars), 64)).tolist()
-    paths = [_Path(0, 0, bar.length, 0, 0, False, (), (), 0, 0, ())]
+    paths = [_Path(0, 0, bar.length, 0, 0, False, 0, (), (), 0, 0, ())]
     opening: Classes = 0
     for number, whim in zip(bars, whims, strict=True):
         view = views[number]
@@ -459,21 +462,25 @@ def _sung_line(
                         bound[-1] = cost
                         bound.sort()
         best = sorted(reached.values())[:_BEAM]
-        paths = [_onward(paths[one], offers[two], cost, bar, beat) for cost, one, two in best]
+        paths = [_onward(paths[one], offers[two], cost, view, beat) for cost, one, two in best]
         opening = view.parts[-1][2]
     chosen = min(paths, key=lambda path: (path.cost + (HARD // 4) * path.pending, path.cost))
     return _written(bars, chosen.offers), round(chosen.cost / len(bars))
 
 
-def _onward(path: _Path, offer: _Offer, cost: int, bar: BarTimes, beat: int) -> _Path:
-    offers = (*path.offers, offer)
+def _onward(path: _Path, offer: _Offer, cost: int, view: BarView, beat: int) -> _Path:
+    bar, offers = bar_times(view.meter), (*path.offers, offer)
     if not offer.first:
-        return _Path(cost, path.last, path.tail + bar.length, 0, path.rests + 1, False, (), path.rhythm, 0, 0, offers)
+        return _Path(
+            cost, path.last, path.tail + bar.length, 0, path.rests + 1, False, 0, (), path.rhythm, 0, 0, offers
+        )
     sung = bar.length - offer.tail if offer.lead >= beat else path.sung + bar.length - offer.tail
     sung = 0 if offer.tail >= beat else sung
+    leans = (view.rising >> offer.last % 12 & 1) - (view.falling >> offer.last % 12 & 1)
     return _Path(
-        cost, offer.last, offer.tail, sung, 0, offer.pending, offer.rhythm, path.rhythm, offer.then, offer.cell, offers
-    )
+        cost, offer.last, offer.tail, sung, 0, offer.pending, leans, offer.rhythm, path.rhythm, offer.then, offer.cell,
+        offers,
+    )  # fmt: skip
 
 
 def _written(bars: Sequence[int], offers: Sequence[_Offer]) -> Lines:
