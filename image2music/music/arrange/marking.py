@@ -33,7 +33,8 @@ _STYLES: dict[str, HowPlayed] = {
 _STRICT = re.compile(r"\b(stop|stops|cut|cuts|short|abrupt|strict)", re.IGNORECASE)
 _WITH_PEDAL = frozenset({0, 1, 2, 3, 4, 5, 11, 46})
 """Pianos, vibraphone and harp: what rings on."""
-_RINGING = frozenset({"figure", "bass+figure", "bass", "hold"})
+_RINGING = frozenset({"bass", "hold"})
+_RINGING_FAMILIES = frozenset({"wave", "broken", "alberti", "arpeggio", "pad", "chorale"})
 _LARGEST_BOUND = 9
 _PHRASE = 4
 Place = tuple[int, int]
@@ -65,6 +66,7 @@ class Marker:
         self.stage, self.voice = stage, voice
         self.bars = [list(bar) for bar in bars]
         self.instrument = stage.instruments[voice]
+        self._manners: dict[int, HowPlayed] = {}
         self.is_drums = any(stage.roles[voice, bar] == "drums" for bar in range(stage.bars))
 
     def run(self) -> tuple[Bar, ...]:
@@ -83,6 +85,11 @@ class Marker:
         if self.instrument.program in _WITH_PEDAL and not own_manner:
             self._pedal()
         return tuple(tuple(bar) for bar in self.bars)
+
+    def _manner(self, section: Section) -> HowPlayed:
+        if section.first not in self._manners:
+            self._manners[section.first] = manner_of(self.stage, section)
+        return self._manners[section.first]
 
     def _notes(self, first: int, last: int) -> Iterator[Place]:
         """Yield (bar, place) of every note that begins in bars `first` to `last` (from 0, inclusive)."""
@@ -203,7 +210,7 @@ class Marker:
 
     def _articulate(self, section: Section, own_manner: bool) -> None:
         stage = self.stage
-        manner = manner_of(stage, section)
+        manner = self._manner(section)
         sustains = self.instrument.sustains
         for bar in range(section.first - 1, min(section.last, stage.bars)):
             role = stage.roles[self.voice, bar]
@@ -288,20 +295,33 @@ class Marker:
             self._change((bar, group[-1]), lambda event: replace(event, slur_ends=event.slur_ends + 1))
 
     def _pedal(self) -> None:
-        """Press the pedal with each chord where broken ones ring on, and lift it with the next or where they don't."""
+        """Press the pedal with each chord where broken ones ring on; lift it with the next, in rests, and elsewhere."""
         stage = self.stage
         is_down = False
         for bar in range(stage.bars):
-            rings = stage.roles[self.voice, bar] in _RINGING and not stage.light.get((self.voice, bar))
+            rings = self._rings(bar)
             starts = {Fraction(span.on - bar * stage.length, TICKS_PER_QUARTER) for span in stage.spans_of([bar])}
             at = Fraction(0)
             tied = bar > 0 and bool(self.bars[bar - 1]) and self.bars[bar - 1][-1].tied
             for number, event in enumerate(self.bars[bar]):
-                if event.pitches and not tied and (at in starts if rings else is_down):
+                if not event.pitches and is_down and event.length >= 1:
+                    self._append((bar, number), "ped-up")
+                    is_down = False
+                elif event.pitches and not tied and (at in starts if rings else is_down):
                     self._append((bar, number), *(["ped-up"] if is_down else []), *(["ped"] if rings else []))
                     is_down = rings
                 at += event.length
                 tied = event.tied
+
+    def _rings(self, bar: int) -> bool:
+        stage = self.stage
+        role = stage.roles[self.voice, bar]
+        if stage.is_written(self.voice, bar) or stage.light.get((self.voice, bar)):
+            return False
+        if self._manner(stage.sections[bar]) in ("driving", "playful"):
+            return False
+        figure = stage.family_of.get((self.voice, bar))
+        return role in _RINGING or (figure is not None and figure in _RINGING_FAMILIES)
 
 
 def _middle(stage: ArrangingStage, voice: int) -> int:

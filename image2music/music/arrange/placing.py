@@ -26,7 +26,7 @@ from image2music.music.arrange.figures import (
 )
 from image2music.music.arrange.stage import ArrangingStage
 from image2music.music.arrange.timeline import EIGHTH, ChordSpan, PlacedNote, cheapest_path, longest_tone
-from image2music.music.planning.plan import Family, Section, VoicePart
+from image2music.music.planning.plan import Family, Section
 from image2music.music.theory import TICKS_PER_QUARTER
 
 _PLAIN, _VARIED, _THIN, _FULL, _CADENCE = range(5)
@@ -86,7 +86,9 @@ class Placer:
         if low:
             able = [f for f in able if f.name not in _TOP_FIRST and f.name not in ("sighs", "breathing pad")] or able
         used = self._used.setdefault(section.name, set())
+        is_compound = any(meter == "6/8" for meter, _ in stage.shape.parts)  # where triplets cut across the beats
         tests = (
+            lambda f: f.grain % (EIGHTH // 2) == 0 or not is_compound,
             lambda f: f.loud[0] <= level <= f.loud[1],
             lambda f: is_playable(f, instrument, section.qpm),
             lambda f: f.name != before,
@@ -119,11 +121,8 @@ class Placer:
         feet = self._feet(voice, bars, chosen, figure, low)
         for bar in bars:
             stage.light[voice, bar] = figure.light
-            stage.figure_of[voice, bar] = figure.name
+            stage.family_of[voice, bar] = figure.family
             self._set_bar(voice, bar, chosen[bar], feet, figure, low)
-        last = bars[-1]
-        if not low and not figure.light and last == section.last - 1 and last + 1 < stage.bars:
-            self._lead_over(voice, last, part)
 
     def _variant(self, section: Section, bar: int, order: Sequence[int], figure: Figure) -> int:
         stage = self.stage
@@ -312,6 +311,9 @@ class Placer:
             span = stage.span_at(tick)
             ladder = self.ladder(span, feet[span.on], high, self._omit(span))
             rungs = slot.rungs
+            is_long = slot.dur >= max(stage.shape.half, 2 * TICKS_PER_QUARTER) and not figure.light
+            if is_long and len(rungs) == 1 and not low and stage.instruments[voice].chords > 2:
+                rungs = (*rungs, (rungs[0][0] + 1, 0))  # a tone that stays has another beside it
             if low and tick == span.on and not span.early and 0 not in {rung for rung, _ in rungs}:
                 rungs = ((0, 0), *rungs) if len(rungs) > 1 else ((0, 0),)
             after = slots[number + 1] if number + 1 < len(slots) else None
@@ -442,41 +444,3 @@ class Placer:
         bar, at = divmod(tick, stage.length)
         earlier = [beat for beat in stage.shape.beats if beat < at]
         return bar * stage.length + earlier[-1] if earlier else (bar - 1) * stage.length + stage.shape.last_beat
-
-    def _lead_over(self, voice: int, bar: int, part: VoicePart) -> None:
-        """Put two or three scale notes into the last beat that lead into the next section, where the tune is still."""
-        stage = self.stage
-        end = (bar + 1) * stage.length
-        start = bar * stage.length + stage.shape.last_beat
-        if (
-            any(note.on >= start for note in stage.tune.between(start, end))
-            or stage.levels[bar + 1] < stage.levels[bar]
-        ):
-            return
-        notes, nxt = stage.out[voice], stage.tune.between(end, end + stage.length)
-        if (
-            not notes
-            or not nxt
-            or part.role != "figure"
-            or stage.climax == bar + 1
-            or stage.roles[voice, bar + 1] == "rest"
-        ):
-            return
-        low, high = stage.range_of(voice, bar)
-        here = notes[-1].pitches[-1]
-        goals = [p for p in range(low + 5, high - 1) if p % 12 == nxt[0].pitches[0] % 12]
-        if not goals or min(abs(goal - here) for goal in goals) > 9:
-            return
-        goal = min(goals, key=lambda p: (abs(p - here - 3), p))
-        span, steps = stage.span_at(start), (end - start) // EIGHTH
-        run = [span.step(goal, -(steps - n) if here <= goal + 2 else steps - n) for n in range(steps)]
-        if any(
-            not low <= pitch <= high or stage.clash(pitch, start + n * EIGHTH, EIGHTH) >= 10
-            for n, pitch in enumerate(run)
-        ):
-            return
-        while notes and notes[-1].on >= start:
-            notes.pop()
-        if notes and notes[-1].end > start:
-            notes[-1].dur = start - notes[-1].on
-        notes.extend(PlacedNote(start + n * EIGHTH, EIGHTH, (pitch,), bound=True) for n, pitch in enumerate(run))

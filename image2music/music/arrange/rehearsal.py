@@ -207,6 +207,8 @@ class _Rehearsal:
                     found += [replace(one, cost=one.cost + 10) for one in self._of_note(voice, at - 1, tick)]
             elif fault.kind in ("parallel_octaves", "parallel_fifths", "leap") and at >= 0:
                 found += self._of_note(voice, at, tick)
+        if fault.kind == "chord":
+            found += self._fuller(tick)
         found.sort(key=lambda one: (one.cost, one.voice, one.first))
         yield from found[:14]
 
@@ -259,8 +261,27 @@ class _Rehearsal:
             yield _Trial(voice, at - 1, at + 1, (joined,), 45 + 4 * self._clash_of(joined))
         if not line and not note.bound and note.dur <= 2 * EIGHTH:
             yield _Trial(voice, at, at + 1, (), 70)
-        if note.on < tick and tick - note.on >= EIGHTH:
+        if note.on + EIGHTH <= tick < note.end:
             yield _Trial(voice, at, at + 1, (replace(note, dur=tick - note.on),), 50)
+
+    def _fuller(self, tick: int) -> Iterator[_Trial]:
+        """Yield notes of a chord's stretch with one more tone of the chord above them."""
+        stage = self.stage
+        span = stage.span_at(tick)
+        for voice in self.voices:
+            notes = stage.out[voice]
+            most = min(stage.instruments[voice].chords, 4)
+            first = bisect_left(notes, span.on, key=lambda note: note.on)
+            for at in range(first, min(first + 2, len(notes))):
+                note = notes[at]
+                if note.on >= span.end or len(note.pitches) >= most or stage.is_written(voice, span.bar):
+                    continue
+                top = note.pitches[-1]
+                low = max(top + (7 if top < 48 else 3), 48)
+                for pitch in range(low, min(top + 17, stage.range_of(voice, span.bar)[1] + 1)):
+                    if pitch % 12 in span.own and pitch % 12 not in {p % 12 for p in note.pitches}:
+                        cost = 12 + 4 * stage.clash(pitch, note.on, note.dur) + pitch - top
+                        yield _Trial(voice, at, at + 1, (replace(note, pitches=(*note.pitches, pitch)),), cost)
 
     def _led_on(self, voice: int, at: int, tick: int) -> Iterator[_Trial]:
         """Yield a bass note that leads on to the move that is heard by another tone or a step, or leaves a rest."""

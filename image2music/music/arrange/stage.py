@@ -20,7 +20,7 @@ from image2music.music.arrange.timeline import EIGHTH as EIGHTH
 from image2music.music.arrange.timeline import ChordSpan, PlacedNote, TimedLine, notes_of_bars
 from image2music.music.instruments import Instrument, instrument_of
 from image2music.music.lines import Bar
-from image2music.music.planning.plan import DYNAMICS, Plan, PlannedVoice, Role, Section
+from image2music.music.planning.plan import DYNAMICS, Family, Plan, PlannedVoice, Role, Section
 from image2music.music.theory import TICKS_PER_QUARTER, Chord, read_chord, read_tonality
 
 
@@ -152,7 +152,7 @@ class ArrangingStage:
     motif: Sequence[Bar] = ()
     out: dict[int, list[PlacedNote]] = field(default_factory=dict)
     light: dict[tuple[int, int], bool] = field(default_factory=dict)
-    figure_of: dict[tuple[int, int], str] = field(default_factory=dict)
+    family_of: dict[tuple[int, int], Family] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.shape = bar_shape(self.plan.meter)
@@ -169,8 +169,9 @@ class ArrangingStage:
             for bar in range(self.bars)
         }
         for (voice, bar), role in self.roles.items():
-            if role == "melody" and self.plan.melody_at(bar + 1) not in (0, voice):
-                self.roles[voice, bar] = "counter"
+            singer = self.plan.melody_at(bar + 1)
+            if role == "melody" and singer != voice:
+                self.roles[voice, bar] = "counter" if singer else "rest"
         self.beats, self.strong_beats = frozenset(self.shape.beats), frozenset(self.shape.strong)
         self.levels = [DYNAMICS.index(self.plan.section_at(bar + 1).dynamic) for bar in range(self.bars)]
         self.sections = [self.plan.section_at(bar + 1) for bar in range(self.bars)]
