@@ -192,8 +192,8 @@ def _fitted(
                 way = 12 * abs(moved - meant) + 80 * (moved == 0 != meant)
                 way += max(0, LEAPS[abs(moved)] - LEAPS[min(abs(meant), 24)])
                 if place.was and place.now and place.was != place.now and moved and silent < times.length:
-                    interval = (pitch - place.now) % 12
-                    way += HARD * (interval in (0, 7) and interval == (last - place.was) % 12)
+                    interval = abs(pitch - place.now) % 12
+                    way += HARD * (interval in (0, 7) and interval == abs(last - place.was) % 12)
                 ways.append((trail[-1][back][0] + way, back))
             best, back = min(ways)
             step.append((best + cost, back))

@@ -323,8 +323,8 @@ class _Judge:
 
 def _along(before: Table, after: Table, was: int, now: int) -> Table:
     """Return what motion beside the tune costs: parallel fifths and octaves, the same way; the other way is welcome."""
-    interval = (after - now) % 12
-    parallel = (interval == (before - was) % 12) & ((interval == 0) | (interval == 7)) & (after != before)
+    interval = np.abs(after - now) % 12
+    parallel = (interval == np.abs(before - was) % 12) & ((interval == 0) | (interval == 7)) & (after != before)
     way = np.sign(after - before) * (20 if now > was else -20)
     return np.asarray(HARD * parallel + way, np.int32)
 
@@ -421,8 +421,8 @@ def _joined(path: _Path, offer: _Offer, bar: BarTimes, busy: int) -> int:
         if away and silent < bar.length:
             for was, weight in ((offer.was, HARD), (path.then, HARD // 4)):
                 if was and offer.now and was != offer.now:
-                    interval = (offer.first - offer.now) % 12
-                    if interval in (0, 7) and interval == (path.last - was) % 12:
+                    interval = abs(offer.first - offer.now) % 12
+                    if interval in (0, 7) and interval == abs(path.last - was) % 12:
                         cost += weight
                     cost += 10 if (offer.first - path.last) * (offer.now - was) > 0 else -10
     elif offer.held:
