@@ -31,6 +31,8 @@ from image2music.music.theory import (
 Classes = int
 """A set of pitch classes, a bit each."""
 Lines = dict[int, tuple[Note, ...]]
+Rhythm = tuple[tuple[int, int], ...]
+"""Onsets and lengths of a bar's notes."""
 Table = NDArray[np.int32]
 
 HARD = 2000
@@ -194,6 +196,25 @@ def _edges(meter: str, parts: int) -> tuple[int, ...]:
     return tuple(bar.length * at // parts for at in range(parts + 1))
 
 
+@lru_cache(maxsize=64)
+def long_rhythms(meter: str) -> tuple[Rhythm, ...]:
+    """Return bar rhythms that go beside any tune: long notes, long notes that move on, beats, late entries."""
+    bar = bar_times(meter)
+    length, beats, last = bar.length, bar.beats, bar.beats[-1]
+    cut = last + (12 if length - last == 18 else (length - last) // 2)
+    found: list[tuple[int, ...]] = [(0, length), (0, bar.half, length), (0, last, length), (0, last), (0, bar.half)]
+    found += [(0, last, cut, length), (beats[min(1, len(beats) - 1)], length), (*beats, length)]
+    if len(beats) > 2:
+        found += [(0, beats[-2], last, length), (*beats[1:], length), (0, beats[1], length), (0, *beats[1:-1], last)]
+        found += [(beats[1], last, length), (beats[1], last, cut, length)]
+    if beats[1:] and beats[1] > 6:
+        found += [(beats[1] - 6, length), (beats[1] - 6, bar.half, last, length)]
+    if len(beats) > 3:
+        found += [(0, beats[1], beats[3], length), (bar.half, last, length)]
+    ordered = dict.fromkeys(edges for edges in found if all(one < after for one, after in pairwise(edges)))
+    return tuple(tuple((one, after - one) for one, after in pairwise(edges)) for edges in ordered)
+
+
 class BarView(NamedTuple):
     """One bar as a second voice sees it.
 
@@ -228,6 +249,26 @@ class BarView(NamedTuple):
         for part in under[1:]:
             tones &= part[2]
         return tones, under[0][3]
+
+    def gaps(self) -> list[Rhythm]:
+        """Return the rhythm of the beats on which the tune strikes nothing, if there are any."""
+        bar = bar_times(self.meter)
+        idle = [beat for beat in bar.beats if beat not in self.attacks]
+        return [tuple((one, after - one) for one, after in pairwise((*idle, bar.length)))] if idle else []
+
+    def still(self) -> list[tuple[int, int]]:
+        """Return stretches from a beat on, half a bar or 18 ticks at least, in which the tune strikes nothing."""
+        bar = bar_times(self.meter)
+        least = min(18, bar.length // 2)
+        marks = sorted({*self.attacks, *(end for _, end, _ in self.tune if end < bar.length), bar.length})
+        stretches, since, strikes = [], 0, False
+        for mark in marks:
+            free = since + (6 if strikes else 0)
+            start = next((beat for beat in bar.beats if beat >= free), bar.length)
+            if mark - start >= least:
+                stretches.append((start, mark))
+            since, strikes = mark, mark in self.attacks
+        return stretches
 
 
 def bar_views(

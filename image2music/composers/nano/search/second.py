@@ -24,17 +24,18 @@ from image2music.composers.nano.search.ground import (
     Classes,
     Ground,
     Lines,
+    Rhythm,
     Table,
     bar_times,
     bar_views,
     ladder,
+    long_rhythms,
     stepped,
     tune_table,
     turned,
 )
 from image2music.composers.nano.sketch import Note
 
-Rhythm = tuple[tuple[int, int], ...]
 Contour = tuple[int, ...]
 _Place = tuple[Classes, Classes]
 """Chord tones and scale."""
@@ -56,25 +57,6 @@ _HELD: dict[int, tuple[Contour, ...]] = {
 }
 """The same where the first note is held over from the bar before."""
 _LINE, _OVER, _CELL = 0, 1, 2
-
-
-@lru_cache(maxsize=64)
-def _rhythms(meter: str) -> tuple[Rhythm, ...]:
-    """Return bar rhythms that go beside any tune: long notes, long notes that move on, beats, late entries."""
-    bar = bar_times(meter)
-    length, beats, last = bar.length, bar.beats, bar.beats[-1]
-    cut = last + (12 if length - last == 18 else (length - last) // 2)
-    found: list[tuple[int, ...]] = [(0, length), (0, bar.half, length), (0, last, length), (0, last), (0, bar.half)]
-    found += [(0, last, cut, length), (beats[min(1, len(beats) - 1)], length), (*beats, length)]
-    if len(beats) > 2:
-        found += [(0, beats[-2], last, length), (*beats[1:], length), (0, beats[1], length), (0, *beats[1:-1], last)]
-        found += [(beats[1], last, length), (beats[1], last, cut, length)]
-    if beats[1:] and beats[1] > 6:
-        found += [(beats[1] - 6, length), (beats[1] - 6, bar.half, last, length)]
-    if len(beats) > 3:
-        found += [(0, beats[1], beats[3], length), (bar.half, last, length)]
-    ordered = dict.fromkeys(edges for edges in found if all(one < after for one, after in pairwise(edges)))
-    return tuple(tuple((one, after - one) for one, after in pairwise(edges)) for edges in ordered)
 
 
 # what a bar offers
@@ -230,21 +212,15 @@ def _offers(
         judge.add(((0, bar.length),), _CONTOURS[1], 0, _LINE)
         return sorted([silence, *judge.offers()])
     target = 10 + busy // 3 - (6 if len(attacks) > 4 else 0)
-    rhythms = dict.fromkeys((*_rhythms(view.meter), *_gaps(view, bar)))
+    rhythms = dict.fromkeys((*long_rhythms(view.meter), *view.gaps()))
     ranked = sorted((_beside(rhythm, view) + 3 * abs(10 * len(rhythm) - target), rhythm) for rhythm in rhythms)
     for extra, rhythm in ranked[:_RHYTHMS]:
         judge.add(rhythm, _CONTOURS.get(len(rhythm), ()), extra, _LINE)
         if opening and rhythm[0][0] == 0 and rhythm[0][1] <= bar.half:
             judge.add(rhythm, _HELD.get(len(rhythm), ()), extra - 30, _OVER, opening)
-    for number, (rhythm, contour) in enumerate(_quotations(view, cells, bar), start=1):
+    for number, (rhythm, contour) in enumerate(_quotations(view, cells), start=1):
         judge.add(rhythm, (contour,), _beside(rhythm, view) - 90 - 2 * busy, _CELL, cell=number)
     return sorted([silence, *judge.offers()])
-
-
-def _gaps(view: BarView, bar: BarTimes) -> list[Rhythm]:
-    """Return the rhythm of the beats on which the tune strikes nothing."""
-    idle = [beat for beat in bar.beats if beat not in view.attacks]
-    return [tuple((one, after - one) for one, after in pairwise((*idle, bar.length)))] if idle else []
 
 
 def _beside(rhythm: Rhythm, view: BarView) -> int:
@@ -329,10 +305,10 @@ def _along(before: Table, after: Table, was: int, now: int) -> Table:
     return np.asarray(HARD * parallel + way, np.int32)
 
 
-def _quotations(view: BarView, cells: tuple[tuple[Note, ...], ...], bar: BarTimes) -> list[tuple[Rhythm, Contour]]:
+def _quotations(view: BarView, cells: tuple[tuple[Note, ...], ...]) -> list[tuple[Rhythm, Contour]]:
     """Return the motif's cells, heads and tails, upright and inverted, where the tune stands still or rests."""
     found: dict[tuple[Rhythm, Contour], None] = {}
-    for start, end in _still(view, bar):
+    for start, end in view.still():
         room = end - start
         for cell in _cells(cells, view.parts[0][3]):
             kept = [(on, min(length, room - on), step) for on, length, step in cell if on < room]
@@ -345,20 +321,6 @@ def _quotations(view: BarView, cells: tuple[tuple[Note, ...], ...], bar: BarTime
             if len({step for _, _, step in kept}) > 1:
                 found[rhythm, tuple(step for _, _, step in kept)] = None
     return list(found)[:12]
-
-
-def _still(view: BarView, bar: BarTimes) -> list[tuple[int, int]]:
-    """Return stretches of a bar from a beat on, half a bar or 18 ticks at least, in which the tune strikes nothing."""
-    least = min(18, bar.length // 2)
-    marks = sorted({*view.attacks, *(end for _, end, _ in view.tune if end < bar.length), bar.length})
-    stretches, since, strikes = [], 0, False
-    for mark in marks:
-        free = since + (6 if strikes else 0)
-        start = next((beat for beat in bar.beats if beat >= free), bar.length)
-        if mark - start >= least:
-            stretches.append((start, mark))
-        since, strikes = mark, mark in view.attacks
-    return stretches
 
 
 @lru_cache(maxsize=256)
