@@ -40,7 +40,7 @@ HARD = 2000
 _FREE = (14, 30, 12, -2, -2, 3, 7, 1, -2, -2, 7, 20, 4, 24, 9, -2, -2, 2, 5, 1, -1, -1, 5, 14, 4, 18, 6, -1, -1)
 _CHORDAL = (14, 30, 8, -2, -2, 1, 2, 0, -2, -2, 2, 9, 4, 22, 4, -2, -2, 1, 2, 1, -1, -1, 2, 8, 4, 16, 3, -1, -1)
 """What an interval to the tune costs a tick, by semitones: any two notes, and two tones of the chord."""
-_WIDEST = 40
+_WIDEST, _DOUBLES_BASS = 40, 2
 _COSTS = np.array([*_FREE, *[2] * 12, *_CHORDAL, *[2] * 12], np.int32)
 _RUBS = np.array([away % 12 in ((1, 11) if free else (1,)) for free in (True, False) for away in range(_WIDEST + 1)])
 LEAPS = (54, 0, 0, 18, 24, 42, 210, 66, 130, 150, 260, 300, 110, *(400,) * 115)
@@ -219,8 +219,8 @@ class BarView(NamedTuple):
     """One bar as a second voice sees it.
 
     `tune` are (start, end, pitch) within the bar, `before` the tune's pitch just before it (0 for a rest), `heard` its
-    last pitch up to then; `parts` are (start, end, chord tones, scale); `rising` and `falling` are tones of the last
-    chord that want to go on by step; `side` is -1 under the tune, 1 above, 0 free.
+    last pitch up to then; `parts` are (start, end, chord tones, scale, bass); `rising` and `falling` are tones of the
+    last chord that want to go on by step; `side` is -1 under the tune, 1 above, 0 free.
     """
 
     meter: str
@@ -228,7 +228,7 @@ class BarView(NamedTuple):
     attacks: tuple[int, ...]
     before: int
     heard: int
-    parts: tuple[tuple[int, int, Classes, Classes], ...]
+    parts: tuple[tuple[int, int, Classes, Classes, int], ...]
     rising: Classes
     falling: Classes
     low: int
@@ -249,6 +249,10 @@ class BarView(NamedTuple):
         for part in under[1:]:
             tones &= part[2]
         return tones, under[0][3]
+
+    def bass_at(self, tick: int) -> int:
+        """Return the pitch class of the chord's bass at a tick of the bar."""
+        return next(part[4] for part in self.parts if part[1] > tick)
 
     def gaps(self) -> list[Rhythm]:
         """Return the rhythm of the beats on which the tune strikes nothing, if there are any."""
@@ -303,7 +307,13 @@ def bar_views(
             before = here[0][2]
         key = (ground.keys[number] if number < len(ground.keys) else "") or ground.key
         parts = tuple(
-            (one, after, classes_of(read_chord(symbol).classes), classes_of(scale_under(symbol, key)))
+            (
+                one,
+                after,
+                classes_of(read_chord(symbol).classes),
+                classes_of(scale_under(symbol, key)),
+                read_chord(symbol).bass,
+            )
             for symbol, (one, after) in zip(chords, pairwise(_edges(ground.meter, len(chords))), strict=True)
         )
         attacks = tuple(on - start for on, dur, _ in here if on >= start and dur > 0)
@@ -330,10 +340,13 @@ def tune_table(view: BarView) -> Table:
             cost[at + 1 : start + 1] += 2 * np.maximum(0, view.side * (heard - pitches) - 2)
         tune[start:end] = pitch
         heard, at = pitch, end
-    tones = np.repeat([part[2] for part in view.parts], [part[1] - part[0] for part in view.parts])[:, None]
+    lengths = [end - start for start, end, *_ in view.parts]
+    tones = np.repeat([part[2] for part in view.parts], lengths)[:, None]
+    basses = np.repeat([part[4] for part in view.parts], lengths)[:, None]
     weight = np.ones((bar.length, 1), np.int32)
     weight[list(bar.beats)] = 4
     weight[list(bar.strong)] = 8
+    cost[1:] += _DOUBLES_BASS * weight * (pitches % 12 == basses)
     weight[tune == 0] = 0
     away = np.minimum(np.abs(pitches - tune), _WIDEST)
     both = (tones >> pitches % 12) & (tones >> tune % 12) & 1

@@ -57,6 +57,8 @@ _HELD: dict[int, tuple[Contour, ...]] = {
 }
 """The same where the first note is held over from the bar before."""
 _LINE, _OVER, _CELL = 0, 1, 2
+_OCTAVES = 160
+"""What parallel octaves with the bass cost, which may lie in any octave."""
 
 
 # what a bar offers
@@ -190,6 +192,7 @@ class _Offer(NamedTuple):
     was: int
     now: int
     then: int
+    on_bass: bool
     pitches: list[int]
     cell: int
 
@@ -206,7 +209,7 @@ def _offers(
     bar = bar_times(view.meter)
     attacks = view.attacks
     rest = 200 + 2 * busy - (60 if len(attacks) > 4 else 0) - 80 * is_end
-    silence = _Offer(rest, 0, 0, bar.length, bar.length, False, False, (), 0, 0, 0, [], 0)
+    silence = _Offer(rest, 0, 0, bar.length, bar.length, False, False, (), 0, 0, 0, False, [], 0)
     judge = _Judge(view, bar)
     if is_end:
         judge.add(((0, bar.length),), _CONTOURS[1], 0, _LINE)
@@ -274,6 +277,8 @@ class _Judge:
                     total += _along(before, pitches, was, now)
                 if then and then not in (was, now):
                     total += _along(before, pitches, then, now) // 4
+            if at and (deep := view.bass_at(start)) != (deeper := view.bass_at(last)):
+                total += _OCTAVES * ((pitches % 12 == deep) & (before % 12 == deeper))
             before, last = pitches, start
         kept = _OF_A_RHYTHM * (3 if manner == _OVER else 1)
         picked = np.argsort(total, kind="stable")[:kept]
@@ -291,9 +296,10 @@ class _Judge:
     def _offer(self, cost: int, lot: int, at: int) -> _Offer:
         rhythm, lines, pending, manner, cell = self.lots[lot]
         pitches, first, (last, length), sounds = lines[at], rhythm[0][0], rhythm[-1], self.sounds
+        on_bass = pitches[0] % 12 == self.view.bass_at(first)
         return _Offer(
             cost, pitches[0], pitches[-1], first, self.bar.length - last - length, manner == _OVER, pending[at], rhythm,
-            sounds[first], sounds[first + 1], sounds[last + 1], pitches, cell,
+            sounds[first], sounds[first + 1], sounds[last + 1], on_bass, pitches, cell,
         )  # fmt: skip
 
 
@@ -349,6 +355,7 @@ class _Path(NamedTuple):
     rests: int
     pending: bool
     leans: int
+    on_bass: bool
     rhythm: Rhythm
     older: Rhythm
     then: int
@@ -380,6 +387,8 @@ def _joined(path: _Path, offer: _Offer, bar: BarTimes, busy: int) -> int:
                 cost += HARD // 4
             if path.leans and away and not silent and not 0 < (offer.first - path.last) * path.leans <= 2:
                 cost += 60
+        if away and offer.on_bass and path.on_bass and silent < bar.length and not offer.held:
+            cost += _OCTAVES
         if away and silent < bar.length:
             for was, weight in ((offer.was, HARD), (path.then, HARD // 4)):
                 if was and offer.now and was != offer.now:
@@ -404,7 +413,7 @@ def _sung_line(
     bar = bar_times(views[bars[0]].meter)
     beat = bar.beats[1] if len(bar.beats) > 1 else 12
     whims = np.random.Generator(np.random.Philox(seed)).integers(0, 36, (len(bars), 64)).tolist()
-    paths = [_Path(0, 0, bar.length, 0, 0, False, 0, (), (), 0, 0, ())]
+    paths = [_Path(0, 0, bar.length, 0, 0, False, 0, False, (), (), 0, 0, ())]
     opening: Classes = 0
     for number, whim in zip(bars, whims, strict=True):
         view = views[number]
@@ -434,14 +443,14 @@ def _onward(path: _Path, offer: _Offer, cost: int, view: BarView, beat: int) -> 
     bar, offers = bar_times(view.meter), (*path.offers, offer)
     if not offer.first:
         return _Path(
-            cost, path.last, path.tail + bar.length, 0, path.rests + 1, False, 0, (), path.rhythm, 0, 0, offers
+            cost, path.last, path.tail + bar.length, 0, path.rests + 1, False, 0, False, (), path.rhythm, 0, 0, offers
         )
     sung = bar.length - offer.tail if offer.lead >= beat else path.sung + bar.length - offer.tail
     sung = 0 if offer.tail >= beat else sung
     leans = (view.rising >> offer.last % 12 & 1) - (view.falling >> offer.last % 12 & 1)
     return _Path(
-        cost, offer.last, offer.tail, sung, 0, offer.pending, leans, offer.rhythm, path.rhythm, offer.then, offer.cell,
-        offers,
+        cost, offer.last, offer.tail, sung, 0, offer.pending, leans, offer.last % 12 == view.parts[-1][4], offer.rhythm,
+        path.rhythm, offer.then, offer.cell, offers,
     )  # fmt: skip
 
 
