@@ -198,7 +198,7 @@ def _edges(meter: str, parts: int) -> tuple[int, ...]:
 
 @lru_cache(maxsize=64)
 def long_rhythms(meter: str) -> tuple[Rhythm, ...]:
-    """Return bar rhythms that go beside any tune: long notes, long notes that move on, beats, late entries."""
+    """Return bar rhythms that go beside any tune: long notes, long notes that move on, beats, late entries, runs."""
     bar = bar_times(meter)
     length, beats, last = bar.length, bar.beats, bar.beats[-1]
     cut = last + (12 if length - last == 18 else (length - last) // 2)
@@ -211,6 +211,9 @@ def long_rhythms(meter: str) -> tuple[Rhythm, ...]:
         found += [(beats[1] - 6, length), (beats[1] - 6, bar.half, last, length)]
     if len(beats) > 3:
         found += [(0, beats[1], beats[3], length), (bar.half, last, length)]
+    run = tuple(range(bar.half, length, 6))
+    if bar.half % 6 == 0 and 2 < len(run) < 5:
+        found += [(0, *run, length), (*run, length), (*range(0, bar.half, 6), bar.half, length)]
     ordered = dict.fromkeys(edges for edges in found if all(one < after for one, after in pairwise(edges)))
     return tuple(tuple((one, after - one) for one, after in pairwise(edges)) for edges in ordered)
 
