@@ -232,7 +232,7 @@ def _chords(tracks: Sequence[HeardBars]) -> list[_BarChord]:
 # ---------------------------------------------------------------- words that fill a bar
 
 
-def places_of(onsets: Iterable[int], length: int) -> tuple[int, dict[int, int]] | None:
+def grid_places(onsets: Iterable[int], length: int) -> tuple[int, dict[int, int]] | None:
     """Return the ticks of a word (an eighth, a sixteenth, an eighth of a triplet), and each onset's word.
 
     None where the onsets lie on none of these, or two of them on one.
@@ -409,7 +409,7 @@ def _figure(bar: Sequence[HeardNote], classes: tuple[int, ...], length: int) -> 
         return ""
     if not _FEWEST_ONSETS[len(bar) > len(onsets)] <= len(onsets) <= _MOST_ONSETS:
         return ""
-    placed = places_of(onsets, length)
+    placed = grid_places(onsets, length)
     if placed is None:
         return ""
     ladder = [pitch for pitch in range(low, low + 48) if pitch % 12 in classes]

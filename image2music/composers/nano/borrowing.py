@@ -24,9 +24,9 @@ from image2music.composers.nano.band import (
     HeardBars,
     HeardNote,
     HeardPart,
+    grid_places,
     hear_band,
     in_meter,
-    places_of,
     pulse_of,
     repeated_figures,
     softened_beat,
@@ -145,7 +145,7 @@ def _bass_of(part: HeardPart, length: int) -> BorrowedBass | None:
     found: Counter[tuple[Rhythm, str]] = Counter()
     for number, bar in enumerate(bars):
         tops = {onset: (lasts, pitch) for onset, lasts, pitch, begins in bar if begins}
-        placed = places_of(tops, length)
+        placed = grid_places(tops, length)
         if not tops or placed is None or any(not note[3] for note in bar):
             continue
         grain, places = placed
@@ -209,7 +209,7 @@ def _line_rhythm(bar: Sequence[HeardNote], length: int) -> Rhythm | None:
     tops = {onset: (lasts, begins) for onset, lasts, _, begins in bar}
     if not tops:
         return ()
-    placed = places_of(tops, length)
+    placed = grid_places(tops, length)
     if placed is None:
         return None
     words = {placed[1][onset]: ("x" if begins else "h", lasts) for onset, (lasts, begins) in tops.items()}
@@ -240,7 +240,7 @@ def _beat_of(bars: HeardBars, length: int) -> BorrowedBeat | None:
     texts, hits = [], []
     for at, one in enumerate(chosen):
         onsets = sorted({onset for onset, _ in played[one]})
-        placed = places_of(onsets, length)
+        placed = grid_places(onsets, length)
         if placed is None:
             return None
         struck = {o: _telling([drum for onset, drum in played[one] if onset == o]) for o in onsets}
