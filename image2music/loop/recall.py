@@ -240,12 +240,12 @@ def _words_of(one: Candidate) -> set[str]:
 
 
 def _lending(reference: Reference) -> Reference | None:
-    lends = _lends(reference.abc)
+    lends = lending_words(reference.abc)
     return replace(reference, contributes=lends) if lends else None
 
 
 @lru_cache(maxsize=4096)
-def _lends(abc: str) -> str:
+def lending_words(abc: str) -> str:
     """Return what a reference may lend, in words; empty where it cannot be played.
 
     Cached: one tune is a reference of many pictures.
