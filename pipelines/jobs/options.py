@@ -38,7 +38,7 @@ from transforms.deadlines import excuse
 if TYPE_CHECKING:
     from image2music.evaluation.questions import JudgeSettings
 
-EXPORT_FORMATS = ("abc", "midi", "musicxml", "wav", "heatmap")
+EXPORT_FORMATS = ("abc", "midi", "musicxml", "wav", "mp3", "opus", "heatmap")
 SHORTEST_ID = 4
 """Characters of an image_id that `export --ids` needs at least."""
 SHORTEST_CHOSEN = 8
@@ -358,8 +358,9 @@ class ExportOptions:
     output: Path = option(type=Path, metavar="DIR", help="folder for the files, named by image_id")
     ids: tuple[str, ...] = option((), nargs="+", metavar="ID", help="image_ids or their beginnings; else all")
     formats: tuple[str, ...] = option(
-        ("abc", "midi"), type=_formats, help="of abc,midi,musicxml,wav,heatmap; abc,midi by default"
+        ("abc", "midi"), type=_formats, help="of abc,midi,musicxml,wav,mp3,opus,heatmap; abc,midi by default"
     )
+    soundfont: Path | None = option(None, type=Path, metavar="FILE.sf2", help=SOUNDFONT_HELP)
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.formats if name not in EXPORT_FORMATS]
