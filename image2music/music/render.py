@@ -111,10 +111,7 @@ class Renderer:
         """
         score = read_midi(midi)
         pans = pan_positions(score.tracks)
-        if self.soundfont is None:
-            sound = _plain(score, pans)
-        else:
-            sound = _through(self.soundfont, _seated(midi, score, pans))
+        sound = _plain(score, pans) if self.soundfont is None else _through(self.soundfont, _seated(midi, score, pans))
         return _faded(np.asarray(mastered(sound, RATE), dtype=np.float32))
 
 
@@ -166,7 +163,7 @@ def _seated(midi: bytes, score: Score, pans: Sequence[int]) -> bytes:
         if not is_placed:
             track.controls.append(symusic.ControlChange(0, _PAN, pan))
         if (at, _ROOM) not in said:
-            near = track.is_drum or pan == _CENTRE and at > 0
+            near = track.is_drum or float(track.notes.numpy()["pitch"].mean()) < _LOWEST_SIDE
             track.controls.append(symusic.ControlChange(0, _ROOM, _ROOM_NEAR if near else _ROOM_FAR))
     qpm = score.tempos[-1].qpm if score.tempos else 120.0
     tail = round(_TAIL_SECONDS * qpm / 60 * score.ticks_per_quarter)
@@ -271,7 +268,9 @@ def _renumbered(ogg: bytes) -> bytes:
     while at < len(ogg):
         count = ogg[at + 26]
         size = 27 + count + sum(ogg[at + 27 : at + 27 + count])
-        page = ogg[at : at + 14] + (1).to_bytes(4, "little") + ogg[at + 18 : at + 22] + bytes(4) + ogg[at + 26 : at + size]
+        page = (
+            ogg[at : at + 14] + (1).to_bytes(4, "little") + ogg[at + 18 : at + 22] + bytes(4) + ogg[at + 26 : at + size]
+        )
         total = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
         total = int(f"{total:032b}"[::-1], 2)
         pages.append(page[:22] + total.to_bytes(4, "little") + page[26:])

@@ -6,19 +6,18 @@ import io
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from image2music.abc.musicxml import abc_to_music_xml
 from image2music.errors import ConfigError, Image2MusicError, PictureError
 from image2music.failures import one_line
-from image2music.music.render import Renderer, SoundFormat, encode, load_renderer
+from image2music.music.render import Renderer, SoundFormat, encode
 from image2music.report.page import heat_map, overlay
 from image2music.storage.datasets import Dataset, read_batches
 from image2music.storage.files import Folder
 from image2music.storage.output import open_output
 from pipelines.jobs.options import ExportOptions
-from pipelines.jobs.report import find_picture
+from pipelines.jobs.report import announced_renderer, find_picture
 
 Row = dict[str, Any]
 
@@ -85,18 +84,6 @@ def _musicxml(row: Row) -> bytes:
 
 
 SOUNDS: tuple[SoundFormat, ...] = ("wav", "mp3", "opus")
-
-
-def announced_renderer(soundfont: Path | None) -> Renderer:
-    """Return what plays tunes; where no sound font is found, say so in one line on stderr.
-
-    Raises:
-        ConfigError: as `load_renderer`.
-    """
-    renderer = load_renderer(soundfont)
-    if renderer.remark:
-        print(f"image2music: {renderer.remark}", file=sys.stderr)
-    return renderer
 
 
 def _sounds(names: Sequence[SoundFormat], renderer: Renderer) -> dict[str, tuple[str, Callable[[Row], bytes]]]:

@@ -43,6 +43,7 @@ SHORTEST_ID = 4
 """Characters of an image_id that `export --ids` needs at least."""
 SHORTEST_CHOSEN = 8
 """Characters of an image_id that `compose --ids` needs at least."""
+SOUNDFONT_HELP = "sound font to play with; without it TimGM6mb.sf2, which pretty_midi carries"
 _HEX = re.compile(r"[0-9a-f]+")
 
 
@@ -339,6 +340,10 @@ class ReportOptions:
         metavar="FILE",
         help="abcjs-basic-min.js or abcjs-*.tgz, to draw staves; see `make report-assets`",
     )
+    sounds: int = option(
+        24, check=at_least(0), metavar="N", help="render the first N tunes (24); the page's own tones play the others"
+    )
+    soundfont: Path | None = option(None, type=Path, metavar="FILE.sf2", help=SOUNDFONT_HELP)
 
     @property
     def folder(self) -> Path:
