@@ -21,7 +21,8 @@ def row(indexed):
 @pytest.fixture
 def files(row, indexed):
     """One row in every format, by ending."""
-    command = f"export --input out --output files --ids {row['image_id'][:8]} --formats abc,midi,musicxml,wav,mp3,opus,heatmap"
+    formats = "abc,midi,musicxml,wav,mp3,opus,heatmap"
+    command = f"export --input out --output files --ids {row['image_id'][:8]} --formats {formats}"
     assert main(command.split()) == 0
     name = row["image_id"][:16]
     return {path.name.removeprefix(name): path for path in (indexed / "files").iterdir()}
