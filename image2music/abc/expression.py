@@ -28,12 +28,14 @@ from image2music.abc.playback import (
 from image2music.abc.reading_order import DEFAULT_VELOCITY, play_order
 from image2music.music.midi import write_note_lists
 from image2music.music.score import MeterChange, Score, TempoChange
-from image2music.music.theory import DEFAULT_QPM, DRUM_CHANNEL, TICKS_PER_QUARTER, ticks
+from image2music.music.theory import DEFAULT_QPM, DRUM_CHANNEL, TICKS_PER_QUARTER, Length, ticks
 
 EXPRESSION_VERSION = 1
 """Raise it when tunes are performed otherwise."""
 
-_SOFTEST, _LOUDEST = 8, 124
+_SOFTEST, _LOUDEST = 8, 126
+_BENDS, _SLOPE = 100, 0.6
+"""From this velocity on there is less to add: fortissimo keeps its accents below what MIDI can say."""
 _PHRASE_BARS = 4
 
 # Loudness, in steps of velocity.
@@ -148,7 +150,7 @@ def _weight(position: int, numerator: int, denominator: int) -> int:
 
 
 def _phrasing(tune: Tune, conductor: Score) -> _Phrasing:
-    """Find phrases: sections (double bars, repeats, parts) are cut every four bars; one bar alone joins those before."""
+    """Find phrases: sections (double bars, repeats, parts) are cut every four bars; a bar left over joins the last."""
     bars = [ticks(onset) for onset, _ in bars_as_played(tune)]
     sections, end = _sections_as_played(tune)
     bars = sorted({bar for bar in bars if bar < end})
@@ -176,7 +178,7 @@ def _sections_as_played(tune: Tune) -> tuple[list[int], int]:
     """Return the ticks at which sections begin, and at which the first voice ends."""
     voice = next(voice for voice in tune.voices.values() if voice.bars)
     found: list[int] = []
-    position = 0
+    position: Length = 0
     for first, last in play_order(voice.elements, tune.parts):
         start = voice.elements[first].onset
         found.append(ticks(position))
@@ -228,7 +230,7 @@ def _line(played: PlayedVoice, tune: Tune) -> _Line:
         level = float(said[-1]) if said else level
         levels.append((level, bool(said)))
     spots: list[_Spot] = []
-    position = 0
+    position: Length = 0
     for first, last in play_order(voice.elements, tune.parts):
         shift = position - voice.elements[first].onset
         depth = 0
@@ -349,6 +351,7 @@ def _perform(
             elif spot is not None and spot.slurred and end == after and pitch != tops[after] and sizes[start] == 1:
                 end += _LEGATO
         level += _dice(voice, start, pitch)
+        level = level if level <= _BENDS else _BENDS + _SLOPE * (level - _BENDS)
         notes[at] = (start, end, pitch, max(_SOFTEST, min(_LOUDEST, round(level))))
 
 

@@ -90,7 +90,7 @@ def find_soundfont(given: Path | None = None) -> Path | None:
 
 
 @dataclass(frozen=True)
-class Renderer:
+class SoundRenderer:
     """What tunes are played with: the bytes of a sound font, or plain tones where that is None."""
 
     soundfont: bytes | None
@@ -115,7 +115,7 @@ class Renderer:
         return _faded(np.asarray(mastered(sound, RATE), dtype=np.float32))
 
 
-def load_renderer(soundfont: Path | None = None) -> Renderer:
+def load_renderer(soundfont: Path | None = None) -> SoundRenderer:
     """Return what plays tunes, with the sound font that is given or found.
 
     Raises:
@@ -123,14 +123,14 @@ def load_renderer(soundfont: Path | None = None) -> Renderer:
     """
     path = find_soundfont(soundfont)
     if path is None:
-        return Renderer(None, "plain tones")
+        return SoundRenderer(None, "plain tones")
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"the sound font {path} cannot be read: {error.strerror}", reason="bad_soundfont") from error
     if data[:4] != b"RIFF" or data[8:12] != b"sfbk":
         raise ConfigError(f"{path} is no sound font: name an .sf2 file", reason="bad_soundfont")
-    return Renderer(data, path.name)
+    return SoundRenderer(data, path.name)
 
 
 def _through(soundfont: bytes, midi: bytes) -> NDArray[np.float32]:

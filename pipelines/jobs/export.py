@@ -11,7 +11,7 @@ from typing import Any
 from image2music.abc.musicxml import abc_to_music_xml
 from image2music.errors import ConfigError, Image2MusicError, PictureError
 from image2music.failures import one_line
-from image2music.music.render import Renderer, SoundFormat, encode
+from image2music.music.render import SoundFormat, SoundRenderer, encode
 from image2music.report.page import heat_map, overlay
 from image2music.storage.datasets import Dataset, read_batches
 from image2music.storage.files import Folder
@@ -86,7 +86,7 @@ def _musicxml(row: Row) -> bytes:
 SOUNDS: tuple[SoundFormat, ...] = ("wav", "mp3", "opus")
 
 
-def _sounds(names: Sequence[SoundFormat], renderer: Renderer) -> dict[str, tuple[str, Callable[[Row], bytes]]]:
+def _sounds(names: Sequence[SoundFormat], renderer: SoundRenderer) -> dict[str, tuple[str, Callable[[Row], bytes]]]:
     """Return the makers of sound files; a tune is played once for all of them."""
     render = lru_cache(maxsize=1)(renderer.render)
 

@@ -16,7 +16,7 @@ from image2music.abc.musicxml import abc_to_music_xml
 from image2music.errors import ConfigError, Image2MusicError, OutputError, PictureError
 from image2music.images.decode import open_picture
 from image2music.images.features import data_uri, thumbnail
-from image2music.music.render import Renderer, encode, load_renderer
+from image2music.music.render import SoundRenderer, encode, load_renderer
 from image2music.report.page import picture_page
 from image2music.report.site import (
     ABCJS_FILE,
@@ -64,20 +64,20 @@ class Sounds:
     """Which cards, by id, get a rendered sound, and what plays it. Plain tones the page makes itself."""
 
     ids: frozenset[str]
-    renderer: Renderer
+    renderer: SoundRenderer
 
     def of(self, card: Card, row: Row) -> bytes | None:
         """Return a card's sound as Opus; None where the page has to make it.
 
         Raises:
-            MidiError: as `Renderer.render`.
+            MidiError: as `SoundRenderer.render`.
         """
         if card.id not in self.ids or self.renderer.soundfont is None:
             return None
         return encode(self.renderer.render(row["midi"]), "opus", _PAGE_KBPS)
 
 
-def announced_renderer(soundfont: Path | None) -> Renderer:
+def announced_renderer(soundfont: Path | None) -> SoundRenderer:
     """Return what plays tunes; where no sound font is found, say so in one line on stderr.
 
     Raises:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from PIL.Image import Image
 
 from image2music import __version__
-from image2music.abc.playback import abc_to_midi
+from image2music.abc.expression import perform_abc
 from image2music.composers import registry as composers
 from image2music.composers.chat.conversations import ChatBackend
 from image2music.composers.chat.ledger import Totals, Usage, spending_line
@@ -55,7 +55,7 @@ from image2music.evaluation.questions import (
 )
 from image2music.evaluation.questions import ask_judge as ask_judge
 from image2music.images.features import data_uri, thumbnail
-from image2music.music.render import Renderer, encode
+from image2music.music.render import SoundRenderer, encode
 from image2music.storage.datasets import read_batches
 from image2music.storage.files import Folder
 from image2music.storage.output import OutputStore, open_output
@@ -229,12 +229,12 @@ def read_listening_test(folder: Path, answers: Sequence[Path], scored: Sequence[
 
 
 def tune_sound(piece: Piece) -> bytes:
-    """Return the tune as the bytes of a WAV file, played with the sound font that is found."""
-    return encode(_renderer().render(abc_to_midi(piece.abc)), "wav")
+    """Return the tune as the bytes of a WAV file, performed and played with the sound font that is found."""
+    return encode(_renderer().render(perform_abc(piece.abc)), "wav")
 
 
 @cache
-def _renderer() -> Renderer:
+def _renderer() -> SoundRenderer:
     return announced_renderer(None)
 
 

@@ -7,7 +7,7 @@ from image2music.music.loudness import loudness, true_peak_db
 from image2music.music.midi import read_midi
 from image2music.music.render import (
     RATE,
-    Renderer,
+    SoundRenderer,
     decode,
     encode,
     find_soundfont,
@@ -49,7 +49,7 @@ def trio(renderer):
 @pytest.mark.parametrize("soundfont", [True, False])
 @pytest.mark.parametrize("abc", [TRIO, SOLO])
 def test_every_tune_is_as_loud_as_any_other_and_no_peak_is_near_full_scale(renderer, soundfont, abc):
-    sound = (renderer if soundfont else Renderer(None, "")).render(abc_to_midi(abc))
+    sound = (renderer if soundfont else SoundRenderer(None, "")).render(abc_to_midi(abc))
     assert sound.shape[1] == 2 and sound.dtype == np.float32
     assert loudness(sound, RATE) == pytest.approx(-16, abs=0.5)
     assert true_peak_db(sound) <= -1.5
@@ -119,7 +119,7 @@ def test_opus_pages_have_right_sums():
 
 
 def test_without_a_sound_font_it_says_so():
-    assert "no sound font was found" in Renderer(None, "").remark
+    assert "no sound font was found" in SoundRenderer(None, "").remark
     assert load_renderer().remark == ""
 
 
@@ -129,7 +129,7 @@ def test_a_sound_font_that_cannot_be_used_is_refused(tmp_path, renderer):
     (tmp_path / "text.sf2").write_bytes(b"not one")
     with pytest.raises(ConfigError, match="no sound font"):
         load_renderer(tmp_path / "text.sf2")
-    broken = Renderer(find_soundfont().read_bytes()[:100_000], "broken.sf2")
+    broken = SoundRenderer(find_soundfont().read_bytes()[:100_000], "broken.sf2")
     with pytest.raises(ConfigError) as refused:
         broken.render(abc_to_midi(SOLO))
     assert refused.value.reason == "bad_soundfont"
@@ -143,7 +143,7 @@ def test_what_is_no_midi_is_refused(renderer):
 def test_half_an_hour_is_cut(renderer, monkeypatch):
     monkeypatch.setattr("image2music.music.render.MAX_SECONDS", 3.0)
     long = abc_to_midi("X:1\nM:4/4\nL:1/4\nQ:1/4=60\nK:C\n" + "C E G c | " * 4 + "\n")
-    for played in (renderer, Renderer(None, "")):
+    for played in (renderer, SoundRenderer(None, "")):
         assert 3 <= len(played.render(long)) / RATE < 6.2
 
 
