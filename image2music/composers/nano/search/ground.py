@@ -253,10 +253,6 @@ class BarView(NamedTuple):
             tones &= part[2]
         return tones, under[0][3]
 
-    def bass_at(self, tick: int) -> int:
-        """Return the pitch class of the chord's bass at a tick of the bar."""
-        return next(part[4] for part in self.parts if part[1] > tick)
-
     def gaps(self) -> list[Rhythm]:
         """Return the rhythm of the beats on which the tune strikes nothing, if there are any."""
         bar = bar_times(self.meter)

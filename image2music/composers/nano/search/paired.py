@@ -167,13 +167,14 @@ def _places(views: Mapping[int, BarView], wanted: Sequence[tuple[int, int, int]]
             continue
         view = views[number]
         tones, scale = view.place(on, length)
+        bass = next(part[4] for part in view.parts if part[1] > on)
         table = tune_table(view)
         costs = table[min(on + length, times.length)] - table[on]
         over = on + length - times.length
         if over > 0 and number + 1 in views:
             costs = costs + tune_table(views[number + 1])[min(over, times.length)]
         was, now = (view.tune_at(on - 1), view.tune_at(on)) if on in view.attacks else (0, 0)
-        yield _Place(start, length, pitch, tones or view.parts[0][2], scale, view.bass_at(on), costs, was, now)
+        yield _Place(start, length, pitch, tones or view.parts[0][2], scale, bass, costs, was, now)
 
 
 def _fitted(
