@@ -352,7 +352,7 @@ def tune_table(view: BarView) -> Table:
     kind = away + (_WIDEST + 1) * both
     cost[1:] += _COSTS[kind] * weight
     if view.side:
-        cost[1:] += 150 * ((view.side * (pitches - tune) < 0) & (tune > 0))
+        cost[1:] += HARD * ((view.side * (pitches - tune) < 0) & (tune > 0))
     rubs = _RUBS[kind] & (tune > 0)
     for beat in bar.beats:
         if beat + 6 <= bar.length:
