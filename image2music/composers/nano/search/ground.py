@@ -253,10 +253,6 @@ class BarView(NamedTuple):
             tones &= part[2]
         return tones, under[0][3]
 
-    def bass_at(self, tick: int) -> int:
-        """Return the pitch class of the chord's bass at a tick of the bar."""
-        return next(part[4] for part in self.parts if part[1] > tick)
-
     def gaps(self) -> list[Rhythm]:
         """Return the rhythm of the beats on which the tune strikes nothing, if there are any."""
         bar = bar_times(self.meter)
@@ -356,7 +352,7 @@ def tune_table(view: BarView) -> Table:
     kind = away + (_WIDEST + 1) * both
     cost[1:] += _COSTS[kind] * weight
     if view.side:
-        cost[1:] += 150 * ((view.side * (pitches - tune) < 0) & (tune > 0))
+        cost[1:] += HARD * ((view.side * (pitches - tune) < 0) & (tune > 0))
     rubs = _RUBS[kind] & (tune > 0)
     for beat in bar.beats:
         if beat + 6 <= bar.length:
