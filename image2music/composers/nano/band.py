@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from math import lcm
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,10 +86,10 @@ def hear_band(score: Score) -> HeardBand:
     pitched.sort(key=lambda track: -int(((track.onsets >= window[0]) & (track.onsets <= window[1])).sum()))
     heard = [_part(track.program, _heard(score, starts, length, [track])) for track in pitched[:_MOST_PARTS]]
     parts = [part for part in heard if sum(map(bool, part.bars)) * 4 >= len(starts) > 0]
-    tune = max(parts, key=lambda p: round(p.height + 12 * p.alone - 24 * (p.program in _BASSES), 3), default=None)
+    tune = max(parts, key=lambda p: round(p.height + 12 * p.alone - 24 * (p.program in BASS_PROGRAMS), 3), default=None)
     lines = [part for part in parts if part.alone >= _ALONE and part is not tune]
     bass = min(lines, key=lambda part: round(part.height, 3), default=None)
-    if bass is not None and (bass.height > _HIGHEST_BASS or (bass.program not in _BASSES and len(parts) < 3)):
+    if bass is not None and (bass.height > _HIGHEST_BASS or (bass.program not in BASS_PROGRAMS and len(parts) < 3)):
         bass = None
     others = tuple(part for part in parts if part is not tune and part is not bass)
     drums = _heard(score, starts, length, [track for track in score.tracks if len(track) and track.is_drum])
@@ -100,7 +99,8 @@ def hear_band(score: Score) -> HeardBand:
 _ALONE = 0.8
 """Share of onsets with one pitch class from which on a part is a line."""
 _HIGHEST_BASS = 52.0
-_BASSES = frozenset({*range(32, 40), 43, 58})
+BASS_PROGRAMS = frozenset({*range(32, 40), 43, 58})
+"""General MIDI's basses, double bass and tuba."""
 _PLACES = 1024
 
 
@@ -232,7 +232,7 @@ def _chords(tracks: Sequence[HeardBars]) -> list[_BarChord]:
 # ---------------------------------------------------------------- words that fill a bar
 
 
-def places_of(onsets: Iterable[int], length: int) -> tuple[int, dict[int, int]] | None:
+def grid_places(onsets: Iterable[int], length: int) -> tuple[int, dict[int, int]] | None:
     """Return the ticks of a word (an eighth, a sixteenth, an eighth of a triplet), and each onset's word.
 
     None where the onsets lie on none of these, or two of them on one.
@@ -292,10 +292,8 @@ def in_meter(text: str, meter: str, wanted: str) -> str:
 
 def _joined(first: Sequence[str], second: Sequence[str]) -> list[str]:
     """Put two bars behind each other, in words as short as both need; empty where the grains have none in common."""
-    count = lcm(len(first), len(second))
-    if count > 2 * max(len(first), len(second)) or (
-        count > max(len(first), len(second)) and len(first) % 3 != len(second) % 3
-    ):
+    count = max(len(first), len(second))
+    if count % len(first) or count % len(second):
         return []
     return [
         one for bar in (first, second) for word in bar
@@ -308,7 +306,7 @@ _SOFT_DRUMS = {35: 36, 36: 36, 37: 37, 38: 37, 40: 37, 39: 37, 42: 42, 44: 42, 4
 """What a soft beat has for each drum: stick for snare, closed hat for open one, no toms."""
 
 
-def softened_beat(text: str) -> str:
+def softened_beat(text: str, meter: str) -> str:
     """Return a beat for a scene that has no place for a drum kit: soft drums, and no stroke between the eighths."""
     bars = []
     for bar in text.split("|"):
@@ -317,8 +315,8 @@ def softened_beat(text: str) -> str:
             "+".join(map(str, sorted({_SOFT_DRUMS[int(d)] for d in word.split("+") if int(d) in _SOFT_DRUMS}))) or "."
             if word not in "-." else word for word in words
         ]  # fmt: skip
-        if len(soft) % 4 == 0 and len(soft) >= 12:
-            soft = [word for at, word in enumerate(soft) if at % 2 == 0]
+        if len(soft) * (TICKS // 4) == bar_ticks(meter) and len(soft) % 2 == 0:
+            soft = soft[::2]
         bars.append(" ".join(soft))
     return " | ".join(bars) if any(word not in ".-|" for bar in bars for word in bar.split()) else ""
 
@@ -395,7 +393,8 @@ def _doubles(bar: Sequence[HeardNote], tune: Sequence[HeardNote]) -> bool:
     """Whether a bar goes along with the tune."""
     own = {(onset, pitch % 12) for onset, _, pitch, _ in bar}
     sung = [(onset, pitch % 12) for onset, _, pitch, begins in tune if begins]
-    return len(sung) > 1 and sum(note in own for note in sung) > _DOUBLES * len(sung)
+    shared = sum(note in own for note in sung)
+    return len(sung) > 1 and shared > _DOUBLES * max(len(sung), len({onset for onset, _ in own}))
 
 
 def _figure(bar: Sequence[HeardNote], classes: tuple[int, ...], length: int) -> str:
@@ -409,7 +408,7 @@ def _figure(bar: Sequence[HeardNote], classes: tuple[int, ...], length: int) -> 
         return ""
     if not _FEWEST_ONSETS[len(bar) > len(onsets)] <= len(onsets) <= _MOST_ONSETS:
         return ""
-    placed = places_of(onsets, length)
+    placed = grid_places(onsets, length)
     if placed is None:
         return ""
     ladder = [pitch for pitch in range(low, low + 48) if pitch % 12 in classes]
@@ -453,7 +452,7 @@ def figure_family(text: str, grain: int, beat: int) -> Family:
         off = [at for at, _ in onsets if at % beat]
         if onsets[0][0] == beat and not off and len(words) * grain // beat == 3:
             return "waltz"
-        if len(off) * 2 >= len(onsets) or onsets[0][0] > 0:
+        if len(off) * 2 > len(onsets) or onsets[0][0] > 0:
             return "offbeat"
         if len(onsets) * beat * 2 <= len(words) * grain and "." not in words:
             return "pad"

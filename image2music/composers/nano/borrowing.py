@@ -19,14 +19,15 @@ import numpy as np
 
 from image2music.abc.playback import abc_to_score
 from image2music.composers.nano.band import (
+    BASS_PROGRAMS,
     BorrowedFigure,
     HeardBand,
     HeardBars,
     HeardNote,
     HeardPart,
+    grid_places,
     hear_band,
     in_meter,
-    places_of,
     pulse_of,
     repeated_figures,
     softened_beat,
@@ -145,7 +146,7 @@ def _bass_of(part: HeardPart, length: int) -> BorrowedBass | None:
     found: Counter[tuple[Rhythm, str]] = Counter()
     for number, bar in enumerate(bars):
         tops = {onset: (lasts, pitch) for onset, lasts, pitch, begins in bar if begins}
-        placed = places_of(tops, length)
+        placed = grid_places(tops, length)
         if not tops or placed is None or any(not note[3] for note in bar):
             continue
         grain, places = placed
@@ -209,7 +210,7 @@ def _line_rhythm(bar: Sequence[HeardNote], length: int) -> Rhythm | None:
     tops = {onset: (lasts, begins) for onset, lasts, _, begins in bar}
     if not tops:
         return ()
-    placed = places_of(tops, length)
+    placed = grid_places(tops, length)
     if placed is None:
         return None
     words = {placed[1][onset]: ("x" if begins else "h", lasts) for onset, (lasts, begins) in tops.items()}
@@ -240,7 +241,7 @@ def _beat_of(bars: HeardBars, length: int) -> BorrowedBeat | None:
     texts, hits = [], []
     for at, one in enumerate(chosen):
         onsets = sorted({onset for onset, _ in played[one]})
-        placed = places_of(onsets, length)
+        placed = grid_places(onsets, length)
         if placed is None:
             return None
         struck = {o: _telling([drum for onset, drum in played[one] if onset == o]) for o in onsets}
@@ -393,7 +394,7 @@ def _groove(
 
     def rank(pair: _Read) -> tuple[bool, bool, bool]:
         drums, bass = pair[1].drums is not None and not silent, pair[1].bass is not None
-        return not drums, not (drums and bass), not _in_time(request, pair[1])
+        return not drums, not _in_time(request, pair[1]), not bass
 
     for reference, borrowed in read:
         if borrowed.drums is not None and silent and "drums" in may:
@@ -408,7 +409,7 @@ def _groove(
             beat = in_meter(borrowed.drums.text, borrowed.meter, meter)
             if not beat and "meter" in may and borrowed.meter in music.meters:
                 beat, meter = borrowed.drums.text, borrowed.meter
-            beat = softened_beat(beat) if DRUM_KIT in music.unsuitable else beat
+            beat = softened_beat(beat, meter) if DRUM_KIT in music.unsuitable else beat
         if borrowed.bass is not None and in_time and "bass" in may:
             bass = in_meter(borrowed.bass.text, borrowed.meter, meter).partition(" | ")[0]
             bass = bass if _notes_a_second(bass, meter, request.qpm) <= (1.7 if calm else _FASTEST) else ""
@@ -428,7 +429,7 @@ def _groove(
 def _figures(
     loan: Loan, request: PlanRequest, music: SuitingMusic, near: Sequence[_Read], rng: np.random.Generator
 ) -> Loan:
-    """Take a figure from one reference, and another of another family from the next that has one."""
+    """Take a figure from one reference, another of another family from the next; a like one varies it behind `|`."""
     for reference, borrowed in near:
         able = []
         for figure in borrowed.figures:
@@ -442,6 +443,8 @@ def _figures(
         able.sort(key=lambda one: one.family not in music.families)
         if able and len(loan.figures) < 2:
             taken = able[int(rng.integers(min(3, len(able))))]
+            like = [one.text for one in able if one.program == taken.program and one.grain == taken.grain]
+            taken = replace(taken, text=" | ".join((taken.text, *[text for text in like if text != taken.text][:1])))
             sound = instrument_called(taken.program, instrument_of(taken.program).name)
             loan = _with(loan, "figure", reference, f"a figure of its accompaniment is the {sound}'s in",
                          figures=(*loan.figures, taken))  # fmt: skip
@@ -455,8 +458,9 @@ def _band(loan: Loan, request: PlanRequest, music: SuitingMusic, read: Sequence[
     for reference, borrowed in sorted(read, key=lambda pair: pair[0].tune_id not in cited):
         band = [p for p in borrowed.programs if p != DRUM_KIT and p not in music.unsuitable]
         lead = borrowed.programs[:1] if set(borrowed.programs[:1]) & asked & set(band) else request.programs[:1]
-        bass = [borrowed.bass.program] if borrowed.bass is not None and borrowed.bass.program in band else []
-        inner = [p for p in band if p not in (*lead, *bass, *borrowed.programs[:1])]
+        line = () if borrowed.bass is None else (borrowed.bass.program,)
+        bass = [p for p in (*line, *band) if p in band and (p in line or p in BASS_PROGRAMS)][:1]
+        inner = [p for p in band if p not in (*lead, *bass, *borrowed.programs[:1], *BASS_PROGRAMS)]
         programs = tuple(dict.fromkeys((*lead, *inner, *(bass or request.programs[-1:]))))
         fresh = [program for program in programs if program in band and program not in request.programs]
         if fresh and len(programs) > 1:

@@ -55,10 +55,10 @@ class Wanted:
 class Effort:
     """How much is tried: plans, themes for each, contours drawn for a theme, lines whose voices are written."""
 
-    plans: int = 3
-    themes: int = 3
+    plans: int = 4
+    themes: int = 4
     contours: int = 160
-    kept: int = 2
+    kept: int = 3
 
 
 @dataclass
@@ -89,7 +89,8 @@ class Composition:
 def compose_lines(wanted: Wanted, effort: Effort, seed: int) -> list[Composition]:
     """Return the best compositions, best first: at most `effort.kept`, of different plans if there are so many."""
     found: list[Composition] = []
-    devices = _devices(wanted.gestures, effort.plans, random.Random(seed))
+    leads = sum(one.seat in ("lead", "second") for one in seat_band(wanted.request.programs, wanted.request.drums))
+    devices = _devices(wanted.gestures, effort.plans, leads > 1, random.Random(seed))
     for plan, device in enumerate(devices):
         for theme in range(effort.themes):
             composition = _compose(wanted, effort, device, seed, (plan, theme))
@@ -110,11 +111,15 @@ def compose_lines(wanted: Wanted, effort: Effort, seed: int) -> list[Composition
     return sorted(kept, key=lambda one: (-one.worth, one.rank))
 
 
-def _devices(gestures: Gestures, count: int, rng: random.Random) -> list[DeviceName]:
-    """Draw devices by their weights, each once until all have come."""
+_FOR_TWO: frozenset[DeviceName] = frozenset({"combine", "canon", "call"})
+
+
+def _devices(gestures: Gestures, count: int, two: bool, rng: random.Random) -> list[DeviceName]:
+    """Draw devices by their weights, each once until all have come; some need two singers."""
     drawn: list[DeviceName] = []
     while len(drawn) < count:
-        left = {name: weight for name, weight, _ in gestures.devices if drawn.count(name) < 1 + len(drawn) // 7}
+        able = {name: weight for name, weight, _ in gestures.devices if two or name not in _FOR_TWO}
+        left = {name: weight for name, weight in able.items() if drawn.count(name) < 1 + len(drawn) // len(able)}
         drawn.append(rng.choices(list(left), list(left.values()))[0])
     return drawn
 
@@ -246,7 +251,8 @@ def with_voices(composition: Composition, wanted: Wanted) -> tuple[Plan, Written
         device = _payoff(composition, ground, melody, lines)
         _answers(composition, ground, melody, lines, parts, wanted)
     written = Written({voice: line for voice, line in lines.items() if line})
-    plan = plan_of(form, written, composition.band, singers, parts, composition.theme, request, device or _said(form))
+    device = device or (_SAID[form.device] if form.says_device else "")
+    plan = plan_of(form, written, composition.band, singers, parts, composition.theme, request, device)
     return (plan if wanted.loan is None else plan_with_loan(plan, wanted.loan)), written
 
 
@@ -263,11 +269,10 @@ def _payoff(
 ) -> str:
     """Let the other lead pay the device off at the return; say what was done, nothing where it would not fit."""
     form = composition.form
-    if form.back is None or form.device not in ("combine", "canon", "inversion"):
+    if form.device not in ("combine", "canon") or form.name == "miniature":
         return ""
-    section = form.sections[form.tasks[form.back].section]
-    bars = range(form.back, min(form.back + 4, section.last + 1))
-    idle = _idle(composition, form.back)
+    bars = form.reunion
+    idle = _idle(composition, bars.start)
     window = window_of(idle.voice)
     made = None
     if form.device == "combine" and form.other is not None:
@@ -283,13 +288,13 @@ def _payoff(
         return ""
     for bar, notes in made.items():
         lines[idle.voice.id].setdefault(bar, notes)
-    return _said(form)
+    return _SAID[form.device]
 
 
 def _tonics_apart(form: Form) -> int:
     """Return the semitones from the second theme's tonic to that of the return."""
-    assert form.other is not None and form.back is not None
-    here, there = form.tasks[form.back].key, form.tasks[form.other].key
+    assert form.other is not None
+    here, there = form.tasks[form.reunion.start].key, form.tasks[form.other].key
     return (local_key(here).pitch_class - local_key(there).pitch_class) % 12
 
 
@@ -345,11 +350,3 @@ _SAID: dict[DeviceName, str] = {
     "silence": "the tune breaks off into silence and comes back",
     "canon": "a second voice follows the first in its steps",
 }
-
-
-def _said(form: Form) -> str:
-    if form.back is None and form.device in ("augmentation", "combine", "canon", "call"):
-        return ""
-    if form.device in ("silence", "shrink") and not form.silent:
-        return ""
-    return _SAID[form.device]

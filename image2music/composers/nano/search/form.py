@@ -86,6 +86,22 @@ class Form:
     payoff: int = 0
     silent: tuple[int, ...] = ()
 
+    @property
+    def reunion(self) -> range:
+        """The bars in which what was heard alone may sound together: the return, or the way to the climax."""
+        section = self.sections[self.tasks[self.payoff if self.back is None else self.back].section]
+        return range(section.first if self.back is None else self.back, min(section.last, section.first + 3) + 1)
+
+    @property
+    def says_device(self) -> bool:
+        """Whether the bars' ideas carry the device; what two voices carry together is another matter."""
+        if self.device in ("shrink", "silence"):
+            return bool(self.silent)
+        if self.device == "call":
+            return len({task.singer for task in self.tasks if task.section == self.tasks[self.theme].section}) > 1
+        sign = {"inversion": "mi0", "augmentation": ">"}.get(self.device)
+        return sign is not None and any(sign in task.idea for task in self.tasks)
+
     def section_of(self, purpose: Purpose) -> FormSection | None:
         """Return the first section of a purpose."""
         return next((one for one in self.sections if one.purpose == purpose), None)
@@ -421,7 +437,7 @@ class FormMaker:
 
     def _drive(self, length: int, first: int) -> tuple[list[str], Close]:
         n = "+n0" if self.has_other else "+mi0"
-        if self.form.device == "shrink" and length >= 3:
+        if length >= 3 and not self.form.silent and self.form.device in ("shrink", "silence"):
             self.form.silent = (first + length - 1,)
             ideas = ["mf0+mf1", "mf0+mf1+md0", "mg0+mg1", "mg0+mx0"]
             return [*ideas[-(length - 1) :], "rest"], "open"
@@ -436,7 +452,7 @@ class FormMaker:
 
     def _theme_back(self, length: int, *, close: bool = False) -> list[str]:
         theme, device = self.form.theme, self.form.device
-        if device == "augmentation" and length >= 4:
+        if device == "augmentation":
             ideas = [">0a", ">0b", ">1a", ">1b", "mx1"]
         elif device == "inversion":
             ideas = [f"={theme}", f"~{theme + 1}", "mi0", "mi1+mx1", "mx1"]
@@ -454,7 +470,7 @@ class FormMaker:
         ideas = ["mf0+mf1+mx0", "mf0+m0", "m0+mx0+mf1", "mx1+m1", "mx0+mf1", "mx1+mf0", "m0+mx1"]
         if self.form.back is None and self._climax_returns() and self.form.name != "miniature":
             self.form.back = first
-            ideas = [f"={self.form.theme}", f"~{self.form.theme + 1}", *ideas[2:]]
+            ideas = [*self._theme_back(5)[:2], *ideas[2:]]
         elif self.form.name == "verse and refrain" and self.form.other is not None:
             ideas = [f"={self.form.other}", f"~{self.form.other + 1}", "nx0+n0", "nx1+n1", "mf0+mx0", "mx1", "m0"]
         body = ideas[: length - 2]
@@ -465,6 +481,9 @@ class FormMaker:
         choices: tuple[list[str], ...]
         if device == "inversion":
             choices = (["mi0", "mi1"],)
+        elif device == "augmentation" and self.form.back is None:
+            self.form.payoff = first
+            choices = ([">0a", ">0b"],)
         elif device in ("augmentation", "call"):
             choices = (["m0", "m1"],)
         elif device == "silence":

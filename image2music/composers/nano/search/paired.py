@@ -7,6 +7,7 @@ that fit, all together by dynamic programming, and the mended ones are counted.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from image2music.composers.nano.search.ground import (
@@ -26,9 +27,10 @@ from image2music.composers.nano.search.ground import (
 from image2music.composers.nano.sketch import Note
 
 _MEND, _MEND_A_SEMITONE, _FAR = 70, 15, 4
-_CANON_COST, _CANON_MENDED = 30, 4
+_CANON_COST, _CANON_MENDED = 36, 4
 _INTERVALS = (-12, 12, -24, 0, -5, 7, -7, 5, -17, -19)
 _BELOW = (-2, -5, -9)
+_FOREIGN, _FOREIGN_BELOW, _RUBS_ON_BASS = 8, 20, 150
 
 
 class _Place(NamedTuple):
@@ -42,6 +44,7 @@ class _Place(NamedTuple):
     meant: int
     tones: Classes
     scale: Classes
+    bass: int
     costs: Table
     was: int
     now: int
@@ -137,7 +140,7 @@ def parallel_line(
     for steps in _BELOW:
         meant = [place._replace(meant=stepped(place.meant, steps, place.scale)) for place in places]
         if meant:
-            notes, _, cost = _fitted(meant, low, high, times)
+            notes, _, cost = _fitted(meant, low, high, times, _FOREIGN_BELOW)
             found.append((cost // len(notes) + 2 * abs(steps), notes))
     if not found:
         return {number: () for number in bars}, 0
@@ -170,14 +173,17 @@ def _places(views: Mapping[int, BarView], wanted: Sequence[tuple[int, int, int]]
         if over > 0 and number + 1 in views:
             costs = costs + tune_table(views[number + 1])[min(over, times.length)]
         was, now = (view.tune_at(on - 1), view.tune_at(on)) if on in view.attacks else (0, 0)
-        yield _Place(start, length, pitch, tones or view.parts[0][2], scale, costs, was, now)
+        yield _Place(start, length, pitch, tones or view.parts[0][2], scale, view.bass_at(on), costs, was, now)
 
 
 def _fitted(
-    places: Sequence[_Place], low: int, high: int, times: BarTimes
+    places: Sequence[_Place], low: int, high: int, times: BarTimes, foreign: int = _FOREIGN
 ) -> tuple[list[tuple[int, int, int]], int, int]:
     """Return the notes as (start, length, pitch), how many of them aren't what was meant, and their whole cost."""
-    rows = [_row(place, low, high, times) for place in places]
+    rows = [
+        _row(place, low, high, times, 2 if passes else foreign)
+        for place, passes in zip(places, _passing(places, times), strict=True)
+    ]
     reached = [(cost, -1) for cost, _ in rows[0]]
     trail = [reached]
     for at in range(1, len(rows)):
@@ -192,8 +198,8 @@ def _fitted(
                 way = 12 * abs(moved - meant) + 80 * (moved == 0 != meant)
                 way += max(0, LEAPS[abs(moved)] - LEAPS[min(abs(meant), 24)])
                 if place.was and place.now and place.was != place.now and moved and silent < times.length:
-                    interval = (pitch - place.now) % 12
-                    way += HARD * (interval in (0, 7) and interval == (last - place.was) % 12)
+                    interval = abs(pitch - place.now) % 12
+                    way += HARD * (interval in (0, 7) and interval == abs(last - place.was) % 12)
                 ways.append((trail[-1][back][0] + way, back))
             best, back = min(ways)
             step.append((best + cost, back))
@@ -209,6 +215,15 @@ def _fitted(
     return notes[::-1], mended, total
 
 
+def _passing(places: Sequence[_Place], times: BarTimes) -> list[bool]:
+    """Return which notes come and go by step in what was meant, beside the strong beats."""
+    steps = [99, *(abs(after.meant - one.meant) for one, after in pairwise(places)), 99]
+    return [
+        0 < came <= 2 and 0 < goes <= 2 and place.length <= 12 and place.start % times.length not in times.strong
+        for place, (came, goes) in zip(places, pairwise(steps), strict=True)
+    ]
+
+
 def _meant(place: _Place, low: int, high: int) -> int:
     """Return the pitch that was meant, in the scale and, by octaves, in the range."""
     pitch = place.meant if place.scale >> place.meant % 12 & 1 else stepped(place.meant, 0, place.scale)
@@ -219,8 +234,8 @@ def _meant(place: _Place, low: int, high: int) -> int:
     return pitch
 
 
-def _row(place: _Place, low: int, high: int, times: BarTimes) -> list[tuple[int, int]]:
-    """Return (cost, pitch) of the pitch that was meant and of those near it."""
+def _row(place: _Place, low: int, high: int, times: BarTimes, foreign: int) -> list[tuple[int, int]]:
+    """Return (cost, pitch) of the pitch that was meant and of those near it; `foreign` is a tick outside the chord."""
     meant = _meant(place, low, high)
     reach = _FAR if low <= place.meant <= high else 2 * _FAR
     strong = place.start % times.length in times.beats
@@ -231,7 +246,8 @@ def _row(place: _Place, low: int, high: int, times: BarTimes) -> list[tuple[int,
         if pitch == meant or (own and away <= reach) or (place.scale >> pitch % 12 & 1 and away < 3):
             cost = int(place.costs[pitch - low]) + (_MEND + _MEND_A_SEMITONE * away) * (pitch != meant)
             if not own:
-                cost += 8 * place.length if place.length >= 18 or strong else place.length
+                cost += foreign * place.length if place.length >= 18 or strong else place.length
+                cost += _RUBS_ON_BASS * ((pitch - place.bass) % 12 in (1, 11) and place.length >= 6 and strong)
             row.append((cost, pitch))
     return row or [(HARD, min(max(meant, low), high))]
 

@@ -111,8 +111,8 @@ def parallels(notes, tune):
         for one, after in pairwise(notes)
         if one[1] == after[0] and one[2] != after[2]
         and tune[after[0] - 1] and tune[after[0]] and tune[after[0] - 1] != tune[after[0]]
-        and (one[2] - tune[after[0] - 1]) % 12 == (after[2] - tune[after[0]]) % 12
-        and (after[2] - tune[after[0]]) % 12 in (0, 7)
+        and abs(one[2] - tune[after[0] - 1]) % 12 == abs(after[2] - tune[after[0]]) % 12
+        and abs(after[2] - tune[after[0]]) % 12 in (0, 7)
     ]  # fmt: skip
 
 
