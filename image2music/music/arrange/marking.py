@@ -217,7 +217,7 @@ class Marker:
             if stage.is_written(self.voice, bar):
                 if own_manner:
                     continue
-                if manner == "driving" or (manner in ("playful", "broad") and bar == section.first - 1):
+                if manner == "driving" or (stage.levels[bar] >= 3 and bar == section.first - 1):
                     self._accent(bar, is_head=bar == section.first - 1)
                 if manner == "playful":
                     self._detach(bar)
