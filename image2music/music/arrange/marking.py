@@ -37,7 +37,7 @@ _RINGING = frozenset({"bass", "hold"})
 _RINGING_FAMILIES = frozenset({"wave", "broken", "alberti", "arpeggio", "pad", "chorale"})
 _LARGEST_BOUND = 9
 _PHRASE = 4
-Place = tuple[int, int]
+Spot = tuple[int, int]
 
 
 def manner_of(stage: ArrangingStage, section: Section) -> HowPlayed:
@@ -91,7 +91,7 @@ class Marker:
             self._manners[section.first] = manner_of(self.stage, section)
         return self._manners[section.first]
 
-    def _notes(self, first: int, last: int) -> Iterator[Place]:
+    def _notes(self, first: int, last: int) -> Iterator[Spot]:
         """Yield (bar, place) of every note that begins in bars `first` to `last` (from 0, inclusive)."""
         tied = False
         for bar in range(max(0, first - 1), min(last + 1, self.stage.bars)):
@@ -100,14 +100,14 @@ class Marker:
                     yield bar, at
                 tied = event.tied
 
-    def _change(self, place: Place, change: Callable[[LineEvent], LineEvent]) -> None:
+    def _change(self, place: Spot, change: Callable[[LineEvent], LineEvent]) -> None:
         bar, at = place
         self.bars[bar][at] = change(self.bars[bar][at])
 
-    def _add(self, place: Place, *marks: str) -> None:
+    def _add(self, place: Spot, *marks: str) -> None:
         self._change(place, lambda event: replace(event, marks=(*marks, *event.marks)))
 
-    def _append(self, place: Place, *marks: str) -> None:
+    def _append(self, place: Spot, *marks: str) -> None:
         self._change(place, lambda event: replace(event, marks=(*event.marks, *marks)))
 
     # loudness
@@ -157,7 +157,7 @@ class Marker:
         for place, text in dynamics.items():
             self._add(place, text)
 
-    def _pin(self, word: str, start: Place, end: Place) -> None:
+    def _pin(self, word: str, start: Spot, end: Spot) -> None:
         self._add(start, f"{word}(")
         self._change(end, lambda event: replace(event, marks=(f"{word})", *event.marks)))
 
@@ -179,7 +179,7 @@ class Marker:
             return None
         return "crescendo" if growth > 0 else "diminuendo", max(first, last - (abs(growth) > 1)), last
 
-    def _phrases(self, notes: Sequence[Place], first: int, told: set[Place]) -> None:
+    def _phrases(self, notes: Sequence[Spot], first: int, told: set[Spot]) -> None:
         """Let each four bars of a line grow to their highest note and fall, and held tones swell without one."""
         stage = self.stage
         for start in range(first, notes[-1][0] + 1, _PHRASE):
@@ -217,7 +217,7 @@ class Marker:
             if stage.is_written(self.voice, bar):
                 if own_manner:
                     continue
-                if manner == "driving" or (manner in ("playful", "broad") and bar == section.first - 1):
+                if manner == "driving" or (stage.levels[bar] >= 3 and bar == section.first - 1):
                     self._accent(bar, is_head=bar == section.first - 1)
                 if manner == "playful":
                     self._detach(bar)

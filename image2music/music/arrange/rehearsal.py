@@ -224,6 +224,7 @@ class _Rehearsal:
         is_root = stage.bass_voice[bar] == voice and note.on == span.on
         line = stage.roles[voice, bar] not in ("figure", "bass+figure")
         low, high = stage.range_of(voice, bar)
+        third = span.third if self._is_only_third(span, note) else None
         scale = span.scale if note.dur <= EIGHTH * 2 and not stage.is_strong(note.on) else frozenset(span.own)
 
         def priced(pitches: tuple[int, ...], extra: int = 0) -> _Trial:
@@ -234,6 +235,7 @@ class _Rehearsal:
                     cost += 25 * (other.pitches == pitches) + (6 if line else 2) * max(
                         0, abs(other.pitches[-1] - pitches[-1]) - 7
                     )
+            cost += 250 * (third is not None and all(p % 12 != third for p in pitches))
             cost += 15 * any(p % 12 not in span.classes for p in pitches)
             return _Trial(voice, at, at + 1, (replace(note, pitches=pitches),), cost)
 
@@ -256,6 +258,8 @@ class _Rehearsal:
         if is_root:
             yield from self._led_on(voice, at, tick)
             return
+        if third is not None:
+            return
         if before is not None and before.end == note.on and before.on // stage.length == bar and not note.bound:
             joined = replace(before, dur=note.end - before.on)
             yield _Trial(voice, at - 1, at + 1, (joined,), 45 + 4 * self._clash_of(joined))
@@ -263,6 +267,18 @@ class _Rehearsal:
             yield _Trial(voice, at, at + 1, (), 70)
         if note.on + EIGHTH <= tick < note.end:
             yield _Trial(voice, at, at + 1, (replace(note, dur=tick - note.on),), 50)
+
+    def _is_only_third(self, span: ChordSpan, note: PlacedNote) -> bool:
+        """Whether nobody else has the third of a chord."""
+        if span.third is None or all(pitch % 12 != span.third for pitch in note.pitches):
+            return False
+        heard = (
+            tone
+            for voice in self.whole.values()
+            for tone in (*voice.between(span.on, span.end), *voice.sounding(span.on))
+            if tone.pitch % 12 == span.third
+        )
+        return all(tone.start == note.on and tone.pitch in note.pitches for tone in heard)
 
     def _fuller(self, tick: int) -> Iterator[_Trial]:
         """Yield notes of a chord's stretch with one more tone of the chord above them."""

@@ -46,6 +46,11 @@ class BarShape:
         """Where the second half begins: a strong beat, or the second beat."""
         return self.strong[1] if len(self.strong) > 1 else self.beats[1] if len(self.beats) > 1 else self.ticks
 
+    @property
+    def second_chord(self) -> int:
+        """Where the second of two chords begins: on the first beat from the middle on, the third one of 3/4."""
+        return next((beat for beat in self.beats if 2 * beat >= self.ticks), self.ticks // 2)
+
 
 @lru_cache(maxsize=64)
 def bar_shape(meter: str) -> BarShape:
@@ -242,7 +247,7 @@ class ArrangingStage:
         if chords == 1:
             return [0, self.length]
         if chords == 2:
-            return [0, self.shape.half if self.shape.half < self.length else self.length // 2, self.length]
+            return [0, self.shape.second_chord, self.length]
         beats = self.shape.beats
         if len(beats) >= chords:
             picked = [beats[at * len(beats) // chords] for at in range(chords)]

@@ -480,8 +480,8 @@ def test_figures_keep_off_a_second_written_line():
     plan = a_plan()
     voices = (*plan.voices[:2], PlannedVoice(4, "Viola", 41, 48, 79), plan.voices[2])
     sections = tuple(replace(s, parts=(*s.parts, VoicePart(4, "counter"))) for s in plan.sections)
-    tones = (64, 60, 65, 65) * 2
-    second: list[Bar | None] = [(LineEvent((pitch,), Fraction(4)),) for pitch in tones[:8]]
+    tones = (64, 60, 65, 65, 64, 60, 65, 64)
+    second: list[Bar | None] = [(LineEvent((pitch,), Fraction(4)),) for pitch in tones]
     for seed in range(6):
         lines = arrange_plan(replace(plan, voices=voices, sections=sections), {**a_tune(), 4: second}, seed)
         assert lines[2].bars[0][0].pitches == (64,)

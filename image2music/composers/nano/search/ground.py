@@ -190,7 +190,7 @@ def _edges(meter: str, parts: int) -> tuple[int, ...]:
     if parts == 1:
         return 0, bar.length
     if parts == 2:
-        return 0, bar.half if bar.half < bar.length else bar.length // 2, bar.length
+        return 0, next((beat for beat in bar.beats if 2 * beat >= bar.length), bar.length // 2), bar.length
     if len(bar.beats) >= parts:
         return *(bar.beats[at * len(bar.beats) // parts] for at in range(parts)), bar.length
     return tuple(bar.length * at // parts for at in range(parts + 1))
