@@ -208,6 +208,8 @@ def test_a_plan_plays_what_is_lent():
     parts = [part for section in plan.sections for part in section.parts]
     assert {part.degrees for part in parts if part.role == "drums"} == {loan.beat}
     assert any(part.degrees == loan.figures[0].text for part in parts if part.role in ("figure", "bass+figure"))
+    cited = [says for section in plan.sections for says in section.new.split("; ") if says]
+    assert sorted(cited) == sorted(one.says for one in loan.lent)
     lines = arrange_plan(plan, {}, 4)
     (beat,) = read_beat(loan.beat, 1920)
     drums = next(line for line in lines if line.is_drums)
