@@ -452,9 +452,10 @@ def _band(loan: Loan, request: PlanRequest, music: SuitingMusic, read: Sequence[
         bass = [p for p in (*line, *band) if p in band and (p in line or p in BASS_PROGRAMS)][:1]
         inner = [p for p in band if p not in (*lead, *bass, *borrowed.programs[:1], *BASS_PROGRAMS)]
         programs = tuple(dict.fromkeys((*lead, *inner, *(bass or request.programs[-1:]))))
-        fresh = [program for program in programs if program in band and program not in request.programs]
-        if fresh and len(programs) > 1:
-            names = list(dict.fromkeys(instrument_called(p, instrument_of(p).name) for p in fresh))
+        known = [instrument_called(p, instrument_of(p).name) for p in request.programs]
+        called = dict.fromkeys(instrument_called(p, instrument_of(p).name) for p in programs if p in band)
+        names = [name for name in called if name not in known]
+        if names and len(programs) > 1:
             listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
             says = f"{listed} {'are' if len(names) > 1 else 'is'} taken from"
             return _with(loan, "instruments", reference, says, programs=programs)
