@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from image2music.composers.nano.gestures import DeviceName, Gestures
+from image2music.composers.nano.gestures import DEVICE_WORDS, DeviceName, Gestures
 from image2music.composers.nano.pools import longest_training_run
 from image2music.composers.nano.search.cells import Bars, Motif, draw_motif, draw_rhythm, motif_worth, wanted_density
 from image2music.composers.nano.search.form import Form, FormMaker
@@ -314,20 +314,9 @@ def _runs(bars: Sequence[int]) -> list[tuple[int, int]]:
     return runs
 
 
-_SAID: dict[DeviceName, str] = {
-    "inversion": "the theme comes back upside down",
-    "augmentation": "the theme comes back in notes twice as long",
-    "shrink": "a cell of the theme gets shorter until everything stops, and the theme comes back whole",
-    "combine": "two tunes turn out to fit together",
-    "call": "one voice calls and another answers, higher at the end",
-    "silence": "the tune breaks off into silence and comes back",
-    "canon": "a second voice follows the first in its steps",
-}
-
-
 def _said(form: Form) -> str:
     if form.back is None and form.device in ("augmentation", "combine", "canon", "call"):
         return ""
     if form.device in ("silence", "shrink") and not form.silent:
         return ""
-    return _SAID[form.device]
+    return DEVICE_WORDS[form.device]
