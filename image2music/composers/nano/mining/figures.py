@@ -129,7 +129,11 @@ def tokens_of(notes: Sequence[Played], chord: Sound, length: int) -> tuple[int, 
 
 
 def _token(
-    sounds: Sequence[tuple[int, int]], follow: Sequence[tuple[int, int]], ladder: Sequence[int], classes: set[int], at: int
+    sounds: Sequence[tuple[int, int]],
+    follow: Sequence[tuple[int, int]],
+    ladder: Sequence[int],
+    classes: set[int],
+    at: int,
 ) -> str | None:
     if all(pitch % 12 in classes for pitch, _ in sounds):
         rungs = "".join(str(ladder.index(pitch)) for pitch, _ in sounds)
@@ -154,5 +158,10 @@ def candidates(pieces: Sequence[HumanPiece]) -> list[str]:
         pieces_named = Counter(found.name for found in all_found).most_common(2)
         names = " ".join(name for name, _ in sorted(pieces_named))
         score = len(all_found) * 3 + min(times, 12) / 2 + roots
-        lines.append((-score, f"{meter:5}{hand:6} g{grain} pieces {len(all_found)} times {times} roots {roots} qpm {tempo:.0f} v{loud} | {tokens} | {names}"))
+        lines.append(
+            (
+                -score,
+                f"{meter:5}{hand:6} g{grain} pieces {len(all_found)} times {times} roots {roots} qpm {tempo:.0f} v{loud} | {tokens} | {names}",
+            )
+        )
     return [line for _, line in sorted(lines)]

@@ -87,7 +87,11 @@ def chords_of(weights: NDArray[np.float64], basses: Sequence[int]) -> list[tuple
             root, quality = names[at]
             tones = [(root + tone) % 12 for tone in QUALITY_TONES[quality]]
             sounds = [share[row, tone] > 0.02 for tone in tones]
-            if bass not in tones or not (sounds[0] and sounds[1]) or not all(sounds[2:] if len(tones) > 3 else sounds[3:]):
+            if (
+                bass not in tones
+                or not (sounds[0] and sounds[1])
+                or not all(sounds[2:] if len(tones) > 3 else sounds[3:])
+            ):
                 continue
             value = explained[row, at] + 0.12 * (bass == root) - 0.08 * (not sounds[2]) - 0.04 * (len(tones) - 3)
             kept = quality if bass == tones[-1] else _KEPT.get(quality, quality)
@@ -215,7 +219,11 @@ def roles_of(window: Sequence[Heard], key: tuple[int, bool]) -> Iterator[tuple[H
         yield "sequence", minor, tonic
     degree, start = (end.root - tonic) % 12, (flat[0].root - tonic) % 12
     plain = _DIATONIC[minor] | _DOMINANTS[minor]
-    if degree not in (0, 7) and start != 7 and all(((s.root - tonic) % 12, _KEPT.get(s.quality, s.quality)) in plain for s in flat):
+    if (
+        degree not in (0, 7)
+        and start != 7
+        and all(((s.root - tonic) % 12, _KEPT.get(s.quality, s.quality)) in plain for s in flat)
+    ):
         if (degree, end.quality) in _DIATONIC[minor] and (start, flat[0].quality) in _DIATONIC[minor]:
             yield "middle", minor, tonic
     if degree != 0 and _is_eventful(flat, tonic, minor, n):

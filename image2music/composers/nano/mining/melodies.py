@@ -46,7 +46,6 @@ class Line:
     minor: bool
     loudness: float
 
-
     @cached_property
     def owner(self) -> str:
         """Whose it is: the composer's; a fiddle tune, which collections share under other names, goes by its middle."""

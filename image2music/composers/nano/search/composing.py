@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from image2music.composers.nano.borrowing import Loan, plan_with_loan
-from image2music.composers.nano.gestures import DeviceName, Gestures
+from image2music.composers.nano.gestures import DEVICE_WORDS, DeviceName, Gestures
 from image2music.composers.nano.pools import HarmonicStyle, longest_training_run
 from image2music.composers.nano.search.cells import (
     Bars,
@@ -251,7 +251,7 @@ def with_voices(composition: Composition, wanted: Wanted) -> tuple[Plan, Written
         device = _payoff(composition, ground, melody, lines)
         _answers(composition, ground, melody, lines, parts, wanted)
     written = Written({voice: line for voice, line in lines.items() if line})
-    device = device or (_SAID[form.device] if form.says_device else "")
+    device = device or (DEVICE_WORDS[form.device] if form.says_device else "")
     plan = plan_of(form, written, composition.band, singers, parts, composition.theme, request, device)
     return (plan if wanted.loan is None else plan_with_loan(plan, wanted.loan)), written
 
@@ -288,7 +288,7 @@ def _payoff(
         return ""
     for bar, notes in made.items():
         lines[idle.voice.id].setdefault(bar, notes)
-    return _SAID[form.device]
+    return DEVICE_WORDS[form.device]
 
 
 def _tonics_apart(form: Form) -> int:
@@ -339,14 +339,3 @@ def _runs(bars: Sequence[int]) -> list[tuple[int, int]]:
         else:
             runs.append((bar, bar))
     return runs
-
-
-_SAID: dict[DeviceName, str] = {
-    "inversion": "the theme comes back upside down",
-    "augmentation": "the theme comes back in notes twice as long",
-    "shrink": "a cell of the theme gets shorter until everything stops, and the theme comes back whole",
-    "combine": "two tunes turn out to fit together",
-    "call": "one voice calls and another answers, higher at the end",
-    "silence": "the tune breaks off into silence and comes back",
-    "canon": "a second voice follows the first in its steps",
-}
