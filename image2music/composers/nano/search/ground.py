@@ -40,7 +40,7 @@ HARD = 2000
 _FREE = (14, 30, 12, -2, -2, 3, 7, 1, -2, -2, 7, 20, 4, 24, 9, -2, -2, 2, 5, 1, -1, -1, 5, 14, 4, 18, 6, -1, -1)
 _CHORDAL = (14, 30, 8, -2, -2, 1, 2, 0, -2, -2, 2, 9, 4, 22, 4, -2, -2, 1, 2, 1, -1, -1, 2, 8, 4, 16, 3, -1, -1)
 """What an interval to the tune costs a tick, by semitones: any two notes, and two tones of the chord."""
-_WIDEST, _DOUBLES_BASS = 40, 2
+_WIDEST, _DOUBLES_BASS, _RUBS_BASS = 40, 2, 5
 _COSTS = np.array([*_FREE, *[2] * 12, *_CHORDAL, *[2] * 12], np.int32)
 _RUBS = np.array([away % 12 in ((1, 11) if free else (1,)) for free in (True, False) for away in range(_WIDEST + 1)])
 LEAPS = (54, 0, 0, 18, 24, 42, 210, 66, 130, 150, 260, 300, 110, *(400,) * 115)
@@ -324,7 +324,7 @@ def bar_views(
     return views
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2048)
 def tune_table(view: BarView) -> Table:
     """Return what each pitch from `low` on has cost up to each tick, shape [ticks + 1, pitches]."""
     bar = bar_times(view.meter)
@@ -345,7 +345,8 @@ def tune_table(view: BarView) -> Table:
     weight = np.ones((bar.length, 1), np.int32)
     weight[list(bar.beats)] = 4
     weight[list(bar.strong)] = 8
-    cost[1:] += _DOUBLES_BASS * weight * (pitches % 12 == basses)
+    above = (pitches - basses) % 12
+    cost[1:] += weight * (_DOUBLES_BASS * (above == 0) + _RUBS_BASS * (_RUBS[above] & (tones >> pitches % 12 & 1 == 0)))
     weight[tune == 0] = 0
     away = np.minimum(np.abs(pitches - tune), _WIDEST)
     both = (tones >> pitches % 12) & (tones >> tune % 12) & 1

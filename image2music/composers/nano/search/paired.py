@@ -27,7 +27,7 @@ from image2music.composers.nano.search.ground import (
 from image2music.composers.nano.sketch import Note
 
 _MEND, _MEND_A_SEMITONE, _FAR = 70, 15, 4
-_CANON_COST, _CANON_MENDED = 36, 4
+_CANON_COST, _CANON_MENDED = 40, 4
 _INTERVALS = (-12, 12, -24, 0, -5, 7, -7, 5, -17, -19)
 _BELOW = (-2, -5, -9)
 _FOREIGN, _FOREIGN_BELOW, _RUBS_ON_BASS = 8, 20, 150

@@ -65,7 +65,7 @@ _OCTAVES = 160
 # what a bar offers
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=8192)
 def _walks(
     meter: str, rhythm: Rhythm, contours: tuple[Contour, ...], places: tuple[_Place, ...], opening: int, low: int,
     high: int, manner: int,
@@ -92,7 +92,7 @@ def _origin(tones: Classes, scale: Classes) -> int:
     return min(range(12), key=lambda root: (turned(tones, root), turned(scale, root), root))
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=8192)
 def _shapes(
     meter: str, rhythm: Rhythm, contours: tuple[Contour, ...], places: tuple[_Place, ...], manner: int
 ) -> tuple[Table, Table, Table, Table, NDArray[np.bool_]]:
@@ -197,7 +197,7 @@ class _Offer(NamedTuple):
     pitches: list[int]
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _offers(
     view: BarView, opening: Classes, cells: tuple[tuple[Note, ...], ...], busy: int, is_end: bool
 ) -> list[_Offer]:
