@@ -23,7 +23,7 @@ from image2music.composers.nano.search.ground import Ground
 from image2music.composers.nano.search.harmony import Harmonist, local_key
 from image2music.composers.nano.search.layout import Seated, Written, plan_of, plan_parts, seat_band, window_of
 from image2music.composers.nano.search.line import LineSearch, Window, place_of_bar, reharmonise
-from image2music.composers.nano.search.paired import canon_line, combined_line, parallel_line
+from image2music.composers.nano.search.paired import canon_line, combined_line
 from image2music.composers.nano.search.second import answer_line
 from image2music.composers.nano.search.worth import add_pickups, line_worth, ring_out
 from image2music.composers.nano.sketch import Note, bar_ticks, beat_ticks
@@ -313,20 +313,17 @@ def _answers(
                 bar for bar in range(section.first, section.last + 1)
                 if form.tasks[bar].singer != which and bar not in lines[lead.voice.id] and bar not in form.silent
             ]  # fmt: skip
-            if role == "melody" or role not in ("answer", "counter", "parallel") or not free:
+            if role not in ("answer", "counter") or not free:
                 continue
             window = window_of(lead.voice)
             under = window.high <= window_of(composition.leads[1 - which].voice).high
             for start, end in _runs(free):
                 span = range(start, end + 1)
-                if role == "parallel":
-                    made, _ = parallel_line(ground, melody, span, window.lowest, window.highest)
-                else:
-                    busy = 0.35 if role == "answer" else 0.6
-                    made, _ = answer_line(
-                        ground, melody, span, cells, window.lowest, window.highest, under, busy,
-                        picture_seed(composition.seed, f"{section.first}/{which}"),
-                    )  # fmt: skip
+                busy = 0.35 if role == "answer" else 0.6
+                made, _ = answer_line(
+                    ground, melody, span, cells, window.lowest, window.highest, under, busy,
+                    picture_seed(composition.seed, f"{section.first}/{which}"),
+                )  # fmt: skip
                 for bar, notes in made.items():
                     lines[lead.voice.id][bar] = notes
 
