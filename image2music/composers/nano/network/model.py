@@ -298,9 +298,10 @@ def pooled(hidden: Tensor, nats: Tensor, rows: Tensor) -> Tensor:
     """
     notes = rows[:, KIND] == NOTE_ROW
     own = nats[notes[1:]]
-    bars = torch.stack([own[rows[notes][:, NUMBER] == bar].mean() for bar in rows[notes][:, NUMBER].unique()])
+    bars, at, sizes = rows[notes][:, NUMBER].unique(return_inverse=True, return_counts=True)
+    means = torch.zeros(len(bars), dtype=own.dtype, device=own.device).index_add(0, at, own) / sizes
     figures = [own.mean(), own.std(), *own.quantile(torch.tensor([0.1, 0.5, 0.9], dtype=own.dtype, device=own.device))]
-    figures += [(own < 0.3).to(own.dtype).mean(), bars.std() if len(bars) > 1 else bars.sum() * 0]
+    figures += [(own < 0.3).to(own.dtype).mean(), means.std() if len(bars) > 1 else own.sum() * 0]
     figures.append(torch.log1p(own.new_tensor(float(len(own) / len(bars)))))
     return torch.cat([hidden[notes].mean(0), torch.stack(figures)])
 

@@ -8,12 +8,11 @@ beside the spoiled ones.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +21,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from image2music.composers.nano.network.dataset import (
-    AXES,
+    BATCHES_AT_ONCE,
+    JUDGED,
     NOT_HIDDEN,
-    EncodedLine,
-    Floats,
+    BatchesBySeed,
+    CellMaker,
     Hiding,
     PictureMaker,
-    TrainingLine,
-    Window,
-    cut,
-    encode_line,
-    hold_out_lines,
-    lines_of,
-    read_rank_file,
-    spoiled,
-    window_of,
+    Prepared,
+    WindowBatch,
+    collate_windows,
+    judged_rows,
+    line_window,
+    load_prepared,
+    prepare,
+    save_prepared,
 )
 from image2music.composers.nano.network.model import LineConfig, LineDecoder, nats_of, pooled, save_decoder
+from image2music.composers.nano.network.repertoire import read_rank_file, read_repertoire
 from image2music.composers.nano.network.tokens import (
     BAR_ROW,
     CHORD_ROW,
@@ -57,12 +57,8 @@ from image2music.composers.nano.network.tokens import (
     encode_sketch,
 )
 
-OBJECT_SHARE = 0.6
-NOISE = 0.5
-KINDS = ("song", "quartet", "hymn", "chorale", "solo")
-KIND_WEIGHTS = {"song": 1.5, "quartet": 1.3, "hymn": 1.0, "chorale": 0.8, "solo": 0.6}
 ROW_WEIGHTS = {CONTROL_ROW: 0.1, BAR_ROW: 0.5, HEAD_ROW: 0.0, CHORD_ROW: 0.3, NOTE_ROW: 1.0, END_ROW: 0.5}
-HEAD_WEIGHT = 0.3
+HEAD_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -79,236 +75,9 @@ class LineTrainingConfig:
     warmup: int = 150
     decay: float = 0.7
     weight_decay: float = 0.1
-    guide: float = 0.3
-    guided: float = 0.6
+    guide: float = 0.5
+    guided: float = 0.85
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What is trained on. `things` float32[n, dim] are names of things, then titles; `poles` float32[4, 2, dim].
-
-    `pairs` are (line as it is, the same spoiled, whether it is held out).
-    """
-
-    training: list[EncodedLine]
-    held_out: list[EncodedLine]
-    things: Floats
-    kinds: Floats
-    poles: Floats
-    blank: Floats
-    pairs: list[tuple[Rows, Rows, bool]]
-
-
-def read_lines(data: Path) -> list[TrainingLine]:
-    """Read the melodies of the whole repertoire. Needs music21 for its corpus."""
-    from music21 import corpus
-
-    from image2music.music.critic.training import read_pieces
-
-    with open(data / "INDEX.csv", encoding="utf-8") as file:
-        titles = {Path(row["path"]).stem: row["title"] for row in csv.DictReader(file)}
-    shelf = Path(next(iter(corpus.getComposer("ryansMammoth")))).parents[1]
-    for folder in ("oneills1850", "airdsAirs", "ryansMammoth"):
-        for path in sorted((shelf / folder).glob("*.abc")):
-            for text in re.split(r"(?m)^(?=X:)", path.read_text(encoding="utf-8", errors="replace"))[1:]:
-                title = re.search(r"(?m)^T:\s*(.*)$", text)
-                titles[f"{path.stem} {text.partition(chr(10))[0]}"] = title.group(1).strip() if title else ""
-    pieces = read_pieces(data)
-    return [line for piece in pieces for line in lines_of(piece, titles.get(piece.name, ""))]
-
-
-def prepare(lines: Sequence[TrainingLine], seed: int) -> Prepared:
-    """Split, encode, spoil, and embed titles, things and the poles of looks."""
-    from image2music.composers.nano.patches import PoleVectors, blank_patches
-    from image2music.embedders.conse import load_conse
-    from image2music.images.features import class_names
-
-    embedder = load_conse()
-    training, held_out = hold_out_lines(lines)
-    titles = {title: n for n, title in enumerate(sorted({line.title for line in lines if line.title}))}
-    names = embedder.embed_texts(class_names())
-    axes = embedder.embed_texts([text for pair in AXES for text in pair])
-    kinds = np.stack([names @ (axes[1] - axes[0]), names @ (axes[3] - axes[2])], 1)
-    kinds = ((kinds - kinds.mean(0)) / kinds.std(0)).astype(np.float32)
-    poles = PoleVectors.embed(embedder)
-    looks = np.stack([poles.vectors[name] for name in ("brightness", "contrast", "saturation", "warmth")])
-    encoded = [
-        [encode_line(line, len(names) + titles[line.title] if line.title else -1) for line in part]
-        for part in (training, held_out)
-    ]
-    things = np.concatenate([names, embedder.embed_texts(sorted(titles))]) if titles else names
-    looks[0] *= 2  # Brightness, the one look that differs from cell to cell, counts twice in real cells too.
-    blank = blank_patches(1, poles)[0]
-    pairs = spoiled_pairs(training, held_out, seed)
-    return Prepared(encoded[0], encoded[1], things, kinds, looks, blank, pairs)
-
-
-JUDGED = frozenset({"tempo", "character", "purpose", "dynamic"})
-"""Hidden from the judge of liveliness, whose lines come from many sources."""
-
-
-def spoiled_pairs(
-    training: Sequence[TrainingLine], held_out: Sequence[TrainingLine], seed: int, most: int = 4500
-) -> list[tuple[Rows, Rows, bool]]:
-    """Return lines of 8 to 24 bars beside spoiled ones."""
-    dice = np.random.Generator(np.random.Philox([seed, 3]))
-    pairs = []
-    for lines, is_held, n in ((training, False, most), (held_out, True, most // 5)):
-        long = [line for line in lines if len(line.sketch.bars) >= 8]
-        for at in dice.permutation(len(long))[:n].tolist():
-            sketch = long[at].sketch
-            first = int(dice.integers(0, len(sketch.bars) - 7))
-            human = cut(sketch, first, int(dice.integers(8, 25)))
-            if sum(len(bar.notes) for bar in human.bars) < 16:
-                continue
-            pairs.append(
-                (
-                    judged_rows(encode_sketch(human, unknown=JUDGED)),
-                    judged_rows(encode_sketch(spoiled(human, dice), unknown=JUDGED)),
-                    is_held,
-                )
-            )
-    return pairs
-
-
-def judged_rows(rows: Rows) -> Rows:
-    """Hide what heads say of density and register, which nobody knows before the notes."""
-    rows = rows.copy()
-    rows[:, HEADS:] = 0
-    return rows
-
-
-def save_prepared(prepared: Prepared, path: Path) -> None:
-    """Write everything to one compressed file."""
-    lines = [*prepared.training, *prepared.held_out]
-    pairs = [rows for good, bad, _ in prepared.pairs for rows in (good, bad)]
-    np.savez_compressed(
-        path,
-        prefix=np.stack([line.prefix for line in lines]),
-        rows=np.concatenate([line.rows for line in lines]),
-        n_rows=np.array([len(line.rows) for line in lines]),
-        n_bars=np.array([len(line.sections) for line in lines]),
-        bar_rows=np.concatenate([np.array(line.bar_rows) for line in lines]),
-        sections=np.concatenate([np.array(line.sections) for line in lines]),
-        energy=np.concatenate([line.energy for line in lines]),
-        height=np.concatenate([line.height for line in lines]),
-        minor=np.array([line.minor for line in lines]),
-        title=np.array([line.title for line in lines]),
-        kind=np.array([KINDS.index(line.kind) for line in lines]),
-        n_training=np.array(len(prepared.training)),
-        things=prepared.things.astype(np.float16),
-        kinds=prepared.kinds,
-        poles=prepared.poles,
-        blank=prepared.blank,
-        pair_rows=np.concatenate(pairs),
-        pair_lengths=np.array([len(rows) for rows in pairs]),
-        pair_held=np.array([held for _, _, held in prepared.pairs]),
-    )
-
-
-def load_prepared(path: Path) -> Prepared:
-    """Read what `save_prepared` wrote."""
-    with np.load(path) as found:
-        kept = {name: found[name] for name in found.files}
-    lines = []
-    row = bar = edge = 0
-    for n, (n_rows, n_bars) in enumerate(zip(kept["n_rows"].tolist(), kept["n_bars"].tolist(), strict=True)):
-        lines.append(
-            EncodedLine(
-                kept["prefix"][n],
-                kept["rows"][row : row + n_rows],
-                tuple(kept["bar_rows"][edge : edge + n_bars + 1].tolist()),
-                tuple(kept["sections"][bar : bar + n_bars].tolist()),
-                kept["energy"][bar : bar + n_bars],
-                kept["height"][bar : bar + n_bars],
-                bool(kept["minor"][n]),
-                int(kept["title"][n]),
-                KINDS[int(kept["kind"][n])],
-            )
-        )
-        row, bar, edge = row + n_rows, bar + n_bars, edge + n_bars + 1
-    pieces = np.split(kept["pair_rows"], np.cumsum(kept["pair_lengths"])[:-1])
-    pairs = [(pieces[2 * n], pieces[2 * n + 1], bool(held)) for n, held in enumerate(kept["pair_held"].tolist())]
-    n = int(kept["n_training"])
-    things = kept["things"].astype(np.float32)
-    return Prepared(lines[:n], lines[n:], things, kept["kinds"], kept["poles"], kept["blank"], pairs)
-
-
-@dataclass(frozen=True)
-class WindowBatch:
-    """Windows side by side, padded with zeros; see `Window`. `pictured` int64[b]: 0 nothing, 1 blank, 2 a picture."""
-
-    rows: Tensor
-    shown: Tensor
-    n_bars: Tensor
-    things: Tensor
-    looks: Tensor
-    regions: Tensor
-    pictured: Tensor
-
-    def to(self, device: torch.device) -> WindowBatch:
-        """Return the same on a device."""
-        return WindowBatch(*(value.to(device, non_blocking=True) for value in vars(self).values()))
-
-
-def collate_windows(windows: Sequence[Window]) -> WindowBatch:
-    """Pad and stack."""
-    n = max(len(window.rows) for window in windows)
-    most = max(len(window.regions) for window in windows)
-    rows, shown = (np.zeros((len(windows), n, windows[0].rows.shape[1]), np.int64) for _ in range(2))
-    regions = np.zeros((len(windows), most, windows[0].regions.shape[1]), np.bool_)
-    for at, window in enumerate(windows):
-        rows[at, : len(window.rows)], shown[at, : len(window.rows)] = window.rows, window.shown
-        regions[at, : len(window.regions)] = window.regions
-    pictured = [2 if window.is_pictured else int(window.things[0]) % 2 for window in windows]
-    return WindowBatch(
-        torch.from_numpy(rows),
-        torch.from_numpy(shown),
-        torch.tensor([window.n_bars for window in windows]),
-        torch.from_numpy(np.stack([window.things for window in windows])),
-        torch.from_numpy(np.stack([window.looks for window in windows])),
-        torch.from_numpy(regions),
-        torch.tensor(pictured),
-    )
-
-
-class BatchesBySeed(Dataset[WindowBatch]):
-    """Batch number n is the same whoever makes it: its dice come from seed and n."""
-
-    def __init__(self, prepared: Prepared, config: LineTrainingConfig) -> None:
-        self.lines, self.config = prepared.training, config
-        self.maker = PictureMaker(prepared.kinds)
-        weights = [min(len(line.sections), 96) ** 0.8 * KIND_WEIGHTS[line.kind] for line in self.lines]
-        self.edges = np.cumsum(weights) / np.sum(weights)
-
-    def __getitem__(self, number: int) -> WindowBatch:
-        """Return batch `number`."""
-        dice = np.random.Generator(np.random.Philox([self.config.seed, number]))
-        chosen = np.searchsorted(self.edges, dice.random(self.config.batch)).tolist()
-        return collate_windows([window_of(self.lines[at], self.maker, dice, Hiding()) for at in chosen])
-
-
-class CellMaker:
-    """Turns things and looks into cells, on whatever device the tables are."""
-
-    def __init__(self, prepared: Prepared, device: torch.device) -> None:
-        self.things = torch.from_numpy(prepared.things).to(device)
-        self.poles = torch.from_numpy(prepared.poles).to(device)
-        self.blank = torch.from_numpy(prepared.blank).to(device)
-
-    def cells(self, batch: WindowBatch) -> Tensor:
-        """Return float[b, cells, dim]: the same mixture that real pictures' cells are; zeros where there is none."""
-        things = self.things[batch.things]
-        things = functional.normalize(things + torch.randn_like(things) * (NOISE / things.shape[-1] ** 0.5), dim=-1)
-        looks = torch.einsum("bcl,ld->bcd", batch.looks, self.poles[:, 1])
-        looks = looks + torch.einsum("bcl,ld->bcd", 1 - batch.looks, self.poles[:, 0])
-        cells = functional.normalize(
-            OBJECT_SHARE * things + (1 - OBJECT_SHARE) * functional.normalize(looks, dim=-1), dim=-1
-        )
-        is_picture = (batch.pictured == 2)[:, None, None]
-        is_blank = (batch.pictured == 1)[:, None, None]
-        return torch.where(is_picture, cells, self.blank * is_blank)
 
 
 def region_share(maps: Sequence[Tensor], batch: WindowBatch) -> tuple[Tensor, Tensor, Tensor]:
@@ -371,7 +140,7 @@ def evaluate_lines(
         for at in range(0, len(lines[::step]), 32):
             dice = np.random.Generator(np.random.Philox([99, at]))
             chosen = lines[::step][at : at + 32]
-            batch = collate_windows([window_of(line, maker, dice, hiding) for line in chosen]).to(device)
+            batch = collate_windows([line_window(line, maker, dice, hiding) for line in chosen]).to(device)
             hidden, _, maps = model(batch.shown, batch.n_bars, model.memory(cells.cells(batch)))
             nats = nats_of(model, hidden, batch.shown, batch.rows[..., HEADS:])
             notes = batch.rows[:, 1:, KIND] == NOTE_ROW
@@ -418,14 +187,15 @@ def train_lines(
     cells = CellMaker(prepared, device)
     optimizers = line_optimizers(model, config)
     start = _resume(model, optimizers, out, device)
+    groups = range(start // BATCHES_AT_ONCE, -(-config.steps // BATCHES_AT_ONCE))
     data = DataLoader(
-        BatchesBySeed(prepared, config), batch_size=None, sampler=range(start, config.steps), num_workers=workers,
-        prefetch_factor=4 if workers else None,
+        BatchesBySeed(prepared, config.batch, config.seed), batch_size=None, sampler=groups, num_workers=workers,
+        prefetch_factor=2 if workers else None,
     )  # fmt: skip
     rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
     began, seen = time.time(), []
     model.train()
-    for step, batch in enumerate(data, start):
+    for step, batch in enumerate(chain.from_iterable(data), start):
         spent = max(step / config.steps, (time.time() - began) / seconds)
         if spent >= 1:
             break
@@ -439,8 +209,8 @@ def train_lines(
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         seen.append(nats.detach())
-        if (step + 1) % 500 == 0 or step + 1 == config.steps:
-            mean = float(torch.stack(seen[-500:]).mean())
+        if (step + 1) % (250 * BATCHES_AT_ONCE) == 0:
+            mean = float(torch.stack(seen[-250 * BATCHES_AT_ONCE :]).mean())
             entry = {"step": step + 1, "minutes": (time.time() - began) / 60, "training_nats_a_note": mean}
             _log(out, entry | evaluate_lines(model, cells, prepared, device, 128))
             _checkpoint(model, optimizers, step + 1, out)
@@ -477,14 +247,20 @@ def lively_inputs(model: LineDecoder, lines: Sequence[Rows], device: torch.devic
     """Return float[n, width + inputs], read without a picture."""
     model.eval()
     found = []
-    empty = torch.zeros(1, model.config.cells, model.config.cell_dim, device=device)
-    for rows in lines:
-        own = torch.from_numpy(rows.astype(np.int64))[None].to(device)
-        n_bars = torch.tensor([int((rows[:, KIND] == BAR_ROW).sum())], device=device)
+    for start in range(0, len(lines), 64):
+        some = lines[start : start + 64]
+        padded = np.zeros((len(some), max(map(len, some)), some[0].shape[1]), np.int64)
+        for at, rows in enumerate(some):
+            padded[at, : len(rows)] = rows
+        own = torch.from_numpy(padded).to(device)
+        n_bars = torch.tensor([int((rows[:, KIND] == BAR_ROW).sum()) for rows in some], device=device)
+        empty = torch.zeros(len(some), model.config.cells, model.config.cell_dim, device=device)
         hidden, _, _ = model(own, n_bars, model.memory(empty), fused=True)
-        nats = nats_of(model, hidden, own, own[..., HEADS:])
-        found.append(pooled(hidden[0].float(), nats.symbols[0], own[0]))
-    return torch.stack(found)
+        nats = nats_of(model, hidden, own, own[..., HEADS:]).symbols.cpu()
+        for rows, last, own_nats in zip(some, hidden.float().cpu(), nats, strict=True):
+            n = len(rows)
+            found.append(pooled(last[:n], own_nats[: n - 1], torch.from_numpy(rows.astype(np.int64))))
+    return torch.stack(found).to(device)
 
 
 def train_liveliness(
@@ -543,6 +319,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dropout", type=float, default=LineConfig.dropout)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=0, help="processes that make batches")
+    parser.add_argument("--guide", type=float, default=LineTrainingConfig.guide)
     parser.add_argument("--rank", type=Path, help="train the judge of liveliness alone, with these lines as well")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -550,7 +327,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not kept.is_file():
         if options.data is None:
             parser.error("--data is needed the first time")
-        save_prepared(prepare(read_lines(options.data), options.seed), kept)
+        save_prepared(prepare(read_repertoire(options.data), options.seed), kept)
     prepared = load_prepared(kept)
     torch.manual_seed(options.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -560,7 +337,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     model = LineDecoder(sizes).to(device)
     model.blank.copy_(torch.from_numpy(prepared.blank))
-    config = LineTrainingConfig(steps=options.steps, batch=options.batch, seed=options.seed)
+    config = LineTrainingConfig(options.steps, options.batch, guide=options.guide, seed=options.seed)
     if options.rank is None:
         train_lines(model, prepared, config, options.out, device, options.workers, options.seconds)
     elif _resume(model, [], options.out, device) == 0:
