@@ -47,6 +47,7 @@ setup(
         "image2music.composers.nano",
         "image2music.composers.nano.search",
         "image2music.composers.nano.network",
+        "image2music.composers.nano.mining",
         "image2music.composers.nano.training",
         "image2music.composers.prompts",
         "image2music.demo",
@@ -76,7 +77,14 @@ setup(
         "image2music.images": ["*.npz", "*.txt"],
         "image2music.music.critic": ["weights/*.npz", "*.md"],
         "image2music.composers.nano.network": ["weights/*.safetensors", "weights/*.json", "weights/*.md"],
-        "image2music.composers.nano": ["weights/*.safetensors", "weights/*.json", "weights/*.npy", "weights/*.md"],
+        "image2music.composers.nano": [
+            "weights/*.safetensors",
+            "weights/*.json",
+            "weights/*.npy",
+            "weights/*.md",
+            "tables/*",
+        ],
+        "image2music.music.arrange": ["*.txt"],
     },
     install_requires=requirements("base"),
     extras_require={

@@ -164,22 +164,22 @@ def training_runs() -> NDArray[np.uint64]:
     Of each melody every `RUN_STRIDE`-th run is there, so that whatever shares more than 16 notes shares one.
     """
     with np.load(TABLES / "melody.npz") as tables:
-        runs = np.cumsum(
-            tables["runs_low"].astype(np.uint64) + (tables["runs_high"].astype(np.uint64) << np.uint64(16))
-        )
+        gaps = tables["runs_low"].astype(np.uint64) + (tables["runs_high"].astype(np.uint64) << np.uint64(16))
+    runs = np.cumsum(gaps, dtype=np.uint64)
     runs.flags.writeable = False
     return runs
 
 
 def hashes_of_runs(pitches: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint64]:
     """Return a hash of 38 bits, uint64[n], of every run of `RUN_INTERVALS` intervals; of a repeated interval, 0."""
-    steps = np.diff(np.asarray(pitches, dtype=np.int64))
+    line = np.asarray(pitches, dtype=np.int64)
+    steps = line[1:] - line[:-1]
     if len(steps) < RUN_INTERVALS:
         return np.zeros(0, dtype=np.uint64)
     runs = np.lib.stride_tricks.sliding_window_view(steps, RUN_INTERVALS)
     hashes = np.full(len(runs), 0xCBF29CE484222325, dtype=np.uint64)
     for column in range(RUN_INTERVALS):
-        hashes = (hashes ^ (runs[:, column] & 0xFF).astype(np.uint64)) * np.uint64(0x100000001B3)
+        hashes = (hashes ^ np.mod(runs[:, column], 256).astype(np.uint64)) * np.uint64(0x100000001B3)
         hashes ^= hashes >> np.uint64(29)
     hashes = (hashes >> np.uint64(26)) | np.uint64(1)
     return np.where((runs == runs[:, :1]).all(axis=1), np.uint64(0), hashes)

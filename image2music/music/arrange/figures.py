@@ -5,7 +5,7 @@ chord from the figure's lowest one upwards, however it is laid out; `(012)` soun
 neighbours above and below in the chord's scale; `-` holds on, `.` rests. Bars are written for 4/4, 3/4 and 6/8, many
 for 12/8, 9/8, 5/4 and 7/8 as well; the other meters are put together from these.
 
-`figures_mined.txt` adds figures that were found in public-domain scores.
+`figures.txt` has them all: those written by hand, and what was found in public-domain scores.
 """
 
 from __future__ import annotations
@@ -67,50 +67,34 @@ _WHOLE_METERS = {(12 * E, 4): "12/8", (9 * E, 3): "9/8", (10 * E, 5): "5/4", (7 
 """Meters that are put together where a figure has no bar for them, by ticks and beats."""
 
 
-def _figure(
-    name: str, family: Family, grain: int, four: str, three: str, six: str, loud: tuple[int, int] = (0, 5),
-    light: bool = False,
-) -> Figure:  # fmt: skip
-    bars = {meter: text.split("|") for meter, text in (("4/4", four), ("3/4", three), ("6/8", six))}
-    return Figure(
-        name, family, grain, {m: (t[0], t[1], t[2]) for m, t in bars.items()}, loud, light, _struck(bars["4/4"][0]) / 4
-    )
-
-
 @lru_cache(maxsize=1)
 def library() -> tuple[Figure, ...]:
-    """Return all figures: those written by hand, and those found in scores."""
-    found, more = _read_table((Path(__file__).parent / "figures_mined.txt").read_text(encoding="utf-8"))
-    by_hand = (replace(figure, bars={**figure.bars, **more.get(figure.name, {})}) for figure in _written_by_hand())
-    return *by_hand, *found
+    """Return all figures: those written by hand first, then those found in scores."""
+    text = (Path(__file__).parent / "figures.txt").read_text(encoding="utf-8")
+    return _read_table(text)
 
 
 _Bars = dict[str, tuple[str, str, str]]
 
 
-def _read_table(text: str) -> tuple[list[Figure], dict[str, _Bars]]:
-    """Read figures, and further meters of figures that are written here."""
-    found: list[Figure] = []
-    more: dict[str, _Bars] = {}
-    for block in re.split(r"\n(?=\S.*\|.*\||= )", re.sub(r"(?m)^#.*\n|^\n", "", "\n" + text)):
-        head, *lines = block.strip().splitlines() or [""]
-        rows = [line.partition(": ")[::2] for line in lines]
-        bars = {meter: _three_forms(row) for meter, row in rows}
-        if head.startswith("= "):
-            more[head[2:]] = bars
-        elif head:
-            name, family, loud, source = (word.strip() for word in head.split("|"))
-            main, row = rows[0]
-            plain = row.split("|")[0]
-            least, most = (int(level) for level in loud.split()[0].split("-"))
-            ticks = _LENGTHS[main]
-            found.append(
-                Figure(
-                    name, cast(Family, family), ticks // len(plain.split()), _in_three_meters(bars, main),
-                    (least, most), "light" in loud, _struck(plain) * TICKS_PER_QUARTER / ticks, source,
-                )
-            )  # fmt: skip
-    return found, more
+def _read_table(text: str) -> tuple[Figure, ...]:
+    """Read a line of properties and then a line a meter for each figure."""
+    rows = [line for line in text.splitlines() if line and not line.startswith("#")]
+    heads = [number for number, row in enumerate(rows) if not row[0].isdigit()]
+    return tuple(
+        _figure(rows[head], [row.partition(": ")[::2] for row in rows[head + 1 : end]])
+        for head, end in zip(heads, [*heads[1:], len(rows)], strict=True)
+    )
+
+
+def _figure(head: str, rows: Sequence[tuple[str, str]]) -> Figure:
+    name, kind, loud, source = (word.strip() for word in head.split("|"))
+    least, most = (int(level) for level in loud.split()[0].split("-"))
+    main, forms = rows[0][0], {meter: _three_forms(row) for meter, row in rows}
+    plain, family = forms[main][0], cast(Family, kind)
+    density = _struck(plain) * TICKS_PER_QUARTER / _LENGTHS[main]
+    grain, bars = _LENGTHS[main] // len(plain.split()), _in_three_meters(forms, main)
+    return Figure(name, family, grain, bars, (least, most), loud.endswith("light"), density, source)
 
 
 def _three_forms(text: str) -> tuple[str, str, str]:
@@ -176,153 +160,6 @@ def _regrouped(tokens: list[str], main: str, meter: str) -> str:
 
 def _struck(text: str) -> int:
     return sum(token not in "-." for token in text.split())
-
-
-def _written_by_hand() -> tuple[Figure, ...]:
-    return (
-        _figure("ripple", "wave", E,
-            "0 1 2 3 4 3 2 1 | 0 1 3 2 4 3 2 1 | 0 1 2 3 (45) 3 2 1",
-            "0 1 2 3 2 1 | 0 2 1 3 2 1 | 0 1 2 (34) 2 1",
-            "0 1 2 3 2 1 | 0 2 1 3 2 1 | 0 1 2 (34) 2 1", (0, 4)),
-        _figure("swell", "wave", T,
-            "0 1 2 3 2 1 2 3 4 3 2 1 | 0 1 2 1 2 3 2 3 4 3 2 1 | 0 1 2 3 4 3 (24) 3 4 (35) 4 3",
-            "0 1 2 3 4 3 2 3 1 | 0 1 2 1 2 3 4 3 2 | 0 1 2 3 4 3 (24) 3 2",
-            "0 1 2 3 4 3 2 3 1 | 0 1 2 1 2 3 4 3 2 | 0 1 2 3 4 3 (24) 3 2", (1, 4)),
-        _figure("surge", "wave", S,
-            "0 1 2 3 4 3 2 1 0 1 2 3 4 3 2 1 | 0 1 2 3 4 3 2 1 2 3 4 5 4 3 2 1 | 0 1 2 3 4 5 4 3 4 5 4 3 4 3 2 1",
-            "0 1 2 3 4 3 2 1 0 1 2 1 | 0 1 2 3 2 1 2 3 4 3 2 1 | 0 1 2 3 4 5 4 3 4 3 2 1",
-            "0 1 2 3 2 1 0 1 2 3 2 1 | 0 1 2 3 4 3 2 3 4 3 2 1 | 0 1 2 3 4 3 4 5 4 3 2 1", (2, 5)),
-        _figure("broken chords", "broken", E,
-            "0 1 2 1 3 1 2 1 | 0 1 2 3 2 1 2 1 | 0 1 2 3 (24) 3 2 1",
-            "0 1 2 1 2 1 | 0 1 2 3 2 1 | 0 1 (23) 1 (23) 1",
-            "0 1 2 3 2 1 | 0 1 2 4 3 2 | 0 1 2 (34) 3 2"),
-        _figure("rocking", "broken", E,
-            "0 - 2 1 3 - 2 1 | 0 - 1 2 3 - 1 2 | 0 1 2 1 (13) 1 2 1",
-            "0 - 2 1 2 - | 0 - 1 2 1 - | 0 1 2 (13) 2 1",
-            "0 2 1 2 - 1 | 0 - 2 1 - 2 | 0 1 2 (13) 2 1", (0, 3)),
-        _figure("sighs", "broken", E,
-            "0 1 ^1 1 2 - 1 - | 0 1 2 ^2 2 1 2 - | 0 1 ^1 1 (13) 2 ^2 2",
-            "0 1 ^1 1 2 - | 0 2 ^2 2 1 - | 0 1 ^1 1 (13) 2",
-            "0 1 ^1 1 - 2 | 0 - 2 ^2 2 1 | 0 1 ^1 (13) 2 1", (0, 3)),
-        _figure("syncopated", "broken", E,
-            "0 (12) - (12) - (12) - 1 | 0 (12) - (13) - (12) - 2 | 0 (12) - (23) - (13) (12) 1",
-            "0 (12) - (12) - 1 | 0 (12) - (13) - 2 | 0 (12) - (23) (13) 1",
-            "0 1 (12) - 1 (12) | 0 2 (13) - 1 (12) | 0 1 (23) 1 (23) (12)", (2, 5)),
-        _figure("alberti", "alberti", E,
-            "0 2 1 2 0 2 1 2 | 0 2 1 2 3 2 1 2 | 0 2 (13) 2 0 2 (13) 2",
-            "0 2 1 2 1 2 | 0 2 1 2 3 2 | 0 2 (13) 2 (13) 2",
-            "0 2 1 2 1 2 | 0 1 2 1 2 1 | 0 2 1 (13) 2 1"),
-        _figure("murmur", "alberti", S,
-            "0 2 1 2 0 2 1 2 0 2 1 2 3 2 1 2 | 0 2 1 2 3 2 1 2 0 2 1 2 3 2 1 2 | 0 2 1 2 3 1 2 1 0 2 1 2 (13) 2 3 2",
-            "0 2 1 2 0 2 1 2 3 2 1 2 | 0 2 1 2 3 2 1 2 0 2 1 2 | 0 2 1 2 3 1 2 1 (13) 2 3 2",
-            "0 2 1 2 1 2 0 2 1 2 1 2 | 0 2 1 2 3 2 0 2 1 2 3 2 | 0 2 1 2 3 2 1 3 2 3 2 1", (1, 4)),
-        _figure("waltz chords", "waltz", E,
-            ". . (012) - . - (012) - | . . (012) . . . (123) - | . . (012) - (123) - (012) -",
-            ". . (012) - (012) - | . . (012) - (123) - | . . (012) . (123) (123)",
-            ". . (012) . . (012) | . . (012) . (12) (12) | . (01) (012) . (01) (123)"),
-        _figure("rolling waltz", "waltz", E,
-            ". 0 1 2 3 2 1 0 | . 1 0 1 2 1 0 1 | . 0 1 2 (13) 2 1 0",
-            ". 0 1 2 1 0 | . 1 0 1 2 1 | . 0 1 (23) 2 1",
-            ". 0 1 2 1 0 | . 1 0 2 1 0 | . (01) 2 . (12) 3", (0, 4)),
-        _figure("off the beat", "offbeat", E,
-            ". (01) . (12) . (01) . (12) | . (12) . (01) . (12) (01) . | . (012) . (123) . (123) . (012)",
-            ". (01) . (01) . (12) | . (12) . (01) (12) . | . (012) . (123) . (012)",
-            ". 1 0 . 1 0 | . 1 0 . 2 1 | . (12) (01) . (12) (01)", (2, 5), True),
-        _figure("after-beats", "offbeat", E,
-            ". . (012) . . . (012) . | . . (012) . . . (123) (12) | . . (012) . (12) . (123) .",
-            ". . (012) . (012) . | . . (012) . (123) . | . . (012) (1) (123) .",
-            ". . (01) . . (12) | . . (12) . . (01) | . (01) (01) . (12) (12)", (1, 5), True),
-        _figure("throb", "pulse", E,
-            "(01) (01) (01) (01) (01) (01) (12) (12) | (01) (01) (01) (12) (12) (12) (01) (01)"
-            " | (012) (012) (012) (123) (123) (123) (234) (123)",
-            "(01) (01) (01) (01) (12) (12) | (01) (12) (12) (01) (01) (01) | (012) (012) (123) (123) (234) (234)",
-            "(01) (01) (01) (12) (12) (12) | (01) - (01) (12) - (12) | (012) (012) (012) (123) (123) (123)", (1, 5)),
-        _figure("heartbeat", "pulse", E,
-            "(012) - (012) (012) - (012) (012) - | (012) - (012) (012) - (123) (123) - "
-            "| (012) - (012) (123) - (123) (234) (123)",
-            "(012) - (012) (012) - (012) | (012) - (012) (123) - (012) | (012) - (123) (123) (234) (123)",
-            "(012) - (012) (012) - (012) | (012) - (012) (123) - (123) | (012) (012) (123) (123) - (234)", (2, 5)),
-        _figure("quarters", "pulse", E,
-            "(012) - (012) - (012) - (012) - | (012) - (012) - (123) - (123) - | (012) - (123) - (234) - (123) -",
-            "(012) - (012) - (012) - | (012) - (123) - (123) - | (012) - (123) - (234) -",
-            "(012) - - (012) - - | (012) - - (123) - (123) | (012) - (123) (234) - (123)", (0, 3)),
-        _figure("pad", "pad", E,
-            "(012) - - - - - - - | (012) - - - (123) - - - | (0123) - - - (0123) - - -",
-            "(012) - - - - - | (012) - - - (123) - | (0123) - - (123) - -",
-            "(012) - - - - - | (012) - - (123) - - | (0123) - - (123) - -"),
-        _figure("breathing pad", "pad", E,
-            ". . (012) - - - - - | . . (012) - - - (123) - | (012) - - - (123) - - -",
-            ". . (012) - - - | . . (012) - (123) - | (012) - - - (123) -",
-            ". - (012) - - - | . - (012) - - (123) | (012) - - (123) - -", (0, 2)),
-        _figure("three and three and two", "ostinato", E,
-            "0 - - 2 - - 1 - | 0 - 1 2 - - 1 2 | (02) - - (13) - - (02) 2",
-            "0 - - 2 - 1 | 0 - 1 2 - 1 | (02) - 1 (13) - 2",
-            "0 - 2 0 2 - | 0 - 2 1 2 - | (02) 1 2 (13) 2 -", (1, 5)),
-        _figure("clockwork", "ostinato", E,
-            "2 0 1 0 2 0 1 0 | 2 0 1 0 3 0 1 0 | (23) 0 1 0 (23) 0 (12) 0",
-            "2 0 1 0 1 0 | 2 0 3 0 1 0 | (23) 0 1 0 (12) 0",
-            "2 0 1 2 0 1 | 2 0 1 3 0 1 | (23) 0 1 (23) 0 1", (0, 4)),
-        _figure("habanera", "ostinato", E,
-            "0 - - 1 2 - 1 - | 0 - - 1 3 - 2 - | 0 - - 1 (23) - (12) 1",
-            "0 - - 1 2 - | 0 - - 2 1 - | 0 - - 1 (23) 2",
-            "0 - 1 2 - 1 | 0 - 2 3 - 2 | 0 - 1 (23) - (12)", (1, 4)),
-        _figure("whirl", "ostinato", E,
-            "0 ^0 1 2 1 ^0 0 1 | 2 1 ^0 0 ^0 1 2 ^2 | 0 ^0 1 2 3 2 1 ^0",
-            "0 ^0 1 2 1 ^0 | 2 1 ^0 0 ^0 1 | 0 ^0 1 2 3 2",
-            "0 ^0 1 2 1 ^0 | 2 1 ^0 0 ^0 1 | 0 ^0 1 2 3 2", (2, 5)),
-        _figure("tremolo", "tremolo", S,
-            "0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 | 0 1 0 1 0 1 0 1 1 2 1 2 1 2 1 2 | 0 2 0 2 0 2 0 2 1 3 1 3 1 3 1 3",
-            "0 1 0 1 0 1 0 1 0 1 0 1 | 0 1 0 1 1 2 1 2 1 2 1 2 | 0 2 0 2 0 2 1 3 1 3 1 3",
-            "0 1 0 1 0 1 0 1 0 1 0 1 | 0 1 0 1 0 1 1 2 1 2 1 2 | 0 2 0 2 0 2 1 3 1 3 1 3", (0, 5)),
-        _figure("shimmer", "tremolo", S,
-            "(01) 2 (01) 2 (01) 2 (01) 2 (01) 2 (01) 2 (01) 2 (01) 2 | 0 2 1 2 0 2 1 2 1 3 2 3 1 3 2 3"
-            " | (01) 3 (01) 3 (12) 3 (12) 3 (12) 4 (12) 4 (12) 3 (12) 3",
-            "(01) 2 (01) 2 (01) 2 (01) 2 (01) 2 (01) 2 | 0 2 1 2 1 3 2 3 1 3 2 3"
-            " | (01) 3 (01) 3 (12) 3 (12) 3 (12) 4 (12) 4",
-            "(01) 2 (01) 2 (01) 2 (01) 2 (01) 2 (01) 2 | 0 2 1 2 0 2 1 3 2 3 1 3"
-            " | (01) 3 (01) 3 (12) 3 (12) 3 (12) 4 (12) 4",
-            (1, 4)),
-        _figure("chorale", "chorale", E,
-            "(012) - (123) - (234) - (123) - | (012) - (234) - (123) - (234) - | (012) - (123) - (234) - (345) -",
-            "(012) - (123) - (234) - | (012) - (234) - (123) - | (012) - (123) - (345) -",
-            "(012) - - (123) - - | (012) - - (234) - (123) | (012) - (123) (234) - (123)", (2, 5)),
-        _figure("half-note chorale", "chorale", E,
-            "(012) - - - (123) - - - | (012) - - - (123) - (012) - | (012) - - - (234) - (123) -",
-            "(012) - - - (123) - | (012) - (123) - - - | (012) - (123) - (234) -",
-            "(012) - - (123) - - | (012) - - - - (123) | (012) - - (234) - (123)", (0, 3)),
-        _figure("rising arpeggio", "arpeggio", E,
-            "0 1 2 3 4 - - - | 0 1 2 4 3 - 2 - | 0 1 2 3 4 5 (34) -",
-            "0 1 2 3 - - | 0 1 3 2 - - | 0 1 2 3 (24) -",
-            "0 1 2 3 - - | 0 1 2 3 - 2 | 0 1 2 3 4 (23)", (0, 3)),
-        _figure("climbing", "arpeggio", E,
-            "0 1 2 1 2 3 2 3 | 0 1 2 3 2 3 4 3 | (02) 1 2 3 (24) 3 4 5",
-            "0 1 2 1 2 3 | 0 1 2 3 4 3 | (02) 1 2 3 4 5",
-            "0 1 2 1 2 3 | 0 1 2 3 2 3 | (02) 1 2 (24) 3 4", (2, 5)),
-        _figure("cascade", "arpeggio", E,
-            "5 4 3 2 3 2 1 0 | 4 3 5 4 3 2 1 0 | (35) 4 3 2 3 2 1 0",
-            "4 3 2 3 2 1 | 3 2 4 3 1 0 | 5 4 3 2 1 0",
-            "4 3 2 3 2 1 | 4 2 3 1 2 0 | 5 4 3 4 3 2", (0, 4)),
-        _figure("harp sweep", "arpeggio", S,
-            "0 1 2 3 4 5 4 3 2 - - - 1 - - - | 0 1 2 3 4 3 2 3 4 - - - 2 - - - | 0 1 2 3 4 5 4 3 2 3 4 5 4 3 2 1",
-            "0 1 2 3 4 5 4 3 2 - 1 - | 0 1 2 3 4 - - - 3 - 2 - | 0 1 2 3 4 5 4 3 2 3 2 1",
-            "0 1 2 3 4 5 4 - 3 - 2 - | 0 1 2 3 4 - 2 - - 1 - - | 0 1 2 3 4 5 4 3 4 3 2 1", (0, 4)),
-        _figure("bells", "arpeggio", E,
-            "2 - . . . . 3 - | . . 2 - . . 4 - | 2 - 3 - . . 4 -",
-            "2 - . . 3 - | . . 2 - 4 - | 2 - 3 - 4 -",
-            ". . 2 - - . | . . 3 - - 2 | 2 - 3 4 - 3", (0, 2)),
-        _figure("plucked", "pizzicato", E,
-            "0 . (12) . 0 . (12) . | 0 . (12) . 1 . (12) (12) | 0 . (12) (12) 1 . (23) (12)",
-            "0 . (12) . (12) . | 0 . (12) (1) (12) . | 0 1 (12) 1 (23) 1",
-            "0 . (12) 0 . (12) | 0 . 1 2 . 1 | 0 1 (12) 0 1 (23)", (0, 5), True),
-        _figure("tiptoe", "pizzicato", E,
-            "0 . . 1 2 . . . | 0 . . 1 . 2 . . | 0 . 1 . 2 . 3 .",
-            "0 . 1 . 2 . | 0 . 2 . 1 . | 0 . 1 . 2 3",
-            "0 . 1 2 . . | 0 . 2 1 . . | 0 . 1 2 . 3", (0, 3), True),
-        _figure("drops", "pizzicato", E,
-            ". . . . 1 . . . | . . 2 . . . 1 . | . 1 . . 2 . . 3",
-            ". . . . 1 . | . . 2 . . . | . 1 . . 2 .",
-            ". . . . 2 . | . . 1 . . . | . . 1 . . 2", (0, 1), True),
-    )  # fmt: skip
 
 
 def figures_of(family: Family) -> list[Figure]:

@@ -46,7 +46,7 @@ class Placer:
         self.stage = stage
         self._ladders: dict[tuple[int, int, int, tuple[int, ...]], list[int]] = {}
         self._used: dict[str, set[str]] = {}
-        self._of_family: dict[tuple[int, Family], Figure] = {}
+        self._of_family: dict[tuple[int, Family | None], Figure] = {}
         self._omits: dict[int, tuple[int, ...]] = {}
 
     def run(self) -> None:
@@ -75,12 +75,11 @@ class Placer:
         part, instrument = section.part_of(voice), stage.instruments[voice]
         level = stage.levels[section.first - 1]
         asked = figure_asked(part.degrees, stage.shape, part.family)
-        if asked is not None:
-            self._used.setdefault(section.name, set()).add(asked.name)
-            return asked
-        known = self._of_family.get((voice, part.family)) if part.family else None
-        if known is not None and known.name != before and is_playable(known, instrument, section.qpm):
-            return known  # what comes back keeps its figure
+        known = asked or (self._of_family.get((voice, part.family)) if part.family else None)
+        if known is not None and (asked is not None or known.name != before):
+            if is_playable(known, instrument, section.qpm):
+                self._used.setdefault(section.name, set()).add(known.name)
+                return known  # what comes back keeps its figure
         families = (part.family,) if part.family else usual_families(instrument, level)
         able = [figure for family in families for figure in figures_of(family)] or list(library()[:1])
         if low:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
 
@@ -15,7 +16,7 @@ from image2music.abc.writer.parts import lines_to_abc
 from image2music.errors import PlanError
 from image2music.music.arrange import arranger
 from image2music.music.arrange.arranger import arrange_plan
-from image2music.music.arrange.figures import library, variants
+from image2music.music.arrange.figures import figure_named, figure_of_text, library, variants
 from image2music.music.arrange.marking import manner_of
 from image2music.music.arrange.stage import ArrangingStage, bar_shape, scale_of_key
 from image2music.music.instruments import instrument_of
@@ -392,6 +393,55 @@ def test_figures_fill_bars_of_every_meter_and_never_leave_them(meter):
             ends = [slot.at + slot.dur for slot in pattern]
             assert pattern and ends[-1] <= shape.ticks
             assert all(end <= slot.at for end, slot in zip(ends, pattern[1:], strict=False))
+
+
+def test_library_has_figures_of_its_own_and_from_scores_that_say_where_they_are_from():
+    found = [figure for figure in library() if figure.source != "by hand"]
+    assert 50 <= len(found) <= 110 and len(library()) - len(found) >= 30
+    for figure in library():
+        assert {"4/4", "3/4", "6/8"} <= figure.bars.keys()
+        assert 0 <= figure.loud[0] <= figure.loud[1] <= 5 and 0 < figure.density <= 4
+    plain = Counter((meter, bars[0]) for figure in found for meter, bars in list(figure.bars.items())[:1])
+    assert max(plain.values()) == 1
+
+
+def test_bars_of_twelve_eighths_or_five_quarters_may_be_written_whole():
+    ripple = figure_named("ripple")
+    assert ripple is not None and figure_named("nothing of the kind") is None
+    for meter, tokens in (("12/8", 12), ("9/8", 9), ("5/4", 10), ("7/8", 7)):
+        plain = variants("ripple", bar_shape(meter), 90.0)[0]
+        assert [slot.rungs[0][0] for slot in plain] == [int(token) for token in ripple.bars[meter][0].split()]
+        assert len(plain) == tokens and {slot.dur for slot in plain} == {240}
+
+
+def test_a_plan_may_name_a_figure_or_write_one_out():
+    def harp(degrees, meter="4/4", qpm=80.0):
+        parts = (VoicePart(1, "melody"), VoicePart(2, "figure", "wave", degrees), VoicePart(3, "bass"))
+        sections = tuple(replace(section, parts=parts, qpm=qpm) for section in a_plan().sections)
+        return arrange_plan(a_plan(sections=sections), a_tune(), 1)[1]
+
+    assert [event.length for event in harp("=rise and rest").bars[0]] == [Fraction(1, 2)] * 4 + [Fraction(2)]
+    own = harp("0 - 2 1 (12) - . 1").bars[0]
+    assert [event.length for event in own] == [1, Fraction(1, 2), Fraction(1, 2), 1, Fraction(1, 2), Fraction(1, 2)]
+    assert not own[4].pitches and len(own[3].pitches) == 2
+    assert harp("1 5 8 5").bars[0] != own
+    assert harp("=no such figure").bars[0], "it plays something of the family"
+
+
+@pytest.mark.parametrize("meter", METERS)
+def test_a_written_out_figure_fills_any_bar(meter):
+    shape = bar_shape(meter)
+    for text in ("0 - 2 1", "0 1 2 0 1 2 0 1 2 0 1 2", ". (01) . (01) . (12)", "0 1 2 3 4 - - . | 0 1 2 3 (34) - - ."):
+        for pattern in variants(text, shape, 90.0):
+            ends = [slot.at + slot.dur for slot in pattern]
+            assert pattern and ends[-1] <= shape.ticks
+
+
+@pytest.mark.parametrize("text", ["1 5 8 10", "", "0 x 2", "- . - .", "0 1 | 0 1 2", "=ripple", "(ab) 0"])
+def test_what_is_no_figure_is_not_read_as_one(text):
+    assert figure_of_text(text, bar_shape("4/4")) is None
+    with pytest.raises(ValueError, match="no figure"):
+        variants(text, bar_shape("4/4"), 90.0)
 
 
 def test_every_family_but_drums_has_figures():

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from image2music.composers.nano.mining.figures import candidates
 from image2music.composers.nano.mining.harmony import Progressions, progression_tables
 from image2music.composers.nano.mining.melodies import Rhythms, line_of, rhythm_tables, run_hashes, surprise_bits
 from image2music.music.critic.training import HumanPiece, read_pieces
@@ -32,7 +33,10 @@ def mine(pieces: Sequence[HumanPiece], out: Path) -> None:
     for piece in pieces:
         chords.take(piece)
     print("bars with a clear chord and without:", dict(chords.bars))
-    pools = {"progressions": progression_tables(chords.rows()), **rhythm_tables(rhythms)}
+    pools: dict[str, dict[str, list[list[object]]]] = {
+        "progressions": progression_tables(chords.rows()),
+        **rhythm_tables(rhythms),
+    }
     for name, tables in pools.items():
         print(name, {key: len(rows) for key, rows in tables.items()})
     text = json.dumps(pools, separators=(",", ":"), sort_keys=True)
@@ -45,9 +49,8 @@ def mine(pieces: Sequence[HumanPiece], out: Path) -> None:
         runs_low=(gaps & np.uint64(0xFFFF)).astype(np.uint16),
         runs_high=(gaps >> np.uint64(16)).astype(np.uint16),
     )
-    print(
-        f"{len(lines)} melodies, {len(runs)} runs; {sum(path.stat().st_size for path in out.iterdir())} bytes in {out}"
-    )
+    size = sum(path.stat().st_size for path in out.iterdir())
+    print(f"{len(lines)} melodies, {len(runs)} runs; {size} bytes in {out}")
 
 
 def main() -> None:
@@ -55,8 +58,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Mine the repertoire for nano's pools.")
     parser.add_argument("--data", type=Path, required=True, help="folder with lieder/, quartets/, hymns/, INDEX.csv")
     parser.add_argument("--out", type=Path, required=True, help="folder to write the tables to")
+    parser.add_argument("--figures", type=Path, help="file for accompaniment figures to choose from, one a line")
     args = parser.parse_args()
-    mine(read_pieces(args.data), args.out)
+    pieces = read_pieces(args.data)
+    mine(pieces, args.out)
+    if args.figures:
+        args.figures.write_text("\n".join(candidates(pieces)) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from image2music.composers.nano.mining.harmony import QUALITY_TONES, Sound, hear_piece
-from image2music.composers.nano.mining.melodies import Bar, melody_track, to_tick
+from image2music.composers.nano.mining.harmony import QUALITY_TONES, HeardChord, hear_piece
+from image2music.composers.nano.mining.melodies import FullBar, melody_track, to_tick
 from image2music.composers.nano.sketch import TICKS
 from image2music.music.critic.training import HumanPiece
 from image2music.music.score import Track
@@ -27,7 +27,7 @@ Played = tuple[int, int, int]
 """Onset in the bar and length in ticks, pitch."""
 
 
-class Found(NamedTuple):
+class FoundFigure(NamedTuple):
     """A figure in one piece: hand, meter, ticks of a token, tokens; how often it comes, over how many roots."""
 
     hand: str
@@ -41,7 +41,7 @@ class Found(NamedTuple):
     name: str
 
 
-def figures_in(piece: HumanPiece) -> Iterator[Found]:
+def figures_in(piece: HumanPiece) -> Iterator[FoundFigure]:
     """Yield the figures of a song's piano, or of a quartet's lower voices."""
     heard = hear_piece(piece) if piece.kind in ("song", "quartet") else None
     if heard is None:
@@ -68,10 +68,10 @@ def figures_in(piece: HumanPiece) -> Iterator[Found]:
             roots = len({root for _, root in places})
             if len(places) >= _TIMES and roots >= _ROOTS:
                 loud = int(sum(int(track.velocities.mean()) for track in hands) / len(hands))
-                yield Found(hand, meter, grain, tokens, len(places), roots, qpm, loud, piece.name)
+                yield FoundFigure(hand, meter, grain, tokens, len(places), roots, qpm, loud, piece.name)
 
 
-def _by_bar(track: Track, resolution: int, bars: Sequence[Bar]) -> dict[int, list[Played]]:
+def _by_bar(track: Track, resolution: int, bars: Sequence[FullBar]) -> dict[int, list[Played]]:
     """Return a hand's notes by bar; bars with notes that are tied in or out, or fall on no tick, are missing."""
     found: defaultdict[int, list[Played]] = defaultdict(list)
     spoiled = set()
@@ -97,7 +97,7 @@ def _doubles(notes: Sequence[Played], sung: Sequence[Played]) -> bool:
     return len(sung) > 1 and same > 0.6 * len(sung)
 
 
-def tokens_of(notes: Sequence[Played], chord: Sound, length: int) -> tuple[int, str] | None:
+def tokens_of(notes: Sequence[Played], chord: HeardChord, length: int) -> tuple[int, str] | None:
     """Write a bar as tokens; None where it is no figure: foreign notes that don't resolve, too few tones or notes."""
     classes = {(chord.root + tone) % 12 for tone in QUALITY_TONES[chord.quality]}
     ladder = sorted({pitch for _, _, pitch in notes if pitch % 12 in classes})
@@ -128,13 +128,10 @@ def tokens_of(notes: Sequence[Played], chord: Sound, length: int) -> tuple[int, 
     return grain, " ".join(row)
 
 
-def _token(
-    sounds: Sequence[tuple[int, int]],
-    follow: Sequence[tuple[int, int]],
-    ladder: Sequence[int],
-    classes: set[int],
-    at: int,
-) -> str | None:
+_Sounds = Sequence[tuple[int, int]]
+
+
+def _token(sounds: _Sounds, follow: _Sounds, ladder: Sequence[int], classes: set[int], at: int) -> str | None:
     if all(pitch % 12 in classes for pitch, _ in sounds):
         rungs = "".join(str(ladder.index(pitch)) for pitch, _ in sounds)
         return rungs if len(rungs) == 1 else f"({rungs})"
@@ -146,7 +143,7 @@ def _token(
 
 def candidates(pieces: Sequence[HumanPiece]) -> list[str]:
     """Return one line a figure, those that most pieces have first: what a person chooses from."""
-    where: defaultdict[tuple[str, str, int, str], list[Found]] = defaultdict(list)
+    where: defaultdict[tuple[str, str, int, str], list[FoundFigure]] = defaultdict(list)
     for piece in pieces:
         for found in figures_in(piece):
             where[found.hand.split()[0], found.meter, found.grain, found.tokens].append(found)
@@ -158,10 +155,6 @@ def candidates(pieces: Sequence[HumanPiece]) -> list[str]:
         pieces_named = Counter(found.name for found in all_found).most_common(2)
         names = " ".join(name for name, _ in sorted(pieces_named))
         score = len(all_found) * 3 + min(times, 12) / 2 + roots
-        lines.append(
-            (
-                -score,
-                f"{meter:5}{hand:6} g{grain} pieces {len(all_found)} times {times} roots {roots} qpm {tempo:.0f} v{loud} | {tokens} | {names}",
-            )
-        )
+        counts = f"pieces {len(all_found)} times {times} roots {roots} qpm {tempo:.0f} velocity {loud}"
+        lines.append((-score, f"{meter:5}{hand:6} grain {grain} {counts} | {tokens} | {names}"))
     return [line for _, line in sorted(lines)]

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from image2music.composers.nano.mining.melodies import (
     MAJOR_PROFILE,
     MINOR_PROFILE,
-    Bar,
-    bars_of,
+    FullBar,
+    full_bars,
     melody_track,
     tempered,
 )
@@ -52,7 +52,7 @@ _FIFTHS_UP = {0: 0, 3: -3, 4: 4, 6: -6, 7: 1, 8: 8, 9: -9, 10: -2, 11: 5}
 Rows = dict[str, list[list[object]]]
 
 
-class Sound(NamedTuple):
+class HeardChord(NamedTuple):
     """A chord: pitch classes of root and bass, and its quality."""
 
     root: int
@@ -60,7 +60,7 @@ class Sound(NamedTuple):
     bass: int
 
 
-Heard = tuple[Sound, ...]
+Heard = tuple[HeardChord, ...]
 """The chords of one bar: one, or two; empty where it has none."""
 
 
@@ -72,7 +72,7 @@ def _templates() -> tuple[list[tuple[int, str]], NDArray[np.float64]]:
     return names, table
 
 
-def chords_of(weights: NDArray[np.float64], basses: Sequence[int]) -> list[tuple[Sound | None, float]]:
+def explain_chords(weights: NDArray[np.float64], basses: Sequence[int]) -> list[tuple[HeardChord | None, float]]:
     """Return the chord of each stretch and the share of sound that it explains; None where no chord is certain.
 
     `weights` float[n, 12] are sounding times by pitch class, `basses` the pitch classes of the lowest notes (-1: none).
@@ -80,23 +80,20 @@ def chords_of(weights: NDArray[np.float64], basses: Sequence[int]) -> list[tuple
     names, table = _templates()
     share = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
     explained = share @ table.T
-    found: list[tuple[Sound | None, float]] = []
+    found: list[tuple[HeardChord | None, float]] = []
     for row, bass in enumerate(basses):
-        best: tuple[float, Sound, float] | None = None
+        best: tuple[float, HeardChord, float] | None = None
         for at in np.flatnonzero(explained[row] >= EXPLAINED).tolist():
             root, quality = names[at]
             tones = [(root + tone) % 12 for tone in QUALITY_TONES[quality]]
             sounds = [share[row, tone] > 0.02 for tone in tones]
-            if (
-                bass not in tones
-                or not (sounds[0] and sounds[1])
-                or not all(sounds[2:] if len(tones) > 3 else sounds[3:])
-            ):
+            needed = sounds if len(tones) > 3 else sounds[:2]
+            if bass not in tones or not all(needed):
                 continue
             value = explained[row, at] + 0.12 * (bass == root) - 0.08 * (not sounds[2]) - 0.04 * (len(tones) - 3)
             kept = quality if bass == tones[-1] else _KEPT.get(quality, quality)
             if best is None or round(value, 6) > best[0]:
-                best = round(value, 6), Sound(root, kept, bass), float(explained[row, at])
+                best = round(value, 6), HeardChord(root, kept, bass), float(explained[row, at])
         found.append((best[1], best[2]) if best else (None, 0.0))
     return found
 
@@ -104,7 +101,7 @@ def chords_of(weights: NDArray[np.float64], basses: Sequence[int]) -> list[tuple
 class HeardPiece(NamedTuple):
     """A piece by bars: their chords, the key around each (tonic, minor), the first bar with a tune."""
 
-    bars: tuple[Bar, ...]
+    bars: tuple[FullBar, ...]
     chords: tuple[Heard, ...]
     keys: tuple[tuple[int, bool], ...]
     first_sung: int
@@ -112,7 +109,7 @@ class HeardPiece(NamedTuple):
 
 def hear_piece(piece: HumanPiece) -> HeardPiece | None:
     """Estimate chords and keys bar by bar; None for a piece without bars."""
-    bars = bars_of(piece.score)
+    bars = full_bars(piece.score)
     tracks = [track for track in piece.score.tracks if len(track) and not track.is_drum]
     if len(bars) < 4 or not tracks:
         return None
@@ -133,14 +130,14 @@ def hear_piece(piece: HumanPiece) -> HeardPiece | None:
     spans = [span for bar in bars for span in ((bar.start, bar.end), *_parts(bar))]
     weights = np.array([sums[:, last] - sums[:, first] for first, last in spans])
     lowest = [int(low[first : first + max(6, min(TICKS, (last - first) // 2))].min()) for first, last in spans]
-    read = chords_of(weights, [pitch % 12 if pitch < 200 else -1 for pitch in lowest])
+    read = explain_chords(weights, [pitch % 12 if pitch < 200 else -1 for pitch in lowest])
     chords = tuple(_bar_chords(*read[at : at + 3]) for at in range(0, len(read), 3))
     sung = round(int(tune.onsets.min()) * scale)
     first_sung = next((n for n, bar in enumerate(bars) if bar.end > sung), 0)
     return HeardPiece(bars, chords, _keys(weights[::3]), first_sung)
 
 
-def _parts(bar: Bar) -> tuple[tuple[int, int], tuple[int, int]]:
+def _parts(bar: FullBar) -> tuple[tuple[int, int], tuple[int, int]]:
     """Divide a bar in two: in halves, or in two beats and one."""
     length = bar.end - bar.start
     number = int(bar.meter.partition("/")[0])
@@ -149,7 +146,9 @@ def _parts(bar: Bar) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def _bar_chords(
-    whole: tuple[Sound | None, float], first: tuple[Sound | None, float], second: tuple[Sound | None, float]
+    whole: tuple[HeardChord | None, float],
+    first: tuple[HeardChord | None, float],
+    second: tuple[HeardChord | None, float],
 ) -> Heard:
     if first[0] is not None and second[0] is not None:
         same = first[0].root == second[0].root and first[0].quality[:1] == second[0].quality[:1]
@@ -204,33 +203,34 @@ def roles_of(window: Sequence[Heard], key: tuple[int, bool]) -> Iterator[tuple[H
     for tonic in ((end.root + 5) % 12,):
         minor = _is_minor(flat, tonic, key)
         if end.quality in ("", "7") and end.bass == end.root and _fits(flat, tonic, minor):
-            if len(last) == 1 and before.root != end.root and window[0][0] == Sound(tonic, "m" if minor else "", tonic):
+            if (
+                len(last) == 1
+                and before.root != end.root
+                and window[0][0] == HeardChord(tonic, "m" if minor else "", tonic)
+            ):
                 yield "open", minor, tonic
             if _is_dominant(last, tonic) and (n == 2 or _is_dominant(window[-2], tonic)):
                 yield "retransition", minor, tonic
     for up, minor, quality in ((1, True, ""), (2, False, "m"), (1, False, "")):
         tonic = (before.root + 5) % 12
-        if end.root == end.bass == (before.root + up) % 12 and end.quality == quality and len(last) == 1:
-            if before.quality in ("", "7") and _fits(flat, tonic, minor) and (not minor or _is_minor(flat, tonic, key)):
-                yield "deceptive", minor, tonic
+        lands = end.root == end.bass == (before.root + up) % 12 and end.quality == quality and len(last) == 1
+        inside = before.quality in ("", "7") and _fits(flat, tonic, minor)
+        if lands and inside and (not minor or _is_minor(flat, tonic, key)):
+            yield "deceptive", minor, tonic
     tonic, minor = key
     inside = _fits(flat, tonic, minor)
     if inside and _is_sequence(window):
         yield "sequence", minor, tonic
     degree, start = (end.root - tonic) % 12, (flat[0].root - tonic) % 12
-    plain = _DIATONIC[minor] | _DOMINANTS[minor]
-    if (
-        degree not in (0, 7)
-        and start != 7
-        and all(((s.root - tonic) % 12, _KEPT.get(s.quality, s.quality)) in plain for s in flat)
-    ):
-        if (degree, end.quality) in _DIATONIC[minor] and (start, flat[0].quality) in _DIATONIC[minor]:
-            yield "middle", minor, tonic
+    seen = [((sound.root - tonic) % 12, _KEPT.get(sound.quality, sound.quality)) for sound in flat]
+    plain = set(seen) <= _DIATONIC[minor] | _DOMINANTS[minor]
+    if degree not in (0, 7) and start != 7 and plain and {seen[0], seen[-1]} <= _DIATONIC[minor]:
+        yield "middle", minor, tonic
     if degree != 0 and _is_eventful(flat, tonic, minor, n):
         yield "climax", minor, tonic
 
 
-def _homecoming(last: Heard, end: Sound, before: Sound) -> Iterator[HarmonicRole]:
+def _homecoming(last: Heard, end: HeardChord, before: HeardChord) -> Iterator[HarmonicRole]:
     tonic = end.root
     fifth = before.root == (tonic + 7) % 12 and before.quality in ("", "7")
     leading = before.root == (tonic + 11) % 12 and before.quality in ("dim", "m7b5", "dim7")
@@ -240,7 +240,7 @@ def _homecoming(last: Heard, end: Sound, before: Sound) -> Iterator[HarmonicRole
         yield "imperfect"
 
 
-def _fits(flat: Sequence[Sound], tonic: int, minor: bool) -> bool:
+def _fits(flat: Sequence[HeardChord], tonic: int, minor: bool) -> bool:
     """Whether chords belong to a key: none from far away, most of its own scale."""
     seen = [((sound.root - tonic) % 12, _KEPT.get(sound.quality, sound.quality)) for sound in flat]
     known = _DIATONIC[minor] | _DOMINANTS[minor] | _BORROWED[minor]
@@ -248,7 +248,7 @@ def _fits(flat: Sequence[Sound], tonic: int, minor: bool) -> bool:
     return all(chord in known for chord in seen) and own * 2 > len(seen)
 
 
-def _is_minor(flat: Sequence[Sound], tonic: int, key: tuple[int, bool]) -> bool:
+def _is_minor(flat: Sequence[HeardChord], tonic: int, key: tuple[int, bool]) -> bool:
     votes = 0
     for sound in flat:
         chord = (sound.root - tonic) % 12, sound.quality
@@ -269,7 +269,7 @@ def _is_dominant(bar: Heard, tonic: int) -> bool:
 
 def _is_sequence(window: Sequence[Heard]) -> bool:
     flat = [sound for bar in window for sound in bar]
-    if len(flat) < 4 and len(window) > 2 or len(flat) < 3:
+    if len(flat) < (4 if len(window) > 2 else 3):
         return False
     steps = [(b.root - a.root) % 12 for a, b in pairwise(flat)]
     if all(step in (5, 6) for step in steps):
@@ -289,7 +289,7 @@ def _generic(semitones: int) -> int:
     return (0, 1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 6)[semitones % 12]
 
 
-def _is_eventful(flat: Sequence[Sound], tonic: int, minor: bool, n: int) -> bool:
+def _is_eventful(flat: Sequence[HeardChord], tonic: int, minor: bool, n: int) -> bool:
     """Whether something from outside the key happens, in a progression that otherwise belongs to it."""
     seen = [((sound.root - tonic) % 12, _KEPT.get(sound.quality, sound.quality)) for sound in flat]
     events = [chord for chord in seen if chord not in _DIATONIC[minor] and chord not in _DOMINANTS[minor]]
@@ -307,7 +307,7 @@ _ROOTS = (0, -5, 2, -3, 4, -1, 6, 1, -4, 3, -2, 5)
 """Places on the line of fifths of the roots in C: Db, Eb, F#, Ab, Bb."""
 
 
-def spelled(sound: Sound, tonic: int) -> str:
+def spelled(sound: HeardChord, tonic: int) -> str:
     """Write a chord in C."""
     degree = (sound.root - tonic) % 12
     fifths = _ROOTS[degree]
@@ -412,7 +412,7 @@ class Progressions:
 
     def _add(self, piece: HumanPiece, role: HarmonicRole, minor: bool, tonic: int, window: Sequence[Heard]) -> None:
         mode, n = "minor" if minor else "major", len(window)
-        plain = [[Sound(s.root, _PLAIN.get(s.quality, s.quality), s.root) for s in bar] for bar in window]
+        plain = [[HeardChord(s.root, _PLAIN.get(s.quality, s.quality), s.root) for s in bar] for bar in window]
         core = "|".join(" ".join(dict.fromkeys(spelled(sound, tonic) for sound in bar)) for bar in plain)
         text = "|".join(" ".join(dict.fromkeys(spelled(sound, tonic) for sound in bar)) for bar in window)
         name = f"{piece.kind} {piece.name}"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +19,14 @@ from image2music.composers.suiting import Character
 from image2music.music.critic.training import HumanPiece
 from image2music.music.score import MeterChange, Score, Track
 
-ACCOMPANIED = ("song", "quartet", "hymn", "chorale")
-_SONG_WEIGHT = {"song": 2.0, "quartet": 1.5, "hymn": 1.0, "chorale": 1.0, "solo": 0.5}
+KIND_WEIGHTS = {"song": 2.0, "quartet": 1.5, "hymn": 1.0, "chorale": 1.0, "solo": 0.5}
 """How much a piece of a kind weighs among rhythms: the many dance tunes would otherwise be all."""
 
 # ---------------------------------------------------------------- bars and melodies
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class FullBar:
     """A full bar of a piece: its ticks (12 a quarter note) and meter."""
 
     start: int
@@ -35,12 +35,12 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Line:
+class MinedLine:
     """A melody: (onset, length, pitch) in ticks; where notes fall on no tick the onset is negative."""
 
     piece: HumanPiece
     notes: tuple[tuple[int, int, int], ...]
-    bars: tuple[Bar, ...]
+    bars: tuple[FullBar, ...]
     sharps: int
     tonic: int
     minor: bool
@@ -61,7 +61,7 @@ def to_tick(time: int, resolution: int) -> int | None:
     return round(exact) if abs(exact - round(exact)) < 0.03 else None
 
 
-def bars_of(score: Score) -> tuple[Bar, ...]:
+def full_bars(score: Score) -> tuple[FullBar, ...]:
     """Return the full bars of a score, pick-ups and cut bars left out."""
     end = max((int((track.onsets + track.durations).max()) for track in score.tracks if len(track)), default=0)
     changes = score.meters or (MeterChange(0, 4, 4),)
@@ -72,7 +72,7 @@ def bars_of(score: Score) -> tuple[Bar, ...]:
             first = to_tick(round(change.tick + number * length), score.ticks_per_quarter)
             ticks = 4 * TICKS * change.numerator // change.denominator
             if first is not None and (change.tick + (number + 1) * length <= stop + 1 or stop > end):
-                bars.append(Bar(first, first + ticks, f"{change.numerator}/{change.denominator}"))
+                bars.append(FullBar(first, first + ticks, f"{change.numerator}/{change.denominator}"))
     return tuple(bars)
 
 
@@ -82,7 +82,7 @@ def melody_track(piece: HumanPiece) -> Track:
     return next((track for track in pitched if piece.kind != "song" or "staff" not in track.name), pitched[0])
 
 
-def line_of(piece: HumanPiece) -> Line | None:
+def line_of(piece: HumanPiece) -> MinedLine | None:
     """Return the melody of a piece; None where it is too short to learn from."""
     score = piece.score
     track = melody_track(piece) if any(len(track) for track in score.tracks) else None
@@ -102,10 +102,10 @@ def line_of(piece: HumanPiece) -> Line | None:
         end = to_tick(min(onset + length, nxt), score.ticks_per_quarter)
         notes.append((-1, 0, pitch) if at is None or end is None or end <= at else (at, end - at, pitch))
     sharps, minor = (score.keys[0].sharps, score.keys[0].minor) if score.keys else (0, False)
-    tonic, is_minor = key_of(score, sharps, minor)
+    tonic, is_minor = key_by_ear(score, sharps, minor)
     loud = np.concatenate([other.velocities for other in score.tracks if len(other)])
     marked = float(np.median(loud)) if len(np.unique(loud)) > 1 else 0.0
-    return Line(piece, tuple(notes), bars_of(score), sharps, tonic, is_minor, marked)
+    return MinedLine(piece, tuple(notes), full_bars(score), sharps, tonic, is_minor, marked)
 
 
 MAJOR_PROFILE = np.array([5.0, 2.0, 3.5, 2.0, 4.5, 4.0, 2.0, 4.5, 2.0, 3.5, 1.5, 4.0])
@@ -113,7 +113,7 @@ MINOR_PROFILE = np.array([5.0, 2.0, 3.5, 4.5, 2.0, 4.0, 2.0, 4.5, 3.5, 2.0, 1.5,
 """What a scale's tones weigh by semitones above the tonic (after Temperley, 1999)."""
 
 
-def key_of(score: Score, sharps: int, minor: bool) -> tuple[int, bool]:
+def key_by_ear(score: Score, sharps: int, minor: bool) -> tuple[int, bool]:
     """Return tonic and whether minor: of the signature's two keys the one whose tones sound longer."""
     weights = np.zeros(12)
     for track in score.tracks:
@@ -131,7 +131,7 @@ def key_of(score: Score, sharps: int, minor: bool) -> tuple[int, bool]:
 # ---------------------------------------------------------------- rhythm
 
 
-def rhythm_in(line: Line, bar: Bar, onsets: Sequence[int]) -> tuple[Rhythm, tuple[int, ...]] | None:
+def rhythm_in(line: MinedLine, bar: FullBar, onsets: Sequence[int]) -> tuple[Rhythm, tuple[int, ...]] | None:
     """Return the rhythm and pitches of a bar; None where it is empty, tied in or out, or off the ticks."""
     first, last = bisect_left(onsets, bar.start), bisect_left(onsets, bar.end)
     inside = line.notes[first:last]
@@ -175,7 +175,7 @@ def kinds_of(first: Rhythm, second: Rhythm, meter: str) -> list[str]:
     return sorted(found)
 
 
-def character_of(line: Line) -> Character | None:
+def character_of(line: MinedLine) -> Character | None:
     """Guess the character of a piece from its tempo, loudness and mode; None where no tempo is marked."""
     if not line.piece.score.tempos or not line.bars:
         return None
@@ -193,28 +193,30 @@ def character_of(line: Line) -> Character | None:
     return "flowing"
 
 
-def written(bars: Iterable[Rhythm]) -> str:
+def as_text(bars: Iterable[Rhythm]) -> str:
     """Write rhythms as the tables have them: `0:12 12:12|0:48`."""
     return "|".join(" ".join(f"{at}:{length}" for at, length in bar) for bar in bars)
 
 
-@dataclass
-class _Tally:
-    """Pieces (by kind and group) that have a thing, and how often music of each character has it."""
+Thing = TypeVar("Thing")
+"""What is counted: a rhythm, two of them, or rhythms with a contour."""
+Row = list[object]
+Shape = tuple[tuple[Rhythm, ...], tuple[int, ...]]
 
-    groups: defaultdict[object, dict[str, float]]
-    characters: defaultdict[object, Counter[str]]
 
-    def add(self, thing: object, line: Line, character: str | None = None) -> None:
-        groups = self.groups[thing]
-        if line.owner not in groups:
-            groups[line.owner] = _SONG_WEIGHT[line.piece.kind]
+class _Tally(Generic[Thing]):
+    """Owners that have a thing, with what they weigh, and how often music of each character has it."""
+
+    def __init__(self) -> None:
+        self.owners: defaultdict[Thing, dict[str, float]] = defaultdict(dict)
+        self.characters: defaultdict[Thing, Counter[str]] = defaultdict(Counter)
+
+    def add(self, thing: Thing, line: MinedLine, character: str | None = None) -> None:
+        owners = self.owners[thing]
+        if line.owner not in owners:
+            owners[line.owner] = KIND_WEIGHTS[line.piece.kind]
             if character:
                 self.characters[thing][character] += 1
-
-
-def _tally() -> _Tally:
-    return _Tally(defaultdict(dict), defaultdict(Counter))
 
 
 def tempered(groups: Mapping[str, float]) -> float:
@@ -226,17 +228,17 @@ class Rhythms:
     """Counts rhythms of two bars, of last bars, and contours over them."""
 
     def __init__(self) -> None:
-        self.pairs: dict[str, _Tally] = {meter: _tally() for meter in POOL_METERS}
-        self.ends: dict[str, _Tally] = {f"{m} {e}": _tally() for m in POOL_METERS for e in ("closing", "inner")}
-        self.two: dict[str, _Tally] = {meter: _tally() for meter in POOL_METERS}
-        self.one: dict[str, _Tally] = {meter: _tally() for meter in POOL_METERS}
+        self.pairs: dict[str, _Tally[tuple[Rhythm, Rhythm]]] = {meter: _Tally() for meter in POOL_METERS}
+        self.ends: dict[str, _Tally[Rhythm]] = {f"{m} {e}": _Tally() for m in POOL_METERS for e in ("closing", "inner")}
+        self.two: dict[str, _Tally[Shape]] = {meter: _Tally() for meter in POOL_METERS}
+        self.one: dict[str, _Tally[Shape]] = {meter: _Tally() for meter in POOL_METERS}
 
-    def take(self, line: Line) -> None:
+    def take(self, line: MinedLine) -> None:
         """Count one melody."""
         onsets = list(np.maximum.accumulate([at for at, _, _ in line.notes]).tolist())
         character = character_of(line)
         scale = [(line.sharps + step) * 7 % 12 for step in range(-1, 6)]
-        before: tuple[Bar, Rhythm, tuple[int, ...], bool] | None = None
+        before: tuple[FullBar, Rhythm, tuple[int, ...], bool] | None = None
         opens, since = True, 0
         for bar in line.bars:
             read = rhythm_in(line, bar, onsets) if bar.meter in self.pairs else None
@@ -246,7 +248,7 @@ class Rhythms:
             rhythm, pitches = read
             steps = scale_steps(pitches, scale)
             if steps is not None and len(rhythm) > 1:
-                self.one[bar.meter].add((rhythm, tuple(step - steps[0] for step in steps)), line)
+                self.one[bar.meter].add(((rhythm,), tuple(step - steps[0] for step in steps)), line)
             if before is not None and before[0].end == bar.start and before[0].meter == bar.meter:
                 pair = before[1], rhythm
                 if 3 <= sum(map(len, pair)) <= 20:
@@ -262,7 +264,7 @@ class Rhythms:
             opens = bool(ending) or since % 4 == 0
 
     @staticmethod
-    def _ending(line: Line, bar: Bar, rhythm: Rhythm, onsets: Sequence[int]) -> str:
+    def _ending(line: MinedLine, bar: FullBar, rhythm: Rhythm, onsets: Sequence[int]) -> str:
         last, beat = rhythm[-1], beat_ticks(bar.meter)
         if last[1] < max(12, *(length for _, length in rhythm)) or 2 * (last[0] + last[1]) < bar.end - bar.start:
             return ""
@@ -276,9 +278,10 @@ class Rhythms:
 
 
 def scale_steps(pitches: Sequence[int], scale: Sequence[int]) -> tuple[int, ...] | None:
-    """Return pitches as steps of a scale; raised tones are the step that they come from. None where most are foreign."""
+    """Return pitches as steps of a scale, raised tones as the step that they come from; None where two are foreign."""
     order = sorted(scale)
-    steps, foreign = [], 0
+    steps: list[int] = []
+    foreign = 0
     for pitch in pitches:
         octave, tone = divmod(pitch, 12)
         if tone not in order:
@@ -288,62 +291,93 @@ def scale_steps(pitches: Sequence[int], scale: Sequence[int]) -> tuple[int, ...]
     return tuple(steps) if foreign <= 1 else None
 
 
-def rhythm_tables(counted: Rhythms) -> dict[str, object]:
+def rhythm_tables(counted: Rhythms) -> dict[str, dict[str, list[Row]]]:
     """Return the tables of rhythms and contours, heaviest first."""
     base: Counter[str] = Counter()
     for tally in counted.pairs.values():
         for characters in tally.characters.values():
             base.update(characters)
     total = sum(base.values()) or 1
-    pairs: dict[str, list[list[object]]] = {}
+    usual = [base[name] / total for name in CHARACTERS]
+    pairs: dict[str, list[_Pair]] = {}
     for meter, tally in counted.pairs.items():
-        rows = []
-        for (first, second), groups in tally.groups.items():  # type: ignore[misc]
-            if len(groups) < 2:
-                continue
-            have = tally.characters[first, second]
-            n = sum(have.values())
-            lifts = [
-                round((have[name] + 4 * base[name] / total + 0.5) / ((n + 4) * base[name] / total + 0.5), 2)
-                for name in CHARACTERS
-            ]
-            rows.append([written((first, second)), tempered(groups), " ".join(kinds_of(first, second, meter)), lifts])
-        pairs[meter] = _heaviest(rows, 900)
-    for meter, parts in _PUT_TOGETHER.items():
-        if len(pairs[meter]) < 60:
-            pairs[meter] = _heaviest([*pairs[meter], *_joined_pairs(meter, parts, pairs)], 300)
-    ends = {
-        name: _heaviest([[written((bar,)), tempered(groups)] for bar, groups in tally.groups.items()  # type: ignore[arg-type]
-                         if len(groups) > 1], 60)
+        found = [
+            _Pair(bars, tempered(owners), _lifts(tally.characters[bars], usual))
+            for bars, owners in tally.owners.items()
+            if len(owners) > 1
+        ]
+        rare = [[pair for pair in found if kind in kinds_of(*pair.bars, meter)] for kind in _RARE_KINDS]
+        chosen = [_heaviest(found, _MOST_PAIRS), *(_heaviest(of_kind, _MOST_RARE) for of_kind in rare)]
+        pairs[meter] = _heaviest([pair for some in chosen for pair in some], len(found))
+    ends: dict[str, list[_Ending]] = {
+        name: _heaviest([_Ending((bar,), tempered(owners)) for bar, owners in tally.owners.items() if len(owners) > 1],
+                        _MOST_ENDINGS)
         for name, tally in counted.ends.items()
     }  # fmt: skip
     for meter, parts in _PUT_TOGETHER.items():
+        if len(pairs[meter]) < _FEW_PAIRS:
+            pairs[meter] = _heaviest([*pairs[meter], *_joined_pairs(parts, pairs)], _MOST_PAIRS // 3)
         for kind in ("closing", "inner"):
-            if len(ends[f"{meter} {kind}"]) < 8:
-                ends[f"{meter} {kind}"] += _joined_ends(meter, parts, kind, ends)
+            name = f"{meter} {kind}"
+            if len(ends[name]) < _FEW_ENDINGS:
+                ends[name] = _heaviest([*ends[name], *_joined_ends(meter, parts[0], ends[f"{parts[0]} {kind}"])], 20)
     return {
-        "rhythms": pairs,
-        "cadences": ends,
+        "rhythms": {meter: [row.as_row(meter) for row in rows] for meter, rows in pairs.items()},
+        "cadences": {name: [[as_text(row.bars), row.weight] for row in rows] for name, rows in ends.items()},
         "contour_pairs": {meter: _contour_rows(tally, 2) for meter, tally in counted.two.items()},
-        "contour_bars": {meter: _contour_rows(tally, 1) for meter, tally in counted.one.items()},
+        "contour_bars": {meter: _contour_rows(tally, 4) for meter, tally in counted.one.items()},
     }
 
 
-_FEWEST_GROUPS = {1: 4, 2: 2}
+_RARE_KINDS = ("triplet", "syncopation", "upbeat-rest")
+_MOST_RARE = 60
+_MOST_PAIRS, _MOST_ENDINGS, _MOST_CONTOURS, _FEW_PAIRS, _FEW_ENDINGS = 900, 60, 700, 60, 8
 
 
-def _contour_rows(tally: _Tally, n_bars: int) -> list[list[object]]:
+class _Ending(NamedTuple):
+    bars: tuple[Rhythm]
+    weight: float
+
+
+class _Pair(NamedTuple):
+    """Two bars, their weight, and how much more often than usual each character has them."""
+
+    bars: tuple[Rhythm, Rhythm]
+    weight: float
+    lifts: tuple[float, ...]
+
+    def as_row(self, meter: str) -> Row:
+        """Return the row of the table."""
+        return [as_text(self.bars), self.weight, " ".join(kinds_of(*self.bars, meter)), list(self.lifts)]
+
+
+_Weighed = TypeVar("_Weighed", _Pair, _Ending)
+
+
+def _heaviest(rows: Iterable[_Weighed], most: int) -> list[_Weighed]:
+    distinct: dict[str, _Weighed] = {}
+    for row in sorted(rows, key=lambda row: (-row.weight, as_text(row.bars))):
+        distinct.setdefault(as_text(row.bars), row)
+    return list(distinct.values())[:most]
+
+
+def _lifts(have: Mapping[str, int], usual: Sequence[float]) -> tuple[float, ...]:
+    """Return observed by expected counts of the characters, drawn towards 1 where there are few."""
+    n = sum(have.values())
+    return tuple(
+        round((have[name] + 4 * share + 0.5) / ((n + 4) * share + 0.5), 2)
+        for name, share in zip(CHARACTERS, usual, strict=True)
+    )
+
+
+def _contour_rows(tally: _Tally[Shape], fewest: int) -> list[Row]:
+    """Return contours that enough pieces share; of fiddle tunes, which are variants of each other, three for two."""
     rows = []
-    for (bars, steps), groups in tally.groups.items():  # type: ignore[misc]
-        solos = sum(weight == _SONG_WEIGHT["solo"] for weight in groups.values())
-        if len(groups) - solos + solos // 2 < _FEWEST_GROUPS[n_bars] or len(set(steps)) < 2:
-            continue
-        rows.append([written(bars if n_bars == 2 else (bars,)), list(steps), tempered(groups)])
-    return _heaviest(rows, 700, at=2)
-
-
-def _heaviest(rows: list[list[object]], most: int, at: int = 1) -> list[list[object]]:
-    return sorted(rows, key=lambda row: (-float(row[at]), str(row[0]), str(row)))[:most]  # type: ignore[arg-type]
+    for (bars, steps), owners in tally.owners.items():
+        solos = sum(weight == KIND_WEIGHTS["solo"] for weight in owners.values())
+        if len(owners) - solos + solos * 2 // 3 >= fewest and len(set(steps)) > 1:
+            rows.append((-tempered(owners), as_text(bars), steps))
+    return [[text, list(steps), -weight] for weight, text, steps in sorted(rows)[:_MOST_CONTOURS]]
 
 
 _PUT_TOGETHER = {
@@ -352,63 +386,51 @@ _PUT_TOGETHER = {
 }  # fmt: skip
 
 
-def _joined_pairs(
-    meter: str, parts: tuple[str, str], pairs: Mapping[str, list[list[object]]]
-) -> Iterator[list[object]]:
-    """Put pairs of two meters side by side, bar by bar, so that most second parts are calmer than the first."""
-    one = pairs[parts[0]][:60]
-    two = pairs[parts[1]][:40] if parts[1] != "2/8" else [_halved(row) for row in pairs["2/4"][:40]]
-    for place, row in enumerate(one):
+def _joined_pairs(parts: tuple[str, str], pairs: Mapping[str, list[_Pair]]) -> Iterator[_Pair]:
+    """Put pairs of two meters side by side, bar by bar."""
+    two = pairs[parts[1]][:40] if parts[1] in pairs else [_halved(pair) for pair in pairs["2/4"][:40]]
+    length = bar_ticks(parts[0])
+    for place, one in enumerate(pairs[parts[0]][:60]):
         for other in two[place % 4 :: 4]:
-            bars = _side_by_side(str(row[0]), str(other[0]), bar_ticks(parts[0]))
-            if 4 <= sum(map(len, bars)) <= 18:
-                weight = round(0.3 * float(row[1]) ** 0.5 * float(other[1]) ** 0.5, 3)  # type: ignore[arg-type]
-                lifts = [round((a * b) ** 0.5, 2) for a, b in zip(row[3], other[3], strict=True)]  # type: ignore[call-overload]
-                yield [written(bars), weight, " ".join(kinds_of(bars[0], bars[1], meter)), lifts]
+            first, second = (
+                (*head, *((at + length, duration) for at, duration in tail))
+                for head, tail in zip(one.bars, other.bars, strict=True)
+            )
+            if 4 <= len(first) + len(second) <= 18:
+                lifts = tuple(round((a * b) ** 0.5, 2) for a, b in zip(one.lifts, other.lifts, strict=True))
+                yield _Pair((first, second), round(0.3 * (one.weight * other.weight) ** 0.5, 3), lifts)
 
 
-def _halved(row: list[object]) -> list[object]:
-    bars = [[(at // 2, length // 2) for at, length in bar if at % 6 == 0 and length >= 6] for bar in _read(str(row[0]))]
-    return [written([tuple(bar) or ((0, 12),) for bar in bars]), *row[1:]]
+def _halved(pair: _Pair) -> _Pair:
+    """Return a pair of 2/4 twice as fast, without what is too short for that."""
+    first, second = (
+        tuple((at // 2, length // 2) for at, length in bar if at % 6 == 0 and length % 6 == 0) or ((0, 12),)
+        for bar in pair.bars
+    )
+    return pair._replace(bars=(first, second))
 
 
-def _read(text: str) -> list[list[tuple[int, int]]]:
-    return [[(int(a), int(b)) for a, _, b in (n.partition(":") for n in bar.split())] for bar in text.split("|")]
-
-
-def _side_by_side(one: str, two: str, length: int) -> list[Rhythm]:
-    return [
-        (*map(tuple, first), *((at + length, duration) for at, duration in second))  # type: ignore[misc]
-        for first, second in zip(_read(one), _read(two), strict=True)
-    ]
-
-
-def _joined_ends(
-    meter: str, parts: tuple[str, str], kind: str, ends: Mapping[str, list[list[object]]]
-) -> list[list[object]]:
-    """End in the first part and stay to the bar's end, or go on and end in the second."""
-    length, whole = bar_ticks(parts[0]), bar_ticks(meter)
-    rows: dict[str, float] = {}
-    for text, weight in ends[f"{parts[0]} {kind}"][:12]:
-        bar = _read(str(text))[0]
+def _joined_ends(meter: str, part: str, ends: Sequence[_Ending]) -> Iterator[_Ending]:
+    """End in the first part of a bar and rest, or stay to the bar's end."""
+    length, whole = bar_ticks(part), bar_ticks(meter)
+    for (bar,), weight in ends[:12]:
         at, duration = bar[-1]
-        for end in (length, whole):
-            if at + duration >= length - 6 or end == length:
-                rows[written([(*map(tuple, bar[:-1]), (at, max(duration, end - at - 6)))])] = float(weight)  # type: ignore
-    return [[text, round(0.5 * weight, 3)] for text, weight in rows.items()]
+        yield _Ending((bar,), round(0.5 * weight, 3))
+        if at + duration >= length - 6:
+            yield _Ending(((*bar[:-1], (at, whole - at - 6)),), round(0.5 * weight, 3))
 
 
 # ---------------------------------------------------------------- what follows what in melodies
 
 
-def surprise_bits(lines: Iterable[Line]) -> NDArray[np.uint8]:
+def surprise_bits(lines: Iterable[MinedLine]) -> NDArray[np.uint8]:
     """Return uint8[2, 12, 27, 27], twelfths of a bit: the next interval by mode, degree and last interval."""
     counts = np.zeros((2, 12, 2 * WIDEST + 1, 2 * WIDEST + 1))
     for line in lines:
-        pitches = np.array([pitch for _, _, pitch in line.notes])
+        pitches = np.array([pitch for _, _, pitch in line.notes], dtype=np.int64)
         steps = np.clip(np.diff(pitches), -WIDEST, WIDEST) + WIDEST
         degrees = (pitches[1:-1] - line.tonic) % 12
-        np.add.at(counts, (int(line.minor), degrees, steps[:-1], steps[1:]), _SONG_WEIGHT[line.piece.kind])
+        np.add.at(counts[int(line.minor)], (degrees, steps[:-1], steps[1:]), KIND_WEIGHTS[line.piece.kind])
     everywhere = counts.sum(axis=(0, 1, 2)) + 0.5
     everywhere /= everywhere.sum()
     by_degree = counts.sum(axis=2, keepdims=True)
@@ -418,7 +440,7 @@ def surprise_bits(lines: Iterable[Line]) -> NDArray[np.uint8]:
     return bits
 
 
-def run_hashes(lines: Iterable[Line]) -> NDArray[np.uint64]:
+def run_hashes(lines: Iterable[MinedLine]) -> NDArray[np.uint64]:
     """Return the sorted hashes of every second run of the melodies."""
     found: list[NDArray[np.uint64]] = [np.zeros(0, dtype=np.uint64)]
     for line in lines:
