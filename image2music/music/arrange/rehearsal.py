@@ -69,6 +69,7 @@ class _Rehearsal:
             for voice in self.voices
         }
         self.trials = 0
+        self._given_up: set[tuple[str, int, float, tuple[int, ...]]] = set()
         self._found: list[Fault] = []
         self._chords: dict[int, Fault | None] = {}
         self.whole: dict[int, HeardVoice] = {}
@@ -84,7 +85,13 @@ class _Rehearsal:
             for fault in sorted(found, key=lambda one: (-round(one.weight, 3), one.bar, one.beat, one.voices)):
                 if self.trials >= _MOST_TRIALS:
                     return
-                mended += self._mend(fault)
+                key = (fault.kind, fault.bar, fault.beat, fault.voices)
+                if key in self._given_up:
+                    continue
+                if self._mend(fault):
+                    mended += 1
+                else:
+                    self._given_up.add(key)
             if not mended:
                 return
 
