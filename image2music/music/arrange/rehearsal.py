@@ -71,13 +71,15 @@ class _Rehearsal:
         self.trials = 0
         self._given_up: set[tuple[str, int, float, tuple[int, ...]]] = set()
         self._found: list[Fault] = []
+        self._window = (0, 0)
+        self._parts: dict[int, HeardVoice] = {}
         self._chords: dict[int, Fault | None] = {}
         self.whole: dict[int, HeardVoice] = {}
 
     def run(self) -> None:
         stage = self.stage
         for _ in range(_ROUNDS):
-            self.whole = {voice: self._heard(voice, stage.out[voice]) for voice in self.voices}
+            self.whole = {voice: self._heard(voice, stage.out[voice], (0, stage.end)) for voice in self.voices}
             tune = HeardTune(self.score, tuple(self.whole.values()), self.bars, stage.end)
             self._chords = {span.on: self._other_chord(tune, span) for span in stage.planned_spans}
             found = self._faults(tune, range(stage.bars), (0, 0))
@@ -97,29 +99,36 @@ class _Rehearsal:
 
     # what is heard
 
-    def _heard(self, voice: int, notes: Sequence[PlacedNote]) -> HeardVoice:
+    def _heard(self, voice: int, notes: Sequence[PlacedNote], ticks: tuple[int, int]) -> HeardVoice:
+        """Return a voice from derived notes and the written ones that begin from one tick to before another."""
         program = self.stage.instruments[voice].program
         tones = [HeardNote(n.on, n.end, pitch, _LOUDNESS, program) for n in notes for pitch in n.pitches]
-        if self.fixed[voice]:
-            tones += self.fixed[voice]
+        fixed = self.fixed[voice]
+        if fixed:
+            first, last = (bisect_left(fixed, tick, key=lambda tone: tone.start) for tick in ticks)
+            tones += fixed[first:last]
         tones.sort()
         return HeardVoice(self.places[voice], "", program, False, tuple(tones))
 
     def _around(self, bars: range, changed: Change) -> HeardTune:
         """Return what sounds in bars and the two beside them; what a voice is like is taken from the whole of it."""
-        stage = self.stage
-        start, end = (bars.start - 1) * stage.length, (bars.stop + 1) * stage.length
+        start, end = (bars.start - 1) * self.stage.length, (bars.stop + 1) * self.stage.length
+        if self._window != (start, end):
+            self._window, self._parts = (start, end), {}
         voices = []
         for voice in self.voices:
+            if voice not in changed and voice in self._parts:
+                voices.append(self._parts[voice])
+                continue
+            notes = changed.get(voice, self.stage.out[voice])
+            first, last = (bisect_left(notes, tick, key=lambda note: note.on) for tick in (start, end))
+            part = self._heard(voice, notes[first:last], (start, end))
             whole = self.whole[voice]
-            heard = self._heard(voice, changed[voice]) if voice in changed else whole
-            first = bisect_left(heard.starts, start)
-            part = HeardVoice(
-                heard.place, "", heard.program, False, heard.tones[first : bisect_left(heard.starts, end)]
-            )
             vars(part).update(mean_pitch=whole.mean_pitch, is_figure=whole.is_figure)
+            if voice not in changed:
+                self._parts[voice] = part
             voices.append(part)
-        return HeardTune(self.score, tuple(voices), self.bars, stage.end)
+        return HeardTune(self.score, tuple(voices), self.bars, self.stage.end)
 
     def _faults(self, tune: HeardTune, bars: range, ticks: tuple[int, int]) -> list[Fault]:
         """Return the faults of bars; chords are heard anew only where something sounds differently."""
@@ -178,6 +187,7 @@ class _Rehearsal:
         changed = (*notes[trial.first : trial.last], *trial.notes)
         notes[trial.first : trial.last] = trial.notes
         self.whole[trial.voice] = self._kept(trial.voice)
+        self._parts.pop(trial.voice, None)
         tune = self._around(bars, {})
         start, end = changed[0].on, max(note.end for note in changed)
         for span in self.stage.planned_spans:
@@ -187,7 +197,7 @@ class _Rehearsal:
 
     def _kept(self, voice: int) -> HeardVoice:
         before = self.whole[voice]
-        after = self._heard(voice, self.stage.out[voice])
+        after = self._heard(voice, self.stage.out[voice], (0, self.stage.end))
         vars(after).update(mean_pitch=before.mean_pitch, is_figure=before.is_figure)
         return after
 
