@@ -1,9 +1,10 @@
 """How many pictures a minute, how much memory a worker, where the time goes, and what more candidates cost.
 
-`python -m benchmarks.pace --pictures DIR --index tunes.lance [--workers 2] [--count 32] [--candidates default 1 2 8]`
+`python -m benchmarks.pace --pictures DIR --index tunes.lance [--workers 2] [--count 96] [--candidates default 1 2 8]`
 runs `image2music compose` as a program of its own for each setting (`default` leaves the option out) and prints one row
-each. `pictures a minute` counts from the first batch to the last, `with loading` the whole job. Memory is resident, of
-the worker that took most. With `--critic` (see `second_critic`) the music of each setting is measured beside its pace.
+each. The job runs twice, with a third of the pictures first: `a minute` is what the others add, so that loading does
+not count; `with loading` is the whole job. Give whole batches: 96 are six of 16. Memory is resident, of the process
+that took most. With `--critic` (see `second_critic`) the music of each setting is measured beside its pace.
 Outputs stay in `--folder`, so that judges can be given them: benchmarks.judging --systems NAME=FOLDER/NAME.
 """
 
@@ -18,7 +19,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.second_critic import load_second
-from benchmarks.soak import moments_of
 from benchmarks.watched_job import Watched, watch
 from benchmarks.worth_hearing import measured, rows_of
 
@@ -33,7 +33,7 @@ _SHOWN = (
 
 @dataclass(frozen=True)
 class Pace:
-    """What one setting took. Rates are pictures a minute; `cpu_s` processor seconds a picture, loading included."""
+    """What one setting took. Rates are pictures a minute; `cpu_s` processor seconds a picture, without loading."""
 
     candidates: str
     rows: int
@@ -63,24 +63,26 @@ def compose(pictures: Path, index: str, output: Path, candidates: str, workers: 
     return seen
 
 
-def pace_of(seen: Watched, output: Path, candidates: str, music: dict[str, str]) -> Pace:
-    """The figures of one run."""
+def pace_of(seen: Watched, before: Watched, fewer: int, output: Path, candidates: str, music: dict[str, str]) -> Pace:
+    """The figures of one setting: of the whole run, and of one with `fewer` pictures."""
     record = json.loads((output / "run.json").read_text(encoding="utf-8"))
-    moments = moments_of(output)
-    seconds = max(sample.at for samples in seen.samples.values() for sample in samples) - seen.started
-    first = sum(moment <= moments[0] for moment in moments)
-    span = moments[-1] - moments[0]
+    rows = len(rows_of(output))
+    span = _seconds(seen) - _seconds(before)
     stages = {name: float(value) for name, value in record["seconds"].items() if isinstance(value, int | float)}
     return Pace(
         candidates=candidates,
-        rows=len(moments),
-        rate=60 * (len(moments) - first) / span if span else 0.0,
-        with_loading=60 * len(moments) / seconds,
-        cpu_s=seen.cpu_seconds(float("inf")) / len(moments),
+        rows=rows,
+        rate=60 * (rows - fewer) / span if span > 0 else 0.0,
+        with_loading=60 * rows / _seconds(seen),
+        cpu_s=(seen.cpu_seconds(float("inf")) - before.cpu_seconds(float("inf"))) / max(1, rows - fewer),
         worker_mb=max(seen.peak_mb(pid) for pid in seen.samples),
         stages=stages,
         music=music,
     )
+
+
+def _seconds(seen: Watched) -> float:
+    return max(sample.at for samples in seen.samples.values() for sample in samples) - seen.started
 
 
 def table(paces: Sequence[Pace], workers: int) -> str:
@@ -105,33 +107,41 @@ def table(paces: Sequence[Pace], workers: int) -> str:
     return "\n".join(lines)
 
 
+def _folder(folder: Path, paths: Sequence[Path]) -> Path:
+    """A folder with just these pictures."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for path in paths:
+        shutil.copy(path, folder / path.name)
+    return folder
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run every setting and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=Path, required=True)
     parser.add_argument("--index", required=True)
-    parser.add_argument("--count", type=int, default=32, help="pictures, the first of the folder; 0: all")
+    parser.add_argument("--count", type=int, default=96, help="pictures, the first of the folder; 0: all")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--composer", default="nano")
     parser.add_argument("--candidates", nargs="*", default=["default", "1"])
     parser.add_argument("--critic", type=Path, help="weights of the second critic")
     parser.add_argument("--folder", type=Path, default=Path("build/pace"))
     options = parser.parse_args(arguments)
-    pictures = options.folder / "pictures"
-    shutil.rmtree(pictures, ignore_errors=True)
-    pictures.mkdir(parents=True)
-    paths = sorted(path for path in options.pictures.iterdir() if path.is_file())
-    for path in paths[: options.count or None]:
-        shutil.copy(path, pictures / path.name)
+    paths = sorted(path for path in options.pictures.iterdir() if path.is_file())[: options.count or None]
+    few = len(paths) // 3
+    pictures, fewer = (_folder(options.folder / name, some) for name, some in (("all", paths), ("few", paths[:few])))
     paces = []
     for candidates in options.candidates:
         output = options.folder / f"candidates-{candidates}"
-        seen = compose(pictures, options.index, output, candidates, options.workers, options.composer)
+        arguments_of = (options.index, output, candidates, options.workers, options.composer)
+        before = compose(fewer, *arguments_of)
+        seen = compose(pictures, *arguments_of)
         music = {}
         if options.critic is not None:
             lines = measured(rows_of(output), load_second(options.critic), None)
             music = {line.name: line.text for line in lines if line.name in _SHOWN}
-        paces.append(pace_of(seen, output, candidates, music))
+        paces.append(pace_of(seen, before, few, output, candidates, music))
         print(table(paces[-1:], options.workers).splitlines()[-1], flush=True)
     print(f"\n{table(paces, options.workers)}")
     report = Path("build/bench/pace.json")

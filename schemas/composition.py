@@ -210,7 +210,7 @@ ROUND = pa.struct(
 ATTENTION = pa.struct(
     [
         column("segment", pa.string(), "name of the segment"),
-        column("kind", pa.string(), "all, voice, bars or motivation"),
+        column("kind", pa.string(), "all, voice, bars, motivation: attention; plan: by leaving parts out"),
         column("text", pa.string(), "the segment itself, or the name of a voice"),
         column("rows", pa.int32(), "patches from top to bottom"),
         column("cols", pa.int32(), "patches from left to right"),

@@ -131,7 +131,7 @@ def _tempo(manners: Mapping[str, float], arousal: float, motion: str) -> float:
     hurry = sum(_HURRY.get(manner, 0.0) * min(1.0, vote * 1.5) for manner, vote in manners.items())
     if {"fast", "racing", "rushing", "running"} & set(flat_stems(motion)):
         hurry += 8.0
-    return float(round(min(max(_LOW[1] + slope * (arousal - _LOW[0]) + hurry, _SLOWEST), _FASTEST)))
+    return round(min(max(_LOW[1] + slope * (arousal - _LOW[0]) + hurry, _SLOWEST), _FASTEST), _DIGITS)
 
 
 _METERS: dict[Character, tuple[str, ...]] = {
@@ -216,10 +216,11 @@ class Leanings:
     qpm: float
     mode: SuitingMode
     bright: float
-    instruments: Asked
+    instruments: Mapping[int, tuple[float, str]]
     settings: Mapping[str, float]
 
 
+@lru_cache(maxsize=1024)
 def leanings_of(scene: Scene) -> Leanings:
     """Return what a scene leans to; what it leaves open is neither glad nor sad, neither still nor wild."""
     valence = 0.1 if scene.valence is None else round(scene.valence, _DIGITS)
@@ -242,7 +243,8 @@ def leanings_of(scene: Scene) -> Leanings:
 def suiting_music(scene: Scene) -> SuitingMusic:
     """Return the music that suits a scene."""
     leanings = leanings_of(scene)
-    character, votes, asked, qpm = leanings.character, leanings.settings, leanings.instruments, leanings.qpm
+    character, votes, asked = leanings.character, leanings.settings, leanings.instruments
+    qpm = float(round(leanings.qpm))
     arousal = 0.4 if scene.arousal is None else round(scene.arousal, _DIGITS)
     unsuitable = _EFFECTS | (
         (_HARSH | _KEPT_OUT[character]) - {program for program, vote in asked.items() if vote[0] >= 0.3}
@@ -305,7 +307,7 @@ def _settings_of_program() -> Mapping[int, int]:
     return Counter(_PROGRAMS[name] for setting in all_settings() for name, _ in setting.instruments)
 
 
-def _with_prior(asked: Asked, lively: bool | None) -> Asked:
+def _with_prior(asked: Mapping[int, tuple[float, str]], lively: bool | None) -> Asked:
     filled = dict(asked)
     for place, name in enumerate(_PRIOR[lively]):
         vote, clause = filled.get(_PROGRAMS[name], (0.0, ""))

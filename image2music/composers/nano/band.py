@@ -24,6 +24,8 @@ HeardNote = tuple[int, int, int, bool]
 """Onset and length in a bar in ticks, MIDI pitch, and whether it begins there (else it is held on from before)."""
 HeardBars = list[list[HeardNote]]
 """Bar by bar what a part plays, by onset and pitch."""
+Rhythm = tuple[tuple[int, int], ...]
+"""(onset, length) in ticks, of which a quarter note has `TICKS`."""
 
 _MOST_BARS, _MOST_PARTS = 32, 8
 
@@ -264,6 +266,17 @@ def spelt_bar(words: dict[int, tuple[str, int]], grain: int, length: int) -> str
     return " ".join(bar)
 
 
+def spelt_rhythm(text: str, grain: int) -> Rhythm:
+    """Return the rhythm of words that are `grain` ticks long."""
+    found: list[tuple[int, int]] = []
+    for at, word in enumerate(text.split()):
+        if word == "-":
+            found[-1] = found[-1][0], found[-1][1] + grain
+        elif word != ".":
+            found.append((at * grain, grain))
+    return tuple(found)
+
+
 def pulse_of(meter: str) -> int:
     """Return what a meter counts in, in ticks: dotted quarters (18) in compound ones, quarters, or eighths in 5/8."""
     number, _, unit = meter.partition("/")
@@ -324,23 +337,22 @@ def softened_beat(text: str, meter: str) -> str:
 # ---------------------------------------------------------------- figures
 
 _MOST_FIGURES = 6
-_FEWEST_TIMES, _ENOUGH_TIMES = 3, 6
-"""Bars that have a figure: over two roots at least, over one."""
+_FEWEST_TIMES, _FEWEST_CHORDS = 3, 2
 _FEWEST_ONSETS, _MOST_ONSETS = {True: 2, False: 3}, 16
-_HIGHEST_RUNG, _WIDEST_CHORD = 7, 4
+_HIGHEST_RUNG, _WIDEST_CHORD, _WIDEST_LEAP = 7, 4, 4
 _LOWEST_FOOT, _HIGHEST_FOOT = 38, 74
 _DOUBLES = 0.6
 
 
 def repeated_figures(band: HeardBand) -> tuple[BorrowedFigure, ...]:
-    """Return the bars of accompaniment that come again, over other chords if they may; the most frequent first."""
+    """Return the bars of accompaniment that come three times, over two chords at least; the most frequent first."""
     found: dict[tuple[str, int], list[tuple[int, int]]] = {}
     for program, text, roots in _spelt_bars(band):
         found.setdefault((text, program), []).append(roots)
     figures: dict[str, BorrowedFigure] = {}
     for (text, program), over in sorted(found.items(), key=lambda one: (-len(one[1]), one[0])):
         chords = len({root for roots in over for root in roots})
-        if text not in figures and len(over) >= (_FEWEST_TIMES if chords > 1 else _ENOUGH_TIMES):
+        if text not in figures and len(over) >= _FEWEST_TIMES and chords >= _FEWEST_CHORDS:
             words = text.split()
             grain = band.length // len(words)
             density = round(sum(word not in "-." for word in words) * TICKS / band.length, 3)
@@ -419,7 +431,7 @@ def _figure(bar: Sequence[HeardNote], classes: tuple[int, ...], length: int) -> 
         chords.setdefault(onset, []).append(pitch)
         lengths[onset] = max(lengths.get(onset, 0), lasts)
     words: dict[int, tuple[str, int]] = {}
-    used, foreign = set(), 0
+    used, foreign, before = set(), 0, 0
     for onset, after in zip(onsets, [*onsets[1:], None], strict=True):
         pitches = sorted(set(chords[onset]))
         rungs = [ladder.index(pitch) for pitch in pitches if pitch in ladder]
@@ -435,8 +447,11 @@ def _figure(bar: Sequence[HeardNote], classes: tuple[int, ...], length: int) -> 
             used |= {pitch % 12 for pitch in pitches}
         if rungs[-1] > _HIGHEST_RUNG or rungs[-1] - rungs[0] > _WIDEST_CHORD:
             return ""
-        words[places[onset]] = word, lengths[onset]
-    if len(used) < 2 or foreign * 4 > len(words):
+        if abs(rungs[0] - before) > _WIDEST_LEAP and words:
+            return ""
+        words[places[onset]], before = (word, lengths[onset]), rungs[0]
+    spells = {word for word, _ in words.values()}
+    if len(used) < 2 or foreign * 4 > len(words) or (len(spells) < 3 and len(words) < 4 and len(bar) == len(words)):
         return ""
     return spelt_bar(words, grain, length)
 

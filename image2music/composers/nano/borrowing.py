@@ -25,6 +25,7 @@ from image2music.composers.nano.band import (
     HeardBars,
     HeardNote,
     HeardPart,
+    Rhythm,
     grid_places,
     hear_band,
     in_meter,
@@ -32,6 +33,7 @@ from image2music.composers.nano.band import (
     repeated_figures,
     softened_beat,
     spelt_bar,
+    spelt_rhythm,
 )
 from image2music.composers.nano.sketch import TICKS, bar_ticks
 from image2music.composers.suiting import SuitingMusic, instrument_called
@@ -44,9 +46,6 @@ from image2music.music.planning.vocabulary import DRUM_KIT
 from image2music.music.score import Score
 from image2music.music.theory import DEFAULT_QPM, DRUM_NAMES, LOWEST_DRUM
 from image2music.types import Reference
-
-Rhythm = tuple[tuple[int, int], ...]
-"""(onset, length) in ticks, of which a quarter note has `TICKS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +155,7 @@ def _bass_of(part: HeardPart, length: int) -> BorrowedBass | None:
         for onset, (lasts, pitch) in sorted(tops.items()):
             words[places[onset]] = _bass_word(pitch - bass, onset == max(tops), pitch, after), lasts
         spelt = spelt_bar(words, grain, length)
-        found[_rhythm_of(spelt, grain), spelt] += 1
+        found[spelt_rhythm(spelt, grain), spelt] += 1
     if not found:
         return None
     rhythms: Counter[Rhythm] = Counter()
@@ -175,16 +174,6 @@ def _bass_word(steps: int, is_last: bool, pitch: int, after: int | None) -> str:
     if steps % 12 == 7:
         return "5"
     return "A" if is_last and after is not None and 0 < abs(after - pitch) < 3 else "3"
-
-
-def _rhythm_of(text: str, grain: int) -> Rhythm:
-    found: list[tuple[int, int]] = []
-    for at, word in enumerate(text.split()):
-        if word == "-":
-            found[-1] = found[-1][0], found[-1][1] + grain
-        elif word != ".":
-            found.append((at * grain, grain))
-    return tuple(found)
 
 
 _FEWEST_ONSETS, _FEWEST_BEATS = 4, 2
@@ -216,7 +205,7 @@ def _line_rhythm(bar: Sequence[HeardNote], length: int) -> Rhythm | None:
     words = {placed[1][onset]: ("x" if begins else "h", lasts) for onset, (lasts, begins) in tops.items()}
     spelt = spelt_bar(words, placed[0], length)
     held = spelt.startswith("h")
-    rhythm = _rhythm_of(spelt, placed[0])
+    rhythm = spelt_rhythm(spelt, placed[0])
     return rhythm[1:] if held else rhythm
 
 
@@ -330,7 +319,8 @@ _WIDEST = 4 / 3
 """How much quicker or slower than the plan a reference may go."""
 _FASTEST_NOTES = {"calm": 3.2, "dark": 4.5, "flowing": 5.0}
 _FASTEST = 6.6
-"""Notes a second of a figure or a rhythm, by character."""
+"""Notes a second of a figure or a rhythm, by character; a bass has a share of it."""
+_BASS_SHARE = 0.65
 _RESTLESS = frozenset({"tremolo", "offbeat", "pulse"})
 _INSTRUMENTS_SHARE, _RHYTHM_SHARE = 0.7, 0.6
 
@@ -389,8 +379,7 @@ def _groove(
     loan: Loan, request: PlanRequest, music: SuitingMusic, read: Sequence[_Read], may: frozenset[Lendable]
 ) -> Loan:
     """Take drums and bass from the first reference that has both, else from one that has either."""
-    calm = music.character == "calm"
-    silent = DRUM_KIT in music.unsuitable and calm
+    silent = DRUM_KIT in music.unsuitable and music.character == "calm"
 
     def rank(pair: _Read) -> tuple[bool, bool, bool]:
         drums, bass = pair[1].drums is not None and not silent, pair[1].bass is not None
@@ -412,7 +401,8 @@ def _groove(
             beat = softened_beat(beat, meter) if DRUM_KIT in music.unsuitable else beat
         if borrowed.bass is not None and in_time and "bass" in may:
             bass = in_meter(borrowed.bass.text, borrowed.meter, meter).partition(" | ")[0]
-            bass = bass if _notes_a_second(bass, meter, request.qpm) <= (1.7 if calm else _FASTEST) else ""
+            fastest = _BASS_SHARE * _FASTEST_NOTES.get(music.character, _FASTEST)
+            bass = bass if _notes_a_second(bass, meter, request.qpm) <= fastest else ""
         taken = {
             (True, True): "the groove of its drums and bass is taken from",
             (True, False): "the beat of its drums is taken from",
@@ -462,9 +452,10 @@ def _band(loan: Loan, request: PlanRequest, music: SuitingMusic, read: Sequence[
         bass = [p for p in (*line, *band) if p in band and (p in line or p in BASS_PROGRAMS)][:1]
         inner = [p for p in band if p not in (*lead, *bass, *borrowed.programs[:1], *BASS_PROGRAMS)]
         programs = tuple(dict.fromkeys((*lead, *inner, *(bass or request.programs[-1:]))))
-        fresh = [program for program in programs if program in band and program not in request.programs]
-        if fresh and len(programs) > 1:
-            names = list(dict.fromkeys(instrument_called(p, instrument_of(p).name) for p in fresh))
+        known = [instrument_called(p, instrument_of(p).name) for p in request.programs]
+        called = dict.fromkeys(instrument_called(p, instrument_of(p).name) for p in programs if p in band)
+        names = [name for name in called if name not in known]
+        if names and len(programs) > 1:
             listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
             says = f"{listed} {'are' if len(names) > 1 else 'is'} taken from"
             return _with(loan, "instruments", reference, says, programs=programs)
@@ -500,7 +491,7 @@ def request_with_loan(request: PlanRequest, loan: Loan) -> PlanRequest:
 
 
 def plan_with_loan(plan: Plan, loan: Loan) -> Plan:
-    """Write what is lent into a plan's parts; call it before the plan is checked.
+    """Write what is lent into a plan's parts, and cite it where it is heard first; call it before the plan is checked.
 
     Drums have the beat wherever they play, the bass its rhythm there, or in the sections named as the first where there
     are none. Figures stand in those sections too, the second one in others, and never in two neighbouring ones.
@@ -508,25 +499,35 @@ def plan_with_loan(plan: Plan, loan: Loan) -> Plan:
     if plan.meter != loan.meter:
         return plan
     sections: list[Section] = []
-    taken = -2
+    taken, unsaid = -2, list(loan.lent)
+    of_figures = [one for one in loan.lent if one.what == "figure"]
     home = next((s.name[:1] for s in plan.sections if any(p.role in FIGURE_ROLES for p in s.parts)), "")
     for number, section in enumerate(plan.sections):
         beaten = any(part.role == "drums" for part in section.parts)
         grooves = beaten if loan.drums else section.name[:1] == home
-        figures = loan.figures[:1] if section.name[:1] == home else loan.figures[1:]
+        which = int(section.name[:1] != home)
+        figures = loan.figures[which : which + 1]
+        heard: set[Lendable] = {"instruments", "rhythm"}
         parts = []
         for part in section.parts:
-            if part.role == "drums" and loan.beat:
+            if part.role == "drums" and loan.drums:
                 part = replace(part, family="drums", degrees=loan.beat)
+                heard.add("drums")
             elif part.role == "bass" and loan.bass and grooves:
                 part = replace(part, degrees=loan.bass)
+                heard.add("bass")
             elif part.role in FIGURE_ROLES and figures and taken < number - 1:
                 other = _neighbours(plan, number, part.voice, sections)
                 family = _played_as(figures[0], plan.voice(part.voice).program, plan.meter, other)
                 if family is not None:
                     part, taken = replace(part, family=family, degrees=figures[0].text), number
+                    heard.add("figure")
             parts.append(part)
-        sections.append(replace(section, parts=tuple(parts)))
+        said = [one for one in unsaid if one.what in heard]
+        said = [one for one in said if one.what != "figure" or one == of_figures[which]]
+        unsaid = [one for one in unsaid if one not in said]
+        new = "; ".join(filter(None, (section.new, *(one.says for one in said))))
+        sections.append(replace(section, parts=tuple(parts), new=new))
     return replace(plan, sections=tuple(sections))
 
 

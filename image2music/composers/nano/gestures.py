@@ -27,6 +27,16 @@ stop. combine: two tunes that turn out to fit together. call: a call that is ans
 off and comes back. canon: a second voice follows the first in its steps.
 """
 DEVICES: tuple[DeviceName, ...] = get_args(DeviceName)
+DEVICE_WORDS: dict[DeviceName, str] = {
+    "inversion": "the theme comes back upside down",
+    "augmentation": "the theme comes back in notes twice as long",
+    "shrink": "a cell of the theme gets shorter until everything stops, and the theme comes back whole",
+    "combine": "two tunes turn out to fit together",
+    "call": "one voice calls and another answers, higher at the end",
+    "silence": "the tune breaks off into silence and comes back",
+    "canon": "a second voice follows the first in its steps",
+}
+"""What a plan says of its device."""
 ThemeShape = Literal["arch", "rise", "fall", "wave", "leaping", "still"]
 THEME_SHAPES: tuple[ThemeShape, ...] = get_args(ThemeShape)
 FormHint = Literal["through-composed", "mirror", "refrain", "any"]
@@ -121,14 +131,14 @@ pizzicato; tiptoe; .7; small steps, those of the {}; insect ant beetle spider mo
 pulse ostinato; ; .8; the steps of the {}; walk* step march* hik* procession parade path pedestrian crowd* run* climb*
 ostinato; clockwork; 1; the wheels of the {}; wheel bicycle clock machine* gear mill engine watch carousel train railway
   factory motorbike robot laboratory electronics
-broken arpeggio; bells; .9; the bells of the {}; bell church cathedral tower clock chapel monastery christmas temple
+arpeggio; bells; .9; the bells of the {}; bell church cathedral tower clock chapel monastery christmas temple
 arpeggio; cascade; .9; the fall of the {}; waterfall cascade wind windy breeze leaves_falling feather falling glacier
 arpeggio; harp sweep; .7; the wings of the {}; wing bird butterfly dragonfly fly* flight kite balloon angel parachute
   gull
 waltz; ; .8; the dance of the {}; dance* dancer dancing waltz wedding ballroom ballet carousel skat*
 offbeat; ; .7; the swing of the {}; party carnival festival fair circus band jazz bar cafe coffee market street city
   toy
-pulse; gallop; .9; the gallop of the {}; horse gallop* rider cavalry zebra antelope horse_cart race stampede cowboy
+pulse ostinato; ; .9; the gallop of the {}; horse gallop* rider cavalry zebra antelope horse_cart race stampede cowboy
 pulse ostinato; ; .8; the drive of the {}; car truck race_car traffic road highway aircraft rocket warplane tank sport*
   ball_game winter_sport
 pad chorale; ; .7; the breadth of the {}; sky cloud space planet galax* horizon desert plain mountain panorama landscape
@@ -136,7 +146,7 @@ pad chorale; ; .7; the breadth of the {}; sky cloud space planet galax* horizon 
 chorale; ; .7; the solemn {}; church cathedral monument temple castle statue palace grave procession mountain armour
 broken; rocking; .7; the swaying of the {}; cradle boat swing hammock grass meadow flower baby sleep* rock* field reed
   branch tree plant
-broken wave; murmur; .6; the murmur of the {}; forest leaf leaves crowd* people bee honeycomb jungle insect stream
+alberti; murmur; .6; the murmur of the {}; forest leaf leaves crowd* people bee honeycomb jungle insect stream
 pad wave; ; .6; the stillness of the {}; night moon star* snow still* quiet* sleep* candle evening dusk sunset
 alberti broken; ; .6; the order of the {}; room furniture house window book kitchenware pattern texture tile fabric toy
 ostinato; ; .6; the repetition of the {}; pattern texture repeat* stripe* row stair fence honeycomb circuit drawing
@@ -227,6 +237,11 @@ def gestures_of(scene: Scene) -> Gestures:
         form_hint=_form_of(devices, stations),
         stations=stations,
     )
+
+
+def device_called(words: str) -> DeviceName | None:
+    """Return the device that a plan's words are for; None for others, a person's or another composer's."""
+    return next((name for name, said in DEVICE_WORDS.items() if words.startswith(said)), None)
 
 
 # ---------------------------------------------------------------- devices

@@ -175,7 +175,8 @@ C,,2D,,2C,,2D,,2 | C,,2D,,2C,,2D,,2 | C,,2D,,2C,,2D,,2 | C,,2D,,2C,,2D,,2 |
 
 def test_a_reference_says_what_it_may_lend():
     assert lending_words(BAND) == (
-        "rhythm: 4/4, moderate; harmony: C; instruments: Flute, Acoustic Guitar (nylon), Electric Bass (finger), drums; "
+        "rhythm: 4/4, moderate; harmony: C; "
+        "instruments: Flute, Acoustic Guitar (nylon), Electric Bass (finger), drums; "
         "figure: alberti (Acoustic Guitar (nylon)); drums: 4 strokes a bar; bass: 2 notes a bar"
     )
     assert lending_words("no tune") == ""

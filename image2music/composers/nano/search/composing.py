@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from image2music.composers.nano.borrowing import Loan, plan_with_loan
-from image2music.composers.nano.gestures import DeviceName, Gestures
+from image2music.composers.nano.gestures import DEVICE_WORDS, DeviceName, Gestures
 from image2music.composers.nano.pools import HarmonicStyle, longest_training_run
 from image2music.composers.nano.search.cells import (
     Bars,
@@ -23,7 +23,7 @@ from image2music.composers.nano.search.ground import Ground
 from image2music.composers.nano.search.harmony import Harmonist, local_key
 from image2music.composers.nano.search.layout import Seated, Written, plan_of, plan_parts, seat_band, window_of
 from image2music.composers.nano.search.line import LineSearch, Window, place_of_bar, reharmonise
-from image2music.composers.nano.search.paired import canon_line, combined_line, parallel_line
+from image2music.composers.nano.search.paired import canon_line, combined_line
 from image2music.composers.nano.search.second import answer_line
 from image2music.composers.nano.search.worth import add_pickups, line_worth, ring_out
 from image2music.composers.nano.sketch import Note, bar_ticks, beat_ticks
@@ -251,7 +251,7 @@ def with_voices(composition: Composition, wanted: Wanted) -> tuple[Plan, Written
         device = _payoff(composition, ground, melody, lines)
         _answers(composition, ground, melody, lines, parts, wanted)
     written = Written({voice: line for voice, line in lines.items() if line})
-    device = device or (_SAID[form.device] if form.says_device else "")
+    device = device or (DEVICE_WORDS[form.device] if form.says_device else "")
     plan = plan_of(form, written, composition.band, singers, parts, composition.theme, request, device)
     return (plan if wanted.loan is None else plan_with_loan(plan, wanted.loan)), written
 
@@ -288,7 +288,7 @@ def _payoff(
         return ""
     for bar, notes in made.items():
         lines[idle.voice.id].setdefault(bar, notes)
-    return _SAID[form.device]
+    return DEVICE_WORDS[form.device]
 
 
 def _tonics_apart(form: Form) -> int:
@@ -313,20 +313,17 @@ def _answers(
                 bar for bar in range(section.first, section.last + 1)
                 if form.tasks[bar].singer != which and bar not in lines[lead.voice.id] and bar not in form.silent
             ]  # fmt: skip
-            if role == "melody" or role not in ("answer", "counter", "parallel") or not free:
+            if role not in ("answer", "counter") or not free:
                 continue
             window = window_of(lead.voice)
             under = window.high <= window_of(composition.leads[1 - which].voice).high
             for start, end in _runs(free):
                 span = range(start, end + 1)
-                if role == "parallel":
-                    made, _ = parallel_line(ground, melody, span, window.lowest, window.highest)
-                else:
-                    busy = 0.35 if role == "answer" else 0.6
-                    made, _ = answer_line(
-                        ground, melody, span, cells, window.lowest, window.highest, under, busy,
-                        picture_seed(composition.seed, f"{section.first}/{which}"),
-                    )  # fmt: skip
+                busy = 0.35 if role == "answer" else 0.6
+                made, _ = answer_line(
+                    ground, melody, span, cells, window.lowest, window.highest, under, busy,
+                    picture_seed(composition.seed, f"{section.first}/{which}"),
+                )  # fmt: skip
                 for bar, notes in made.items():
                     lines[lead.voice.id][bar] = notes
 
@@ -339,14 +336,3 @@ def _runs(bars: Sequence[int]) -> list[tuple[int, int]]:
         else:
             runs.append((bar, bar))
     return runs
-
-
-_SAID: dict[DeviceName, str] = {
-    "inversion": "the theme comes back upside down",
-    "augmentation": "the theme comes back in notes twice as long",
-    "shrink": "a cell of the theme gets shorter until everything stops, and the theme comes back whole",
-    "combine": "two tunes turn out to fit together",
-    "call": "one voice calls and another answers, higher at the end",
-    "silence": "the tune breaks off into silence and comes back",
-    "canon": "a second voice follows the first in its steps",
-}

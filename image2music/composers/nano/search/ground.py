@@ -40,7 +40,7 @@ HARD = 2000
 _FREE = (14, 30, 12, -2, -2, 3, 7, 1, -2, -2, 7, 20, 4, 24, 9, -2, -2, 2, 5, 1, -1, -1, 5, 14, 4, 18, 6, -1, -1)
 _CHORDAL = (14, 30, 8, -2, -2, 1, 2, 0, -2, -2, 2, 9, 4, 22, 4, -2, -2, 1, 2, 1, -1, -1, 2, 8, 4, 16, 3, -1, -1)
 """What an interval to the tune costs a tick, by semitones: any two notes, and two tones of the chord."""
-_WIDEST, _DOUBLES_BASS = 40, 2
+_WIDEST, _DOUBLES_BASS, _RUBS_BASS = 40, 2, 5
 _COSTS = np.array([*_FREE, *[2] * 12, *_CHORDAL, *[2] * 12], np.int32)
 _RUBS = np.array([away % 12 in ((1, 11) if free else (1,)) for free in (True, False) for away in range(_WIDEST + 1)])
 LEAPS = (54, 0, 0, 18, 24, 42, 210, 66, 130, 150, 260, 300, 110, *(400,) * 115)
@@ -253,10 +253,6 @@ class BarView(NamedTuple):
             tones &= part[2]
         return tones, under[0][3]
 
-    def bass_at(self, tick: int) -> int:
-        """Return the pitch class of the chord's bass at a tick of the bar."""
-        return next(part[4] for part in self.parts if part[1] > tick)
-
     def gaps(self) -> list[Rhythm]:
         """Return the rhythm of the beats on which the tune strikes nothing, if there are any."""
         bar = bar_times(self.meter)
@@ -328,7 +324,7 @@ def bar_views(
     return views
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2048)
 def tune_table(view: BarView) -> Table:
     """Return what each pitch from `low` on has cost up to each tick, shape [ticks + 1, pitches]."""
     bar = bar_times(view.meter)
@@ -349,14 +345,15 @@ def tune_table(view: BarView) -> Table:
     weight = np.ones((bar.length, 1), np.int32)
     weight[list(bar.beats)] = 4
     weight[list(bar.strong)] = 8
-    cost[1:] += _DOUBLES_BASS * weight * (pitches % 12 == basses)
+    above = (pitches - basses) % 12
+    cost[1:] += weight * (_DOUBLES_BASS * (above == 0) + _RUBS_BASS * (_RUBS[above] & (tones >> pitches % 12 & 1 == 0)))
     weight[tune == 0] = 0
     away = np.minimum(np.abs(pitches - tune), _WIDEST)
     both = (tones >> pitches % 12) & (tones >> tune % 12) & 1
     kind = away + (_WIDEST + 1) * both
     cost[1:] += _COSTS[kind] * weight
     if view.side:
-        cost[1:] += 150 * ((view.side * (pitches - tune) < 0) & (tune > 0))
+        cost[1:] += HARD * ((view.side * (pitches - tune) < 0) & (tune > 0))
     rubs = _RUBS[kind] & (tune > 0)
     for beat in bar.beats:
         if beat + 6 <= bar.length:

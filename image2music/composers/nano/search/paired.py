@@ -27,7 +27,7 @@ from image2music.composers.nano.search.ground import (
 from image2music.composers.nano.sketch import Note
 
 _MEND, _MEND_A_SEMITONE, _FAR = 70, 15, 4
-_CANON_COST, _CANON_MENDED = 36, 4
+_CANON_COST, _CANON_MENDED = 40, 4
 _INTERVALS = (-12, 12, -24, 0, -5, 7, -7, 5, -17, -19)
 _BELOW = (-2, -5, -9)
 _FOREIGN, _FOREIGN_BELOW, _RUBS_ON_BASS = 8, 20, 150
@@ -79,7 +79,7 @@ def canon_line(
     for _, delay, interval in sorted(found)[:3]:
         meant = [place._replace(meant=place.meant + interval) for place in placed[delay]]
         notes, mended, cost = _fitted(meant, low, high, times)
-        each = cost // len(notes) + 20 * (interval % 12 > 0)
+        each = cost // len(meant) + 20 * (interval % 12 > 0)
         if mended * _CANON_MENDED <= len(notes) and each <= _CANON_COST and (best is None or each < best[0]):
             best = each, delay, interval, _by_bar(notes, bars, times)
     return None if best is None else (best[3], best[1], best[2], best[0])
@@ -141,7 +141,7 @@ def parallel_line(
         meant = [place._replace(meant=stepped(place.meant, steps, place.scale)) for place in places]
         if meant:
             notes, _, cost = _fitted(meant, low, high, times, _FOREIGN_BELOW)
-            found.append((cost // len(notes) + 2 * abs(steps), notes))
+            found.append((cost // len(meant) + 2 * abs(steps), notes))
     if not found:
         return {number: () for number in bars}, 0
     cost, notes = min(found)
@@ -167,19 +167,23 @@ def _places(views: Mapping[int, BarView], wanted: Sequence[tuple[int, int, int]]
             continue
         view = views[number]
         tones, scale = view.place(on, length)
+        bass = next(part[4] for part in view.parts if part[1] > on)
         table = tune_table(view)
         costs = table[min(on + length, times.length)] - table[on]
         over = on + length - times.length
         if over > 0 and number + 1 in views:
             costs = costs + tune_table(views[number + 1])[min(over, times.length)]
         was, now = (view.tune_at(on - 1), view.tune_at(on)) if on in view.attacks else (0, 0)
-        yield _Place(start, length, pitch, tones or view.parts[0][2], scale, view.bass_at(on), costs, was, now)
+        yield _Place(start, length, pitch, tones or view.parts[0][2], scale, bass, costs, was, now)
 
 
 def _fitted(
     places: Sequence[_Place], low: int, high: int, times: BarTimes, foreign: int = _FOREIGN
 ) -> tuple[list[tuple[int, int, int]], int, int]:
-    """Return the notes as (start, length, pitch), how many of them aren't what was meant, and their whole cost."""
+    """Return the notes as (start, length, pitch), how many of them aren't what was meant, and their whole cost.
+
+    A note that nothing fits is left out.
+    """
     rows = [
         _row(place, low, high, times, 2 if passes else foreign)
         for place, passes in zip(places, _passing(places, times), strict=True)
@@ -208,9 +212,10 @@ def _fitted(
     at = [cost for cost, _ in trail[-1]].index(total)
     notes, mended = [], 0
     for place, row, step in zip(reversed(places), reversed(rows), reversed(trail), strict=True):
-        pitch = row[at][1]
+        cost, pitch = row[at]
         mended += pitch != _meant(place, low, high)
-        notes.append((place.start, place.length, pitch))
+        if cost < HARD // 2:
+            notes.append((place.start, place.length, pitch))
         at = step[at][1]
     return notes[::-1], mended, total
 

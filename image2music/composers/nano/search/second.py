@@ -40,7 +40,7 @@ Contour = tuple[int, ...]
 _Place = tuple[Classes, Classes]
 """Chord tones and scale."""
 
-_BEAM, _RHYTHMS, _OF_A_RHYTHM, _QUOTATIONS, _ROWS, _ROWS_HELD = 8, 11, 5, 6, 26, 6
+_BEAM, _RHYTHMS, _OF_A_RHYTHM, _QUOTATIONS, _ROWS, _ROWS_HELD = 8, 10, 5, 6, 26, 6
 _CONTOURS: dict[int, tuple[Contour, ...]] = {
     1: ((0,),),
     2: ((0, 1), (0, -1), (0, 2), (0, -2), (0, 3), (0, -3), (0, 4), (0, -4)),
@@ -65,7 +65,7 @@ _OCTAVES = 160
 # what a bar offers
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=8192)
 def _walks(
     meter: str, rhythm: Rhythm, contours: tuple[Contour, ...], places: tuple[_Place, ...], opening: int, low: int,
     high: int, manner: int,
@@ -92,7 +92,7 @@ def _origin(tones: Classes, scale: Classes) -> int:
     return min(range(12), key=lambda root: (turned(tones, root), turned(scale, root), root))
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=8192)
 def _shapes(
     meter: str, rhythm: Rhythm, contours: tuple[Contour, ...], places: tuple[_Place, ...], manner: int
 ) -> tuple[Table, Table, Table, Table, NDArray[np.bool_]]:
@@ -197,7 +197,7 @@ class _Offer(NamedTuple):
     pitches: list[int]
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _offers(
     view: BarView, opening: Classes, cells: tuple[tuple[Note, ...], ...], busy: int, is_end: bool
 ) -> list[_Offer]:
@@ -245,6 +245,7 @@ class _Judge:
         self.sounds = [view.before, *[0] * bar.length]
         for start, end, pitch in view.tune:
             self.sounds[start + 1 : end + 1] = [pitch] * (end - start)
+        self.basses = [bass for start, end, _, _, bass in view.parts for _ in range(start, end)]
         self.lots: list[tuple[Rhythm, list[list[int]], list[bool], int]] = []
         self.found: list[tuple[int, int, int]] = []
 
@@ -257,7 +258,7 @@ class _Judge:
         opening: Classes = 0,
     ) -> None:
         """Judge the lines of a rhythm; `opening` are the pitch classes of their first notes, else those that suit."""
-        view, sounds = self.view, self.sounds
+        view, sounds, basses = self.view, self.sounds, self.basses
         places = tuple([view.place(*slot) for slot in rhythm])
         opening = opening or places[0][manner == _CELL]
         if not opening or not contours:
@@ -276,8 +277,8 @@ class _Judge:
                     total += _along(before, pitches, was, now)
                 if then and then not in (was, now):
                     total += _along(before, pitches, then, now) // 4
-            if at and (deep := view.bass_at(start)) != (deeper := view.bass_at(last)):
-                total += _OCTAVES * ((pitches % 12 == deep) & (before % 12 == deeper))
+            if at and basses[start] != basses[last]:
+                total += _OCTAVES * ((pitches % 12 == basses[start]) & (before % 12 == basses[last]))
             before, last = pitches, start
         kept = _OF_A_RHYTHM * (3 if manner == _OVER else 1)
         picked = np.argsort(total, kind="stable")[:kept]
@@ -295,7 +296,7 @@ class _Judge:
     def _offer(self, cost: int, lot: int, at: int) -> _Offer:
         rhythm, lines, pending, manner = self.lots[lot]
         pitches, first, (last, length), sounds = lines[at], rhythm[0][0], rhythm[-1], self.sounds
-        on_bass = pitches[0] % 12 == self.view.bass_at(first)
+        on_bass = pitches[0] % 12 == self.basses[first]
         return _Offer(
             cost, pitches[0], pitches[-1], first, self.bar.length - last - length, manner, pending[at], rhythm,
             sounds[first], sounds[first + 1], sounds[last + 1], on_bass, pitches,

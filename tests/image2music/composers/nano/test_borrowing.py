@@ -119,6 +119,19 @@ def test_what_cannot_be_played_lends_nothing():
     assert borrowed_from(reference("no tune at all")) == NOTHING_BORROWED
 
 
+ODD = ("X:1\nM:none\nK:C\nCDE", "X:1\nK:C\nC", "X:1\nM:3/16\nL:1/16\nK:C\nCDE|CDE|CDE|", "X:1\nM:5/4\nK:C\nc|C10|D10|",
+       "X:1\nM:4/4\nL:1/4\nK:C\nV:1\n(5CDEFG (5CDEFG|(7CDEFGAB c2|\nV:2\n%%MIDI channel 10\nz4|z4|",
+       "X:1\nM:4/4\nL:1/8\nK:C\n|:CDEF GABc|M:7/8\nCDEFGAB:|z8|[CEG]8-|[CEG]8|")  # fmt: skip
+
+
+@pytest.mark.parametrize("abc", ODD)
+def test_odd_tunes_are_read_as_far_as_that_goes(abc):
+    borrowed = borrowed_from(reference(abc))
+    assert borrowed.drums is None
+    assert all(onset + lasts <= 2 * bar_ticks(borrowed.meter) for cell in borrowed.rhythms for onset, lasts in cell)
+    assert not lend(a_request(), music_of("driving"), [reference(abc)], 1).drums
+
+
 def test_what_comes_once_or_goes_with_the_tune_is_no_figure():
     once = "X:1\nM:4/4\nL:1/8\nK:C\nV:1\nc2d2e2f2|g2f2e2d2|c8|\nV:2\nCEGE CEGE|G,B,DB, DB,G,B,|CGEG CGEG|\n"
     along = "X:1\nM:4/4\nL:1/8\nK:C\nV:1\nceg2 ceg2|dfa2 dfa2|egb2 egb2|\nV:2\nCEG2 CEG2|DFA2 DFA2|EGB2 EGB2|\n"
@@ -208,6 +221,8 @@ def test_a_plan_plays_what_is_lent():
     parts = [part for section in plan.sections for part in section.parts]
     assert {part.degrees for part in parts if part.role == "drums"} == {loan.beat}
     assert any(part.degrees == loan.figures[0].text for part in parts if part.role in ("figure", "bass+figure"))
+    cited = [says for section in plan.sections for says in section.new.split("; ") if says]
+    assert sorted(cited) == sorted(one.says for one in loan.lent)
     lines = arrange_plan(plan, {}, 4)
     (beat,) = read_beat(loan.beat, 1920)
     drums = next(line for line in lines if line.is_drums)

@@ -159,16 +159,14 @@ def test_a_descant_stays_above(song, seed):
 
 @settings(max_examples=25, deadline=None)
 @given(songs())
-def test_pairs_of_tunes_keep_time_and_range(song):
+def test_pairs_of_tunes_keep_the_rules(song):
     ground, melody = song
     bars = range(len(melody))
-    length = bar_ticks(ground.meter)
-    found = [parallel_line(ground, melody, bars, 48, 72)[0], combined_line(ground, melody, melody, 3, bars, 48, 72)[0]]
+    check(ground, melody, parallel_line(ground, melody, bars, 48, 72)[0], bars, 48, 72, -1)
+    check(ground, melody, combined_line(ground, melody, melody, 3, bars, 48, 72)[0], bars, 48, 72, 0)
     canon = canon_line(ground, melody, bars, 48, 72)
-    for lines in found + ([canon[0]] if canon else []):
-        notes = timed(lines, length)
-        assert all(one[1] <= after[0] for one, after in pairwise(notes))
-        assert all(48 <= pitch <= 72 and end <= len(melody) * length for _, end, pitch in notes)
+    if canon:
+        check(ground, melody, canon[0], bars, 48, 72, 0)
 
 
 def score_of(meter, *lines):
