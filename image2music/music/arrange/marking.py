@@ -297,19 +297,19 @@ class Marker:
     def _pedal(self) -> None:
         """Press the pedal with each chord where broken ones ring on; lift it with the next, in rests, and elsewhere."""
         stage = self.stage
-        is_down = False
+        is_down, under = False, -1
         for bar in range(stage.bars):
             rings = self._rings(bar)
-            starts = {Fraction(span.on - bar * stage.length, TICKS_PER_QUARTER) for span in stage.spans_of([bar])}
-            at = Fraction(0)
+            at = Fraction(bar * stage.length, TICKS_PER_QUARTER)
             tied = bar > 0 and bool(self.bars[bar - 1]) and self.bars[bar - 1][-1].tied
             for number, event in enumerate(self.bars[bar]):
-                if not event.pitches and is_down and event.length >= 1:
+                chord = stage.span_at(int(at * TICKS_PER_QUARTER)).on
+                if not event.pitches and is_down and (event.length >= 1 or chord != under):
                     self._append((bar, number), "ped-up")
-                    is_down = False
-                elif event.pitches and not tied and (at in starts if rings else is_down):
+                    is_down, under = False, -1
+                elif event.pitches and not tied and (chord != under if rings else is_down):
                     self._append((bar, number), *(["ped-up"] if is_down else []), *(["ped"] if rings else []))
-                    is_down = rings
+                    is_down, under = rings, chord
                 at += event.length
                 tied = event.tied
 
