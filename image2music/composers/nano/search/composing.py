@@ -171,7 +171,7 @@ def themes_for(
     other = None
     if any("N" in task.idea or "n" in task.idea.replace("cad", "") for task in form.tasks):
         at = form.other if form.other is not None else form.theme
-        apart = density + rng.choice((-3, -2, 2, 3))
+        apart = density + rng.choice((-2, 2, 2, 3))
         again = draw_rhythm(meter, wanted.character, max(3.0, apart), rng, other=rhythm)
         other = _theme(form, at, again, windows, "arch", effort, rng)
     return theme, other
@@ -213,12 +213,12 @@ def _with_opening(theme: Motif, opening: Bars, window: Window) -> Motif:
 def _upbeat_lengths(character: Character, meter: str, rng: random.Random) -> tuple[int, ...]:
     beat = beat_ticks(meter)
     if beat == 18:
-        return rng.choice(((), (6,), (6, 6), (6,)))
+        return rng.choice(((6,), (6,), (6, 6), ()))
     if beat < 12:
         return rng.choice(((), (beat,)))
     if character == "driving":
         return rng.choice(((), (6,), (3, 3), (6, 6)))
-    return rng.choice(((), (12,), (6, 6), (6,)))
+    return rng.choice(((), (12,), (6, 6), (6,), (6, 6)))
 
 
 def _copied(composition: Composition) -> bool:
@@ -319,7 +319,7 @@ def _answers(
             under = window.high <= window_of(composition.leads[1 - which].voice).high
             for start, end in _runs(free):
                 span = range(start, end + 1)
-                busy = 0.35 if role == "answer" else 0.6
+                busy = 0.5 if role == "answer" else 0.7
                 made, _ = answer_line(
                     ground, melody, span, cells, window.lowest, window.highest, under, busy,
                     picture_seed(composition.seed, f"{section.first}/{which}"),

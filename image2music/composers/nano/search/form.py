@@ -56,7 +56,10 @@ class BarTask:
 
 @dataclass(slots=True)
 class FormSection:
-    """A section: bars `first` to `last` (from 0), how much louder than the start it is, and its share of the tempo."""
+    """A section: bars `first` to `last` (from 0), how much louder than the start it is, and its share of the tempo.
+
+    From bar `answers_from` on the lead that does not have the tune answers it; None: it rests throughout.
+    """
 
     purpose: Purpose
     name: str
@@ -64,6 +67,7 @@ class FormSection:
     last: int
     louder: int
     pace: float = 1.0
+    answers_from: int | None = None
 
 
 @dataclass
@@ -121,14 +125,14 @@ class _Phrase:
 _I, _S, _A, _C, _D, _R, _X, _K = (
     _Phrase("intro", 1, 2, 3, 1), _Phrase("statement", 2, 4, 6), _Phrase("again", 3, 4, 6, 4),
     _Phrase("contrast", 3, 4, 6, 5), _Phrase("drive", 2, 4, 5, 3), _Phrase("return", 3, 4, 5, 6),
-    _Phrase("climax", 4, 5, 8), _Phrase("coda", 2, 4, 4, 2),
+    _Phrase("climax", 4, 5, 8), _Phrase("coda", 2, 4, 4),
 )  # fmt: skip
 FORMS: dict[FormName, tuple[_Phrase, ...]] = {
     "arch": (_I, _S, _A, _C, _D, _R, _X, _K),
-    "song": (_I, _S, _A, _C, _D, _X, _K),
+    "song": (_I, _S, _A, _C, _Phrase("return", 3, 4, 5, 3), _X, _K),
     "verse and refrain": (_I, _S, _C, _A, _X, _K),
     "path": (_I, _S, _C, _D, _X, _K),
-    "variations": (_S, _A, _C, _X, _K),
+    "variations": (_I, _S, _A, _C, _X, _K),
     "rondo": (_S, _C, _R, _D, _X, _K),
     "miniature": (_Phrase("statement", 1, 2, 4), _Phrase("climax", 1, 2, 7, 1)),
 }
@@ -179,6 +183,8 @@ _LOUDER: dict[Purpose, int] = {
     "intro": -1, "statement": 0, "again": 1, "contrast": -1, "drive": 1, "return": 1, "climax": 2, "coda": -1,
 }  # fmt: skip
 _PACES: dict[Purpose, tuple[float, ...]] = {"contrast": (1.0, 1.06, 0.94), "coda": (0.92,)}
+_CLIMAX_ROLES: tuple[HarmonicRole, ...] = ("climax", "sequence", "open", "close")
+"""Where the harmony of a climax comes from: a foreign chord before every highest note would be a mannerism."""
 _NAMES: dict[Purpose, str] = {
     "intro": "intro", "statement": "A", "again": "A", "contrast": "B", "drive": "B", "return": "A", "climax": "A",
     "coda": "coda",
@@ -243,9 +249,10 @@ class FormMaker:
         pace = self.rng.choice(_PACES.get(purpose, (1.0,)))
         if self.character == "driving" and purpose == "contrast":
             pace = self.rng.choice((1.0, 0.94))
-        form.sections.append(
-            FormSection(purpose, _NAMES[purpose], first, first + length - 1, self._louder(purpose), pace)
-        )
+        section = FormSection(purpose, _NAMES[purpose], first, first + length - 1, self._louder(purpose), pace)
+        if purpose not in ("intro", "statement", "contrast"):
+            section.answers_from = first
+        form.sections.append(section)
         ideas, close = self._ideas(purpose, length, first)
         if given:
             chords, key = tuple(given[first : first + length]), form.key
@@ -325,7 +332,7 @@ class FormMaker:
             opening = (
                 (self.theme_chords * 2)[: length - end]
                 if self._climax_returns()
-                else draw("climax", max(2, length - end), home)
+                else draw(self.rng.choice(_CLIMAX_ROLES), max(2, length - end), home)
             )
             return (*opening[: length - end], *closing), home
         return draw("coda", length, home), home
@@ -499,6 +506,20 @@ class FormMaker:
 
     # ------------------------------------------------------------ the whole
 
+    def _join_phrases(self) -> None:
+        """Let a theme and its second phrase be one section, and a contrast with what it leads to: one accompaniment."""
+        joined: list[FormSection] = []
+        for section in self.form.sections:
+            pair = (joined[-1].purpose, section.purpose) if joined else None
+            varied = self.form.name == "variations"
+            if not varied and pair in (("statement", "again"), ("contrast", "drive"), ("contrast", "again")):
+                joined[-1].last, joined[-1].answers_from = section.last, section.first
+            else:
+                joined.append(section)
+        self.form.sections = joined
+        for task in self.form.tasks:
+            task.section = next(n for n, one in enumerate(joined) if one.first <= task.bar <= one.last)
+
     def _finish(self) -> None:
         form, tasks = self.form, self.form.tasks
         tasks[form.peak].peak = True
@@ -512,6 +533,7 @@ class FormMaker:
             form.payoff = form.back
         if form.device == "inversion" and form.other is not None:
             form.payoff = form.other if form.back is None else form.back + 2
+        self._join_phrases()
         counts: dict[str, int] = {}
         for section in form.sections:
             base = section.name

@@ -79,6 +79,11 @@ def mode_of(key: Tonality) -> str:
     return "minor" if key.is_minor else "major"
 
 
+_WRITTEN_BEST: frozenset[HarmonicRole] = frozenset({"climax", "coda", "retransition"})
+_BY_HAND = 6.0
+"""How much heavier progressions by hand are where foreign chords stand: mined ones lose what led to them."""
+
+
 class Harmonist:
     """Draws progressions for one tune, none twice while others are left."""
 
@@ -94,7 +99,8 @@ class Harmonist:
             length -= 1
             pool = progressions(mode_of(key), role, length, style=self.style)
         fresh = [one for one in pool if one.bars not in self.used] or list(pool)
-        drawn = self.rng.choices(fresh, [one.weight for one in fresh])[0].bars
+        weights = [one.weight * (_BY_HAND if one.source == "hand" and role in _WRITTEN_BEST else 1.0) for one in fresh]
+        drawn = self.rng.choices(fresh, weights)[0].bars
         self.used.add(drawn)
         # A phrase longer than any in the pool goes on from its own beginning and keeps its end.
         longer = (drawn * (bars // len(drawn) + 1))[-bars:]
@@ -102,9 +108,9 @@ class Harmonist:
 
 
 _AWAY: dict[bool, tuple[tuple[int, str, float], ...]] = {
-    False: ((3, "minor", 3.0), (-1, "major", 2.0), (1, "major", 1.5), (-4, "major", 1.5), (4, "major", 1.0),
-            (-3, "major", 1.0), (0, "minor", 1.0)),
-    True: ((-3, "major", 3.0), (-1, "minor", 1.5), (1, "minor", 1.0), (-4, "major", 2.0), (0, "major", 1.0)),
+    False: ((3, "minor", 3.0), (-1, "major", 2.5), (1, "major", 1.5), (-4, "major", 0.5), (4, "minor", 0.8),
+            (-3, "major", 0.5), (0, "minor", 0.8)),
+    True: ((-3, "major", 3.0), (-1, "minor", 2.0), (1, "minor", 1.0), (-4, "major", 1.2), (0, "major", 1.0)),
 }  # fmt: skip
 """Where a contrast goes, by whether home is minor: fifths from the tonic, mode, weight."""
 _MOST_SIGNS = 5

@@ -153,16 +153,18 @@ _FIGURES: dict[Character, dict[Purpose, tuple[Family, ...]]] = {
 }  # fmt: skip
 _ROLES: dict[Purpose, dict[Seat, tuple[Role, ...]]] = {
     "intro": {"second": ("rest",), "inner": ("rest", "hold"), "bass": ("bass", "rest"), "drums": ("rest",)},
-    "statement": {"second": ("rest",), "inner": ("rest", "hold"), "bass": ("bass",), "drums": ("rest", "drums")},
+    "statement": {"second": ("answer",), "inner": ("rest", "hold"), "bass": ("bass",), "drums": ("rest", "drums")},
     "again": {"second": ("answer",), "inner": ("hold", "rest"), "bass": ("bass",), "drums": ("drums",)},
-    "contrast": {"second": ("rest",), "inner": ("hold", "rest"), "bass": ("bass",), "drums": ("rest", "drums")},
+    "contrast": {
+        "second": ("counter", "answer"), "inner": ("hold", "rest"), "bass": ("bass",), "drums": ("rest", "drums"),
+    },
     "drive": {"second": ("counter", "answer"), "inner": ("hold", "figure"), "bass": ("bass",), "drums": ("drums",)},
     "return": {"second": ("counter",), "inner": ("hold",), "bass": ("bass",), "drums": ("drums",)},
     "climax": {"second": ("parallel", "counter"), "inner": ("hold", "figure"), "bass": ("bass",), "drums": ("drums",)},
     "coda": {"second": ("rest", "answer"), "inner": ("hold",), "bass": ("bass",), "drums": ("rest",)},
 }  # fmt: skip
 """What a voice may do by the section's purpose; one is drawn. A voice that does not sing here counts as second."""
-_SWELLS: dict[Purpose, Swell] = {"drive": "grow", "climax": "none", "coda": "fade", "return": "grow", "again": "grow"}
+_SWELLS: dict[Purpose, Swell] = {"contrast": "grow", "drive": "grow", "coda": "fade"}
 
 
 @dataclass(frozen=True)
@@ -212,6 +214,8 @@ def plan_parts(
             else:
                 options = _ROLES[section.purpose]["second" if seat in ("lead", "second") else seat]
                 role = options[int(rng.random() * len(options))]
+                if seat in ("lead", "second") and section.answers_from is None:
+                    role = "rest"
             family, degrees = None, ""
             if role in FIGURE_ROLES:
                 taken: set[Family | None] = {part.family for part in here}
@@ -281,7 +285,14 @@ def plan_of(
         if p >= top and (voice, n) != (peak_voice, form.peak)
     ]  # fmt: skip
     climax = Climax(form.peak + 1, peak_voice, top) if peak_voice and top and not above else None
-    stops = tuple(Silence(one.voice.id, bar + 1, bar + 1) for bar in form.silent for one in band)
+    # In a slow tempo a bar of nothing is a hole: there the bass holds on.
+    brief = bar_ticks(request.meter) / TICKS * 60 / request.qpm <= _LONGEST_STOP
+    stops = tuple(
+        Silence(one.voice.id, bar + 1, bar + 1)
+        for bar in form.silent
+        for one in band
+        if brief or one.seat not in ("bass", "all", "inner")
+    )
     return Plan(
         title=request.title,
         idea=request.idea,
@@ -302,6 +313,10 @@ def plan_of(
         ending="the last bar holds the tonic",
         style=request.style,
     )
+
+
+_LONGEST_STOP = 1.7
+"""Seconds for which everything may be silent."""
 
 
 def _loudness(arousal: float) -> int:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from image2music.composers.nano.pools import cadence_rhythms
 from image2music.composers.nano.search.cells import Motif, surprise_of
@@ -181,6 +182,7 @@ class LineSearch:
                     foreign = notes[0][2] % 12 not in first.tones
                     leaning = foreign and len(approach) > 0 and abs(approach[0]) == 1 and rhythm[0][1] >= 12
                     cost = 0.5 * foreign - 0.3 * leaning + 0.4 * (len(rhythm) == 1 and not task.last)
+                    cost += 0.8 * (approach[:2] in ((4, 2), (3, 1)))  # 5-3-1: everybody's ending
                     found.append((tuple(notes), cost, "cad"))
         if not found and len(places) > 1:
             # No note suits both chords: wait for the second one.
@@ -253,7 +255,10 @@ class LineSearch:
                 if at + 1 < end:
                     further = pitches[at + 2] - pitches[at + 1]
                     if step * further > 0:
-                        cost += (0.7 if away >= 7 else 0.0) + (1.0 if away >= 5 and abs(further) >= 5 else 0.0)
+                        cost += 1.0 if away >= 7 else 0.4 if away >= 5 else 0.0
+                        cost += 1.0 if away >= 5 and abs(further) >= 5 else 0.0
+                    elif away >= 5 and abs(further) >= 5:
+                        cost += 0.5  # a leap back over the same ground fills nothing
                     elif step == 0 and further == 0:
                         cost += 0.8
         if not task.close:
@@ -321,9 +326,7 @@ class LineSearch:
             if row.notes and last is not None and last.notes:
                 total += self._with_bass(last, row, task)
                 if not fixed:
-                    total += 0.7 * (row.rhythm == last.rhythm)
-                    total += 1.8 * (row.rhythm == last.rhythm and len(line) > 1 and line[-2].rhythm == row.rhythm)
-                    total += 1.5 * (row.pitches == last.pitches)
+                    total += self._beside(last, line[-2] if len(line) > 1 else None, row)
             if row.notes and not fixed:
                 total += 1.2 * recent.count(row.notes)
                 if not task.close:
@@ -332,6 +335,18 @@ class LineSearch:
                     total += 0.7
             result.append((round(total, 6), len(line), number, row, line))
         return result
+
+    def _beside(self, last: _Candidate, before: _Candidate | None, row: _Candidate) -> float:
+        """What it costs to be like the bars before: a sequence is welcome once, the same rhythm otherwise is not."""
+        sequence = row.rhythm == last.rhythm and _moved_alike(last.pitches, row.pitches)
+        if sequence and before is not None and before.rhythm == row.rhythm:
+            return 2.2
+        if sequence:
+            return -0.7
+        if before is not None and before.rhythm == row.rhythm and _moved_alike(before.pitches, row.pitches):
+            return -0.5
+        cost = 0.7 * (row.rhythm == last.rhythm) + 1.5 * (row.pitches == last.pitches)
+        return cost + 1.8 * (before is not None and row.rhythm == last.rhythm == before.rhythm)
 
     def _step_into(self, flat: Sequence[int], row: _Candidate, task: BarTask) -> float:
         previous, here = flat[-1], row.pitches[0]
@@ -343,8 +358,10 @@ class LineSearch:
         )  # fmt: skip
         if task.bar and away > 2 and previous % 12 not in self.places[task.bar - 1][-1].tones:
             cost += 1.5
-        if len(flat) > 1 and abs(previous - flat[-2]) >= 7 and (here - previous) * (previous - flat[-2]) > 0:
+        if len(flat) > 1 and abs(previous - flat[-2]) >= 5 and (here - previous) * (previous - flat[-2]) > 0:
             cost += 0.8
+        if away >= 5 and len(row.pitches) > 1 and (row.pitches[1] - here) * (here - previous) > 0:
+            cost += 0.6
         place = self.places[task.bar][0]
         bits = surprise_of((*flat[-2:], *row.pitches[:2]), place.tonic, place.minor)
         count = len(bits) + max(0, len(row.pitches) - 2)
@@ -390,6 +407,15 @@ _APPROACHES: dict[int, tuple[tuple[int, ...], ...]] = {
     3: ((3, 2, 1), (-1, 1, -1), (2, 1, -1), (4, 2, 1)),
 }
 """Scale steps from the last note of the notes before it."""
+
+
+def _moved_alike(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether a bar is another one a second to a fourth away: all its steps go the same way and nearly as far."""
+    if len(one) < 2 or len(one) != len(other) or not 1 <= abs(other[0] - one[0]) <= 5:
+        return False
+    return all(
+        abs((b2 - b1) - (a2 - a1)) <= 1 for (a1, a2), (b1, b2) in zip(pairwise(one), pairwise(other), strict=True)
+    )
 
 
 def _is_sus(place: Place) -> bool:
