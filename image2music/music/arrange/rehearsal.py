@@ -274,6 +274,7 @@ class _Rehearsal:
             return
         if is_root:
             yield from self._led_on(voice, at, tick)
+            yield from self._moved_on(voice, at, tick)
             return
         if third is not None:
             return
@@ -331,6 +332,19 @@ class _Rehearsal:
                 way = PlacedNote(start, 2 * EIGHTH, (pitch,), light=note.light)
                 yield _Trial(voice, at, at + 1, (early, way), 30 + 3 * abs(pitch - old) + 4 * self._clash_of(way))
         yield _Trial(voice, at, at + 1, (early,), 60)
+
+    def _moved_on(self, voice: int, at: int, tick: int) -> Iterator[_Trial]:
+        """Yield a bass note that goes to another tone of its chord where it would rub if it stayed."""
+        note = self.stage.out[voice][at]
+        if not note.on + EIGHTH <= tick <= note.end - EIGHTH or len(note.pitches) > 2:
+            return
+        span, old = self.stage.span_at(tick), note.pitches[0]
+        low, high = self.stage.range_of(voice, tick // self.stage.length)
+        for pitch in sorted(range(max(low, old - 8), min(high, old + 12) + 1), key=lambda p: (abs(p - old), p)):
+            if pitch % 12 in span.own and pitch % 12 != old % 12:
+                way = PlacedNote(tick, note.end - tick, (pitch,), light=note.light)
+                early = replace(note, dur=tick - note.on)
+                yield _Trial(voice, at, at + 1, (early, way), 25 + 3 * abs(pitch - old) + 4 * self._clash_of(way))
 
     def _clash_of(self, note: PlacedNote) -> int:
         return sum(self.stage.clash(pitch, note.on, note.dur) for pitch in note.pitches)
