@@ -236,7 +236,7 @@ class _Bass:
         for meter, ticks in self.stage.shape.parts:
             words = _PATTERNS[name][meter][which].split()
             grain = EIGHTH * max(1, ticks // (len(words) * EIGHTH))
-            if ticks * 2 == len(words) * EIGHTH and goes_twice_as_fast(words, 2 * EIGHTH, qpm):
+            if ticks * 2 == len(words) * EIGHTH and goes_twice_as_fast(words, EIGHTH, qpm):
                 grain //= 2
             for number, word in enumerate(words):
                 at = start + number * grain

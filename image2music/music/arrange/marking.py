@@ -297,19 +297,19 @@ class Marker:
     def _pedal(self) -> None:
         """Press the pedal with each chord where broken ones ring on; lift it with the next, in rests, and elsewhere."""
         stage = self.stage
-        is_down = False
+        is_down, under = False, -1
         for bar in range(stage.bars):
             rings = self._rings(bar)
-            starts = {Fraction(span.on - bar * stage.length, TICKS_PER_QUARTER) for span in stage.spans_of([bar])}
-            at = Fraction(0)
+            at = Fraction(bar * stage.length, TICKS_PER_QUARTER)
             tied = bar > 0 and bool(self.bars[bar - 1]) and self.bars[bar - 1][-1].tied
             for number, event in enumerate(self.bars[bar]):
-                if not event.pitches and is_down and event.length >= 1:
+                chord = stage.span_at(int(at * TICKS_PER_QUARTER)).on
+                if not event.pitches and is_down and (event.length >= 1 or chord != under):
                     self._append((bar, number), "ped-up")
-                    is_down = False
-                elif event.pitches and not tied and (at in starts if rings else is_down):
+                    is_down, under = False, -1
+                elif event.pitches and not tied and (chord != under if rings else is_down):
                     self._append((bar, number), *(["ped-up"] if is_down else []), *(["ped"] if rings else []))
-                    is_down = rings
+                    is_down, under = rings, chord
                 at += event.length
                 tied = event.tied
 
@@ -331,11 +331,12 @@ def _middle(stage: ArrangingStage, voice: int) -> int:
 def tempo_changes(stage: ArrangingStage) -> tuple[tuple[int, float], ...]:
     """Return (bar from 1, quarter notes a minute) wherever the tempo changes.
 
-    A bar before a clearly slower section gives way, and so does a quiet section's last one that is left open; the last
-    two bars slow down, unless the plan says that the end stops or something like it.
+    A bar before a clearly slower section gives way, and so does a quiet section's last one that is left open, but a
+    groove keeps time; the last two bars slow down, unless the plan says that the end stops or something like it.
     """
     sections = stage.plan.sections
     strict = bool(_STRICT.search(stage.plan.ending))
+    drummed = {stage.sections[bar].first for (_, bar), role in stage.roles.items() if role == "drums"}
     at: dict[int, float] = {section.first: section.qpm for section in sections}
     for here, after in itertools.pairwise(sections):
         bar = after.first - 1
@@ -343,7 +344,7 @@ def tempo_changes(stage: ArrangingStage) -> tuple[tuple[int, float], ...]:
             continue
         if after.qpm < 0.92 * here.qpm:
             at[bar] = round((here.qpm + after.qpm) / 2)
-        elif _breathes(stage, here, after) and not strict and stage.levels[bar - 1] <= 2:
+        elif _breathes(stage, here, after) and not strict and stage.levels[bar - 1] <= 2 and here.first not in drummed:
             at[bar] = round(0.94 * here.qpm)
     end = sections[-1]
     if stage.bars - 2 > end.first and not strict:

@@ -95,11 +95,24 @@ class Placer:
         )
         for test in tests:
             able = [figure for figure in able if test(figure)] or able
+        able = self._of_weight(able, section, level)
         figure = able[int(stage.rng.integers(len(able)))]
         if part.family is not None:
             self._of_family.setdefault((voice, part.family), figure)
         used.add(figure.name)
         return figure
+
+    def _of_weight(self, able: list[Figure], section: Section, level: int) -> list[Figure]:
+        """Keep the busier half of figures for the section with the peak, the sparer half for quiet ones and the end."""
+        stage = self.stage
+        has_peak = section.first - 1 <= stage.climax < section.last and level >= 3
+        is_spare = level <= 1 or (section.last >= stage.bars and level <= 2)
+        if len(able) < 2 or not (has_peak or is_spare):
+            return able
+        by_notes = sorted(able, key=lambda f: len(variants(f.name, stage.shape, section.qpm)[_PLAIN]))
+        half = (len(able) + 1) // 2
+        kept = by_notes[-half:] if has_peak else by_notes[:half]
+        return [figure for figure in able if figure in kept]
 
     def lay(
         self, voice: int, section: Section, bars: Sequence[int], figure: Figure, order: Sequence[int], *, low: bool
@@ -128,7 +141,7 @@ class Placer:
         place = bar - (section.first - 1)
         tune = stage.tune_in(bar)
         usual = order[place % 4]
-        if bar == stage.climax:
+        if bar == stage.climax or (bar == stage.climax + 1 < section.last and stage.levels[bar] >= 3):
             return _FULL
         if bar == stage.climax - 1:
             return _THIN if stage.levels[bar] < stage.levels[stage.climax] or section.last == bar + 1 else usual

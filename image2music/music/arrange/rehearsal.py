@@ -69,14 +69,17 @@ class _Rehearsal:
             for voice in self.voices
         }
         self.trials = 0
+        self._given_up: set[tuple[str, int, float, tuple[int, ...]]] = set()
         self._found: list[Fault] = []
+        self._window = (0, 0)
+        self._parts: dict[int, HeardVoice] = {}
         self._chords: dict[int, Fault | None] = {}
         self.whole: dict[int, HeardVoice] = {}
 
     def run(self) -> None:
         stage = self.stage
         for _ in range(_ROUNDS):
-            self.whole = {voice: self._heard(voice, stage.out[voice]) for voice in self.voices}
+            self.whole = {voice: self._heard(voice, stage.out[voice], (0, stage.end)) for voice in self.voices}
             tune = HeardTune(self.score, tuple(self.whole.values()), self.bars, stage.end)
             self._chords = {span.on: self._other_chord(tune, span) for span in stage.planned_spans}
             found = self._faults(tune, range(stage.bars), (0, 0))
@@ -84,35 +87,48 @@ class _Rehearsal:
             for fault in sorted(found, key=lambda one: (-round(one.weight, 3), one.bar, one.beat, one.voices)):
                 if self.trials >= _MOST_TRIALS:
                     return
-                mended += self._mend(fault)
+                key = (fault.kind, fault.bar, fault.beat, fault.voices)
+                if key in self._given_up:
+                    continue
+                if self._mend(fault):
+                    mended += 1
+                else:
+                    self._given_up.add(key)
             if not mended:
                 return
 
     # what is heard
 
-    def _heard(self, voice: int, notes: Sequence[PlacedNote]) -> HeardVoice:
+    def _heard(self, voice: int, notes: Sequence[PlacedNote], ticks: tuple[int, int]) -> HeardVoice:
+        """Return a voice from derived notes and the written ones that begin from one tick to before another."""
         program = self.stage.instruments[voice].program
         tones = [HeardNote(n.on, n.end, pitch, _LOUDNESS, program) for n in notes for pitch in n.pitches]
-        if self.fixed[voice]:
-            tones += self.fixed[voice]
+        fixed = self.fixed[voice]
+        if fixed:
+            first, last = (bisect_left(fixed, tick, key=lambda tone: tone.start) for tick in ticks)
+            tones += fixed[first:last]
         tones.sort()
         return HeardVoice(self.places[voice], "", program, False, tuple(tones))
 
     def _around(self, bars: range, changed: Change) -> HeardTune:
         """Return what sounds in bars and the two beside them; what a voice is like is taken from the whole of it."""
-        stage = self.stage
-        start, end = (bars.start - 1) * stage.length, (bars.stop + 1) * stage.length
+        start, end = (bars.start - 1) * self.stage.length, (bars.stop + 1) * self.stage.length
+        if self._window != (start, end):
+            self._window, self._parts = (start, end), {}
         voices = []
         for voice in self.voices:
+            if voice not in changed and voice in self._parts:
+                voices.append(self._parts[voice])
+                continue
+            notes = changed.get(voice, self.stage.out[voice])
+            first, last = (bisect_left(notes, tick, key=lambda note: note.on) for tick in (start, end))
+            part = self._heard(voice, notes[first:last], (start, end))
             whole = self.whole[voice]
-            heard = self._heard(voice, changed[voice]) if voice in changed else whole
-            first = bisect_left(heard.starts, start)
-            part = HeardVoice(
-                heard.place, "", heard.program, False, heard.tones[first : bisect_left(heard.starts, end)]
-            )
             vars(part).update(mean_pitch=whole.mean_pitch, is_figure=whole.is_figure)
+            if voice not in changed:
+                self._parts[voice] = part
             voices.append(part)
-        return HeardTune(self.score, tuple(voices), self.bars, stage.end)
+        return HeardTune(self.score, tuple(voices), self.bars, self.stage.end)
 
     def _faults(self, tune: HeardTune, bars: range, ticks: tuple[int, int]) -> list[Fault]:
         """Return the faults of bars; chords are heard anew only where something sounds differently."""
@@ -171,6 +187,7 @@ class _Rehearsal:
         changed = (*notes[trial.first : trial.last], *trial.notes)
         notes[trial.first : trial.last] = trial.notes
         self.whole[trial.voice] = self._kept(trial.voice)
+        self._parts.pop(trial.voice, None)
         tune = self._around(bars, {})
         start, end = changed[0].on, max(note.end for note in changed)
         for span in self.stage.planned_spans:
@@ -180,7 +197,7 @@ class _Rehearsal:
 
     def _kept(self, voice: int) -> HeardVoice:
         before = self.whole[voice]
-        after = self._heard(voice, self.stage.out[voice])
+        after = self._heard(voice, self.stage.out[voice], (0, self.stage.end))
         vars(after).update(mean_pitch=before.mean_pitch, is_figure=before.is_figure)
         return after
 
@@ -257,6 +274,7 @@ class _Rehearsal:
             return
         if is_root:
             yield from self._led_on(voice, at, tick)
+            yield from self._moved_on(voice, at, tick)
             return
         if third is not None:
             return
@@ -314,6 +332,19 @@ class _Rehearsal:
                 way = PlacedNote(start, 2 * EIGHTH, (pitch,), light=note.light)
                 yield _Trial(voice, at, at + 1, (early, way), 30 + 3 * abs(pitch - old) + 4 * self._clash_of(way))
         yield _Trial(voice, at, at + 1, (early,), 60)
+
+    def _moved_on(self, voice: int, at: int, tick: int) -> Iterator[_Trial]:
+        """Yield a bass note that goes to another tone of its chord where it would rub if it stayed."""
+        note = self.stage.out[voice][at]
+        if not note.on + EIGHTH <= tick <= note.end - EIGHTH or len(note.pitches) > 2:
+            return
+        span, old = self.stage.span_at(tick), note.pitches[0]
+        low, high = self.stage.range_of(voice, tick // self.stage.length)
+        for pitch in sorted(range(max(low, old - 8), min(high, old + 12) + 1), key=lambda p: (abs(p - old), p)):
+            if pitch % 12 in span.own and pitch % 12 != old % 12:
+                way = PlacedNote(tick, note.end - tick, (pitch,), light=note.light)
+                early = replace(note, dur=tick - note.on)
+                yield _Trial(voice, at, at + 1, (early, way), 25 + 3 * abs(pitch - old) + 4 * self._clash_of(way))
 
     def _clash_of(self, note: PlacedNote) -> int:
         return sum(self.stage.clash(pitch, note.on, note.dur) for pitch in note.pitches)

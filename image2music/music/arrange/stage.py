@@ -176,7 +176,8 @@ class ArrangingStage:
         for (voice, bar), role in self.roles.items():
             singer = self.plan.melody_at(bar + 1)
             if role == "melody" and singer != voice:
-                self.roles[voice, bar] = "counter" if singer else "rest"
+                sings = any(self.plan.melody_at(one) == voice for one in self.plan.section_at(bar + 1).bars)
+                self.roles[voice, bar] = "rest" if sings and not singer else "counter"
         self.beats, self.strong_beats = frozenset(self.shape.beats), frozenset(self.shape.strong)
         self.levels = [DYNAMICS.index(self.plan.section_at(bar + 1).dynamic) for bar in range(self.bars)]
         self.sections = [self.plan.section_at(bar + 1) for bar in range(self.bars)]

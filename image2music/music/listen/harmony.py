@@ -70,7 +70,7 @@ def heard_chord(window: Window) -> tuple[Chord, float]:
     chord = chords[best]
     if bass is not None and bass != chord.root:
         chord = read_chord(f"{chord.symbol}/{_NAMES[bass]}")
-    return chord, float(scores[best])
+    return chord, round(float(scores[best]), 6)
 
 
 def harmony_heard(hearing: HeardTune) -> list[str]:
