@@ -24,6 +24,7 @@ from image2music.errors import ConfigError
 from image2music.settings import LANGUAGE_NAMES, LoopSettings, Protocol, SendingOptions, Steps, WebRule
 from image2music.storage.tar import ENDINGS, is_tar
 from pipelines.runtime.options import (
+    SOUNDFONT_HELP,
     FailureBound,
     JobOptions,
     RestartOptions,
@@ -43,7 +44,6 @@ SHORTEST_ID = 4
 """Characters of an image_id that `export --ids` needs at least."""
 SHORTEST_CHOSEN = 8
 """Characters of an image_id that `compose --ids` needs at least."""
-SOUNDFONT_HELP = "sound font to play with; without it TimGM6mb.sf2, which pretty_midi carries"
 _HEX = re.compile(r"[0-9a-f]+")
 
 
