@@ -341,7 +341,7 @@ class ReportOptions:
         help="abcjs-basic-min.js or abcjs-*.tgz, to draw staves; see `make report-assets`",
     )
     sounds: int = option(
-        24, check=at_least(0), metavar="N", help="render the first N tunes (24); the page's own tones play the others"
+        16, check=at_least(0), metavar="N", help="render the first N tunes (16); the page's own tones play the others"
     )
     soundfont: Path | None = option(None, type=Path, metavar="FILE.sf2", help=SOUNDFONT_HELP)
 
