@@ -268,7 +268,12 @@ def composition_schema(dim: int, more: Sequence[pa.Field] = ()) -> pa.Schema:
             column("key", pa.string(), "ABC field K:", nullable=False),
             column("meter", pa.string(), "ABC field M:", nullable=False),
             column("tempo_qpm", pa.float64(), "tempo at the start", unit="quarter notes a minute", nullable=False),
-            column("midi", pa.binary(), "the tune as a standard MIDI file", nullable=False),
+            column(
+                "midi",
+                pa.binary(),
+                "the tune as a standard MIDI file, performed: velocities, lengths, tempo and pedal; no onset is moved",
+                nullable=False,
+            ),
             column("motivation", pa.string(), "why the tune sounds as it does", nullable=False),
             column("metrics", METRICS, "the eight metrics of the tune", nullable=False),
             column("critic", pa.float32(), "musicality of the tune, higher is better"),

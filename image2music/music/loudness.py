@@ -47,7 +47,10 @@ def _weighted_power(sound: Samples, rate: int) -> NDArray[np.float64]:
 
     if not len(sound):
         return np.empty(0)
-    return np.asarray(np.square(sosfilt(_k_weighting(rate), sound, axis=0)).sum(axis=1))
+    power = np.zeros(len(sound))
+    for channel in sound.T:
+        power += np.square(sosfilt(_k_weighting(rate), channel))
+    return power
 
 
 def _integrated(power: NDArray[np.float64], rate: int) -> float:
@@ -110,7 +113,7 @@ def _peaks(sound: Samples) -> NDArray[np.float64]:
     """
     from scipy.signal import upfirdn
 
-    peaks = np.abs(sound).max(axis=1, initial=0.0).astype(np.float64)
+    peaks = levels_over_channels(sound).astype(np.float64)
     window = 1024
     pad = -len(peaks) % window
     by_window = np.pad(peaks, (0, pad)).reshape(-1, window).max(axis=1)
@@ -121,10 +124,19 @@ def _peaks(sound: Samples) -> NDArray[np.float64]:
         start, stop = max(0, first * window - _TAPS_ASIDE), min(len(peaks), last * window + _TAPS_ASIDE)
         between = upfirdn(taps, sound[start:stop], up=_OVERSAMPLING, axis=0)
         delay = (len(taps) - 1) // 2
-        between = np.abs(between[delay : delay + (stop - start) * _OVERSAMPLING]).max(axis=1)
-        between = between.reshape(-1, _OVERSAMPLING).max(axis=1)
-        peaks[start:stop] = np.maximum(peaks[start:stop], between)
+        between = levels_over_channels(between[delay : delay + (stop - start) * _OVERSAMPLING])
+        for phase in range(_OVERSAMPLING):
+            np.maximum(peaks[start:stop], between[phase::_OVERSAMPLING], out=peaks[start:stop])
     return peaks
+
+
+def levels_over_channels(sound: Samples) -> Samples:
+    """Return the level of each sample, float[n]: that of the loudest channel."""
+    # Column by column: numpy reduces rows of two a hundred times more slowly.
+    levels = np.abs(sound[:, 0])
+    for channel in range(1, sound.shape[1]):
+        levels = np.maximum(levels, np.abs(sound[:, channel]))
+    return levels
 
 
 @cache

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from image2music.errors import ConfigError, MidiError
-from image2music.music.loudness import PEAK_DBTP, limited, mastered
+from image2music.music.loudness import PEAK_DBTP, levels_over_channels, limited, mastered
 from image2music.music.midi import read_midi, write_midi
 from image2music.music.score import Score, Track, seconds_at
 
@@ -214,7 +214,7 @@ def _leads(track: Track) -> float:
 
 def _faded(sound: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the sound without the silence at its end."""
-    loud = np.flatnonzero(np.abs(sound).max(axis=1, initial=0.0) > _SILENT)
+    loud = np.flatnonzero(levels_over_channels(sound) > _SILENT)
     if not len(loud):
         return sound
     fade = round(_FADE_SECONDS * RATE)

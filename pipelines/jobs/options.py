@@ -24,6 +24,7 @@ from image2music.errors import ConfigError
 from image2music.settings import LANGUAGE_NAMES, LoopSettings, Protocol, SendingOptions, Steps, WebRule
 from image2music.storage.tar import ENDINGS, is_tar
 from pipelines.runtime.options import (
+    SOUNDFONT_HELP,
     FailureBound,
     JobOptions,
     RestartOptions,
@@ -43,7 +44,6 @@ SHORTEST_ID = 4
 """Characters of an image_id that `export --ids` needs at least."""
 SHORTEST_CHOSEN = 8
 """Characters of an image_id that `compose --ids` needs at least."""
-SOUNDFONT_HELP = "sound font to play with; without it TimGM6mb.sf2, which pretty_midi carries"
 _HEX = re.compile(r"[0-9a-f]+")
 
 
@@ -341,7 +341,7 @@ class ReportOptions:
         help="abcjs-basic-min.js or abcjs-*.tgz, to draw staves; see `make report-assets`",
     )
     sounds: int = option(
-        24, check=at_least(0), metavar="N", help="render the first N tunes (24); the page's own tones play the others"
+        16, check=at_least(0), metavar="N", help="render the first N tunes (16); the page's own tones play the others"
     )
     soundfont: Path | None = option(None, type=Path, metavar="FILE.sf2", help=SOUNDFONT_HELP)
 
