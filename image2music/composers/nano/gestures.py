@@ -447,8 +447,8 @@ _BARE = frozenset(("outer space", "space", "gymnastics"))
 
 _ADJECTIVE_ENDS = ("ing", "ed", "less", "ous", "ful", "ly", "y")
 _ADJECTIVES = frozenset((
-    "still", "silent", "quiet", "calm", "tense", "vast", "endless", "immense", "huge", "giant", "tall", "dark", "upside",
-    "ancient",
+    "still", "silent", "quiet", "calm", "tense", "vast", "endless", "immense", "huge", "giant", "tall", "dark",
+    "upside", "ancient",
 ))  # fmt: skip
 _NOUNS = frozenset((
     "building", "gallery", "city", "sky", "lily", "butterfly", "dragonfly", "bee", "family", "valley", "abbey", "pony",
