@@ -452,6 +452,7 @@ _ADJECTIVES = frozenset((
 ))  # fmt: skip
 _NOUNS = frozenset((
     "building", "gallery", "city", "sky", "lily", "butterfly", "dragonfly", "bee", "family", "valley", "abbey", "pony",
+    "drawing", "painting",
 ))  # fmt: skip
 
 
