@@ -45,6 +45,7 @@ setup(
         "image2music.composers.chat.engine",
         "image2music.composers.constrained",
         "image2music.composers.nano",
+        "image2music.composers.nano.search",
         "image2music.composers.nano.training",
         "image2music.composers.prompts",
         "image2music.demo",

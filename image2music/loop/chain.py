@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from image2music.abc.autofix.rules import AUTOFIX_VERSION
 from image2music.abc.checker import CHECK_VERSION, read_motif
-from image2music.abc.playback import tune_to_midi
+from image2music.abc.expression import EXPRESSION_VERSION, performed_midi
 from image2music.composers.base import (
     AttentionOptions,
     WORTH,
@@ -173,6 +173,7 @@ def rules_version() -> str:
         "check": CHECK_VERSION,
         "copies": COPY_VERSION,
         "critic": CRITIC_VERSION,
+        "expression": EXPRESSION_VERSION,
         "listener": LISTENER_VERSION,
         "loop": LOOP_VERSION,
         "planner": PLANNER_VERSION,
@@ -404,7 +405,7 @@ def _composed(work: Work) -> ComposedTune:
         meter=tune.header("M"),
         tempo_qpm=score.tempos[0].qpm if score.tempos else DEFAULT_QPM,
         bars=count_bars(score),
-        midi=tune_to_midi(tune),
+        midi=performed_midi(tune),
         explanation=work.explanation,
         plan=take.plan,
         unmet=take.unmet,

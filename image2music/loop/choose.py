@@ -21,16 +21,17 @@ from image2music.abc.ast import Tune
 from image2music.abc.autofix.rules import autofix
 from image2music.abc.checker import check_parsed
 from image2music.abc.diagnostics import Diagnostic, Severity
-from image2music.abc.playback import abc_to_score, first_tune, tune_to_score
+from image2music.abc.playback import first_tune, tune_to_score
 from image2music.abc.writer.excerpt import splice_bar
 from image2music.composers.base import missing_constraints
+from image2music.composers.nano.borrowing import played_reference
 from image2music.errors import AbcError
 from image2music.music.critic.model import criticise
 from image2music.music.listen.listener import listen
 from image2music.music.listen.sheet import Sheet
 from image2music.music.planning.plan import Plan
 from image2music.music.score import Score, count_bars, length_in_bars
-from image2music.music.similarity import LONGEST_ALLOWED, Step, longest_shared_run, voice_steps
+from image2music.music.similarity import LONGEST_ALLOWED, Step, longest_shared_run, sung_steps, voice_steps
 from image2music.types import AlbumPart, Draft, Edit
 
 Voices = Sequence[Sequence[Step]]
@@ -55,7 +56,7 @@ def examine(raw: str, references: Sequence[Voices], plan: Plan | None = None) ->
     """Mend, check, play, listen to and measure an answer; what is wrong with it becomes diagnostics.
 
     `references` are the voices of the retrieved tunes (`voices_of_abc`), to see how much was copied. With a plan, what
-    is heard is held against it.
+    is heard is held against it, and what it has sung alone counts as copied.
     """
     raw = raw.encode("utf-8", "replace").decode()  # a model may write half of a surrogate pair: no file can hold it
     try:
@@ -75,7 +76,8 @@ def examine(raw: str, references: Sequence[Voices], plan: Plan | None = None) ->
     if judgement is None:
         return ExaminedTune(_with_error(draft, "no_notes", "write a tune that has notes"))
     sheet = listen(score, plan)
-    copied = max((longest_shared_run(voice_steps(score), reference) for reference in references), default=0)
+    sung = sung_steps(score, plan)
+    copied = max((longest_shared_run(sung, reference) for reference in references), default=0)
     draft = replace(
         draft,
         metrics=sheet.metrics,
@@ -93,10 +95,8 @@ def voices_of_abc(abc: str) -> Voices:
 
     Cached for the next picture: one tune is a reference of many.
     """
-    try:
-        return voice_steps(abc_to_score(abc))
-    except AbcError:
-        return []
+    score = played_reference(abc)
+    return [] if score is None else voice_steps(score)
 
 
 def _with_error(draft: Draft, reason: str, message: str) -> Draft:

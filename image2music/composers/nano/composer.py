@@ -27,10 +27,12 @@ from image2music.composers.base import (
     RepairRequest,
     WriteRequest,
 )
+from image2music.composers.nano.borrowing import LENDABLE, Lendable, lend, request_with_loan
 from image2music.composers.nano.explaining import explain, title_of
 from image2music.composers.nano.gestures import gestures_of
 from image2music.composers.nano.patches import WEIGHTS, look_at, nano_id
 from image2music.composers.nano.planning import plan_request
+from image2music.composers.nano.pools import HarmonicStyle
 from image2music.composers.nano.search.cells import Bars
 from image2music.composers.nano.search.composing import Composition, Effort, Wanted, compose_lines, with_voices
 from image2music.composers.nano.search.given import compose_to_plan
@@ -41,6 +43,7 @@ from image2music.images.scene import Scene
 from image2music.images.words import describe_scene
 from image2music.music.arrange.arranger import arrange_plan
 from image2music.music.lines import Line
+from image2music.music.planning.constraints import PlanConstraints
 from image2music.music.planning.plan import Plan
 from image2music.music.planning.planner import PlanRequest
 from image2music.settings import picture_seed
@@ -159,20 +162,49 @@ class NanoComposer:
 
     def _request(self, request: ComposeRequest, label: str) -> tuple[PlanRequest, SuitingMusic]:
         scene = request.description.scene or Scene("")
-        constraints = (() if request.album is None else (request.album.constraints,)) + request.constraints
         seed = picture_seed(request.seed, f"{request.image_id}/plan/{label}")
-        wanted, music = plan_request(scene, seed, constraints)
+        wanted, music = plan_request(scene, seed, _constraints(request))
         return replace(wanted, title=title_of(scene, music, seed, request.language)), music
 
     def _wanted(self, request: ComposeRequest, label: str) -> Wanted:
-        """Return what is to be composed: an album's demands first, then people's wishes, then what suits the scene."""
+        """Return what is to be composed: an album's demands first, then people's wishes, then what suits the scene.
+
+        References lend what nobody has decided.
+        """
         wanted, music = self._request(request, label)
+        seed = picture_seed(request.seed, f"{request.image_id}/loan/{label}")
+        loan = lend(wanted, music, request.references, seed, _undecided(_constraints(request)))
         gestures = gestures_of(request.description.scene or Scene(""))
         opening: Bars = ()
         if request.album is not None:
-            tonic = request.album.tonic
-            opening = tuple(_opening_bar(line, tonic) for line in request.album.opening)
-        return Wanted(wanted, music.character, gestures, opening)
+            opening = tuple(_opening_bar(line, request.album.tonic) for line in request.album.opening)
+        return Wanted(request_with_loan(wanted, loan), music.character, gestures, opening, _style(wanted), loan)
+
+
+def _constraints(request: ComposeRequest) -> tuple[PlanConstraints, ...]:
+    return (() if request.album is None else (request.album.constraints,)) + request.constraints
+
+
+def _undecided(constraints: Sequence[PlanConstraints]) -> frozenset[Lendable]:
+    """Return what references may lend: all that no album and no person has decided."""
+    decided: set[Lendable] = set()
+    for one in constraints:
+        if one.players or one.suggested or one.without:
+            decided |= {"instruments", "drums"}
+        if one.meters:
+            decided.add("meter")
+        if one.families:
+            decided |= {"figure", "bass"}
+    return LENDABLE - decided
+
+
+_JAZZ = frozenset({"jazz", "swing", "bebop", "big band", "cool jazz", "jazz ballad", "lounge", "bossa", "bossa nova"})
+
+
+def _style(request: PlanRequest) -> HarmonicStyle:
+    """Jazz harmony for a jazz style, and for bands that only jazz has."""
+    band = set(request.programs)
+    return "jazz" if request.style in _JAZZ or (32 in band and band & {4, 11, 26, 59, 66}) else "classic"
 
 
 def _opening_bar(line: Sequence[tuple[int, int]], tonic: int) -> tuple[tuple[int, int, int], ...]:

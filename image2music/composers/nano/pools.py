@@ -98,7 +98,7 @@ def progressions(
     """Return progressions in C major or C minor (C dorian, C mixolydian), heaviest first.
 
     Where a style or mode has none of a role, those of the mode's classic style, then of its nearest mode stand in. Two
-    to six bars are there for every role; other lengths give an empty tuple.
+    to six bars are there for every role (an intro has at most four); other lengths give an empty tuple.
     """
     near: Mode = "minor" if mode in ("minor", "dorian") else "major"
     for at in (f"{mode} {style}", f"{mode} classic", f"{near} {style}", f"{near} classic"):

@@ -18,7 +18,8 @@ from image2music.music.arrange.lines import LineWriter, tail_of
 from image2music.music.arrange.marking import Marker, tempo_changes
 from image2music.music.arrange.placing import Placer
 from image2music.music.arrange.rehearsal import rehearse
-from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, PlacedNote, bar_shape
+from image2music.music.arrange.stage import ArrangingStage, bar_shape
+from image2music.music.arrange.timeline import EIGHTH, ChordSpan, PlacedNote
 from image2music.music.lines import Bar, Line, LineEvent, bars_of_notes
 from image2music.music.planning.plan import Plan
 from image2music.music.theory import TICKS_PER_QUARTER
@@ -46,6 +47,7 @@ def arrange_plan(
     set_drums(stage)
     set_bass(stage)
     Placer(stage).run()
+    _lead_over(stage)
     lines = LineWriter(stage)
     lines.run()
     _fills(stage, lines)
@@ -141,18 +143,22 @@ def _untangle(stage: ArrangingStage) -> None:
 
 
 def _breathe(stage: ArrangingStage) -> None:
-    """Let derived voices take breath where a section ends: the last note stops an eighth early, in slow music two."""
+    """Let derived voices take breath where a section ends: the last note stops an eighth early, in slow music two.
+
+    Loud quick music goes on, and so does a bass that closes.
+    """
     drums = {voice for (voice, _), role in stage.roles.items() if role == "drums"}
     for here, after in itertools.pairwise(stage.plan.sections):
-        end = here.last * stage.length
-        if after.first > stage.bars or not (here.cadence != "full" or stage.levels[here.last - 1] <= 3):
+        end, level = here.last * stage.length, stage.levels[min(here.last, stage.bars) - 1]
+        beats = stage.beats_a_minute(here.qpm)
+        if after.first > stage.bars or (level >= 3 and (beats >= 104 or here.cadence == "full")):
             continue
-        breath = EIGHTH if stage.beats_a_minute(here.qpm) >= 72 else 2 * EIGHTH
+        breath = EIGHTH if beats >= 72 else 2 * EIGHTH
         for voice, notes in stage.out.items():
             at = bisect_left(notes, end, key=lambda note: note.on) - 1
-            if voice in drums or at < 0 or notes[at].end != end or notes[at].bound:
+            if voice in drums or at < 0 or notes[at].end != end or notes[at].bound or notes[at].dur < 2 * breath:
                 continue
-            if notes[at].dur >= 2 * breath:
+            if stage.bass_voice[here.last - 1] != voice or (level <= 2 and here.cadence in ("half", "open")):
                 notes[at].dur -= breath
 
 
@@ -166,7 +172,7 @@ def _complete_chords(stage: ArrangingStage) -> None:
                 for bar in range(note.on // stage.length, min((note.end - 1) // stage.length + 1, stage.bars)):
                     notes[bar].append((voice, note))
     for span in stage.spans:
-        third = span.chord.third
+        third = span.third
         if third is None:
             continue
         here = [(voice, note) for voice, note in notes[span.bar] if note.on < span.end and note.end > span.on]
@@ -214,7 +220,7 @@ def _add_third(
         low, high = stage.range_of(voice, span.bar)
         for place in range(len(note.pitches) - 1, -1, -1):
             old = note.pitches[place]
-            if classes.count(old % 12) < 2 and old % 12 in span.chord.classes and not is_end:
+            if classes.count(old % 12) < 2 and old % 12 in span.classes and not is_end:
                 continue
             able = [
                 p
@@ -225,6 +231,46 @@ def _add_third(
                 new = min(able, key=lambda p: (_rub_of(stage, p, note), abs(p - old), p))
                 note.pitches = tuple(sorted({*note.pitches[:place], new, *note.pitches[place + 1 :]}))
                 return
+
+
+def _lead_over(stage: ArrangingStage) -> None:
+    """Let figures lead into the next section by scale notes on the last beat, where the tune is still."""
+    for voice in stage.voices:
+        for section in stage.plan.sections[:-1]:
+            bar = section.last - 1
+            figured = stage.roles.get((voice, bar)) == "figure" and not stage.is_written(voice, bar)
+            goes_on = bar + 1 < stage.bars and stage.roles[voice, bar + 1] != "rest" and bar + 1 != stage.climax
+            light = stage.light.get((voice, bar)) or stage.bass_voice[bar] == voice
+            if figured and goes_on and not light and stage.levels[bar + 1] >= stage.levels[bar]:
+                _lead_to(stage, voice, bar)
+
+
+def _lead_to(stage: ArrangingStage, voice: int, bar: int) -> None:
+    end = (bar + 1) * stage.length
+    start = bar * stage.length + stage.shape.last_beat
+    notes, after = stage.out[voice], stage.tune.between(end, end + stage.length)
+    at = bisect_left(notes, start, key=lambda note: note.on)
+    if not at or not after or any(note.on >= start for note in stage.tune.between(start, end)):
+        return
+    low, high = stage.range_of(voice, bar)
+    here = notes[at - 1].pitches[-1]
+    goals = [p for p in range(low + 5, high - 1) if p % 12 == after[0].pitches[0] % 12]
+    if not goals or min(abs(goal - here) for goal in goals) > 9:
+        return
+    goal = min(goals, key=lambda p: (abs(p - here - 3), p))
+    span, steps = stage.span_at(start), (end - start) // EIGHTH
+    run = [span.step(goal, n - steps if here <= goal + 2 else steps - n) for n in range(steps)]
+    fits = all(
+        low <= p <= high and stage.clash(p, start + n * EIGHTH, EIGHTH) < 10
+        and stage.rub_with_set(voice, p, start + n * EIGHTH, EIGHTH) < 12
+        for n, p in enumerate(run)
+    )  # fmt: skip
+    if not fits:
+        return
+    if notes[at - 1].end > start:
+        notes[at - 1].dur = start - notes[at - 1].on
+    behind = bisect_left(notes, end, key=lambda note: note.on)
+    notes[at:behind] = [PlacedNote(start + n * EIGHTH, EIGHTH, (pitch,), bound=True) for n, pitch in enumerate(run)]
 
 
 def _fills(stage: ArrangingStage, lines: LineWriter) -> None:

@@ -9,15 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from image2music.music.arrange.figures import goes_twice_as_fast
-from image2music.music.arrange.stage import (
-    EIGHTH,
-    ArrangingStage,
-    ChordSpan,
-    PlacedNote,
-    cheapest_path,
-    longest_tone,
-    words_of_bar,
-)
+from image2music.music.arrange.stage import ArrangingStage, words_of_bar
+from image2music.music.arrange.timeline import EIGHTH, ChordSpan, PlacedNote, cheapest_path, longest_tone
 from image2music.music.planning.plan import Family, Section
 from image2music.music.theory import TICKS_PER_QUARTER
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from image2music.music.arrange.stage import EIGHTH, ArrangingStage, PlacedNote, words_of_bar
+from image2music.music.arrange.stage import ArrangingStage, words_of_bar
+from image2music.music.arrange.timeline import EIGHTH, PlacedNote
 from image2music.music.planning.plan import Section
 from image2music.music.theory import DRUM_NAMES, LOWEST_DRUM, TICKS_PER_QUARTER
 

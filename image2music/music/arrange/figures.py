@@ -1,9 +1,11 @@
-"""The library of accompaniment figures: hand-written bars in steps of a chord, with variants.
+"""The library of accompaniment figures: bars in steps of a chord, written by hand or found in scores, with variants.
 
 A bar is a row of tokens of equal length (an eighth, a sixteenth or a triplet's eighth). `0 1 2` are the tones of the
 chord from the figure's lowest one upwards, however it is laid out; `(012)` sounds together; `^1` and `v1` are the
-neighbours above and below in the chord's scale; `-` holds on, `.` rests. Bars are written for 4/4, 3/4 and 6/8; the
-other meters are put together from these.
+neighbours above and below in the chord's scale; `-` holds on, `.` rests. Bars are written for 4/4, 3/4 and 6/8, many
+for 12/8, 9/8, 5/4 and 7/8 as well; the other meters are put together from these.
+
+`figures_mined.txt` adds figures that were found in public-domain scores.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
+from pathlib import Path
+from typing import cast
 
 from image2music.music.arrange.stage import EIGHTH, BarShape, bar_shape
 from image2music.music.instruments import Instrument
@@ -41,8 +45,9 @@ _CHORDS_A_SECOND, _TONES_A_SECOND = 4.5, 6.6
 class Figure:
     """A figure: its bars by meter, each as plain, varied and full; thin and cadence come from these.
 
-    `light` figures are played detached. `grain` is the length of a token in ticks. `loud` (least, most) are the
-    dynamics that it suits, as places in `DYNAMICS`.
+    `light` figures are played detached. `grain` is the length of a token of its main meter in ticks. `loud` (least,
+    most) are the dynamics that it suits, as places in `DYNAMICS`. `density` is how many times a quarter note something
+    is struck, `source` where it comes from.
     """
 
     name: str
@@ -51,10 +56,15 @@ class Figure:
     bars: dict[str, tuple[str, str, str]]
     loud: tuple[int, int] = (0, 5)
     light: bool = False
+    density: float = 1.0
+    source: str = "by hand"
 
 
 E, S, T = EIGHTH, EIGHTH // 2, EIGHTH * 2 // 3
 """Grains: an eighth, a sixteenth, an eighth of a triplet."""
+_LENGTHS = {"4/4": 8 * E, "3/4": 6 * E, "6/8": 6 * E, "12/8": 12 * E, "9/8": 9 * E, "5/4": 10 * E, "7/8": 7 * E}
+_WHOLE_METERS = {(12 * E, 4): "12/8", (9 * E, 3): "9/8", (10 * E, 5): "5/4", (7 * E, 3): "7/8"}
+"""Meters that are put together where a figure has no bar for them, by ticks and beats."""
 
 
 def _figure(
@@ -62,12 +72,113 @@ def _figure(
     light: bool = False,
 ) -> Figure:  # fmt: skip
     bars = {meter: text.split("|") for meter, text in (("4/4", four), ("3/4", three), ("6/8", six))}
-    return Figure(name, family, grain, {m: (t[0], t[1], t[2]) for m, t in bars.items()}, loud, light)
+    return Figure(
+        name, family, grain, {m: (t[0], t[1], t[2]) for m, t in bars.items()}, loud, light, _struck(bars["4/4"][0]) / 4
+    )
 
 
 @lru_cache(maxsize=1)
 def library() -> tuple[Figure, ...]:
-    """Return all figures."""
+    """Return all figures: those written by hand, and those found in scores."""
+    found, more = _read_table((Path(__file__).parent / "figures_mined.txt").read_text(encoding="utf-8"))
+    by_hand = (replace(figure, bars={**figure.bars, **more.get(figure.name, {})}) for figure in _written_by_hand())
+    return *by_hand, *found
+
+
+_Bars = dict[str, tuple[str, str, str]]
+
+
+def _read_table(text: str) -> tuple[list[Figure], dict[str, _Bars]]:
+    """Read figures, and further meters of figures that are written here."""
+    found: list[Figure] = []
+    more: dict[str, _Bars] = {}
+    for block in re.split(r"\n(?=\S.*\|.*\||= )", re.sub(r"(?m)^#.*\n|^\n", "", "\n" + text)):
+        head, *lines = block.strip().splitlines() or [""]
+        rows = [line.partition(": ")[::2] for line in lines]
+        bars = {meter: _three_forms(row) for meter, row in rows}
+        if head.startswith("= "):
+            more[head[2:]] = bars
+        elif head:
+            name, family, loud, source = (word.strip() for word in head.split("|"))
+            main, row = rows[0]
+            plain = row.split("|")[0]
+            least, most = (int(level) for level in loud.split()[0].split("-"))
+            ticks = _LENGTHS[main]
+            found.append(
+                Figure(
+                    name, cast(Family, family), ticks // len(plain.split()), _in_three_meters(bars, main),
+                    (least, most), "light" in loud, _struck(plain) * TICKS_PER_QUARTER / ticks, source,
+                )
+            )  # fmt: skip
+    return found, more
+
+
+def _three_forms(text: str) -> tuple[str, str, str]:
+    """Return a bar's plain, varied and full form; those that are not written are made of the plain one."""
+    forms = [" ".join(form.split()) for form in text.split("|")]
+    plain = forms[0]
+    varied = forms[1] if len(forms) > 1 else _varied(plain.split())
+    return plain, varied, forms[2] if len(forms) > 2 else _filled(plain.split())
+
+
+def _varied(tokens: list[str]) -> str:
+    """Reach a rung higher in the second half: with the highest tone, or the last chord."""
+    second = range(len(tokens) // 2, len(tokens))
+    chords = [at for at in second if tokens[at][0] == "("]
+    tones = [at for at in second if tokens[at].isdigit()]
+    if chords:
+        at = chords[-1]
+        raised = "".join(str(min(9, int(rung) + 1)) for rung in tokens[at][1:-1])
+        return " ".join([*tokens[:at], f"({raised})", *tokens[at + 1 :]])
+    if tones:
+        at = max(tones, key=lambda place: (int(tokens[place]), -place))
+        return " ".join([*tokens[:at], str(min(9, int(tokens[at]) + 1)), *tokens[at + 1 :]])
+    return " ".join(tokens)
+
+
+def _filled(tokens: list[str]) -> str:
+    """Put a tone more on what is struck on stronger places."""
+    step = 2 if len(tokens) in (6, 8, 10) else 3 if len(tokens) % 3 == 0 else 4
+    full = list(tokens)
+    for at in range(0, len(tokens), step):
+        rungs = tokens[at].strip("()")
+        if rungs.isdigit() and (at or len(rungs) > 1):
+            top = int(rungs[-1]) + (1 if len(rungs) > 1 else 2)
+            full[at] = f"({rungs}{min(9, top)})" if top <= 9 and len(rungs) < 5 else tokens[at]
+    return " ".join(full)
+
+
+def _in_three_meters(bars: _Bars, main: str) -> _Bars:
+    """Add 4/4, 3/4 and 6/8 where they are missing: beats are left out of the middle, or come twice."""
+    made = dict(bars)
+    for meter in ("4/4", "3/4", "6/8"):
+        if meter not in made:
+            plain, varied, full = (_regrouped(form.split(), main, meter) for form in bars[main])
+            made[meter] = plain, varied, full
+    return made
+
+
+def _regrouped(tokens: list[str], main: str, meter: str) -> str:
+    n = len(tokens)
+    if main == "4/4":
+        head, tail = (
+            (n // 2, n // 4) if meter == "3/4" else (n * 3 // 8, n * 3 // 8) if n % 8 == 0 else (n // 4, n // 4)
+        )
+        kept = [*tokens[:head], *tokens[n - tail :]]
+    elif main == "3/4" and meter == "4/4":
+        kept = [*tokens[: n * 2 // 3], *tokens[n // 3 :]]
+    elif main == "6/8" and meter == "4/4":
+        kept = tokens * 2 if n == 6 else tokens
+    else:
+        kept = tokens
+    return " ".join(["." if kept[0] == "-" else kept[0], *kept[1:]])
+
+
+def _struck(text: str) -> int:
+    return sum(token not in "-." for token in text.split())
+
+
+def _written_by_hand() -> tuple[Figure, ...]:
     return (
         _figure("ripple", "wave", E,
             "0 1 2 3 4 3 2 1 | 0 1 3 2 4 3 2 1 | 0 1 2 3 (45) 3 2 1",
@@ -250,8 +361,9 @@ def figure_of_text(text: str, shape: BarShape, family: Family = "broken") -> Fig
         grain = E if len(rows[0]) <= 9 else T if len(rows[0]) % 4 == 0 and len(rows[0]) % 3 == 0 else S
     tokens = -(-shape.ticks // grain)
     rows = [(row * -(-tokens // len(row)))[:tokens] for row in rows]
-    plain, varied, full = (" ".join(rows[min(at, len(rows) - 1)]) for at in range(3))
-    return Figure(text, family, grain, {WHOLE_BAR: (plain, varied, full)})
+    forms = _three_forms("|".join(" ".join(row) for row in rows))
+    density = _struck(forms[0]) * TICKS_PER_QUARTER / shape.ticks
+    return Figure(text, family, grain, {WHOLE_BAR: forms}, density=density, source="own")
 
 
 def _is_figure_text(text: str) -> bool:
@@ -284,22 +396,25 @@ def variants(name: str, shape: BarShape, qpm: float) -> tuple[Pattern, ...]:
 
 def _bar(figure: Figure, shape: BarShape, variant: int, qpm: float) -> Pattern:
     """Put one bar together; the second part of a bar takes the varied bar, so that no half comes twice."""
-    if WHOLE_BAR in figure.bars:
-        return _spread(figure.bars[WHOLE_BAR][variant], figure.grain, shape.ticks)
+    whole = WHOLE_BAR if WHOLE_BAR in figure.bars else _WHOLE_METERS.get((shape.ticks, len(shape.beats)), "")
+    if whole in figure.bars:
+        text = figure.bars[whole][variant]
+        return _spread(text, shape.ticks // len(text.split()) if whole != WHOLE_BAR else figure.grain, shape.ticks)
     slots: list[Slot] = []
     start = 0
     for number, (meter, ticks) in enumerate(shape.parts):
         text = figure.bars[meter][variant if number == 0 or variant == 2 else 1 - variant]
-        slots += [replace(slot, at=slot.at + start) for slot in _read(text, figure.grain, ticks, meter, qpm)]
+        slots += [replace(slot, at=slot.at + start) for slot in _read(text, ticks, meter, qpm)]
         start += ticks
     return tuple(slots)
 
 
 @lru_cache(maxsize=1024)
-def _read(text: str, grain: int, ticks: int, meter: str, qpm: float) -> Pattern:
+def _read(text: str, ticks: int, meter: str, qpm: float) -> Pattern:
     """Read tokens and cut them to `ticks`; bars of twice the length (or half) are read in longer (shorter) tokens."""
     tokens = text.split()
-    whole = 8 * EIGHTH if meter == "4/4" else 6 * EIGHTH
+    whole = _LENGTHS[meter]
+    grain = whole // len(tokens)
     if ticks > whole:
         grain = grain * ticks // whole
     elif ticks * 2 == whole and goes_twice_as_fast(tokens, grain, qpm):

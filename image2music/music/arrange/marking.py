@@ -18,7 +18,7 @@ from image2music.music.lines import Bar, LineEvent
 from image2music.music.planning.plan import DYNAMICS, Family, Section
 from image2music.music.theory import TICKS_PER_QUARTER
 
-Feeling = Literal["lyrical", "playful", "driving", "broad", "plain"]
+HowPlayed = Literal["lyrical", "playful", "driving", "broad", "plain"]
 """How a section is played: bound, short, accented, full, or as it comes."""
 
 _LEADS = frozenset({"melody", "double", "parallel", "answer"})
@@ -26,20 +26,21 @@ _SLURRED = frozenset({"figure", "counter", "answer", "parallel"})
 _SWELLING = frozenset({"melody", "counter", "parallel", "answer"})
 _SHORT_FAMILIES: frozenset[Family | None] = frozenset({"pizzicato", "offbeat", "waltz", "ostinato"})
 _URGENT_FAMILIES: frozenset[Family | None] = frozenset({"pulse", "tremolo", "ostinato"})
-_STYLES: dict[str, Feeling] = {
+_STYLES: dict[str, HowPlayed] = {
     "calm": "lyrical", "flowing": "lyrical", "playful": "playful", "grand": "broad", "dark": "lyrical",
     "driving": "driving",
 }  # fmt: skip
 _STRICT = re.compile(r"\b(stop|stops|cut|cuts|short|abrupt|strict)", re.IGNORECASE)
 _WITH_PEDAL = frozenset({0, 1, 2, 3, 4, 5, 11, 46})
 """Pianos, vibraphone and harp: what rings on."""
-_RINGING = frozenset({"figure", "bass+figure", "bass", "hold"})
+_RINGING = frozenset({"bass", "hold"})
+_RINGING_FAMILIES = frozenset({"wave", "broken", "alberti", "arpeggio", "pad", "chorale"})
 _LARGEST_BOUND = 9
 _PHRASE = 4
-Place = tuple[int, int]
+Spot = tuple[int, int]
 
 
-def feeling_of(stage: ArrangingStage, section: Section) -> Feeling:
+def manner_of(stage: ArrangingStage, section: Section) -> HowPlayed:
     """Say how a section is played, by its loudness, pace and figures, and by the plan's style where that is a word."""
     level = stage.levels[min(section.first, stage.bars) - 1]
     beats = stage.beats_a_minute(section.qpm)
@@ -65,6 +66,7 @@ class Marker:
         self.stage, self.voice = stage, voice
         self.bars = [list(bar) for bar in bars]
         self.instrument = stage.instruments[voice]
+        self._manners: dict[int, HowPlayed] = {}
         self.is_drums = any(stage.roles[voice, bar] == "drums" for bar in range(stage.bars))
 
     def run(self) -> tuple[Bar, ...]:
@@ -84,7 +86,12 @@ class Marker:
             self._pedal()
         return tuple(tuple(bar) for bar in self.bars)
 
-    def _notes(self, first: int, last: int) -> Iterator[Place]:
+    def _manner(self, section: Section) -> HowPlayed:
+        if section.first not in self._manners:
+            self._manners[section.first] = manner_of(self.stage, section)
+        return self._manners[section.first]
+
+    def _notes(self, first: int, last: int) -> Iterator[Spot]:
         """Yield (bar, place) of every note that begins in bars `first` to `last` (from 0, inclusive)."""
         tied = False
         for bar in range(max(0, first - 1), min(last + 1, self.stage.bars)):
@@ -93,14 +100,14 @@ class Marker:
                     yield bar, at
                 tied = event.tied
 
-    def _change(self, place: Place, change: Callable[[LineEvent], LineEvent]) -> None:
+    def _change(self, place: Spot, change: Callable[[LineEvent], LineEvent]) -> None:
         bar, at = place
         self.bars[bar][at] = change(self.bars[bar][at])
 
-    def _add(self, place: Place, *marks: str) -> None:
+    def _add(self, place: Spot, *marks: str) -> None:
         self._change(place, lambda event: replace(event, marks=(*marks, *event.marks)))
 
-    def _append(self, place: Place, *marks: str) -> None:
+    def _append(self, place: Spot, *marks: str) -> None:
         self._change(place, lambda event: replace(event, marks=(*event.marks, *marks)))
 
     # loudness
@@ -150,7 +157,7 @@ class Marker:
         for place, text in dynamics.items():
             self._add(place, text)
 
-    def _pin(self, word: str, start: Place, end: Place) -> None:
+    def _pin(self, word: str, start: Spot, end: Spot) -> None:
         self._add(start, f"{word}(")
         self._change(end, lambda event: replace(event, marks=(f"{word})", *event.marks)))
 
@@ -172,7 +179,7 @@ class Marker:
             return None
         return "crescendo" if growth > 0 else "diminuendo", max(first, last - (abs(growth) > 1)), last
 
-    def _phrases(self, notes: Sequence[Place], first: int, told: set[Place]) -> None:
+    def _phrases(self, notes: Sequence[Spot], first: int, told: set[Spot]) -> None:
         """Let each four bars of a line grow to their highest note and fall, and held tones swell without one."""
         stage = self.stage
         for start in range(first, notes[-1][0] + 1, _PHRASE):
@@ -203,19 +210,19 @@ class Marker:
 
     def _articulate(self, section: Section, own_manner: bool) -> None:
         stage = self.stage
-        feeling = feeling_of(stage, section)
+        manner = self._manner(section)
         sustains = self.instrument.sustains
         for bar in range(section.first - 1, min(section.last, stage.bars)):
             role = stage.roles[self.voice, bar]
             if stage.is_written(self.voice, bar):
                 if own_manner:
                     continue
-                if feeling == "driving" or (feeling in ("playful", "broad") and bar == section.first - 1):
+                if manner == "driving" or (stage.levels[bar] >= 3 and bar == section.first - 1):
                     self._accent(bar, is_head=bar == section.first - 1)
-                if feeling == "playful":
+                if manner == "playful":
                     self._detach(bar)
-                if sustains and feeling in ("lyrical", "broad", "plain", "playful"):
-                    self._slurs(bar, stage.length if feeling != "playful" else stage.shape.half, 2)
+                if sustains and manner in ("lyrical", "broad", "plain", "playful"):
+                    self._slurs(bar, stage.length if manner != "playful" else stage.shape.half, 2)
             elif sustains and role in _SLURRED and not stage.light.get((self.voice, bar)):
                 self._slurs(bar, stage.shape.half, 1)
 
@@ -288,20 +295,33 @@ class Marker:
             self._change((bar, group[-1]), lambda event: replace(event, slur_ends=event.slur_ends + 1))
 
     def _pedal(self) -> None:
-        """Press the pedal with each chord where broken ones ring on, and lift it with the next or where they don't."""
+        """Press the pedal with each chord where broken ones ring on; lift it with the next, in rests, and elsewhere."""
         stage = self.stage
         is_down = False
         for bar in range(stage.bars):
-            rings = stage.roles[self.voice, bar] in _RINGING and not stage.light.get((self.voice, bar))
+            rings = self._rings(bar)
             starts = {Fraction(span.on - bar * stage.length, TICKS_PER_QUARTER) for span in stage.spans_of([bar])}
             at = Fraction(0)
             tied = bar > 0 and bool(self.bars[bar - 1]) and self.bars[bar - 1][-1].tied
             for number, event in enumerate(self.bars[bar]):
-                if event.pitches and not tied and (at in starts if rings else is_down):
+                if not event.pitches and is_down and event.length >= 1:
+                    self._append((bar, number), "ped-up")
+                    is_down = False
+                elif event.pitches and not tied and (at in starts if rings else is_down):
                     self._append((bar, number), *(["ped-up"] if is_down else []), *(["ped"] if rings else []))
                     is_down = rings
                 at += event.length
                 tied = event.tied
+
+    def _rings(self, bar: int) -> bool:
+        stage = self.stage
+        role = stage.roles[self.voice, bar]
+        if stage.is_written(self.voice, bar) or stage.light.get((self.voice, bar)):
+            return False
+        if self._manner(stage.sections[bar]) in ("driving", "playful"):
+            return False
+        figure = stage.family_of.get((self.voice, bar))
+        return role in _RINGING or (figure is not None and figure in _RINGING_FAMILIES)
 
 
 def _middle(stage: ArrangingStage, voice: int) -> int:

@@ -24,15 +24,9 @@ from image2music.music.arrange.figures import (
     variants,
     with_bass,
 )
-from image2music.music.arrange.stage import (
-    EIGHTH,
-    ArrangingStage,
-    ChordSpan,
-    PlacedNote,
-    cheapest_path,
-    longest_tone,
-)
-from image2music.music.planning.plan import Family, Section, VoicePart
+from image2music.music.arrange.stage import ArrangingStage
+from image2music.music.arrange.timeline import EIGHTH, ChordSpan, PlacedNote, cheapest_path, longest_tone
+from image2music.music.planning.plan import Family, Section
 from image2music.music.theory import TICKS_PER_QUARTER
 
 _PLAIN, _VARIED, _THIN, _FULL, _CADENCE = range(5)
@@ -41,8 +35,6 @@ _ORDERS = ((0, 0, 0, 1), (0, 0, 1, 0), (0, 1, 0, 1))
 _CANDIDATES = 6
 _CHORDS: frozenset[Family] = frozenset({"pad", "chorale", "pulse", "tremolo", "waltz", "offbeat", "ostinato"})
 """Families that end with one chord, whatever the loudness."""
-_CROWDED = 4.5
-"""Notes a second of the tune beside which a figure thins out."""
 _TOP_FIRST = frozenset({"drops", "bells", "cascade", "whirl", "off the beat"})
 """Figures that may lie above the tune where the voice's range does."""
 
@@ -94,7 +86,9 @@ class Placer:
         if low:
             able = [f for f in able if f.name not in _TOP_FIRST and f.name not in ("sighs", "breathing pad")] or able
         used = self._used.setdefault(section.name, set())
+        is_compound = any(meter == "6/8" for meter, _ in stage.shape.parts)  # where triplets cut across the beats
         tests = (
+            lambda f: f.grain % (EIGHTH // 2) == 0 or not is_compound,
             lambda f: f.loud[0] <= level <= f.loud[1],
             lambda f: is_playable(f, instrument, section.qpm),
             lambda f: f.name != before,
@@ -127,11 +121,8 @@ class Placer:
         feet = self._feet(voice, bars, chosen, figure, low)
         for bar in bars:
             stage.light[voice, bar] = figure.light
-            stage.figure_of[voice, bar] = figure.name
+            stage.family_of[voice, bar] = figure.family
             self._set_bar(voice, bar, chosen[bar], feet, figure, low)
-        last = bars[-1]
-        if not low and not figure.light and last == section.last - 1 and last + 1 < stage.bars:
-            self._lead_over(voice, last, part)
 
     def _variant(self, section: Section, bar: int, order: Sequence[int], figure: Figure) -> int:
         stage = self.stage
@@ -144,46 +135,23 @@ class Placer:
             return _THIN if stage.levels[bar] < stage.levels[stage.climax] or section.last == bar + 1 else usual
         if bar == section.last - 1:
             return _CADENCE
-        if figure.grain <= EIGHTH and (self._is_crowded(section) or self._is_busy(section, bar)):
+        if figure.grain <= EIGHTH and (stage.is_crowded(section) or stage.is_busy(section, bar)):
             return _THIN
         if bar == stage.bars - 2 and place and stage.levels[bar] <= 3:
             return _THIN
         if not tune:
             return _FULL if stage.levels[bar] >= 3 else usual
-        if place and self._holds(bar):
+        if place and stage.tune_holds(bar):
             return _VARIED
         if section.swell == "grow" and place * 2 >= len(section.bars) and usual == _VARIED and stage.levels[bar] >= 3:
             return _FULL
         return usual
-
-    def _is_busy(self, section: Section, bar: int) -> bool:
-        """Whether the tune has many more notes in a bar than in its section, so that a figure makes room for it."""
-        stage = self.stage
-        bars = range(section.first - 1, min(section.last, stage.bars))
-        onsets = [sum(note.on >= at * stage.length for note in stage.tune_in(at)) for at in bars]
-        here = onsets[bar - bars.start]
-        return here * len(onsets) * 2 > 3 * sum(onsets) and here * 2 >= 3 * len(stage.shape.beats)
 
     def _with_breath(self, pattern: Pattern) -> Pattern:
         """Cut a bar at its last beat, or an eighth before its end where it has two beats."""
         shape = self.stage.shape
         end = shape.last_beat if len(shape.beats) > 2 else shape.ticks - EIGHTH
         return tuple(replace(slot, dur=min(slot.dur, end - slot.at)) for slot in pattern if slot.at < end)
-
-    def _holds(self, bar: int) -> bool:
-        """Whether the tune holds one note for most of a bar."""
-        stage = self.stage
-        sung = stage.tune_in(bar)
-        start = bar * stage.length
-        return len(sung) == 1 and min(sung[0].end, start + stage.length) - max(sung[0].on, start) > stage.shape.half
-
-    def _is_crowded(self, section: Section) -> bool:
-        """Whether the tune of a whole section has so many notes that a figure beside it must be thin."""
-        stage = self.stage
-        bars = range(section.first - 1, min(section.last, stage.bars))
-        notes = sum(len(stage.tune_in(bar)) for bar in bars)
-        seconds = len(bars) * stage.length / TICKS_PER_QUARTER * 60 / section.qpm
-        return notes >= _CROWDED * seconds
 
     def _ending(self, plain: Pattern, figure: Figure, voice: int, low: bool) -> Pattern:
         """A last bar that ends: a chord that stays, or a few notes up to it."""
@@ -223,7 +191,7 @@ class Placer:
         tones = [tone for tone in span.own if tone not in omit]
         if not set(tones) - {foot % 12}:
             tones = list(span.own)
-        third = span.chord.third
+        third = span.third
         rungs = [foot]
         while True:
             below = rungs[-1]
@@ -243,13 +211,13 @@ class Placer:
             for note in self.stage.tune.between(span.on, span.end):
                 shared = min(note.end, span.end) - max(note.on, span.on)
                 tone = note.pitches[0] % 12
-                own = tone in span.chord.classes
+                own = tone in span.classes
                 if shared < TICKS_PER_QUARTER or shared < span.dur // (3 if own else 2):
                     continue
-                if own and (tone == span.seventh or (span.leans and tone == span.chord.third)):
+                if own and (tone == span.seventh or (span.leans and tone == span.third)):
                     left.add(tone)
                 elif not own:
-                    left |= {other for other in span.chord.classes if (other - tone) % 12 in (1, 11)}
+                    left |= {other for other in span.classes if (other - tone) % 12 in (1, 11)}
             self._omits[span.on] = tuple(sorted(left))
         return self._omits[span.on]
 
@@ -290,7 +258,7 @@ class Placer:
         instrument = stage.instruments[voice]
         if low:
             cost += 10 * abs(foot - max(lowest, instrument.comfortable_low) - 5)
-            if span.chord.third not in {pitch % 12 for pitch in ladder[:4]}:
+            if span.third not in {pitch % 12 for pitch in ladder[:4]}:
                 cost += 200
         else:
             cost += 6 * abs((foot + top) // 2 - (lowest + high) // 2 - level * 3 // 2)
@@ -307,7 +275,7 @@ class Placer:
         bass = None if low else stage.bass_at(span.on)
         if bass is not None and foot <= bass + 3:
             cost += 300 + 30 * (bass + 3 - foot)
-        if span.leans and foot % 12 == span.chord.third:
+        if span.leans and foot % 12 == span.third:
             cost += 60
         return cost + 60 * (foot in sung)
 
@@ -343,6 +311,9 @@ class Placer:
             span = stage.span_at(tick)
             ladder = self.ladder(span, feet[span.on], high, self._omit(span))
             rungs = slot.rungs
+            is_long = slot.dur >= max(stage.shape.half, 2 * TICKS_PER_QUARTER) and not figure.light
+            if is_long and len(rungs) == 1 and not low and stage.instruments[voice].chords > 2:
+                rungs = (*rungs, (rungs[0][0] + 1, 0))  # a tone that stays has another beside it
             if low and tick == span.on and not span.early and 0 not in {rung for rung, _ in rungs}:
                 rungs = ((0, 0), *rungs) if len(rungs) > 1 else ((0, 0),)
             after = slots[number + 1] if number + 1 < len(slots) else None
@@ -473,41 +444,3 @@ class Placer:
         bar, at = divmod(tick, stage.length)
         earlier = [beat for beat in stage.shape.beats if beat < at]
         return bar * stage.length + earlier[-1] if earlier else (bar - 1) * stage.length + stage.shape.last_beat
-
-    def _lead_over(self, voice: int, bar: int, part: VoicePart) -> None:
-        """Put two or three scale notes into the last beat that lead into the next section, where the tune is still."""
-        stage = self.stage
-        end = (bar + 1) * stage.length
-        start = bar * stage.length + stage.shape.last_beat
-        if (
-            any(note.on >= start for note in stage.tune.between(start, end))
-            or stage.levels[bar + 1] < stage.levels[bar]
-        ):
-            return
-        notes, nxt = stage.out[voice], stage.tune.between(end, end + stage.length)
-        if (
-            not notes
-            or not nxt
-            or part.role != "figure"
-            or stage.climax == bar + 1
-            or stage.roles[voice, bar + 1] == "rest"
-        ):
-            return
-        low, high = stage.range_of(voice, bar)
-        here = notes[-1].pitches[-1]
-        goals = [p for p in range(low + 5, high - 1) if p % 12 == nxt[0].pitches[0] % 12]
-        if not goals or min(abs(goal - here) for goal in goals) > 9:
-            return
-        goal = min(goals, key=lambda p: (abs(p - here - 3), p))
-        span, steps = stage.span_at(start), (end - start) // EIGHTH
-        run = [span.step(goal, -(steps - n) if here <= goal + 2 else steps - n) for n in range(steps)]
-        if any(
-            not low <= pitch <= high or stage.clash(pitch, start + n * EIGHTH, EIGHTH) >= 10
-            for n, pitch in enumerate(run)
-        ):
-            return
-        while notes and notes[-1].on >= start:
-            notes.pop()
-        if notes and notes[-1].end > start:
-            notes[-1].dur = start - notes[-1].on
-        notes.extend(PlacedNote(start + n * EIGHTH, EIGHTH, (pitch,), bound=True) for n, pitch in enumerate(run))

@@ -10,7 +10,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from image2music.music.arrange.stage import EIGHTH, ArrangingStage, PlacedNote, notes_of_bars
+from image2music.music.arrange.stage import ArrangingStage
+from image2music.music.arrange.timeline import EIGHTH, ChordSpan, PlacedNote, notes_of_bars
 from image2music.music.listen.form import leap_faults
 from image2music.music.listen.harmony import agrees, parallel_faults, rub_faults
 from image2music.music.listen.hearing import HeardBar, HeardNote, HeardTune, HeardVoice, Planned, window_of
@@ -68,6 +69,8 @@ class _Rehearsal:
             for voice in self.voices
         }
         self.trials = 0
+        self._found: list[Fault] = []
+        self._chords: dict[int, Fault | None] = {}
         self.whole: dict[int, HeardVoice] = {}
 
     def run(self) -> None:
@@ -75,7 +78,8 @@ class _Rehearsal:
         for _ in range(_ROUNDS):
             self.whole = {voice: self._heard(voice, stage.out[voice]) for voice in self.voices}
             tune = HeardTune(self.score, tuple(self.whole.values()), self.bars, stage.end)
-            found = self._faults(tune, range(stage.bars))
+            self._chords = {span.on: self._other_chord(tune, span) for span in stage.planned_spans}
+            found = self._faults(tune, range(stage.bars), (0, 0))
             mended = 0
             for fault in sorted(found, key=lambda one: (-round(one.weight, 3), one.bar, one.beat, one.voices)):
                 if self.trials >= _MOST_TRIALS:
@@ -110,26 +114,30 @@ class _Rehearsal:
             voices.append(part)
         return HeardTune(self.score, tuple(voices), self.bars, stage.end)
 
-    def _faults(self, tune: HeardTune, bars: range) -> list[Fault]:
+    def _faults(self, tune: HeardTune, bars: range, ticks: tuple[int, int]) -> list[Fault]:
+        """Return the faults of bars; chords are heard anew only where something sounds differently."""
         planned = Planned(self.stage.plan, tune, 0, {self.ids[voice.place]: voice for voice in tune.voices})
         found = [*rub_faults(tune, planned), *parallel_faults(tune, planned), *leap_faults(tune, planned)]
-        found += self._other_chords(tune, bars)
+        for span in self.stage.planned_spans:
+            if span.bar in bars and span.bar + 1 not in self.stage.plan.free_bars:
+                is_same = span.end <= ticks[0] or span.on >= ticks[1]
+                fault = self._chords.get(span.on) if is_same else self._other_chord(tune, span)
+                found += [fault] if fault is not None else []
         return [one for one in found if one.weight >= _HEARD_FROM and one.bar - 1 in bars and self._is_ours(one)]
 
-    def _other_chords(self, tune: HeardTune, bars: range) -> Iterator[Fault]:
-        for span in self.stage.planned_spans:
-            if span.bar not in bars or span.bar + 1 in self.stage.plan.free_bars:
-                continue
-            window = window_of(tune, span.on, span.end)
-            if not window.n_notes:
-                continue
-            is_right, heard = agrees(span.chord, window)
-            voices = tuple(sorted({voice.place for voice, _ in tune.sounding(span.on)}))
-            beat = 1 + (span.on % self.stage.length) / self.pulse
-            if not is_right and heard is not None:
-                yield Fault("chord", span.bar + 1, beat, voices, "", 0.75)
-            elif window.bass is not None and window.bass % 12 != span.chord.bass and self.stage.bass_voice[span.bar]:
-                yield Fault("bass", span.bar + 1, beat, voices, "", 0.6)
+    def _other_chord(self, tune: HeardTune, span: ChordSpan) -> Fault | None:
+        window = window_of(tune, span.on, span.end)
+        if not window.n_notes:
+            return None
+        is_right, heard = agrees(span.chord, window)
+        is_bass = window.bass is None or window.bass % 12 == span.chord.bass or not self.stage.bass_voice[span.bar]
+        if (is_right or heard is None) and is_bass:
+            return None
+        voices = tuple(sorted({voice.place for voice, _ in tune.sounding(span.on)}))
+        beat = 1 + (span.on % self.stage.length) / self.pulse
+        if not is_right and heard is not None:
+            return Fault("chord", span.bar + 1, beat, voices, "", 0.75)
+        return Fault("bass", span.bar + 1, beat, voices, "", 0.6)
 
     def _is_ours(self, fault: Fault) -> bool:
         return any(not self.stage.is_written(self.ids[place], fault.bar - 1) for place in fault.voices)
@@ -140,16 +148,18 @@ class _Rehearsal:
         """Try what can be changed at a place; return whether something was."""
         tick = (fault.bar - 1) * self.stage.length + round((fault.beat - 1) * self.pulse)
         bars = range(max(0, fault.bar - 2), min(self.stage.bars, fault.bar + 1))
-        now = self._weight(bars, {})
+        now = self._weight(bars, {}, (0, 0))
         if not any(self._is_there(fault, one) for one in self._found):
             return False
         best: tuple[int, int, _Trial] | None = None
         for number, trial in enumerate(self._trials_for(fault, tick)):
             if self.trials >= _MOST_TRIALS:
                 break
+            old = self.stage.out[trial.voice][trial.first : trial.last]
             notes = list(self.stage.out[trial.voice])
             notes[trial.first : trial.last] = trial.notes
-            total = self._weight(bars, {trial.voice: notes}) + trial.cost
+            ticks = old[0].on, max(note.end for note in (*old, *trial.notes))
+            total = self._weight(bars, {trial.voice: notes}, ticks) + trial.cost
             if total < now - 60 and (best is None or (total, number) < best[:2]):
                 best = total, number, trial
                 if total <= trial.cost and trial.cost <= 30:
@@ -157,8 +167,15 @@ class _Rehearsal:
         if best is None:
             return False
         trial = best[2]
-        self.stage.out[trial.voice][trial.first : trial.last] = trial.notes
+        notes = self.stage.out[trial.voice]
+        changed = (*notes[trial.first : trial.last], *trial.notes)
+        notes[trial.first : trial.last] = trial.notes
         self.whole[trial.voice] = self._kept(trial.voice)
+        tune = self._around(bars, {})
+        start, end = changed[0].on, max(note.end for note in changed)
+        for span in self.stage.planned_spans:
+            if span.on < end and span.end > start:
+                self._chords[span.on] = self._other_chord(tune, span)
         return True
 
     def _kept(self, voice: int) -> HeardVoice:
@@ -167,10 +184,10 @@ class _Rehearsal:
         vars(after).update(mean_pitch=before.mean_pitch, is_figure=before.is_figure)
         return after
 
-    def _weight(self, bars: range, changed: Change) -> int:
+    def _weight(self, bars: range, changed: Change, ticks: tuple[int, int]) -> int:
         """Return how much is wrong in bars, in thousandths of a whole fault; what was found stays in `_found`."""
         self.trials += 1
-        self._found = self._faults(self._around(bars, changed), bars)
+        self._found = self._faults(self._around(bars, changed), bars, ticks)
         return sum(200 + round(1000 * one.weight) for one in self._found)
 
     @staticmethod
@@ -190,6 +207,8 @@ class _Rehearsal:
                     found += [replace(one, cost=one.cost + 10) for one in self._of_note(voice, at - 1, tick)]
             elif fault.kind in ("parallel_octaves", "parallel_fifths", "leap") and at >= 0:
                 found += self._of_note(voice, at, tick)
+        if fault.kind == "chord":
+            found += self._fuller(tick)
         found.sort(key=lambda one: (one.cost, one.voice, one.first))
         yield from found[:14]
 
@@ -205,6 +224,7 @@ class _Rehearsal:
         is_root = stage.bass_voice[bar] == voice and note.on == span.on
         line = stage.roles[voice, bar] not in ("figure", "bass+figure")
         low, high = stage.range_of(voice, bar)
+        third = span.third if self._is_only_third(span, note) else None
         scale = span.scale if note.dur <= EIGHTH * 2 and not stage.is_strong(note.on) else frozenset(span.own)
 
         def priced(pitches: tuple[int, ...], extra: int = 0) -> _Trial:
@@ -215,7 +235,8 @@ class _Rehearsal:
                     cost += 25 * (other.pitches == pitches) + (6 if line else 2) * max(
                         0, abs(other.pitches[-1] - pitches[-1]) - 7
                     )
-            cost += 15 * any(p % 12 not in span.chord.classes for p in pitches)
+            cost += 250 * (third is not None and all(p % 12 != third for p in pitches))
+            cost += 15 * any(p % 12 not in span.classes for p in pitches)
             return _Trial(voice, at, at + 1, (replace(note, pitches=pitches),), cost)
 
         lowest_stays = is_root
@@ -237,13 +258,46 @@ class _Rehearsal:
         if is_root:
             yield from self._led_on(voice, at, tick)
             return
+        if third is not None:
+            return
         if before is not None and before.end == note.on and before.on // stage.length == bar and not note.bound:
             joined = replace(before, dur=note.end - before.on)
             yield _Trial(voice, at - 1, at + 1, (joined,), 45 + 4 * self._clash_of(joined))
         if not line and not note.bound and note.dur <= 2 * EIGHTH:
             yield _Trial(voice, at, at + 1, (), 70)
-        if note.on < tick and tick - note.on >= EIGHTH:
+        if note.on + EIGHTH <= tick < note.end:
             yield _Trial(voice, at, at + 1, (replace(note, dur=tick - note.on),), 50)
+
+    def _is_only_third(self, span: ChordSpan, note: PlacedNote) -> bool:
+        """Whether nobody else has the third of a chord."""
+        if span.third is None or all(pitch % 12 != span.third for pitch in note.pitches):
+            return False
+        heard = (
+            tone
+            for voice in self.whole.values()
+            for tone in (*voice.between(span.on, span.end), *voice.sounding(span.on))
+            if tone.pitch % 12 == span.third
+        )
+        return all(tone.start == note.on and tone.pitch in note.pitches for tone in heard)
+
+    def _fuller(self, tick: int) -> Iterator[_Trial]:
+        """Yield notes of a chord's stretch with one more tone of the chord above them."""
+        stage = self.stage
+        span = stage.span_at(tick)
+        for voice in self.voices:
+            notes = stage.out[voice]
+            most = min(stage.instruments[voice].chords, 4)
+            first = bisect_left(notes, span.on, key=lambda note: note.on)
+            for at in range(first, min(first + 2, len(notes))):
+                note = notes[at]
+                if note.on >= span.end or len(note.pitches) >= most or stage.is_written(voice, span.bar):
+                    continue
+                top = note.pitches[-1]
+                low = max(top + (7 if top < 48 else 3), 48)
+                for pitch in range(low, min(top + 17, stage.range_of(voice, span.bar)[1] + 1)):
+                    if pitch % 12 in span.own and pitch % 12 not in {p % 12 for p in note.pitches}:
+                        cost = 12 + 4 * stage.clash(pitch, note.on, note.dur) + pitch - top
+                        yield _Trial(voice, at, at + 1, (replace(note, pitches=(*note.pitches, pitch)),), cost)
 
     def _led_on(self, voice: int, at: int, tick: int) -> Iterator[_Trial]:
         """Yield a bass note that leads on to the move that is heard by another tone or a step, or leaves a rest."""

@@ -10,13 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from image2music.abc.checker import check
+from image2music.abc.playback import abc_to_score
 from image2music.abc.writer.parts import lines_to_abc
 from image2music.errors import PlanError
+from image2music.music.arrange import arranger
 from image2music.music.arrange.arranger import arrange_plan
 from image2music.music.arrange.figures import library, variants
-from image2music.music.arrange.stage import bar_shape, scale_of_key
+from image2music.music.arrange.marking import manner_of
+from image2music.music.arrange.stage import ArrangingStage, bar_shape, scale_of_key
 from image2music.music.instruments import instrument_of
 from image2music.music.lines import Bar, Line, LineEvent
+from image2music.music.listen.listener import listen
 from image2music.music.planning.plan import (
     DYNAMICS,
     FAMILIES,
@@ -139,6 +143,59 @@ def test_chords_have_their_thirds_where_a_chordal_instrument_plays(made):
 
     last = {pitch % 12 for line in lines for event in line.bars[-1] for pitch in event.pitches}
     assert read_chord(plan.harmony[-1]).third in last
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(plans_with_tunes(), st.integers(0, 5))
+def test_marks_open_and_close_and_nothing_stands_inside_a_swell(made, seed):
+    plan, written = made
+    for line in arrange_plan(plan, written, seed):
+        swell, pedal, slur = "", False, False
+        for event in (event for bar in line.bars for event in bar):
+            marks = sorted(event.marks, key=lambda mark: (not mark.endswith(")"), mark.endswith("(")))
+            for mark in marks:
+                if mark in ("crescendo)", "diminuendo)"):
+                    assert swell == mark[:-1]
+                    swell = ""
+                elif mark in ("crescendo(", "diminuendo("):
+                    assert not swell
+                    swell = mark[:-1]
+                elif mark in DYNAMICS:
+                    assert not swell
+                elif mark in ("ped", "ped-up"):
+                    assert pedal == (mark == "ped-up")
+                    pedal = mark == "ped"
+            assert event.slur_starts <= (not slur) and event.slur_ends <= (slur or event.slur_starts)
+            slur = (slur or bool(event.slur_starts)) and not event.slur_ends
+        assert not swell and not slur
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(plans_with_tunes(), st.integers(0, 5))
+def test_who_plays_before_the_last_bar_holds_to_the_end(made, seed):
+    plan, written = made
+    for line in arrange_plan(plan, written, seed)[1:]:
+        sustains = instrument_of(plan.voice(line.voice).program).sustains
+        rests = plan.role_at(line.voice, plan.bars) == "rest"
+        if sustains and not rests and any(event.pitches for event in line.bars[-2]):
+            assert line.bars[-1][-1].pitches
+
+
+def heard_faults(plan: Plan, lines: tuple[Line, ...]) -> float:
+    score = abc_to_score(lines_to_abc("", plan.key, plan.meter, lines))
+    return sum(
+        fault.weight for fault in listen(score, plan).faults if fault.kind not in ("climax", "cadence", "ending")
+    )
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(plans_with_tunes())
+def test_what_was_rehearsed_sounds_no_worse(made):
+    plan, written = made
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arranger, "rehearse", lambda stage: None)
+        unrehearsed = arrange_plan(plan, written, 0)
+    assert heard_faults(plan, arrange_plan(plan, written, 0)) <= heard_faults(plan, unrehearsed) + 0.35
 
 
 def a_plan(meter: str = "4/4", bars: int = 8, **changes: object) -> Plan:
@@ -352,3 +409,95 @@ def test_plans_that_cannot_be_read_are_refused():
         arrange_plan(a_plan(meter="none"), {}, 0)
     with pytest.raises(PlanError):
         arrange_plan(a_plan(harmony=("H",) * 8), {}, 0)
+
+
+def with_drums(meter: str, dynamic: str = "f", qpm: float = 110.0) -> Plan:
+    plan = a_plan(meter=meter)
+    voices = (*plan.voices, PlannedVoice(4, "Drums", 0, 35, 81))
+    sections = tuple(
+        replace(s, parts=(*s.parts, VoicePart(4, "drums")), dynamic=dynamic, qpm=qpm) for s in plan.sections
+    )
+    return replace(plan, voices=voices, sections=sections)
+
+
+def hits(bar: Bar) -> dict[Fraction, tuple[int, ...]]:
+    at, found = Fraction(0), {}
+    for event in bar:
+        if event.pitches:
+            found[at] = event.pitches
+        at += event.length
+    return found
+
+
+@pytest.mark.parametrize("meter", METERS)
+def test_every_meter_has_a_beat_with_a_fill_where_a_section_ends(meter):
+    for seed in range(4):
+        drums = arrange_plan(with_drums(meter), a_tune(meter), seed)[3]
+        assert all(36 in hits(bar)[Fraction(0)] or meter == "3/8" for bar in drums.bars[:3])
+        assert hits(drums.bars[3]) != hits(drums.bars[1])
+        assert sum(event.length for event in drums.bars[3]) == quarters(meter)
+
+
+def test_quiet_drums_strike_less_often_and_without_the_snare():
+    loud, quiet = (
+        [arrange_plan(with_drums("4/4", dynamic), a_tune(), seed)[3] for seed in range(5)] for dynamic in ("f", "pp")
+    )
+    assert max(len(hits(one.bars[1])) for one in quiet) < min(len(hits(one.bars[1])) for one in loud)
+    assert all(38 not in pitches_of(one) for one in quiet)
+
+
+def test_accompaniment_takes_breath_after_a_half_close():
+    for seed in range(4):
+        _, harp, cello = arrange_plan(a_plan(), a_tune(), seed)
+        assert not cello.bars[3][-1].pitches and not harp.bars[3][-1].pitches
+
+
+def test_the_pedal_changes_with_the_chords_of_broken_figures_and_not_in_short_ones():
+    calm, short = (
+        replace(
+            a_plan(),
+            sections=tuple(
+                replace(s, parts=(s.parts[0], VoicePart(2, "figure", family), s.parts[2])) for s in a_plan().sections
+            ),
+        )
+        for family in ("wave", "pizzicato")
+    )
+    pressed = [
+        mark for bar in arrange_plan(calm, a_tune(), 0)[1].bars for e in bar for mark in e.marks if mark == "ped"
+    ]
+    assert len(pressed) == 8
+    assert not any("ped" in e.marks for bar in arrange_plan(short, a_tune(), 0)[1].bars for e in bar)
+
+
+def test_who_has_the_tune_elsewhere_rests_where_nobody_sings():
+    tune = a_tune()
+    tune[1][0] = None
+    flute = arrange_plan(a_plan(melody=(0, *(1,) * 7)), tune, 0)[0]
+    assert not any(event.pitches for event in flute.bars[0]) and flute.bars[1][0].pitches
+
+
+def test_figures_keep_off_a_second_written_line():
+    plan = a_plan()
+    voices = (*plan.voices[:2], PlannedVoice(4, "Viola", 41, 48, 79), plan.voices[2])
+    sections = tuple(replace(s, parts=(*s.parts, VoicePart(4, "counter"))) for s in plan.sections)
+    tones = (64, 60, 65, 65, 64, 60, 65, 64)
+    second: list[Bar | None] = [(LineEvent((pitch,), Fraction(4)),) for pitch in tones]
+    for seed in range(6):
+        lines = arrange_plan(replace(plan, voices=voices, sections=sections), {**a_tune(), 4: second}, seed)
+        assert lines[2].bars[0][0].pitches == (64,)
+        for bar, pitch in zip(lines[1].bars, tones, strict=False):
+            long = [p for event in bar if event.length >= 1 for p in event.pitches]
+            assert all(abs(p - pitch) not in (1, 13) for p in long)
+
+
+def test_one_manner_for_each_kind_of_section():
+    def manner(qpm: float, dynamic: str, family: str) -> str:
+        parts = (VoicePart(1, "melody"), VoicePart(2, "figure", family), VoicePart(3, "bass"))
+        sections = tuple(replace(s, qpm=qpm, dynamic=dynamic, parts=parts) for s in a_plan().sections)
+        stage = ArrangingStage(a_plan(sections=sections), {}, 0)
+        return manner_of(stage, sections[0])
+
+    assert manner(64.0, "p", "wave") == "lyrical"
+    assert manner(70.0, "ff", "chorale") == "broad"
+    assert manner(104.0, "mp", "pizzicato") == "playful"
+    assert manner(132.0, "f", "pulse") == "driving"

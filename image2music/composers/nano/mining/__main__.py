@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from image2music.composers.nano.mining.harmony import progression_tables
+from image2music.composers.nano.mining.harmony import Progressions, progression_tables
 from image2music.composers.nano.mining.melodies import Rhythms, line_of, rhythm_tables, run_hashes, surprise_bits
 from image2music.music.critic.training import HumanPiece, read_pieces
 
@@ -28,7 +28,11 @@ def mine(pieces: Sequence[HumanPiece], out: Path) -> None:
     rhythms = Rhythms()
     for line in lines:
         rhythms.take(line)
-    pools = {"progressions": progression_tables(), **rhythm_tables(rhythms)}
+    chords = Progressions()
+    for piece in pieces:
+        chords.take(piece)
+    print("bars with a clear chord and without:", dict(chords.bars))
+    pools = {"progressions": progression_tables(chords.rows()), **rhythm_tables(rhythms)}
     for name, tables in pools.items():
         print(name, {key: len(rows) for key, rows in tables.items()})
     text = json.dumps(pools, separators=(",", ":"), sort_keys=True)

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -44,6 +45,14 @@ class Line:
     tonic: int
     minor: bool
     loudness: float
+
+    @cached_property
+    def owner(self) -> str:
+        """Whose it is: the composer's; a fiddle tune, which collections share under other names, goes by its middle."""
+        if self.piece.kind != "solo":
+            return self.piece.group
+        pitches = [pitch for _, _, pitch in self.notes[24:37]]
+        return " ".join(str(b - a) for a, b in pairwise(pitches))
 
 
 def to_tick(time: int, resolution: int) -> int | None:
@@ -99,8 +108,8 @@ def line_of(piece: HumanPiece) -> Line | None:
     return Line(piece, tuple(notes), bars_of(score), sharps, tonic, is_minor, marked)
 
 
-_MAJOR = np.array([5.0, 2.0, 3.5, 2.0, 4.5, 4.0, 2.0, 4.5, 2.0, 3.5, 1.5, 4.0])
-_MINOR = np.array([5.0, 2.0, 3.5, 4.5, 2.0, 4.0, 2.0, 4.5, 3.5, 2.0, 1.5, 4.0])
+MAJOR_PROFILE = np.array([5.0, 2.0, 3.5, 2.0, 4.5, 4.0, 2.0, 4.5, 2.0, 3.5, 1.5, 4.0])
+MINOR_PROFILE = np.array([5.0, 2.0, 3.5, 4.5, 2.0, 4.0, 2.0, 4.5, 3.5, 2.0, 1.5, 4.0])
 """What a scale's tones weigh by semitones above the tonic (after Temperley, 1999)."""
 
 
@@ -111,7 +120,7 @@ def key_of(score: Score, sharps: int, minor: bool) -> tuple[int, bool]:
         if len(track) and not track.is_drum:
             weights += np.bincount(track.pitches % 12, weights=track.durations, minlength=12)
     scores = []
-    for is_minor, profile in ((False, _MAJOR), (True, _MINOR)):
+    for is_minor, profile in ((False, MAJOR_PROFILE), (True, MINOR_PROFILE)):
         tonic = (sharps * 7 + (9 if is_minor else 0)) % 12
         fit = float(np.corrcoef(np.roll(profile, tonic), weights)[0, 1])
         scores.append((round(fit + (0.02 if is_minor == minor else 0), 6), tonic, is_minor))
@@ -198,8 +207,8 @@ class _Tally:
 
     def add(self, thing: object, line: Line, character: str | None = None) -> None:
         groups = self.groups[thing]
-        if line.piece.group not in groups:
-            groups[line.piece.group] = _SONG_WEIGHT[line.piece.kind]
+        if line.owner not in groups:
+            groups[line.owner] = _SONG_WEIGHT[line.piece.kind]
             if character:
                 self.characters[thing][character] += 1
 

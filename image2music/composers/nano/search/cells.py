@@ -70,7 +70,7 @@ def _scored_rhythms(meter: str, character: Character, density: int) -> tuple[tup
         lengths = {length for line in pair.bars for _, length in line}
         if len(lengths) < 2 or max(lengths) < min(bar // 2, 2 * beat) or (len(first) == 1 and first[0][1] >= bar):
             continue
-        score = 0.5 * math.log(pair.weight + 1) - 0.55 * abs(pair.density - density / 10)
+        score = 0.5 * math.log(pair.weight_in(character) + 1) - 0.55 * abs(pair.density - density / 10)
         score += 0.4 * (len(lengths) >= 3) + 0.5 * (second[-1][1] >= bar // 2)
         score -= 2.0 * (len({length for _, length in first}) == 1 and len(first) > 2)
         score -= 1.0 * (len({length for _, length in second}) == 1 and len(second) > 2)

@@ -6,18 +6,27 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from image2music.composers.nano.borrowing import Loan, plan_with_loan
 from image2music.composers.nano.gestures import DEVICE_WORDS, DeviceName, Gestures
-from image2music.composers.nano.pools import longest_training_run
-from image2music.composers.nano.search.cells import Bars, Motif, draw_motif, draw_rhythm, motif_worth, wanted_density
+from image2music.composers.nano.pools import HarmonicStyle, longest_training_run
+from image2music.composers.nano.search.cells import (
+    Bars,
+    Motif,
+    Rhythm,
+    draw_motif,
+    draw_rhythm,
+    motif_worth,
+    wanted_density,
+)
 from image2music.composers.nano.search.form import Form, FormMaker
 from image2music.composers.nano.search.ground import Ground
 from image2music.composers.nano.search.harmony import Harmonist, local_key
 from image2music.composers.nano.search.layout import Seated, Written, plan_of, plan_parts, seat_band, window_of
 from image2music.composers.nano.search.line import LineSearch, Window, place_of_bar, reharmonise
-from image2music.composers.nano.search.paired import canon_line, combined_line, parallel_line
+from image2music.composers.nano.search.paired import canon_line, combined_line
 from image2music.composers.nano.search.second import answer_line
 from image2music.composers.nano.search.worth import add_pickups, line_worth, ring_out
-from image2music.composers.nano.sketch import Note, beat_ticks
+from image2music.composers.nano.sketch import Note, bar_ticks, beat_ticks
 from image2music.composers.suiting import Character
 from image2music.music.planning.plan import Plan, VoicePart
 from image2music.music.planning.planner import PlanRequest
@@ -30,24 +39,26 @@ from image2music.settings import picture_seed
 class Wanted:
     """What is composed: a request with key, meter, tempo, bars and programs, and what the picture suggests.
 
-    `opening` are bars that the theme must begin with (an album's), `style` the pool of progressions.
+    `opening` are bars that the theme must begin with (an album's), `style` the pool of progressions, `loan` what
+    references lend.
     """
 
     request: PlanRequest
     character: Character
     gestures: Gestures
     opening: Bars = ()
-    style: str = "classic"
+    style: HarmonicStyle = "classic"
+    loan: Loan | None = None
 
 
 @dataclass(frozen=True)
 class Effort:
     """How much is tried: plans, themes for each, contours drawn for a theme, lines whose voices are written."""
 
-    plans: int = 3
-    themes: int = 3
+    plans: int = 4
+    themes: int = 4
     contours: int = 160
-    kept: int = 2
+    kept: int = 3
 
 
 @dataclass
@@ -78,7 +89,8 @@ class Composition:
 def compose_lines(wanted: Wanted, effort: Effort, seed: int) -> list[Composition]:
     """Return the best compositions, best first: at most `effort.kept`, of different plans if there are so many."""
     found: list[Composition] = []
-    devices = _devices(wanted.gestures, effort.plans, random.Random(seed))
+    leads = sum(one.seat in ("lead", "second") for one in seat_band(wanted.request.programs, wanted.request.drums))
+    devices = _devices(wanted.gestures, effort.plans, leads > 1, random.Random(seed))
     for plan, device in enumerate(devices):
         for theme in range(effort.themes):
             composition = _compose(wanted, effort, device, seed, (plan, theme))
@@ -99,11 +111,15 @@ def compose_lines(wanted: Wanted, effort: Effort, seed: int) -> list[Composition
     return sorted(kept, key=lambda one: (-one.worth, one.rank))
 
 
-def _devices(gestures: Gestures, count: int, rng: random.Random) -> list[DeviceName]:
-    """Draw devices by their weights, each once until all have come."""
+_FOR_TWO: frozenset[DeviceName] = frozenset({"combine", "canon", "call"})
+
+
+def _devices(gestures: Gestures, count: int, two: bool, rng: random.Random) -> list[DeviceName]:
+    """Draw devices by their weights, each once until all have come; some need two singers."""
     drawn: list[DeviceName] = []
     while len(drawn) < count:
-        left = {name: weight for name, weight, _ in gestures.devices if drawn.count(name) < 1 + len(drawn) // 7}
+        able = {name: weight for name, weight, _ in gestures.devices if two or name not in _FOR_TWO}
+        left = {name: weight for name, weight in able.items() if drawn.count(name) < 1 + len(drawn) // len(able)}
         drawn.append(rng.choices(list(left), list(left.values()))[0])
     return drawn
 
@@ -147,6 +163,8 @@ def themes_for(
     request, meter, gestures = wanted.request, wanted.request.meter, wanted.gestures
     density = wanted_density(wanted.character, request.qpm, meter, 0.5 - gestures.space) + rng.choice((-1, 0, 0, 1))
     rhythm = draw_rhythm(meter, wanted.character, density, rng)
+    if wanted.loan is not None and wanted.loan.rhythm and rng.random() < _BORROWED_RHYTHMS:
+        rhythm = _two_bars(wanted.loan.rhythm, bar_ticks(meter))
     theme = _theme(form, form.theme, rhythm, windows, gestures.shape, effort, rng)
     if wanted.opening:
         theme = _with_opening(theme, wanted.opening, windows[form.tasks[form.theme].singer])
@@ -157,6 +175,16 @@ def themes_for(
         again = draw_rhythm(meter, wanted.character, max(3.0, apart), rng, other=rhythm)
         other = _theme(form, at, again, windows, "arch", effort, rng)
     return theme, other
+
+
+_BORROWED_RHYTHMS = 0.5
+"""The share of themes that take a rhythm that a reference lends."""
+
+
+def _two_bars(rhythm: Sequence[tuple[int, int]], bar: int) -> tuple[Rhythm, Rhythm]:
+    """Cut a rhythm of two bars at the bar line."""
+    first = tuple((on, min(length, bar - on)) for on, length in rhythm if on < bar)
+    return first, tuple((on - bar, length) for on, length in rhythm if on >= bar)
 
 
 def _theme(
@@ -223,9 +251,9 @@ def with_voices(composition: Composition, wanted: Wanted) -> tuple[Plan, Written
         device = _payoff(composition, ground, melody, lines)
         _answers(composition, ground, melody, lines, parts, wanted)
     written = Written({voice: line for voice, line in lines.items() if line})
-    return plan_of(
-        form, written, composition.band, singers, parts, composition.theme, request, device or _said(form)
-    ), written
+    device = device or (DEVICE_WORDS[form.device] if form.says_device else "")
+    plan = plan_of(form, written, composition.band, singers, parts, composition.theme, request, device)
+    return (plan if wanted.loan is None else plan_with_loan(plan, wanted.loan)), written
 
 
 def _idle(composition: Composition, bar: int) -> Seated:
@@ -241,11 +269,10 @@ def _payoff(
 ) -> str:
     """Let the other lead pay the device off at the return; say what was done, nothing where it would not fit."""
     form = composition.form
-    if form.back is None or form.device not in ("combine", "canon", "inversion"):
+    if form.device not in ("combine", "canon") or form.name == "miniature":
         return ""
-    section = form.sections[form.tasks[form.back].section]
-    bars = range(form.back, min(form.back + 4, section.last + 1))
-    idle = _idle(composition, form.back)
+    bars = form.reunion
+    idle = _idle(composition, bars.start)
     window = window_of(idle.voice)
     made = None
     if form.device == "combine" and form.other is not None:
@@ -261,13 +288,13 @@ def _payoff(
         return ""
     for bar, notes in made.items():
         lines[idle.voice.id].setdefault(bar, notes)
-    return _said(form)
+    return DEVICE_WORDS[form.device]
 
 
 def _tonics_apart(form: Form) -> int:
     """Return the semitones from the second theme's tonic to that of the return."""
-    assert form.other is not None and form.back is not None
-    here, there = form.tasks[form.back].key, form.tasks[form.other].key
+    assert form.other is not None
+    here, there = form.tasks[form.reunion.start].key, form.tasks[form.other].key
     return (local_key(here).pitch_class - local_key(there).pitch_class) % 12
 
 
@@ -286,20 +313,17 @@ def _answers(
                 bar for bar in range(section.first, section.last + 1)
                 if form.tasks[bar].singer != which and bar not in lines[lead.voice.id] and bar not in form.silent
             ]  # fmt: skip
-            if role == "melody" or role not in ("answer", "counter", "parallel") or not free:
+            if role not in ("answer", "counter") or not free:
                 continue
             window = window_of(lead.voice)
             under = window.high <= window_of(composition.leads[1 - which].voice).high
             for start, end in _runs(free):
                 span = range(start, end + 1)
-                if role == "parallel":
-                    made, _ = parallel_line(ground, melody, span, window.lowest, window.highest)
-                else:
-                    busy = 0.35 if role == "answer" else 0.6
-                    made, _ = answer_line(
-                        ground, melody, span, cells, window.lowest, window.highest, under, busy,
-                        picture_seed(composition.seed, f"{section.first}/{which}"),
-                    )  # fmt: skip
+                busy = 0.35 if role == "answer" else 0.6
+                made, _ = answer_line(
+                    ground, melody, span, cells, window.lowest, window.highest, under, busy,
+                    picture_seed(composition.seed, f"{section.first}/{which}"),
+                )  # fmt: skip
                 for bar, notes in made.items():
                     lines[lead.voice.id][bar] = notes
 
@@ -312,11 +336,3 @@ def _runs(bars: Sequence[int]) -> list[tuple[int, int]]:
         else:
             runs.append((bar, bar))
     return runs
-
-
-def _said(form: Form) -> str:
-    if form.back is None and form.device in ("augmentation", "combine", "canon", "call"):
-        return ""
-    if form.device in ("silence", "shrink") and not form.silent:
-        return ""
-    return DEVICE_WORDS[form.device]

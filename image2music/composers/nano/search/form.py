@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from image2music.composers.nano.gestures import DeviceName
-from image2music.composers.nano.pools import HarmonicRole
+from image2music.composers.nano.pools import HarmonicRole, HarmonicStyle
 from image2music.composers.nano.search.harmony import Harmonist, fits_notes, key_away, moved
 from image2music.composers.nano.sketch import Note, Purpose, bar_ticks, beat_ticks
 from image2music.composers.suiting import Character
@@ -85,6 +85,22 @@ class Form:
     peak: int = 0
     payoff: int = 0
     silent: tuple[int, ...] = ()
+
+    @property
+    def reunion(self) -> range:
+        """The bars in which what was heard alone may sound together: the return, or the way to the climax."""
+        section = self.sections[self.tasks[self.payoff if self.back is None else self.back].section]
+        return range(section.first if self.back is None else self.back, min(section.last, section.first + 3) + 1)
+
+    @property
+    def says_device(self) -> bool:
+        """Whether the bars' ideas carry the device; what two voices carry together is another matter."""
+        if self.device in ("shrink", "silence"):
+            return bool(self.silent)
+        if self.device == "call":
+            return len({task.singer for task in self.tasks if task.section == self.tasks[self.theme].section}) > 1
+        sign = {"inversion": "mi0", "augmentation": ">"}.get(self.device)
+        return sign is not None and any(sign in task.idea for task in self.tasks)
 
     def section_of(self, purpose: Purpose) -> FormSection | None:
         """Return the first section of a purpose."""
@@ -174,7 +190,7 @@ class FormMaker:
 
     def __init__(
         self, key: Tonality, bars: int, character: Character, device: DeviceName, rng: random.Random, *,
-        leads: int, style: str = "classic", through: bool = False, opening: Sequence[Sequence[Note]] = (),
+        leads: int, style: HarmonicStyle = "classic", through: bool = False, opening: Sequence[Sequence[Note]] = (),
         meter: str = "4/4",
     ) -> None:  # fmt: skip
         self.rng, self.character, self.leads, self.opening, self.meter = rng, character, leads, opening, meter
@@ -304,8 +320,8 @@ class FormMaker:
         if purpose == "climax":
             end = (length + 1) // 2
             if length == 1:
-                return draw("close", 2, home)[-1:], home
-            closing = draw("close", 4, home)[-end:]
+                return self._closing(2)[-1:], home
+            closing = self._closing(4)[-end:]
             opening = (
                 (self.theme_chords * 2)[: length - end]
                 if self._climax_returns()
@@ -326,6 +342,11 @@ class FormMaker:
             return round(foreign + 0.5 * sum(" " in text for text in chords[:2]), 6)
 
         return min(drawn, key=cost)
+
+    def _closing(self, length: int) -> tuple[str, ...]:
+        """Draw a full close whose last bar has one chord, if there is a choice."""
+        drawn = [self.harmonist.phrase("close", length, self.form.key) for _ in range(4)]
+        return min(drawn, key=lambda chords: " " in chords[-1])
 
     def _climax_returns(self) -> bool:
         """Whether the climax begins with the theme, as no return has come before."""
@@ -416,7 +437,7 @@ class FormMaker:
 
     def _drive(self, length: int, first: int) -> tuple[list[str], Close]:
         n = "+n0" if self.has_other else "+mi0"
-        if self.form.device == "shrink" and length >= 3:
+        if length >= 3 and not self.form.silent and self.form.device in ("shrink", "silence"):
             self.form.silent = (first + length - 1,)
             ideas = ["mf0+mf1", "mf0+mf1+md0", "mg0+mg1", "mg0+mx0"]
             return [*ideas[-(length - 1) :], "rest"], "open"
@@ -431,7 +452,7 @@ class FormMaker:
 
     def _theme_back(self, length: int, *, close: bool = False) -> list[str]:
         theme, device = self.form.theme, self.form.device
-        if device == "augmentation" and length >= 4:
+        if device == "augmentation":
             ideas = [">0a", ">0b", ">1a", ">1b", "mx1"]
         elif device == "inversion":
             ideas = [f"={theme}", f"~{theme + 1}", "mi0", "mi1+mx1", "mx1"]
@@ -449,7 +470,7 @@ class FormMaker:
         ideas = ["mf0+mf1+mx0", "mf0+m0", "m0+mx0+mf1", "mx1+m1", "mx0+mf1", "mx1+mf0", "m0+mx1"]
         if self.form.back is None and self._climax_returns() and self.form.name != "miniature":
             self.form.back = first
-            ideas = [f"={self.form.theme}", f"~{self.form.theme + 1}", *ideas[2:]]
+            ideas = [*self._theme_back(5)[:2], *ideas[2:]]
         elif self.form.name == "verse and refrain" and self.form.other is not None:
             ideas = [f"={self.form.other}", f"~{self.form.other + 1}", "nx0+n0", "nx1+n1", "mf0+mx0", "mx1", "m0"]
         body = ideas[: length - 2]
@@ -460,6 +481,9 @@ class FormMaker:
         choices: tuple[list[str], ...]
         if device == "inversion":
             choices = (["mi0", "mi1"],)
+        elif device == "augmentation" and self.form.back is None:
+            self.form.payoff = first
+            choices = ([">0a", ">0b"],)
         elif device in ("augmentation", "call"):
             choices = (["m0", "m1"],)
         elif device == "silence":

@@ -31,6 +31,8 @@ from image2music.music.theory import (
 Classes = int
 """A set of pitch classes, a bit each."""
 Lines = dict[int, tuple[Note, ...]]
+Rhythm = tuple[tuple[int, int], ...]
+"""Onsets and lengths of a bar's notes."""
 Table = NDArray[np.int32]
 
 HARD = 2000
@@ -38,7 +40,7 @@ HARD = 2000
 _FREE = (14, 30, 12, -2, -2, 3, 7, 1, -2, -2, 7, 20, 4, 24, 9, -2, -2, 2, 5, 1, -1, -1, 5, 14, 4, 18, 6, -1, -1)
 _CHORDAL = (14, 30, 8, -2, -2, 1, 2, 0, -2, -2, 2, 9, 4, 22, 4, -2, -2, 1, 2, 1, -1, -1, 2, 8, 4, 16, 3, -1, -1)
 """What an interval to the tune costs a tick, by semitones: any two notes, and two tones of the chord."""
-_WIDEST = 40
+_WIDEST, _DOUBLES_BASS, _RUBS_BASS = 40, 2, 5
 _COSTS = np.array([*_FREE, *[2] * 12, *_CHORDAL, *[2] * 12], np.int32)
 _RUBS = np.array([away % 12 in ((1, 11) if free else (1,)) for free in (True, False) for away in range(_WIDEST + 1)])
 LEAPS = (54, 0, 0, 18, 24, 42, 210, 66, 130, 150, 260, 300, 110, *(400,) * 115)
@@ -144,6 +146,17 @@ def stepped(pitch: int, steps: int, scale: Classes) -> int:
     return pitches[min(max(at + steps, 0), len(pitches) - 1)]
 
 
+@lru_cache(maxsize=4096)
+def _leaning(chord: str, key: str) -> tuple[Classes, Classes]:
+    """Return the tones of a chord that want to rise (the third of a dominant) and to fall (a seventh)."""
+    read = read_chord(chord)
+    on_fifth = read.root == (_tonality(key).pitch_class + 7) % 12
+    rises = read.tones[1] == 4 and (10 in read.tones or on_fifth)
+    falls = 10 in read.tones or (11 in read.tones and read.tones[1] == 4)
+    seventh = (read.root + (10 if 10 in read.tones else 11)) % 12
+    return (1 << (read.root + 4) % 12) * rises, (1 << seventh) * falls
+
+
 # time
 
 
@@ -177,17 +190,40 @@ def _edges(meter: str, parts: int) -> tuple[int, ...]:
     if parts == 1:
         return 0, bar.length
     if parts == 2:
-        return 0, bar.half if bar.half < bar.length else bar.length // 2, bar.length
+        return 0, next((beat for beat in bar.beats if 2 * beat >= bar.length), bar.length // 2), bar.length
     if len(bar.beats) >= parts:
         return *(bar.beats[at * len(bar.beats) // parts] for at in range(parts)), bar.length
     return tuple(bar.length * at // parts for at in range(parts + 1))
+
+
+@lru_cache(maxsize=64)
+def long_rhythms(meter: str) -> tuple[Rhythm, ...]:
+    """Return bar rhythms that go beside any tune: long notes, long notes that move on, beats, late entries, runs."""
+    bar = bar_times(meter)
+    length, beats, last = bar.length, bar.beats, bar.beats[-1]
+    cut = last + (12 if length - last == 18 else (length - last) // 2)
+    found: list[tuple[int, ...]] = [(0, length), (0, bar.half, length), (0, last, length), (0, last), (0, bar.half)]
+    found += [(0, last, cut, length), (beats[min(1, len(beats) - 1)], length), (*beats, length)]
+    if len(beats) > 2:
+        found += [(0, beats[-2], last, length), (*beats[1:], length), (0, beats[1], length), (0, *beats[1:-1], last)]
+        found += [(beats[1], last, length), (beats[1], last, cut, length)]
+    if beats[1:] and beats[1] > 6:
+        found += [(beats[1] - 6, length), (beats[1] - 6, bar.half, last, length)]
+    if len(beats) > 3:
+        found += [(0, beats[1], beats[3], length), (bar.half, last, length)]
+    run = tuple(range(bar.half, length, 6))
+    if bar.half % 6 == 0 and 2 < len(run) < 5:
+        found += [(0, *run, length), (*run, length), (*range(0, bar.half, 6), bar.half, length)]
+    ordered = dict.fromkeys(edges for edges in found if all(one < after for one, after in pairwise(edges)))
+    return tuple(tuple((one, after - one) for one, after in pairwise(edges)) for edges in ordered)
 
 
 class BarView(NamedTuple):
     """One bar as a second voice sees it.
 
     `tune` are (start, end, pitch) within the bar, `before` the tune's pitch just before it (0 for a rest), `heard` its
-    last pitch up to then; `parts` are (start, end, chord tones, scale); `side` is -1 under the tune, 1 above, 0 free.
+    last pitch up to then; `parts` are (start, end, chord tones, scale, bass); `rising` and `falling` are tones of the
+    last chord that want to go on by step; `side` is -1 under the tune, 1 above, 0 free.
     """
 
     meter: str
@@ -195,7 +231,9 @@ class BarView(NamedTuple):
     attacks: tuple[int, ...]
     before: int
     heard: int
-    parts: tuple[tuple[int, int, Classes, Classes], ...]
+    parts: tuple[tuple[int, int, Classes, Classes, int], ...]
+    rising: Classes
+    falling: Classes
     low: int
     high: int
     side: int
@@ -214,6 +252,26 @@ class BarView(NamedTuple):
         for part in under[1:]:
             tones &= part[2]
         return tones, under[0][3]
+
+    def gaps(self) -> list[Rhythm]:
+        """Return the rhythm of the beats on which the tune strikes nothing, if there are any."""
+        bar = bar_times(self.meter)
+        idle = [beat for beat in bar.beats if beat not in self.attacks]
+        return [tuple((one, after - one) for one, after in pairwise((*idle, bar.length)))] if idle else []
+
+    def still(self) -> list[tuple[int, int]]:
+        """Return stretches from a beat on, half a bar or 18 ticks at least, in which the tune strikes nothing."""
+        bar = bar_times(self.meter)
+        least = min(18, bar.length // 2)
+        marks = sorted({*self.attacks, *(end for _, end, _ in self.tune if end < bar.length), bar.length})
+        stretches, since, strikes = [], 0, False
+        for mark in marks:
+            free = since + (6 if strikes else 0)
+            start = next((beat for beat in bar.beats if beat >= free), bar.length)
+            if mark - start >= least:
+                stretches.append((start, mark))
+            since, strikes = mark, mark in self.attacks
+        return stretches
 
 
 def bar_views(
@@ -248,17 +306,25 @@ def bar_views(
             before = here[0][2]
         key = (ground.keys[number] if number < len(ground.keys) else "") or ground.key
         parts = tuple(
-            (one, after, classes_of(read_chord(symbol).classes), classes_of(scale_under(symbol, key)))
+            (
+                one,
+                after,
+                classes_of(read_chord(symbol).classes),
+                classes_of(scale_under(symbol, key)),
+                read_chord(symbol).bass,
+            )
             for symbol, (one, after) in zip(chords, pairwise(_edges(ground.meter, len(chords))), strict=True)
         )
         attacks = tuple(on - start for on, dur, _ in here if on >= start and dur > 0)
-        views[number] = BarView(ground.meter, tune, attacks, before, heard, parts, low, high, side)
+        views[number] = BarView(
+            ground.meter, tune, attacks, before, heard, parts, *_leaning(chords[-1], key), low, high, side
+        )
         before = tune[-1][2] if tune and tune[-1][1] == length else 0
         heard = tune[-1][2] if tune else heard
     return views
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2048)
 def tune_table(view: BarView) -> Table:
     """Return what each pitch from `low` on has cost up to each tick, shape [ticks + 1, pitches]."""
     bar = bar_times(view.meter)
@@ -273,17 +339,21 @@ def tune_table(view: BarView) -> Table:
             cost[at + 1 : start + 1] += 2 * np.maximum(0, view.side * (heard - pitches) - 2)
         tune[start:end] = pitch
         heard, at = pitch, end
-    tones = np.repeat([part[2] for part in view.parts], [part[1] - part[0] for part in view.parts])[:, None]
+    lengths = [end - start for start, end, *_ in view.parts]
+    tones = np.repeat([part[2] for part in view.parts], lengths)[:, None]
+    basses = np.repeat([part[4] for part in view.parts], lengths)[:, None]
     weight = np.ones((bar.length, 1), np.int32)
     weight[list(bar.beats)] = 4
     weight[list(bar.strong)] = 8
+    above = (pitches - basses) % 12
+    cost[1:] += weight * (_DOUBLES_BASS * (above == 0) + _RUBS_BASS * (_RUBS[above] & (tones >> pitches % 12 & 1 == 0)))
     weight[tune == 0] = 0
     away = np.minimum(np.abs(pitches - tune), _WIDEST)
     both = (tones >> pitches % 12) & (tones >> tune % 12) & 1
     kind = away + (_WIDEST + 1) * both
     cost[1:] += _COSTS[kind] * weight
     if view.side:
-        cost[1:] += 150 * ((view.side * (pitches - tune) < 0) & (tune > 0))
+        cost[1:] += HARD * ((view.side * (pitches - tune) < 0) & (tune > 0))
     rubs = _RUBS[kind] & (tune > 0)
     for beat in bar.beats:
         if beat + 6 <= bar.length:

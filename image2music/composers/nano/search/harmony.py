@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from image2music.composers.nano.pools import HarmonicRole, progressions
+from image2music.composers.nano.pools import HarmonicRole, HarmonicStyle, progressions
 from image2music.composers.nano.search.ground import scale_under
 from image2music.music.theory import MODE_SHARPS, Chord, Tonality, fifths_name, fifths_of, read_chord, read_tonality
 
@@ -82,13 +82,13 @@ def mode_of(key: Tonality) -> str:
 class Harmonist:
     """Draws progressions for one tune, none twice while others are left."""
 
-    def __init__(self, style: str, rng: random.Random) -> None:
+    def __init__(self, style: HarmonicStyle, rng: random.Random) -> None:
         self.style, self.rng = style, rng
         self.used: set[tuple[str, ...]] = set()
 
     def phrase(self, role: HarmonicRole, bars: int, key: Tonality) -> tuple[str, ...]:
         """Return chord texts for a phrase of a role in a key, one a bar."""
-        length = bars
+        length = max(2, bars)
         pool = progressions(mode_of(key), role, length, style=self.style)
         while not pool and length > 2:
             length -= 1

@@ -16,6 +16,9 @@ from image2music.music.planning.plan import Plan
 _ENOUGH, _TYPICAL_ENOUGH = 1.5, 1.2
 """The critic's scores above which more says nothing: it is a floor, not a target."""
 
+_DEVICE, _CLIMAX = 0.4, 0.2
+"""What it is worth that the device came about, and that one note stands above all."""
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -34,6 +37,7 @@ def judge(worth: float, plan: Plan, lines: Sequence[Line]) -> Judged:
     judgement = criticise(score)
     sheet = listen(score, checked.plan)
     total = worth - 2.0 * len(sheet.faults) / plan.bars - 10.0 * bool(checked.faults)
+    total += _DEVICE * (plan.device is not None) + _CLIMAX * (plan.climax is not None)
     if judgement is None:
         return Judged(round(total - 10.0, 6), checked.plan, -10.0, 1.0)
     total += 0.35 * min(judgement.score, _ENOUGH) + 0.9 * min(judgement.typicality, _TYPICAL_ENOUGH)

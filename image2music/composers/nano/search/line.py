@@ -182,6 +182,10 @@ class LineSearch:
                     leaning = foreign and len(approach) > 0 and abs(approach[0]) == 1 and rhythm[0][1] >= 12
                     cost = 0.5 * foreign - 0.3 * leaning + 0.4 * (len(rhythm) == 1 and not task.last)
                     found.append((tuple(notes), cost, "cad"))
+        if not found and len(places) > 1:
+            # No note suits both chords: wait for the second one.
+            half = self.bar * (len(places) - 1) // len(places) // 3 * 3
+            found = [(((half, self.bar - half, end),), 0.8, "cad") for end in ends]
         return found
 
     # ------------------------------------------------------------ what a bar costs by itself

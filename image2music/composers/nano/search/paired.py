@@ -7,6 +7,7 @@ that fit, all together by dynamic programming, and the mended ones are counted.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from image2music.composers.nano.search.ground import (
@@ -26,9 +27,10 @@ from image2music.composers.nano.search.ground import (
 from image2music.composers.nano.sketch import Note
 
 _MEND, _MEND_A_SEMITONE, _FAR = 70, 15, 4
-_CANON_COST, _CANON_MENDED = 60, 4
+_CANON_COST, _CANON_MENDED = 40, 4
 _INTERVALS = (-12, 12, -24, 0, -5, 7, -7, 5, -17, -19)
 _BELOW = (-2, -5, -9)
+_FOREIGN, _FOREIGN_BELOW, _RUBS_ON_BASS = 8, 20, 150
 
 
 class _Place(NamedTuple):
@@ -42,6 +44,7 @@ class _Place(NamedTuple):
     meant: int
     tones: Classes
     scale: Classes
+    bass: int
     costs: Table
     was: int
     now: int
@@ -62,7 +65,7 @@ def canon_line(
     end = bars.stop * times.length
     found: list[tuple[int, int, int]] = []
     placed: dict[int, list[_Place]] = {}
-    for delay in sorted({times.length, times.half}):
+    for delay in sorted({times.length, times.half} if 3 * times.half > times.length else {times.length}):
         moved = [(start + delay, length, pitch) for start, length, pitch in _sung(melody, bars, times)]
         wanted = [(start, min(length, end - start), pitch) for start, length, pitch in moved if start < end]
         placed[delay] = list(_places(views, wanted, times))
@@ -76,7 +79,7 @@ def canon_line(
     for _, delay, interval in sorted(found)[:3]:
         meant = [place._replace(meant=place.meant + interval) for place in placed[delay]]
         notes, mended, cost = _fitted(meant, low, high, times)
-        each = cost // len(notes) + 20 * (interval % 12 > 0)
+        each = cost // len(meant) + 20 * (interval % 12 > 0)
         if mended * _CANON_MENDED <= len(notes) and each <= _CANON_COST and (best is None or each < best[0]):
             best = each, delay, interval, _by_bar(notes, bars, times)
     return None if best is None else (best[3], best[1], best[2], best[0])
@@ -137,8 +140,8 @@ def parallel_line(
     for steps in _BELOW:
         meant = [place._replace(meant=stepped(place.meant, steps, place.scale)) for place in places]
         if meant:
-            notes, _, cost = _fitted(meant, low, high, times)
-            found.append((cost // len(notes), notes))
+            notes, _, cost = _fitted(meant, low, high, times, _FOREIGN_BELOW)
+            found.append((cost // len(meant) + 2 * abs(steps), notes))
     if not found:
         return {number: () for number in bars}, 0
     cost, notes = min(found)
@@ -164,20 +167,27 @@ def _places(views: Mapping[int, BarView], wanted: Sequence[tuple[int, int, int]]
             continue
         view = views[number]
         tones, scale = view.place(on, length)
+        bass = next(part[4] for part in view.parts if part[1] > on)
         table = tune_table(view)
         costs = table[min(on + length, times.length)] - table[on]
         over = on + length - times.length
         if over > 0 and number + 1 in views:
             costs = costs + tune_table(views[number + 1])[min(over, times.length)]
         was, now = (view.tune_at(on - 1), view.tune_at(on)) if on in view.attacks else (0, 0)
-        yield _Place(start, length, pitch, tones or view.parts[0][2], scale, costs, was, now)
+        yield _Place(start, length, pitch, tones or view.parts[0][2], scale, bass, costs, was, now)
 
 
 def _fitted(
-    places: Sequence[_Place], low: int, high: int, times: BarTimes
+    places: Sequence[_Place], low: int, high: int, times: BarTimes, foreign: int = _FOREIGN
 ) -> tuple[list[tuple[int, int, int]], int, int]:
-    """Return the notes as (start, length, pitch), how many of them aren't what was meant, and their whole cost."""
-    rows = [_row(place, low, high, times) for place in places]
+    """Return the notes as (start, length, pitch), how many of them aren't what was meant, and their whole cost.
+
+    A note that nothing fits is left out.
+    """
+    rows = [
+        _row(place, low, high, times, 2 if passes else foreign)
+        for place, passes in zip(places, _passing(places, times), strict=True)
+    ]
     reached = [(cost, -1) for cost, _ in rows[0]]
     trail = [reached]
     for at in range(1, len(rows)):
@@ -190,10 +200,10 @@ def _fitted(
             for back, (_, last) in enumerate(rows[at - 1]):
                 moved = pitch - last
                 way = 12 * abs(moved - meant) + 80 * (moved == 0 != meant)
-                way += max(0, LEAPS[abs(moved)] - LEAPS[min(abs(meant), 24)]) // 2
+                way += max(0, LEAPS[abs(moved)] - LEAPS[min(abs(meant), 24)])
                 if place.was and place.now and place.was != place.now and moved and silent < times.length:
-                    interval = (pitch - place.now) % 12
-                    way += HARD * (interval in (0, 7) and interval == (last - place.was) % 12)
+                    interval = abs(pitch - place.now) % 12
+                    way += HARD * (interval in (0, 7) and interval == abs(last - place.was) % 12)
                 ways.append((trail[-1][back][0] + way, back))
             best, back = min(ways)
             step.append((best + cost, back))
@@ -202,11 +212,21 @@ def _fitted(
     at = [cost for cost, _ in trail[-1]].index(total)
     notes, mended = [], 0
     for place, row, step in zip(reversed(places), reversed(rows), reversed(trail), strict=True):
-        pitch = row[at][1]
+        cost, pitch = row[at]
         mended += pitch != _meant(place, low, high)
-        notes.append((place.start, place.length, pitch))
+        if cost < HARD // 2:
+            notes.append((place.start, place.length, pitch))
         at = step[at][1]
     return notes[::-1], mended, total
+
+
+def _passing(places: Sequence[_Place], times: BarTimes) -> list[bool]:
+    """Return which notes come and go by step in what was meant, beside the strong beats."""
+    steps = [99, *(abs(after.meant - one.meant) for one, after in pairwise(places)), 99]
+    return [
+        0 < came <= 2 and 0 < goes <= 2 and place.length <= 12 and place.start % times.length not in times.strong
+        for place, (came, goes) in zip(places, pairwise(steps), strict=True)
+    ]
 
 
 def _meant(place: _Place, low: int, high: int) -> int:
@@ -219,22 +239,22 @@ def _meant(place: _Place, low: int, high: int) -> int:
     return pitch
 
 
-def _row(place: _Place, low: int, high: int, times: BarTimes) -> list[tuple[int, int]]:
-    """Return (cost, pitch) of the pitch that was meant and of those near it."""
+def _row(place: _Place, low: int, high: int, times: BarTimes, foreign: int) -> list[tuple[int, int]]:
+    """Return (cost, pitch) of the pitch that was meant and of those near it; `foreign` is a tick outside the chord."""
     meant = _meant(place, low, high)
-    able = [
-        pitch
-        for pitch in range(max(low, meant - _FAR), min(high, meant + _FAR) + 1)
-        if pitch == meant or place.tones >> pitch % 12 & 1 or (place.scale >> pitch % 12 & 1 and abs(pitch - meant) < 3)
-    ] or [min(max(meant, low), high)]
-    row = []
+    reach = _FAR if low <= place.meant <= high else 2 * _FAR
     strong = place.start % times.length in times.beats
-    for pitch in able:
-        cost = int(place.costs[pitch - low]) + (_MEND + _MEND_A_SEMITONE * abs(pitch - meant)) * (pitch != meant)
-        if not place.tones >> pitch % 12 & 1:
-            cost += 8 * place.length if place.length >= 18 else 4 * place.length if strong else place.length
-        row.append((cost, pitch))
-    return row
+    row = []
+    for pitch in range(low, high + 1):
+        away = min(abs(pitch - meant), abs(pitch - place.meant))
+        own = place.tones >> pitch % 12 & 1
+        if pitch == meant or (own and away <= reach) or (place.scale >> pitch % 12 & 1 and away < 3):
+            cost = int(place.costs[pitch - low]) + (_MEND + _MEND_A_SEMITONE * away) * (pitch != meant)
+            if not own:
+                cost += foreign * place.length if place.length >= 18 or strong else place.length
+                cost += _RUBS_ON_BASS * ((pitch - place.bass) % 12 in (1, 11) and place.length >= 6 and strong)
+            row.append((cost, pitch))
+    return row or [(HARD, min(max(meant, low), high))]
 
 
 def _by_bar(notes: Sequence[tuple[int, int, int]], bars: range, times: BarTimes) -> Lines:

@@ -24,22 +24,23 @@ from image2music.composers.nano.search.ground import (
     Classes,
     Ground,
     Lines,
+    Rhythm,
     Table,
     bar_times,
     bar_views,
     ladder,
+    long_rhythms,
     stepped,
     tune_table,
     turned,
 )
 from image2music.composers.nano.sketch import Note
 
-Rhythm = tuple[tuple[int, int], ...]
 Contour = tuple[int, ...]
 _Place = tuple[Classes, Classes]
 """Chord tones and scale."""
 
-_BEAM, _RHYTHMS, _OF_A_RHYTHM, _ROWS, _ROWS_HELD = 8, 11, 5, 26, 6
+_BEAM, _RHYTHMS, _OF_A_RHYTHM, _QUOTATIONS, _ROWS, _ROWS_HELD = 8, 10, 5, 6, 26, 6
 _CONTOURS: dict[int, tuple[Contour, ...]] = {
     1: ((0,),),
     2: ((0, 1), (0, -1), (0, 2), (0, -2), (0, 3), (0, -3), (0, 4), (0, -4)),
@@ -47,7 +48,8 @@ _CONTOURS: dict[int, tuple[Contour, ...]] = {
         (0, -2, -4), (0, -1, -3), (0, 1, 3), (0, 3, 2), (0, -3, -2)),
     4: ((0, 1, 2, 3), (0, -1, -2, -3), (0, -1, -2, -1), (0, 1, 2, 1), (0, 2, 1, 0), (0, -2, -1, 0), (0, 1, 0, -1),
         (0, -1, 0, 1), (0, 2, 1, -1), (0, -2, -1, 1), (0, 2, 3, 4), (0, -1, -2, 0), (0, 1, 2, 4)),
-    5: ((0, 1, 2, 3, 4), (0, -1, -2, -3, -4), (0, 1, 2, 1, 0), (0, -1, -2, -1, 0), (0, 2, 1, 0, -1), (0, -2, -1, 0, 1)),
+    5: ((0, 1, 2, 3, 4), (0, -1, -2, -3, -4), (0, 1, 2, 1, 0), (0, -1, -2, -1, 0), (0, 2, 1, 0, -1), (0, -2, -1, 0, 1),
+        (0, -1, 0, 1, 2), (0, 1, 0, -1, -2), (0, 1, 2, 3, 2), (0, -1, -2, -3, -2)),
 }  # fmt: skip
 """Steps from the first note, by how many notes a bar has."""
 _HELD: dict[int, tuple[Contour, ...]] = {
@@ -56,31 +58,14 @@ _HELD: dict[int, tuple[Contour, ...]] = {
 }
 """The same where the first note is held over from the bar before."""
 _LINE, _OVER, _CELL = 0, 1, 2
-
-
-@lru_cache(maxsize=64)
-def _rhythms(meter: str) -> tuple[Rhythm, ...]:
-    """Return bar rhythms that go beside any tune: long notes, long notes that move on, beats, late entries."""
-    bar = bar_times(meter)
-    length, beats, last = bar.length, bar.beats, bar.beats[-1]
-    cut = last + (12 if length - last == 18 else (length - last) // 2)
-    found: list[tuple[int, ...]] = [(0, length), (0, bar.half, length), (0, last, length), (0, last), (0, bar.half)]
-    found += [(0, last, cut, length), (beats[min(1, len(beats) - 1)], length), (*beats, length)]
-    if len(beats) > 2:
-        found += [(0, beats[-2], last, length), (*beats[1:], length), (0, beats[1], length), (0, *beats[1:-1], last)]
-        found += [(beats[1], last, length), (beats[1], last, cut, length)]
-    if beats[1:] and beats[1] > 6:
-        found += [(beats[1] - 6, length), (beats[1] - 6, bar.half, last, length)]
-    if len(beats) > 3:
-        found += [(0, beats[1], beats[3], length), (bar.half, last, length)]
-    ordered = dict.fromkeys(edges for edges in found if all(one < after for one, after in pairwise(edges)))
-    return tuple(tuple((one, after - one) for one, after in pairwise(edges)) for edges in ordered)
+_OCTAVES = 160
+"""What parallel octaves with the bass cost, which may lie in any octave."""
 
 
 # what a bar offers
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=8192)
 def _walks(
     meter: str, rhythm: Rhythm, contours: tuple[Contour, ...], places: tuple[_Place, ...], opening: int, low: int,
     high: int, manner: int,
@@ -107,7 +92,7 @@ def _origin(tones: Classes, scale: Classes) -> int:
     return min(range(12), key=lambda root: (turned(tones, root), turned(scale, root), root))
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=8192)
 def _shapes(
     meter: str, rhythm: Rhythm, contours: tuple[Contour, ...], places: tuple[_Place, ...], manner: int
 ) -> tuple[Table, Table, Table, Table, NDArray[np.bool_]]:
@@ -162,7 +147,7 @@ def _own_cost(
     bar: BarTimes, rhythm: Rhythm, pitches: Sequence[int], places: Sequence[_Place], manner: int
 ) -> tuple[int, bool] | None:
     """Return what a line of one bar costs by itself and whether its last note is a passing one, None for a bad line."""
-    cost, pending = 0, False
+    cost, pending = 24 * (len(pitches) > 2 and pitches[0] == pitches[-1] and manner != _CELL), False
     for one, after in pairwise(pitches):
         away = abs(after - one)
         if away > 12:
@@ -202,17 +187,17 @@ class _Offer(NamedTuple):
     last: int
     lead: int
     tail: int
-    held: bool
+    manner: int
     pending: bool
     rhythm: Rhythm
     was: int
     now: int
     then: int
+    on_bass: bool
     pitches: list[int]
-    cell: int
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _offers(
     view: BarView, opening: Classes, cells: tuple[tuple[Note, ...], ...], busy: int, is_end: bool
 ) -> list[_Offer]:
@@ -224,27 +209,21 @@ def _offers(
     bar = bar_times(view.meter)
     attacks = view.attacks
     rest = 200 + 2 * busy - (60 if len(attacks) > 4 else 0) - 80 * is_end
-    silence = _Offer(rest, 0, 0, bar.length, bar.length, False, False, (), 0, 0, 0, [], 0)
+    silence = _Offer(rest, 0, 0, bar.length, bar.length, _LINE, False, (), 0, 0, 0, False, [])
     judge = _Judge(view, bar)
     if is_end:
         judge.add(((0, bar.length),), _CONTOURS[1], 0, _LINE)
         return sorted([silence, *judge.offers()])
     target = 10 + busy // 3 - (6 if len(attacks) > 4 else 0)
-    rhythms = dict.fromkeys((*_rhythms(view.meter), *_gaps(view, bar)))
+    rhythms = dict.fromkeys((*long_rhythms(view.meter), *view.gaps()))
     ranked = sorted((_beside(rhythm, view) + 3 * abs(10 * len(rhythm) - target), rhythm) for rhythm in rhythms)
     for extra, rhythm in ranked[:_RHYTHMS]:
         judge.add(rhythm, _CONTOURS.get(len(rhythm), ()), extra, _LINE)
         if opening and rhythm[0][0] == 0 and rhythm[0][1] <= bar.half:
             judge.add(rhythm, _HELD.get(len(rhythm), ()), extra - 30, _OVER, opening)
-    for number, (rhythm, contour) in enumerate(_quotations(view, cells, bar), start=1):
-        judge.add(rhythm, (contour,), _beside(rhythm, view) - 90 - 2 * busy, _CELL, cell=number)
+    for rhythm, contours in _quotations(view, cells):
+        judge.add(rhythm, contours, _beside(rhythm, view) - 90 - 2 * busy, _CELL)
     return sorted([silence, *judge.offers()])
-
-
-def _gaps(view: BarView, bar: BarTimes) -> list[Rhythm]:
-    """Return the rhythm of the beats on which the tune strikes nothing."""
-    idle = [beat for beat in bar.beats if beat not in view.attacks]
-    return [tuple((one, after - one) for one, after in pairwise((*idle, bar.length)))] if idle else []
 
 
 def _beside(rhythm: Rhythm, view: BarView) -> int:
@@ -266,7 +245,8 @@ class _Judge:
         self.sounds = [view.before, *[0] * bar.length]
         for start, end, pitch in view.tune:
             self.sounds[start + 1 : end + 1] = [pitch] * (end - start)
-        self.lots: list[tuple[Rhythm, list[list[int]], list[bool], int, int]] = []
+        self.basses = [bass for start, end, _, _, bass in view.parts for _ in range(start, end)]
+        self.lots: list[tuple[Rhythm, list[list[int]], list[bool], int]] = []
         self.found: list[tuple[int, int, int]] = []
 
     def add(
@@ -276,10 +256,9 @@ class _Judge:
         extra: int,
         manner: int,
         opening: Classes = 0,
-        cell: int = 0,
     ) -> None:
         """Judge the lines of a rhythm; `opening` are the pitch classes of their first notes, else those that suit."""
-        view, sounds = self.view, self.sounds
+        view, sounds, basses = self.view, self.sounds, self.basses
         places = tuple([view.place(*slot) for slot in rhythm])
         opening = opening or places[0][manner == _CELL]
         if not opening or not contours:
@@ -298,11 +277,13 @@ class _Judge:
                     total += _along(before, pitches, was, now)
                 if then and then not in (was, now):
                     total += _along(before, pitches, then, now) // 4
+            if at and basses[start] != basses[last]:
+                total += _OCTAVES * ((pitches % 12 == basses[start]) & (before % 12 == basses[last]))
             before, last = pitches, start
         kept = _OF_A_RHYTHM * (3 if manner == _OVER else 1)
         picked = np.argsort(total, kind="stable")[:kept]
         lot = len(self.lots)
-        self.lots.append((rhythm, lines[picked].tolist(), pending[picked].tolist(), manner, cell))
+        self.lots.append((rhythm, lines[picked].tolist(), pending[picked].tolist(), manner))
         self.found += [(cost, lot, at) for at, cost in enumerate(total[picked].tolist())]
 
     def offers(self) -> list[_Offer]:
@@ -313,52 +294,38 @@ class _Judge:
         return [self._offer(*one) for one in (*free, *held) if one[0] < HARD // 2]
 
     def _offer(self, cost: int, lot: int, at: int) -> _Offer:
-        rhythm, lines, pending, manner, cell = self.lots[lot]
+        rhythm, lines, pending, manner = self.lots[lot]
         pitches, first, (last, length), sounds = lines[at], rhythm[0][0], rhythm[-1], self.sounds
+        on_bass = pitches[0] % 12 == self.basses[first]
         return _Offer(
-            cost, pitches[0], pitches[-1], first, self.bar.length - last - length, manner == _OVER, pending[at], rhythm,
-            sounds[first], sounds[first + 1], sounds[last + 1], pitches, cell,
+            cost, pitches[0], pitches[-1], first, self.bar.length - last - length, manner, pending[at], rhythm,
+            sounds[first], sounds[first + 1], sounds[last + 1], on_bass, pitches,
         )  # fmt: skip
 
 
 def _along(before: Table, after: Table, was: int, now: int) -> Table:
     """Return what motion beside the tune costs: parallel fifths and octaves, the same way; the other way is welcome."""
-    interval = (after - now) % 12
-    parallel = (interval == (before - was) % 12) & ((interval == 0) | (interval == 7)) & (after != before)
+    interval = np.abs(after - now) % 12
+    parallel = (interval == np.abs(before - was) % 12) & ((interval == 0) | (interval == 7)) & (after != before)
     way = np.sign(after - before) * (20 if now > was else -20)
     return np.asarray(HARD * parallel + way, np.int32)
 
 
-def _quotations(view: BarView, cells: tuple[tuple[Note, ...], ...], bar: BarTimes) -> list[tuple[Rhythm, Contour]]:
+def _quotations(view: BarView, cells: tuple[tuple[Note, ...], ...]) -> list[tuple[Rhythm, tuple[Contour, ...]]]:
     """Return the motif's cells, heads and tails, upright and inverted, where the tune stands still or rests."""
-    found: dict[tuple[Rhythm, Contour], None] = {}
-    for start, end in _still(view, bar):
+    found: dict[Rhythm, dict[Contour, None]] = {}
+    for start, end in view.still():
         room = end - start
         for cell in _cells(cells, view.parts[0][3]):
             kept = [(on, min(length, room - on), step) for on, length, step in cell if on < room]
-            varied = len({length for _, length, _ in kept}) > 1 or len(kept) > 3
-            if len(kept) < 3 and not (len(kept) == 2 and varied and room <= 24):
+            if len(kept) < 3 and not (len(kept) == 2 and kept[0][1] != kept[1][1] and room <= 24):
                 continue
             if kept[-1][1] < 6:
                 kept[-1] = (kept[-1][0], min(12, room - kept[-1][0]), kept[-1][2])
-            rhythm = tuple((start + on, length) for on, length, _ in kept)
             if len({step for _, _, step in kept}) > 1:
-                found[rhythm, tuple(step for _, _, step in kept)] = None
-    return list(found)[:12]
-
-
-def _still(view: BarView, bar: BarTimes) -> list[tuple[int, int]]:
-    """Return stretches of a bar from a beat on, half a bar or 18 ticks at least, in which the tune strikes nothing."""
-    least = min(18, bar.length // 2)
-    marks = sorted({*view.attacks, *(end for _, end, _ in view.tune if end < bar.length), bar.length})
-    stretches, since, strikes = [], 0, False
-    for mark in marks:
-        free = since + (6 if strikes else 0)
-        start = next((beat for beat in bar.beats if beat >= free), bar.length)
-        if mark - start >= least:
-            stretches.append((start, mark))
-        since, strikes = mark, mark in view.attacks
-    return stretches
+                rhythm = tuple((start + on, length) for on, length, _ in kept)
+                found.setdefault(rhythm, {})[tuple(step for _, _, step in kept)] = None
+    return [(rhythm, tuple(contours)) for rhythm, contours in found.items()][:_QUOTATIONS]
 
 
 @lru_cache(maxsize=256)
@@ -386,10 +353,11 @@ class _Path(NamedTuple):
     sung: int
     rests: int
     pending: bool
+    leans: int
+    on_bass: bool
     rhythm: Rhythm
     older: Rhythm
     then: int
-    cell: int
     offers: tuple[_Offer, ...]
 
 
@@ -403,11 +371,10 @@ def _joined(path: _Path, offer: _Offer, bar: BarTimes, busy: int) -> int:
         cost += 170
     elif offer.rhythm == path.older:
         cost += 25
-    cost += 60 * (offer.cell and offer.cell == path.cell)
     silent = path.tail + offer.lead
     if path.last:
         away = abs(offer.first - path.last)
-        if offer.held:
+        if offer.manner == _OVER:
             if away or silent or path.pending:
                 return HARD
         else:
@@ -415,14 +382,18 @@ def _joined(path: _Path, offer: _Offer, bar: BarTimes, busy: int) -> int:
             cost += jump // 3 if silent >= beat else jump
             if path.pending and (silent or not 0 < away <= 2):
                 cost += HARD // 4
+            if path.leans and away and not silent and not 0 < (offer.first - path.last) * path.leans <= 2:
+                cost += 60
+        if away and offer.on_bass and path.on_bass and silent < bar.length and offer.manner != _OVER:
+            cost += _OCTAVES
         if away and silent < bar.length:
             for was, weight in ((offer.was, HARD), (path.then, HARD // 4)):
                 if was and offer.now and was != offer.now:
-                    interval = (offer.first - offer.now) % 12
-                    if interval in (0, 7) and interval == (path.last - was) % 12:
+                    interval = abs(offer.first - offer.now) % 12
+                    if interval in (0, 7) and interval == abs(path.last - was) % 12:
                         cost += weight
                     cost += 10 if (offer.first - path.last) * (offer.now - was) > 0 else -10
-    elif offer.held:
+    elif offer.manner == _OVER:
         return HARD
     sung = path.sung + (0 if offer.lead >= beat else bar.length - offer.tail)
     if 2 * sung > 5 * bar.length:
@@ -439,7 +410,7 @@ def _sung_line(
     bar = bar_times(views[bars[0]].meter)
     beat = bar.beats[1] if len(bar.beats) > 1 else 12
     whims = np.random.Generator(np.random.Philox(seed)).integers(0, 36, (len(bars), 64)).tolist()
-    paths = [_Path(0, 0, bar.length, 0, 0, False, (), (), 0, 0, ())]
+    paths = [_Path(0, 0, bar.length, 0, 0, False, 0, False, (), (), 0, ())]
     opening: Classes = 0
     for number, whim in zip(bars, whims, strict=True):
         view = views[number]
@@ -448,10 +419,10 @@ def _sung_line(
         bound = [HARD * 1000] * _BEAM
         for one, path in enumerate(paths):
             for two, offer in enumerate(offers):
-                base = path.cost + offer.cost + whim[two]
-                if base - 60 > bound[-1]:
-                    continue
-                cost = base + _joined(path, offer, bar, busy)
+                base = path.cost + offer.cost
+                if base - 20 > bound[-1]:
+                    break
+                cost = base + whim[two] + _joined(path, offer, bar, busy)
                 state = offer.last, offer.rhythm
                 if state not in reached or (cost, one, two) < reached[state]:
                     reached[state] = cost, one, two
@@ -459,21 +430,25 @@ def _sung_line(
                         bound[-1] = cost
                         bound.sort()
         best = sorted(reached.values())[:_BEAM]
-        paths = [_onward(paths[one], offers[two], cost, bar, beat) for cost, one, two in best]
+        paths = [_onward(paths[one], offers[two], cost, view, beat) for cost, one, two in best]
         opening = view.parts[-1][2]
     chosen = min(paths, key=lambda path: (path.cost + (HARD // 4) * path.pending, path.cost))
     return _written(bars, chosen.offers), round(chosen.cost / len(bars))
 
 
-def _onward(path: _Path, offer: _Offer, cost: int, bar: BarTimes, beat: int) -> _Path:
-    offers = (*path.offers, offer)
+def _onward(path: _Path, offer: _Offer, cost: int, view: BarView, beat: int) -> _Path:
+    bar, offers = bar_times(view.meter), (*path.offers, offer)
     if not offer.first:
-        return _Path(cost, path.last, path.tail + bar.length, 0, path.rests + 1, False, (), path.rhythm, 0, 0, offers)
+        return _Path(
+            cost, path.last, path.tail + bar.length, 0, path.rests + 1, False, 0, False, (), path.rhythm, 0, offers
+        )
     sung = bar.length - offer.tail if offer.lead >= beat else path.sung + bar.length - offer.tail
     sung = 0 if offer.tail >= beat else sung
+    leans = (view.rising >> offer.last % 12 & 1) - (view.falling >> offer.last % 12 & 1)
     return _Path(
-        cost, offer.last, offer.tail, sung, 0, offer.pending, offer.rhythm, path.rhythm, offer.then, offer.cell, offers
-    )
+        cost, offer.last, offer.tail, sung, 0, offer.pending, leans, offer.last % 12 == view.parts[-1][4], offer.rhythm,
+        path.rhythm, offer.then, offers,
+    )  # fmt: skip
 
 
 def _written(bars: Sequence[int], offers: Sequence[_Offer]) -> Lines:
@@ -481,7 +456,7 @@ def _written(bars: Sequence[int], offers: Sequence[_Offer]) -> Lines:
     length, since = 0, -1
     for number, offer in zip(bars, offers, strict=True):
         notes = [(start, dur, pitch) for (start, dur), pitch in zip(offer.rhythm, offer.pitches, strict=True)]
-        if offer.held:
+        if offer.manner == _OVER:
             on, length, pitch = lines[since][-1]
             lines[since][-1] = on, length + notes[0][1], pitch
             del notes[0]
