@@ -7,6 +7,7 @@ give way where there are too many words, the most telling stay.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby, pairwise
@@ -149,13 +150,12 @@ def _peak(plan: Plan) -> str:
 def _lent(plan: Plan) -> str:
     """Say what references lent: every clause of the plan's texts that cites one, in the marks of `borrowing`."""
     texts = [plan.idea, plan.style, *(section.new for section in plan.sections)]
-    clauses = dict.fromkeys(
-        clause.strip().rstrip(".") for text in texts for clause in text.split("; ") if "«" in clause
-    )
+    clauses = dict.fromkeys(found.strip() for text in texts for found in _CITED.findall(text))
     return f"{_capital('; '.join(list(clauses)[:_MOST_LOANS]))}." if clauses else ""
 
 
 _MOST_LOANS = 3
+_CITED = re.compile(r"[^;«]*«[^»]*»[^;«]*")
 
 
 # ---------------------------------------------------------------- who plays
