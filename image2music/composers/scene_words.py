@@ -241,35 +241,31 @@ def _spoken_of(text: str) -> Iterator[SceneSetting]:
 
 @dataclass(frozen=True)
 class HeardClause:
-    """A clause of a scene: its words and their stems, one each, and how much it counts (0 to 1).
-
-    `about` is what its adjectives belong to (`mood`, `light`, `movement`), empty where it names things or places.
-    """
+    """A clause of a scene: its words and their stems, one each, and how much it counts (0 to 1)."""
 
     words: tuple[str, ...]
     stems: tuple[str, ...]
     weight: float
-    about: str = ""
 
 
 def heard_in(scene: Scene) -> tuple[HeardClause, ...]:
     """Return all that a scene says in words, each with the weight of its place; a thing is its kind and group too."""
-    said: list[tuple[str, float, str]] = []
+    said: list[tuple[str, float]] = []
     for name, confidence in scene.things:
         weight = confidence
-        said.append((name, weight, ""))
+        said.append((name, weight))
         while name in _wider() and _wider()[name] != name:
             name, weight = _wider()[name], _GROUP * weight
-            said.append((name, weight, ""))
-    said.append((scene.subject, _SUBJECT, ""))
-    said += [(place, _LATER_PLACE if number else _PLACE, "") for number, place in enumerate(scene.place.split(","))]
-    said += [(text, _LAYER, "") for text in (scene.far, scene.middle, scene.near, scene.focal_point, *scene.eye_path)]
+            said.append((name, weight))
+    said.append((scene.subject, _SUBJECT))
+    said += [(place, _LATER_PLACE if number else _PLACE) for number, place in enumerate(scene.place.split(","))]
+    said += [(text, _LAYER) for text in (scene.far, scene.middle, scene.near, scene.focal_point, *scene.eye_path)]
     # The embedded default's word for motion stands for a number, and says of most pictures that they are still.
     motion = "" if scene.motion in MOTIONS else scene.motion
-    said += [(motion, _MOTION, "movement"), (scene.light, _LIGHT, "light"), (scene.mood, _LIGHT, "mood")]
+    said += [(motion, _MOTION), (scene.light, _LIGHT), (scene.mood, _LIGHT)]
     return tuple(
-        HeardClause(words, tuple(_stem(word) for word in words), round(weight, _DIGITS), about)
-        for text, weight, about in said
+        HeardClause(words, tuple(_stem(word) for word in words), round(weight, _DIGITS))
+        for text, weight in said
         for words in _clauses(text)
     )
 

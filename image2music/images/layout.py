@@ -106,12 +106,13 @@ def layouts_without(pixels: Pixels, left_out: Iterable[NDArray[np.bool_]]) -> li
 class _Planes:
     """What is measured pixel by pixel, once a picture, and the measures that are of the whole alone."""
 
-    pixels: Pixels
     light: Floats
     chroma: Floats
     across: Floats
     down: Floats
     step: Floats
+    opponents: tuple[Floats, Floats]
+    codes: NDArray[np.intp]
     spots: NDArray[np.bool_]
     masks: Mapping[str, NDArray[np.bool_]]
     cells: Floats
@@ -134,8 +135,9 @@ def _planes_of(pixels: Pixels) -> _Planes:
     side = len(light)
     rows = ndimage.gaussian_filter1d(light.mean(axis=1), 1.5)[side // 12 : -side // 12]
     return _Planes(
-        pixels, light, chroma, across, down, step, _spots(light),
+        light, chroma, across, down, step, _opponents(pixels), _codes(pixels), _spots(light),
         masks={
+            "clipped": pixels.min(axis=-1) >= 252,
             "warm": (red_green > 6) & (yellow_blue > 14) & (light > 0.35),
             "blue_sky": sky & blue,
             "grey_sky": sky & pale,
@@ -172,20 +174,20 @@ def _measured(planes: _Planes, kept: NDArray[np.bool_] | None) -> PictureLayout:
     own = cells if kept is None else cells[kept]
     rim = [of(light, slice(0, 1)).ravel(), of(light, slice(side - 1, side)).ravel()]
     rim += [light[:, at] if stays is None else light[:, at][stays[:, at]] for at in (0, -1)]
-    pixels = of(planes.pixels)
+    shown, steps, tones = of(light), of(step), of(chroma)
     measures = dict(
-        lightness=of(light).mean(),
-        contrast=of(light).std(),
+        lightness=shown.mean(),
+        contrast=shown.std(),
         top_lightness=of(light, top).mean(),
         rim=np.median(np.concatenate(rim)),
         fall=of(light, upper).mean() - of(light, bottom).mean(),
-        chroma=np.percentile(of(chroma), 95),
-        colourfulness=_colourfulness(pixels),
-        colours=_number_of_colours(pixels),
-        black=(of(light) < 0.08).mean(),
-        bright=(of(light) > 0.6).mean(),
-        vivid=(of(chroma) > 45).mean(),
-        clipped=(pixels.min(axis=-1) >= 252).mean(),
+        chroma=np.percentile(tones, 95),
+        colourfulness=_colourfulness(of(planes.opponents[0]), of(planes.opponents[1])),
+        colours=_number_of_colours(of(planes.codes).ravel()),
+        black=(shown < 0.08).mean(),
+        bright=(shown > 0.6).mean(),
+        vivid=(tones > 45).mean(),
+        clipped=of(mask["clipped"]).mean(),
         warm=of(mask["warm"]).mean(),
         warm_top=of(mask["warm"], upper).mean(),
         points=of(planes.spots).sum(),
@@ -200,7 +202,7 @@ def _measured(planes: _Planes, kept: NDArray[np.bool_] | None) -> PictureLayout:
         grassy_top=of(mask["grassy"], top).mean(),
         grassy_bottom=of(mask["grassy"], bottom).mean(),
         dull_top=of(mask["dull"], upper).mean(),
-        texture=of(step).mean(),
+        texture=steps.mean(),
         texture_top=of(step, top).mean(),
         texture_bottom=of(step, bottom).mean(),
         level=_log_ratio(of(planes.down), of(planes.across)),
@@ -236,14 +238,22 @@ def _fine(light: Floats) -> Floats:
     return (_cells(np.abs(light - soft)) + 0.0005) / (_cells(np.abs(soft - softer)) + 0.004)
 
 
-def _colourfulness(pixels: Pixels) -> float:
+def _opponents(pixels: Pixels) -> tuple[Floats, Floats]:
     red, green, blue = np.moveaxis(pixels.astype(np.float32) / 255, -1, 0)
-    first, second = red - green, (red + green) / 2 - blue
+    return red - green, (red + green) / 2 - blue
+
+
+def _colourfulness(first: Floats, second: Floats) -> float:
     return float(np.hypot(first.std(), second.std()) + 0.3 * np.hypot(first.mean(), second.mean()))
 
 
-def _number_of_colours(pixels: Pixels) -> float:
-    codes = (pixels >> 4).reshape(-1, 3).astype(np.intp) @ np.array([256, 16, 1])
+def _codes(pixels: Pixels) -> NDArray[np.intp]:
+    """Return which of 4096 colours each pixel has."""
+    codes: NDArray[np.intp] = (pixels >> 4).astype(np.intp) @ np.array([256, 16, 1])
+    return codes
+
+
+def _number_of_colours(codes: NDArray[np.intp]) -> float:
     shares = np.bincount(codes, minlength=4096) / len(codes)
     return float(np.log(max(1, int((shares > 1e-4).sum()))))
 

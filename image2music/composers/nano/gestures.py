@@ -77,43 +77,45 @@ class Gestures:
 
 
 _DEVICE_TABLE = """
-inversion; 1; a picture that the {} turns over; mirror* reflect* symmetr* kaleidoscop* upside inverted
+inversion; 1; what the {} turns over; mirror* reflect* symmetr* kaleidoscop* upside inverted
 inversion; .8; what the {} gives back from below; water lake pond pool puddle canal glass window shiny bubble ice
 inversion; .45; two like halves in the {}; butterfly dragonfly portrait mask face bridge arch dome leaf snowflake eye
 inversion; .5; lines that turn about in the {}; drawing spiral curl circle swirl* knot shell dome
 augmentation; .9; the slow light of the {}; sunset sunrise dusk dawn twilight golden_hour evening low_warm_sun glow*
-augmentation; .8; the wideness of the {}; space planet galax* nebula universe astronaut desert horizon sea ocean plain
-  prairie steppe savanna* canyon glacier outer_space sand_dune dune panorama
+augmentation; .8; the wideness of the {}; space planet galax* nebula universe desert horizon sea ocean plain prairie
+  steppe savanna* canyon glacier outer_space sand_dune dune panorama
 augmentation; .75; the age of the {}; castle cathedral temple ruin* pyramid monument ancient statue fossil dinosaur
   church column palace abbey monastery old_wall stone_wall armour
 augmentation; .6; the size of the {}; vast* endless* immens* huge giant towering elephant whale mountain cliff turtle
   camel volcano infinit*
-augmentation; .4; the slow way of the {}; cloud sky tree forest river ship balloon cow sheep snail shadow fog mist
+augmentation; .4; the slow way of the {}; astronaut cloud sky tree forest river ship balloon cow sheep snail shadow
+  fog mist
 shrink; 1; the rush of the {}; storm thunder* lightning tornado hurricane avalanche explosion explod* race racing
   race_car stampede traffic rush_hour chase chasing eruption erupt*
-shrink; .7; what comes nearer in the {}; approach* train car truck motorbike rocket warplane tank shark running gallop*
-  fast_movement speed* hurr* rush* wave_break* crash* fire flame
-shrink; .5; what draws together in the {}; tunnel corridor perspective vanishing spiral staircase stair countdown clock
-  hourglass spider web spider_web net hunt* crowd* busy
-combine; 1; two that belong together, as the {}; couple pair lover twin* wedding duet dance dancer dancing embrac* kiss*
-  mother friend hug* together
+shrink; .7; what comes nearer in the {}; approach* train car truck motorbike rocket warplane tank shark running
+  gallop* fast_movement speed* hurr* rush* wave_break* crash* fire flame
+shrink; .5; what draws together in the {}; tunnel corridor perspective vanishing spiral staircase stair countdown
+  clock hourglass spider web spider_web net hunt* crowd* busy
+combine; 1; two that belong together, as the {}; couple pair lover twin wedding duet dance dancer dancing embrac*
+  kiss* mother friend hug together
 combine; .7; many kinds side by side in the {}; garden flower market bouquet meal fruit vegetable stall orchestra band
   family picnic collage feast basket shop kitchen food meadow coral_reef musical_instrument dessert
 combine; .4; colours that meet in the {}; paint* colourful colorful mosaic rainbow palette pattern drawing fabric toy
-call; 1; a call, as from the {}; bird songbird parrot rooster chicken call* shout* sing* horn trumpet bell lighthouse
-  wolf howl* gull seabird whistle owl telephone siren
+call; 1; a call, as from the {}; bird songbird parrot rooster chicken call calling shout* singing singer song horn
+  trumpet bell lighthouse wolf howl* gull seabird whistle owl telephone siren
 call; .7; the echo of the {}; mountain valley summit peak canyon cliff hill cave gorge echo
 call; .5; somebody who looks up, the {}; dog cat fox monkey squirrel deer horse child baby animal seal penguin bear
   panda
 call; .4; light and dark that answer each other, the {}; contrast* shadow window
-silence; 1; the hush of the {}; still* silen* quiet* hush* snow night moon moonlight star* frost* asleep sleep* empty
-  abandon* lonely desert* grave winter
-silence; .7; what is held back in the {}; fog mist haz* tension tense danger* threat* weapon prison guillotine shark
-  shadow* spider dark* waiting wait* mask ruin*
+silence; 1; the hush of the {}; still* silen* quiet* hush* snow night moon moonlight star starry starlight frost*
+  asleep sleep* empty abandon* lonely desert* grave winter
+silence; .7; what is held back in the {}; fog mist haze hazy tension tense danger* threat* weapon prison guillotine
+  shark shadow* spider dark* waiting mask ruin*
 silence; .6; the calm of the {}; vase cup coffee tea book candle chair bottle bowl stone pebble lamp clock feather
   close_up table room still_life wine kitchenware
 canon; 1; one after the other, the {}; row line_of path procession parade march* queue railway track fence repeat*
-  column colonnade stair staircase steps footprint footstep arcade tile stripe* pattern follow* herd flock convoy alley
+  column colonnade stair staircase steps footprint footstep arcade tile stripe* pattern follow* herd flock convoy
+  alley
 canon; .65; the steady order of the {}; street road texture bridge shelf shelves honeycomb brick window grid vineyard
   orchard stone_wall escalator house tower bookcase train bicycle wheel city
 canon; .45; what comes again and again in the {}; wave ripple raindrop rain sand leaf leaves grass plant field petal
@@ -126,11 +128,12 @@ wave; swell; .9; the swell of the {}; sea ocean surf tide sea_coast coast ship s
 tremolo; ! tremolo; 1; the flash of the {}; lightning thunder* storm explosion explod* firework; drive climax contrast
 tremolo; tremolo; .7; the dread of the {}; war weapon shark snake ghost skull guillotine volcano battle tornado shadow
 pizzicato; drops; 1; the falling drops of the {}; rain raindrop drop dew drizzle drip* bubble icicle snowflake
-pizzicato; tiptoe; .7; small steps, those of the {}; insect ant beetle spider mouse cat kitten squirrel rabbit ladybird
-  songbird chicken lizard paw
-pulse ostinato; ; .8; the steps of the {}; walk* step march* hik* procession parade path pedestrian crowd* run* climb*
-ostinato; clockwork; 1; the wheels of the {}; wheel bicycle clock machine* gear mill engine watch carousel train railway
-  factory motorbike robot laboratory electronics
+pizzicato; tiptoe; .7; small steps, those of the {}; insect ant beetle spider mouse cat kitten squirrel rabbit
+  ladybird songbird chicken lizard paw
+pulse ostinato; ; .8; the steps of the {}; walk* step march* hik* procession parade path pedestrian crowd* run running
+  runner climb*
+ostinato; clockwork; 1; the wheels of the {}; wheel bicycle clock machine* gear mill engine watch carousel train
+  railway factory motorbike robot laboratory electronics
 arpeggio; bells; .9; the bells of the {}; bell church cathedral tower clock chapel monastery christmas temple
 arpeggio; cascade; .9; the fall of the {}; waterfall cascade wind windy breeze leaves_falling feather falling glacier
 arpeggio; harp sweep; .7; the wings of the {}; wing bird butterfly dragonfly fly* flight kite balloon angel parachute
@@ -139,33 +142,35 @@ waltz; ; .8; the dance of the {}; dance* dancer dancing waltz wedding ballroom b
 offbeat; ; .7; the swing of the {}; party carnival festival fair circus band jazz bar cafe coffee market street city
   toy
 pulse ostinato; ; .9; the gallop of the {}; horse gallop* rider cavalry zebra antelope horse_cart race stampede cowboy
-pulse ostinato; ; .8; the drive of the {}; car truck race_car traffic road highway aircraft rocket warplane tank sport*
-  ball_game winter_sport
-pad chorale; ; .7; the breadth of the {}; sky cloud space planet galax* horizon desert plain mountain panorama landscape
-  outer_space fog mist
+pulse ostinato; ; .8; the drive of the {}; car truck race_car traffic road highway aircraft rocket warplane tank
+  sport* ball_game winter_sport
+pad chorale; ; .7; the breadth of the {}; sky cloud space planet galax* horizon desert plain mountain panorama
+  landscape outer_space fog mist
 chorale; ; .7; the solemn {}; church cathedral monument temple castle statue palace grave procession mountain armour
-broken; rocking; .7; the swaying of the {}; cradle boat swing hammock grass meadow flower baby sleep* rock* field reed
-  branch tree plant
+broken; rocking; .7; the swaying of the {}; cradle boat swing hammock grass meadow flower baby sleep* rocking field
+  reed branch tree plant
 alberti; murmur; .6; the murmur of the {}; forest leaf leaves crowd* people bee honeycomb jungle insect stream
-pad wave; ; .6; the stillness of the {}; night moon star* snow still* quiet* sleep* candle evening dusk sunset
-alberti broken; ; .6; the order of the {}; room furniture house window book kitchenware pattern texture tile fabric toy
+pad wave; ; .6; the stillness of the {}; night moon star starry starlight snow still* quiet* sleep* candle evening
+  dusk sunset
+alberti broken; ; .6; the order of the {}; room furniture house window book kitchenware pattern texture tile fabric
+  toy
 ostinato; ; .6; the repetition of the {}; pattern texture repeat* stripe* row stair fence honeycomb circuit drawing
 """
 
 _SHAPE_TABLE = """
 rise; .9; the way up, the {}; rocket climb* tower rising rise* sunrise dawn balloon tree flame fire staircase stair
-  steeple lighthouse jump* smoke kite skyscraper aircraft tall fountain summit growing soar* lift* upward*
-  takeoff volcano
+  steeple lighthouse jump* smoke kite skyscraper aircraft tall fountain summit growing soar* lift* upward* takeoff
+  volcano
 fall; .9; the way down, the {}; sunset dusk waterfall rain raindrop falling fall* autumn sinking snowfall tear weep*
-  div* descend* shipwreck evening icicle snow drop* wilt* low_warm_sun cascade parachute
-arch; .8; the curve of the {}; hill bridge arch mountain rainbow dune valley dome horizon landscape elephant whale moon
-  gate tunnel castle
+  dive diving descend* shipwreck evening icicle snow drop* wilt* low_warm_sun cascade parachute
+arch; .8; the curve of the {}; hill bridge arch mountain rainbow dune valley dome horizon landscape elephant whale
+  moon gate tunnel castle
 wave; .9; the waves of the {}; wave sea ocean river ripple swim* boat swell meadow field grass snake curl* swirl* hair
   sea_coast cloth fabric sail
-leaping; .9; the leaps of the {}; jump* leap* dog cat squirrel frog monkey rabbit child play* danc* ball ball_game
-  sport* gymnastics bird songbird insect horse circus goat kitten puppy kangaroo clown
-still; .9; the stillness of the {}; still* calm lake pond night space stone statue silent silence empty fog mist desert
-  portrait vase candle meditat* sleep* moon star*
+leaping; .9; the leaps of the {}; jump* leap* dog cat squirrel frog monkey rabbit child playful playground danc* ball
+  ball_game sport* gymnastics bird songbird insect horse circus goat kitten puppy kangaroo clown
+still; .9; the stillness of the {}; still* calm lake pond night space stone statue silent silence empty fog mist
+  desert portrait vase candle meditat* sleep* moon star starry
 """
 
 T = TypeVar("T")
@@ -429,7 +434,7 @@ def _count(lexicon: _Lexicon[T], heard: Sequence[HeardClause]) -> dict[T, _Votes
                 phrase = one.stems[first:last]
                 weight = round(rule.weight * one.weight, _DIGITS)
                 if weight > told.get((rule.target, phrase), (0.0, ""))[0]:
-                    told[rule.target, phrase] = weight, _named(rule.reason, " ".join(one.words[first:last]), one.about)
+                    told[rule.target, phrase] = weight, _named(rule.reason, " ".join(one.words[first:last]))
     votes: dict[T, _Votes[T]] = {}
     for (target, _), (weight, reason) in told.items():
         votes.setdefault(target, _Votes()).add(weight, reason)
@@ -440,8 +445,28 @@ _BARE = frozenset(("outer space", "space", "gymnastics"))
 """Names that have no article."""
 
 
-def _named(reason: str, words: str, about: str) -> str:
-    return reason.replace("the {}", "{}" if words in _BARE else "the {}").format(f"{words} {about}".strip())
+_ADJECTIVE_ENDS = ("ing", "ed", "less", "ous", "ful", "ly", "y")
+_ADJECTIVES = frozenset((
+    "still", "silent", "quiet", "calm", "tense", "vast", "endless", "immense", "huge", "giant", "tall", "dark",
+    "upside", "ancient",
+))  # fmt: skip
+_NOUNS = frozenset((
+    "building", "gallery", "city", "sky", "lily", "butterfly", "dragonfly", "bee", "family", "valley", "abbey", "pony",
+    "drawing", "painting",
+))  # fmt: skip
+
+
+def _named(reason: str, words: str) -> str:
+    """Put what is seen into a reason; words that are no noun are said of the picture."""
+    last = words.split()[-1]
+    if last in _ADJECTIVES or (last.endswith(_ADJECTIVE_ENDS) and last not in _NOUNS and last not in _kind_names()):
+        words = "picture"
+    return reason.replace("the {}", "{}" if words in _BARE else "the {}").format(words)
+
+
+@cache
+def _kind_names() -> frozenset[str]:
+    return frozenset(kind.name for kind in all_kinds())
 
 
 def _rows(table: str) -> list[tuple[str, ...]]:

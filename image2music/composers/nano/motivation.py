@@ -7,6 +7,7 @@ give way where there are too many words, the most telling stay.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby, pairwise
@@ -28,6 +29,13 @@ def motivate(request: ExplainRequest) -> str:
     plan, music = request.plan, suiting_music(scene)
     if plan is None:
         return " ".join(_seen(scene, path=True))
+    tries = [_told(request, plan, scene, music, parts) for parts in (_MOST_PARTS, 3, 2)]
+    fitting = (told for told in tries if _words([one for one in told if one[0]]) <= MOST_WORDS)
+    return " ".join(_shortened(next(fitting, tries[-1])))
+
+
+def _told(request: ExplainRequest, plan: Plan, scene: Scene, music: SuitingMusic, parts: int) -> list[tuple[int, str]]:
+    """Return all sentences, each with how much it matters, 0 for what only fills up; `parts` of the form are named."""
     follows = _follows_the_eye(plan, scene)
     told: list[tuple[int, str]] = [
         *zip((9, 2, 1), _seen(scene, path=not follows), strict=False),
@@ -35,15 +43,15 @@ def motivate(request: ExplainRequest) -> str:
         (9, _device(plan, scene)),
         (8, _singers(plan, music)),
         (7, _players(plan, music)),
-        (6, _form(plan, follows)),
+        (7, _form(plan, follows, parts)),
         (8, _event(plan)),
         (5, _peak(plan)),
         (9, _lent(plan)),
-        (4, _assumed(request)),
+        (6, _assumed(request)),
         (0, _dynamics(plan)),
         (0, _ending(plan)),
     ]
-    return " ".join(_shortened([(rank, text) for rank, text in told if text]))
+    return [(rank, text) for rank, text in told if text]
 
 
 def _shortened(told: Sequence[tuple[int, str]]) -> list[str]:
@@ -108,7 +116,7 @@ def _pace(scene: Scene, plan: Plan, music: SuitingMusic, request: ExplainRequest
 def _assumed(request: ExplainRequest) -> str:
     if request.request.plan is not None or request.request.album is not None:
         return "That this music suits is an assumption, not something that the picture says."
-    drawn = "key and meter were drawn from those that suit, and that they do is an assumption"
+    drawn = "key and meter were drawn by lot from those that suit, which is an assumption"
     wishes = "; what was wished for goes first" if request.request.constraints else ""
     return f"{_capital(drawn)}{wishes}."
 
@@ -142,13 +150,12 @@ def _peak(plan: Plan) -> str:
 def _lent(plan: Plan) -> str:
     """Say what references lent: every clause of the plan's texts that cites one, in the marks of `borrowing`."""
     texts = [plan.idea, plan.style, *(section.new for section in plan.sections)]
-    clauses = dict.fromkeys(
-        clause.strip().rstrip(".") for text in texts for clause in text.split("; ") if "«" in clause
-    )
+    clauses = dict.fromkeys(found.strip() for text in texts for found in _CITED.findall(text))
     return f"{_capital('; '.join(list(clauses)[:_MOST_LOANS]))}." if clauses else ""
 
 
 _MOST_LOANS = 3
+_CITED = re.compile(r"[^;«]*«[^»]*»[^;«]*")
 
 
 # ---------------------------------------------------------------- who plays
@@ -290,7 +297,7 @@ def _follows_the_eye(plan: Plan, scene: Scene) -> bool:
     return len(parts) > 1 and parts[:3] == tuple(dict.fromkeys(scene.eye_path))[: len(parts[:3])]
 
 
-def _form(plan: Plan, follows: bool) -> str:
+def _form(plan: Plan, follows: bool, most: int) -> str:
     """Say what each section stands for."""
     letters = ", ".join(section.name for section in plan.sections if section.name)
     said: list[str] = []
@@ -302,7 +309,7 @@ def _form(plan: Plan, follows: bool) -> str:
     if not said:
         return f"The form is {letters}." if letters else ""
     goes = " goes where the eye goes" if follows else ""
-    return f"The form ({letters}){goes}: {'; '.join(said[:_MOST_PARTS])}."
+    return f"The form ({letters}){goes}: {'; '.join(said[:most])}."
 
 
 def _dynamics(plan: Plan) -> str:

@@ -74,11 +74,14 @@ def test_it_says_who_sings_where():
 def test_what_was_lent_is_cited():
     lent = replace(PLAN, idea="calm music; the beat of its drums is taken from «Blue Train»; a harp for waves")
     assert "The beat of its drums is taken from «Blue Train»." in said(lent)
+    heard = replace(PLAN.sections[1], new="a harp is taken from «Wind; Waves»; drums play along, as they do in «Reel»")
+    both = replace(PLAN, sections=(PLAN.sections[0], heard, *PLAN.sections[2:]))
+    assert "A harp is taken from «Wind; Waves»; drums play along, as they do in «Reel»." in said(both)
     assert "«" not in said()
 
 
 def test_it_says_what_is_assumed():
-    assert said().endswith("that they do is an assumption.")
+    assert "drawn by lot from those that suit, which is an assumption." in said()
     assert "what was wished for goes first" in said(constraints=("slow",))
 
 
