@@ -45,6 +45,8 @@ setup(
         "image2music.composers.chat.engine",
         "image2music.composers.constrained",
         "image2music.composers.nano",
+        "image2music.composers.nano.search",
+        "image2music.composers.nano.network",
         "image2music.composers.nano.mining",
         "image2music.composers.nano.training",
         "image2music.composers.prompts",
@@ -74,6 +76,7 @@ setup(
         "image2music.evaluation": ["templates/*.html"],
         "image2music.images": ["*.npz", "*.txt"],
         "image2music.music.critic": ["weights/*.npz", "*.md"],
+        "image2music.composers.nano.network": ["weights/*.safetensors", "weights/*.json", "weights/*.md"],
         "image2music.composers.nano": [
             "weights/*.safetensors",
             "weights/*.json",

@@ -109,7 +109,9 @@ def read_line(text: str) -> Line:
 
 
 MatchedBy = Literal["text", "image", "both"]
-SegmentKind = Literal["all", "voice", "bars", "motivation"]
+SegmentKind = Literal["all", "voice", "bars", "motivation", "plan"]
+"""all, voice, bars, motivation: attention of the model's tokens. plan: what a decision of the plan would lose without a
+part of the picture, by leaving it out; no attention."""
 
 
 @dataclass(frozen=True)
@@ -146,12 +148,13 @@ class Description:
 
 @dataclass(frozen=True)
 class AttentionMap:
-    """Equation 2 of the paper for one segment of the tune or of the motivation.
+    """Equation 2 of the paper for one segment of the tune or of the motivation; for kind `plan` see there.
 
     `weights` is float32[rows, cols]: attention from the segment's tokens to the picture's patches, averaged over
     layers, heads and tokens, as probabilities (the rest of the mass went elsewhere). `baseline` has the same shape,
-    for a blank picture. `text` is the segment itself, or its name for a voice. `layers`, where asked for, is
-    float32[layers, rows, cols], the same before its mean over layers; `faithfulness` see `composers.attention.boxes`.
+    for a blank picture; of kind `plan` the weights add up to 1 and the baseline is even. `text` is the segment itself,
+    its name for a voice, the decision for kind `plan`. `layers`, where asked for, is float32[layers, rows, cols], the
+    same before its mean over layers; `faithfulness` see `composers.attention.boxes`.
     """
 
     segment: str

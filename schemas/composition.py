@@ -210,7 +210,7 @@ ROUND = pa.struct(
 ATTENTION = pa.struct(
     [
         column("segment", pa.string(), "name of the segment"),
-        column("kind", pa.string(), "all, voice, bars or motivation"),
+        column("kind", pa.string(), "all, voice, bars, motivation: attention; plan: by leaving parts out"),
         column("text", pa.string(), "the segment itself, or the name of a voice"),
         column("rows", pa.int32(), "patches from top to bottom"),
         column("cols", pa.int32(), "patches from left to right"),
@@ -268,7 +268,12 @@ def composition_schema(dim: int, more: Sequence[pa.Field] = ()) -> pa.Schema:
             column("key", pa.string(), "ABC field K:", nullable=False),
             column("meter", pa.string(), "ABC field M:", nullable=False),
             column("tempo_qpm", pa.float64(), "tempo at the start", unit="quarter notes a minute", nullable=False),
-            column("midi", pa.binary(), "the tune as a standard MIDI file", nullable=False),
+            column(
+                "midi",
+                pa.binary(),
+                "the tune as a standard MIDI file, performed: velocities, lengths, tempo and pedal; no onset is moved",
+                nullable=False,
+            ),
             column("motivation", pa.string(), "why the tune sounds as it does", nullable=False),
             column("metrics", METRICS, "the eight metrics of the tune", nullable=False),
             column("critic", pa.float32(), "musicality of the tune, higher is better"),

@@ -44,6 +44,7 @@ SAME_NAME_MAY_STAND_TWICE = {"main", "add_parsers"}
 
 PROGRAMS = {
     "image2music.demo.__main__",
+    "image2music.composers.nano.network.train",
     "image2music.composers.nano.mining.__main__",
     "image2music.composers.nano.training.train",
     "image2music.music.critic.training",

@@ -138,7 +138,11 @@ Element = Event | BarLine | StateChange
 
 @dataclass(slots=True)
 class Voice:
-    """One voice of a tune; `elements` in written order."""
+    """One voice of a tune; `elements` in written order.
+
+    `marks` are decorations by their long names, and slurs as `(` and `)`, each with how many elements stand before it:
+    a `)` belongs to the last note before it, all others to the next.
+    """
 
     id: str
     settings: VoiceSettings
@@ -146,6 +150,7 @@ class Voice:
     elements: list[Element] = field(default_factory=list)
     bars: list[Bar] = field(default_factory=list)
     length: Length = 0
+    marks: list[tuple[int, str]] = field(default_factory=list)
 
 
 class Span(NamedTuple):

@@ -117,10 +117,16 @@ class VoiceBuilder:
         self.tuplet, self.tuplet_left, self.tuplet_start = (q, p), r, start
         self.closable_tuplets += 1
 
+    def mark(self, name: str) -> None:
+        """Note a decoration or slur at this place; "" is none."""
+        if name:
+            self.voice.marks.append((len(self.voice.elements), name))
+
     def close_slur(self) -> bool:
         """Close the last slur at `)`, or a tuplet as people write it, `(3abc)`; False where neither is open."""
         if self.slurs:
             self.slurs.pop()
+            self.mark(")")
             return True
         self.closable_tuplets -= 1
         return self.closable_tuplets >= 0

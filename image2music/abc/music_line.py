@@ -31,6 +31,7 @@ VELOCITIES = {
 NOT_NOTES = re.compile(r"\"[^\"]*\"|![^!\s]*!|%.*")
 """What a line of music may hold beside notes: annotations, chord symbols, decorations, a comment."""
 _NO_NOTES = frozenset("hijklmnopqrstvwHIJKLMNOPQRSTVWY")
+_SHORT_DECORATIONS = {".": "staccato", "L": "accent", "H": "fermata", "T": "trill"}
 _PLUS_DECORATION = re.compile(r"\+[^+\s|]{1,40}\+")
 """What `I:decoration +` makes of plus signs (ABC 2.1, 4.14); names of decorations are read so in any case."""
 _FREE = "[I-KNQ-RU-Wh-tw]"
@@ -259,13 +260,16 @@ class MusicLine:
         if kind in (tokens.STRING, tokens.SPACER, tokens.COMMENT, tokens.CONTINUATION):
             return
         if kind == tokens.DECORATION:
-            velocity = VELOCITIES.get(text.strip("!+"))
+            name = text.strip("!+") if len(text) > 2 else self.short_decoration(text)
+            builder.mark(name)
+            velocity = VELOCITIES.get(name)
             if velocity is not None and len(text) > 2:
                 builder.add_change(Sound("velocity", velocity), self.base + start)
         elif kind == tokens.TIE:
             self.tie(start)
         elif kind == tokens.SLUR_OPEN:
             builder.slurs.append((self.context.position.line, start + 1, builder.bar_number))
+            builder.mark("(")
         elif kind == tokens.SLUR_CLOSE:
             if not builder.close_slur():
                 self.report("unopened-slur", "this ) closes no slur: remove it or open the slur with (", start)
@@ -285,6 +289,10 @@ class MusicLine:
                 )
         else:
             self.junk(text, start)
+
+    def short_decoration(self, text: str) -> str:
+        """Return the name of a decoration of one character; "" where U: gives it another meaning."""
+        return "" if text in self.context.user_symbols else _SHORT_DECORATIONS.get(text, "")
 
     def variant(self, text: str, start: int) -> None:
         """Read `[1`: an ending that starts here, whether or not a bar line stands before it."""

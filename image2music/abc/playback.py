@@ -41,12 +41,16 @@ Notes = list[PlayedNote]
 
 @dataclass(slots=True)
 class PlayedVoice:
-    """The notes of one voice by (program, channel), and the changes it makes."""
+    """The notes of one voice by (program, channel), and the changes it makes.
+
+    `controls` are MIDI control changes, (tick, number, value); whoever performs the tune puts them there.
+    """
 
     voice: Voice
     parts: dict[tuple[int, int | None], Notes] = field(default_factory=dict)
     changes: list[tuple[Length, Key | Meter | Tempo]] = field(default_factory=list)
     length: Length = 0
+    controls: list[tuple[int, int, int]] = field(default_factory=list)
 
 
 _Reading = tuple[list[int], list[int], Notes, int]
@@ -234,7 +238,7 @@ def tune_to_score(tune: Tune, *, may_be_silent: bool = False) -> Score:
     Raises:
         AbcError: `no_music` when it holds no sounding note, `too_long` when repeats unfold beyond reason.
     """
-    conductor, tracks = _played(tune, with_silent=True, may_be_silent=may_be_silent)
+    conductor, tracks = conducted(tune, play_voices(tune), with_silent=True, may_be_silent=may_be_silent)
     bars = tuple(BarStart(ticks(onset), number) for onset, number in bars_as_played(tune))
     return replace(conductor, tracks=tuple(map(_track, tracks)), bar_starts=bars)
 
@@ -245,7 +249,7 @@ def tune_to_midi(tune: Tune) -> bytes:
     Raises:
         AbcError: as `tune_to_score`.
     """
-    return write_note_lists(*_played(tune))
+    return write_note_lists(*conducted(tune, play_voices(tune)))
 
 
 def bars_as_played(tune: Tune) -> Iterator[tuple[Length, int]]:
@@ -280,12 +284,21 @@ def first_tune(parsed: ParsedAbc) -> Tune:
     raise AbcError("no tune with notes was found: write one from X: to its last bar line", reason="no_music")
 
 
-def _played(tune: Tune, *, with_silent: bool = False, may_be_silent: bool = False) -> tuple[Score, list[NoteList]]:
-    """Return a score with the tempos, meters and keys, and the notes of each track beside it.
+def play_voices(tune: Tune) -> list[PlayedVoice]:
+    """Play every voice, as `play_voice`."""
+    return [play_voice(tune, voice) for voice in tune.voices.values()]
 
-    `with_silent` keeps one empty track for a voice that never sounds.
+
+def conducted(
+    tune: Tune, voices: list[PlayedVoice], *, with_silent: bool = False, may_be_silent: bool = False
+) -> tuple[Score, list[NoteList]]:
+    """Return a score with the tempos, meters and keys of a tune, and the notes of each track beside it.
+
+    `with_silent` keeps one empty track for a voice that never sounds. A track holds the very list of its voice's part.
+
+    Raises:
+        AbcError: as `tune_to_score`.
     """
-    voices = [play_voice(tune, voice) for voice in tune.voices.values()]
     if any(ticks(played.length) > MAX_TICKS for played in voices):
         raise AbcError("the tune lasts longer than MIDI can count: shorten its rests", reason="too_long")
     tracks = _note_lists(voices, with_silent=with_silent)
@@ -309,7 +322,7 @@ def _note_lists(voices: list[PlayedVoice], *, with_silent: bool) -> list[NoteLis
             if channel is None:
                 channel = free[used % len(free)]
                 used += 1
-            tracks.append(NoteList(notes, 0 if channel == DRUM_CHANNEL else program, channel, name))
+            tracks.append(NoteList(notes, 0 if channel == DRUM_CHANNEL else program, channel, name, played.controls))
     return tracks
 
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from image2music.abc.checker import check
 from image2music.abc.diagnostics import Severity
-from image2music.abc.playback import abc_to_midi, abc_to_score
+from image2music.abc.expression import perform_abc
+from image2music.abc.playback import abc_to_score
 from image2music.abc.writer.layout import FAITHFUL, MAX_LAYERS, Layout, lay_out_voices, unit_of, written
 from image2music.abc.writer.text import bars_by_voice, field_text, header_lines, voice_head
 from image2music.album.plan import gentle, natural_order
@@ -136,7 +137,7 @@ def assemble(title: str, tunes: Sequence[tuple[str, str]], motif: Line, meter: s
         raise AbcError(f"the bound album has {len(errors)} errors, the first: {errors[0]}", reason="bad_book")
     return Medley(
         abc=abc,
-        midi=abc_to_midi(abc),
+        midi=perform_abc(abc),
         bars=len(sheet.bars),
         bridges=len(sections) - len(scores),
         duration_s=round(seconds_at(int(sheet.bars.lines[-1]) / GRID_QUARTER, sheet.tempos, GRID_QUARTER), 3),

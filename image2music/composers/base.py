@@ -47,7 +47,9 @@ class ComposeRequest:
 
 
 Notes = dict[str, Any]
-"""What a composer wants to find again in later requests for the same tune; nobody else reads or writes in it."""
+"""What a composer wants to find again in later requests for the same tune; others read `WORTH` alone."""
+WORTH = "worth"
+"""In the notes: how good a composer thinks a take, a float, higher is better; set by those who can tell."""
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,21 @@
 """The music that suits a scene: tempo, mode, meter, mood, instruments and figures, each with its reason.
 
 The planner writes to it, recall looks for tunes that agree with it, and albums are planned from it. It depends on the
-scene alone, whoever saw it, so what it says can be found again from a row. A table of settings (`_SETTINGS`: water,
-animals, roads ...) says which instruments each asks for and why; the words of a scene choose among them by stems, and
-their votes, weighted by how sure the scene is, choose the ensembles. The links are this project's musical judgement.
+scene alone, whoever saw it, so what it says can be found again from a row. The settings that a scene speaks of
+(`scene_words`: water, animals, roads ...) ask for instruments; their votes, weighted by how sure the scene is, choose
+the ensembles among those that blend.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 from typing import Literal
 
-from image2music.images.features import class_names
-from image2music.images.kinds import all_kinds
+from image2music.composers.scene_words import all_settings, flat_stems, setting_votes
 from image2music.images.scene import Scene
 from image2music.music.instruments import instrument_of
 from image2music.music.planning.plan import Family
@@ -25,17 +23,20 @@ from image2music.music.planning.vocabulary import DRUM_KIT
 
 Character = Literal["calm", "flowing", "playful", "grand", "dark", "driving"]
 SuitingMode = Literal["major", "minor", "either"]
+BandJob = Literal["lead", "second", "sustained", "figure", "drums", "bass", "ground"]
+"""What an instrument is there for; `lead` and `second` sing in turn, `ground` has figure and bass."""
 
 
 @dataclass(frozen=True)
 class Ensemble:
     """Instruments that suit together, and why: General MIDI programs from 0, melody first, bass last.
 
-    `DRUM_KIT` may stand before the last one.
+    `DRUM_KIT` may stand before the last one. `jobs` say what each is there for (empty: nobody has thought about it).
     """
 
     programs: tuple[int, ...]
     reason: str
+    jobs: tuple[BandJob, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class SuitingMusic:
     """What music suits a scene, widest choice first.
 
     `slowest` to `fastest` with `qpm` between them are quarter notes a minute. `moods` are words that captions of music
-    use, strongest first. `ensembles` stand best first; `unsuitable` programs (128: a drum kit) never come.
+    use, strongest first. `meter_chances` has rarer meters too, and adds up to 1. `ensembles` stand best first;
+    `unsuitable` programs (128: a drum kit) never come.
     `reasons` are plain English clauses that say why, for people.
     """
 
@@ -53,6 +55,7 @@ class SuitingMusic:
     fastest: float
     mode: SuitingMode
     meters: tuple[str, ...]
+    meter_chances: tuple[tuple[str, float], ...]
     moods: tuple[str, ...]
     ensembles: tuple[Ensemble, ...]
     unsuitable: frozenset[int]
@@ -89,230 +92,9 @@ def instrument_called(program: int, name: str = "") -> str:
     return _NAMES.get(_ALIKE.get(program, program), plain)
 
 
-@dataclass(frozen=True)
-class _Setting:
-    """What one kind of scene asks for: its words, manner (a character, or none) and instruments with clauses."""
-
-    name: str
-    words: tuple[str, ...]
-    manner: str
-    instruments: tuple[tuple[int, str], ...]
-
-
-# name; words that speak of it (kinds, groups, places and free words, as stems); manner; instruments, the most telling
-# first, each with what it is there for. A word stands in one setting alone, longer phrases go first.
-_TABLE = """
-water; water lake river stream creek pond pool fountain canal reflection raindrop rain drop dew waterfall cascade
-  swimming dam ice harbour; flowing; harp: ripples on water, strings: the breadth of the water, piano: falling drops,
-  flute: the air above the water, vibraphone: glints of light, guitar: small waves
-sea; sea coast ocean beach shore sand tide surf wave island bay sailing boat ship sail harbor lighthouse; flowing;
-  strings: the long swell, guitar: the lapping of waves, flute: the sea wind, harp: spray and foam,
-  accordion: life by the shore, oboe: the far horizon, electric piano: sun on the sea
-under water; coral reef fish shark whale sea_creature jellyfish underwater diver diving; flowing;
-  vibraphone: light under water, harp: things that drift, pad: the depth, marimba: bubbles, flute: a gliding fin
-mountains; mountain cliff valley volcano summit peak ridge hill landscape rock canyon glacier geyser; grand;
-  strings: the wide land, horn: the call across a valley, oboe: a lonely height, guitar: the path up,
-  flute: thin clear air, piano: stone and distance
-fields; meadow field grass pasture countryside farm hay wheat rural; flowing; guitar: the open field,
-  flute: wind in the grass, strings: the wide sky over it, clarinet: a warm afternoon, piano: quiet, harp: swaying stems
-woods; forest tree wood jungle leaf branch plant foliage fern moss mushroom bamboo nature; flowing;
-  flute: air among leaves, harp: light through branches, strings: deep green, clarinet: the warmth of wood,
-  guitar: a walk among trees, piano: stillness
-flowers; flower garden blossom petal bloom rose tulip bouquet pot honeycomb; flowing; flute: an opening flower,
-  strings: soft petals, harp: a scent that spreads, clarinet: soft colour, guitar: sun in the garden, piano: fine detail
-insects; insect butterfly dragonfly bee spider spider_web beetle ant moth ladybird; playful;
-  pizzicato strings: small quick legs, flute: wings, clarinet: a curious turn, harp: a web of fine threads,
-  marimba: tiny steps, vibraphone: shimmer on wings
-birds; bird songbird parrot duck swan gull wading_bird game_bird chicken ostrich feather wing nest owl; playful;
-  flute: birdsong, clarinet: a call that is answered, harp: wingbeats, pizzicato strings: hopping steps,
-  strings: air under wings, celesta: a small bright voice
-birds of prey; bird_of_prey eagle falcon hawk; grand; horn: a high circling flight, strings: wide air, flute: wings,
-  harp: wingbeats, piano: distance
-animals; animal dog puppy cat kitten pet rabbit small_mammal monkey panda squirrel fox frog turtle bear fur lizard
-  zoo hamster wild_dog snake; playful; clarinet: an animal's curious look, pizzicato strings: soft paws,
-  bassoon: a good-humoured walk, guitar: company, flute: a quick turn of the head, marimba: light steps
-large animals; elephant big_cat lion tiger horse cow sheep farm_animal goat donkey camel deer herd horse_cart; flowing;
-  clarinet: an animal's calm breath, guitar: open country, horn: size and dignity, bassoon: a heavy gait,
-  strings: the wide land, kalimba: warm plains
-food; food fruit vegetable meal dessert drink coffee tea cup wine cake bread cheese plate bottle breakfast kitchenware
-  kitchen_appliance cook berry apple cafe restaurant bar kitchen; playful; guitar: a table in good company,
-  clarinet: a warm taste, vibraphone: the shine of glass, acoustic bass: ease, marimba: small round things,
-  electric piano: warmth, pizzicato strings: a light bite
-home; room furniture chair sofa bed house window door home curtain lamp candle book shelf interior indoors sleep
-  table; calm; piano: a quiet room, clarinet: warmth indoors, celesta: lamplight, strings: comfort,
-  electric piano: soft light, vibraphone: evening, guitar: being at home
-small things; object tool writing box clock pen pencil bubble button coin key umbrella tent other_thing paper brush
-  cosmetics stationery desk thing scale; playful; pizzicato strings: small things at hand, marimba: neat edges,
-  celesta: something small and fine, vibraphone: smooth surfaces, clarinet: a closer look, piano: order
-play; toy child kid baby boy girl playground doll teddy puppet game carousel smile laugh; playful;
-  clarinet: a playful turn, pizzicato strings: tiptoe, celesta: toys, glockenspiel: bright eyes, flute: laughter,
-  music box: childhood, marimba: skipping
-shapes; texture pattern abstract drawing shape surface geometric illustration graphic line curve colour color wall
-  stone_wall design painting art graffiti close_up material background gradient; calm; electric piano: smooth shapes,
-  pad: colour without an edge, vibraphone: even spacing, marimba: a repeated pattern, cello: a long curve,
-  synth bass: flat ground
-circuits; electronics laboratory machine computer screen phone keyboard circuit robot technology camera network
-  server; calm; electric piano: glowing screens, marimba: steady signals, pad: humming current,
-  synth lead: a bright line, synth bass: switched current, vibraphone: metal and glass
-city; city street shop cinema building tower skyline skyscraper architecture town market office apartment square
-  station subway bridge structure; flowing; electric piano: city light, clarinet: a walk down the street,
-  electric bass: steps on the pavement, vibraphone: lit windows, strings: lines of buildings, guitar: people passing,
-  pad: glass and air
-roads; road truck lorry van vehicle highway bus train railway rail track car traffic garage caravan pickup; walking;
-  steel guitar: the open road, harmonica: a long way to go, electric bass: turning wheels, guitar: travelling,
-  electric piano: passing lights, strings: distance, drum kit: the steady pace
-speed; motorbike race racing rocket aircraft warplane plane speed skate rally motorcycle parachute; driving;
-  electric guitar: speed, electric bass: the engine, strings: the rush of air, synth lead: a bright trail,
-  drum kit: the driving beat, horn: height, electric piano: metal
-sport; sport ball_game winter_sport gymnastics athlete player stadium football tennis baseball ski skier runner match
-  surfer; driving; strings: a body in flight, trumpet: the winner's call, electric guitar: strength, flute: lightness,
-  drum kit: the beat of the match, electric bass: running feet, piano: quick steps
-cycling; bicycle bike cyclist scooter walk walking hike hiker stall; walking; guitar: an easy ride,
-  clarinet: whistling on the way, accordion: a turn of the wheel, pizzicato strings: spokes, acoustic bass: pedals
-flight; sky cloud air wind kite glider balloon; flowing; strings: the open sky,
-  flute: the wind up there, pad: height, harp: drifting, horn: far sight, piano: light, guitar: an easy breeze
-night; night moon moonlight star aurora; calm; piano: the quiet of the night,
-  strings: darkness, electric piano: lights in the dark, vibraphone: stars, celesta: starlight, pad: the night sky,
-  clarinet: a low voice
-space; outer_space galaxy planet astronaut nebula space earth universe; grand; pad: endless space,
-  strings: slow orbits, celesta: far stars, choir pad: wonder, horn: a great step, electric piano: instruments' lights
-dusk; sunset sunrise dusk dawn silhouette evening; flowing; strings: the last light, guitar: the end of a day,
-  piano: long shadows, electric piano: warm glow, pad: the fading sky, horn: the sinking sun
-snow; snow winter frost snowy icicle christmas; calm; celesta: snowflakes, strings: a white blanket,
-  piano: cold clear air, harp: crystals, flute: breath in the cold, glockenspiel: sparkling frost
-storm; storm thunder lightning tornado fire smoke flame explosion hurricane; dark;
-  tremolo strings: gathering storm, horn: thunder far off, cello: dark weight, strings: driving clouds,
-  bassoon: a low growl, piano: sudden light
-faith; church temple cathedral chapel monastery mosque cross grave tomb; calm; strings: a high vault,
-  choir: voices inside, harp: light through glass, oboe: a single voice, cello: old stone, flute: an echo,
-  church organ: the nave
-history; castle monument ruin statue palace fortress armour sword knight ancient antique column horseman; grand;
-  strings: old walls, horn: past glory, guitar: an old song, cello: worn stone, oboe: memory, harp: tales, flute: time
-desert; desert dune cactus savanna savannah drought dry; flowing; guitar: heat and distance, strings: endless sand,
-  flute: the hot wind, oboe: a lonely line, kalimba: dry warmth, pad: shimmering air
-war; weapon tank warship gun soldier army military guillotine prison war battle shipwreck; dark; horn: a warning,
-  tremolo strings: dread, cello: grief, strings: weight, trumpet: a far signal, piano: emptiness
-decay; rubbish mask medicine abandoned ruined broken poverty decay sad grief cry tear hospital skull pumpkin_lantern;
-  dark; piano: what is missing, cello: a heavy heart, viola: a bare voice, oboe: a lament, strings: greyness,
-  clarinet: memory
-party; wedding crowd carnival parade festival celebration fair dance dancer firework circus cheer; driving;
-  trumpet: the celebration, piano: dancing feet, drum kit: the beat of the feast, strings: the throng,
-  accordion: the fair, clarinet: laughter, brass: the band, acoustic bass: the dance
-music; stage musical_instrument musician guitarist band concert singer drum guitar piano violin; flowing;
-  electric piano: stage light, acoustic bass: the player's pulse, guitar: playing together,
-  piano: the music that is seen, drum kit: the stage, tenor saxophone: a solo, violin: a song
-people; people person man woman face portrait figure group family couple friend clothing hand hair eye lady human
-  model dress; flowing; strings: feeling, piano: a person's thoughts, guitar: someone close by, flute: a look,
-  clarinet: a voice, cello: warmth, harp: grace
-labour; worker farmer craftsman fisherman seller vendor labour job build construction; walking; guitar: a day's work,
-  clarinet: whistling at work, harmonica: rest after it, double bass: steady steps, accordion: the neighbourhood
-East; pagoda japan china kimono geisha zen lantern asian; calm; koto: an old house in the East, flute: bamboo,
-  harp: still water, shakuhachi: breath, strings: mist, vibraphone: bells
-old pictures; black_and_white; calm; piano: a picture without colours, clarinet: another time, strings: grey tones,
-  cello: shadow, vibraphone: light and dark
-"""
-
-
-@cache
-def _settings() -> tuple[_Setting, ...]:
-    found = []
-    for entry in re.sub(r"\n\s+", " ", _TABLE.strip()).split("\n"):
-        name, words, manner, instruments = (part.strip() for part in entry.split(";"))
-        votes = tuple(tuple(map(str.strip, one.split(":"))) for one in instruments.split(","))
-        found.append(
-            _Setting(
-                name,
-                tuple(word.replace("_", " ") for word in words.split()),
-                manner,
-                tuple((_PROGRAMS[who], why) for who, why in votes),
-            )
-        )
-    return tuple(found)
-
-
-@cache
-def _setting_of_phrase() -> Mapping[tuple[str, ...], _Setting]:
-    return {_stems(word): setting for setting in _settings() for word in setting.words}
-
-
-@cache
-def _wider() -> Mapping[str, str]:
-    """Map what a classifier may name to the kind that it belongs to, and kinds to their groups."""
-    classes = class_names()
-    kinds = {classes[index]: kind.name for kind in all_kinds() for index in kind.classes}
-    return kinds | {kind.name: kind.group for kind in all_kinds()}
-
-
-_LONGEST_PHRASE = 3
-_SINGULAR = {"men": "man", "women": "woman", "children": "child", "leaves": "leaf", "people": "people"}
-
-
-def _stems(text: str) -> tuple[str, ...]:
-    return tuple(_stem(word) for word in re.findall(r"[^\W\d_]+", text.lower()))
-
-
-def _stem(word: str) -> str:
-    """Return a word's singular, roughly: what matters is that a table's word and a scene's come out the same."""
-    if word in _SINGULAR:
-        return _SINGULAR[word]
-    if len(word) > 4 and word.endswith("ies"):
-        return word[:-3] + "y"
-    if len(word) > 4 and word.endswith(("ches", "shes", "sses", "xes")):
-        return word[:-2]
-    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us")) else word
-
-
-def _spoken_of(text: str) -> Iterator[_Setting]:
-    """Yield the settings that a text speaks of, longest phrases first."""
-    known, stems = _setting_of_phrase(), _stems(text)
-    at = 0
-    while at < len(stems):
-        for length in range(min(_LONGEST_PHRASE, len(stems) - at), 0, -1):
-            if (found := known.get(stems[at : at + length])) is not None:
-                yield found
-                at += length - 1
-                break
-        at += 1
-
-
-_SUBJECT, _LAYER, _GROUP, _PLACE, _LATER_PLACE = 0.7, 0.3, 0.7, 0.6, 0.45
-"""How much a word counts by where it stands; a thing counts by its confidence, its group by a share of that."""
-_DIGITS = 3
-_CROWD = 6
-"""Persons that make a crowd."""
-
-
-def _votes_of(scene: Scene) -> dict[str, float]:
-    """Return how strongly each setting is there, strongest first."""
-    votes: dict[str, float] = {}
-
-    def count(text: str, weight: float) -> bool:
-        found = list(_spoken_of(text))
-        for setting in found:
-            votes[setting.name] = max(votes.get(setting.name, 0.0), weight)
-        return bool(found)
-
-    for name, confidence in scene.things:
-        weight, known = confidence, count(name, confidence)
-        while not known and name in _wider() and _wider()[name] != name:
-            name, weight = _wider()[name], _GROUP * weight
-            known = count(name, weight)
-    named = {_stems(name) for name, _ in scene.things}
-    if _stems(scene.subject) not in named:
-        count(scene.subject, _SUBJECT)
-    for number, place in enumerate(scene.place.split(",")):
-        count(place, _LATER_PLACE if number else _PLACE)
-    for layer in (scene.far, scene.middle, scene.near, scene.focal_point):
-        count(layer, _LAYER)
-    if scene.people:
-        votes.setdefault("people", _PLACE)
-    if scene.people and scene.people >= _CROWD:
-        votes.setdefault("party", _GROUP)
-    return dict(sorted(((name, round(vote, _DIGITS)) for name, vote in votes.items()), key=lambda one: -one[1]))
-
-
 # ---------------------------------------------------------------- what it asks of the music
 
+_DIGITS = 3
 _STILL, _LIVELY, _WILD = 0.35, 0.55, 0.7
 _SAD = -0.2
 _SLOWEST, _FASTEST = 60.0, 132.0
@@ -326,7 +108,7 @@ _HURRY = {"driving": 22.0, "walking": 8.0, "playful": 4.0}
 def _manners(votes: Mapping[str, float]) -> dict[str, float]:
     """Return how strongly each manner is there."""
     found: dict[str, float] = {}
-    for setting in _settings():
+    for setting in all_settings():
         if setting.name in votes:
             found[setting.manner] = max(found.get(setting.manner, 0.0), votes[setting.name])
     return found
@@ -347,15 +129,32 @@ def _character(manners: Mapping[str, float], valence: float, arousal: float) -> 
 def _tempo(manners: Mapping[str, float], arousal: float, motion: str) -> float:
     slope = (_HIGH[1] - _LOW[1]) / (_HIGH[0] - _LOW[0])
     hurry = sum(_HURRY.get(manner, 0.0) * min(1.0, vote * 1.5) for manner, vote in manners.items())
-    if {"fast", "racing", "rushing", "running"} & set(_stems(motion)):
+    if {"fast", "racing", "rushing", "running"} & set(flat_stems(motion)):
         hurry += 8.0
-    return float(round(min(max(_LOW[1] + slope * (arousal - _LOW[0]) + hurry, _SLOWEST), _FASTEST)))
+    return round(min(max(_LOW[1] + slope * (arousal - _LOW[0]) + hurry, _SLOWEST), _FASTEST), _DIGITS)
 
 
 _METERS: dict[Character, tuple[str, ...]] = {
     "calm": ("3/4", "4/4", "6/8"), "flowing": ("6/8", "3/4", "4/4"), "playful": ("2/4", "6/8", "4/4", "3/4"),
     "grand": ("4/4", "3/4"), "dark": ("4/4", "3/4", "6/8"), "driving": ("4/4", "2/4", "6/8"),
 }  # fmt: skip
+_METER_CHANCES: dict[Character, Mapping[str, float]] = {
+    "calm": {"3/4": 0.28, "4/4": 0.26, "6/8": 0.2, "12/8": 0.09, "9/8": 0.08, "5/4": 0.09},
+    "flowing": {"6/8": 0.28, "3/4": 0.24, "4/4": 0.18, "12/8": 0.12, "9/8": 0.11, "5/4": 0.07},
+    "playful": {"2/4": 0.26, "6/8": 0.24, "4/4": 0.2, "3/4": 0.18, "9/8": 0.06, "5/4": 0.06},
+    "grand": {"4/4": 0.45, "3/4": 0.23, "12/8": 0.15, "5/4": 0.09, "9/8": 0.08},
+    "dark": {"4/4": 0.34, "3/4": 0.24, "6/8": 0.12, "5/4": 0.14, "12/8": 0.1, "9/8": 0.06},
+    "driving": {"4/4": 0.5, "2/4": 0.16, "6/8": 0.12, "12/8": 0.1, "5/4": 0.12},
+}
+_METER_LEANS: Mapping[str, tuple[str, ...]] = {
+    "water": ("6/8", "9/8", "12/8"), "sea": ("6/8", "9/8", "12/8"), "flight": ("6/8", "9/8", "12/8"),
+    "party": ("3/4", "6/8", "2/4"), "play": ("2/4", "6/8"), "music": ("3/4", "4/4"), "city": ("4/4", "2/4"),
+    "roads": ("4/4", "2/4"), "cycling": ("2/4", "6/8"), "faith": ("4/4", "3/4"), "circuits": ("5/4", "4/4"),
+    "shapes": ("5/4", "3/4"), "storm": ("12/8", "5/4"), "space": ("5/4", "12/8"), "large animals": ("6/8", "9/8"),
+    "flowers": ("3/4", "9/8"), "history": ("4/4", "3/4"), "war": ("4/4", "2/4"), "decay": ("5/4", "3/4"),
+}  # fmt: skip
+"""Meters that are likelier by half where a setting is surely there: waves in threes, steps in twos."""
+_LEAN = 0.5
 _MOODS: dict[Character, tuple[str, ...]] = {
     "calm": ("calm", "relaxing", "meditative", "soft", "melodic"),
     "flowing": ("melodic", "relaxing", "dreamy", "love", "nature"),
@@ -373,16 +172,20 @@ _FAMILIES: dict[Character, tuple[Family, ...]] = {
     "driving": ("pulse", "ostinato", "offbeat", "tremolo", "broken"),
 }
 
-_PRIOR: dict[bool, tuple[str, ...]] = {
+_PRIOR: dict[bool | None, tuple[str, ...]] = {
+    None: ("piano", "electric guitar", "strings", "electric bass", "electric piano", "clarinet", "marimba", "brass"),
     False: ("strings", "piano", "guitar", "flute", "harp", "vibraphone", "electric piano", "clarinet"),
     True: ("strings", "guitar", "clarinet", "piano", "flute", "pizzicato strings", "marimba", "electric piano"),
 }
-"""What suits most pictures, still ones and others; it fills up where a scene says little."""
+"""What suits most pictures, driving ones (None), still ones and others; it fills up where a scene says little."""
 _PRIOR_WEIGHT = 0.3
 _FADING = 0.86
 """How much less each further instrument of a setting counts."""
 _COMMONNESS = 0.2
 """How much less one counts that many settings ask for: what tells a picture from others goes first."""
+
+_GENTLE = 0.5
+"""How much what gentle settings ask for counts in driving music: people in a race are no portrait."""
 
 _EFFECTS = frozenset({55, *range(119, 128)})
 _HARSH = frozenset({29, 30, 36, 37, 105, 104, 106, 109, 111})
@@ -397,31 +200,80 @@ _KEPT_OUT: dict[Character, frozenset[int]] = {
 """Programs that plainly don't suit a character, unless a setting that is there asks for them."""
 
 
-def suiting_music(scene: Scene) -> SuitingMusic:
-    """Return the music that suits a scene; what it leaves open is neither glad nor sad, neither still nor wild."""
+Asked = dict[int, tuple[float, str]]
+"""Program to how much it is asked for, and what for."""
+
+
+@dataclass(frozen=True)
+class Leanings:
+    """What a scene leans to, before any choice: what changes in it, even by little, changes something here.
+
+    `bright` runs from -1 (plainly minor) to 1 (plainly major), `mode` is what comes of it. `instruments` says how much
+    each program is asked for and what for, `settings` how surely each setting is there, surest first.
+    """
+
+    character: Character
+    qpm: float
+    mode: SuitingMode
+    bright: float
+    instruments: Mapping[int, tuple[float, str]]
+    settings: Mapping[str, float]
+
+
+@lru_cache(maxsize=1024)
+def leanings_of(scene: Scene) -> Leanings:
+    """Return what a scene leans to; what it leaves open is neither glad nor sad, neither still nor wild."""
     valence = 0.1 if scene.valence is None else round(scene.valence, _DIGITS)
     arousal = 0.4 if scene.arousal is None else round(scene.arousal, _DIGITS)
-    votes = _votes_of(scene)
+    votes = setting_votes(scene)
     manners = _manners(votes)
     character = _character(manners, valence, arousal)
-    asked = _asked_for(votes, character)
+    dark = manners.get("dark", 0.0)
+    return Leanings(
+        character,
+        _tempo(manners, arousal, scene.motion),
+        _mode(manners, valence),
+        round(min(1.0, max(-1.0, valence - 0.5 * dark)), _DIGITS),
+        _asked_for(votes, character),
+        votes,
+    )
+
+
+@lru_cache(maxsize=512)
+def suiting_music(scene: Scene) -> SuitingMusic:
+    """Return the music that suits a scene."""
+    leanings = leanings_of(scene)
+    character, votes, asked = leanings.character, leanings.settings, leanings.instruments
+    qpm = float(round(leanings.qpm))
+    arousal = 0.4 if scene.arousal is None else round(scene.arousal, _DIGITS)
     unsuitable = _EFFECTS | (
         (_HARSH | _KEPT_OUT[character]) - {program for program, vote in asked.items() if vote[0] >= 0.3}
     )
-    qpm = _tempo(manners, arousal, scene.motion)
     return SuitingMusic(
         character=character,
         qpm=qpm,
         slowest=float(round(qpm / _WIDTH)),
         fastest=float(round(qpm * _WIDTH)),
-        mode=_mode(manners, valence),
+        mode=leanings.mode,
         meters=_METERS[character],
+        meter_chances=_meter_chances(character, votes),
         moods=_MOODS[character],
-        ensembles=_ensembles(_with_prior(asked, arousal), unsuitable, arousal),
+        ensembles=_ensembles(_with_prior(asked, None if character == "driving" else arousal >= 0.4), unsuitable),
         unsuitable=frozenset(unsuitable),
         families=_FAMILIES[character],
         reasons=_reasons(votes, character, qpm),
     )
+
+
+def _meter_chances(character: Character, votes: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    chances = dict(_METER_CHANCES[character])
+    for setting, meters in _METER_LEANS.items():
+        for meter in meters:
+            if meter in chances:
+                chances[meter] *= 1 + _LEAN * votes.get(setting, 0.0)
+    whole = sum(chances.values())
+    found = [(meter, round(chance / whole, _DIGITS)) for meter, chance in chances.items()]
+    return tuple(sorted(found, key=lambda one: (-one[1], one[0])))
 
 
 def _mode(manners: Mapping[str, float], valence: float) -> SuitingMode:
@@ -430,17 +282,15 @@ def _mode(manners: Mapping[str, float], valence: float) -> SuitingMode:
     return "major" if valence > 0.25 else "either"
 
 
-Asked = dict[int, tuple[float, str]]
-"""Program to how much it is asked for, and what for."""
-
-
 def _asked_for(votes: Mapping[str, float], character: Character) -> Asked:
     """Add up what the settings ask for; the clause is that of the setting that asks most."""
     total: dict[int, float] = {}
     clauses: dict[int, tuple[float, str]] = {}
-    for setting in _settings():
-        for place, (program, clause) in enumerate(setting.instruments):
-            vote = votes.get(setting.name, 0.0) * _FADING**place
+    for setting in all_settings():
+        fitting = 1.0 if character != "driving" or setting.manner in ("driving", "walking", "playful") else _GENTLE
+        for place, (name, clause) in enumerate(setting.instruments):
+            program = _PROGRAMS[name]
+            vote = fitting * votes.get(setting.name, 0.0) * _FADING**place
             if vote > 0 and (program != DRUM_KIT or character == "driving"):
                 total[program] = total.get(program, 0.0) + vote
                 clauses[program] = max(clauses.get(program, (0.0, "")), (vote, clause), key=lambda one: one[0])
@@ -454,12 +304,12 @@ def _asked_for(votes: Mapping[str, float], character: Character) -> Asked:
 @cache
 def _settings_of_program() -> Mapping[int, int]:
     """Count the settings that ask for each program."""
-    return Counter(program for setting in _settings() for program, _ in setting.instruments)
+    return Counter(_PROGRAMS[name] for setting in all_settings() for name, _ in setting.instruments)
 
 
-def _with_prior(asked: Asked, arousal: float) -> Asked:
+def _with_prior(asked: Mapping[int, tuple[float, str]], lively: bool | None) -> Asked:
     filled = dict(asked)
-    for place, name in enumerate(_PRIOR[arousal >= 0.4]):
+    for place, name in enumerate(_PRIOR[lively]):
         vote, clause = filled.get(_PROGRAMS[name], (0.0, ""))
         filled[_PROGRAMS[name]] = (round(vote + _PRIOR_WEIGHT * _FADING**place, _DIGITS), clause)
     return filled
@@ -467,34 +317,152 @@ def _with_prior(asked: Asked, arousal: float) -> Asked:
 
 # ---------------------------------------------------------------- ensembles
 
-_MOST_ENSEMBLES = 8
+_WORLDS: tuple[frozenset[int], ...] = tuple(
+    frozenset(_PROGRAMS[name.strip()] for name in world.split(","))
+    for world in (
+        # An orchestra and its sections; a salon; a village; a club; a stage; a studio; a nursery; islands; the East.
+        "strings, violin, viola, cello, double bass, tremolo strings, pizzicato strings, harp, flute, piccolo, oboe,"
+        "English horn, clarinet, bassoon, horn, trumpet, trombone, tuba, brass, piano, celesta, glockenspiel, bells,"
+        "choir, church organ",
+        "piano, guitar, strings, violin, viola, cello, double bass, flute, recorder, oboe, English horn, clarinet,"
+        "bassoon, horn, harp, pizzicato strings, celesta, vibraphone, marimba, music box, harpsichord, accordion,"
+        "acoustic bass, dulcimer",
+        "guitar, steel guitar, flute, whistle, recorder, pan flute, fiddle, violin, accordion, harmonica, clarinet,"
+        "cello, double bass, acoustic bass, dulcimer, kalimba, pizzicato strings, marimba, harp, bassoon, oboe,"
+        "strings",
+        "piano, electric piano, vibraphone, jazz guitar, guitar, electric guitar, acoustic bass, double bass,"
+        "electric bass, clarinet, tenor saxophone, flute, trumpet, muted trumpet, trombone, brass, drum kit,"
+        "rock organ, accordion, marimba, harmonica",
+        "electric guitar, overdriven guitar, steel guitar, piano, electric piano, rock organ, electric bass,"
+        "synth bass, synth lead, drum kit, brass, trumpet, pad, tenor saxophone, strings, harmonica, marimba",
+        "pad, choir pad, synth lead, synth bass, electric bass, electric piano, vibraphone, piano, strings, cello,"
+        "marimba, celesta, harp, flute, oboe, horn, guitar, kalimba, choir, clarinet, violin, drum kit",
+        "celesta, glockenspiel, music box, marimba, xylophone, vibraphone, pizzicato strings, harp, clarinet, bassoon,"
+        "flute, piccolo, piano, electric piano, kalimba, recorder, guitar, acoustic bass, accordion",
+        "steel drums, marimba, vibraphone, guitar, kalimba, acoustic bass, electric bass, flute, trumpet, drum kit",
+        "koto, shakuhachi, pan flute, flute, harp, strings, cello, vibraphone, bells, pizzicato strings, piano",
+    )
+)
+"""Instruments that blend: a band comes out of one of these."""
+_KIN: Mapping[int, tuple[tuple[int, float], ...]] = {
+    _PROGRAMS[name]: tuple((_PROGRAMS[other], share) for other, share in kin)
+    for name, kin in (
+        ("cello", (("strings", 0.75), ("piano", 0.4), ("tremolo strings", 0.6))),
+        ("violin", (("strings", 0.7),)),
+        ("viola", (("strings", 0.55),)),
+        ("double bass", (("strings", 0.45), ("pizzicato strings", 0.5), ("brass", 0.4))),
+        ("acoustic bass", (("guitar", 0.45), ("vibraphone", 0.45), ("clarinet", 0.35), ("marimba", 0.35))),
+        ("electric bass", (("electric guitar", 0.6), ("drum kit", 0.7), ("electric piano", 0.4))),
+        ("synth bass", (("synth lead", 0.6), ("pad", 0.35))),
+        ("bassoon", (("clarinet", 0.4), ("oboe", 0.4))),
+    )
+}
+"""Who comes along with whom, and with what share of its vote: a family has its lower members."""
+_COMES_ALONG = "a voice that goes with the others"
+_MOST_ENSEMBLES, _MOST_PAIRS, _MOST_ALIKE, _MOST_BOWED = 8, 1, 2, 3
 _BASSES = (42, 43, 32, 33, 38, 70, 57, 58)
 _NO_LEAD = frozenset({DRUM_KIT, 32, 33, 38, 43, 44, 58, 18, 19, 14, 52, 88, 89, 91})
+_RHYTHM = frozenset((18, 27, 29, 32, 33, 38, 61, 66, 81))
+"""Instruments one of which a drum kit needs beside it."""
+_BOWED = frozenset((40, 41, 42, 43, 44, 48))
 _CHORDAL = 5
 """Notes at once from which on an instrument gives figure and bass alone."""
+_PART = 3
+"""Notes at once from which on one has a figure or holds chords."""
+_JOBS: tuple[tuple[BandJob, ...], ...] = (
+    ("lead", "ground"), ("lead", "second", "ground"), ("lead", "figure", "bass"), ("lead", "second", "figure", "bass"),
+    ("lead", "second", "sustained", "ground"), ("lead", "second", "sustained", "figure", "bass"),
+)  # fmt: skip
+_CHOICE: Mapping[BandJob, int] = {"lead": 5, "second": 5, "sustained": 3, "figure": 4, "bass": 2, "ground": 4}
+"""How many of the best for each job are tried."""
+_CONTRAST, _SINGING, _WANTED = 0.01, 0.03, 0.02
+"""What it is worth that the singers are of two kinds; that one of them holds its notes; that somebody is there whom
+the scene asks for."""
 
 
-def _ensembles(asked: Asked, unsuitable: frozenset[int], arousal: float) -> tuple[Ensemble, ...]:
-    """Put together what is asked for most: a melody over an instrument with chords, a second line or bass with it."""
+def _ensembles(asked: Asked, unsuitable: frozenset[int]) -> tuple[Ensemble, ...]:
+    """Put together what is asked for most: two that sing in turn, over figure and bass, out of one world.
+
+    The last band at most has two instruments, three have more than one with a bow; no pair of lead and lowest comes
+    more than twice.
+    """
+    asked = _with_kin(asked, unsuitable)
     votes = {program: vote for program, (vote, _) in asked.items() if program not in unsuitable}
     best = sorted(votes, key=lambda program: (-votes[program], program))
-    drums = (DRUM_KIT,) if DRUM_KIT in votes else ()
-    melodic = [program for program in best if program != DRUM_KIT]
-    leads = [program for program in melodic if program not in _NO_LEAD][:5]
-    chordal = [program for program in melodic if _accompanies(program)][:4]
-    basses = [program for program in melodic if program in _BASSES][:1]
-    bands = [(lead, *drums, below) for lead, below in product(leads, chordal) if lead != below]
-    bands += [(a, b, c) for a, b, c in product(leads, melodic[:5], chordal) if len({a, b, c}) == 3 and b not in _BASSES]
-    bands += [(a, b, *drums, c) for a, b, c in product(leads, chordal, basses) if len({a, b, c}) == 3]
+    bands = {band: jobs for wanted in _JOBS for band, jobs in _bands(wanted, best)}
+    told = {program for program in votes if asked[program][1] not in ("", _COMES_ALONG)}
 
     def worth(band: tuple[int, ...]) -> float:
-        return round(sum(votes[program] for program in band) / len(band) + 0.02 * len(band), _DIGITS)
+        singers = [instrument_of(program) for program in band[:2] if program != DRUM_KIT]
+        extra = _CONTRAST * len({one.kind for one in singers}) + _SINGING * any(one.sustains for one in singers)
+        mean = sum(votes[program] for program in band) / len(band)
+        return round(mean + extra + _WANTED * (not told.isdisjoint(band)), _DIGITS)
 
     chosen: list[tuple[int, ...]] = []
     for band in sorted(bands, key=lambda band: (-worth(band), band)):
-        if all(set(band) != set(other) for other in chosen):
+        ends = sum((band[0], band[-1]) == (other[0], other[-1]) for other in chosen)
+        pairs = sum(len(other) == 2 for other in chosen)
+        bowed = sum(len(_BOWED & set(other)) > 1 for other in chosen)
+        alike = any(set(band) == set(other) for other in chosen)
+        crowded = (len(band) == 2 and pairs >= _MOST_PAIRS) or (len(_BOWED & set(band)) > 1 and bowed >= _MOST_BOWED)
+        if not alike and not crowded and ends < _MOST_ALIKE:
             chosen.append(band)
-    return tuple(Ensemble(band, _band_reason(band, asked)) for band in chosen[:_MOST_ENSEMBLES])
+        if len(chosen) == _MOST_ENSEMBLES:
+            break
+    chosen.sort(key=lambda band: len(band) == 2)
+    return tuple(Ensemble(band, _band_reason(band, asked), bands[band]) for band in chosen)
+
+
+def _with_kin(asked: Asked, unsuitable: frozenset[int]) -> Asked:
+    """Return what is asked for with lower relations; where tenderness is out of place, none with a bow comes along."""
+    found = dict(asked)
+    for program, kin in _KIN.items():
+        if program in _BOWED and unsuitable >= _TENDER - set(asked):
+            continue
+        vote = round(max((share * asked[other][0] for other, share in kin if other in asked), default=0.0), _DIGITS)
+        if vote > found.get(program, (0.0, ""))[0]:
+            found[program] = vote, found.get(program, (0.0, ""))[1] or _COMES_ALONG
+    return found
+
+
+def _bands(jobs: tuple[BandJob, ...], best: Sequence[int]) -> Iterator[tuple[tuple[int, ...], tuple[BandJob, ...]]]:
+    """Yield bands for some jobs, with what each instrument is there for; drums come where they are asked for."""
+    options = [[program for program in best if _can(program, job)][: _CHOICE[job]] for job in jobs]
+    drummed: tuple[BandJob, ...] = (*jobs[:-1], "drums", jobs[-1])
+    for band in product(*options):
+        if len(set(band)) < len(band) or not (shared := _shared_worlds(band)):
+            continue
+        if DRUM_KIT in best and not _RHYTHM.isdisjoint(band) and shared & _worlds_of(DRUM_KIT):
+            yield (*band[:-1], DRUM_KIT, band[-1]), drummed
+        else:
+            yield band, jobs
+
+
+def _shared_worlds(band: Sequence[int]) -> int:
+    shared = -1
+    for program in band:
+        shared &= _worlds_of(program)
+    return shared
+
+
+@cache
+def _worlds_of(program: int) -> int:
+    """Return the worlds of an instrument, a bit each."""
+    return sum(1 << number for number, world in enumerate(_WORLDS) if program in world)
+
+
+def _can(program: int, job: BandJob) -> bool:
+    """Return whether an instrument does a job well."""
+    if program == DRUM_KIT:
+        return job == "drums"
+    if job in ("lead", "second"):
+        return program not in _NO_LEAD and not (job == "second" and program in _BASSES[1:5])
+    if job == "bass":
+        return program in _BASSES
+    if job == "ground":
+        return _accompanies(program)
+    instrument = instrument_of(program)
+    return instrument.chords >= _PART and (job == "figure" or instrument.sustains)
 
 
 def _accompanies(program: int) -> bool:
@@ -503,7 +471,7 @@ def _accompanies(program: int) -> bool:
 
 
 def _band_reason(band: Sequence[int], asked: Asked) -> str:
-    said = [f"{_called(program)} for {clause}" for program in band if (clause := asked[program][1])]
+    said = [f"{_called(one)} for {clause}" for one in band if (clause := asked[one][1]) not in ("", _COMES_ALONG)]
     return "; ".join(said) or " and ".join(_called(program) for program in band) + " suit most pictures"
 
 

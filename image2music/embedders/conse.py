@@ -40,6 +40,7 @@ from image2music.images.features import (
     middle_of,
     pixels_of,
 )
+from image2music.images.leaving_out import scenes_without
 from image2music.images.people import find_people, missing_detectors
 from image2music.images.scene import (
     Look,
@@ -315,18 +316,24 @@ class ConseEmbedder:
 
     def _read(self, image: Image, pixels: Pixels) -> tuple[Classified, Reading]:
         """Return the classes of the picture and its cells, and what can be read off it without looking for people."""
-        seen = self._classifier.classify(pixels)
-        return seen, read_picture(seen, self._classifier.classify(pixels_of(middle_of(image))), pixels)
+        seen, _, reading = self._read_parts(image, pixels)
+        return seen, reading
+
+    def _read_parts(self, image: Image, pixels: Pixels) -> tuple[Classified, Classified, Reading]:
+        seen, middle = self._classifier.classify(pixels), self._classifier.classify(pixels_of(middle_of(image)))
+        return seen, middle, read_picture(seen, middle, pixels)
 
     def _look_at(self, image: Image) -> Look:
         pixels = pixels_of(image)
-        seen, reading = self._read(image, pixels)
+        seen, middle, reading = self._read_parts(image, pixels)
+        people = find_people(image, reading.hints())
         return Look(
             vector=self._picture_vector(seen, reading),
             grid=self._mean_names(seen.cells.reshape(CELLS * CELLS, -1)).reshape(CELLS, CELLS, DIM),
             palette=reading.palette,
             cell_brightness=cell_brightness(pixels, CELLS),
-            scene=see_scene(reading, find_people(image, reading.hints())),
+            scene=see_scene(reading, people),
+            without=scenes_without(seen, middle, reading, pixels, people, self._classifier.classes_of),
         )
 
     def _picture_vector(self, seen: Classified, reading: Reading) -> Vectors:

@@ -32,7 +32,7 @@ from image2music.music.grid import detect_key, pitch_class_weights
 from image2music.music.listen.listener import listen
 from image2music.music.metrics import EXPLANATIONS, METRIC_NAMES, Metrics, groove_consistency, metrics_of_score
 from image2music.music.score import Score
-from image2music.music.similarity import longest_shared_run, longest_shared_with_others, melody, voice_steps
+from image2music.music.similarity import longest_shared_run, longest_shared_with_others, melody, sung_steps
 from image2music.music.theory import DEFAULT_QPM, FAST_FROM_QPM, SLOW_BELOW_QPM, Key, fifths_of, key_name, tempo_word
 
 Better = Literal["higher", "lower"]
@@ -237,7 +237,7 @@ def _of_score(score: Score, piece: Piece) -> Row:
     metrics = metrics_of_score(score)
     references = [heard for heard in map(hear, piece.references) if heard]
     asked = asked_by(piece.description)
-    voices = voice_steps(score)
+    voices = sung_steps(score, piece.plan)
     notes = max((len(voice) + 1 for voice in voices), default=0)
     copied = max((longest_shared_run(voices, heard.voices) for heard in references), default=None)
     judgement, sheet = criticise(score), listen(score, piece.plan)

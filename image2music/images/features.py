@@ -199,12 +199,14 @@ CLASSES = 1000
 class Classified:
     """Softmax over the 1000 ImageNet classes: `whole` float32[1000], `cells` float32[7, 7, 1000].
 
-    `pooled` float32[1280] is the mean of the features that `whole` is read from.
+    `pooled` float32[1280] is the mean of the features that `whole` is read from, `features` float32[7, 7, 1280] are
+    those of each cell, None where nobody kept them.
     """
 
     whole: NDArray[np.float32]
     cells: NDArray[np.float32]
     pooled: NDArray[np.float32]
+    features: NDArray[np.float32] | None = None
 
 
 class EfficientNetLite0:
@@ -228,7 +230,16 @@ class EfficientNetLite0:
             pooled = features.mean(0, keepdim=True)
             logits = self._head(torch.cat([pooled, features]))
             probabilities = torch.softmax(logits, dim=-1).numpy()
-        return Classified(probabilities[0], probabilities[1:].reshape(CELLS, CELLS, CLASSES), pooled[0].numpy())
+        cells = probabilities[1:].reshape(CELLS, CELLS, CLASSES)
+        return Classified(probabilities[0], cells, pooled[0].numpy(), features.numpy().reshape(CELLS, CELLS, -1))
+
+    def classes_of(self, pooled: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the probabilities float32[n, 1000] of pooled features float32[n, 1280]."""
+        import torch
+
+        with torch.inference_mode():
+            probabilities: NDArray[np.float32] = torch.softmax(self._head(torch.from_numpy(pooled)), dim=-1).numpy()
+        return probabilities
 
     def _features(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
         """Return float32[49, 1280], cells in reading order."""

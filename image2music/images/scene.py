@@ -29,8 +29,9 @@ from image2music.images.features import (
     measure_palette,
 )
 from image2music.images.kinds import MOTIONS, all_kinds, groups, membership
+from image2music.images.layout import PictureLayout, measure_layout
 from image2music.images.people import People
-from image2music.images.places import Gaze, PictureLayout, Shares, find_places, load_probes, measure_layout, ramp
+from image2music.images.places import Gaze, Shares, find_places, load_probes, ramp
 from image2music.images.places import Named as Named
 
 
@@ -63,13 +64,14 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """Everything the embedded default sees in a picture. It pickles (about 80 KB).
+    """Everything the embedded default sees in a picture. It pickles (about 100 KB).
 
     vector: unit float32[384], the picture in the space of `ConseEmbedder.embed_texts`.
     grid: float32[7, 7, 384], each cell of the whole picture, rows from the top, unit vectors in the same space.
     palette: light and colour.
     cell_brightness: float32[7, 7], mean CIE L*/100 of each cell.
     scene: what it shows, where and how it feels.
+    without: the scene without each of the blocks of `leaving_out.block_masks`.
     """
 
     vector: NDArray[np.float32]
@@ -77,6 +79,7 @@ class Look:
     palette: Palette
     cell_brightness: NDArray[np.float32]
     scene: Scene = Scene(subject="")
+    without: tuple[Scene, ...] = ()
 
 
 _DIGITS = 4
@@ -129,15 +132,25 @@ def read_picture(
     picture and its middle. The middle counts as much as the whole, because what is photographed stands there and shows
     larger. `probed` stands for the readings of the probes where they are known.
     """
+    return reading_of(whole, middle, measure_layout(pixels), measure_palette(pixels), probed)
+
+
+def reading_of(
+    whole: Classified,
+    middle: Classified,
+    layout: PictureLayout,
+    palette: Palette,
+    probed: Mapping[str, float] | None = None,
+) -> Reading:
+    """Return what follows from measures that are there already."""
     kinds: Floats = membership() @ (np.float32(0.5) * (whole.whole + middle.whole))
     shares = {kind.name: float(share) for kind, share in zip(all_kinds(), kinds, strict=True)}
     for group in groups():
         shares[group] = sum(float(share) for kind, share in zip(all_kinds(), kinds, strict=True) if kind.group == group)
     shares = {name: round(share, _DIGITS) for name, share in shares.items()}
     readings = _probabilities(load_probes().read(np.float32(0.5) * (whole.pooled + middle.pooled)))
-    layout = measure_layout(pixels)
     known = readings if probed is None else probed
-    return Reading(whole, layout, measure_palette(pixels), kinds, shares, known, find_places(layout, shares, known))
+    return Reading(whole, layout, palette, kinds, shares, known, find_places(layout, shares, known))
 
 
 def _probabilities(readings: Mapping[str, float]) -> dict[str, float]:

@@ -14,9 +14,10 @@ from typing import TypeVar
 
 from image2music.abc.autofix.rules import AUTOFIX_VERSION
 from image2music.abc.checker import CHECK_VERSION, read_motif
-from image2music.abc.playback import tune_to_midi
+from image2music.abc.expression import EXPRESSION_VERSION, performed_midi
 from image2music.composers.base import (
     AttentionOptions,
+    WORTH,
     Composer,
     ComposeRequest,
     EditRequest,
@@ -33,6 +34,7 @@ from image2music.failures import batch_with_fallback, map_catching, reason_of
 from image2music.loop.choose import (
     UNCHANGED,
     ExaminedTune,
+    Order,
     Voices,
     examine,
     order_of,
@@ -53,7 +55,7 @@ from image2music.music.theory import DEFAULT_QPM
 from image2music.settings import LoopSettings
 from image2music.types import ComposedTune, Draft, Explanation, Purpose, Round
 
-LOOP_VERSION = 4
+LOOP_VERSION = 5
 """Raise it when the loop asks, accepts or measures otherwise."""
 
 PLAN_ATTEMPTS = 2
@@ -89,6 +91,11 @@ class Take:
         """The tune that counts so far."""
         assert self.best is not None
         return self.best
+
+    @property
+    def order(self) -> Order:
+        """What a valid tune is compared by with the other candidates."""
+        return order_of(self.standing, self.request.album, self.notes.get(WORTH))
 
     @property
     def needs_plan(self) -> bool:
@@ -166,6 +173,7 @@ def rules_version() -> str:
         "check": CHECK_VERSION,
         "copies": COPY_VERSION,
         "critic": CRITIC_VERSION,
+        "expression": EXPRESSION_VERSION,
         "listener": LISTENER_VERSION,
         "loop": LOOP_VERSION,
         "planner": PLANNER_VERSION,
@@ -288,7 +296,7 @@ def _choose(work: Work) -> None:
     standing = _open(work.takes)
     if not standing:
         return
-    best = min(standing, key=lambda take: (order_of(take.standing, take.request.album), take.number))
+    best = min(standing, key=lambda take: (take.order, take.number))
     if len(work.takes) > 1:
         best.rounds = [step for take in work.takes for step in _compared(take, best)]
     work.chosen = best
@@ -298,7 +306,11 @@ def _compared(take: Take, best: Take) -> list[Round]:
     """Return the rounds of a take, saying that it was chosen, or what it lacks beside the one that was."""
     if take is best:
         return [replace(step, reason="chosen") if step.accepted else step for step in take.rounds]
-    reason = reason_of(take.failed) if take.failed else why_not(take.standing, best.standing, take.request.album)
+    if take.failed:
+        reason = reason_of(take.failed)
+    else:
+        standing = take.standing
+        reason = why_not(take.order, best.order) if standing.stands else standing.draft.validity
     return [replace(step, accepted=False, reason=reason) for step in take.rounds]
 
 
@@ -393,7 +405,7 @@ def _composed(work: Work) -> ComposedTune:
         meter=tune.header("M"),
         tempo_qpm=score.tempos[0].qpm if score.tempos else DEFAULT_QPM,
         bars=count_bars(score),
-        midi=tune_to_midi(tune),
+        midi=performed_midi(tune),
         explanation=work.explanation,
         plan=take.plan,
         unmet=take.unmet,

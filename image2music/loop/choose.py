@@ -21,16 +21,17 @@ from image2music.abc.ast import Tune
 from image2music.abc.autofix.rules import autofix
 from image2music.abc.checker import check_parsed
 from image2music.abc.diagnostics import Diagnostic, Severity
-from image2music.abc.playback import abc_to_score, first_tune, tune_to_score
+from image2music.abc.playback import first_tune, tune_to_score
 from image2music.abc.writer.excerpt import splice_bar
 from image2music.composers.base import missing_constraints
+from image2music.composers.nano.borrowing import played_reference
 from image2music.errors import AbcError
 from image2music.music.critic.model import criticise
 from image2music.music.listen.listener import listen
 from image2music.music.listen.sheet import Sheet
 from image2music.music.planning.plan import Plan
 from image2music.music.score import Score, count_bars, length_in_bars
-from image2music.music.similarity import LONGEST_ALLOWED, Step, longest_shared_run, voice_steps
+from image2music.music.similarity import LONGEST_ALLOWED, Step, longest_shared_run, sung_steps, voice_steps
 from image2music.types import AlbumPart, Draft, Edit
 
 Voices = Sequence[Sequence[Step]]
@@ -55,7 +56,7 @@ def examine(raw: str, references: Sequence[Voices], plan: Plan | None = None) ->
     """Mend, check, play, listen to and measure an answer; what is wrong with it becomes diagnostics.
 
     `references` are the voices of the retrieved tunes (`voices_of_abc`), to see how much was copied. With a plan, what
-    is heard is held against it.
+    is heard is held against it, and what it has sung alone counts as copied.
     """
     raw = raw.encode("utf-8", "replace").decode()  # a model may write half of a surrogate pair: no file can hold it
     try:
@@ -75,7 +76,8 @@ def examine(raw: str, references: Sequence[Voices], plan: Plan | None = None) ->
     if judgement is None:
         return ExaminedTune(_with_error(draft, "no_notes", "write a tune that has notes"))
     sheet = listen(score, plan)
-    copied = max((longest_shared_run(voice_steps(score), reference) for reference in references), default=0)
+    sung = sung_steps(score, plan)
+    copied = max((longest_shared_run(sung, reference) for reference in references), default=0)
     draft = replace(
         draft,
         metrics=sheet.metrics,
@@ -93,10 +95,8 @@ def voices_of_abc(abc: str) -> Voices:
 
     Cached for the next picture: one tune is a reference of many.
     """
-    try:
-        return voice_steps(abc_to_score(abc))
-    except AbcError:
-        return []
+    score = played_reference(abc)
+    return [] if score is None else voice_steps(score)
 
 
 def _with_error(draft: Draft, reason: str, message: str) -> Draft:
@@ -110,27 +110,31 @@ def _error(reason: str, message: str) -> Diagnostic:
 
 GOOD_ENOUGH = 0.5
 """A critic's score from which on a higher one counts no more: chosen by the critic alone, the blandest tune wins."""
+_FLOOR = -0.25
+"""The same for tunes whose composer says how good they are: it has heard the critic, and knows more."""
 
-_CRITIC_STEP, _ADHERENCE_STEP, _FAULTS_STEP = 0.25, 0.05, 0.05
+_CRITIC_STEP, _WORTH_STEP, _ADHERENCE_STEP, _FAULTS_STEP = 0.25, 0.1, 0.05, 0.05
 """Differences below these mean nothing; rounding to them also keeps another processor's last bits from deciding."""
 
 
 class Order(NamedTuple):
     """What candidates are compared by, in this order; smaller is better.
 
-    The album's demands that are missed; notes copied beyond the bound; how far the critic's score lies below
-    `GOOD_ENOUGH`; what is missing from the plan; faults that are heard, a bar, by their weight.
+    The album's demands that are missed; notes copied beyond the bound; how far the critic's score lies below what is
+    good enough; the composer's own judgement, with its sign changed; what is missing from the plan; faults that are
+    heard, a bar, by their weight.
     """
 
     misses_album: int
     copies: int
     below: float
+    worth: float
     misses_plan: float
     faults: float
 
 
-def order_of(candidate: ExaminedTune, album: AlbumPart | None = None) -> Order:
-    """Return what a valid candidate is compared by."""
+def order_of(candidate: ExaminedTune, album: AlbumPart | None = None, worth: float | None = None) -> Order:
+    """Return what a valid candidate is compared by; `worth` is what its composer says of it, if anything."""
     score, sheet, draft = candidate.score, candidate.sheet, candidate.draft
     assert score is not None and sheet is not None and draft.critic is not None
     adherence = 1.0 if draft.adherence is None else draft.adherence
@@ -138,22 +142,21 @@ def order_of(candidate: ExaminedTune, album: AlbumPart | None = None) -> Order:
     return Order(
         misses_album=len(missing_constraints(score, album)) if album is not None else 0,
         copies=max(0, draft.longest_copy - LONGEST_ALLOWED),
-        below=_stepped(max(0.0, GOOD_ENOUGH - draft.critic), _CRITIC_STEP),
+        below=_stepped(max(0.0, (GOOD_ENOUGH if worth is None else _FLOOR) - draft.critic), _CRITIC_STEP),
+        worth=_stepped(-(worth or 0.0), _WORTH_STEP),
         misses_plan=_stepped(1 - adherence, _ADHERENCE_STEP),
         faults=_stepped(weight, _FAULTS_STEP),
     )
 
 
-def why_not(candidate: ExaminedTune, chosen: ExaminedTune, album: AlbumPart | None = None) -> str:
+def why_not(mine: Order, other: Order) -> str:
     """Name the first thing in which a candidate is behind the chosen one."""
-    if not candidate.stands:
-        return candidate.draft.validity
-    mine, other = order_of(candidate, album), order_of(chosen, album)
     behind = next((name for name in Order._fields if getattr(mine, name) > getattr(other, name)), None)
     return {
         "misses_album": "keeps_less_of_the_album",
         "copies": "copies_more",
         "below": "less_musical",
+        "worth": "composer_prefers_another",
         "misses_plan": "keeps_less_of_the_plan",
         "faults": "more_faults",
         None: "no_better",

@@ -18,9 +18,8 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.abc.playback import abc_to_score
+from image2music.composers.nano.borrowing import Borrowed, borrowed_from_abc, played_reference
 from image2music.composers.suiting import SuitingMusic, suiting_music
-from image2music.errors import AbcError
 from image2music.images.scene import Scene
 from image2music.index.search import Background, Candidate, Candidates
 from image2music.index.table import Pair, TuneIndex
@@ -241,24 +240,21 @@ def _words_of(one: Candidate) -> set[str]:
 
 
 def _lending(reference: Reference) -> Reference | None:
-    lends = _lends(reference.abc)
+    lends = lending_words(reference.abc)
     return replace(reference, contributes=lends) if lends else None
 
 
 @lru_cache(maxsize=4096)
-def _lends(abc: str) -> str:
+def lending_words(abc: str) -> str:
     """Return what a reference may lend, in words; empty where it cannot be played.
 
     Cached: one tune is a reference of many pictures.
     """
-    try:
-        score = abc_to_score(abc)
-    except AbcError:
-        return ""
-    return _words_for(score) if score.n_notes else ""
+    score = played_reference(abc)
+    return _words_for(score, borrowed_from_abc(abc)) if score is not None and score.n_notes else ""
 
 
-def _words_for(score: Score) -> str:
+def _words_for(score: Score, borrowed: Borrowed) -> str:
     qpm = score.tempos[0].qpm if score.tempos else DEFAULT_QPM
     meter = score.meters[0] if score.meters else None
     rhythm = f"rhythm: {f'{meter.numerator}/{meter.denominator}, ' if meter else ''}{tempo_word(qpm)}"
@@ -267,4 +263,13 @@ def _words_for(score: Score) -> str:
     names = [instrument_of(program).name for program in programs]
     if any(track.is_drum and len(track) for track in score.tracks):
         names.append("drums")
-    return "; ".join(part for part in (rhythm, key, f"instruments: {', '.join(names)}" if names else "") if part)
+    instruments = f"instruments: {', '.join(names)}" if names else ""
+    figures = dict.fromkeys(f"{one.family} ({instrument_of(one.program).name})" for one in borrowed.figures)
+    figure = f"figure: {', '.join(list(figures)[:_FIGURES_SAID])}" if figures else ""
+    strokes = borrowed.drums and len({at for at, _ in borrowed.drums.hits}) // borrowed.drums.bars
+    drums = f"drums: {strokes} strokes a bar" if strokes else ""
+    bass = f"bass: {len(borrowed.bass.rhythm)} notes a bar" if borrowed.bass else ""
+    return "; ".join(part for part in (rhythm, key, instruments, figure, drums, bass) if part)
+
+
+_FIGURES_SAID = 2

@@ -291,12 +291,16 @@ _VOLUME_OF_ENDS = 64
 
 
 class NoteList(NamedTuple):
-    """The notes of one track as (start tick, end tick, pitch, velocity), in any order."""
+    """The notes of one track as (start tick, end tick, pitch, velocity), and its control changes, in any order.
+
+    A control change is (tick, number, value); it comes behind the notes of its tick.
+    """
 
     notes: Sequence[tuple[int, int, int, int]]
     program: int
     channel: int
     name: str
+    controls: Sequence[tuple[int, int, int]] = ()
 
 
 def write_midi(score: Score) -> bytes:
@@ -350,6 +354,8 @@ def _track_chunk(track: NoteList) -> bytes:
     # One integer for each event, the tick and behind it the three bytes of the message, sorts ends before beginnings.
     events = [start << 24 | on | pitch << 8 | velocity for start, _, pitch, velocity in track.notes]
     events += [end << 24 | off | pitch << 8 for _, end, pitch, _ in track.notes]
+    change = (0xB0 | channel) << 16
+    events += [tick << 24 | change | number << 8 | value for tick, number, value in track.controls]
     events.sort()
     ticks = [event >> 24 for event in events]
     deltas = map(sub, ticks, [0, *ticks])

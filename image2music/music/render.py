@@ -1,16 +1,49 @@
-"""A tune as a WAV file: a few harmonics and an envelope for each note, nothing sampled.
+"""A tune as sound: MIDI through a sound font, in stereo with a little room, at one loudness; WAV, MP3 and Opus.
 
-It shows how a tune goes, not how it would sound on its instruments.
+The sound font player is midirenderer (rustysynth). Where no sound font is at hand a few harmonics and an envelope stand
+for each note: that shows how a tune goes, not how it would sound on its instruments.
 """
 
 from __future__ import annotations
 
 import io
-import wave
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from image2music.errors import ConfigError, MidiError
+from image2music.music.loudness import PEAK_DBTP, levels_over_channels, limited, mastered
+from image2music.music.midi import read_midi, write_midi
+from image2music.music.score import Score, Track, seconds_at
+
+RATE = 48_000
+"""Samples a second; two channels."""
+
+MAX_SECONDS = 900.0
+"""Longer tunes are cut here: a quarter of an hour takes 350 MB while it is made."""
+
+SoundFormat = Literal["wav", "mp3", "opus"]
+
+KBPS: dict[SoundFormat, int] = {"mp3": 128, "opus": 96}
+"""Kilobits a second of files that are kept, both channels together."""
+
+_FEW_KBPS = 64
+_LAME_SCALE = 0.95
+"""LAME makes everything a little softer, lest it clip; what it gets is louder by as much."""
+_TAIL_SECONDS = 3.0
+_SILENT = 10 ** (-66 / 20)
+_FADE_SECONDS = 0.05
+_VOLUME, _PAN, _ROOM = 7, 10, 91
+_ROOM_NEAR, _ROOM_FAR = 32, 56
+_CENTRE, _LOWEST_SIDE = 64, 50.0
+_SIDES = (42, 86, 30, 98, 52, 76, 22, 106)
 
 
 @dataclass(frozen=True)
@@ -23,13 +56,229 @@ class PlayedTrack:
     notes: tuple[tuple[float, float, int, int], ...]
 
 
-RATE = 44_100
-"""Samples a second; one channel, 16 bits."""
+def played_tracks(score: Score) -> tuple[PlayedTrack, ...]:
+    """Return the parts of a score in seconds, rounded to a tenth of a millisecond."""
+    return tuple(_played(track, score) for track in score.tracks)
 
-MAX_SECONDS = 1800.0
-"""Longer tunes are cut here: half an hour takes 160 MB."""
-_TAIL = 0.4
-_PEAK = 0.8
+
+def _played(track: Track, score: Score) -> PlayedTrack:
+    per_quarter = score.ticks_per_quarter
+    notes = []
+    for onset, duration, pitch, velocity in zip(
+        track.onsets.tolist(), track.durations.tolist(), track.pitches.tolist(), track.velocities.tolist(), strict=True
+    ):
+        start = seconds_at(onset / per_quarter, score.tempos, per_quarter)
+        end = seconds_at((onset + duration) / per_quarter, score.tempos, per_quarter)
+        notes.append((round(start, 4), round(end - start, 4), pitch, velocity))
+    return PlayedTrack(track.name, track.program, track.is_drum, tuple(notes))
+
+
+def find_soundfont(given: Path | None = None) -> Path | None:
+    """Return the sound font to play with: the one that is given, else the one that pretty_midi carries, else None.
+
+    TimGM6mb.sf2 comes with pretty_midi, which MusPy asks for. It is under the GPL, version 2; it is read where it lies
+    and never copied.
+    """
+    if given is not None:
+        return given
+    package = find_spec("pretty_midi")
+    folders = package.submodule_search_locations if package is not None else None
+    for folder in folders or ():
+        if (found := Path(folder) / "TimGM6mb.sf2").is_file():
+            return found
+    return None
+
+
+@dataclass(frozen=True)
+class SoundRenderer:
+    """What tunes are played with: the bytes of a sound font, or plain tones where that is None."""
+
+    soundfont: bytes | None
+    name: str
+
+    @property
+    def remark(self) -> str:
+        """A line to tell people where no sound font is used; "" where one is."""
+        if self.soundfont is not None:
+            return ""
+        return "no sound font was found: tunes sound as plain tones; pip install pretty_midi, or name an .sf2 file"
+
+    def render(self, midi: bytes) -> NDArray[np.float32]:
+        """Return the sound of a MIDI file, float32[n, 2], at -16 LUFS and a true peak of at most -2 dB.
+
+        Raises:
+            MidiError: as `read_midi`, or the player refuses it (`unplayable`).
+        """
+        score = read_midi(midi)
+        pans = pan_positions(score.tracks)
+        sound = _plain(score, pans) if self.soundfont is None else _through(self.soundfont, _seated(midi, score, pans))
+        return _faded(np.asarray(mastered(sound, RATE), dtype=np.float32))
+
+
+def load_renderer(soundfont: Path | None = None) -> SoundRenderer:
+    """Return what plays tunes, with the sound font that is given or found.
+
+    Raises:
+        ConfigError: the file cannot be read, or is no sound font (`bad_soundfont`).
+    """
+    path = find_soundfont(soundfont)
+    if path is None:
+        return SoundRenderer(None, "plain tones")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"the sound font {path} cannot be read: {error.strerror}", reason="bad_soundfont") from error
+    if data[:4] != b"RIFF" or data[8:12] != b"sfbk":
+        raise ConfigError(f"{path} is no sound font: name an .sf2 file", reason="bad_soundfont")
+    return SoundRenderer(data, path.name)
+
+
+def _through(soundfont: bytes, midi: bytes) -> NDArray[np.float32]:
+    import midirenderer
+
+    try:
+        wave = midirenderer.render_wave_from(soundfont, midi)
+    except RuntimeError as refused:
+        kind = ConfigError if "SoundFont" in str(refused) else MidiError
+        reason = "bad_soundfont" if kind is ConfigError else "unplayable"
+        raise kind(f"the player refuses it: {' '.join(str(refused).split())[:120]}", reason=reason) from None
+    sound, rate = decode(wave)
+    assert rate == RATE and sound.shape[1] == 2
+    return sound
+
+
+def _seated(midi: bytes, score: Score, pans: Sequence[int]) -> bytes:
+    """Return the MIDI with places and room for its parts where it says none, and time at the end to die away in."""
+    import symusic
+
+    try:
+        source = symusic.Score.from_midi(midi)
+    except (RuntimeError, ValueError, IndexError, OverflowError):  # what `read_midi` has mended
+        source = symusic.Score.from_midi(write_midi(score))
+    end = _last_tick(score)
+    tracks = [track for track in source.tracks if len(track.notes)]
+    said = {(at, event.number) for at, track in enumerate(tracks) for event in track.controls if event.time < end}
+    is_placed = any(number == _PAN for _, number in said)
+    for at, (track, pan) in enumerate(zip(tracks, pans, strict=False)):
+        if not is_placed:
+            track.controls.append(symusic.ControlChange(0, _PAN, pan))
+        if (at, _ROOM) not in said:
+            near = track.is_drum or float(track.notes.numpy()["pitch"].mean()) < _LOWEST_SIDE
+            track.controls.append(symusic.ControlChange(0, _ROOM, _ROOM_NEAR if near else _ROOM_FAR))
+    qpm = score.tempos[-1].qpm if score.tempos else 120.0
+    tail = round(_TAIL_SECONDS * qpm / 60 * score.ticks_per_quarter)
+    source = source.clip(0, end, clip_end=True) if end < _end_of(score) else source
+    # An event that changes nothing keeps the player going until the last note has died away.
+    source.tracks[0].controls.append(symusic.ControlChange(end + tail, _VOLUME + 32, 0))
+    return bytes(source.dumps_midi())
+
+
+def _end_of(score: Score) -> int:
+    return max(int((track.onsets + track.durations).max()) for track in score.tracks)
+
+
+def _last_tick(score: Score) -> int:
+    """Return where the last note ends, or where `MAX_SECONDS` are over."""
+    end, per_quarter = _end_of(score), score.ticks_per_quarter
+    if seconds_at(end / per_quarter, score.tempos, per_quarter) <= MAX_SECONDS:
+        return end
+    low, high = 0, end
+    while high - low > 1:
+        middle = (low + high) // 2
+        within = seconds_at(middle / per_quarter, score.tempos, per_quarter) <= MAX_SECONDS
+        low, high = (middle, high) if within else (low, middle)
+    return low
+
+
+def pan_positions(tracks: Sequence[Track]) -> tuple[int, ...]:
+    """Return where each part sits, 0 (left) to 127 (right), 64 the middle.
+
+    The part that sounds most like the tune (high, loud, one note at a time) sits in the middle, and so do basses and
+    drums; the others sit left and right of it in turn, from the highest to the lowest.
+    """
+    pitched = [at for at, track in enumerate(tracks) if not track.is_drum and len(track)]
+    if not pitched:
+        return (_CENTRE,) * len(tracks)
+    heights = {at: round(float(tracks[at].pitches.mean()), 3) for at in pitched}
+    leader = max(pitched, key=lambda at: (_leads(tracks[at]), -at))
+    aside = [at for at in pitched if at != leader and heights[at] >= _LOWEST_SIDE]
+    ordered = sorted(aside, key=lambda at: (-heights[at], at))
+    places = {at: _SIDES[nth % len(_SIDES)] for nth, at in enumerate(ordered)}
+    return tuple(places.get(at, _CENTRE) for at in range(len(tracks)))
+
+
+def _leads(track: Track) -> float:
+    at_once = len(track) / max(1, len(np.unique(track.onsets)))
+    return round(float(track.pitches.mean()) + float(track.velocities.mean()) / 2 - 12 * (at_once - 1), 3)
+
+
+def _faded(sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the sound without the silence at its end."""
+    loud = np.flatnonzero(levels_over_channels(sound) > _SILENT)
+    if not len(loud):
+        return sound
+    fade = round(_FADE_SECONDS * RATE)
+    sound = sound[: loud[-1] + 1 + fade].copy()
+    sound[-fade:] *= np.linspace(1, 0, len(sound[-fade:]), dtype=np.float32)[:, None]
+    return sound
+
+
+def encode(sound: NDArray[np.float32], kind: SoundFormat, kbps: int | None = None) -> bytes:
+    """Return a sound as the bytes of a WAV (16 bits), MP3 or Opus file; the same sound gives the same bytes.
+
+    `kbps` is about what a second takes, `KBPS` where it is None; a WAV file takes 1,536. Below 64 Opus overshoots more:
+    peaks are held a decibel lower.
+    """
+    import soundfile
+
+    stream = io.BytesIO()
+    wanted = KBPS.get(kind, 0) if kbps is None else kbps
+    options: dict[str, Any] = {"format": "WAV", "subtype": "PCM_16"}
+    if kind == "mp3":
+        share = min(max((320 - wanted) / 288, 0.0), 0.99)
+        options = {"format": "MP3", "subtype": "MPEG_LAYER_III", "compression_level": share, "bitrate_mode": "AVERAGE"}
+        sound = sound / np.float32(_LAME_SCALE)
+    elif kind == "opus":
+        share = min(max((512 - wanted) / 500, 0.0), 0.99)
+        options = {"format": "OGG", "subtype": "OPUS", "compression_level": share}
+        sound = sound if wanted >= _FEW_KBPS else limited(sound, RATE, PEAK_DBTP - 1)
+    with soundfile.SoundFile(stream, "w", RATE, sound.shape[1], **options) as file:
+        file.write(sound)
+    return _renumbered(stream.getvalue()) if kind == "opus" else stream.getvalue()
+
+
+def decode(data: bytes) -> tuple[NDArray[np.float32], int]:
+    """Return the sound of a WAV, MP3 or Opus file, float32[n, channels], and its samples a second."""
+    import soundfile
+
+    sound, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+    return sound, int(rate)
+
+
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def _renumbered(ogg: bytes) -> bytes:
+    """Return an Ogg file whose stream has the number 1 instead of one that was drawn; each page's check sum follows.
+
+    The check sum (RFC 3533) is that of zlib with the bits of each byte, and of the sum, in the other order.
+    """
+    pages = []
+    at = 0
+    while at < len(ogg):
+        count = ogg[at + 26]
+        size = 27 + count + sum(ogg[at + 27 : at + 27 + count])
+        page = (
+            ogg[at : at + 14] + (1).to_bytes(4, "little") + ogg[at + 18 : at + 22] + bytes(4) + ogg[at + 26 : at + size]
+        )
+        total = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+        total = int(f"{total:032b}"[::-1], 2)
+        pages.append(page[:22] + total.to_bytes(4, "little") + page[26:])
+        at += size
+    return b"".join(pages)
+
+
+_PLAIN_TAIL = 0.4
 _DRUM_SECONDS = 0.18
 
 
@@ -60,29 +309,18 @@ def timbre_of(program: int) -> Timbre:
     return _FAMILIES[family] if family < len(_FAMILIES) else _HELD
 
 
-def wav_bytes(tracks: tuple[PlayedTrack, ...], seconds: float) -> bytes:
-    """Render a tune as a mono 16-bit WAV file of 44,100 samples a second, its loudest sample at 0.8."""
-    samples = mix(tracks, min(seconds, MAX_SECONDS))
-    loudest = float(np.abs(samples).max(initial=0.0))
-    scaled = samples * (_PEAK * 32767 / loudest) if loudest else samples
-    stream = io.BytesIO()
-    with wave.open(stream, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes(np.rint(scaled).astype("<i2").tobytes())
-    return stream.getvalue()
-
-
-def mix(tracks: tuple[PlayedTrack, ...], seconds: float) -> NDArray[np.float32]:
-    """Add up all notes, float32[samples]; notes that begin behind `seconds` are left out."""
-    samples = np.zeros(round((seconds + _TAIL) * RATE), dtype=np.float32)
-    for track in tracks:
+def _plain(score: Score, pans: Sequence[int]) -> NDArray[np.float32]:
+    """Add up plain tones, float32[n, 2]; notes that begin behind `MAX_SECONDS` are left out."""
+    tracks = played_tracks(score)
+    last = max(start + duration for track in tracks for start, duration, _, _ in track.notes)
+    samples = np.zeros((round((min(last, MAX_SECONDS) + _PLAIN_TAIL) * RATE), 2), dtype=np.float32)
+    for track, pan in zip(tracks, pans, strict=True):
+        sides = np.array([np.cos(pan / 127 * np.pi / 2), np.sin(pan / 127 * np.pi / 2)], dtype=np.float32)
         for start, duration, pitch, velocity in track.notes:
             first = round(start * RATE)
             sound = _hit(pitch) if track.is_drum else tone(pitch, duration, timbre_of(track.program))
             room = samples[first : first + len(sound)]
-            room += sound[: len(room)] * np.float32(velocity / 127)
+            room += sound[: len(room), None] * (sides * np.float32(0.2 * velocity / 127))
     return samples
 
 
@@ -100,9 +338,10 @@ def tone(pitch: int, duration: float, timbre: Timbre) -> NDArray[np.float32]:
     return np.asarray(sound * rise * fall * np.exp(-timbre.decay * at), dtype=np.float32)
 
 
+@cache
 def _hit(pitch: int) -> NDArray[np.float32]:
     """Synthesise a drum: noise that dies away, over a low tone for the bass drums (General MIDI 35 and 36)."""
     at = np.arange(round(_DRUM_SECONDS * RATE)) / RATE
-    noise = np.random.default_rng(pitch).uniform(-1, 1, len(at))
+    noise = np.random.Generator(np.random.Philox(pitch)).uniform(-1, 1, len(at))
     sound = np.sin(2 * np.pi * 70 * at) if pitch <= 36 else noise
     return np.asarray(sound * np.exp(-25 * at), dtype=np.float32)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise, product
 from typing import Literal, NamedTuple
 
 import numpy as np
 
+from image2music.music.planning.plan import LINE_ROLES, TUNEFUL_ROLES, Plan
 from image2music.music.score import Score, Track
 from image2music.music.theory import GRID_QUARTER, SCALES
 
-COPY_VERSION = 1
+COPY_VERSION = 2
 """Raise it when another stretch of notes counts as copied."""
 
 LONGEST_ALLOWED = 16
@@ -36,6 +38,32 @@ def melody_steps(track: Track, ticks_per_quarter: int) -> list[Step]:
 def voice_steps(score: Score) -> list[list[Step]]:
     """Return the steps of every pitched track."""
     return [melody_steps(track, score.ticks_per_quarter) for track in score.tracks if not track.is_drum]
+
+
+def sung_steps(score: Score, plan: Plan | None) -> list[list[Step]]:
+    """Return the steps of what is sung: of voices where the plan gives them the tune or a line beside it.
+
+    Accompaniment, basses and harmony are common property, and a figure that is taken from a reference is cited, no
+    copy. Without a plan, or where nothing sounds of what it has sung, all pitched tracks count.
+    """
+    if plan is None:
+        return voice_steps(score)
+    starts = np.array([start.tick for start in score.bar_starts], dtype=np.int64)
+    numbers = [start.number for start in score.bar_starts]
+    found = []
+    for at, track in enumerate(score.tracks):
+        if track.is_drum or at >= len(plan.voices):
+            continue
+        roles = [plan.role_at(plan.voices[at].id, number) for number in numbers]
+        sung = np.array([False, *(role in TUNEFUL_ROLES | LINE_ROLES for role in roles)])
+        kept = sung[np.searchsorted(starts, track.onsets, "right")]
+        if kept.any():
+            found.append(
+                melody_steps(
+                    replace(track, onsets=track.onsets[kept], pitches=track.pitches[kept]), score.ticks_per_quarter
+                )
+            )
+    return found or voice_steps(score)
 
 
 def longest_shared_run(voices: Sequence[Sequence[Step]], others: Sequence[Sequence[Step]]) -> int:

@@ -20,8 +20,8 @@ from image2music.evaluation.pieces import Heard, hear
 from image2music.music.metrics import EXPLANATIONS, METRIC_NAMES
 from image2music.music.midi import read_midi
 from image2music.music.planning.plan import pitch_name
-from image2music.music.render import PlayedTrack
-from image2music.music.score import Score, Track, seconds_at
+from image2music.music.render import PlayedTrack, played_tracks
+from image2music.music.score import seconds_at
 from image2music.music.similarity import LONGEST_ALLOWED, longest_shared_run
 from image2music.music.theory import QUARTER
 
@@ -479,7 +479,7 @@ def playback(midi: bytes, abc: str) -> Playback:
         MidiError: as `read_midi`.
     """
     score = read_midi(midi)
-    tracks = tuple(_played(track, score) for track in score.tracks)
+    tracks = played_tracks(score)
     end = max(start + duration for track in tracks for start, duration, _, _ in track.notes)
     bars = tuple(
         (round(seconds_at(quarters, score.tempos, score.ticks_per_quarter), 4), number)
@@ -492,18 +492,6 @@ def played_bars(abc: str) -> Iterator[tuple[float, int]]:
     """Yield (quarters from the beginning, bar number from 1) of every bar of the first voice, as it is played."""
     tune = next((tune for tune in parse(abc).tunes if tune.has_music), None)
     return iter(()) if tune is None else ((float(at / QUARTER), number) for at, number in bars_as_played(tune))
-
-
-def _played(track: Track, score: Score) -> PlayedTrack:
-    per_quarter = score.ticks_per_quarter
-    notes = []
-    for onset, duration, pitch, velocity in zip(
-        track.onsets.tolist(), track.durations.tolist(), track.pitches.tolist(), track.velocities.tolist(), strict=True
-    ):
-        start = seconds_at(onset / per_quarter, score.tempos, per_quarter)
-        end = seconds_at((onset + duration) / per_quarter, score.tempos, per_quarter)
-        notes.append((round(start, 4), round(end - start, 4), pitch, velocity))
-    return PlayedTrack(track.name, track.program, track.is_drum, tuple(notes))
 
 
 _BARS = re.compile(r"(\d+)\D+(\d+)")

@@ -202,10 +202,23 @@ def render_list(site: Site, cards: Sequence[Card], *, album: str | None = None) 
     )
 
 
-def render_picture(site: Site, card: Card, page: PicturePage, image: str, neighbours: Neighbours) -> str:
-    """Render a picture's page. `image` is a `data:` address, "" where the picture could not be opened."""
+def render_picture(
+    site: Site, card: Card, page: PicturePage, image: str, neighbours: Neighbours, *, sound: str = ""
+) -> str:
+    """Render a picture's page. `image` is a `data:` address, "" where the picture could not be opened.
+
+    `sound` is the address of the tune's sound file, "" where the page has to make the sound itself.
+    """
     return _render(
-        "picture.html", site=site, card=card, page=page, image=image, near=neighbours, root="../", here="picture"
+        "picture.html",
+        site=site,
+        card=card,
+        page=page,
+        image=image,
+        near=neighbours,
+        sound=sound,
+        root="../",
+        here="picture",
     )
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def add_parsers(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("export", help="chosen rows as ABC, MIDI, MusicXML, WAV and heat map files")
+    parser = commands.add_parser("export", help="chosen rows as ABC, MIDI, MusicXML, sound and heat map files")
     add_arguments(parser, ExportOptions)
     parser.set_defaults(run=run_export)
 

@@ -19,10 +19,12 @@ from image2music.abc.diagnostics import Diagnostic, Severity
 from image2music.errors import AbcError, ConfigError, Image2MusicError, MidiError, OutputError, PlanError
 from image2music.music.theory import TICKS_PER_QUARTER
 from image2music.storage.files import atomic_write
+from pipelines.runtime.options import SOUNDFONT_HELP
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
+    from image2music.abc.ast import Tune
     from image2music.music.listen.sheet import Sheet
     from image2music.music.score import Score
 MAX_ABC_BYTES = 4_000_000
@@ -184,11 +186,15 @@ def add_parsers(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     listen.add_argument("--json", action="store_true", help="print one JSON object a file instead of lines")
     listen.set_defaults(run=run_listen)
 
-    midi = commands.add_parser("midi", help="ABC files to MIDI")
+    midi = commands.add_parser("midi", help="ABC files to MIDI, exactly or as they are performed, or to sound")
     midi.add_argument("paths", nargs="+", metavar="PATH", help="an ABC file, or a folder of them")
     midi.add_argument(
         "-o", "--output", metavar="DIR", required=True, help="write STEM.mid here, STEM_2.mid for a second tune"
     )
+    midi.add_argument("--expressive", action="store_true", help="performed, as `compose` does it, not exactly")
+    midi.add_argument("--sound", choices=("wav", "mp3", "opus"), help="write the performed tune's sound instead")
+    midi.add_argument("--kbps", type=int, metavar="N", help="of MP3 (128) and Opus (96) files, about")
+    midi.add_argument("--soundfont", type=Path, metavar="FILE.sf2", help=SOUNDFONT_HELP)
     midi.set_defaults(run=run_midi)
 
 
@@ -214,16 +220,15 @@ def run_abc(args: argparse.Namespace) -> int:
 
 
 def run_midi(args: argparse.Namespace) -> int:
-    """Run `image2music midi`: ABC to MIDI, one file a tune.
+    """Run `image2music midi`: ABC to MIDI or sound, one file a tune.
 
     What is wrong in a text is counted on stderr, and the text is played as it stands.
     """
     from image2music.abc.checker import check_parsed
     from image2music.abc.parser import parse
-    from image2music.abc.playback import tune_to_score
-    from image2music.music.midi import write_midi
 
-    folder = OutputFolder(args.output, ".mid")
+    make = _tune_maker(args)
+    folder = OutputFolder(args.output, f".{args.sound or 'mid'}")
 
     def convert_one(path: str) -> None:
         parsed = parse(read_abc(path))
@@ -233,7 +238,7 @@ def run_midi(args: argparse.Namespace) -> int:
         unplayed = []
         for tune in tunes:
             try:
-                folder.write(path, write_midi(tune_to_score(tune)))
+                folder.write(path, make(tune))
             except AbcError as error:
                 unplayed.append(f"tune X:{tune.reference}: {error}" if len(tunes) > 1 else str(error))
         if unplayed:
@@ -244,6 +249,25 @@ def run_midi(args: argparse.Namespace) -> int:
             print(f"{path}: {told}; image2music check names them, --fix mends what it can", file=sys.stderr)
 
     return _each(list_files(args.paths, ABC_FILES), convert_one)
+
+
+def _tune_maker(args: argparse.Namespace) -> Callable[[Tune], bytes]:
+    """Return what `midi` makes of a tune.
+
+    Raises:
+        ConfigError: the sound font cannot be used.
+    """
+    from image2music.abc.expression import performed_midi
+    from image2music.abc.playback import tune_to_score
+    from image2music.music.midi import write_midi
+    from image2music.music.render import encode, load_renderer
+
+    if args.sound is not None:
+        renderer = load_renderer(args.soundfont)
+        if renderer.remark:
+            print(f"image2music: {renderer.remark}", file=sys.stderr)
+        return lambda tune: encode(renderer.render(performed_midi(tune)), args.sound, args.kbps)
+    return performed_midi if args.expressive else lambda tune: write_midi(tune_to_score(tune))
 
 
 def run_check(args: argparse.Namespace) -> int:

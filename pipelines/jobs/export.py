@@ -1,22 +1,23 @@
-"""Chosen rows as files: ABC, MIDI, MusicXML, WAV, heat map."""
+"""Chosen rows as files: ABC, MIDI, MusicXML, sound, heat map."""
 
 from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from image2music.abc.musicxml import abc_to_music_xml
 from image2music.errors import ConfigError, Image2MusicError, PictureError
 from image2music.failures import one_line
-from image2music.music.render import wav_bytes
-from image2music.report.page import heat_map, overlay, playback
+from image2music.music.render import SoundFormat, SoundRenderer, encode
+from image2music.report.page import heat_map, overlay
 from image2music.storage.datasets import Dataset, read_batches
 from image2music.storage.files import Folder
 from image2music.storage.output import open_output
 from pipelines.jobs.options import ExportOptions
-from pipelines.jobs.report import find_picture
+from pipelines.jobs.report import announced_renderer, find_picture
 
 Row = dict[str, Any]
 
@@ -25,7 +26,8 @@ def export(options: ExportOptions) -> tuple[int, int]:
     """Write the files; return how many were written and how many could not be, each of these a line on stderr.
 
     Raises:
-        ConfigError: there are no rows (`no_rows`), or none begins with an id that was named (`unknown_id`).
+        ConfigError: there are no rows (`no_rows`), none begins with an id that was named (`unknown_id`), or the sound
+            font cannot be used (`bad_soundfont`).
         OutputError: the output cannot be written.
     """
     compositions, files = open_output(options.input).compositions, Folder(str(options.output))
@@ -33,11 +35,14 @@ def export(options: ExportOptions) -> tuple[int, int]:
     if not ids:
         raise ConfigError(f"{options.input} holds no compositions: name the --output of compose", reason="no_rows")
     chosen = _chosen(ids, options.ids)
+    formats = {name: made for name, made in FORMATS.items() if name in options.formats}
+    if sounds := [name for name in SOUNDS if name in options.formats]:
+        formats |= _sounds(sounds, announced_renderer(options.soundfont))
     files.prepare()
     written = failed = 0
     for row in _rows(compositions, chosen):
         for name in options.formats:
-            ending, make = FORMATS[name]
+            ending, make = formats[name]
             try:
                 data = make(row)
             except Image2MusicError as error:
@@ -78,9 +83,17 @@ def _musicxml(row: Row) -> bytes:
     return abc_to_music_xml(row["abc"])
 
 
-def _wav(row: Row) -> bytes:
-    played = playback(row["midi"], row["abc"])
-    return wav_bytes(played.tracks, played.seconds)
+SOUNDS: tuple[SoundFormat, ...] = ("wav", "mp3", "opus")
+
+
+def _sounds(names: Sequence[SoundFormat], renderer: SoundRenderer) -> dict[str, tuple[str, Callable[[Row], bytes]]]:
+    """Return the makers of sound files; a tune is played once for all of them."""
+    render = lru_cache(maxsize=1)(renderer.render)
+
+    def maker(name: SoundFormat) -> Callable[[Row], bytes]:
+        return lambda row: encode(render(row["midi"]), name)
+
+    return {name: (f".{name}", maker(name)) for name in names}
 
 
 def _heat_map(row: Row) -> bytes:
@@ -100,7 +113,6 @@ FORMATS: dict[str, tuple[str, Callable[[Row], bytes]]] = {
     "abc": (".abc", _abc),
     "midi": (".mid", _midi),
     "musicxml": (".musicxml", _musicxml),
-    "wav": (".wav", _wav),
     "heatmap": (".heatmap.png", _heat_map),
 }
-"""File ending and maker of each format."""
+"""File ending and maker of each format that is no sound."""

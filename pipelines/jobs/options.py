@@ -24,6 +24,7 @@ from image2music.errors import ConfigError
 from image2music.settings import LANGUAGE_NAMES, LoopSettings, Protocol, SendingOptions, Steps, WebRule
 from image2music.storage.tar import ENDINGS, is_tar
 from pipelines.runtime.options import (
+    SOUNDFONT_HELP,
     FailureBound,
     JobOptions,
     RestartOptions,
@@ -38,7 +39,7 @@ from transforms.deadlines import excuse
 if TYPE_CHECKING:
     from image2music.evaluation.questions import JudgeSettings
 
-EXPORT_FORMATS = ("abc", "midi", "musicxml", "wav", "heatmap")
+EXPORT_FORMATS = ("abc", "midi", "musicxml", "wav", "mp3", "opus", "heatmap")
 SHORTEST_ID = 4
 """Characters of an image_id that `export --ids` needs at least."""
 SHORTEST_CHOSEN = 8
@@ -339,6 +340,10 @@ class ReportOptions:
         metavar="FILE",
         help="abcjs-basic-min.js or abcjs-*.tgz, to draw staves; see `make report-assets`",
     )
+    sounds: int = option(
+        16, check=at_least(0), metavar="N", help="render the first N tunes (16); the page's own tones play the others"
+    )
+    soundfont: Path | None = option(None, type=Path, metavar="FILE.sf2", help=SOUNDFONT_HELP)
 
     @property
     def folder(self) -> Path:
@@ -358,8 +363,9 @@ class ExportOptions:
     output: Path = option(type=Path, metavar="DIR", help="folder for the files, named by image_id")
     ids: tuple[str, ...] = option((), nargs="+", metavar="ID", help="image_ids or their beginnings; else all")
     formats: tuple[str, ...] = option(
-        ("abc", "midi"), type=_formats, help="of abc,midi,musicxml,wav,heatmap; abc,midi by default"
+        ("abc", "midi"), type=_formats, help="of abc,midi,musicxml,wav,mp3,opus,heatmap; abc,midi by default"
     )
+    soundfont: Path | None = option(None, type=Path, metavar="FILE.sf2", help=SOUNDFONT_HELP)
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.formats if name not in EXPORT_FORMATS]

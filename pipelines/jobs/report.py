@@ -16,6 +16,7 @@ from image2music.abc.musicxml import abc_to_music_xml
 from image2music.errors import ConfigError, Image2MusicError, OutputError, PictureError
 from image2music.images.decode import open_picture
 from image2music.images.features import data_uri, thumbnail
+from image2music.music.render import SoundRenderer, encode, load_renderer
 from image2music.report.page import picture_page
 from image2music.report.site import (
     ABCJS_FILE,
@@ -54,11 +55,46 @@ class Reported:
     unseen: int
 
 
+_PAGE_KBPS = 32
+"""A page's sound takes a quarter of a megabyte a minute."""
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """Which cards, by id, get a rendered sound, and what plays it. Plain tones the page makes itself."""
+
+    ids: frozenset[str]
+    renderer: SoundRenderer
+
+    def of(self, card: Card, row: Row) -> bytes | None:
+        """Return a card's sound as Opus; None where the page has to make it.
+
+        Raises:
+            MidiError: as `SoundRenderer.render`.
+        """
+        if card.id not in self.ids or self.renderer.soundfont is None:
+            return None
+        return encode(self.renderer.render(row["midi"]), "opus", _PAGE_KBPS)
+
+
+def announced_renderer(soundfont: Path | None) -> SoundRenderer:
+    """Return what plays tunes; where no sound font is found, say so in one line on stderr.
+
+    Raises:
+        ConfigError: as `load_renderer`.
+    """
+    renderer = load_renderer(soundfont)
+    if renderer.remark:
+        print(f"image2music: {renderer.remark}", file=sys.stderr)
+    return renderer
+
+
 def write_report(options: ReportOptions) -> Reported:
     """Write the pages of all current rows, replacing an earlier report at once when all is done.
 
     Raises:
-        ConfigError: there are no rows (`no_rows`), or --abcjs holds no abcjs (`bad_abcjs`).
+        ConfigError: there are no rows (`no_rows`), --abcjs holds no abcjs (`bad_abcjs`), or the sound font cannot be
+            used (`bad_soundfont`).
         OutputError: the output is a folder of something else (`not_a_report`), or cannot be written.
     """
     source = open_output(options.input)
@@ -72,13 +108,20 @@ def write_report(options: ReportOptions) -> Reported:
     albums = album_labels(card.album for card in cards)
     site = Site(options.input.name or "report", len(failures), script is not None, options.include_references, albums)
 
+    sounds = Sounds(frozenset(card.id for card in cards[: options.sounds]), announced_renderer(options.soundfont))
     with replaced_folder(options.folder) as draft:
-        unseen = _write_report(draft, site, cards, failures, shards, script)
+        unseen = _write_report(draft, site, cards, failures, shards, script, sounds)
     return Reported(len(cards), len(failures), unseen)
 
 
 def _write_report(
-    draft: Folder, site: Site, cards: list[Card], failures: list[Row], shards: Sequence[str], script: bytes | None
+    draft: Folder,
+    site: Site,
+    cards: list[Card],
+    failures: list[Row],
+    shards: Sequence[str],
+    script: bytes | None,
+    sounds: Sounds,
 ) -> int:
     """Write all files of a report; return how many pictures could not be shown."""
     for name in ASSETS:
@@ -90,14 +133,14 @@ def _write_report(
     for page in dict.fromkeys(card.album_page for card in cards):
         own = [card for card in cards if card.album_page == page]
         draft.write(page, render_list(site, own, album=own[0].album))
-    unseen = _write_pictures(draft, site, cards, _rows(shards))
+    unseen = _write_pictures(draft, site, cards, _rows(shards), sounds)
     draft.write(
         REPORT_MARKER, json.dumps({"image2music": __version__, "pictures": len(cards), "failures": len(failures)})
     )
     return unseen
 
 
-def _write_pictures(draft: Folder, site: Site, cards: list[Card], rows: Iterator[Row]) -> int:
+def _write_pictures(draft: Folder, site: Site, cards: list[Card], rows: Iterator[Row], sounds: Sounds) -> int:
     """Write all picture pages; return how many pictures could not be shown."""
     places = {card.id: place for place, card in enumerate(cards)}
     unseen = 0
@@ -112,7 +155,8 @@ def _write_pictures(draft: Folder, site: Site, cards: list[Card], rows: Iterator
             draft.write(card.thumbnail, thumbnail(image, _CARD_SIDE))
             shown = data_uri(thumbnail(image, _PAGE_SIDE))
         try:
-            html = render_picture(site, card, picture_page(row), shown, near)
+            sound = sounds.of(card, row)
+            html = render_picture(site, card, picture_page(row), shown, near, sound=f"{card.id}.opus" if sound else "")
             music_xml = abc_to_music_xml(row["abc"])
         except Image2MusicError as error:
             raise OutputError(f"the row of {row['image_uri']} cannot be shown: {error}", reason=error.reason) from error
@@ -120,6 +164,8 @@ def _write_pictures(draft: Folder, site: Site, cards: list[Card], rows: Iterator
         draft.write(f"pictures/{card.id}.abc", row["abc"])
         draft.write(f"pictures/{card.id}.mid", row["midi"])
         draft.write(f"pictures/{card.id}.musicxml", music_xml)
+        if sound:
+            draft.write(f"pictures/{card.id}.opus", sound)
     return unseen
 
 

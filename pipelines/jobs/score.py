@@ -6,7 +6,7 @@ import csv
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 from PIL.Image import Image
 
 from image2music import __version__
-from image2music.abc.playback import abc_to_midi
+from image2music.abc.expression import perform_abc
 from image2music.composers import registry as composers
 from image2music.composers.chat.conversations import ChatBackend
 from image2music.composers.chat.ledger import Totals, Usage, spending_line
@@ -55,13 +55,12 @@ from image2music.evaluation.questions import (
 )
 from image2music.evaluation.questions import ask_judge as ask_judge
 from image2music.images.features import data_uri, thumbnail
-from image2music.music.render import wav_bytes
-from image2music.report.page import playback
+from image2music.music.render import SoundRenderer, encode
 from image2music.storage.datasets import read_batches
 from image2music.storage.files import Folder
 from image2music.storage.output import OutputStore, open_output
 from pipelines.jobs.options import ScoreOptions
-from pipelines.jobs.report import find_picture
+from pipelines.jobs.report import announced_renderer, find_picture
 from schemas.score import SCORE_SCHEMA
 from transforms.pictures import content_id, read_bytes
 
@@ -230,9 +229,13 @@ def read_listening_test(folder: Path, answers: Sequence[Path], scored: Sequence[
 
 
 def tune_sound(piece: Piece) -> bytes:
-    """Return the tune as the bytes of a WAV file."""
-    played = playback(abc_to_midi(piece.abc), piece.abc)
-    return wav_bytes(played.tracks, played.seconds)
+    """Return the tune as the bytes of a WAV file, performed and played with the sound font that is found."""
+    return encode(_renderer().render(perform_abc(piece.abc)), "wav")
+
+
+@cache
+def _renderer() -> SoundRenderer:
+    return announced_renderer(None)
 
 
 def _shown(item: Item) -> Shown:

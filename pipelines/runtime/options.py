@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Check = Callable[[str, Any], None]
 """Takes the option as it is written (`--top_k`) and its value; raises ConfigError where the value cannot work."""
 
+SOUNDFONT_HELP = "sound font to play with; without it TimGM6mb.sf2, which pretty_midi carries"
+
 _KEY = "option"
 
 

@@ -1,10 +1,10 @@
-import wave
-
 import mido
 import music21
 import pytest
 from PIL import Image
 
+from image2music.music.loudness import loudness
+from image2music.music.render import decode, find_soundfont
 from image2music.storage.output import open_output
 from pipelines.cli.main import main
 
@@ -21,7 +21,8 @@ def row(indexed):
 @pytest.fixture
 def files(row, indexed):
     """One row in every format, by ending."""
-    command = f"export --input out --output files --ids {row['image_id'][:8]} --formats abc,midi,musicxml,wav,heatmap"
+    formats = "abc,midi,musicxml,wav,mp3,opus,heatmap"
+    command = f"export --input out --output files --ids {row['image_id'][:8]} --formats {formats}"
     assert main(command.split()) == 0
     name = row["image_id"][:16]
     return {path.name.removeprefix(name): path for path in (indexed / "files").iterdir()}
@@ -42,11 +43,29 @@ def test_other_programs_read_the_same_notes_out_of_midi_and_musicxml(files):
     assert len(ons) == 24
 
 
-def test_a_wav_file_lasts_as_long_as_the_tune(files):
-    with wave.open(str(files[".wav"])) as sound:
-        assert (sound.getnchannels(), sound.getsampwidth(), sound.getframerate()) == (1, 2, 44_100)
-        seconds = sound.getnframes() / sound.getframerate()
-    assert seconds == pytest.approx(mido.MidiFile(files[".mid"]).length, abs=0.5)
+@pytest.mark.parametrize("ending", [".wav", ".mp3", ".opus"])
+def test_a_sound_file_lasts_as_long_as_the_tune_and_dies_away(files, ending):
+    sound, rate = decode(files[ending].read_bytes())
+    assert (sound.shape[1], rate) == (2, 48_000)
+    length = mido.MidiFile(files[".mid"]).length
+    assert length < len(sound) / rate < length + 3
+    assert loudness(sound, rate) == pytest.approx(-16, abs=0.5)
+
+
+def test_a_sound_font_of_one_s_own_is_played_and_one_that_is_none_is_refused(row, indexed, capsys):
+    command = f"export --input out --output own --ids {row['image_id'][:8]} --formats wav --soundfont"
+    (indexed / "copy.sf2").write_bytes(find_soundfont().read_bytes())
+    assert main([*command.split(), "copy.sf2"]) == 0
+    (indexed / "text.sf2").write_bytes(b"no sound font")
+    assert main([*command.split(), "text.sf2"]) == 1
+    assert "text.sf2 is no sound font" in capsys.readouterr().err
+
+
+def test_without_a_sound_font_there_are_plain_tones_and_a_line_that_says_so(row, indexed, capsys, monkeypatch):
+    monkeypatch.setattr("image2music.music.render.find_soundfont", lambda _: None)
+    assert main(f"export --input out --output plain --ids {row['image_id'][:8]} --formats wav,opus".split()) == 0
+    assert capsys.readouterr().err.count("no sound font was found") == 1
+    assert len(list((indexed / "plain").iterdir())) == 2
 
 
 def test_a_heat_map_has_the_size_of_the_picture(files):
@@ -59,7 +78,7 @@ def test_a_heat_map_has_the_size_of_the_picture(files):
     [
         ("--ids ffffffffffff", "no composition's image_id begins with"),
         ("--ids ../x", "at least 4 hex digits"),
-        ("--formats abc,mp3", "--formats takes abc,midi,musicxml,wav,heatmap, not mp3"),
+        ("--formats abc,ogg", "--formats takes abc,midi,musicxml,wav,mp3,opus,heatmap, not ogg"),
     ],
 )
 def test_what_cannot_be_exported_is_one_line(row, capsys, options, complaint):

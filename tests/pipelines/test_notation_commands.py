@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from image2music.abc.expression import perform_abc
 from image2music.abc.playback import abc_to_midi
 from image2music.errors import ConfigError
+from image2music.music.render import decode
 from pipelines.cli import notation
 
 RIGHT = "X:1\nT:t\nM:4/4\nL:1/8\nK:C\nCDEF GABc | c8 |]\n"
@@ -85,6 +87,23 @@ def test_midi_writes_one_file_a_tune(folder: Path) -> None:
     (folder / "in" / "c.abc").write_text(RIGHT + "\n" + RIGHT.replace("X:1", "X:2"))
     assert run("midi", folder / "in", "-o", folder / "out") == 0
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.mid", "b.mid", "c.mid", "c_2.mid"]
+
+
+def test_midi_is_exact_or_as_it_is_performed(folder: Path) -> None:
+    tune = folder / "in" / "a.abc"
+    assert run("midi", tune, "-o", folder / "exact") == 0
+    assert run("midi", tune, "--expressive", "-o", folder / "performed") == 0
+    assert (folder / "exact" / "a.mid").read_bytes() == abc_to_midi(tune.read_text())
+    assert (folder / "performed" / "a.mid").read_bytes() == perform_abc(tune.read_text())
+
+
+def test_midi_writes_sound_where_that_is_asked_for(folder: Path) -> None:
+    tune = folder / "in" / "a.abc"
+    for kbps in (24, 96):
+        assert run("midi", tune, "--sound", "opus", "--kbps", str(kbps), "-o", folder / str(kbps)) == 0
+    small, large = (folder / kbps / "a.opus" for kbps in ("24", "96"))
+    assert decode(small.read_bytes())[1] == 48_000
+    assert 2.5 * small.stat().st_size < large.stat().st_size
 
 
 def test_midi_says_of_a_file_with_errors_that_it_is_played_as_it_stands(folder: Path, capsys) -> None:

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from image2music.abc.musicxml import abc_to_music_xml
+from image2music.music.loudness import loudness
+from image2music.music.render import decode
 from image2music.storage.output import REPORT_MARKER, open_output
 from pipelines.cli.main import main
 
@@ -113,6 +115,27 @@ def test_abc_midi_and_musicxml_can_be_downloaded(composed):
     assert (files / f"{row['image_id'][:16]}.abc").read_text() == row["abc"]
     assert (files / f"{row['image_id'][:16]}.mid").read_bytes() == row["midi"]
     assert (files / f"{row['image_id'][:16]}.musicxml").read_bytes() == abc_to_music_xml(row["abc"])
+
+
+def test_the_first_tunes_are_rendered_and_lie_beside_their_pages(composed, capsys):
+    assert main(["report", "--input", "out", "--sounds", "2"]) == 0
+    report = composed / "out" / "report"
+    sounds = sorted(path.name for path in report.rglob("*.opus"))
+    with_sound = [name for name, html in pages(composed).items() if "<audio" in html]
+    assert sorted(f"pictures/{name.removesuffix('.opus')}.html" for name in sounds) == sorted(with_sound)
+    assert len(sounds) == 2
+    sound, rate = decode((report / "pictures" / sounds[0]).read_bytes())
+    assert loudness(sound, rate) == pytest.approx(-16, abs=0.5)
+    assert (report / "pictures" / sounds[0]).stat().st_size < 6000 * len(sound) / rate
+    assert capsys.readouterr().err == ""
+
+
+def test_without_a_sound_font_the_page_s_own_tones_play_and_a_line_says_so(composed, capsys, monkeypatch):
+    monkeypatch.setattr("image2music.music.render.find_soundfont", lambda _: None)
+    assert main(["report", "--input", "out"]) == 0
+    assert not list((composed / "out" / "report").rglob("*.opus"))
+    assert not any("<audio" in html for html in pages(composed).values())
+    assert capsys.readouterr().err.count("no sound font was found") == 1
 
 
 def test_the_same_rows_give_the_same_pages_and_a_second_report_replaces_the_first(composed):

@@ -180,7 +180,7 @@ def overview(plan: Plan) -> str:
 
 def _half(meter: str) -> Fraction:
     """Return where the second of two chords begins, in eighths."""
-    return Fraction(2 * bar_shape(meter).half, TICKS_PER_QUARTER)
+    return Fraction(2 * bar_shape(meter).second_chord, TICKS_PER_QUARTER)
 
 
 def _runs_of_tune(plan: Plan, first: int, last: int) -> str:

@@ -1,29 +1,31 @@
-"""Titles, motivations and attention maps for nano's tunes.
+"""Titles and attention maps for nano's tunes.
 
-nano decodes no prose. Its motivation puts scene and plan into sentences; a sentence on what control tokens decided has
-the map of their attention. The maps of the tune and its bars are those of the music's own tokens. Titles name what is
-surely seen, and else the place, the colours and how the music goes.
+The maps of the tune, its voices and its bars are those of the network that reads the tune as it stands; those of the
+plan's decisions come from leaving out parts of the picture (`decisions`). Titles name what is surely seen, and else the
+place, the colours and how the music goes.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from image2music.abc.playback import abc_to_score
 from image2music.composers.attention import BARS_A_GROUP, Faithfulness, Floats, Masks, Segment, segment_map
 from image2music.composers.base import ExplainRequest
-from image2music.composers.nano.melody import key_words
+from image2music.composers.nano.decisions import decided_by_picture, decision_maps
+from image2music.composers.nano.motivation import motivate
 from image2music.composers.nano.patches import SeenPicture
 from image2music.composers.nano.reading import encode_references, nearest_note, read_controls_and_melody
 from image2music.composers.nano.sampling import PREFIX, Sampler
-from image2music.composers.nano.vocabulary import CONTROL_SLOTS, LEVELS, TONICS, Controls, Vocabulary, placed_positions
-from image2music.composers.suiting import SuitingMusic, instrument_called, suiting_music
+from image2music.composers.nano.sketch import TICKS, Note, Purpose, Sketch, SketchBar, bar_ticks
+from image2music.composers.nano.vocabulary import Vocabulary, placed_positions
+from image2music.composers.suiting import Character, SuitingMusic, suiting_music
 from image2music.images.kinds import all_kinds
 from image2music.images.scene import Scene
 from image2music.images.words import (
@@ -31,8 +33,6 @@ from image2music.images.words import (
     PERSONS,
     Noun,
     colour_in,
-    describe_scene,
-    listed,
     noun_of,
     place_at,
     places_of,
@@ -40,10 +40,9 @@ from image2music.images.words import (
     with_article,
     with_the,
 )
-from image2music.music.planning.plan import FIGURE_ROLES, Family, Plan, pitch_name
-from image2music.music.theory import read_tonality
+from image2music.music.planning.plan import Plan
 from image2music.settings import picture_seed
-from image2music.types import Explanation
+from image2music.types import AttentionMap, Explanation, SegmentKind
 
 SURE_IN_TITLE = 0.6
 """From this confidence on a title may name a thing."""
@@ -174,220 +173,124 @@ def _headline(text: str, language: str) -> str:
     return " ".join(words)
 
 
-@dataclass(frozen=True)
-class Sentence:
-    """One sentence and the control slots that it puts into words."""
+class LineReader(Protocol):
+    """The network that reads a line with a picture's cells in its context."""
 
-    text: str
-    slots: tuple[str, ...]
-
-
-def motivate(controls: Controls, request: ExplainRequest, n_references: int) -> tuple[Sentence, ...]:
-    """Return sentences on what is seen, on pace and key, on the band, on the form, on the climax, and on the line.
-
-    What is seen comes from the scene, what is heard from the plan; without one, key, meter and pace come from the
-    controls. `n_references` is how many references the model attends to, the nearest first. Only a sentence on what
-    control tokens decided has slots: attention to the picture had no part in the others.
-    """
-    scene = request.request.description.scene or Scene(subject="")
-    plan = request.plan
-    drawn = plan is None and request.request.album is None
-    found = [
-        Sentence(_seen(scene, plan), ()),
-        Sentence(_pace(scene, controls, request), ("tempo", "mode", "tonic", "meter") if drawn else ()),
-    ]
-    if plan is not None:
-        found += [Sentence(text, ()) for text in (_band(plan, scene), _form(plan, scene), _peak(plan)) if text]
-    return (
-        *found,
-        Sentence(_movement(controls), ("kind", "density")),
-        Sentence(_line(controls, request, n_references), ("range", "register", "leaps", "pitch_entropy")),
-    )
+    def read(
+        self, sketch: Sketch, cells: NDArray[np.float32], spans: Sequence[Iterable[int]], *, dynamics: bool = True
+    ) -> LookedAt:
+        """Return where it looked in each span of bars (from 0), over the picture and over a blank one."""
 
 
-def _seen(scene: Scene, plan: Plan | None) -> str:
-    """Say what there is, its colours, and where the eye goes; its path is left to the form that follows it."""
-    first = describe_scene(scene).split(". ")[0].rstrip(".")
-    colours = [word for name in scene.palette if (word := colour_in(name, "en"))]
-    tones = f"the colours are {listed(colours, 'en')}" if len(colours) > 1 else ""
-    tones = tones or (f"nearly everything is {colours[0]}" if colours else "")
-    light = f"it is {scene.light.split(',')[0].strip()}" if scene.light else ""
-    path = () if plan is not None and _follows_the_eye(plan, scene) else scene.eye_path[:3]
-    eye = f"the eye goes from {path[0]} to {' and then to '.join(path[1:])}" if len(path) > 1 else ""
-    told = (f"{first}; {tones}" if tones else first, ", and ".join(one for one in (light, eye) if one))
-    return " ".join(f"{one[0].upper()}{one[1:]}." for one in told if one)
+class LookedAt(Protocol):
+    """Float32[layers, spans, cells]: attention to cells, mean over heads and the tokens of the span."""
+
+    @property
+    def by_layer(self) -> NDArray[np.float32]:
+        """Over the picture."""
+
+    @property
+    def blank_by_layer(self) -> NDArray[np.float32]:
+        """Over a blank picture."""
 
 
-def _pace(scene: Scene, controls: Controls, request: ExplainRequest) -> str:
-    plan, album = request.plan, request.request.album
-    if plan is not None and (tonality := read_tonality(plan.key)) is not None:
-        key, meter, pace = (
-            f"{tonality.tonic} {tonality.mode}",
-            plan.meter,
-            f"at {round(plan.qpm)} quarter notes a minute",
-        )
-    else:
-        key = key_words(TONICS.index(controls["tonic"]), controls["mode"])
-        meter, pace = controls["meter"], f"at a {controls['tempo']} pace"
-    if album is not None:
-        return f"Its album asks for {key}, {meter}, and the motif it opens with; it goes {pace}."
-    motion = {"still": "everything keeps still", "gentle movement": "it moves a little",
-              "plain movement": "it plainly moves", "fast movement": "it moves fast"}.get(scene.motion, "")  # fmt: skip
-    why = " and ".join(one for one in (motion, f"the mood is {scene.mood}" if scene.mood else "") if one)
-    manner = _MANNERS[suiting_music(scene).character]
-    because = f"As {why}, the" if why else "The"
-    return f"{because} music {manner}, {pace} in {key} and {meter}."
+def explain(reader: LineReader | Sampler, requests: Sequence[ExplainRequest]) -> list[Explanation]:
+    """Return one explanation a request; each tune is read alone, so the batch changes nothing."""
+    return [_explain(reader, request) for request in requests]
 
 
-_MANNERS = {
-    "calm": "takes its time", "flowing": "flows", "playful": "is playful", "grand": "has a broad stride",
-    "dark": "keeps to the shadows", "driving": "drives on",
-}  # fmt: skip
-_DOES = {
-    "melody": "has the tune", "bass": "has the bass", "counter": "sings against it", "answer": "answers",
-    "hold": "holds long notes", "parallel": "goes along in thirds and sixths", "double": "doubles it",
-    "drums": "keeps the beat", "rest": "waits",
-}  # fmt: skip
-_FIGURES = {
-    "wave": "rising and falling waves", "broken": "broken chords", "alberti": "Alberti figures",
-    "waltz": "waltz steps", "offbeat": "chords off the beat", "pulse": "repeated chords", "pad": "held chords",
-    "ostinato": "an ostinato", "tremolo": "tremolo", "chorale": "chorale chords", "arpeggio": "arpeggios",
-    "pizzicato": "plucked notes", "drums": "drum strokes",
-}  # fmt: skip
-
-
-def _band(plan: Plan, scene: Scene) -> str:
-    """Say what each instrument does and what it was chosen for; one that has figure and bass is said once."""
-    reasons = _reasons_of(suiting_music(scene))
-    told: dict[str, list[tuple[str, str, str]]] = {}
-    for voice in plan.voices:
-        figures = _figures(plan, voice.id) if voice.role in FIGURE_ROLES else ("", "")
-        told.setdefault(instrument_called(voice.program, voice.name), []).append((voice.role, *figures))
-    said: list[str] = []
-    for number, (name, parts) in enumerate(told.items()):
-        own_bass = {role for role, *_ in parts} >= {"figure", "bass"}
-        verbs = []
-        for role, most, contrast in parts:
-            under = " over its own bass" if role == "bass+figure" or (role == "figure" and own_bass) else ""
-            if role in FIGURE_ROLES:
-                verbs.append(f"accompanies{most}{under}{contrast}")
-            elif role != "bass" or not own_bass:
-                verbs.append(_DOES[role])
-        does = listed(list(dict.fromkeys(verbs)), "en")
-        if _is_many(name):
-            for one, many in _MANY.items():
-                does = does.replace(one, many)
-        why = f", {'' if number else 'chosen '}for {reasons[name]}," if name in reasons else ""
-        said.append(f"{'The' if not number else 'the'} {name}{why} {does}")
-    return f"{'; '.join(said)}." if said else ""
-
-
-_MANY = {"has the": "have the", "accompanies": "accompany", "sings": "sing", "answers": "answer", "goes": "go",
-         "holds": "hold", "doubles": "double", "keeps": "keep", "waits": "wait",
-         "its own bass": "their own bass"}  # fmt: skip
-
-
-def _is_many(name: str) -> bool:
-    return name.endswith(("strings", "drums", "bells"))
-
-
-def _reasons_of(music: SuitingMusic) -> dict[str, str]:
-    """Return what each instrument of the suitable ensembles is there for."""
-    clauses = [clause for one in music.ensembles for clause in one.reason.split("; ") if " for " in clause]
-    found: dict[str, str] = {}
-    for clause in clauses:
-        name, _, why = clause.partition(" for ")
-        found.setdefault(name.removeprefix("a ").removeprefix("an "), why)
-    return found
-
-
-def _figures(plan: Plan, voice: int) -> tuple[str, str]:
-    """Say in what figures a voice accompanies most of the time, and where it first has the next commonest."""
-    parts = [
-        (part.family, section)
-        for section in plan.sections
-        for part in section.parts
-        if part.voice == voice and part.family is not None
-    ]
-    bars: Counter[Family] = Counter()
-    for family, section in parts:
-        bars[family] += section.last - section.first + 1
-    if not bars:
-        return "", ""
-    (most, _), *others = bars.most_common(2)
-    if not others:
-        return f" in {_FIGURES[most]}", ""
-    place = next(section for family, section in parts if family == others[0][0])
-    return f" in {_FIGURES[most]}", f", with {_FIGURES[others[0][0]]} in bars {place.first} to {place.last}"
-
-
-def _follows_the_eye(plan: Plan, scene: Scene) -> bool:
-    parts = tuple(dict.fromkeys(section.picture_part for section in plan.sections if section.picture_part))
-    return len(parts) > 1 and parts[:3] == tuple(dict.fromkeys(scene.eye_path))[: len(parts[:3])]
-
-
-def _form(plan: Plan, scene: Scene) -> str:
-    """Say what each section stands for, and how loud it is."""
-    loud = {"pp": "very soft", "p": "soft", "mp": "rather soft", "mf": "rather loud", "f": "loud", "ff": "very loud"}
-    said: list[str] = []
-    for part, alike in groupby(plan.sections, key=lambda section: section.picture_part):
-        sections = tuple(alike)
-        how = " and then ".join(dict.fromkeys(loud[section.dynamic] for section in sections))
-        verb = "" if said else "stand "
-        if part:
-            said.append(f"bars {sections[0].first} to {sections[-1].last}, {how}, {verb}for {part}")
-    text = "; ".join(said)
-    if text and _follows_the_eye(plan, scene):
-        return f"The form goes where the eye goes: {text}."
-    return f"{text[0].upper()}{text[1:]}." if text else ""
-
-
-def _peak(plan: Plan) -> str:
-    if plan.climax is None:
-        return ""
-    return f"Its highest note, {pitch_name(plan.climax.pitch)}, comes in bar {plan.climax.bar}."
-
-
-def _movement(controls: Controls) -> str:
-    kind = noun_of(controls.get("kind", ""), "en")
-    manner = f"like {with_article(kind, 'en')}" if kind is not None else "freely"
-    notes = ("very few", "few", "a fair number of", "many", "very many")[LEVELS.index(controls["density"])]
-    return f"It moves {manner}, with {notes} notes to a bar."
-
-
-def _line(controls: Controls, request: ExplainRequest, n_references: int) -> str:
-    span = ("narrow", "modest", "medium", "wide", "very wide")[LEVELS.index(controls["range"])]
-    motion = "by steps" if LEVELS.index(controls["leaps"]) < 2 else "by leaps as well as steps"
-    line = f"The melody keeps to a {span} range and goes {motion}"
-    references = request.request.references[:n_references]
-    if not references:
-        return line + "."
-    names = "one tune" if len(references) == 1 else f"{len(references)} tunes"
-    verb = "was" if len(references) == 1 else "were"
-    nearest = f", the nearest of them {_quoted(references[0].caption)}" if references[0].caption else ""
-    lends = [part.partition(":")[0].strip() for part in references[0].contributes.split(";") if part.strip()]
-    lent = f", for its {listed(lends, 'en')}" if nearest and lends else ""
-    return f"{line}; {names} from the index {verb} in its ear{nearest}{lent}."
-
-
-def _quoted(caption: str) -> str:
-    """Return the tune's name, if its caption tells it, or else the caption's first sentence."""
-    _, _, name = caption.partition('"')
-    name, closed, _ = name.partition('"')
-    first = name if closed and name else caption.split(". ")[0].rstrip(".")
-    return f"“{first if len(first) <= 120 else first[:117].rsplit(' ', 1)[0] + ' …'}”"
-
-
-def explain(sampler: Sampler, requests: Sequence[ExplainRequest]) -> list[Explanation]:
-    """Return one explanation a request; each is replayed alone, so the batch changes nothing."""
-    return [_explain(sampler, request) for request in requests]
-
-
-def _explain(sampler: Sampler, request: ExplainRequest) -> Explanation:
+def _explain(reader: LineReader | Sampler, request: ExplainRequest) -> Explanation:
     picture = request.request.description.features
     if not isinstance(picture, SeenPicture):
         raise TypeError("nano explains from its own description of a picture: call look first")
-    controls, _ = read_controls_and_melody(request.abc, request.plan)
+    if isinstance(reader, Sampler):
+        maps = _sampled_maps(reader, request, picture)
+    else:
+        maps = _line_maps(reader, request, picture)
+    scene = request.request.description.scene
+    if scene is not None and request.plan is not None:
+        asked = decided_by_picture(request.request)
+        maps = (*maps, *decision_maps(scene, picture.without, request.plan, asked))
+    return Explanation(motivate(request), maps)
+
+
+def _line_maps(reader: LineReader, request: ExplainRequest, picture: SeenPicture) -> tuple[AttentionMap, ...]:
+    """Return maps of the whole line, each voice's part in it and its bars by fours, from the network's reading."""
+    plan = request.plan
+    if plan is None:
+        return ()
+    scene = request.request.description.scene or Scene(subject="")
+    sketch = sketch_that_stands(request.abc, plan, suiting_music(scene).character)
+    names: list[tuple[str, SegmentKind, str]] = [("all", "all", "the whole tune")]
+    spans: list[list[int]] = [list(range(len(sketch.bars)))]
+    for voice in sorted({bar.singer for bar in sketch.bars} - {0}, key=plan.place_of):
+        place = plan.place_of(voice)
+        names.append((f"voice {place}", "voice", str(place)))
+        spans.append([number for number, bar in enumerate(sketch.bars) if bar.singer == voice])
+    for first in range(0, len(sketch.bars), BARS_A_GROUP):
+        last = min(first + BARS_A_GROUP, len(sketch.bars))
+        names.append((f"bars {first + 1}-{last}", "bars", f"bars {first + 1} to {last}"))
+        spans.append(list(range(first, last)))
+    read = reader.read(sketch, picture.patches, spans)
+    looked, blank = (
+        layers.reshape(*layers.shape[:2], picture.rows, picture.cols) for layers in (read.by_layer, read.blank_by_layer)
+    )
+    return tuple(
+        AttentionMap(
+            name, kind, text, looked[:, n].mean(0), blank[:, n].mean(0),
+            layers=looked[:, n] if request.attention_options.layers else None,
+        )
+        for n, (name, kind, text) in enumerate(names)
+    )  # fmt: skip
+
+
+def sketch_that_stands(abc: str, plan: Plan, character: Character) -> Sketch:
+    """Return a tune's melody as it stands, whoever sings it, over the plan's chords."""
+    score = abc_to_score(abc)
+    length = bar_ticks(plan.meter)
+    starts = {bar.number: bar.tick for bar in reversed(score.bar_starts)}
+    bars = []
+    for number in range(1, plan.bars + 1):
+        singer, place = plan.melody_at(number), plan.place_of(plan.melody_at(number))
+        section = plan.section_at(number)
+        notes: dict[int, Note] = {}
+        if place and place <= len(score.tracks) and number in starts:
+            track = score.tracks[place - 1]
+            for onset, duration, pitch in zip(track.onsets, track.durations, track.pitches, strict=True):
+                at = round((int(onset) - starts[number]) * TICKS / score.ticks_per_quarter)
+                if 0 <= at < length:
+                    notes[at] = (at, max(1, round(int(duration) * TICKS / score.ticks_per_quarter)), int(pitch))
+        bars.append(
+            SketchBar(
+                chords=tuple(plan.harmony[number - 1].split()),
+                notes=tuple(notes[at] for at in sorted(notes)),
+                section=plan.sections.index(section),
+                purpose=_purpose_of(plan, plan.sections.index(section)),
+                dynamic=section.dynamic,
+                singer=singer,
+                program=plan.voice(singer).program if singer else 0,
+            )
+        )
+    return Sketch(plan.key, plan.meter, plan.qpm, character, tuple(bars))
+
+
+def _purpose_of(plan: Plan, number: int) -> Purpose:
+    """Tell what a section is for from its name, its place and the climax, as plans don't say."""
+    section = plan.sections[number]
+    name, before = section.name.lower(), [one.name.lower() for one in plan.sections[:number]]
+    named: dict[str, Purpose] = {"intro": "intro", "coda": "coda"}
+    if name in named:
+        return named[name]
+    if plan.climax is not None and plan.climax.bar in section.bars:
+        return "climax"
+    if not name.startswith("a"):
+        return "drive" if before[-1:] == [name] else "contrast"
+    earlier = [one for one in before if one.startswith("a")]
+    return "statement" if not earlier else "again" if before[-1].startswith("a") else "return"
+
+
+def _sampled_maps(sampler: Sampler, request: ExplainRequest, picture: SeenPicture) -> tuple[AttentionMap, ...]:
+    """Return the maps of the decoder that drew whole melodies."""
     vocabulary = sampler.vocabulary
     tokens = control_and_music_tokens(request.abc, request.plan)
     references = encode_references(request.request.references, sampler.model.config)
@@ -396,20 +299,17 @@ def _explain(sampler: Sampler, request: ExplainRequest) -> Explanation:
     by_layer = by_layer.reshape(*by_layer.shape[:3], picture.rows, picture.cols)
     weights, blank = by_layer.mean(0)
     layers = by_layer[:, 0] if request.attention_options.layers else None
-    sentences = motivate(controls, request, sampler.model.config.reference_slots)
     placed = placed_positions(request.request.album, tokens, PREFIX)
     plan = request.plan
 
     def owner_of(bar: int) -> int:
         return 1 if plan is None else plan.place_of(plan.melody_at(bar))
 
-    melody = melody_segments(tokens, vocabulary.bar, vocabulary.section, placed, owner_of)
-    segments = [*melody, *motivation_segments(sentences)]
+    segments = melody_segments(tokens, vocabulary.bar, vocabulary.section, placed, owner_of)
     measure = (
         _faithfulness(sampler, request, row, picture, references) if request.attention_options.faithfulness else None
     )
-    maps = tuple(segment_map(segment, weights, blank, layers, measure) for segment in segments)
-    return Explanation(" ".join(sentence.text for sentence in sentences), maps)
+    return tuple(segment_map(segment, weights, blank, layers, measure) for segment in segments)
 
 
 def control_and_music_tokens(abc: str, plan: Plan | None = None) -> list[int]:
@@ -450,16 +350,6 @@ def melody_segments(
         last = min(first + BARS_A_GROUP - 1, number)
         segments.append(Segment(f"bars {first}-{last}", "bars", f"bars {first} to {last}", tuple(positions)))
     return segments
-
-
-def motivation_segments(sentences: Sequence[Sentence]) -> list[Segment]:
-    """Return one segment for each sentence that speaks of control tokens: their positions."""
-    places = {slot.name: 1 + i for i, slot in enumerate(CONTROL_SLOTS)}
-    return [
-        Segment(f"sentence {i}", "motivation", sentence.text, tuple(places[slot] for slot in sentence.slots))
-        for i, sentence in enumerate(sentences, 1)
-        if sentence.slots
-    ]
 
 
 def _faithfulness(

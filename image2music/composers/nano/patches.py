@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from image2music.embedders.base import Embedder
 from image2music.embedders.conse import ConseEmbedder
 from image2music.errors import ModelError
-from image2music.images.scene import Look
+from image2music.images.scene import Look, Scene
 
 FloatArray = NDArray[np.float32]
 
@@ -92,11 +92,15 @@ ORDINARY = {"brightness": (0.50, 0.15), "contrast": (0.36, 0.15), "saturation": 
 
 @dataclass(frozen=True)
 class SeenPicture:
-    """What the decoder attends to: `patches` float32[cells, dim] on a grid of `rows` times `cols`."""
+    """What the decoder attends to: `patches` float32[cells, dim] on a grid of `rows` times `cols`.
+
+    `without` are the scenes without each block of the picture (`images.leaving_out`), none where nobody left any out.
+    """
 
     patches: FloatArray
     rows: int
     cols: int
+    without: tuple[Scene, ...] = ()
 
 
 def look_at(look: Look, poles: PoleVectors) -> SeenPicture:
@@ -109,7 +113,7 @@ def look_at(look: Look, poles: PoleVectors) -> SeenPicture:
         _spread("saturation", palette.saturation),
         _spread("warmth", palette.warmth),
     )
-    return SeenPicture(patches(look.grid.reshape(rows * cols, dim), appearance, poles), rows, cols)
+    return SeenPicture(patches(look.grid.reshape(rows * cols, dim), appearance, poles), rows, cols, look.without)
 
 
 def _spread(measure: str, value: float) -> float:

@@ -1,8 +1,7 @@
-"""nano's planner: from a scene to a plan, and from a drawn melody to the plan that it fills.
+"""What is decided before the search begins: key, meter, tempo, length, instruments.
 
-What suits the scene (`suiting_music`) gives tempo, mode, meter, instruments and figures; form, key and whatever it
-leaves open are drawn by a seed, so that pictures of one kind don't get one plan. Nothing here knows the decoder: a
-request is complete before a melody is there, and takes a melody's own key, harmony and peak over afterwards.
+What suits the scene (`suiting_music`) gives tempo, mode, meter, instruments and figures; key, length and whatever it
+leaves open are drawn by a seed, so that pictures of one kind don't get one plan.
 """
 
 from __future__ import annotations
@@ -13,24 +12,19 @@ from typing import TypeVar
 
 import numpy as np
 
+from image2music.composers.nano.sketch import TICKS, bar_ticks
 from image2music.composers.suiting import Character, Ensemble, SuitingMusic, suiting_music
 from image2music.images.scene import Scene
-from image2music.music.lines import Bar
 from image2music.music.planning.constraints import PlanConstraints, apply_to_request
-from image2music.music.planning.plan import Device, Plan
-from image2music.music.planning.planner import PlanRequest, plan_tune
+from image2music.music.planning.planner import PlanRequest
 from image2music.music.planning.vocabulary import DRUM_KIT
 
 _T = TypeVar("_T")
-_FORMS: dict[Character, tuple[tuple[int, ...], ...]] = {
-    "calm": ((4, 4, 4, 4), (4, 4, 5, 3), (4, 5, 4, 3)),
-    "flowing": ((4, 4, 4, 4), (4, 4, 4, 5, 3), (4, 5, 4, 4)),
-    "playful": ((4, 4, 4, 4), (4, 4, 4, 4, 4), (4, 4, 3, 5)),
-    "grand": ((4, 4, 4, 4, 4), (4, 4, 5, 4, 3), (4, 4, 4, 4)),
-    "dark": ((4, 4, 4, 4), (4, 5, 4, 3), (5, 4, 4, 3)),
-    "driving": ((4, 4, 4, 4), (4, 4, 4, 4, 4), (4, 4, 4, 5, 3)),
-}
-"""Bars of the sections: opening, again or contrast, contrast, return with the peak, coda."""
+_SECONDS: dict[Character, float] = {
+    "calm": 52.0, "flowing": 48.0, "playful": 40.0, "grand": 52.0, "dark": 50.0, "driving": 42.0,
+}  # fmt: skip
+"""How long a tune lasts that nobody asked a length for, before it is drawn a sixth longer or shorter."""
+_FEWEST_BARS, _MOST_BARS = 14, 32
 _MAJOR_TONICS, _MINOR_TONICS = ("C", "D", "Eb", "F", "G", "A", "Bb"), ("A", "B", "C", "D", "E", "F#", "G")
 _DORIAN_SHARE = 0.25
 _ORDINARY_METERS = (0.5, 0.3, 0.2)
@@ -66,16 +60,17 @@ def plan_request(
     music = suiting_music(felt)
     rng = np.random.Generator(np.random.Philox([seed, 3]))
     ensemble = _drawn(music.ensembles, _ENSEMBLES, rng)
-    form = _FORMS[music.character][int(rng.integers(len(_FORMS[music.character])))]
+    meter = _drawn(music.meters, _ORDINARY_METERS, rng)
+    qpm = float(min(max(music.qpm + int(rng.integers(-_LEEWAY, _LEEWAY + 1)), music.slowest), music.fastest))
+    seconds = _SECONDS[music.character] * (0.85 + 0.3 * float(rng.random()))
     request = PlanRequest(
         title=title,
         idea=_idea(music, ensemble),
         key=_key(music, rng),
-        meter=_drawn(music.meters, _ORDINARY_METERS, rng),
-        qpm=float(min(max(music.qpm + int(rng.integers(-_LEEWAY, _LEEWAY + 1)), music.slowest), music.fastest)),
-        bars=sum(form),
+        meter=meter,
+        qpm=qpm,
+        bars=_bars_in(seconds, qpm, meter),
         programs=_band(ensemble, music.unsuitable, rng),
-        sections=tuple(int(end) for end in np.cumsum(form)),
         valence=felt.valence or 0.0,
         arousal=0.4 if felt.arousal is None else felt.arousal,
         families=music.families,
@@ -86,7 +81,13 @@ def plan_request(
     )
     for wanted in reversed(constraints):
         request = apply_to_request(request, wanted)
-    return (request if request.bars == sum(form) else replace(request, sections=())), music
+    return request, music
+
+
+def _bars_in(seconds: float, qpm: float, meter: str) -> int:
+    """Return the bars that last about so long, within what is usual."""
+    bars = seconds * qpm / 60 / (bar_ticks(meter) / TICKS)
+    return min(max(round(bars), _FEWEST_BARS), _MOST_BARS)
 
 
 def _as_wished(scene: Scene, constraints: Sequence[PlanConstraints]) -> Scene:
@@ -136,57 +137,3 @@ def _picture_parts(scene: Scene) -> tuple[str, ...]:
 
 def _idea(music: SuitingMusic, ensemble: Ensemble) -> str:
     return "; ".join((*music.reasons[:1], ensemble.reason))
-
-
-_EARLIEST_PEAK = 0.6
-
-
-def with_melody(
-    request: PlanRequest, key: str, meter: str, bars: Sequence[Bar], harmony: tuple[str, ...], qpm: float
-) -> PlanRequest:
-    """Return a request whose plan is that of a melody as it was written: its key, chords, range and highest note."""
-    sounding = [(pitch, number) for number, bar in enumerate(bars, 1) for event in bar for pitch in event.pitches]
-    peak, peak_bar = max(sounding, key=lambda note: (note[0], note[1]))
-    return replace(
-        request,
-        key=key,
-        meter=meter,
-        qpm=qpm,
-        bars=len(bars),
-        sections=request.sections if request.bars == len(bars) else (),
-        harmony=harmony,
-        melody_range=(min(pitch for pitch, _ in sounding), peak),
-        climax=(peak_bar, peak),
-    )
-
-
-def plan_scene(request: PlanRequest) -> Plan:
-    """Plan a tune, with the device that its form carries. A peak that comes too early is no climax: none is told then.
-
-    Raises:
-        PlanError: `bad_request`, as `plan_tune`.
-    """
-    plan = plan_tune(request)
-    plan = replace(plan, device=_device_of(plan))
-    early = request.climax is not None and request.climax[0] <= plan.bars * _EARLIEST_PEAK
-    return replace(plan, climax=None) if early else plan
-
-
-def _device_of(plan: Plan) -> Device | None:
-    """Name what the form builds on: a second voice that comes nearer the tune, or a stop before its fullest bar."""
-    lines = ("counter", "answer", "parallel")
-    second = [
-        (section, voice.id) for section in plan.sections for voice in plan.voices if section.role_of(voice.id) in lines
-    ]
-    if second and plan.sections[0].role_of(second[0][1]) == "rest":
-        section, voice = next(((s, v) for s, v in second if s.role_of(v) == "parallel"), second[-1])
-        what = "a second voice waits, answers the tune, and " + (
-            "goes along with it" if section.role_of(voice) == "parallel" else "goes against it"
-        )
-        return Device(what, section.first, (plan.melody_at(section.first), voice))
-    if plan.silences:
-        stop = plan.silences[0]
-        if stop.last < plan.bars:
-            voices = tuple(dict.fromkeys((plan.melody_at(stop.last + 1), stop.voice)))
-            return Device("the accompaniment falls silent before it is fullest", stop.last + 1, voices)
-    return None

@@ -42,7 +42,7 @@ class SketchBar:
 
 @dataclass(frozen=True, slots=True)
 class Sketch:
-    """A melody with its chords. `key` as in ABC (`D`, `F#m`, `Ddor`), `meter` as `6/8`, `qpm` quarter notes a minute."""
+    """A melody with its chords. `key` as in ABC (`D`, `F#m`, `Ddor`), `meter` as `6/8`, `qpm` quarters a minute."""
 
     key: str
     meter: str
@@ -65,7 +65,7 @@ def bar_ticks(meter: str) -> int:
 
 
 def beat_ticks(meter: str) -> int:
-    """Return the length of a beat in ticks: a dotted quarter (18) in compound meters, a quarter (12), an eighth in 5/8."""
+    """Return the length of a beat in ticks: a dotted quarter (18) in compound meters, else the meter's unit."""
     number, _, unit = meter.partition("/")
     if int(unit) >= 8 and int(number) % 3 == 0:
         return 18 * 8 // int(unit)

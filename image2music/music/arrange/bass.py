@@ -1,7 +1,7 @@
 """The bass: the plan's basses placed as a line, and a pattern for each section between them.
 
 Which octave each chord's bass takes is found by dynamic programming (small steps, no parallels with the tune); patterns
-then go from bass to bass by fifths, thirds and approach notes. Roots stand at cadences.
+then go from bass to bass by fifths, thirds and approach notes. A root stands at the end.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from image2music.music.arrange.figures import goes_twice_as_fast
-from image2music.music.arrange.stage import EIGHTH, ArrangingStage, ChordSpan, PlacedNote, cheapest_path, longest_tone
+from image2music.music.arrange.stage import ArrangingStage, words_of_bar
+from image2music.music.arrange.timeline import EIGHTH, ChordSpan, PlacedNote, cheapest_path, longest_tone
 from image2music.music.planning.plan import Family, Section
 from image2music.music.theory import TICKS_PER_QUARTER
 
@@ -42,9 +43,9 @@ _PATTERNS: dict[str, dict[str, tuple[str, str]]] = {
              "6/8": ("R 5 8 X 8 5", "R 5 8 5 - A")},
     "rock": {"4/4": ("R 5 8 5 R 5 8 5", "R 5 8 5 X - A -"), "3/4": ("R 5 8 5 8 5", "R 5 8 5 A -"),
              "6/8": ("R - 5 8 - 5", "R - 5 8 - A")},
-    "leap": {"4/4": ("R - 8 - 5 - 8 -", "R - 8 - 5 - A -"), "3/4": ("R - 8 - 5 -", "R - X - A -"),
-             "6/8": ("R - 8 5 - 8", "R - X 5 - A")},
-    "swing": {"4/4": ("R - - 5 X - - 5", "R - - 5 X - A -"), "3/4": ("R - X - 5 -", "R - X - A -"),
+    "leap": {"4/4": ("R - 8 - 5 - 8 -", "R - 8 - 5 - A -"), "3/4": ("R - 8 - 5 -", "R - 5 - A -"),
+             "6/8": ("R - 8 5 - 8", "R - 8 5 - A")},
+    "swing": {"4/4": ("R - - 5 X - - 5", "R - - 5 8 - A -"), "3/4": ("R - 5 - X -", "R - 5 - A -"),
               "6/8": ("R - 5 X - 5", "R - 5 X - A")},
     "habanera": {"4/4": ("R - - 5 8 - 5 -", "R - - 5 8 - A -"), "3/4": ("R - - 5 A -", "R - - 5 8 -"),
                  "6/8": ("R - 5 R - A", "R - 5 8 - 5")},
@@ -70,6 +71,9 @@ _BY_FAMILY: dict[Family, tuple[str, ...]] = {
 _FOR_HANDS = (("arch", "swing", "two"), ("arch", "rock", "leap", "swing"), ("leap", "rock", "octaves"))
 _CHORDAL: frozenset[Family | None] = frozenset({"pad", "chorale", "pulse", "offbeat", "waltz", "pizzicato"})
 _DETACHED = frozenset({"short", "march"})
+_OWN = "own"
+_OWN_WORDS = frozenset("R538XAuv")
+"""What a plan's own pattern may have beside `-` and `.`: the words of `_PATTERNS`."""
 
 
 def set_bass(stage: ArrangingStage) -> None:
@@ -105,12 +109,8 @@ class _Bass:
         self._hold_on()
 
     def _bass_of(self, span: ChordSpan) -> int:
-        """The bass's pitch class: at the very end and at full closes the root."""
-        section = self.stage.sections[span.bar]
-        is_close = span.bar == section.last - 1 and section.cadence in ("full", "plagal")
-        if (span.bar == self.stage.bars - 1 and span.chord.root == self.stage.tonic) or (
-            is_close and span.end % self.stage.length == 0
-        ):
+        """The bass's pitch class: at the very end the root."""
+        if span.bar == self.stage.bars - 1 and span.chord.root == self.stage.tonic:
             return span.chord.root
         return span.chord.bass
 
@@ -151,6 +151,10 @@ class _Bass:
             return self.styles[section.name]
         stage = self.stage
         part = section.part_of(self.voice)
+        own = words_of_bar(part.degrees, stage.length)
+        if own and _OWN_WORDS.issuperset(word for _, _, word in own):
+            self.styles[section.name] = _OWN
+            return _OWN
         names: Sequence[str] = _BY_LEVEL[stage.levels[section.first - 1]]
         if part.family in _BY_FAMILY:
             names = _BY_FAMILY[part.family]
@@ -224,13 +228,15 @@ class _Bass:
 
     def _tokens(self, name: str, span: ChordSpan, which: int) -> list[tuple[int, int, str]]:
         """Return (at, length, token) of a pattern, cut to a chord's stretch."""
+        if name == _OWN:
+            return self._own_tokens(span, which)
         found: list[tuple[int, int, str]] = []
         qpm = self.stage.sections[span.bar].qpm
         start = 0
         for meter, ticks in self.stage.shape.parts:
             words = _PATTERNS[name][meter][which].split()
             grain = EIGHTH * max(1, ticks // (len(words) * EIGHTH))
-            if ticks * 2 == len(words) * EIGHTH and goes_twice_as_fast(words, 2 * EIGHTH, qpm):
+            if ticks * 2 == len(words) * EIGHTH and goes_twice_as_fast(words, EIGHTH, qpm):
                 grain //= 2
             for number, word in enumerate(words):
                 at = start + number * grain
@@ -252,6 +258,17 @@ class _Bass:
         if name in ("pedal", "long") and found and found[-1][2] in "R5" and len(found) > 1:
             found = [(0, span.dur, "R")]
         return found or [(0, span.dur, "R")]
+
+    def _own_tokens(self, span: ChordSpan, which: int) -> list[tuple[int, int, str]]:
+        """Return the stretch's part of the plan's own pattern: it begins on the bass, varied it ends approaching."""
+        pattern = words_of_bar(self.stage.sections[span.bar].part_of(self.voice).degrees, self.stage.length)
+        start = span.on % self.stage.length
+        spots = [(max(at - start, 0), min(at + dur - start, span.dur), word) for at, dur, word in pattern]
+        found = [(at, end - at, word) for at, end, word in spots if at < end] or [(0, span.dur, "R")]
+        found[0] = (*found[0][:2], "R")
+        if which and len(found) > 1:
+            found[-1] = (*found[-1][:2], "A")
+        return found
 
     def _write(self, span: ChordSpan, tokens: list[tuple[int, int, str]], pitch: int, after: int | None) -> None:
         stage = self.stage

@@ -274,6 +274,9 @@ def _spread(text: str, grain: int, ticks: int) -> Pattern:
                 slots[-1] = replace(slots[-1], dur=slots[-1].dur + room)
         elif token != ".":
             slots.append(Slot(at, room, _rungs(token)))
+    if not slots:  # cut to a part that is silent
+        first = next((token for token in tokens if token not in "-."), "0")
+        return (Slot(0, ticks, _rungs(first)),)
     ends = [*(slot.at for slot in slots[1:]), ticks]
     return tuple(
         replace(slot, dur=max(slot.dur, min(shortest, end - slot.at))) for slot, end in zip(slots, ends, strict=True)

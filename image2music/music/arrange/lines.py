@@ -10,15 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from image2music.music.arrange.stage import (
-    EIGHTH,
-    ArrangingStage,
-    ChordSpan,
-    PlacedNote,
-    cheapest_path,
-    longest_tone,
-    notes_of_bars,
-)
+from image2music.music.arrange.stage import ArrangingStage
+from image2music.music.arrange.timeline import EIGHTH, ChordSpan, PlacedNote, cheapest_path, longest_tone, notes_of_bars
 from image2music.music.planning.plan import Role
 from image2music.music.theory import TICKS_PER_QUARTER
 
@@ -116,13 +109,14 @@ class LineWriter:
         span = stage.span_at(tick)
         pitches = [p for p in (allowed or range(low, high + 1)) if low <= p <= high and (allowed or p % 12 in span.own)]
         if not pitches:
-            pitches = [p for p in range(low, high + 1) if p % 12 in span.chord.classes] or [low]
+            pitches = [p for p in range(low, high + 1) if p % 12 in span.classes] or [low]
         middle = (low + high) // 2
         lies_above = tune is not None and middle > tune + 3
         taken = [p for other in stage.voices if other != voice for p in stage.sounding(other, tick)]
         row = []
         for pitch in pitches:
             cost = 25 * stage.clash(pitch, tick, dur) + 7 * abs(pitch - middle)
+            cost += 12 * stage.rub_with_set(voice, pitch, tick, dur)
             cost += 20 * max(0, low + 2 - pitch) + 30 * max(0, pitch - high + 3)
             if tune is not None:
                 away = abs(pitch - tune)
@@ -133,9 +127,9 @@ class LineWriter:
             if bass is not None:
                 cost += 300 * (pitch <= bass + 2)
                 doubled = pitch % 12 == bass % 12
-                cost += 50 * (doubled and bass % 12 == span.chord.third) + 100 * (doubled and bass % 12 == span.seventh)
+                cost += 50 * (doubled and bass % 12 == span.third) + 100 * (doubled and bass % 12 == span.seventh)
             for other in taken:
-                cost += 70 * (other == pitch) + 60 * (abs(other - pitch) in (1, 13))
+                cost += 70 * (other == pitch)
             row.append((cost, pitch))
         row.sort()
         return row[:_CANDIDATES]
@@ -188,7 +182,7 @@ class LineWriter:
             ]  # fmt: skip
             if not able:
                 break
-            third = spans[0].chord.third
+            third = spans[0].third
             found.insert(0, min(able, key=lambda p: (p % 12 != third, abs(found[0] - p - 5), p)))
         return tuple(found)
 
@@ -205,7 +199,7 @@ class LineWriter:
         allowed = []
         for note in sung:
             span, pitch = stage.span_at(note.on), note.pitches[0]
-            own = pitch % 12 in span.chord.classes
+            own = pitch % 12 in span.classes
             strict = (stage.is_beat(note.on) and own) or note.dur >= TICKS_PER_QUARTER
             tones = span.own if strict else tuple(span.scale)
             allowed.append(
@@ -362,7 +356,7 @@ class LineWriter:
         best: tuple[int, int, list[PlacedNote]] | None = None
         for steps in range(-21, 22):
             first = stage.span_at(start).step(kept[0][2], steps)
-            if not low <= first <= high or first % 12 not in stage.span_at(start).chord.classes:
+            if not low <= first <= high or first % 12 not in stage.span_at(start).classes:
                 continue
             notes = [self._moved(pitch, steps, start + at, min(dur, room - at)) for at, dur, pitch in kept]
             if any(not low <= note.pitches[0] <= high for note in notes):
@@ -404,8 +398,8 @@ class LineWriter:
     def _moved(self, pitch: int, steps: int, tick: int, dur: int) -> PlacedNote:
         span = self.stage.span_at(tick)
         moved = span.step(pitch, steps) if steps else pitch
-        if moved % 12 not in span.chord.classes and (self.stage.is_beat(tick) and dur >= TICKS_PER_QUARTER):
-            near = [p for p in range(moved - 3, moved + 4) if p % 12 in span.chord.classes]
+        if moved % 12 not in span.classes and (self.stage.is_beat(tick) and dur >= TICKS_PER_QUARTER):
+            near = [p for p in range(moved - 3, moved + 4) if p % 12 in span.classes]
             moved = min(near, key=lambda p: (abs(p - moved), p), default=moved)
         return PlacedNote(tick, dur, (moved,), bound=True)
 
@@ -414,7 +408,7 @@ class LineWriter:
         low, high = stage.range_of(voice, notes[0].on // stage.length)
         cost = 0 if steps % 7 in (5, 2, 0) else 5
         for note in notes:
-            own = note.pitches[0] % 12 in stage.span_at(note.on).chord.classes
+            own = note.pitches[0] % 12 in stage.span_at(note.on).classes
             cost += 6 * stage.clash(note.pitches[0], note.on, note.dur) + (
                 0 if own else 25 if stage.is_beat(note.on) else 6
             )
@@ -469,6 +463,6 @@ def _motion(
     if left.chord != right.chord:
         if was % 12 == left.seventh and not 0 < was - pitch <= 2:
             cost += 120
-        if left.leans and was % 12 == left.chord.third and not 0 < pitch - was <= 2:
+        if left.leans and was % 12 == left.third and not 0 < pitch - was <= 2:
             cost += 60
     return cost

@@ -8,6 +8,7 @@ one to come, and at the beat before for parallel octaves and fifths.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from image2music.music.arrange.figures import (
@@ -23,23 +24,17 @@ from image2music.music.arrange.figures import (
     variants,
     with_bass,
 )
-from image2music.music.arrange.stage import (
-    EIGHTH,
-    ArrangingStage,
-    ChordSpan,
-    PlacedNote,
-    cheapest_path,
-    longest_tone,
-)
-from image2music.music.planning.plan import Family, Section, VoicePart
+from image2music.music.arrange.stage import ArrangingStage
+from image2music.music.arrange.timeline import EIGHTH, ChordSpan, PlacedNote, cheapest_path, longest_tone
+from image2music.music.planning.plan import Family, Section
 from image2music.music.theory import TICKS_PER_QUARTER
 
 _PLAIN, _VARIED, _THIN, _FULL, _CADENCE = range(5)
 _ORDERS = ((0, 0, 0, 1), (0, 0, 1, 0), (0, 1, 0, 1))
 """Which bars of four vary their figure: few, for a figure that changes all the time is no idea (blind judges said)."""
 _CANDIDATES = 6
-_CROWDED = 4.5
-"""Notes a second of the tune beside which a figure thins out."""
+_CHORDS: frozenset[Family] = frozenset({"pad", "chorale", "pulse", "tremolo", "waltz", "offbeat", "ostinato"})
+"""Families that end with one chord, whatever the loudness."""
 _TOP_FIRST = frozenset({"drops", "bells", "cascade", "whirl", "off the beat"})
 """Figures that may lie above the tune where the voice's range does."""
 
@@ -79,15 +74,20 @@ class Placer:
         stage = self.stage
         part, instrument = section.part_of(voice), stage.instruments[voice]
         level = stage.levels[section.first - 1]
-        known = figure_asked(part.degrees, stage.shape, part.family) or self._of_family.get((voice, part.family))
-        if known is not None and is_playable(known, instrument, section.qpm):
-            return known  # what comes back, or goes on, keeps its figure
+        asked = figure_asked(part.degrees, stage.shape, part.family)
+        known = asked or (self._of_family.get((voice, part.family)) if part.family else None)
+        if known is not None and (asked is not None or known.name != before):
+            if is_playable(known, instrument, section.qpm):
+                self._used.setdefault(section.name, set()).add(known.name)
+                return known  # what comes back keeps its figure
         families = (part.family,) if part.family else usual_families(instrument, level)
         able = [figure for family in families for figure in figures_of(family)] or list(library()[:1])
         if low:
             able = [f for f in able if f.name not in _TOP_FIRST and f.name not in ("sighs", "breathing pad")] or able
         used = self._used.setdefault(section.name, set())
+        is_compound = any(meter == "6/8" for meter, _ in stage.shape.parts)  # where triplets cut across the beats
         tests = (
+            lambda f: f.grain % (EIGHTH // 2) == 0 or not is_compound,
             lambda f: f.loud[0] <= level <= f.loud[1],
             lambda f: is_playable(f, instrument, section.qpm),
             lambda f: f.name != before,
@@ -95,11 +95,24 @@ class Placer:
         )
         for test in tests:
             able = [figure for figure in able if test(figure)] or able
+        able = self._of_weight(able, section, level)
         figure = able[int(stage.rng.integers(len(able)))]
         if part.family is not None:
-            self._of_family[voice, part.family] = figure
+            self._of_family.setdefault((voice, part.family), figure)
         used.add(figure.name)
         return figure
+
+    def _of_weight(self, able: list[Figure], section: Section, level: int) -> list[Figure]:
+        """Keep the busier half of figures for the section with the peak, the sparer half for quiet ones and the end."""
+        stage = self.stage
+        has_peak = section.first - 1 <= stage.climax < section.last and level >= 3
+        is_spare = level <= 1 or (section.last >= stage.bars and level <= 2)
+        if len(able) < 2 or not (has_peak or is_spare):
+            return able
+        by_notes = sorted(able, key=lambda f: len(variants(f.name, stage.shape, section.qpm)[_PLAIN]))
+        half = (len(able) + 1) // 2
+        kept = by_notes[-half:] if has_peak else by_notes[:half]
+        return [figure for figure in able if figure in kept]
 
     def lay(
         self, voice: int, section: Section, bars: Sequence[int], figure: Figure, order: Sequence[int], *, low: bool
@@ -113,50 +126,55 @@ class Placer:
         if low:
             patterns = tuple(with_bass(pattern, stage.shape.beats) for pattern in patterns)
         chosen = {bar: patterns[self._variant(section, bar, order, figure)] for bar in bars}
+        if not low and not figure.light and bars[-1] == section.last - 1 < stage.bars - 1 and section.cadence != "full":
+            chosen[bars[-1]] = self._with_breath(chosen[bars[-1]])
         if bars[-1] == stage.bars - 1:
             chosen[bars[-1]] = self._ending(patterns[_PLAIN], figure, voice, low)
         feet = self._feet(voice, bars, chosen, figure, low)
         for bar in bars:
             stage.light[voice, bar] = figure.light
-            stage.figure_of[voice, bar] = figure.name
+            stage.family_of[voice, bar] = figure.family
             self._set_bar(voice, bar, chosen[bar], feet, figure, low)
-        last = bars[-1]
-        if not low and not figure.light and last == section.last - 1 and last + 1 < stage.bars:
-            self._lead_over(voice, last, part)
 
     def _variant(self, section: Section, bar: int, order: Sequence[int], figure: Figure) -> int:
         stage = self.stage
         place = bar - (section.first - 1)
         tune = stage.tune_in(bar)
         usual = order[place % 4]
-        if bar == stage.climax:
+        if bar == stage.climax or (bar == stage.climax + 1 < section.last and stage.levels[bar] >= 3):
             return _FULL
         if bar == stage.climax - 1:
             return _THIN if stage.levels[bar] < stage.levels[stage.climax] or section.last == bar + 1 else usual
         if bar == section.last - 1:
             return _CADENCE
-        if figure.grain <= EIGHTH and self._is_crowded(section):
+        if figure.grain <= EIGHTH and (stage.is_crowded(section) or stage.is_busy(section, bar)):
+            return _THIN
+        if bar == stage.bars - 2 and place and stage.levels[bar] <= 3:
             return _THIN
         if not tune:
             return _FULL if stage.levels[bar] >= 3 else usual
+        if place and stage.tune_holds(bar):
+            return _VARIED
         if section.swell == "grow" and place * 2 >= len(section.bars) and usual == _VARIED and stage.levels[bar] >= 3:
             return _FULL
         return usual
 
-    def _is_crowded(self, section: Section) -> bool:
-        """Whether the tune of a whole section has so many notes that a figure beside it must be thin."""
-        stage = self.stage
-        bars = range(section.first - 1, min(section.last, stage.bars))
-        notes = sum(len(stage.tune_in(bar)) for bar in bars)
-        seconds = len(bars) * stage.length / TICKS_PER_QUARTER * 60 / section.qpm
-        return notes >= _CROWDED * seconds
+    def _with_breath(self, pattern: Pattern) -> Pattern:
+        """Cut a bar at its last beat, or an eighth before its end where it has two beats."""
+        shape = self.stage.shape
+        end = shape.last_beat if len(shape.beats) > 2 else shape.ticks - EIGHTH
+        return tuple(replace(slot, dur=min(slot.dur, end - slot.at)) for slot in pattern if slot.at < end)
 
     def _ending(self, plain: Pattern, figure: Figure, voice: int, low: bool) -> Pattern:
         """A last bar that ends: a chord that stays, or a few notes up to it."""
         stage = self.stage
         shape = stage.shape
         chord = tuple((rung, 0) for rung in range(4 if low else 3))
-        if figure.light or figure.family in ("pad", "chorale", "pulse", "tremolo", "waltz", "offbeat", "ostinato"):
+        if (
+            stage.levels[stage.bars - 1] >= 3
+            or figure.light
+            or figure.family in ("pad", "chorale", "pulse", "tremolo", "waltz", "offbeat", "ostinato")
+        ):
             return (Slot(0, shape.ticks, chord),)
         stop = shape.half if shape.half < shape.ticks else shape.ticks // 2
         way = [slot for slot in plain if slot.at < stop and slot.at % EIGHTH == 0][:4]
@@ -185,7 +203,7 @@ class Placer:
         tones = [tone for tone in span.own if tone not in omit]
         if not set(tones) - {foot % 12}:
             tones = list(span.own)
-        third = span.chord.third
+        third = span.third
         rungs = [foot]
         while True:
             below = rungs[-1]
@@ -205,13 +223,13 @@ class Placer:
             for note in self.stage.tune.between(span.on, span.end):
                 shared = min(note.end, span.end) - max(note.on, span.on)
                 tone = note.pitches[0] % 12
-                own = tone in span.chord.classes
+                own = tone in span.classes
                 if shared < TICKS_PER_QUARTER or shared < span.dur // (3 if own else 2):
                     continue
-                if own and (tone == span.seventh or (span.leans and tone == span.chord.third)):
+                if own and (tone == span.seventh or (span.leans and tone == span.third)):
                     left.add(tone)
                 elif not own:
-                    left |= {other for other in span.chord.classes if (other - tone) % 12 in (1, 11)}
+                    left |= {other for other in span.classes if (other - tone) % 12 in (1, 11)}
             self._omits[span.on] = tuple(sorted(left))
         return self._omits[span.on]
 
@@ -252,7 +270,7 @@ class Placer:
         instrument = stage.instruments[voice]
         if low:
             cost += 10 * abs(foot - max(lowest, instrument.comfortable_low) - 5)
-            if span.chord.third not in {pitch % 12 for pitch in ladder[:4]}:
+            if span.third not in {pitch % 12 for pitch in ladder[:4]}:
                 cost += 200
         else:
             cost += 6 * abs((foot + top) // 2 - (lowest + high) // 2 - level * 3 // 2)
@@ -269,7 +287,7 @@ class Placer:
         bass = None if low else stage.bass_at(span.on)
         if bass is not None and foot <= bass + 3:
             cost += 300 + 30 * (bass + 3 - foot)
-        if span.leans and foot % 12 == span.chord.third:
+        if span.leans and foot % 12 == span.third:
             cost += 60
         return cost + 60 * (foot in sung)
 
@@ -305,6 +323,9 @@ class Placer:
             span = stage.span_at(tick)
             ladder = self.ladder(span, feet[span.on], high, self._omit(span))
             rungs = slot.rungs
+            is_long = slot.dur >= max(stage.shape.half, 2 * TICKS_PER_QUARTER) and not figure.light
+            if is_long and len(rungs) == 1 and not low and stage.instruments[voice].chords > 2:
+                rungs = (*rungs, (rungs[0][0] + 1, 0))  # a tone that stays has another beside it
             if low and tick == span.on and not span.early and 0 not in {rung for rung, _ in rungs}:
                 rungs = ((0, 0), *rungs) if len(rungs) > 1 else ((0, 0),)
             after = slots[number + 1] if number + 1 < len(slots) else None
@@ -356,9 +377,13 @@ class Placer:
         found = sorted(set(found))
         if len(found) > 1:
             kept = found[:1] if low else []
-            kept += [pitch for pitch in found[len(kept) :] if stage.clash(pitch, tick, dur) < 8]
+            kept += [
+                pitch
+                for pitch in found[len(kept) :]
+                if stage.clash(pitch, tick, dur) < 8 and stage.rub_with_set(voice, pitch, tick, dur) < 8
+            ]
             found = kept or found[:1]
-        if len(found) > 2 and bar != stage.climax and self._parallel(voice, found[-1], tick, low) >= 6:
+        if len(found) > 1 + low and bar != stage.climax and self._follows(voice, found[-1], tick, low):
             found = found[:-1]
         return found
 
@@ -375,9 +400,15 @@ class Placer:
     ) -> int:  # fmt: skip
         """Return the pitch, or a tone beside it that rubs less and repeats neither the note before nor the next."""
         stage = self.stage
+        notes = stage.out[voice]
+        last = notes[-1] if notes else None
 
         def wrong(one: int) -> int:
-            return stage.clash(one, tick, dur) + (self._parallel(voice, one, tick, low) if single else 0)
+            rubs = stage.clash(one, tick, dur) + stage.rub_with_set(voice, one, tick, dur)
+            if not single:
+                return rubs
+            alone = stage.along(voice, last, tick, one) if last is not None else 0
+            return rubs + max(alone, self._parallel(voice, one, tick, low))
 
         own = wrong(pitch)
         if own < 8:
@@ -392,6 +423,13 @@ class Placer:
         ]
         better = [cost for cost in costs if cost[0] < own - 3]
         return min(better)[2] if better else pitch
+
+    def _follows(self, voice: int, top: int, tick: int, low: bool) -> bool:
+        """Whether the top of a chord goes along with another voice."""
+        notes = self.stage.out[voice]
+        if self._parallel(voice, top, tick, low) >= 6:
+            return True
+        return bool(notes) and self.stage.along(voice, notes[-1], tick, top) >= 6
 
     def _parallel(self, voice: int, pitch: int, tick: int, low: bool) -> int:
         """Return 9 for parallel octaves and 6 for fifths with the tune or the bass since the beat before."""
@@ -418,41 +456,3 @@ class Placer:
         bar, at = divmod(tick, stage.length)
         earlier = [beat for beat in stage.shape.beats if beat < at]
         return bar * stage.length + earlier[-1] if earlier else (bar - 1) * stage.length + stage.shape.last_beat
-
-    def _lead_over(self, voice: int, bar: int, part: VoicePart) -> None:
-        """Put two or three scale notes into the last beat that lead into the next section, where the tune is still."""
-        stage = self.stage
-        end = (bar + 1) * stage.length
-        start = bar * stage.length + stage.shape.last_beat
-        if (
-            any(note.on >= start for note in stage.tune.between(start, end))
-            or stage.levels[bar + 1] < stage.levels[bar]
-        ):
-            return
-        notes, nxt = stage.out[voice], stage.tune.between(end, end + stage.length)
-        if (
-            not notes
-            or not nxt
-            or part.role != "figure"
-            or stage.climax == bar + 1
-            or stage.roles[voice, bar + 1] == "rest"
-        ):
-            return
-        low, high = stage.range_of(voice, bar)
-        here = notes[-1].pitches[-1]
-        goals = [p for p in range(low + 5, high - 1) if p % 12 == nxt[0].pitches[0] % 12]
-        if not goals or min(abs(goal - here) for goal in goals) > 9:
-            return
-        goal = min(goals, key=lambda p: (abs(p - here - 3), p))
-        span, steps = stage.span_at(start), (end - start) // EIGHTH
-        run = [span.step(goal, -(steps - n) if here <= goal + 2 else steps - n) for n in range(steps)]
-        if any(
-            not low <= pitch <= high or stage.clash(pitch, start + n * EIGHTH, EIGHTH) >= 10
-            for n, pitch in enumerate(run)
-        ):
-            return
-        while notes and notes[-1].on >= start:
-            notes.pop()
-        if notes and notes[-1].end > start:
-            notes[-1].dur = start - notes[-1].on
-        notes.extend(PlacedNote(start + n * EIGHTH, EIGHTH, (pitch,), bound=True) for n, pitch in enumerate(run))

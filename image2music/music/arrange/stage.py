@@ -8,85 +8,20 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 
 from image2music.errors import PlanError
+from image2music.music.arrange.timeline import EIGHTH as EIGHTH
+from image2music.music.arrange.timeline import ChordSpan, PlacedNote, TimedLine, notes_of_bars
 from image2music.music.instruments import Instrument, instrument_of
 from image2music.music.lines import Bar
-from image2music.music.planning.plan import DYNAMICS, Plan, PlannedVoice, Role
+from image2music.music.planning.plan import DYNAMICS, Family, Plan, PlannedVoice, Role, Section
 from image2music.music.theory import TICKS_PER_QUARTER, Chord, read_chord, read_tonality
-
-EIGHTH = TICKS_PER_QUARTER // 2
-
-
-@dataclass(slots=True)
-class PlacedNote:
-    """A note or chord that was set: `pitches` low to high. `light` asks for a short, detached one."""
-
-    on: int
-    dur: int
-    pitches: tuple[int, ...]
-    light: bool = False
-    bound: bool = False
-
-    @property
-    def end(self) -> int:
-        """The tick at which it ends."""
-        return self.on + self.dur
-
-
-@dataclass(frozen=True, slots=True)
-class ChordSpan:
-    """A stretch of one bar (from 0) under one chord. `early` tells that the chord came before its bar, for the tune."""
-
-    on: int
-    dur: int
-    chord: Chord
-    bar: int
-    scale: frozenset[int]
-    early: bool = False
-
-    @property
-    def end(self) -> int:
-        """The tick at which it ends."""
-        return self.on + self.dur
-
-    @property
-    def own(self) -> tuple[int, ...]:
-        """The chord's tones as pitch classes, root first, at most four, without a foreign bass."""
-        return _own_tones(self.chord)
-
-    def step(self, pitch: int, steps: int) -> int:
-        """Return the note `steps` scale steps away."""
-        way = 1 if steps > 0 else -1
-        while steps:
-            pitch += way
-            if pitch % 12 in self.scale:
-                steps -= way
-        return pitch
-
-    @property
-    def leans(self) -> bool:
-        """Whether it is a dominant: a major third and a minor seventh, whose third wants to rise."""
-        return self.chord.tones[1] == 4 and 10 in self.chord.tones
-
-    @property
-    def seventh(self) -> int | None:
-        """The pitch class of the seventh, if there is one."""
-        tones = self.chord.tones
-        return (self.chord.root + tones[3]) % 12 if len(tones) > 3 and tones[3] in (9, 10, 11) else None
-
-
-@lru_cache(maxsize=1024)
-def _own_tones(chord: Chord) -> tuple[int, ...]:
-    tones = chord.tones if len(chord.tones) < 5 else (chord.tones[1], *chord.tones[3:5], chord.tones[0])
-    return tuple((chord.root + tone) % 12 for tone in tones)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +45,11 @@ class BarShape:
     def half(self) -> int:
         """Where the second half begins: a strong beat, or the second beat."""
         return self.strong[1] if len(self.strong) > 1 else self.beats[1] if len(self.beats) > 1 else self.ticks
+
+    @property
+    def second_chord(self) -> int:
+        """Where the second of two chords begins: on the first beat from the middle on, the third one of 3/4."""
+        return next((beat for beat in self.beats if 2 * beat >= self.ticks), self.ticks // 2)
 
 
 @lru_cache(maxsize=64)
@@ -154,6 +94,27 @@ def bar_shape(meter: str) -> BarShape:
     return BarShape(length, tuple(beats), tuple(strong), tuple(parts))
 
 
+_WORD_LENGTHS = frozenset({EIGHTH // 2, EIGHTH * 2 // 3, EIGHTH, 2 * EIGHTH})
+
+
+@lru_cache(maxsize=512)
+def words_of_bar(text: str, length: int) -> tuple[tuple[int, int, str], ...]:
+    """Read what a plan writes out for a bar of `length` ticks: (at, length, word) of what sounds.
+
+    Words of equal length fill the bar; `-` holds on, `.` rests. Nothing where they are neither quarters, eighths,
+    sixteenths nor eighths of triplets in this meter.
+    """
+    words = text.split()
+    grain = length // len(words) if words and length % len(words) == 0 else 0
+    found: list[tuple[int, int, str]] = []
+    for at, word in enumerate(words if grain in _WORD_LENGTHS else ()):
+        if word not in "-.":
+            found.append((at * grain, grain, word))
+        elif word == "-" and found and sum(found[-1][:2]) == at * grain:
+            found[-1] = (found[-1][0], found[-1][1] + grain, found[-1][2])
+    return tuple(found)
+
+
 def scale_of_key(key: str) -> tuple[int, frozenset[int]]:
     """Return the tonic's pitch class and the pitch classes of a key's signature, written as in ABC (`F#m`, `Ddor`).
 
@@ -164,6 +125,10 @@ def scale_of_key(key: str) -> tuple[int, frozenset[int]]:
     if tonality is None:
         raise PlanError(f"{key!r} is no key; write D, F#m or Ddor", reason="bad_key")
     return tonality.pitch_class, tonality.classes
+
+
+_CROWDED = 4.5
+"""Notes a second of the tune beside which a figure thins out."""
 
 
 @lru_cache(maxsize=4096)
@@ -183,38 +148,6 @@ def _scale_under(chord: Chord, key: frozenset[int]) -> frozenset[int]:
 
 
 @dataclass
-class _Sung:
-    """One line by time: its notes and their onsets."""
-
-    notes: list[PlacedNote]
-
-    @cached_property
-    def onsets(self) -> list[int]:
-        return [note.on for note in self.notes]
-
-    def between(self, start: int, end: int) -> list[PlacedNote]:
-        first = max(0, bisect_right(self.onsets, start) - 1)
-        return [note for note in self.notes[first : bisect_left(self.onsets, end)] if note.end > start]
-
-
-def notes_of_bars(bars: Sequence[Bar | None], length: int) -> list[PlacedNote]:
-    """Return the notes of written bars of `length` ticks, ties joined; bars that are None are silent."""
-    notes: list[PlacedNote] = []
-    tied = False
-    for number, bar in enumerate(bars):
-        at = Fraction(number * length)
-        for event in bar or ():
-            start, at = round(at), at + event.length * TICKS_PER_QUARTER
-            if tied and event.pitches and notes and notes[-1].pitches == event.pitches:
-                notes[-1].dur = round(at) - notes[-1].on
-            elif event.pitches:
-                notes.append(PlacedNote(start, round(at) - start, event.pitches))
-            tied = event.tied
-        tied = tied and bar is not None
-    return notes
-
-
-@dataclass
 class ArrangingStage:
     """A plan with what was written for it, and what the arranger has set: `out` by voice id."""
 
@@ -224,7 +157,7 @@ class ArrangingStage:
     motif: Sequence[Bar] = ()
     out: dict[int, list[PlacedNote]] = field(default_factory=dict)
     light: dict[tuple[int, int], bool] = field(default_factory=dict)
-    figure_of: dict[tuple[int, int], str] = field(default_factory=dict)
+    family_of: dict[tuple[int, int], Family] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.shape = bar_shape(self.plan.meter)
@@ -241,8 +174,10 @@ class ArrangingStage:
             for bar in range(self.bars)
         }
         for (voice, bar), role in self.roles.items():
-            if role == "melody" and self.plan.melody_at(bar + 1) not in (0, voice):
-                self.roles[voice, bar] = "counter"
+            singer = self.plan.melody_at(bar + 1)
+            if role == "melody" and singer != voice:
+                sings = any(self.plan.melody_at(one) == voice for one in self.plan.section_at(bar + 1).bars)
+                self.roles[voice, bar] = "rest" if sings and not singer else "counter"
         self.beats, self.strong_beats = frozenset(self.shape.beats), frozenset(self.shape.strong)
         self.levels = [DYNAMICS.index(self.plan.section_at(bar + 1).dynamic) for bar in range(self.bars)]
         self.sections = [self.plan.section_at(bar + 1) for bar in range(self.bars)]
@@ -256,7 +191,7 @@ class ArrangingStage:
 
     def _tune(self) -> None:
         given = {
-            voice: _Sung(notes_of_bars(bars[: self.bars], self.length))
+            voice: TimedLine(notes_of_bars(bars[: self.bars], self.length))
             for voice, bars in self.written.items()
             if voice in self.voices
         }
@@ -269,10 +204,11 @@ class ArrangingStage:
                 tune += [PlacedNote(n.on, n.dur, n.pitches[-1:]) for n in found]
         for one, after in pairwise(tune):
             one.dur = min(one.dur, after.on - one.on)
-        self.tune = _Sung(tune)
-        of_tune = {note.on for note in tune}
+        self.tune = TimedLine(tune)
         self.others = [
-            _Sung(rest) for line in given.values() if (rest := [n for n in line.notes if n.on not in of_tune])
+            TimedLine(rest)
+            for voice, line in given.items()
+            if (rest := [n for n in line.notes if self.singer(min(n.on // self.length, self.bars - 1)) != voice])
         ]
         self.passing = {
             b.on
@@ -312,7 +248,7 @@ class ArrangingStage:
         if chords == 1:
             return [0, self.length]
         if chords == 2:
-            return [0, self.shape.half if self.shape.half < self.length else self.length // 2, self.length]
+            return [0, self.shape.second_chord, self.length]
         beats = self.shape.beats
         if len(beats) >= chords:
             picked = [beats[at * len(beats) // chords] for at in range(chords)]
@@ -344,7 +280,7 @@ class ArrangingStage:
         if not sung or sung[0].on != start or len(sung) > 1 or start in self.passing:
             return False
         tone = sung[0].pitches[0] % 12
-        return tone not in span.chord.classes and tone in after.chord.classes and sung[0].dur >= EIGHTH
+        return tone not in span.classes and tone in after.chord.classes and sung[0].dur >= EIGHTH
 
     def _basses(self) -> None:
         """Find who has the bass in each bar: whom the plan says, else the lowest voice that can take it."""
@@ -373,9 +309,39 @@ class ArrangingStage:
         found = self.tune.between(tick, tick + 1)
         return found[0].pitches[0] if found else None
 
+    def is_busy(self, section: Section, bar: int) -> bool:
+        """Whether the tune has many more notes in a bar than in its section, so that a figure makes room for it."""
+        bars = range(section.first - 1, min(section.last, self.bars))
+        onsets = [sum(note.on >= at * self.length for note in self.tune_in(at)) for at in bars]
+        here = onsets[bar - bars.start]
+        return here * len(onsets) * 2 > 3 * sum(onsets) and here * 2 >= 3 * len(self.shape.beats)
+
+    def tune_holds(self, bar: int) -> bool:
+        """Whether the tune holds one note for most of a bar."""
+        sung = self.tune_in(bar)
+        start = bar * self.length
+        return len(sung) == 1 and min(sung[0].end, start + self.length) - max(sung[0].on, start) > self.shape.half
+
+    def is_crowded(self, section: Section) -> bool:
+        """Whether the tune of a whole section has so many notes that a figure beside it must be thin."""
+        bars = range(section.first - 1, min(section.last, self.bars))
+        notes = sum(len(self.tune_in(bar)) for bar in bars)
+        seconds = len(bars) * self.length / TICKS_PER_QUARTER * 60 / section.qpm
+        return notes >= _CROWDED * seconds
+
+    def others_in(self, bar: int) -> list[PlacedNote]:
+        """Return the notes of other written lines that begin in a bar."""
+        start, end = bar * self.length, (bar + 1) * self.length
+        return [note for line in self.others for note in line.between(start, end) if note.on >= start]
+
     def tune_in(self, bar: int) -> list[PlacedNote]:
         """Return the tune's notes that sound in a bar."""
         return self.tune.between(bar * self.length, (bar + 1) * self.length)
+
+    def beats_a_minute(self, qpm: float) -> float:
+        """Return the pace in beats, which are dotted quarters in compound meters."""
+        beat = self.shape.beats[1] if len(self.shape.beats) > 1 else self.length
+        return qpm * TICKS_PER_QUARTER / beat
 
     def is_beat(self, tick: int) -> bool:
         """Whether a beat falls on a tick."""
@@ -411,19 +377,70 @@ class ArrangingStage:
         key = pitch, tick, dur
         if key not in self._clashes:
             end = tick + dur
-            total = sum(self._rub(pitch, tick, dur, note) for note in self.tune.between(tick, end))
+            total = sum(self._rub(pitch, tick, dur, note, note.pitches[0]) for note in self.tune.between(tick, end))
             for line in self.others:
-                total += sum(self._rub(pitch, tick, dur, note) // 2 for note in line.between(tick, end))
+                for note in line.between(tick, end):
+                    total += max(self._rub(pitch, tick, dur, note, other) for other in note.pitches) * 2 // 3
             self._clashes[key] = total
         return self._clashes[key]
 
-    def _rub(self, pitch: int, tick: int, dur: int, note: PlacedNote) -> int:
-        other = note.pitches[0]
+    def rub_with_set(self, voice: int, pitch: int, tick: int, dur: int) -> int:
+        """Return how much a note would rub against what other voices have been given: 9 or 12 for each rub."""
+        total, end = 0, tick + dur
+        chord = self.span_at(tick).classes
+        for other, notes in self.out.items():
+            if other == voice or not notes or self.roles[other, min(tick // self.length, self.bars - 1)] == "drums":
+                continue
+            at = max(0, bisect_right(notes, tick, key=_onset) - 1)
+            for note in notes[at : at + 12]:
+                if note.on >= end:
+                    break
+                if min(end, note.end) - max(tick, note.on) < EIGHTH:
+                    continue
+                for tone in note.pitches:
+                    away = abs(pitch - tone)
+                    if away % 12 not in (1, 11) or away > 37:
+                        continue
+                    if not (pitch % 12 in chord and tone % 12 in chord):
+                        total += 12 if away < 14 else 9
+        return total
+
+    def along(self, voice: int, before: PlacedNote, tick: int, pitch: int) -> int:
+        """Return what it costs that a voice goes from a note to a pitch in octaves (9) or fifths (6) with another.
+
+        Octaves count with every voice that moves at the same time, fifths with the tune and the bass.
+        """
+        was = before.pitches[-1]
+        if was == pitch or tick - before.end > EIGHTH:
+            return 0
+        bar = min(tick // self.length, self.bars - 1)
+        worst = 0
+        for other, (old, new) in self._moves(voice, tick):
+            if max(old.on, before.on) >= min(old.end, before.end) or tick - old.end > EIGHTH:
+                continue
+            is_bass = other == self.bass_voice[bar]
+            here, there = (old.pitches[0], new.pitches[0]) if is_bass else (old.pitches[-1], new.pitches[-1])
+            if (there - here) * (pitch - was) <= 0 or (there - pitch) % 12 != (here - was) % 12:
+                continue
+            interval = abs(there - pitch) % 12
+            worst += 9 if interval == 0 else 6 if interval == 7 and other in (0, self.bass_voice[bar]) else 0
+        return worst
+
+    def _moves(self, voice: int, tick: int) -> Iterator[tuple[int, tuple[PlacedNote, PlacedNote]]]:
+        """Yield (voice, (note before, note that begins at a tick)) of the tune (voice 0) and all other voices."""
+        for other, notes in ((0, self.tune.notes), *((-1, line.notes) for line in self.others), *self.out.items()):
+            if other == voice or len(notes) < 2:
+                continue
+            at = bisect_left(notes, tick, key=_onset)
+            if 0 < at < len(notes) and notes[at].on == tick:
+                yield other, (notes[at - 1], notes[at])
+
+    def _rub(self, pitch: int, tick: int, dur: int, note: PlacedNote, other: int) -> int:
         start, end = max(tick, note.on), min(tick + dur, note.end)
         span = self.span_at(start)
         held = note.dur >= TICKS_PER_QUARTER or self.is_beat(note.on)
         strong = self.is_strong(start) or (dur > EIGHTH and self.is_beat(start)) or end - start >= TICKS_PER_QUARTER
-        foreign = other % 12 not in span.chord.classes
+        foreign = other % 12 not in span.classes
         away, up = abs(pitch - other), abs(pitch - other) % 12
         cost = 0
         if away in (1, 13) or (up == 1 and foreign) or (up == 1 and strong):
@@ -431,41 +448,15 @@ class ArrangingStage:
         elif away == 2 or (up in (2, 10) and foreign and away < 15):
             cost = 10 if strong or (away == 2 and self.is_beat(tick)) else 3
         elif up == 11:
-            plain = not foreign and pitch % 12 in span.chord.classes
+            plain = not foreign and pitch % 12 in span.classes
             cost = (9 if plain and away > 12 else 12 if plain else 15) if held else 4
         elif up == 0 and strong and held:
-            if (span.leans and pitch % 12 == span.chord.third) or pitch % 12 == span.seventh:
+            if (span.leans and pitch % 12 == span.third) or pitch % 12 == span.seventh:
                 cost = 8
             elif away == 0:
                 cost = 6 if note.on == tick else 4
         return cost * 4 // 10 if foreign and note.on in self.passing else cost
 
 
-def cheapest_path(costs: Sequence[Sequence[int]], move: Callable[[int, int, int], int]) -> list[int]:
-    """Return the choice in every row that costs least in all: dynamic programming, the first of equals.
-
-    `costs[n][k]` is what choice k of row n costs by itself, `move(n, j, k)` what going there from choice j of the row
-    before costs.
-    """
-    totals, back = list(costs[0]), []
-    for number in range(1, len(costs)):
-        picked = [
-            min((totals[j] + move(number, j, k), j) for j in range(len(totals))) for k in range(len(costs[number]))
-        ]
-        totals = [best + own for (best, _), own in zip(picked, costs[number], strict=True)]
-        back.append([j for _, j in picked])
-    path = [totals.index(min(totals))]
-    for picks in reversed(back):
-        path.append(picks[path[-1]])
-    return path[::-1]
-
-
-def longest_tone(instrument: Instrument, qpm: float, bar: int) -> int:
-    """Return the ticks for which a tone is worth holding: a tone that dies away is not held long."""
-    if instrument.sustains:
-        return 4 * bar
-    seconds = {"keys": 3.2, "plucked": 2.6}.get(instrument.kind, 0.9)
-    if instrument.program in (45, 105, 106):
-        seconds = 0.8
-    beats = max(1, int(seconds * qpm / 60))
-    return beats * TICKS_PER_QUARTER
+def _onset(note: PlacedNote) -> int:
+    return note.on

@@ -12,7 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from image2music.errors import PlanError
-from image2music.music.listen.hearing import EIGHTH, HeardNote, HeardTune, HeardVoice, Planned, Window, window_of
+from image2music.music.listen.hearing import (
+    EIGHTH,
+    HeardBar,
+    HeardNote,
+    HeardTune,
+    HeardVoice,
+    Planned,
+    Window,
+    window_of,
+)
 from image2music.music.listen.sheet import Fault, FaultKind
 from image2music.music.planning.plan import FIGURE_ROLES
 from image2music.music.theory import TICKS_PER_QUARTER, Chord, read_chord
@@ -61,7 +70,7 @@ def heard_chord(window: Window) -> tuple[Chord, float]:
     chord = chords[best]
     if bass is not None and bass != chord.root:
         chord = read_chord(f"{chord.symbol}/{_NAMES[bass]}")
-    return chord, float(scores[best])
+    return chord, round(float(scores[best]), 6)
 
 
 def harmony_heard(hearing: HeardTune) -> list[str]:
@@ -71,7 +80,7 @@ def harmony_heard(hearing: HeardTune) -> list[str]:
 
 
 def planned_windows(planned: Planned) -> Iterator[tuple[int, Chord, Window]]:
-    """Yield (bar of the plan, chord, what sounds) for every chord of the plan; chords of one bar share it equally.
+    """Yield (bar of the plan, chord, what sounds) for every chord of the plan; chords of one bar share it, by beats.
 
     Symbols that cannot be read are left out, and bars behind the end.
     """
@@ -85,9 +94,18 @@ def planned_windows(planned: Planned) -> Iterator[tuple[int, Chord, Window]]:
                 chord = read_chord(symbol)
             except PlanError:
                 continue
-            length = bar.end - bar.start
-            start = bar.start + length * nth // len(symbols)
-            yield number, chord, window_of(planned.hearing, start, bar.start + length * (nth + 1) // len(symbols))
+            start, end = (_share(bar, at, len(symbols)) for at in (nth, nth + 1))
+            yield number, chord, window_of(planned.hearing, start, end)
+
+
+def _share(bar: HeardBar, nth: int, chords: int) -> int:
+    """Return where a chord of a bar begins: on the first beat of what would be its equal share."""
+    length = bar.end - bar.start
+    is_compound = bar.beat < TICKS_PER_QUARTER and (length + bar.lead) % (3 * bar.beat) == 0
+    beat = 3 * bar.beat if is_compound else bar.beat
+    equal = length * nth // chords
+    on_beat = -(-(equal + bar.lead) // beat) * beat - bar.lead
+    return bar.start + (on_beat if on_beat < length or nth == chords else equal)
 
 
 _CLEARLY_ANOTHER = 0.3

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from image2music.music.metrics import Metrics
 
-LISTENER_VERSION = 1
+LISTENER_VERSION = 2
 """Raise it when other faults are heard in the same notes, or another adherence."""
 
 FaultKind = Literal[

@@ -83,7 +83,15 @@
   }
 
   // --- playback
-  const player = new Synth.Player(data.playback);
+  // Sound that was rendered, else tones that are made here; the page tells the time by whichever plays.
+  let player = new Synth.Player(data.playback);
+  const sound = get("sound");
+  if (sound) player = new Synth.Recording(sound, data.playback.seconds, (at) => {
+    player = new Synth.Player(data.playback);
+    player.seek(at);
+    player.play();
+    follow();
+  });
   const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
   let bar = 0;
   function barAt(seconds) {

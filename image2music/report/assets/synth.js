@@ -142,6 +142,25 @@ const Synth = (() => {
     }
   }
 
+  // Plays a sound file; where it cannot be played, `lost` is called with the position.
+  class Recording {
+    constructor(audio, seconds, lost) {
+      this.audio = audio;
+      this.seconds = seconds;
+      const fail = () => { if (!this.failed) { this.failed = true; lost(this.position); } };
+      this.fail = fail;
+      audio.addEventListener("error", fail);
+    }
+    get playing() { return !this.failed && !this.audio.paused && !this.audio.ended; }
+    get position() { return Math.min(this.seconds, this.audio.currentTime); }
+    play() {
+      if (this.audio.ended || this.position >= this.seconds) this.audio.currentTime = 0;
+      this.audio.play().catch((reason) => { if (reason.name !== "AbortError") this.fail(); });
+    }
+    stop() { this.audio.pause(); }
+    seek(seconds) { this.audio.currentTime = seconds; }
+  }
+
   async function wav(playback) {
     const rate = 44100;
     const context = new OfflineAudioContext(1, Math.ceil((playback.seconds + ROOM_SECONDS) * rate), rate);
@@ -161,5 +180,5 @@ const Synth = (() => {
     return new Blob([view], { type: "audio/wav" });
   }
 
-  return { Player, wav };
+  return { Player, Recording, wav };
 })();

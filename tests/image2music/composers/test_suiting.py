@@ -61,8 +61,12 @@ def test_any_scene_has_music_that_holds_together(scene):
     assert 50 <= music.slowest <= music.qpm <= music.fastest <= 170
     assert music.ensembles and music.meters and music.moods and music.families
     assert not programs(music) & music.unsuitable
+    assert sum(len(ensemble.programs) >= 3 for ensemble in music.ensembles) >= min(6, len(music.ensembles) - 1)
+    assert sum(chance for _, chance in music.meter_chances) == pytest.approx(1, abs=0.01)
     for ensemble in music.ensembles:
-        assert 2 <= len(ensemble.programs) <= 4 and ensemble.reason
+        assert 2 <= len(ensemble.programs) <= 6 and ensemble.reason
+        assert len(ensemble.jobs) == len(ensemble.programs)
+        assert ensemble.jobs[0] == "lead" and ensemble.jobs[-1] in ("bass", "ground")
         assert DRUM_KIT not in (ensemble.programs[0], ensemble.programs[-1])
         assert len(set(ensemble.programs)) == len(ensemble.programs)
 
@@ -94,3 +98,23 @@ def test_the_mode_follows_plain_feelings_alone(valence, mode):
 def test_ruin_and_war_are_minor_unless_they_look_glad():
     assert suiting_music(Scene("tank", things=(("tank", 0.9),), valence=0.1)).mode == "minor"
     assert suiting_music(Scene("tank", things=(("tank", 0.9),), valence=0.5)).mode == "major"
+
+
+def test_bands_are_of_instruments_that_blend():
+    for kind in all_kinds():
+        for ensemble in suiting_music(Scene(kind.name, things=((kind.name, 0.9),), arousal=0.6)).ensembles:
+            assert not {114, 52} <= set(ensemble.programs), "steel drums with a choir"
+            assert not {29, 46} <= set(ensemble.programs), "an overdriven guitar with a harp"
+
+
+def test_most_bands_have_two_who_sing_and_some_have_a_bass_of_its_own():
+    bands = [one for kind in all_kinds() for one in suiting_music(Scene(kind.name, arousal=0.4)).ensembles]
+    assert sum("second" in band.jobs for band in bands) > 0.6 * len(bands)
+    assert sum("bass" in band.jobs for band in bands) > 0.1 * len(bands)
+
+
+def test_rare_meters_have_their_chance_and_water_goes_in_threes():
+    chances = dict(suiting_music(Scene("", arousal=0.4)).meter_chances)
+    assert {"5/4", "12/8", "9/8", "6/8", "3/4", "4/4"} <= chances.keys()
+    assert 0.04 < chances["5/4"] < 0.2
+    assert dict(suiting_music(Scene("sea", place="sea", arousal=0.4)).meter_chances)["12/8"] > chances["12/8"]

@@ -15,8 +15,9 @@ from skimage import data
 from image2music.embedders.conse import load_conse
 from image2music.images.features import MOODS, Classified, load_efficientnet, middle_of, pixels_of
 from image2music.images.kinds import CLASSES, MOTIONS, PLACES, all_kinds, groups, membership
+from image2music.images.layout import PictureLayout, measure_layout
 from image2music.images.people import People
-from image2music.images.places import Gaze, PictureLayout, find_places, load_probes, measure_layout, ramp
+from image2music.images.places import Gaze, find_places, load_probes, ramp
 from image2music.images.scene import Reading, Scene, feeling_of, mood_word, motion_of, read_picture, see_scene
 
 SIDE = 224

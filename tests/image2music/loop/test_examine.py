@@ -2,6 +2,7 @@ import pytest
 from fakes import two_voice_tune
 
 from image2music.loop.choose import examine, voices_of_abc
+from image2music.music.planning.plan import Plan, PlannedVoice, Role, Section, VoicePart
 
 
 def test_a_valid_tune_is_measured():
@@ -34,6 +35,40 @@ def test_half_a_surrogate_pair_does_not_reach_a_file():
 def test_a_copy_of_a_reference_is_noticed():
     tune = two_voice_tune(3, bars=6)
     assert examine(tune, references=[voices_of_abc(tune)]).draft.longest_copy == 24
+
+
+TUNE, FIGURE = "c2d2 e2c2 | f2e2 d2B2 | c3d e4 | d2G2 c4", "CEGE cGEG | DFAF dAFA | CEGE cGEG | B,DGD CEGE"
+
+
+def duet(first: str, second: str) -> str:
+    return f"X:1\nT:Duet\nM:4/4\nL:1/8\nK:C\nV:1\n{first} |]\nV:2\n{second} |]\n"
+
+
+def planned(*roles: tuple[Role, Role]) -> Plan:
+    """A plan of two voices in as many sections as roles are given, together four bars."""
+    size = 4 // len(roles)
+    sections = tuple(
+        Section(str(n), n * size + 1, (n + 1) * size, "", 90.0, "mf", "none", "open",
+                (VoicePart(1, one[0]), VoicePart(2, one[1])))
+        for n, one in enumerate(roles)
+    )  # fmt: skip
+    voices = (PlannedVoice(1, "Flute", 73, 60, 96), PlannedVoice(2, "Piano", 0, 40, 84))
+    return Plan("Duet", "", "C", "4/4", 4, voices, sections, ("C", "G", "C", "G C"))
+
+
+def test_a_figure_that_a_reference_lends_is_no_copy():
+    lender = [voices_of_abc(duet("z8 | z8 | z8 | c8", FIGURE))]
+    tune = duet(TUNE, FIGURE)
+    assert examine(tune, lender).draft.longest_copy == 32
+    assert examine(tune, lender, planned(("melody", "figure"))).draft.longest_copy < 8
+    assert examine(tune, lender, planned(("melody", "counter"))).draft.longest_copy == 32
+    half = planned(("melody", "figure"), ("melody", "counter"))
+    assert examine(tune, lender, half).draft.longest_copy == 16
+
+
+def test_a_melody_is_held_against_every_voice_of_a_reference():
+    lower = [voices_of_abc(duet("g8 | a8 | g8 | e8", TUNE))]
+    assert examine(duet(TUNE, FIGURE), lower, planned(("melody", "figure"))).draft.longest_copy == 14
 
 
 def test_a_reference_that_cannot_be_played_has_no_voices():

@@ -12,7 +12,7 @@ from image2music.composers.suiting import suiting_music
 from image2music.images.scene import Scene
 from image2music.index.search import Background, Candidate, Candidates
 from image2music.index.table import commit, index_schema, open_index, write_fragments
-from image2music.loop.recall import LEAST_ABOVE, LEEWAY, MOST, query_text, recall, recall_stats, suitable
+from image2music.loop.recall import LEAST_ABOVE, LEEWAY, MOST, lending_words, query_text, recall, recall_stats, suitable
 
 CALM = Scene("a lake", valence=0.6, arousal=0.1)
 SAD = Scene("a grave", valence=-0.7, arousal=0.2)
@@ -151,3 +151,32 @@ def test_recall_is_tried_on_scenes_of_every_feeling(index):
     assert stats.in_mode == 1
     assert 0 < stats.tunes <= 100
     assert 0 <= stats.tempo_off < 0.5
+
+
+BAND = """X:1
+M:4/4
+L:1/8
+Q:1/4=112
+K:C
+V:1
+%%MIDI program 73
+e3 f g4 | a4 c'4 | e3 f g4 | d'4 g4 |
+V:2
+%%MIDI program 24
+CGEG CGEG | A,ECE A,ECE | F,CA,C F,CA,C | G,DB,D G,DB,D |
+V:3
+%%MIDI program 33
+C,,4 C,,4 | A,,,4 A,,,4 | F,,,4 F,,,4 | G,,,4 G,,,4 |
+V:4
+%%MIDI channel 10
+C,,2D,,2C,,2D,,2 | C,,2D,,2C,,2D,,2 | C,,2D,,2C,,2D,,2 | C,,2D,,2C,,2D,,2 |
+"""
+
+
+def test_a_reference_says_what_it_may_lend():
+    assert lending_words(BAND) == (
+        "rhythm: 4/4, moderate; harmony: C; "
+        "instruments: Flute, Acoustic Guitar (nylon), Electric Bass (finger), drums; "
+        "figure: alberti (Acoustic Guitar (nylon)); drums: 4 strokes a bar; bass: 2 notes a bar"
+    )
+    assert lending_words("no tune") == ""

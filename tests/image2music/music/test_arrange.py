@@ -11,13 +11,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from image2music.abc.checker import check
+from image2music.abc.playback import abc_to_score
 from image2music.abc.writer.parts import lines_to_abc
 from image2music.errors import PlanError
+from image2music.music.arrange import arranger
 from image2music.music.arrange.arranger import arrange_plan
 from image2music.music.arrange.figures import figure_named, figure_of_text, library, variants
-from image2music.music.arrange.stage import bar_shape, scale_of_key
+from image2music.music.arrange.marking import manner_of
+from image2music.music.arrange.stage import ArrangingStage, bar_shape, scale_of_key
 from image2music.music.instruments import instrument_of
 from image2music.music.lines import Bar, Line, LineEvent
+from image2music.music.listen.listener import listen
 from image2music.music.planning.plan import (
     DYNAMICS,
     FAMILIES,
@@ -142,6 +146,59 @@ def test_chords_have_their_thirds_where_a_chordal_instrument_plays(made):
     assert read_chord(plan.harmony[-1]).third in last
 
 
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(plans_with_tunes(), st.integers(0, 5))
+def test_marks_open_and_close_and_nothing_stands_inside_a_swell(made, seed):
+    plan, written = made
+    for line in arrange_plan(plan, written, seed):
+        swell, pedal, slur = "", False, False
+        for event in (event for bar in line.bars for event in bar):
+            marks = sorted(event.marks, key=lambda mark: (not mark.endswith(")"), mark.endswith("(")))
+            for mark in marks:
+                if mark in ("crescendo)", "diminuendo)"):
+                    assert swell == mark[:-1]
+                    swell = ""
+                elif mark in ("crescendo(", "diminuendo("):
+                    assert not swell
+                    swell = mark[:-1]
+                elif mark in DYNAMICS:
+                    assert not swell
+                elif mark in ("ped", "ped-up"):
+                    assert pedal == (mark == "ped-up")
+                    pedal = mark == "ped"
+            assert event.slur_starts <= (not slur) and event.slur_ends <= (slur or event.slur_starts)
+            slur = (slur or bool(event.slur_starts)) and not event.slur_ends
+        assert not swell and not slur
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(plans_with_tunes(), st.integers(0, 5))
+def test_who_plays_before_the_last_bar_holds_to_the_end(made, seed):
+    plan, written = made
+    for line in arrange_plan(plan, written, seed)[1:]:
+        sustains = instrument_of(plan.voice(line.voice).program).sustains
+        rests = plan.role_at(line.voice, plan.bars) == "rest"
+        if sustains and not rests and any(event.pitches for event in line.bars[-2]):
+            assert line.bars[-1][-1].pitches
+
+
+def heard_faults(plan: Plan, lines: tuple[Line, ...]) -> float:
+    score = abc_to_score(lines_to_abc("", plan.key, plan.meter, lines))
+    return sum(
+        fault.weight for fault in listen(score, plan).faults if fault.kind not in ("climax", "cadence", "ending")
+    )
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(plans_with_tunes())
+def test_what_was_rehearsed_sounds_no_worse(made):
+    plan, written = made
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arranger, "rehearse", lambda stage: None)
+        unrehearsed = arrange_plan(plan, written, 0)
+    assert heard_faults(plan, arrange_plan(plan, written, 0)) <= heard_faults(plan, unrehearsed) + 0.35
+
+
 def a_plan(meter: str = "4/4", bars: int = 8, **changes: object) -> Plan:
     """A harp and a cello under a flute: two sections."""
     voices = (
@@ -224,6 +281,76 @@ def test_drums_play_on_their_channel_and_end_with_a_stroke():
     assert "%%MIDI channel 10" in lines_to_abc("", "C", "4/4", [line])
 
 
+def drums_to(degrees: str, dynamic: str = "f") -> Line:
+    voices = (*a_plan().voices, PlannedVoice(4, "Drums", 0, 35, 81))
+    part = VoicePart(4, "drums", "drums", degrees)
+    sections = tuple(replace(s, dynamic=dynamic, parts=(*s.parts, part)) for s in a_plan().sections)
+    return arrange_plan(a_plan(voices=voices, sections=sections), a_tune(), 0)[3]
+
+
+def hits_of(bar: Bar) -> dict[Fraction, tuple[int, ...]]:
+    """When in a bar, in quarter notes, which drums are hit."""
+    hits, at = {}, Fraction(0)
+    for event in bar:
+        if event.pitches:
+            hits[at] = event.pitches
+        at += event.length
+    return hits
+
+
+def test_drums_play_the_beat_that_the_plan_writes_out():
+    line = drums_to("36+42 . 42 . 38+42 36 42 .")
+    assert hits_of(line.bars[1]) == {0: (36, 42), 1: (42,), 2: (38, 42), Fraction(5, 2): (36,), 3: (42,)}
+    assert check(lines_to_abc("", "C", "4/4", [line])) == []
+
+
+def test_a_beat_of_two_bars_takes_turns_and_a_soft_one_uses_the_stick():
+    line = drums_to("36 . 38 . | 36 36 38 38", dynamic="p")
+    assert hits_of(line.bars[0]) == {0: (36,), 2: (37,)}
+    assert hits_of(line.bars[1]) == {0: (36,), 1: (36,), 2: (37,), 3: (37,)}
+
+
+@pytest.mark.parametrize("text", ["", "|", "1 5 8 10", "36 . 42", "36 . 42 x", "36+ . . .", "200 . . .", "boom"])
+def test_what_is_no_beat_leaves_the_built_in_one(text):
+    assert drums_to(text).bars == drums_to("").bars
+
+
+def test_triplets_of_a_beat_are_written_as_such():
+    line = drums_to("36 . 42 38 . 42 36 . 42 38 . 42")
+    assert hits_of(line.bars[1])[Fraction(2, 3)] == (42,)
+    assert check(lines_to_abc("", "C", "4/4", [line])) == []
+
+
+def bass_to(degrees: str) -> Line:
+    sections = tuple(
+        replace(s, parts=tuple(replace(p, degrees=degrees) if p.role == "bass" else p for p in s.parts))
+        for s in a_plan().sections
+    )
+    return arrange_plan(a_plan(sections=sections), a_tune(), 0)[2]
+
+
+def test_the_bass_plays_the_pattern_that_the_plan_writes_out():
+    line = bass_to("R - . R . R 5 -")
+    for bar in line.bars[:-1]:
+        assert list(hits_of(bar)) == [0, Fraction(3, 2), Fraction(5, 2), 3]
+        assert len({pitches[0] % 12 for at, pitches in hits_of(bar).items() if at < 2}) == 1
+
+
+def test_a_chord_that_comes_later_in_the_bar_begins_on_its_bass():
+    sections = tuple(
+        replace(s, parts=tuple(replace(p, degrees="R 5 R 5 R 5 R 5") if p.role == "bass" else p for p in s.parts))
+        for s in a_plan().sections
+    )
+    plan = a_plan(sections=sections, harmony=("C F", *a_plan().harmony[1:]))
+    hits = hits_of(arrange_plan(plan, a_tune(), 0)[2].bars[0])
+    assert [hits[at][0] % 12 for at in (0, 2)] == [0, 5]
+
+
+@pytest.mark.parametrize("text", ["1 5 8", "R - 5", "R Q R R", "36 38"])
+def test_what_is_no_bass_pattern_leaves_the_built_in_ones(text):
+    assert bass_to(text).bars == bass_to("").bars
+
+
 def test_a_last_beat_that_belongs_to_the_next_chord_takes_it_early():
     tune = a_tune()
     tune[1][0] = (LineEvent((76,), Fraction(3)), LineEvent((69,), Fraction(1)))
@@ -238,7 +365,9 @@ def test_a_last_beat_that_belongs_to_the_next_chord_takes_it_early():
 
 
 def test_the_end_slows_down_where_the_plan_says_so():
-    assert [bar for bar, _ in arrange_plan(a_plan(ending="fades, ritardando"), a_tune(), 0)[0].qpm_at] == [1, 7, 8]
+    # Bar 4 gives way too: a quiet section ends there on a half close.
+    slows = arrange_plan(a_plan(ending="fades, ritardando"), a_tune(), 0)[0].qpm_at
+    assert [bar for bar, _ in slows] == [1, 4, 5, 7, 8] and dict(slows)[1] == dict(slows)[5] > dict(slows)[7]
     assert arrange_plan(a_plan(ending="stops short"), a_tune(), 0)[0].qpm_at == ((1, 80.0),)
 
 
@@ -330,3 +459,97 @@ def test_plans_that_cannot_be_read_are_refused():
         arrange_plan(a_plan(meter="none"), {}, 0)
     with pytest.raises(PlanError):
         arrange_plan(a_plan(harmony=("H",) * 8), {}, 0)
+
+
+def with_drums(meter: str, dynamic: str = "f", qpm: float = 110.0) -> Plan:
+    plan = a_plan(meter=meter)
+    voices = (*plan.voices, PlannedVoice(4, "Drums", 0, 35, 81))
+    sections = tuple(
+        replace(s, parts=(*s.parts, VoicePart(4, "drums")), dynamic=dynamic, qpm=qpm) for s in plan.sections
+    )
+    return replace(plan, voices=voices, sections=sections)
+
+
+def hits(bar: Bar) -> dict[Fraction, tuple[int, ...]]:
+    at, found = Fraction(0), {}
+    for event in bar:
+        if event.pitches:
+            found[at] = event.pitches
+        at += event.length
+    return found
+
+
+@pytest.mark.parametrize("meter", METERS)
+def test_every_meter_has_a_beat_with_a_fill_where_a_section_ends(meter):
+    for seed in range(4):
+        drums = arrange_plan(with_drums(meter), a_tune(meter), seed)[3]
+        assert all(36 in hits(bar)[Fraction(0)] or meter == "3/8" for bar in drums.bars[:3])
+        assert hits(drums.bars[3]) != hits(drums.bars[1])
+        assert sum(event.length for event in drums.bars[3]) == quarters(meter)
+
+
+def test_quiet_drums_strike_less_often_and_without_the_snare():
+    loud, quiet = (
+        [arrange_plan(with_drums("4/4", dynamic), a_tune(), seed)[3] for seed in range(5)] for dynamic in ("f", "pp")
+    )
+    assert max(len(hits(one.bars[1])) for one in quiet) < min(len(hits(one.bars[1])) for one in loud)
+    assert all(38 not in pitches_of(one) for one in quiet)
+
+
+def test_accompaniment_takes_breath_after_a_half_close():
+    plan = a_plan()
+    quieter = replace(plan, sections=(plan.sections[0], replace(plan.sections[1], dynamic="pp")))
+    for seed in range(4):
+        _, harp, cello = arrange_plan(quieter, a_tune(), seed)
+        assert not cello.bars[3][-1].pitches and not harp.bars[3][-1].pitches
+
+
+def test_the_pedal_changes_with_the_chords_of_broken_figures_and_not_in_short_ones():
+    calm, short = (
+        replace(
+            a_plan(),
+            sections=tuple(
+                replace(s, parts=(s.parts[0], VoicePart(2, "figure", family), s.parts[2])) for s in a_plan().sections
+            ),
+        )
+        for family in ("wave", "pizzicato")
+    )
+    pressed = [
+        mark for bar in arrange_plan(calm, a_tune(), 0)[1].bars for e in bar for mark in e.marks if mark == "ped"
+    ]
+    assert len(pressed) == 8
+    assert not any("ped" in e.marks for bar in arrange_plan(short, a_tune(), 0)[1].bars for e in bar)
+
+
+def test_who_has_the_tune_elsewhere_rests_where_nobody_sings():
+    tune = a_tune()
+    tune[1][0] = None
+    flute = arrange_plan(a_plan(melody=(0, *(1,) * 7)), tune, 0)[0]
+    assert not any(event.pitches for event in flute.bars[0]) and flute.bars[1][0].pitches
+
+
+def test_figures_keep_off_a_second_written_line():
+    plan = a_plan()
+    voices = (*plan.voices[:2], PlannedVoice(4, "Viola", 41, 48, 79), plan.voices[2])
+    sections = tuple(replace(s, parts=(*s.parts, VoicePart(4, "counter"))) for s in plan.sections)
+    tones = (64, 60, 65, 65, 64, 60, 65, 64)
+    second: list[Bar | None] = [(LineEvent((pitch,), Fraction(4)),) for pitch in tones]
+    for seed in range(6):
+        lines = arrange_plan(replace(plan, voices=voices, sections=sections), {**a_tune(), 4: second}, seed)
+        assert lines[2].bars[0][0].pitches == (64,)
+        for bar, pitch in zip(lines[1].bars, tones, strict=False):
+            long = [p for event in bar if event.length >= 1 for p in event.pitches]
+            assert all(abs(p - pitch) not in (1, 13) for p in long)
+
+
+def test_one_manner_for_each_kind_of_section():
+    def manner(qpm: float, dynamic: str, family: str) -> str:
+        parts = (VoicePart(1, "melody"), VoicePart(2, "figure", family), VoicePart(3, "bass"))
+        sections = tuple(replace(s, qpm=qpm, dynamic=dynamic, parts=parts) for s in a_plan().sections)
+        stage = ArrangingStage(a_plan(sections=sections), {}, 0)
+        return manner_of(stage, sections[0])
+
+    assert manner(64.0, "p", "wave") == "lyrical"
+    assert manner(70.0, "ff", "chorale") == "broad"
+    assert manner(104.0, "mp", "pizzicato") == "playful"
+    assert manner(132.0, "f", "pulse") == "driving"

@@ -216,6 +216,20 @@ def test_the_second_chord_of_a_bar_has_its_own_beat():
     assert places(sheet, "chord") == [(1, 3.0)]
 
 
+@pytest.mark.parametrize(("meter", "beat"), [("3/4", 3.0), ("4/4", 3.0), ("5/4", 4.0), ("6/8", 4.0), ("9/8", 7.0)])
+def test_the_second_of_two_chords_comes_on_a_beat_of_the_second_half(meter, beat):
+    number, unit = map(int, meter.split("/"))
+    first = int(beat) - 1
+    tune = f"[EG]{first}[FA]{number - first} | [Ec]{number} |]"
+    bass = f"C{first}F,{number - first} | C{number} |]"
+    length = "1/4" if unit == 4 else "1/8"
+    texts = [f"[L:{length}]{text}" for text in (tune, bass)]
+    kept = heard(*texts, meter=meter, plan=plan_for(2, 2, ["C F", "C"], meter=meter))
+    other = heard(*texts, meter=meter, plan=plan_for(2, 2, ["C Em", "C"], meter=meter))
+    assert places(kept, "chord") == [] == places(kept, "bass")
+    assert places(other, "chord") == [(1, beat)]
+
+
 def test_another_bass_than_planned_is_a_fault_of_its_own():
     sheet = heard(*CHORDS, plan=plan_for(2, 4, ["C", "F/A", "G", "C"]))
     assert places(sheet, "bass") == [(2, 1.0)]

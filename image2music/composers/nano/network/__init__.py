@@ -1,0 +1,1 @@
+"""The small network beside the search: it proposes motifs, says how surprising and how lively a line is, and reads."""

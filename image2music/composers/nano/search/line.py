@@ -1,0 +1,473 @@
+"""The line: for every bar the best of many candidates, made from the themes, over the whole tune by a narrow beam.
+
+A candidate is judged by itself (its chord, leaps, height, peak, holes) and by what went before (the step into it,
+parallels with the bass, how often its rhythm and its notes were heard, how expected they are). Costs are plain sums;
+one unit is a fault that a listener notices.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+from image2music.composers.nano.pools import cadence_rhythms
+from image2music.composers.nano.search.cells import Motif, surprise_of
+from image2music.composers.nano.search.form import BarTask, Form
+from image2music.composers.nano.search.harmony import Place, fits_notes, place_of
+from image2music.composers.nano.search.moves import OPERATIONS, in_double_values, set_on, steps_of, versions
+from image2music.composers.nano.sketch import Note, bar_ticks, beat_ticks
+
+WIDTH = 4
+"""Lines that are followed at once; more did not make better tunes, other plans and themes did."""
+_KEPT = 36
+"""Candidates of a bar that go on to be compared in their context."""
+_IDEA = re.compile(r"([mn])([a-z]?)([01])")
+_NO_NOTES: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Where a voice sings: `low` to `high` is where a tune lies well, `lowest` to `highest` what it may touch."""
+
+    low: int
+    high: int
+    lowest: int
+    highest: int
+
+    def pitch_at(self, height: float) -> float:
+        """Return the pitch at a height of 0 to 1."""
+        return self.low + height * (self.high - self.low)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    cost: float
+    notes: tuple[Note, ...]
+    tag: str
+    rhythm: tuple[tuple[int, int], ...]
+    pitches: tuple[int, ...]
+    bits: float
+    high_bits: float
+
+
+class LineSearch:
+    """Writes one line. `done` holds the bars that stand, by number; `tags` what each was made by."""
+
+    def __init__(
+        self, form: Form, meter: str, theme: Motif, other: Motif | None, windows: Sequence[Window], rng: random.Random
+    ) -> None:
+        self.form, self.meter, self.theme, self.other, self.windows, self.rng = form, meter, theme, other, windows, rng
+        self.bar, self.beat = bar_ticks(meter), beat_ticks(meter)
+        self.tasks = form.tasks
+        self.places = [_places(task) for task in self.tasks]
+        self.done: dict[int, tuple[Note, ...]] = {}
+        self.tags: list[str] = []
+        self.cost = 0.0
+        self._shift: dict[tuple[int, int], int] = {}
+        self._standing: list[_Candidate] = []
+
+    # ------------------------------------------------------------ candidates
+
+    def _candidates(self, task: BarTask) -> list[_Candidate]:
+        if task.idea == "rest":
+            return [_Candidate(0.0, _NO_NOTES, "rest", (), (), 0.0, 0.0)]
+        found: list[tuple[tuple[Note, ...], float, str]] = []
+        window = self.windows[task.singer]
+        for word in task.idea.split("+"):
+            if word == "cad":
+                continue
+            if word[0] in "MN":
+                found.append(self._as_stated(word, task, window))
+            elif word[0] in "=~":
+                found += self._again(int(word[1:]), task, window, varied=word[0] == "~")
+            elif word[0] == ">":
+                theme = self.theme.bars[int(word[1])]
+                slow = in_double_values(theme, word[2] == "b", self.bar)
+                found += self._worked(slow, self.theme.places[int(word[1])], "T", task, window, "A")
+            else:
+                found += self._from_theme(word, task, window)
+        if "cad" in task.idea or task.close:
+            found += self._cadences(task, window)
+        return self._judged(found, task)
+
+    def _as_stated(self, word: str, task: BarTask, window: Window) -> tuple[tuple[Note, ...], float, str]:
+        theme = self.theme if word[0] == "M" or self.other is None else self.other
+        notes = theme.bars[int(word[1])]
+        mean = sum(note[2] for note in theme.notes) / len(theme.notes)
+        octave = 12 * round((window.pitch_at(task.height) - mean) / 12) if task.singer else 0
+        return tuple((o, d, p + octave) for o, d, p in notes), 0.0, word
+
+    def _again(
+        self, source: int, task: BarTask, window: Window, *, varied: bool
+    ) -> list[tuple[tuple[Note, ...], float, str]]:
+        notes = self.done.get(source)
+        if not notes:
+            return [(_NO_NOTES, 0.0, "rest")]
+        shift = (place_of_bar(task).tonic - place_of_bar(self.tasks[source]).tonic) % 12
+        mean = sum(note[2] for note in notes) / len(notes)
+        octave = shift + 12 * round((window.pitch_at(task.height) - mean - shift) / 12)
+        octave = self._shift.setdefault((task.section, task.singer), octave)
+        places = self.places[task.bar]
+        base = _mended([(o, d, p + octave) for o, d, p in notes], places, self.bar)
+        found = [(base, 0.5 if varied else 0.0, "=")]
+        if varied:
+            steps = steps_of(base, places[0])
+            for _, cost, made in versions(steps, "O", self.bar, self.beat):
+                pitches, _ = set_on(made, base[0][2], places, self.bar, self.beat)
+                ornamented = tuple((o, d, p) for (o, d, _), p in zip(made, pitches, strict=True))
+                found.append((ornamented, cost - 0.6, "~"))
+        return found
+
+    def _from_theme(self, word: str, task: BarTask, window: Window) -> list[tuple[tuple[Note, ...], float, str]]:
+        matched = _IDEA.fullmatch(word)
+        assert matched is not None, word
+        theme = self.theme if matched[1] == "m" or self.other is None else self.other
+        at = int(matched[3])
+        return self._worked(theme.bars[at], theme.places[at], OPERATIONS[matched[2]], task, window, word)
+
+    def _worked(
+        self, notes: Sequence[Note], source: Place, letters: str, task: BarTask, window: Window, tag: str
+    ) -> list[tuple[tuple[Note, ...], float, str]]:
+        if not notes:
+            return []
+        places, found = self.places[task.bar], []
+        goal = int(window.pitch_at(task.height))
+        lowest, highest, bar, beat = window.lowest, window.highest, self.bar, self.beat
+        scale = places[0].scale
+        starts = [p for p in range(max(lowest, goal - 8), min(highest, goal + 8) + 1) if p % 12 in scale]
+        for letter, cost, made in versions(steps_of(notes, source), letters, bar, beat):
+            low_step, high_step = min(s for _, _, s in made), max(s for _, _, s in made)
+            for start in starts:
+                # A scale step is at most two semitones (three in the harmonic minor): leave out what is far outside.
+                if start + 3 * low_step // 2 < lowest - 2 or start + 3 * high_step // 2 > highest + 2:
+                    continue
+                pitches, moved = set_on(made, start, places, bar, beat)
+                if min(pitches) < lowest or max(pitches) > highest:
+                    continue
+                found.append(
+                    (
+                        tuple([(o, d, p) for (o, d, _), p in zip(made, pitches, strict=True)]),
+                        cost + 0.35 * moved,
+                        f"{tag}{letter}",
+                    )
+                )
+        return found
+
+    def _cadences(self, task: BarTask, window: Window) -> list[tuple[tuple[Note, ...], float, str]]:
+        places = self.places[task.bar]
+        last, first = places[-1], places[0]
+        root = last.chord.root
+        goals = last.tones
+        if task.close == "full":
+            goals = frozenset({root}) if task.last else frozenset({root, last.chord.third or root})
+        elif task.close == "imperfect":
+            goals = frozenset({last.chord.third or root, last.chord.fifth})
+        goal = int(window.pitch_at(task.height))
+        ends = [p for p in range(max(window.lowest, goal - 9), min(window.highest, goal + 8) + 1) if p % 12 in goals]
+        found = []
+        for rhythm in _closing_rhythms(self.meter, task.last):
+            for end in ends:
+                for approach in _APPROACHES.get(len(rhythm) - 1, ()):
+                    notes = [(o, d, last.step(end, away)) for (o, d), away in zip(rhythm, approach, strict=False)]
+                    notes.append((*rhythm[-1], end))
+                    if len(places) > 1 and notes[0][2] % 12 not in first.tones and len(rhythm) > 1:
+                        continue
+                    if len(rhythm) == 1 and len(places) > 1 and end % 12 not in first.tones and not _is_sus(first):
+                        continue
+                    foreign = notes[0][2] % 12 not in first.tones
+                    leaning = foreign and len(approach) > 0 and abs(approach[0]) == 1 and rhythm[0][1] >= 12
+                    cost = 0.5 * foreign - 0.3 * leaning + 0.4 * (len(rhythm) == 1 and not task.last)
+                    cost += 0.8 * (approach[:2] in ((4, 2), (3, 1)))  # 5-3-1: everybody's ending
+                    found.append((tuple(notes), cost, "cad"))
+        if not found and len(places) > 1:
+            # No note suits both chords: wait for the second one.
+            half = self.bar * (len(places) - 1) // len(places) // 3 * 3
+            found = [(((half, self.bar - half, end),), 0.8, "cad") for end in ends]
+        return found
+
+    # ------------------------------------------------------------ what a bar costs by itself
+
+    def _judged(self, found: list[tuple[tuple[Note, ...], float, str]], task: BarTask) -> list[_Candidate]:
+        seen: set[tuple[Note, ...]] = set()
+        judged: list[tuple[float, int, tuple[Note, ...], str]] = []
+        for notes, cost, tag in found:
+            if notes in seen:
+                continue
+            seen.add(notes)
+            total = round(cost + self._own_cost(notes, task) + 0.4 * self.rng.random(), 6)
+            judged.append((total, len(judged), notes, tag))
+        judged.sort(key=lambda one: one[:2])
+        result = []
+        for total, _, notes, tag in judged[:_KEPT]:
+            pitches = tuple([note[2] for note in notes])
+            inner = (
+                surprise_of(pitches, self.places[task.bar][0].tonic, self.places[task.bar][0].minor) if pitches else []
+            )
+            rhythm = tuple([(o, d) for o, d, _ in notes])
+            result.append(
+                _Candidate(total, notes, tag, rhythm, pitches, sum(inner), sum([max(0.0, b - 7.5) for b in inner]))
+            )
+        return result or [_Candidate(5.0, _NO_NOTES, "none", (), (), 0.0, 0.0)]
+
+    def _own_cost(self, notes: tuple[Note, ...], task: BarTask) -> float:
+        if not notes:
+            return 3.0
+        window = self.windows[task.singer]
+        low, high = window.low, window.high
+        goal, span = window.pitch_at(task.height), high - low
+        places, count, bar, _beat = self.places[task.bar], len(self.places[task.bar]), self.bar, self.beat
+        cost, sounding, weighted, top, bottom = 0.0, 0, 0, 0, 127
+        pitches = [note[2] for note in notes]
+        end = len(notes) - 1
+        for at, (onset, length, pitch) in enumerate(notes):
+            sounding += length
+            weighted += pitch * length
+            top = pitch if pitch > top else top
+            bottom = pitch if pitch < bottom else bottom
+            place = places[0] if count == 1 else places[min(count - 1, onset * count // bar)]
+            pc = pitch % 12
+            if pc not in place.tones:
+                after = pitches[at + 1] if at < end else None
+                if after is not None and 0 < abs(after - pitch) <= 2:
+                    cost += 0.1 if length <= 6 else 0.3
+                else:
+                    cost += 0.5 if after is None and length <= 6 else 1.6
+            elif place.chord.bass == pc and length >= 12 and place.chord.third == pc and 10 in place.chord.tones:
+                cost += 0.8  # the bass has the leading note
+            if at < end:
+                step = pitches[at + 1] - pitch
+                away = abs(step)
+                if away in (10, 11) or away > 12:
+                    cost += 2.0
+                elif away == 6:
+                    cost += 1.5
+                elif away == 9:
+                    cost += 0.35
+                elif away == 12:
+                    cost += 0.3
+                elif away == 3 and abs(place.rung[pitch] - place.rung[pitches[at + 1]]) == 1:
+                    cost += 1.2
+                if at + 1 < end:
+                    further = pitches[at + 2] - pitches[at + 1]
+                    if step * further > 0:
+                        cost += 1.0 if away >= 7 else 0.4 if away >= 5 else 0.0
+                        cost += 1.0 if away >= 5 and abs(further) >= 5 else 0.0
+                    elif away >= 5 and abs(further) >= 5:
+                        cost += 0.5  # a leap back over the same ground fills nothing
+                    elif step == 0 and further == 0:
+                        cost += 0.8
+        if not task.close:
+            cost += 0.07 * max(0, bar - sounding - 6) + (
+                0.5 if notes[0][0] >= 18 and task.idea[0] not in "=~N" else 0.0
+            )
+        mean = weighted / sounding
+        cost += 0.1 * max(0.0, abs(mean - goal) - 2) ** 1.3
+        if task.peak:
+            cost += 0.25 * abs(top - (low + span * 0.97)) + (0.6 if pitches.count(top) > 1 else 0.0)
+        else:
+            cost += 0.6 * max(0.0, top - (low + span * (0.9 if task.near else 0.8)))
+        cost += 0.6 * sum([pitch < low - 2 for pitch in pitches]) if bottom < low - 2 else 0.0
+        if len(pitches) > 2 and top == bottom:
+            cost += 1.5
+        return cost
+
+    # ------------------------------------------------------------ the beam
+
+    def write(self, tasks: Sequence[BarTask]) -> None:
+        """Write the bars of `tasks`, from the first that is not there yet; what stands before stays."""
+        beams: list[tuple[float, list[_Candidate]]] = [(self.cost, self._standing)]
+        for task in tasks[len(self._standing) :]:
+            if task.settled:
+                beams = beams[:1]
+                self._settle(beams[0])
+            rows = self._candidates(task)
+            grown = []
+            for cost, line in beams:
+                grown += self._continued(cost, line, rows, task)
+            grown.sort(key=lambda one: one[:3])
+            beams, seen = [], set()
+            for total, _, _, row, line in grown:
+                key = (row.notes, line[-1].notes if line else _NO_NOTES)
+                if key in seen:
+                    continue
+                seen.add(key)
+                beams.append((total, [*line, row]))
+                if len(beams) == WIDTH:
+                    break
+        self._settle(beams[0])
+        self.cost, self._standing = beams[0]
+        self.tags = [row.tag for row in self._standing]
+
+    def _settle(self, beam: tuple[float, list[_Candidate]]) -> None:
+        for number, row in enumerate(beam[1]):
+            self.done[number] = row.notes
+
+    def _continued(
+        self, cost: float, line: list[_Candidate], rows: Sequence[_Candidate], task: BarTask
+    ) -> list[tuple[float, int, int, _Candidate, list[_Candidate]]]:
+        """Return the line with each candidate behind it, with what that costs."""
+        before = [row for row in line[-3:] if row.notes]
+        flat = [pitch for row in before for pitch in row.pitches][-3:]
+        last = line[-1] if line else None
+        rhythms = Counter(row.rhythm for row in line if row.notes)
+        recent = [row.notes for row in line[-6:]]
+        circling = [pitch for row in line[-2:] for pitch in row.pitches]
+        fixed = task.idea[0] in "MN="
+        result = []
+        for number, row in enumerate(rows):
+            total = cost + row.cost
+            if row.notes and flat:
+                total += self._step_into(flat, row, task)
+            if row.notes and last is not None and last.notes:
+                total += self._with_bass(last, row, task)
+                if not fixed:
+                    total += self._beside(last, line[-2] if len(line) > 1 else None, row)
+            if row.notes and not fixed:
+                total += 1.2 * recent.count(row.notes)
+                if not task.close:
+                    total += 0.22 * max(0, rhythms[row.rhythm] - 1)
+                if circling and len(set(circling) | set(row.pitches)) < 5:
+                    total += 0.7
+            result.append((round(total, 6), len(line), number, row, line))
+        return result
+
+    def _beside(self, last: _Candidate, before: _Candidate | None, row: _Candidate) -> float:
+        """What it costs to be like the bars before: a sequence is welcome once, the same rhythm otherwise is not."""
+        sequence = row.rhythm == last.rhythm and _moved_alike(last.pitches, row.pitches)
+        if sequence and before is not None and before.rhythm == row.rhythm:
+            return 2.2
+        if sequence:
+            return -0.7
+        if before is not None and before.rhythm == row.rhythm and _moved_alike(before.pitches, row.pitches):
+            return -0.5
+        cost = 0.7 * (row.rhythm == last.rhythm) + 1.5 * (row.pitches == last.pitches)
+        return cost + 1.8 * (before is not None and row.rhythm == last.rhythm == before.rhythm)
+
+    def _step_into(self, flat: Sequence[int], row: _Candidate, task: BarTask) -> float:
+        previous, here = flat[-1], row.pitches[0]
+        away = abs(here - previous)
+        weight = 0.5 if task.bar and self.tasks[task.bar - 1].close else 1.0
+        cost = weight * (
+            3.0 if away > 12 else 2.0 if away in (10, 11) else 1.5 if away == 6 else 0.8 if away > 7
+            else 0.3 if away > 5 else 0.35 if away == 0 else 0.0
+        )  # fmt: skip
+        if task.bar and away > 2 and previous % 12 not in self.places[task.bar - 1][-1].tones:
+            cost += 1.5
+        if len(flat) > 1 and abs(previous - flat[-2]) >= 5 and (here - previous) * (previous - flat[-2]) > 0:
+            cost += 0.8
+        if away >= 5 and len(row.pitches) > 1 and (row.pitches[1] - here) * (here - previous) > 0:
+            cost += 0.6
+        place = self.places[task.bar][0]
+        bits = surprise_of((*flat[-2:], *row.pitches[:2]), place.tonic, place.minor)
+        count = len(bits) + max(0, len(row.pitches) - 2)
+        if count:
+            mean = (sum(bits) + row.bits) / count
+            cost += 0.5 * max(0.0, mean - 4.3) + 0.45 * max(0.0, 2.0 - mean)
+            cost += 0.12 * (row.high_bits + sum([max(0.0, bit - 7.5) for bit in bits]))
+        return cost
+
+    def _with_bass(self, last: _Candidate, row: _Candidate, task: BarTask) -> float:
+        """Octaves and fifths that tune and bass go into from bar to bar, and the bass's own note on the first beat."""
+        if row.notes[0][0] or not last.notes:
+            return 0.0
+        bass, before = self.places[task.bar][0].chord.bass, self.places[task.bar - 1][0].chord.bass
+        here = row.pitches[0]
+        cost = 0.15 * ((here - bass) % 12 == 0 and not task.close)
+        if last.notes[0][0] == 0:
+            old = last.pitches[0]
+            apart = (here - bass) % 12
+            if bass != before and here != old and apart in (0, 7) and (old - before) % 12 == apart:
+                cost += 0.9
+        end = last.pitches[-1]
+        bass_end = self.places[task.bar - 1][-1].chord.bass
+        apart = (here - bass) % 12
+        if apart in (0, 7) and (end - bass_end) % 12 == apart and end != here and bass_end != bass:
+            cost += 0.6
+        return cost
+
+
+@lru_cache(maxsize=64)
+def _closing_rhythms(meter: str, last: bool) -> tuple[tuple[tuple[int, int], ...], ...]:
+    """The rhythms of a phrase's last bar, or the tune's, which stays on a long note."""
+    bar = bar_ticks(meter)
+    found = [one.bar for one in cadence_rhythms(meter, last) if one.bar]
+    resting = [rhythm for rhythm in found if rhythm[-1][1] >= (bar // 2 if last else bar // 3)]
+    return tuple((resting or found)[:10])
+
+
+_APPROACHES: dict[int, tuple[tuple[int, ...], ...]] = {
+    0: ((),),
+    1: ((1,), (-1,), (3,), (4,), (2,)),
+    2: ((2, 1), (1, -1), (-1, 1), (-2, -1), (3, 1), (4, 2)),
+    3: ((3, 2, 1), (-1, 1, -1), (2, 1, -1), (4, 2, 1)),
+}
+"""Scale steps from the last note of the notes before it."""
+
+
+def _moved_alike(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether a bar is another one a second to a fourth away: all its steps go the same way and nearly as far."""
+    if len(one) < 2 or len(one) != len(other) or not 1 <= abs(other[0] - one[0]) <= 5:
+        return False
+    return all(
+        abs((b2 - b1) - (a2 - a1)) <= 1 for (a1, a2), (b1, b2) in zip(pairwise(one), pairwise(other), strict=True)
+    )
+
+
+def _is_sus(place: Place) -> bool:
+    return place.chord.tones[1] == 5
+
+
+def _places(task: BarTask) -> tuple[Place, ...]:
+    return tuple(place_of(symbol, task.key) for symbol in task.chords.split())
+
+
+def place_of_bar(task: BarTask) -> Place:
+    """Return the place at the beginning of a bar."""
+    return place_of(task.chords.split()[0], task.key)
+
+
+def _mended(notes: Sequence[Note], places: Sequence[Place], bar: int) -> tuple[Note, ...]:
+    """Set notes of an earlier bar on other chords: what is outside the scale or long and foreign moves a little."""
+    count = len(places)
+    here = [places[min(count - 1, onset * count // bar)] for onset, _, _ in notes]
+    pitches = [
+        pitch if pitch % 12 in place.scale else place.step(pitch, 0)
+        for (_, _, pitch), place in zip(notes, here, strict=True)
+    ]
+    for at, ((onset, length, _), place) in enumerate(zip(notes, here, strict=True)):
+        if pitches[at] % 12 not in place.tones and (length >= 12 or onset == 0):
+            after = pitches[at + 1] if at + 1 < len(pitches) else None
+            if not (after is not None and 0 < abs(after - pitches[at]) <= 2 and after % 12 in here[at + 1].tones):
+                pitches[at] = place.nearest_tone(pitches[at])
+    return tuple((o, d, p) for (o, d, _), p in zip(notes, pitches, strict=True))
+
+
+def reharmonise(search: LineSearch, options: Sequence[Sequence[str]]) -> None:
+    """Let the theme come back on other chords: those that keep its notes and change the most."""
+    form = search.form
+    if form.back is None:
+        return
+    tasks = [search.tasks[n] for n in range(form.back, min(form.back + 4, len(search.tasks)))]
+    tasks = [task for task in tasks if task.section == tasks[0].section]
+    sources = [search.done.get(int(task.idea[1:])) if task.idea[0] in "=~" else None for task in tasks]
+    if not sources or not sources[0]:
+        return
+    scored = []
+    for number, option in enumerate(options):
+        if len(option) < len(tasks):
+            continue
+        cost, changed = 0.0, 0
+        for chords, notes, task in zip(option, sources, tasks, strict=False):
+            changed += chords != task.chords
+            cost += fits_notes(chords, task.key, notes or (), search.bar, search.beat)
+        cost += 3.0 * (option[0] != tasks[0].chords) + 0.3 * search.rng.random()
+        scored.append((round(cost - 0.9 * min(changed, 3), 6), number))
+    if scored:
+        for task, chords in zip(tasks, options[min(scored)[1]], strict=False):
+            task.chords = chords
+            search.places[task.bar] = _places(task)

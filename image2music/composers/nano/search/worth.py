@@ -1,0 +1,120 @@
+"""How worth hearing a finished line is: variety of rhythm, one peak in its place, sections apart, steps and rests.
+
+And what is done to a line that stands: pick-ups before phrases, a last note that rings.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import Counter
+from collections.abc import Mapping
+
+from image2music.composers.nano.search.form import Form
+from image2music.composers.nano.search.line import LineSearch, place_of_bar
+from image2music.composers.nano.sketch import Note
+
+Line = Mapping[int, tuple[Note, ...]]
+
+
+def line_worth(search: LineSearch) -> float:
+    """Return a number for a whole line; differences of .3 are heard, higher is better."""
+    form, done = search.form, search.done
+    bars = [(number, notes) for number, notes in sorted(done.items()) if notes]
+    rhythms = [tuple((o, d) for o, d, _ in notes) for _, notes in bars]
+    count = len(bars)
+    if count < 2:
+        return -search.cost
+    worth = -0.8 * search.cost / count
+    same = sum(a == b for a, b in itertools.pairwise(rhythms)) / count
+    kinds = len(set(rhythms)) / count
+    commonest = max(Counter(rhythms).values()) / count
+    worth -= 2.5 * max(0.0, same - 0.1) + 2.0 * max(0.0, 0.4 - kinds) + 1.5 * max(0.0, kinds - 0.78)
+    worth -= 4.0 * max(0.0, commonest - 0.3)
+    tops = {number: max(note[2] for note in notes) for number, notes in bars}
+    highest = max(tops.values())
+    at_peak = tops.get(form.peak) == highest
+    worth += 0.8 if at_peak and list(tops.values()).count(highest) == 1 else -0.4 if at_peak else -1.2
+    worth += min(1.0, 0.6 * abs(_density(form, done, "statement") - _density(form, done, "contrast")))
+    line = [note for _, notes in bars for note in notes]
+    steps = [abs(a[2] - b[2]) for a, b in itertools.pairwise(line)]
+    worth -= 3.0 * abs(sum(step <= 2 for step in steps) / len(steps) - 0.62)
+    worth -= 3.0 * max(0.0, steps.count(0) / len(steps) - 0.1)
+    worth -= 2.0 * max(0.0, 0.1 - sum(note[1] >= 2 * search.beat for note in line) / len(line))
+    body = [notes for number, notes in bars if len(notes) > 1 and not search.tasks[number].close]
+    mixed = sum(len({note[1] for note in notes}) > 1 for notes in body) / max(1, len(body))
+    worth -= 2.5 * max(0.0, 0.6 - mixed)
+    single = sum(len(notes) == 1 and not search.tasks[number].close for number, notes in bars) / count
+    worth -= 3.0 * max(0.0, single - 0.08)
+    worth += 0.15 * search.theme.worth
+    if len({note[1] for note in search.theme.notes}) >= 3:
+        worth += 0.15
+    if form.device == "augmentation" and len(search.theme.bars[0]) < 3:
+        worth -= 0.8
+    return round(worth, 6)
+
+
+def _density(form: Form, done: Line, purpose: str) -> float:
+    bars = [
+        bar for section in form.sections if section.purpose == purpose for bar in range(section.first, section.last + 1)
+    ]
+    return sum(len(done.get(bar, ())) for bar in bars) / len(bars) if bars else 0.0
+
+
+def add_pickups(search: LineSearch, lengths: tuple[int, ...], rng: random.Random) -> None:
+    """Lead into phrases with an upbeat of `lengths` ticks, where the same voice sang before and leaves room."""
+    if not lengths:
+        return
+    need, bar = sum(lengths), search.bar
+    for task in search.tasks:
+        here = search.done.get(task.bar)
+        if not task.starts or task.bar == 0 or not here or here[0][0] or task.bar - 1 in search.form.silent:
+            continue
+        before = search.tasks[task.bar - 1]
+        kept = list(search.done.get(before.bar, ()))
+        if kept and before.singer != task.singer:
+            continue
+        at = bar - need
+        if kept and kept[-1][0] + kept[-1][1] > at:
+            onset, length, pitch = kept[-1]
+            if onset >= at - 5 or length < need + 12:
+                continue
+            kept[-1] = (onset, at - onset, pitch)
+        pitches = _upbeat(search, task.bar, len(lengths), kept[-1][2] if kept else None, here[0][2], rng)
+        for length, pitch in zip(lengths, pitches, strict=True):
+            kept.append((at, length, pitch))
+            at += length
+        search.done[before.bar] = tuple(kept)
+
+
+_UPBEATS: dict[int, tuple[tuple[int, ...], ...]] = {
+    1: ((-1,), (-3,), (1,), (-2,)),
+    2: ((-2, -1), (2, 1), (-3, -1), (-1, 1), (1, -1)),
+    3: ((-3, -2, -1), (3, 2, 1), (-1, -2, -1)),
+}
+
+
+def _upbeat(
+    search: LineSearch, bar: int, count: int, last: int | None, goal: int, rng: random.Random
+) -> tuple[int, ...]:
+    place = search.places[bar - 1][-1]
+    window = search.windows[search.tasks[bar].singer]
+    scored = []
+    for number, steps in enumerate(_UPBEATS[count]):
+        pitches = tuple(place.step(goal, step) for step in steps)
+        cost = 0.12 * abs(last - pitches[0]) + 2.0 * (last == pitches[0]) if last is not None else 0.0
+        cost += sum(0.8 for p in pitches if p % 12 not in place.tones and count == 1)
+        cost += (steps[0] > 0) + 3.0 * (goal in pitches) + 0.4 * rng.random()
+        cost += 4.0 * sum(not window.lowest <= p <= window.highest for p in pitches)
+        scored.append((round(cost, 6), number, pitches))
+    return min(scored)[2]
+
+
+def ring_out(search: LineSearch) -> None:
+    """Let the tune's last note sound through the silent bar after it."""
+    last = len(search.tasks) - 1
+    notes = search.done.get(last - 1)
+    if notes and not search.done.get(last) and search.tasks[last].idea == "rest" and last - 1 not in search.form.silent:
+        onset, _, pitch = notes[-1]
+        if pitch % 12 in place_of_bar(search.tasks[last]).tones:
+            search.done[last - 1] = (*notes[:-1], (onset, 2 * search.bar - onset, pitch))

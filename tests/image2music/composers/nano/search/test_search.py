@@ -1,0 +1,123 @@
+"""The search as a whole: forms of any length, lines that keep what was planned, plans that pass the checks."""
+
+import random
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from image2music.abc.checker import check
+from image2music.abc.playback import abc_to_score
+from image2music.abc.writer.parts import lines_to_abc
+from image2music.composers.nano.gestures import DEVICES, DeviceName, gestures_of
+from image2music.composers.nano.search.composing import Effort, Wanted, compose_lines, with_voices
+from image2music.composers.nano.search.form import FORMS, FormMaker, FormName, lay_out
+from image2music.composers.nano.search.given import compose_to_plan
+from image2music.composers.nano.search.harmony import key_away, moved, place_of
+from image2music.composers.nano.sketch import bar_ticks
+from image2music.images.scene import Scene
+from image2music.music.arrange.arranger import arrange_plan
+from image2music.music.planning.checks import check_plan
+from image2music.music.planning.planner import PlanRequest, plan_tune
+from image2music.music.theory import Tonality, read_tonality
+
+QUICK = Effort(plans=1, themes=1, contours=30, kept=1)
+PLAIN: dict[str, Any] = {
+    "key": "D", "meter": "4/4", "qpm": 92.0, "bars": 20, "programs": (73, 24, 42), "arousal": 0.4,
+}  # fmt: skip
+
+
+def wanted_of(**changes: Any) -> Wanted:
+    """A request for a flute over a guitar with a cello, changed as a test wants it."""
+    return Wanted(PlanRequest(**(PLAIN | changes)), "flowing", gestures_of(Scene("a lake at dusk")))
+
+
+@given(bars=st.integers(1, 60), seed=st.integers(0, 50), device=st.sampled_from(DEVICES))
+@settings(max_examples=60, deadline=None)
+def test_a_form_has_as_many_bars_as_were_asked_for(bars: int, seed: int, device: DeviceName) -> None:
+    form = FormMaker(Tonality("G", "major"), bars, "flowing", device, random.Random(seed), leads=2).form
+    assert [task.bar for task in form.tasks] == list(range(bars))
+    assert form.sections[0].first == 0 and form.sections[-1].last == bars - 1
+    assert all(a.last + 1 == b.first for a, b in pairwise(form.sections))
+    assert sum(task.peak for task in form.tasks) == 1 and sum(task.last for task in form.tasks) == 1
+    assert 0 <= form.payoff < bars
+
+
+@given(name=st.sampled_from(sorted(FORMS)), bars=st.integers(8, 40), seed=st.integers(0, 9))
+def test_phrases_add_up_and_keep_their_bounds(name: FormName, bars: int, seed: int) -> None:
+    found = lay_out(FORMS[name], bars, random.Random(seed))
+    assert found is None or (sum(length for _, length in found) == bars and all(1 <= n <= 8 for _, n in found))
+
+
+@pytest.mark.parametrize("meter", ["2/4", "3/4", "4/4", "5/4", "6/8", "9/8", "12/8", "3/8", "7/8", "2/2"])
+def test_a_tune_of_any_meter_is_valid_and_ends_on_the_tonic(meter: str) -> None:
+    wanted = wanted_of(meter=meter)
+    best = compose_lines(wanted, QUICK, 3)[0]
+    plan, written = with_voices(best, wanted)
+    checked = check_plan(plan)
+    assert not checked.faults
+    lines = arrange_plan(checked.plan, written.bars(meter, plan.bars), 1)
+    length = Fraction(bar_ticks(meter), 12)
+    assert all(sum((event.length for event in bar), Fraction()) == length for line in lines for bar in line.bars)
+    abc = lines_to_abc("", plan.key, meter, lines)
+    assert not [found for found in check(abc) if found.severity.name == "ERROR"]
+    melody = [note for bar in sorted(best.search.done) for note in best.search.done[bar]]
+    assert melody[-1][2] % 12 == 2
+    assert abc_to_score(abc).n_notes > 60
+
+
+def test_the_climax_is_the_highest_note_of_all_lines() -> None:
+    found = 0
+    for seed in range(6):
+        wanted = wanted_of(programs=(73, 71, 46, 42))
+        plan, written = with_voices(compose_lines(wanted, QUICK, seed)[0], wanted)
+        if plan.climax is not None:
+            found += 1
+            pitches = [n[2] for line in written.lines.values() for notes in line.values() for n in notes]
+            assert max(pitches) == plan.climax.pitch
+    assert found >= 3
+
+
+def test_the_same_seed_gives_the_same_tune_and_another_seed_another() -> None:
+    tunes = [compose_lines(wanted_of(), QUICK, seed)[0].search.done for seed in (5, 5, 6)]
+    assert tunes[0] == tunes[1] != tunes[2]
+
+
+def test_an_opening_stands_at_the_start_of_the_theme() -> None:
+    opening = (((0, 12, 62), (12, 12, 66), (24, 24, 69)), ((0, 24, 67), (24, 24, 64)))
+    wanted = Wanted(wanted_of().request, "flowing", gestures_of(Scene("a road")), opening)
+    best = compose_lines(wanted, QUICK, 2)[0]
+    first = best.search.done[best.form.theme]
+    assert [(o, d) for o, d, _ in first] == [(o, d) for o, d, _ in opening[0]]
+    assert [note[2] - first[0][2] for note in first] == [0, 4, 7]
+
+
+def test_a_line_for_a_plan_of_somebody_else_keeps_its_voices_range_and_climax() -> None:
+    plan = plan_tune(PlanRequest(key="Em", meter="3/4", bars=18, programs=(68, 48, 42), valence=-0.5))
+    written = compose_to_plan(plan, wanted_of(), QUICK, 4)
+    assert set(written) == {plan.melody_at(bar) for bar in range(1, 19)}
+    voice = plan.voice(next(iter(written)))
+    pitches = [p for bar in written[voice.id] for event in bar or () for p in event.pitches]
+    assert plan.climax is not None and max(pitches) == plan.climax.pitch
+    assert all(voice.low <= pitch <= voice.high for pitch in pitches)
+
+
+def test_chords_keep_their_spelling_when_they_move() -> None:
+    assert moved("Dm7b5 G7/B", 2) == "Em7b5 A7/C#"
+    assert moved("Ab Bbmaj7", -1) == "Db Ebmaj7"
+
+
+def test_a_place_knows_the_leading_note_of_minor() -> None:
+    place = place_of("E7", "Am")
+    assert {8, 9} <= place.scale and 7 not in place.scale
+    assert place.nearest_tone(65) == 64
+
+
+@given(st.sampled_from(["C", "F#", "Bb", "Am", "Ebm", "Ddor"]), st.integers(0, 40))
+def test_a_contrast_goes_to_a_key_that_can_be_written(key: str, seed: int) -> None:
+    home = read_tonality(key)
+    assert home is not None
+    assert abs(key_away(home, random.Random(seed)).sharps) <= 7

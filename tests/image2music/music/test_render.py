@@ -1,0 +1,152 @@
+import numpy as np
+import pytest
+
+from image2music.abc.playback import abc_to_midi
+from image2music.errors import ConfigError, MidiError
+from image2music.music.loudness import loudness, true_peak_db
+from image2music.music.midi import read_midi
+from image2music.music.render import (
+    RATE,
+    SoundRenderer,
+    decode,
+    encode,
+    find_soundfont,
+    load_renderer,
+    pan_positions,
+    played_tracks,
+    timbre_of,
+    tone,
+)
+
+TRIO = """X:1
+M:3/4
+L:1/8
+Q:1/4=132
+K:G
+V:1 name="Flute"
+%%MIDI program 73
+V:2 name="Viola"
+%%MIDI program 41
+V:3 clef=bass name="Cello"
+%%MIDI program 42
+[V:1] !f!d2 B2 g2 | f2 d4 | e2 c2 a2 | g6 |]
+[V:2] !p!B2 G2 B2 | A2 A4 | G2 E2 F2 | D6 |]
+[V:3] !p!G,,6 | D,6 | C,2 D,4 | G,,6 |]
+"""
+SOLO = "X:1\nM:4/4\nL:1/4\nQ:1/4=100\nK:C\nC E G c | c4 |]\n"
+
+
+@pytest.fixture(scope="module")
+def renderer():
+    return load_renderer()
+
+
+@pytest.fixture(scope="module")
+def trio(renderer):
+    return renderer.render(abc_to_midi(TRIO))
+
+
+@pytest.mark.parametrize("soundfont", [True, False])
+@pytest.mark.parametrize("abc", [TRIO, SOLO])
+def test_every_tune_is_as_loud_as_any_other_and_no_peak_is_near_full_scale(renderer, soundfont, abc):
+    sound = (renderer if soundfont else SoundRenderer(None, "")).render(abc_to_midi(abc))
+    assert sound.shape[1] == 2 and sound.dtype == np.float32
+    assert loudness(sound, RATE) == pytest.approx(-16, abs=0.5)
+    assert true_peak_db(sound) <= -1.5
+
+
+def test_the_last_note_dies_away(trio):
+    written = max(
+        start + long for track in played_tracks(read_midi(abc_to_midi(TRIO))) for start, long, *_ in track.notes
+    )
+    assert written + 0.3 < len(trio) / RATE < written + 3
+    assert np.abs(trio[-1]).max() == 0
+
+
+def test_the_music_is_wide_and_the_tune_in_the_middle(trio):
+    assert 0.1 < np.corrcoef(trio.T)[0, 1] < 0.98
+    assert pan_positions(read_midi(abc_to_midi(TRIO)).tracks) == (64, 42, 64)
+
+
+def test_a_place_that_the_file_names_is_kept(renderer):
+    def levels(pan):
+        midi = bytearray(abc_to_midi(SOLO))
+        at = midi.index(b"\x00\xc0") + 3
+        midi[at:at] = bytes((0, 0xB0, 10, pan))
+        head = midi.rindex(b"MTrk") + 4
+        midi[head : head + 4] = (int.from_bytes(midi[head : head + 4], "big") + 4).to_bytes(4, "big")
+        left, right = np.sqrt(np.square(renderer.render(bytes(midi))).mean(axis=0))
+        return left / right
+
+    assert levels(20) > 1.5 > 1 / 1.5 > levels(108)
+
+
+def test_the_same_midi_gives_the_same_bytes_in_every_format(renderer, trio):
+    again = renderer.render(abc_to_midi(TRIO))
+    for kind in ("wav", "mp3", "opus"):
+        assert encode(trio, kind) == encode(again, kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "kbps", "most"), [("wav", None, 200), ("mp3", None, 18), ("opus", None, 15), ("opus", 32, 6)]
+)
+def test_a_file_decodes_to_what_was_encoded(trio, kind, kbps, most):
+    data = encode(trio, kind, kbps)
+    sound, rate = decode(data)
+    assert rate == RATE and sound.shape == trio.shape
+    assert len(data) / 1000 / (len(trio) / RATE) < most
+    assert loudness(sound, rate) == pytest.approx(-16, abs=0.5)
+    assert true_peak_db(sound) <= -1
+    assert np.corrcoef(sound[:, 0], trio[:, 0])[0, 1] > (0.98 if kbps is None else 0.8)
+
+
+def test_opus_pages_have_right_sums():
+    """The oracle is the check sum bit by bit, as RFC 3533 words it."""
+    data = encode(np.full((4800, 2), 0.1, dtype=np.float32), "opus")
+    at = 0
+    while at < len(data):
+        count = data[at + 26]
+        size = 27 + count + sum(data[at + 27 : at + 27 + count])
+        page = data[at : at + 22] + bytes(4) + data[at + 26 : at + size]
+        rest = 0
+        for byte in page:
+            rest ^= byte << 24
+            for _ in range(8):
+                rest = (rest << 1 ^ 0x04C11DB7) & 0xFFFFFFFF if rest >> 31 else rest << 1
+        assert int.from_bytes(data[at + 22 : at + 26], "little") == rest
+        assert data[at + 14 : at + 18] == b"\1\0\0\0"
+        at += size
+
+
+def test_without_a_sound_font_it_says_so():
+    assert "no sound font was found" in SoundRenderer(None, "").remark
+    assert load_renderer().remark == ""
+
+
+def test_a_sound_font_that_cannot_be_used_is_refused(tmp_path, renderer):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_renderer(tmp_path / "gone.sf2")
+    (tmp_path / "text.sf2").write_bytes(b"not one")
+    with pytest.raises(ConfigError, match="no sound font"):
+        load_renderer(tmp_path / "text.sf2")
+    broken = SoundRenderer(find_soundfont().read_bytes()[:100_000], "broken.sf2")
+    with pytest.raises(ConfigError) as refused:
+        broken.render(abc_to_midi(SOLO))
+    assert refused.value.reason == "bad_soundfont"
+
+
+def test_what_is_no_midi_is_refused(renderer):
+    with pytest.raises(MidiError):
+        renderer.render(b"nothing")
+
+
+def test_half_an_hour_is_cut(renderer, monkeypatch):
+    monkeypatch.setattr("image2music.music.render.MAX_SECONDS", 3.0)
+    long = abc_to_midi("X:1\nM:4/4\nL:1/4\nQ:1/4=60\nK:C\n" + "C E G c | " * 4 + "\n")
+    for played in (renderer, SoundRenderer(None, "")):
+        assert 3 <= len(played.render(long)) / RATE < 6.2
+
+
+def test_a_tone_has_the_frequency_of_its_pitch():
+    spectrum = np.abs(np.fft.rfft(tone(69, 1.0, timbre_of(73))[:RATE]))
+    assert int(spectrum.argmax()) == pytest.approx(440, abs=1)
