@@ -174,7 +174,7 @@ _ROLES: dict[Purpose, dict[Seat, tuple[Role, ...]]] = {
     "coda": {"second": ("rest", "answer"), "inner": ("hold",), "bass": ("bass",), "drums": ("rest",)},
 }  # fmt: skip
 """What a voice may do by the section's purpose; one is drawn. A voice that does not sing here counts as second."""
-_SWELLS: dict[Purpose, Swell] = {"contrast": "grow", "drive": "grow", "coda": "fade"}
+_SWELLS: dict[Purpose, Swell] = {"contrast": "grow", "drive": "grow"}
 
 
 @dataclass(frozen=True)
@@ -280,7 +280,7 @@ def plan_of(
                 else "",
                 qpm=float(round(request.qpm * section.pace)) if request.tempo_moves else request.qpm,
                 dynamic=DYNAMICS[min(max(base + section.louder, 0), len(DYNAMICS) - 1)],
-                swell=_SWELLS.get(section.purpose, "none"),
+                swell=_swell(section.purpose, section.louder),
                 cadence=cadences_of(chords, form.key.pitch_class)[0],
                 parts=tuple(here),
             )
@@ -323,6 +323,13 @@ def plan_of(
         ending="the last bar holds the tonic",
         style=request.style,
     )
+
+
+def _swell(purpose: Purpose, louder: int) -> Swell:
+    """A climax comes down to a coda that is soft, and not to a loud one."""
+    if purpose == "coda":
+        return "fade" if louder < 0 else "none"
+    return "fade" if purpose == "climax" and louder < 2 else _SWELLS.get(purpose, "none")
 
 
 _LONGEST_STOP = 1.7
