@@ -48,7 +48,6 @@ setup(
         "image2music.composers.nano.search",
         "image2music.composers.nano.network",
         "image2music.composers.nano.mining",
-        "image2music.composers.nano.training",
         "image2music.composers.prompts",
         "image2music.demo",
         "image2music.embedders",
@@ -78,10 +77,6 @@ setup(
         "image2music.music.critic": ["weights/*.npz", "*.md"],
         "image2music.composers.nano.network": ["weights/*.safetensors", "weights/*.json", "weights/*.md"],
         "image2music.composers.nano": [
-            "weights/*.safetensors",
-            "weights/*.json",
-            "weights/*.npy",
-            "weights/*.md",
             "tables/*",
         ],
         "image2music.music.arrange": ["*.txt"],

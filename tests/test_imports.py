@@ -46,7 +46,6 @@ PROGRAMS = {
     "image2music.demo.__main__",
     "image2music.composers.nano.network.train",
     "image2music.composers.nano.mining.__main__",
-    "image2music.composers.nano.training.train",
     "image2music.music.critic.training",
 }
 """Modules of image2music that have a command line of their own."""

@@ -16,8 +16,8 @@ from image2music.abc.autofix.rules import AUTOFIX_VERSION
 from image2music.abc.checker import CHECK_VERSION, read_motif
 from image2music.abc.expression import EXPRESSION_VERSION, performed_midi
 from image2music.composers.base import (
-    AttentionOptions,
     WORTH,
+    AttentionOptions,
     Composer,
     ComposeRequest,
     EditRequest,

@@ -30,7 +30,7 @@ from image2music.composers.base import (
 from image2music.composers.nano.borrowing import LENDABLE, Lendable, lend, request_with_loan
 from image2music.composers.nano.explaining import explain, title_of
 from image2music.composers.nano.gestures import gestures_of
-from image2music.composers.nano.patches import WEIGHTS, look_at, nano_id
+from image2music.composers.nano.patches import look_at, nano_id
 from image2music.composers.nano.planning import plan_request
 from image2music.composers.nano.pools import HarmonicStyle
 from image2music.composers.nano.search.cells import Bars
@@ -50,8 +50,8 @@ from image2music.settings import picture_seed
 from image2music.types import Description, Edit, Explanation
 
 if TYPE_CHECKING:
+    from image2music.composers.nano.network.reader import NanoNetwork
     from image2music.composers.nano.patches import PoleVectors
-    from image2music.composers.nano.sampling import Sampler
     from image2music.embedders.conse import ConseEmbedder
 
 _REMEMBERED = 512
@@ -73,9 +73,9 @@ class NanoComposer:
     """Searches tunes, has them arranged, and explains them from the network's attention."""
 
     def __init__(
-        self, embedder: ConseEmbedder, poles: PoleVectors, sampler: Sampler, id: str, effort: Effort | None = None
+        self, embedder: ConseEmbedder, poles: PoleVectors, network: NanoNetwork, id: str, effort: Effort | None = None
     ) -> None:
-        self._embedder, self.poles, self.sampler, self.id = embedder, poles, sampler, id
+        self._embedder, self.poles, self.network, self.id = embedder, poles, network, id
         self._effort = effort or Effort()
         self._memory: OrderedDict[object, _Tune] = OrderedDict()
 
@@ -114,7 +114,7 @@ class NanoComposer:
 
     def explain(self, requests: Sequence[ExplainRequest]) -> list[Explanation]:
         """Return motivation and attention, computed over the tune that stands."""
-        return explain(self.sampler, requests)
+        return explain(self.network, requests)
 
     def _written(self, request: ComposeRequest, plan: Plan | None, label: str) -> str:
         tune = self._tune(request, label) if request.plan is None else None
@@ -251,11 +251,9 @@ def _text(plan: Plan, lines: Sequence[Line]) -> str:
 @lru_cache(maxsize=1)
 def load_nano() -> NanoComposer:
     """Load the composer with the weights that come with the package, once a process."""
-    from image2music.composers.nano.patches import PoleVectors, blank_patches
-    from image2music.composers.nano.sampling import load_sampler
+    from image2music.composers.nano.network.reader import load_network
+    from image2music.composers.nano.patches import PoleVectors
     from image2music.embedders.conse import load_conse
 
-    id, embedder = nano_id(WEIGHTS), load_conse()
-    poles = PoleVectors.embed(embedder)
-    sampler = load_sampler(WEIGHTS, blank_patches(49, poles))
-    return NanoComposer(embedder, poles, sampler, id)
+    id, embedder = nano_id(), load_conse()
+    return NanoComposer(embedder, PoleVectors.embed(embedder), load_network(), id)

@@ -7,24 +7,20 @@ place, the colours and how the music goes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from image2music.abc.playback import abc_to_score
-from image2music.composers.attention import BARS_A_GROUP, Faithfulness, Floats, Masks, Segment, segment_map
+from image2music.composers.attention import BARS_A_GROUP
 from image2music.composers.base import ExplainRequest
 from image2music.composers.nano.decisions import decided_by_picture, decision_maps
 from image2music.composers.nano.motivation import motivate
 from image2music.composers.nano.patches import SeenPicture
-from image2music.composers.nano.reading import encode_references, nearest_note, read_controls_and_melody
-from image2music.composers.nano.sampling import PREFIX, Sampler
 from image2music.composers.nano.sketch import TICKS, Note, Purpose, Sketch, SketchBar, bar_ticks
-from image2music.composers.nano.vocabulary import Vocabulary, placed_positions
 from image2music.composers.suiting import Character, SuitingMusic, suiting_music
 from image2music.images.kinds import all_kinds
 from image2music.images.scene import Scene
@@ -41,7 +37,6 @@ from image2music.images.words import (
     with_the,
 )
 from image2music.music.planning.plan import Plan
-from image2music.settings import picture_seed
 from image2music.types import AttentionMap, Explanation, SegmentKind
 
 SURE_IN_TITLE = 0.6
@@ -194,19 +189,16 @@ class LookedAt(Protocol):
         """Over a blank picture."""
 
 
-def explain(reader: LineReader | Sampler, requests: Sequence[ExplainRequest]) -> list[Explanation]:
+def explain(reader: LineReader, requests: Sequence[ExplainRequest]) -> list[Explanation]:
     """Return one explanation a request; each tune is read alone, so the batch changes nothing."""
     return [_explain(reader, request) for request in requests]
 
 
-def _explain(reader: LineReader | Sampler, request: ExplainRequest) -> Explanation:
+def _explain(reader: LineReader, request: ExplainRequest) -> Explanation:
     picture = request.request.description.features
     if not isinstance(picture, SeenPicture):
         raise TypeError("nano explains from its own description of a picture: call look first")
-    if isinstance(reader, Sampler):
-        maps = _sampled_maps(reader, request, picture)
-    else:
-        maps = _line_maps(reader, request, picture)
+    maps = _line_maps(reader, request, picture)
     scene = request.request.description.scene
     if scene is not None and request.plan is not None:
         asked = decided_by_picture(request.request)
@@ -287,82 +279,3 @@ def _purpose_of(plan: Plan, number: int) -> Purpose:
         return "drive" if before[-1:] == [name] else "contrast"
     earlier = [one for one in before if one.startswith("a")]
     return "statement" if not earlier else "again" if before[-1].startswith("a") else "return"
-
-
-def _sampled_maps(sampler: Sampler, request: ExplainRequest, picture: SeenPicture) -> tuple[AttentionMap, ...]:
-    """Return the maps of the decoder that drew whole melodies."""
-    vocabulary = sampler.vocabulary
-    tokens = control_and_music_tokens(request.abc, request.plan)
-    references = encode_references(request.request.references, sampler.model.config)
-    row = torch.tensor([tokens])
-    by_layer = sampler.attention_by_layer(row, np.stack([picture.patches, sampler.blank]), references)
-    by_layer = by_layer.reshape(*by_layer.shape[:3], picture.rows, picture.cols)
-    weights, blank = by_layer.mean(0)
-    layers = by_layer[:, 0] if request.attention_options.layers else None
-    placed = placed_positions(request.request.album, tokens, PREFIX)
-    plan = request.plan
-
-    def owner_of(bar: int) -> int:
-        return 1 if plan is None else plan.place_of(plan.melody_at(bar))
-
-    segments = melody_segments(tokens, vocabulary.bar, vocabulary.section, placed, owner_of)
-    measure = (
-        _faithfulness(sampler, request, row, picture, references) if request.attention_options.faithfulness else None
-    )
-    return tuple(segment_map(segment, weights, blank, layers, measure) for segment in segments)
-
-
-def control_and_music_tokens(abc: str, plan: Plan | None = None) -> list[int]:
-    """Return the sequence that would have decoded a tune of nano's: `begin`, its controls, its melody, `end`.
-
-    A note that nano has no token for (in another octave, of another length) becomes the nearest one.
-    """
-    controls, melody = read_controls_and_melody(abc, plan)
-    vocabulary = Vocabulary()
-    known = replace(melody, bars=tuple(tuple(nearest_note(note) for note in bar) for bar in melody.bars))
-    return [vocabulary.begin, *vocabulary.encode_controls(controls), *vocabulary.encode_melody(known)]
-
-
-def melody_segments(
-    tokens: Sequence[int],
-    bar: int,
-    section: int,
-    placed: frozenset[int] = frozenset(),
-    owner_of: Callable[[int], int] = lambda bar: 1,
-) -> list[Segment]:
-    """Return the whole melody, its part in each voice, and its bars in groups of four.
-
-    `placed` positions were not decoded. `owner_of` names the voice that has the tune in a bar (from 1; 0 for none).
-    """
-    number, groups, voices = 1, dict[int, list[int]](), dict[int, list[int]]()
-    for position in range(PREFIX, len(tokens)):
-        if position not in placed:
-            groups.setdefault((number - 1) // BARS_A_GROUP, []).append(position)
-            voices.setdefault(owner_of(number), []).append(position)
-        number += tokens[position] in (bar, section)
-    decoded = tuple(position for positions in groups.values() for position in positions)
-    segments = [Segment("all", "all", "the whole tune", decoded)]
-    segments += [
-        Segment(f"voice {id}", "voice", str(id), tuple(positions)) for id, positions in sorted(voices.items()) if id
-    ]
-    for group, positions in groups.items():
-        first = group * BARS_A_GROUP + 1
-        last = min(first + BARS_A_GROUP - 1, number)
-        segments.append(Segment(f"bars {first}-{last}", "bars", f"bars {first} to {last}", tuple(positions)))
-    return segments
-
-
-def _faithfulness(
-    sampler: Sampler, request: ExplainRequest, tokens: torch.Tensor, picture: SeenPicture, references: NDArray[np.int64]
-) -> Faithfulness:
-    """Measure maps by the likelihood of controls and music beside pictures with blank cells.
-
-    Which stand for blur here.
-    """
-
-    def nats(masks: Masks) -> Floats:
-        hidden = masks.reshape(len(masks), -1, 1)
-        found = sampler.log_likelihood(tokens, np.where(hidden, sampler.blank, picture.patches), references)
-        return np.concatenate([np.zeros((len(masks), 1)), found], axis=1)
-
-    return Faithfulness(nats, picture.rows, picture.cols, picture_seed(request.request.seed, "faithfulness"))

@@ -122,21 +122,27 @@ def _spread(measure: str, value: float) -> float:
     return float(np.clip(0.5 + 0.25 * (value - centre) / deviation, 0, 1))
 
 
-WEIGHTS = Path(__file__).parent / "weights"
-
-RECIPE = 5
+_FOLDER = Path(__file__).parent
+_LEARNED = (
+    "network/weights/model.safetensors",
+    "tables/pools.json.gz",
+    "tables/melody.npz",
+    "tables/harmony_by_hand.txt",
+)
+RECIPE = 6
 """Raise it with every change of code that changes a tune for the same weights and seed."""
 
 
-def nano_id(folder: Path = WEIGHTS) -> str:
-    """Return recipe, the first 12 digits of the weights' sha256, and the ids of what patches and scenes come from.
+def nano_id(folder: Path = _FOLDER) -> str:
+    """Return recipe, 12 digits of the sha256 of weights and tables, and the ids of what patches and scenes come from.
 
     Raises:
-        ModelError: the weights are not there (`no_weights`).
+        ModelError: the weights or tables are not there (`no_weights`).
     """
-    weights = folder / "model.safetensors"
-    if not weights.is_file():
-        raise ModelError(f"nano's weights are not in {folder}: run `make train`", reason="no_weights")
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
+    digest = hashlib.sha256()
+    for name in _LEARNED:
+        if not (folder / name).is_file():
+            raise ModelError(f"nano's {name} is not in {folder}: run `make train`", reason="no_weights")
+        digest.update((folder / name).read_bytes())
     embedder = ConseEmbedder()
-    return f"nano-{RECIPE}@{digest}+{embedder.id}+{embedder.scene_id}"
+    return f"nano-{RECIPE}@{digest.hexdigest()[:12]}+{embedder.id}+{embedder.scene_id}"

@@ -76,10 +76,10 @@ class Placer:
         level = stage.levels[section.first - 1]
         asked = figure_asked(part.degrees, stage.shape, part.family)
         known = asked or (self._of_family.get((voice, part.family)) if part.family else None)
-        if known is not None and (asked is not None or known.name != before):
-            if is_playable(known, instrument, section.qpm):
-                self._used.setdefault(section.name, set()).add(known.name)
-                return known  # what comes back keeps its figure
+        may_come = known is not None and (asked is not None or known.name != before)
+        if known is not None and may_come and is_playable(known, instrument, section.qpm):
+            self._used.setdefault(section.name, set()).add(known.name)
+            return known  # what comes back keeps its figure
         families = (part.family,) if part.family else usual_families(instrument, level)
         able = [figure for family in families for figure in figures_of(family)] or list(library()[:1])
         if low:

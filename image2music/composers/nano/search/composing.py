@@ -173,10 +173,15 @@ def themes_for(
         at = form.other if form.other is not None else form.theme
         apart = density + rng.choice((-2, 2, 2, 3))
         again = draw_rhythm(meter, wanted.character, max(3.0, apart), rng, other=rhythm)
+        if rng.random() < _RELATED:
+            # What is new keeps a cell of what was heard: its second bar goes first, or its first bar goes on otherwise.
+            again = (rhythm[1], rng.choice((again[0], rhythm[0]))) if rng.random() < 0.5 else (rhythm[0], again[1])
         other = _theme(form, at, again, windows, "arch", effort, rng)
     return theme, other
 
 
+_RELATED = 0.65
+"""The share of second themes that keep a rhythm of the first."""
 _BORROWED_RHYTHMS = 0.5
 """The share of themes that take a rhythm that a reference lends."""
 

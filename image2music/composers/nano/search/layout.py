@@ -43,8 +43,6 @@ from image2music.music.theory import read_chord
 
 Seat = Literal["lead", "second", "inner", "figure", "bass", "all", "drums"]
 """lead, second: sing in turn. inner: sustains or fills. figure, bass: accompany; all: both in one voice."""
-_CHORDAL = 5
-"""Notes at once from which on an instrument accompanies itself: keys, guitars, harps."""
 _DRUM_PITCHES = (35, 81)
 _SPAN = 22
 """Semitones of a tune's usual range."""
@@ -59,31 +57,43 @@ class Seated:
 
 
 def seat_band(programs: Sequence[int], drums: bool) -> tuple[Seated, ...]:
-    """Give every program a seat, melody first and bass last; an instrument with chords at the end has two staves."""
+    """Give every program a seat, melody first and bass last.
+
+    Keys, harps and guitars accompany: one that stands last has figure and bass on two staves. Where there is none,
+    what sustains has the figure.
+    """
     band = list(programs)
-    chordal = [instrument_of(program).chords >= _CHORDAL for program in band]
+    plays_figures = [_accompanies(program) for program in band]
+    seats: list[tuple[int, Seat]] = [(band[0], "lead")]
     if len(band) == 1:
-        seats: list[tuple[int, Seat]] = [(band[0], "lead"), (band[0], "figure"), (band[0], "bass")]
-        if not chordal[0]:
-            seats = [(band[0], "lead"), (band[0], "all")]
+        seats += [(band[0], "figure"), (band[0], "bass")] if plays_figures[0] else [(band[0], "all")]
     elif len(band) == 2:
-        seats = [(band[0], "lead")]
-        seats += [(band[1], "figure"), (band[1], "bass")] if chordal[1] else [(band[1], "all")]
+        seats += [(band[1], "figure"), (band[1], "bass")] if plays_figures[1] else [(band[1], "all")]
     else:
         middle = list(range(1, len(band) - 1))
-        figure = next((n for n in reversed(middle) if chordal[n]), None)
-        seats = [(band[0], "lead")]
-        if figure is None and chordal[-1]:
-            seats += [(band[n], _MIDDLE[min(place, 1)]) for place, n in enumerate(middle)]
-            seats += [(band[-1], "figure"), (band[-1], "bass")]
+        figure = next((n for n in reversed(middle) if plays_figures[n]), None)
+        ground = figure is None and plays_figures[-1]
+        if figure is None and not ground:
+            figure = middle[-1]
+        others = [band[n] for n in middle if n != figure]
+        if others and others[0] in _PADS:
+            seats += [(program, "inner") for program in others]
         else:
-            figure = middle[-1] if figure is None else figure
-            others = [n for n in middle if n != figure]
-            seats += [(band[n], _MIDDLE[min(place, 1)]) for place, n in enumerate(others)]
-            seats += [(band[figure], "figure"), (band[-1], "bass")]
+            seats += [(program, _MIDDLE[min(place, 1)]) for place, program in enumerate(others)]
+        figure_on = band[-1] if figure is None else band[figure]
+        seats += [(figure_on, "figure"), (band[-1], "bass")]
     if drums:
         seats.insert(len(seats) - 1, (0, "drums"))
     return tuple(Seated(_voice(number, program, seat), seat) for number, (program, seat) in enumerate(seats, 1))
+
+
+_PADS = frozenset({*range(88, 96), 52, 53, 54, 91})
+"""Programs that sustain and have no tune."""
+
+
+def _accompanies(program: int) -> bool:
+    instrument = instrument_of(program)
+    return instrument.chords >= 4 and instrument.kind in ("keys", "plucked", "organ", "mallet")
 
 
 _MIDDLE: tuple[Seat, Seat] = ("second", "inner")
@@ -164,7 +174,7 @@ _ROLES: dict[Purpose, dict[Seat, tuple[Role, ...]]] = {
     "coda": {"second": ("rest", "answer"), "inner": ("hold",), "bass": ("bass",), "drums": ("rest",)},
 }  # fmt: skip
 """What a voice may do by the section's purpose; one is drawn. A voice that does not sing here counts as second."""
-_SWELLS: dict[Purpose, Swell] = {"contrast": "grow", "drive": "grow", "coda": "fade"}
+_SWELLS: dict[Purpose, Swell] = {"contrast": "grow", "drive": "grow"}
 
 
 @dataclass(frozen=True)
@@ -270,7 +280,7 @@ def plan_of(
                 else "",
                 qpm=float(round(request.qpm * section.pace)) if request.tempo_moves else request.qpm,
                 dynamic=DYNAMICS[min(max(base + section.louder, 0), len(DYNAMICS) - 1)],
-                swell=_SWELLS.get(section.purpose, "none"),
+                swell=_swell(section.purpose, section.louder),
                 cadence=cadences_of(chords, form.key.pitch_class)[0],
                 parts=tuple(here),
             )
@@ -313,6 +323,13 @@ def plan_of(
         ending="the last bar holds the tonic",
         style=request.style,
     )
+
+
+def _swell(purpose: Purpose, louder: int) -> Swell:
+    """A climax comes down to a coda that is soft, and not to a loud one."""
+    if purpose == "coda":
+        return "fade" if louder < 0 else "none"
+    return "fade" if purpose == "climax" and louder < 2 else _SWELLS.get(purpose, "none")
 
 
 _LONGEST_STOP = 1.7
