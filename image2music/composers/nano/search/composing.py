@@ -201,9 +201,10 @@ def _theme(
     window = windows[first.singer]
     goal = round(window.pitch_at(0.5 * first.height + 0.5 * second.height))
     places = (place_of_bar(first), place_of_bar(second))
-    return draw_motif(
-        tuple(tuple(line) for line in rhythm), places, goal - 6, goal + 9, rng, tries=effort.contours, shape=shape
-    )
+    # Contours may pass these bounds by a third.
+    low, high = max(goal - 6, window.lowest + 4), min(goal + 9, window.highest - 4)
+    lines = tuple(tuple(line) for line in rhythm)
+    return draw_motif(lines, places, low, max(high, low + 7), rng, tries=effort.contours, shape=shape)
 
 
 def _with_opening(theme: Motif, opening: Bars, window: Window) -> Motif:

@@ -112,6 +112,10 @@ class LineSearch:
         mean = sum(note[2] for note in notes) / len(notes)
         octave = shift + 12 * round((window.pitch_at(task.height) - mean - shift) / 12)
         octave = self._shift.setdefault((task.section, task.singer), octave)
+        if min(note[2] for note in notes) + octave < window.lowest:
+            octave += 12
+        elif max(note[2] for note in notes) + octave > window.highest:
+            octave -= 12
         places = self.places[task.bar]
         base = _mended([(o, d, p + octave) for o, d, p in notes], places, self.bar)
         found = [(base, 0.5 if varied else 0.0, "=")]
