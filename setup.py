@@ -74,7 +74,7 @@ setup(
         "image2music.evaluation": ["templates/*.html"],
         "image2music.images": ["*.npz", "*.txt"],
         "image2music.music.critic": ["weights/*.npz", "*.md"],
-        "image2music.composers.nano.network": ["weights/*.safetensors", "weights/*.json", "weights/*.md"],
+        "image2music.composers.nano.network": ["weights/*.safetensors", "weights/*.json*", "weights/*.md"],
         "image2music.composers.nano": ["weights/*.safetensors", "weights/*.json", "weights/*.npy", "weights/*.md"],
     },
     install_requires=requirements("base"),
