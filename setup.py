@@ -80,6 +80,8 @@ setup(
             "tables/*",
         ],
         "image2music.music.arrange": ["*.txt"],
+        "image2music.composers.nano.network": ["weights/*.safetensors", "weights/*.json*", "weights/*.md"],
+        "image2music.composers.nano": ["weights/*.safetensors", "weights/*.json", "weights/*.npy", "weights/*.md"],
     },
     install_requires=requirements("base"),
     extras_require={

@@ -21,14 +21,22 @@ from image2music.composers.nano.search.cells import (
 from image2music.composers.nano.search.form import Form, FormMaker
 from image2music.composers.nano.search.ground import Ground
 from image2music.composers.nano.search.harmony import Harmonist, local_key
-from image2music.composers.nano.search.layout import Seated, Written, plan_of, plan_parts, seat_band, window_of
+from image2music.composers.nano.search.layout import (
+    Seated,
+    Written,
+    dynamic_of,
+    plan_of,
+    plan_parts,
+    seat_band,
+    window_of,
+)
 from image2music.composers.nano.search.line import LineSearch, Window, place_of_bar, reharmonise
 from image2music.composers.nano.search.paired import canon_line, combined_line
 from image2music.composers.nano.search.second import answer_line
 from image2music.composers.nano.search.worth import add_pickups, line_worth, ring_out
-from image2music.composers.nano.sketch import Note, bar_ticks, beat_ticks
+from image2music.composers.nano.sketch import Note, Sketch, SketchBar, bar_ticks, beat_ticks
 from image2music.composers.suiting import Character
-from image2music.music.planning.plan import Plan, VoicePart
+from image2music.music.planning.plan import DYNAMICS, Plan, VoicePart
 from image2music.music.planning.planner import PlanRequest
 from image2music.music.similarity import LONGEST_ALLOWED
 from image2music.music.theory import read_tonality
@@ -84,6 +92,24 @@ class Composition:
             self.leads[task.singer].voice.id if self.search.done.get(task.bar) or task.bar in held else 0
             for task in self.form.tasks
         ]
+
+
+def sketch_of(composition: Composition, wanted: Wanted) -> Sketch:
+    """Return a line over its chords as the network reads it."""
+    form, request = composition.form, wanted.request
+    base = dynamic_of(request)
+    bars = []
+    for task in form.tasks:
+        section, lead = form.sections[task.section], composition.leads[task.singer].voice
+        notes = composition.search.done.get(task.bar, ())
+        bars.append(
+            SketchBar(
+                tuple(task.chords.split()), notes, task.section, section.purpose,
+                DYNAMICS[min(max(base + section.louder, 0), len(DYNAMICS) - 1)],
+                lead.id if notes else 0, lead.program if notes else 0,
+            )
+        )  # fmt: skip
+    return Sketch(request.key, request.meter, request.qpm, wanted.character, tuple(bars))
 
 
 def compose_lines(wanted: Wanted, effort: Effort, seed: int) -> list[Composition]:
