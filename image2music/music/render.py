@@ -104,7 +104,7 @@ class SoundRenderer:
         return "no sound font was found: tunes sound as plain tones; pip install pretty_midi, or name an .sf2 file"
 
     def render(self, midi: bytes) -> NDArray[np.float32]:
-        """Return the sound of a MIDI file, float32[n, 2], at -16 LUFS and a true peak of at most -2 dB.
+        """Return the sound of a MIDI file, float32[n, 2], at -16 LUFS and a true peak of at most -2.3 dB.
 
         Raises:
             MidiError: as `read_midi`, or the player refuses it (`unplayable`).
