@@ -153,7 +153,9 @@ def _seated(midi: bytes, score: Score, pans: Sequence[int]) -> bytes:
 
     try:
         source = symusic.Score.from_midi(midi)
-    except (RuntimeError, ValueError, IndexError, OverflowError):  # what `read_midi` has mended
+    except (RuntimeError, ValueError, IndexError, OverflowError):
+        source = symusic.Score()
+    if not any(len(track.notes) for track in source.tracks):  # what `read_midi` has mended
         source = symusic.Score.from_midi(write_midi(score))
     end = _last_tick(score)
     tracks = [track for track in source.tracks if len(track.notes)]
