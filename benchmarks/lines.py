@@ -28,8 +28,8 @@ from image2music.composers.nano.network.dataset import (
     line_window,
     load_prepared,
 )
-from image2music.composers.nano.network.model import LineDecoder, nats_of
-from image2music.composers.nano.network.reader import NETWORK_WEIGHTS, load_decoder
+from image2music.composers.nano.network.model import LineDecoder, load_decoder, nats_of
+from image2music.composers.nano.network.reader import NETWORK_WEIGHTS
 from image2music.composers.nano.network.tokens import (
     BAR_ROW,
     FIRST,
