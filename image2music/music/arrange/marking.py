@@ -331,8 +331,9 @@ def _middle(stage: ArrangingStage, voice: int) -> int:
 def tempo_changes(stage: ArrangingStage) -> tuple[tuple[int, float], ...]:
     """Return (bar from 1, quarter notes a minute) wherever the tempo changes.
 
-    A bar before a clearly slower section gives way, and so does a quiet section's last one that is left open, but a
-    groove keeps time; the last two bars slow down, unless the plan says that the end stops or something like it.
+    A bar before a clearly slower section gives way, and so does a quiet section's last one that is left open before
+    the peak, but a groove keeps time; the last two bars slow down, unless the plan says that the end stops or
+    something like it.
     """
     sections = stage.plan.sections
     strict = bool(_STRICT.search(stage.plan.ending))
@@ -344,7 +345,7 @@ def tempo_changes(stage: ArrangingStage) -> tuple[tuple[int, float], ...]:
             continue
         if after.qpm < 0.92 * here.qpm:
             at[bar] = round((here.qpm + after.qpm) / 2)
-        elif _breathes(stage, here, after) and not strict and stage.levels[bar - 1] <= 2 and here.first not in drummed:
+        elif _breathes(stage, here, after, drummed) and not strict:
             at[bar] = round(0.94 * here.qpm)
     end = sections[-1]
     if stage.bars - 2 > end.first and not strict:
@@ -360,9 +361,13 @@ def tempo_changes(stage: ArrangingStage) -> tuple[tuple[int, float], ...]:
     return tuple(changes)
 
 
-def _breathes(stage: ArrangingStage, here: Section, after: Section) -> bool:
+def _breathes(stage: ArrangingStage, here: Section, after: Section, drummed: set[int]) -> bool:
+    """Whether a section gives way at its end: once in a tune, into the section with the peak."""
     return (
         here.cadence in ("half", "open", "deceptive")
+        and after.first - 1 <= stage.climax <= after.last - 1
+        and stage.levels[here.last - 1] <= 2
+        and here.first not in drummed
         and stage.beats_a_minute(here.qpm) < 96
         and len(here.bars) >= _PHRASE
         and after.first <= stage.bars

@@ -12,6 +12,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from image2music.composers.nano.pools import RhythmPair, rhythm_pairs, surprise_table
 from image2music.composers.nano.search.harmony import Place
@@ -75,6 +76,7 @@ def _scored_rhythms(meter: str, character: Character, density: int) -> tuple[tup
         score -= 2.0 * (len({length for _, length in first}) == 1 and len(first) > 2)
         score -= 1.0 * (len({length for _, length in second}) == 1 and len(second) > 2)
         score += sum(wants.get(kind, 0.0) for kind in pair.kinds)
+        score -= 0.7 * sum(a[1] * 3 <= b[1] and a[0] % beat == 0 for line in pair.bars for a, b in pairwise(line))
         scored.append((pair, score))
     scored.sort(key=lambda one: (-round(one[1], 6), one[0].bars))
     return tuple((pair, math.exp(score - scored[0][1])) for pair, score in scored[:90])

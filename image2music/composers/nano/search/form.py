@@ -184,6 +184,8 @@ _LOUDER: dict[Purpose, int] = {
     "intro": -1, "statement": 0, "again": 1, "contrast": -1, "drive": 1, "return": 1, "climax": 2, "coda": -1,
 }  # fmt: skip
 _PACES: dict[Purpose, tuple[float, ...]] = {"contrast": (1.0, 1.06, 0.94), "coda": (0.92,)}
+_CODAS_THAT_CLOSE = 0.55
+"""The share of codas that end by the dominant; others stay on the tonic, or come to it from the fourth degree."""
 _CLIMAX_ROLES: tuple[HarmonicRole, ...] = ("climax", "sequence", "open", "close")
 """Where the harmony of a climax comes from: a foreign chord before every highest note would be a mannerism."""
 _NAMES: dict[Purpose, str] = {
@@ -206,6 +208,7 @@ class FormMaker:
         # A short tune has no time to go far and come back.
         away = key if bars < _FAR_FROM and rng.random() < _STAYS else key_away(key, rng)
         self._begin(name, key, away, device)
+        self.has_drive = any(purpose == "drive" for purpose, _ in phrases)
         for purpose, length in phrases:
             self._phrase(purpose, length)
         self._finish()
@@ -220,6 +223,7 @@ class FormMaker:
         maker.rng, maker.character, maker.leads, maker.opening, maker.meter = rng, character, 1, (), "4/4"
         maker.harmonist = Harmonist("classic", rng)
         maker._begin("arch", key, key, device)
+        maker.has_drive = any(purpose == "drive" for purpose, _ in phrases)
         for purpose, length in phrases:
             maker._phrase(purpose, length, chords)
         maker._finish()
@@ -340,6 +344,8 @@ class FormMaker:
                 else draw(self.rng.choice(_CLIMAX_ROLES), max(2, length - end), home)
             )
             return (*opening[: length - end], *closing), home
+        if self.rng.random() < _CODAS_THAT_CLOSE:
+            return self._closing(length), home
         return draw("coda", length, home), home
 
     def _theme_harmony(self, role: HarmonicRole, length: int) -> tuple[str, ...]:
@@ -441,10 +447,13 @@ class FormMaker:
         if first != self.form.other:
             ideas = [f"={self.form.other}", f"~{self.form.other + 1}", "n0+ni0", "nx1", "nx0"]
             return [*ideas[: length - 1], "nx1+cad"], "open"
-        if self.form.device == "shrink":
+        if self.form.device == "shrink" and self.has_drive:
             ideas = ["N0", "N1", "n0+n1", "mf0+mf1", "nx0", "mf1"]
             return ideas[:length], "open"
         ideas = ["N0", "N1", "n0+ni0", "nx0+n1", "nx1+n1"]
+        if self.form.device == "silence" and not self.form.silent and not self.has_drive and length >= 4:
+            self.form.silent = (first + length - 1,)
+            return [*ideas[: length - 1], "rest"], "open"
         return [*ideas[: length - 1], "n1+ni1+nx1"], "open"
 
     def _drive(self, length: int, first: int) -> tuple[list[str], Close]:
@@ -479,7 +488,10 @@ class FormMaker:
             return ["cad"], "full"
         if self.form.back is None:
             self.form.payoff = first
-        ideas = ["mf0+mf1+mx0", "mf0+m0", "m0+mx0+mf1", "mx1+m1", "mx0+mf1", "mx1+mf0", "m0+mx1"]
+        # The way up breaks the theme into cells; at the top it stands whole, and its second bar leads down.
+        peak = self._peak_at(length)
+        up = ["mf0+mf1+mx0", "mf0+mf1", "mx0+mf0"][: max(0, peak)]
+        ideas = [*up, "m0+mo0", "m1+mo1+mx1", "mx0+mf1", "mx1+mf0"]
         if self.form.back is None and self._climax_returns() and self.form.name != "miniature":
             self.form.back = first
             ideas = [*self._theme_back(5)[:2], *ideas[2:]]

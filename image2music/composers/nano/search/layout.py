@@ -98,7 +98,7 @@ def _accompanies(program: int) -> bool:
 
 _MIDDLE: tuple[Seat, Seat] = ("second", "inner")
 _RANGES: dict[Seat, tuple[int, int]] = {
-    "lead": (50, 91), "second": (48, 88), "inner": (46, 79), "figure": (45, 77), "bass": (28, 55), "all": (28, 67),
+    "lead": (50, 91), "second": (48, 88), "inner": (46, 79), "figure": (45, 77), "bass": (33, 57), "all": (33, 67),
 }  # fmt: skip
 
 
@@ -126,37 +126,38 @@ def window_of(voice: PlannedVoice) -> Window:
 _FIGURES: dict[Character, dict[Purpose, tuple[Family, ...]]] = {
     "calm": {
         "intro": ("wave", "broken", "arpeggio"), "statement": ("wave", "broken", "arpeggio", "pad"),
-        "again": ("broken", "wave", "arpeggio"), "contrast": ("pad", "chorale", "arpeggio", "pulse"),
+        "again": ("broken", "wave", "arpeggio"), "contrast": ("chorale", "arpeggio", "pulse", "offbeat", "pad"),
         "drive": ("pulse", "broken", "alberti"), "return": ("wave", "alberti", "broken"),
         "climax": ("wave", "arpeggio", "broken"), "coda": ("arpeggio", "pad", "wave"),
     },
     "flowing": {
         "intro": ("wave", "broken"), "statement": ("wave", "broken", "waltz", "alberti"),
-        "again": ("broken", "alberti", "wave", "waltz"), "contrast": ("offbeat", "pad", "chorale", "arpeggio"),
-        "drive": ("pulse", "alberti", "broken"), "return": ("wave", "alberti", "arpeggio"),
+        "again": ("broken", "alberti", "wave", "waltz"),
+        "contrast": ("offbeat", "chorale", "arpeggio", "pulse", "alberti"), "drive": ("pulse", "alberti", "broken"),
+        "return": ("wave", "alberti", "arpeggio"),
         "climax": ("wave", "arpeggio", "pulse"), "coda": ("arpeggio", "wave", "pad"),
     },
     "playful": {
         "intro": ("offbeat", "pizzicato", "broken"), "statement": ("offbeat", "waltz", "pizzicato", "alberti"),
-        "again": ("waltz", "alberti", "offbeat", "ostinato"), "contrast": ("broken", "pulse", "pad", "pizzicato"),
+        "again": ("waltz", "alberti", "offbeat", "ostinato"), "contrast": ("broken", "pulse", "ostinato", "pizzicato"),
         "drive": ("alberti", "ostinato", "pulse"), "return": ("offbeat", "waltz", "ostinato"),
         "climax": ("alberti", "broken", "pulse", "offbeat"), "coda": ("pizzicato", "offbeat", "arpeggio"),
     },
     "grand": {
         "intro": ("chorale", "pulse", "tremolo"), "statement": ("chorale", "broken", "arpeggio"),
-        "again": ("broken", "pulse", "arpeggio"), "contrast": ("pad", "arpeggio", "wave"),
+        "again": ("broken", "pulse", "arpeggio"), "contrast": ("broken", "arpeggio", "wave", "offbeat", "pad"),
         "drive": ("pulse", "ostinato", "tremolo"), "return": ("arpeggio", "chorale", "pulse"),
         "climax": ("wave", "tremolo", "arpeggio", "chorale"), "coda": ("pad", "chorale", "arpeggio"),
     },
     "dark": {
         "intro": ("pulse", "tremolo", "pad"), "statement": ("pulse", "chorale", "broken", "ostinato"),
-        "again": ("broken", "tremolo", "ostinato"), "contrast": ("pad", "arpeggio", "offbeat"),
+        "again": ("broken", "tremolo", "ostinato"), "contrast": ("alberti", "arpeggio", "offbeat", "broken", "pad"),
         "drive": ("ostinato", "pulse", "tremolo"), "return": ("broken", "tremolo", "pulse"),
         "climax": ("tremolo", "wave", "ostinato"), "coda": ("pad", "chorale", "pulse"),
     },
     "driving": {
         "intro": ("pulse", "ostinato", "tremolo"), "statement": ("ostinato", "pulse", "offbeat"),
-        "again": ("pulse", "ostinato", "tremolo"), "contrast": ("pad", "wave", "offbeat", "broken"),
+        "again": ("pulse", "ostinato", "tremolo"), "contrast": ("wave", "offbeat", "broken", "arpeggio", "pad"),
         "drive": ("pulse", "tremolo", "ostinato"), "return": ("ostinato", "pulse", "broken"),
         "climax": ("tremolo", "wave", "pulse"), "coda": ("pulse", "ostinato", "pad"),
     },
