@@ -23,7 +23,7 @@ HowPlayed = Literal["lyrical", "playful", "driving", "broad", "plain"]
 
 _LEADS = frozenset({"melody", "double", "parallel", "answer"})
 _SLURRED = frozenset({"figure", "counter", "answer", "parallel"})
-_SWELLING = frozenset({"melody", "counter", "parallel", "answer"})
+_SWELLING = frozenset({"melody"})
 _SHORT_FAMILIES: frozenset[Family | None] = frozenset({"pizzicato", "offbeat", "waltz", "ostinato"})
 _URGENT_FAMILIES: frozenset[Family | None] = frozenset({"pulse", "tremolo", "ostinato"})
 _STYLES: dict[str, HowPlayed] = {

@@ -87,7 +87,7 @@ class Effort:
     themes: int = 4
     contours: int = 160
     kept: int = 3
-    asked: int = 2
+    asked: int = 1
     proposals: int = 8
     read: int = 6
 

@@ -323,7 +323,8 @@ class LineSearch:
         rhythms = Counter(row.rhythm for row in line if row.notes)
         recent = [row.notes for row in line[-6:]]
         circling = [pitch for row in line[-2:] for pitch in row.pitches]
-        stuck = Counter(pitch for row in line[-3:] for pitch in row.pitches)
+        heard = Counter(pitch for row in line[-3:] for pitch in row.pitches)
+        commonest, count = max(heard.values(), default=0), heard.total()
         fixed = task.idea[0] in "MN="
         result = []
         for number, row in enumerate(rows):
@@ -341,9 +342,9 @@ class LineSearch:
                     total += 0.22 * max(0, rhythms[row.rhythm] - 1)
                 if circling and len(set(circling) | set(row.pitches)) < 5:
                     total += 0.7
-                if stuck:
-                    both = stuck + Counter(row.pitches)
-                    total += 3.0 * max(0.0, max(both.values()) / both.total() - 0.34)
+                if count:
+                    most = max(commonest, *[heard[pitch] + row.pitches.count(pitch) for pitch in row.pitches])
+                    total += 3.0 * max(0.0, most / (count + len(row.pitches)) - 0.34)
             result.append((round(total, 6), len(line), number, row, line))
         return result
 
