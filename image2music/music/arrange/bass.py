@@ -390,6 +390,9 @@ class _Bass:
                 default=pitch,
             )
         if token == "A":
+            if after is not None and after % 12 == chord.bass:
+                # Nothing new is approached: a passing note would lead nowhere.
+                return self._pitch(span, tick, dur, "5", pitch, before, after, left)
             return self._approach(span, tick, dur, before, after, left)
         return pitch
 

@@ -126,7 +126,7 @@ class _Phrase:
 _I, _S, _A, _C, _D, _R, _X, _K = (
     _Phrase("intro", 1, 2, 3, 1), _Phrase("statement", 2, 4, 6), _Phrase("again", 3, 4, 6, 4),
     _Phrase("contrast", 3, 4, 6, 5), _Phrase("drive", 2, 4, 5, 3), _Phrase("return", 3, 4, 5, 6),
-    _Phrase("climax", 4, 5, 8), _Phrase("coda", 2, 4, 4),
+    _Phrase("climax", 4, 5, 8), _Phrase("coda", 2, 3, 4),
 )  # fmt: skip
 FORMS: dict[FormName, tuple[_Phrase, ...]] = {
     "arch": (_I, _S, _A, _C, _D, _R, _X, _K),
@@ -184,7 +184,7 @@ _LOUDER: dict[Purpose, int] = {
     "intro": -1, "statement": 0, "again": 1, "contrast": -1, "drive": 1, "return": 1, "climax": 2, "coda": -1,
 }  # fmt: skip
 _PACES: dict[Purpose, tuple[float, ...]] = {"contrast": (1.0, 1.06, 0.94), "coda": (0.92,)}
-_CODAS_THAT_CLOSE = 0.55
+_CODAS_THAT_CLOSE = 0.8
 """The share of codas that end by the dominant; others stay on the tonic, or come to it from the fourth degree."""
 _CLIMAX_ROLES: tuple[HarmonicRole, ...] = ("climax", "sequence", "open", "close")
 """Where the harmony of a climax comes from: a foreign chord before every highest note would be a mannerism."""
@@ -294,8 +294,8 @@ class FormMaker:
             form.peak = first + self._peak_at(length)
 
     def _louder(self, purpose: Purpose) -> int:
-        if purpose == "contrast" and self.character in ("calm", "dark"):
-            return 0
+        if purpose == "contrast":
+            return self.rng.choice((0, 0, 1) if self.character in ("calm", "dark") else (-1, -1, 0, 1))
         if purpose == "climax" and self.character == "calm":
             return 1
         if purpose == "coda" and self.character in ("driving", "grand", "playful"):

@@ -175,7 +175,6 @@ _ROLES: dict[Purpose, dict[Seat, tuple[Role, ...]]] = {
     "coda": {"second": ("rest",), "inner": ("hold",), "bass": ("bass",), "drums": ("rest",)},
 }  # fmt: skip
 """What a voice may do by the section's purpose; one is drawn. A voice that does not sing here counts as second."""
-_SWELLS: dict[Purpose, Swell] = {"contrast": "grow", "drive": "grow"}
 
 
 @dataclass(frozen=True)
@@ -296,14 +295,9 @@ def plan_of(
         if p >= top and (voice, n) != (peak_voice, form.peak)
     ]  # fmt: skip
     climax = Climax(form.peak + 1, peak_voice, top) if peak_voice and top and not above else None
-    # In a slow tempo a bar of nothing is a hole: there the bass holds on.
+    # In a slow tempo a bar of nothing is a hole: there the tune alone breaks off.
     brief = bar_ticks(request.meter) / TICKS * 60 / request.qpm <= _LONGEST_STOP
-    stops = tuple(
-        Silence(one.voice.id, bar + 1, bar + 1)
-        for bar in form.silent
-        for one in band
-        if brief or one.seat not in ("bass", "all", "inner")
-    )
+    stops = tuple(Silence(one.voice.id, bar + 1, bar + 1) for bar in form.silent for one in band if brief)
     return Plan(
         title=request.title,
         idea=request.idea,
@@ -327,10 +321,12 @@ def plan_of(
 
 
 def _swell(purpose: Purpose, louder: int) -> Swell:
-    """A climax comes down to a coda that is soft, and not to a loud one."""
+    """A climax comes down to a coda that is soft, and not to a loud one; what begins soft may grow."""
     if purpose == "coda":
         return "fade" if louder < 0 else "none"
-    return "fade" if purpose == "climax" and louder < 2 else _SWELLS.get(purpose, "none")
+    if purpose == "climax":
+        return "fade" if louder < 2 else "none"
+    return "grow" if purpose in ("contrast", "drive") and louder <= 0 else "none"
 
 
 _LONGEST_STOP = 1.7

@@ -13,7 +13,7 @@ Steps = tuple[tuple[int, int, int], ...]
 Version = tuple[str, float, Steps]
 """The operation's letter, what it costs, the bar."""
 
-OPERATIONS = {"": "T", "i": "I", "f": "F", "o": "TO", "x": "TXOIR", "d": "DF", "s": "ST", "g": "FD"}
+OPERATIONS = {"": "T", "i": "I", "f": "F", "o": "TO", "x": "TXOI", "d": "DF", "s": "ST", "g": "FD"}
 """The operations that an idea's letter allows."""
 
 
@@ -28,8 +28,8 @@ def steps_of(notes: Sequence[Note], place: Place) -> Steps:
 def versions(steps: Steps, letters: str, bar: int, beat: int) -> tuple[Version, ...]:
     """Return what a bar becomes by the operations of `letters`.
 
-    T as it is, I upside down, R its pitches backwards, O ornamented, X its last two notes joined, F its head twice,
-    D in half values and held, S half a beat late.
+    T as it is, I upside down, O ornamented, X its last two notes joined, F its head twice, D in half values and held,
+    S half a beat late.
     """
     found: list[Version] = []
     for letter in letters:
@@ -46,11 +46,6 @@ def _moved(steps: Steps, bar: int, beat: int) -> _Made:
 
 def _inverted(steps: Steps, bar: int, beat: int) -> _Made:
     return [(0.0, tuple((onset, length, -step) for onset, length, step in steps))]
-
-
-def _backwards(steps: Steps, bar: int, beat: int) -> _Made:
-    last = steps[-1][2]
-    return [(0.4, tuple((o, d, back[2] - last) for (o, d, _), back in zip(steps, reversed(steps), strict=True)))]
 
 
 def _ornamented(steps: Steps, bar: int, beat: int) -> _Made:
@@ -111,7 +106,7 @@ def _late(steps: Steps, bar: int, beat: int) -> _Made:
 
 
 _MAKERS = {
-    "T": _moved, "I": _inverted, "R": _backwards, "O": _ornamented, "X": _joined, "F": _head_twice, "D": _shortened,
+    "T": _moved, "I": _inverted, "O": _ornamented, "X": _joined, "F": _head_twice, "D": _shortened,
     "S": _late,
 }  # fmt: skip
 
