@@ -75,11 +75,9 @@ setup(
         "image2music.evaluation": ["templates/*.html"],
         "image2music.images": ["*.npz", "*.txt"],
         "image2music.music.critic": ["weights/*.npz", "*.md"],
-        "image2music.composers.nano.network": ["weights/*.safetensors", "weights/*.json", "weights/*.md"],
-        "image2music.composers.nano": [
-            "tables/*",
-        ],
+        "image2music.composers.nano": ["tables/*"],
         "image2music.music.arrange": ["*.txt"],
+        "image2music.composers.nano.network": ["weights/*.safetensors", "weights/*.json*", "weights/*.md"],
     },
     install_requires=requirements("base"),
     extras_require={

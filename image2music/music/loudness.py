@@ -17,7 +17,7 @@ Samples = NDArray[np.floating[Any]]
 TARGET_LUFS = -16.0
 """Integrated loudness of what is rendered, in LUFS."""
 
-PEAK_DBTP = -2.0
+PEAK_DBTP = -2.3
 """True peak that the limiter keeps below, in dB of full scale: codecs overshoot by up to a decibel."""
 
 _BLOCK_HOPS = 4

@@ -104,7 +104,7 @@ class SoundRenderer:
         return "no sound font was found: tunes sound as plain tones; pip install pretty_midi, or name an .sf2 file"
 
     def render(self, midi: bytes) -> NDArray[np.float32]:
-        """Return the sound of a MIDI file, float32[n, 2], at -16 LUFS and a true peak of at most -2 dB.
+        """Return the sound of a MIDI file, float32[n, 2], at -16 LUFS and a true peak of at most -2.3 dB.
 
         Raises:
             MidiError: as `read_midi`, or the player refuses it (`unplayable`).
@@ -153,7 +153,9 @@ def _seated(midi: bytes, score: Score, pans: Sequence[int]) -> bytes:
 
     try:
         source = symusic.Score.from_midi(midi)
-    except (RuntimeError, ValueError, IndexError, OverflowError):  # what `read_midi` has mended
+    except (RuntimeError, ValueError, IndexError, OverflowError):
+        source = symusic.Score()
+    if not any(len(track.notes) for track in source.tracks):  # what `read_midi` has mended
         source = symusic.Score.from_midi(write_midi(score))
     end = _last_tick(score)
     tracks = [track for track in source.tracks if len(track.notes)]

@@ -34,7 +34,14 @@ from image2music.composers.nano.patches import look_at, nano_id
 from image2music.composers.nano.planning import plan_request
 from image2music.composers.nano.pools import HarmonicStyle
 from image2music.composers.nano.search.cells import Bars
-from image2music.composers.nano.search.composing import Composition, Effort, Wanted, compose_lines, with_voices
+from image2music.composers.nano.search.composing import (
+    Composition,
+    Effort,
+    LineNetwork,
+    Wanted,
+    compose_lines,
+    with_voices,
+)
 from image2music.composers.nano.search.given import compose_to_plan
 from image2music.composers.nano.search.judging import judge
 from image2music.composers.nano.search.layout import Written
@@ -154,7 +161,7 @@ class NanoComposer:
         tune = self._memory.get(key)
         if tune is None:
             seed = picture_seed(request.seed, f"{request.image_id}/{label}")
-            tune = self._memory[key] = _best(wanted, self._effort, seed)
+            tune = self._memory[key] = _best(wanted, self._effort, seed, self.network)
         self._memory.move_to_end(key)
         while len(self._memory) > _REMEMBERED:
             self._memory.popitem(last=False)
@@ -221,10 +228,10 @@ def _label(take: int, attempt: int = 0) -> str:
     return f"{take}" if not attempt else f"{take}.{attempt}"
 
 
-def _best(wanted: Wanted, effort: Effort, seed: int) -> _Tune:
+def _best(wanted: Wanted, effort: Effort, seed: int, network: LineNetwork | None) -> _Tune:
     """Search, arrange the best lines, listen, and keep one."""
     found: list[tuple[float, int, _Tune]] = []
-    for number, composition in enumerate(compose_lines(wanted, effort, seed)):
+    for number, composition in enumerate(compose_lines(wanted, effort, seed, network)):
         tune = _arranged(composition, wanted)
         found.append((-tune.worth, number, tune))
     return min(found, key=lambda one: one[:2])[2]

@@ -21,10 +21,10 @@ from image2music.music.planning.vocabulary import DRUM_KIT
 
 _T = TypeVar("_T")
 _SECONDS: dict[Character, float] = {
-    "calm": 52.0, "flowing": 48.0, "playful": 40.0, "grand": 52.0, "dark": 50.0, "driving": 42.0,
+    "calm": 60.0, "flowing": 56.0, "playful": 46.0, "grand": 60.0, "dark": 58.0, "driving": 46.0,
 }  # fmt: skip
 """How long a tune lasts that nobody asked a length for, before it is drawn a sixth longer or shorter."""
-_FEWEST_BARS, _MOST_BARS = 14, 32
+_FEWEST_BARS, _MOST_BARS = 18, 32
 _MAJOR_TONICS, _MINOR_TONICS = ("C", "D", "Eb", "F", "G", "A", "Bb"), ("A", "B", "C", "D", "E", "F#", "G")
 _DORIAN_SHARE = 0.25
 _ENSEMBLES = (0.2, 0.17, 0.15, 0.12, 0.1, 0.1, 0.08, 0.08)

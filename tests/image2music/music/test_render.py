@@ -1,3 +1,5 @@
+import struct
+
 import numpy as np
 import pytest
 
@@ -138,6 +140,24 @@ def test_a_sound_font_that_cannot_be_used_is_refused(tmp_path, renderer):
 def test_what_is_no_midi_is_refused(renderer):
     with pytest.raises(MidiError):
         renderer.render(b"nothing")
+
+
+@pytest.mark.parametrize("soundfont", [True, False])
+def test_a_file_that_was_mended_sounds(renderer, soundfont):
+    """Its note is never released, so that one reader finds none in it."""
+    track = bytes((0, 0x90, 60, 90, 0x83, 0x60, 0xB0, 7, 100, 0, 0xFF, 0x2F, 0))
+    midi = b"MThd" + struct.pack(">IHHH", 6, 0, 1, 480) + b"MTrk" + struct.pack(">I", len(track)) + track
+    sound = (renderer if soundfont else SoundRenderer(None, "")).render(midi)
+    assert np.abs(sound).max() > 0.05
+
+
+def test_drums_alone_and_many_parts_sound(renderer):
+    drums = "X:1\nM:4/4\nL:1/4\nK:C\nV:1 perc\n%%MIDI channel 10\nC D E F | C4 |]\n"
+    crowd = "X:1\nM:4/4\nL:1/4\nK:C\n" + "".join(f"V:{n}\nC E G c | c4 |]\n" for n in range(1, 20))
+    for abc in (drums, crowd):
+        sound = renderer.render(abc_to_midi(abc))
+        assert loudness(sound, RATE) == pytest.approx(-16, abs=0.5)
+        assert true_peak_db(sound) <= -2
 
 
 def test_half_an_hour_is_cut(renderer, monkeypatch):

@@ -38,7 +38,8 @@ def mine(pieces: Sequence[HumanPiece], out: Path) -> None:
         **rhythm_tables(rhythms),
     }
     for name, tables in pools.items():
-        print(name, {key: len(rows) for key, rows in tables.items()})
+        sizes = sorted((len(rows) for rows in tables.values()), reverse=True)
+        print(f"{name}: {sum(sizes)} rows in {len(sizes)} tables, {sizes[len(sizes) // 2]} in the middle one")
     text = json.dumps(pools, separators=(",", ":"), sort_keys=True)
     (out / "pools.json.gz").write_bytes(gzip.compress(text.encode(), 9, mtime=0))
     runs = run_hashes(lines)

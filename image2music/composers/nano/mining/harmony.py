@@ -296,6 +296,8 @@ def _is_eventful(flat: Sequence[HeardChord], tonic: int, minor: bool, n: int) ->
     diminished = [chord for chord in seen if chord[1] == "dim7"]
     own = sum(chord in _DIATONIC[minor] for chord in seen)
     known = all(chord in _BORROWED[minor] or (chord[1] == "" and chord[0] in (4, 6, 9)) for chord in events)
+    if seen[-1] in _DOMINANTS[minor] - {(6, "dim7"), (11, "dim7")}:
+        return False  # what it leads to would be missing
     if not known or (0, "" if minor else "m") in seen or not {(0, "m" if minor else ""), (7, ""), (7, "7")} & set(seen):
         return False
     return len(events) * 2 + len(diminished) >= (2 if n <= 4 else 3) and own >= min(2, n - 1) and len(events) <= n
@@ -319,12 +321,15 @@ def spelled(sound: HeardChord, tonic: int) -> str:
 
 
 _LEAST_INTEREST = 0.3
+_STARTS = frozenset({"C", "Cm", "Dm", "Em", "Eb", "F", "Fm", "G", "G7", "Gm", "Am", "Ab", "Bb", "Bb7"})
+"""Chords that a phrase begins with as if by itself."""
 
 
 def interest(bars: Sequence[str], role: HarmonicRole) -> float:
     """Return how much a progression is worth beside its frequency, 1 for one without flaws.
 
-    It loses by chords that stay for two bars (where that is not its role) and by six-fours that go nowhere.
+    It loses by chords that stay for two bars (where that is not its role), by six-fours that go nowhere, and by a first
+    chord that something else has to lead to.
     """
     chords = [chord for bar in bars for chord in bar.split()]
     still = sum(one == other for one, other in pairwise(bars))
@@ -333,6 +338,8 @@ def interest(bars: Sequence[str], role: HarmonicRole) -> float:
     worth = 0.5 ** max(0, still)
     if role not in ("coda", "intro") and len(bars) > 2 and len(set(chords)) < len(bars) - 1:
         worth *= 0.25
+    if role != "sequence" and chords[0].partition("/")[0] not in _STARTS:
+        worth *= 0.5
     if role in ("sequence", "climax") and still:
         worth *= 0.5
     for number, chord in enumerate(chords):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,7 +175,7 @@ def kinds_of(first: Rhythm, second: Rhythm, meter: str) -> list[str]:
     return sorted(found)
 
 
-def character_of(line: MinedLine) -> Character | None:
+def manner_of(line: MinedLine) -> Character | None:
     """Guess the character of a piece from its tempo, loudness and mode; None where no tempo is marked."""
     if not line.piece.score.tempos or not line.bars:
         return None
@@ -236,7 +236,7 @@ class Rhythms:
     def take(self, line: MinedLine) -> None:
         """Count one melody."""
         onsets = list(np.maximum.accumulate([at for at, _, _ in line.notes]).tolist())
-        character = character_of(line)
+        character = manner_of(line)
         scale = [(line.sharps + step) * 7 % 12 for step in range(-1, 6)]
         before: tuple[FullBar, Rhythm, tuple[int, ...], bool] | None = None
         opens, since = True, 0
@@ -321,11 +321,18 @@ def rhythm_tables(counted: Rhythms) -> dict[str, dict[str, list[Row]]]:
             name = f"{meter} {kind}"
             if len(ends[name]) < _FEW_ENDINGS:
                 ends[name] = _heaviest([*ends[name], *_joined_ends(meter, parts[0], ends[f"{parts[0]} {kind}"])], 20)
+    for short, long in (("3/8", "3/4"), ("5/8", "5/4")):
+        for kind in ("closing", "inner"):
+            ends[f"{short} {kind}"] = _heaviest([*ends[f"{short} {kind}"], *_halved_ends(ends[f"{long} {kind}"])], 20)
+    one = {meter: _contour_rows(tally, 4) for meter, tally in counted.one.items()}
+    for meter, parts in _PUT_TOGETHER.items():
+        if len(one[meter]) < _FEW_PAIRS and parts[1] in one:
+            one[meter] += _joined_contours(bar_ticks(parts[0]), one[parts[0]], one[parts[1]])
     return {
         "rhythms": {meter: [row.as_row(meter) for row in rows] for meter, rows in pairs.items()},
         "cadences": {name: [[as_text(row.bars), row.weight] for row in rows] for name, rows in ends.items()},
         "contour_pairs": {meter: _contour_rows(tally, 2) for meter, tally in counted.two.items()},
-        "contour_bars": {meter: _contour_rows(tally, 4) for meter, tally in counted.one.items()},
+        "contour_bars": one,
     }
 
 
@@ -418,6 +425,27 @@ def _joined_ends(meter: str, part: str, ends: Sequence[_Ending]) -> Iterator[_En
         yield _Ending((bar,), round(0.5 * weight, 3))
         if at + duration >= length - 6:
             yield _Ending(((*bar[:-1], (at, whole - at - 6)),), round(0.5 * weight, 3))
+
+
+def _halved_ends(ends: Sequence[_Ending]) -> Iterator[_Ending]:
+    """Return what goes twice as fast without becoming too short."""
+    for (bar,), weight in ends:
+        if all(value % 6 == 0 for note in bar for value in note):
+            yield _Ending((tuple((at // 2, length // 2) for at, length in bar),), round(0.3 * weight, 3))
+
+
+def _joined_contours(length: int, heads: Sequence[Row], tails: Sequence[Row]) -> list[Row]:
+    """Put contours of a bar side by side; the second goes on a step above or below the end of the first."""
+    rows: list[Row] = []
+    for place, (text, steps, weight) in enumerate(heads[:40]):
+        for number, (other, more, much) in enumerate(tails[place % 5 : 40 : 5]):
+            head, tail = cast(list[int], steps), cast(list[int], more)
+            shift = head[-1] + (1 if (place + number) % 2 else -1)
+            notes = [note.partition(":") for note in cast(str, other).split()]
+            later = " ".join(f"{int(at) + length}:{duration}" for at, _, duration in notes)
+            value = round(0.3 * (cast(float, weight) * cast(float, much)) ** 0.5, 3)
+            rows.append([f"{text} {later}", [*head, *(step + shift for step in tail)], value])
+    return sorted(rows, key=lambda row: (-cast(float, row[2]), cast(str, row[0]), str(row[1])))
 
 
 # ---------------------------------------------------------------- what follows what in melodies

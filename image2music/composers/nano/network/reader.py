@@ -103,16 +103,19 @@ class NanoNetwork:
         high: int,
         n: int,
         seed: int,
+        *,
+        density: int = 0,
     ) -> list[Motif]:
         """Return at most `n` different motifs of two full bars, the likeliest first.
 
         `chords` are the symbols of each bar, in equal parts of it. Pitches lie between `low` and `high`. Motif number
-        i comes from the dice of `seed` and i, whatever `n` is.
+        i comes from the dice of `seed` and i, whatever `n` is. `density` asks for sparse (1) to dense (5) bars, see
+        `DENSITY_EDGES`; 0 leaves it open.
 
         Raises:
             ModelError: `bad_key` or `bad_meter`; PlanError: `bad_chord`.
         """
-        drawn = _Draw(self.exact, key, meter, chords, character, qpm, low, high).draw(n, seed)
+        drawn = _Draw(self.exact, key, meter, chords, character, qpm, low, high, density).draw(n, seed)
         nats: dict[Motif, float] = {}
         for motif, mean in drawn:
             nats.setdefault(motif, mean)
@@ -133,7 +136,7 @@ class NanoNetwork:
         return np.round(sums / np.maximum(np.bincount(numbers, minlength=len(sketch.bars)), 1), DIGITS)
 
     def liveliness(self, sketches: Sequence[Sketch]) -> NDArray[np.float64]:
-        """Return float64[n]: the higher, the more like a person's line than like a machine's. Around 0, unbounded."""
+        """Return float64[n]: the higher, the more like a person's line than a machine's; unbounded."""
         return np.array([self._figure(line, _liveliness_of, judged=True) for line in sketches])
 
     def read(
@@ -226,8 +229,10 @@ class _Draw:
         qpm: float,
         low: int,
         high: int,
+        density: int,
     ) -> None:
         self.model = model
+        self.density = density
         self.prefix = prefix_rows(control_symbols(key, meter, qpm, character, 0))
         self.length, self.beat = bar_ticks(meter), beat_ticks(meter)
         self.meter_at = METERS.index(meter) * (LONGEST_BAR + 1)
@@ -256,7 +261,7 @@ class _Draw:
         chords = self.chords[number]
         where = [number, number, 7 - number, 0]
         nothing = [0] * len(HEAD_SIZES)
-        head = [1 + PURPOSES.index("statement"), 0, 0, self.register, 0]
+        head = [1 + PURPOSES.index("statement"), 0, self.density, self.register, 0]
         rows = [[BAR, 0, self.meter_at, 0, *where, BAR_ROW, *nothing]]
         rows.append([HEAD, 0, self.meter_at, 0, *where, HEAD_ROW, *head])
         harmony = harmony_at(chords, 0, self.length)

@@ -264,7 +264,7 @@ def lively_inputs(model: LineDecoder, lines: Sequence[Rows], device: torch.devic
 
 
 def train_liveliness(
-    model: LineDecoder, good: Tensor, bad: Tensor, held: NDArray[np.bool_], seed: int
+    model: LineDecoder, good: Tensor, bad: Tensor, held: NDArray[np.bool_], seed: int, steps: int = 1500
 ) -> dict[str, float]:
     """Train the judge on pairs float[n, inputs]; returns the shares in the right order, trained and held out."""
     torch.manual_seed(seed)
@@ -274,7 +274,7 @@ def train_liveliness(
         good, bad, out = good.clone(), bad.clone(), torch.from_numpy(held).to(good.device)
         optimizer = torch.optim.AdamW(model.lively_parameters(), lr=2e-3, weight_decay=0.1)
         inside = (~out).nonzero()[:, 0]
-        for _ in range(1500):
+        for _ in range(steps):
             chosen = inside[torch.randint(0, len(inside), (256,), device=good.device)]
             keep = (torch.rand(256, good.shape[1], device=good.device) > 0.3) / 0.7
             margin = model.liveliness(good[chosen] * keep) - model.liveliness(bad[chosen] * keep)
@@ -320,6 +320,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=0, help="processes that make batches")
     parser.add_argument("--guide", type=float, default=LineTrainingConfig.guide)
+    parser.add_argument("--lively_steps", type=int, default=1500)
     parser.add_argument("--rank", type=Path, help="train the judge of liveliness alone, with these lines as well")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -345,7 +346,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pairs = [*prepared.pairs, *(ranked_pairs(options.rank) if options.rank is not None else ())]
     good, bad = (lively_inputs(model, [pair[side] for pair in pairs], device) for side in (0, 1))
     held = np.array([is_held for _, _, is_held in pairs])
-    _log(options.out, train_liveliness(model, good, bad, held, options.seed))
+    _log(options.out, train_liveliness(model, good, bad, held, options.seed, options.lively_steps))
     save_decoder(model, options.out)
 
 

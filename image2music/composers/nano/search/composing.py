@@ -5,6 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from image2music.composers.nano.borrowing import Loan, plan_with_loan
 from image2music.composers.nano.gestures import DEVICE_WORDS, DeviceName, Gestures
@@ -21,14 +25,22 @@ from image2music.composers.nano.search.cells import (
 from image2music.composers.nano.search.form import Form, FormMaker
 from image2music.composers.nano.search.ground import Ground
 from image2music.composers.nano.search.harmony import Harmonist, local_key
-from image2music.composers.nano.search.layout import Seated, Written, plan_of, plan_parts, seat_band, window_of
+from image2music.composers.nano.search.layout import (
+    Seated,
+    Written,
+    dynamic_of,
+    plan_of,
+    plan_parts,
+    seat_band,
+    window_of,
+)
 from image2music.composers.nano.search.line import LineSearch, Window, place_of_bar, reharmonise
 from image2music.composers.nano.search.paired import canon_line, combined_line
 from image2music.composers.nano.search.second import answer_line
 from image2music.composers.nano.search.worth import add_pickups, line_worth, ring_out
-from image2music.composers.nano.sketch import Note, bar_ticks, beat_ticks
+from image2music.composers.nano.sketch import Note, Sketch, SketchBar, bar_ticks, beat_ticks
 from image2music.composers.suiting import Character
-from image2music.music.planning.plan import Plan, VoicePart
+from image2music.music.planning.plan import DYNAMICS, Plan, VoicePart
 from image2music.music.planning.planner import PlanRequest
 from image2music.music.similarity import LONGEST_ALLOWED
 from image2music.music.theory import read_tonality
@@ -51,14 +63,33 @@ class Wanted:
     loan: Loan | None = None
 
 
+class LineNetwork(Protocol):
+    """What the search asks of the network: themes, and how surprising lines are (nats a note)."""
+
+    def propose_motifs(
+        self, key: str, meter: str, chords: tuple[Sequence[str], Sequence[str]], character: Character, qpm: float,
+        low: int, high: int, n: int, seed: int,
+    ) -> Sequence[tuple[tuple[Note, ...], tuple[Note, ...]]]:  # fmt: skip
+        """Return themes of two bars, the likeliest first."""
+
+    def surprise(self, sketches: Sequence[Sketch]) -> Sequence[float] | NDArray[np.float64]:
+        """Return the mean nats a note of each line."""
+
+
 @dataclass(frozen=True)
 class Effort:
-    """How much is tried: plans, themes for each, contours drawn for a theme, lines whose voices are written."""
+    """How much is tried: plans, themes for each, contours drawn for a theme, lines whose voices are written.
+
+    The network proposes a theme to `asked` plans, picked from `proposals`, and reads the best `read` lines.
+    """
 
     plans: int = 4
     themes: int = 4
     contours: int = 160
     kept: int = 3
+    asked: int = 2
+    proposals: int = 8
+    read: int = 6
 
 
 @dataclass
@@ -86,14 +117,33 @@ class Composition:
         ]
 
 
-def compose_lines(wanted: Wanted, effort: Effort, seed: int) -> list[Composition]:
+def sketch_of(composition: Composition, wanted: Wanted) -> Sketch:
+    """Return a line over its chords as the network reads it."""
+    form, request = composition.form, wanted.request
+    base = dynamic_of(request)
+    bars = []
+    for task in form.tasks:
+        section, lead = form.sections[task.section], composition.leads[task.singer].voice
+        notes = composition.search.done.get(task.bar, ())
+        bars.append(
+            SketchBar(
+                tuple(task.chords.split()), notes, task.section, section.purpose,
+                DYNAMICS[min(max(base + section.louder, 0), len(DYNAMICS) - 1)],
+                lead.id if notes else 0, lead.program if notes else 0,
+            )
+        )  # fmt: skip
+    return Sketch(request.key, request.meter, request.qpm, wanted.character, tuple(bars))
+
+
+def compose_lines(wanted: Wanted, effort: Effort, seed: int, network: LineNetwork | None = None) -> list[Composition]:
     """Return the best compositions, best first: at most `effort.kept`, of different plans if there are so many."""
     found: list[Composition] = []
     leads = sum(one.seat in ("lead", "second") for one in seat_band(wanted.request.programs, wanted.request.drums))
     devices = _devices(wanted.gestures, effort.plans, leads > 1, random.Random(seed))
     for plan, device in enumerate(devices):
         for theme in range(effort.themes):
-            composition = _compose(wanted, effort, device, seed, (plan, theme))
+            asked = network if plan < effort.asked and theme == effort.themes - 1 else None
+            composition = _compose(wanted, effort, device, seed, (plan, theme), asked)
             if _copied(composition):
                 continue
             found.append(composition)
@@ -101,6 +151,12 @@ def compose_lines(wanted: Wanted, effort: Effort, seed: int) -> list[Composition
         found = [_compose(wanted, effort, devices[0], seed, (0, effort.themes + n)) for n in range(3)]
         found.sort(key=_copied)
     found.sort(key=lambda one: (-one.worth, one.rank))
+    if network is not None:
+        found = found[: effort.read]
+        for composition in found:
+            bits = float(network.surprise([sketch_of(composition, wanted)])[0])
+            composition.worth = round(composition.worth - _SURPRISE * (bits - _ORDINARY_SURPRISE), 6)
+        found.sort(key=lambda one: (-one.worth, one.rank))
     kept: list[Composition] = []
     for composition in found:
         if len(kept) == effort.kept:
@@ -111,6 +167,8 @@ def compose_lines(wanted: Wanted, effort: Effort, seed: int) -> list[Composition
     return sorted(kept, key=lambda one: (-one.worth, one.rank))
 
 
+_SURPRISE, _ORDINARY_SURPRISE = 0.5, 3.0
+"""What a nat of surprise a note costs, above or below what the search's lines usually have."""
 _FOR_TWO: frozenset[DeviceName] = frozenset({"combine", "canon", "call"})
 
 
@@ -124,7 +182,10 @@ def _devices(gestures: Gestures, count: int, two: bool, rng: random.Random) -> l
     return drawn
 
 
-def _compose(wanted: Wanted, effort: Effort, device: DeviceName, seed: int, rank: tuple[int, int]) -> Composition:
+def _compose(
+    wanted: Wanted, effort: Effort, device: DeviceName, seed: int, rank: tuple[int, int],
+    network: LineNetwork | None = None,
+) -> Composition:  # fmt: skip
     request, character, meter = wanted.request, wanted.character, wanted.request.meter
     plan_rng = random.Random(picture_seed(seed, f"plan/{rank[0]}"))
     rng = random.Random(picture_seed(seed, f"theme/{rank[0]}/{rank[1]}"))
@@ -138,6 +199,8 @@ def _compose(wanted: Wanted, effort: Effort, device: DeviceName, seed: int, rank
         through=wanted.gestures.form_hint == "through-composed", opening=wanted.opening, meter=meter,
     ).form  # fmt: skip
     theme, other = themes_for(wanted, effort, form, windows, rng)
+    if network is not None and not wanted.opening:
+        theme = _proposed(wanted, effort, form, windows, theme, network, rng)
     search = LineSearch(form, meter, theme, other, windows, rng)
     if form.back is not None:
         search.write(form.tasks[: form.back])
@@ -173,10 +236,15 @@ def themes_for(
         at = form.other if form.other is not None else form.theme
         apart = density + rng.choice((-2, 2, 2, 3))
         again = draw_rhythm(meter, wanted.character, max(3.0, apart), rng, other=rhythm)
+        if rng.random() < _RELATED:
+            # What is new keeps a cell of what was heard: its second bar goes first, or its first bar goes on otherwise.
+            again = (rhythm[1], rng.choice((again[0], rhythm[0]))) if rng.random() < 0.5 else (rhythm[0], again[1])
         other = _theme(form, at, again, windows, "arch", effort, rng)
     return theme, other
 
 
+_RELATED = 0.65
+"""The share of second themes that keep a rhythm of the first."""
 _BORROWED_RHYTHMS = 0.5
 """The share of themes that take a rhythm that a reference lends."""
 
@@ -196,9 +264,33 @@ def _theme(
     window = windows[first.singer]
     goal = round(window.pitch_at(0.5 * first.height + 0.5 * second.height))
     places = (place_of_bar(first), place_of_bar(second))
-    return draw_motif(
-        tuple(tuple(line) for line in rhythm), places, goal - 6, goal + 9, rng, tries=effort.contours, shape=shape
-    )
+    # Contours may pass these bounds by a third.
+    low, high = max(goal - 6, window.lowest + 4), min(goal + 9, window.highest - 4)
+    lines = tuple(tuple(line) for line in rhythm)
+    return draw_motif(lines, places, low, max(high, low + 7), rng, tries=effort.contours, shape=shape)
+
+
+def _proposed(
+    wanted: Wanted, effort: Effort, form: Form, windows: Sequence[Window], drawn: Motif, network: LineNetwork,
+    rng: random.Random,
+) -> Motif:  # fmt: skip
+    """Return the best of the network's themes; the one that was drawn, where none is as good."""
+    first, second = form.tasks[form.theme], form.tasks[min(form.theme + 1, len(form.tasks) - 1)]
+    window = windows[first.singer]
+    chords = (first.chords.split(), second.chords.split())
+    proposals = network.propose_motifs(
+        wanted.request.key, wanted.request.meter, chords, wanted.character, wanted.request.qpm,
+        window.low, window.high, effort.proposals, rng.randrange(2**31),
+    )  # fmt: skip
+    motifs = [
+        Motif(bars, drawn.places, motif_worth(bars, drawn.places, window.low, window.high))
+        for bars in proposals
+        if all(bars) and sum(len(bar) for bar in bars) >= _FEWEST_NOTES
+    ]
+    return max(motifs, key=lambda motif: round(motif.worth, 6), default=drawn)
+
+
+_FEWEST_NOTES = 4
 
 
 def _with_opening(theme: Motif, opening: Bars, window: Window) -> Motif:

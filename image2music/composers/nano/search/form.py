@@ -24,7 +24,8 @@ from image2music.composers.nano.pools import HarmonicRole, HarmonicStyle
 from image2music.composers.nano.search.harmony import Harmonist, fits_notes, key_away, moved
 from image2music.composers.nano.sketch import Note, Purpose, bar_ticks, beat_ticks
 from image2music.composers.suiting import Character
-from image2music.music.theory import Tonality, fifths_of
+from image2music.music.planning.harmony import tonic_symbol
+from image2music.music.theory import Tonality, fifths_of, read_chord
 
 FormName = Literal["arch", "song", "verse and refrain", "path", "variations", "rondo", "miniature"]
 Close = Literal["half", "full", "imperfect", "deceptive", "open"]
@@ -137,14 +138,14 @@ FORMS: dict[FormName, tuple[_Phrase, ...]] = {
     "miniature": (_Phrase("statement", 1, 2, 4), _Phrase("climax", 1, 2, 7, 1)),
 }
 _FORM_CHANCES: dict[Character, dict[FormName, float]] = {
-    "calm": {"arch": 2, "song": 3, "path": 1.5, "variations": 2, "verse and refrain": 1},
-    "flowing": {"arch": 3, "song": 2, "path": 2, "verse and refrain": 2, "variations": 1},
+    "calm": {"arch": 2, "song": 4, "path": 0.5, "variations": 2, "verse and refrain": 1},
+    "flowing": {"arch": 3, "song": 3, "path": 0.5, "verse and refrain": 2, "variations": 1},
     "playful": {"arch": 1, "song": 2, "rondo": 4, "verse and refrain": 2, "variations": 1},
-    "grand": {"arch": 4, "song": 1, "path": 2, "variations": 1, "verse and refrain": 1},
-    "dark": {"arch": 3, "path": 3, "variations": 2, "song": 1},
-    "driving": {"arch": 3, "verse and refrain": 3, "rondo": 2, "path": 1, "song": 1},
+    "grand": {"arch": 4, "song": 2, "path": 0.5, "variations": 1, "verse and refrain": 1},
+    "dark": {"arch": 3, "path": 1, "variations": 2, "song": 2},
+    "driving": {"arch": 3, "verse and refrain": 3, "rondo": 2, "path": 0.5, "song": 1},
 }
-_LONGER = ("again", "contrast", "statement", "return", "climax", "drive")
+_FAR_FROM, _STAYS = 22, 0.4
 
 
 def lay_out(phrases: Sequence[_Phrase], bars: int, rng: random.Random) -> list[tuple[Purpose, int]] | None:
@@ -202,7 +203,9 @@ class FormMaker:
         self.rng, self.character, self.leads, self.opening, self.meter = rng, character, leads, opening, meter
         self.harmonist = Harmonist(style, rng)
         name, phrases = self._form(bars, character, through)
-        self._begin(name, key, key_away(key, rng), device)
+        # A short tune has no time to go far and come back.
+        away = key if bars < _FAR_FROM and rng.random() < _STAYS else key_away(key, rng)
+        self._begin(name, key, away, device)
         for purpose, length in phrases:
             self._phrase(purpose, length)
         self._finish()
@@ -290,6 +293,8 @@ class FormMaker:
         if purpose == "contrast" and self.character in ("calm", "dark"):
             return 0
         if purpose == "climax" and self.character == "calm":
+            return 1
+        if purpose == "coda" and self.character in ("driving", "grand", "playful"):
             return 1
         return _LOUDER[purpose]
 
@@ -525,7 +530,16 @@ class FormMaker:
         tasks[form.peak].peak = True
         for task in tasks:
             task.near = abs(task.bar - form.peak) <= 2
+        home = tonic_symbol(form.key)
+        if (read_chord(tasks[-1].chords.split()[-1]).root - form.key.pitch_class) % 12 or " " in tasks[-1].chords:
+            tasks[-1].chords = home
         sung = [task for task in tasks if task.idea != "rest"]
+        if sung[-1] is not tasks[-1] and any(
+            (read_chord(one).root - form.key.pitch_class) % 12 for one in sung[-1].chords.split()
+        ):
+            # The tune rests where the tonic has come, not before.
+            tasks[-1].idea = "cad"
+            sung.append(tasks[-1])
         sung[-1].last, sung[-1].close = True, "full"
         if "cad" not in sung[-1].idea:
             sung[-1].idea = "cad"

@@ -11,6 +11,7 @@ from image2music.composers.nano.gestures import DeviceName
 from image2music.composers.nano.search.cells import Bars
 from image2music.composers.nano.search.composing import Effort, Wanted, themes_for
 from image2music.composers.nano.search.form import Form, FormMaker
+from image2music.composers.nano.search.harmony import place_of
 from image2music.composers.nano.search.layout import Written, window_of
 from image2music.composers.nano.search.line import LineSearch, Window
 from image2music.composers.nano.search.worth import line_worth
@@ -121,11 +122,20 @@ def _phrases(plan: Plan, section: Section, number: int) -> list[tuple[Purpose, i
 
 
 def _with_climax(plan: Plan, voice: int, line: dict[int, tuple[Note, ...]]) -> dict[int, tuple[Note, ...]]:
-    """Set the planned climax: its bar's highest note becomes it, and what passes it elsewhere goes down an octave."""
+    """Set the planned climax: its bar's highest note becomes it, and what passes it elsewhere goes below it."""
     if plan.climax is None:
         return line
     peak, bar = plan.climax.pitch, plan.climax.bar - 1
-    low = {number: tuple((o, d, p - 12 if p >= peak else p) for o, d, p in notes) for number, notes in line.items()}
+    lowest = plan.voice(voice).low
+
+    def under(pitch: int, number: int) -> int:
+        if pitch < peak:
+            return pitch
+        if pitch - 12 >= lowest:
+            return pitch - 12
+        return place_of(plan.harmony[number].split()[0], plan.key).step(peak, -1)
+
+    low = {number: tuple((o, d, under(p, number)) for o, d, p in notes) for number, notes in line.items()}
     if voice == plan.climax.voice and low.get(bar):
         notes = list(low[bar])
         top = max(range(len(notes)), key=lambda at: (notes[at][2], notes[at][1], -at))

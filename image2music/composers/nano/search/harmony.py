@@ -99,7 +99,9 @@ class Harmonist:
             length -= 1
             pool = progressions(mode_of(key), role, length, style=self.style)
         fresh = [one for one in pool if one.bars not in self.used] or list(pool)
-        weights = [one.weight * (_BY_HAND if one.source == "hand" and role in _WRITTEN_BEST else 1.0) for one in fresh]
+        weights = [
+            one.weight * (_BY_HAND if one.source.startswith("hand") and role in _WRITTEN_BEST else 1.0) for one in fresh
+        ]
         drawn = self.rng.choices(fresh, weights)[0].bars
         self.used.add(drawn)
         # A phrase longer than any in the pool goes on from its own beginning and keeps its end.

@@ -171,10 +171,10 @@ _ROLES: dict[Purpose, dict[Seat, tuple[Role, ...]]] = {
     "drive": {"second": ("counter", "answer"), "inner": ("hold", "figure"), "bass": ("bass",), "drums": ("drums",)},
     "return": {"second": ("counter",), "inner": ("hold",), "bass": ("bass",), "drums": ("drums",)},
     "climax": {"second": ("parallel", "counter"), "inner": ("hold", "figure"), "bass": ("bass",), "drums": ("drums",)},
-    "coda": {"second": ("rest", "answer"), "inner": ("hold",), "bass": ("bass",), "drums": ("rest",)},
+    "coda": {"second": ("rest",), "inner": ("hold",), "bass": ("bass",), "drums": ("rest",)},
 }  # fmt: skip
 """What a voice may do by the section's purpose; one is drawn. A voice that does not sing here counts as second."""
-_SWELLS: dict[Purpose, Swell] = {"contrast": "grow", "drive": "grow", "coda": "fade"}
+_SWELLS: dict[Purpose, Swell] = {"contrast": "grow", "drive": "grow"}
 
 
 @dataclass(frozen=True)
@@ -265,7 +265,7 @@ def plan_of(
     parts: Sequence[Sequence[VoicePart]], theme: Motif, request: PlanRequest, device: str,
 ) -> Plan:  # fmt: skip
     """Return the plan that the lines fill."""
-    base = DYNAMICS.index(request.dynamic) if request.dynamic else _loudness(request.arousal)
+    base = dynamic_of(request)
     sections = []
     pictured = request.picture_parts
     for number, (section, here) in enumerate(zip(form.sections, parts, strict=True)):
@@ -280,7 +280,7 @@ def plan_of(
                 else "",
                 qpm=float(round(request.qpm * section.pace)) if request.tempo_moves else request.qpm,
                 dynamic=DYNAMICS[min(max(base + section.louder, 0), len(DYNAMICS) - 1)],
-                swell=_SWELLS.get(section.purpose, "none"),
+                swell=_swell(section.purpose, section.louder),
                 cadence=cadences_of(chords, form.key.pitch_class)[0],
                 parts=tuple(here),
             )
@@ -325,13 +325,22 @@ def plan_of(
     )
 
 
+def _swell(purpose: Purpose, louder: int) -> Swell:
+    """A climax comes down to a coda that is soft, and not to a loud one."""
+    if purpose == "coda":
+        return "fade" if louder < 0 else "none"
+    return "fade" if purpose == "climax" and louder < 2 else _SWELLS.get(purpose, "none")
+
+
 _LONGEST_STOP = 1.7
 """Seconds for which everything may be silent."""
 
 
-def _loudness(arousal: float) -> int:
-    """The index of the dynamic that an arousal suggests: `p` for still pictures, `f` for lively ones."""
-    return 1 + sum(round(arousal, 3) >= bound for bound in (0.25, 0.5, 0.75))
+def dynamic_of(request: PlanRequest) -> int:
+    """Return the place in `DYNAMICS` that a tune begins with: as asked, else `p` for still pictures to `f`."""
+    if request.dynamic:
+        return DYNAMICS.index(request.dynamic)
+    return 1 + sum(round(request.arousal, 3) >= bound for bound in (0.25, 0.5, 0.75))
 
 
 def _motif_text(

@@ -112,6 +112,10 @@ class LineSearch:
         mean = sum(note[2] for note in notes) / len(notes)
         octave = shift + 12 * round((window.pitch_at(task.height) - mean - shift) / 12)
         octave = self._shift.setdefault((task.section, task.singer), octave)
+        if min(note[2] for note in notes) + octave < window.lowest:
+            octave += 12
+        elif max(note[2] for note in notes) + octave > window.highest:
+            octave -= 12
         places = self.places[task.bar]
         base = _mended([(o, d, p + octave) for o, d, p in notes], places, self.bar)
         found = [(base, 0.5 if varied else 0.0, "=")]
@@ -274,6 +278,8 @@ class LineSearch:
         cost += 0.6 * sum([pitch < low - 2 for pitch in pitches]) if bottom < low - 2 else 0.0
         if len(pitches) > 2 and top == bottom:
             cost += 1.5
+        if end == 0 and not task.close:
+            cost += 0.9
         return cost
 
     # ------------------------------------------------------------ the beam
@@ -330,6 +336,7 @@ class LineSearch:
             if row.notes and not fixed:
                 total += 1.2 * recent.count(row.notes)
                 if not task.close:
+                    total += 0.6 * (len(row.pitches) <= 2 and last is not None and 0 < len(last.pitches) <= 2)
                     total += 0.22 * max(0, rhythms[row.rhythm] - 1)
                 if circling and len(set(circling) | set(row.pitches)) < 5:
                     total += 0.7
@@ -432,7 +439,7 @@ def place_of_bar(task: BarTask) -> Place:
 
 
 def _mended(notes: Sequence[Note], places: Sequence[Place], bar: int) -> tuple[Note, ...]:
-    """Set notes of an earlier bar on other chords: what is outside the scale or long and foreign moves a little."""
+    """Set notes of an earlier bar on other chords: what is foreign and neither passes nor resolves moves a little."""
     count = len(places)
     here = [places[min(count - 1, onset * count // bar)] for onset, _, _ in notes]
     pitches = [
@@ -440,10 +447,14 @@ def _mended(notes: Sequence[Note], places: Sequence[Place], bar: int) -> tuple[N
         for (_, _, pitch), place in zip(notes, here, strict=True)
     ]
     for at, ((onset, length, _), place) in enumerate(zip(notes, here, strict=True)):
-        if pitches[at] % 12 not in place.tones and (length >= 12 or onset == 0):
-            after = pitches[at + 1] if at + 1 < len(pitches) else None
-            if not (after is not None and 0 < abs(after - pitches[at]) <= 2 and after % 12 in here[at + 1].tones):
-                pitches[at] = place.nearest_tone(pitches[at])
+        if pitches[at] % 12 in place.tones:
+            continue
+        into = abs(pitches[at] - pitches[at - 1]) if at else 9
+        out = abs(pitches[at + 1] - pitches[at]) if at + 1 < len(pitches) else 9
+        resolves = 0 < out <= 2 and pitches[at + 1] % 12 in here[at + 1].tones
+        passing = 0 < into <= 2 and 0 < out <= 2 and length < 12 and onset
+        if not (passing or (resolves and length <= 18)):
+            pitches[at] = place.nearest_tone(pitches[at])
     return tuple((o, d, p) for (o, d, _), p in zip(notes, pitches, strict=True))
 
 
