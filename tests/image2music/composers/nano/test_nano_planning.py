@@ -54,7 +54,7 @@ def test_a_tune_lasts_about_as_long_at_any_tempo_and_meter() -> None:
     for seed in range(40):
         request, _ = plan_request(LAKE, seed)
         seconds.append(request.bars * bar_ticks(request.meter) / TICKS * 60 / request.qpm)
-    assert 35 < min(seconds) and max(seconds) < 75
+    assert min(seconds) > 35 and max(seconds) < 90
 
 
 def test_seeds_vary_key_meter_length_and_instruments() -> None:
