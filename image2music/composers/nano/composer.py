@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from PIL.Image import Image
 
+from image2music.abc.checker import read_motif
 from image2music.abc.writer.parts import bars_to_abc, lines_to_abc
 from image2music.composers.base import (
     WORTH,
@@ -50,6 +51,7 @@ from image2music.images.scene import Scene
 from image2music.images.words import describe_scene
 from image2music.music.arrange.arranger import arrange_plan
 from image2music.music.lines import Line
+from image2music.music.planning.checks import check_plan
 from image2music.music.planning.constraints import PlanConstraints
 from image2music.music.planning.plan import Plan
 from image2music.music.planning.planner import PlanRequest
@@ -63,6 +65,10 @@ if TYPE_CHECKING:
 
 _REMEMBERED = 512
 """Tunes that are kept: those of a batch with its candidates, from planning to the last edit."""
+
+
+_ATTEMPT = "attempt"
+"""In the notes: at which attempt a plan was made; its tune was found with the dice of that attempt."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +104,12 @@ class NanoComposer:
     def _planned(self, one: PlanningRequest) -> Plan:
         tune = self._tune(one.request, _label(one.take, one.attempt))
         one.notes[WORTH] = tune.worth
+        one.notes[_ATTEMPT] = one.attempt
         return tune.plan
 
     def write(self, requests: Sequence[WriteRequest]) -> list[str]:
         """Return a tune for each request: to its plan, or, without one, to a plan of nano's own."""
-        return [self._written(one.request, one.plan, _label(one.take)) for one in requests]
+        return [self._written(one.request, one.plan, _label(one.take, one.notes.get(_ATTEMPT, 0))) for one in requests]
 
     def repair(self, requests: Sequence[RepairRequest]) -> list[str]:
         """Return another tune: nano's own never fail the check, so there is nothing to repair in place."""
@@ -141,7 +148,8 @@ class NanoComposer:
         return _text(plan, arrange_plan(plan, written, seed))
 
     def _edits(self, one: EditRequest) -> tuple[Edit, ...]:
-        tune = self._tune(one.request, _label(one.take)) if one.request.plan is None else None
+        label = _label(one.take, one.notes.get(_ATTEMPT, 0))
+        tune = self._tune(one.request, label) if one.request.plan is None else None
         if tune is None or not _same_frame(one.plan, tune.plan):
             return ()
         seed = picture_seed(tune.seed, "edit")
@@ -240,9 +248,26 @@ def _best(wanted: Wanted, effort: Effort, seed: int, network: LineNetwork | None
 def _arranged(composition: Composition, wanted: Wanted) -> _Tune:
     """Return a composition with all its voices, and what a listener thinks of it."""
     plan, written = with_voices(composition, wanted)
+    plan = _as_sung(plan, written)
     lines = arrange_plan(plan, written.bars(plan.meter, plan.bars), composition.seed)
     judged = judge(composition.worth, plan, lines)
     return _Tune(judged.plan, written, composition.seed, lines, judged.total)
+
+
+def _as_sung(plan: Plan, written: Written) -> Plan:
+    """Widen ranges to what voices sing, and leave out what the checks would change although it is sung so.
+
+    A motif that leans on notes beside its chords, or a climax that comes early, stands in the tune, not in the plan.
+    """
+    voices = []
+    for voice in plan.voices:
+        pitches = [pitch for notes in written.lines.get(voice.id, {}).values() for _, _, pitch in notes]
+        voices.append(replace(voice, low=min([voice.low, *pitches]), high=max([voice.high, *pitches])))
+    plan = replace(plan, voices=tuple(voices))
+    checked = check_plan(plan)
+    if plan.motif is not None and len(check_plan(plan, read_motif).faults) > len(checked.faults):
+        plan = replace(plan, motif=None)
+    return plan if checked.plan.climax == plan.climax else replace(plan, climax=None)
 
 
 def _same_frame(plan: Plan, own: Plan) -> bool:

@@ -291,7 +291,8 @@ def _with_programs(request: PlanRequest, wanted: PlanConstraints) -> PlanRequest
     else:
         chosen = request.programs
     chosen = tuple(one for one in chosen if one not in wanted.without) or request.programs
-    return replace(request, programs=chosen, drums=drums or (request.drums and DRUM_KIT not in wanted.without))
+    may_drum = DRUM_KIT not in wanted.without and (not wanted.players or wanted.others_may_play)
+    return replace(request, programs=chosen, drums=drums or (request.drums and may_drum))
 
 
 def _seated(programs: Sequence[int]) -> list[int]:

@@ -32,8 +32,10 @@ def test_what_is_left_out_is_said():
 
 def test_of_two_candidates_the_one_that_keeps_to_its_album_is_better():
     kept, other = examine(KEPT, []), examine(two_voice_tune(1), [])
-    assert order_of(kept, PART) < order_of(other, PART)
-    assert why_not(other, kept, PART) == "keeps_less_of_the_album"
+    better, worse = order_of(kept, PART), order_of(other, PART)
+    assert better < worse
+    assert why_not(worse, better) == "keeps_less_of_the_album"
+    assert order_of(kept, PART, worth=1.0) < order_of(other, PART, worth=9.0)
 
 
 def test_a_chat_model_is_told_in_its_prompt():

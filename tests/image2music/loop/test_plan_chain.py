@@ -8,7 +8,7 @@ from PIL import Image
 from image2music.composers.base import ComposeRequest
 from image2music.errors import ModelError
 from image2music.loop.chain import PLAN_ATTEMPTS, compose_batch
-from image2music.loop.choose import Order, examine, order_of
+from image2music.loop.choose import Order, examine, order_of, why_not
 from image2music.music.planning.wishes import Wishes, constraints_of
 from image2music.settings import LoopSettings
 from image2music.types import Description, Edit
@@ -117,7 +117,14 @@ def test_a_degenerate_candidate_is_behind_a_real_one():
     silent = hymn.replace("G, E, D, G,, | C, G,, D,2 | G,, D, E, D, | G,,4", "z4 | z4 | z4 | z4")
     assert order_of(examine(hymn, [])) < order_of(examine(silent, []))
     assert order_of(examine(silent, [])).below > 0
-    assert Order(1, 0, 0, 0, 0) > Order(0, 9, 9, 9, 9)
+    assert Order(1, 0, 0, 0, 0, 0) > Order(0, 9, 9, 9, 9, 9)
+
+
+def test_a_composer_that_can_tell_chooses_among_what_is_musical_enough():
+    tune = examine(two_voice_tune(1), [])
+    assert order_of(tune, worth=2.0) < order_of(tune, worth=1.0) < order_of(tune, worth=-1.0)
+    assert why_not(order_of(tune, worth=1.0), order_of(tune, worth=2.0)) == "composer_prefers_another"
+    assert order_of(tune, worth=1.0).below <= order_of(tune).below
 
 
 class Editing(FakeComposer):

@@ -18,11 +18,12 @@ from image2music.composers.nano.borrowing import (
     plan_with_loan,
     request_with_loan,
 )
-from image2music.composers.nano.planning import plan_request, plan_scene
+from image2music.composers.nano.planning import plan_request
 from image2music.composers.nano.sketch import bar_ticks
 from image2music.composers.suiting import suiting_music
 from image2music.images.scene import Scene
-from image2music.music.arrange.arranger import arrange_plan, read_beat
+from image2music.music.arrange.arranger import arrange_plan
+from image2music.music.arrange.drumming import read_beat
 from image2music.music.planning.checks import check_plan
 from image2music.music.planning.planner import PlanRequest, plan_tune
 from image2music.music.planning.vocabulary import DRUM_KIT
@@ -217,7 +218,7 @@ def test_a_plan_plays_what_is_lent():
     request, music = plan_request(Scene("a race", (("race", 0.9),), valence=0.3, arousal=0.8), 4)
     request = replace(request, meter="4/4", qpm=112.0)
     loan = lend(request, music, [reference(BAND)], 4)
-    plan = check_plan(plan_with_loan(plan_scene(request_with_loan(request, loan)), loan)).plan
+    plan = check_plan(plan_with_loan(plan_tune(request_with_loan(request, loan)), loan)).plan
     parts = [part for section in plan.sections for part in section.parts]
     assert {part.degrees for part in parts if part.role == "drums"} == {loan.beat}
     assert any(part.degrees == loan.figures[0].text for part in parts if part.role in ("figure", "bass+figure"))

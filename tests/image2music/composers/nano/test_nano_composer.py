@@ -1,230 +1,476 @@
-"""nano with the weights that come with the package, on photographs that come with scikit-image."""
+"""nano behind the composer's protocol. The search is the real one with little effort; scenes are made up.
+
+What needs the picture's patches and the network that reads the tune is tried on photographs, further down.
+"""
 
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from skimage import data
 
-from image2music.abc.checker import check
+from image2music.abc.checker import check, read_motif
 from image2music.abc.diagnostics import Severity
 from image2music.abc.playback import abc_to_score
-from image2music.composers.base import AttentionOptions, ComposeRequest, ExplainRequest, WriteRequest
+from image2music.composers.base import (
+    WORTH,
+    AttentionOptions,
+    ComposeRequest,
+    EditRequest,
+    ExplainRequest,
+    PlanningRequest,
+    RefineRequest,
+    RepairRequest,
+    WriteRequest,
+)
 from image2music.composers.nano.composer import NanoComposer, load_nano
-from image2music.composers.nano.decoding import CLOSE
-from image2music.composers.nano.explaining import control_and_music_tokens
-from image2music.composers.nano.patches import SeenPicture
-from image2music.composers.nano.reading import read_controls_and_melody
-from image2music.composers.nano.sampling import GUIDANCE, PREFIX, Steps
-from image2music.composers.nano.vocabulary import Controls, control_distance
+from image2music.composers.nano.search.composing import Effort
+from image2music.images.scene import Scene
+from image2music.loop.chain import compose_batch
+from image2music.music.listen.listener import listen
 from image2music.music.metrics import metrics_of_score
-from image2music.music.planning.plan import plan_of_json
-from image2music.music.score import count_bars
-from image2music.types import Description, Explanation
+from image2music.music.planning.checks import check_plan
+from image2music.music.planning.constraints import PlanConstraints, played_programs, unmet
+from image2music.music.planning.plan import Plan, plan_as_json, plan_of_json
+from image2music.music.planning.planner import PlanRequest, plan_tune
+from image2music.music.planning.vocabulary import DRUM_KIT
+from image2music.music.score import Score, count_bars
+from image2music.settings import LoopSettings
+from image2music.types import Description, Explanation, Reference
+
+QUICK = Effort(plans=1, themes=1, contours=30, kept=1)
+SCENES = (
+    Scene(
+        "lake", (("lake", 0.9),), far="sky", near="water", eye_path=("the boat", "the sky"), valence=0.5, arousal=0.2
+    ),
+    Scene("race", (("race", 0.9),), valence=0.3, arousal=0.85),
+    Scene("ruin", (("ruin", 0.8),), valence=-0.6, arousal=0.4),
+    Scene("cat", (("cat", 0.8),), valence=0.6, arousal=0.55),
+    Scene(""),
+)
+
+
+def fresh(effort: Effort = QUICK, network: Any = None) -> NanoComposer:
+    """A composer that remembers nothing, for scenes that are there already: it doesn't look."""
+    nothing = cast(Any, None)
+    return NanoComposer(nothing, nothing, network, "nano", effort)
+
+
+def asked(name: str, seed: int = 7, scene: Scene | None = None, **more: Any) -> ComposeRequest:
+    """A request for a picture of that name; its scene is one of `SCENES`."""
+    seen = scene or SCENES[sum(name.encode()) % len(SCENES)]
+    return ComposeRequest(
+        name, Image.new("RGB", (8, 8)), Description("", None, seen), **({"references": ()} | more), seed=seed
+    )
+
+
+def composed(request: ComposeRequest, nano: NanoComposer | None = None, take: int = 0) -> tuple[Plan, str]:
+    nano = nano or fresh()
+    (plan,) = nano.plan([PlanningRequest(request, take)])
+    (abc,) = nano.write([WriteRequest(request, plan, take)])
+    return plan, abc
+
+
+def is_valid(abc: str) -> bool:
+    return not [found for found in check(abc) if found.severity is Severity.ERROR]
+
+
+def melody_of(score: Score, plan: Plan) -> list[tuple[int, int]]:
+    """Onsets and pitches of what the voices with the tune play while they have it."""
+    starts = [start.tick for start in score.bar_starts] + [10**9]
+    notes = []
+    for bar in range(1, plan.bars + 1):
+        if place := plan.place_of(plan.melody_at(bar)):
+            track = score.tracks[place - 1]
+            inside = (track.onsets >= starts[bar - 1]) & (track.onsets < starts[bar])
+            notes += zip(track.onsets[inside].tolist(), track.pitches[inside].tolist(), strict=True)
+    return notes
+
+
+BATCH = [asked(f"picture {n}") for n in range(16)]
+
+
+@pytest.fixture(scope="module")
+def tunes() -> list[tuple[Plan, str]]:
+    """Sixteen pictures, composed in one batch."""
+    nano = fresh()
+    plans = nano.plan([PlanningRequest(request) for request in BATCH])
+    abcs = nano.write([WriteRequest(request, plan) for request, plan in zip(BATCH, plans, strict=True)])
+    return list(zip(plans, abcs, strict=True))
+
+
+def test_plans_pass_the_checks_as_they_are(tunes: list[tuple[Plan, str]]) -> None:
+    for plan, _ in tunes:
+        checked = check_plan(plan, read_motif)
+        assert (checked.faults, checked.mended, checked.plan) == ((), (), plan)
+        assert plan_of_json(plan_as_json(plan)) == plan
+
+
+def test_tunes_are_valid_and_as_they_were_planned(tunes: list[tuple[Plan, str]]) -> None:
+    for plan, abc in tunes:
+        assert is_valid(abc)
+        score = abc_to_score(abc)
+        assert count_bars(score) == plan.bars
+        assert [track.program for track in score.tracks if not track.is_drum] == [
+            program for program in played_programs(plan) if program != DRUM_KIT
+        ]
+        assert f"{score.meters[0].numerator}/{score.meters[0].denominator}" == plan.meter
+        assert score.tempos[0].qpm == plan.sections[0].qpm
+        assert 2 <= len(plan.voices) <= 6
+
+
+def test_the_climax_of_a_plan_is_sung_in_its_bar_and_nothing_sung_is_higher(tunes: list[tuple[Plan, str]]) -> None:
+    planned = [(plan, abc) for plan, abc in tunes if plan.climax is not None]
+    assert len(planned) >= 5
+    for plan, abc in planned:
+        score = abc_to_score(abc)
+        assert plan.climax is not None
+        sung = melody_of(score, plan)
+        assert max(pitch for _, pitch in sung) == plan.climax.pitch
+        start = score.bar_starts[plan.climax.bar - 1].tick
+        assert plan.climax.pitch in [pitch for onset, pitch in sung if onset >= start]
+
+
+def test_different_pictures_get_different_tunes(tunes: list[tuple[Plan, str]]) -> None:
+    assert len({abc.split("\nK:")[1] for _, abc in tunes}) == len(tunes)
+    assert len({(plan.key, plan.meter, plan.bars) for plan, _ in tunes}) >= 10
+    assert len({tuple(played_programs(plan)) for plan, _ in tunes}) >= 8
+
+
+def test_a_tune_does_not_depend_on_its_batch(tunes: list[tuple[Plan, str]]) -> None:
+    assert [composed(request) for request in BATCH[:5]] == tunes[:5]
+
+
+def test_what_memory_has_lost_is_found_again(tunes: list[tuple[Plan, str]]) -> None:
+    assert [
+        fresh().write([WriteRequest(request, plan)])[0] for request, (plan, _) in zip(BATCH[:4], tunes, strict=False)
+    ] == [abc for _, abc in tunes[:4]]
+
+
+def test_memory_keeps_the_latest_tunes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("image2music.composers.nano.composer._REMEMBERED", 2)
+    nano = fresh()
+    first = composed(BATCH[0], nano)
+    for request in BATCH[1:4]:
+        composed(request, nano)
+    assert len(nano._memory) == 2
+    assert composed(BATCH[0], nano) == first
+
+
+def test_picture_seed_take_and_attempt_each_give_another_tune() -> None:
+    request = BATCH[0]
+    own = composed(request)
+    (again,) = fresh().plan([PlanningRequest(request, attempt=1)])
+    others = [
+        composed(replace(request, image_id="another")),
+        composed(replace(request, seed=request.seed + 1)),
+        composed(request, take=1),
+    ]
+    assert len({plan.harmony for plan, _ in (own, *others)} | {again.harmony}) == 5
+    assert composed(request, take=1) == others[-1]
+
+
+def test_more_effort_finds_what_is_worth_at_least_as_much() -> None:
+    worths = []
+    for effort in (QUICK, Effort(plans=2, themes=2, contours=30, kept=2)):
+        notes: list[dict[str, Any]] = [{} for _ in BATCH[:4]]
+        fresh(effort).plan([PlanningRequest(one, notes=note) for one, note in zip(BATCH, notes, strict=False)])
+        worths.append([note[WORTH] for note in notes])
+    assert all(isinstance(worth, float) for found in worths for worth in found)
+    assert sum(worths[1]) > sum(worths[0])
+
+
+def test_without_a_plan_the_tune_is_that_of_nanos_own(tunes: list[tuple[Plan, str]]) -> None:
+    nano = fresh()
+    abcs = nano.write([WriteRequest(BATCH[0]), WriteRequest(BATCH[1])])
+    assert abcs == [abc for _, abc in tunes[:2]]
+    (refined,) = nano.refine([RefineRequest(BATCH[0], abcs[0], metrics_of_score(abc_to_score(abcs[0])))])
+    assert is_valid(refined) and refined != abcs[0]
+
+
+def test_a_repair_is_another_tune(tunes: list[tuple[Plan, str]]) -> None:
+    plan, abc = tunes[0]
+    (other,) = fresh().repair([RepairRequest(BATCH[0], abc, (), 1, plan)])
+    assert is_valid(other) and other != abc
+    assert count_bars(abc_to_score(other)) == plan.bars
+
+
+# ---------------------------------------------------------------- a person's plan
+
+
+ASKED = {
+    "title": "Asked",
+    "key": "Dm",
+    "meter": "3/4",
+    "voices": [
+        {"id": 1, "name": "Oboe", "program": 68, "low": "Bb3", "high": "F6"},
+        {"id": 2, "name": "Harp", "program": 46, "low": "C3", "high": "C6"},
+        {"id": 3, "name": "Cello", "program": 42, "low": "C2", "high": "G3"},
+    ],
+    "sections": [
+        {"bars": "1-4", "qpm": 72, "roles": {"1": "melody", "2": "figure", "3": "bass"}},
+        {"bars": "5-8", "qpm": 72, "roles": {"1": "rest", "2": "melody", "3": "bass"}},
+    ],
+    "harmony": ["Dm", "Gm", "A", "Dm", "Bb", "F", "A7", "Dm"],
+    "motif": {"abc": "d4 e2 | f4 e2", "chords": "Dm | Gm"},
+    "climax": {"bar": 6, "voice": 2, "pitch": "A5"},
+}
+
+
+def test_a_persons_plan_is_written_to() -> None:
+    plan = check_plan(plan_of_json(ASKED), read_motif).plan
+    request = asked("a", plan=plan)
+    (abc,) = fresh().write([WriteRequest(request, plan)])
+    score = abc_to_score(abc)
+    assert is_valid(abc)
+    assert [track.program for track in score.tracks] == [68, 46, 42]
+    assert (score.tempos[0].qpm, count_bars(score), score.keys[0].tonic, score.keys[0].minor) == (72, 8, 2, True)
+    assert score.tracks[0].onsets.max() < 4 * 3 * 480
+    sung = melody_of(score, plan)
+    assert plan.climax is not None
+    top = max(sung, key=lambda note: note[1])
+    assert top[1] == plan.climax.pitch == 81
+    assert score.bar_starts[5].tick <= top[0] < score.bar_starts[6].tick
+    first = [pitch for _, pitch in sung[:4]]
+    assert [pitch - first[0] for pitch in first] == [0, 2, 3, 2]
+    assert not [fault for fault in listen(score, plan).faults if fault.kind in ("range", "climax")]
+    assert fresh().write([WriteRequest(request, plan)]) == [abc]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_sound_plan_is_written_to(seed: int) -> None:
+    meter = ("4/4", "3/4", "6/8", "5/4", "12/8", "2/4", "7/8", "9/8")[seed]
+    key = ("C", "F#m", "Bb", "Ddor", "Ebm", "A", "Gmix", "Cm")[seed]
+    bars = (5, 8, 13, 16, 21, 30, 6, 11)[seed]
+    planned = PlanRequest(key=key, meter=meter, bars=bars, programs=(73, 60, 0, 42), tune_moves=True, seed=seed)
+    plan = check_plan(plan_tune(planned)).plan
+    request = asked(f"asked {seed}", plan=plan)
+    (abc,) = fresh().write([WriteRequest(request, plan)])
+    score = abc_to_score(abc)
+    assert is_valid(abc) and count_bars(score) == bars
+    melody = melody_of(score, plan)
+    starts = [start.tick for start in score.bar_starts]
+    sung = {next(n for n, start in reversed(list(enumerate(starts, 1))) if onset >= start) for onset, _ in melody}
+    assert len(sung) >= 0.7 * bars
+    if plan.climax is not None:
+        assert max(pitch for _, pitch in melody) == plan.climax.pitch
+
+
+def test_a_plan_of_nanos_whose_accompaniment_was_mended_keeps_its_tune(tunes: list[tuple[Plan, str]]) -> None:
+    plan, abc = tunes[0]
+    louder = replace(plan, sections=tuple(replace(one, dynamic="ff") for one in plan.sections))
+    (other,) = fresh().write([WriteRequest(BATCH[0], louder)])
+    assert melody_of(abc_to_score(other), plan) == melody_of(abc_to_score(abc), plan)
+    assert other != abc
+
+
+# ---------------------------------------------------------------- wishes
+
+
+WISHES: dict[str, PlanConstraints] = {
+    "key": PlanConstraints(key="Ebm"),
+    "mode": PlanConstraints(modes=("dorian",)),
+    "meter": PlanConstraints(meters=("5/4",)),
+    "compound meter": PlanConstraints(meters=("12/8",)),
+    "slow": PlanConstraints(qpm=(44.0, 44.0)),
+    "fast": PlanConstraints(qpm=(170.0, 180.0)),
+    "one instrument": PlanConstraints(players=((0,),)),
+    "a duet": PlanConstraints(players=((40,), (42,))),
+    "a band": PlanConstraints(players=((25,), (DRUM_KIT,)), others_may_play=True),
+    "five": PlanConstraints(players=((73,), (71,), (70,), (60,), (68,))),
+    "no piano": PlanConstraints(without=(0, 1, 2, 3, 4, 5)),
+    "no drums": PlanConstraints(without=(DRUM_KIT,)),
+    "calm": PlanConstraints(arousal=(0.0, 0.2)),
+    "strong": PlanConstraints(arousal=(0.8, 1.0)),
+    **{f"{bars} bars": PlanConstraints(bars=(bars, bars)) for bars in (5, 6, 7, 8, 13, 24, 33, 64)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WISHES)
+def test_wishes_are_kept(name: str) -> None:
+    for scene in (SCENES[1], SCENES[2]):
+        plan, abc = composed(asked(name, scene=scene, constraints=(WISHES[name],)))
+        assert unmet(WISHES[name], plan) == ()
+        assert check_plan(plan, read_motif).faults == ()
+        assert is_valid(abc) and count_bars(abc_to_score(abc)) == plan.bars
+
+
+@pytest.mark.xfail(reason="the search draws figures by character before it looks at wishes")
+@pytest.mark.parametrize("family", ["wave", "pulse", "alberti", "tremolo", "chorale", "arpeggio"])
+def test_a_wished_figure_is_played(family: Any) -> None:
+    wish = PlanConstraints(families=(family,), players=((73,), (0,), (42,)), meters=("4/4",))
+    for name in "abc":
+        assert unmet(wish, composed(asked(name, constraints=(wish,)))[0]) == ()
+
+
+def test_of_two_wishes_the_first_counts() -> None:
+    wishes = (PlanConstraints(key="Em", bars=(12, 12)), PlanConstraints(key="C", meters=("3/4",)))
+    plan, _ = composed(asked("two", constraints=wishes))
+    assert (plan.key, plan.bars, plan.meter) == ("Em", 12, "3/4")
+
+
+# ---------------------------------------------------------------- references
+
+
+ROCK = "[C,,^F,,]^F,,[D,,F,,]F,, [C,,F,,][C,,F,,][D,,F,,]F,,"
+BAND = f"""X:1
+M:4/4
+L:1/8
+Q:1/4=120
+K:C
+V:1
+%%MIDI program 73
+e3 f g2 c'2 | a2 e'2 c'4 | e3 f g2 c'2 | d'2 b2 g4 |
+V:2
+%%MIDI program 24
+CGEG CGEG | A,ECE A,ECE | F,CA,C F,CA,C | G,DB,D G,DB,D |
+V:3
+%%MIDI program 33
+C,,3 C,, G,,,2 C,,2 | A,,,3 A,,, E,,,2 A,,,2 | F,,,3 F,,, C,,2 F,,,2 | G,,,3 G,,, D,,2 G,,,2 |
+V:4
+%%MIDI channel 10
+{" | ".join([ROCK] * 4)} |
+"""
+
+
+def reference(abc: str = BAND) -> Reference:
+    return Reference("a", "hash a", "a.mid", 'The tune "Old Road" plays.', abc, None, 0.5, 0.5, "text")
+
+
+def test_a_reference_with_drums_lends_them_to_a_driving_picture_and_is_cited() -> None:
+    for name in "abcd":
+        plan, abc = composed(asked(name, scene=SCENES[1], references=(reference(),)))
+        told = " ".join((plan.idea, plan.style, *(section.new for section in plan.sections)))
+        assert "«Old Road»" in told
+        assert DRUM_KIT in played_programs(plan)
+        assert any(track.is_drum for track in abc_to_score(abc).tracks)
+
+
+def test_what_people_wish_for_is_not_lent_away() -> None:
+    wish = PlanConstraints(players=((40,), (42,)), meters=("3/4",))
+    plan, _ = composed(asked("a", scene=SCENES[1], references=(reference(),), constraints=(wish,)))
+    assert unmet(wish, plan) == ()
+
+
+def test_other_references_give_another_tune_and_the_same_ones_the_same() -> None:
+    alone, lent = (composed(asked("a", scene=SCENES[1], references=r)) for r in ((), (reference(),)))
+    assert alone != lent
+    assert lent == composed(asked("a", scene=SCENES[1], references=(reference(),)))
+
+
+# ---------------------------------------------------------------- edits
+
+
+def edits_of(request: ComposeRequest, plan: Plan, abc: str) -> Any:
+    sheet = listen(abc_to_score(abc), plan)
+    return sheet, fresh().edit([EditRequest(request, plan, abc, sheet)])[0]
+
+
+def test_edits_offer_bars_that_were_heard_and_voices_that_are_derived(tunes: list[tuple[Plan, str]]) -> None:
+    offered = 0
+    for request, (plan, abc) in zip(BATCH, tunes, strict=True):
+        sheet, edits = edits_of(request, plan, abc)
+        singers = {str(plan.place_of(voice)) for voice in plan.melody if voice}
+        assert {edit.bar for edit in edits} <= {fault.bar for fault in sheet.shown}
+        assert not singers & {edit.voice for edit in edits}
+        offered += bool(edits)
+    assert offered
+
+
+def test_a_persons_plan_is_not_edited() -> None:
+    plan = check_plan(plan_of_json(ASKED), read_motif).plan
+    request = asked("a", plan=plan)
+    (abc,) = fresh().write([WriteRequest(request, plan)])
+    assert edits_of(request, plan, abc)[1] == ()
+
+
+# ---------------------------------------------------------------- photographs, network and loop
 
 
 @pytest.fixture(scope="module")
 def nano() -> NanoComposer:
-    return load_nano()
-
-
-def written(nano: NanoComposer, requests: list[ComposeRequest]) -> list[str]:
-    """Tunes by a composer that remembers nothing."""
-    fresh = NanoComposer(nano._embedder, nano.poles, nano.sampler, nano.id)
-    return fresh.write([WriteRequest(request) for request in requests])
+    """The composer that is shipped, with little effort."""
+    loaded = load_nano()
+    return NanoComposer(loaded._embedder, loaded.poles, loaded.network, loaded.id, QUICK)
 
 
 @pytest.fixture(scope="module")
-def requests(nano: NanoComposer) -> list[ComposeRequest]:
-    """Three photographs with one seed and no references."""
-    images = [Image.fromarray(picture).convert("RGB") for picture in (data.coffee(), data.camera(), data.rocket())]
-    descriptions = nano.look(images)
+def seen(nano: NanoComposer) -> list[ComposeRequest]:
+    """Two photographs that were looked at."""
+    images = [Image.fromarray(picture).convert("RGB") for picture in (data.coffee(), data.rocket())]
+    looks = nano.look(images)
     return [
-        ComposeRequest(str(i), image, seen, (), seed=11)
-        for i, (image, seen) in enumerate(zip(images, descriptions, strict=True))
+        ComposeRequest(str(i), image, look, (), seed=11)
+        for i, (image, look) in enumerate(zip(images, looks, strict=True))
     ]
 
 
-@pytest.fixture(scope="module")
-def tunes(nano: NanoComposer, requests: list[ComposeRequest]) -> list[str]:
-    return written(nano, requests)
+def explained(nano: NanoComposer, request: ComposeRequest, *, layers: bool = False) -> Explanation:
+    options = AttentionOptions(layers=layers)
+    plan, abc = composed(request, nano)
+    metrics = metrics_of_score(abc_to_score(abc))
+    return nano.explain([ExplainRequest(request, abc, plan.title, metrics, options, plan)])[0]
 
 
-@pytest.fixture(scope="module")
-def explained(nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str]) -> Explanation:
-    metrics = metrics_of_score(abc_to_score(tunes[0]))
-    return nano.explain([ExplainRequest(requests[0], tunes[0], "Coffee", metrics)])[0]
+def test_a_look_has_words_a_scene_and_patches(nano: NanoComposer, seen: list[ComposeRequest]) -> None:
+    for request in seen:
+        assert request.description.text.strip() and request.description.scene is not None
+    (alone,) = nano.look([seen[1].image])
+    assert (alone.text, alone.scene) == (seen[1].description.text, seen[1].description.scene)
+    (german,) = nano.look([seen[0].image], "de")
+    assert german.text != seen[0].description.text and german.scene == seen[0].description.scene
 
 
-@pytest.mark.slow
-def test_tunes_pass_the_check_and_have_some_sixteen_bars_and_two_to_five_voices(tunes: list[str]) -> None:
-    for abc in tunes:
-        assert [found for found in check(abc) if found.severity is Severity.ERROR] == []
-        assert 16 <= len(read_controls_and_melody(abc)[1].bars) <= 20
-        assert 2 <= len(abc_to_score(abc).tracks) <= 5
-
-
-def test_a_tune_does_not_depend_on_its_batch(
-    nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str]
+def test_maps_are_the_networks_for_the_tune_and_of_kind_plan_for_decisions(
+    nano: NanoComposer, seen: list[ComposeRequest]
 ) -> None:
-    assert written(nano, requests[1:2]) == tunes[1:2]
+    for request in seen:
+        found = explained(nano, request)
+        plan, _ = composed(request, nano)
+        kinds = [one.kind for one in found.attention]
+        assert set(kinds) == {"all", "voice", "bars", "plan"}
+        assert kinds.count("all") == 1
+        assert kinds.count("bars") == -(-plan.bars // 4)
+        assert kinds.count("voice") == len({voice for voice in plan.melody if voice})
+        for one in found.attention:
+            assert one.weights.shape == one.baseline.shape == (7, 7)
+            assert np.isfinite(one.weights).all() and one.weights.min() >= 0 and one.weights.std() > 0
+            assert 0 < one.weights.sum() <= 1 + 1e-5
+            assert one.layers is None
+        groups = [one.weights for one in found.attention if one.kind == "bars"]
+        assert not np.allclose(groups[0], groups[-1], rtol=1e-3)
+        assert len(found.motivation.split()) > 30
 
 
-def test_single_precision_errs_far_less_than_what_counts_as_close(
-    nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str]
-) -> None:
-    tokens = control_and_music_tokens(tunes[0])
-    seen = requests[0].description.features
-    assert isinstance(seen, SeenPicture)
-    patches, references = torch.from_numpy(seen.patches[None]), torch.zeros(1, 3, 32, dtype=torch.long)
-
-    with torch.inference_mode():
-        exact = nano.sampler.model(torch.tensor([tokens]), patches.double(), references).logits[0]
-        steps = Steps(nano.sampler.single, patches, references)
-        stepped = torch.cat([steps.step([token]) for token in tokens])
-
-    guided_error = (1 + 2 * GUIDANCE) * (stepped - exact).abs().max()
-    assert guided_error < CLOSE / 10
+def test_layers_are_stored_where_they_are_asked_for(nano: NanoComposer, seen: list[ComposeRequest]) -> None:
+    found = explained(nano, seen[0], layers=True)
+    for one in found.attention:
+        if one.kind != "plan":
+            assert one.layers is not None and one.layers.ndim == 3
+            assert np.allclose(one.layers.mean(0), one.weights, atol=1e-6)
 
 
-def test_choices_that_are_close_are_settled_in_double_precision(
-    nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("image2music.composers.nano.decoding.CLOSE", 0.2)
-
-    assert written(nano, requests[:1]) == tunes[:1]
-
-
-def test_one_seed_gives_different_pictures_different_tunes(tunes: list[str]) -> None:
-    assert len({read_controls_and_melody(abc)[1] for abc in tunes}) == len(tunes)
-
-
-def test_another_processors_last_bits_change_no_tune(
-    nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str]
-) -> None:
-    random = np.random.default_rng(0)
-
-    def nudged(request: ComposeRequest) -> ComposeRequest:
-        seen = request.description.features
-        assert isinstance(seen, SeenPicture)
-        noise = random.normal(scale=1e-7, size=seen.patches.shape)
-        other = replace(seen, patches=(seen.patches + noise).astype(np.float32))
-        return replace(request, description=replace(request.description, features=other))
-
-    assert written(nano, [nudged(request) for request in requests]) == tunes
-
-
-def test_the_seed_is_the_pictures_by_its_id(
-    nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str]
-) -> None:
-    assert written(nano, [replace(requests[0], image_id="another")]) != tunes[:1]
-
-
-def test_another_seed_gives_another_tune(nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str]) -> None:
-    assert written(nano, [replace(requests[0], seed=12)]) != tunes[:1]
-
-
-@pytest.mark.slow
-def test_a_persons_plan_is_written_to(nano: NanoComposer, requests: list[ComposeRequest]) -> None:
-    plan = plan_of_json(
-        {
-            "title": "Asked",
-            "key": "Dm",
-            "meter": "3/4",
-            "voices": [
-                {"id": 1, "name": "Oboe", "program": 68, "low": "Bb3", "high": "F6"},
-                {"id": 2, "name": "Harp", "program": 46, "low": "C3", "high": "C6"},
-                {"id": 3, "name": "Cello", "program": 42, "low": "C2", "high": "G3"},
-            ],
-            "sections": [
-                {"bars": "1-4", "qpm": 72, "roles": {"1": "melody", "2": "figure", "3": "bass"}},
-                {"bars": "5-8", "qpm": 72, "roles": {"1": "rest", "2": "melody", "3": "bass"}},
-            ],
-            "harmony": ["Dm", "Gm", "A", "Dm", "Bb", "F", "A7", "Dm"],
-        }
-    )
-    asked = [WriteRequest(replace(requests[0], plan=plan), plan), WriteRequest(requests[1])]
-    abc, own = nano.write(asked)
-    score = abc_to_score(abc)
-    assert [found for found in check(abc) if found.severity is Severity.ERROR] == []
-    assert [track.program for track in score.tracks] == [68, 46, 42]
-    assert (score.tempos[0].qpm, count_bars(score), score.keys[0].tonic) == (72, 8, 2)
-    assert score.tracks[0].onsets.max() < 4 * 3 * 480
-    assert own == nano.write(asked[1:])[0]
-
-
-@pytest.mark.slow
-def test_what_is_asked_for_is_delivered(nano: NanoComposer, requests: list[ComposeRequest]) -> None:
-    abc = nano.write_as_asked(requests[:1], {"mode": ("minor",), "tempo": ("slow",), "range": ("lowest",)})[0]
-
-    controls, _ = read_controls_and_melody(abc)
-
-    assert (controls["mode"], controls["tempo"], controls["range"]) == ("minor", "slow", "lowest")
-
-
-def test_attention_is_that_of_the_musics_own_tokens(
-    nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str], explained: Explanation
-) -> None:
-    tokens = torch.tensor([control_and_music_tokens(tunes[0])])
-    seen = requests[0].description.features
-    assert isinstance(seen, SeenPicture)
-
-    with torch.inference_mode():
-        layers = nano.sampler.model(
-            tokens,
-            patches=torch.from_numpy(seen.patches[None]).double(),
-            references=torch.zeros(1, 3, 32, dtype=torch.long),
-            output_attentions=True,
-        ).attentions
-    rows = torch.stack(layers)[:, 0, :, PREFIX - 1 : -1, :49]
-    whole = next(found for found in explained.attention if found.kind == "all")
-
-    np.testing.assert_allclose(whole.weights.ravel(), rows.mean((0, 1, 2)).numpy(), rtol=1e-4)
-
-
-def test_maps_are_shares_of_attention_that_differ_between_bars(tunes: list[str], explained: Explanation) -> None:
-    groups = [found.weights for found in explained.attention if found.kind == "bars"]
-
-    assert {found.kind for found in explained.attention} == {"all", "voice", "bars", "motivation"}
-    assert len(groups) == -(-len(read_controls_and_melody(tunes[0])[1].bars) // 4)
-    for found in explained.attention:
-        assert found.weights.shape == found.baseline.shape == (7, 7)
-        assert np.isfinite(found.weights).all()
-        assert 0 < found.weights.sum() < 1
-        assert found.weights.std() > 0
-    assert not np.allclose(groups[0], groups[-1])
-
-
-@pytest.mark.slow
-def test_layers_and_faithfulness_are_there_when_asked_for(
-    nano: NanoComposer, requests: list[ComposeRequest], tunes: list[str], explained: Explanation
-) -> None:
-    metrics = metrics_of_score(abc_to_score(tunes[0]))
-    asked = ExplainRequest(requests[0], tunes[0], "Coffee", metrics, AttentionOptions(layers=True, faithfulness=True))
-    (detailed,) = nano.explain([asked])
-    for found, plain in zip(detailed.attention, explained.attention, strict=True):
-        assert found.layers is not None
-        assert np.allclose(found.layers.mean(0), plain.weights, atol=1e-6)
-        assert found.faithfulness is not None
-        assert set(found.faithfulness) >= {"deletion", "deletion_random", "deletion_centre", "insertion"}
-        assert (plain.layers, plain.faithfulness) == (None, None)
-
-
-def test_each_sentence_on_what_control_tokens_decided_has_a_map(explained: Explanation) -> None:
-    sentences = [found.text for found in explained.attention if found.kind == "motivation"]
-
-    assert len(sentences) == 3
-    assert explained.motivation.endswith(" ".join(sentences))
-
-
-def test_distance_counts_levels_and_words_that_were_not_delivered() -> None:
-    asked = {"range": ("highest",), "mode": ("minor",), "tempo": ("slow",)}
-
-    assert control_distance(asked, Controls(range="middle", mode="major", tempo="slow")) == 3
-
-
-def test_a_description_that_is_not_nanos_is_refused(nano: NanoComposer, requests: list[ComposeRequest]) -> None:
+def test_a_description_that_is_not_nanos_cannot_be_explained(nano: NanoComposer) -> None:
     with pytest.raises(TypeError, match="call look first"):
-        written(nano, [replace(requests[0], description=Description("a cup"))])
+        explained(nano, asked("a"))
+
+
+def test_the_last_bits_of_patches_change_no_tune(nano: NanoComposer, seen: list[ComposeRequest]) -> None:
+    """Another processor's sums differ there: what is composed hangs on the scene, whose numbers are rounded."""
+    request = seen[0]
+    nudged = replace(request, description=replace(request.description, features=None))
+    assert composed(nudged, fresh(network=nano.network)) == composed(request, nano)
+
+
+def test_the_loop_takes_a_tune_of_nanos_as_it_is(nano: NanoComposer, seen: list[ComposeRequest]) -> None:
+    settings = LoopSettings(candidates=2)
+    tunes = compose_batch(nano, seen, settings)
+    for tune, request in zip(tunes, seen, strict=True):
+        assert not isinstance(tune, Exception)
+        purposes = [step.purpose for step in tune.rounds]
+        assert purposes.count("draft") == 2 and "repair" not in purposes
+        assert tune.unmet == () and tune.plan is not None
+        own = [composed(request, fresh(network=nano.network), take)[0].harmony for take in (0, 1)]
+        assert tune.plan.harmony in own

@@ -78,12 +78,11 @@ def by_tick(notes, ticks):
 
 
 def chord_at(ground, tick):
-    """The chord at a tick, bars cut as the arranger cuts them."""
+    """The chord at a tick: of two in a bar the second comes with the first beat of the bar's second half."""
     length = bar_ticks(ground.meter)
     bar, at = divmod(tick, length)
     chords = ground.chords[bar]
-    middle = {"3/4": 12, "2/4": 12, "5/4": 36}.get(ground.meter, length // 2)
-    middle = 24 if ground.meter == "7/8" else middle
+    middle = {"3/4": 24, "5/4": 36, "7/8": 24, "9/8": 36}.get(ground.meter, length // 2)
     return chords[len(chords) > 1 and at >= middle]
 
 
