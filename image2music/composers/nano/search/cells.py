@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from image2music.composers.nano.pools import RhythmPair, rhythm_pairs, surprise_table
-from image2music.composers.nano.search.harmony import Place
+from image2music.composers.nano.search.harmony import ChordPlace
 from image2music.composers.nano.sketch import Note, bar_ticks, beat_ticks
 from image2music.composers.suiting import Character
 
@@ -24,11 +24,11 @@ Rhythm = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Motif:
+class Theme:
     """Two bars, the places that they were written over, and how good a theme they make (higher is better)."""
 
     bars: Bars
-    places: tuple[Place, Place]
+    places: tuple[ChordPlace, ChordPlace]
     worth: float
 
     @property
@@ -106,9 +106,9 @@ _SHAPES: dict[str, tuple[float, float]] = {
 
 
 def draw_motif(
-    rhythm: Sequence[Rhythm], places: tuple[Place, Place], low: int, high: int, rng: random.Random, *,
+    rhythm: Sequence[Rhythm], places: tuple[ChordPlace, ChordPlace], low: int, high: int, rng: random.Random, *,
     tries: int, shape: str = "arch",
-) -> Motif:  # fmt: skip
+) -> Theme:  # fmt: skip
     """Draw contours for a rhythm over two bars' places and return one of the best, between `low` and `high`."""
     middle = (low + high) // 2
     starts = [p for p in range(middle - 7, middle + 5) if p % 12 in places[0].tones]
@@ -125,11 +125,11 @@ def draw_motif(
         found.append((-round(worth, 6), number, bars))
     found.sort(key=lambda one: one[:2])
     at = min(int(rng.expovariate(0.5)), 8, len(found) - 1)
-    return Motif(found[at][2], places, -found[at][0])
+    return Theme(found[at][2], places, -found[at][0])
 
 
 def _drawn_contour(
-    rhythm: Sequence[Rhythm], places: tuple[Place, Place], low: int, high: int, starts: Sequence[int],
+    rhythm: Sequence[Rhythm], places: tuple[ChordPlace, ChordPlace], low: int, high: int, starts: Sequence[int],
     rng: random.Random,
 ) -> Bars:  # fmt: skip
     pitch = starts[int(rng.random() * len(starts))]
@@ -157,7 +157,7 @@ def _surprise() -> list[float]:
     return [float(one) for one in surprise_table().reshape(-1)]
 
 
-def surprise_of(pitches: Sequence[int], tonic: int, minor: bool) -> list[float]:
+def bits_of(pitches: Sequence[int], tonic: int, minor: bool) -> list[float]:
     """Return the bits of each pitch from the third on, as human melodies have them (an interpolated trigram)."""
     table, result = _surprise(), []
     base = 12 * 729 * minor
@@ -170,7 +170,7 @@ def surprise_of(pitches: Sequence[int], tonic: int, minor: bool) -> list[float]:
     return result
 
 
-def motif_worth(bars: Bars, places: tuple[Place, Place], low: int, high: int) -> float:
+def motif_worth(bars: Bars, places: tuple[ChordPlace, ChordPlace], low: int, high: int) -> float:
     """Return how good a theme two bars make; differences of one are heard."""
     pitches = [note[2] for bar in bars for note in bar]
     if len(pitches) < 2:
@@ -191,7 +191,7 @@ def motif_worth(bars: Bars, places: tuple[Place, Place], low: int, high: int) ->
     turns = sum(a * b < 0 for a, b in itertools.pairwise(steps))
     worth -= 0.5 * max(0, turns - max(2, len(steps) // 2)) + 0.8 * (turns == 0)
     worth += 0.8 * (pitches.count(top) == 1) - 0.3 * max(0, top - high) - 0.3 * max(0, low - bottom)
-    bits = surprise_of(pitches, places[0].tonic, places[0].minor)
+    bits = bits_of(pitches, places[0].tonic, places[0].minor)
     if bits:
         mean = sum(bits) / len(bits)
         worth -= 1.2 * max(0.0, mean - 4.2) + 1.0 * max(0.0, 2.6 - mean)
@@ -203,7 +203,7 @@ def motif_worth(bars: Bars, places: tuple[Place, Place], low: int, high: int) ->
     return worth - 1.5 * all(abs(step) <= 2 for step in steps)
 
 
-def _foreign_worth(bars: Bars, places: tuple[Place, Place], pitches: Sequence[int]) -> float:
+def _foreign_worth(bars: Bars, places: tuple[ChordPlace, ChordPlace], pitches: Sequence[int]) -> float:
     foreign, worth, at = 0, 0.0, 0
     for bar, place in zip(bars, places, strict=True):
         for _, length, pitch in bar:

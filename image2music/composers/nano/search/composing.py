@@ -15,8 +15,8 @@ from image2music.composers.nano.gestures import DEVICE_WORDS, DeviceName, Gestur
 from image2music.composers.nano.pools import HarmonicStyle, longest_training_run
 from image2music.composers.nano.search.cells import (
     Bars,
-    Motif,
     Rhythm,
+    Theme,
     draw_motif,
     draw_rhythm,
     motif_worth,
@@ -32,9 +32,9 @@ from image2music.composers.nano.search.layout import (
     plan_of,
     plan_parts,
     seat_band,
-    window_of,
+    singing_range,
 )
-from image2music.composers.nano.search.line import LineSearch, Window, place_of_bar, reharmonise
+from image2music.composers.nano.search.line import LineSearch, SingingRange, place_of_bar, reharmonise
 from image2music.composers.nano.search.paired import canon_line, combined_line
 from image2music.composers.nano.search.second import answer_line
 from image2music.composers.nano.search.worth import add_pickups, line_worth, ring_out
@@ -98,8 +98,8 @@ class Composition:
 
     form: Form
     search: LineSearch
-    theme: Motif
-    other: Motif | None
+    theme: Theme
+    other: Theme | None
     band: tuple[Seated, ...]
     leads: tuple[Seated, ...]
     worth: float
@@ -191,7 +191,7 @@ def _compose(
     rng = random.Random(picture_seed(seed, f"theme/{rank[0]}/{rank[1]}"))
     band = seat_band(request.programs, request.drums)
     leads = tuple(one for one in band if one.seat in ("lead", "second"))[:2]
-    windows = [window_of(one.voice) for one in leads]
+    windows = [singing_range(one.voice) for one in leads]
     tonality = read_tonality(request.key)
     assert tonality is not None
     form = FormMaker(
@@ -220,8 +220,8 @@ def _alternatives(wanted: Wanted, form: Form, rng: random.Random) -> list[tuple[
 
 
 def themes_for(
-    wanted: Wanted, effort: Effort, form: Form, windows: Sequence[Window], rng: random.Random
-) -> tuple[Motif, Motif | None]:
+    wanted: Wanted, effort: Effort, form: Form, windows: Sequence[SingingRange], rng: random.Random
+) -> tuple[Theme, Theme | None]:
     """Draw the themes that a form's bars speak of."""
     request, meter, gestures = wanted.request, wanted.request.meter, wanted.gestures
     density = wanted_density(wanted.character, request.qpm, meter, 0.5 - gestures.space) + rng.choice((-1, 0, 0, 1))
@@ -256,9 +256,9 @@ def _two_bars(rhythm: Sequence[tuple[int, int]], bar: int) -> tuple[Rhythm, Rhyt
 
 
 def _theme(
-    form: Form, at: int, rhythm: Sequence[Sequence[tuple[int, int]]], windows: Sequence[Window], shape: str,
+    form: Form, at: int, rhythm: Sequence[Sequence[tuple[int, int]]], windows: Sequence[SingingRange], shape: str,
     effort: Effort, rng: random.Random,
-) -> Motif:  # fmt: skip
+) -> Theme:  # fmt: skip
     first = form.tasks[at]
     second = form.tasks[min(at + 1, len(form.tasks) - 1)]
     window = windows[first.singer]
@@ -271,9 +271,9 @@ def _theme(
 
 
 def _proposed(
-    wanted: Wanted, effort: Effort, form: Form, windows: Sequence[Window], drawn: Motif, network: LineNetwork,
+    wanted: Wanted, effort: Effort, form: Form, windows: Sequence[SingingRange], drawn: Theme, network: LineNetwork,
     rng: random.Random,
-) -> Motif:  # fmt: skip
+) -> Theme:  # fmt: skip
     """Return the best of the network's themes; the one that was drawn, where none is as good."""
     first, second = form.tasks[form.theme], form.tasks[min(form.theme + 1, len(form.tasks) - 1)]
     window = windows[first.singer]
@@ -283,7 +283,7 @@ def _proposed(
         window.low, window.high, effort.proposals, rng.randrange(2**31),
     )  # fmt: skip
     motifs = [
-        Motif(bars, drawn.places, motif_worth(bars, drawn.places, window.low, window.high))
+        Theme(bars, drawn.places, motif_worth(bars, drawn.places, window.low, window.high))
         for bars in proposals
         if all(bars) and sum(len(bar) for bar in bars) >= _FEWEST_NOTES
     ]
@@ -293,13 +293,13 @@ def _proposed(
 _FEWEST_NOTES = 4
 
 
-def _with_opening(theme: Motif, opening: Bars, window: Window) -> Motif:
+def _with_opening(theme: Theme, opening: Bars, window: SingingRange) -> Theme:
     """Let a theme begin with given bars, moved by octaves into the window."""
     pitches = [pitch for bar in opening for _, _, pitch in bar]
     octave = 12 * round((window.pitch_at(0.4) - sum(pitches) / len(pitches)) / 12)
     given = tuple(tuple((o, d, p + octave) for o, d, p in bar) for bar in opening[:2])
     bars = (*given, *theme.bars[len(given) :])
-    return Motif(bars, theme.places, motif_worth(bars, theme.places, window.low, window.high))
+    return Theme(bars, theme.places, motif_worth(bars, theme.places, window.low, window.high))
 
 
 def _upbeat_lengths(character: Character, meter: str, rng: random.Random) -> tuple[int, ...]:
@@ -365,7 +365,7 @@ def _payoff(
         return ""
     bars = form.reunion
     idle = _idle(composition, bars.start)
-    window = window_of(idle.voice)
+    window = singing_range(idle.voice)
     made = None
     if form.device == "combine" and form.other is not None:
         theme = [composition.search.done.get(form.other + n, ()) for n in range(len(bars))]
@@ -407,8 +407,8 @@ def _answers(
             ]  # fmt: skip
             if role not in ("answer", "counter") or not free:
                 continue
-            window = window_of(lead.voice)
-            under = window.high <= window_of(composition.leads[1 - which].voice).high
+            window = singing_range(lead.voice)
+            under = window.high <= singing_range(composition.leads[1 - which].voice).high
             for start, end in _runs(free):
                 span = range(start, end + 1)
                 busy = 0.5 if role == "answer" else 0.7

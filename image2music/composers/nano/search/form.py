@@ -148,7 +148,7 @@ _FORM_CHANCES: dict[Character, dict[FormName, float]] = {
 _FAR_FROM, _STAYS = 22, 0.4
 
 
-def lay_out(phrases: Sequence[_Phrase], bars: int, rng: random.Random) -> list[tuple[Purpose, int]] | None:
+def phrase_lengths(phrases: Sequence[_Phrase], bars: int, rng: random.Random) -> list[tuple[Purpose, int]] | None:
     """Return purposes with bars that add up, or None where the form cannot have so few.
 
     What can be spared goes first; then phrases become shorter or longer, drawn by lot, so that not all have four bars.
@@ -243,10 +243,10 @@ class FormMaker:
         names = list(chances)
         while names and bars >= 8:
             name = self.rng.choices(names, [chances[one] for one in names])[0]
-            if (found := lay_out(FORMS[name], bars, self.rng)) is not None:
+            if (found := phrase_lengths(FORMS[name], bars, self.rng)) is not None:
                 return name, found
             names.remove(name)
-        found = lay_out(FORMS["miniature"], bars, self.rng)
+        found = phrase_lengths(FORMS["miniature"], bars, self.rng)
         return "miniature", found or [("statement", bars)]
 
     # ------------------------------------------------------------ phrases

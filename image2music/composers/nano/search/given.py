@@ -12,8 +12,8 @@ from image2music.composers.nano.search.cells import Bars
 from image2music.composers.nano.search.composing import Effort, Wanted, themes_for
 from image2music.composers.nano.search.form import Form, FormMaker
 from image2music.composers.nano.search.harmony import place_of
-from image2music.composers.nano.search.layout import Written, window_of
-from image2music.composers.nano.search.line import LineSearch, Window
+from image2music.composers.nano.search.layout import Written, singing_range
+from image2music.composers.nano.search.line import LineSearch, SingingRange
 from image2music.composers.nano.search.worth import line_worth
 from image2music.composers.nano.sketch import TICKS, Note, Purpose, bar_ticks
 from image2music.errors import Image2MusicError
@@ -50,14 +50,14 @@ def _line(plan: Plan, wanted: Wanted, effort: Effort, seed: int, number: int) ->
     return search
 
 
-def _window(plan: Plan, voice: int) -> Window:
+def _window(plan: Plan, voice: int) -> SingingRange:
     """Return where a voice of the plan sings: its range there, below the climax for all but the climax itself."""
     planned = plan.voice(voice)
-    own = window_of(planned)
+    own = singing_range(planned)
     low, high = max(planned.low, min(own.low, planned.high - 12)), min(planned.high, own.high)
     if plan.climax is not None:
         high = min(high, plan.climax.pitch) if plan.climax.pitch >= low + 7 else high
-    return Window(low, high, planned.low, min(planned.high, own.highest))
+    return SingingRange(low, high, planned.low, min(planned.high, own.highest))
 
 
 def _opening(plan: Plan) -> Bars:

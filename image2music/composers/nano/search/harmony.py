@@ -20,7 +20,7 @@ _LOWEST, _HIGHEST = 12, 120
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Place:
+class ChordPlace:
     """A chord in a local key.
 
     `ladder` holds the scale's pitches in order, `rung[p]` is the place of the ladder's pitch that is nearest to MIDI
@@ -50,13 +50,13 @@ class Place:
 
 
 @lru_cache(maxsize=8192)
-def place_of(symbol: str, key: str) -> Place:
+def place_of(symbol: str, key: str) -> ChordPlace:
     """Return the place of a chord symbol in a local key (`Am`, `Ddor`)."""
     chord, tonality = read_chord(symbol), local_key(key)
     scale = scale_under(symbol, key)
     ladder = tuple(p for p in range(_LOWEST, _HIGHEST) if p % 12 in scale)
     rung = tuple(min(range(len(ladder)), key=lambda at: (abs(ladder[at] - p), at)) for p in range(128))
-    return Place(chord, tonality.pitch_class, tonality.is_minor, scale, chord.classes, ladder, rung)
+    return ChordPlace(chord, tonality.pitch_class, tonality.is_minor, scale, chord.classes, ladder, rung)
 
 
 @lru_cache(maxsize=256)

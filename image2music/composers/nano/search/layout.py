@@ -13,9 +13,9 @@ from typing import Literal
 
 from image2music.abc.writer.parts import bars_to_abc
 from image2music.composers.nano.gestures import Gestures
-from image2music.composers.nano.search.cells import Motif
+from image2music.composers.nano.search.cells import Theme
 from image2music.composers.nano.search.form import Form, FormSection
-from image2music.composers.nano.search.line import Window
+from image2music.composers.nano.search.line import SingingRange
 from image2music.composers.nano.sketch import TICKS, Note, Purpose, bar_ticks
 from image2music.composers.suiting import Character
 from image2music.music.instruments import instrument_of
@@ -28,6 +28,7 @@ from image2music.music.planning.plan import (
     Climax,
     Device,
     Family,
+    Motif,
     Plan,
     PlannedVoice,
     Role,
@@ -37,7 +38,6 @@ from image2music.music.planning.plan import (
     Swell,
     VoicePart,
 )
-from image2music.music.planning.plan import Motif as PlannedMotif
 from image2music.music.planning.planner import PlanRequest
 from image2music.music.theory import read_chord
 
@@ -113,12 +113,12 @@ def _voice(number: int, program: int, seat: Seat) -> PlannedVoice:
     return PlannedVoice(number, instrument.name, program, low, high)
 
 
-def window_of(voice: PlannedVoice) -> Window:
+def singing_range(voice: PlannedVoice) -> SingingRange:
     """Return where a voice sings: the upper part of its comfortable range, a little more at both ends."""
     instrument = instrument_of(voice.program)
     high = min(voice.high, 86)
     low = max(voice.low, high - _SPAN)
-    return Window(low, high, max(instrument.lowest, low - 4), min(instrument.highest, high + 3))
+    return SingingRange(low, high, max(instrument.lowest, low - 4), min(instrument.highest, high + 3))
 
 
 # ---------------------------------------------------------------- accompaniment
@@ -262,7 +262,7 @@ def _figure(
 
 def plan_of(
     form: Form, written: Written, band: Sequence[Seated], singers: Sequence[int],
-    parts: Sequence[Sequence[VoicePart]], theme: Motif, request: PlanRequest, device: str,
+    parts: Sequence[Sequence[VoicePart]], theme: Theme, request: PlanRequest, device: str,
 ) -> Plan:  # fmt: skip
     """Return the plan that the lines fill."""
     base = dynamic_of(request)
@@ -340,9 +340,7 @@ def dynamic_of(request: PlanRequest) -> int:
     return 1 + sum(round(request.arousal, 3) >= bound for bound in (0.25, 0.5, 0.75))
 
 
-def _motif_text(
-    form: Form, theme: Motif, request: PlanRequest, notes: Mapping[int, tuple[Note, ...]]
-) -> PlannedMotif | None:
+def _motif_text(form: Form, theme: Theme, request: PlanRequest, notes: Mapping[int, tuple[Note, ...]]) -> Motif | None:
     first = form.theme
     if first + 1 >= len(form.tasks) or not notes.get(first) or not notes.get(first + 1):
         return None
@@ -350,7 +348,7 @@ def _motif_text(
     timed = [(n * length + o, d, (p,), ()) for n in (0, 1) for o, d, p in notes[first + n] if o < length]
     bars = bars_of_notes(timed, TICKS, length, 2)
     text = " | ".join(bars_to_abc(request.key, request.meter, bars))
-    return PlannedMotif(text, " | ".join(form.tasks[first + n].chords for n in (0, 1)))
+    return Motif(text, " | ".join(form.tasks[first + n].chords for n in (0, 1)))
 
 
 def _surprise(form: Form) -> Surprise | None:

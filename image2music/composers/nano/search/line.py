@@ -16,10 +16,16 @@ from functools import lru_cache
 from itertools import pairwise
 
 from image2music.composers.nano.pools import cadence_rhythms
-from image2music.composers.nano.search.cells import Motif, surprise_of
+from image2music.composers.nano.search.cells import Theme, bits_of
 from image2music.composers.nano.search.form import BarTask, Form
-from image2music.composers.nano.search.harmony import Place, fits_notes, place_of
-from image2music.composers.nano.search.moves import OPERATIONS, in_double_values, set_on, steps_of, versions
+from image2music.composers.nano.search.harmony import ChordPlace, fits_notes, place_of
+from image2music.composers.nano.search.moves import (
+    OPERATIONS,
+    in_double_values,
+    scale_steps_of,
+    set_on,
+    versions_of_bar,
+)
 from image2music.composers.nano.sketch import Note, bar_ticks, beat_ticks
 
 WIDTH = 4
@@ -31,7 +37,7 @@ _NO_NOTES: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class SingingRange:
     """Where a voice sings: `low` to `high` is where a tune lies well, `lowest` to `highest` what it may touch."""
 
     low: int
@@ -59,7 +65,13 @@ class LineSearch:
     """Writes one line. `done` holds the bars that stand, by number; `tags` what each was made by."""
 
     def __init__(
-        self, form: Form, meter: str, theme: Motif, other: Motif | None, windows: Sequence[Window], rng: random.Random
+        self,
+        form: Form,
+        meter: str,
+        theme: Theme,
+        other: Theme | None,
+        windows: Sequence[SingingRange],
+        rng: random.Random,
     ) -> None:
         self.form, self.meter, self.theme, self.other, self.windows, self.rng = form, meter, theme, other, windows, rng
         self.bar, self.beat = bar_ticks(meter), beat_ticks(meter)
@@ -95,7 +107,7 @@ class LineSearch:
             found += self._cadences(task, window)
         return self._judged(found, task)
 
-    def _as_stated(self, word: str, task: BarTask, window: Window) -> tuple[tuple[Note, ...], float, str]:
+    def _as_stated(self, word: str, task: BarTask, window: SingingRange) -> tuple[tuple[Note, ...], float, str]:
         theme = self.theme if word[0] == "M" or self.other is None else self.other
         notes = theme.bars[int(word[1])]
         mean = sum(note[2] for note in theme.notes) / len(theme.notes)
@@ -103,7 +115,7 @@ class LineSearch:
         return tuple((o, d, p + octave) for o, d, p in notes), 0.0, word
 
     def _again(
-        self, source: int, task: BarTask, window: Window, *, varied: bool
+        self, source: int, task: BarTask, window: SingingRange, *, varied: bool
     ) -> list[tuple[tuple[Note, ...], float, str]]:
         notes = self.done.get(source)
         if not notes:
@@ -120,14 +132,14 @@ class LineSearch:
         base = _mended([(o, d, p + octave) for o, d, p in notes], places, self.bar)
         found = [(base, 0.5 if varied else 0.0, "=")]
         if varied:
-            steps = steps_of(base, places[0])
-            for _, cost, made in versions(steps, "O", self.bar, self.beat):
+            steps = scale_steps_of(base, places[0])
+            for _, cost, made in versions_of_bar(steps, "O", self.bar, self.beat):
                 pitches, _ = set_on(made, base[0][2], places, self.bar, self.beat)
                 ornamented = tuple((o, d, p) for (o, d, _), p in zip(made, pitches, strict=True))
                 found.append((ornamented, cost - 0.6, "~"))
         return found
 
-    def _from_theme(self, word: str, task: BarTask, window: Window) -> list[tuple[tuple[Note, ...], float, str]]:
+    def _from_theme(self, word: str, task: BarTask, window: SingingRange) -> list[tuple[tuple[Note, ...], float, str]]:
         matched = _IDEA.fullmatch(word)
         assert matched is not None, word
         theme = self.theme if matched[1] == "m" or self.other is None else self.other
@@ -135,7 +147,7 @@ class LineSearch:
         return self._worked(theme.bars[at], theme.places[at], OPERATIONS[matched[2]], task, window, word)
 
     def _worked(
-        self, notes: Sequence[Note], source: Place, letters: str, task: BarTask, window: Window, tag: str
+        self, notes: Sequence[Note], source: ChordPlace, letters: str, task: BarTask, window: SingingRange, tag: str
     ) -> list[tuple[tuple[Note, ...], float, str]]:
         if not notes:
             return []
@@ -144,7 +156,7 @@ class LineSearch:
         lowest, highest, bar, beat = window.lowest, window.highest, self.bar, self.beat
         scale = places[0].scale
         starts = [p for p in range(max(lowest, goal - 8), min(highest, goal + 8) + 1) if p % 12 in scale]
-        for letter, cost, made in versions(steps_of(notes, source), letters, bar, beat):
+        for letter, cost, made in versions_of_bar(scale_steps_of(notes, source), letters, bar, beat):
             low_step, high_step = min(s for _, _, s in made), max(s for _, _, s in made)
             for start in starts:
                 # A scale step is at most two semitones (three in the harmonic minor): leave out what is far outside.
@@ -162,7 +174,7 @@ class LineSearch:
                 )
         return found
 
-    def _cadences(self, task: BarTask, window: Window) -> list[tuple[tuple[Note, ...], float, str]]:
+    def _cadences(self, task: BarTask, window: SingingRange) -> list[tuple[tuple[Note, ...], float, str]]:
         places = self.places[task.bar]
         last, first = places[-1], places[0]
         root = last.chord.root
@@ -209,9 +221,7 @@ class LineSearch:
         result = []
         for total, _, notes, tag in judged[:_KEPT]:
             pitches = tuple([note[2] for note in notes])
-            inner = (
-                surprise_of(pitches, self.places[task.bar][0].tonic, self.places[task.bar][0].minor) if pitches else []
-            )
+            inner = bits_of(pitches, self.places[task.bar][0].tonic, self.places[task.bar][0].minor) if pitches else []
             rhythm = tuple([(o, d) for o, d, _ in notes])
             result.append(
                 _Candidate(total, notes, tag, rhythm, pitches, sum(inner), sum([max(0.0, b - 7.5) for b in inner]))
@@ -377,7 +387,7 @@ class LineSearch:
         if away >= 5 and len(row.pitches) > 1 and (row.pitches[1] - here) * (here - previous) > 0:
             cost += 0.6
         place = self.places[task.bar][0]
-        bits = surprise_of((*flat[-2:], *row.pitches[:2]), place.tonic, place.minor)
+        bits = bits_of((*flat[-2:], *row.pitches[:2]), place.tonic, place.minor)
         count = len(bits) + max(0, len(row.pitches) - 2)
         if count:
             mean = (sum(bits) + row.bits) / count
@@ -432,20 +442,20 @@ def _moved_alike(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
     )
 
 
-def _is_sus(place: Place) -> bool:
+def _is_sus(place: ChordPlace) -> bool:
     return place.chord.tones[1] == 5
 
 
-def _places(task: BarTask) -> tuple[Place, ...]:
+def _places(task: BarTask) -> tuple[ChordPlace, ...]:
     return tuple(place_of(symbol, task.key) for symbol in task.chords.split())
 
 
-def place_of_bar(task: BarTask) -> Place:
+def place_of_bar(task: BarTask) -> ChordPlace:
     """Return the place at the beginning of a bar."""
     return place_of(task.chords.split()[0], task.key)
 
 
-def _mended(notes: Sequence[Note], places: Sequence[Place], bar: int) -> tuple[Note, ...]:
+def _mended(notes: Sequence[Note], places: Sequence[ChordPlace], bar: int) -> tuple[Note, ...]:
     """Set notes of an earlier bar on other chords: what is foreign and neither passes nor resolves moves a little."""
     count = len(places)
     here = [places[min(count - 1, onset * count // bar)] for onset, _, _ in notes]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from image2music.composers.nano.search.harmony import Place
+from image2music.composers.nano.search.harmony import ChordPlace
 from image2music.composers.nano.sketch import Note
 
 Steps = tuple[tuple[int, int, int], ...]
@@ -17,7 +17,7 @@ OPERATIONS = {"": "T", "i": "I", "f": "F", "o": "TO", "x": "TXOI", "d": "DF", "s
 """The operations that an idea's letter allows."""
 
 
-def steps_of(notes: Sequence[Note], place: Place) -> Steps:
+def scale_steps_of(notes: Sequence[Note], place: ChordPlace) -> Steps:
     """Return a bar as scale steps from its first note."""
     rung = place.rung
     first = rung[notes[0][2]]
@@ -25,7 +25,7 @@ def steps_of(notes: Sequence[Note], place: Place) -> Steps:
 
 
 @lru_cache(maxsize=4096)
-def versions(steps: Steps, letters: str, bar: int, beat: int) -> tuple[Version, ...]:
+def versions_of_bar(steps: Steps, letters: str, bar: int, beat: int) -> tuple[Version, ...]:
     """Return what a bar becomes by the operations of `letters`.
 
     T as it is, I upside down, O ornamented, X its last two notes joined, F its head twice, D in half values and held,
@@ -124,7 +124,7 @@ def in_double_values(notes: Sequence[Note], second_half: bool, bar: int) -> tupl
     return tuple(slow)
 
 
-def set_on(steps: Steps, base: int, places: Sequence[Place], bar: int, beat: int) -> tuple[list[int], int]:
+def set_on(steps: Steps, base: int, places: Sequence[ChordPlace], bar: int, beat: int) -> tuple[list[int], int]:
     """Return the pitches of a bar that begins near `base` over its chords, and how many had to move.
 
     Notes that are strong or long and foreign to the chord move to the nearest tone, unless they resolve by step.

@@ -14,7 +14,7 @@ from image2music.abc.playback import abc_to_score
 from image2music.abc.writer.parts import lines_to_abc
 from image2music.composers.nano.gestures import DEVICES, DeviceName, gestures_of
 from image2music.composers.nano.search.composing import Effort, Wanted, compose_lines, with_voices
-from image2music.composers.nano.search.form import FORMS, FormMaker, FormName, lay_out
+from image2music.composers.nano.search.form import FORMS, FormMaker, FormName, phrase_lengths
 from image2music.composers.nano.search.given import compose_to_plan
 from image2music.composers.nano.search.harmony import key_away, moved, place_of
 from image2music.composers.nano.sketch import bar_ticks
@@ -48,7 +48,7 @@ def test_a_form_has_as_many_bars_as_were_asked_for(bars: int, seed: int, device:
 
 @given(name=st.sampled_from(sorted(FORMS)), bars=st.integers(8, 40), seed=st.integers(0, 9))
 def test_phrases_add_up_and_keep_their_bounds(name: FormName, bars: int, seed: int) -> None:
-    found = lay_out(FORMS[name], bars, random.Random(seed))
+    found = phrase_lengths(FORMS[name], bars, random.Random(seed))
     assert found is None or (sum(length for _, length in found) == bars and all(1 <= n <= 8 for _, n in found))
 
 
