@@ -44,8 +44,8 @@ from image2music.composers.nano.search.composing import (
     with_voices,
 )
 from image2music.composers.nano.search.given import compose_to_plan
-from image2music.composers.nano.search.judging import judge
 from image2music.composers.nano.search.layout import Written
+from image2music.composers.nano.search.worth import judge
 from image2music.composers.suiting import SuitingMusic
 from image2music.images.scene import Scene
 from image2music.images.words import describe_scene

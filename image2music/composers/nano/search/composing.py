@@ -22,7 +22,8 @@ from image2music.composers.nano.search.cells import (
     motif_worth,
     wanted_density,
 )
-from image2music.composers.nano.search.form import Form, FormMaker
+from image2music.composers.nano.search.form import Form
+from image2music.composers.nano.search.form_making import FormMaker
 from image2music.composers.nano.search.ground import Ground
 from image2music.composers.nano.search.harmony import Harmonist, local_key
 from image2music.composers.nano.search.layout import (
@@ -34,10 +35,10 @@ from image2music.composers.nano.search.layout import (
     seat_band,
     singing_range,
 )
-from image2music.composers.nano.search.line import LineSearch, SingingRange, place_of_bar, reharmonise
+from image2music.composers.nano.search.line import LineSearch, SingingRange, place_of_bar
 from image2music.composers.nano.search.paired import canon_line, combined_line
 from image2music.composers.nano.search.second import answer_line
-from image2music.composers.nano.search.worth import add_pickups, line_worth, ring_out
+from image2music.composers.nano.search.worth import add_pickups, line_worth, reharmonise, ring_out
 from image2music.composers.nano.sketch import Note, Sketch, SketchBar, bar_ticks, beat_ticks
 from image2music.composers.suiting import Character
 from image2music.music.planning.plan import DYNAMICS, Plan, VoicePart

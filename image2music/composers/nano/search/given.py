@@ -10,7 +10,8 @@ from image2music.abc.checker import read_motif
 from image2music.composers.nano.gestures import DeviceName
 from image2music.composers.nano.search.cells import Bars
 from image2music.composers.nano.search.composing import Effort, Wanted, themes_for
-from image2music.composers.nano.search.form import Form, FormMaker
+from image2music.composers.nano.search.form import Form
+from image2music.composers.nano.search.form_making import FormMaker
 from image2music.composers.nano.search.harmony import place_of
 from image2music.composers.nano.search.layout import Written, singing_range
 from image2music.composers.nano.search.line import LineSearch, SingingRange

@@ -16,16 +16,17 @@ from functools import lru_cache
 from itertools import pairwise
 
 from image2music.composers.nano.pools import cadence_rhythms
-from image2music.composers.nano.search.cells import Theme, bits_of
-from image2music.composers.nano.search.form import BarTask, Form
-from image2music.composers.nano.search.harmony import ChordPlace, fits_notes, place_of
-from image2music.composers.nano.search.moves import (
+from image2music.composers.nano.search.cells import (
     OPERATIONS,
+    Theme,
+    bits_of,
     in_double_values,
     scale_steps_of,
     set_on,
     versions_of_bar,
 )
+from image2music.composers.nano.search.form import BarTask, Form
+from image2music.composers.nano.search.harmony import ChordPlace, place_of
 from image2music.composers.nano.sketch import Note, bar_ticks, beat_ticks
 
 WIDTH = 4
@@ -76,7 +77,7 @@ class LineSearch:
         self.form, self.meter, self.theme, self.other, self.windows, self.rng = form, meter, theme, other, windows, rng
         self.bar, self.beat = bar_ticks(meter), beat_ticks(meter)
         self.tasks = form.tasks
-        self.places = [_places(task) for task in self.tasks]
+        self.places = [places_of_bar(task) for task in self.tasks]
         self.done: dict[int, tuple[Note, ...]] = {}
         self.tags: list[str] = []
         self.cost = 0.0
@@ -446,7 +447,8 @@ def _is_sus(place: ChordPlace) -> bool:
     return place.chord.tones[1] == 5
 
 
-def _places(task: BarTask) -> tuple[ChordPlace, ...]:
+def places_of_bar(task: BarTask) -> tuple[ChordPlace, ...]:
+    """Return the places of a bar's chords."""
     return tuple(place_of(symbol, task.key) for symbol in task.chords.split())
 
 
@@ -473,29 +475,3 @@ def _mended(notes: Sequence[Note], places: Sequence[ChordPlace], bar: int) -> tu
         if not (passing or (resolves and length <= 18)):
             pitches[at] = place.nearest_tone(pitches[at])
     return tuple((o, d, p) for (o, d, _), p in zip(notes, pitches, strict=True))
-
-
-def reharmonise(search: LineSearch, options: Sequence[Sequence[str]]) -> None:
-    """Let the theme come back on other chords: those that keep its notes and change the most."""
-    form = search.form
-    if form.back is None:
-        return
-    tasks = [search.tasks[n] for n in range(form.back, min(form.back + 4, len(search.tasks)))]
-    tasks = [task for task in tasks if task.section == tasks[0].section]
-    sources = [search.done.get(int(task.idea[1:])) if task.idea[0] in "=~" else None for task in tasks]
-    if not sources or not sources[0]:
-        return
-    scored = []
-    for number, option in enumerate(options):
-        if len(option) < len(tasks):
-            continue
-        cost, changed = 0.0, 0
-        for chords, notes, task in zip(option, sources, tasks, strict=False):
-            changed += chords != task.chords
-            cost += fits_notes(chords, task.key, notes or (), search.bar, search.beat)
-        cost += 3.0 * (option[0] != tasks[0].chords) + 0.3 * search.rng.random()
-        scored.append((round(cost - 0.9 * min(changed, 3), 6), number))
-    if scored:
-        for task, chords in zip(tasks, options[min(scored)[1]], strict=False):
-            task.chords = chords
-            search.places[task.bar] = _places(task)

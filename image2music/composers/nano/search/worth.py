@@ -1,4 +1,4 @@
-"""How worth hearing a finished line is: variety of rhythm, one peak in its place, sections apart, steps and rests.
+"""How worth hearing a tune is: its line's variety, peak and contrasts, and, arranged, the critic and the faults heard.
 
 And what is done to a line that stands: pick-ups before phrases, a last note that rings.
 """
@@ -8,13 +8,22 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from image2music.abc.playback import abc_to_score
+from image2music.abc.writer.parts import lines_to_abc
 from image2music.composers.nano.search.form import Form
-from image2music.composers.nano.search.line import LineSearch, place_of_bar
+from image2music.composers.nano.search.harmony import fits_notes
+from image2music.composers.nano.search.line import LineSearch, place_of_bar, places_of_bar
 from image2music.composers.nano.sketch import Note
+from image2music.music.critic.model import criticise
+from image2music.music.lines import Line
+from image2music.music.listen.listener import listen
+from image2music.music.planning.checks import check_plan
+from image2music.music.planning.plan import Plan
 
-Line = Mapping[int, tuple[Note, ...]]
+LineBars = Mapping[int, tuple[Note, ...]]
 
 
 def line_worth(search: LineSearch) -> float:
@@ -54,7 +63,7 @@ def line_worth(search: LineSearch) -> float:
     return round(worth, 6)
 
 
-def _density(form: Form, done: Line, purpose: str) -> float:
+def _density(form: Form, done: LineBars, purpose: str) -> float:
     bars = [
         bar for section in form.sections if section.purpose == purpose for bar in range(section.first, section.last + 1)
     ]
@@ -118,3 +127,60 @@ def ring_out(search: LineSearch) -> None:
         onset, _, pitch = notes[-1]
         if pitch % 12 in place_of_bar(search.tasks[last]).tones:
             search.done[last - 1] = (*notes[:-1], (onset, 2 * search.bar - onset, pitch))
+
+
+_ENOUGH, _TYPICAL_ENOUGH = 1.5, 1.2
+"""The critic's scores above which more says nothing: it is a floor, not a target."""
+
+_DEVICE, _CLIMAX = 0.4, 0.2
+"""What it is worth that the device came about, and that one note stands above all."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """`total` is higher for what is better; differences of .3 mean something. `plan` is the plan after its checks."""
+
+    total: float
+    plan: Plan
+    critic: float
+    faults: float
+
+
+def judge(worth: float, plan: Plan, lines: Sequence[Line]) -> Judged:
+    """Judge an arranged tune by its line's worth, the critic and its faults a bar."""
+    checked = check_plan(plan)
+    score = abc_to_score(lines_to_abc("", plan.key, plan.meter, lines))
+    judgement = criticise(score)
+    sheet = listen(score, checked.plan)
+    total = worth - 2.0 * len(sheet.faults) / plan.bars - 10.0 * bool(checked.faults)
+    total += _DEVICE * (plan.device is not None) + _CLIMAX * (plan.climax is not None)
+    if judgement is None:
+        return Judged(round(total - 10.0, 6), checked.plan, -10.0, 1.0)
+    total += 0.35 * min(judgement.score, _ENOUGH) + 0.9 * min(judgement.typicality, _TYPICAL_ENOUGH)
+    return Judged(round(total, 4), checked.plan, judgement.score, len(sheet.faults) / plan.bars)
+
+
+def reharmonise(search: LineSearch, options: Sequence[Sequence[str]]) -> None:
+    """Let the theme come back on other chords: those that keep its notes and change the most."""
+    form = search.form
+    if form.back is None:
+        return
+    tasks = [search.tasks[n] for n in range(form.back, min(form.back + 4, len(search.tasks)))]
+    tasks = [task for task in tasks if task.section == tasks[0].section]
+    sources = [search.done.get(int(task.idea[1:])) if task.idea[0] in "=~" else None for task in tasks]
+    if not sources or not sources[0]:
+        return
+    scored = []
+    for number, option in enumerate(options):
+        if len(option) < len(tasks):
+            continue
+        cost, changed = 0.0, 0
+        for chords, notes, task in zip(option, sources, tasks, strict=False):
+            changed += chords != task.chords
+            cost += fits_notes(chords, task.key, notes or (), search.bar, search.beat)
+        cost += 3.0 * (option[0] != tasks[0].chords) + 0.3 * search.rng.random()
+        scored.append((round(cost - 0.9 * min(changed, 3), 6), number))
+    if scored:
+        for task, chords in zip(tasks, options[min(scored)[1]], strict=False):
+            task.chords = chords
+            search.places[task.bar] = places_of_bar(task)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from image2music.composers.base import ComposeRequest
-from image2music.composers.nano.decisions import DECISIONS, decided_by_picture, decision_maps
+from image2music.composers.nano.explaining import DECISIONS, decided_by_picture, decision_maps
 from image2music.composers.nano.gestures import DEVICE_WORDS
 from image2music.composers.suiting import suiting_music
 from image2music.embedders import conse

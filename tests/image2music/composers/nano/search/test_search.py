@@ -14,7 +14,8 @@ from image2music.abc.playback import abc_to_score
 from image2music.abc.writer.parts import lines_to_abc
 from image2music.composers.nano.gestures import DEVICES, DeviceName, gestures_of
 from image2music.composers.nano.search.composing import Effort, Wanted, compose_lines, with_voices
-from image2music.composers.nano.search.form import FORMS, FormMaker, FormName, phrase_lengths
+from image2music.composers.nano.search.form import FORMS, FormName, phrase_lengths
+from image2music.composers.nano.search.form_making import FormMaker
 from image2music.composers.nano.search.given import compose_to_plan
 from image2music.composers.nano.search.harmony import key_away, moved, place_of
 from image2music.composers.nano.sketch import bar_ticks

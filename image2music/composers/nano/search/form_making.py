@@ -1,0 +1,421 @@
+"""How a form is made: phrase by phrase, its harmony, its singers and the ideas of its bars.
+
+The dice are the seed's; a plan that somebody else made gives phrases and chords instead.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from image2music.composers.nano.gestures import DeviceName
+from image2music.composers.nano.pools import HarmonicRole, HarmonicStyle
+from image2music.composers.nano.search.form import (
+    FORM_CHANCES,
+    FORMS,
+    BarTask,
+    Close,
+    Form,
+    FormName,
+    FormSection,
+    phrase_lengths,
+)
+from image2music.composers.nano.search.harmony import Harmonist, fits_notes, key_away, moved
+from image2music.composers.nano.sketch import Note, Purpose, bar_ticks, beat_ticks
+from image2music.composers.suiting import Character
+from image2music.music.planning.harmony import tonic_symbol
+from image2music.music.theory import Tonality, fifths_of, read_chord
+
+_FAR_FROM, _STAYS = 22, 0.4
+_HEIGHTS: dict[Purpose, tuple[float, float, float]] = {
+    "intro": (0.3, 0.3, 0.3), "statement": (0.28, 0.48, 0.36), "again": (0.36, 0.62, 0.4),
+    "contrast": (0.4, 0.6, 0.52), "drive": (0.5, 0.78, 0.62), "return": (0.45, 0.7, 0.62),
+    "climax": (0.66, 1.0, 0.42), "coda": (0.42, 0.4, 0.25),
+}  # fmt: skip
+"""Where a phrase begins, its top and where it ends, in the singer's range."""
+_LOUDER: dict[Purpose, int] = {
+    "intro": -1, "statement": 0, "again": 1, "contrast": -1, "drive": 1, "return": 1, "climax": 2, "coda": -1,
+}  # fmt: skip
+_PACES: dict[Purpose, tuple[float, ...]] = {"contrast": (1.0, 1.06, 0.94), "coda": (0.92,)}
+_CODAS_THAT_CLOSE = 0.8
+"""The share of codas that end by the dominant; others stay on the tonic, or come to it from the fourth degree."""
+_CLIMAX_ROLES: tuple[HarmonicRole, ...] = ("climax", "sequence", "open", "close")
+"""Where the harmony of a climax comes from: a foreign chord before every highest note would be a mannerism."""
+_NAMES: dict[Purpose, str] = {
+    "intro": "intro", "statement": "A", "again": "A", "contrast": "B", "drive": "B", "return": "A", "climax": "A",
+    "coda": "coda",
+}  # fmt: skip
+
+
+class FormMaker:
+    """Builds one form; the dice are the seed's."""
+
+    def __init__(
+        self, key: Tonality, bars: int, character: Character, device: DeviceName, rng: random.Random, *,
+        leads: int, style: HarmonicStyle = "classic", through: bool = False, opening: Sequence[Sequence[Note]] = (),
+        meter: str = "4/4",
+    ) -> None:  # fmt: skip
+        self.rng, self.character, self.leads, self.opening, self.meter = rng, character, leads, opening, meter
+        self.harmonist = Harmonist(style, rng)
+        name, phrases = self._form(bars, character, through)
+        # A short tune has no time to go far and come back.
+        away = key if bars < _FAR_FROM and rng.random() < _STAYS else key_away(key, rng)
+        self._begin(name, key, away, device)
+        self.has_drive = any(purpose == "drive" for purpose, _ in phrases)
+        for purpose, length in phrases:
+            self._phrase(purpose, length)
+        self._finish()
+
+    @classmethod
+    def given(
+        cls, key: Tonality, phrases: Sequence[tuple[Purpose, int]], chords: Sequence[str], character: Character,
+        device: DeviceName, rng: random.Random,
+    ) -> FormMaker:  # fmt: skip
+        """Return the maker of a form whose phrases and chords are there already, for one lead."""
+        maker = cls.__new__(cls)
+        maker.rng, maker.character, maker.leads, maker.opening, maker.meter = rng, character, 1, (), "4/4"
+        maker.harmonist = Harmonist("classic", rng)
+        maker._begin("arch", key, key, device)
+        maker.has_drive = any(purpose == "drive" for purpose, _ in phrases)
+        for purpose, length in phrases:
+            maker._phrase(purpose, length, chords)
+        maker._finish()
+        return maker
+
+    def _begin(self, name: FormName, key: Tonality, away: Tonality, device: DeviceName) -> None:
+        self.form = Form(name, device, key, away)
+        may_be_low = self.leads > 1 and self.character in ("calm", "flowing", "dark")
+        self.singer = self.rng.randrange(self.leads) if may_be_low else 0
+        self.has_other = device != "inversion" and name not in ("variations", "miniature")
+        self.theme_chords: tuple[str, ...] = ()
+
+    def _form(self, bars: int, character: Character, through: bool) -> tuple[FormName, list[tuple[Purpose, int]]]:
+        chances = dict(FORM_CHANCES[character])
+        if through:
+            chances["path"] = chances.get("path", 0) + 3
+        names = list(chances)
+        while names and bars >= 8:
+            name = self.rng.choices(names, [chances[one] for one in names])[0]
+            if (found := phrase_lengths(FORMS[name], bars, self.rng)) is not None:
+                return name, found
+            names.remove(name)
+        found = phrase_lengths(FORMS["miniature"], bars, self.rng)
+        return "miniature", found or [("statement", bars)]
+
+    # ------------------------------------------------------------ phrases
+
+    def _phrase(self, purpose: Purpose, length: int, given: Sequence[str] = ()) -> None:
+        first, form = len(form_tasks := self.form.tasks), self.form
+        pace = self.rng.choice(_PACES.get(purpose, (1.0,)))
+        if self.character == "driving" and purpose == "contrast":
+            pace = self.rng.choice((1.0, 0.94))
+        section = FormSection(purpose, _NAMES[purpose], first, first + length - 1, self._louder(purpose), pace)
+        if purpose not in ("intro", "statement", "contrast"):
+            section.answers_from = first
+        form.sections.append(section)
+        ideas, close = self._ideas(purpose, length, first)
+        if given:
+            chords, key = tuple(given[first : first + length]), form.key
+        else:
+            chords, key = self._harmony(purpose, length, close)
+        low, top, end = _HEIGHTS[purpose]
+        singers = self._singers(purpose, length)
+        rising = 0.62 if purpose != "climax" else (self._peak_at(length) + 0.01) / max(1, length - 1)
+        for at, (idea, text) in enumerate(zip(ideas, chords, strict=True)):
+            t = at / max(1, length - 1)
+            height = (
+                low + (top - low) * t / rising
+                if t < rising
+                else top + (end - top) * (t - rising) / max(0.01, 1 - rising)
+            )
+            form_tasks.append(
+                BarTask(
+                    first + at,
+                    text,
+                    str(key),
+                    idea,
+                    round(height, 3),
+                    len(form.sections) - 1,
+                    singers[at],
+                    close=close if at == length - 1 and idea != "rest" else None,
+                    starts=at == 0 and idea != "rest",
+                    near=purpose == "climax",
+                    settled=at == 0 and purpose in ("again", "return", "climax", "coda", "drive"),
+                )
+            )
+        if purpose == "climax":
+            form.peak = first + self._peak_at(length)
+
+    def _louder(self, purpose: Purpose) -> int:
+        if purpose == "contrast":
+            return self.rng.choice((0, 0, 1) if self.character in ("calm", "dark") else (-1, -1, 0, 1))
+        if purpose == "climax" and self.character == "calm":
+            return 1
+        if purpose == "coda" and self.character in ("driving", "grand", "playful"):
+            return 1
+        return _LOUDER[purpose]
+
+    def _peak_at(self, length: int) -> int:
+        return min(length - 2, max(1, (length - 1) // 2)) if length > 2 else 0
+
+    def _harmony(self, purpose: Purpose, length: int, close: Close) -> tuple[tuple[str, ...], Tonality]:
+        home, away, draw = self.form.key, self.form.away, self.harmonist.phrase
+        if purpose == "intro":
+            return (draw("intro", 2, home) * 2)[:length], home
+        if purpose == "statement":
+            role: HarmonicRole = "open" if close == "half" else "imperfect" if close == "imperfect" else "close"
+            self.theme_chords = self._theme_harmony(role, length)
+            return self.theme_chords, home
+        if purpose == "again":
+            roles: dict[Close, HarmonicRole] = {"full": "close", "imperfect": "imperfect", "deceptive": "deceptive"}
+            chords = draw(roles.get(close, "close"), length, home)
+            if self.form.name == "variations" or (length >= 4 and self.rng.random() < 0.5):
+                head = self.theme_chords[:2]
+                chords = (*head, *chords[len(head) :])
+            return chords, home
+        if purpose == "contrast":
+            if self.form.device == "combine" and self.theme_chords and away.is_minor == home.is_minor:
+                chords = (self.theme_chords * 2)[:length]
+                return tuple(moved(one, fifths_of(away.tonic) - fifths_of(home.tonic)) for one in chords), away
+            return draw("middle", length, away), away
+        if purpose == "drive":
+            before = length - min(2, length)
+            back = draw("retransition", min(4, max(2, length)), home)[-(length - before) :]
+            return (*(draw("sequence", 4, home)[:before] if before else ()), *back), home
+        if purpose == "return":
+            if self.form.name == "rondo":
+                return ((*self.theme_chords[:2], *draw("close", length, home)[2:])[:length]), home
+            return (self.theme_chords * 2)[:length] if self.theme_chords else draw("open", length, home), home
+        if purpose == "climax":
+            end = (length + 1) // 2
+            if length == 1:
+                return self._closing(2)[-1:], home
+            closing = self._closing(4)[-end:]
+            opening = (
+                (self.theme_chords * 2)[: length - end]
+                if self._climax_returns()
+                else draw(self.rng.choice(_CLIMAX_ROLES), max(2, length - end), home)
+            )
+            return (*opening[: length - end], *closing), home
+        if self.rng.random() < _CODAS_THAT_CLOSE:
+            return self._closing(length), home
+        return draw("coda", length, home), home
+
+    def _theme_harmony(self, role: HarmonicRole, length: int) -> tuple[str, ...]:
+        """Draw what the theme stands on: one chord a bar to begin with, and what an opening fits."""
+        home, bar, beat = self.form.key, bar_ticks(self.meter), beat_ticks(self.meter)
+        drawn = [self.harmonist.phrase(role, length, home) for _ in range(12 if self.opening else 3)]
+
+        def cost(chords: tuple[str, ...]) -> float:
+            foreign = sum(
+                fits_notes(text, str(home), notes, bar, beat) for text, notes in zip(chords, self.opening, strict=False)
+            )
+            return round(foreign + 0.5 * sum(" " in text for text in chords[:2]), 6)
+
+        return min(drawn, key=cost)
+
+    def _closing(self, length: int) -> tuple[str, ...]:
+        """Draw a full close whose last bar has one chord, if there is a choice."""
+        drawn = [self.harmonist.phrase("close", length, self.form.key) for _ in range(4)]
+        return min(drawn, key=lambda chords: " " in chords[-1])
+
+    def _climax_returns(self) -> bool:
+        """Whether the climax begins with the theme, as no return has come before."""
+        return self.form.section_of("return") is None and self.form.name in ("song", "variations", "rondo")
+
+    def _singers(self, purpose: Purpose, length: int) -> list[int]:
+        if self.leads < 2:
+            return [0] * length
+        first, other = self.singer, 1 - self.singer
+        if purpose == "contrast":
+            return [other] * length
+        if purpose == "statement" and self.form.device == "call" and length >= 4:
+            return [first] * 2 + [other] * (length - 2)
+        if purpose == "again" and self.form.name in ("variations", "song") and self.rng.random() < 0.5:
+            return [other] * length
+        if purpose == "drive" and self.rng.random() < 0.5:
+            return [other] * (length // 2) + [0] * (length - length // 2)
+        if purpose in ("return", "climax"):
+            return [0] * length
+        if purpose == "coda" and self.rng.random() < 0.4:
+            return [other] * (length // 2) + [first] * (length - length // 2)
+        return [first] * length
+
+    # ------------------------------------------------------------ ideas
+
+    def _ideas(self, purpose: Purpose, length: int, first: int) -> tuple[list[str], Close]:
+        make = {
+            "intro": self._intro, "statement": self._statement, "again": self._again, "contrast": self._contrast,
+            "drive": self._drive, "return": self._return, "climax": self._climax, "coda": self._coda,
+        }[purpose]  # fmt: skip
+        ideas, close = make(length, first)
+        # A plan that somebody else made may have shorter or longer phrases than the forms here.
+        fitted = ideas if len(ideas) <= length else [*ideas[: length - 1], ideas[-1]]
+        return [*fitted[:-1], *["mx0+mx1"] * (length - len(fitted)), fitted[-1]], close
+
+    def _intro(self, length: int, first: int) -> tuple[list[str], Close]:
+        return ["rest"] * length, "open"
+
+    def _statement(self, length: int, first: int) -> tuple[list[str], Close]:
+        self.form.theme = first
+        middle = self.rng.choice((["m0+mo0", "mf0+mf1"], ["m0+m1+mx0+mi0", "mx0+mf0"], ["mf0+mf1", "mx1+m1"]))
+        ideas = ["M0", "M1", *middle][: max(1, length - 1)]
+        while len(ideas) < length - 1:
+            ideas.append("mx0+mx1+mf1")
+        last_of_all = self.form.name == "miniature" and length <= 2
+        return [*ideas, "cad+mx1" if length > 2 else "cad"][-length:] if length > 1 else ["cad"], (
+            "full" if last_of_all else "half"
+        )
+
+    def _again(self, length: int, first: int) -> tuple[list[str], Close]:
+        theme, device = self.form.theme, self.form.device
+        close: Close = self.rng.choice(("full", "imperfect", "imperfect", "deceptive"))
+        if self.form.name in ("song", "variations"):
+            close = self.rng.choice(("full", "imperfect"))
+        if device == "silence" and length >= 4:
+            self.form.silent = (first + length - 1,)
+            return [f"={theme}", f"~{theme + 1}", *["mf0+mf1+mx0"] * (length - 3), "rest"], "open"
+        if device == "call":
+            return [f"={theme}", "m1+mx1", *["m0+mi0+mx0"] * (length - 3), "cad"], close
+        if self.form.name == "variations":
+            return [f"~{theme}", f"~{theme + 1}", *["mo0+mx0+mf1"] * (length - 3), "cad"], close
+        if self.rng.random() < 0.5:
+            return [f"={theme}", f"~{theme + 1}", *["mf0+mx0+mf1"] * (length - 3), "cad"], close
+        return ["mf0+mf1", "mf1+mf0+mx0", *["mx0+mx1+md0"] * (length - 3), "cad"], close
+
+    def _contrast(self, length: int, first: int) -> tuple[list[str], Close]:
+        if self.form.other is None:
+            self.form.other = first
+        if self.form.name == "variations":
+            theme = self.form.theme
+            return [
+                f"~{theme}",
+                f"~{theme + 1}",
+                *["mi0+mx0", "mx1+mi1", "mx0+mf0", "mx1"][: length - 3],
+                "cad+mx1",
+            ], "open"
+        if not self.has_other:
+            ideas = ["mi0", "mi1", "mi0+mx0", "mi1+mx1", "mx0+mf0", "mx1"]
+            return [*ideas[: length - 1], "mi1+mx1+cad"], "open"
+        if first != self.form.other:
+            ideas = [f"={self.form.other}", f"~{self.form.other + 1}", "n0+ni0", "nx1", "nx0"]
+            return [*ideas[: length - 1], "nx1+cad"], "open"
+        if self.form.device == "shrink" and self.has_drive:
+            ideas = ["N0", "N1", "n0+n1", "mf0+mf1", "nx0", "mf1"]
+            return ideas[:length], "open"
+        ideas = ["N0", "N1", "n0+ni0", "nx0+n1", "nx1+n1"]
+        if self.form.device == "silence" and not self.form.silent and not self.has_drive and length >= 4:
+            self.form.silent = (first + length - 1,)
+            return [*ideas[: length - 1], "rest"], "open"
+        return [*ideas[: length - 1], "n1+ni1+nx1"], "open"
+
+    def _drive(self, length: int, first: int) -> tuple[list[str], Close]:
+        n = "+n0" if self.has_other else "+mi0"
+        if length >= 3 and not self.form.silent and self.form.device in ("shrink", "silence"):
+            self.form.silent = (first + length - 1,)
+            ideas = ["mf0+mf1", "mf0+mf1+md0", "mg0+mg1", "mg0+mx0"]
+            return [*ideas[-(length - 1) :], "rest"], "open"
+        ideas = [f"mf0+mf1{n}", f"mf0+mf1{n}", "mx0+mg0+mg1", "mg0+mg1+mx1"]
+        return [*ideas[: length - 1], "cad"], "half"
+
+    def _return(self, length: int, first: int) -> tuple[list[str], Close]:
+        self.form.back, self.form.payoff = first, first
+        return self._theme_back(
+            length, close=self.form.name == "rondo"
+        ), "imperfect" if self.form.name == "rondo" else "open"
+
+    def _theme_back(self, length: int, *, close: bool = False) -> list[str]:
+        theme, device = self.form.theme, self.form.device
+        if device == "augmentation":
+            ideas = [">0a", ">0b", ">1a", ">1b", "mx1"]
+        elif device == "inversion":
+            ideas = [f"={theme}", f"~{theme + 1}", "mi0", "mi1+mx1", "mx1"]
+        elif device == "call":
+            ideas = [f"={theme}", f"={theme + 1}", "m0+mx0", "mx1+m1", "mx1"]
+        else:
+            ideas = [f"={theme}", f"~{theme + 1}", "m0+mo0+mx0", "mx1+m1", "mx1"]
+        return [*ideas[: length - 1], "cad" if close else "mx1+m1+cad"]
+
+    def _climax(self, length: int, first: int) -> tuple[list[str], Close]:
+        if length == 1:
+            return ["cad"], "full"
+        if self.form.back is None:
+            self.form.payoff = first
+        # The way up breaks the theme into cells; at the top it stands whole, and its second bar leads down.
+        peak = self._peak_at(length)
+        up = ["mf0+mf1+mx0", "mf0+mf1", "mx0+mf0"][: max(0, peak)]
+        ideas = [*up, "m0+mo0", "m1+mo1+mx1", "mx0+mf1", "mx1+mf0"]
+        if self.form.back is None and self._climax_returns() and self.form.name != "miniature":
+            self.form.back = first
+            ideas = [*self._theme_back(5)[:2], *ideas[2:]]
+        elif self.form.name == "verse and refrain" and self.form.other is not None:
+            ideas = [f"={self.form.other}", f"~{self.form.other + 1}", "nx0+n0", "nx1+n1", "mf0+mx0", "mx1", "m0"]
+        body = ideas[: length - 2]
+        return [*body, *(["cad+mx1"] if length > 1 else []), "cad"][-length:], "full"
+
+    def _coda(self, length: int, first: int) -> tuple[list[str], Close]:
+        device = self.form.device
+        choices: tuple[list[str], ...]
+        if device == "inversion":
+            choices = (["mi0", "mi1"],)
+        elif device == "augmentation" and self.form.back is None:
+            self.form.payoff = first
+            choices = ([">0a", ">0b"],)
+        elif device in ("augmentation", "call"):
+            choices = (["m0", "m1"],)
+        elif device == "silence":
+            choices = (["m0+mo0", "mx1"],)
+        else:
+            choices = ([">0a", ">0b"], ["m0", "mi1+m1"], ["mo0", "mx1"])
+        ideas = self.rng.choice(choices)
+        if length == 2:
+            return ["mx1+m0+cad", "cad"], "full"
+        if length == 3:
+            return [ideas[0], "cad", "rest"], "full"
+        return [*ideas, "cad", "rest"], "full"
+
+    # ------------------------------------------------------------ the whole
+
+    def _join_phrases(self) -> None:
+        """Let a theme and its second phrase be one section, and a contrast with what it leads to: one accompaniment."""
+        joined: list[FormSection] = []
+        for section in self.form.sections:
+            pair = (joined[-1].purpose, section.purpose) if joined else None
+            varied = self.form.name == "variations"
+            if not varied and pair in (("statement", "again"), ("contrast", "drive"), ("contrast", "again")):
+                joined[-1].last, joined[-1].answers_from = section.last, section.first
+            else:
+                joined.append(section)
+        self.form.sections = joined
+        for task in self.form.tasks:
+            task.section = next(n for n, one in enumerate(joined) if one.first <= task.bar <= one.last)
+
+    def _finish(self) -> None:
+        form, tasks = self.form, self.form.tasks
+        tasks[form.peak].peak = True
+        for task in tasks:
+            task.near = abs(task.bar - form.peak) <= 2
+        home = tonic_symbol(form.key)
+        if (read_chord(tasks[-1].chords.split()[-1]).root - form.key.pitch_class) % 12 or " " in tasks[-1].chords:
+            tasks[-1].chords = home
+        sung = [task for task in tasks if task.idea != "rest"]
+        if sung[-1] is not tasks[-1] and any(
+            (read_chord(one).root - form.key.pitch_class) % 12 for one in sung[-1].chords.split()
+        ):
+            # The tune rests where the tonic has come, not before.
+            tasks[-1].idea = "cad"
+            sung.append(tasks[-1])
+        sung[-1].last, sung[-1].close = True, "full"
+        if "cad" not in sung[-1].idea:
+            sung[-1].idea = "cad"
+        if form.device in ("shrink", "silence", "combine", "canon") and form.back is not None:
+            form.payoff = form.back
+        if form.device == "inversion" and form.other is not None:
+            form.payoff = form.other if form.back is None else form.back + 2
+        self._join_phrases()
+        counts: dict[str, int] = {}
+        for section in form.sections:
+            base = section.name
+            if base in ("A", "B"):
+                counts[base] = counts.get(base, 0) + 1
+                section.name = base + "'" * (counts[base] - 1)
