@@ -25,7 +25,7 @@ from image2music.composers.nano.search.cells import (
 from image2music.composers.nano.search.form import Form
 from image2music.composers.nano.search.form_making import FormMaker
 from image2music.composers.nano.search.ground import Ground
-from image2music.composers.nano.search.harmony import Harmonist, local_key
+from image2music.composers.nano.search.harmony import Harmonist, SingingRange, local_key
 from image2music.composers.nano.search.layout import (
     Seated,
     Written,
@@ -35,7 +35,7 @@ from image2music.composers.nano.search.layout import (
     seat_band,
     singing_range,
 )
-from image2music.composers.nano.search.line import LineSearch, SingingRange, place_of_bar
+from image2music.composers.nano.search.line import LineSearch, place_of_bar
 from image2music.composers.nano.search.paired import canon_line, combined_line
 from image2music.composers.nano.search.second import answer_line
 from image2music.composers.nano.search.worth import add_pickups, line_worth, reharmonise, ring_out

@@ -12,9 +12,9 @@ from image2music.composers.nano.search.cells import Bars
 from image2music.composers.nano.search.composing import Effort, Wanted, themes_for
 from image2music.composers.nano.search.form import Form
 from image2music.composers.nano.search.form_making import FormMaker
-from image2music.composers.nano.search.harmony import place_of
+from image2music.composers.nano.search.harmony import SingingRange, place_of
 from image2music.composers.nano.search.layout import Written, singing_range
-from image2music.composers.nano.search.line import LineSearch, SingingRange
+from image2music.composers.nano.search.line import LineSearch
 from image2music.composers.nano.search.worth import line_worth
 from image2music.composers.nano.sketch import TICKS, Note, Purpose, bar_ticks
 from image2music.errors import Image2MusicError

@@ -49,6 +49,20 @@ class ChordPlace:
         return pitch
 
 
+@dataclass(frozen=True, slots=True)
+class SingingRange:
+    """Where a voice sings: `low` to `high` is where a tune lies well, `lowest` to `highest` what it may touch."""
+
+    low: int
+    high: int
+    lowest: int
+    highest: int
+
+    def pitch_at(self, height: float) -> float:
+        """Return the pitch at a height of 0 to 1."""
+        return self.low + height * (self.high - self.low)
+
+
 @lru_cache(maxsize=8192)
 def place_of(symbol: str, key: str) -> ChordPlace:
     """Return the place of a chord symbol in a local key (`Am`, `Ddor`)."""

@@ -15,7 +15,7 @@ from image2music.abc.writer.parts import bars_to_abc
 from image2music.composers.nano.gestures import Gestures
 from image2music.composers.nano.search.cells import Theme
 from image2music.composers.nano.search.form import Form, FormSection
-from image2music.composers.nano.search.line import SingingRange
+from image2music.composers.nano.search.harmony import SingingRange
 from image2music.composers.nano.sketch import TICKS, Note, Purpose, bar_ticks
 from image2music.composers.suiting import Character
 from image2music.music.instruments import instrument_of

@@ -26,7 +26,7 @@ from image2music.composers.nano.search.cells import (
     versions_of_bar,
 )
 from image2music.composers.nano.search.form import BarTask, Form
-from image2music.composers.nano.search.harmony import ChordPlace, place_of
+from image2music.composers.nano.search.harmony import ChordPlace, SingingRange, place_of
 from image2music.composers.nano.sketch import Note, bar_ticks, beat_ticks
 
 WIDTH = 4
@@ -35,20 +35,6 @@ _KEPT = 36
 """Candidates of a bar that go on to be compared in their context."""
 _IDEA = re.compile(r"([mn])([a-z]?)([01])")
 _NO_NOTES: tuple[Note, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SingingRange:
-    """Where a voice sings: `low` to `high` is where a tune lies well, `lowest` to `highest` what it may touch."""
-
-    low: int
-    high: int
-    lowest: int
-    highest: int
-
-    def pitch_at(self, height: float) -> float:
-        """Return the pitch at a height of 0 to 1."""
-        return self.low + height * (self.high - self.low)
 
 
 @dataclass(frozen=True, slots=True)
