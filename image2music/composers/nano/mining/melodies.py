@@ -175,7 +175,7 @@ def kinds_of(first: Rhythm, second: Rhythm, meter: str) -> list[str]:
     return sorted(found)
 
 
-def manner_of(line: MinedLine) -> Character | None:
+def character_of_line(line: MinedLine) -> Character | None:
     """Guess the character of a piece from its tempo, loudness and mode; None where no tempo is marked."""
     if not line.piece.score.tempos or not line.bars:
         return None
@@ -236,7 +236,7 @@ class Rhythms:
     def take(self, line: MinedLine) -> None:
         """Count one melody."""
         onsets = list(np.maximum.accumulate([at for at, _, _ in line.notes]).tolist())
-        character = manner_of(line)
+        character = character_of_line(line)
         scale = [(line.sharps + step) * 7 % 12 for step in range(-1, 6)]
         before: tuple[FullBar, Rhythm, tuple[int, ...], bool] | None = None
         opens, since = True, 0

@@ -104,9 +104,9 @@ class PictureAttention(nn.Module):
         which are None where the `fused` kernel is used.
         """
         queries, keys, values = self._split(x)
-        keys = torch.cat([kept[0], turned(keys, turn)], 2)
+        keys = torch.cat([kept[0], rotated(keys, turn)], 2)
         values = torch.cat([kept[1], values], 2)
-        queries = turned(queries, turn)
+        queries = rotated(queries, turn)
         new, total = queries.shape[2], keys.shape[2]
         may_see = torch.ones(new, total, dtype=torch.bool, device=x.device).tril(total - new)
         weights = None
@@ -123,7 +123,7 @@ class PictureAttention(nn.Module):
         return heads[0], heads[1], heads[2]
 
 
-def turned(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+def rotated(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
     """Turn the first half of the last dimension by the positions' angles."""
     cos, sin = turn
     half = x.shape[-1] // 2
