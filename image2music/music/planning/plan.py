@@ -252,9 +252,9 @@ def _section_as_json(section: Section) -> dict[str, Any]:
         "swell": section.swell,
         "roles": {str(part.voice): part.role for part in section.parts},
         "figures": {
-            str(part.voice): {"family": part.family, "degrees": part.degrees}
+            str(part.voice): ({} if part.family is None else {"family": part.family}) | {"degrees": part.degrees}
             for part in section.parts
-            if part.family is not None
+            if part.family is not None or part.degrees
         },
         "rhythm": section.rhythm,
         "new": section.new,

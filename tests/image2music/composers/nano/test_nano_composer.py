@@ -344,6 +344,7 @@ def test_a_reference_with_drums_lends_them_to_a_driving_picture_and_is_cited() -
         plan, abc = composed(asked(name, scene=SCENES[1], references=(reference(),)))
         told = " ".join((plan.idea, plan.style, *(section.new for section in plan.sections)))
         assert "«Old Road»" in told
+        assert plan_of_json(plan_as_json(plan)) == plan
         assert DRUM_KIT in played_programs(plan)
         assert any(track.is_drum for track in abc_to_score(abc).tracks)
 
