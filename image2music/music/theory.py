@@ -301,11 +301,37 @@ class Spelling:
 @cache
 def spelling(sharps: int, minor: bool) -> Spelling:
     """Spell each pitch class by a near name on the line of fifths; in minor, leading notes are sharps."""
-    signature = dict(zip(LETTERS, signature_alterations(sharps), strict=True))
+    return _spelled(sharps, _names_by_fifths(sharps, minor))
+
+
+@lru_cache(maxsize=4096)
+def spelling_under(sharps: int, minor: bool, chords: str) -> Spelling:
+    """Spell a bar's notes in a key, the tones of its chords by their own letters: `Ab` in G has A flat, not G sharp.
+
+    `chords` are symbols with blanks between; of two that differ the first one counts.
+    """
+    names = _names_by_fifths(sharps, minor)
+    told: set[int] = set()
+    for symbol in chords.split():
+        for letter, tone in lettered_tones(read_chord(symbol)):
+            alteration = (tone - NATURALS[letter] + 6) % 12 - 6
+            if tone not in told and abs(alteration) <= 2:
+                names[tone] = (LETTERS[letter], alteration)
+            told.add(tone)
+    return _spelled(sharps, names)
+
+
+def _names_by_fifths(sharps: int, minor: bool) -> dict[int, tuple[str, int]]:
+    """Return letter and alteration of each pitch class."""
     lowest = sharps - (2 if minor else 3)
     names: dict[int, tuple[str, int]] = {}
     for fifth in range(lowest, lowest + 12):
         names[fifth * 7 % 12] = (FIFTHS[(fifth + 1) % 7], (fifth + 1) // 7)
+    return names
+
+
+def _spelled(sharps: int, names: dict[int, tuple[str, int]]) -> Spelling:
+    signature = dict(zip(LETTERS, signature_alterations(sharps), strict=True))
     letters, accidentals, classes, altered = [], [], [], []
     for pitch in range(128):
         letter, alteration = names[pitch % 12]
@@ -405,3 +431,19 @@ def read_chord(symbol: str) -> Chord:
 
 def _pitch_class(letter: str, sign: str) -> int:
     return (NATURALS[LETTERS.index(letter)] + _SIGNS[sign]) % 12
+
+
+def lettered_tones(chord: Chord) -> list[tuple[int, int]]:
+    """Return (place of the letter from C, pitch class) of a chord's tones, ninths and the like included."""
+    root = LETTERS.index(chord.symbol[0])
+    steps = {0: 0, 1: 1, 2: 1, 3: 2, 4: 2, 5: 3, 6: 4, 7: 4, 8: 4, 9: 5, 10: 6, 11: 6}
+    if 3 in chord.tones and 4 in chord.tones:
+        steps[3] = 1
+    if 6 in chord.tones and 7 in chord.tones:
+        steps[6] = 3
+    if chord.tones[:4] == (0, 3, 6, 9):
+        steps[9] = 6
+    found = [((root + steps[tone]) % 7, (chord.root + tone) % 12) for tone in chord.tones]
+    if "/" in chord.symbol and chord.bass not in chord.classes:
+        found.append((LETTERS.index(chord.symbol.rpartition("/")[2][0]), chord.bass))
+    return found

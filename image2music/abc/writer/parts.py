@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import lru_cache
 
@@ -12,7 +12,7 @@ from image2music.abc.writer.text import field_text, length_text, note_name
 from image2music.errors import AbcError
 from image2music.music.grid import tempo_text
 from image2music.music.lines import Bar, Line, LineEvent
-from image2music.music.theory import DEFAULT_QPM, DRUM_CHANNEL, Spelling, as_quarters, spelling
+from image2music.music.theory import DEFAULT_QPM, DRUM_CHANNEL, Spelling, as_quarters, spelling, spelling_under
 
 _BARS_A_LINE = 4
 _BASS_BELOW = 57
@@ -31,6 +31,7 @@ def lines_to_abc(
     *,
     sections: Sequence[tuple[str, int, int]] = (),
     remarks: Sequence[str] = (),
+    harmony: Sequence[str] = (),
 ) -> str:
     """Return a whole tune, four bars of all voices at a time.
 
@@ -42,11 +43,13 @@ def lines_to_abc(
             by rule are named in an `N:` line.
         sections: (name, first bar, last bar), for comments; a section begins a new line.
         remarks: further `N:` lines.
+        harmony: the chord symbols of each bar, after which its accidentals are spelled; the key alone where there are
+            none.
 
     Raises:
         AbcError: `bad_key` or `bad_meter` where they cannot be read, `no_voices` without lines or bars.
     """
-    names, beats = _reading(key, meter)
+    names, beats = _reading(key, meter, harmony)
     if not lines or not lines[0].bars:
         raise AbcError("a tune needs voices with bars", reason="no_voices")
     tempos = dict(next((line.qpm_at for line in lines if line.qpm_at), ()))
@@ -66,23 +69,33 @@ def lines_to_abc(
     return "\n".join([*header, *_body(voices, sections)]) + "\n"
 
 
-def bars_to_abc(key: str, meter: str, bars: Sequence[Bar]) -> list[str]:
-    """Return each bar of a voice as ABC at L:1/8, without bar lines.
+def bars_to_abc(key: str, meter: str, bars: Sequence[Bar], harmony: Sequence[str] = ()) -> list[str]:
+    """Return each bar of a voice as ABC at L:1/8, without bar lines, spelled after the chords of `harmony`.
 
     Raises:
         AbcError: `bad_key` or `bad_meter` where they cannot be read.
     """
-    names, beats = _reading(key, meter)
-    return [_bar_text(bar, names, beats) for bar in bars]
+    names, beats = _reading(key, meter, harmony)
+    return [_bar_text(bar, names(number), beats) for number, bar in enumerate(bars)]
 
 
-def _reading(key: str, meter: str) -> tuple[Spelling, tuple[Fraction, ...]]:
+_Names = Callable[[int], Spelling]
+"""How a bar's notes are spelled, by its number from 0; -1 for what stands on no chord."""
+
+
+def _reading(key: str, meter: str, harmony: Sequence[str]) -> tuple[_Names, tuple[Fraction, ...]]:
     read, beat = read_key(key), read_meter(meter)
     if read is None:
         raise AbcError(f"{key!r} is no key", reason="bad_key")
     if beat is None or beat.length is None:
         raise AbcError(f"{meter!r} is no meter", reason="bad_meter")
-    return spelling(read.sharps, read.minor), _beats(beat.numerator, beat.denominator, as_quarters(beat.length))
+    sharps, minor = read.sharps, read.minor
+
+    def names(bar: int) -> Spelling:
+        chords = harmony[bar] if 0 <= bar < len(harmony) else ""
+        return spelling_under(sharps, minor, chords) if chords else spelling(sharps, minor)
+
+    return names, _beats(beat.numerator, beat.denominator, as_quarters(beat.length))
 
 
 def _name(line: Line) -> str:
@@ -127,11 +140,11 @@ def _beats(numerator: int, denominator: int, length: Fraction) -> tuple[Fraction
     return tuple(group * at for at in range(count + (length % group > 0)))
 
 
-def _bar_texts(line: Line, names: Spelling, beats: tuple[Fraction, ...], changes: dict[int, float]) -> list[str]:
+def _bar_texts(line: Line, names: _Names, beats: tuple[Fraction, ...], changes: dict[int, float]) -> list[str]:
     texts = []
     for number, bar in enumerate(line.bars, 1):
         field = f"[Q:{tempo_text(changes[number])}]" if number in changes else ""
-        texts.append(field + _bar_text(bar, names, beats))
+        texts.append(field + _bar_text(bar, names(-1 if line.is_drums else number - 1), beats))
     return texts
 
 

@@ -155,7 +155,7 @@ class NanoComposer:
         seed = picture_seed(tune.seed, "edit")
         lines = arrange_plan(one.plan, tune.written.bars(one.plan.meter, one.plan.bars), seed)
         derived = {
-            one.plan.place_of(line.voice): bars_to_abc(one.plan.key, one.plan.meter, line.bars)
+            one.plan.place_of(line.voice): bars_to_abc(one.plan.key, one.plan.meter, line.bars, one.plan.harmony)
             for line in lines
             if line.derived and not line.is_drums
         }
@@ -277,7 +277,7 @@ def _same_frame(plan: Plan, own: Plan) -> bool:
 
 def _text(plan: Plan, lines: Sequence[Line]) -> str:
     sections = [(section.name, section.first, section.last) for section in plan.sections]
-    return lines_to_abc(plan.title, plan.key, plan.meter, lines, sections=sections)
+    return lines_to_abc(plan.title, plan.key, plan.meter, lines, sections=sections, harmony=plan.harmony)
 
 
 @lru_cache(maxsize=1)

@@ -393,6 +393,9 @@ class _Bass:
             if after is not None and after % 12 == chord.bass:
                 # Nothing new is approached: a passing note would lead nowhere.
                 return self._pitch(span, tick, dur, "5", pitch, before, after, left)
+            if self.stage.is_beat(tick) and dur >= TICKS_PER_QUARTER:
+                # On a beat the bass says the chord; only what is short passes.
+                return self._pitch(span, tick, dur, "3", pitch, before, after, left)
             return self._approach(span, tick, dur, before, after, left)
         return pitch
 

@@ -73,12 +73,14 @@ def _scored_rhythms(meter: str, character: Character, density: int) -> tuple[tup
         if len(lengths) < 2 or max(lengths) < min(bar // 2, 2 * beat) or (len(first) == 1 and first[0][1] >= bar):
             continue
         score = 0.5 * math.log(pair.weight_in(character) + 1) - 0.55 * abs(pair.density - density / 10)
-        score += 0.8 * (len(lengths) >= 3) + 0.3 * (len(lengths) >= 4) + 0.5 * (second[-1][1] >= bar // 2)
+        score += 0.5 * (len(lengths) >= 3) + 0.5 * (second[-1][1] >= bar // 2)
         score -= 2.0 * (len({length for _, length in first}) == 1 and len(first) > 2)
         score -= 1.0 * (len({length for _, length in second}) == 1 and len(second) > 2)
         score += sum(wants.get(kind, 0.0) for kind in pair.kinds)
         plain = sum(length == beat for line in pair.bars for _, length in line) / pair.density
-        score -= 2.5 * max(0.0, plain - 0.5)
+        score -= 1.5 * max(0.0, plain - 0.6)
+        # Lengths of many kinds in two bars are fussy.
+        score -= 0.5 * max(0, len(lengths) - 3)
         score -= 0.7 * sum(a[1] * 3 <= b[1] and a[0] % beat == 0 for line in pair.bars for a, b in pairwise(line))
         scored.append((pair, score))
     scored.sort(key=lambda one: (-round(one[1], 6), one[0].bars))

@@ -168,7 +168,7 @@ def compose_lines(wanted: Wanted, effort: Effort, seed: int, network: LineNetwor
     return sorted(kept, key=lambda one: (-one.worth, one.rank))
 
 
-_SURPRISE, _ORDINARY_SURPRISE = 0.8, 3.0
+_SURPRISE, _ORDINARY_SURPRISE = 0.5, 3.0
 """What a nat of surprise a note costs, above or below what the search's lines usually have."""
 _FOR_TWO: frozenset[DeviceName] = frozenset({"combine", "canon", "call"})
 

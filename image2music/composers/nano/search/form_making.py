@@ -37,7 +37,7 @@ _LOUDER: dict[Purpose, int] = {
     "intro": -1, "statement": 0, "again": 1, "contrast": -1, "drive": 1, "return": 1, "climax": 2, "coda": -1,
 }  # fmt: skip
 _PACES: dict[Purpose, tuple[float, ...]] = {"contrast": (1.0, 1.06, 0.94), "coda": (0.92,)}
-_CODAS_THAT_CLOSE = 0.8
+_CODAS_THAT_CLOSE = 0.65
 """The share of codas that end by the dominant; others stay on the tonic, or come to it from the fourth degree."""
 _CLIMAX_ROLES: tuple[HarmonicRole, ...] = ("climax", "sequence", "open", "close")
 """Where the harmony of a climax comes from: a foreign chord before every highest note would be a mannerism."""
@@ -148,7 +148,7 @@ class FormMaker:
 
     def _louder(self, purpose: Purpose) -> int:
         if purpose == "contrast":
-            return self.rng.choice((0, 0, 1) if self.character in ("calm", "dark") else (-1, -1, 0, 1))
+            return 0 if self.character in ("calm", "dark") else self.rng.choice((-1, -1, 0))
         if purpose == "climax" and self.character == "calm":
             return 1
         if purpose == "coda" and self.character in ("driving", "grand", "playful"):

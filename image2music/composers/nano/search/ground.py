@@ -21,8 +21,8 @@ from image2music.music.theory import (
     LETTERS,
     NATURALS,
     TICKS_PER_QUARTER,
-    Chord,
     Tonality,
+    lettered_tones,
     read_chord,
     read_tonality,
     signature_alterations,
@@ -77,31 +77,15 @@ def scale_under(chord: str, key: str) -> frozenset[int]:
     tonality, read = _tonality(key), read_chord(chord)
     letters = {letter: NATURALS[letter] + sign for letter, sign in enumerate(signature_alterations(tonality.sharps))}
     tonic = LETTERS.index(tonality.tonic[0])
-    own = {letter: tone for letter, tone in _lettered(read) if tone % 12 != letters[letter] % 12}
+    own = {letter: tone for letter, tone in lettered_tones(read) if tone % 12 != letters[letter] % 12}
     third, sixth, seventh = (tonic + 2) % 7, (tonic + 5) % 7, (tonic + 6) % 7
-    kept = {letter for letter, _ in _lettered(read)}
+    kept = {letter for letter, _ in lettered_tones(read)}
     lowered = {letter for letter, tone in own.items() if (tone - letters[letter]) % 12 == 11}
     if not tonality.is_minor and lowered & {third, sixth}:
         letters |= {letter: letters[letter] - 1 for letter in (third, sixth, seventh) if letter not in kept}
     if tonality.is_minor and read.root == (tonality.pitch_class + 7) % 12 and read.third is None:
         letters[seventh] = tonality.pitch_class - 1
     return frozenset(tone % 12 for tone in (letters | own).values()) | read.classes
-
-
-def _lettered(chord: Chord) -> list[tuple[int, int]]:
-    """Return (letter from C, pitch class) of a chord's tones, ninths and the like included."""
-    root = LETTERS.index(chord.symbol[0])
-    steps = {0: 0, 1: 1, 2: 1, 3: 2, 4: 2, 5: 3, 6: 4, 7: 4, 8: 4, 9: 5, 10: 6, 11: 6}
-    if 3 in chord.tones and 4 in chord.tones:
-        steps[3] = 1
-    if 6 in chord.tones and 7 in chord.tones:
-        steps[6] = 3
-    if chord.tones[:4] == (0, 3, 6, 9):
-        steps[9] = 6
-    found = [((root + steps[tone]) % 7, (chord.root + tone) % 12) for tone in chord.tones]
-    if "/" in chord.symbol and chord.bass not in chord.classes:
-        found.append((LETTERS.index(chord.symbol.rpartition("/")[2][0]), chord.bass))
-    return found
 
 
 @lru_cache(maxsize=256)

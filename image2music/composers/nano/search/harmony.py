@@ -124,10 +124,9 @@ class Harmonist:
 
 
 _AWAY: dict[bool, tuple[tuple[int, str, float], ...]] = {
-    False: ((3, "minor", 3.0), (-1, "major", 2.5), (1, "major", 1.5), (-4, "major", 0.5), (4, "minor", 0.8),
-            (-3, "major", 0.5), (0, "minor", 0.8)),
-    True: ((-3, "major", 3.0), (-1, "minor", 2.0), (1, "minor", 1.0), (-4, "major", 1.2), (0, "major", 1.0)),
-}  # fmt: skip
+    False: ((3, "minor", 3.0), (-1, "major", 2.0), (1, "major", 1.5), (0, "minor", 0.4)),
+    True: ((-3, "major", 3.0), (-1, "minor", 1.5), (1, "minor", 1.0), (0, "major", 0.4)),
+}
 """Where a contrast goes, by whether home is minor: fifths from the tonic, mode, weight."""
 _MOST_SIGNS = 5
 

@@ -277,8 +277,6 @@ class LineSearch:
             cost += 1.5
         if end == 0 and not task.close:
             cost += 0.9
-        elif end > 1 and len({length for _, length, _ in notes}) == 1 and notes[0][1] >= self.beat >= 12:
-            cost += 0.6
         return cost
 
     # ------------------------------------------------------------ the beam
