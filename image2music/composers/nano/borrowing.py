@@ -322,7 +322,7 @@ _FASTEST = 6.6
 """Notes a second of a figure or a rhythm, by character; a bass has a share of it."""
 _BASS_SHARE = 0.65
 _RESTLESS = frozenset({"tremolo", "offbeat", "pulse"})
-_INSTRUMENTS_SHARE, _RHYTHM_SHARE = 0.7, 0.6
+_INSTRUMENTS_SHARE, _RHYTHM_SHARE = 0.45, 0.6
 
 
 def lend(

@@ -81,7 +81,7 @@ def form_of_plan(plan: Plan, wanted: Wanted, voices: Sequence[int], rng: random.
     """Return the plan's sections as phrases of a form, its chords in their bars."""
     tonality = read_tonality(plan.key)
     assert tonality is not None
-    device: DeviceName = "call" if len(voices) > 1 else "silence"
+    device: DeviceName = "call" if len(voices) > 1 else "combine"
     phrases: list[tuple[Purpose, int]] = []
     for number, section in enumerate(plan.sections):
         phrases += _phrases(plan, section, number)
