@@ -410,10 +410,12 @@ def _answers(
         for which, lead in enumerate(composition.leads):
             part = next(one for one in parts[number] if one.voice == lead.voice.id)
             role = part.role
+            silent = form.silent if stops else ()
             free = [
-                bar for bar in range(section.first, section.last + 1)
-                if form.tasks[bar].singer != which and bar not in lines[lead.voice.id] and (bar not in form.silent or not stops)
-            ]  # fmt: skip
+                bar
+                for bar in range(section.first, section.last + 1)
+                if form.tasks[bar].singer != which and bar not in lines[lead.voice.id] and bar not in silent
+            ]
             if role not in ("answer", "counter") or not free:
                 continue
             window = singing_range(lead.voice)
