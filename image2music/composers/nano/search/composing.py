@@ -30,6 +30,7 @@ from image2music.composers.nano.search.layout import (
     Seated,
     Written,
     dynamic_of,
+    is_brief,
     plan_of,
     plan_parts,
     seat_band,
@@ -140,7 +141,7 @@ def compose_lines(wanted: Wanted, effort: Effort, seed: int, network: LineNetwor
     """Return the best compositions, best first: at most `effort.kept`, of different plans if there are so many."""
     found: list[Composition] = []
     leads = sum(one.seat in ("lead", "second") for one in seat_band(wanted.request.programs, wanted.request.drums))
-    devices = _devices(wanted.gestures, effort.plans, leads > 1, random.Random(seed))
+    devices = _devices(wanted, effort.plans, leads > 1, random.Random(seed))
     for plan, device in enumerate(devices):
         for theme in range(effort.themes):
             asked = network if plan < effort.asked and theme == effort.themes - 1 else None
@@ -170,14 +171,20 @@ def compose_lines(wanted: Wanted, effort: Effort, seed: int, network: LineNetwor
 
 _SURPRISE, _ORDINARY_SURPRISE = 0.5, 3.0
 """What a nat of surprise a note costs, above or below what the search's lines usually have."""
+_TREBLE = 66
 _FOR_TWO: frozenset[DeviceName] = frozenset({"combine", "canon", "call"})
+_STOPS: frozenset[DeviceName] = frozenset({"silence", "shrink"})
 
 
-def _devices(gestures: Gestures, count: int, two: bool, rng: random.Random) -> list[DeviceName]:
-    """Draw devices by their weights, each once until all have come; some need two singers."""
+def _devices(wanted: Wanted, count: int, two: bool, rng: random.Random) -> list[DeviceName]:
+    """Draw devices by their weights, each once until all have come.
+
+    Some need two singers; where a bar is long, the other one fills what the tune leaves open.
+    """
+    never = frozenset() if two else _FOR_TWO if is_brief(wanted.request) else _FOR_TWO | _STOPS
     drawn: list[DeviceName] = []
     while len(drawn) < count:
-        able = {name: weight for name, weight, _ in gestures.devices if two or name not in _FOR_TWO}
+        able = {name: weight for name, weight, _ in wanted.gestures.devices if name not in never}
         left = {name: weight for name, weight in able.items() if drawn.count(name) < 1 + len(drawn) // len(able)}
         drawn.append(rng.choices(list(left), list(left.values()))[0])
     return drawn
@@ -397,19 +404,23 @@ def _answers(
 ) -> None:  # fmt: skip
     """Write the idle lead's answers and counter-lines, section by section, from the cells of both themes."""
     form = composition.form
+    stops = is_brief(wanted.request)
     cells = [*composition.theme.bars, *(composition.other.bars if composition.other else ())]
     for number, section in enumerate(form.sections):
         for which, lead in enumerate(composition.leads):
             part = next(one for one in parts[number] if one.voice == lead.voice.id)
             role = part.role
+            silent = form.silent if stops else ()
             free = [
-                bar for bar in range(section.first, section.last + 1)
-                if form.tasks[bar].singer != which and bar not in lines[lead.voice.id] and bar not in form.silent
-            ]  # fmt: skip
+                bar
+                for bar in range(section.first, section.last + 1)
+                if form.tasks[bar].singer != which and bar not in lines[lead.voice.id] and bar not in silent
+            ]
             if role not in ("answer", "counter") or not free:
                 continue
             window = singing_range(lead.voice)
-            under = window.high <= singing_range(composition.leads[1 - which].voice).high
+            # What answers stays below the tune, unless the tune is in the bass.
+            under = singing_range(composition.leads[1 - which].voice).high >= _TREBLE
             for start, end in _runs(free):
                 span = range(start, end + 1)
                 busy = 0.5 if role == "answer" else 0.7

@@ -279,7 +279,7 @@ class FormMaker:
             return [f"={theme}", "m1+mx1", *["m0+mi0+mx0"] * (length - 3), "cad"], close
         if self.form.name == "variations":
             return [f"~{theme}", f"~{theme + 1}", *["mo0+mx0+mf1"] * (length - 3), "cad"], close
-        if self.rng.random() < 0.5:
+        if self.rng.random() < 0.75:
             return [f"={theme}", f"~{theme + 1}", *["mf0+mx0+mf1"] * (length - 3), "cad"], close
         return ["mf0+mf1", "mf1+mf0+mx0", *["mx0+mx1+md0"] * (length - 3), "cad"], close
 

@@ -296,8 +296,7 @@ def plan_of(
     ]  # fmt: skip
     climax = Climax(form.peak + 1, peak_voice, top) if peak_voice and top and not above else None
     # In a slow tempo a bar of nothing is a hole: there the tune alone breaks off.
-    brief = bar_ticks(request.meter) / TICKS * 60 / request.qpm <= _LONGEST_STOP
-    stops = tuple(Silence(one.voice.id, bar + 1, bar + 1) for bar in form.silent for one in band if brief)
+    stops = tuple(Silence(one.voice.id, bar + 1, bar + 1) for bar in form.silent for one in band if is_brief(request))
     return Plan(
         title=request.title,
         idea=request.idea,
@@ -318,6 +317,11 @@ def plan_of(
         ending="the last bar holds the tonic",
         style=request.style,
     )
+
+
+def is_brief(request: PlanRequest) -> bool:
+    """Whether a bar is so short that all voices may be silent for it."""
+    return bar_ticks(request.meter) / TICKS * 60 / request.qpm <= _LONGEST_STOP
 
 
 def _swell(purpose: Purpose, louder: int) -> Swell:

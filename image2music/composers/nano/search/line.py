@@ -235,7 +235,7 @@ class LineSearch:
             if pc not in place.tones:
                 after = pitches[at + 1] if at < end else None
                 if after is not None and 0 < abs(after - pitch) <= 2:
-                    cost += 0.1 if length <= 6 else 0.3
+                    cost += 0.1 if length <= 6 else 0.3 if length < 12 else 0.7
                 else:
                     cost += 0.5 if after is None and length <= 6 else 1.6
             elif place.chord.bass == pc and length >= 12 and place.chord.third == pc and 10 in place.chord.tones:
