@@ -6,6 +6,7 @@ STAMP  := $(VENV)/.installed
 DEMO   := build/demo
 DATA   ?= $(DEMO)/data
 ROWS   ?= 20000
+TRAINED ?= ../nano-trained
 N      ?= 2000
 WORKERS ?= 1
 POOL_PORT ?= 50000
@@ -85,8 +86,11 @@ sound: $(STAMP)  ## the sound of one tune in docs/, at most 300 kB: TUNE=FILE.ab
 docs: $(STAMP)  ## write docs/rows.md, the row dictionary, from schemas/
 	$(BIN)/python -m schemas.dictionary
 
-train: $(STAMP)  ## train the embedded composer anew
-	$(BIN)/python -m image2music.composers.nano.training.train
+train: $(STAMP)  ## mine nano's pools and train its network: DATA=DIR of scores; TRAINED=DIR takes tables, checkpoints, weights
+	test -f $(DATA)/INDEX.csv || { echo "make train DATA=DIR: a folder with INDEX.csv, lieder, quartets and hymns"; exit 1; }
+	mkdir -p $(TRAINED)/tables
+	$(BIN)/python -m image2music.composers.nano.mining --data $(DATA) --out $(TRAINED)/tables
+	$(BIN)/python -m image2music.composers.nano.network.train --data $(DATA) --out $(TRAINED)
 
 clean:  ## remove what was built, keep .venv
 	rm -rf build dist *.egg-info

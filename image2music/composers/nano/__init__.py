@@ -1,1 +1,1 @@
-"""`nano`: the embedded composer, a planner by rules and a small decoder trained here. A stand-in for a VLM."""
+"""`nano`: the embedded composer, a search over forms, harmony and lines with a small network beside it."""

@@ -67,8 +67,9 @@ _REMEMBERED = 512
 """Tunes that are kept: those of a batch with its candidates, from planning to the last edit."""
 
 
-_ATTEMPT = "attempt"
-"""In the notes: at which attempt a plan was made; its tune was found with the dice of that attempt."""
+_DICE = "dice"
+"""In the notes: the label of the dice with which a take's tune was found; another attempt has others."""
+_REFINED = "refine"
 
 
 @dataclass(frozen=True)
@@ -102,14 +103,14 @@ class NanoComposer:
         return [self._planned(one) for one in requests]
 
     def _planned(self, one: PlanningRequest) -> Plan:
-        tune = self._tune(one.request, _label(one.take, one.attempt))
-        one.notes[WORTH] = tune.worth
-        one.notes[_ATTEMPT] = one.attempt
+        label = _label(one.take, one.attempt)
+        tune = self._tune(one.request, label)
+        one.notes.update({WORTH: tune.worth, _DICE: label})
         return tune.plan
 
     def write(self, requests: Sequence[WriteRequest]) -> list[str]:
         """Return a tune for each request: to its plan, or, without one, to a plan of nano's own."""
-        return [self._written(one.request, one.plan, _label(one.take, one.notes.get(_ATTEMPT, 0))) for one in requests]
+        return [self._written(one.request, one.plan, one.notes.setdefault(_DICE, _label(one.take))) for one in requests]
 
     def repair(self, requests: Sequence[RepairRequest]) -> list[str]:
         """Return another tune: nano's own never fail the check, so there is nothing to repair in place."""
@@ -124,11 +125,19 @@ class NanoComposer:
 
     def refine(self, requests: Sequence[RefineRequest]) -> list[str]:
         """Return another tune for the same picture (the paper's chain)."""
-        return [self._written(one.request, None, "refine") for one in requests]
+        return [self._written(one.request, None, _REFINED) for one in requests]
 
     def explain(self, requests: Sequence[ExplainRequest]) -> list[Explanation]:
         """Return motivation and attention, computed over the tune that stands."""
-        return explain(self.network, requests)
+        return explain(self.network, [self._with_plan(one) for one in requests])
+
+    def _with_plan(self, one: ExplainRequest) -> ExplainRequest:
+        """Return a request with the plan of the tune, which is nano's own where nobody gave one (the paper's chain)."""
+        if one.plan is not None:
+            return one
+        tunes = (self._tune(one.request, label) for label in (one.notes.get(_DICE, _label(0)), _REFINED))
+        plan = next((tune.plan for tune in tunes if _text(tune.plan, tune.lines) == one.abc), None)
+        return replace(one, plan=plan)
 
     def _written(self, request: ComposeRequest, plan: Plan | None, label: str) -> str:
         tune = self._tune(request, label) if request.plan is None else None
@@ -148,7 +157,7 @@ class NanoComposer:
         return _text(plan, arrange_plan(plan, written, seed))
 
     def _edits(self, one: EditRequest) -> tuple[Edit, ...]:
-        label = _label(one.take, one.notes.get(_ATTEMPT, 0))
+        label = one.notes.get(_DICE, _label(one.take))
         tune = self._tune(one.request, label) if one.request.plan is None else None
         if tune is None or not _same_frame(one.plan, tune.plan):
             return ()

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from image2music.abc.playback import abc_to_score
-from image2music.composers.attention import BARS_A_GROUP
+from image2music.composers.attention import BARS_A_GROUP, Faithfulness, Floats, Masks
 from image2music.composers.base import ComposeRequest, ExplainRequest
 from image2music.composers.nano.gestures import device_called, gestures_of
 from image2music.composers.nano.motivation import motivate
@@ -39,6 +39,7 @@ from image2music.images.words import (
     with_the,
 )
 from image2music.music.planning.plan import Plan
+from image2music.settings import picture_seed
 from image2music.types import AttentionMap, Explanation, SegmentKind
 
 SURE_IN_TITLE = 0.6
@@ -178,6 +179,11 @@ class LineReader(Protocol):
     ) -> LookedAt:
         """Return where it looked in each span of bars (from 0), over the picture and over a blank one."""
 
+    def likelihood_by_bar(
+        self, sketch: Sketch, cells: NDArray[np.float32], hidden: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Return float64[n, bars]: log likelihood of each bar with the cells of bool[n, cells] blank."""
+
 
 class LookedAt(Protocol):
     """Float32[layers, spans, cells]: attention to cells, mean over heads and the tokens of the span."""
@@ -229,13 +235,27 @@ def _line_maps(reader: LineReader, request: ExplainRequest, picture: SeenPicture
     looked, blank = (
         layers.reshape(*layers.shape[:2], picture.rows, picture.cols) for layers in (read.by_layer, read.blank_by_layer)
     )
+    maps = [looked[:, n].mean(0) for n in range(len(names))]
+    measured: list[dict[str, float] | None] = [None] * len(maps)
+    if request.attention_options.faithfulness:
+        measure = _faithfulness(reader, sketch, picture, request.request.seed)
+        measured = [measure.of(weights, span) for weights, span in zip(maps, spans, strict=True)]
     return tuple(
         AttentionMap(
-            name, kind, text, looked[:, n].mean(0), blank[:, n].mean(0),
-            layers=looked[:, n] if request.attention_options.layers else None,
+            name, kind, text, maps[n], blank[:, n].mean(0),
+            layers=looked[:, n] if request.attention_options.layers else None, faithfulness=measured[n],
         )
         for n, (name, kind, text) in enumerate(names)
     )  # fmt: skip
+
+
+def _faithfulness(reader: LineReader, sketch: Sketch, picture: SeenPicture, seed: int) -> Faithfulness:
+    """Measure maps by the likelihood of the line's bars beside pictures with blank cells, which stand for blur here."""
+
+    def nats(masks: Masks) -> Floats:
+        return reader.likelihood_by_bar(sketch, picture.patches, masks.reshape(len(masks), -1))
+
+    return Faithfulness(nats, picture.rows, picture.cols, picture_seed(seed, "faithfulness"))
 
 
 def sketch_that_stands(abc: str, plan: Plan, character: Character) -> Sketch:

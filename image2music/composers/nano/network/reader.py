@@ -167,6 +167,29 @@ class NanoNetwork:
                 maps[:, :, at] = weights[:, :, chosen].mean(2).transpose(1, 0, 2)
         return LineReading(maps[0], maps[1])
 
+    def likelihood_by_bar(
+        self, sketch: Sketch, cells: NDArray[np.float32], hidden: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Return float64[n, bars]: log likelihood of each bar's tokens, read as in `read` with some cells blank.
+
+        `hidden` bool[n, cells] tells which.
+        """
+        rows = _line_rows(sketch)
+        model = self.quick
+        shown = torch.from_numpy(cells).float().expand(len(hidden), -1, -1)
+        own = torch.from_numpy(rows.astype(np.int64))[None].expand(len(hidden), -1, -1)
+        with torch.inference_mode():
+            pictures = torch.where(torch.from_numpy(hidden)[..., None], model.blank, shown)
+            n_bars = torch.full((len(hidden),), len(sketch.bars))
+            states, _, _ = model(own, n_bars, model.memory(pictures))
+            nats = nats_of(model, states, own, own[..., HEADS:])
+        tokens = (nats.symbols + nats.heads).double().numpy()
+        kinds, numbers = rows[1:, KIND], rows[1:, NUMBER]
+        in_bar = (kinds >= BAR_ROW) & (kinds <= NOTE_ROW)
+        of_bar = (numbers[:, None] == np.arange(len(sketch.bars))) & in_bar[:, None]
+        likelihood: NDArray[np.float64] = -tokens @ of_bar
+        return likelihood
+
     def _figure(self, sketch: Sketch, figure: _Figure, *, judged: bool = False) -> float:
         rows = _line_rows(sketch, _JUDGED if judged else frozenset())
         value = figure(self.quick, rows)
