@@ -79,6 +79,8 @@ def _scored_rhythms(meter: str, character: Character, density: int) -> tuple[tup
         score += sum(wants.get(kind, 0.0) for kind in pair.kinds)
         plain = sum(length == beat for line in pair.bars for _, length in line) / pair.density
         score -= 1.5 * max(0.0, plain - 0.6)
+        if character in ("driving", "playful"):
+            score -= 0.08 * max(0, max(lengths) - 24)
         # Lengths of many kinds in two bars are fussy.
         score -= 0.5 * max(0, len(lengths) - 3)
         score -= 0.7 * sum(a[1] * 3 <= b[1] and a[0] % beat == 0 for line in pair.bars for a, b in pairwise(line))
@@ -188,6 +190,8 @@ def motif_worth(bars: Bars, places: tuple[ChordPlace, ChordPlace], low: int, hig
             worth += 0.9 if steps[at] * steps[at + 1] < 0 and abs(steps[at + 1]) <= 2 else -0.6
         if abs(steps[at]) in (6, 10, 11) or abs(steps[at]) > 12:
             worth -= 2.5
+        elif abs(steps[at]) in (8, 9):
+            worth -= 0.8
     still = sum(step == 0 for step in steps)
     worth -= 1.2 * still + 0.5 * (still == 1)
     worth += _foreign_worth(bars, places, pitches)

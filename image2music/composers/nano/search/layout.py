@@ -239,6 +239,8 @@ def plan_parts(
                 role = options[int(rng.random() * len(options))]
                 if seat in ("lead", "second") and section.answers_from is None:
                     role = "rest"
+                if seat == "drums" and character == "driving" and section.purpose != "intro":
+                    role = "drums"  # what drives goes on
             family, degrees = None, ""
             if role in FIGURE_ROLES:
                 taken: set[Family | None] = {part.family for part in here}

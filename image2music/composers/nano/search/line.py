@@ -409,6 +409,9 @@ def _closing_rhythms(meter: str, last: bool) -> tuple[tuple[tuple[int, int], ...
     bar = bar_ticks(meter)
     found = [one.bar for one in cadence_rhythms(meter, last) if one.bar]
     resting = [rhythm for rhythm in found if rhythm[-1][1] >= (bar // 2 if last else bar // 3)]
+    if not last and bar > 36:
+        # Inside a tune a whole long bar on one note stops everything.
+        resting = [rhythm for rhythm in resting if rhythm[-1][1] <= bar * 3 // 4] or resting
     return tuple((resting or found)[:10])
 
 
