@@ -33,8 +33,6 @@ _PATTERNS: dict[str, dict[str, tuple[str, str]]] = {
                "6/8": ("R - 5 3 - A", "R - 3 5 - A")},
     "walk": {"4/4": ("R - 3 - 5 - A -", "R - 5 - 3 - A -"), "3/4": ("R - 3 - A -", "R - 5 - A -"),
              "6/8": ("R - 3 5 - A", "R - 5 3 - A")},
-    "counter": {"4/4": ("R - u - u - A -", "R - - u u - A -"), "3/4": ("R - u - A -", "R - - u A -"),
-                "6/8": ("R - u u - A", "R - u 5 - A")},
     "pulse": {"4/4": ("R R R R R R 5 5", "R R R R 5 5 A A"), "3/4": ("R R R R 5 5", "R R R R A A"),
               "6/8": ("R - R R - R", "R - R R - A")},
     "octaves": {"4/4": ("R - 8 - R - 8 -", "R - 8 - 5 - A -"), "3/4": ("R - 8 - 5 -", "R - 8 - A -"),
@@ -56,9 +54,9 @@ _PATTERNS: dict[str, dict[str, tuple[str, str]]] = {
 }  # fmt: skip
 _BY_LEVEL = (
     ("pedal", "long", "root"),
-    ("long", "two", "root", "counter"),
+    ("long", "two", "root", "dotted"),
     ("two", "long", "dotted", "moving"),
-    ("moving", "two", "dotted", "counter", "steps"),
+    ("moving", "two", "dotted", "steps"),
     ("steps", "walk", "octaves", "dotted"),
     ("octaves", "pulse", "walk"),
 )
@@ -209,7 +207,7 @@ class _Bass:
         ):
             tokens = self._closing(span, pitch)
         else:
-            varied = (turn and not near) or follows or (name in ("counter", "walk", "dotted") and turn)
+            varied = (turn and not near) or follows or (name in ("walk", "dotted") and turn)
             tokens = self._tokens(name, span, 1 if varied and after is not None else 0)
         self._write(span, tokens, pitch, after)
 

@@ -85,9 +85,11 @@ class Placer:
         if low:
             able = [f for f in able if f.name not in _TOP_FIRST and f.name not in ("sighs", "breathing pad")] or able
         used = self._used.setdefault(section.name, set())
-        is_compound = any(meter == "6/8" for meter, _ in stage.shape.parts)  # where triplets cut across the beats
+        # Triplets cut across compound beats, and across a tune that has none.
+        is_compound = any(meter == "6/8" for meter, _ in stage.shape.parts)
+        triplets = not is_compound and any(note.on % (EIGHTH // 2) for note in stage.tune.notes)
         tests = (
-            lambda f: f.grain % (EIGHTH // 2) == 0 or not is_compound,
+            lambda f: f.grain % (EIGHTH // 2) == 0 or triplets,
             lambda f: f.loud[0] <= level <= f.loud[1],
             lambda f: is_playable(f, instrument, section.qpm),
             lambda f: f.name != before,

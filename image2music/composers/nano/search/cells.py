@@ -215,7 +215,7 @@ def _foreign_worth(bars: Bars, places: tuple[ChordPlace, ChordPlace], pitches: S
                 continue
             foreign += 1
             resolves = at < len(pitches) and 0 < abs(pitches[at] - pitch) <= 2
-            worth -= 0.0 if resolves and length <= 9 else 1.5 if resolves else 2.5
+            worth -= 0.0 if resolves and length <= 9 else 1.5 if resolves and length < 18 else 3.0
     share = foreign / len(pitches)
     worth += 1.0 * (0 < share <= 0.45) - 1.5 * (foreign == 0) - 2.0 * (share > 0.5)
     return worth - 1.0 * (pitches[-1] % 12 not in places[1].tones)

@@ -173,6 +173,8 @@ _SURPRISE, _ORDINARY_SURPRISE = 0.5, 3.0
 """What a nat of surprise a note costs, above or below what the search's lines usually have."""
 _TREBLE = 66
 _FOR_TWO: frozenset[DeviceName] = frozenset({"combine", "canon", "call"})
+_STOPPING = 0.6
+"""How much rarer devices with a stop are than the picture asks: a hole is easily one too many."""
 _STOPS: frozenset[DeviceName] = frozenset({"silence", "shrink"})
 
 
@@ -184,7 +186,11 @@ def _devices(wanted: Wanted, count: int, two: bool, rng: random.Random) -> list[
     never = frozenset() if two else _FOR_TWO if is_brief(wanted.request) else _FOR_TWO | _STOPS
     drawn: list[DeviceName] = []
     while len(drawn) < count:
-        able = {name: weight for name, weight, _ in wanted.gestures.devices if name not in never}
+        able = {
+            name: weight * (_STOPPING if name in _STOPS else 1.0)
+            for name, weight, _ in wanted.gestures.devices
+            if name not in never
+        }
         left = {name: weight for name, weight in able.items() if drawn.count(name) < 1 + len(drawn) // len(able)}
         drawn.append(rng.choices(list(left), list(left.values()))[0])
     return drawn

@@ -30,7 +30,7 @@ _FAR_FROM, _STAYS = 22, 0.4
 _HEIGHTS: dict[Purpose, tuple[float, float, float]] = {
     "intro": (0.3, 0.3, 0.3), "statement": (0.28, 0.48, 0.36), "again": (0.36, 0.62, 0.4),
     "contrast": (0.4, 0.6, 0.52), "drive": (0.5, 0.78, 0.62), "return": (0.45, 0.7, 0.62),
-    "climax": (0.66, 1.0, 0.42), "coda": (0.42, 0.4, 0.25),
+    "climax": (0.66, 1.0, 0.46), "coda": (0.44, 0.42, 0.34),
 }  # fmt: skip
 """Where a phrase begins, its top and where it ends, in the singer's range."""
 _LOUDER: dict[Purpose, int] = {
@@ -169,7 +169,7 @@ class FormMaker:
         if purpose == "again":
             roles: dict[Close, HarmonicRole] = {"full": "close", "imperfect": "imperfect", "deceptive": "deceptive"}
             chords = draw(roles.get(close, "close"), length, home)
-            if self.form.name == "variations" or (length >= 4 and self.rng.random() < 0.5):
+            if self.form.name == "variations" or self.opening or (length >= 4 and self.rng.random() < 0.5):
                 head = self.theme_chords[:2]
                 chords = (*head, *chords[len(head) :])
             return chords, home
@@ -233,12 +233,10 @@ class FormMaker:
             return [first] * 2 + [other] * (length - 2)
         if purpose == "again" and self.form.name in ("variations", "song") and self.rng.random() < 0.5:
             return [other] * length
-        if purpose == "drive" and self.rng.random() < 0.5:
-            return [other] * (length // 2) + [0] * (length - length // 2)
         if purpose in ("return", "climax"):
             return [0] * length
-        if purpose == "coda" and self.rng.random() < 0.4:
-            return [other] * (length // 2) + [first] * (length - length // 2)
+        if purpose == "coda" and self.rng.random() < 0.3:
+            return [other] * length
         return [first] * length
 
     # ------------------------------------------------------------ ideas
@@ -392,7 +390,12 @@ class FormMaker:
 
     def _finish(self) -> None:
         form, tasks = self.form, self.form.tasks
-        tasks[form.peak].peak = True
+        peak = tasks[form.peak]
+        peak.peak = True
+        read = read_chord(peak.chords.split()[0])
+        if read.bass == read.fifth:
+            # A highest note wants its chord's root below.
+            peak.chords = " ".join([read.symbol.partition("/")[0], *peak.chords.split()[1:]])
         for task in tasks:
             task.near = abs(task.bar - form.peak) <= 2
         home = tonic_symbol(form.key)

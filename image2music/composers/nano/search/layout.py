@@ -62,7 +62,7 @@ def seat_band(programs: Sequence[int], drums: bool) -> tuple[Seated, ...]:
     Keys, harps and guitars accompany: one that stands last has figure and bass on two staves. Where there is none,
     what sustains has the figure.
     """
-    band = list(programs)
+    band = _idiomatic(programs)
     plays_figures = [_accompanies(program) for program in band]
     seats: list[tuple[int, Seat]] = [(band[0], "lead")]
     if len(band) == 1:
@@ -87,6 +87,16 @@ def seat_band(programs: Sequence[int], drums: bool) -> tuple[Seated, ...]:
     return tuple(Seated(_voice(number, program, seat), seat) for number, (program, seat) in enumerate(seats, 1))
 
 
+def _idiomatic(programs: Sequence[int]) -> list[int]:
+    """Let a piano or harp accompany where nobody else can, and what sings have the tune."""
+    band = list(programs)
+    singers = [n for n in range(1, len(band) - 1) if not _accompanies(band[n]) and band[n] not in _PADS]
+    if len(band) > 2 and singers and _accompanies(band[0]) and not any(_accompanies(one) for one in band[1:]):
+        lead = singers[0]
+        band[0], band[lead] = band[lead], band[0]
+    return band
+
+
 _PADS = frozenset({*range(88, 96), 52, 53, 54, 91})
 """Programs that sustain and have no tune."""
 
@@ -96,6 +106,7 @@ def _accompanies(program: int) -> bool:
     return instrument.chords >= 4 and instrument.kind in ("keys", "plucked", "organ", "mallet")
 
 
+_GUITARS = range(24, 32)
 _MIDDLE: tuple[Seat, Seat] = ("second", "inner")
 _RANGES: dict[Seat, tuple[int, int]] = {
     "lead": (50, 91), "second": (48, 88), "inner": (46, 79), "figure": (45, 77), "bass": (33, 57), "all": (33, 67),
@@ -110,6 +121,8 @@ def _voice(number: int, program: int, seat: Seat) -> PlannedVoice:
     least, most = _RANGES[seat]
     if min(high, most) - max(low, least) >= 14:
         low, high = max(low, least), min(high, most)
+    if seat in ("lead", "second") and program in _GUITARS:
+        low, high = 55, instrument.highest - 2  # a guitar's tune lies on its upper strings
     return PlannedVoice(number, instrument.name, program, low, high)
 
 

@@ -90,6 +90,9 @@ class LineSearch:
                 found += self._worked(slow, self.theme.places[int(word[1])], "T", task, window, "A")
             else:
                 found += self._from_theme(word, task, window)
+        if not found and "cad" not in task.idea:
+            # A bar of one or two notes has no head to be stated twice.
+            found = self._from_theme("mo0", task, window) + self._from_theme("mo1", task, window)
         if "cad" in task.idea or task.close:
             found += self._cadences(task, window)
         return self._judged(found, task)
@@ -360,7 +363,7 @@ class LineSearch:
     def _step_into(self, flat: Sequence[int], row: _Candidate, task: BarTask) -> float:
         previous, here = flat[-1], row.pitches[0]
         away = abs(here - previous)
-        weight = 0.5 if task.bar and self.tasks[task.bar - 1].close else 1.0
+        weight = 2.0 if task.last else 0.5 if task.bar and self.tasks[task.bar - 1].close else 1.0
         cost = weight * (
             3.0 if away > 12 else 2.0 if away in (10, 11) else 1.5 if away == 6 else 0.8 if away > 7
             else 0.3 if away > 5 else 0.35 if away == 0 else 0.0
