@@ -123,7 +123,7 @@ def main() -> int:
         output = make_output(args.out, Path(home), args.pictures)
         folder = Path(home) / "report"
         begun = time.perf_counter()
-        write_report(ReportOptions(input=output, output=folder))
+        write_report(ReportOptions(input=output, output=folder, sounds=0))
         written = time.perf_counter() - begun
         index = folder / "index.html"
         eager = folder / "eager.html"
