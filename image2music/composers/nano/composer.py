@@ -44,7 +44,7 @@ from image2music.composers.nano.search.composing import (
     with_voices,
 )
 from image2music.composers.nano.search.given import compose_to_plan
-from image2music.composers.nano.search.layout import Written
+from image2music.composers.nano.search.layout import Written, seat_band
 from image2music.composers.nano.search.worth import judge
 from image2music.composers.suiting import SuitingMusic
 from image2music.images.scene import Scene
@@ -54,7 +54,7 @@ from image2music.music.lines import Line
 from image2music.music.planning.checks import check_plan
 from image2music.music.planning.constraints import PlanConstraints
 from image2music.music.planning.plan import Plan
-from image2music.music.planning.planner import PlanRequest
+from image2music.music.planning.planner import MOST_PLANNED_VOICES, PlanRequest
 from image2music.settings import picture_seed
 from image2music.types import Description, Edit, Explanation
 
@@ -197,12 +197,24 @@ class NanoComposer:
         """
         wanted, music = self._request(request, label)
         seed = picture_seed(request.seed, f"{request.image_id}/loan/{label}")
-        loan = lend(wanted, music, request.references, seed, _undecided(_constraints(request)))
+        undecided = _undecided(_constraints(request))
+        loan = lend(wanted, music, request.references, seed, undecided)
         gestures = gestures_of(request.description.scene or Scene(""))
         opening: Bars = ()
         if request.album is not None:
             opening = tuple(_opening_bar(line, request.album.tonic) for line in request.album.opening)
-        return Wanted(request_with_loan(wanted, loan), music.character, gestures, opening, _style(wanted), loan)
+        wanted = request_with_loan(wanted, loan)
+        if "instruments" in undecided:
+            wanted = _at_most_five(wanted)
+        return Wanted(wanted, music.character, gestures, opening, _style(wanted), loan)
+
+
+def _at_most_five(request: PlanRequest) -> PlanRequest:
+    """Leave inner voices out where drums, or an instrument on two staves, make more than five voices."""
+    programs = list(request.programs)
+    while len(programs) > 2 and len(seat_band(programs, request.drums)) > MOST_PLANNED_VOICES:
+        del programs[len(programs) // 2]
+    return replace(request, programs=tuple(programs))
 
 
 def _constraints(request: ComposeRequest) -> tuple[PlanConstraints, ...]:

@@ -72,7 +72,6 @@ def plan_request(
         programs=_band(ensemble, music.unsuitable, rng),
         valence=felt.valence or 0.0,
         arousal=0.4 if felt.arousal is None else felt.arousal,
-        families=music.families,
         picture_parts=_picture_parts(scene),
         seed=seed,
         drums=DRUM_KIT in ensemble.programs,

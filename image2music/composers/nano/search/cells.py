@@ -375,3 +375,23 @@ def set_on(steps: Steps, base: int, places: Sequence[ChordPlace], bar: int, beat
             pitches[at] = here[at].nearest_tone(pitch)
             moved += 1
     return pitches, moved
+
+
+def bar_on_other_chords(notes: Sequence[Note], places: Sequence[ChordPlace], bar: int) -> tuple[Note, ...]:
+    """Set notes of an earlier bar on other chords: what is foreign and neither passes nor resolves moves a little."""
+    count = len(places)
+    here = [places[min(count - 1, onset * count // bar)] for onset, _, _ in notes]
+    pitches = [
+        pitch if pitch % 12 in place.scale else place.step(pitch, 0)
+        for (_, _, pitch), place in zip(notes, here, strict=True)
+    ]
+    for at, ((onset, length, _), place) in enumerate(zip(notes, here, strict=True)):
+        if pitches[at] % 12 in place.tones:
+            continue
+        into = abs(pitches[at] - pitches[at - 1]) if at else 9
+        out = abs(pitches[at + 1] - pitches[at]) if at + 1 < len(pitches) else 9
+        resolves = 0 < out <= 2 and pitches[at + 1] % 12 in here[at + 1].tones
+        passing = 0 < into <= 2 and 0 < out <= 2 and length < 12 and onset
+        if not (passing or (resolves and length <= 18)):
+            pitches[at] = place.nearest_tone(pitches[at])
+    return tuple((o, d, p) for (o, d, _), p in zip(notes, pitches, strict=True))

@@ -199,7 +199,8 @@ class FormMaker:
             return (*opening[: length - end], *closing), home
         if self.rng.random() < _CODAS_THAT_CLOSE:
             return self._closing(length), home
-        return draw("coda", length, home), home
+        drawn = [draw("coda", length, home) for _ in range(4)]
+        return next((chords for chords in drawn if comes_home(chords, home)), self._closing(length)), home
 
     def _theme_harmony(self, role: HarmonicRole, length: int) -> tuple[str, ...]:
         """Draw what the theme stands on: one chord a bar to begin with, and what an opening fits."""
@@ -422,3 +423,20 @@ class FormMaker:
             if base in ("A", "B"):
                 counts[base] = counts.get(base, 0) + 1
                 section.name = base + "'" * (counts[base] - 1)
+
+
+_LONGEST_HOME = 2
+
+
+def comes_home(chords: Sequence[str], key: Tonality) -> bool:
+    """Whether a bass comes to the tonic at the end from the fifth, fourth or second degree, and soon enough to close."""
+    read = [read_chord(symbol) for bar in chords for symbol in bar.split()]
+    tonic = key.pitch_class
+    before = next((chord for chord in reversed(read) if (chord.root - tonic) % 12), None)
+    home = sum(all(read_chord(one).root == tonic for one in bar.split()) for bar in chords[-3:])
+    return (
+        before is not None
+        and (before.root - tonic) % 12 in (2, 5, 7)
+        and before.bass != tonic
+        and home <= _LONGEST_HOME
+    )

@@ -259,6 +259,9 @@ def _figure(
     """Draw a figure's family, and a figure's name where a gesture asks for one; never what was played just before."""
     last = before.family if before is not None else None
     suited = [one for one in families_for(voice.program, request.meter) if one != last and one not in taken]
+    wished = [family for family in request.families if family in suited]
+    if wished and section.purpose != "contrast":
+        return wished[int(rng.random() * len(wished))], ""
     pictured = [
         one for one in gestures.figures
         if (not one.purposes or section.purpose in one.purposes) and any(family in suited for family in one.families)
@@ -266,10 +269,7 @@ def _figure(
     if pictured and rng.random() < 0.55:
         drawn = rng.choices(pictured, [one.weight for one in pictured])[0]
         return next(family for family in drawn.families if family in suited), f"={drawn.name}" if drawn.name else ""
-    wished = [family for family in request.families if family in suited]
     pool = [family for family in _FIGURES[character][section.purpose] if family in suited]
-    if request.style and wished and section.purpose != "contrast":
-        pool = wished
     if not pool:
         pool = wished or suited or ["broken"]
     return pool[int(rng.random() * len(pool))], ""

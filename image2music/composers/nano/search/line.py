@@ -19,6 +19,7 @@ from image2music.composers.nano.pools import cadence_rhythms
 from image2music.composers.nano.search.cells import (
     OPERATIONS,
     Theme,
+    bar_on_other_chords,
     bits_of,
     in_double_values,
     scale_steps_of,
@@ -119,7 +120,7 @@ class LineSearch:
         elif max(note[2] for note in notes) + octave > window.highest:
             octave -= 12
         places = self.places[task.bar]
-        base = _mended([(o, d, p + octave) for o, d, p in notes], places, self.bar)
+        base = bar_on_other_chords([(o, d, p + octave) for o, d, p in notes], places, self.bar)
         found = [(base, 0.5 if varied else 0.0, "=")]
         if varied:
             steps = scale_steps_of(base, places[0])
@@ -445,23 +446,3 @@ def places_of_bar(task: BarTask) -> tuple[ChordPlace, ...]:
 def place_of_bar(task: BarTask) -> ChordPlace:
     """Return the place at the beginning of a bar."""
     return place_of(task.chords.split()[0], task.key)
-
-
-def _mended(notes: Sequence[Note], places: Sequence[ChordPlace], bar: int) -> tuple[Note, ...]:
-    """Set notes of an earlier bar on other chords: what is foreign and neither passes nor resolves moves a little."""
-    count = len(places)
-    here = [places[min(count - 1, onset * count // bar)] for onset, _, _ in notes]
-    pitches = [
-        pitch if pitch % 12 in place.scale else place.step(pitch, 0)
-        for (_, _, pitch), place in zip(notes, here, strict=True)
-    ]
-    for at, ((onset, length, _), place) in enumerate(zip(notes, here, strict=True)):
-        if pitches[at] % 12 in place.tones:
-            continue
-        into = abs(pitches[at] - pitches[at - 1]) if at else 9
-        out = abs(pitches[at + 1] - pitches[at]) if at + 1 < len(pitches) else 9
-        resolves = 0 < out <= 2 and pitches[at + 1] % 12 in here[at + 1].tones
-        passing = 0 < into <= 2 and 0 < out <= 2 and length < 12 and onset
-        if not (passing or (resolves and length <= 18)):
-            pitches[at] = place.nearest_tone(pitches[at])
-    return tuple((o, d, p) for (o, d, _), p in zip(notes, pitches, strict=True))

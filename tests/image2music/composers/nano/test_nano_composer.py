@@ -297,7 +297,6 @@ def test_wishes_are_kept(name: str) -> None:
         assert is_valid(abc) and count_bars(abc_to_score(abc)) == plan.bars
 
 
-@pytest.mark.xfail(reason="the search draws figures by character before it looks at wishes")
 @pytest.mark.parametrize("family", ["wave", "pulse", "alberti", "tremolo", "chorale", "arpeggio"])
 def test_a_wished_figure_is_played(family: Any) -> None:
     wish = PlanConstraints(families=(family,), players=((73,), (0,), (42,)), meters=("4/4",))
