@@ -429,7 +429,7 @@ _LONGEST_HOME = 2
 
 
 def comes_home(chords: Sequence[str], key: Tonality) -> bool:
-    """Whether a bass comes to the tonic at the end from the fifth, fourth or second degree, and soon enough to close."""
+    """Whether a bass comes to the tonic at the end from the fifth, fourth or second degree, and soon enough."""
     read = [read_chord(symbol) for bar in chords for symbol in bar.split()]
     tonic = key.pitch_class
     before = next((chord for chord in reversed(read) if (chord.root - tonic) % 12), None)
