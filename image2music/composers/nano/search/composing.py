@@ -153,7 +153,7 @@ def compose_lines(wanted: Wanted, effort: Effort, seed: int, network: LineNetwor
         found = [_compose(wanted, effort, devices[0], seed, (0, effort.themes + n)) for n in range(3)]
         found.sort(key=_copied)
     found.sort(key=lambda one: (-one.worth, one.rank))
-    if network is not None:
+    if network is not None and effort.read:
         found = found[: effort.read]
         for composition in found:
             bits = float(network.surprise([sketch_of(composition, wanted)])[0])
@@ -301,7 +301,7 @@ def _proposed(
         for bars in proposals
         if all(bars) and sum(len(bar) for bar in bars) >= _FEWEST_NOTES
     ]
-    return max(motifs, key=lambda motif: round(motif.worth, 6), default=drawn)
+    return max([drawn, *motifs], key=lambda motif: round(motif.worth, 6))
 
 
 _FEWEST_NOTES = 4

@@ -181,7 +181,8 @@ class LineSearch:
             for end in ends:
                 for approach in _APPROACHES.get(len(rhythm) - 1, ()):
                     notes = [(o, d, last.step(end, away)) for (o, d), away in zip(rhythm, approach, strict=False)]
-                    notes.append((*rhythm[-1], end))
+                    onset, length = rhythm[-1]
+                    notes.append((onset, self.bar - onset if task.last else length, end))
                     if len(places) > 1 and notes[0][2] % 12 not in first.tones and len(rhythm) > 1:
                         continue
                     if len(rhythm) == 1 and len(places) > 1 and end % 12 not in first.tones and not _is_sus(first):
