@@ -82,14 +82,15 @@ class LineNetwork(Protocol):
 class Effort:
     """How much is tried: plans, themes for each, contours drawn for a theme, lines whose voices are written.
 
-    The network proposes a theme to `asked` plans, picked from `proposals`, and reads the best `read` lines.
+    The network proposes a theme to `asked` plans, picked from `proposals`, and reads the best `read` lines. By default
+    it proposes none: its themes came to nothing that drawn ones did not (docs/figures.md).
     """
 
     plans: int = 4
     themes: int = 4
     contours: int = 160
     kept: int = 3
-    asked: int = 1
+    asked: int = 0
     proposals: int = 8
     read: int = 6
 
