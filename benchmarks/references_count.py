@@ -29,9 +29,9 @@ from image2music.loop.chain import compose_batch
 from image2music.loop.choose import voices_of_abc
 from image2music.music.grid import bars_of
 from image2music.music.score import Score, Track
-from image2music.music.similarity import longest_shared_run, voice_steps
+from image2music.music.similarity import longest_shared_run, sung_steps
 from image2music.music.theory import GRID_QUARTER
-from image2music.rows import plan_row
+from image2music.rows import plan_of_row, plan_row
 from image2music.settings import LoopSettings, picture_seed
 
 _AT_ONCE = 8
@@ -139,7 +139,8 @@ class Compared:
 
 
 def _copied(score: Score, references: Sequence[Score], row: Mapping[str, Any]) -> float:
-    own = voice_steps(score)
+    """What is sung counts; accompaniment may be a reference's and is cited."""
+    own = sung_steps(score, plan_of_row(row["plan"]))
     return max((longest_shared_run(own, voices_of_abc(one["abc"])) for one in row["references"]), default=0)
 
 
@@ -172,7 +173,7 @@ MEASURES = (
         "higher",
     ),
     Compared("drums where a reference has drums", _drums, "higher"),
-    Compared("longest copied run, notes", _copied, "lower"),
+    Compared("longest copied run of what is sung, notes", _copied, "lower"),
 )
 
 
@@ -186,7 +187,7 @@ def table(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> str:
             continue
         scores = [abc_to_score(row["abc"]) for row in (own, bare)]
         for measure in MEASURES:
-            first, second = (measure.of(score, others, own) for score in scores)
+            first, second = (measure.of(score, others, row) for score, row in zip(scores, (own, bare), strict=True))
             if not np.isnan(first):
                 values[measure.name].append((first, second))
     dice = np.random.Generator(np.random.Philox(0))
@@ -213,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     record = json.loads((options.with_references / "run.json").read_text(encoding="utf-8"))
     table_of = pq.read_table(options.with_references / "compositions")
-    names = ["image_id", "image_uri", "references", "abc", "seed", "seconds"]
+    names = ["image_id", "image_uri", "references", "plan", "abc", "seed", "seconds"]
     rows = sorted(table_of.select(names).to_pylist(), key=lambda row: row["image_id"])
     having = [row for row in rows if row["references"]]
     rows = having[: options.count or None]
