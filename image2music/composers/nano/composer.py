@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from image2music.composers.nano.patches import PoleVectors
     from image2music.embedders.conse import ConseEmbedder
 
-_REMEMBERED = 512
+_REMEMBERED = 128
 """Tunes that are kept: those of a batch with its candidates, from planning to the last edit."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -108,7 +108,6 @@ class Composition:
     worth: float
     rank: tuple[int, int]
     seed: int
-    extra: dict[int, dict[int, tuple[Note, ...]]] = field(default_factory=dict)
 
     @property
     def singers(self) -> list[int]:
