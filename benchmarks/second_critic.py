@@ -9,7 +9,6 @@ one's composers are held out here. Nothing that composes may read these weights.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -18,19 +17,18 @@ import numpy as np
 
 from benchmarks.critic import accuracies, table
 from image2music.music.critic.corruptions import CORRUPTIONS
-from image2music.music.critic.model import load_critic, save_critic
+from image2music.music.critic.model import load_critic
 from image2music.music.critic.training import (
     HUMAN,
     Example,
     HumanPiece,
     cached_pieces,
     chosen_pieces,
-    feature_names,
-    fit_critic,
+    critic_options,
     make_examples,
     share_of,
     split,
-    surprise_of,
+    train_critic,
 )  # fmt: skip
 from image2music.music.score import Score
 
@@ -93,17 +91,9 @@ def load_second(path: Path = SECOND) -> SecondCritic:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, write, measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with INDEX.csv, lieder, quartets, hymns")
-    parser.add_argument("--cache", type=Path, help="keep the scores that were read here, for the next time")
-    parser.add_argument("--output", type=Path, default=SECOND)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
+    options = critic_options(__doc__, SECOND, 1, arguments)
     parts = halves(cached_pieces(options.data, options.cache))
-    surprise = surprise_of(chosen_pieces(parts["surprise"]))
-    pieces = chosen_pieces(parts["critic"])
-    examples = make_examples(pieces, surprise, CORRUPTIONS, options.seed)
-    save_critic(fit_critic(examples, feature_names(pieces, surprise), surprise, options.seed), options.output)
+    pieces, examples, surprise = train_critic(parts, options.seed, options.output)
     print(f"{len(pieces)} pieces of {len({(p.kind, p.group) for p in pieces})} composers or tunes, ", end="")
     print(f"{len(examples)} excerpts: {options.output}\n")
     tested = make_examples(

@@ -253,6 +253,8 @@ def device_called(words: str) -> DeviceName | None:
 
 _EVEN = 0.1
 """What each device weighs where nothing asks for it; the strongest weigh about 1."""
+_SMALLEST = 0.024
+"""The share that a device keeps, before all add up to 1, however much is asked of others."""
 _CROWD, _FEW = 6, 3
 _STILL, _LIVELY, _SAD = 0.3, 0.6, -0.2
 _LONG_PATH = 4
@@ -263,6 +265,8 @@ def _devices_of(scene: Scene, heard: Sequence[HeardClause], stations: int) -> tu
     for device, weight, reason in _seen_otherwise(scene, heard, stations):
         votes.setdefault(device, _Votes()).add(weight, reason)
     weights = {device: _EVEN + (votes[device].total if device in votes else 0.0) for device in DEVICES}
+    least = _SMALLEST * sum(weights.values())
+    weights = {device: max(weight, least) for device, weight in weights.items()}
     whole = sum(weights.values())
     found = [
         (device, round(weights[device] / whole, _DIGITS), votes[device].reason if device in votes else "")

@@ -470,19 +470,33 @@ def feature_names(pieces: Sequence[HumanPiece], surprise: Expectation) -> list[s
     return list(critic_features(excerpts_of(pieces[0], np.random.Generator(np.random.Philox(0)))[0], surprise))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train and write the weights."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def critic_options(
+    description: str | None, output: Path, seed: int, arguments: Sequence[str] | None
+) -> argparse.Namespace:
+    """Read where scores lie and where weights go."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with INDEX.csv, lieder, quartets, hymns")
     parser.add_argument("--cache", type=Path, help="keep the scores that were read here, for the next time")
-    parser.add_argument("--output", type=Path, default=WEIGHTS)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    parts = split(cached_pieces(options.data, options.cache))
+    parser.add_argument("--output", type=Path, default=output)
+    parser.add_argument("--seed", type=int, default=seed)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train and write the weights."""
+    options = critic_options(__doc__, WEIGHTS, 0, arguments)
+    train_critic(split(cached_pieces(options.data, options.cache)), options.seed, options.output)
+
+
+def train_critic(
+    parts: Mapping[str, Sequence[HumanPiece]], seed: int, output: Path
+) -> tuple[list[HumanPiece], list[Example], Expectation]:
+    """Train on the parts `surprise` and `critic`, write the weights, and return what was learned from."""
     surprise = surprise_of(chosen_pieces(parts["surprise"]))
     pieces = chosen_pieces(parts["critic"])
-    examples = make_examples(pieces, surprise, CORRUPTIONS, options.seed)
-    save_critic(fit_critic(examples, feature_names(pieces, surprise), surprise, options.seed), options.output)
+    examples = make_examples(pieces, surprise, CORRUPTIONS, seed)
+    save_critic(fit_critic(examples, feature_names(pieces, surprise), surprise, seed), output)
+    return pieces, examples, surprise
 
 
 if __name__ == "__main__":

@@ -365,8 +365,8 @@ def test_a_last_beat_that_belongs_to_the_next_chord_takes_it_early():
 
 
 def test_the_end_slows_down_where_the_plan_says_so():
-    slows = dict(arrange_plan(a_plan(ending="fades, ritardando"), a_tune(), 0)[0].qpm_at)
-    assert {1, 7, 8} <= set(slows) and slows[1] > slows[7] > slows[8]
+    slows = arrange_plan(a_plan(ending="fades, ritardando"), a_tune(), 0)[0].qpm_at
+    assert [bar for bar, _ in slows] == [1, 7, 8] and slows[0][1] > slows[1][1] > slows[2][1]
     assert arrange_plan(a_plan(ending="stops short"), a_tune(), 0)[0].qpm_at == ((1, 80.0),)
 
 

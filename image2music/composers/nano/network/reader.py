@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -86,11 +86,16 @@ class LineReading:
 
 
 class NanoNetwork:
-    """The network, ready to be asked. Its weights are read once in single and once in double precision."""
+    """The network, ready to be asked. Its weights are read once, and once more in double precision when that is needed."""
 
     def __init__(self, folder: Path = NETWORK_WEIGHTS) -> None:
-        self.exact = load_decoder(folder, torch.float64)
+        self._folder = folder
         self.quick = load_decoder(folder, torch.float32)
+
+    @cached_property
+    def exact(self) -> LineDecoder:
+        """The decoder in double precision, for dice and for what rounding leaves in doubt."""
+        return load_decoder(self._folder, torch.float64)
 
     def propose_motifs(
         self,

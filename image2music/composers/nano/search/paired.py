@@ -29,8 +29,7 @@ from image2music.composers.nano.sketch import Note
 _MEND, _MEND_A_SEMITONE, _FAR = 70, 15, 4
 _CANON_COST, _CANON_MENDED = 40, 4
 _INTERVALS = (-12, 12, -24, 0, -5, 7, -7, 5, -17, -19)
-_BELOW = (-2, -5, -9)
-_FOREIGN, _FOREIGN_BELOW, _RUBS_ON_BASS = 8, 20, 150
+_FOREIGN, _RUBS_ON_BASS = 8, 150
 
 
 class _Place(NamedTuple):
@@ -119,35 +118,6 @@ def combined_line(
     return _by_bar(notes, bars, times), mended
 
 
-def parallel_line(
-    ground: Ground, melody: Sequence[tuple[Note, ...]], bars: range, low: int, high: int
-) -> tuple[Lines, int]:
-    """Return the tune in thirds, sixths or tenths below it, by bar, and its cost a note.
-
-    Notes that don't suit the chord move to one that does; in the last bar the voice stops on one long note.
-
-    Raises:
-        PlanError: `bad_key`, `bad_chord`, `bad_meter`.
-    """
-    views, times = bar_views(ground, melody, bars, low, high, -1), bar_times(ground.meter)
-    sung = _sung(melody, bars, times)
-    closing = [note for note in sung if note[0] >= (bars.stop - 1) * times.length]
-    if len(closing) > 1:
-        last = closing[-1]
-        sung[-len(closing) :] = [(closing[0][0], last[0] + last[1] - closing[0][0], last[2])]
-    places = list(_places(views, sung, times))
-    found = []
-    for steps in _BELOW:
-        meant = [place._replace(meant=stepped(place.meant, steps, place.scale)) for place in places]
-        if meant:
-            notes, _, cost = _fitted(meant, low, high, times, _FOREIGN_BELOW)
-            found.append((cost // len(meant) + 2 * abs(steps), notes))
-    if not found:
-        return {number: () for number in bars}, 0
-    cost, notes = min(found)
-    return _by_bar(notes, bars, times), cost
-
-
 def _sung(melody: Sequence[tuple[Note, ...]], bars: range, times: BarTimes) -> list[tuple[int, int, int]]:
     """Return the notes of some bars by their time in ticks from bar 0, none longer than to the next."""
     found = [
@@ -178,14 +148,14 @@ def _places(views: Mapping[int, BarView], wanted: Sequence[tuple[int, int, int]]
 
 
 def _fitted(
-    places: Sequence[_Place], low: int, high: int, times: BarTimes, foreign: int = _FOREIGN
+    places: Sequence[_Place], low: int, high: int, times: BarTimes
 ) -> tuple[list[tuple[int, int, int]], int, int]:
     """Return the notes as (start, length, pitch), how many of them aren't what was meant, and their whole cost.
 
     A note that nothing fits is left out.
     """
     rows = [
-        _row(place, low, high, times, 2 if passes else foreign)
+        _row(place, low, high, times, 2 if passes else _FOREIGN)
         for place, passes in zip(places, _passing(places, times), strict=True)
     ]
     reached = [(cost, -1) for cost, _ in rows[0]]

@@ -488,10 +488,3 @@ def answer_line(
     views = bar_views(ground, melody, bars, low, high, -1 if under else 0)
     motifs = tuple(tuple(cell) for cell in cells if cell)
     return _sung_line(views, motifs, round(100 * min(max(busy, 0.0), 1.0)), len(melody) - 1, seed)
-
-
-def descant_line(
-    ground: Ground, melody: Sequence[tuple[Note, ...]], bars: range, low: int, high: int, seed: int = 0
-) -> tuple[Lines, int]:
-    """Return long notes above a tune, moving against it, by bar, and their cost a bar. As `answer_line`."""
-    return _sung_line(bar_views(ground, melody, bars, low, high, 1), (), 10, len(melody) - 1, seed)

@@ -59,7 +59,7 @@ def test_every_device_keeps_a_weight_and_weights_add_up(scene):
     found = gestures_of(scene)
     assert {name for name, _, _ in found.devices} == set(DEVICES)
     weights = [weight for _, weight, _ in found.devices]
-    assert min(weights) > 0.005 and sum(weights) == pytest.approx(1, abs=0.001)
+    assert min(weights) > 0.02 and sum(weights) == pytest.approx(1, abs=0.001)
     assert weights == sorted(weights, reverse=True)
     assert found.shape in THEME_SHAPES and found.shape_reason
     assert 0 <= found.space <= 1
