@@ -86,7 +86,7 @@ class LineReading:
 
 
 class NanoNetwork:
-    """The network, ready to be asked. Its weights are read once, and once more in double precision when that is needed."""
+    """The network, ready to be asked; its weights are read once more, in double precision, when that is needed."""
 
     def __init__(self, folder: Path = NETWORK_WEIGHTS) -> None:
         self._folder = folder
