@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
-from image2music.composers.nano.pools import RhythmPair, rhythm_pairs, surprise_table
+from image2music.composers.nano.pools import RhythmPair, cadence_rhythms, rhythm_pairs, surprise_table
 from image2music.composers.nano.search.harmony import ChordPlace
 from image2music.composers.nano.sketch import Note, bar_ticks, beat_ticks
 from image2music.composers.suiting import Character
@@ -43,11 +43,11 @@ _DENSITY: dict[Character, float] = {
 }  # fmt: skip
 """Notes a second in the theme; a slow tempo has shorter note values."""
 _KINDS: dict[Character, dict[str, float]] = {
-    "calm": {"dotted": 0.5, "long-end": 0.8, "syncopation": -0.8, "triplet": -0.2},
-    "flowing": {"dotted": 0.5, "long-end": 0.4, "triplet": 0.2},
+    "calm": {"dotted": 0.5, "long-end": 0.2, "syncopation": -0.8, "triplet": -0.2},
+    "flowing": {"dotted": 0.5, "long-end": 0.0, "triplet": 0.2},
     "playful": {"dotted": 0.3, "upbeat-rest": 0.4, "syncopation": 0.4},
-    "grand": {"dotted": 0.9, "long-end": 0.6, "syncopation": -0.4},
-    "dark": {"dotted": 0.6, "long-end": 0.5, "upbeat-rest": 0.3},
+    "grand": {"dotted": 0.9, "long-end": 0.2, "syncopation": -0.4},
+    "dark": {"dotted": 0.6, "long-end": 0.1, "upbeat-rest": 0.3},
     "driving": {"syncopation": 0.9, "dotted": 0.3, "upbeat-rest": 0.2},
 }
 
@@ -73,7 +73,7 @@ def _scored_rhythms(meter: str, character: Character, density: int) -> tuple[tup
         if len(lengths) < 2 or max(lengths) < min(bar // 2, 2 * beat) or (len(first) == 1 and first[0][1] >= bar):
             continue
         score = 0.5 * math.log(pair.weight_in(character) + 1) - 0.55 * abs(pair.density - density / 10)
-        score += 0.5 * (len(lengths) >= 3) + 0.5 * (second[-1][1] >= bar // 2)
+        score += 0.5 * (len(lengths) >= 3) - 0.8 * (bar - second[-1][0] >= bar * 2 // 3 > 12)
         score -= 2.0 * (len({length for _, length in first}) == 1 and len(first) > 2)
         score -= 1.0 * (len({length for _, length in second}) == 1 and len(second) > 2)
         score += sum(wants.get(kind, 0.0) for kind in pair.kinds)
@@ -203,6 +203,8 @@ def motif_worth(bars: Bars, places: tuple[ChordPlace, ChordPlace], low: int, hig
         mean = sum(bits) / len(bits)
         worth -= 1.2 * max(0.0, mean - 4.2) + 1.0 * max(0.0, 2.6 - mean)
         worth -= 0.25 * sum(max(0.0, one - 7.0) for one in bits)
+    back = sum(a == b for a, b in zip(pitches, pitches[2:], strict=False))
+    worth -= 0.7 * max(0, back - 1) + 0.5 * max(0, sum(3 <= abs(step) <= 4 for step in steps) - 2)
     for at in range(len(steps) - 3):
         worth -= 0.5 * (steps[at : at + 2] == steps[at + 2 : at + 4])
     for bar in bars:
@@ -297,6 +299,7 @@ def _head_twice(steps: Steps, bar: int, beat: int) -> _Made:
     if len(steps) < 3:
         return []
     half = bar // 2 if bar % (2 * beat) == 0 else beat if bar // beat == 3 else bar // beat // 2 * beat
+    late = 0.4 * (steps[0][0] > 0)  # a head that begins with a rest breaks the line
     made: _Made = []
     for cut in dict.fromkeys((half, bar - half)):
         head = tuple((o, min(d, cut - o), s) for o, d, s in steps if o < cut)
@@ -304,7 +307,7 @@ def _head_twice(steps: Steps, bar: int, beat: int) -> _Made:
             continue
         for move in (1, -1, 2, -2):
             tail = tuple((o + cut, min(d, bar - cut - o), s + move) for o, d, s in head if o < bar - cut)
-            made.append((0.3 if bar - cut >= cut else 0.4, head + tail))
+            made.append((late + (0.3 if bar - cut >= cut else 0.4), head + tail))
     return made
 
 
@@ -395,3 +398,78 @@ def bar_on_other_chords(notes: Sequence[Note], places: Sequence[ChordPlace], bar
         if not (passing or (resolves and length <= 18)):
             pitches[at] = place.nearest_tone(pitches[at])
     return tuple((o, d, p) for (o, d, _), p in zip(notes, pitches, strict=True))
+
+
+@lru_cache(maxsize=64)
+def _closing_rhythms(meter: str, last: bool) -> tuple[Rhythm, ...]:
+    """The rhythms of a phrase's last bar, or the tune's, which stays on a long note."""
+    bar = bar_ticks(meter)
+    found = [one.bar for one in cadence_rhythms(meter, last) if one.bar]
+    resting = [rhythm for rhythm in found if rhythm[-1][1] >= (bar // 2 if last else bar // 3)]
+    if not last and bar > 36:
+        # Inside a tune a whole long bar on one note stops everything.
+        resting = [rhythm for rhythm in resting if rhythm[-1][1] <= bar * 3 // 4] or resting
+    return tuple((resting or found)[:12])
+
+
+_APPROACHES: dict[int, tuple[tuple[tuple[int, ...], float], ...]] = {
+    0: (((), 0.0),),
+    1: (((1,), 0.0), ((-1,), 0.1), ((2,), 0.6), ((3,), 0.7), ((4,), 0.7)),
+    2: (((2, 1), 0.0), ((1, -1), 0.0), ((-1, 1), 0.2), ((-2, -1), 0.1), ((3, 1), 0.5), ((4, 2), 1.2)),
+    3: (((3, 2, 1), 0.0), ((1, 2, 1), 0.1), ((2, 1, -1), 0.0), ((4, 2, 1), 0.2), ((-3, -2, -1), 0.2)),
+    4: (((4, 3, 2, 1), 0.0), ((2, 3, 2, 1), 0.0), ((1, -1, -2, -1), 0.1), ((3, 2, 1, -1), 0.0)),
+    5: (((5, 4, 3, 2, 1), 0.0), ((3, 4, 3, 2, 1), 0.0)),
+}  # fmt: skip
+"""Scale steps from the last note of the notes before it, and what each costs: steps close better than broken chords."""
+
+
+def closing_bars(
+    places: Sequence[ChordPlace], ends: Sequence[int], meter: str, *, last: bool
+) -> list[tuple[tuple[Note, ...], float]]:
+    """Return bars that come to rest on one of the pitches `ends`, with their costs; `last` ends the tune."""
+    here, first, bar = places[-1], places[0], bar_ticks(meter)
+    changes = len(places) > 1
+    found = []
+    for rhythm in _closing_rhythms(meter, last):
+        single = len(rhythm) == 1
+        for end in ends:
+            if single and changes and end % 12 not in first.tones and first.chord.tones[1] != 5:
+                continue
+            for approach, cost in _APPROACHES.get(len(rhythm) - 1, ()):
+                notes = [(o, d, here.step(end, away)) for (o, d), away in zip(rhythm, approach, strict=False)]
+                onset, length = rhythm[-1]
+                notes.append((onset, bar - onset if last else length, end))
+                foreign = notes[0][2] % 12 not in first.tones
+                if foreign and changes and not single:
+                    continue
+                leaning = foreign and not single and abs(approach[0]) == 1 and rhythm[0][1] >= 12
+                found.append((tuple(notes), cost + 0.5 * foreign - 1.1 * leaning + 0.4 * (single and not last)))
+    return found
+
+
+def leading_bars(
+    theme: Sequence[Note], places: Sequence[ChordPlace], goals: Sequence[int], bar: int, beat: int
+) -> list[tuple[tuple[Note, ...], float]]:
+    """Return bars that move by step into a note of the next bar, one of the pitches `goals`, with their costs.
+
+    They begin as the theme does, or on a long note, and gather speed.
+    """
+    short = 6 if bar >= 24 else 3
+    half = bar // 2 // beat * beat or beat
+    head = tuple((o, min(d, half - o)) for o, d, _ in theme if o < half)
+    found = []
+    for begins in dict.fromkeys((head, ((0, half),), ((0, bar - beat),))):
+        if not begins or begins[0][0]:
+            continue
+        start = begins[-1][0] + begins[-1][1]
+        rhythm = (*begins, *((onset, short) for onset in range(start, bar, short)))
+        count = len(rhythm)
+        up, down = tuple(range(-count, 0)), tuple(range(count, 0, -1))
+        turn = min(3, count - 1)
+        rises = (*range(turn - count + 1, 1), *range(1, turn)) if count > 3 else up
+        paths = [up, down, (*rises[:-1], 1), (*(-one for one in rises[:-1]), -1)]
+        for goal in goals:
+            for path in dict.fromkeys(one for one in paths if len(one) == count and max(map(abs, one)) < 9):
+                notes = tuple((o, d, places[-1].step(goal, away)) for (o, d), away in zip(rhythm, path, strict=True))
+                found.append((notes, 0.2))
+    return found

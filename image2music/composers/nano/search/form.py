@@ -1,14 +1,16 @@
 """The form of a tune: sections and phrases, and for every bar its chords, its place in the line and what it is made of.
 
-Six forms (arch, song, verse and refrain, path, variations, rondo) fit any number of bars. What a bar is made of is an
-idea in a small language, words joined by `+` of which the search takes the best:
+Eight forms (arch, song, verse and refrain, path, variations, rondo, two strophes, binary) fit any number of bars. What a
+bar is made of is an idea in a small language, words joined by `+` of which the search takes the best:
 
     M0 M1 N0 N1   a bar of the first or second theme as it is
     =7 ~7         bar 7 (from 0) again, or varied
+    ^7            bar 7 on other degrees: a sequence
     >0a >1b       the first or second half of a theme's bar in double values
     m0 n1         a theme's bar moved; with a letter between: i inverted, f its head twice, o ornamented, x varied,
                   d shortened, s off the beat, g broken up
     cad           a bar that closes the phrase
+    lead          a bar that runs into the next one
     rest          none
 """
 
@@ -24,7 +26,9 @@ from image2music.composers.nano.sketch import Purpose
 from image2music.composers.suiting import Character
 from image2music.music.theory import Tonality
 
-FormName = Literal["arch", "song", "verse and refrain", "path", "variations", "rondo", "miniature"]
+FormName = Literal[
+    "arch", "song", "verse and refrain", "path", "variations", "rondo", "strophes", "binary", "miniature"
+]
 Close = Literal["half", "full", "imperfect", "deceptive", "open"]
 """How a phrase ends: on the dominant; on the tonic; on the tonic with another note on top; beside it; nowhere."""
 
@@ -132,17 +136,25 @@ FORMS: dict[FormName, tuple[Phrase, ...]] = {
     "path": (_I, _S, _C, _D, _X, _K),
     "variations": (_I, _S, _A, _C, _X, _K),
     "rondo": (_S, _C, _R, _D, _X, _K),
+    "strophes": (_I, _S, _A, _R, _X, _K),
+    "binary": (_I, _S, _A, _C, _X, _K),
     "miniature": (Phrase("statement", 1, 2, 4), Phrase("climax", 1, 2, 7, 1)),
 }
 FORM_CHANCES: dict[Character, dict[FormName, float]] = {
-    "calm": {"arch": 2, "song": 4, "path": 0.5, "variations": 2, "verse and refrain": 1},
-    "flowing": {"arch": 3, "song": 3, "path": 0.5, "verse and refrain": 2, "variations": 1},
-    "playful": {"arch": 1, "song": 2, "rondo": 4, "verse and refrain": 2, "variations": 1},
-    "grand": {"arch": 4, "song": 2, "path": 0.5, "variations": 1, "verse and refrain": 1},
-    "dark": {"arch": 3, "path": 1, "variations": 2, "song": 2},
-    "driving": {"arch": 3, "verse and refrain": 3, "rondo": 2, "path": 0.5, "song": 1},
-}
+    "calm": {"arch": 2, "song": 3, "path": 1.5, "variations": 2, "verse and refrain": 1, "strophes": 3, "binary": 1},
+    "flowing": {
+        "arch": 2, "song": 2, "path": 1.5, "verse and refrain": 2, "variations": 1, "strophes": 2, "binary": 2,
+    },
+    "playful": {"arch": 1, "song": 2, "rondo": 3, "verse and refrain": 2, "variations": 1, "strophes": 1, "binary": 3},
+    "grand": {"arch": 3, "song": 2, "path": 1.5, "variations": 1, "verse and refrain": 1, "strophes": 1, "binary": 2},
+    "dark": {"arch": 2, "path": 2, "variations": 2, "song": 1, "strophes": 2, "binary": 1},
+    "driving": {"arch": 2, "verse and refrain": 3, "rondo": 2, "path": 1.5, "song": 1, "binary": 2},
+}  # fmt: skip
 """How often a character has each form."""
+
+
+_UNEVEN = 0.5
+"""How often a phrase gets a bar more or less than usual before the rest is fitted to the whole."""
 
 
 def phrase_lengths(phrases: Sequence[Phrase], bars: int, rng: random.Random) -> list[tuple[Purpose, int]] | None:
@@ -159,6 +171,11 @@ def phrase_lengths(phrases: Sequence[Phrase], bars: int, rng: random.Random) -> 
         at = next((n for n, one in enumerate(chosen) if one.purpose in ("return", "climax")), len(chosen))
         chosen[at:at] = middle
     lengths = [one.usual for one in chosen]
+    # Not all have four bars even where they would add up.
+    odd = [n for n, one in enumerate(chosen) if one.purpose in ("again", "contrast", "drive", "climax")]
+    if odd and rng.random() < _UNEVEN:
+        at = odd[int(rng.random() * len(odd))]
+        lengths[at] += rng.choice((-1, 1))
     order = sorted(range(len(chosen)), key=lambda n: (rng.random(), n))
     while sum(lengths) != bars:
         grow = sum(lengths) < bars

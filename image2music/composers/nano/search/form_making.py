@@ -29,14 +29,17 @@ from image2music.music.theory import Tonality, fifths_of, read_chord
 _FAR_FROM, _STAYS = 22, 0.4
 _HEIGHTS: dict[Purpose, tuple[float, float, float]] = {
     "intro": (0.3, 0.3, 0.3), "statement": (0.28, 0.48, 0.36), "again": (0.36, 0.62, 0.4),
-    "contrast": (0.4, 0.6, 0.52), "drive": (0.5, 0.78, 0.62), "return": (0.45, 0.7, 0.62),
+    "contrast": (0.42, 0.68, 0.6), "drive": (0.5, 0.78, 0.62), "return": (0.45, 0.7, 0.62),
     "climax": (0.66, 1.0, 0.46), "coda": (0.44, 0.42, 0.34),
 }  # fmt: skip
 """Where a phrase begins, its top and where it ends, in the singer's range."""
+_SETTLING: tuple[Purpose, ...] = ("again", "return", "climax", "coda", "drive")
 _LOUDER: dict[Purpose, int] = {
     "intro": -1, "statement": 0, "again": 1, "contrast": -1, "drive": 1, "return": 1, "climax": 2, "coda": -1,
 }  # fmt: skip
 _PACES: dict[Purpose, tuple[float, ...]] = {"contrast": (1.0, 1.06, 0.94), "coda": (0.92,)}
+_GROWING = 0.6
+"""The share of contrasts that are made from the theme; the others have a theme of their own."""
 _CODAS_THAT_CLOSE = 0.65
 """The share of codas that end by the dominant; others stay on the tonic, or come to it from the fourth degree."""
 _CLIMAX_ROLES: tuple[HarmonicRole, ...] = ("climax", "sequence", "open", "close")
@@ -88,6 +91,9 @@ class FormMaker:
         self.singer = self.rng.randrange(self.leads) if may_be_low else 0
         self.has_other = device != "inversion" and name not in ("variations", "miniature")
         self.theme_chords: tuple[str, ...] = ()
+        self.second = 0
+        self.grows = device not in ("combine", "silence", "shrink") and name != "verse and refrain"
+        self.grows = self.grows and self.rng.random() < _GROWING
 
     def _form(self, bars: int, character: Character, through: bool) -> tuple[FormName, list[tuple[Purpose, int]]]:
         chances = dict(FORM_CHANCES[character])
@@ -140,7 +146,7 @@ class FormMaker:
                     close=close if at == length - 1 and idea != "rest" else None,
                     starts=at == 0 and idea != "rest",
                     near=purpose == "climax",
-                    settled=at == 0 and purpose in ("again", "return", "climax", "coda", "drive"),
+                    settled="^" in idea or (at == 0 and purpose in _SETTLING),
                 )
             )
         if purpose == "climax":
@@ -166,8 +172,12 @@ class FormMaker:
             role: HarmonicRole = "open" if close == "half" else "imperfect" if close == "imperfect" else "close"
             self.theme_chords = self._theme_harmony(role, length)
             return self.theme_chords, home
+        if purpose == "again" and self.form.name == "binary":
+            return draw("close", length, away), away
         if purpose == "again":
-            roles: dict[Close, HarmonicRole] = {"full": "close", "imperfect": "imperfect", "deceptive": "deceptive"}
+            roles: dict[Close, HarmonicRole] = {
+                "full": "close", "imperfect": "imperfect", "deceptive": "deceptive", "half": "open",
+            }  # fmt: skip
             chords = draw(roles.get(close, "close"), length, home)
             if self.form.name == "variations" or self.opening or (length >= 4 and self.rng.random() < 0.5):
                 head = self.theme_chords[:2]
@@ -257,13 +267,15 @@ class FormMaker:
 
     def _statement(self, length: int, first: int) -> tuple[list[str], Close]:
         self.form.theme = first
-        middle = self.rng.choice((["m0+mo0", "mf0+mf1"], ["m0+m1+mx0+mi0", "mx0+mf0"], ["mf0+mf1", "mx1+m1"]))
+        sequence = [f"^{first}", f"^{first + 1}" if length > 5 else "mf0+mf1"]
+        middle = self.rng.choice((["m0+mo0", "mf0+mf1"], ["m1+mx0+mi0", "mx0+mf0"], ["mf0+mf1", "mx1+m1"], sequence))
         ideas = ["M0", "M1", *middle][: max(1, length - 1)]
         while len(ideas) < length - 1:
             ideas.append("mx0+mx1+mf1")
         last_of_all = self.form.name == "miniature" and length <= 2
+        close: Close = "imperfect" if self.form.name == "strophes" and self.rng.random() < 0.5 else "half"
         return [*ideas, "cad+mx1" if length > 2 else "cad"][-length:] if length > 1 else ["cad"], (
-            "full" if last_of_all else "half"
+            "full" if last_of_all else close
         )
 
     def _again(self, length: int, first: int) -> tuple[list[str], Close]:
@@ -276,6 +288,13 @@ class FormMaker:
             return [f"={theme}", f"~{theme + 1}", *["mf0+mf1+mx0"] * (length - 3), "rest"], "open"
         if device == "call":
             return [f"={theme}", "m1+mx1", *["m0+mi0+mx0"] * (length - 3), "cad"], close
+        if self.form.name == "strophes":
+            # The strophe goes on: a second thought, from the theme's second bar, that ends open.
+            self.second = first
+            return ["m1+mi1+mf1", "mx0+mi0", f"^{first}+mf0", *["mx1+mf1"] * length][: length - 1] + ["cad"], "half"
+        if self.form.name == "binary":
+            self.second = first + length - 2
+            return [f"={theme}", "m1+mx1+mo1", f"^{first}+mf0", *["mx0+mf1"] * length][: length - 1] + ["cad"], "full"
         if self.form.name == "variations":
             return [f"~{theme}", f"~{theme + 1}", *["mo0+mx0+mf1"] * (length - 3), "cad"], close
         if self.rng.random() < 0.75:
@@ -283,6 +302,8 @@ class FormMaker:
         return ["mf0+mf1", "mf1+mf0+mx0", *["mx0+mx1+md0"] * (length - 3), "cad"], close
 
     def _contrast(self, length: int, first: int) -> tuple[list[str], Close]:
+        if self.grows and self.form.name not in ("variations", "miniature"):
+            return self._growth(length, first), "open"
         if self.form.other is None:
             self.form.other = first
         if self.form.name == "variations":
@@ -306,7 +327,19 @@ class FormMaker:
         if self.form.device == "silence" and not self.form.silent and not self.has_drive and length >= 4:
             self.form.silent = (first + length - 1,)
             return [*ideas[: length - 1], "rest"], "open"
-        return [*ideas[: length - 1], "n1+ni1+nx1"], "open"
+        if self.has_drive:
+            return [*ideas[: length - 1], "n1+ni1+nx1"], "open"
+        ideas[2] = f"^{first}+mf0"
+        return [*ideas[: length - 1], "lead"], "open"
+
+    def _growth(self, length: int, first: int) -> list[str]:
+        """Work the theme out: its cell in a new place, in sequence, then in pieces, and a way back."""
+        model = self.rng.choice((["mi0", "mf1+mi1"], ["mf1+mf0", "mi0+m1"], ["m1+mx1", "mf0+mi1"], ["mx0+mi0", "m1"]))
+        sequence = [f"^{first}", f"^{first + 1}"] if length > 4 else [f"^{first}"]
+        model = model[: max(1, length - 2 - (length > 2))][: len(sequence) if length > 4 else 2]
+        pieces = ["mf0+mg0+mf1", "mg0+mg1+mf0"]
+        end = "mf1+mx1+mf0" if self.has_drive else "lead"
+        return [*[*model, *sequence, *pieces][: length - 1], end]
 
     def _drive(self, length: int, first: int) -> tuple[list[str], Close]:
         n = "+n0" if self.has_other else "+mi0"
@@ -315,6 +348,8 @@ class FormMaker:
             ideas = ["mf0+mf1", "mf0+mf1+md0", "mg0+mg1", "mg0+mx0"]
             return [*ideas[-(length - 1) :], "rest"], "open"
         ideas = [f"mf0+mf1{n}", f"mf0+mf1{n}", "mx0+mg0+mg1", "mg0+mg1+mx1"]
+        if self.rng.random() < 0.6:
+            return [*ideas[: length - 1], "lead"], "open"
         return [*ideas[: length - 1], "cad"], "half"
 
     def _return(self, length: int, first: int) -> tuple[list[str], Close]:
@@ -332,7 +367,8 @@ class FormMaker:
         elif device == "call":
             ideas = [f"={theme}", f"={theme + 1}", "m0+mx0", "mx1+m1", "mx1"]
         else:
-            ideas = [f"={theme}", f"~{theme + 1}", "m0+mo0+mx0", "mx1+m1", "mx1"]
+            again = "=" if device in ("combine", "canon", "inversion") else "~"
+            ideas = [f"{again}{theme}", f"~{theme + 1}", "mo0+mf0+mi1", "mf1+mx1", "mx1"]
         return [*ideas[: length - 1], "cad" if close else "mx1+m1+cad"]
 
     def _climax(self, length: int, first: int) -> tuple[list[str], Close]:
@@ -349,8 +385,13 @@ class FormMaker:
             ideas = [*self._theme_back(5)[:2], *ideas[2:]]
         elif self.form.name == "verse and refrain" and self.form.other is not None:
             ideas = [f"={self.form.other}", f"~{self.form.other + 1}", "nx0+n0", "nx1+n1", "mf0+mx0", "mx1", "m0"]
+        elif self.form.name == "strophes" and length > 3:
+            ideas = [f"~{self.second}", f"^{self.second + 1}+mo0", "m0+mo0", "mx0+mf1", "mx1+mf0", "mf1"]
         body = ideas[: length - 2]
-        return [*body, *(["cad+mx1"] if length > 1 else []), "cad"][-length:], "full"
+        before = "mx1+mo1+mx0+cad"
+        if self.form.name == "binary" and length > 2:
+            before = f"~{self.second}"  # both halves end alike
+        return [*body, before, "cad"][-length:], "full"
 
     def _coda(self, length: int, first: int) -> tuple[list[str], Close]:
         device = self.form.device

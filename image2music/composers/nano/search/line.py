@@ -12,16 +12,16 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 
-from image2music.composers.nano.pools import cadence_rhythms
 from image2music.composers.nano.search.cells import (
     OPERATIONS,
     Theme,
     bar_on_other_chords,
     bits_of,
+    closing_bars,
     in_double_values,
+    leading_bars,
     scale_steps_of,
     set_on,
     versions_of_bar,
@@ -35,6 +35,8 @@ WIDTH = 4
 _KEPT = 36
 """Candidates of a bar that go on to be compared in their context."""
 _IDEA = re.compile(r"([mn])([a-z]?)([01])")
+_HALTING = 1.2
+"""What it costs to stand still in the bar before a phrase's last."""
 _NO_NOTES: tuple[Note, ...] = ()
 
 
@@ -85,6 +87,10 @@ class LineSearch:
                 found.append(self._as_stated(word, task, window))
             elif word[0] in "=~":
                 found += self._again(int(word[1:]), task, window, varied=word[0] == "~")
+            elif word[0] == "^":
+                found += self._sequence(int(word[1:]), task, window)
+            elif word == "lead":
+                found += self._leading(task, window)
             elif word[0] == ">":
                 theme = self.theme.bars[int(word[1])]
                 slow = in_double_values(theme, word[2] == "b", self.bar)
@@ -94,7 +100,7 @@ class LineSearch:
         if not found and "cad" not in task.idea:
             # A bar of one or two notes has no head to be stated twice.
             found = self._from_theme("mo0", task, window) + self._from_theme("mo1", task, window)
-        if "cad" in task.idea or task.close:
+        if "cad" in task.idea or task.close not in (None, "open"):
             found += self._cadences(task, window)
         return self._judged(found, task)
 
@@ -121,7 +127,7 @@ class LineSearch:
             octave -= 12
         places = self.places[task.bar]
         base = bar_on_other_chords([(o, d, p + octave) for o, d, p in notes], places, self.bar)
-        found = [(base, 0.5 if varied else 0.0, "=")]
+        found = [(base, 0.9 if varied else 0.0, "=")]
         if varied:
             steps = scale_steps_of(base, places[0])
             for _, cost, made in versions_of_bar(steps, "O", self.bar, self.beat):
@@ -129,6 +135,12 @@ class LineSearch:
                 ornamented = tuple((o, d, p) for (o, d, _), p in zip(made, pitches, strict=True))
                 found.append((ornamented, cost - 0.6, "~"))
         return found
+
+    def _sequence(self, source: int, task: BarTask, window: SingingRange) -> list[tuple[tuple[Note, ...], float, str]]:
+        """Return an earlier bar on other degrees."""
+        notes = self.done.get(source, _NO_NOTES)
+        made = self._worked(notes, place_of_bar(self.tasks[source]), "T", task, window, "^")
+        return [one for one in made if one[0][0][2] != notes[0][2]]
 
     def _from_theme(self, word: str, task: BarTask, window: SingingRange) -> list[tuple[tuple[Note, ...], float, str]]:
         matched = _IDEA.fullmatch(word)
@@ -167,7 +179,7 @@ class LineSearch:
 
     def _cadences(self, task: BarTask, window: SingingRange) -> list[tuple[tuple[Note, ...], float, str]]:
         places = self.places[task.bar]
-        last, first = places[-1], places[0]
+        last = places[-1]
         root = last.chord.root
         goals = last.tones
         if task.close == "full":
@@ -176,27 +188,33 @@ class LineSearch:
             goals = frozenset({last.chord.third or root, last.chord.fifth})
         goal = int(window.pitch_at(task.height))
         ends = [p for p in range(max(window.lowest, goal - 9), min(window.highest, goal + 8) + 1) if p % 12 in goals]
-        found = []
-        for rhythm in _closing_rhythms(self.meter, task.last):
-            for end in ends:
-                for approach in _APPROACHES.get(len(rhythm) - 1, ()):
-                    notes = [(o, d, last.step(end, away)) for (o, d), away in zip(rhythm, approach, strict=False)]
-                    onset, length = rhythm[-1]
-                    notes.append((onset, self.bar - onset if task.last else length, end))
-                    if len(places) > 1 and notes[0][2] % 12 not in first.tones and len(rhythm) > 1:
-                        continue
-                    if len(rhythm) == 1 and len(places) > 1 and end % 12 not in first.tones and not _is_sus(first):
-                        continue
-                    foreign = notes[0][2] % 12 not in first.tones
-                    leaning = foreign and len(approach) > 0 and abs(approach[0]) == 1 and rhythm[0][1] >= 12
-                    cost = 0.5 * foreign - 0.3 * leaning + 0.4 * (len(rhythm) == 1 and not task.last)
-                    cost += 0.8 * (approach[:2] in ((4, 2), (3, 1)))  # 5-3-1: everybody's ending
-                    found.append((tuple(notes), cost, "cad"))
+        found = [
+            (notes, cost + _HALTING * (not task.close and len(notes) < 3), "cad")
+            for notes, cost in closing_bars(places, ends, self.meter, last=task.last)
+        ]
         if not found and len(places) > 1:
             # No note suits both chords: wait for the second one.
             half = self.bar * (len(places) - 1) // len(places) // 3 * 3
             found = [(((half, self.bar - half, end),), 0.8, "cad") for end in ends]
         return found
+
+    def _leading(self, task: BarTask, window: SingingRange) -> list[tuple[tuple[Note, ...], float, str]]:
+        """Return bars that run into what comes next: the theme's first note, or a tone of the chord there."""
+        after = self.tasks[min(task.bar + 1, len(self.tasks) - 1)]
+        place = place_of_bar(after)
+        source = self.done.get(int(after.idea[1:].split("+")[0])) if after.idea[0] in "=~" else None
+        classes: frozenset[int] = place.tones
+        if source:
+            shift = place.tonic - place_of_bar(self.tasks[int(after.idea[1:].split("+")[0])]).tonic
+            classes = frozenset({(source[0][2] + shift) % 12})
+        near = int(window.pitch_at(after.height))
+        goals = [p for p in range(max(window.lowest, near - 9), min(window.highest, near + 6) + 1) if p % 12 in classes]
+        made = leading_bars(self.theme.bars[0], self.places[task.bar], goals, self.bar, self.beat)
+        return [
+            (notes, cost, "lead")
+            for notes, cost in made
+            if all(window.lowest <= pitch <= window.highest for _, _, pitch in notes)
+        ]
 
     # ------------------------------------------------------------ what a bar costs by itself
 
@@ -339,9 +357,11 @@ class LineSearch:
                     total += self._beside(last, line[-2] if len(line) > 1 else None, row)
             if row.notes and not fixed:
                 total += 1.2 * recent.count(row.notes)
-                if not task.close:
+                if task.close:
+                    total += 0.5 * rhythms[row.rhythm]
+                else:
                     total += 0.6 * (len(row.pitches) <= 2 and last is not None and 0 < len(last.pitches) <= 2)
-                    total += 0.22 * max(0, rhythms[row.rhythm] - 1)
+                    total += 0.3 * max(0, rhythms[row.rhythm] - 1)
                 if circling and len(set(circling) | set(row.pitches)) < 5:
                     total += 0.7
                 if count:
@@ -405,27 +425,6 @@ class LineSearch:
         return cost
 
 
-@lru_cache(maxsize=64)
-def _closing_rhythms(meter: str, last: bool) -> tuple[tuple[tuple[int, int], ...], ...]:
-    """The rhythms of a phrase's last bar, or the tune's, which stays on a long note."""
-    bar = bar_ticks(meter)
-    found = [one.bar for one in cadence_rhythms(meter, last) if one.bar]
-    resting = [rhythm for rhythm in found if rhythm[-1][1] >= (bar // 2 if last else bar // 3)]
-    if not last and bar > 36:
-        # Inside a tune a whole long bar on one note stops everything.
-        resting = [rhythm for rhythm in resting if rhythm[-1][1] <= bar * 3 // 4] or resting
-    return tuple((resting or found)[:10])
-
-
-_APPROACHES: dict[int, tuple[tuple[int, ...], ...]] = {
-    0: ((),),
-    1: ((1,), (-1,), (3,), (4,), (2,)),
-    2: ((2, 1), (1, -1), (-1, 1), (-2, -1), (3, 1), (4, 2)),
-    3: ((3, 2, 1), (-1, 1, -1), (2, 1, -1), (4, 2, 1)),
-}
-"""Scale steps from the last note of the notes before it."""
-
-
 def _moved_alike(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
     """Whether a bar is another one a second to a fourth away: all its steps go the same way and nearly as far."""
     if len(one) < 2 or len(one) != len(other) or not 1 <= abs(other[0] - one[0]) <= 5:
@@ -433,10 +432,6 @@ def _moved_alike(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
     return all(
         abs((b2 - b1) - (a2 - a1)) <= 1 for (a1, a2), (b1, b2) in zip(pairwise(one), pairwise(other), strict=True)
     )
-
-
-def _is_sus(place: ChordPlace) -> bool:
-    return place.chord.tones[1] == 5
 
 
 def places_of_bar(task: BarTask) -> tuple[ChordPlace, ...]:

@@ -39,12 +39,15 @@ def line_worth(search: LineSearch) -> float:
     kinds = len(set(rhythms)) / count
     commonest = max(Counter(rhythms).values()) / count
     worth -= 2.5 * max(0.0, same - 0.1) + 2.0 * max(0.0, 0.4 - kinds) + 1.5 * max(0.0, kinds - 0.78)
-    worth -= 4.0 * max(0.0, commonest - 0.3)
+    worth -= 4.0 * max(0.0, commonest - 0.25)
+    halts = sum(search.bar - notes[-1][0] >= search.bar // 2 for _, notes in bars) / count
+    worth -= 2.5 * max(0.0, halts - _HALTS)
     tops = {number: max(note[2] for note in notes) for number, notes in bars}
     highest = max(tops.values())
     at_peak = tops.get(form.peak) == highest
     worth += 0.8 if at_peak and list(tops.values()).count(highest) == 1 else -0.4 if at_peak else -1.2
-    worth += min(1.0, 0.6 * abs(_density(form, done, "statement") - _density(form, done, "contrast")))
+    apart = _density(form, done, "statement") - _density(form, done, "contrast")
+    worth += min(1.0, 0.6 * abs(apart)) if form.section_of("contrast") else _WITHOUT_CONTRAST
     line = [note for _, notes in bars for note in notes]
     steps = [abs(a[2] - b[2]) for a, b in itertools.pairwise(line)]
     worth -= 3.0 * abs(sum(step <= 2 for step in steps) / len(steps) - 0.62)
@@ -61,6 +64,12 @@ def line_worth(search: LineSearch) -> float:
     if form.device == "augmentation" and len(search.theme.bars[0]) < 3:
         worth -= 0.8
     return round(worth, 6)
+
+
+_WITHOUT_CONTRAST = 0.6
+"""What a form without a contrast is taken to have of it; that is about what the others have."""
+_HALTS = 0.25
+"""The share of bars that may end on a note of half a bar or more: phrases breathe every four bars, not every two."""
 
 
 def _density(form: Form, done: LineBars, purpose: str) -> float:
@@ -167,7 +176,7 @@ def reharmonise(search: LineSearch, options: Sequence[Sequence[str]]) -> None:
         return
     tasks = [search.tasks[n] for n in range(form.back, min(form.back + 4, len(search.tasks)))]
     tasks = [task for task in tasks if task.section == tasks[0].section]
-    sources = [search.done.get(int(task.idea[1:])) if task.idea[0] in "=~" else None for task in tasks]
+    sources = [search.done.get(int(task.idea[1:].split("+")[0])) if task.idea[0] in "=~" else None for task in tasks]
     if not sources or not sources[0]:
         return
     scored = []
