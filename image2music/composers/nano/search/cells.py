@@ -102,7 +102,7 @@ def draw_rhythm(
 
 
 _STEPS = (-1, 1, -2, 2, -3, 3, 4, 5, -4, 0, 7)
-_STEP_CHANCES = (20, 20, 8, 9, 4, 6, 6, 4, 3, 4, 1.5)
+_STEP_CHANCES = (20, 20, 8, 9, 4, 6, 6, 4, 3, 10, 1.5)
 _SHAPES: dict[str, tuple[float, float]] = {
     "arch": (0.5, -0.5), "rise": (0.8, 0.5), "fall": (-0.6, -0.8), "wave": (0.5, -0.3), "leaping": (0.3, 0.0),
     "still": (0.0, 0.0),
@@ -193,7 +193,7 @@ def motif_worth(bars: Bars, places: tuple[ChordPlace, ChordPlace], low: int, hig
         elif abs(steps[at]) in (8, 9):
             worth -= 0.8
     still = sum(step == 0 for step in steps)
-    worth -= 1.2 * still + 0.5 * (still == 1)
+    worth -= 0.25 * still + 1.0 * max(0, still - 2)
     worth += _foreign_worth(bars, places, pitches)
     turns = sum(a * b < 0 for a, b in itertools.pairwise(steps))
     worth -= 0.5 * max(0, turns - max(2, len(steps) // 2)) + 0.8 * (turns == 0)
@@ -203,6 +203,8 @@ def motif_worth(bars: Bars, places: tuple[ChordPlace, ChordPlace], low: int, hig
         mean = sum(bits) / len(bits)
         worth -= 1.2 * max(0.0, mean - 4.2) + 1.0 * max(0.0, 2.6 - mean)
         worth -= 0.25 * sum(max(0.0, one - 7.0) for one in bits)
+    near = sum(abs(step) <= 2 for step in steps) / len(steps)
+    worth -= 4.0 * max(0.0, 0.5 - near) + 0.5 * max(0, min(5, len(pitches) - 1) - len(set(pitches)))
     back = sum(a == b for a, b in zip(pitches, pitches[2:], strict=False))
     worth -= 0.7 * max(0, back - 1) + 0.5 * max(0, sum(3 <= abs(step) <= 4 for step in steps) - 2)
     for at in range(len(steps) - 3):
@@ -268,7 +270,7 @@ def _inverted(steps: Steps, bar: int, beat: int) -> _Made:
 
 
 def _ornamented(steps: Steps, bar: int, beat: int) -> _Made:
-    """Fill thirds with the note between; give a long last note a turn."""
+    """Fill thirds with the note between; give a long last note a turn; or let one note only escape or run."""
     made: list[tuple[int, int, int]] = []
     short = beat // 2 if beat % 2 == 0 and beat != 18 else 6
     for at, (onset, length, step) in enumerate(steps):
@@ -284,7 +286,17 @@ def _ornamented(steps: Steps, bar: int, beat: int) -> _Made:
             ]
         else:
             made.append((onset, length, step))
-    return [(0.3, tuple(made))] if len(made) > len(steps) else []
+    found = [(0.3, tuple(made))] if len(made) > len(steps) else []
+    for at, ((onset, length, step), (_, _, after)) in enumerate(pairwise(steps)):
+        gap, way = abs(after - step), 1 if after > step else -1
+        if gap in (0, 2) or gap > 5 or length < 2 * short:
+            continue
+        # A step is decorated by the note on its other side, a wider interval by a run.
+        passed = [step - way] if gap == 1 else [after - way * n for n in range(min(gap - 1, length // short - 1), 0, -1)]
+        start = onset + length - short * len(passed)
+        run = tuple((start + n * short, short, one) for n, one in enumerate(passed))
+        found.append((0.4, (*steps[:at], (onset, start - onset, step), *run, *steps[at + 1 :])))
+    return found
 
 
 def _joined(steps: Steps, bar: int, beat: int) -> _Made:
@@ -458,7 +470,7 @@ def leading_bars(
     half = bar // 2 // beat * beat or beat
     head = tuple((o, min(d, half - o)) for o, d, _ in theme if o < half)
     found = []
-    for begins in dict.fromkeys((head, ((0, half),), ((0, bar - beat),))):
+    for begins, cost in ((head, 0.0), (((0, half),), 0.1), (((0, bar - beat),), 0.5)):
         if not begins or begins[0][0]:
             continue
         start = begins[-1][0] + begins[-1][1]
@@ -471,5 +483,5 @@ def leading_bars(
         for goal in goals:
             for path in dict.fromkeys(one for one in paths if len(one) == count and max(map(abs, one)) < 9):
                 notes = tuple((o, d, places[-1].step(goal, away)) for (o, d), away in zip(rhythm, path, strict=True))
-                found.append((notes, 0.2))
+                found.append((notes, cost))
     return found

@@ -28,9 +28,9 @@ from image2music.music.theory import Tonality, fifths_of, read_chord
 
 _FAR_FROM, _STAYS = 22, 0.4
 _HEIGHTS: dict[Purpose, tuple[float, float, float]] = {
-    "intro": (0.3, 0.3, 0.3), "statement": (0.28, 0.48, 0.36), "again": (0.36, 0.62, 0.4),
+    "intro": (0.3, 0.3, 0.3), "statement": (0.34, 0.52, 0.4), "again": (0.38, 0.62, 0.42),
     "contrast": (0.42, 0.68, 0.6), "drive": (0.5, 0.78, 0.62), "return": (0.45, 0.7, 0.62),
-    "climax": (0.66, 1.0, 0.46), "coda": (0.44, 0.42, 0.34),
+    "climax": (0.66, 1.0, 0.46), "coda": (0.46, 0.44, 0.38),
 }  # fmt: skip
 """Where a phrase begins, its top and where it ends, in the singer's range."""
 _SETTLING: tuple[Purpose, ...] = ("again", "return", "climax", "coda", "drive")
@@ -215,13 +215,14 @@ class FormMaker:
     def _theme_harmony(self, role: HarmonicRole, length: int) -> tuple[str, ...]:
         """Draw what the theme stands on: one chord a bar to begin with, and what an opening fits."""
         home, bar, beat = self.form.key, bar_ticks(self.meter), beat_ticks(self.meter)
-        drawn = [self.harmonist.phrase(role, length, home) for _ in range(12 if self.opening else 3)]
+        drawn = [self.harmonist.phrase(role, length, home) for _ in range(12 if self.opening else 4)]
 
         def cost(chords: tuple[str, ...]) -> float:
             foreign = sum(
                 fits_notes(text, str(home), notes, bar, beat) for text, notes in zip(chords, self.opening, strict=False)
             )
-            return round(foreign + 0.5 * sum(" " in text for text in chords[:2]), 6)
+            abroad = read_chord(chords[0].split()[0]).root != home.pitch_class
+            return round(foreign + 0.5 * sum(" " in text for text in chords[:2]) + 1.0 * abroad, 6)
 
         return min(drawn, key=cost)
 
@@ -385,11 +386,11 @@ class FormMaker:
             ideas = [*self._theme_back(5)[:2], *ideas[2:]]
         elif self.form.name == "verse and refrain" and self.form.other is not None:
             ideas = [f"={self.form.other}", f"~{self.form.other + 1}", "nx0+n0", "nx1+n1", "mf0+mx0", "mx1", "m0"]
-        elif self.form.name == "strophes" and length > 3:
+        elif self.form.name == "strophes" and self.second and length > 3:
             ideas = [f"~{self.second}", f"^{self.second + 1}+mo0", "m0+mo0", "mx0+mf1", "mx1+mf0", "mf1"]
         body = ideas[: length - 2]
         before = "mx1+mo1+mx0+cad"
-        if self.form.name == "binary" and length > 2:
+        if self.form.name == "binary" and self.second and length > 2:
             before = f"~{self.second}"  # both halves end alike
         return [*body, before, "cad"][-length:], "full"
 

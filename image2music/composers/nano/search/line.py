@@ -295,7 +295,8 @@ class LineSearch:
             cost += 0.25 * abs(top - (low + span * 0.97)) + (0.6 if pitches.count(top) > 1 else 0.0)
         else:
             cost += 0.6 * max(0.0, top - (low + span * (0.9 if task.near else 0.8)))
-        cost += 0.6 * sum([pitch < low - 2 for pitch in pitches]) if bottom < low - 2 else 0.0
+        if bottom < low or top > high:
+            cost += 0.7 * sum([not low <= pitch <= high for pitch in pitches])
         if len(pitches) > 2 and top == bottom:
             cost += 1.5
         if end == 0 and not task.close:
@@ -345,6 +346,7 @@ class LineSearch:
         circling = [pitch for row in line[-2:] for pitch in row.pitches]
         heard = Counter(pitch for row in line[-3:] for pitch in row.pitches)
         commonest, count = max(heard.values(), default=0), heard.total()
+        ends = {row.pitches[-1] for row, other in zip(line, self.tasks, strict=False) if other.close and row.pitches}
         fixed = task.idea[0] in "MN="
         result = []
         for number, row in enumerate(rows):
@@ -358,7 +360,7 @@ class LineSearch:
             if row.notes and not fixed:
                 total += 1.2 * recent.count(row.notes)
                 if task.close:
-                    total += 0.5 * rhythms[row.rhythm]
+                    total += 0.5 * rhythms[row.rhythm] + 0.4 * (row.pitches[-1] in ends and not task.last)
                 else:
                     total += 0.6 * (len(row.pitches) <= 2 and last is not None and 0 < len(last.pitches) <= 2)
                     total += 0.3 * max(0, rhythms[row.rhythm] - 1)
@@ -388,7 +390,7 @@ class LineSearch:
         weight = 2.0 if task.last else 0.5 if task.bar and self.tasks[task.bar - 1].close else 1.0
         cost = weight * (
             3.0 if away > 12 else 2.0 if away in (10, 11) else 1.5 if away == 6 else 0.8 if away > 7
-            else 0.3 if away > 5 else 0.35 if away == 0 else 0.0
+            else 0.3 if away > 5 else 0.15 if away == 0 else 0.0
         )  # fmt: skip
         if task.bar and away > 2 and previous % 12 not in self.places[task.bar - 1][-1].tones:
             cost += 1.5

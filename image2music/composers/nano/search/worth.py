@@ -40,7 +40,8 @@ def line_worth(search: LineSearch) -> float:
     commonest = max(Counter(rhythms).values()) / count
     worth -= 2.5 * max(0.0, same - 0.1) + 2.0 * max(0.0, 0.4 - kinds) + 1.5 * max(0.0, kinds - 0.78)
     worth -= 4.0 * max(0.0, commonest - 0.25)
-    halts = sum(search.bar - notes[-1][0] >= search.bar // 2 for _, notes in bars) / count
+    long = max(search.bar // 2, min(search.bar, 2 * search.beat))
+    halts = sum(search.bar - notes[-1][0] >= long for _, notes in bars) / count
     worth -= 2.5 * max(0.0, halts - _HALTS)
     tops = {number: max(note[2] for note in notes) for number, notes in bars}
     highest = max(tops.values())
@@ -50,8 +51,8 @@ def line_worth(search: LineSearch) -> float:
     worth += min(1.0, 0.6 * abs(apart)) if form.section_of("contrast") else _WITHOUT_CONTRAST
     line = [note for _, notes in bars for note in notes]
     steps = [abs(a[2] - b[2]) for a, b in itertools.pairwise(line)]
-    worth -= 3.0 * abs(sum(step <= 2 for step in steps) / len(steps) - 0.62)
-    worth -= 3.0 * max(0.0, steps.count(0) / len(steps) - 0.1)
+    worth -= 3.0 * abs(sum(step <= 2 for step in steps) / len(steps) - 0.68)
+    worth -= 3.0 * max(0.0, steps.count(0) / len(steps) - 0.18)
     worth -= 2.0 * max(0.0, 0.1 - sum(note[1] >= 2 * search.beat for note in line) / len(line))
     body = [notes for number, notes in bars if len(notes) > 1 and not search.tasks[number].close]
     mixed = sum(len({note[1] for note in notes}) > 1 for notes in body) / max(1, len(body))
