@@ -68,6 +68,7 @@ _BY_FAMILY: dict[Family, tuple[str, ...]] = {
 }  # fmt: skip
 _FOR_HANDS = (("arch", "swing", "two"), ("arch", "rock", "leap", "swing"), ("leap", "rock", "octaves"))
 _CHORDAL: frozenset[Family | None] = frozenset({"pad", "chorale", "pulse", "offbeat", "waltz", "pizzicato"})
+_LEGATO = frozenset({"pedal", "long", "two", "moving", "root", "dotted", "steps", "walk", "arch", "swing"})
 _DETACHED = frozenset({"short", "march"})
 _OWN = "own"
 _OWN_WORDS = frozenset("R538XAuv")
@@ -94,6 +95,8 @@ class _Bass:
         reach = 26 if self.instrument.chords > 4 else 21
         self.high = max(self.low + 11, min(self.high, self.low + reach)) if self.high > self.low + 11 else self.high
         self.spans = stage.spans_of(bars)
+        moving = [span for span in stage.spans if span.chord.root != stage.tonic]
+        self.last_move = moving[-1] if moving else None
         self.styles: dict[str, str] = {}
         self.rich: dict[str, bool] = {}
 
@@ -199,7 +202,10 @@ class _Bass:
         near = after is None or abs(after - pitch) <= 2 or after % 12 == pitch % 12
         follows = self._follows_tune(span, pitch, after)
         turn = span.bar == section.last - 1 or place % 4 == 3 or place % 2 == 1
-        if (
+        if span is self.last_move and name in _LEGATO:
+            # The last close stands: root, dominant, root.
+            tokens = self._closing(span, pitch)
+        elif (
             span.bar == section.last - 1
             and span.dur == stage.length
             and name in ("long", "two", "moving", "root", "dotted")
@@ -300,7 +306,8 @@ class _Bass:
         able = [
             p for p in range(self.low, self.high + 1) if abs(p - before) <= 9 and p != before and p % 12 in span.own
         ]
-        able += [span.step(before, 1), span.step(before, -1)]
+        if not self._says_chord(tick, dur):
+            able += [span.step(before, 1), span.step(before, -1)]
         able = [p for p in able if self.low <= p <= self.high and p != after and not follows(p)]
         return min(
             able,
@@ -391,11 +398,23 @@ class _Bass:
             if after is not None and after % 12 == chord.bass:
                 # Nothing new is approached: a passing note would lead nowhere.
                 return self._pitch(span, tick, dur, "5", pitch, before, after, left)
-            if self.stage.is_beat(tick) and dur >= TICKS_PER_QUARTER:
-                # On a beat the bass says the chord; only what is short passes.
-                return self._pitch(span, tick, dur, "3", pitch, before, after, left)
+            if self._says_chord(tick, dur):
+                between = self._between(span, tick, dur, before, after)
+                return between or self._pitch(span, tick, dur, "3", pitch, before, after, left)
             return self._approach(span, tick, dur, before, after, left)
         return pitch
+
+    def _says_chord(self, tick: int, dur: int) -> bool:
+        """Whether a note must belong to its chord: what is long on a beat; only what is short passes."""
+        return self.stage.is_beat(tick) and dur >= TICKS_PER_QUARTER
+
+    def _between(self, span: ChordSpan, tick: int, dur: int, before: int, after: int | None) -> int | None:
+        """Return the step between two tones a third apart, on a weak beat where it rubs nothing."""
+        if after is None or abs(after - before) not in (3, 4) or self.stage.is_strong(tick):
+            return None
+        passing = span.step(before, 1 if after > before else -1)
+        rubs = self._rub(passing, tick, dur) or self.stage.rub_with_set(self.voice, passing, tick, dur)
+        return None if rubs or dur > TICKS_PER_QUARTER or passing == after else passing
 
     def _rub(self, pitch: int, tick: int, dur: int) -> int:
         return self.stage.clash(pitch, tick, dur)
@@ -410,6 +429,8 @@ class _Bass:
         if abs(before - after) <= 2 and left == 1 and self.low <= after - 2 * side <= self.high:
             side = -side
         able = [span.step(after, side * left), span.step(after, -side * left)]
+        # What is no chord tone comes by step as it goes.
+        able = [p for p in able if p % 12 in span.own or abs(p - before) <= 2]
         able += [p for p in range(self.low, self.high + 1) if p % 12 in span.own and p != after]
         able = [p for p in able if self.low <= p <= self.high]
         t0, t1 = stage.tune_at(tick + dur - 1), stage.tune_at(tick + dur)

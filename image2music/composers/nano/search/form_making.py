@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import partial
 
 from image2music.composers.nano.gestures import DeviceName
 from image2music.composers.nano.pools import HarmonicRole, HarmonicStyle
@@ -20,7 +21,16 @@ from image2music.composers.nano.search.form import (
     FormSection,
     phrase_lengths,
 )
-from image2music.composers.nano.search.harmony import Harmonist, fits_notes, key_away, moved
+from image2music.composers.nano.search.harmony import (
+    Harmonist,
+    close_cost,
+    fits_notes,
+    flow_cost,
+    is_strange,
+    key_away,
+    moved,
+    with_leading_note,
+)
 from image2music.composers.nano.sketch import Note, Purpose, bar_ticks, beat_ticks
 from image2music.composers.suiting import Character
 from image2music.music.planning.harmony import tonic_symbol
@@ -40,8 +50,13 @@ _LOUDER: dict[Purpose, int] = {
 _PACES: dict[Purpose, tuple[float, ...]] = {"contrast": (1.0, 1.06, 0.94), "coda": (0.92,)}
 _GROWING = 0.6
 """The share of contrasts that are made from the theme; the others have a theme of their own."""
-_CODAS_THAT_CLOSE = 0.65
-"""The share of codas that end by the dominant; others stay on the tonic, or come to it from the fourth degree."""
+_CODAS_THAT_CLOSE, _TONICS_HELD = 0.92, 0.4
+"""The share of codas that end by the dominant, and of these that hold the tonic for two bars.
+
+Others stay on the tonic, or come to it from the fourth degree."""
+_RETURNS: frozenset[Purpose | None] = frozenset({"again", "return", "climax"})
+_TIME_TO_COME_BACK = 3
+"""The bars of a contrast that has no time for more than one bar of home's dominant."""
 _CLIMAX_ROLES: tuple[HarmonicRole, ...] = ("climax", "sequence", "open", "close")
 """Where the harmony of a climax comes from: a foreign chord before every highest note would be a mannerism."""
 _NAMES: dict[Purpose, str] = {
@@ -65,8 +80,8 @@ class FormMaker:
         away = key if bars < _FAR_FROM and rng.random() < _STAYS else key_away(key, rng)
         self._begin(name, key, away, device)
         self.has_drive = any(purpose == "drive" for purpose, _ in phrases)
-        for purpose, length in phrases:
-            self._phrase(purpose, length)
+        for number, (purpose, length) in enumerate(phrases):
+            self._phrase(purpose, length, following=phrases[number + 1][0] if number + 1 < len(phrases) else None)
         self._finish()
 
     @classmethod
@@ -81,7 +96,7 @@ class FormMaker:
         maker._begin("arch", key, key, device)
         maker.has_drive = any(purpose == "drive" for purpose, _ in phrases)
         for purpose, length in phrases:
-            maker._phrase(purpose, length, chords)
+            maker._phrase(purpose, length, given=chords)
         maker._finish()
         return maker
 
@@ -110,7 +125,9 @@ class FormMaker:
 
     # ------------------------------------------------------------ phrases
 
-    def _phrase(self, purpose: Purpose, length: int, given: Sequence[str] = ()) -> None:
+    def _phrase(
+        self, purpose: Purpose, length: int, *, following: Purpose | None = None, given: Sequence[str] = ()
+    ) -> None:
         first, form = len(form_tasks := self.form.tasks), self.form
         pace = self.rng.choice(_PACES.get(purpose, (1.0,)))
         if self.character == "driving" and purpose == "contrast":
@@ -124,6 +141,8 @@ class FormMaker:
             chords, key = tuple(given[first : first + length]), form.key
         else:
             chords, key = self._harmony(purpose, length, close)
+        back = self._way_back(chords, key) if purpose == "contrast" and following in _RETURNS and not given else ()
+        chords = (*chords[: length - len(back)], *back)
         low, top, end = _HEIGHTS[purpose]
         singers = self._singers(purpose, length)
         rising = 0.62 if purpose != "climax" else (self._peak_at(length) + 0.01) / max(1, length - 1)
@@ -138,7 +157,7 @@ class FormMaker:
                 BarTask(
                     first + at,
                     text,
-                    str(key),
+                    str(key if at < length - len(back) else form.key),
                     idea,
                     round(height, 3),
                     len(form.sections) - 1,
@@ -165,7 +184,8 @@ class FormMaker:
         return min(length - 2, max(1, (length - 1) // 2)) if length > 2 else 0
 
     def _harmony(self, purpose: Purpose, length: int, close: Close) -> tuple[tuple[str, ...], Tonality]:
-        home, away, draw = self.form.key, self.form.away, self.harmonist.phrase
+        home, away, before = self.form.key, self.form.away, self._before()
+        draw = partial(self.harmonist.phrase, before=before)
         if purpose == "intro":
             return (draw("intro", 2, home) * 2)[:length], home
         if purpose == "statement":
@@ -178,58 +198,93 @@ class FormMaker:
             roles: dict[Close, HarmonicRole] = {
                 "full": "close", "imperfect": "imperfect", "deceptive": "deceptive", "half": "open",
             }  # fmt: skip
-            chords = draw(roles.get(close, "close"), length, home)
-            if self.form.name == "variations" or self.opening or (length >= 4 and self.rng.random() < 0.5):
-                head = self.theme_chords[:2]
-                chords = (*head, *chords[len(head) :])
-            return chords, home
+            begins = self.form.name == "variations" or self.opening or (length >= 4 and self.rng.random() < 0.5)
+            return draw(roles.get(close, "close"), length, home, head=self.theme_chords[:2] if begins else ()), home
         if purpose == "contrast":
             if self.form.device == "combine" and self.theme_chords and away.is_minor == home.is_minor:
                 chords = (self.theme_chords * 2)[:length]
                 return tuple(moved(one, fifths_of(away.tonic) - fifths_of(home.tonic)) for one in chords), away
             return draw("middle", length, away), away
         if purpose == "drive":
-            before = length - min(2, length)
-            back = draw("retransition", min(4, max(2, length)), home)[-(length - before) :]
-            return (*(draw("sequence", 4, home)[:before] if before else ()), *back), home
+            ways = [draw("sequence", 4, home)[: length - 2] for _ in range(3)] if length > 2 else [()]
+            after = self.theme_chords[0] if self.theme_chords else ""
+            whole = [(*way, *self._dominant(min(2, length), (before, *way)[-1], after)) for way in ways]
+            return self._smoothest(whole, before, after), home
         if purpose == "return":
             if self.form.name == "rondo":
-                return ((*self.theme_chords[:2], *draw("close", length, home)[2:])[:length]), home
+                return draw("close", length, home, head=self.theme_chords[:2]), home
             return (self.theme_chords * 2)[:length] if self.theme_chords else draw("open", length, home), home
         if purpose == "climax":
-            end = (length + 1) // 2
             if length == 1:
                 return self._closing(2)[-1:], home
-            closing = self._closing(4)[-end:]
-            opening = (
-                (self.theme_chords * 2)[: length - end]
-                if self._climax_returns()
-                else draw(self.rng.choice(_CLIMAX_ROLES), max(2, length - end), home)
-            )
-            return (*opening[: length - end], *closing), home
+            way = length - (length + 1) // 2
+            ways = [(self.theme_chords * 2)[:way]] if self._climax_returns() else self._ways_up(way)
+            ends = [self._closing(4)[way - length :] for _ in range(3)]
+            return self._smoothest([(*up, *end) for up in ways for end in ends], before), home
         if self.rng.random() < _CODAS_THAT_CLOSE:
-            return self._closing(length), home
+            if length > 2 and self.rng.random() < _TONICS_HELD:
+                return (*self._closing(length - 1, before), tonic_symbol(home)), home
+            return self._closing(length, before), home
         drawn = [draw("coda", length, home) for _ in range(4)]
-        return next((chords for chords in drawn if comes_home(chords, home)), self._closing(length)), home
+        return next((chords for chords in drawn if comes_home(chords, home)), self._closing(length, before)), home
+
+    def _before(self) -> str:
+        """Return the last chord so far."""
+        return self.form.tasks[-1].chords if self.form.tasks else ""
+
+    def _ways_up(self, bars: int) -> list[tuple[str, ...]]:
+        """Draw what may lead up to the highest note."""
+        drawn = [self.harmonist.phrase(self.rng.choice(_CLIMAX_ROLES), max(2, bars), self.form.key) for _ in range(3)]
+        return [chords[:bars] for chords in drawn]
+
+    def _dominant(self, bars: int, before: str, after: str) -> tuple[str, ...]:
+        """Draw how home's dominant comes, in one bar or two, before a return."""
+        drawn = [
+            self.harmonist.phrase("retransition", 2, self.form.key, before=before, after=after)[-bars:]
+            for _ in range(3 if bars == 1 else 1)
+        ]
+        return self._smoothest(drawn, before, after)
+
+    def _smoothest(self, drawn: Sequence[tuple[str, ...]], before: str, after: str = "") -> tuple[str, ...]:
+        """Return the chords that flow best in the home key."""
+        key = str(self.form.key)
+        return min(drawn, key=lambda chords: round(flow_cost(chords, key, before=before, after=after), 6))
+
+    def _way_back(self, chords: Sequence[str], key: Tonality) -> tuple[str, ...]:
+        """Return the bars in which a contrast leads back to the home key's dominant, none where it has no time."""
+        if len(chords) < _TIME_TO_COME_BACK or self.form.device == "combine" or not self.theme_chords:
+            return ()
+        bars = 2 if len(chords) > _TIME_TO_COME_BACK else 1
+        return self._dominant(bars, chords[-bars - 1], self.theme_chords[0])
 
     def _theme_harmony(self, role: HarmonicRole, length: int) -> tuple[str, ...]:
         """Draw what the theme stands on: one chord a bar to begin with, and what an opening fits."""
         home, bar, beat = self.form.key, bar_ticks(self.meter), beat_ticks(self.meter)
-        drawn = [self.harmonist.phrase(role, length, home) for _ in range(12 if self.opening else 4)]
+        tries = 12 if self.opening else 4
+        drawn = [self.harmonist.phrase(role, length, home, before=self._before()) for _ in range(tries)]
 
         def cost(chords: tuple[str, ...]) -> float:
             foreign = sum(
                 fits_notes(text, str(home), notes, bar, beat) for text, notes in zip(chords, self.opening, strict=False)
             )
+            plain = sum(" " in text for text in chords[:2]) + sum(is_strange(text, str(home)) for text in chords[:2])
             abroad = read_chord(chords[0].split()[0]).root != home.pitch_class
-            return round(foreign + 0.5 * sum(" " in text for text in chords[:2]) + 1.0 * abroad, 6)
+            return round(foreign + 0.7 * plain + 1.0 * abroad + flow_cost(chords, str(home)), 6)
 
         return min(drawn, key=cost)
 
-    def _closing(self, length: int) -> tuple[str, ...]:
-        """Draw a full close whose last bar has one chord, if there is a choice."""
-        drawn = [self.harmonist.phrase("close", length, self.form.key) for _ in range(4)]
-        return min(drawn, key=lambda chords: " " in chords[-1])
+    def _closing(self, length: int, before: str = "") -> tuple[str, ...]:
+        """Draw a full close: a dominant that was led to, with its leading note, and one chord in the last bar."""
+        key = self.form.key
+        drawn = [
+            with_leading_note(self.harmonist.phrase("close", length, key, before=before, among=3), key)
+            for _ in range(4)
+        ]
+
+        def cost(chords: tuple[str, ...]) -> float:
+            return round(close_cost(chords, key) + flow_cost(chords, str(key), before=before), 6)
+
+        return min(drawn, key=cost)
 
     def _climax_returns(self) -> bool:
         """Whether the climax begins with the theme, as no return has come before."""
@@ -436,8 +491,9 @@ class FormMaker:
         peak = tasks[form.peak]
         peak.peak = True
         read = read_chord(peak.chords.split()[0])
-        if read.bass == read.fifth:
-            # A highest note wants its chord's root below.
+        after = " ".join(task.chords for task in tasks[form.peak : form.peak + 2]).split()[1:2]
+        if read.bass == read.fifth and not any(read_chord(one).root == read.bass for one in after):
+            # A highest note wants its chord's root below, or the dominant's, which comes next.
             peak.chords = " ".join([read.symbol.partition("/")[0], *peak.chords.split()[1:]])
         for task in tasks:
             task.near = abs(task.bar - form.peak) <= 2

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from image2music.composers.nano.pools import HarmonicRole, HarmonicStyle, progressions
 from image2music.composers.nano.search.ground import scale_under
@@ -98,6 +99,13 @@ _BY_HAND = 6.0
 """How much heavier progressions by hand are where foreign chords stand: mined ones lose what led to them."""
 
 
+_DRAWN = 6
+"""How many progressions are drawn for a phrase; the one that flows best is taken."""
+_CADENTIAL: frozenset[HarmonicRole] = frozenset({"open", "close", "imperfect", "deceptive", "climax"})
+_QUICKENS = 0.35
+"""What it is worth that harmony moves twice as fast in the bar before the last."""
+
+
 class Harmonist:
     """Draws progressions for one tune, none twice while others are left."""
 
@@ -105,8 +113,14 @@ class Harmonist:
         self.style, self.rng = style, rng
         self.used: set[tuple[str, ...]] = set()
 
-    def phrase(self, role: HarmonicRole, bars: int, key: Tonality) -> tuple[str, ...]:
-        """Return chord texts for a phrase of a role in a key, one a bar."""
+    def phrase(
+        self, role: HarmonicRole, bars: int, key: Tonality, *, head: Sequence[str] = (), before: str = "",
+        after: str = "", among: int = _DRAWN,
+    ) -> tuple[str, ...]:  # fmt: skip
+        """Return chord texts for a phrase of a role in a key, one a bar: what flows best `among` some that are drawn.
+
+        It begins with the bars `head`; `before` and `after` are the chords that it stands between.
+        """
         length = max(2, bars)
         pool = progressions(mode_of(key), role, length, style=self.style)
         while not pool and length > 2:
@@ -116,11 +130,152 @@ class Harmonist:
         weights = [
             one.weight * (_BY_HAND if one.source.startswith("hand") and role in _WRITTEN_BEST else 1.0) for one in fresh
         ]
-        drawn = self.rng.choices(fresh, weights)[0].bars
+        found = []
+        for number, one in enumerate(self.rng.choices(fresh, weights, k=among)):
+            # A phrase longer than any in the pool goes on from its own beginning and keeps its end.
+            longer = (one.bars * (bars // len(one.bars) + 1))[-bars:]
+            chords = tuple(moved(bar, fifths_of(key.tonic)) for bar in longer)
+            chords = (*head, *chords[len(head) :])[: len(chords)]
+            cost = flow_cost(chords, str(key), before=before, after=after)
+            cost -= _QUICKENS * (role in _CADENTIAL and len(chords) > 1 and " " in chords[-2])
+            found.append((round(cost, 6), number, one.bars, chords))
+        _, _, drawn, chords = min(found)
         self.used.add(drawn)
-        # A phrase longer than any in the pool goes on from its own beginning and keeps its end.
-        longer = (drawn * (bars // len(drawn) + 1))[-bars:]
-        return tuple(moved(bar, fifths_of(key.tonic)) for bar in longer)
+        return chords
+
+
+# ---------------------------------------------------------------- how chords go on
+
+
+_UNPREPARED, _ASTRAY, _FOREIGN = 0.5, 1.6, -0.1
+"""What a foreign tone costs that comes from nowhere, a foreign chord that does not go where it leads, and any."""
+_BASS_MOVES = (0.05, 0.0, 0.0, 0.12, 0.12, 0.06, 0.4)
+"""What a move of the bass costs, by semitones up or down within half an octave."""
+
+
+def flow_cost(chords: Sequence[str], key: str, *, before: str = "", after: str = "") -> float:
+    """Return how badly chords (texts of bars) lead on in a key; differences of .3 are heard.
+
+    Foreign chords want to be prepared by near tones and to go where they lead, basses to move by step or to roots,
+    sixth-fourth chords and sevenths in the bass to resolve; dominants do not fall back.
+    """
+    symbols = [*before.split()[-1:], *(symbol for bar in chords for symbol in bar.split()), *after.split()[:1]]
+    cost = sum(_turn_cost(one, two, key) for one, two in pairwise(symbols))
+    basses = [read_chord(symbol).bass for symbol in symbols]
+    for one, two, three in zip(basses, basses[1:], basses[2:], strict=False):
+        down, on = (two - one) % 12, (three - two) % 12
+        cost -= 0.12 * (down in (1, 2) and on in (1, 2) or down in (10, 11) and on in (10, 11))
+    return cost
+
+
+@lru_cache(maxsize=32768)
+def _turn_cost(before: str, after: str, key: str) -> float:
+    one, two, tonic = read_chord(before), read_chord(after), local_key(key).pitch_class
+    if before == after:
+        return 0.22
+    own = _own_classes(key)
+    apart = (two.bass - one.bass) % 12
+    cost = _BASS_MOVES[min(apart, 12 - apart)]
+    strange = two.classes - own
+    if strange and one.root != two.root:
+        lost = sum(all((tone - other) % 12 not in (0, 1, 11) for other in one.classes) for tone in strange)
+        cost += _FOREIGN + _UNPREPARED * (lost + (not one.classes & two.classes))
+    if one.classes - own:
+        if one.root != two.root:
+            cost += 0.0 if leads_to(one, two, tonic) else _ASTRAY
+        elif not strange:
+            cost += 0.4
+    if one.root != two.root and (one.root - tonic) % 12 == 7 and 4 in one.tones:
+        cost += 0.5 * ((two.root - tonic) % 12 in (2, 4, 5, 10) and two.bass != tonic and not strange)
+    if one.bass != one.root and one.bass == one.fifth:
+        cadential = two.root == one.bass
+        cost += 0.0 if cadential or one.bass == two.bass else 0.25 if apart in (1, 2, 10, 11) else 0.7
+    if len(one.tones) > 3 and one.bass != one.root and (one.bass - one.root) % 12 in (9, 10, 11):
+        cost += 0.0 if apart in (10, 11) else 0.7
+    return cost
+
+
+@lru_cache(maxsize=256)
+def _own_classes(key: str) -> frozenset[int]:
+    """Return the pitch classes of a key, in minor and modes with the raised sixth and the leading tone."""
+    tonality = local_key(key)
+    raised = {11, 9} if tonality.mode == "minor" or tonality.is_minor else {11}
+    return tonality.classes | {(tonality.pitch_class + tone) % 12 for tone in raised}
+
+
+def is_strange(chords: str, key: str) -> bool:
+    """Whether a bar has a chord from outside a key."""
+    return any(not read_chord(symbol).classes <= _own_classes(key) for symbol in chords.split())
+
+
+_FROM_MINOR = frozenset({1, 2, 5, 8})
+"""Degrees in semitones whose chords, foreign ones, lead to the dominant."""
+
+
+def leads_to(chord: Chord, after: Chord, tonic: int) -> bool:
+    """Whether a chord from outside a key goes where it leads, to another root.
+
+    A dominant falls by a fifth, or rises to the sixth degree of where it leads; diminished and augmented chords rise by
+    a semitone;
+    chords borrowed from minor and the augmented sixth go to the dominant, the sixth-fourth chord before it, or on
+    among themselves; the lowered seventh degree to the first, third and fourth.
+    """
+    here, there = (chord.root - tonic) % 12, (after.root - tonic) % 12
+    up = (after.root - chord.root) % 12
+    before_dominant = there == 7 or (there == 0 and after.bass != after.root and after.bass == after.fifth)
+    if 4 in chord.tones and here not in (1, 8, 10) and (up in (5, 2) or (up == 1 and here in (4, 7))):
+        return True
+    if here == 2 and before_dominant:
+        return True
+    if 4 in chord.tones and 8 in chord.tones and (chord.root + 9) % 12 in after.classes:
+        return True
+    if 3 in chord.tones and 6 in chord.tones:
+        roots = (0, 3, 6, 9) if 9 in chord.tones else (0,)
+        if any((chord.root + root + 1 - after.root) % 12 == 0 for root in roots) or before_dominant:
+            return True
+        if 3 in after.tones and 6 in after.tones:
+            return True
+    if here in _FROM_MINOR and (before_dominant or there == 11):
+        return True
+    if here in _FROM_MINOR and there in _FROM_MINOR:
+        return after.is_minor or there in (1, 8)
+    if here == 5 and chord.is_minor:
+        return there == 0
+    after_flat: dict[int, tuple[int, ...]] = {10: (0, 3, 5), 8: (10,), 3: (5, 8, 10)}
+    if here in (0, 7) and chord.is_minor:
+        return there in (2, 5, 7, 9, 10)
+    return there in after_flat.get(here, ())
+
+
+_NO_DOMINANT, _INVERTED, _UNHERALDED = 1.5, 0.8, 0.6
+
+
+def close_cost(chords: Sequence[str], key: Tonality) -> float:
+    """Return how weakly chords close in a key: 0 where a root-position dominant stands after what leads to it."""
+    tonic = key.pitch_class
+    read = [read_chord(symbol) for bar in chords for symbol in bar.split()]
+    while read and read[-1].root == tonic and (read[-1].bass != read[-1].fifth or read[-1].bass == read[-1].root):
+        read.pop()
+    if not read or (read[-1].root - tonic) % 12 != 7 or 4 not in read[-1].tones:
+        return _NO_DOMINANT + (" " in chords[-1])
+    cost = _INVERTED * (read[-1].bass != read[-1].root) + (" " in chords[-1])
+    while read and (read[-1].root - tonic) % 12 == 7:
+        read.pop()
+    led = bool(read) and (
+        (read[-1].root - tonic) % 12 in _FROM_MINOR or (read[-1].root == tonic and read[-1].bass != tonic)
+    )
+    return cost + _UNHERALDED * (not led)
+
+
+def with_leading_note(chords: Sequence[str], key: Tonality) -> tuple[str, ...]:
+    """Return a close whose minor chord on the fifth degree, before the last bar, is a dominant."""
+    if key.mode not in ("dorian", "mixolydian", "minor") or len(chords) < 2:
+        return tuple(chords)
+    *first, last = chords[-2].split()
+    read = read_chord(last)
+    if read.is_minor and (read.root - key.pitch_class) % 12 == 7:
+        last = fifths_name(fifths_of(key.tonic) + 1) + "7"
+    return (*chords[:-2], " ".join([*first, last]), chords[-1])
 
 
 _AWAY: dict[bool, tuple[tuple[int, str, float], ...]] = {

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from image2music.abc.playback import abc_to_score
 from image2music.abc.writer.parts import lines_to_abc
 from image2music.composers.nano.search.form import Form
-from image2music.composers.nano.search.harmony import fits_notes
+from image2music.composers.nano.search.harmony import fits_notes, flow_cost
 from image2music.composers.nano.search.line import LineSearch, place_of_bar, places_of_bar
 from image2music.composers.nano.sketch import Note
 from image2music.music.critic.model import criticise
@@ -180,6 +180,8 @@ def reharmonise(search: LineSearch, options: Sequence[Sequence[str]]) -> None:
     sources = [search.done.get(int(task.idea[1:].split("+")[0])) if task.idea[0] in "=~" else None for task in tasks]
     if not sources or not sources[0]:
         return
+    key, before = tasks[0].key, search.tasks[tasks[0].bar - 1].chords if tasks[0].bar else ""
+    after = search.tasks[tasks[-1].bar + 1].chords if tasks[-1].bar + 1 < len(search.tasks) else ""
     scored = []
     for number, option in enumerate(options):
         if len(option) < len(tasks):
@@ -188,6 +190,7 @@ def reharmonise(search: LineSearch, options: Sequence[Sequence[str]]) -> None:
         for chords, notes, task in zip(option, sources, tasks, strict=False):
             changed += chords != task.chords
             cost += fits_notes(chords, task.key, notes or (), search.bar, search.beat)
+        cost += 1.5 * flow_cost(option[: len(tasks)], key, before=before, after=after)
         cost += 3.0 * (option[0] != tasks[0].chords) + 0.3 * search.rng.random()
         scored.append((round(cost - 0.9 * min(changed, 3), 6), number))
     if scored:
