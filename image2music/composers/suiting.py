@@ -375,9 +375,9 @@ _JOBS: tuple[tuple[BandJob, ...], ...] = (
 )  # fmt: skip
 _CHOICE: Mapping[BandJob, int] = {"lead": 5, "second": 5, "sustained": 3, "figure": 4, "bass": 2, "ground": 4}
 """How many of the best for each job are tried."""
-_CONTRAST, _SINGING, _WANTED = 0.01, 0.03, 0.02
+_CONTRAST, _SINGING, _WANTED, _LEADING = 0.01, 0.03, 0.02, 0.1
 """What it is worth that the singers are of two kinds; that one of them holds its notes; that somebody is there whom
-the scene asks for."""
+the scene asks for; and that the one it asks for most has the tune."""
 
 
 def _ensembles(asked: Asked, unsuitable: frozenset[int]) -> tuple[Ensemble, ...]:
@@ -396,7 +396,8 @@ def _ensembles(asked: Asked, unsuitable: frozenset[int]) -> tuple[Ensemble, ...]
         singers = [instrument_of(program) for program in band[:2] if program != DRUM_KIT]
         extra = _CONTRAST * len({one.kind for one in singers}) + _SINGING * any(one.sustains for one in singers)
         mean = sum(votes[program] for program in band) / len(band)
-        return round(mean + extra + _WANTED * (not told.isdisjoint(band)), _DIGITS)
+        wanted = _WANTED * (not told.isdisjoint(band)) + _LEADING * votes[band[0]]
+        return round(mean + extra + wanted, _DIGITS)
 
     chosen: list[tuple[int, ...]] = []
     for band in sorted(bands, key=lambda band: (-worth(band), band)):
@@ -433,7 +434,8 @@ def _bands(jobs: tuple[BandJob, ...], best: Sequence[int]) -> Iterator[tuple[tup
         if len(set(band)) < len(band) or not (shared := _shared_worlds(band)):
             continue
         if DRUM_KIT in best and not _RHYTHM.isdisjoint(band) and shared & _worlds_of(DRUM_KIT):
-            yield (*band[:-1], DRUM_KIT, band[-1]), drummed
+            if band[0] not in _BOWED:  # what goes with drums has no tune on strings
+                yield (*band[:-1], DRUM_KIT, band[-1]), drummed
         else:
             yield band, jobs
 
@@ -445,10 +447,27 @@ def _shared_worlds(band: Sequence[int]) -> int:
     return shared
 
 
+def blends(band: Sequence[int]) -> bool:
+    """Return whether instruments (a drum kit may be among them) come out of one world."""
+    return bool(_shared_worlds([_ALIKE.get(program, program) for program in band]))
+
+
 @cache
 def _worlds_of(program: int) -> int:
     """Return the worlds of an instrument, a bit each."""
     return sum(1 << number for number, world in enumerate(_WORLDS) if program in world)
+
+
+_KINDS = (range(8), range(8, 16), range(24, 32), range(32, 40), range(40, 52), range(52, 55), range(56, 64),
+          range(64, 68), range(68, 80), range(80, 104))  # fmt: skip
+"""Programs of one kind: keys, mallets, guitars, basses, strings, voices, brass, saxophones, woodwinds, synthesizers."""
+
+
+def suits_like(program: int, music: SuitingMusic) -> bool:
+    """Return whether an instrument is one that suits a scene, or of its kind."""
+    asked = {one for ensemble in music.ensembles for one in ensemble.programs}
+    kin = next((kind for kind in _KINDS if program in kind), range(program, program + 1))
+    return program not in music.unsuitable and not asked.isdisjoint(kin)
 
 
 def _can(program: int, job: BandJob) -> bool:

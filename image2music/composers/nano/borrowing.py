@@ -36,7 +36,7 @@ from image2music.composers.nano.band import (
     spelt_rhythm,
 )
 from image2music.composers.nano.sketch import TICKS, bar_ticks
-from image2music.composers.suiting import SuitingMusic, instrument_called
+from image2music.composers.suiting import SuitingMusic, blends, instrument_called, suits_like
 from image2music.errors import AbcError
 from image2music.music.instruments import instrument_of
 from image2music.music.planning.checks import families_for
@@ -428,6 +428,8 @@ def _figures(
             known = {one.family for one in loan.figures} | {one.text for one in loan.figures}
             fastest = _FASTEST_NOTES.get(music.character, _FASTEST)
             slow = text and _notes_a_second(text, loan.meter, request.qpm) <= fastest
+            if pulse_of(loan.meter) == TICKS and figure.grain % (TICKS // 4):
+                continue  # triplets under a tune that has none
             if slow and not restless and not known & {text, figure.family}:
                 able.append(replace(figure, text=text))
         able.sort(key=lambda one: one.family not in music.families)
@@ -442,16 +444,26 @@ def _figures(
 
 
 def _band(loan: Loan, request: PlanRequest, music: SuitingMusic, read: Sequence[_Read]) -> Loan:
-    """Take the instruments of the groove's reference, else of the first; the lead's only if the scene asks for it."""
+    """Take the instruments of the groove's reference, else of the first: of a kind that the scene asks for.
+
+    The lead's comes only if the scene asks for the very same; what doesn't blend with the others stays away, and
+    somebody always accompanies.
+    """
     cited = {one.tune_id for one in loan.lent if one.what in ("drums", "bass")}
     asked = {program for ensemble in music.ensembles for program in ensemble.programs}
     for reference, borrowed in sorted(read, key=lambda pair: pair[0].tune_id not in cited):
-        band = [p for p in borrowed.programs if p != DRUM_KIT and p not in music.unsuitable]
+        band = [p for p in borrowed.programs if p != DRUM_KIT and suits_like(p, music)]
         lead = borrowed.programs[:1] if set(borrowed.programs[:1]) & asked & set(band) else request.programs[:1]
         line = () if borrowed.bass is None else (borrowed.bass.program,)
         bass = [p for p in (*line, *band) if p in band and (p in line or p in BASS_PROGRAMS)][:1]
         inner = [p for p in band if p not in (*lead, *bass, *borrowed.programs[:1], *BASS_PROGRAMS)]
-        programs = tuple(dict.fromkeys((*lead, *inner, *(bass or request.programs[-1:]))))
+        low = bass or list(request.programs[-1:])
+        inner = [p for p in inner if blends((*lead, p, *low))]
+        if not any(_plays_chords(p) for p in (*lead, *inner, *low)):  # who accompanies the scene goes on
+            inner = [*inner[:1], *[p for p in request.programs[1:] if _plays_chords(p) and p not in inner][:1]]
+        programs = tuple(dict.fromkeys((*lead, *inner, *low)))
+        if not blends(programs):
+            continue
         known = [instrument_called(p, instrument_of(p).name) for p in request.programs]
         called = dict.fromkeys(instrument_called(p, instrument_of(p).name) for p in programs if p in band)
         names = [name for name in called if name not in known]
@@ -460,6 +472,14 @@ def _band(loan: Loan, request: PlanRequest, music: SuitingMusic, read: Sequence[
             says = f"{listed} {'are' if len(names) > 1 else 'is'} taken from"
             return _with(loan, "instruments", reference, says, programs=programs)
     return loan
+
+
+def _plays_chords(program: int) -> bool:
+    instrument = instrument_of(program)
+    return instrument.chords >= _CHORDAL and instrument.kind in ("keys", "plucked", "mallet")
+
+
+_CHORDAL = 4
 
 
 def _rhythm(

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from image2music.composers.nano.sketch import TICKS, bar_ticks
-from image2music.composers.suiting import Character, Ensemble, SuitingMusic, suiting_music
+from image2music.composers.suiting import Character, Ensemble, SuitingMusic, blends, suiting_music
 from image2music.images.scene import Scene
 from image2music.music.planning.constraints import PlanConstraints, apply_to_request
 from image2music.music.planning.planner import PlanRequest
@@ -111,12 +111,14 @@ def _key(music: SuitingMusic, rng: np.random.Generator) -> str:
 
 
 def _band(ensemble: Ensemble, unsuitable: frozenset[int], rng: np.random.Generator) -> tuple[int, ...]:
-    """Return the programs of an ensemble, or near relations of them, each once."""
+    """Return the programs of an ensemble, or near relations of them that blend as well, each once."""
     programs = [program for program in ensemble.programs if program != DRUM_KIT]
     band: list[int] = []
     for place, program in enumerate(programs):
         table = _LEADS if place == 0 else _BELOW if place == len(programs) - 1 else _BELOW | _INNER
+        others = [one for one in ensemble.programs if one != program]
         options = [one for one in table.get(program, (program,)) if one not in unsuitable and one not in band]
+        options = [one for one in options if blends((one, *others))]
         band.append(options[int(rng.integers(len(options)))] if options else program)
     return tuple(dict.fromkeys(band))
 

@@ -239,6 +239,9 @@ def _lead_over(stage: ArrangingStage) -> None:
         for section in stage.plan.sections[:-1]:
             bar = section.last - 1
             figured = stage.roles.get((voice, bar)) == "figure" and not stage.is_written(voice, bar)
+            if stage.is_stop(bar) and stage.roles.get((voice, bar)) in ("figure", "bass+figure"):
+                _lead_to(stage, voice, bar)
+                continue
             goes_on = bar + 1 < stage.bars and stage.roles[voice, bar + 1] != "rest" and bar + 1 != stage.climax
             light = stage.light.get((voice, bar)) or stage.bass_voice[bar] == voice
             if figured and goes_on and not light and stage.levels[bar + 1] >= stage.levels[bar]:

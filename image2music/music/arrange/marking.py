@@ -35,8 +35,10 @@ _WITH_PEDAL = frozenset({0, 1, 2, 3, 4, 5, 11, 46})
 """Pianos, vibraphone and harp: what rings on."""
 _RINGING = frozenset({"bass", "hold"})
 _RINGING_FAMILIES = frozenset({"wave", "broken", "alberti", "arpeggio", "pad", "chorale"})
-_LARGEST_BOUND = 9
-_PHRASE = 4
+_LARGEST_BOUND, _STEP = 9, 4
+"""Semitones up to which notes of a bar are bound, and those of two bars."""
+_PHRASE, _WIDE_ENOUGH = 4, 6
+"""Bars of a phrase; semitones from which on a line that rises or falls gets a swell."""
 Spot = tuple[int, int]
 
 
@@ -168,33 +170,50 @@ class Marker:
             return "crescendo", max(first, stage.climax - 2), stage.climax
         bars = last - first + 1
         if section.swell == "grow":
-            return "crescendo", first if bars <= _PHRASE else last - 3, last
+            return "crescendo", *self._way_up(first, last)
         is_end = last == stage.bars - 1
         if section.swell == "fade" or (is_end and stage.levels[last] <= 3):
             return "diminuendo", max(first, last - (2 if bars > 3 else 1)), last
         if is_end or (last + 1 == stage.climax and stage.levels[last] >= stage.levels[last + 1]):
             return None
         growth = stage.levels[last + 1] - stage.levels[last]
-        if not growth:
-            return None
+        if not growth or (abs(growth) < 2 and (growth < 0 or section.cadence == "full")):
+            return None  # a small step is taken at once
         return "crescendo" if growth > 0 else "diminuendo", max(first, last - (abs(growth) > 1)), last
 
+    def _way_up(self, first: int, last: int) -> tuple[int, int]:
+        """Return the bars of a section in which it grows: from where the tune is lowest on to its top, at most four."""
+        tops = {bar: max(note.pitches[0] for note in tune) for bar in range(first, last + 1)
+                if (tune := self.stage.tune_in(bar))}  # fmt: skip
+        if len(tops) < 3:
+            return max(first, last - 1), last
+        top = max((bar for bar in tops if bar > first), key=lambda bar: (tops[bar], bar))
+        start = min((bar for bar in tops if bar < top), key=lambda bar: (tops[bar], -bar))
+        return (max(start, top - 3), top) if top * 2 > first + last else (max(first, last - 1), last)
+
     def _phrases(self, notes: Sequence[Spot], first: int, told: set[Spot]) -> None:
-        """Let each four bars of a line grow to their highest note and fall, and held tones swell without one."""
+        """Let a line's first four bars grow to their highest note and fall, those that answer only fall.
+
+        A phrase that goes neither far up nor down has no swell; held tones have one in a section.
+        """
         stage = self.stage
         for start in range(first, notes[-1][0] + 1, _PHRASE):
             phrase = [p for p in notes if start <= p[0] < start + _PHRASE]
             roles = {stage.roles[self.voice, bar] for bar, _ in phrase}
-            if len(roles) != 1 or told & set(phrase[1:]):
+            if len(roles) != 1 or told & set(phrase[1:]) or phrase[-1][0] - phrase[0][0] < 2:
                 continue
             role = next(iter(roles))
             if role in _SWELLING and len(phrase) >= 6:
                 heights = [max(self.bars[bar][at].pitches) for bar, at in phrase]
                 top = heights.index(max(heights))
-                if 2 <= top <= len(phrase) - 3:
+                if heights[top] - min(heights) < _WIDE_ENOUGH:
+                    continue
+                answers = (start - first) // _PHRASE % 2
+                if top >= 2 and not answers:
                     self._pin("crescendo", phrase[0], phrase[top])
+                if top <= len(phrase) - 3 and (answers or top < 2 or heights[top] - heights[-1] >= _WIDE_ENOUGH):
                     self._pin("diminuendo", phrase[top + 1], phrase[-1])
-            elif role == "hold" and len(phrase) >= 4 and self.instrument.sustains:
+            elif role == "hold" and start == first and len(phrase) >= 4 and self.instrument.sustains:
                 middle = len(phrase) // 2
                 self._pin("crescendo", phrase[0], phrase[middle - 1])
                 self._pin("diminuendo", phrase[middle], phrase[-1])
@@ -203,7 +222,8 @@ class Marker:
 
     def _climax_accent(self) -> None:
         stage = self.stage
-        if stage.climax >= 0 and stage.levels[stage.climax] >= 4:
+        sings = stage.climax >= 0 and self.voice in (stage.singer(stage.climax), stage.bass_voice[stage.climax])
+        if sings and stage.levels[stage.climax] >= 4:
             for place in list(self._notes(stage.climax, stage.climax))[:1]:
                 if place[1] == 0 and "accent" not in self.bars[place[0]][0].marks:
                     self._append(place, "accent")
@@ -217,14 +237,28 @@ class Marker:
             if stage.is_written(self.voice, bar):
                 if own_manner:
                     continue
-                if manner == "driving" or (stage.levels[bar] >= 3 and bar == section.first - 1):
-                    self._accent(bar, is_head=bar == section.first - 1)
+                is_head = bar == section.first - 1 and bar > 0 and 2 < stage.levels[bar] > stage.levels[bar - 1]
+                offbeat = manner == "driving" and (bar - section.first) % 2 == 0
+                if self.voice == stage.singer(bar) and bar != stage.climax and (is_head or offbeat):
+                    self._accent(bar, is_head=is_head)
                 if manner == "playful":
                     self._detach(bar)
                 if sustains and manner in ("lyrical", "broad", "plain", "playful"):
                     self._slurs(bar, stage.length if manner != "playful" else stage.shape.half, 2)
             elif sustains and role in _SLURRED and not stage.light.get((self.voice, bar)):
                 self._slurs(bar, stage.shape.half, 1)
+        if sustains and not own_manner and manner in ("lyrical", "broad"):
+            self._join_slurs(section)
+
+    def _join_slurs(self, section: Section) -> None:
+        """Bind two bars of a written line, where it goes on by step from the one to the other."""
+        for bar in range(section.first - 1, min(section.last, self.stage.bars) - 1, 2):
+            if not (self.bars[bar] and self.bars[bar + 1] and self.stage.is_written(self.voice, bar)):
+                continue
+            last, after = self.bars[bar][-1], self.bars[bar + 1][0]
+            if last.slur_ends and after.slur_starts and 0 < abs(last.pitches[0] - after.pitches[0]) <= _STEP:
+                self._change((bar, -1), lambda event: replace(event, slur_ends=event.slur_ends - 1))
+                self._change((bar + 1, 0), lambda event: replace(event, slur_starts=event.slur_starts - 1))
 
     def _accent(self, bar: int, *, is_head: bool) -> None:
         """Accent the head of a theme, else a note that begins between the beats and is held over one."""

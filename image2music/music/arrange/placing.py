@@ -32,9 +32,13 @@ from image2music.music.theory import TICKS_PER_QUARTER
 _PLAIN, _VARIED, _THIN, _FULL, _CADENCE = range(5)
 _ORDERS = ((0, 0, 0, 1), (0, 0, 1, 0), (0, 1, 0, 1))
 """Which bars of four vary their figure: few, for a figure that changes all the time is no idea (blind judges said)."""
+_ORDERS_AGAIN = ((1, 0, 1, 0), (0, 1, 1, 0))
+"""The same where a figure comes back later: it has changed, and is still known."""
 _CANDIDATES = 6
 _CHORDS: frozenset[Family] = frozenset({"pad", "chorale", "pulse", "tremolo", "waltz", "offbeat", "ostinato"})
-"""Families that end with one chord, whatever the loudness."""
+_STRIKING: frozenset[Family] = frozenset({"pulse", "ostinato", "offbeat", "waltz", "pizzicato"})
+"""Families that end with one chord, whatever the loudness; those that end with two strokes where it is loud."""
+_LYING: frozenset[Family] = frozenset({"pad", "chorale"})
 _TOP_FIRST = frozenset({"drops", "bells", "cascade", "whirl", "off the beat"})
 """Figures that may lie above the tune where the voice's range does."""
 
@@ -48,6 +52,7 @@ class Placer:
         self._used: dict[str, set[str]] = {}
         self._of_family: dict[tuple[int, Family | None], Figure] = {}
         self._omits: dict[int, tuple[int, ...]] = {}
+        self._heard: set[tuple[int, str]] = set()
 
     def run(self) -> None:
         """Set every figure: the lowest voices first, section by section."""
@@ -65,7 +70,9 @@ class Placer:
                 low = [stage.bass_voice[bar] == voice for bar in bars]
                 figure = self._choose(voice, section, any(low), before)
                 before = figure.name
-                order = _ORDERS[int(stage.rng.integers(len(_ORDERS)))]
+                orders = _ORDERS_AGAIN if (voice, figure.name) in self._heard else _ORDERS
+                self._heard.add((voice, figure.name))
+                order = orders[int(stage.rng.integers(len(orders)))]
                 for is_low, group in groupby(zip(bars, low, strict=True), key=lambda pair: pair[1]):
                     self.lay(voice, section, [bar for bar, _ in group], figure, order, low=is_low)
 
@@ -74,7 +81,12 @@ class Placer:
         stage = self.stage
         part, instrument = section.part_of(voice), stage.instruments[voice]
         level = stage.levels[section.first - 1]
+        # Triplets cut across compound beats, and across a tune that has none.
+        is_compound = any(meter == "6/8" for meter, _ in stage.shape.parts)
+        triplets = not is_compound and any(note.on % (EIGHTH // 2) for note in stage.tune.notes)
         asked = figure_asked(part.degrees, stage.shape, part.family)
+        if asked is not None and part.degrees.startswith("=") and asked.grain % (EIGHTH // 2) and not triplets:
+            asked = None
         known = asked or (self._of_family.get((voice, part.family)) if part.family else None)
         may_come = known is not None and (asked is not None or known.name != before)
         if known is not None and may_come and is_playable(known, instrument, section.qpm):
@@ -85,9 +97,6 @@ class Placer:
         if low:
             able = [f for f in able if f.name not in _TOP_FIRST and f.name not in ("sighs", "breathing pad")] or able
         used = self._used.setdefault(section.name, set())
-        # Triplets cut across compound beats, and across a tune that has none.
-        is_compound = any(meter == "6/8" for meter, _ in stage.shape.parts)
-        triplets = not is_compound and any(note.on % (EIGHTH // 2) for note in stage.tune.notes)
         tests = (
             lambda f: f.grain % (EIGHTH // 2) == 0 or triplets,
             lambda f: f.loud[0] <= level <= f.loud[1],
@@ -127,7 +136,7 @@ class Placer:
             patterns = own, *patterns[1:3], own, patterns[4]
         if low:
             patterns = tuple(with_bass(pattern, stage.shape.beats) for pattern in patterns)
-        chosen = {bar: patterns[self._variant(section, bar, order, figure)] for bar in bars}
+        chosen = {bar: self._form(voice, section, bar, order, figure, patterns) for bar in bars}
         if not low and not figure.light and bars[-1] == section.last - 1 < stage.bars - 1 and section.cadence != "full":
             chosen[bars[-1]] = self._with_breath(chosen[bars[-1]])
         if bars[-1] == stage.bars - 1:
@@ -137,6 +146,52 @@ class Placer:
             stage.light[voice, bar] = figure.light
             stage.family_of[voice, bar] = figure.family
             self._set_bar(voice, bar, chosen[bar], feet, figure, low)
+
+    def _form(
+        self, voice: int, section: Section, bar: int, order: Sequence[int], figure: Figure, patterns: Sequence[Pattern]
+    ) -> Pattern:
+        """Return a bar's pattern; beside a tune that moves in one half of a bar and stands in the other, the opposite.
+
+        What lies still moves where the tune leaves room.
+        """
+        stage, shape = self.stage, self.stage.shape
+        if stage.is_stop(bar):
+            return (Slot(0, shape.beats[1] if len(shape.beats) > 1 else shape.ticks // 2, ((0, 0), (1, 0), (2, 0))),)
+        variant = self._variant(section, bar, order, figure)
+        whole = patterns[variant]
+        if figure.family in _LYING and variant in (_VARIED, _FULL) and self._leaves_room(voice, section, bar):
+            ends = [*shape.beats[1:], shape.ticks]
+            rungs = (((0, 0), (1, 0)), *[((1 + number % 3, 0),) for number in range(1, len(shape.beats))])
+            return tuple(Slot(at, end - at, rung) for at, end, rung in zip(shape.beats, ends, rungs, strict=True))
+        if variant not in (_PLAIN, _VARIED) or figure.light or figure.grain > EIGHTH or shape.half * 2 != shape.ticks:
+            return whole
+        moves = self._halves_that_move(bar)
+        if len(set(moves)) < 2:
+            return whole
+        slots: list[Slot] = []
+        for half, moving in enumerate(moves):
+            start, end = half * shape.half, (half + 1) * shape.half
+            found = [slot for slot in (patterns[_THIN] if moving else whole) if start <= slot.at < end]
+            if not found:  # a figure that waits for its beat would leave a hole
+                found = [Slot(start, end - start, ((0, 0), (1, 0)))]
+            slots += [replace(slot, dur=min(slot.dur, end - slot.at)) for slot in found]
+        return tuple(slots) or whole
+
+    def _leaves_room(self, voice: int, section: Section, bar: int) -> bool:
+        stage = self.stage
+        still = stage.tune_holds(bar) or not stage.tune_in(bar)
+        can = stage.instruments[voice].kind in ("keys", "plucked", "bowed", "organ") and len(stage.shape.beats) > 1
+        return can and still and section.first <= bar < stage.bars - 2 and bar != stage.climax
+
+    def _halves_that_move(self, bar: int) -> tuple[bool | None, bool | None]:
+        """Return for each half of a bar whether the tune moves in eighths there; None for neither so nor standing."""
+        stage, half = self.stage, self.stage.shape.half
+        start = bar * stage.length
+        onsets = [note.on - start for note in stage.tune_in(bar) if note.on >= start]
+        beats = sum(beat < half for beat in stage.shape.beats)
+        counts = [sum(at // half == n for at in onsets) for n in (0, 1)]
+        first, second = (True if n >= beats + 1 and n > 2 else False if n <= 1 else None for n in counts)
+        return (first, second) if {first, second} == {True, False} else (None, None)
 
     def _variant(self, section: Section, bar: int, order: Sequence[int], figure: Figure) -> int:
         stage = self.stage
@@ -154,7 +209,7 @@ class Placer:
         if bar == stage.bars - 2 and place and stage.levels[bar] <= 3:
             return _THIN
         if not tune:
-            return _FULL if stage.levels[bar] >= 3 else usual
+            return _FULL if stage.levels[bar] >= 2 else _VARIED
         if place and stage.tune_holds(bar):
             return _VARIED
         if section.swell == "grow" and place * 2 >= len(section.bars) and usual == _VARIED and stage.levels[bar] >= 3:
@@ -168,16 +223,21 @@ class Placer:
         return tuple(replace(slot, dur=min(slot.dur, end - slot.at)) for slot in pattern if slot.at < end)
 
     def _ending(self, plain: Pattern, figure: Figure, voice: int, low: bool) -> Pattern:
-        """A last bar that ends: a chord that stays, or a few notes up to it."""
+        """A last bar that ends: two strokes, a chord that stays or comes after the bass, or a few notes up to it."""
         stage = self.stage
         shape = stage.shape
         chord = tuple((rung, 0) for rung in range(4 if low else 3))
-        if (
-            stage.levels[stage.bars - 1] >= 3
-            or figure.light
-            or figure.family in ("pad", "chorale", "pulse", "tremolo", "waltz", "offbeat", "ostinato")
-        ):
-            return (Slot(0, shape.ticks, chord),)
+        beat = shape.beats[1] if len(shape.beats) > 1 else shape.ticks
+        loud = stage.levels[stage.bars - 1] >= 3
+        if (loud and figure.family in _STRIKING) or figure.light:
+            if shape.half >= shape.ticks:
+                return (Slot(0, shape.ticks, chord),)
+            return (Slot(0, min(beat, shape.half), chord), Slot(shape.half, shape.ticks - shape.half, chord))
+        if loud or figure.family in _CHORDS:
+            if loud or stage.seed % 2 or len(shape.beats) < 3:
+                return (Slot(0, shape.ticks, chord),)
+            after = Slot(beat, shape.ticks - beat, chord[1:] if low else chord)
+            return (Slot(0, beat, chord[:1]), after) if low else (after,)
         stop = shape.half if shape.half < shape.ticks else shape.ticks // 2
         way = [slot for slot in plain if slot.at < stop and slot.at % EIGHTH == 0][:4]
         if not way or stage.instruments[voice].chords < 3:
@@ -284,7 +344,7 @@ class Placer:
             else:
                 floor = max(min(sung), sum(sung) // len(sung) - 4)
                 free = instrument.kind in ("keys", "plucked", "mallet") and (lowest + high) // 2 > min(sung) - 4
-                over = 2 if free else 18 if instrument.chords > 2 else 35
+                over = (2 if level > 0 else 8) if free else 18 if instrument.chords > 2 else 35
                 cost += over * max(0, top - floor + 2) + (0 if low else 10 * max(0, floor - 5 - top))
         bass = None if low else stage.bass_at(span.on)
         if bass is not None and foot <= bass + 3:
@@ -394,7 +454,7 @@ class Placer:
         instrument = stage.instruments[voice]
         if instrument.chords == 2 and instrument.kind == "bowed" and bar not in (stage.climax, stage.bars - 1):
             return 1 if stage.levels[bar] < 4 else 2
-        return max(1, min(instrument.chords, 5))
+        return max(1, min(instrument.chords, 5 if stage.levels[bar] > 1 else 3))
 
     def _unclashed(
         self, voice: int, tick: int, dur: int, pitch: int, rung: int, ladder: list[int], was: set[int], ahead: set[int],

@@ -183,6 +183,7 @@ class ArrangingStage:
         self.sections = [self.plan.section_at(bar + 1) for bar in range(self.bars)]
         self.climax = self.plan.climax.bar - 1 if self.plan.climax else -1
         self._tune()
+        self._soften_echoes()
         self._chords()
         self._basses()
         for voice in self.voices:
@@ -216,6 +217,22 @@ class ArrangingStage:
             if 0 < abs(b.pitches[0] - a.pitches[0]) <= 2 and 0 < abs(c.pitches[0] - b.pitches[0]) <= 2
             and b.dur <= TICKS_PER_QUARTER and b.on % self.length
         }  # fmt: skip
+
+    def _soften_echoes(self) -> None:
+        """Let the second phrase of a section that begins as the first did be softer, in two tunes of three."""
+        if self.seed % 3 == 0:
+            return
+        for section in self.plan.sections:
+            first, last = section.first - 1, min(section.last, self.bars)
+            if section.swell == "grow" or first <= self.climax < last or self.levels[first] < 1:
+                continue
+            head = self._sung_at(first)
+            again = next((bar for bar in range(first + 3, last - 1) if head and self._sung_at(bar) == head), last)
+            for bar in range(again, last):
+                self.levels[bar] -= 1
+
+    def _sung_at(self, bar: int) -> list[tuple[int, int]]:
+        return [(note.on - bar * self.length, note.pitches[0]) for note in self.tune_in(bar)]
 
     def singer(self, bar: int) -> int:
         """Return the voice that has the tune in a bar, 0 for none."""
@@ -314,13 +331,17 @@ class ArrangingStage:
         bars = range(section.first - 1, min(section.last, self.bars))
         onsets = [sum(note.on >= at * self.length for note in self.tune_in(at)) for at in bars]
         here = onsets[bar - bars.start]
-        return here * len(onsets) * 2 > 3 * sum(onsets) and here * 2 >= 3 * len(self.shape.beats)
+        return here * len(onsets) * 4 > 5 * sum(onsets) and here * 2 >= 3 * len(self.shape.beats)
 
     def tune_holds(self, bar: int) -> bool:
         """Whether the tune holds one note for most of a bar."""
         sung = self.tune_in(bar)
         start = bar * self.length
         return len(sung) == 1 and min(sung[0].end, start + self.length) - max(sung[0].on, start) > self.shape.half
+
+    def is_stop(self, bar: int) -> bool:
+        """Whether the tune rests in a bar that is planned to be silent for others too."""
+        return any(one.first <= bar + 1 <= one.last for one in self.plan.silences) and not self.tune_in(bar)
 
     def is_crowded(self, section: Section) -> bool:
         """Whether the tune of a whole section has so many notes that a figure beside it must be thin."""

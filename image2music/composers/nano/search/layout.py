@@ -60,7 +60,7 @@ def seat_band(programs: Sequence[int], drums: bool) -> tuple[Seated, ...]:
     """Give every program a seat, melody first and bass last.
 
     Keys, harps and guitars accompany: one that stands last has figure and bass on two staves. Where there is none,
-    what sustains has the figure.
+    what sustains has the figure. A pad is no bass where somebody else can be one.
     """
     band = _idiomatic(programs)
     plays_figures = [_accompanies(program) for program in band]
@@ -91,6 +91,13 @@ def _idiomatic(programs: Sequence[int]) -> list[int]:
     """Let a piano or harp accompany where nobody else can, and what sings have the tune."""
     band = list(programs)
     singers = [n for n in range(1, len(band) - 1) if not _accompanies(band[n]) and band[n] not in _PADS]
+    if len(band) > 2 and band[-1] in _PADS:
+        low = [one for one in band[1:-1] if _accompanies(one) and instrument_of(one).comfortable_low <= _LOW_ENOUGH]
+        if low:
+            band.remove(low[-1])
+            band.append(low[-1])  # it has the bass, and the pad holds
+    if band[0] in _ELECTRIC:
+        return band
     if len(band) > 2 and singers and _accompanies(band[0]) and not any(_accompanies(one) for one in band[1:]):
         lead = singers[0]
         band[0], band[lead] = band[lead], band[0]
@@ -99,6 +106,10 @@ def _idiomatic(programs: Sequence[int]) -> list[int]:
 
 _PADS = frozenset({*range(88, 96), 52, 53, 54, 91})
 """Programs that sustain and have no tune."""
+_HELD: tuple[Family, ...] = ("pad", "chorale", "arpeggio")
+"""What they play beside a tune."""
+_LOW_ENOUGH = 45
+"""How low an instrument goes that has the bass in a pad's place."""
 
 
 def _accompanies(program: int) -> bool:
@@ -106,7 +117,7 @@ def _accompanies(program: int) -> bool:
     return instrument.chords >= 4 and instrument.kind in ("keys", "plucked", "organ", "mallet")
 
 
-_GUITARS = range(24, 32)
+_GUITARS, _ELECTRIC = range(24, 32), range(26, 32)
 _MIDDLE: tuple[Seat, Seat] = ("second", "inner")
 _RANGES: dict[Seat, tuple[int, int]] = {
     "lead": (50, 91), "second": (48, 88), "inner": (46, 79), "figure": (45, 77), "bass": (33, 57), "all": (33, 67),
@@ -223,7 +234,9 @@ def plan_parts(
 ) -> tuple[tuple[VoicePart, ...], ...]:  # fmt: skip
     """Return what every voice does in each section; `singers` is the voice with the tune in every bar, 0 for none."""
     parts: list[tuple[VoicePart, ...]] = []
+    home: dict[int, tuple[Family | None, str]] = {}
     for section in form.sections:
+        comes_back = section.purpose == "return" or form.back in range(section.first, section.last + 1)
         singing = set(singers[section.first : section.last + 1]) - {0}
         before = {part.voice: part for part in parts[-1]} if parts else {}
         here = []
@@ -242,23 +255,31 @@ def plan_parts(
                 if seat == "drums" and character == "driving" and section.purpose != "intro":
                     role = "drums"  # what drives goes on
             family, degrees = None, ""
+            if role == "bass" and voice.program in _PADS:
+                degrees = " ".join(["R", *["-"] * (bar_ticks(request.meter) // (TICKS // 2) - 1)])
             if role in FIGURE_ROLES:
-                taken: set[Family | None] = {part.family for part in here}
-                family, degrees = _figure(
-                    voice, section, before.get(voice.id), taken, request, character, gestures, rng
-                )
+                last = before[voice.id].family if voice.id in before else None
+                taken: set[Family | None] = {last, *(part.family for part in here)}
+                if comes_back and voice.id in home and home[voice.id][0] not in taken:
+                    family, degrees = home[voice.id]  # what comes back has its figure again
+                else:
+                    taken.add(home[voice.id][0] if voice.id in home and not comes_back else last)
+                    family, degrees = _figure(voice, section, taken, request, character, gestures, rng)
+                if section.purpose == "statement":
+                    home.setdefault(voice.id, (family, degrees))
             here.append(VoicePart(voice.id, role, family, degrees))
         parts.append(tuple(here))
     return tuple(parts)
 
 
 def _figure(
-    voice: PlannedVoice, section: FormSection, before: VoicePart | None, taken: set[Family | None],
-    request: PlanRequest, character: Character, gestures: Gestures, rng: random.Random,
+    voice: PlannedVoice, section: FormSection, taken: set[Family | None], request: PlanRequest, character: Character,
+    gestures: Gestures, rng: random.Random,
 ) -> tuple[Family, str]:  # fmt: skip
-    """Draw a figure's family, and a figure's name where a gesture asks for one; never what was played just before."""
-    last = before.family if before is not None else None
-    suited = [one for one in families_for(voice.program, request.meter) if one != last and one not in taken]
+    """Draw a figure's family, and a figure's name where a gesture asks for one; never what is `taken`."""
+    suited = [one for one in families_for(voice.program, request.meter) if one not in taken]
+    if voice.program in _PADS:
+        suited = [one for one in suited if one in _HELD] or suited
     wished = [family for family in request.families if family in suited]
     if wished and section.purpose != "contrast":
         return wished[int(rng.random() * len(wished))], ""
@@ -310,8 +331,13 @@ def plan_of(
         if p >= top and (voice, n) != (peak_voice, form.peak)
     ]  # fmt: skip
     climax = Climax(form.peak + 1, peak_voice, top) if peak_voice and top and not above else None
-    # In a slow tempo a bar of nothing is a hole: there the tune alone breaks off.
-    stops = tuple(Silence(one.voice.id, bar + 1, bar + 1) for bar in form.silent for one in band if is_brief(request))
+    # In a slow tempo a bar of nothing is a hole: there the tune alone breaks off. Else a figure leads out of the stop.
+    stops = tuple(
+        Silence(one.voice.id, bar + 1, bar + 1)
+        for bar in form.silent
+        for one in band
+        if is_brief(request) and one.seat not in ("figure", "all")
+    )
     return Plan(
         title=request.title,
         idea=request.idea,
