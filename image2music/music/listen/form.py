@@ -155,6 +155,8 @@ def cadence_faults(planned: Planned) -> Iterator[Fault]:
             continue
         voice = planned.voices.get(planned.plan.melody_at(section.last))
         tones = [tone for tone in voice.top if window.start <= tone.start < window.end] if voice else []
+        if not any(tone.start < (window.start + window.end) // 2 for tone in tones):
+            continue  # a pick-up alone
         # Short notes after the one that rests lead on into what follows.
         rests = max(tones, key=lambda tone: (tone.end - tone.start, tone.start), default=None)
         if voice and rests is not None and rests.pitch % 12 not in chord.classes:

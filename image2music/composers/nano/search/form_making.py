@@ -13,11 +13,15 @@ from image2music.composers.nano.pools import HarmonicRole, HarmonicStyle
 from image2music.composers.nano.search.form import (
     FORM_CHANCES,
     FORMS,
+    LOUDER,
+    SECTION_NAMES,
     BarTask,
     Close,
     Form,
     FormName,
     FormSection,
+    height_at,
+    peak_at,
     phrase_lengths,
 )
 from image2music.composers.nano.search.harmony import Harmonist, fits_notes, key_away, moved
@@ -27,16 +31,7 @@ from image2music.music.planning.harmony import tonic_symbol
 from image2music.music.theory import Tonality, fifths_of, read_chord
 
 _FAR_FROM, _STAYS = 22, 0.4
-_HEIGHTS: dict[Purpose, tuple[float, float, float]] = {
-    "intro": (0.3, 0.3, 0.3), "statement": (0.34, 0.52, 0.4), "again": (0.38, 0.62, 0.42),
-    "contrast": (0.42, 0.68, 0.6), "drive": (0.5, 0.78, 0.62), "return": (0.45, 0.7, 0.62),
-    "climax": (0.66, 1.0, 0.46), "coda": (0.46, 0.44, 0.38),
-}  # fmt: skip
-"""Where a phrase begins, its top and where it ends, in the singer's range."""
 _SETTLING: tuple[Purpose, ...] = ("again", "return", "climax", "coda", "drive")
-_LOUDER: dict[Purpose, int] = {
-    "intro": -1, "statement": 0, "again": 1, "contrast": -1, "drive": 1, "return": 1, "climax": 2, "coda": -1,
-}  # fmt: skip
 _PACES: dict[Purpose, tuple[float, ...]] = {"contrast": (1.0, 1.06, 0.94), "coda": (0.92,)}
 _GROWING = 0.6
 """The share of contrasts that are made from the theme; the others have a theme of their own."""
@@ -44,10 +39,6 @@ _CODAS_THAT_CLOSE = 0.65
 """The share of codas that end by the dominant; others stay on the tonic, or come to it from the fourth degree."""
 _CLIMAX_ROLES: tuple[HarmonicRole, ...] = ("climax", "sequence", "open", "close")
 """Where the harmony of a climax comes from: a foreign chord before every highest note would be a mannerism."""
-_NAMES: dict[Purpose, str] = {
-    "intro": "intro", "statement": "A", "again": "A", "contrast": "B", "drive": "B", "return": "A", "climax": "A",
-    "coda": "coda",
-}  # fmt: skip
 
 
 class FormMaker:
@@ -115,7 +106,7 @@ class FormMaker:
         pace = self.rng.choice(_PACES.get(purpose, (1.0,)))
         if self.character == "driving" and purpose == "contrast":
             pace = self.rng.choice((1.0, 0.94))
-        section = FormSection(purpose, _NAMES[purpose], first, first + length - 1, self._louder(purpose), pace)
+        section = FormSection(purpose, SECTION_NAMES[purpose], first, first + length - 1, self._louder(purpose), pace)
         if purpose not in ("intro", "statement", "contrast"):
             section.answers_from = first
         form.sections.append(section)
@@ -124,33 +115,18 @@ class FormMaker:
             chords, key = tuple(given[first : first + length]), form.key
         else:
             chords, key = self._harmony(purpose, length, close)
-        low, top, end = _HEIGHTS[purpose]
         singers = self._singers(purpose, length)
-        rising = 0.62 if purpose != "climax" else (self._peak_at(length) + 0.01) / max(1, length - 1)
         for at, (idea, text) in enumerate(zip(ideas, chords, strict=True)):
-            t = at / max(1, length - 1)
-            height = (
-                low + (top - low) * t / rising
-                if t < rising
-                else top + (end - top) * (t - rising) / max(0.01, 1 - rising)
+            task = BarTask(
+                first + at, text, str(key), idea, height_at(purpose, at, length), len(form.sections) - 1, singers[at]
             )
-            form_tasks.append(
-                BarTask(
-                    first + at,
-                    text,
-                    str(key),
-                    idea,
-                    round(height, 3),
-                    len(form.sections) - 1,
-                    singers[at],
-                    close=close if at == length - 1 and idea != "rest" else None,
-                    starts=at == 0 and idea != "rest",
-                    near=purpose == "climax",
-                    settled="^" in idea or (at == 0 and purpose in _SETTLING),
-                )
-            )
+            task.close = close if at == length - 1 and idea != "rest" else None
+            task.starts = at == 0 and idea != "rest"
+            task.near = purpose == "climax"
+            task.settled = "^" in idea or (at == 0 and purpose in _SETTLING)
+            form_tasks.append(task)
         if purpose == "climax":
-            form.peak = first + self._peak_at(length)
+            form.peak = first + peak_at(length)
 
     def _louder(self, purpose: Purpose) -> int:
         if purpose == "contrast":
@@ -159,10 +135,7 @@ class FormMaker:
             return 1
         if purpose == "coda" and self.character in ("driving", "grand", "playful"):
             return 1
-        return _LOUDER[purpose]
-
-    def _peak_at(self, length: int) -> int:
-        return min(length - 2, max(1, (length - 1) // 2)) if length > 2 else 0
+        return LOUDER[purpose]
 
     def _harmony(self, purpose: Purpose, length: int, close: Close) -> tuple[tuple[str, ...], Tonality]:
         home, away, draw = self.form.key, self.form.away, self.harmonist.phrase
@@ -292,10 +265,12 @@ class FormMaker:
         if self.form.name == "strophes":
             # The strophe goes on: a second thought, from the theme's second bar, that ends open.
             self.second = first
-            return ["m1+mi1+mf1", "mx0+mi0", f"^{first}+mf0", *["mx1+mf1"] * length][: length - 1] + ["cad"], "half"
+            ideas = ["m1+mi1+mf1", "mx0+mi0", f"^{first}+mf0", *["mx1+mf1"] * length]
+            return [*ideas[: length - 1], "cad"], "half"
         if self.form.name == "binary":
             self.second = first + length - 2
-            return [f"={theme}", "m1+mx1+mo1", f"^{first}+mf0", *["mx0+mf1"] * length][: length - 1] + ["cad"], "full"
+            ideas = [f"={theme}", "m1+mx1+mo1", f"^{first}+mf0", *["mx0+mf1"] * length]
+            return [*ideas[: length - 1], "cad"], "full"
         if self.form.name == "variations":
             return [f"~{theme}", f"~{theme + 1}", *["mo0+mx0+mf1"] * (length - 3), "cad"], close
         if self.rng.random() < 0.75:
@@ -368,7 +343,7 @@ class FormMaker:
         elif device == "call":
             ideas = [f"={theme}", f"={theme + 1}", "m0+mx0", "mx1+m1", "mx1"]
         else:
-            again = "=" if device in ("combine", "canon", "inversion") else "~"
+            again = "=" if device in ("combine", "canon", "inversion") else self.rng.choice("=~")
             ideas = [f"{again}{theme}", f"~{theme + 1}", "mo0+mf0+mi1", "mf1+mx1", "mx1"]
         return [*ideas[: length - 1], "cad" if close else "mx1+m1+cad"]
 
@@ -378,7 +353,7 @@ class FormMaker:
         if self.form.back is None:
             self.form.payoff = first
         # The way up breaks the theme into cells; at the top it stands whole, and its second bar leads down.
-        peak = self._peak_at(length)
+        peak = peak_at(length)
         up = ["mf0+mf1+mx0", "mf0+mf1", "mx0+mf0"][: max(0, peak)]
         ideas = [*up, "m0+mo0", "m1+mo1+mx1", "mx0+mf1", "mx1+mf0"]
         if self.form.back is None and self._climax_returns() and self.form.name != "miniature":
@@ -391,7 +366,7 @@ class FormMaker:
         body = ideas[: length - 2]
         before = "mx1+mo1+mx0+cad"
         if self.form.name == "binary" and self.second and length > 2:
-            before = f"~{self.second}"  # both halves end alike
+            before = f"~{self.second}+cad"  # both halves end alike
         return [*body, before, "cad"][-length:], "full"
 
     def _coda(self, length: int, first: int) -> tuple[list[str], Close]:
@@ -407,7 +382,7 @@ class FormMaker:
         elif device == "silence":
             choices = (["m0+mo0", "mx1"],)
         else:
-            choices = ([">0a", ">0b"], ["m0", "mi1+m1"], ["mo0", "mx1"])
+            choices = ([">0a", ">0b"], ["m0", "mi1+m1"], ["mo0", "mx1"], [f"~{first - 2}", "m0+mx0"])
         ideas = self.rng.choice(choices)
         if length == 2:
             return ["mx1+m0+cad", "cad"], "full"

@@ -39,7 +39,7 @@ def line_worth(search: LineSearch) -> float:
     kinds = len(set(rhythms)) / count
     commonest = max(Counter(rhythms).values()) / count
     worth -= 2.5 * max(0.0, same - 0.1) + 2.0 * max(0.0, 0.4 - kinds) + 1.5 * max(0.0, kinds - 0.78)
-    worth -= 4.0 * max(0.0, commonest - 0.25)
+    worth -= 4.0 * max(0.0, commonest - 0.27)
     long = max(search.bar // 2, min(search.bar, 2 * search.beat))
     halts = sum(search.bar - notes[-1][0] >= long for _, notes in bars) / count
     worth -= 2.5 * max(0.0, halts - _HALTS)
@@ -124,7 +124,7 @@ def _upbeat(
         cost = 0.12 * abs(last - pitches[0]) + 2.0 * (last == pitches[0]) if last is not None else 0.0
         cost += sum(0.8 for p in pitches if p % 12 not in place.tones and count == 1)
         cost += (steps[0] > 0) + 3.0 * (goal in pitches) + 0.4 * rng.random()
-        cost += 4.0 * sum(not window.lowest <= p <= window.highest for p in pitches)
+        cost += 4.0 * sum(not window.low <= p <= window.high for p in pitches)
         scored.append((round(cost, 6), number, pitches))
     return min(scored)[2]
 
