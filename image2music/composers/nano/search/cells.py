@@ -426,13 +426,13 @@ def _closing_rhythms(meter: str, last: bool) -> tuple[Rhythm, ...]:
     if not last and bar > 36:
         # Inside a tune a whole long bar on one note stops everything.
         resting = [rhythm for rhythm in resting if rhythm[-1][1] <= bar * 3 // 4] or resting
-    return tuple((resting or found)[:12])
+    return tuple((resting or found)[:10])
 
 
 _APPROACHES: dict[int, tuple[tuple[tuple[int, ...], float], ...]] = {
     0: (((), 0.0),),
     1: (((1,), 0.0), ((-1,), 0.1), ((2,), 0.6), ((3,), 0.7), ((4,), 0.7)),
-    2: (((2, 1), 0.0), ((1, -1), 0.0), ((-1, 1), 0.2), ((-2, -1), 0.1), ((3, 1), 0.5), ((4, 2), 1.2)),
+    2: (((2, 1), 0.0), ((1, -1), 0.0), ((-1, 1), 0.2), ((-2, -1), 0.1), ((3, 1), 0.5)),
     3: (((3, 2, 1), 0.0), ((1, 2, 1), 0.1), ((2, 1, -1), 0.0), ((4, 2, 1), 0.2), ((-3, -2, -1), 0.2)),
     4: (((4, 3, 2, 1), 0.0), ((2, 3, 2, 1), 0.0), ((1, -1, -2, -1), 0.1), ((3, 2, 1, -1), 0.0)),
     5: (((5, 4, 3, 2, 1), 0.0), ((3, 4, 3, 2, 1), 0.0)),

@@ -151,6 +151,10 @@ FORM_CHANCES: dict[Character, dict[FormName, float]] = {
     "driving": {"arch": 2, "verse and refrain": 3, "rondo": 2, "path": 1.5, "song": 1, "binary": 2},
 }  # fmt: skip
 """How often a character has each form."""
+UNFIT: dict[DeviceName, tuple[FormName, ...]] = {
+    "combine": ("strophes", "variations"), "shrink": ("strophes", "binary", "variations"),
+}  # fmt: skip
+"""Forms in which a device does not come about: they have no second theme, or nothing that drives."""
 
 
 _HEIGHTS: dict[Purpose, tuple[float, float, float]] = {

@@ -15,6 +15,7 @@ from image2music.composers.nano.search.form import (
     FORMS,
     LOUDER,
     SECTION_NAMES,
+    UNFIT,
     BarTask,
     Close,
     Form,
@@ -51,7 +52,7 @@ class FormMaker:
     ) -> None:  # fmt: skip
         self.rng, self.character, self.leads, self.opening, self.meter = rng, character, leads, opening, meter
         self.harmonist = Harmonist(style, rng)
-        name, phrases = self._form(bars, character, through)
+        name, phrases = self._form(bars, character, device, through)
         # A short tune has no time to go far and come back.
         away = key if bars < _FAR_FROM and rng.random() < _STAYS else key_away(key, rng)
         self._begin(name, key, away, device)
@@ -86,8 +87,11 @@ class FormMaker:
         self.grows = device not in ("combine", "silence", "shrink") and name != "verse and refrain"
         self.grows = self.grows and self.rng.random() < _GROWING
 
-    def _form(self, bars: int, character: Character, through: bool) -> tuple[FormName, list[tuple[Purpose, int]]]:
-        chances = dict(FORM_CHANCES[character])
+    def _form(
+        self, bars: int, character: Character, device: DeviceName, through: bool
+    ) -> tuple[FormName, list[tuple[Purpose, int]]]:
+        unfit = UNFIT.get(device, ())
+        chances = {name: chance for name, chance in FORM_CHANCES[character].items() if name not in unfit}
         if through:
             chances["path"] = chances.get("path", 0) + 3
         names = list(chances)

@@ -32,7 +32,7 @@ from image2music.composers.nano.sketch import Note, bar_ticks, beat_ticks
 
 WIDTH = 4
 """Lines that are followed at once; more did not make better tunes, other plans and themes did."""
-_KEPT = 36
+_KEPT = 34
 """Candidates of a bar that go on to be compared in their context."""
 _IDEA = re.compile(r"([mn])([a-z]?)([01])")
 _HALTING = 1.2
@@ -346,7 +346,8 @@ class LineSearch:
         circling = [pitch for row in line[-2:] for pitch in row.pitches]
         heard = Counter(pitch for row in line[-3:] for pitch in row.pitches)
         commonest, count = max(heard.values(), default=0), heard.total()
-        ends = {row.pitches[-1] for row, other in zip(line, self.tasks, strict=False) if other.close and row.pitches}
+        closes = zip(line, self.tasks, strict=False) if task.close else ()
+        ends = {row.pitches[-1] for row, other in closes if other.close and row.pitches}
         peak, top = self.form.peak, 0
         if task.bar >= peak:
             top = max([p for one in (line if task.peak else line[peak : peak + 1]) for p in one.pitches], default=0)
