@@ -481,7 +481,7 @@ def leading_bars(
     half = bar // 2 // beat * beat or beat
     head = tuple((o, min(d, half - o)) for o, d, _ in theme if o < half)
     found = []
-    for begins, cost in ((head, 0.0), (((0, half),), 0.1), (((0, bar - beat),), 0.5)):
+    for begins, cost in ((head, 0.0), (((0, half),), 0.1), (((0, bar - beat),), 0.8)):
         if not begins or begins[0][0]:
             continue
         start = begins[-1][0] + begins[-1][1]

@@ -251,7 +251,9 @@ class FormMaker:
         while len(ideas) < length - 1:
             ideas.append("mx0+mx1+mf1")
         last_of_all = self.form.name == "miniature" and length <= 2
-        close: Close = "imperfect" if self.form.name == "strophes" and self.rng.random() < 0.5 else "half"
+        close: Close = (
+            "imperfect" if self.form.name == "strophes" and length > 3 and self.rng.random() < 0.5 else "half"
+        )
         return [*ideas, "cad+mx1" if length > 2 else "cad"][-length:] if length > 1 else ["cad"], (
             "full" if last_of_all else close
         )
@@ -317,7 +319,7 @@ class FormMaker:
         model = self.rng.choice((["mi0", "mf1+mi1"], ["mf1+mf0", "mi0+m1"], ["m1+mx1", "mf0+mi1"], ["mx0+mi0", "m1"]))
         sequence = [f"^{first}", f"^{first + 1}"] if length > 4 else [f"^{first}"]
         model = model[: max(1, length - 2 - (length > 2))][: len(sequence) if length > 4 else 2]
-        pieces = ["mf0+mg0+mf1", "mg0+mg1+mf0"]
+        pieces = ["mf0+mf1+mx0", "mf1+mx1"]
         end = "mf1+mx1+mf0" if self.has_drive else "lead"
         return [*[*model, *sequence, *pieces][: length - 1], end]
 

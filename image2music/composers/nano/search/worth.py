@@ -62,13 +62,15 @@ def line_worth(search: LineSearch) -> float:
     worth += 0.15 * search.theme.worth
     if len({note[1] for note in search.theme.notes}) >= 3:
         worth += 0.15
-    if form.device == "augmentation" and len(search.theme.bars[0]) < 3:
-        worth -= 0.8
+    slow = [len(done.get(task.bar, ())) for task in search.tasks if task.idea[0] == ">"]
+    worth -= 0.8 * max(0.0, _SLOWEST - sum(slow) / len(slow)) if slow else 0.0
     return round(worth, 6)
 
 
 _WITHOUT_CONTRAST = 0.6
 """What a form without a contrast is taken to have of it; that is about what the others have."""
+_SLOWEST = 2.75
+"""Notes a bar that a theme in double values should still have."""
 _HALTS = 0.25
 """The share of bars that may end on a note of half a bar or more: phrases breathe every four bars, not every two."""
 
