@@ -140,7 +140,7 @@ FORMS: dict[FormName, tuple[Phrase, ...]] = {
     "binary": (_I, _S, _A, _C, _X, _K),
     "miniature": (Phrase("statement", 1, 2, 4), Phrase("climax", 1, 2, 7, 1)),
 }
-FORM_CHANCES: dict[Character, dict[FormName, float]] = {
+_FORM_CHANCES: dict[Character, dict[FormName, float]] = {
     "calm": {"arch": 2, "song": 3, "path": 1.5, "variations": 2, "verse and refrain": 1, "strophes": 3, "binary": 1},
     "flowing": {
         "arch": 2, "song": 2, "path": 1.5, "verse and refrain": 2, "variations": 1, "strophes": 2, "binary": 2,
@@ -151,7 +151,7 @@ FORM_CHANCES: dict[Character, dict[FormName, float]] = {
     "driving": {"arch": 2, "verse and refrain": 3, "rondo": 2, "path": 1.5, "song": 1, "binary": 2},
 }  # fmt: skip
 """How often a character has each form."""
-UNFIT: dict[DeviceName, tuple[FormName, ...]] = {
+_UNFIT: dict[DeviceName, tuple[FormName, ...]] = {
     "combine": ("strophes", "variations"), "shrink": ("strophes", "binary", "variations"),
 }  # fmt: skip
 """Forms in which a device does not come about: they have no second theme, or nothing that drives."""
@@ -219,3 +219,25 @@ def height_at(purpose: Purpose, at: int, length: int) -> float:
     if t < rising:
         return round(low + (top - low) * t / rising, 3)
     return round(top + (end - top) * (t - rising) / max(0.01, 1 - rising), 3)
+
+
+def draw_form(
+    bars: int, character: Character, device: DeviceName, rng: random.Random, *, through: bool
+) -> tuple[FormName, list[tuple[Purpose, int]]]:
+    """Draw a form that suits a character and can have the device, with its phrases; `through` asks for a path."""
+    unfit = _UNFIT.get(device, ())
+    chances = {name: chance for name, chance in _FORM_CHANCES[character].items() if name not in unfit}
+    if through:
+        chances["path"] = chances.get("path", 0) + 3
+    names = list(chances)
+    while names and bars >= _SHORTEST:
+        name = rng.choices(names, [chances[one] for one in names])[0]
+        if (found := phrase_lengths(FORMS[name], bars, rng)) is not None:
+            return name, found
+        names.remove(name)
+    found = phrase_lengths(FORMS["miniature"], bars, rng)
+    return "miniature", found or [("statement", bars)]
+
+
+_SHORTEST = 8
+"""Bars below which a tune is a miniature."""

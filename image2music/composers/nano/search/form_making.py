@@ -11,19 +11,16 @@ from collections.abc import Sequence
 from image2music.composers.nano.gestures import DeviceName
 from image2music.composers.nano.pools import HarmonicRole, HarmonicStyle
 from image2music.composers.nano.search.form import (
-    FORM_CHANCES,
-    FORMS,
     LOUDER,
     SECTION_NAMES,
-    UNFIT,
     BarTask,
     Close,
     Form,
     FormName,
     FormSection,
+    draw_form,
     height_at,
     peak_at,
-    phrase_lengths,
 )
 from image2music.composers.nano.search.harmony import Harmonist, fits_notes, key_away, moved
 from image2music.composers.nano.sketch import Note, Purpose, bar_ticks, beat_ticks
@@ -52,7 +49,7 @@ class FormMaker:
     ) -> None:  # fmt: skip
         self.rng, self.character, self.leads, self.opening, self.meter = rng, character, leads, opening, meter
         self.harmonist = Harmonist(style, rng)
-        name, phrases = self._form(bars, character, device, through)
+        name, phrases = draw_form(bars, character, device, rng, through=through)
         # A short tune has no time to go far and come back.
         away = key if bars < _FAR_FROM and rng.random() < _STAYS else key_away(key, rng)
         self._begin(name, key, away, device)
@@ -86,22 +83,6 @@ class FormMaker:
         self.second = 0
         self.grows = device not in ("combine", "silence", "shrink") and name != "verse and refrain"
         self.grows = self.grows and self.rng.random() < _GROWING
-
-    def _form(
-        self, bars: int, character: Character, device: DeviceName, through: bool
-    ) -> tuple[FormName, list[tuple[Purpose, int]]]:
-        unfit = UNFIT.get(device, ())
-        chances = {name: chance for name, chance in FORM_CHANCES[character].items() if name not in unfit}
-        if through:
-            chances["path"] = chances.get("path", 0) + 3
-        names = list(chances)
-        while names and bars >= 8:
-            name = self.rng.choices(names, [chances[one] for one in names])[0]
-            if (found := phrase_lengths(FORMS[name], bars, self.rng)) is not None:
-                return name, found
-            names.remove(name)
-        found = phrase_lengths(FORMS["miniature"], bars, self.rng)
-        return "miniature", found or [("statement", bars)]
 
     # ------------------------------------------------------------ phrases
 
