@@ -155,9 +155,11 @@ def cadence_faults(planned: Planned) -> Iterator[Fault]:
             continue
         voice = planned.voices.get(planned.plan.melody_at(section.last))
         tones = [tone for tone in voice.top if window.start <= tone.start < window.end] if voice else []
-        # Short notes after the one that rests lead on into what follows.
-        rests = max(tones, key=lambda tone: (tone.end - tone.start, tone.start), default=None)
-        if voice and rests is not None and rests.pitch % 12 not in chord.classes:
+        if voice is None or not any(tone.start < (window.start + window.end) // 2 for tone in tones):
+            continue  # nothing, or a pick-up alone
+        # Short notes after the one that rests lead on into what follows; a longer one before it may lean on it.
+        rests = max(tones, key=lambda tone: (tone.end - tone.start, tone.start))
+        if not {rests.pitch % 12, tones[-1].pitch % 12} & chord.classes:
             message = f"section {section.name} ends with {hearing.tone(voice, rests)} outside of {chord.symbol}"
             yield Fault("cadence", *hearing.place(rests.start), (voice.place,), message, 0.45)
 

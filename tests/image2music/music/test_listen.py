@@ -171,6 +171,19 @@ def test_a_section_that_ends_on_another_chord_than_planned_has_no_cadence():
     assert places(lost, "cadence") == [(2, 1.0)]
 
 
+@pytest.mark.parametrize(
+    ("last_bar", "ends_well"), [("G B d2", True), ("d3 e", True), ("e2 d2", True), ("G2 z e", True), ("d e3", False)]
+)
+def test_a_pick_up_or_a_note_that_leans_on_the_last_one_is_no_wrong_close(last_bar, ends_well):
+    sections = [
+        {"name": "A", "bars": "1-2", "cadence": "half", "roles": {"1": "melody", "2": "bass"}},
+        {"name": "B", "bars": "3-4", "cadence": "full", "roles": {"1": "melody", "2": "bass"}},
+    ]
+    plan = plan_for(2, 4, ["C", "G", "C", "C"], sections=sections)
+    sheet = heard(f"c G E2 | {last_bar} | c G E2 | C4 |]", "C4 | [G,B,D]4 | C4 | C4 |]", plan=plan)
+    assert (places(sheet, "cadence") == []) is ends_well
+
+
 # Harmony against the plan
 
 

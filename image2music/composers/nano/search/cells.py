@@ -77,6 +77,9 @@ def _scored_rhythms(meter: str, character: Character, density: int) -> tuple[tup
         score -= 2.0 * (len({length for _, length in first}) == 1 and len(first) > 2)
         score -= 1.0 * (len({length for _, length in second}) == 1 and len(second) > 2)
         score += sum(wants.get(kind, 0.0) for kind in pair.kinds)
+        # A rest inside a theme cuts it in two.
+        rests = 2 * bar - first[0][0] - sum(length for line in pair.bars for _, length in line)
+        score -= 0.6 * max(0, rests) / beat
         plain = sum(length == beat for line in pair.bars for _, length in line) / pair.density
         score -= 1.5 * max(0.0, plain - 0.6)
         if character in ("driving", "playful"):
@@ -292,7 +295,9 @@ def _ornamented(steps: Steps, bar: int, beat: int) -> _Made:
         if gap in (0, 2) or gap > 5 or length < 2 * short:
             continue
         # A step is decorated by the note on its other side, a wider interval by a run.
-        passed = [step - way] if gap == 1 else [after - way * n for n in range(min(gap - 1, length // short - 1), 0, -1)]
+        passed = (
+            [step - way] if gap == 1 else [after - way * n for n in range(min(gap - 1, length // short - 1), 0, -1)]
+        )
         start = onset + length - short * len(passed)
         run = tuple((start + n * short, short, one) for n, one in enumerate(passed))
         found.append((0.4, (*steps[:at], (onset, start - onset, step), *run, *steps[at + 1 :])))
@@ -421,13 +426,13 @@ def _closing_rhythms(meter: str, last: bool) -> tuple[Rhythm, ...]:
     if not last and bar > 36:
         # Inside a tune a whole long bar on one note stops everything.
         resting = [rhythm for rhythm in resting if rhythm[-1][1] <= bar * 3 // 4] or resting
-    return tuple((resting or found)[:12])
+    return tuple((resting or found)[:10])
 
 
 _APPROACHES: dict[int, tuple[tuple[tuple[int, ...], float], ...]] = {
     0: (((), 0.0),),
     1: (((1,), 0.0), ((-1,), 0.1), ((2,), 0.6), ((3,), 0.7), ((4,), 0.7)),
-    2: (((2, 1), 0.0), ((1, -1), 0.0), ((-1, 1), 0.2), ((-2, -1), 0.1), ((3, 1), 0.5), ((4, 2), 1.2)),
+    2: (((2, 1), 0.0), ((1, -1), 0.0), ((-1, 1), 0.2), ((-2, -1), 0.1), ((3, 1), 0.5)),
     3: (((3, 2, 1), 0.0), ((1, 2, 1), 0.1), ((2, 1, -1), 0.0), ((4, 2, 1), 0.2), ((-3, -2, -1), 0.2)),
     4: (((4, 3, 2, 1), 0.0), ((2, 3, 2, 1), 0.0), ((1, -1, -2, -1), 0.1), ((3, 2, 1, -1), 0.0)),
     5: (((5, 4, 3, 2, 1), 0.0), ((3, 4, 3, 2, 1), 0.0)),
@@ -455,7 +460,13 @@ def closing_bars(
                 if foreign and changes and not single:
                     continue
                 leaning = foreign and not single and abs(approach[0]) == 1 and rhythm[0][1] >= 12
-                found.append((tuple(notes), cost + 0.5 * foreign - 1.1 * leaning + 0.4 * (single and not last)))
+                praise = 1.1 if approach and approach[0] > 0 else 0.7
+                total = cost + 0.5 * foreign - praise * leaning + 0.4 * (single and not last)
+                found.append((tuple(notes), total))
+    if not found and changes:
+        # No note suits both chords: wait for the second one.
+        half = bar * (len(places) - 1) // len(places) // 3 * 3
+        found = [(((half, bar - half, end),), 0.8) for end in ends]
     return found
 
 
@@ -470,7 +481,7 @@ def leading_bars(
     half = bar // 2 // beat * beat or beat
     head = tuple((o, min(d, half - o)) for o, d, _ in theme if o < half)
     found = []
-    for begins, cost in ((head, 0.0), (((0, half),), 0.1), (((0, bar - beat),), 0.5)):
+    for begins, cost in ((head, 0.0), (((0, half),), 0.1), (((0, bar - beat),), 0.8)):
         if not begins or begins[0][0]:
             continue
         start = begins[-1][0] + begins[-1][1]

@@ -279,7 +279,7 @@ def _theme(
     goal = round(window.pitch_at(0.5 * first.height + 0.5 * second.height))
     places = (place_of_bar(first), place_of_bar(second))
     # Contours may pass these bounds by a third.
-    low, high = max(goal - 6, window.lowest + 4), min(goal + 9, window.highest - 4)
+    low, high = max(goal - 6, window.low + 3), min(goal + 9, window.highest - 4)
     lines = tuple(tuple(line) for line in rhythm)
     return draw_motif(lines, places, low, max(high, low + 7), rng, tries=effort.contours, shape=shape)
 

@@ -1,7 +1,7 @@
 """The form of a tune: sections and phrases, and for every bar its chords, its place in the line and what it is made of.
 
-Eight forms (arch, song, verse and refrain, path, variations, rondo, two strophes, binary) fit any number of bars. What a
-bar is made of is an idea in a small language, words joined by `+` of which the search takes the best:
+Eight forms (arch, song, verse and refrain, path, variations, rondo, strophes, binary) fit any length. What a bar is
+made of is an idea in a small language, words joined by `+` of which the search takes the best:
 
     M0 M1 N0 N1   a bar of the first or second theme as it is
     =7 ~7         bar 7 (from 0) again, or varied
@@ -140,7 +140,7 @@ FORMS: dict[FormName, tuple[Phrase, ...]] = {
     "binary": (_I, _S, _A, _C, _X, _K),
     "miniature": (Phrase("statement", 1, 2, 4), Phrase("climax", 1, 2, 7, 1)),
 }
-FORM_CHANCES: dict[Character, dict[FormName, float]] = {
+_FORM_CHANCES: dict[Character, dict[FormName, float]] = {
     "calm": {"arch": 2, "song": 3, "path": 1.5, "variations": 2, "verse and refrain": 1, "strophes": 3, "binary": 1},
     "flowing": {
         "arch": 2, "song": 2, "path": 1.5, "verse and refrain": 2, "variations": 1, "strophes": 2, "binary": 2,
@@ -151,8 +151,26 @@ FORM_CHANCES: dict[Character, dict[FormName, float]] = {
     "driving": {"arch": 2, "verse and refrain": 3, "rondo": 2, "path": 1.5, "song": 1, "binary": 2},
 }  # fmt: skip
 """How often a character has each form."""
+_UNFIT: dict[DeviceName, tuple[FormName, ...]] = {
+    "combine": ("strophes", "variations"), "shrink": ("strophes", "binary", "variations"),
+}  # fmt: skip
+"""Forms in which a device does not come about: they have no second theme, or nothing that drives."""
 
 
+_HEIGHTS: dict[Purpose, tuple[float, float, float]] = {
+    "intro": (0.3, 0.3, 0.3), "statement": (0.34, 0.52, 0.4), "again": (0.38, 0.62, 0.42),
+    "contrast": (0.42, 0.68, 0.6), "drive": (0.5, 0.78, 0.62), "return": (0.45, 0.7, 0.62),
+    "climax": (0.66, 1.0, 0.46), "coda": (0.46, 0.44, 0.38),
+}  # fmt: skip
+"""Where a phrase begins, its top and where it ends, in the singer's range."""
+LOUDER: dict[Purpose, int] = {
+    "intro": -1, "statement": 0, "again": 1, "contrast": -1, "drive": 1, "return": 1, "climax": 2, "coda": -1,
+}  # fmt: skip
+"""How many steps louder than the beginning a phrase is."""
+SECTION_NAMES: dict[Purpose, str] = {
+    "intro": "intro", "statement": "A", "again": "A", "contrast": "B", "drive": "B", "return": "A", "climax": "A",
+    "coda": "coda",
+}  # fmt: skip
 _UNEVEN = 0.5
 """How often a phrase gets a bar more or less than usual before the rest is fitted to the whole."""
 
@@ -186,3 +204,40 @@ def phrase_lengths(phrases: Sequence[Phrase], bars: int, rng: random.Random) -> 
         at = min(able, key=lambda n: (abs(lengths[n] - chosen[n].usual), order.index(n)))
         lengths[at] += 1 if grow else -1
     return [(one.purpose, length) for one, length in zip(chosen, lengths, strict=True)]
+
+
+def peak_at(length: int) -> int:
+    """Return the place of the highest note's bar in a climax of so many bars."""
+    return min(length - 2, max(1, (length - 1) // 2)) if length > 2 else 0
+
+
+def height_at(purpose: Purpose, at: int, length: int) -> float:
+    """Return how high bar `at` of a phrase lies, from 0 to 1: it rises to its top and comes down."""
+    low, top, end = _HEIGHTS[purpose]
+    t = at / max(1, length - 1)
+    rising = 0.62 if purpose != "climax" else (peak_at(length) + 0.01) / max(1, length - 1)
+    if t < rising:
+        return round(low + (top - low) * t / rising, 3)
+    return round(top + (end - top) * (t - rising) / max(0.01, 1 - rising), 3)
+
+
+def draw_form(
+    bars: int, character: Character, device: DeviceName, rng: random.Random, *, through: bool
+) -> tuple[FormName, list[tuple[Purpose, int]]]:
+    """Draw a form that suits a character and can have the device, with its phrases; `through` asks for a path."""
+    unfit = _UNFIT.get(device, ())
+    chances = {name: chance for name, chance in _FORM_CHANCES[character].items() if name not in unfit}
+    if through:
+        chances["path"] = chances.get("path", 0) + 3
+    names = list(chances)
+    while names and bars >= _SHORTEST:
+        name = rng.choices(names, [chances[one] for one in names])[0]
+        if (found := phrase_lengths(FORMS[name], bars, rng)) is not None:
+            return name, found
+        names.remove(name)
+    found = phrase_lengths(FORMS["miniature"], bars, rng)
+    return "miniature", found or [("statement", bars)]
+
+
+_SHORTEST = 8
+"""Bars below which a tune is a miniature."""

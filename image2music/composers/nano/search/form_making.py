@@ -12,14 +12,16 @@ from functools import partial
 from image2music.composers.nano.gestures import DeviceName
 from image2music.composers.nano.pools import HarmonicRole, HarmonicStyle
 from image2music.composers.nano.search.form import (
-    FORM_CHANCES,
-    FORMS,
+    LOUDER,
+    SECTION_NAMES,
     BarTask,
     Close,
     Form,
     FormName,
     FormSection,
-    phrase_lengths,
+    draw_form,
+    height_at,
+    peak_at,
 )
 from image2music.composers.nano.search.harmony import (
     Harmonist,
@@ -37,16 +39,7 @@ from image2music.music.planning.harmony import tonic_symbol
 from image2music.music.theory import Tonality, fifths_of, read_chord
 
 _FAR_FROM, _STAYS = 22, 0.4
-_HEIGHTS: dict[Purpose, tuple[float, float, float]] = {
-    "intro": (0.3, 0.3, 0.3), "statement": (0.34, 0.52, 0.4), "again": (0.38, 0.62, 0.42),
-    "contrast": (0.42, 0.68, 0.6), "drive": (0.5, 0.78, 0.62), "return": (0.45, 0.7, 0.62),
-    "climax": (0.66, 1.0, 0.46), "coda": (0.46, 0.44, 0.38),
-}  # fmt: skip
-"""Where a phrase begins, its top and where it ends, in the singer's range."""
 _SETTLING: tuple[Purpose, ...] = ("again", "return", "climax", "coda", "drive")
-_LOUDER: dict[Purpose, int] = {
-    "intro": -1, "statement": 0, "again": 1, "contrast": -1, "drive": 1, "return": 1, "climax": 2, "coda": -1,
-}  # fmt: skip
 _PACES: dict[Purpose, tuple[float, ...]] = {"contrast": (1.0, 1.06, 0.94), "coda": (0.92,)}
 _GROWING = 0.6
 """The share of contrasts that are made from the theme; the others have a theme of their own."""
@@ -59,10 +52,6 @@ _TIME_TO_COME_BACK = 3
 """The bars of a contrast that has no time for more than one bar of home's dominant."""
 _CLIMAX_ROLES: tuple[HarmonicRole, ...] = ("climax", "sequence", "open", "close")
 """Where the harmony of a climax comes from: a foreign chord before every highest note would be a mannerism."""
-_NAMES: dict[Purpose, str] = {
-    "intro": "intro", "statement": "A", "again": "A", "contrast": "B", "drive": "B", "return": "A", "climax": "A",
-    "coda": "coda",
-}  # fmt: skip
 
 
 class FormMaker:
@@ -75,7 +64,7 @@ class FormMaker:
     ) -> None:  # fmt: skip
         self.rng, self.character, self.leads, self.opening, self.meter = rng, character, leads, opening, meter
         self.harmonist = Harmonist(style, rng)
-        name, phrases = self._form(bars, character, through)
+        name, phrases = draw_form(bars, character, device, rng, through=through)
         # A short tune has no time to go far and come back.
         away = key if bars < _FAR_FROM and rng.random() < _STAYS else key_away(key, rng)
         self._begin(name, key, away, device)
@@ -110,19 +99,6 @@ class FormMaker:
         self.grows = device not in ("combine", "silence", "shrink") and name != "verse and refrain"
         self.grows = self.grows and self.rng.random() < _GROWING
 
-    def _form(self, bars: int, character: Character, through: bool) -> tuple[FormName, list[tuple[Purpose, int]]]:
-        chances = dict(FORM_CHANCES[character])
-        if through:
-            chances["path"] = chances.get("path", 0) + 3
-        names = list(chances)
-        while names and bars >= 8:
-            name = self.rng.choices(names, [chances[one] for one in names])[0]
-            if (found := phrase_lengths(FORMS[name], bars, self.rng)) is not None:
-                return name, found
-            names.remove(name)
-        found = phrase_lengths(FORMS["miniature"], bars, self.rng)
-        return "miniature", found or [("statement", bars)]
-
     # ------------------------------------------------------------ phrases
 
     def _phrase(
@@ -132,7 +108,7 @@ class FormMaker:
         pace = self.rng.choice(_PACES.get(purpose, (1.0,)))
         if self.character == "driving" and purpose == "contrast":
             pace = self.rng.choice((1.0, 0.94))
-        section = FormSection(purpose, _NAMES[purpose], first, first + length - 1, self._louder(purpose), pace)
+        section = FormSection(purpose, SECTION_NAMES[purpose], first, first + length - 1, self._louder(purpose), pace)
         if purpose not in ("intro", "statement", "contrast"):
             section.answers_from = first
         form.sections.append(section)
@@ -143,33 +119,19 @@ class FormMaker:
             chords, key = self._harmony(purpose, length, close)
         back = self._way_back(chords, key) if purpose == "contrast" and following in _RETURNS and not given else ()
         chords = (*chords[: length - len(back)], *back)
-        low, top, end = _HEIGHTS[purpose]
         singers = self._singers(purpose, length)
-        rising = 0.62 if purpose != "climax" else (self._peak_at(length) + 0.01) / max(1, length - 1)
         for at, (idea, text) in enumerate(zip(ideas, chords, strict=True)):
-            t = at / max(1, length - 1)
-            height = (
-                low + (top - low) * t / rising
-                if t < rising
-                else top + (end - top) * (t - rising) / max(0.01, 1 - rising)
+            here = key if at < length - len(back) else form.key
+            task = BarTask(
+                first + at, text, str(here), idea, height_at(purpose, at, length), len(form.sections) - 1, singers[at]
             )
-            form_tasks.append(
-                BarTask(
-                    first + at,
-                    text,
-                    str(key if at < length - len(back) else form.key),
-                    idea,
-                    round(height, 3),
-                    len(form.sections) - 1,
-                    singers[at],
-                    close=close if at == length - 1 and idea != "rest" else None,
-                    starts=at == 0 and idea != "rest",
-                    near=purpose == "climax",
-                    settled="^" in idea or (at == 0 and purpose in _SETTLING),
-                )
-            )
+            task.close = close if at == length - 1 and idea != "rest" else None
+            task.starts = at == 0 and idea != "rest"
+            task.near = purpose == "climax"
+            task.settled = "^" in idea or (at == 0 and purpose in _SETTLING)
+            form_tasks.append(task)
         if purpose == "climax":
-            form.peak = first + self._peak_at(length)
+            form.peak = first + peak_at(length)
 
     def _louder(self, purpose: Purpose) -> int:
         if purpose == "contrast":
@@ -178,10 +140,7 @@ class FormMaker:
             return 1
         if purpose == "coda" and self.character in ("driving", "grand", "playful"):
             return 1
-        return _LOUDER[purpose]
-
-    def _peak_at(self, length: int) -> int:
-        return min(length - 2, max(1, (length - 1) // 2)) if length > 2 else 0
+        return LOUDER[purpose]
 
     def _harmony(self, purpose: Purpose, length: int, close: Close) -> tuple[tuple[str, ...], Tonality]:
         home, away, before = self.form.key, self.form.away, self._before()
@@ -329,7 +288,9 @@ class FormMaker:
         while len(ideas) < length - 1:
             ideas.append("mx0+mx1+mf1")
         last_of_all = self.form.name == "miniature" and length <= 2
-        close: Close = "imperfect" if self.form.name == "strophes" and self.rng.random() < 0.5 else "half"
+        close: Close = (
+            "imperfect" if self.form.name == "strophes" and length > 3 and self.rng.random() < 0.5 else "half"
+        )
         return [*ideas, "cad+mx1" if length > 2 else "cad"][-length:] if length > 1 else ["cad"], (
             "full" if last_of_all else close
         )
@@ -347,10 +308,12 @@ class FormMaker:
         if self.form.name == "strophes":
             # The strophe goes on: a second thought, from the theme's second bar, that ends open.
             self.second = first
-            return ["m1+mi1+mf1", "mx0+mi0", f"^{first}+mf0", *["mx1+mf1"] * length][: length - 1] + ["cad"], "half"
+            ideas = ["m1+mi1+mf1", "mx0+mi0", f"^{first}+mf0", *["mx1+mf1"] * length]
+            return [*ideas[: length - 1], "cad"], "half"
         if self.form.name == "binary":
             self.second = first + length - 2
-            return [f"={theme}", "m1+mx1+mo1", f"^{first}+mf0", *["mx0+mf1"] * length][: length - 1] + ["cad"], "full"
+            ideas = [f"={theme}", "m1+mx1+mo1", f"^{first}+mf0", *["mx0+mf1"] * length]
+            return [*ideas[: length - 1], "cad"], "full"
         if self.form.name == "variations":
             return [f"~{theme}", f"~{theme + 1}", *["mo0+mx0+mf1"] * (length - 3), "cad"], close
         if self.rng.random() < 0.75:
@@ -393,7 +356,7 @@ class FormMaker:
         model = self.rng.choice((["mi0", "mf1+mi1"], ["mf1+mf0", "mi0+m1"], ["m1+mx1", "mf0+mi1"], ["mx0+mi0", "m1"]))
         sequence = [f"^{first}", f"^{first + 1}"] if length > 4 else [f"^{first}"]
         model = model[: max(1, length - 2 - (length > 2))][: len(sequence) if length > 4 else 2]
-        pieces = ["mf0+mg0+mf1", "mg0+mg1+mf0"]
+        pieces = ["mf0+mf1+mx0", "mf1+mx1"]
         end = "mf1+mx1+mf0" if self.has_drive else "lead"
         return [*[*model, *sequence, *pieces][: length - 1], end]
 
@@ -423,7 +386,7 @@ class FormMaker:
         elif device == "call":
             ideas = [f"={theme}", f"={theme + 1}", "m0+mx0", "mx1+m1", "mx1"]
         else:
-            again = "=" if device in ("combine", "canon", "inversion") else "~"
+            again = "=" if device in ("combine", "canon", "inversion") else self.rng.choice("=~")
             ideas = [f"{again}{theme}", f"~{theme + 1}", "mo0+mf0+mi1", "mf1+mx1", "mx1"]
         return [*ideas[: length - 1], "cad" if close else "mx1+m1+cad"]
 
@@ -433,7 +396,7 @@ class FormMaker:
         if self.form.back is None:
             self.form.payoff = first
         # The way up breaks the theme into cells; at the top it stands whole, and its second bar leads down.
-        peak = self._peak_at(length)
+        peak = peak_at(length)
         up = ["mf0+mf1+mx0", "mf0+mf1", "mx0+mf0"][: max(0, peak)]
         ideas = [*up, "m0+mo0", "m1+mo1+mx1", "mx0+mf1", "mx1+mf0"]
         if self.form.back is None and self._climax_returns() and self.form.name != "miniature":
@@ -446,7 +409,7 @@ class FormMaker:
         body = ideas[: length - 2]
         before = "mx1+mo1+mx0+cad"
         if self.form.name == "binary" and self.second and length > 2:
-            before = f"~{self.second}"  # both halves end alike
+            before = f"~{self.second}+cad"  # both halves end alike
         return [*body, before, "cad"][-length:], "full"
 
     def _coda(self, length: int, first: int) -> tuple[list[str], Close]:
@@ -462,7 +425,7 @@ class FormMaker:
         elif device == "silence":
             choices = (["m0+mo0", "mx1"],)
         else:
-            choices = ([">0a", ">0b"], ["m0", "mi1+m1"], ["mo0", "mx1"])
+            choices = ([">0a", ">0b"], ["m0", "mi1+m1"], ["mo0", "mx1"], [f"~{first - 2}", "m0+mx0"])
         ideas = self.rng.choice(choices)
         if length == 2:
             return ["mx1+m0+cad", "cad"], "full"

@@ -32,11 +32,13 @@ from image2music.composers.nano.sketch import Note, bar_ticks, beat_ticks
 
 WIDTH = 4
 """Lines that are followed at once; more did not make better tunes, other plans and themes did."""
-_KEPT = 36
+_KEPT = 34
 """Candidates of a bar that go on to be compared in their context."""
 _IDEA = re.compile(r"([mn])([a-z]?)([01])")
 _HALTING = 1.2
 """What it costs to stand still in the bar before a phrase's last."""
+_LOST_PEAK = 1.5
+"""What it costs that the climax is not the highest note of all."""
 _NO_NOTES: tuple[Note, ...] = ()
 
 
@@ -188,15 +190,11 @@ class LineSearch:
             goals = frozenset({last.chord.third or root, last.chord.fifth})
         goal = int(window.pitch_at(task.height))
         ends = [p for p in range(max(window.lowest, goal - 9), min(window.highest, goal + 8) + 1) if p % 12 in goals]
-        found = [
-            (notes, cost + _HALTING * (not task.close and len(notes) < 3), "cad")
+        full, goes_on = task.close == "full", not task.close
+        return [
+            (notes, cost + 0.5 * (full and notes[-1][2] % 12 != root) + _HALTING * (goes_on and len(notes) < 3), "cad")
             for notes, cost in closing_bars(places, ends, self.meter, last=task.last)
         ]
-        if not found and len(places) > 1:
-            # No note suits both chords: wait for the second one.
-            half = self.bar * (len(places) - 1) // len(places) // 3 * 3
-            found = [(((half, self.bar - half, end),), 0.8, "cad") for end in ends]
-        return found
 
     def _leading(self, task: BarTask, window: SingingRange) -> list[tuple[tuple[Note, ...], float, str]]:
         """Return bars that run into what comes next: the theme's first note, or a tone of the chord there."""
@@ -285,6 +283,8 @@ class LineSearch:
                         cost += 0.5  # a leap back over the same ground fills nothing
                     elif step == 0 and further == 0:
                         cost += 0.8
+                    if step and step == -further and at + 3 <= end and pitches[at + 3] == pitches[at + 1]:
+                        cost += 0.8  # to and fro
         if not task.close:
             cost += 0.07 * max(0, bar - sounding - 6) + (
                 0.5 if notes[0][0] >= 18 and task.idea[0] not in "=~N" else 0.0
@@ -296,7 +296,7 @@ class LineSearch:
         else:
             cost += 0.6 * max(0.0, top - (low + span * (0.9 if task.near else 0.8)))
         if bottom < low or top > high:
-            cost += 0.7 * sum([not low <= pitch <= high for pitch in pitches])
+            cost += 0.7 * sum([pitch < low or (pitch > high and not task.peak) for pitch in pitches])
         if len(pitches) > 2 and top == bottom:
             cost += 1.5
         if end == 0 and not task.close:
@@ -346,11 +346,18 @@ class LineSearch:
         circling = [pitch for row in line[-2:] for pitch in row.pitches]
         heard = Counter(pitch for row in line[-3:] for pitch in row.pitches)
         commonest, count = max(heard.values(), default=0), heard.total()
-        ends = {row.pitches[-1] for row, other in zip(line, self.tasks, strict=False) if other.close and row.pitches}
+        closes = zip(line, self.tasks, strict=False) if task.close else ()
+        ends = {row.pitches[-1] for row, other in closes if other.close and row.pitches}
+        peak, top = self.form.peak, 0
+        if task.bar >= peak:
+            top = max([p for one in (line if task.peak else line[peak : peak + 1]) for p in one.pitches], default=0)
         fixed = task.idea[0] in "MN="
         result = []
         for number, row in enumerate(rows):
             total = cost + row.cost
+            if top and row.notes:
+                highest = max(row.pitches)
+                total += _LOST_PEAK * (highest <= top if task.peak else highest >= top)
             if row.notes and flat:
                 total += self._step_into(flat, row, task)
             if row.notes and last is not None and last.notes:
@@ -360,10 +367,10 @@ class LineSearch:
             if row.notes and not fixed:
                 total += 1.2 * recent.count(row.notes)
                 if task.close:
-                    total += 0.5 * rhythms[row.rhythm] + 0.4 * (row.pitches[-1] in ends and not task.last)
+                    total += 0.3 * rhythms[row.rhythm] + 0.4 * (row.pitches[-1] in ends and not task.last)
                 else:
                     total += 0.6 * (len(row.pitches) <= 2 and last is not None and 0 < len(last.pitches) <= 2)
-                    total += 0.3 * max(0, rhythms[row.rhythm] - 1)
+                    total += 0.25 * max(0, rhythms[row.rhythm] - 1)
                 if circling and len(set(circling) | set(row.pitches)) < 5:
                     total += 0.7
                 if count:

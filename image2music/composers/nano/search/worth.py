@@ -39,7 +39,7 @@ def line_worth(search: LineSearch) -> float:
     kinds = len(set(rhythms)) / count
     commonest = max(Counter(rhythms).values()) / count
     worth -= 2.5 * max(0.0, same - 0.1) + 2.0 * max(0.0, 0.4 - kinds) + 1.5 * max(0.0, kinds - 0.78)
-    worth -= 4.0 * max(0.0, commonest - 0.25)
+    worth -= 4.0 * max(0.0, commonest - 0.27)
     long = max(search.bar // 2, min(search.bar, 2 * search.beat))
     halts = sum(search.bar - notes[-1][0] >= long for _, notes in bars) / count
     worth -= 2.5 * max(0.0, halts - _HALTS)
@@ -62,13 +62,15 @@ def line_worth(search: LineSearch) -> float:
     worth += 0.15 * search.theme.worth
     if len({note[1] for note in search.theme.notes}) >= 3:
         worth += 0.15
-    if form.device == "augmentation" and len(search.theme.bars[0]) < 3:
-        worth -= 0.8
+    slow = [len(done.get(task.bar, ())) for task in search.tasks if task.idea[0] == ">"]
+    worth -= 0.8 * max(0.0, _SLOWEST - sum(slow) / len(slow)) if slow else 0.0
     return round(worth, 6)
 
 
 _WITHOUT_CONTRAST = 0.6
 """What a form without a contrast is taken to have of it; that is about what the others have."""
+_SLOWEST = 2.75
+"""Notes a bar that a theme in double values should still have."""
 _HALTS = 0.25
 """The share of bars that may end on a note of half a bar or more: phrases breathe every four bars, not every two."""
 
@@ -124,7 +126,7 @@ def _upbeat(
         cost = 0.12 * abs(last - pitches[0]) + 2.0 * (last == pitches[0]) if last is not None else 0.0
         cost += sum(0.8 for p in pitches if p % 12 not in place.tones and count == 1)
         cost += (steps[0] > 0) + 3.0 * (goal in pitches) + 0.4 * rng.random()
-        cost += 4.0 * sum(not window.lowest <= p <= window.highest for p in pitches)
+        cost += 4.0 * sum(not window.low <= p <= window.high for p in pitches)
         scored.append((round(cost, 6), number, pitches))
     return min(scored)[2]
 

@@ -13,12 +13,13 @@ from image2music.abc.checker import check
 from image2music.abc.playback import abc_to_score
 from image2music.abc.writer.parts import lines_to_abc
 from image2music.composers.nano.gestures import DEVICES, DeviceName, gestures_of
+from image2music.composers.nano.search.cells import closing_bars, leading_bars
 from image2music.composers.nano.search.composing import Effort, Wanted, compose_lines, with_voices
-from image2music.composers.nano.search.form import FORMS, FormName, phrase_lengths
+from image2music.composers.nano.search.form import FORMS, FormName, height_at, peak_at, phrase_lengths
 from image2music.composers.nano.search.form_making import FormMaker
 from image2music.composers.nano.search.given import compose_to_plan
 from image2music.composers.nano.search.harmony import key_away, moved, place_of
-from image2music.composers.nano.sketch import bar_ticks
+from image2music.composers.nano.sketch import bar_ticks, beat_ticks
 from image2music.images.scene import Scene
 from image2music.music.arrange.arranger import arrange_plan
 from image2music.music.planning.checks import check_plan
@@ -51,6 +52,34 @@ def test_a_form_has_as_many_bars_as_were_asked_for(bars: int, seed: int, device:
 def test_phrases_add_up_and_keep_their_bounds(name: FormName, bars: int, seed: int) -> None:
     found = phrase_lengths(FORMS[name], bars, random.Random(seed))
     assert found is None or (sum(length for _, length in found) == bars and all(1 <= n <= 8 for _, n in found))
+
+
+@given(length=st.integers(1, 8))
+def test_a_climax_rises_to_one_bar_and_comes_down(length: int) -> None:
+    heights = [height_at("climax", at, length) for at in range(length)]
+    top = peak_at(length)
+    assert heights[: top + 1] == sorted(heights[: top + 1]) and heights[top:] == sorted(heights[top:], reverse=True)
+
+
+@pytest.mark.parametrize("name", ["strophes", "binary"])
+def test_forms_without_a_return_of_the_whole_theme_fill_their_bars_with_what_was_heard(name: FormName) -> None:
+    made = (
+        FormMaker(Tonality("C", "major"), 20, "flowing", "augmentation", random.Random(n), leads=1) for n in range(90)
+    )
+    form = next(maker.form for maker in made if maker.form.name == name)
+    quoted = [int(task.idea[1:].split("+")[0]) for task in form.tasks if task.idea[0] in "=~^"]
+    assert quoted and all(form.theme <= bar < len(form.tasks) for bar in quoted)
+
+
+@pytest.mark.parametrize("meter", ["2/4", "3/4", "4/4", "6/8", "12/8"])
+def test_bars_that_close_end_where_they_should_and_bars_that_lead_fill_up_to_the_next(meter: str) -> None:
+    places, bar, beat = (place_of("G7", "C"),), bar_ticks(meter), beat_ticks(meter)
+    closes = closing_bars(places, (67, 71), meter, last=False)
+    assert closes and {notes[-1][2] for notes, _ in closes} == {67, 71}
+    theme = ((0, beat, 60), (beat, bar - beat, 64))
+    leads = leading_bars(theme, places, (72,), bar, beat)
+    assert leads and all(abs(notes[-1][2] - 72) <= 2 for notes, _ in leads)
+    assert all(sum(length for _, length, _ in notes) == bar for notes, _ in leads)
 
 
 @pytest.mark.parametrize("meter", ["2/4", "3/4", "4/4", "5/4", "6/8", "9/8", "12/8", "3/8", "7/8", "2/2"])
