@@ -70,7 +70,7 @@ _FOR_HANDS = (("arch", "swing", "two"), ("arch", "rock", "leap", "swing"), ("lea
 _CHORDAL: frozenset[Family | None] = frozenset({"pad", "chorale", "pulse", "offbeat", "waltz", "pizzicato"})
 _DETACHED = frozenset({"short", "march"})
 _OWN = "own"
-_LEGATO = frozenset({"pedal", "long", "two", "moving", "root", "dotted", "steps", "walk", "arch", "swing", _OWN})
+_LEGATO = frozenset({"pedal", "long", "two", "moving", "root", "dotted", "steps", "walk", "arch", "swing"})
 _OWN_WORDS = frozenset("R538XAuv")
 """What a plan's own pattern may have beside `-` and `.`: the words of `_PATTERNS`."""
 
@@ -381,8 +381,8 @@ class _Bass:
             # Nothing new is approached: a passing note would lead nowhere.
             return self._pitch(span, tick, dur, "5", pitch, before, after, left)
         if token in "Au" and self._says_chord(tick, dur):
-            between = self._between(span, tick, dur, before, after)
-            return between or self._pitch(span, tick, dur, "3", pitch, before, after, left)
+            passing = self._between(span, tick, dur, before, after)
+            return passing or self._pitch(span, tick, dur, "3", pitch, before, after, left)
         if token == "u":
             sung = self.stage.tune.between(span.on, span.end)
             way = -1 if len(sung) > 1 and sung[-1].pitches[0] > sung[0].pitches[0] else 1
@@ -396,9 +396,7 @@ class _Bass:
                 key=lambda p: (30 * self._rub(p, tick, dur) + 50 * able.index(p) + 80 * (p == after), p),
                 default=pitch,
             )
-        if token == "A":
-            return self._approach(span, tick, dur, before, after, left)
-        return pitch
+        return self._approach(span, tick, dur, before, after, left) if token == "A" else pitch
 
     def _says_chord(self, tick: int, dur: int) -> bool:
         """Whether a note must belong to its chord: what is long on a beat; only what is short passes."""
@@ -408,9 +406,9 @@ class _Bass:
         """Return the step between two tones a third apart, on a weak beat where it rubs nothing."""
         if after is None or abs(after - before) not in (3, 4) or self.stage.is_strong(tick):
             return None
-        passing = span.step(before, 1 if after > before else -1)
-        rubs = self._rub(passing, tick, dur) or self.stage.rub_with_set(self.voice, passing, tick, dur)
-        return None if rubs or dur > TICKS_PER_QUARTER or passing == after else passing
+        step = span.step(before, 1 if after > before else -1)
+        rubs = self._rub(step, tick, dur) or self.stage.rub_with_set(self.voice, step, tick, dur)
+        return None if rubs or dur > TICKS_PER_QUARTER or step == after else step
 
     def _rub(self, pitch: int, tick: int, dur: int) -> int:
         return self.stage.clash(pitch, tick, dur)

@@ -185,7 +185,7 @@ def _weighted(
 # ---------------------------------------------------------------- how chords go on
 
 
-_UNPREPARED, _ASTRAY, _FOREIGN = 0.5, 1.6, -0.1
+_UNPREPARED, _ASTRAY, _FOREIGN = 0.5, 1.6, 0.05
 """What a foreign tone costs that comes from nowhere, a foreign chord that does not go where it leads, and any."""
 _BASS_MOVES = (0.05, 0.0, 0.0, 0.12, 0.12, 0.06, 0.4)
 """What a move of the bass costs, by semitones up or down within half an octave."""
