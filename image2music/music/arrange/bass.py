@@ -68,9 +68,9 @@ _BY_FAMILY: dict[Family, tuple[str, ...]] = {
 }  # fmt: skip
 _FOR_HANDS = (("arch", "swing", "two"), ("arch", "rock", "leap", "swing"), ("leap", "rock", "octaves"))
 _CHORDAL: frozenset[Family | None] = frozenset({"pad", "chorale", "pulse", "offbeat", "waltz", "pizzicato"})
-_LEGATO = frozenset({"pedal", "long", "two", "moving", "root", "dotted", "steps", "walk", "arch", "swing"})
 _DETACHED = frozenset({"short", "march"})
 _OWN = "own"
+_LEGATO = frozenset({"pedal", "long", "two", "moving", "root", "dotted", "steps", "walk", "arch", "swing"})
 _OWN_WORDS = frozenset("R538XAuv")
 """What a plan's own pattern may have beside `-` and `.`: the words of `_PATTERNS`."""
 
@@ -95,8 +95,7 @@ class _Bass:
         reach = 26 if self.instrument.chords > 4 else 21
         self.high = max(self.low + 11, min(self.high, self.low + reach)) if self.high > self.low + 11 else self.high
         self.spans = stage.spans_of(bars)
-        moving = [span for span in stage.spans if span.chord.root != stage.tonic]
-        self.last_move = moving[-1] if moving else None
+        self.last_move = next((span for span in reversed(stage.spans) if span.chord.root != stage.tonic), None)
         self.styles: dict[str, str] = {}
         self.rich: dict[str, bool] = {}
 
@@ -192,11 +191,8 @@ class _Bass:
         notes = stage.out[self.voice]
         stage.light[self.voice, span.bar] = name in _DETACHED
         if span.bar == stage.bars - 1:
-            if span.end == stage.end:
-                deep = pitch - 12 if pitch - 12 >= self.low and stage.levels[span.bar] >= 3 else pitch
-                notes.append(PlacedNote(span.on, span.dur, (deep,)))
-            else:
-                notes.append(PlacedNote(span.on, span.dur, (pitch,)))
+            deep = span.end == stage.end and pitch - 12 >= self.low and stage.levels[span.bar] >= 3
+            notes.append(PlacedNote(span.on, span.dur, (pitch - 12 if deep else pitch,)))
             return
         place = span.bar - (section.first - 1)
         near = after is None or abs(after - pitch) <= 2 or after % 12 == pitch % 12
@@ -381,6 +377,12 @@ class _Bass:
                 key=lambda p: (20 * abs(p - before) + 20 * abs(p - goal) + 30 * self._rub(p, tick, dur), p),
                 default=pitch,
             )
+        if token == "A" and after is not None and after % 12 == chord.bass:
+            # Nothing new is approached: a passing note would lead nowhere.
+            return self._pitch(span, tick, dur, "5", pitch, before, after, left)
+        if token in "Au" and self._says_chord(tick, dur):
+            passing = self._between(span, tick, dur, before, after)
+            return passing or self._pitch(span, tick, dur, "3", pitch, before, after, left)
         if token == "u":
             sung = self.stage.tune.between(span.on, span.end)
             way = -1 if len(sung) > 1 and sung[-1].pitches[0] > sung[0].pitches[0] else 1
@@ -394,15 +396,7 @@ class _Bass:
                 key=lambda p: (30 * self._rub(p, tick, dur) + 50 * able.index(p) + 80 * (p == after), p),
                 default=pitch,
             )
-        if token == "A":
-            if after is not None and after % 12 == chord.bass:
-                # Nothing new is approached: a passing note would lead nowhere.
-                return self._pitch(span, tick, dur, "5", pitch, before, after, left)
-            if self._says_chord(tick, dur):
-                between = self._between(span, tick, dur, before, after)
-                return between or self._pitch(span, tick, dur, "3", pitch, before, after, left)
-            return self._approach(span, tick, dur, before, after, left)
-        return pitch
+        return self._approach(span, tick, dur, before, after, left) if token == "A" else pitch
 
     def _says_chord(self, tick: int, dur: int) -> bool:
         """Whether a note must belong to its chord: what is long on a beat; only what is short passes."""
@@ -412,9 +406,9 @@ class _Bass:
         """Return the step between two tones a third apart, on a weak beat where it rubs nothing."""
         if after is None or abs(after - before) not in (3, 4) or self.stage.is_strong(tick):
             return None
-        passing = span.step(before, 1 if after > before else -1)
-        rubs = self._rub(passing, tick, dur) or self.stage.rub_with_set(self.voice, passing, tick, dur)
-        return None if rubs or dur > TICKS_PER_QUARTER or passing == after else passing
+        step = span.step(before, 1 if after > before else -1)
+        rubs = self._rub(step, tick, dur) or self.stage.rub_with_set(self.voice, step, tick, dur)
+        return None if rubs or dur > TICKS_PER_QUARTER or step == after else step
 
     def _rub(self, pitch: int, tick: int, dur: int) -> int:
         return self.stage.clash(pitch, tick, dur)

@@ -25,13 +25,13 @@ from image2music.composers.nano.search.form import (
 )
 from image2music.composers.nano.search.harmony import (
     Harmonist,
-    close_cost,
+    comes_home,
     fits_notes,
     flow_cost,
     is_strange,
     key_away,
     moved,
-    with_leading_note,
+    smoothest,
 )
 from image2music.composers.nano.sketch import Note, Purpose, bar_ticks, beat_ticks
 from image2music.composers.suiting import Character
@@ -144,7 +144,7 @@ class FormMaker:
 
     def _harmony(self, purpose: Purpose, length: int, close: Close) -> tuple[tuple[str, ...], Tonality]:
         home, away, before = self.form.key, self.form.away, self._before()
-        draw = partial(self.harmonist.phrase, before=before)
+        draw, ending = partial(self.harmonist.phrase, before=before), partial(self.harmonist.close, home)
         if purpose == "intro":
             return (draw("intro", 2, home) * 2)[:length], home
         if purpose == "statement":
@@ -167,25 +167,28 @@ class FormMaker:
         if purpose == "drive":
             ways = [draw("sequence", 4, home)[: length - 2] for _ in range(3)] if length > 2 else [()]
             after = self.theme_chords[0] if self.theme_chords else ""
-            whole = [(*way, *self._dominant(min(2, length), (before, *way)[-1], after)) for way in ways]
-            return self._smoothest(whole, before, after), home
+            back = [
+                (*way, *self.harmonist.dominant(min(2, length), home, before=(before, *way)[-1], after=after))
+                for way in ways
+            ]
+            return smoothest(back, home, before=before, after=after), home
         if purpose == "return":
             if self.form.name == "rondo":
                 return draw("close", length, home, head=self.theme_chords[:2]), home
             return (self.theme_chords * 2)[:length] if self.theme_chords else draw("open", length, home), home
         if purpose == "climax":
             if length == 1:
-                return self._closing(2)[-1:], home
+                return ending(2)[-1:], home
             way = length - (length + 1) // 2
             ways = [(self.theme_chords * 2)[:way]] if self._climax_returns() else self._ways_up(way)
-            ends = [self._closing(4)[way - length :] for _ in range(3)]
-            return self._smoothest([(*up, *end) for up in ways for end in ends], before), home
+            ends = [ending(4)[way - length :] for _ in range(3)]
+            return smoothest([(*up, *end) for up in ways for end in ends], home, before=before), home
         if self.rng.random() < _CODAS_THAT_CLOSE:
             if length > 2 and self.rng.random() < _TONICS_HELD:
-                return (*self._closing(length - 1, before), tonic_symbol(home)), home
-            return self._closing(length, before), home
+                return (*ending(length - 1, before=before), tonic_symbol(home)), home
+            return ending(length, before=before), home
         drawn = [draw("coda", length, home) for _ in range(4)]
-        return next((chords for chords in drawn if comes_home(chords, home)), self._closing(length, before)), home
+        return next((chords for chords in drawn if comes_home(chords, home)), ending(length, before=before)), home
 
     def _before(self) -> str:
         """Return the last chord so far."""
@@ -196,25 +199,12 @@ class FormMaker:
         drawn = [self.harmonist.phrase(self.rng.choice(_CLIMAX_ROLES), max(2, bars), self.form.key) for _ in range(3)]
         return [chords[:bars] for chords in drawn]
 
-    def _dominant(self, bars: int, before: str, after: str) -> tuple[str, ...]:
-        """Draw how home's dominant comes, in one bar or two, before a return."""
-        drawn = [
-            self.harmonist.phrase("retransition", 2, self.form.key, before=before, after=after)[-bars:]
-            for _ in range(3 if bars == 1 else 1)
-        ]
-        return self._smoothest(drawn, before, after)
-
-    def _smoothest(self, drawn: Sequence[tuple[str, ...]], before: str, after: str = "") -> tuple[str, ...]:
-        """Return the chords that flow best in the home key."""
-        key = str(self.form.key)
-        return min(drawn, key=lambda chords: round(flow_cost(chords, key, before=before, after=after), 6))
-
     def _way_back(self, chords: Sequence[str], key: Tonality) -> tuple[str, ...]:
         """Return the bars in which a contrast leads back to the home key's dominant, none where it has no time."""
         if len(chords) < _TIME_TO_COME_BACK or self.form.device == "combine" or not self.theme_chords:
             return ()
         bars = 2 if len(chords) > _TIME_TO_COME_BACK else 1
-        return self._dominant(bars, chords[-bars - 1], self.theme_chords[0])
+        return self.harmonist.dominant(bars, self.form.key, before=chords[-bars - 1], after=self.theme_chords[0])
 
     def _theme_harmony(self, role: HarmonicRole, length: int) -> tuple[str, ...]:
         """Draw what the theme stands on: one chord a bar to begin with, and what an opening fits."""
@@ -229,19 +219,6 @@ class FormMaker:
             plain = sum(" " in text for text in chords[:2]) + sum(is_strange(text, str(home)) for text in chords[:2])
             abroad = read_chord(chords[0].split()[0]).root != home.pitch_class
             return round(foreign + 0.7 * plain + 1.0 * abroad + flow_cost(chords, str(home)), 6)
-
-        return min(drawn, key=cost)
-
-    def _closing(self, length: int, before: str = "") -> tuple[str, ...]:
-        """Draw a full close: a dominant that was led to, with its leading note, and one chord in the last bar."""
-        key = self.form.key
-        drawn = [
-            with_leading_note(self.harmonist.phrase("close", length, key, before=before, among=3), key)
-            for _ in range(4)
-        ]
-
-        def cost(chords: tuple[str, ...]) -> float:
-            return round(close_cost(chords, key) + flow_cost(chords, str(key), before=before), 6)
 
         return min(drawn, key=cost)
 
@@ -484,20 +461,3 @@ class FormMaker:
             if base in ("A", "B"):
                 counts[base] = counts.get(base, 0) + 1
                 section.name = base + "'" * (counts[base] - 1)
-
-
-_LONGEST_HOME = 2
-
-
-def comes_home(chords: Sequence[str], key: Tonality) -> bool:
-    """Whether a bass comes to the tonic at the end from the fifth, fourth or second degree, and soon enough."""
-    read = [read_chord(symbol) for bar in chords for symbol in bar.split()]
-    tonic = key.pitch_class
-    before = next((chord for chord in reversed(read) if (chord.root - tonic) % 12), None)
-    home = sum(all(read_chord(one).root == tonic for one in bar.split()) for bar in chords[-3:])
-    return (
-        before is not None
-        and (before.root - tonic) % 12 in (2, 5, 7)
-        and before.bass != tonic
-        and home <= _LONGEST_HOME
-    )

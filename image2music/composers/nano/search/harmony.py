@@ -10,11 +10,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
-from image2music.composers.nano.pools import HarmonicRole, HarmonicStyle, progressions
+from image2music.composers.nano.pools import HarmonicRole, HarmonicStyle, Progression, progressions
 from image2music.composers.nano.search.ground import scale_under
-from image2music.music.theory import MODE_SHARPS, Chord, Tonality, fifths_name, fifths_of, read_chord, read_tonality
+from image2music.music.theory import (
+    MODE_SHARPS,
+    Chord,
+    Mode,
+    Tonality,
+    fifths_name,
+    fifths_of,
+    read_chord,
+    read_tonality,
+)
 
 _NAME = re.compile(r"(?<![A-Za-z])([A-G])(##|bb|[#b]?)")
 _LOWEST, _HIGHEST = 12, 120
@@ -82,16 +91,16 @@ def local_key(key: str) -> Tonality:
     return tonality
 
 
+@lru_cache(maxsize=16384)
 def moved(text: str, fifths: int) -> str:
     """Move chord symbols along the line of fifths: `Am7 D/F#` by 2 is `Bm7 E/G#`."""
     return _NAME.sub(lambda found: fifths_name(fifths_of(found[1] + found[2]) + fifths), text) if fifths else text
 
 
-def mode_of(key: Tonality) -> str:
+def mode_of(key: Tonality) -> Mode:
     """Return the pool's mode for a key: `major`, `minor`, `dorian`, `mixolydian`."""
-    if key.mode in ("dorian", "mixolydian"):
-        return key.mode
-    return "minor" if key.is_minor else "major"
+    modal: dict[str, Mode] = {"dorian": "dorian", "mixolydian": "mixolydian"}
+    return modal.get(key.mode, "minor" if key.is_minor else "major")
 
 
 _WRITTEN_BEST: frozenset[HarmonicRole] = frozenset({"climax", "coda", "retransition"})
@@ -121,33 +130,62 @@ class Harmonist:
 
         It begins with the bars `head`; `before` and `after` are the chords that it stands between.
         """
-        length = max(2, bars)
-        pool = progressions(mode_of(key), role, length, style=self.style)
-        while not pool and length > 2:
+        length, mode = max(2, bars), mode_of(key)
+        while not progressions(mode, role, length, self.style) and length > 2:
             length -= 1
-            pool = progressions(mode_of(key), role, length, style=self.style)
-        fresh = [one for one in pool if one.bars not in self.used] or list(pool)
-        weights = [
-            one.weight * (_BY_HAND if one.source.startswith("hand") and role in _WRITTEN_BEST else 1.0) for one in fresh
-        ]
-        found = []
-        for number, one in enumerate(self.rng.choices(fresh, weights, k=among)):
+        pool, weights = _weighted(mode, role, length, self.style)
+        drawn = self.rng.choices(pool, cum_weights=weights, k=among)
+        fresh = [one for one in drawn if one.bars not in self.used] or drawn
+        found, name = [], str(key)
+        for number, one in enumerate(fresh):
             # A phrase longer than any in the pool goes on from its own beginning and keeps its end.
             longer = (one.bars * (bars // len(one.bars) + 1))[-bars:]
             chords = tuple(moved(bar, fifths_of(key.tonic)) for bar in longer)
             chords = (*head, *chords[len(head) :])[: len(chords)]
-            cost = flow_cost(chords, str(key), before=before, after=after)
+            cost = flow_cost(chords, name, before=before, after=after)
             cost -= _QUICKENS * (role in _CADENTIAL and len(chords) > 1 and " " in chords[-2])
             found.append((round(cost, 6), number, one.bars, chords))
-        _, _, drawn, chords = min(found)
-        self.used.add(drawn)
+        _, _, taken, chords = min(found)
+        self.used.add(taken)
         return chords
+
+    def close(self, key: Tonality, bars: int, *, before: str = "") -> tuple[str, ...]:
+        """Draw a full close: a dominant that was led to, with its leading note, and one chord in the last bar."""
+        drawn = [with_leading_note(self.phrase("close", bars, key, before=before, among=3), key) for _ in range(4)]
+
+        def cost(chords: tuple[str, ...]) -> float:
+            return round(close_cost(chords, key) + flow_cost(chords, str(key), before=before), 6)
+
+        return min(drawn, key=cost)
+
+    def dominant(self, bars: int, key: Tonality, *, before: str, after: str) -> tuple[str, ...]:
+        """Draw how a key's dominant comes, in one bar or two, before a return."""
+        draws = 3 if bars == 1 else 1
+        drawn = [self.phrase("retransition", 2, key, before=before, after=after)[-bars:] for _ in range(draws)]
+        return smoothest(drawn, key, before=before, after=after)
+
+
+def smoothest(drawn: Sequence[tuple[str, ...]], key: Tonality, *, before: str = "", after: str = "") -> tuple[str, ...]:
+    """Return the chords that flow best in a key, the first of equals."""
+    return min(drawn, key=lambda chords: round(flow_cost(chords, str(key), before=before, after=after), 6))
+
+
+@lru_cache(maxsize=256)
+def _weighted(
+    mode: Mode, role: HarmonicRole, bars: int, style: HarmonicStyle
+) -> tuple[tuple[Progression, ...], list[float]]:
+    """Return a pool's progressions with their weights, added up."""
+    pool = progressions(mode, role, bars, style)
+    weights = [
+        one.weight * (_BY_HAND if one.source.startswith("hand") and role in _WRITTEN_BEST else 1.0) for one in pool
+    ]
+    return pool, list(accumulate(weights))
 
 
 # ---------------------------------------------------------------- how chords go on
 
 
-_UNPREPARED, _ASTRAY, _FOREIGN = 0.5, 1.6, -0.1
+_UNPREPARED, _ASTRAY, _FOREIGN = 0.5, 1.6, 0.05
 """What a foreign tone costs that comes from nowhere, a foreign chord that does not go where it leads, and any."""
 _BASS_MOVES = (0.05, 0.0, 0.0, 0.12, 0.12, 0.06, 0.4)
 """What a move of the bass costs, by semitones up or down within half an octave."""
@@ -159,20 +197,22 @@ def flow_cost(chords: Sequence[str], key: str, *, before: str = "", after: str =
     Foreign chords want to be prepared by near tones and to go where they lead, basses to move by step or to roots,
     sixth-fourth chords and sevenths in the bass to resolve; dominants do not fall back.
     """
-    symbols = [*before.split()[-1:], *(symbol for bar in chords for symbol in bar.split()), *after.split()[:1]]
-    cost = sum(_turn_cost(one, two, key) for one, two in pairwise(symbols))
-    basses = [read_chord(symbol).bass for symbol in symbols]
-    for one, two, three in zip(basses, basses[1:], basses[2:], strict=False):
-        down, on = (two - one) % 12, (three - two) % 12
-        cost -= 0.12 * (down in (1, 2) and on in (1, 2) or down in (10, 11) and on in (10, 11))
+    symbols = [*before.split()[-1:], *" ".join(chords).split(), *after.split()[:1]]
+    cost = 0.0
+    last = "none"
+    for one, two in pairwise(symbols):
+        turn, way = _turn(one, two, key)
+        cost += turn - (0.12 if way == last else 0.0)
+        last = way or "none"
     return cost
 
 
 @lru_cache(maxsize=32768)
-def _turn_cost(before: str, after: str, key: str) -> float:
+def _turn(before: str, after: str, key: str) -> tuple[float, str]:
+    """Return what going from a chord to the next costs, and which way the bass steps: `up`, `down`, or not at all."""
     one, two, tonic = read_chord(before), read_chord(after), local_key(key).pitch_class
     if before == after:
-        return 0.22
+        return 0.22, ""
     own = _own_classes(key)
     apart = (two.bass - one.bass) % 12
     cost = _BASS_MOVES[min(apart, 12 - apart)]
@@ -184,7 +224,7 @@ def _turn_cost(before: str, after: str, key: str) -> float:
         if one.root != two.root:
             cost += 0.0 if leads_to(one, two, tonic) else _ASTRAY
         elif not strange:
-            cost += 0.4
+            cost += 0.8
     if one.root != two.root and (one.root - tonic) % 12 == 7 and 4 in one.tones:
         cost += 0.5 * ((two.root - tonic) % 12 in (2, 4, 5, 10) and two.bass != tonic and not strange)
     if one.bass != one.root and one.bass == one.fifth:
@@ -192,7 +232,7 @@ def _turn_cost(before: str, after: str, key: str) -> float:
         cost += 0.0 if cadential or one.bass == two.bass else 0.25 if apart in (1, 2, 10, 11) else 0.7
     if len(one.tones) > 3 and one.bass != one.root and (one.bass - one.root) % 12 in (9, 10, 11):
         cost += 0.0 if apart in (10, 11) else 0.7
-    return cost
+    return cost, "up" if apart in (1, 2) else "down" if apart in (10, 11) else ""
 
 
 @lru_cache(maxsize=256)
@@ -238,7 +278,7 @@ def leads_to(chord: Chord, after: Chord, tonic: int) -> bool:
     if here in _FROM_MINOR and (before_dominant or there == 11):
         return True
     if here in _FROM_MINOR and there in _FROM_MINOR:
-        return after.is_minor or there in (1, 8)
+        return there in (1, 8) or (after.is_minor and (there == 5 or 6 in after.tones))
     if here == 5 and chord.is_minor:
         return there == 0
     after_flat: dict[int, tuple[int, ...]] = {10: (0, 3, 5), 8: (10,), 3: (5, 8, 10)}
@@ -276,6 +316,23 @@ def with_leading_note(chords: Sequence[str], key: Tonality) -> tuple[str, ...]:
     if read.is_minor and (read.root - key.pitch_class) % 12 == 7:
         last = fifths_name(fifths_of(key.tonic) + 1) + "7"
     return (*chords[:-2], " ".join([*first, last]), chords[-1])
+
+
+_LONGEST_HOME = 2
+
+
+def comes_home(chords: Sequence[str], key: Tonality) -> bool:
+    """Whether a bass comes to the tonic at the end from the fifth, fourth or second degree, and soon enough."""
+    read = [read_chord(symbol) for bar in chords for symbol in bar.split()]
+    tonic = key.pitch_class
+    before = next((chord for chord in reversed(read) if (chord.root - tonic) % 12), None)
+    home = sum(all(read_chord(one).root == tonic for one in bar.split()) for bar in chords[-3:])
+    return (
+        before is not None
+        and (before.root - tonic) % 12 in (2, 5, 7)
+        and before.bass != tonic
+        and home <= _LONGEST_HOME
+    )
 
 
 _AWAY: dict[bool, tuple[tuple[int, str, float], ...]] = {
