@@ -479,12 +479,13 @@ def _can(program: int, job: BandJob) -> bool:
     if job == "bass":
         return program in _BASSES
     if job == "ground":
-        return _accompanies(program)
+        return accompanies_alone(program)
     instrument = instrument_of(program)
     return instrument.chords >= _PART and (job == "figure" or instrument.sustains)
 
 
-def _accompanies(program: int) -> bool:
+def accompanies_alone(program: int) -> bool:
+    """Return whether an instrument can have figure and bass at once."""
     instrument = instrument_of(program)
     return instrument.chords >= _CHORDAL and instrument.comfortable_low <= 48
 

@@ -339,6 +339,16 @@ class ArrangingStage:
         start = bar * self.length
         return len(sung) == 1 and min(sung[0].end, start + self.length) - max(sung[0].on, start) > self.shape.half
 
+    def halves_that_move(self, bar: int) -> tuple[bool | None, bool | None]:
+        """Return for each half of a bar whether the tune moves in eighths there; None for neither so nor standing."""
+        half = self.shape.half
+        start = bar * self.length
+        onsets = [note.on - start for note in self.tune_in(bar) if note.on >= start]
+        beats = sum(beat < half for beat in self.shape.beats)
+        counts = [sum(at // half == n for at in onsets) for n in (0, 1)]
+        first, second = (True if n >= beats + 1 and n > 2 else False if n <= 1 else None for n in counts)
+        return (first, second) if {first, second} == {True, False} else (None, None)
+
     def is_stop(self, bar: int) -> bool:
         """Whether the tune rests in a bar that is planned to be silent for others too."""
         return any(one.first <= bar + 1 <= one.last for one in self.plan.silences) and not self.tune_in(bar)
