@@ -418,16 +418,15 @@ def _figures(
     loan: Loan, request: PlanRequest, music: SuitingMusic, near: Sequence[_Read], rng: np.random.Generator
 ) -> Loan:
     """Take a figure from one reference, another of another family from the next; a like one varies it behind `|`."""
+    restless = _RESTLESS if music.character == "calm" else frozenset()
     for reference, borrowed in near:
         able = []
         for figure in borrowed.figures:
             text = in_meter(figure.text, borrowed.meter, loan.meter).partition(" | ")[0]
-            restless = figure.family in _RESTLESS and music.character == "calm"
-            known = {name for one in loan.figures for name in (one.family, one.text)}
-            fastest = _FASTEST_NOTES.get(music.character, _FASTEST)
-            slow = text and _notes_a_second(text, loan.meter, request.qpm) <= fastest
+            known = restless.union(*({one.family, one.text} for one in loan.figures))
+            slow = _notes_a_second(text, loan.meter, request.qpm) <= _FASTEST_NOTES.get(music.character, _FASTEST)
             fits = pulse_of(loan.meter) != TICKS or figure.grain % (TICKS // 4) == 0  # no triplets beside quarters
-            if fits and slow and not restless and not known & {text, figure.family}:
+            if text and fits and slow and not known & {text, figure.family}:
                 able.append(replace(figure, text=text))
         able.sort(key=lambda one: one.family not in music.families)
         if able and len(loan.figures) < 2:
@@ -464,8 +463,8 @@ def _band(loan: Loan, request: PlanRequest, music: SuitingMusic, read: Sequence[
         names = [name for name in called if name not in known]
         if names and len(programs) > 1 and blends(programs):
             listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-            are = "are" if len(names) > 1 else "is"
-            return _with(loan, "instruments", reference, f"{listed} {are} taken from", programs=programs)
+            says = f"{listed} {'are' if len(names) > 1 else 'is'} taken from"
+            return _with(loan, "instruments", reference, says, programs=programs)
     return loan
 
 

@@ -335,7 +335,7 @@ _STRIKING: frozenset[Family] = frozenset({"pulse", "ostinato", "offbeat", "waltz
 """Those that end with two strokes where it is loud."""
 
 
-def ending_of(
+def last_bar_of(
     figure: Figure, plain: Pattern, shape: BarShape, *, low: bool, loud: bool, late: bool, at_once: int
 ) -> Pattern:
     """Return a last bar that ends: two strokes, a chord that stays, or a few notes up to it.

@@ -16,10 +16,10 @@ from image2music.music.arrange.figures import (
     Pattern,
     Slot,
     cut_at_last_beat,
-    ending_of,
     figure_asked,
     figures_of,
     is_playable,
+    last_bar_of,
     library,
     pattern_of_degrees,
     usual_families,
@@ -139,7 +139,7 @@ class Placer:
         if not low and not figure.light and bars[-1] == section.last - 1 < stage.bars - 1 and section.cadence != "full":
             chosen[bars[-1]] = cut_at_last_beat(chosen[bars[-1]], stage.shape)
         if bars[-1] == stage.bars - 1:
-            chosen[bars[-1]] = ending_of(
+            chosen[bars[-1]] = last_bar_of(
                 figure, patterns[_PLAIN], stage.shape, low=low, loud=stage.levels[-1] >= 3, late=stage.seed % 2 == 0,
                 at_once=stage.instruments[voice].chords,
             )  # fmt: skip
