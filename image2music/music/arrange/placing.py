@@ -37,6 +37,8 @@ _ORDERS = ((0, 0, 0, 1), (0, 0, 1, 0), (0, 1, 0, 1))
 _ORDERS_AGAIN = ((1, 0, 1, 0), (0, 1, 1, 0))
 """The same where a figure comes back later: it has changed, and is still known."""
 _CANDIDATES = 6
+_SOFT_NOTES = 270.0
+"""Strokes a minute of a figure from which on it is too busy for soft music."""
 _LYING: frozenset[Family] = frozenset({"pad", "chorale"})
 _TOP_FIRST = frozenset({"drops", "bells", "cascade", "whirl", "off the beat"})
 """Figures that may lie above the tune where the voice's range does."""
@@ -99,6 +101,7 @@ class Placer:
         tests = (
             lambda f: f.grain % (EIGHTH // 2) == 0 or triplets,
             lambda f: f.loud[0] <= level <= f.loud[1],
+            lambda f: level > 2 or f.density * section.qpm <= _SOFT_NOTES,
             lambda f: is_playable(f, instrument, section.qpm),
             lambda f: f.name != before,
             lambda f: f.name not in used,
@@ -306,7 +309,7 @@ class Placer:
                 away = x - y if x > y else y - x
                 nearest = min(nearest, away)
             moved += nearest
-        cost = moved * (5 if low else 12) + 25 * max(0, abs(foot - was) - 5)
+        cost = moved * (5 if low else 18) + 25 * max(0, abs(foot - was) - 5)
         before, now = tunes
         if before is not None and now is not None and before != now and was != foot:
             same = (now - foot) % 12 == (before - was) % 12 and (now - foot) % 12 in (0, 7)
