@@ -375,9 +375,9 @@ _JOBS: tuple[tuple[BandJob, ...], ...] = (
 )  # fmt: skip
 _CHOICE: Mapping[BandJob, int] = {"lead": 5, "second": 5, "sustained": 3, "figure": 4, "bass": 2, "ground": 4}
 """How many of the best for each job are tried."""
-_CONTRAST, _SINGING, _WANTED, _LEADING = 0.01, 0.03, 0.02, 0.07
+_CONTRAST, _SINGING, _WANTED, _LEADING, _ACCOMPANIED = 0.01, 0.03, 0.02, 0.07, 0.03
 """What it is worth that the singers are of two kinds; that one of them holds its notes; that somebody is there whom
-the scene asks for; and that the one it asks for most has the tune."""
+the scene asks for; that the one it asks for most has the tune; that keys, a harp or a guitar accompany it."""
 
 
 def _ensembles(asked: Asked, unsuitable: frozenset[int]) -> tuple[Ensemble, ...]:
@@ -397,6 +397,7 @@ def _ensembles(asked: Asked, unsuitable: frozenset[int]) -> tuple[Ensemble, ...]
         extra = _CONTRAST * len({one.kind for one in singers}) + _SINGING * any(one.sustains for one in singers)
         mean = sum(votes[program] for program in band) / len(band)
         wanted = _WANTED * (not told.isdisjoint(band)) + _LEADING * votes[band[0]]
+        wanted += _ACCOMPANIED * any(_strikes_chords(one) for one in band[1:])
         return round(mean + extra + wanted, _DIGITS)
 
     chosen: list[tuple[int, ...]] = []
@@ -435,7 +436,7 @@ def _bands(jobs: tuple[BandJob, ...], best: Sequence[int]) -> Iterator[tuple[tup
         if len(set(band)) < len(band) or not (shared := _shared_worlds(band)):
             continue
         if DRUM_KIT in best and not _RHYTHM.isdisjoint(band) and shared & _worlds_of(DRUM_KIT):
-            if band[0] not in _BOWED:  # what goes with drums has no tune on strings
+            if _BOWED.isdisjoint((band[0], band[-1])):  # beside drums strings have neither tune nor bass
                 yield (*band[:-1], DRUM_KIT, band[-1]), drummed
         else:
             yield band, jobs
@@ -483,6 +484,10 @@ def _can(program: int, job: BandJob) -> bool:
         return accompanies_alone(program)
     instrument = instrument_of(program)
     return instrument.chords >= _PART and (job == "figure" or instrument.sustains)
+
+
+def _strikes_chords(program: int) -> bool:
+    return program != DRUM_KIT and accompanies_alone(program) and not instrument_of(program).sustains
 
 
 def accompanies_alone(program: int) -> bool:

@@ -54,6 +54,7 @@ class Placer:
         self._of_family: dict[tuple[int, Family | None], Figure] = {}
         self._omits: dict[int, tuple[int, ...]] = {}
         self._heard: set[tuple[int, str]] = set()
+        self._stood: dict[int, tuple[int, int, list[int]]] = {}
 
     def run(self) -> None:
         """Set every figure: the lowest voices first, section by section."""
@@ -263,7 +264,14 @@ class Placer:
             _, foot, ladder = rows[number][k]
             return self._move_cost(was, foot, old, ladder, (tunes[number - 1], tunes[number]), low)
 
-        path = cheapest_path([[cost for cost, _, _ in row] for row in rows], move)
+        costs = [[cost for cost, _, _ in row] for row in rows]
+        end, was, old = self._stood.get(voice, (-1, 0, []))
+        if end == spans[0].on:  # the hand goes on from where the section before left it
+            costs[0] = [
+                cost + self._move_cost(was, foot, old, ladder, (None, None), low) for cost, foot, ladder in rows[0]
+            ]
+        path = cheapest_path(costs, move)
+        self._stood[voice] = (spans[-1].end, *rows[-1][path[-1]][1:])
         return {span.on: row[at][1] for span, row, at in zip(spans, rows, path, strict=True)}
 
     def _foot_cost(self, voice: int, span: ChordSpan, foot: int, reach: int, figure: Figure, low: bool) -> int:
@@ -361,7 +369,7 @@ class Placer:
     ) -> list[int]:  # fmt: skip
         stage = self.stage
         lowest, high = stage.range_of(voice, bar)
-        most = self._most_at_once(voice, bar)
+        most = stage.most_at_once(voice, bar)
         notes = stage.out[voice]
         was = set(notes[-1].pitches) if notes and notes[-1].end > bar * stage.length - EIGHTH else set()
         if len(rungs) > 1:
@@ -393,13 +401,6 @@ class Placer:
         if len(found) > 1 + low and bar != stage.climax and self._follows(voice, found[-1], tick, low):
             found = found[:-1]
         return found
-
-    def _most_at_once(self, voice: int, bar: int) -> int:
-        stage = self.stage
-        instrument = stage.instruments[voice]
-        if instrument.chords == 2 and instrument.kind == "bowed" and bar not in (stage.climax, stage.bars - 1):
-            return 1 if stage.levels[bar] < 4 else 2
-        return max(1, min(instrument.chords, 5 if stage.levels[bar] > 1 else 3))
 
     def _unclashed(
         self, voice: int, tick: int, dur: int, pitch: int, rung: int, ladder: list[int], was: set[int], ahead: set[int],
@@ -443,7 +444,7 @@ class Placer:
         stage = self.stage
         if not stage.is_beat(tick):
             return 0
-        before = self._beat_before(tick)
+        before = stage.beat_before(tick)
         own = stage.sounding(voice, before)
         if not own or own[-1] == pitch:
             return 0
@@ -457,9 +458,3 @@ class Placer:
             if (now - pitch) % 12 == (was - own[-1]) % 12 and (now - pitch) % 12 in (0, 5, 7):
                 worst += 9 if (now - pitch) % 12 == 0 else 6 if ((now - pitch) % 12 == 7) == (now > pitch) else 0
         return worst
-
-    def _beat_before(self, tick: int) -> int:
-        stage = self.stage
-        bar, at = divmod(tick, stage.length)
-        earlier = [beat for beat in stage.shape.beats if beat < at]
-        return bar * stage.length + earlier[-1] if earlier else (bar - 1) * stage.length + stage.shape.last_beat

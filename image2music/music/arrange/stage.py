@@ -378,6 +378,12 @@ class ArrangingStage:
         """Whether a beat falls on a tick."""
         return tick % self.length in self.beats
 
+    def beat_before(self, tick: int) -> int:
+        """Return the tick of the beat before one."""
+        bar, at = divmod(tick, self.length)
+        earlier = [beat for beat in self.shape.beats if beat < at]
+        return bar * self.length + earlier[-1] if earlier else (bar - 1) * self.length + self.shape.last_beat
+
     def is_strong(self, tick: int) -> bool:
         """Whether a strong beat falls on a tick."""
         return tick % self.length in self.strong_beats
@@ -389,6 +395,13 @@ class ArrangingStage:
         if self.plan.climax is not None:
             high = max(low, min(high, self.plan.climax.pitch - 1))
         return low, high
+
+    def most_at_once(self, voice: int, bar: int) -> int:
+        """Return how many notes a figure may have at once: few where it is soft, and on one string in general."""
+        instrument = self.instruments[voice]
+        if instrument.chords == 2 and instrument.kind == "bowed" and bar not in (self.climax, self.bars - 1):
+            return 1 if self.levels[bar] < 4 else 2
+        return max(1, min(instrument.chords, 5 if self.levels[bar] > 1 else 3))
 
     def sounding(self, voice: int, tick: int) -> tuple[int, ...]:
         """Return what a voice sounds at a tick among what is set."""
