@@ -359,7 +359,7 @@ _KIN: Mapping[int, tuple[tuple[int, float], ...]] = {
 }
 """Who comes along with whom, and with what share of its vote: a family has its lower members."""
 _COMES_ALONG = "a voice that goes with the others"
-_MOST_ENSEMBLES, _MOST_PAIRS, _MOST_ALIKE, _MOST_BOWED = 8, 1, 2, 3
+_MOST_ENSEMBLES, _MOST_PAIRS, _MOST_ALIKE, _MOST_BOWED, _MOST_LED = 8, 1, 2, 3, 4
 _BASSES = (42, 43, 32, 33, 38, 70, 57, 58)
 _NO_LEAD = frozenset({DRUM_KIT, 32, 33, 38, 43, 44, 58, 18, 19, 14, 52, 88, 89, 91})
 _RHYTHM = frozenset((18, 27, 29, 32, 33, 38, 61, 66, 81))
@@ -375,16 +375,16 @@ _JOBS: tuple[tuple[BandJob, ...], ...] = (
 )  # fmt: skip
 _CHOICE: Mapping[BandJob, int] = {"lead": 5, "second": 5, "sustained": 3, "figure": 4, "bass": 2, "ground": 4}
 """How many of the best for each job are tried."""
-_CONTRAST, _SINGING, _WANTED, _LEADING = 0.01, 0.03, 0.02, 0.1
+_CONTRAST, _SINGING, _WANTED, _LEADING, _ACCOMPANIED = 0.01, 0.03, 0.02, 0.07, 0.03
 """What it is worth that the singers are of two kinds; that one of them holds its notes; that somebody is there whom
-the scene asks for; and that the one it asks for most has the tune."""
+the scene asks for; that the one it asks for most has the tune; that keys, a harp or a guitar accompany it."""
 
 
 def _ensembles(asked: Asked, unsuitable: frozenset[int]) -> tuple[Ensemble, ...]:
     """Put together what is asked for most: two that sing in turn, over figure and bass, out of one world.
 
     The last band at most has two instruments, three have more than one with a bow; no pair of lead and lowest comes
-    more than twice.
+    more than twice, no lead more than four times.
     """
     asked = _with_kin(asked, unsuitable)
     votes = {program: vote for program, (vote, _) in asked.items() if program not in unsuitable}
@@ -397,6 +397,7 @@ def _ensembles(asked: Asked, unsuitable: frozenset[int]) -> tuple[Ensemble, ...]
         extra = _CONTRAST * len({one.kind for one in singers}) + _SINGING * any(one.sustains for one in singers)
         mean = sum(votes[program] for program in band) / len(band)
         wanted = _WANTED * (not told.isdisjoint(band)) + _LEADING * votes[band[0]]
+        wanted += _ACCOMPANIED * any(_strikes_chords(one) for one in band[1:])
         return round(mean + extra + wanted, _DIGITS)
 
     chosen: list[tuple[int, ...]] = []
@@ -404,9 +405,10 @@ def _ensembles(asked: Asked, unsuitable: frozenset[int]) -> tuple[Ensemble, ...]
         ends = sum((band[0], band[-1]) == (other[0], other[-1]) for other in chosen)
         pairs = sum(len(other) == 2 for other in chosen)
         bowed = sum(len(_BOWED & set(other)) > 1 for other in chosen)
+        led = sum(band[0] == other[0] for other in chosen)
         alike = any(set(band) == set(other) for other in chosen)
         crowded = (len(band) == 2 and pairs >= _MOST_PAIRS) or (len(_BOWED & set(band)) > 1 and bowed >= _MOST_BOWED)
-        if not alike and not crowded and ends < _MOST_ALIKE:
+        if not alike and not crowded and ends < _MOST_ALIKE and led < _MOST_LED:
             chosen.append(band)
         if len(chosen) == _MOST_ENSEMBLES:
             break
@@ -434,7 +436,7 @@ def _bands(jobs: tuple[BandJob, ...], best: Sequence[int]) -> Iterator[tuple[tup
         if len(set(band)) < len(band) or not (shared := _shared_worlds(band)):
             continue
         if DRUM_KIT in best and not _RHYTHM.isdisjoint(band) and shared & _worlds_of(DRUM_KIT):
-            if band[0] not in _BOWED:  # what goes with drums has no tune on strings
+            if _BOWED.isdisjoint((band[0], band[-1])):  # beside drums strings have neither tune nor bass
                 yield (*band[:-1], DRUM_KIT, band[-1]), drummed
         else:
             yield band, jobs
@@ -479,12 +481,17 @@ def _can(program: int, job: BandJob) -> bool:
     if job == "bass":
         return program in _BASSES
     if job == "ground":
-        return _accompanies(program)
+        return accompanies_alone(program)
     instrument = instrument_of(program)
     return instrument.chords >= _PART and (job == "figure" or instrument.sustains)
 
 
-def _accompanies(program: int) -> bool:
+def _strikes_chords(program: int) -> bool:
+    return program != DRUM_KIT and accompanies_alone(program) and not instrument_of(program).sustains
+
+
+def accompanies_alone(program: int) -> bool:
+    """Return whether an instrument can have figure and bass at once."""
     instrument = instrument_of(program)
     return instrument.chords >= _CHORDAL and instrument.comfortable_low <= 48
 

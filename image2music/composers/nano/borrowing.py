@@ -36,7 +36,7 @@ from image2music.composers.nano.band import (
     spelt_rhythm,
 )
 from image2music.composers.nano.sketch import TICKS, bar_ticks
-from image2music.composers.suiting import SuitingMusic, blends, instrument_called, suits_like
+from image2music.composers.suiting import SuitingMusic, accompanies_alone, blends, instrument_called, suits_like
 from image2music.errors import AbcError
 from image2music.music.instruments import instrument_of
 from image2music.music.planning.checks import families_for
@@ -241,8 +241,7 @@ def _beat_of(bars: HeardBars, length: int) -> BorrowedBeat | None:
     return BorrowedBeat(" | ".join(texts), tuple(hits), len(chosen), round(density, 3))
 
 
-_CLEARLY_BETTER = 0.1
-_FEWEST_STROKES = 3
+_CLEARLY_BETTER, _FEWEST_STROKES = 0.1, 3
 
 
 def _strokes(bar: Sequence[HeardNote], length: int) -> frozenset[tuple[int, int]]:
@@ -390,8 +389,7 @@ def _groove(
             says = f"the drums of «{_name_of(reference)}» stay away, for the picture is calm"
             loan = replace(loan, left=(*loan.left, Lent("drums", reference.tune_id, says)))
     for reference, borrowed in sorted(read, key=rank)[:1]:
-        in_time = _in_time(request, borrowed)
-        meter = loan.meter
+        in_time, meter = _in_time(request, borrowed), loan.meter
         beat = bass = ""
         drums = borrowed.drums is not None and not silent and "drums" in may
         if drums and borrowed.drums is not None and in_time:
@@ -420,17 +418,15 @@ def _figures(
     loan: Loan, request: PlanRequest, music: SuitingMusic, near: Sequence[_Read], rng: np.random.Generator
 ) -> Loan:
     """Take a figure from one reference, another of another family from the next; a like one varies it behind `|`."""
+    restless = _RESTLESS if music.character == "calm" else frozenset()
     for reference, borrowed in near:
         able = []
         for figure in borrowed.figures:
             text = in_meter(figure.text, borrowed.meter, loan.meter).partition(" | ")[0]
-            restless = figure.family in _RESTLESS and music.character == "calm"
-            known = {one.family for one in loan.figures} | {one.text for one in loan.figures}
-            fastest = _FASTEST_NOTES.get(music.character, _FASTEST)
-            slow = text and _notes_a_second(text, loan.meter, request.qpm) <= fastest
-            if pulse_of(loan.meter) == TICKS and figure.grain % (TICKS // 4):
-                continue  # triplets under a tune that has none
-            if slow and not restless and not known & {text, figure.family}:
+            known = restless.union(*({one.family, one.text} for one in loan.figures))
+            slow = _notes_a_second(text, loan.meter, request.qpm) <= _FASTEST_NOTES.get(music.character, _FASTEST)
+            fits = pulse_of(loan.meter) != TICKS or figure.grain % (TICKS // 4) == 0  # no triplets beside quarters
+            if text and fits and slow and not known & {text, figure.family}:
                 able.append(replace(figure, text=text))
         able.sort(key=lambda one: one.family not in music.families)
         if able and len(loan.figures) < 2:
@@ -456,30 +452,20 @@ def _band(loan: Loan, request: PlanRequest, music: SuitingMusic, read: Sequence[
         lead = borrowed.programs[:1] if set(borrowed.programs[:1]) & asked & set(band) else request.programs[:1]
         line = () if borrowed.bass is None else (borrowed.bass.program,)
         bass = [p for p in (*line, *band) if p in band and (p in line or p in BASS_PROGRAMS)][:1]
-        inner = [p for p in band if p not in (*lead, *bass, *borrowed.programs[:1], *BASS_PROGRAMS)]
         low = bass or list(request.programs[-1:])
+        inner = [p for p in band if p not in (*lead, *bass, *borrowed.programs[:1], *BASS_PROGRAMS)]
         inner = [p for p in inner if blends((*lead, p, *low))]
-        if not any(_plays_chords(p) for p in (*lead, *inner, *low)):  # who accompanies the scene goes on
-            inner = [*inner[:1], *[p for p in request.programs[1:] if _plays_chords(p) and p not in inner][:1]]
+        if not any(map(accompanies_alone, (*lead, *inner, *low))):  # who accompanies the scene goes on
+            inner = [*inner[:1], *[p for p in request.programs[1:] if accompanies_alone(p)][:1]]
         programs = tuple(dict.fromkeys((*lead, *inner, *low)))
-        if not blends(programs):
-            continue
         known = [instrument_called(p, instrument_of(p).name) for p in request.programs]
         called = dict.fromkeys(instrument_called(p, instrument_of(p).name) for p in programs if p in band)
         names = [name for name in called if name not in known]
-        if names and len(programs) > 1:
+        if names and len(programs) > 1 and blends(programs):
             listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
             says = f"{listed} {'are' if len(names) > 1 else 'is'} taken from"
             return _with(loan, "instruments", reference, says, programs=programs)
     return loan
-
-
-def _plays_chords(program: int) -> bool:
-    instrument = instrument_of(program)
-    return instrument.chords >= _CHORDAL and instrument.kind in ("keys", "plucked", "mallet")
-
-
-_CHORDAL = 4
 
 
 def _rhythm(

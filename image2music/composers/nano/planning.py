@@ -45,6 +45,8 @@ _BELOW: dict[int, tuple[int, ...]] = {
 }  # fmt: skip
 """What may stand for an instrument in the melody and below it: its near relations."""
 _INNER = {48: (41, 42, 48)}
+_SOLO_STRINGS, _PLUGGED = frozenset({40, 41, 42}), frozenset({4, 18, 27, 29, 33, 38, 81, 89, 91, DRUM_KIT})
+"""Who is no match for whom: a string player by himself, and what comes out of loudspeakers, or drums."""
 
 
 def plan_request(
@@ -118,7 +120,8 @@ def _band(ensemble: Ensemble, unsuitable: frozenset[int], rng: np.random.Generat
         table = _LEADS if place == 0 else _BELOW if place == len(programs) - 1 else _BELOW | _INNER
         others = [one for one in ensemble.programs if one != program]
         options = [one for one in table.get(program, (program,)) if one not in unsuitable and one not in band]
-        options = [one for one in options if blends((one, *others))]
+        plugged = program == 48 and not _PLUGGED.isdisjoint(others)
+        options = [one for one in options if blends((one, *others)) and not (plugged and one in _SOLO_STRINGS)]
         band.append(options[int(rng.integers(len(options)))] if options else program)
     return tuple(dict.fromkeys(band))
 

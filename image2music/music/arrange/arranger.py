@@ -24,7 +24,7 @@ from image2music.music.lines import Bar, Line, LineEvent, bars_of_notes
 from image2music.music.planning.plan import Plan
 from image2music.music.theory import TICKS_PER_QUARTER
 
-ARRANGER_VERSION = 2
+ARRANGER_VERSION = 3
 """Raise it when the same plan and seed give other notes."""
 
 

@@ -323,6 +323,48 @@ def _closing(plain: Pattern, figure: Figure, shape: BarShape) -> Pattern:
     return tuple(kept)
 
 
+def cut_at_last_beat(pattern: Pattern, shape: BarShape) -> Pattern:
+    """Cut a bar at its last beat, or an eighth before its end where it has two beats."""
+    end = shape.last_beat if len(shape.beats) > 2 else shape.ticks - EIGHTH
+    return tuple(replace(slot, dur=min(slot.dur, end - slot.at)) for slot in pattern if slot.at < end)
+
+
+_CHORDS: frozenset[Family] = frozenset({"pad", "chorale", "pulse", "tremolo", "waltz", "offbeat", "ostinato"})
+"""Families that end with one chord, whatever the loudness."""
+_STRIKING: frozenset[Family] = frozenset({"pulse", "ostinato", "offbeat", "waltz", "pizzicato"})
+"""Those that end with two strokes where it is loud."""
+
+
+def last_bar_of(
+    figure: Figure, plain: Pattern, shape: BarShape, *, low: bool, loud: bool, late: bool, at_once: int
+) -> Pattern:
+    """Return a last bar that ends: two strokes, a chord that stays, or a few notes up to it.
+
+    `low` tells that the figure has the bass, `late` that a soft chord may come after it; `at_once` are the notes that
+    the instrument can have at once.
+    """
+    chord = tuple((rung, 0) for rung in range(4 if low else 3))
+    whole: Pattern = (Slot(0, shape.ticks, chord),)
+    beat = shape.beats[1] if len(shape.beats) > 1 else shape.ticks
+    if (loud and figure.family in _STRIKING) or figure.light:
+        if shape.half >= shape.ticks:
+            return whole
+        return (Slot(0, min(beat, shape.half), chord), Slot(shape.half, shape.ticks - shape.half, chord))
+    if loud or figure.family in _CHORDS:
+        if loud or not late or len(shape.beats) < 3:
+            return whole
+        after = Slot(beat, shape.ticks - beat, chord[1:] if low else chord)
+        return (Slot(0, beat, chord[:1]), after) if low else (after,)
+    stop = shape.half if shape.half < shape.ticks else shape.ticks // 2
+    way = [slot for slot in plain if slot.at < stop and slot.at % EIGHTH == 0][:4]
+    if not way or at_once < 3:
+        return (*way[:2], Slot(stop, shape.ticks - stop, ((0, 0),))) if way else whole
+    ends = [slot.at for slot in way[1:]] + [stop]
+    rise = tuple(Slot(s.at, end - s.at, ((n, 0),)) for n, (s, end) in enumerate(zip(way, ends, strict=True)))
+    top = len(rise) - 1
+    return (*rise, Slot(stop, shape.ticks - stop, tuple((max(0, top - 1) + n, 0) for n in range(3))))
+
+
 @lru_cache(maxsize=256)
 def pattern_of_degrees(degrees: str, shape: BarShape) -> Pattern:
     """Spread a plan's degrees (`1 5 8 10`) over a bar: in equal notes, in eighths where the bar doesn't divide so.

@@ -177,9 +177,9 @@ class Marker:
         if is_end or (last + 1 == stage.climax and stage.levels[last] >= stage.levels[last + 1]):
             return None
         growth = stage.levels[last + 1] - stage.levels[last]
-        if not growth or (abs(growth) < 2 and (growth < 0 or section.cadence == "full")):
+        if abs(growth) < 2:
             return None  # a small step is taken at once
-        return "crescendo" if growth > 0 else "diminuendo", max(first, last - (abs(growth) > 1)), last
+        return "crescendo" if growth > 0 else "diminuendo", max(first, last - 1), last
 
     def _way_up(self, first: int, last: int) -> tuple[int, int]:
         """Return the bars of a section in which it grows: from where the tune is lowest on to its top, at most four."""

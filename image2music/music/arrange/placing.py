@@ -15,9 +15,11 @@ from image2music.music.arrange.figures import (
     Figure,
     Pattern,
     Slot,
+    cut_at_last_beat,
     figure_asked,
     figures_of,
     is_playable,
+    last_bar_of,
     library,
     pattern_of_degrees,
     usual_families,
@@ -25,7 +27,7 @@ from image2music.music.arrange.figures import (
     with_bass,
 )
 from image2music.music.arrange.stage import ArrangingStage
-from image2music.music.arrange.timeline import EIGHTH, ChordSpan, PlacedNote, cheapest_path, longest_tone
+from image2music.music.arrange.timeline import EIGHTH, ChordSpan, PlacedNote, cheapest_path, longest_tone, rungs_of
 from image2music.music.planning.plan import Family, Section
 from image2music.music.theory import TICKS_PER_QUARTER
 
@@ -35,9 +37,8 @@ _ORDERS = ((0, 0, 0, 1), (0, 0, 1, 0), (0, 1, 0, 1))
 _ORDERS_AGAIN = ((1, 0, 1, 0), (0, 1, 1, 0))
 """The same where a figure comes back later: it has changed, and is still known."""
 _CANDIDATES = 6
-_CHORDS: frozenset[Family] = frozenset({"pad", "chorale", "pulse", "tremolo", "waltz", "offbeat", "ostinato"})
-_STRIKING: frozenset[Family] = frozenset({"pulse", "ostinato", "offbeat", "waltz", "pizzicato"})
-"""Families that end with one chord, whatever the loudness; those that end with two strokes where it is loud."""
+_SOFT_NOTES = 270.0
+"""Strokes a minute of a figure from which on it is too busy for soft music."""
 _LYING: frozenset[Family] = frozenset({"pad", "chorale"})
 _TOP_FIRST = frozenset({"drops", "bells", "cascade", "whirl", "off the beat"})
 """Figures that may lie above the tune where the voice's range does."""
@@ -53,6 +54,7 @@ class Placer:
         self._of_family: dict[tuple[int, Family | None], Figure] = {}
         self._omits: dict[int, tuple[int, ...]] = {}
         self._heard: set[tuple[int, str]] = set()
+        self._stood: dict[int, tuple[int, int, list[int]]] = {}
 
     def run(self) -> None:
         """Set every figure: the lowest voices first, section by section."""
@@ -100,6 +102,7 @@ class Placer:
         tests = (
             lambda f: f.grain % (EIGHTH // 2) == 0 or triplets,
             lambda f: f.loud[0] <= level <= f.loud[1],
+            lambda f: level > 2 or f.density * section.qpm <= _SOFT_NOTES,
             lambda f: is_playable(f, instrument, section.qpm),
             lambda f: f.name != before,
             lambda f: f.name not in used,
@@ -138,9 +141,12 @@ class Placer:
             patterns = tuple(with_bass(pattern, stage.shape.beats) for pattern in patterns)
         chosen = {bar: self._form(voice, section, bar, order, figure, patterns) for bar in bars}
         if not low and not figure.light and bars[-1] == section.last - 1 < stage.bars - 1 and section.cadence != "full":
-            chosen[bars[-1]] = self._with_breath(chosen[bars[-1]])
+            chosen[bars[-1]] = cut_at_last_beat(chosen[bars[-1]], stage.shape)
         if bars[-1] == stage.bars - 1:
-            chosen[bars[-1]] = self._ending(patterns[_PLAIN], figure, voice, low)
+            chosen[bars[-1]] = last_bar_of(
+                figure, patterns[_PLAIN], stage.shape, low=low, loud=stage.levels[-1] >= 3, late=stage.seed % 2 == 0,
+                at_once=stage.instruments[voice].chords,
+            )  # fmt: skip
         feet = self._feet(voice, bars, chosen, figure, low)
         for bar in bars:
             stage.light[voice, bar] = figure.light
@@ -165,7 +171,7 @@ class Placer:
             return tuple(Slot(at, end - at, rung) for at, end, rung in zip(shape.beats, ends, rungs, strict=True))
         if variant not in (_PLAIN, _VARIED) or figure.light or figure.grain > EIGHTH or shape.half * 2 != shape.ticks:
             return whole
-        moves = self._halves_that_move(bar)
+        moves = stage.halves_that_move(bar)
         if len(set(moves)) < 2:
             return whole
         slots: list[Slot] = []
@@ -183,20 +189,9 @@ class Placer:
         can = stage.instruments[voice].kind in ("keys", "plucked", "bowed", "organ") and len(stage.shape.beats) > 1
         return can and still and section.first <= bar < stage.bars - 2 and bar != stage.climax
 
-    def _halves_that_move(self, bar: int) -> tuple[bool | None, bool | None]:
-        """Return for each half of a bar whether the tune moves in eighths there; None for neither so nor standing."""
-        stage, half = self.stage, self.stage.shape.half
-        start = bar * stage.length
-        onsets = [note.on - start for note in stage.tune_in(bar) if note.on >= start]
-        beats = sum(beat < half for beat in stage.shape.beats)
-        counts = [sum(at // half == n for at in onsets) for n in (0, 1)]
-        first, second = (True if n >= beats + 1 and n > 2 else False if n <= 1 else None for n in counts)
-        return (first, second) if {first, second} == {True, False} else (None, None)
-
     def _variant(self, section: Section, bar: int, order: Sequence[int], figure: Figure) -> int:
         stage = self.stage
-        place = bar - (section.first - 1)
-        tune = stage.tune_in(bar)
+        place, tune = bar - (section.first - 1), stage.tune_in(bar)
         usual = order[place % 4]
         if bar == stage.climax or (bar == stage.climax + 1 < section.last and stage.levels[bar] >= 3):
             return _FULL
@@ -216,67 +211,18 @@ class Placer:
             return _FULL
         return usual
 
-    def _with_breath(self, pattern: Pattern) -> Pattern:
-        """Cut a bar at its last beat, or an eighth before its end where it has two beats."""
-        shape = self.stage.shape
-        end = shape.last_beat if len(shape.beats) > 2 else shape.ticks - EIGHTH
-        return tuple(replace(slot, dur=min(slot.dur, end - slot.at)) for slot in pattern if slot.at < end)
-
-    def _ending(self, plain: Pattern, figure: Figure, voice: int, low: bool) -> Pattern:
-        """A last bar that ends: two strokes, a chord that stays or comes after the bass, or a few notes up to it."""
-        stage = self.stage
-        shape = stage.shape
-        chord = tuple((rung, 0) for rung in range(4 if low else 3))
-        beat = shape.beats[1] if len(shape.beats) > 1 else shape.ticks
-        loud = stage.levels[stage.bars - 1] >= 3
-        if (loud and figure.family in _STRIKING) or figure.light:
-            if shape.half >= shape.ticks:
-                return (Slot(0, shape.ticks, chord),)
-            return (Slot(0, min(beat, shape.half), chord), Slot(shape.half, shape.ticks - shape.half, chord))
-        if loud or figure.family in _CHORDS:
-            if loud or stage.seed % 2 or len(shape.beats) < 3:
-                return (Slot(0, shape.ticks, chord),)
-            after = Slot(beat, shape.ticks - beat, chord[1:] if low else chord)
-            return (Slot(0, beat, chord[:1]), after) if low else (after,)
-        stop = shape.half if shape.half < shape.ticks else shape.ticks // 2
-        way = [slot for slot in plain if slot.at < stop and slot.at % EIGHTH == 0][:4]
-        if not way or stage.instruments[voice].chords < 3:
-            return (*way[:2], Slot(stop, shape.ticks - stop, ((0, 0),))) if way else (Slot(0, shape.ticks, chord),)
-        ends = [slot.at for slot in way[1:]] + [stop]
-        rise = tuple(Slot(s.at, end - s.at, ((n, 0),)) for n, (s, end) in enumerate(zip(way, ends, strict=True)))
-        top = len(rise) - 1
-        return (*rise, Slot(stop, shape.ticks - stop, tuple((max(0, top - 1) + n, 0) for n in range(3))))
-
     # where the figure stands
 
     def ladder(self, span: ChordSpan, foot: int, high: int, omit: tuple[int, ...] = ()) -> list[int]:
         """Return chord tones upwards from `foot`, wide apart at the bottom: root, fifth, tenth."""
         key = span.on, foot, high, omit
         if key not in self._ladders:
-            full = self._rungs(span, foot, high, omit, None)
+            full = rungs_of(span, foot, high, omit)
             if len(full) < 4:
-                others = self._rungs(span, foot, high, (), None), self._rungs(span, foot, high, (), 3)
+                others = rungs_of(span, foot, high, ()), rungs_of(span, foot, high, (), 3)
                 full = max((full, *others), key=len)
             self._ladders[key] = full
         return self._ladders[key]
-
-    @staticmethod
-    def _rungs(span: ChordSpan, foot: int, high: int, omit: tuple[int, ...], least: int | None) -> list[int]:
-        tones = [tone for tone in span.own if tone not in omit]
-        if not set(tones) - {foot % 12}:
-            tones = list(span.own)
-        third = span.third
-        rungs = [foot]
-        while True:
-            below = rungs[-1]
-            gap = least or (7 if below < 43 else 5 if below < 50 else 3)
-            if len(rungs) == 2 and rungs[0] < 50 and third in tones and all(p % 12 != third for p in rungs):
-                above = next((p for p in range(below + 3, high + 1) if p % 12 == third), None)
-            else:
-                above = next((p for p in range(below + gap, high + 1) if p % 12 in tones), None)
-            if above is None:
-                return rungs
-            rungs.append(above)
 
     def _omit(self, span: ChordSpan) -> tuple[int, ...]:
         """Chord tones that a figure leaves to the tune: a leading note or seventh that it holds, and what would rub."""
@@ -318,7 +264,14 @@ class Placer:
             _, foot, ladder = rows[number][k]
             return self._move_cost(was, foot, old, ladder, (tunes[number - 1], tunes[number]), low)
 
-        path = cheapest_path([[cost for cost, _, _ in row] for row in rows], move)
+        costs = [[cost for cost, _, _ in row] for row in rows]
+        end, was, old = self._stood.get(voice, (-1, 0, []))
+        if end == spans[0].on:  # the hand goes on from where the section before left it
+            costs[0] = [
+                cost + self._move_cost(was, foot, old, ladder, (None, None), low) for cost, foot, ladder in rows[0]
+            ]
+        path = cheapest_path(costs, move)
+        self._stood[voice] = (spans[-1].end, *rows[-1][path[-1]][1:])
         return {span.on: row[at][1] for span, row, at in zip(spans, rows, path, strict=True)}
 
     def _foot_cost(self, voice: int, span: ChordSpan, foot: int, reach: int, figure: Figure, low: bool) -> int:
@@ -364,7 +317,7 @@ class Placer:
                 away = x - y if x > y else y - x
                 nearest = min(nearest, away)
             moved += nearest
-        cost = moved * (5 if low else 12) + 25 * max(0, abs(foot - was) - 5)
+        cost = moved * (5 if low else 18) + 25 * max(0, abs(foot - was) - 5)
         before, now = tunes
         if before is not None and now is not None and before != now and was != foot:
             same = (now - foot) % 12 == (before - was) % 12 and (now - foot) % 12 in (0, 7)
@@ -416,7 +369,7 @@ class Placer:
     ) -> list[int]:  # fmt: skip
         stage = self.stage
         lowest, high = stage.range_of(voice, bar)
-        most = self._most_at_once(voice, bar)
+        most = stage.most_at_once(voice, bar)
         notes = stage.out[voice]
         was = set(notes[-1].pitches) if notes and notes[-1].end > bar * stage.length - EIGHTH else set()
         if len(rungs) > 1:
@@ -448,13 +401,6 @@ class Placer:
         if len(found) > 1 + low and bar != stage.climax and self._follows(voice, found[-1], tick, low):
             found = found[:-1]
         return found
-
-    def _most_at_once(self, voice: int, bar: int) -> int:
-        stage = self.stage
-        instrument = stage.instruments[voice]
-        if instrument.chords == 2 and instrument.kind == "bowed" and bar not in (stage.climax, stage.bars - 1):
-            return 1 if stage.levels[bar] < 4 else 2
-        return max(1, min(instrument.chords, 5 if stage.levels[bar] > 1 else 3))
 
     def _unclashed(
         self, voice: int, tick: int, dur: int, pitch: int, rung: int, ladder: list[int], was: set[int], ahead: set[int],
@@ -498,7 +444,7 @@ class Placer:
         stage = self.stage
         if not stage.is_beat(tick):
             return 0
-        before = self._beat_before(tick)
+        before = stage.beat_before(tick)
         own = stage.sounding(voice, before)
         if not own or own[-1] == pitch:
             return 0
@@ -512,9 +458,3 @@ class Placer:
             if (now - pitch) % 12 == (was - own[-1]) % 12 and (now - pitch) % 12 in (0, 5, 7):
                 worst += 9 if (now - pitch) % 12 == 0 else 6 if ((now - pitch) % 12 == 7) == (now > pitch) else 0
         return worst
-
-    def _beat_before(self, tick: int) -> int:
-        stage = self.stage
-        bar, at = divmod(tick, stage.length)
-        earlier = [beat for beat in stage.shape.beats if beat < at]
-        return bar * stage.length + earlier[-1] if earlier else (bar - 1) * stage.length + stage.shape.last_beat

@@ -339,6 +339,16 @@ class ArrangingStage:
         start = bar * self.length
         return len(sung) == 1 and min(sung[0].end, start + self.length) - max(sung[0].on, start) > self.shape.half
 
+    def halves_that_move(self, bar: int) -> tuple[bool | None, bool | None]:
+        """Return for each half of a bar whether the tune moves in eighths there; None for neither so nor standing."""
+        half = self.shape.half
+        start = bar * self.length
+        onsets = [note.on - start for note in self.tune_in(bar) if note.on >= start]
+        beats = sum(beat < half for beat in self.shape.beats)
+        counts = [sum(at // half == n for at in onsets) for n in (0, 1)]
+        first, second = (True if n >= beats + 1 and n > 2 else False if n <= 1 else None for n in counts)
+        return (first, second) if {first, second} == {True, False} else (None, None)
+
     def is_stop(self, bar: int) -> bool:
         """Whether the tune rests in a bar that is planned to be silent for others too."""
         return any(one.first <= bar + 1 <= one.last for one in self.plan.silences) and not self.tune_in(bar)
@@ -368,6 +378,12 @@ class ArrangingStage:
         """Whether a beat falls on a tick."""
         return tick % self.length in self.beats
 
+    def beat_before(self, tick: int) -> int:
+        """Return the tick of the beat before one."""
+        bar, at = divmod(tick, self.length)
+        earlier = [beat for beat in self.shape.beats if beat < at]
+        return bar * self.length + earlier[-1] if earlier else (bar - 1) * self.length + self.shape.last_beat
+
     def is_strong(self, tick: int) -> bool:
         """Whether a strong beat falls on a tick."""
         return tick % self.length in self.strong_beats
@@ -379,6 +395,13 @@ class ArrangingStage:
         if self.plan.climax is not None:
             high = max(low, min(high, self.plan.climax.pitch - 1))
         return low, high
+
+    def most_at_once(self, voice: int, bar: int) -> int:
+        """Return how many notes a figure may have at once: few where it is soft, and on one string in general."""
+        instrument = self.instruments[voice]
+        if instrument.chords == 2 and instrument.kind == "bowed" and bar not in (self.climax, self.bars - 1):
+            return 1 if self.levels[bar] < 4 else 2
+        return max(1, min(instrument.chords, 5 if self.levels[bar] > 1 else 3))
 
     def sounding(self, voice: int, tick: int) -> tuple[int, ...]:
         """Return what a voice sounds at a tick among what is set."""

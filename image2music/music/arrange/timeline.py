@@ -87,6 +87,25 @@ def _own_tones(chord: Chord) -> tuple[int, ...]:
     return tuple((chord.root + tone) % 12 for tone in tones)
 
 
+def rungs_of(span: ChordSpan, foot: int, high: int, omit: tuple[int, ...], least: int | None = None) -> list[int]:
+    """Return chord tones from `foot` up to `high`, at least `least` semitones apart: by default wide at the bottom."""
+    tones = [tone for tone in span.own if tone not in omit]
+    if not set(tones) - {foot % 12}:
+        tones = list(span.own)
+    third = span.third
+    rungs = [foot]
+    while True:
+        below = rungs[-1]
+        gap = least or (7 if below < 43 else 5 if below < 50 else 3)
+        if len(rungs) == 2 and rungs[0] < 50 and third in tones and all(p % 12 != third for p in rungs):
+            above = next((p for p in range(below + 3, high + 1) if p % 12 == third), None)
+        else:
+            above = next((p for p in range(below + gap, high + 1) if p % 12 in tones), None)
+        if above is None:
+            return rungs
+        rungs.append(above)
+
+
 @dataclass
 class TimedLine:
     """One line by time: its notes and their onsets."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from image2music.composers.suiting import SuitingMusic, suiting_music
+from image2music.composers.suiting import SuitingMusic, blends, suiting_music, suits_like
 from image2music.images.kinds import PLACES, all_kinds
 from image2music.images.scene import Scene
 from image2music.music.planning.vocabulary import DRUM_KIT
@@ -105,6 +105,23 @@ def test_bands_are_of_instruments_that_blend():
         for ensemble in suiting_music(Scene(kind.name, things=((kind.name, 0.9),), arousal=0.6)).ensembles:
             assert not {114, 52} <= set(ensemble.programs), "steel drums with a choir"
             assert not {29, 46} <= set(ensemble.programs), "an overdriven guitar with a harp"
+
+
+def test_an_instrument_suits_where_it_or_its_kind_is_asked_for():
+    still = suiting_music(Scene("the moon", valence=-0.5, arousal=0.1))
+    assert suits_like(0, still) and suits_like(41, still)
+    assert not suits_like(19, still), "a church organ is of no kind that a grey sky asks for"
+
+
+def test_bands_blend_as_people_hear_them():
+    assert blends((40, 41, 42)) and blends((0, 50)) and blends((27, DRUM_KIT, 35))
+    assert not blends((41, 27, DRUM_KIT)), "a viola beside an electric guitar and drums"
+
+
+def test_drums_go_with_no_tune_on_strings():
+    for kind in all_kinds():
+        for band in suiting_music(Scene(kind.name, things=((kind.name, 0.9),), valence=0.3, arousal=0.8)).ensembles:
+            assert DRUM_KIT not in band.programs or not {band.programs[0], band.programs[-1]} & set(range(40, 49))
 
 
 def test_most_bands_have_two_who_sing_and_some_have_a_bass_of_its_own():

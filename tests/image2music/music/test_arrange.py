@@ -240,6 +240,30 @@ def test_neighbouring_sections_have_different_figures():
         assert rhythms[0] != rhythms[1] or pitches[0] != pitches[1]
 
 
+def test_a_figure_stands_where_the_tune_runs_and_moves_where_it_stands():
+    run = tuple(LineEvent((pitch,), Fraction(1, 2)) for pitch in (72, 74, 76, 77))
+    tune: dict[int, list[Bar | None]] = {1: [(*run, LineEvent((79,), Fraction(2)))] * 8}
+    parts = (VoicePart(1, "melody"), VoicePart(2, "figure", "broken", "=broken chords"), VoicePart(3, "bass"))
+    plan = a_plan(harmony=("C",) * 8)
+    plan = replace(plan, sections=tuple(replace(section, parts=parts) for section in plan.sections))
+    harp = arrange_plan(plan, tune, 1)[1]
+    onsets = [
+        [sum((e.length for e in bar[:n]), Fraction(0)) for n, e in enumerate(bar) if e.pitches] for bar in harp.bars
+    ]
+    for bar in (1, 2, 5):
+        first, second = sum(at < 2 for at in onsets[bar]), sum(at >= 2 for at in onsets[bar])
+        assert first < second
+
+
+def test_out_of_a_stop_a_figure_leads_on():
+    stop = tuple(Silence(voice, 4, 4) for voice in (1, 3))
+    tune = a_tune()
+    tune[1][3] = None
+    flute, harp, cello = arrange_plan(a_plan(silences=stop), tune, 0)
+    assert not any(event.pitches for line in (flute, cello) for event in line.bars[3])
+    assert harp.bars[3][0].pitches and harp.bars[3][0].length <= 1
+
+
 def test_bars_that_somebody_wrote_stay_and_the_others_are_filled():
     own: Bar = (LineEvent((48,), Fraction(4)),)
     bass = arrange_plan(a_plan(), {**a_tune(), 3: [own, None]}, 0)[2]

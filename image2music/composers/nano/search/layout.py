@@ -252,6 +252,8 @@ def plan_parts(
                 role = options[int(rng.random() * len(options))]
                 if seat in ("lead", "second") and section.answers_from is None:
                     role = "rest"
+                if seat == "inner" and voice.program in _PADS and role == "figure":
+                    role = "hold"
                 if seat == "drums" and character == "driving" and section.purpose != "intro":
                     role = "drums"  # what drives goes on
             family, degrees = None, ""

@@ -214,6 +214,13 @@ def test_unsuitable_instruments_stay_away():
         assert not set(loan.programs) & music_of("flowing").unsuitable
 
 
+def test_what_is_of_no_kind_that_the_scene_asks_for_is_not_lent():
+    organ = BAND.replace("%%MIDI program 24", "%%MIDI program 19")
+    for feeling in ("driving", "flowing", "calm"):
+        for seed in range(6):
+            assert 19 not in lend(a_request(), music_of(feeling), [reference(organ)], seed).programs
+
+
 def test_a_plan_plays_what_is_lent():
     request, music = plan_request(Scene("a race", (("race", 0.9),), valence=0.3, arousal=0.8), 4)
     request = replace(request, meter="4/4", qpm=112.0)

@@ -19,6 +19,7 @@ from image2music.composers.nano.search.form import FORMS, FormName, height_at, p
 from image2music.composers.nano.search.form_making import FormMaker
 from image2music.composers.nano.search.given import compose_to_plan
 from image2music.composers.nano.search.harmony import key_away, moved, place_of
+from image2music.composers.nano.search.layout import seat_band
 from image2music.composers.nano.sketch import bar_ticks, beat_ticks
 from image2music.images.scene import Scene
 from image2music.music.arrange.arranger import arrange_plan
@@ -151,3 +152,12 @@ def test_a_contrast_goes_to_a_key_that_can_be_written(key: str, seed: int) -> No
     home = read_tonality(key)
     assert home is not None
     assert abs(key_away(home, random.Random(seed)).sharps) <= 7
+
+
+def test_an_electric_guitar_keeps_the_tune_and_a_pad_leaves_the_bass_to_the_piano():
+    assert [(one.voice.program, one.seat) for one in seat_band((27, 48, 33), True)] == [
+        (27, "lead"), (48, "figure"), (0, "drums"), (33, "bass"),
+    ]  # fmt: skip
+    assert [(one.voice.program, one.seat) for one in seat_band((5, 0, 89), False)] == [
+        (5, "lead"), (89, "inner"), (0, "figure"), (0, "bass"),
+    ]  # fmt: skip
