@@ -294,9 +294,9 @@ class LineSearch:
         if task.peak:
             cost += 0.25 * abs(top - (low + span * 0.97)) + (0.6 if pitches.count(top) > 1 else 0.0)
         else:
-            cost += 0.6 * max(0.0, top - (low + span * (0.9 if task.near else 0.8)))
+            cost += 0.8 * max(0.0, top - (low + span * (0.87 if task.near else 0.78)))
         if bottom < low or top > high:
-            cost += 0.7 * sum([pitch < low or (pitch > high and not task.peak) for pitch in pitches])
+            cost += 0.7 * sum([not low <= pitch <= high for pitch in pitches])
         if len(pitches) > 2 and top == bottom:
             cost += 1.5
         if end == 0 and not task.close:
