@@ -78,9 +78,15 @@ def place_of(symbol: str, key: str) -> ChordPlace:
     """Return the place of a chord symbol in a local key (`Am`, `Ddor`)."""
     chord, tonality = read_chord(symbol), local_key(key)
     scale = scale_under(symbol, key)
+    return ChordPlace(chord, tonality.pitch_class, tonality.is_minor, scale, chord.classes, *_rungs(scale))
+
+
+@lru_cache(maxsize=512)
+def _rungs(scale: frozenset[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return a scale's pitches from low to high, and for each MIDI pitch the index of the nearest of them."""
     ladder = tuple(p for p in range(_LOWEST, _HIGHEST) if p % 12 in scale)
     rung = tuple(min(range(len(ladder)), key=lambda at: (abs(ladder[at] - p), at)) for p in range(128))
-    return ChordPlace(chord, tonality.pitch_class, tonality.is_minor, scale, chord.classes, ladder, rung)
+    return ladder, rung
 
 
 @lru_cache(maxsize=256)

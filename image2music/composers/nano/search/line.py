@@ -39,6 +39,9 @@ _HALTING = 1.2
 """What it costs to stand still in the bar before a phrase's last."""
 _LOST_PEAK = 1.5
 """What it costs that the climax is not the highest note of all."""
+_PRAISE = 0.701
+"""The most that a bar may gain by what went before it, and a little for rounding."""
+_NEVER = 1e9
 _NO_NOTES: tuple[Note, ...] = ()
 
 
@@ -313,9 +316,14 @@ class LineSearch:
                 beams = beams[:1]
                 self._settle(beams[0])
             rows = self._candidates(task)
-            grown = []
+            grown: list[tuple[float, int, int, _Candidate, list[_Candidate]]] = []
+            joins: dict[tuple[int, tuple[int, ...], tuple[Note, ...]], float] = {}
+            bound = _NEVER
             for cost, line in beams:
-                grown += self._continued(cost, line, rows, task)
+                made = self._continued(cost, line, rows, task, joins, bound)
+                grown += made
+                if len(made) >= WIDTH:
+                    bound = min(bound, sorted([one[0] for one in made])[WIDTH - 1])
             grown.sort(key=lambda one: one[:3])
             beams, seen = [], set()
             for total, _, _, row, line in grown:
@@ -335,9 +343,19 @@ class LineSearch:
             self.done[number] = row.notes
 
     def _continued(
-        self, cost: float, line: list[_Candidate], rows: Sequence[_Candidate], task: BarTask
+        self,
+        cost: float,
+        line: list[_Candidate],
+        rows: Sequence[_Candidate],
+        task: BarTask,
+        joins: dict[tuple[int, tuple[int, ...], tuple[Note, ...]], float],
+        bound: float,
     ) -> list[tuple[float, int, int, _Candidate, list[_Candidate]]]:
-        """Return the line with each candidate behind it, with what that costs."""
+        """Return the line with each candidate behind it, with what that costs.
+
+        `joins` remembers what a candidate costs behind the same notes. What surely costs more than `bound`, or than
+        `WIDTH` others of this line, is left out: it could not go on.
+        """
         before = [row for row in line[-3:] if row.notes]
         flat = [pitch for row in before for pitch in row.pitches][-3:]
         last = line[-1] if line else None
@@ -352,17 +370,28 @@ class LineSearch:
         if task.bar >= peak:
             top = max([p for one in (line if task.peak else line[peak : peak + 1]) for p in one.pitches], default=0)
         fixed = task.idea[0] in "MN="
-        result = []
+        behind = (tuple(flat), last.notes if last is not None else _NO_NOTES)
+        result: list[tuple[float, int, int, _Candidate, list[_Candidate]]] = []
+        best = [bound] * WIDTH
         for number, row in enumerate(rows):
             total = cost + row.cost
+            if total - _PRAISE > best[-1]:
+                break
             if top and row.notes:
                 highest = max(row.pitches)
                 total += _LOST_PEAK * (highest <= top if task.peak else highest >= top)
-            if row.notes and flat:
-                total += self._step_into(flat, row, task)
-            if row.notes and last is not None and last.notes:
-                total += self._with_bass(last, row, task)
-                if not fixed:
+            if row.notes:
+                key = (number, *behind)
+                join = joins.get(key)
+                if join is None:
+                    join = self._step_into(flat, row, task) if flat else 0.0
+                    if last is not None and last.notes:
+                        join += self._with_bass(last, row, task)
+                    joins[key] = join
+                total += join
+                if total - _PRAISE > best[-1]:
+                    continue
+                if last is not None and last.notes and not fixed:
                     total += self._beside(last, line[-2] if len(line) > 1 else None, row)
             if row.notes and not fixed:
                 total += 1.2 * recent.count(row.notes)
@@ -376,7 +405,11 @@ class LineSearch:
                 if count:
                     most = max(commonest, *[heard[pitch] + row.pitches.count(pitch) for pitch in row.pitches])
                     total += 3.0 * max(0.0, most / (count + len(row.pitches)) - 0.34)
-            result.append((round(total, 6), len(line), number, row, line))
+            total = round(total, 6)
+            result.append((total, len(line), number, row, line))
+            if total < best[-1]:
+                best[-1] = total
+                best.sort()
         return result
 
     def _beside(self, last: _Candidate, before: _Candidate | None, row: _Candidate) -> float:
