@@ -115,9 +115,12 @@ _SHAPES: dict[str, tuple[float, float]] = {
 
 def draw_motif(
     rhythm: Sequence[Rhythm], places: tuple[ChordPlace, ChordPlace], low: int, high: int, rng: random.Random, *,
-    tries: int, shape: str = "arch",
+    tries: int, shape: str = "arch", moves: bool = False,
 ) -> Theme:  # fmt: skip
-    """Draw contours for a rhythm over two bars' places and return one of the best, between `low` and `high`."""
+    """Draw contours for a rhythm over two bars' places and return one of the best, between `low` and `high`.
+
+    With `moves` they repeat no notes if they can help it.
+    """
     middle = (low + high) // 2
     starts = [p for p in range(middle - 7, middle + 5) if p % 12 in places[0].tones]
     shape_weight = _SHAPES.get(shape, (0.0, 0.0))
@@ -128,6 +131,8 @@ def draw_motif(
         for bar, wish in zip(bars, shape_weight, strict=True):
             gain = (bar[-1][2] - bar[0][2]) / (2 * max(1, len(bar) - 1))
             worth += 0.5 * min(1.0, max(-1.0, gain * wish * 2))
+        if moves:
+            worth -= 0.9 * sum(a[2] == b[2] for bar in bars for a, b in pairwise(bar))
         if shape == "still":
             worth -= 0.12 * max(0, max(n[2] for b in bars for n in b) - min(n[2] for b in bars for n in b) - 7)
         found.append((-round(worth, 6), number, bars))
@@ -196,6 +201,9 @@ def motif_worth(bars: Bars, places: tuple[ChordPlace, ChordPlace], low: int, hig
         elif abs(steps[at]) in (8, 9):
             worth -= 0.8
     still = sum(step == 0 for step in steps)
+    # Repeated notes are one bar's idea; in both they go stale before the theme has come back.
+    if still > 1:
+        worth -= 0.8 * all(any(a[2] == b[2] for a, b in itertools.pairwise(bar)) for bar in bars)
     worth -= 0.25 * still + 1.0 * max(0, still - 2)
     worth += _foreign_worth(bars, places, pitches)
     turns = sum(a * b < 0 for a, b in itertools.pairwise(steps))
@@ -230,6 +238,17 @@ def _foreign_worth(bars: Bars, places: tuple[ChordPlace, ChordPlace], pitches: S
     share = foreign / len(pitches)
     worth += 1.0 * (0 < share <= 0.45) - 1.5 * (foreign == 0) - 2.0 * (share > 0.5)
     return worth - 1.0 * (pitches[-1] % 12 not in places[1].tones)
+
+
+@lru_cache(maxsize=4096)
+def uneven_cells(rhythm: Rhythm, bar: int, beat: int) -> tuple[Rhythm, ...]:
+    """Return the halves of a bar's rhythm that are heard as a cell: notes of different lengths, from their beat on."""
+    half = bar // 2 // beat * beat or bar // 2
+    halves = (
+        tuple((on - start, length) for on, length in rhythm if start <= on < end)
+        for start, end in ((0, half), (half, bar))
+    )
+    return tuple(dict.fromkeys(one for one in halves if len({length for _, length in one}) > 1))
 
 
 Steps = tuple[tuple[int, int, int], ...]

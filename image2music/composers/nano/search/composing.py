@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -253,7 +254,8 @@ def themes_for(
         if rng.random() < _RELATED:
             # What is new keeps a cell of what was heard: its second bar goes first, or its first bar goes on otherwise.
             again = (rhythm[1], rng.choice((again[0], rhythm[0]))) if rng.random() < 0.5 else (rhythm[0], again[1])
-        other = _theme(form, at, again, windows, "arch", effort, rng)
+        repeats = any(a[2] == b[2] for bar in theme.bars for a, b in pairwise(bar))
+        other = _theme(form, at, again, windows, "arch", effort, rng, moves=repeats)
     return theme, other
 
 
@@ -271,7 +273,7 @@ def _two_bars(rhythm: Sequence[tuple[int, int]], bar: int) -> tuple[Rhythm, Rhyt
 
 def _theme(
     form: Form, at: int, rhythm: Sequence[Sequence[tuple[int, int]]], windows: Sequence[SingingRange], shape: str,
-    effort: Effort, rng: random.Random,
+    effort: Effort, rng: random.Random, *, moves: bool = False,
 ) -> Theme:  # fmt: skip
     first = form.tasks[at]
     second = form.tasks[min(at + 1, len(form.tasks) - 1)]
@@ -281,7 +283,7 @@ def _theme(
     # Contours may pass these bounds by a third.
     low, high = max(goal - 6, window.low + 3), min(goal + 9, window.highest - 4)
     lines = tuple(tuple(line) for line in rhythm)
-    return draw_motif(lines, places, low, max(high, low + 7), rng, tries=effort.contours, shape=shape)
+    return draw_motif(lines, places, low, max(high, low + 7), rng, tries=effort.contours, shape=shape, moves=moves)
 
 
 def _proposed(

@@ -16,6 +16,7 @@ from itertools import pairwise
 
 from image2music.composers.nano.search.cells import (
     OPERATIONS,
+    Rhythm,
     Theme,
     bar_on_other_chords,
     bits_of,
@@ -24,6 +25,7 @@ from image2music.composers.nano.search.cells import (
     leading_bars,
     scale_steps_of,
     set_on,
+    uneven_cells,
     versions_of_bar,
 )
 from image2music.composers.nano.search.form import BarTask, Form
@@ -42,6 +44,12 @@ _LOST_PEAK = 1.5
 _PRAISE = 0.701
 """The most that a bar may gain by what went before it, and a little for rounding."""
 _NEVER = 1e9
+_STALE = 1.6
+"""What it costs to repeat notes in a third bar running."""
+_WORN = 1.4
+"""What it costs to hear an uneven rhythm in a fourth bar running: three times is a sequence, more a habit."""
+_BARE_RUN = 0.4
+"""What each step of a scale costs from the fourth on; twice as much at the climax, which wants a melody."""
 _NO_NOTES: tuple[Note, ...] = ()
 
 
@@ -54,6 +62,8 @@ class _Candidate:
     pitches: tuple[int, ...]
     bits: float
     high_bits: float
+    cells: tuple[Rhythm, ...] = ()
+    repeats: bool = False
 
 
 class LineSearch:
@@ -235,7 +245,17 @@ class LineSearch:
             inner = bits_of(pitches, self.places[task.bar][0].tonic, self.places[task.bar][0].minor) if pitches else []
             rhythm = tuple([(o, d) for o, d, _ in notes])
             result.append(
-                _Candidate(total, notes, tag, rhythm, pitches, sum(inner), sum([max(0.0, b - 7.5) for b in inner]))
+                _Candidate(
+                    total,
+                    notes,
+                    tag,
+                    rhythm,
+                    pitches,
+                    sum(inner),
+                    sum([max(0.0, b - 7.5) for b in inner]),
+                    uneven_cells(rhythm, self.bar, self.beat),
+                    any([a == b for a, b in pairwise(pitches)]),
+                )
             )
         return result or [_Candidate(5.0, _NO_NOTES, "none", (), (), 0.0, 0.0)]
 
@@ -283,7 +303,7 @@ class LineSearch:
                         cost += 1.0 if away >= 7 else 0.4 if away >= 5 else 0.0
                         cost += 1.0 if away >= 5 and abs(further) >= 5 else 0.0
                     elif away >= 5 and abs(further) >= 5:
-                        cost += 0.5  # a leap back over the same ground fills nothing
+                        cost += 0.5 + 1.0 * (min(away, abs(further)) >= 8)  # back over the same ground it fills nothing
                     elif step == 0 and further == 0:
                         cost += 0.8
                     if step and step == -further and at + 3 <= end and pitches[at + 3] == pitches[at + 1]:
@@ -304,6 +324,8 @@ class LineSearch:
             cost += 1.5
         if end == 0 and not task.close:
             cost += 0.9
+        if end >= 4 and top - bottom >= 6:
+            cost += _BARE_RUN * (1 + task.peak) * max(0, longest_run(pitches) - 3)
         return cost
 
     # ------------------------------------------------------------ the beam
@@ -363,6 +385,10 @@ class LineSearch:
         recent = [row.notes for row in line[-6:]]
         circling = [pitch for row in line[-2:] for pitch in row.pitches]
         heard = Counter(pitch for row in line[-3:] for pitch in row.pitches)
+        sung = [row for row in line[-6:] if row.notes]
+        cells = Counter(cell for row in sung for cell in row.cells)
+        stale = len(sung) > 1 and sung[-1].repeats and sung[-2].repeats
+        often = 3 * sum(row.repeats for row in sung) > len(sung)
         commonest, count = max(heard.values(), default=0), heard.total()
         closes = zip(line, self.tasks, strict=False) if task.close else ()
         ends = {row.pitches[-1] for row, other in closes if other.close and row.pitches}
@@ -395,6 +421,11 @@ class LineSearch:
                     total += self._beside(last, line[-2] if len(line) > 1 else None, row)
             if row.notes and not fixed:
                 total += 1.2 * recent.count(row.notes)
+                if row.repeats:
+                    total += _STALE * stale + 0.3 * often
+                for cell in row.cells:
+                    if cells[cell] > 2:
+                        total += _WORN * all(cell in one.cells for one in sung[-3:]) + 0.3 * (cells[cell] - 3)
                 if task.close:
                     total += 0.3 * rhythms[row.rhythm] + 0.4 * (row.pitches[-1] in ends and not task.last)
                 else:
@@ -438,6 +469,11 @@ class LineSearch:
             cost += 0.8
         if away >= 5 and len(row.pitches) > 1 and (row.pitches[1] - here) * (here - previous) > 0:
             cost += 0.6
+        beside = max(
+            abs(previous - flat[-2]) if len(flat) > 1 else 0, abs(row.pitches[1] - here) if len(row.pitches) > 1 else 0
+        )
+        if away >= 8 and beside >= 8:
+            cost += 1.5
         place = self.places[task.bar][0]
         bits = bits_of((*flat[-2:], *row.pitches[:2]), place.tonic, place.minor)
         count = len(bits) + max(0, len(row.pitches) - 2)
@@ -474,6 +510,18 @@ def _moved_alike(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
     return all(
         abs((b2 - b1) - (a2 - a1)) <= 1 for (a1, a2), (b1, b2) in zip(pairwise(one), pairwise(other), strict=True)
     )
+
+
+def longest_run(pitches: Sequence[int]) -> int:
+    """Return the most steps that go the same way one after another."""
+    longest = run = way = 0
+    for one, after in pairwise(pitches):
+        step = after - one
+        now = 0 if not -3 < step < 3 or not step else 1 if step > 0 else -1
+        run = 0 if not now else run + 1 if now == way else 1
+        way = now
+        longest = max(longest, run)
+    return longest
 
 
 def places_of_bar(task: BarTask) -> tuple[ChordPlace, ...]:

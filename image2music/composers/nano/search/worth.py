@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from image2music.abc.playback import abc_to_score
 from image2music.abc.writer.parts import lines_to_abc
+from image2music.composers.nano.search.cells import Rhythm, uneven_cells
 from image2music.composers.nano.search.form import Form
 from image2music.composers.nano.search.harmony import fits_notes, flow_cost
 from image2music.composers.nano.search.line import LineSearch, place_of_bar, places_of_bar
@@ -51,7 +52,7 @@ def line_worth(search: LineSearch) -> float:
     worth += min(1.0, 0.6 * abs(apart)) if form.section_of("contrast") else _WITHOUT_CONTRAST
     line = [note for _, notes in bars for note in notes]
     steps = [abs(a[2] - b[2]) for a, b in itertools.pairwise(line)]
-    worth -= 3.0 * abs(sum(step <= 2 for step in steps) / len(steps) - 0.68)
+    worth -= 4.0 * abs(sum(step <= 2 for step in steps) / len(steps) - 0.7)
     worth -= 3.0 * max(0.0, steps.count(0) / len(steps) - 0.18)
     worth -= 2.0 * max(0.0, 0.1 - sum(note[1] >= 2 * search.beat for note in line) / len(line))
     body = [notes for number, notes in bars if len(notes) > 1 and not search.tasks[number].close]
@@ -62,9 +63,24 @@ def line_worth(search: LineSearch) -> float:
     worth += 0.15 * search.theme.worth
     if len({note[1] for note in search.theme.notes}) >= 3:
         worth += 0.15
+    worth -= _worn(search, bars) + 0.4 * sum(a >= 8 and b >= 8 for a, b in itertools.pairwise(steps))
     slow = [len(done.get(task.bar, ())) for task in search.tasks if task.idea[0] == ">"]
     worth -= 0.8 * max(0.0, _SLOWEST - sum(slow) / len(slow)) if slow else 0.0
     return round(worth, 6)
+
+
+def _worn(search: LineSearch, bars: Sequence[tuple[int, tuple[Note, ...]]]) -> float:
+    """Return what it costs that repeated notes last three bars or more, and an uneven rhythm four or more."""
+    repeating, worn = 0, 0
+    heard: dict[Rhythm, int] = {}
+    stale = 0
+    for _, notes in bars:
+        repeating = repeating + 1 if any(a[2] == b[2] for a, b in itertools.pairwise(notes)) else 0
+        cells = uneven_cells(tuple((o, d) for o, d, _ in notes), search.bar, search.beat)
+        heard = {cell: heard.get(cell, 0) + 1 for cell in cells}
+        stale += repeating > 2
+        worn += max(heard.values(), default=0) > 3
+    return 3.0 * (stale + worn) / len(bars)
 
 
 _WITHOUT_CONTRAST = 0.6
