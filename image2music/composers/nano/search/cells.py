@@ -203,7 +203,7 @@ def motif_worth(bars: Bars, places: tuple[ChordPlace, ChordPlace], low: int, hig
     still = sum(step == 0 for step in steps)
     # Repeated notes are one bar's idea; in both they go stale before the theme has come back.
     if still > 1:
-        worth -= 0.8 * all(any(a[2] == b[2] for a, b in itertools.pairwise(bar)) for bar in bars)
+        worth -= 1.6 * all(any(a[2] == b[2] for a, b in itertools.pairwise(bar)) for bar in bars)
     worth -= 0.25 * still + 1.0 * max(0, still - 2)
     worth += _foreign_worth(bars, places, pitches)
     turns = sum(a * b < 0 for a, b in itertools.pairwise(steps))

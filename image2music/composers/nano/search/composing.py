@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -431,13 +431,21 @@ def _answers(
             under = singing_range(composition.leads[1 - which].voice).high >= _TREBLE
             for start, end in _runs(free):
                 span = range(start, end + 1)
-                busy = 0.5 if role == "answer" else 0.7
-                made, _ = answer_line(
-                    ground, melody, span, cells, window.lowest, window.highest, under, busy,
-                    picture_seed(composition.seed, f"{section.first}/{which}"),
-                )  # fmt: skip
+                made: Mapping[int, tuple[Note, ...]] = {}
+                for busy in (0.5 if role == "answer" else 0.7, 0.95):
+                    made, _ = answer_line(
+                        ground, melody, span, cells, window.lowest, window.highest, under, busy,
+                        picture_seed(composition.seed, f"{section.first}/{which}"),
+                    )  # fmt: skip
+                    sounding = sum(length for notes in made.values() for _, length, _ in notes)
+                    if sounding >= _NO_STUBS * len(span) * composition.search.bar:
+                        break
                 for bar, notes in made.items():
                     lines[lead.voice.id][bar] = notes
+
+
+_NO_STUBS = 0.35
+"""The share of its bars that an answer sounds at least; less is heard as stubs, so it is asked to sing more."""
 
 
 def _runs(bars: Sequence[int]) -> list[tuple[int, int]]:
