@@ -29,7 +29,7 @@ from image2music.composers.nano.search.cells import (
     versions_of_bar,
 )
 from image2music.composers.nano.search.form import BarTask, Form
-from image2music.composers.nano.search.harmony import ChordPlace, SingingRange, place_of
+from image2music.composers.nano.search.harmony import ChordPlace, SingingRange, bar_cost, place_of
 from image2music.composers.nano.sketch import Note, bar_ticks, beat_ticks
 
 WIDTH = 4
@@ -48,8 +48,6 @@ _STALE = 1.6
 """What it costs to repeat notes in a third bar running."""
 _WORN = 1.4
 """What it costs to hear an uneven rhythm in a fourth bar running: three times is a sequence, more a habit."""
-_BARE_RUN = 0.4
-"""What each step of a scale costs from the fourth on; twice as much at the climax, which wants a melody."""
 _NO_NOTES: tuple[Note, ...] = ()
 
 
@@ -232,11 +230,12 @@ class LineSearch:
     def _judged(self, found: list[tuple[tuple[Note, ...], float, str]], task: BarTask) -> list[_Candidate]:
         seen: set[tuple[Note, ...]] = set()
         judged: list[tuple[float, int, tuple[Note, ...], str]] = []
+        window, places = self.windows[task.singer], self.places[task.bar]
         for notes, cost, tag in found:
             if notes in seen:
                 continue
             seen.add(notes)
-            total = round(cost + self._own_cost(notes, task) + 0.4 * self.rng.random(), 6)
+            total = round(cost + bar_cost(notes, task, window, places, self.bar) + 0.4 * self.rng.random(), 6)
             judged.append((total, len(judged), notes, tag))
         judged.sort(key=lambda one: one[:2])
         result = []
@@ -258,75 +257,6 @@ class LineSearch:
                 )
             )
         return result or [_Candidate(5.0, _NO_NOTES, "none", (), (), 0.0, 0.0)]
-
-    def _own_cost(self, notes: tuple[Note, ...], task: BarTask) -> float:
-        if not notes:
-            return 3.0
-        window = self.windows[task.singer]
-        low, high = window.low, window.high
-        goal, span = window.pitch_at(task.height), high - low
-        places, count, bar, _beat = self.places[task.bar], len(self.places[task.bar]), self.bar, self.beat
-        cost, sounding, weighted, top, bottom = 0.0, 0, 0, 0, 127
-        pitches = [note[2] for note in notes]
-        end = len(notes) - 1
-        for at, (onset, length, pitch) in enumerate(notes):
-            sounding += length
-            weighted += pitch * length
-            top = pitch if pitch > top else top
-            bottom = pitch if pitch < bottom else bottom
-            place = places[0] if count == 1 else places[min(count - 1, onset * count // bar)]
-            pc = pitch % 12
-            if pc not in place.tones:
-                after = pitches[at + 1] if at < end else None
-                if after is not None and 0 < abs(after - pitch) <= 2:
-                    cost += 0.1 if length <= 6 else 0.3 if length < 12 else 0.7
-                else:
-                    cost += 0.5 if after is None and length <= 6 else 1.6
-            elif place.chord.bass == pc and length >= 12 and place.chord.third == pc and 10 in place.chord.tones:
-                cost += 0.8  # the bass has the leading note
-            if at < end:
-                step = pitches[at + 1] - pitch
-                away = abs(step)
-                if away in (10, 11) or away > 12:
-                    cost += 2.0
-                elif away == 6:
-                    cost += 1.5
-                elif away == 9:
-                    cost += 0.35
-                elif away == 12:
-                    cost += 0.3
-                elif away == 3 and abs(place.rung[pitch] - place.rung[pitches[at + 1]]) == 1:
-                    cost += 1.2
-                if at + 1 < end:
-                    further = pitches[at + 2] - pitches[at + 1]
-                    if step * further > 0:
-                        cost += 1.0 if away >= 7 else 0.4 if away >= 5 else 0.0
-                        cost += 1.0 if away >= 5 and abs(further) >= 5 else 0.0
-                    elif away >= 5 and abs(further) >= 5:
-                        cost += 0.5 + 1.0 * (min(away, abs(further)) >= 8)  # back over the same ground it fills nothing
-                    elif step == 0 and further == 0:
-                        cost += 0.8
-                    if step and step == -further and at + 3 <= end and pitches[at + 3] == pitches[at + 1]:
-                        cost += 0.8  # to and fro
-        if not task.close:
-            cost += 0.07 * max(0, bar - sounding - 6) + (
-                0.5 if notes[0][0] >= 18 and task.idea[0] not in "=~N" else 0.0
-            )
-        mean = weighted / sounding
-        cost += 0.1 * max(0.0, abs(mean - goal) - 2) ** 1.3
-        if task.peak:
-            cost += 0.25 * abs(top - (low + span * 0.97)) + (0.6 if pitches.count(top) > 1 else 0.0)
-        else:
-            cost += 0.8 * max(0.0, top - (low + span * (0.87 if task.near else 0.78)))
-        if bottom < low or top > high:
-            cost += 0.7 * sum([not low <= pitch <= high for pitch in pitches])
-        if len(pitches) > 2 and top == bottom:
-            cost += 1.5
-        if end == 0 and not task.close:
-            cost += 0.9
-        if end >= 4 and top - bottom >= 6:
-            cost += _BARE_RUN * (1 + task.peak) * max(0, longest_run(pitches) - 3)
-        return cost
 
     # ------------------------------------------------------------ the beam
 
@@ -510,18 +440,6 @@ def _moved_alike(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
     return all(
         abs((b2 - b1) - (a2 - a1)) <= 1 for (a1, a2), (b1, b2) in zip(pairwise(one), pairwise(other), strict=True)
     )
-
-
-def longest_run(pitches: Sequence[int]) -> int:
-    """Return the most steps that go the same way one after another."""
-    longest = run = way = 0
-    for one, after in pairwise(pitches):
-        step = after - one
-        now = 0 if not -3 < step < 3 or not step else 1 if step > 0 else -1
-        run = 0 if not now else run + 1 if now == way else 1
-        way = now
-        longest = max(longest, run)
-    return longest
 
 
 def places_of_bar(task: BarTask) -> tuple[ChordPlace, ...]:

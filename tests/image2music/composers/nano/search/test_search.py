@@ -13,12 +13,12 @@ from image2music.abc.checker import check
 from image2music.abc.playback import abc_to_score
 from image2music.abc.writer.parts import lines_to_abc
 from image2music.composers.nano.gestures import DEVICES, DeviceName, gestures_of
-from image2music.composers.nano.search.cells import closing_bars, leading_bars
+from image2music.composers.nano.search.cells import closing_bars, leading_bars, uneven_cells
 from image2music.composers.nano.search.composing import Effort, Wanted, compose_lines, with_voices
 from image2music.composers.nano.search.form import FORMS, FormName, height_at, peak_at, phrase_lengths
 from image2music.composers.nano.search.form_making import FormMaker
 from image2music.composers.nano.search.given import compose_to_plan
-from image2music.composers.nano.search.harmony import key_away, moved, place_of
+from image2music.composers.nano.search.harmony import key_away, longest_run, moved, place_of
 from image2music.composers.nano.search.layout import seat_band
 from image2music.composers.nano.sketch import bar_ticks, beat_ticks
 from image2music.images.scene import Scene
@@ -98,6 +98,31 @@ def test_a_tune_of_any_meter_is_valid_and_ends_on_the_tonic(meter: str) -> None:
     melody = [note for bar in sorted(best.search.done) for note in best.search.done[bar]]
     assert melody[-1][2] % 12 == 2
     assert abc_to_score(abc).n_notes > 60
+
+
+@pytest.mark.parametrize(
+    ("pitches", "steps"), [((60, 62, 64, 65, 67), 4), ((67, 65, 64, 65, 64), 2), ((60, 64, 67), 0), ((60, 60, 62), 1)]
+)
+def test_a_run_is_counted_in_steps_of_one_direction(pitches: tuple[int, ...], steps: int) -> None:
+    assert longest_run(pitches) == steps
+
+
+def test_a_cell_is_half_a_bar_of_uneven_notes() -> None:
+    dotted, even = ((0, 18), (18, 6)), ((24, 12), (36, 12))
+    assert uneven_cells((*dotted, *even), 48, 12) == (dotted,)
+    assert uneven_cells((*dotted, (24, 18), (42, 6)), 48, 12) == (dotted,)
+
+
+def test_neither_repeated_notes_nor_an_uneven_rhythm_go_on_for_long() -> None:
+    for meter in ("4/4", "6/8"):
+        for seed in range(4):
+            search = compose_lines(wanted_of(meter=meter), Effort(plans=2, themes=2, contours=60), seed)[0].search
+            bars = [notes for _, notes in sorted(search.done.items()) if notes]
+            repeats = [any(a[2] == b[2] for a, b in pairwise(notes)) for notes in bars]
+            cells = [set(uneven_cells(tuple((o, d) for o, d, _ in notes), search.bar, search.beat)) for notes in bars]
+            stale = sum(all(three) for three in zip(repeats, repeats[1:], repeats[2:], strict=False))
+            worn = sum(bool(set.intersection(*cells[at : at + 4])) for at in range(len(cells) - 3))
+            assert stale + worn <= len(bars) // 5
 
 
 def test_the_climax_is_the_highest_note_of_all_lines() -> None:
