@@ -176,12 +176,12 @@ def _complete_chords(stage: ArrangingStage) -> None:
         if third is None:
             continue
         here = [(voice, note) for voice, note in notes[span.bar] if note.on < span.end and note.end > span.on]
-        heard = [pitch for _, note in here for pitch in note.pitches]
+        # A leading note that comes when its chord is nearly over comes too late.
+        leads = span.leans or third == (stage.tonic - 1) % 12
+        until = span.on + max(span.dur // 2, TICKS_PER_QUARTER) if leads else span.end
+        heard = [pitch for _, note in here if note.on < until for pitch in note.pitches]
         heard += [
-            pitch
-            for line in (stage.tune, *stage.others)
-            for n in line.between(span.on, span.end)
-            for pitch in n.pitches
+            pitch for line in (stage.tune, *stage.others) for n in line.between(span.on, until) for pitch in n.pitches
         ]
         if heard and all(pitch % 12 != third for pitch in heard):
             _add_third(stage, span, third, here, heard)

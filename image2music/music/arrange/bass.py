@@ -70,6 +70,7 @@ _FOR_HANDS = (("arch", "swing", "two"), ("arch", "rock", "leap", "swing"), ("lea
 _CHORDAL: frozenset[Family | None] = frozenset({"pad", "chorale", "pulse", "offbeat", "waltz", "pizzicato"})
 _DETACHED = frozenset({"short", "march"})
 _OWN = "own"
+_BELOW_FIGURES = 55
 _LEGATO = frozenset({"pedal", "long", "two", "moving", "root", "dotted", "steps", "walk", "arch", "swing"})
 _OWN_WORDS = frozenset("R538XAuv")
 """What a plan's own pattern may have beside `-` and `.`: the words of `_PATTERNS`."""
@@ -235,9 +236,12 @@ class _Bass:
         start = 0
         for meter, ticks in self.stage.shape.parts:
             words = _PATTERNS[name][meter][which].split()
+            if start and which and ticks < len(words) * EIGHTH:
+                words = words[-ticks // EIGHTH :]  # part of a bar at its end leads on as the whole would
             grain = EIGHTH * max(1, ticks // (len(words) * EIGHTH))
-            if ticks * 2 == len(words) * EIGHTH and goes_twice_as_fast(words, EIGHTH, qpm):
-                grain //= 2
+            if meter != "6/8" and ticks * 2 == len(words) * EIGHTH == self.stage.length * 2 \
+                    and all(word == "-" for word in words[1::2]) and goes_twice_as_fast(words, EIGHTH, qpm):  # fmt: skip
+                grain //= 2  # a bar of two quarters; a part of a bar takes a part of the pattern
             for number, word in enumerate(words):
                 at = start + number * grain
                 if at >= min(start + ticks, span.dur):
@@ -347,10 +351,11 @@ class _Bass:
             return pitch - 12 if pitch - 12 >= self.low else pitch
         if token == "X":
             third = chord.third if chord.third is not None else chord.fifth
-            tenths = [p for p in range(pitch + 12, min(self.high, pitch + 19) + 1) if p % 12 == third]
+            highest = min(self.high, pitch + 19, self._ceiling(span.bar))
+            tenths = [p for p in range(pitch + 12, highest + 1) if p % 12 == third]
             if tenths and self._rub(tenths[0], tick, dur) < 8:
                 return tenths[0]
-        if token in "8X" and pitch + 12 <= self.high:
+        if token in "8X" and pitch + 12 <= min(self.high, self._ceiling(span.bar)):
             return pitch + 12
         if token == "5":
             tones = (chord.fifth,) if chord.bass == chord.root else (chord.root, chord.fifth)
@@ -397,6 +402,12 @@ class _Bass:
                 default=pitch,
             )
         return self._approach(span, tick, dur, before, after, left) if token == "A" else pitch
+
+    def _ceiling(self, bar: int) -> int:
+        """Return how high the bass goes up its chord: not into the register of a figure beside it."""
+        stage = self.stage
+        figured = any(stage.roles[voice, bar] == "figure" for voice in stage.voices if voice != self.voice)
+        return _BELOW_FIGURES if figured else self.high
 
     def _says_chord(self, tick: int, dur: int) -> bool:
         """Whether a note must belong to its chord: what is long on a beat; only what is short passes."""

@@ -241,20 +241,23 @@ def _bar(figure: Figure, shape: BarShape, variant: int, qpm: float) -> Pattern:
     start = 0
     for number, (meter, ticks) in enumerate(shape.parts):
         text = figure.bars[meter][variant if number == 0 or variant == 2 else 1 - variant]
-        slots += [replace(slot, at=slot.at + start) for slot in _read(text, ticks, meter, qpm)]
+        slots += [replace(slot, at=slot.at + start) for slot in _read(text, ticks, meter, qpm, ticks < shape.ticks)]
         start += ticks
     return tuple(slots)
 
 
 @lru_cache(maxsize=1024)
-def _read(text: str, ticks: int, meter: str, qpm: float) -> Pattern:
-    """Read tokens and cut them to `ticks`; bars of twice the length (or half) are read in longer (shorter) tokens."""
+def _read(text: str, ticks: int, meter: str, qpm: float, is_part: bool) -> Pattern:
+    """Read tokens and cut them to `ticks`; bars of twice the length (or half) are read in longer (shorter) tokens.
+
+    What is only part of a bar keeps its pace, and so does what has three to a beat: else its beats would be others.
+    """
     tokens = text.split()
     whole = _LENGTHS[meter]
     grain = whole // len(tokens)
     if ticks > whole:
         grain = grain * ticks // whole
-    elif ticks * 2 == whole and goes_twice_as_fast(tokens, grain, qpm):
+    elif ticks * 2 == whole and not is_part and meter != "6/8" and goes_twice_as_fast(tokens, grain, qpm):
         grain //= 2
     return _spread(" ".join(tokens), grain, ticks)
 

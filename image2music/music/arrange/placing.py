@@ -37,9 +37,13 @@ _ORDERS = ((0, 0, 0, 1), (0, 0, 1, 0), (0, 1, 0, 1))
 _ORDERS_AGAIN = ((1, 0, 1, 0), (0, 1, 1, 0))
 """The same where a figure comes back later: it has changed, and is still known."""
 _CANDIDATES = 6
+_LONG = 6
+_PASSES = 16
 _SOFT_NOTES = 270.0
 """Strokes a minute of a figure from which on it is too busy for soft music."""
 _LYING: frozenset[Family] = frozenset({"pad", "chorale"})
+_EVEN: frozenset[Family | None] = frozenset({"pulse", "ostinato", "tremolo", "offbeat", "waltz"})
+"""Families of repeated chords: each fourth bar of a longer section rings out, for eight alike only pump."""
 _TOP_FIRST = frozenset({"drops", "bells", "cascade", "whirl", "off the beat"})
 """Figures that may lie above the tune where the voice's range does."""
 
@@ -91,7 +95,8 @@ class Placer:
             asked = None
         known = asked or (self._of_family.get((voice, part.family)) if part.family else None)
         may_come = known is not None and (asked is not None or known.name != before)
-        if known is not None and may_come and is_playable(known, instrument, section.qpm):
+        fits = known is not None and (asked is not None or known.grain >= EIGHTH or stage.leaves_room(section))
+        if known is not None and fits and may_come and is_playable(known, instrument, section.qpm):
             self._used.setdefault(section.name, set()).add(known.name)
             return known  # what comes back keeps its figure
         families = (part.family,) if part.family else usual_families(instrument, level)
@@ -104,6 +109,7 @@ class Placer:
             lambda f: f.loud[0] <= level <= f.loud[1],
             lambda f: level > 2 or f.density * section.qpm <= _SOFT_NOTES,
             lambda f: is_playable(f, instrument, section.qpm),
+            lambda f: f.grain >= EIGHTH or stage.leaves_room(section),
             lambda f: f.name != before,
             lambda f: f.name not in used,
         )
@@ -169,7 +175,7 @@ class Placer:
             ends = [*shape.beats[1:], shape.ticks]
             rungs = (((0, 0), (1, 0)), *[((1 + number % 3, 0),) for number in range(1, len(shape.beats))])
             return tuple(Slot(at, end - at, rung) for at, end, rung in zip(shape.beats, ends, rungs, strict=True))
-        if variant not in (_PLAIN, _VARIED) or figure.light or figure.grain > EIGHTH or shape.half * 2 != shape.ticks:
+        if variant not in (_PLAIN, _VARIED) or figure.light or figure.grain != EIGHTH or shape.half * 2 != shape.ticks:
             return whole
         moves = stage.halves_that_move(bar)
         if len(set(moves)) < 2:
@@ -203,6 +209,8 @@ class Placer:
             return _THIN
         if bar == stage.bars - 2 and place and stage.levels[bar] <= 3:
             return _THIN
+        if figure.family in _EVEN and not figure.light and place % 4 == 3 and section.last - section.first >= _LONG - 1:
+            return _THIN
         if not tune:
             return _FULL if stage.levels[bar] >= 2 else _VARIED
         if place and stage.tune_holds(bar):
@@ -234,6 +242,8 @@ class Placer:
                 own = tone in span.classes
                 if shared < TICKS_PER_QUARTER or shared < span.dur // (3 if own else 2):
                     continue
+                if own and shared * 2 <= span.dur and note.on > span.on:
+                    continue  # the chord is heard before the tune completes it
                 if own and (tone == span.seventh or (span.leans and tone == span.third)):
                     left.add(tone)
                 elif not own:
@@ -419,7 +429,7 @@ class Placer:
             return rubs + max(alone, self._parallel(voice, one, tick, low))
 
         own = wrong(pitch)
-        if own < 8:
+        if own < (8 if dur >= EIGHTH else _PASSES):  # a fast figure keeps its shape
             return pitch
         bottom = 1 if low else 0
         near = (rung - 1, rung + 1, rung - 2, rung + 2, rung + 3, rung - 3)

@@ -360,6 +360,11 @@ class ArrangingStage:
         seconds = len(bars) * self.length / TICKS_PER_QUARTER * 60 / section.qpm
         return notes >= _CROWDED * seconds
 
+    def leaves_room(self, section: Section) -> bool:
+        """Whether a tune stands still enough for a figure in sixteenths beside all of a section: a note a beat."""
+        bars = range(section.first - 1, min(section.last, self.bars))
+        return all(len(self.tune_in(bar)) <= len(self.shape.beats) + 1 for bar in bars) and len(bars) > 1
+
     def others_in(self, bar: int) -> list[PlacedNote]:
         """Return the notes of other written lines that begin in a bar."""
         start, end = bar * self.length, (bar + 1) * self.length
