@@ -70,7 +70,7 @@ _FOR_HANDS = (("arch", "swing", "two"), ("arch", "rock", "leap", "swing"), ("lea
 _CHORDAL: frozenset[Family | None] = frozenset({"pad", "chorale", "pulse", "offbeat", "waltz", "pizzicato"})
 _DETACHED = frozenset({"short", "march"})
 _OWN = "own"
-_BELOW_FIGURES = 55
+_BELOW_FIGURES = 53
 _LEGATO = frozenset({"pedal", "long", "two", "moving", "root", "dotted", "steps", "walk", "arch", "swing"})
 _OWN_WORDS = frozenset("R538XAuv")
 """What a plan's own pattern may have beside `-` and `.`: the words of `_PATTERNS`."""
@@ -170,7 +170,9 @@ class _Bass:
         if len(chords) == 1 and stage.levels[section.first - 1] <= 1 and self.instrument.sustains:
             names = ("pedal",)
         last = next(reversed(self.styles.values()), "")
-        names = [name for name in names if name != last] or names
+        meter = stage.shape.parts[0][0]
+        fresh = [name for name in names if last in ("", _OWN) or _onsets(name, meter) != _onsets(last, meter)]
+        names = fresh or [name for name in names if name != last] or names
         self.styles[section.name] = names[int(stage.rng.integers(len(names)))]
         return self.styles[section.name]
 
@@ -363,7 +365,8 @@ class _Bass:
                 p
                 for p in range(self.low, self.high + 1)
                 if p % 12 in tones and p not in (pitch, before) and abs(p - pitch) <= 9
-            ]
+                and p <= max(pitch, self._ceiling(span.bar))
+            ]  # fmt: skip
             goal = after if after is not None else pitch
             return min(
                 able,
@@ -375,7 +378,8 @@ class _Bass:
                 p
                 for p in range(self.low, self.high + 1)
                 if p % 12 in span.own and p != before and p % 12 != pitch % 12 and abs(p - before) <= 7
-            ]
+                and p <= max(pitch, self._ceiling(span.bar))
+            ]  # fmt: skip
             goal = after if after is not None else pitch
             return min(
                 able,
@@ -404,9 +408,9 @@ class _Bass:
         return self._approach(span, tick, dur, before, after, left) if token == "A" else pitch
 
     def _ceiling(self, bar: int) -> int:
-        """Return how high the bass goes up its chord: not into the register of a figure beside it."""
+        """Return how high the bass goes up its chord: not into the register of what accompanies beside it."""
         stage = self.stage
-        figured = any(stage.roles[voice, bar] == "figure" for voice in stage.voices if voice != self.voice)
+        figured = any(stage.roles[voice, bar] in ("figure", "hold") for voice in stage.voices if voice != self.voice)
         return _BELOW_FIGURES if figured else self.high
 
     def _says_chord(self, tick: int, dur: int) -> bool:
@@ -466,6 +470,11 @@ class _Bass:
             else:
                 joined.append(note)
         stage.out[self.voice] = joined
+
+
+def _onsets(name: str, meter: str) -> tuple[int, ...]:
+    """Return where a pattern's bar strikes."""
+    return tuple(at for at, word in enumerate(_PATTERNS[name][meter][0].split()) if word not in "-.")
 
 
 def _goes_along(tune_before: int | None, tune: int | None, before: int, pitch: int) -> bool:

@@ -80,6 +80,8 @@ class LineWriter:
         tunes, basses = [], []
         for number, (tick, dur) in enumerate(slots):
             tune, bass = self.stage.tune_at(tick), self._bass_under(voice, tick)
+            if bass is not None and manner is _HOLD:
+                bass = self.stage.bass_over(tick, tick + dur)
             row = self._row(voice, tick, dur, manner, allowed[number] if allowed else None, tune, bass)
             rows.append(row)
             tunes.append(tune)
@@ -210,8 +212,9 @@ class LineWriter:
         spans = [span for span in stage.spans if span.on < note.end and span.end > note.on]
         common = set(spans[0].own).intersection(*(span.own for span in spans))
         low, _ = stage.range_of(voice, bar)
-        top, bass = note.pitches[-1], stage.bass_at(note.on)
-        floor = max(low, 48, (bass or 0) + 3)
+        top = note.pitches[-1]
+        bass = max((stage.bass_over(max(s.on, note.on), min(s.end, note.end)) or 0 for s in spans), default=0)
+        floor = max(low, 48, bass + 3)
         found = [top]
         for _ in range(2 if stage.levels[bar] >= 3 or bar in (stage.climax, stage.bars - 1) else 1):
             able = [

@@ -37,12 +37,12 @@ _ORDERS = ((0, 0, 0, 1), (0, 0, 1, 0), (0, 1, 0, 1))
 _ORDERS_AGAIN = ((1, 0, 1, 0), (0, 1, 1, 0))
 """The same where a figure comes back later: it has changed, and is still known."""
 _CANDIDATES = 6
-_LONG = 6
+_LONG, _STILL = 6, 4
 _PASSES = 16
 _SOFT_NOTES = 270.0
 """Strokes a minute of a figure from which on it is too busy for soft music."""
 _LYING: frozenset[Family] = frozenset({"pad", "chorale"})
-_EVEN: frozenset[Family | None] = frozenset({"pulse", "ostinato", "tremolo", "offbeat", "waltz"})
+_EVEN: frozenset[Family | None] = frozenset({"pulse", "ostinato", "tremolo", "offbeat", "waltz", "chorale"})
 """Families of repeated chords: each fourth bar of a longer section rings out, for eight alike only pump."""
 _TOP_FIRST = frozenset({"drops", "bells", "cascade", "whirl", "off the beat"})
 """Figures that may lie above the tune where the voice's range does."""
@@ -57,6 +57,7 @@ class Placer:
         self._used: dict[str, set[str]] = {}
         self._of_family: dict[tuple[int, Family | None], Figure] = {}
         self._omits: dict[int, tuple[int, ...]] = {}
+        self._basses: dict[int, int | None] = {}
         self._heard: set[tuple[int, str]] = set()
         self._stood: dict[int, tuple[int, int, list[int]]] = {}
 
@@ -171,6 +172,11 @@ class Placer:
             return (Slot(0, shape.beats[1] if len(shape.beats) > 1 else shape.ticks // 2, ((0, 0), (1, 0), (2, 0))),)
         variant = self._variant(section, bar, order, figure)
         whole = patterns[variant]
+        if figure.family == "pad" and section.last - section.first >= _STILL and (bar - section.first) % 2 == 0:
+            half = shape.half if shape.half < shape.ticks else shape.ticks // 2
+            if bar not in (stage.climax, stage.bars - 1) and bar != section.last - 1:  # a long pad is voiced anew
+                rungs = tuple((rung, 0) for rung in range(min(3, stage.most_at_once(voice, bar))))
+                return Slot(0, half, rungs), Slot(half, shape.ticks - half, tuple((rung + 1, 0) for rung, _ in rungs))
         if figure.family in _LYING and variant in (_VARIED, _FULL) and self._leaves_room(voice, section, bar):
             ends = [*shape.beats[1:], shape.ticks]
             rungs = (((0, 0), (1, 0)), *[((1 + number % 3, 0),) for number in range(1, len(shape.beats))])
@@ -210,7 +216,7 @@ class Placer:
         if bar == stage.bars - 2 and place and stage.levels[bar] <= 3:
             return _THIN
         if figure.family in _EVEN and not figure.light and place % 4 == 3 and section.last - section.first >= _LONG - 1:
-            return _THIN
+            return _CADENCE
         if not tune:
             return _FULL if stage.levels[bar] >= 2 else _VARIED
         if place and stage.tune_holds(bar):
@@ -309,12 +315,17 @@ class Placer:
                 free = instrument.kind in ("keys", "plucked", "mallet") and (lowest + high) // 2 > min(sung) - 4
                 over = (2 if level > 0 else 8) if free else 18 if instrument.chords > 2 else 35
                 cost += over * max(0, top - floor + 2) + (0 if low else 10 * max(0, floor - 5 - top))
-        bass = None if low else stage.bass_at(span.on)
+        bass = None if low else self._bass_under(span)
         if bass is not None and foot <= bass + 3:
             cost += 300 + 30 * (bass + 3 - foot)
         if span.leans and foot % 12 == span.third:
             cost += 60
         return cost + 60 * (foot in sung)
+
+    def _bass_under(self, span: ChordSpan) -> int | None:
+        if span.on not in self._basses:
+            self._basses[span.on] = self.stage.bass_over(span.on, span.end)
+        return self._basses[span.on]
 
     @staticmethod
     def _move_cost(

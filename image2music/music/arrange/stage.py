@@ -421,6 +421,14 @@ class ArrangingStage:
         found = self.sounding(voice, tick) if voice else ()
         return found[0] if found else None
 
+    def bass_over(self, start: int, end: int) -> int | None:
+        """Return the highest note that the bass comes to in a stretch of one bar."""
+        voice = self.bass_voice[min(start // self.length, self.bars - 1)]
+        notes = self.out.get(voice, [])
+        first = max(0, bisect_right(notes, start, key=_onset) - 1)
+        last = bisect_left(notes, end, key=_onset)
+        return max((note.pitches[0] for note in notes[first:last] if note.end > start), default=None)
+
     def clash(self, pitch: int, tick: int, dur: int) -> int:
         """Return how much a note would rub against the tune and other written lines: 0, up to 20 for one bad rub."""
         key = pitch, tick, dur
