@@ -46,7 +46,8 @@ class SuitingMusic:
     `slowest` to `fastest` with `qpm` between them are quarter notes a minute. `moods` are words that captions of music
     use, strongest first. `meter_chances` has rarer meters too, and adds up to 1. `ensembles` stand best first;
     `unsuitable` programs (128: a drum kit) never come.
-    `reasons` are plain English clauses that say why, for people.
+    `reasons` are plain English clauses that say why, for people. `tuneless` are programs whose tones are too short for
+    the long notes of such a tune.
     """
 
     character: Character
@@ -61,6 +62,7 @@ class SuitingMusic:
     unsuitable: frozenset[int]
     families: tuple[Family, ...]
     reasons: tuple[str, ...]
+    tuneless: frozenset[int] = frozenset()
 
 
 _PROGRAMS = {
@@ -249,6 +251,7 @@ def suiting_music(scene: Scene) -> SuitingMusic:
     unsuitable = _EFFECTS | (
         (_HARSH | _KEPT_OUT[character]) - {program for program, vote in asked.items() if vote[0] >= 0.3}
     )
+    tuneless = frozenset[int]() if character in ("playful", "driving") else _SHORT
     return SuitingMusic(
         character=character,
         qpm=qpm,
@@ -259,11 +262,12 @@ def suiting_music(scene: Scene) -> SuitingMusic:
         meter_chances=_meter_chances(character, votes),
         moods=_MOODS[character],
         ensembles=_ensembles(
-            _with_prior(asked, None if character == "driving" else arousal >= 0.4), unsuitable, tuneless_for(character)
+            _with_prior(asked, None if character == "driving" else arousal >= 0.4), unsuitable, tuneless
         ),
         unsuitable=frozenset(unsuitable),
         families=_FAMILIES[character],
         reasons=_reasons(votes, character, qpm),
+        tuneless=tuneless,
     )
 
 
@@ -382,11 +386,6 @@ _CHOICE: Mapping[BandJob, int] = {"lead": 5, "second": 5, "sustained": 3, "figur
 _CONTRAST, _SINGING, _WANTED, _LEADING, _ACCOMPANIED = 0.01, 0.03, 0.02, 0.07, 0.03
 """What it is worth that the singers are of two kinds; that one of them holds its notes; that somebody is there whom
 the scene asks for; that the one it asks for most has the tune; that keys, a harp or a guitar accompany it."""
-
-
-def tuneless_for(character: Character) -> frozenset[int]:
-    """Return the instruments that don't sing in music of a character: short tones carry no tune of long notes."""
-    return frozenset() if character in ("playful", "driving") else _SHORT
 
 
 def _ensembles(asked: Asked, unsuitable: frozenset[int], tuneless: frozenset[int]) -> tuple[Ensemble, ...]:

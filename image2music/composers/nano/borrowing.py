@@ -36,14 +36,7 @@ from image2music.composers.nano.band import (
     spelt_rhythm,
 )
 from image2music.composers.nano.sketch import TICKS, bar_ticks
-from image2music.composers.suiting import (
-    SuitingMusic,
-    accompanies_alone,
-    blends,
-    instrument_called,
-    suits_like,
-    tuneless_for,
-)
+from image2music.composers.suiting import SuitingMusic, accompanies_alone, blends, instrument_called, suits_like
 from image2music.errors import AbcError
 from image2music.music.instruments import instrument_of
 from image2music.music.planning.checks import families_for
@@ -453,11 +446,10 @@ def _band(loan: Loan, request: PlanRequest, music: SuitingMusic, read: Sequence[
     somebody always accompanies.
     """
     cited = {one.tune_id for one in loan.lent if one.what in ("drums", "bass")}
-    asked = {program for ensemble in music.ensembles for program in ensemble.programs}
+    asked = {program for ensemble in music.ensembles for program in ensemble.programs} - music.tuneless
     for reference, borrowed in sorted(read, key=lambda pair: pair[0].tune_id not in cited):
         band = [p for p in borrowed.programs if p != DRUM_KIT and suits_like(p, music)]
-        sings = set(borrowed.programs[:1]) & asked & set(band) - tuneless_for(music.character)
-        lead = borrowed.programs[:1] if sings else request.programs[:1]
+        lead = borrowed.programs[:1] if set(borrowed.programs[:1]) & asked & set(band) else request.programs[:1]
         line = () if borrowed.bass is None else (borrowed.bass.program,)
         bass = [p for p in (*line, *band) if p in band and (p in line or p in BASS_PROGRAMS)][:1]
         low = bass or list(request.programs[-1:])

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from image2music.music.arrange.figures import goes_twice_as_fast
 from image2music.music.arrange.stage import ArrangingStage, words_of_bar
-from image2music.music.arrange.timeline import EIGHTH, ChordSpan, PlacedNote, cheapest_path, longest_tone
+from image2music.music.arrange.timeline import EIGHTH, ChordSpan, PlacedNote, cheapest_path, goes_along, longest_tone
 from image2music.music.planning.plan import Family, Section
 from image2music.music.theory import TICKS_PER_QUARTER
 
@@ -72,6 +72,7 @@ _DETACHED = frozenset({"short", "march"})
 _OWN = "own"
 _BELOW_FIGURES = 53
 _LEGATO = frozenset({"pedal", "long", "two", "moving", "root", "dotted", "steps", "walk", "arch", "swing"})
+_STANDING = frozenset({"long", "two", "moving", "root", "dotted"})
 _OWN_WORDS = frozenset("R538XAuv")
 """What a plan's own pattern may have beside `-` and `.`: the words of `_PATTERNS`."""
 
@@ -170,8 +171,7 @@ class _Bass:
         if len(chords) == 1 and stage.levels[section.first - 1] <= 1 and self.instrument.sustains:
             names = ("pedal",)
         last = next(reversed(self.styles.values()), "")
-        meter = stage.shape.parts[0][0]
-        fresh = [name for name in names if last in ("", _OWN) or _onsets(name, meter) != _onsets(last, meter)]
+        fresh = [name for name in names if last in ("", _OWN) or _onsets(name, stage) != _onsets(last, stage)]
         names = fresh or [name for name in names if name != last] or names
         self.styles[section.name] = names[int(stage.rng.integers(len(names)))]
         return self.styles[section.name]
@@ -204,12 +204,7 @@ class _Bass:
         if span is self.last_move and name in _LEGATO:
             # The last close stands: root, dominant, root.
             tokens = self._closing(span, pitch)
-        elif (
-            span.bar == section.last - 1
-            and span.dur == stage.length
-            and name in ("long", "two", "moving", "root", "dotted")
-            and near
-        ):
+        elif span.bar == section.last - 1 and span.dur == stage.length and near and name in _STANDING:
             tokens = self._closing(span, pitch)
         else:
             varied = (turn and not near) or follows or (name in ("walk", "dotted") and turn)
@@ -241,8 +236,8 @@ class _Bass:
             if start and which and ticks < len(words) * EIGHTH:
                 words = words[-ticks // EIGHTH :]  # part of a bar at its end leads on as the whole would
             grain = EIGHTH * max(1, ticks // (len(words) * EIGHTH))
-            if meter != "6/8" and ticks * 2 == len(words) * EIGHTH == self.stage.length * 2 \
-                    and all(word == "-" for word in words[1::2]) and goes_twice_as_fast(words, EIGHTH, qpm):  # fmt: skip
+            is_half = meter != "6/8" and ticks * 2 == len(words) * EIGHTH == self.stage.length * 2
+            if is_half and set(words[1::2]) == {"-"} and goes_twice_as_fast(words, EIGHTH, qpm):
                 grain //= 2  # a bar of two quarters; a part of a bar takes a part of the pattern
             for number, word in enumerate(words):
                 at = start + number * grain
@@ -253,13 +248,8 @@ class _Bass:
                     if found and sum(found[-1][:2]) == at:
                         found[-1] = (found[-1][0], found[-1][1] + room, found[-1][2])
                 elif word != ".":
-                    found.append(
-                        (
-                            at,
-                            room,
-                            "5" if word == "R" and start and number == 0 and name not in ("pedal", "long") else word,
-                        )
-                    )
+                    is_fifth = word == "R" and start and number == 0 and name not in ("pedal", "long")
+                    found.append((at, room, "5" if is_fifth else word))
             start += ticks
         if name in ("pedal", "long") and found and found[-1][2] in "R5" and len(found) > 1:
             found = [(0, span.dur, "R")]
@@ -300,8 +290,8 @@ class _Bass:
         earlier, here, later = (stage.tune_at(t) for t in (tick - 1, tick, tick + dur))
 
         def follows(one: int) -> int:
-            found = _goes_along(earlier, here, before, one)
-            return found + (_goes_along(here, later, one, after) if after is not None else 0)
+            found = goes_along(earlier, here, before, one)
+            return found + (goes_along(here, later, one, after) if after is not None else 0)
 
         if not follows(pitch):
             return pitch
@@ -472,13 +462,6 @@ class _Bass:
         stage.out[self.voice] = joined
 
 
-def _onsets(name: str, meter: str) -> tuple[int, ...]:
-    """Return where a pattern's bar strikes."""
-    return tuple(at for at, word in enumerate(_PATTERNS[name][meter][0].split()) if word not in "-.")
-
-
-def _goes_along(tune_before: int | None, tune: int | None, before: int, pitch: int) -> bool:
-    """Whether two voices move the same way from one octave or fifth to another."""
-    if tune_before is None or tune is None or (tune - tune_before) * (pitch - before) <= 0:
-        return False
-    return (tune - pitch) % 12 in (0, 7) and (tune - pitch) % 12 == (tune_before - before) % 12
+def _onsets(name: str, stage: ArrangingStage) -> tuple[int, ...]:
+    """Return where a pattern strikes in a bar, or in the first part of it."""
+    return tuple(at for at, one in enumerate(_PATTERNS[name][stage.shape.parts[0][0]][0].split()) if one not in "-.")

@@ -161,49 +161,15 @@ class LineWriter:
         sustains = stage.instruments[voice].sustains
         edges = {span.on for span in stage.spans_of(bars)}
         if not sustains:  # what dies away is struck again
-            edges |= {bar * stage.length + stage.shape.half for bar in bars if bar < stage.bars - 1}
-        ordered = [*sorted(edges), (bars[-1] + 1) * stage.length]
-        slots = [(on, end - on) for on, end in pairwise(ordered)]
+            struck = [bar * stage.length for bar in bars if bar < stage.bars - 1]
+            edges |= {start + beat for start in struck for beat in stage.shape.strong}
+        slots = [(on, end - on) for on, end in pairwise([*sorted(edges), (bars[-1] + 1) * stage.length])]
         path = self.solve(voice, slots, _HOLD if sustains else _STRUCK)
         first = len(stage.out[voice])
         self._put(voice, slots, path, tie=sustains)
-        if sustains:
-            self._stir(voice, first)
         if stage.instruments[voice].chords > 2:
             for note in stage.out[voice][first:]:
                 note.pitches = self._filled(voice, note)
-
-    def _stir(self, voice: int, first: int) -> None:
-        """Let a tone that is held for more than two bars go to a neighbour and come back, in every second bar."""
-        stage = self.stage
-        notes = stage.out[voice]
-        moved: list[PlacedNote] = []
-        for note in notes[first:]:
-            start, end, pitch = note.on, note.end, note.pitches[0]
-            bars = range(note.on // stage.length + 1, (end - 1) // stage.length + 1, 2)
-            for bar in bars if end - start > 2 * stage.length else ():
-                on = bar * stage.length + stage.shape.half
-                until = min((bar + 1) * stage.length, end)
-                beside = self._beside(voice, on, until - on, pitch) if on < until and bar != stage.climax else None
-                if beside is not None:
-                    moved += [PlacedNote(start, on - start, (pitch,)), PlacedNote(on, until - on, (beside,))]
-                    start = until
-            if start < end:
-                moved.append(PlacedNote(start, end - start, (pitch,)))
-        notes[first:] = moved
-
-    def _beside(self, voice: int, tick: int, dur: int, pitch: int) -> int | None:
-        """Return the tone nearest to a held one that is of the chord there, or passes by it, and rubs nothing."""
-        stage = self.stage
-        low, high = stage.range_of(voice, tick // stage.length)
-        span, bass = stage.span_at(tick), stage.bass_at(tick)
-        able = [
-            p for p in range(max(low, pitch - 4), min(high, pitch + 4) + 1)
-            if p != pitch and p % 12 in (span.own if abs(p - pitch) > 2 else span.classes | span.scale)
-            and stage.clash(p, tick, dur) < 5 and not stage.rub_with_set(voice, p, tick, dur)
-            and (bass is None or p > bass + 2) and p != stage.tune_at(tick)
-        ]  # fmt: skip
-        return min(able, key=lambda p: (p % 12 not in span.classes, abs(p - pitch), p), default=None)
 
     def _filled(self, voice: int, note: PlacedNote) -> tuple[int, ...]:
         """Give a held tone of a chordal instrument one or two tones of its chord below, a third or sixth first."""

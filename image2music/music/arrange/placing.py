@@ -21,13 +21,23 @@ from image2music.music.arrange.figures import (
     is_playable,
     last_bar_of,
     library,
+    notes_a_bar,
     pattern_of_degrees,
     usual_families,
     variants,
+    voiced_anew,
     with_bass,
 )
 from image2music.music.arrange.stage import ArrangingStage
-from image2music.music.arrange.timeline import EIGHTH, ChordSpan, PlacedNote, cheapest_path, longest_tone, rungs_of
+from image2music.music.arrange.timeline import (
+    EIGHTH,
+    ChordSpan,
+    PlacedNote,
+    cheapest_path,
+    cost_of_move,
+    longest_tone,
+    rungs_of,
+)
 from image2music.music.planning.plan import Family, Section
 from image2music.music.theory import TICKS_PER_QUARTER
 
@@ -36,9 +46,7 @@ _ORDERS = ((0, 0, 0, 1), (0, 0, 1, 0), (0, 1, 0, 1))
 """Which bars of four vary their figure: few, for a figure that changes all the time is no idea (blind judges said)."""
 _ORDERS_AGAIN = ((1, 0, 1, 0), (0, 1, 1, 0))
 """The same where a figure comes back later: it has changed, and is still known."""
-_CANDIDATES = 6
-_LONG, _STILL = 6, 4
-_PASSES = 16
+_CANDIDATES, _LONG, _STILL, _PASSES = 6, 6, 4, 16
 _SOFT_NOTES = 270.0
 """Strokes a minute of a figure from which on it is too busy for soft music."""
 _LYING: frozenset[Family] = frozenset({"pad", "chorale"})
@@ -57,7 +65,6 @@ class Placer:
         self._used: dict[str, set[str]] = {}
         self._of_family: dict[tuple[int, Family | None], Figure] = {}
         self._omits: dict[int, tuple[int, ...]] = {}
-        self._basses: dict[int, int | None] = {}
         self._heard: set[tuple[int, str]] = set()
         self._stood: dict[int, tuple[int, int, list[int]]] = {}
 
@@ -130,7 +137,7 @@ class Placer:
         is_spare = level <= 1 or (section.last >= stage.bars and level <= 2)
         if len(able) < 2 or not (has_peak or is_spare):
             return able
-        by_notes = sorted(able, key=lambda f: len(variants(f.name, stage.shape, section.qpm)[_PLAIN]))
+        by_notes = sorted(able, key=lambda f: notes_a_bar(f.name, stage.shape, section.qpm))
         half = (len(able) + 1) // 2
         kept = by_notes[-half:] if has_peak else by_notes[:half]
         return [figure for figure in able if figure in kept]
@@ -172,11 +179,9 @@ class Placer:
             return (Slot(0, shape.beats[1] if len(shape.beats) > 1 else shape.ticks // 2, ((0, 0), (1, 0), (2, 0))),)
         variant = self._variant(section, bar, order, figure)
         whole = patterns[variant]
-        if figure.family == "pad" and section.last - section.first >= _STILL and (bar - section.first) % 2 == 0:
-            half = shape.half if shape.half < shape.ticks else shape.ticks // 2
-            if bar not in (stage.climax, stage.bars - 1) and bar != section.last - 1:  # a long pad is voiced anew
-                rungs = tuple((rung, 0) for rung in range(min(3, stage.most_at_once(voice, bar))))
-                return Slot(0, half, rungs), Slot(half, shape.ticks - half, tuple((rung + 1, 0) for rung, _ in rungs))
+        is_long = figure.family == "pad" and section.last - section.first >= _STILL and (bar - section.first) % 2 == 0
+        if is_long and bar not in (stage.climax, stage.bars - 1, section.last - 1):
+            return voiced_anew(shape, min(3, stage.most_at_once(voice, bar)))
         if figure.family in _LYING and variant in (_VARIED, _FULL) and self._leaves_room(voice, section, bar):
             ends = [*shape.beats[1:], shape.ticks]
             rungs = (((0, 0), (1, 0)), *[((1 + number % 3, 0),) for number in range(1, len(shape.beats))])
@@ -246,10 +251,9 @@ class Placer:
                 shared = min(note.end, span.end) - max(note.on, span.on)
                 tone = note.pitches[0] % 12
                 own = tone in span.classes
-                if shared < TICKS_PER_QUARTER or shared < span.dur // (3 if own else 2):
+                is_late = own and shared * 2 <= span.dur and note.on > span.on  # the chord is heard before
+                if is_late or shared < TICKS_PER_QUARTER or shared < span.dur // (3 if own else 2):
                     continue
-                if own and shared * 2 <= span.dur and note.on > span.on:
-                    continue  # the chord is heard before the tune completes it
                 if own and (tone == span.seventh or (span.leans and tone == span.third)):
                     left.add(tone)
                 elif not own:
@@ -278,13 +282,13 @@ class Placer:
         def move(number: int, j: int, k: int) -> int:
             _, was, old = rows[number - 1][j]
             _, foot, ladder = rows[number][k]
-            return self._move_cost(was, foot, old, ladder, (tunes[number - 1], tunes[number]), low)
+            return cost_of_move(was, foot, old, ladder, (tunes[number - 1], tunes[number]), low)
 
         costs = [[cost for cost, _, _ in row] for row in rows]
         end, was, old = self._stood.get(voice, (-1, 0, []))
         if end == spans[0].on:  # the hand goes on from where the section before left it
             costs[0] = [
-                cost + self._move_cost(was, foot, old, ladder, (None, None), low) for cost, foot, ladder in rows[0]
+                cost + cost_of_move(was, foot, old, ladder, (None, None), low) for cost, foot, ladder in rows[0]
             ]
         path = cheapest_path(costs, move)
         self._stood[voice] = (spans[-1].end, *rows[-1][path[-1]][1:])
@@ -315,36 +319,12 @@ class Placer:
                 free = instrument.kind in ("keys", "plucked", "mallet") and (lowest + high) // 2 > min(sung) - 4
                 over = (2 if level > 0 else 8) if free else 18 if instrument.chords > 2 else 35
                 cost += over * max(0, top - floor + 2) + (0 if low else 10 * max(0, floor - 5 - top))
-        bass = None if low else self._bass_under(span)
+        bass = None if low else stage.bass_over(span.on, span.end)
         if bass is not None and foot <= bass + 3:
             cost += 300 + 30 * (bass + 3 - foot)
         if span.leans and foot % 12 == span.third:
             cost += 60
         return cost + 60 * (foot in sung)
-
-    def _bass_under(self, span: ChordSpan) -> int | None:
-        if span.on not in self._basses:
-            self._basses[span.on] = self.stage.bass_over(span.on, span.end)
-        return self._basses[span.on]
-
-    @staticmethod
-    def _move_cost(
-        was: int, foot: int, old: list[int], ladder: list[int], tunes: tuple[int | None, int | None], low: bool
-    ) -> int:
-        moved = 0
-        for x in ladder:
-            nearest = 99
-            for y in old:
-                away = x - y if x > y else y - x
-                nearest = min(nearest, away)
-            moved += nearest
-        cost = moved * (5 if low else 18) + 25 * max(0, abs(foot - was) - 5)
-        before, now = tunes
-        if before is not None and now is not None and before != now and was != foot:
-            same = (now - foot) % 12 == (before - was) % 12 and (now - foot) % 12 in (0, 7)
-            if same and (foot - was) * (now - before) > 0:
-                cost += 150
-        return cost
 
     # notes
 

@@ -178,6 +178,7 @@ class ArrangingStage:
             if role == "melody" and singer != voice:
                 sings = any(self.plan.melody_at(one) == voice for one in self.plan.section_at(bar + 1).bars)
                 self.roles[voice, bar] = "rest" if sings and not singer else "counter"
+        self._tune_in: dict[int, list[PlacedNote]] = {}
         self.beats, self.strong_beats = frozenset(self.shape.beats), frozenset(self.shape.strong)
         self.levels = [DYNAMICS.index(self.plan.section_at(bar + 1).dynamic) for bar in range(self.bars)]
         self.sections = [self.plan.section_at(bar + 1) for bar in range(self.bars)]
@@ -372,7 +373,9 @@ class ArrangingStage:
 
     def tune_in(self, bar: int) -> list[PlacedNote]:
         """Return the tune's notes that sound in a bar."""
-        return self.tune.between(bar * self.length, (bar + 1) * self.length)
+        if bar not in self._tune_in:
+            self._tune_in[bar] = self.tune.between(bar * self.length, (bar + 1) * self.length)
+        return self._tune_in[bar]
 
     def beats_a_minute(self, qpm: float) -> float:
         """Return the pace in beats, which are dotted quarters in compound meters."""
