@@ -46,7 +46,8 @@ class SuitingMusic:
     `slowest` to `fastest` with `qpm` between them are quarter notes a minute. `moods` are words that captions of music
     use, strongest first. `meter_chances` has rarer meters too, and adds up to 1. `ensembles` stand best first;
     `unsuitable` programs (128: a drum kit) never come.
-    `reasons` are plain English clauses that say why, for people.
+    `reasons` are plain English clauses that say why, for people. `tuneless` are programs whose tones are too short for
+    the long notes of such a tune.
     """
 
     character: Character
@@ -61,6 +62,7 @@ class SuitingMusic:
     unsuitable: frozenset[int]
     families: tuple[Family, ...]
     reasons: tuple[str, ...]
+    tuneless: frozenset[int] = frozenset()
 
 
 _PROGRAMS = {
@@ -249,6 +251,7 @@ def suiting_music(scene: Scene) -> SuitingMusic:
     unsuitable = _EFFECTS | (
         (_HARSH | _KEPT_OUT[character]) - {program for program, vote in asked.items() if vote[0] >= 0.3}
     )
+    tuneless = frozenset[int]() if character in ("playful", "driving") else _SHORT
     return SuitingMusic(
         character=character,
         qpm=qpm,
@@ -258,10 +261,13 @@ def suiting_music(scene: Scene) -> SuitingMusic:
         meters=_METERS[character],
         meter_chances=_meter_chances(character, votes),
         moods=_MOODS[character],
-        ensembles=_ensembles(_with_prior(asked, None if character == "driving" else arousal >= 0.4), unsuitable),
+        ensembles=_ensembles(
+            _with_prior(asked, None if character == "driving" else arousal >= 0.4), unsuitable, tuneless
+        ),
         unsuitable=frozenset(unsuitable),
         families=_FAMILIES[character],
         reasons=_reasons(votes, character, qpm),
+        tuneless=tuneless,
     )
 
 
@@ -365,6 +371,8 @@ _NO_LEAD = frozenset({DRUM_KIT, 32, 33, 38, 43, 44, 58, 18, 19, 14, 52, 88, 89, 
 _RHYTHM = frozenset((18, 27, 29, 32, 33, 38, 61, 66, 81))
 """Instruments one of which a drum kit needs beside it."""
 _BOWED = frozenset((40, 41, 42, 43, 44, 48))
+_SHORT = frozenset({9, 10, 12, 13, 45, 47, 108, 115})
+"""Instruments whose tones are over at once: glockenspiel, music box, marimba, xylophone, pizzicato and their like."""
 _CHORDAL = 5
 """Notes at once from which on an instrument gives figure and bass alone."""
 _PART = 3
@@ -380,7 +388,7 @@ _CONTRAST, _SINGING, _WANTED, _LEADING, _ACCOMPANIED = 0.01, 0.03, 0.02, 0.07, 0
 the scene asks for; that the one it asks for most has the tune; that keys, a harp or a guitar accompany it."""
 
 
-def _ensembles(asked: Asked, unsuitable: frozenset[int]) -> tuple[Ensemble, ...]:
+def _ensembles(asked: Asked, unsuitable: frozenset[int], tuneless: frozenset[int]) -> tuple[Ensemble, ...]:
     """Put together what is asked for most: two that sing in turn, over figure and bass, out of one world.
 
     The last band at most has two instruments, three have more than one with a bow; no pair of lead and lowest comes
@@ -389,7 +397,7 @@ def _ensembles(asked: Asked, unsuitable: frozenset[int]) -> tuple[Ensemble, ...]
     asked = _with_kin(asked, unsuitable)
     votes = {program: vote for program, (vote, _) in asked.items() if program not in unsuitable}
     best = sorted(votes, key=lambda program: (-votes[program], program))
-    bands = {band: jobs for wanted in _JOBS for band, jobs in _bands(wanted, best)}
+    bands = {band: jobs for wanted in _JOBS for band, jobs in _bands(wanted, best, tuneless)}
     told = {program for program in votes if asked[program][1] not in ("", _COMES_ALONG)}
 
     def worth(band: tuple[int, ...]) -> float:
@@ -428,9 +436,14 @@ def _with_kin(asked: Asked, unsuitable: frozenset[int]) -> Asked:
     return found
 
 
-def _bands(jobs: tuple[BandJob, ...], best: Sequence[int]) -> Iterator[tuple[tuple[int, ...], tuple[BandJob, ...]]]:
+def _bands(
+    jobs: tuple[BandJob, ...], best: Sequence[int], tuneless: frozenset[int]
+) -> Iterator[tuple[tuple[int, ...], tuple[BandJob, ...]]]:
     """Yield bands for some jobs, with what each instrument is there for; drums come where they are asked for."""
-    options = [[program for program in best if _can(program, job)][: _CHOICE[job]] for job in jobs]
+    options = [
+        [p for p in best if _can(p, job) and not (job in ("lead", "second") and p in tuneless)][: _CHOICE[job]]
+        for job in jobs
+    ]
     drummed: tuple[BandJob, ...] = (*jobs[:-1], "drums", jobs[-1])
     for band in product(*options):
         if len(set(band)) < len(band) or not (shared := _shared_worlds(band)):

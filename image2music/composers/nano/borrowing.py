@@ -446,7 +446,7 @@ def _band(loan: Loan, request: PlanRequest, music: SuitingMusic, read: Sequence[
     somebody always accompanies.
     """
     cited = {one.tune_id for one in loan.lent if one.what in ("drums", "bass")}
-    asked = {program for ensemble in music.ensembles for program in ensemble.programs}
+    asked = {program for ensemble in music.ensembles for program in ensemble.programs} - music.tuneless
     for reference, borrowed in sorted(read, key=lambda pair: pair[0].tune_id not in cited):
         band = [p for p in borrowed.programs if p != DRUM_KIT and suits_like(p, music)]
         lead = borrowed.programs[:1] if set(borrowed.programs[:1]) & asked & set(band) else request.programs[:1]

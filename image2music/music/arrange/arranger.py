@@ -50,6 +50,7 @@ def arrange_plan(
     _lead_over(stage)
     lines = LineWriter(stage)
     lines.run()
+    _stir(stage)
     _fills(stage, lines)
     _complete_chords(stage)
     _untangle(stage)
@@ -176,12 +177,12 @@ def _complete_chords(stage: ArrangingStage) -> None:
         if third is None:
             continue
         here = [(voice, note) for voice, note in notes[span.bar] if note.on < span.end and note.end > span.on]
-        heard = [pitch for _, note in here for pitch in note.pitches]
+        # A leading note that comes when its chord is nearly over comes too late.
+        leads = span.leans or third == (stage.tonic - 1) % 12
+        until = span.on + max(span.dur // 2, TICKS_PER_QUARTER) if leads else span.end
+        heard = [pitch for _, note in here if note.on < until for pitch in note.pitches]
         heard += [
-            pitch
-            for line in (stage.tune, *stage.others)
-            for n in line.between(span.on, span.end)
-            for pitch in n.pitches
+            pitch for line in (stage.tune, *stage.others) for n in line.between(span.on, until) for pitch in n.pitches
         ]
         if heard and all(pitch % 12 != third for pitch in heard):
             _add_third(stage, span, third, here, heard)
@@ -274,6 +275,45 @@ def _lead_to(stage: ArrangingStage, voice: int, bar: int) -> None:
         notes[at - 1].dur = start - notes[at - 1].on
     behind = bisect_left(notes, end, key=lambda note: note.on)
     notes[at:behind] = [PlacedNote(start + n * EIGHTH, EIGHTH, (pitch,), bound=True) for n, pitch in enumerate(run)]
+
+
+def _stir(stage: ArrangingStage) -> None:
+    """Let the top of a tone that is held for more than two bars go to a neighbour and back, in every second bar."""
+    for voice, notes in stage.out.items():
+        held: list[PlacedNote] = []
+        for note in notes:
+            if note.dur > 2 * stage.length and stage.roles[voice, note.on // stage.length] == "hold":
+                held += _stirred(stage, voice, note)
+            else:
+                held.append(note)
+        notes[:] = held
+
+
+def _stirred(stage: ArrangingStage, voice: int, note: PlacedNote) -> list[PlacedNote]:
+    first, start, end = note.on // stage.length, note.on, note.end
+    found: list[PlacedNote] = []
+    for bar in range(first + 1, (end - 1) // stage.length + 1, 2):
+        on, until = bar * stage.length + stage.shape.half, min((bar + 1) * stage.length, end)
+        beside = _beside(stage, voice, on, until - on, note.pitches) if on < until and bar != stage.climax else None
+        if beside is not None:
+            moved = (*note.pitches[:-1], beside)
+            found += [PlacedNote(start, on - start, note.pitches), PlacedNote(on, until - on, moved)]
+            start = until
+    return [*found, PlacedNote(start, end - start, note.pitches)] if start < end else found
+
+
+def _beside(stage: ArrangingStage, voice: int, tick: int, dur: int, held: Sequence[int]) -> int | None:
+    """Return the tone nearest to the top of a held chord that is of the chord there, or passes, and rubs nothing."""
+    low, high = stage.range_of(voice, tick // stage.length)
+    span, bass, top = stage.span_at(tick), stage.bass_at(tick), held[-1]
+    floor = max(low, top - 4, *((bass + 3,) if bass is not None else ()), *(pitch + 3 for pitch in held[:-1]))
+    able = [
+        p for p in range(floor, min(high, top + 4) + 1)
+        if p not in (top, stage.tune_at(tick)) and stage.clash(p, tick, dur) < 5
+        and p % 12 in (span.own if abs(p - top) > 2 else span.classes | span.scale)
+        and not stage.rub_with_set(voice, p, tick, dur)
+    ]  # fmt: skip
+    return min(able, key=lambda p: (p % 12 not in span.classes, abs(p - top), p), default=None)
 
 
 def _fills(stage: ArrangingStage, lines: LineWriter) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from image2music.music.arrange.figures import goes_twice_as_fast
 from image2music.music.arrange.stage import ArrangingStage, words_of_bar
-from image2music.music.arrange.timeline import EIGHTH, ChordSpan, PlacedNote, cheapest_path, longest_tone
+from image2music.music.arrange.timeline import EIGHTH, ChordSpan, PlacedNote, cheapest_path, goes_along, longest_tone
 from image2music.music.planning.plan import Family, Section
 from image2music.music.theory import TICKS_PER_QUARTER
 
@@ -70,7 +70,9 @@ _FOR_HANDS = (("arch", "swing", "two"), ("arch", "rock", "leap", "swing"), ("lea
 _CHORDAL: frozenset[Family | None] = frozenset({"pad", "chorale", "pulse", "offbeat", "waltz", "pizzicato"})
 _DETACHED = frozenset({"short", "march"})
 _OWN = "own"
+_BELOW_FIGURES = 53
 _LEGATO = frozenset({"pedal", "long", "two", "moving", "root", "dotted", "steps", "walk", "arch", "swing"})
+_STANDING = frozenset({"long", "two", "moving", "root", "dotted"})
 _OWN_WORDS = frozenset("R538XAuv")
 """What a plan's own pattern may have beside `-` and `.`: the words of `_PATTERNS`."""
 
@@ -169,7 +171,8 @@ class _Bass:
         if len(chords) == 1 and stage.levels[section.first - 1] <= 1 and self.instrument.sustains:
             names = ("pedal",)
         last = next(reversed(self.styles.values()), "")
-        names = [name for name in names if name != last] or names
+        fresh = [name for name in names if last in ("", _OWN) or _onsets(name, stage) != _onsets(last, stage)]
+        names = fresh or [name for name in names if name != last] or names
         self.styles[section.name] = names[int(stage.rng.integers(len(names)))]
         return self.styles[section.name]
 
@@ -201,12 +204,7 @@ class _Bass:
         if span is self.last_move and name in _LEGATO:
             # The last close stands: root, dominant, root.
             tokens = self._closing(span, pitch)
-        elif (
-            span.bar == section.last - 1
-            and span.dur == stage.length
-            and name in ("long", "two", "moving", "root", "dotted")
-            and near
-        ):
+        elif span.bar == section.last - 1 and span.dur == stage.length and near and name in _STANDING:
             tokens = self._closing(span, pitch)
         else:
             varied = (turn and not near) or follows or (name in ("walk", "dotted") and turn)
@@ -235,9 +233,12 @@ class _Bass:
         start = 0
         for meter, ticks in self.stage.shape.parts:
             words = _PATTERNS[name][meter][which].split()
+            if start and which and ticks < len(words) * EIGHTH:
+                words = words[-ticks // EIGHTH :]  # part of a bar at its end leads on as the whole would
             grain = EIGHTH * max(1, ticks // (len(words) * EIGHTH))
-            if ticks * 2 == len(words) * EIGHTH and goes_twice_as_fast(words, EIGHTH, qpm):
-                grain //= 2
+            is_half = meter != "6/8" and ticks * 2 == len(words) * EIGHTH == self.stage.length * 2
+            if is_half and set(words[1::2]) == {"-"} and goes_twice_as_fast(words, EIGHTH, qpm):
+                grain //= 2  # a bar of two quarters; a part of a bar takes a part of the pattern
             for number, word in enumerate(words):
                 at = start + number * grain
                 if at >= min(start + ticks, span.dur):
@@ -247,13 +248,8 @@ class _Bass:
                     if found and sum(found[-1][:2]) == at:
                         found[-1] = (found[-1][0], found[-1][1] + room, found[-1][2])
                 elif word != ".":
-                    found.append(
-                        (
-                            at,
-                            room,
-                            "5" if word == "R" and start and number == 0 and name not in ("pedal", "long") else word,
-                        )
-                    )
+                    is_fifth = word == "R" and start and number == 0 and name not in ("pedal", "long")
+                    found.append((at, room, "5" if is_fifth else word))
             start += ticks
         if name in ("pedal", "long") and found and found[-1][2] in "R5" and len(found) > 1:
             found = [(0, span.dur, "R")]
@@ -294,8 +290,8 @@ class _Bass:
         earlier, here, later = (stage.tune_at(t) for t in (tick - 1, tick, tick + dur))
 
         def follows(one: int) -> int:
-            found = _goes_along(earlier, here, before, one)
-            return found + (_goes_along(here, later, one, after) if after is not None else 0)
+            found = goes_along(earlier, here, before, one)
+            return found + (goes_along(here, later, one, after) if after is not None else 0)
 
         if not follows(pitch):
             return pitch
@@ -347,10 +343,11 @@ class _Bass:
             return pitch - 12 if pitch - 12 >= self.low else pitch
         if token == "X":
             third = chord.third if chord.third is not None else chord.fifth
-            tenths = [p for p in range(pitch + 12, min(self.high, pitch + 19) + 1) if p % 12 == third]
+            highest = min(self.high, pitch + 19, self._ceiling(span.bar))
+            tenths = [p for p in range(pitch + 12, highest + 1) if p % 12 == third]
             if tenths and self._rub(tenths[0], tick, dur) < 8:
                 return tenths[0]
-        if token in "8X" and pitch + 12 <= self.high:
+        if token in "8X" and pitch + 12 <= min(self.high, self._ceiling(span.bar)):
             return pitch + 12
         if token == "5":
             tones = (chord.fifth,) if chord.bass == chord.root else (chord.root, chord.fifth)
@@ -358,7 +355,8 @@ class _Bass:
                 p
                 for p in range(self.low, self.high + 1)
                 if p % 12 in tones and p not in (pitch, before) and abs(p - pitch) <= 9
-            ]
+                and p <= max(pitch, self._ceiling(span.bar))
+            ]  # fmt: skip
             goal = after if after is not None else pitch
             return min(
                 able,
@@ -370,7 +368,8 @@ class _Bass:
                 p
                 for p in range(self.low, self.high + 1)
                 if p % 12 in span.own and p != before and p % 12 != pitch % 12 and abs(p - before) <= 7
-            ]
+                and p <= max(pitch, self._ceiling(span.bar))
+            ]  # fmt: skip
             goal = after if after is not None else pitch
             return min(
                 able,
@@ -397,6 +396,12 @@ class _Bass:
                 default=pitch,
             )
         return self._approach(span, tick, dur, before, after, left) if token == "A" else pitch
+
+    def _ceiling(self, bar: int) -> int:
+        """Return how high the bass goes up its chord: not into the register of what accompanies beside it."""
+        stage = self.stage
+        figured = any(stage.roles[voice, bar] in ("figure", "hold") for voice in stage.voices if voice != self.voice)
+        return _BELOW_FIGURES if figured else self.high
 
     def _says_chord(self, tick: int, dur: int) -> bool:
         """Whether a note must belong to its chord: what is long on a beat; only what is short passes."""
@@ -457,8 +462,6 @@ class _Bass:
         stage.out[self.voice] = joined
 
 
-def _goes_along(tune_before: int | None, tune: int | None, before: int, pitch: int) -> bool:
-    """Whether two voices move the same way from one octave or fifth to another."""
-    if tune_before is None or tune is None or (tune - tune_before) * (pitch - before) <= 0:
-        return False
-    return (tune - pitch) % 12 in (0, 7) and (tune - pitch) % 12 == (tune_before - before) % 12
+def _onsets(name: str, stage: ArrangingStage) -> tuple[int, ...]:
+    """Return where a pattern strikes in a bar, or in the first part of it."""
+    return tuple(at for at, one in enumerate(_PATTERNS[name][stage.shape.parts[0][0]][0].split()) if one not in "-.")

@@ -231,6 +231,13 @@ def variants(name: str, shape: BarShape, qpm: float) -> tuple[Pattern, ...]:
     return plain, varied, _thinned(plain, figure, shape), full, _closing(plain, figure, shape)
 
 
+@lru_cache(maxsize=2048)
+def notes_a_bar(name: str, shape: BarShape, qpm: float) -> int:
+    """Return how often a figure of the library strikes in a plain bar."""
+    figure = figure_named(name) or figure_of_text(name, shape)
+    return len(_bar(figure, shape, 0, qpm)) if figure else 0
+
+
 def _bar(figure: Figure, shape: BarShape, variant: int, qpm: float) -> Pattern:
     """Put one bar together; the second part of a bar takes the varied bar, so that no half comes twice."""
     whole = WHOLE_BAR if WHOLE_BAR in figure.bars else _WHOLE_METERS.get((shape.ticks, len(shape.beats)), "")
@@ -241,20 +248,24 @@ def _bar(figure: Figure, shape: BarShape, variant: int, qpm: float) -> Pattern:
     start = 0
     for number, (meter, ticks) in enumerate(shape.parts):
         text = figure.bars[meter][variant if number == 0 or variant == 2 else 1 - variant]
-        slots += [replace(slot, at=slot.at + start) for slot in _read(text, ticks, meter, qpm)]
+        read = _read(text, ticks, meter, qpm, ticks < shape.ticks)
+        slots += [Slot(slot.at + start, slot.dur, slot.rungs) for slot in read]
         start += ticks
     return tuple(slots)
 
 
 @lru_cache(maxsize=1024)
-def _read(text: str, ticks: int, meter: str, qpm: float) -> Pattern:
-    """Read tokens and cut them to `ticks`; bars of twice the length (or half) are read in longer (shorter) tokens."""
+def _read(text: str, ticks: int, meter: str, qpm: float, is_part: bool) -> Pattern:
+    """Read tokens and cut them to `ticks`; bars of twice the length (or half) are read in longer (shorter) tokens.
+
+    What is only part of a bar keeps its pace, and so does what has three to a beat: else its beats would be others.
+    """
     tokens = text.split()
     whole = _LENGTHS[meter]
     grain = whole // len(tokens)
     if ticks > whole:
         grain = grain * ticks // whole
-    elif ticks * 2 == whole and goes_twice_as_fast(tokens, grain, qpm):
+    elif ticks * 2 == whole and not is_part and meter != "6/8" and goes_twice_as_fast(tokens, grain, qpm):
         grain //= 2
     return _spread(" ".join(tokens), grain, ticks)
 
@@ -271,7 +282,7 @@ def _spread(text: str, grain: int, ticks: int) -> Pattern:
         room = min(grain, ticks - at)
         if token == "-":
             if slots and slots[-1].at + slots[-1].dur == at:
-                slots[-1] = replace(slots[-1], dur=slots[-1].dur + room)
+                slots[-1] = Slot(slots[-1].at, slots[-1].dur + room, slots[-1].rungs)
         elif token != ".":
             slots.append(Slot(at, room, _rungs(token)))
     if not slots:  # cut to a part that is silent
@@ -279,7 +290,8 @@ def _spread(text: str, grain: int, ticks: int) -> Pattern:
         return (Slot(0, ticks, _rungs(first)),)
     ends = [*(slot.at for slot in slots[1:]), ticks]
     return tuple(
-        replace(slot, dur=max(slot.dur, min(shortest, end - slot.at))) for slot, end in zip(slots, ends, strict=True)
+        Slot(slot.at, max(slot.dur, min(shortest, end - slot.at)), slot.rungs)
+        for slot, end in zip(slots, ends, strict=True)
     )
 
 
@@ -333,6 +345,13 @@ _CHORDS: frozenset[Family] = frozenset({"pad", "chorale", "pulse", "tremolo", "w
 """Families that end with one chord, whatever the loudness."""
 _STRIKING: frozenset[Family] = frozenset({"pulse", "ostinato", "offbeat", "waltz", "pizzicato"})
 """Those that end with two strokes where it is loud."""
+
+
+def voiced_anew(shape: BarShape, tones: int) -> Pattern:
+    """Return a held chord that moves up a rung in the middle of the bar: a long pad is not the same all the time."""
+    half = shape.half if shape.half < shape.ticks else shape.ticks // 2
+    low, high = (tuple((rung + up, 0) for rung in range(tones)) for up in (0, 1))
+    return Slot(0, half, low), Slot(half, shape.ticks - half, high)
 
 
 def last_bar_of(

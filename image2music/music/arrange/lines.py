@@ -80,6 +80,8 @@ class LineWriter:
         tunes, basses = [], []
         for number, (tick, dur) in enumerate(slots):
             tune, bass = self.stage.tune_at(tick), self._bass_under(voice, tick)
+            if bass is not None and manner is _HOLD:
+                bass = self.stage.bass_over(tick, tick + dur)
             row = self._row(voice, tick, dur, manner, allowed[number] if allowed else None, tune, bass)
             rows.append(row)
             tunes.append(tune)
@@ -156,11 +158,15 @@ class LineWriter:
 
     def _hold(self, voice: int, bars: Sequence[int]) -> None:
         stage = self.stage
-        spans = stage.spans_of(bars)
-        slots = [(span.on, span.dur) for span in spans]
-        path = self.solve(voice, slots, _HOLD)
+        sustains = stage.instruments[voice].sustains
+        edges = {span.on for span in stage.spans_of(bars)}
+        if not sustains:  # what dies away is struck again
+            struck = [bar * stage.length for bar in bars if bar < stage.bars - 1]
+            edges |= {start + beat for start in struck for beat in stage.shape.strong}
+        slots = [(on, end - on) for on, end in pairwise([*sorted(edges), (bars[-1] + 1) * stage.length])]
+        path = self.solve(voice, slots, _HOLD if sustains else _STRUCK)
         first = len(stage.out[voice])
-        self._put(voice, slots, path, tie=True)
+        self._put(voice, slots, path, tie=sustains)
         if stage.instruments[voice].chords > 2:
             for note in stage.out[voice][first:]:
                 note.pitches = self._filled(voice, note)
@@ -172,8 +178,9 @@ class LineWriter:
         spans = [span for span in stage.spans if span.on < note.end and span.end > note.on]
         common = set(spans[0].own).intersection(*(span.own for span in spans))
         low, _ = stage.range_of(voice, bar)
-        top, bass = note.pitches[-1], stage.bass_at(note.on)
-        floor = max(low, 48, (bass or 0) + 3)
+        top = note.pitches[-1]
+        bass = max((stage.bass_over(max(s.on, note.on), min(s.end, note.end)) or 0 for s in spans), default=0)
+        floor = max(low, 48, bass + 3)
         found = [top]
         for _ in range(2 if stage.levels[bar] >= 3 or bar in (stage.climax, stage.bars - 1) else 1):
             able = [

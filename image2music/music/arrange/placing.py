@@ -21,13 +21,23 @@ from image2music.music.arrange.figures import (
     is_playable,
     last_bar_of,
     library,
+    notes_a_bar,
     pattern_of_degrees,
     usual_families,
     variants,
+    voiced_anew,
     with_bass,
 )
 from image2music.music.arrange.stage import ArrangingStage
-from image2music.music.arrange.timeline import EIGHTH, ChordSpan, PlacedNote, cheapest_path, longest_tone, rungs_of
+from image2music.music.arrange.timeline import (
+    EIGHTH,
+    ChordSpan,
+    PlacedNote,
+    cheapest_path,
+    cost_of_move,
+    longest_tone,
+    rungs_of,
+)
 from image2music.music.planning.plan import Family, Section
 from image2music.music.theory import TICKS_PER_QUARTER
 
@@ -36,10 +46,12 @@ _ORDERS = ((0, 0, 0, 1), (0, 0, 1, 0), (0, 1, 0, 1))
 """Which bars of four vary their figure: few, for a figure that changes all the time is no idea (blind judges said)."""
 _ORDERS_AGAIN = ((1, 0, 1, 0), (0, 1, 1, 0))
 """The same where a figure comes back later: it has changed, and is still known."""
-_CANDIDATES = 6
+_CANDIDATES, _LONG, _STILL, _PASSES = 6, 6, 4, 16
 _SOFT_NOTES = 270.0
 """Strokes a minute of a figure from which on it is too busy for soft music."""
 _LYING: frozenset[Family] = frozenset({"pad", "chorale"})
+_EVEN: frozenset[Family | None] = frozenset({"pulse", "ostinato", "tremolo", "offbeat", "waltz", "chorale"})
+"""Families of repeated chords: each fourth bar of a longer section rings out, for eight alike only pump."""
 _TOP_FIRST = frozenset({"drops", "bells", "cascade", "whirl", "off the beat"})
 """Figures that may lie above the tune where the voice's range does."""
 
@@ -91,7 +103,8 @@ class Placer:
             asked = None
         known = asked or (self._of_family.get((voice, part.family)) if part.family else None)
         may_come = known is not None and (asked is not None or known.name != before)
-        if known is not None and may_come and is_playable(known, instrument, section.qpm):
+        fits = known is not None and (asked is not None or known.grain >= EIGHTH or stage.leaves_room(section))
+        if known is not None and fits and may_come and is_playable(known, instrument, section.qpm):
             self._used.setdefault(section.name, set()).add(known.name)
             return known  # what comes back keeps its figure
         families = (part.family,) if part.family else usual_families(instrument, level)
@@ -104,6 +117,7 @@ class Placer:
             lambda f: f.loud[0] <= level <= f.loud[1],
             lambda f: level > 2 or f.density * section.qpm <= _SOFT_NOTES,
             lambda f: is_playable(f, instrument, section.qpm),
+            lambda f: f.grain >= EIGHTH or stage.leaves_room(section),
             lambda f: f.name != before,
             lambda f: f.name not in used,
         )
@@ -123,7 +137,7 @@ class Placer:
         is_spare = level <= 1 or (section.last >= stage.bars and level <= 2)
         if len(able) < 2 or not (has_peak or is_spare):
             return able
-        by_notes = sorted(able, key=lambda f: len(variants(f.name, stage.shape, section.qpm)[_PLAIN]))
+        by_notes = sorted(able, key=lambda f: notes_a_bar(f.name, stage.shape, section.qpm))
         half = (len(able) + 1) // 2
         kept = by_notes[-half:] if has_peak else by_notes[:half]
         return [figure for figure in able if figure in kept]
@@ -165,11 +179,14 @@ class Placer:
             return (Slot(0, shape.beats[1] if len(shape.beats) > 1 else shape.ticks // 2, ((0, 0), (1, 0), (2, 0))),)
         variant = self._variant(section, bar, order, figure)
         whole = patterns[variant]
+        is_long = figure.family == "pad" and section.last - section.first >= _STILL and (bar - section.first) % 2 == 0
+        if is_long and bar not in (stage.climax, stage.bars - 1, section.last - 1):
+            return voiced_anew(shape, min(3, stage.most_at_once(voice, bar)))
         if figure.family in _LYING and variant in (_VARIED, _FULL) and self._leaves_room(voice, section, bar):
             ends = [*shape.beats[1:], shape.ticks]
             rungs = (((0, 0), (1, 0)), *[((1 + number % 3, 0),) for number in range(1, len(shape.beats))])
             return tuple(Slot(at, end - at, rung) for at, end, rung in zip(shape.beats, ends, rungs, strict=True))
-        if variant not in (_PLAIN, _VARIED) or figure.light or figure.grain > EIGHTH or shape.half * 2 != shape.ticks:
+        if variant not in (_PLAIN, _VARIED) or figure.light or figure.grain != EIGHTH or shape.half * 2 != shape.ticks:
             return whole
         moves = stage.halves_that_move(bar)
         if len(set(moves)) < 2:
@@ -203,6 +220,8 @@ class Placer:
             return _THIN
         if bar == stage.bars - 2 and place and stage.levels[bar] <= 3:
             return _THIN
+        if figure.family in _EVEN and not figure.light and place % 4 == 3 and section.last - section.first >= _LONG - 1:
+            return _CADENCE
         if not tune:
             return _FULL if stage.levels[bar] >= 2 else _VARIED
         if place and stage.tune_holds(bar):
@@ -232,7 +251,8 @@ class Placer:
                 shared = min(note.end, span.end) - max(note.on, span.on)
                 tone = note.pitches[0] % 12
                 own = tone in span.classes
-                if shared < TICKS_PER_QUARTER or shared < span.dur // (3 if own else 2):
+                is_late = own and shared * 2 <= span.dur and note.on > span.on  # the chord is heard before
+                if is_late or shared < TICKS_PER_QUARTER or shared < span.dur // (3 if own else 2):
                     continue
                 if own and (tone == span.seventh or (span.leans and tone == span.third)):
                     left.add(tone)
@@ -262,13 +282,13 @@ class Placer:
         def move(number: int, j: int, k: int) -> int:
             _, was, old = rows[number - 1][j]
             _, foot, ladder = rows[number][k]
-            return self._move_cost(was, foot, old, ladder, (tunes[number - 1], tunes[number]), low)
+            return cost_of_move(was, foot, old, ladder, (tunes[number - 1], tunes[number]), low)
 
         costs = [[cost for cost, _, _ in row] for row in rows]
         end, was, old = self._stood.get(voice, (-1, 0, []))
         if end == spans[0].on:  # the hand goes on from where the section before left it
             costs[0] = [
-                cost + self._move_cost(was, foot, old, ladder, (None, None), low) for cost, foot, ladder in rows[0]
+                cost + cost_of_move(was, foot, old, ladder, (None, None), low) for cost, foot, ladder in rows[0]
             ]
         path = cheapest_path(costs, move)
         self._stood[voice] = (spans[-1].end, *rows[-1][path[-1]][1:])
@@ -299,31 +319,12 @@ class Placer:
                 free = instrument.kind in ("keys", "plucked", "mallet") and (lowest + high) // 2 > min(sung) - 4
                 over = (2 if level > 0 else 8) if free else 18 if instrument.chords > 2 else 35
                 cost += over * max(0, top - floor + 2) + (0 if low else 10 * max(0, floor - 5 - top))
-        bass = None if low else stage.bass_at(span.on)
+        bass = None if low else stage.bass_over(span.on, span.end)
         if bass is not None and foot <= bass + 3:
             cost += 300 + 30 * (bass + 3 - foot)
         if span.leans and foot % 12 == span.third:
             cost += 60
         return cost + 60 * (foot in sung)
-
-    @staticmethod
-    def _move_cost(
-        was: int, foot: int, old: list[int], ladder: list[int], tunes: tuple[int | None, int | None], low: bool
-    ) -> int:
-        moved = 0
-        for x in ladder:
-            nearest = 99
-            for y in old:
-                away = x - y if x > y else y - x
-                nearest = min(nearest, away)
-            moved += nearest
-        cost = moved * (5 if low else 18) + 25 * max(0, abs(foot - was) - 5)
-        before, now = tunes
-        if before is not None and now is not None and before != now and was != foot:
-            same = (now - foot) % 12 == (before - was) % 12 and (now - foot) % 12 in (0, 7)
-            if same and (foot - was) * (now - before) > 0:
-                cost += 150
-        return cost
 
     # notes
 
@@ -419,7 +420,7 @@ class Placer:
             return rubs + max(alone, self._parallel(voice, one, tick, low))
 
         own = wrong(pitch)
-        if own < 8:
+        if own < (8 if dur >= EIGHTH else _PASSES):  # a fast figure keeps its shape
             return pitch
         bottom = 1 if low else 0
         near = (rung - 1, rung + 1, rung - 2, rung + 2, rung + 3, rung - 3)

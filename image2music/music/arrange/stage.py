@@ -178,6 +178,7 @@ class ArrangingStage:
             if role == "melody" and singer != voice:
                 sings = any(self.plan.melody_at(one) == voice for one in self.plan.section_at(bar + 1).bars)
                 self.roles[voice, bar] = "rest" if sings and not singer else "counter"
+        self._tune_in: dict[int, list[PlacedNote]] = {}
         self.beats, self.strong_beats = frozenset(self.shape.beats), frozenset(self.shape.strong)
         self.levels = [DYNAMICS.index(self.plan.section_at(bar + 1).dynamic) for bar in range(self.bars)]
         self.sections = [self.plan.section_at(bar + 1) for bar in range(self.bars)]
@@ -360,6 +361,11 @@ class ArrangingStage:
         seconds = len(bars) * self.length / TICKS_PER_QUARTER * 60 / section.qpm
         return notes >= _CROWDED * seconds
 
+    def leaves_room(self, section: Section) -> bool:
+        """Whether a tune stands still enough for a figure in sixteenths beside all of a section: a note a beat."""
+        bars = range(section.first - 1, min(section.last, self.bars))
+        return all(len(self.tune_in(bar)) <= len(self.shape.beats) + 1 for bar in bars) and len(bars) > 1
+
     def others_in(self, bar: int) -> list[PlacedNote]:
         """Return the notes of other written lines that begin in a bar."""
         start, end = bar * self.length, (bar + 1) * self.length
@@ -367,7 +373,9 @@ class ArrangingStage:
 
     def tune_in(self, bar: int) -> list[PlacedNote]:
         """Return the tune's notes that sound in a bar."""
-        return self.tune.between(bar * self.length, (bar + 1) * self.length)
+        if bar not in self._tune_in:
+            self._tune_in[bar] = self.tune.between(bar * self.length, (bar + 1) * self.length)
+        return self._tune_in[bar]
 
     def beats_a_minute(self, qpm: float) -> float:
         """Return the pace in beats, which are dotted quarters in compound meters."""
@@ -415,6 +423,14 @@ class ArrangingStage:
         voice = self.bass_voice[bar]
         found = self.sounding(voice, tick) if voice else ()
         return found[0] if found else None
+
+    def bass_over(self, start: int, end: int) -> int | None:
+        """Return the highest note that the bass comes to in a stretch of one bar."""
+        voice = self.bass_voice[min(start // self.length, self.bars - 1)]
+        notes = self.out.get(voice, [])
+        first = max(0, bisect_right(notes, start, key=_onset) - 1)
+        last = bisect_left(notes, end, key=_onset)
+        return max((note.pitches[0] for note in notes[first:last] if note.end > start), default=None)
 
     def clash(self, pitch: int, tick: int, dur: int) -> int:
         """Return how much a note would rub against the tune and other written lines: 0, up to 20 for one bad rub."""

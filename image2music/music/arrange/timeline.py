@@ -168,3 +168,33 @@ def longest_tone(instrument: Instrument, qpm: float, bar: int) -> int:
         seconds = 0.8
     beats = max(1, int(seconds * qpm / 60))
     return beats * TICKS_PER_QUARTER
+
+
+def cost_of_move(
+    was: int, foot: int, old: list[int], ladder: list[int], tunes: tuple[int | None, int | None], low: bool
+) -> int:
+    """Return what a figure costs that goes from one ladder of chord tones to another: how far the hand moves.
+
+    `was` and `foot` are where the ladders stand, `tunes` the tune beside both; `low` tells that it has the bass.
+    """
+    moved = 0
+    for x in ladder:
+        nearest = 99
+        for y in old:
+            away = x - y if x > y else y - x
+            nearest = min(nearest, away)
+        moved += nearest
+    cost = moved * (5 if low else 18) + 25 * max(0, abs(foot - was) - 5)
+    before, now = tunes
+    if before is not None and now is not None and before != now and was != foot:
+        same = (now - foot) % 12 == (before - was) % 12 and (now - foot) % 12 in (0, 7)
+        if same and (foot - was) * (now - before) > 0:
+            cost += 150
+    return cost
+
+
+def goes_along(tune_before: int | None, tune: int | None, before: int, pitch: int) -> bool:
+    """Whether two voices move the same way from one octave or fifth to another."""
+    if tune_before is None or tune is None or (tune - tune_before) * (pitch - before) <= 0:
+        return False
+    return (tune - pitch) % 12 in (0, 7) and (tune - pitch) % 12 == (tune_before - before) % 12
