@@ -129,7 +129,7 @@ _LEARNED = (
     "tables/melody.npz",
     "tables/harmony_by_hand.txt",
 )
-RECIPE = 6
+RECIPE = 7
 """Raise it with every change of code that changes a tune for the same weights and seed."""
 
 
