@@ -43,14 +43,15 @@ class Dataset:
 
     uri: str
 
-    def shards(self) -> list[str]:
-        """Return the URIs of the finished shards, sorted."""
+    def shards(self, of: str = "") -> list[str]:
+        """Return the URIs of the finished shards, sorted; only those that the slice `of` wrote, where one is named."""
         try:
             names = os.listdir(self.uri)
         except (FileNotFoundError, NotADirectoryError):
             return []
         replaced = self._replaced(names) if REPLACING in names else []
-        found = (name for name in sorted(names) if name.startswith(_FIRST) and name.endswith(_LAST))
+        first = f"{_FIRST}{of}-" if of else _FIRST
+        found = (name for name in sorted(names) if name.startswith(first) and name.endswith(_LAST))
         return [f"{self.uri}/{name}" for name in found if name not in replaced]
 
     def read(self, columns: Sequence[str]) -> Iterator[Row]:
@@ -70,13 +71,14 @@ class Dataset:
         """Return the bytes on disk."""
         return sum(os.stat(shard).st_size for shard in self.shards())
 
-    def append(self, rows: Sequence[Row], schema: pa.Schema, id_columns: Sequence[str]) -> str:
-        """Write rows as one shard, named by their ids, and return its URI."""
-        return self.append_table(pa.Table.from_pylist(list(rows), schema=schema), id_columns)
+    def append(self, rows: Sequence[Row], schema: pa.Schema, id_columns: Sequence[str], of: str = "") -> str:
+        """Write rows as one shard, named by the slice `of` where there is one and by their ids; return its URI."""
+        return self.append_table(pa.Table.from_pylist(list(rows), schema=schema), id_columns, of)
 
-    def append_table(self, table: pa.Table, id_columns: Sequence[str]) -> str:
-        """Write a table as one shard (zstd), named by its ids, and return its URI."""
-        path = f"{self.uri}/{_FIRST}{_hash(table, id_columns)}{_LAST}"
+    def append_table(self, table: pa.Table, id_columns: Sequence[str], of: str = "") -> str:
+        """Write a table as one shard (zstd), named as `append` says; return its URI."""
+        first = f"{_FIRST}{of}-" if of else _FIRST
+        path = f"{self.uri}/{first}{_hash(table, id_columns)}{_LAST}"
         os.makedirs(self.uri, exist_ok=True)
         with self._hidden(table) as hidden:
             os.replace(hidden, path)

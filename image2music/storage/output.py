@@ -51,7 +51,7 @@ LOCK = ".lock"
 FAILURE_ID_COLUMNS = ("stage", "id", "uri", "reason")
 _KEPT = "kept"
 _STUCK, _REFRESH, _ALBUMS, _MARKER, _VERSION = ".stuck", ".refresh", ".albums", "complete.json", "version"
-_GLANCES = ".glances"
+_GLANCES, _PLACES, _SLICES = ".glances", ".places", ".slices"
 
 RowKey = Callable[[Row], bytes]
 """What tells whether two rows are of the same picture with the same metadata."""
@@ -100,6 +100,20 @@ class OutputStore:
     def albums(self) -> Dataset:
         """Rows of schemas/album.py."""
         return Dataset(self._place(ALBUMS))
+
+    @property
+    def places(self) -> Dataset:
+        """Which picture lies at which place: rows of schemas/place.py, written once a job by whoever read them."""
+        return Dataset(self._place(_PLACES))
+
+    @property
+    def slice_runs(self) -> str:
+        """Where the parts of an array job say how they ended: K-of-N.json for each."""
+        return self._place(_SLICES)
+
+    def slice_run(self, part: int, parts: int) -> RunFile:
+        """Return what part `part` of `parts` of an array job says of itself, as run.json does of a job."""
+        return RunFile(f"{self.slice_runs}/{part}-of-{parts}.json")
 
     @property
     def glances(self) -> Dataset:
@@ -434,7 +448,7 @@ def open_index_files(uri: str) -> IndexStore:
 REPORT_MARKER = "report.json"
 """Lies in every report."""
 
-_SHARD = re.compile(r"part-[0-9a-f]{24}(-\d+)?\.parquet")
+_SHARD = re.compile(r"part-([0-9a-f]{16}-)?[0-9a-f]{24}(-\d+)?\.parquet")
 _BESIDE_INDEX = re.compile(r".*\.lance\.(failures|stuck|run\.json|lock|files\.parquet)")
 _EXPORT = re.compile(r"[0-9a-f]{16}\.(abc|mid|musicxml|wav|heatmap\.png)")
 _SCORE = ("score.json", "score.parquet")
