@@ -27,6 +27,8 @@ Row = dict[str, Any]
 Read = TypeVar("Read")
 
 _FIRST, _LAST = "part-", ".parquet"
+_ID_DIGITS = 16
+"""Of a slice's id; the hash of a shard's rows has 24."""
 
 REPLACING = ".replacing.json"
 """Lies in a dataset from the first time that shards are replaced: the names of the old ones, and how the new ones are
@@ -61,17 +63,17 @@ class Dataset:
 
     def shards(self, of: str = "") -> list[str]:
         """Return the URIs of the finished shards, sorted; only those that the slice `of` wrote, where one is named."""
-        names, note = self._listed()
         first = f"{_FIRST}{of}-" if of else _FIRST
+        names, note = self._listed(first if of else "")
         found = (name for name in sorted(names) if name.startswith(first) and name.endswith(_LAST))
         return [f"{self.uri}/{name}" for name in found if not _is_replaced(name, note, names)]
 
-    def _listed(self) -> tuple[set[str], dict[str, Any]]:
-        """Return all names, and the note as it was before and after they were listed."""
+    def _listed(self, start: str = "") -> tuple[set[str], dict[str, Any]]:
+        """Return all names that begin with `start`, and the note as it was before and after they were listed."""
         before = self._note()
         while True:
-            names = {found.name for found in self._place.files()}
-            if not before and REPLACING not in names and len(names) < _A_PAGE:
+            names = {found.name for found in self._place.files(start=start)}
+            if not (before or start or REPLACING in names) and len(names) < _A_PAGE:
                 return names, {}
             if (after := self._note()) == before:
                 return names, after
@@ -176,8 +178,20 @@ class Dataset:
 
     def clear(self) -> None:
         """Remove every shard."""
-        for shard in self.shards():
+        self.discard(self.shards())
+
+    def discard(self, shards: Iterable[str]) -> None:
+        """Remove some shards; those that are gone by now, too."""
+        for shard in shards:
             open_place(shard).remove()
+
+    def shards_by_slice(self) -> dict[str, list[str]]:
+        """Return the finished shards by the id of the slice that wrote them; "" is of those that none did."""
+        found: dict[str, list[str]] = {}
+        for shard in self.shards():
+            words = shard.rpartition("/")[2].removeprefix(_FIRST).split("-")
+            found.setdefault(words[0] if len(words[0]) == _ID_DIGITS else "", []).append(shard)
+        return found
 
     def remove(self) -> None:
         """Remove the folder with all that is in it."""
