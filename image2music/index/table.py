@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,10 +21,13 @@ from numpy.typing import NDArray
 from image2music.errors import ConfigError, TuneIndexError
 from image2music.index import search
 from image2music.index.search import Candidate, Candidates, Hit, candidates_of, merge, read_references, sample_of
+from image2music.storage.files import open_place
+from image2music.storage.objects import storage_options, with_patience
 from image2music.types import CaptionedMidi, Reference
 from schemas.tune import tune_schema
 
 _ROWS_A_BATCH = 256
+Answer = TypeVar("Answer")
 WriteMode = Literal["append", "overwrite"]
 
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -57,11 +60,11 @@ class TuneIndex:
 
     def search_many(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
         """Search for each row of float32[n, dim]."""
-        return search.search(self.dataset(), queries, k, self.where, self.share)
+        return self._asked(lambda dataset: search.search(dataset, queries, k, self.where, self.share))
 
     def search_all(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
         """Search for hundreds of vectors, float32[n, dim], in one pass over the table, exactly."""
-        return search.search_all(self.dataset(), queries, k, self.where)
+        return self._asked(lambda dataset: search.search_all(dataset, queries, k, self.where))
 
     def references(self, pairs: Sequence[Pair], k: int) -> list[tuple[Reference, ...]]:
         """Return, for each (embedding of the description, of the picture), the k nearest to either, merged by rank."""
@@ -76,23 +79,27 @@ class TuneIndex:
 
         `exact` compares hundreds of pictures with every row in one pass over the table.
         """
-        queries, dataset = _queries(pairs), self.dataset()
-        if exact:
-            found = search.near_of_all(dataset, queries, k, self.where)
-        else:
-            found = search.near(dataset, queries, k, self.where, self.share)
-        return candidates_of(dataset, _sample(self._place, self.version), queries, found)
+        queries = _queries(pairs)
+
+        def found(dataset: Any) -> list[Candidates]:
+            if exact:
+                near = search.near_of_all(dataset, queries, k, self.where)
+            else:
+                near = search.near(dataset, queries, k, self.where, self.share)
+            return candidates_of(dataset, _sample(self._place, self.version), queries, near)
+
+        return self._asked(found)
 
     def read(self, chosen: Sequence[Sequence[Candidate]]) -> list[tuple[Reference, ...]]:
         """Return the candidates that were chosen for each picture as references, in their order."""
-        return read_references(self.dataset(), chosen)
+        return self._asked(lambda dataset: read_references(dataset, chosen))
 
     def nearest_ids(self, query: NDArray[np.float32], k: int, *, exact: bool = False) -> list[str]:
         """Return the tune_id of the k nearest, best first.
 
         `exact` looks at every row, as a measure of what the index misses.
         """
-        return search.nearest_ids(self.dataset(), query, k, self.where, self.share, exact=exact)
+        return self._asked(lambda dataset: search.nearest_ids(dataset, query, k, self.where, self.share, exact=exact))
 
     @property
     def schema(self) -> pa.Schema:
@@ -102,6 +109,9 @@ class TuneIndex:
     def dataset(self) -> Any:
         """Return the LanceDB dataset at this version, opened once a process."""
         return _dataset(self._place, self.version)
+
+    def _asked(self, question: Callable[[Any], Answer]) -> Answer:
+        return with_patience(self.uri, lambda: question(self.dataset()))
 
     @property
     def _place(self) -> str:
@@ -121,7 +131,24 @@ def _merged(found: Sequence[list[Hit]]) -> list[tuple[Reference, ...]]:
 def _dataset(uri: str, version: int) -> Any:
     import lance
 
-    return lance.dataset(uri, version=version)
+    return lance.dataset(uri, version=version, storage_options=storage_options(uri) or None)
+
+
+def open_table(uri: str) -> Any:
+    """Return the LanceDB dataset at a place, a path or an address in an object store, at its newest version.
+
+    Raises:
+        TuneIndexError: there is no table (`index_missing`).
+        ConfigError: a store that cannot be used (`image2music.storage.objects.ObjectPlace`).
+    """
+    import lance
+
+    open_place(uri).check()
+    try:
+        return with_patience(uri, lambda: lance.dataset(uri, storage_options=storage_options(uri) or None))
+    except (ValueError, OSError) as error:
+        message = f"no tune index at {uri}; make one with the command index (see: image2music index --help)"
+        raise TuneIndexError(message, reason="index_missing") from error
 
 
 @lru_cache(maxsize=4)
@@ -135,14 +162,9 @@ def open_index(uri: str) -> TuneIndex:
     Raises:
         TuneIndexError: there is none (`index_missing`), it has no rows (`index_empty`), an earlier release made it
             (`index_outdated`), or it is some other table (`index_foreign`).
+        ConfigError: as `open_table`.
     """
-    import lance
-
-    try:
-        dataset = lance.dataset(uri)
-    except (ValueError, OSError) as error:
-        message = f"no tune index at {uri}; make one with the command index (see: image2music index --help)"
-        raise TuneIndexError(message, reason="index_missing") from error
+    dataset = open_table(uri)
     metadata = dataset.schema.metadata or {}
     if b"embedder_id" not in metadata or b"embedder_spec" not in metadata:
         message = f"{uri} is a table, but not one that `image2music index` made"
@@ -150,7 +172,7 @@ def open_index(uri: str) -> TuneIndex:
     if not set(tune_schema(1).names) <= set(dataset.schema.names):
         message = f"{uri} was made by an earlier release; make it anew instead of updating it"
         raise TuneIndexError(message, reason="index_outdated")
-    rows = dataset.count_rows()
+    rows = with_patience(uri, dataset.count_rows)
     if rows == 0:
         raise TuneIndexError(f"the tune index at {uri} has no rows; make it anew", reason="index_empty")
     return TuneIndex(
@@ -180,23 +202,25 @@ def write_fragments(
 
     if mode == "append":
         rows = _with_added_columns(uri, rows, schema)
-    # Batch by batch, for the rows of a whole file would be held twice more: as Arrow's and as Lance's.
-    batches = (
-        pa.RecordBatch.from_pylist(rows[start : start + _ROWS_A_BATCH], schema=schema)
-        for start in range(0, len(rows), _ROWS_A_BATCH)
-    )
-    written = write(pa.RecordBatchReader.from_batches(schema, batches), uri, schema=schema, mode=mode)
-    return [json.dumps(fragment.to_json()) for fragment in written]
+
+    def written() -> list[Any]:
+        # Batch by batch, for the rows of a whole file would be held twice more: as Arrow's and as Lance's.
+        batches = (
+            pa.RecordBatch.from_pylist(rows[start : start + _ROWS_A_BATCH], schema=schema)
+            for start in range(0, len(rows), _ROWS_A_BATCH)
+        )
+        reader, options = pa.RecordBatchReader.from_batches(schema, batches), storage_options(uri) or None
+        return list(write(reader, uri, schema=schema, mode=mode, storage_options=options))
+
+    return [json.dumps(fragment.to_json()) for fragment in with_patience(uri, written)]
 
 
 def _with_added_columns(uri: str, rows: Sequence[dict[str, Any]], schema: pa.Schema) -> Sequence[dict[str, Any]]:
-    import lance
-
     added = [name for name in schema.names if name not in tune_schema(1).names]
     if not added:
         return rows
     ids = ", ".join(f"'{row['tune_id']}'" for row in rows)
-    stored = lance.dataset(uri).to_table(columns=["tune_id", *added], filter=f"tune_id IN ({ids})").to_pylist()
+    stored = open_table(uri).to_table(columns=["tune_id", *added], filter=f"tune_id IN ({ids})").to_pylist()
     values = {row["tune_id"]: row for row in stored}
     return [dict.fromkeys(added) | values.get(row["tune_id"], {}) | row for row in rows]
 
@@ -209,13 +233,16 @@ def commit(uri: str, fragments: Sequence[str], schema: pa.Schema) -> int:
     """
     import lance
 
-    dataset = lance.LanceDataset.commit(uri, lance.LanceOperation.Overwrite(schema, _metadata(fragments)))
-    return int(dataset.version)
+    operation = lance.LanceOperation.Overwrite(schema, _metadata(fragments))
+    options = storage_options(uri) or None
+    # One that took place without an answer is made once more: another version with the same rows.
+    made = with_patience(uri, lambda: lance.LanceDataset.commit(uri, operation, storage_options=options))
+    return int(made.version)
 
 
 def stored_tunes(index: TuneIndex) -> dict[str, CaptionedMidi]:
     """Return what every row was made from, by tune_id: no vectors and no music are read."""
-    table = index.dataset().to_table(columns=["tune_id", *_TEXTS, *_LISTS])
+    table = index._asked(lambda dataset: dataset.to_table(columns=["tune_id", *_TEXTS, *_LISTS]))
     texts = zip(*([text or "" for text in table[name].to_pylist()] for name in _TEXTS), strict=True)
     lists = zip(*([tuple(words or ()) for words in table[name].to_pylist()] for name in _LISTS), strict=True)
     return {
@@ -233,16 +260,27 @@ def replace_rows(uri: str, version: int, fragments: Sequence[str], dropped: Coll
     out. The caller is the only writer, so a newer one means that this very call was committed before, and a runner
     repeats it: it is not done twice.
     """
+    return with_patience(uri, lambda: _replaced_rows(uri, version, fragments, dropped))
+
+
+def _replaced_rows(uri: str, version: int, fragments: Sequence[str], dropped: Collection[str]) -> int:
     import lance
 
-    dataset = lance.dataset(uri)
+    dataset = open_table(uri)
     if dataset.version != version:
         return int(dataset.version)
     removed, kept = _without(dataset, dropped)
     operation = lance.LanceOperation.Update(
         removed_fragment_ids=removed, updated_fragments=kept, new_fragments=_metadata(fragments)
     )
-    return int(lance.LanceDataset.commit(uri, operation, read_version=version, max_retries=0).version)
+    options = storage_options(uri) or None
+    try:
+        made = lance.LanceDataset.commit(uri, operation, read_version=version, storage_options=options, max_retries=0)
+    except OSError:
+        # A store's answer may be lost after the commit took place, and then the repeated one finds its place taken.
+        if (made := open_table(uri)).version != version + 1:
+            raise
+    return int(made.version)
 
 
 def _without(dataset: Any, dropped: Collection[str]) -> tuple[list[int], list[Any]]:

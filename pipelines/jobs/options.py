@@ -1,12 +1,11 @@
 """What the command line asks of each job: every option with its type, default, help and check, in one place.
 
-Imports neither Beam nor models, so that a command line is checked, and a job watched over, by a small process.
+Imports neither Beam nor models, so that a command line is checked quickly.
 """
 
 # ruff: noqa: RUF009 - `option` makes a field, as dataclasses.field does
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,16 +21,18 @@ from image2music.composers.registry import (
 )
 from image2music.errors import ConfigError
 from image2music.settings import LANGUAGE_NAMES, LoopSettings, Protocol, SendingOptions, Steps, WebRule
+from image2music.storage.files import open_place
+from image2music.storage.objects import is_store
 from image2music.storage.tar import ENDINGS, is_tar
 from pipelines.runtime.options import (
     SOUNDFONT_HELP,
     FailureBound,
     JobOptions,
-    RestartOptions,
     at_least,
     check_options,
     local_path,
     option,
+    reachable,
     seed,
 )
 from transforms.deadlines import excuse
@@ -60,9 +61,9 @@ def _price(text: str) -> tuple[float, float]:
 class PictureOptions(JobOptions):
     """What `compose` and `ablate` have in common: from pictures and an index to an output."""
 
-    images: str = option("", help="a folder, a glob, a file, or @LIST of places")
-    index: str = option(check=local_path, help="the tune index that `index` made")
-    output: str = option(check=local_path, help="folder for compositions, failures and run.json")
+    images: str = option("", help="a folder, a glob, a file, or @LIST of places; also s3://, gs:// and az://")
+    index: str = option(check=reachable, help="the tune index that `index` made; a path, or an address in a store")
+    output: str = option(check=reachable, help="folder for compositions, failures and run.json; or an address")
     composer: str = option(
         "nano", help="nano | transformers:ID_OR_PATH | openai:URL#MODEL[+attention=transformers:ID_OR_PATH]"
     )
@@ -96,12 +97,12 @@ class PictureOptions(JobOptions):
         choices=("public", "any"),
         help="open web addresses too: of public hosts, or any",
     )
-    catalog: str = option("", help="CSV or Parquet with the columns image, id, and hint or caption")
+    catalog: str = option("", check=reachable, help="CSV or Parquet with the columns image, id, and hint or caption")
     dry_run: bool = option(
         False, old_flag="--plan", help="say what would be done and cost; nothing is sent, paid or written"
     )
     concurrency: int = option(
-        8, check=at_least(1), metavar="N", help="requests to a server under way at once, over all workers"
+        8, check=at_least(1), metavar="N", help="requests to a server under way at once, over all workers of a machine"
     )
     price: tuple[float, float] | None = option(
         None, type=_price, metavar="IN,OUT", help="dollars a million tokens, for what requests to a server cost"
@@ -115,8 +116,8 @@ class PictureOptions(JobOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_reachable({"--images": self.images, "--index": self.index, "--output": self.output})
-        if self.max_cost is not None and not self.runner.runs_here:
-            message = "--max_cost holds on one machine, and this runner's workers are elsewhere: leave it away"
+        if self.max_cost is not None and not self.is_on_one_machine:
+            message = "--max_cost holds on one machine, and the workers of this job are elsewhere: leave it away"
             raise ConfigError(message, reason="bad_max_cost")
         SendingOptions(price=self.price, max_cost=self.max_cost)  # says what cannot work
 
@@ -128,8 +129,8 @@ class PictureOptions(JobOptions):
         from image2music.storage.output import open_output
 
         return SendingOptions(
-            concurrency=max(1, self.concurrency // self.runner.processes),
-            ledger=open_output(self.output).ledger if self.runner.runs_here else "",
+            concurrency=max(1, self.concurrency // self.workers),
+            ledger=open_output(self.output).ledger if self.is_on_one_machine else "",
             price=self.price,
             max_cost=self.max_cost,
             excuse=excuse,
@@ -149,12 +150,12 @@ class PictureOptions(JobOptions):
 
     @property
     def works_here(self) -> bool:
-        """Whether this process composes itself, and does not only plan, or start and watch others."""
-        return not self.dry_run and self.runner.runs_here and not self.runner.has_own_processes
+        """Whether this process composes itself, and does not only plan, or hand out slices."""
+        return not (self.dry_run or self.cluster) and self.runner.runs_here and self.workers == 1
 
 
 @dataclass(frozen=True)
-class ComposeOptions(RestartOptions, PictureOptions):
+class ComposeOptions(PictureOptions):
     """What `compose` is asked to do."""
 
     protocol: Protocol | None = option(
@@ -190,7 +191,7 @@ class ComposeOptions(RestartOptions, PictureOptions):
         super().__post_init__()
         if not self.images and not self.from_rows:
             raise ConfigError("compose needs --images; see: image2music compose --help", reason="bad_arguments")
-        if self.batch_api and not (has_batches(self.composer) and self.runner.runs_here):
+        if self.batch_api and not (has_batches(self.composer) and self.is_on_one_machine):
             message = "--batch_api is for composers behind openai: and workers on this machine"
             raise ConfigError(message, reason="bad_batch_api")
         if self.keep and self.overwrite:
@@ -208,6 +209,10 @@ class ComposeOptions(RestartOptions, PictureOptions):
         if self.again != bool(self.ids):
             message = "--again and --ids go together: another take of the rows with these image_ids"
             raise ConfigError(message, reason="bad_again")
+        if self.part is not None and (self.from_rows or self.overwrite):
+            given = "--overwrite" if self.overwrite else "--refresh" if self.refresh else "--again"
+            message = f"{given} puts rows away, which parts of an array job cannot do beside each other: leave it away"
+            raise ConfigError(message, reason="bad_slice")
         for given, why in {
             "--refresh": self.refresh and "it composes only where references changed",
             "--overwrite": self.overwrite and "it would move the rows away",
@@ -261,6 +266,8 @@ class AblateOptions(PictureOptions):
         super().__post_init__()
         if not self.images:
             raise ConfigError("ablate needs --images; see: image2music ablate --help", reason="bad_arguments")
+        if self.part is not None:
+            raise ConfigError("--slice is for compose", reason="bad_slice")
 
     @property
     def loop(self) -> LoopSettings:
@@ -270,12 +277,12 @@ class AblateOptions(PictureOptions):
 
 
 @dataclass(frozen=True)
-class IndexOptions(RestartOptions, JobOptions):
+class IndexOptions(JobOptions):
     """What `index` is asked to do. `embedder` None means `conse`, in an update the one that made the index."""
 
     captions: str = option("", help="MidiCaps' train.json: one JSON object a line")
     midi_root: str = option("", help="folder, or .tar or .tar.gz file, that the captions' locations lie in")
-    index: str = option(help="the table to write, DIR/NAME.lance")
+    index: str = option(help="the table to write, DIR/NAME.lance; also s3://BUCKET/NAME.lance and the like")
     embedder: str | None = option(None, help="conse (the default) | open_clip:... | transformers:...")
     batch_size: int = option(512, check=at_least(1), help="captions in one call of the model")
     update: bool = option(False, exclusive=True, help="make only what is new or changed since the last run")
@@ -295,12 +302,15 @@ class IndexOptions(RestartOptions, JobOptions):
     def __post_init__(self) -> None:
         if self.makes_nothing:
             return
+        if self.part is not None:
+            raise ConfigError("--slice is for compose: an index is committed once, by one command", reason="bad_slice")
         if not self.captions or not self.midi_root:
             message = "index needs --captions and --midi_root; see: image2music index --help"
             raise ConfigError(message, reason="bad_arguments")
         super().__post_init__()
-        local_path("--index", self.index)
         paths = {"--captions": self.captions, "--midi_root": self.midi_root, "--index": self.index}
+        for flag, path in paths.items():
+            reachable(flag, path)
         self.check_reachable(paths)
         if not self.index.rstrip("/").endswith(".lance"):
             raise ConfigError(f"--index must end in .lance, not {self.index!r}", reason="bad_index_name")
@@ -311,16 +321,13 @@ class IndexOptions(RestartOptions, JobOptions):
         """Check that captions and MIDI files are there.
 
         Raises:
-            ConfigError: they are not (`captions_missing`, `midi_root_missing`), or cannot be read from where they
-                are (`remote_path`).
+            ConfigError: they are not (`captions_missing`, `midi_root_missing`).
         """
-        if "://" not in self.captions and not os.path.isfile(self.captions):
+        if not open_place(self.captions).is_file():
             raise ConfigError(f"--captions: there is no file {self.captions}", reason="captions_missing")
         root, endings = self.midi_root, ", ".join(ENDINGS)
-        if "://" in root and root.endswith(ENDINGS):
-            message = f"--midi_root: an archive is read from a local or mounted disk only, not {root}"
-            raise ConfigError(message, reason="remote_path")
-        if not is_tar(root) and "://" not in root and not os.path.isdir(root):
+        place = open_place(root)
+        if not is_tar(root) and (place.is_file() or not place.exists()):
             message = f"--midi_root: {root} is neither a folder nor a file with the ending {endings}"
             raise ConfigError(message, reason="midi_root_missing")
 
@@ -329,7 +336,7 @@ class IndexOptions(RestartOptions, JobOptions):
 class ReportOptions:
     """What `report` is asked to do."""
 
-    input: Path = option(type=Path, help="the --output of compose")
+    input: str = option(check=reachable, help="the --output of compose")
     output: Path | None = option(
         None, type=Path, help="folder to write; INPUT/report by default; an earlier report is replaced"
     )
@@ -345,10 +352,16 @@ class ReportOptions:
     )
     soundfont: Path | None = option(None, type=Path, metavar="FILE.sf2", help=SOUNDFONT_HELP)
 
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.output is None and is_store(str(self.input)):
+            message = "pages are opened from a disk, and --input lies in a store: give --output FOLDER"
+            raise ConfigError(message, reason="bad_arguments")
+
     @property
     def folder(self) -> Path:
         """Where the pages go."""
-        return self.output or self.input / "report"
+        return self.output or Path(self.input, "report")
 
 
 def _formats(text: str) -> tuple[str, ...]:
@@ -359,8 +372,8 @@ def _formats(text: str) -> tuple[str, ...]:
 class ExportOptions:
     """What `export` is asked to do. `ids` are beginnings of image_ids; none means every row."""
 
-    input: Path = option(type=Path, help="the --output of compose")
-    output: Path = option(type=Path, metavar="DIR", help="folder for the files, named by image_id")
+    input: str = option(check=reachable, help="the --output of compose")
+    output: str = option(check=reachable, metavar="DIR", help="folder for the files, named by image_id")
     ids: tuple[str, ...] = option((), nargs="+", metavar="ID", help="image_ids or their beginnings; else all")
     formats: tuple[str, ...] = option(
         ("abc", "midi"), type=_formats, help="of abc,midi,musicxml,wav,mp3,opus,heatmap; abc,midi by default"
@@ -368,6 +381,7 @@ class ExportOptions:
     soundfont: Path | None = option(None, type=Path, metavar="FILE.sf2", help=SOUNDFONT_HELP)
 
     def __post_init__(self) -> None:
+        check_options(self)
         unknown = [name for name in self.formats if name not in EXPORT_FORMATS]
         if unknown or not self.formats:
             message = f"--formats takes {','.join(EXPORT_FORMATS)}, not {','.join(unknown) or 'nothing'}"
@@ -382,9 +396,9 @@ class ExportOptions:
 class ScoreOptions:
     """What `score` is asked to do. `input` may be left out where `imported` is given."""
 
-    input: Path | None = option(None, type=Path, metavar="OUT", help="the --output of compose")
-    against: Path | None = option(
-        None, type=Path, metavar="OUT", help="another output; exit code 1 if --input is worse"
+    input: str | None = option(None, check=reachable, metavar="OUT", help="the --output of compose")
+    against: str | None = option(
+        None, check=reachable, metavar="OUT", help="another output; exit code 1 if --input is worse"
     )
     imported: Path | None = option(
         None, flag="--import", type=Path, metavar="FILE.csv", help="other systems: picture,tune[,system]"
@@ -429,9 +443,19 @@ class ScoreOptions:
         return bounds_of(list(self.bound))
 
     @property
-    def home(self) -> Path:
+    def home(self) -> str:
         """The folder of score.json: the output, or that of the imported file."""
         if self.input is not None:
-            return self.input
+            return str(self.input)
         assert self.imported is not None
-        return self.imported.parent
+        return str(self.imported.parent)
+
+    @property
+    def study_folder(self) -> Path:
+        """The folder of the listening form.
+
+        Raises:
+            ConfigError: the output lies in a store, and people open a form from a disk (`remote_path`).
+        """
+        local_path("--input with --study or --answers", self.home)
+        return Path(self.home, "study")
