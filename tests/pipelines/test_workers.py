@@ -42,9 +42,10 @@ def many(indexed):
 
 @pytest.mark.process
 def test_a_job_that_loses_a_worker_goes_on_and_repeats_nothing_that_is_finished(many):
-    more = ["--composer", "fake:0.03", "--workers", "2", "--slice_size", "8", "--batch_size", "4"]
+    more = ["--composer", "fake:0.3", "--workers", "2", "--slice_size", "8", "--batch_size", "4"]
     job = start([*COMPOSE, "--output", "out", *more], many)
     wait_for(lambda: [*(many / "out" / "compositions").glob("part-*")], 120)
+    assert job.poll() is None, job.communicate()[0]
     os.kill(children(job.pid, WORKER)[0], signal.SIGKILL)
     printed, _ = job.communicate(timeout=250)
     assert job.returncode == 0, printed
