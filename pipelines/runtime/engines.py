@@ -104,8 +104,15 @@ class OnDask:
         self._number = 0
 
     def room(self) -> int:
-        """As many as workers can do at once; one where there is no worker yet."""
-        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        """As many as workers can do at once; one where there is no worker yet.
+
+        Raises:
+            JobError: as `next`.
+        """
+        try:
+            workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        except (OSError, RuntimeError, TimeoutError) as error:
+            raise _scheduler_gone() from error
         return max(1, sum(min(worker["nthreads"], self._fits(worker["resources"])) for worker in workers))
 
     def _fits(self, resources: Mapping[str, float]) -> int:
@@ -261,6 +268,8 @@ def any_cluster(place: str, resources: Mapping[str, float]) -> Iterator[Engine]:
 
         where = {"address": place} if "://" in place else {"scheduler_file": place}
         try:
+            if "://" not in place:
+                open(place).close()  # Dask would wait for it
             client = Client(**where, timeout=10, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
             message = f"--cluster: no Dask scheduler answers at {place}; start one, and name the address that it says"

@@ -1,5 +1,6 @@
 import json
 import os
+import pickle
 import shutil
 import signal
 import sys
@@ -117,6 +118,15 @@ def test_a_worker_like_the_one_that_started_the_job_is_fit(work):
     work.check()
 
 
+def test_what_is_sent_to_workers_holds_no_key(indexed, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-for-anyone")
+    known = {"images": "pictures", "index": "tunes.lance", "output": "out"}
+    server = ComposeOptions(**known, composer="openai:http://h/v1#m", workers=2)
+    sent = pickle.dumps(ComposePictures(look_up(server).for_workers()))
+    assert b"http://h/v1#m" in sent
+    assert b"sk-not-for-anyone" not in sent
+
+
 def test_a_worker_with_another_model_rule_or_index_is_not(work, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(registry.load_composer("fake"), "id", "fake-composer@2", raising=False)
@@ -228,13 +238,10 @@ def test_workers_of_another_release_are_refused_in_one_line(many, scheduler, tmp
     assert printed.count("\n") == 1
 
 
-def test_no_scheduler_is_one_line(many, capsys):
+@pytest.mark.parametrize("place", ["tcp://127.0.0.1:1", "nowhere.json"])
+def test_no_scheduler_is_one_line(many, capsys, place):
     begun = time.monotonic()
-    words = [*absolute(many), "--output", f"{many}/out", "--cluster", "tcp://127.0.0.1:1"]
-    assert main(words) == 1
-    err = capsys.readouterr().err
-    assert err == (
-        "image2music: --cluster: no Dask scheduler answers at tcp://127.0.0.1:1; "
-        "start one, and name the address that it says\n"
-    )
+    assert main([*absolute(many), "--output", f"{many}/out", "--cluster", place]) == 1
+    what = f"no Dask scheduler answers at {place}; start one, and name the address that it says"
+    assert capsys.readouterr().err == f"image2music: --cluster: {what}\n"
     assert time.monotonic() - begun < 30
