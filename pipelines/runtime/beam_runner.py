@@ -21,7 +21,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineResult, PipelineState
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from image2music.errors import JobError
+from image2music.errors import ConfigError, JobError
 from image2music.failures import one_line
 from transforms.deadlines import EXIT_START_AGAIN, SUPERVISOR
 from transforms.stage import NAMESPACE, TIME
@@ -32,10 +32,17 @@ _LOOK_EVERY = 1.0
 
 
 def new_pipeline(options: PipelineOptions) -> beam.Pipeline:
-    """Return a pipeline whose worker processes on this machine, where it has any, are those of `processes`."""
+    """Return a pipeline whose worker processes on this machine, where it has any, are those of `processes`.
+
+    Raises:
+        ConfigError: the runner asks for other options (`bad_arguments`).
+    """
     direct = options.view_as(DirectOptions)
     if direct.direct_running_mode != "multi_processing":
-        return beam.Pipeline(options=options)
+        try:
+            return beam.Pipeline(options=options)
+        except ValueError as error:
+            raise ConfigError(one_line(error), reason="bad_arguments") from error
     direct.direct_running_mode = "in_memory"  # else the runner would put its own command in place of ours
     command = f"{shlex.quote(sys.executable)} -m pipelines.runtime.processes"
     environment = SubprocessSDKEnvironment.from_command_string(command)
