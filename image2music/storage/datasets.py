@@ -24,6 +24,8 @@ from image2music.storage.files import atomic_write_json
 Row = dict[str, Any]
 
 _FIRST, _LAST = "part-", ".parquet"
+_ID_DIGITS = 16
+"""Of a slice's id; the hash of a shard's rows has 24."""
 
 REPLACING = ".replacing.json"
 """Lies in a dataset while shards are replaced: the names of the old ones, and of the new ones."""
@@ -147,8 +149,20 @@ class Dataset:
 
     def clear(self) -> None:
         """Remove every shard."""
+        self.discard(self.shards())
+
+    def discard(self, shards: Iterable[str]) -> None:
+        """Remove some shards; those that are gone by now, too."""
+        for shard in shards:
+            Path(shard).unlink(missing_ok=True)
+
+    def shards_by_slice(self) -> dict[str, list[str]]:
+        """Return the finished shards by the id of the slice that wrote them; "" is of those that none did."""
+        found: dict[str, list[str]] = {}
         for shard in self.shards():
-            os.unlink(shard)
+            words = os.path.basename(shard).removeprefix(_FIRST).split("-")
+            found.setdefault(words[0] if len(words[0]) == _ID_DIGITS else "", []).append(shard)
+        return found
 
     def remove(self) -> None:
         """Remove the folder with all that is in it."""

@@ -206,6 +206,13 @@ class Folder:
             path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(path, data.encode() if isinstance(data, str) else data)
 
+    def names(self) -> list[str]:
+        """Return the names of the files in it, sorted; none where it is not there."""
+        try:
+            return sorted(os.listdir(self.uri))
+        except FileNotFoundError:
+            return []
+
     def remove(self, pattern: str) -> None:
         """Remove the files whose place under the folder matches a glob."""
         for path in Path(self.uri).glob(pattern):

@@ -41,9 +41,9 @@ from image2music.storage.output import open_index_files
 from image2music.storage.tar import is_tar, open_archive
 from image2music.types import CaptionedMidi, Failure
 from pipelines.jobs.options import IndexOptions
-from pipelines.jobs.tunes import MakeTunes, identify_sources, make_tunes
+from pipelines.jobs.tunes import MakeTunes, identify_sources, make_tunes, tunes_a_slice
+from pipelines.runtime.environment import EXIT_DONE, EXIT_SOME_FAILED
 from pipelines.runtime.job import Job, failure_lines, open_job
-from pipelines.runtime.processes import EXIT_DONE, EXIT_SOME_FAILED
 from transforms.deadlines import TimeLimit
 from transforms.midi import (
     ConvertTunes,
@@ -135,7 +135,8 @@ def _make_in_slices(
         limit=time_limit(options),
         ticks=job.ticks,
     )
-    written, counters = make_tunes(job, work, found.changes.to_make, options.slice_size, failures)
+    tunes = found.changes.to_make
+    written, counters = make_tunes(job, work, tunes, tunes_a_slice(len(tunes), options), failures)
     counts = job.record.counts
     counts |= {name: counts.get(name, 0) + number for name, number in sorted(counters.items())}
     return written
@@ -363,18 +364,26 @@ def survey_sources(options: IndexOptions, index: TuneIndex | None, identify: Ide
     without_line = {source.location for source in stored.values()} - {source.location for source in sources}
     changes = find_changes(wanted, stored, given_up, keep=without_line | unread if options.keep_removed else ())
     lost = sum(stored[tune_id].location in unread for tune_id in changes.removed)
-    stages = {"captions": (sources, bad_lines), "identify": (files.tunes, files.failures)}
+    stages: Stages = {
+        "captions": (sources, bad_lines),
+        "identify": (files.tunes, files.failures),
+        "duplicates": (wanted, repeated),
+    }
     return IndexSurvey(
         changes=changes,
         failures=(*bad_lines, *files.failures, *repeated, *again),
         manifest=files.manifest,
         hashed=files.hashed,
         lost=lost,
-        stage_counts=_stage_counts(stages | {"duplicates": (wanted, repeated)}),
+        stage_counts=_stage_counts(stages),
     )
 
 
-def _stage_counts(stages: Mapping[str, tuple[Sequence[Any], Sequence[Failure]]]) -> dict[str, int]:
+Stages = Mapping[str, tuple[Sequence[Any], Sequence[Failure]]]
+"""What each stage gave: what is done, and what failed."""
+
+
+def _stage_counts(stages: Stages) -> dict[str, int]:
     counts = {f"{stage}.done": len(done) for stage, (done, _) in stages.items()}
     counts |= {f"{stage}.failed": len(failed) for stage, (_, failed) in stages.items() if failed}
     return counts | Counter(f"{REASON}{failure.reason}" for _, failed in stages.values() for failure in failed)

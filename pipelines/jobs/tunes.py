@@ -24,6 +24,7 @@ from image2music.index.table import WriteMode
 from image2music.rows import failure_row, now
 from image2music.storage.output import Failures
 from image2music.types import CaptionedMidi, Failure
+from pipelines.jobs.options import IndexOptions
 from pipelines.runtime.beam_runner import run_here
 from pipelines.runtime.job import Job
 from pipelines.runtime.slices import Slice, SliceResult, cut
@@ -36,9 +37,12 @@ from transforms.stage import REASON, Stage
 FILES_A_SLICE = 2048
 """Files to hash: a worker that is lost costs some seconds."""
 
-TUNES_A_SLICE, MOST_SLICES = 256, 50_000
-"""Files to convert: some six seconds of work, and a data file of the table, of which `finalize` makes few. Slices are
-larger where there would be more of them: to commit 50,000 data files takes 8 s and 13 MB in each version's manifest."""
+FEWEST_TUNES, MOST_TUNES, SLICES = 64, 1024, 32
+"""Files to convert: a slice costs half a second beside its tunes, some twenty seconds of work where it is large, and a
+data file of the table, of which `finalize` makes few. Where several work at a small job, each gets some."""
+
+MOST_SLICES = 50_000
+"""Slices are larger where there would be more: 50,000 data files are committed in 8 s, with 13 MB in the manifest."""
 
 KILLED = "worker_killed"
 KILLED_MESSAGE = "every process that took this file ended, three times; look at it before it is tried again"
@@ -154,8 +158,17 @@ class MakeTunes:
         return SliceResult({"convert.failed": 1, f"{REASON}{KILLED}": 1}, value=MadeTunes(tune_id, failures=(failure,)))
 
 
+def tunes_a_slice(tunes: int, options: IndexOptions) -> int:
+    """Return how many of so many tunes a slice has."""
+    if options.slice_size is not None:
+        return options.slice_size
+    alone = options.workers == 1 and not options.cluster
+    few = MOST_TUNES if alone else min(MOST_TUNES, max(FEWEST_TUNES, math.ceil(tunes / SLICES)))
+    return max(few, math.ceil(tunes / MOST_SLICES))
+
+
 def make_tunes(
-    job: Job, work: MakeTunes, tunes: Sequence[IdentifiedMidi], most: int | None, failures: Failures
+    job: Job, work: MakeTunes, tunes: Sequence[IdentifiedMidi], most: int, failures: Failures
 ) -> tuple[WrittenFragments, Counter[str]]:
     """Have all tunes made; return their data files in the order of the tunes, and the stages' counters.
 
@@ -163,7 +176,7 @@ def make_tunes(
     """
     counters: Counter[str] = Counter()
     parts: dict[str, MadeTunes] = {}
-    slices = cut(tunes, lambda one: one[0], most or max(TUNES_A_SLICE, math.ceil(len(tunes) / MOST_SLICES)))
+    slices = cut(tunes, lambda one: one[0], most)
     for result in job.run_slices(slices, work, "tunes", len(tunes)):
         counters.update(result.counters)
         made: MadeTunes = result.value

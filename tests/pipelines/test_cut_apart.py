@@ -22,7 +22,7 @@ LARGEST_ELEMENT = 16 << 10
 
 INDEX = ["index", "--captions", "captions.json", "--midi_root", "midi", "--index", "tunes.lance", "--embedder", "fake"]
 COMPOSE = ["compose", "--images", "photos", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]
-RUNNER = "--runner=FnApiRunner"
+WAYS = {"in slices": [], "as one pipeline": ["--runner=FnApiRunner"]}
 
 
 class CutsFinder(PipelineVisitor):
@@ -99,22 +99,18 @@ def no_picture_is_received(monkeypatch):
     monkeypatch.setattr(Image.Image, "__setstate__", refuse)
 
 
-def steps(weights) -> set[str]:
-    return {label.split("/")[0].partition(" ")[0] for label in weights}
-
-
 @pytest.mark.usefixtures("no_picture_is_received")
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("more", [[], ["--log_json", "log.jsonl"], ["--protocol", "paper"]])
-def test_compose_sends_ids_and_places_between_stages_but_no_picture(photos, cuts, more):
-    assert main([*COMPOSE, RUNNER, *more]) == 0
-    assert {"Places", "Identify", "Failures"} & steps(cuts())
+def test_compose_sends_ids_and_places_between_stages_but_no_picture(photos, cuts, way, more):
+    assert main([*COMPOSE, *WAYS[way], *more]) == 0
     assert max(cuts().values()) <= LARGEST_ELEMENT
 
 
 @pytest.mark.usefixtures("no_picture_is_received")
-def test_an_album_sends_summaries_and_tunes_but_no_picture(photos, cuts):
-    assert main([*COMPOSE, RUNNER, "--album"]) == 0
-    assert any("SameAlbum" in label for label in cuts())
+@pytest.mark.parametrize("way", WAYS)
+def test_an_album_sends_summaries_and_tunes_but_no_picture(photos, cuts, way):
+    assert main([*COMPOSE, *WAYS[way], "--album"]) == 0
     assert any("TunesOfAlbum" in label for label in cuts())
     assert max(cuts().values()) <= LARGEST_ELEMENT
 
@@ -130,14 +126,20 @@ def give_picture(home: Path, colour: str, picture: str) -> None:
 
 
 @pytest.mark.usefixtures("no_picture_is_received")
-def test_index_sends_captions_and_ids_but_neither_a_tune_nor_a_picture(photos, cuts):
+@pytest.mark.parametrize("way", WAYS)
+def test_index_sends_captions_and_ids_but_neither_a_tune_nor_a_picture(photos, cuts, way):
     give_picture(photos, "red", "1.png")
-    assert main([*INDEX, RUNNER]) == 0
-    assert any("SameBytes" in label for label in cuts())
+    assert main([*INDEX, *WAYS[way]]) == 0
     give_picture(photos, "blue", "2.png")
-    assert main([*INDEX, RUNNER, "--update"]) == 0
-    assert any("UpdateTunes" in label for label in cuts())
+    assert main([*INDEX, *WAYS[way], "--update"]) == 0
     assert max(cuts().values()) <= LARGEST_ELEMENT
+
+
+def test_all_places_where_a_whole_job_may_be_cut_are_weighed(photos, cuts):
+    assert main([*COMPOSE, *WAYS["as one pipeline"], "--album"]) == 0
+    assert main([*INDEX, *WAYS["as one pipeline"]]) == 0
+    for step in ("Places", "Spread", "SameBytes", "SameAlbum", "SpreadAgain", "TunesOfAlbum", "Reshuffle", "Commit"):
+        assert any(step in label for label in cuts()), step
 
 
 def test_the_scales_find_a_picture_that_is_flattened(cuts):

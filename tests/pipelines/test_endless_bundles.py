@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from fakes import COMPOSERS, FakeComposer
+from job_processes import wait_for
 from PIL import Image
 
-import transforms.shards
 from pipelines.cli.main import main
 from transforms.shards import WriteShards
 
@@ -19,11 +19,15 @@ class Observer(FakeComposer):
 
     def __init__(self, home):
         super().__init__()
-        self.home, self.written, self.seen = home, 0, []
+        self.home, self.written, self.seen, self.before = home, 0, [], lambda: None
+
+    def rows(self):
+        shards = (self.home / "out" / "compositions").glob("part-*.parquet")
+        return sum(pq.read_metadata(shard).num_rows for shard in shards)
 
     def write(self, requests):
-        shards = (self.home / "out" / "compositions").glob("part-*.parquet")
-        self.seen.append((self.written, sum(pq.read_metadata(shard).num_rows for shard in shards)))
+        self.before()
+        self.seen.append((self.written, self.rows()))
         self.written += len(requests)
         return super().write(requests)
 
@@ -64,19 +68,18 @@ def test_full_shards_are_written_while_the_only_bundle_goes_on(observer, bundles
     assert max(late) <= 65, "64 rows of a shard, and the picture that is about to be handed on"
 
 
-def test_old_rows_are_written_although_their_shard_is_not_full(observer, bundles, monkeypatch):
-    class Clock:
-        """Each tune takes four seconds."""
+def test_old_rows_are_written_while_the_next_picture_takes_its_time(observer, bundles, monkeypatch):
+    monkeypatch.setitem(WriteShards.__init__.__kwdefaults__, "seconds", 0.2)
+    written = []
 
-        @staticmethod
-        def monotonic():
-            return 4.0 * observer.written
+    def wait():
+        """The fourth picture takes until the rows of the first three are there."""
+        if observer.written == 3:
+            written.append(wait_for(lambda: observer.rows() == 3, seconds=10.0))
 
-    monkeypatch.setattr(transforms.shards, "time", Clock)
+    observer.before = wait
     assert compose("--batch_size", "1") == 0
-    late = [written - rows for written, rows in observer.seen]
-    assert max(late) <= 9, "30 seconds of rows, and the picture that is about to be handed on"
-    assert sum(bundles) < 9
+    assert written == [True]
 
 
 def test_a_large_batch_is_written_as_soon_as_it_is_composed(observer):
