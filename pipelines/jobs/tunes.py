@@ -27,7 +27,7 @@ from image2music.types import CaptionedMidi, Failure
 from pipelines.jobs.options import IndexOptions
 from pipelines.runtime.beam_runner import run_here
 from pipelines.runtime.job import Job
-from pipelines.runtime.slices import Slice, SliceResult, cut
+from pipelines.runtime.slices import Slice, SliceResult, cut_slices
 from transforms.deadlines import TimeLimit
 from transforms.midi import ConvertTunes, IdentifiedFiles, identify_files
 from transforms.retrieve import EmbedCaptions
@@ -81,7 +81,9 @@ def identify_sources(
     def with_known(source: CaptionedMidi) -> KnownSource:
         return source, {place: known[place] for place in (source.location, source.image) if place in known}
 
-    slices = cut(map(with_known, sources), lambda item: f"{item[0].location}\n{item[0].image}", most or FILES_A_SLICE)
+    slices = cut_slices(
+        map(with_known, sources), lambda item: f"{item[0].location}\n{item[0].image}", most or FILES_A_SLICE
+    )
     found = IdentifiedFiles()
     for result in job.run_slices(slices, IdentifySources(midi_root), "files", len(sources)):
         part: IdentifiedFiles = result.value
@@ -176,7 +178,7 @@ def make_tunes(
     """
     counters: Counter[str] = Counter()
     parts: dict[str, MadeTunes] = {}
-    slices = cut(tunes, lambda one: one[0], most)
+    slices = cut_slices(tunes, lambda one: one[0], most)
     for result in job.run_slices(slices, work, "tunes", len(tunes)):
         counters.update(result.counters)
         made: MadeTunes = result.value

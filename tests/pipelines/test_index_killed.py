@@ -118,7 +118,20 @@ def test_a_worker_with_another_embedder_is_refused(undisturbed):
     make_work(undisturbed, embedder_id="fake-embedder@1").check()
 
 
-def test_a_file_that_ends_every_worker_becomes_a_failure(undisturbed):
+def test_a_tune_that_ends_every_worker_becomes_a_failure_and_the_others_are_there(undisturbed):
+    lines = [{"location": f"{seed}.mid", "caption": "poison" if seed == 1 else "a tune"} for seed in range(3)]
+    (undisturbed / "captions.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    command = [*INDEX, "--index", "deadly.lance", "--workers", "2", "--slice_size", "1", "--embedder", "fake:deadly"]
+    job = start(command, undisturbed)
+    told, _ = job.communicate(timeout=250)
+    assert job.returncode == 3, told
+    rows = lance.dataset("deadly.lance").to_table(columns=["location"])["location"].to_pylist()
+    assert rows == ["0.mid", "2.mid"]
+    (failure,) = pq.read_table("deadly.lance.failures").to_pylist()
+    assert (failure["uri"], failure["stage"], failure["reason"]) == ("1.mid", "convert", "worker_killed")
+
+
+def test_what_is_given_up_is_a_failure_of_its_stage(undisturbed):
     tune = ("ab12", CaptionedMidi("poison.mid", "a tune", (), ()))
     result = make_work(undisturbed, "fake-embedder@1").give_up(Slice(("ab12",), (tune,)))
     (failure,) = result.value.failures
