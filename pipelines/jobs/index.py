@@ -82,7 +82,7 @@ def index(options: IndexOptions) -> int:
     with open_job("index", options, store) as job:
         store.failures.clear()  # every run writes all failures anew
         with job.recorded({"embedder_id": embedder.id}, AS_IT_WAS) as record:
-            if options.runner.runner:
+            if options.is_one_pipeline:
                 manifest = _build_as_one_pipeline(job, options, spec, schema)
             else:
                 manifest = _build_in_slices(job, options, spec, embedder.id, schema)
@@ -144,7 +144,7 @@ def _make_in_slices(
 
 def _identify_by(job: Job, options: IndexOptions) -> Identify:
     """Return who identifies files: those who do slices, or, where a runner is named, this process."""
-    if options.runner.runner:
+    if options.is_one_pipeline:
         return partial(identify_files, options.midi_root)
     return partial(identify_sources, job, options.midi_root, most=options.slice_size)
 
@@ -273,7 +273,7 @@ def update(options: IndexOptions) -> int:
             record.counts = found.counts
             _check(options, made, found.changes)
             store.failures.clear()
-            if options.runner.runner:
+            if options.is_one_pipeline:
                 _update_as_one_pipeline(job, options, made, found)
             else:
                 written = _make_in_slices(

@@ -34,10 +34,10 @@ from transforms.retrieve import EmbedCaptions
 from transforms.shards import KeepElements, WriteFragments, WrittenFragments, kept_elements
 from transforms.stage import REASON, Stage
 
-FILES_A_SLICE = 2048
-"""Files to hash: a worker that is lost costs some seconds."""
+FEWEST_FILES, SLICES = 2048, 32
+"""Lines whose files are hashed, and the most slices of them: each reads the list of an archive or a store once."""
 
-FEWEST_TUNES, MOST_TUNES, SLICES = 64, 1024, 32
+FEWEST_TUNES, MOST_TUNES = 64, 1024
 """Files to convert: a slice costs half a second beside its tunes, some twenty seconds of work where it is large, and a
 data file of the table, of which `finalize` makes few. Where several work at a small job, each gets some."""
 
@@ -81,9 +81,8 @@ def identify_sources(
     def with_known(source: CaptionedMidi) -> KnownSource:
         return source, {place: known[place] for place in (source.location, source.image) if place in known}
 
-    slices = cut_slices(
-        map(with_known, sources), lambda item: f"{item[0].location}\n{item[0].image}", most or FILES_A_SLICE
-    )
+    size = most or max(FEWEST_FILES, math.ceil(len(sources) / SLICES))
+    slices = cut_slices(map(with_known, sources), lambda item: f"{item[0].location}\n{item[0].image}", size)
     found = IdentifiedFiles()
     for result in job.run_slices(slices, IdentifySources(midi_root), "files", len(sources)):
         part: IdentifiedFiles = result.value
