@@ -79,6 +79,7 @@ def find_prism() -> str | None:
 
 def make_sample(data: Path, home: Path, pictures: int, tunes: int) -> None:
     """Copy a sample of the demo's data: captions.json, midi/, and photos/ with two albums and one repeated picture."""
+    home.mkdir(parents=True, exist_ok=True)
     chosen = (data / "captions.json").read_text(encoding="utf-8").splitlines()[:tunes]
     places = [json.loads(line)["location"] for line in chosen]
     repeated = json.loads(chosen[0]) | {"location": "again.mid"}
