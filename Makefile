@@ -14,7 +14,7 @@ KBPS ?= 32
 JOB_PORT  ?= 8099
 
 .DEFAULT_GOAL := help
-.PHONY: report-assets help setup demo demo-data test test-fast golden lint bench bench-index sound page-check soak train clean worker-pool job-service docs
+.PHONY: report-assets help setup demo demo-data test test-fast golden lint bench bench-index sound page-check prism-check soak train clean worker-pool job-service docs
 
 help:  ## list the targets
 	@awk -F ':.*## *' '/^[a-z-]+:.*##/ {printf "%-14s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -78,6 +78,9 @@ worker-pool:  ## workers for a portable runner on this machine, until it is stop
 
 job-service:  ## Beam's own portable job service, to try what Flink would do; JOB_PORT=8099
 	exec $(BIN)/python -m apache_beam.runners.portability.local_job_service_main --port $(JOB_PORT)
+
+prism-check: $(DEMO)/data/captions.json  ## rows of Beam's other runners (Prism, its job service) against one process; PRISM=PATH
+	$(BIN)/python -m benchmarks.prism_check --data $(DEMO)/data
 
 sound: $(STAMP)  ## the sound of one tune in docs/, at most 300 kB: TUNE=FILE.abc, KBPS=24 for a long one
 	$(BIN)/image2music midi $(TUNE) --sound opus --kbps $(KBPS) --output docs

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -265,6 +267,26 @@ class WriteFragments(beam.DoFn):
             return []
         fragments = write_fragments(self._uri, rows, self._schema, self._mode)
         return [WrittenFragments(tuple(fragments), tuple(row["tune_id"] for row in rows))]
+
+
+class KeepElements(beam.DoFn):
+    """Appends each element to a file in a folder, for whoever runs the pipeline in this process (`kept_elements`)."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def process(self, element: object) -> None:
+        """Keep an element."""
+        with open(os.path.join(self._folder, str(threading.get_ident())), "ab") as file:
+            pickle.dump(element, file)
+
+
+def kept_elements(folder: str) -> Iterator[Any]:
+    """Yield the elements that a pipeline of this process has kept in a folder of its own."""
+    for name in sorted(os.listdir(folder)):
+        with open(os.path.join(folder, name), "rb") as file, suppress(EOFError):
+            while True:
+                yield pickle.load(file)
 
 
 def _commit(_: None, written: Sequence[WrittenFragments], uri: str, schema: pa.Schema) -> Iterator[int]:

@@ -166,4 +166,6 @@ def write_tunes(
     failed = [*failed_before, composed.failed] | "Failures" >> beam.Flatten()
     failed | "WriteFailures" >> failure_sink(run.output.failures, ticks, of=of)
     if log_json:
-        (composed.done, failed) | "Ends" >> beam.Flatten() | "LogPictures" >> beam.ParDo(LogPictures(log_json))
+        # Not brought together before: a runner may cut a pipeline there, and pictures would have to pass.
+        composed.done | "LogComposed" >> beam.ParDo(LogPictures(log_json))
+        failed | "LogFailed" >> beam.ParDo(LogPictures(log_json))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import shlex
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,17 +27,27 @@ from image2music.index.maintenance import (
     without_repeats,
     write_manifest,
 )
-from image2music.index.table import TuneIndex, index_schema, open_index, replace_rows, stored_tunes
+from image2music.index.table import (
+    TuneIndex,
+    WriteMode,
+    commit,
+    index_schema,
+    open_index,
+    replace_rows,
+    stored_tunes,
+)
 from image2music.rows import failure_row, now
 from image2music.storage.output import open_index_files
 from image2music.storage.tar import is_tar, open_archive
 from image2music.types import CaptionedMidi, Failure
 from pipelines.jobs.options import IndexOptions
+from pipelines.jobs.tunes import MakeTunes, identify_sources, make_tunes, tunes_a_slice
 from pipelines.runtime.environment import EXIT_DONE, EXIT_SOME_FAILED
-from pipelines.runtime.job import failure_lines, open_job
+from pipelines.runtime.job import Job, failure_lines, open_job
 from transforms.deadlines import TimeLimit
 from transforms.midi import (
     ConvertTunes,
+    IdentifiedFiles,
     IdentifyTunes,
     ReadCaptions,
     check_captions,
@@ -46,8 +57,8 @@ from transforms.midi import (
     read_captions,
 )
 from transforms.retrieve import EmbedCaptions
-from transforms.shards import TuneIndexConfig, TuneUpdateConfig, failure_sink
-from transforms.stage import Stage
+from transforms.shards import TuneIndexConfig, TuneUpdateConfig, WrittenFragments, failure_sink
+from transforms.stage import REASON, Stage
 
 DEFAULT_EMBEDDER = "conse"
 FAILURES_A_SHARD = 1000
@@ -71,18 +82,71 @@ def index(options: IndexOptions) -> int:
     with open_job("index", options, store) as job:
         store.failures.clear()  # every run writes all failures anew
         with job.recorded({"embedder_id": embedder.id}, AS_IT_WAS) as record:
-            started, before = time.time_ns(), _version(options.index)
-            pipeline = partial(index_pipeline, options=options, spec=spec, schema=schema)
-            record.counts = dict(sorted(job.run(pipeline, "tunes", _lines(options.captions)).items()))
-            if _version(options.index) == before:
-                raise _nothing_indexed(options)
+            if options.is_one_pipeline:
+                manifest = _build_as_one_pipeline(job, options, spec, schema)
+            else:
+                manifest = _build_in_slices(job, options, spec, embedder.id, schema)
             finalize(options.index, "build")
-            made = open_index(options.index)
-            manifest = manifest_of_build(options.midi_root, stored_tunes(made), read_failures(options.index), started)
             write_manifest(store.manifest, manifest)
+            made = open_index(options.index)
             record.details["index"] = version_made(made)
         job.end()
     return print_tunes(made)
+
+
+def _build_in_slices(job: Job, options: IndexOptions, spec: str, embedder_id: str, schema: pa.Schema) -> Manifest:
+    """Make every row where workers are, and commit them; return what the files looked like."""
+    with _no_collecting():
+        found = survey_sources(options, None, _identify_by(job, options))
+    job.record.counts = dict(found.stage_counts)
+    made = _make_in_slices(job, options, found, "overwrite", schema, spec, embedder_id)
+    if not made.fragments:
+        raise _nothing_indexed(options)
+    commit(options.index, made.fragments, schema)
+    return _with_failures(found.manifest, read_failures(options.index))
+
+
+def _build_as_one_pipeline(job: Job, options: IndexOptions, spec: str, schema: pa.Schema) -> Manifest:
+    """Make every row by the runner that is named; return what the files looked like."""
+    started, before = time.time_ns(), _version(options.index)
+    counts = job.run(partial(index_pipeline, options=options, spec=spec, schema=schema), "tunes")
+    job.record.counts = dict(sorted(counts.items()))
+    if _version(options.index) == before:
+        raise _nothing_indexed(options)
+    return manifest_of_build(
+        options.midi_root, stored_tunes(open_index(options.index)), read_failures(options.index), started
+    )
+
+
+def _make_in_slices(
+    job: Job, options: IndexOptions, found: IndexSurvey, mode: WriteMode, schema: pa.Schema, spec: str, embedder_id: str
+) -> WrittenFragments:
+    """Write the failures that were found, make the rows, and return their data files, which no version names yet."""
+    failures = open_index_files(options.index).failures
+    failures.add([failure_row(failure, now()) for failure in found.failures])
+    work = MakeTunes(
+        midi_root=options.midi_root,
+        index=options.index,
+        mode=mode,
+        schema=schema,
+        embedder_spec=spec,
+        embedder_id=embedder_id,
+        batch_size=options.batch_size,
+        limit=time_limit(options),
+        ticks=job.ticks,
+    )
+    tunes = found.changes.to_make
+    written, counters = make_tunes(job, work, tunes, tunes_a_slice(len(tunes), options), failures)
+    counts = job.record.counts
+    counts |= {name: counts.get(name, 0) + number for name, number in sorted(counters.items())}
+    return written
+
+
+def _identify_by(job: Job, options: IndexOptions) -> Identify:
+    """Return who identifies files: those who do slices, or, where a runner is named, this process."""
+    if options.is_one_pipeline:
+        return partial(identify_files, options.midi_root)
+    return partial(identify_sources, job, options.midi_root, most=options.slice_size)
 
 
 def index_pipeline(
@@ -160,22 +224,19 @@ def _version(uri: str) -> int:
         return 0
 
 
-def _lines(captions: str) -> int | None:
-    if "://" in captions or captions.endswith(".gz"):
-        return None
-    with open(captions, "rb") as file:
-        return sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b""))
-
-
 @dataclass(frozen=True)
 class IndexSurvey:
-    """What an update found before it changed anything. `lost` of the rows to remove have a line, but no file."""
+    """What a job found before it changed anything. `lost` of the rows to remove have a line, but no file.
+
+    `stage_counts` are those that a whole job as one pipeline counts.
+    """
 
     changes: Changes
     failures: tuple[Failure, ...]
     manifest: Manifest
     hashed: int
     lost: int
+    stage_counts: dict[str, int]
 
     @property
     def counts(self) -> dict[str, Any]:
@@ -208,16 +269,19 @@ def update(options: IndexOptions) -> int:
         with job.recorded({"embedder_id": made.embedder_id}, AS_IT_WAS) as record:
             made = open_index(options.index)
             with _no_collecting():
-                found = survey_sources(options, made)
+                found = survey_sources(options, made, _identify_by(job, options))
             record.counts = found.counts
             _check(options, made, found.changes)
             store.failures.clear()
-            store.failures.add([failure_row(failure, now()) for failure in found.failures])
-            if found.changes.to_make:
-                pipeline = partial(update_pipeline, options=options, index=made, changes=found.changes)
-                record.counts |= dict(sorted(job.run(pipeline, "tunes", len(found.changes.to_make)).items()))
-            elif found.changes.removed:
-                replace_rows(options.index, made.version, [], found.changes.removed)
+            if options.is_one_pipeline:
+                _update_as_one_pipeline(job, options, made, found)
+            else:
+                written = _make_in_slices(
+                    job, options, found, "append", made.schema, made.embedder_spec, made.embedder_id
+                )
+                dropped = frozenset(found.changes.removed).union(written.tune_ids)
+                if dropped:
+                    replace_rows(options.index, made.version, written.fragments, dropped)
             finalize(options.index, "update")
             write_manifest(store.manifest, _with_failures(found.manifest, read_failures(options.index)))
             made = open_index(options.index)
@@ -225,6 +289,16 @@ def update(options: IndexOptions) -> int:
         job.end()
     print_changes(options, found)
     return print_tunes(made)
+
+
+def _update_as_one_pipeline(job: Job, options: IndexOptions, made: TuneIndex, found: IndexSurvey) -> None:
+    """Make and commit the rows by the runner that is named."""
+    open_index_files(options.index).failures.add([failure_row(failure, now()) for failure in found.failures])
+    if found.changes.to_make:
+        pipeline = partial(update_pipeline, options=options, index=made, changes=found.changes)
+        job.record.counts |= dict(sorted(job.run(pipeline, "tunes", len(found.changes.to_make)).items()))
+    elif found.changes.removed:
+        replace_rows(options.index, made.version, [], found.changes.removed)
 
 
 def update_pipeline(
@@ -265,13 +339,18 @@ def _no_collecting() -> Iterator[None]:
         gc.enable()
 
 
-def survey_sources(options: IndexOptions, index: TuneIndex) -> IndexSurvey:
-    """Compare captions and files with the table. Nothing is converted, embedded or written."""
+Identify = Callable[[Sequence[CaptionedMidi], Manifest], IdentifiedFiles]
+
+
+def survey_sources(options: IndexOptions, index: TuneIndex | None, identify: Identify) -> IndexSurvey:
+    """Compare captions and files with the table, or with none. Nothing is converted, embedded or written."""
     lines = list(read_captions(options.captions))
     sources = [line for line in lines if isinstance(line, CaptionedMidi)]
-    known = {} if options.rehash else read_manifest(open_index_files(options.index).manifest)
-    files = identify_files(options.midi_root, sources, known)
+    bad_lines = [line for line in lines if isinstance(line, Failure)]
+    fresh = index is None or options.rehash
+    files = identify(sources, {} if fresh else read_manifest(open_index_files(options.index).manifest))
     wanted, repeated = without_repeats(files.tunes)
+    wanted.sort(key=lambda tune: (tune[1].location, tune[0]))  # whoever identified them, and in whatever order
     hopeless = {file.tune_id: file for file in files.manifest.values() if file.reason}
     again = [
         Failure("convert", id, place, hopeless[id].reason, hopeless[id].message)
@@ -280,13 +359,34 @@ def survey_sources(options: IndexOptions, index: TuneIndex) -> IndexSurvey:
         if id in hopeless
     ]
     given_up = [tune_id for tune_id, source in wanted if not hopeless.keys().isdisjoint((tune_id, source.image_id))]
-    stored = stored_tunes(index)
+    stored = stored_tunes(index) if index is not None else {}
     unread = {failure.uri for failure in files.failures}
     without_line = {source.location for source in stored.values()} - {source.location for source in sources}
     changes = find_changes(wanted, stored, given_up, keep=without_line | unread if options.keep_removed else ())
     lost = sum(stored[tune_id].location in unread for tune_id in changes.removed)
-    bad_lines = [line for line in lines if isinstance(line, Failure)]
-    return IndexSurvey(changes, (*bad_lines, *files.failures, *repeated, *again), files.manifest, files.hashed, lost)
+    stages: Stages = {
+        "captions": (sources, bad_lines),
+        "identify": (files.tunes, files.failures),
+        "duplicates": (wanted, repeated),
+    }
+    return IndexSurvey(
+        changes=changes,
+        failures=(*bad_lines, *files.failures, *repeated, *again),
+        manifest=files.manifest,
+        hashed=files.hashed,
+        lost=lost,
+        stage_counts=_stage_counts(stages),
+    )
+
+
+Stages = Mapping[str, tuple[Sequence[Any], Sequence[Failure]]]
+"""What each stage gave: what is done, and what failed."""
+
+
+def _stage_counts(stages: Stages) -> dict[str, int]:
+    counts = {f"{stage}.done": len(done) for stage, (done, _) in stages.items()}
+    counts |= {f"{stage}.failed": len(failed) for stage, (_, failed) in stages.items() if failed}
+    return counts | Counter(f"{REASON}{failure.reason}" for _, failed in stages.values() for failure in failed)
 
 
 def _check(options: IndexOptions, index: TuneIndex, changes: Changes) -> None:

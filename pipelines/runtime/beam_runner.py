@@ -9,7 +9,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
-from image2music.errors import JobError
+from image2music.errors import ConfigError, JobError
 from image2music.failures import one_line
 from pipelines.runtime.options import beam_options
 from pipelines.runtime.slices import SliceResult
@@ -29,10 +29,14 @@ def run_pipeline(build: Callable[[beam.Pipeline], None], options: PipelineOption
     """Build a pipeline and run it where the options say.
 
     Raises:
+        ConfigError: the runner asks for other options (`bad_arguments`).
         JobError: the runner gave up (`job_failed`); its cause is attached.
         KeyboardInterrupt: somebody stopped it.
     """
-    pipeline = beam.Pipeline(options=options)
+    try:
+        pipeline = beam.Pipeline(options=options)
+    except ValueError as error:
+        raise ConfigError(one_line(error), reason="bad_arguments") from error
     build(pipeline)
     try:
         result = pipeline.run()

@@ -315,5 +315,8 @@ def _quiet() -> Iterator[None]:
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,
     }
+    # For as long as this process lives, for it is read when a worker is lost: by default one that needs more than 15 s
+    # to start anew is lost for good, and at last the job would wait for nobody.
+    dask.config.set({"distributed.deploy.lost-worker-timeout": "365 days"})
     with dask.config.set(settings):
         yield

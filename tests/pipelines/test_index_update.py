@@ -161,7 +161,7 @@ def test_a_file_that_cannot_be_converted_is_tried_once(settled, monkeypatch):
     assert record()["counts"]["new"] == 0
 
 
-@pytest.mark.parametrize("place", ["transforms.shards.replace_rows", "pipelines.jobs.index.finalize"])
+@pytest.mark.parametrize("place", ["pipelines.jobs.index.replace_rows", "pipelines.jobs.index.finalize"])
 def test_a_run_that_breaks_before_or_after_its_commit_is_finished_by_the_next(settled, place):
     captions("red.mid", "green.mid", "blue.mid", blue="azure")
     with pytest.MonkeyPatch.context() as patch:

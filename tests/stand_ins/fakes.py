@@ -139,6 +139,15 @@ class SlowComposer(FakeComposer):
         return super().write(requests)
 
 
+class DeadlyEmbedder(FakeEmbedder):
+    """Ends its process when it reads the word poison."""
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        if "poison" in texts:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().embed_texts(texts)
+
+
 class DeadlyComposer(FakeComposer):
     """Ends its process when it sees a picture whose first pixel is black."""
 
@@ -153,7 +162,11 @@ class OtherEmbedder(FakeEmbedder):
 
 
 COMPOSERS: dict[str, Callable[[], FakeComposer]] = {"": FakeComposer, "deadly": DeadlyComposer}
-EMBEDDERS: dict[str, Callable[[], FakeEmbedder]] = {"": FakeEmbedder, "other": OtherEmbedder}
+EMBEDDERS: dict[str, Callable[[], FakeEmbedder]] = {
+    "": FakeEmbedder,
+    "other": OtherEmbedder,
+    "deadly": DeadlyEmbedder,
+}
 
 
 class FakeComposerKind:
