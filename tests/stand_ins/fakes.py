@@ -8,6 +8,7 @@ has it on its path knows `--embedder fake` and `--composer fake`. `fake:0.05` ta
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -126,7 +127,7 @@ class FakeComposer:
 
 
 class SlowComposer(FakeComposer):
-    """Takes its time over each tune."""
+    """Takes its time over each tune, and notes its seed in the file that FAKE_COMPOSER_NOTES names, if any."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
@@ -134,6 +135,9 @@ class SlowComposer(FakeComposer):
 
     def write(self, requests: Sequence[WriteRequest]) -> list[str]:
         time.sleep(self._seconds * len(requests))
+        if place := os.environ.get("FAKE_COMPOSER_NOTES"):
+            with open(place, "a") as notes:
+                notes.writelines(f"{request.request.seed}\n" for request in requests)
         return super().write(requests)
 
 
