@@ -38,11 +38,9 @@ from benchmarks.netns import reason_against
 from benchmarks.same_table import compare_tables
 from benchmarks.watched_job import family
 from image2music.storage.output import open_output
-from schemas.composition import COMPOSITION_SCHEMA
 
 SEED = 20260106
 SELDOM_EQUAL = ("seconds", "composed_at", "index_uri")
-_PLACES = ("image_uri", "image_uris")
 LOSS, DELAY = 0.02, 0.02
 """Of a bad wire: share of the frames that are lost, and seconds that others take longer, each way."""
 _STORE_SILENCE = 20.0
@@ -137,18 +135,17 @@ def _repeat(source: Path, target: Path) -> None:
 
 def content(output: str, pictures: str) -> Content:
     """What an output holds, without what differs from place to place."""
-    store, kept = open_output(output), [name for name in COMPOSITION_SCHEMA.names if name not in SELDOM_EQUAL]
+    store = open_output(output)
     found: Content = {}
-    for row in store.compositions.read(kept):
-        if row["image_id"] in found:
-            raise SystemExit(f"{output} holds {row['image_id']} twice")
-        places = {"image_uri": _under(pictures, row["image_uri"])}
-        places["image_uris"] = [_under(pictures, uri) for uri in row["image_uris"]]
-        found[row["image_id"]] = row | places
+    for _, table in store.compositions.tables():
+        for row in table.drop_columns(list(SELDOM_EQUAL)).to_pylist():
+            if row["image_id"] in found:
+                raise SystemExit(f"{output} holds {row['image_id']} twice")
+            uris = [_under(pictures, uri) for uri in row["image_uris"]]
+            found[row["image_id"]] = row | {"image_uri": _under(pictures, row["image_uri"]), "image_uris": uris}
     for row in store.failures.read(["id", "uri", "reason", "stage"]):
         found[f"failure of {_under(pictures, row['uri'])}"] = {**row, "uri": ""}
-    for shard, table in store.albums.tables():
-        del shard
+    for _, table in store.albums.tables():
         kept = [name for name in table.column_names if name != "bound_at"]
         found |= {f"album {row['album']}": row for row in table.select(kept).to_pylist()}
     return found
