@@ -1,0 +1,246 @@
+"""Who does the slices of a job: this process, workers of this machine, or those of any Dask cluster.
+
+A Dask scheduler hands slices out, notices who died, and hands out again; nannies start workers anew. Nothing here
+watches processes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import queue
+import signal
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from image2music import __version__
+from image2music.errors import ConfigError, JobError
+from pipelines.runtime.slices import Ended, Engine, Slice, SliceResult, Work
+
+if TYPE_CHECKING:
+    from distributed import Client, Future, LocalCluster
+
+KILLS = 3
+"""Workers of this machine that a slice may cost before it is halved. A cluster has a setting for it:
+`distributed.scheduler.allowed-failures`, one less."""
+
+_LOOK_EVERY = 1.0
+_PATIENCE = 60.0
+"""Seconds to wait for the first worker of a cluster."""
+
+
+@dataclass
+class InProcess:
+    """Slices one after the other in this process; models stay loaded between them."""
+
+    tries: int = 1
+    _waiting: deque[tuple[Slice[Any], Work[Any]]] = field(default_factory=deque)
+
+    def room(self) -> int:
+        """One: the next slice is cut when this one is done."""
+        return 1
+
+    def submit(self, slice: Slice[Any], work: Work[Any]) -> None:
+        """Keep a slice for `next`."""
+        self._waiting.append((slice, work))
+
+    def next(self) -> Ended[Any]:
+        """Do the slice; what it raises is raised here."""
+        slice, work = self._waiting.popleft()
+        start = time.monotonic()
+        result = work.do(slice)
+        return Ended(slice, result, worker="this process", seconds=time.monotonic() - start)
+
+
+class OnDask:
+    """Slices to the workers of a Dask cluster; `resources` is what a slice needs of a worker, such as GPU 1."""
+
+    tries = 3
+
+    def __init__(self, client: Client, resources: Mapping[str, float]) -> None:
+        self._client, self._resources = client, dict(resources)
+        self._ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        self._out: dict[Any, tuple[Slice[Any], Future[Any]]] = {}
+        self._number = 0
+
+    def room(self) -> int:
+        """As many as workers can do at once; one where there is no worker yet."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        return max(1, sum(min(worker["nthreads"], self._fits(worker["resources"])) for worker in workers))
+
+    def _fits(self, resources: Mapping[str, float]) -> int:
+        least = min((resources.get(name, 0) // amount for name, amount in self._resources.items()), default=1 << 30)
+        return int(least)
+
+    def submit(self, slice: Slice[Any], work: Work[Any]) -> None:
+        """Send a slice. Its content is pickled here, so that another release is noticed before it is read."""
+        self._number += 1
+        future = self._client.submit(
+            do_pickled,
+            __version__,
+            pickle.dumps((work, slice)),
+            key=f"slice-{slice.id}-{self._number}",
+            pure=False,
+            resources=self._resources or None,
+        )
+        self._out[future.key] = slice, future
+        future.add_done_callback(self._ended.put)
+
+    def next(self) -> Ended[Any]:
+        """Wait for a slice.
+
+        Raises:
+            JobError: the scheduler is gone (`scheduler_gone`).
+        """
+        from distributed import KilledWorker
+
+        while True:
+            try:
+                future = self._ended.get(timeout=_LOOK_EVERY)
+            except queue.Empty:
+                if self._client.status in ("closing", "closed"):
+                    raise _scheduler_gone() from None
+                continue
+            slice, _ = self._out.pop(future.key)
+            if future.status == "cancelled":
+                raise _scheduler_gone()
+            error = future.exception()
+            answer = None if error else future.result()
+            future.release()  # a result that somebody waits for is made again where its worker dies
+            if answer is not None:
+                result, worker, seconds = answer
+                return Ended(slice, result, worker=worker, seconds=seconds)
+            return Ended(slice, error=None if isinstance(error, KilledWorker) else _refused(error))
+
+
+def _scheduler_gone() -> JobError:
+    message = "the cluster's scheduler is gone; start it, and the same command goes on"
+    return JobError(message, reason="scheduler_gone")
+
+
+def _refused(error: BaseException) -> Exception:
+    """Return what is wrong with a worker that does not even know what to call; other errors as they are."""
+    if isinstance(error, ImportError | AttributeError | pickle.UnpicklingError):
+        message = f"a worker has another image2music than this one, {__version__}: {error}; install the same on all"
+        return ConfigError(message, reason="other_worker")
+    return error if isinstance(error, Exception) else JobError(f"the job broke: {error!r}", reason="job_failed")
+
+
+def do_pickled(release: str, content: bytes) -> tuple[SliceResult, str, float]:
+    """Do a slice in a worker; return its result, the worker's address and the seconds that it took.
+
+    Raises:
+        ConfigError: this worker is not fit for the job (`other_worker`).
+    """
+    from distributed import get_worker
+
+    address = get_worker().address
+    if release != __version__:
+        message = f"worker {address} has image2music {__version__}, and the job {release}; install the same on all"
+        raise ConfigError(message, reason="other_worker")
+    work, slice = pickle.loads(content)
+    try:
+        work.check()
+    except ConfigError as error:
+        raise ConfigError(f"worker {address} cannot help: {error}", reason="other_worker") from error
+    start = time.monotonic()
+    return work.do(slice), address, time.monotonic() - start
+
+
+@contextmanager
+def local_workers(workers: int) -> Iterator[Engine]:
+    """Start workers on this machine, a process each, which nobody else can reach; they end with this process."""
+    with _quiet():
+        from distributed import Client, LocalCluster
+
+        memory = _memory() // workers
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            worker_dashboard_address=None,
+            memory_limit=memory,
+            silence_logs=False,
+        )
+        client = Client(cluster, set_as_default=False)
+    try:
+        yield OnDask(client, {})
+    except BaseException:
+        _end_workers(cluster)
+        raise
+    finally:
+        _close(client, cluster)
+
+
+def _end_workers(cluster: LocalCluster) -> None:
+    """End the processes at once, in the middle of a slice too: what is finished is on disk."""
+    for nanny in cluster.workers.values():
+        nanny.auto_restart = False
+        if nanny.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(nanny.pid, signal.SIGKILL)
+
+
+def _memory() -> int:
+    from distributed.system import MEMORY_LIMIT
+
+    return int(MEMORY_LIMIT)
+
+
+@contextmanager
+def any_cluster(place: str, resources: Mapping[str, float]) -> Iterator[Engine]:
+    """Use the cluster whose scheduler is at an address (`tcp://HOST:8786`), or named in a scheduler file.
+
+    Raises:
+        JobError: no scheduler is there (`no_scheduler`), or it has no worker (`no_workers`).
+    """
+    with _quiet():
+        from distributed import Client
+
+        where = {"address": place} if "://" in place else {"scheduler_file": place}
+        try:
+            client = Client(**where, timeout=10, set_as_default=False)
+        except (OSError, ValueError, TimeoutError) as error:
+            message = f"--cluster: no Dask scheduler answers at {place}; start one, and name the address that it says"
+            raise JobError(message, reason="no_scheduler") from error
+    try:
+        try:
+            client.wait_for_workers(1, timeout=_PATIENCE)
+        except TimeoutError as error:
+            message = f"--cluster: {place} has no workers; start some: dask worker {place}"
+            raise JobError(message, reason="no_workers") from error
+        yield OnDask(client, resources)
+    finally:
+        _close(client)
+
+
+def _close(*what: Any) -> None:
+    for one in what:
+        with suppress(Exception):  # a scheduler that is gone cannot be told
+            one.close(timeout=2)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Load Dask with no more words than the job was asked for, and with settings that suit one slice a worker."""
+    level = logging.getLevelName(logging.getLogger().level).lower()
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", level)
+    import dask
+    import distributed  # noqa: F401 - first, for loading it adds its own settings
+
+    settings = {
+        "distributed.scheduler.allowed-failures": KILLS - 1,
+        # A worker that pauses for want of memory would never go on: its models stay.
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.pause": False,
+    }
+    with dask.config.set(settings):
+        yield
