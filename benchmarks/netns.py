@@ -71,6 +71,7 @@ class Host:
     bridge: str
     environment: dict[str, str] = field(default_factory=dict)
     _first: subprocess.Popen[bytes] | None = None
+    _started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def boot(self, megabytes: int) -> None:
         """Make its folder and its first process, which holds its namespaces until `power_off`."""
@@ -86,8 +87,9 @@ class Host:
             stderr=subprocess.DEVNULL,
         )
         assert self._first.stdout
-        if self._first.stdout.readline() != b"ready\n":
-            raise SystemExit(f"host {self.name} does not start")
+        with self._first.stdout as said:
+            if said.readline() != b"ready\n":
+                raise SystemExit(f"host {self.name} does not start")
 
     @property
     def _anchor(self) -> int:
@@ -106,10 +108,11 @@ class Host:
 
     def start(self, words: Sequence[str], log: Path, **more: str) -> subprocess.Popen[bytes]:
         """Start a process in the host's folder; its output goes to a file of this program. `more` are variables."""
+        environment = os.environ | self.environment | more
         with log.open("ab") as file:
-            return subprocess.Popen(
-                self._entered(words), env=os.environ | self.environment | more, stdout=file, stderr=subprocess.STDOUT
-            )
+            process = subprocess.Popen(self._entered(words), env=environment, stdout=file, stderr=subprocess.STDOUT)
+        self._started.append(process)
+        return process
 
     def run(self, words: Sequence[str], **more: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the host's folder to its end."""
@@ -137,13 +140,14 @@ class Host:
 
     def down(self) -> None:
         """End every process and wait for it; nothing where it is off already."""
-        if self._first and self._first.poll() is None:
-            assert self._first.stdin
+        if self._first and self._first.stdin:
             self._first.stdin.close()
             with suppress(subprocess.TimeoutExpired):
                 self._first.wait(10)
             self._first.kill()
             self._first.wait()
+        for process in self._started:
+            process.wait()
 
     @contextmanager
     def bad_wire(self, loss: float, delay: float, seed: int = 0) -> Iterator[Wire]:
@@ -217,6 +221,8 @@ def network(
     names: Sequence[str], folder: Path, environment: Mapping[str, str] = {}, megabytes: int = 2048
 ) -> Iterator[dict[str, Host]]:
     """Hosts by name, all on one bridge, on which this program has an address too; all gone after the block.
+
+    A program has one network at a time.
 
     Args:
         names: of the hosts.
