@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import posixpath
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,10 +19,12 @@ from image2music.errors import ConfigError, PlanError
 from image2music.images.sources import member_of
 from image2music.music.planning.plan import Plan, plan_of_json
 from image2music.music.planning.wishes import WISH_COLUMNS, Wishes
+from image2music.storage.files import open_place
 from image2music.types import NO_METADATA, ImageMetadata, ImageSource
 
 LONGEST_HINT = 300
 """Characters. What the composer sees should still be heard beside it."""
+_AHEAD = 1 << 20
 _IMAGE, _ID, _HINTS = "image", "id", ("hint", "caption")
 
 
@@ -56,11 +59,13 @@ def read_catalog(path: str | Path) -> list[Entry]:
         ConfigError: `catalog_missing`, `bad_catalog` (it cannot be read), `catalog_columns` (no `image`, or none of
             the others), `catalog_fields` (a row has more fields than the first line).
     """
-    path = Path(path)
-    if not path.is_file():
+    place = open_place(path)
+    place.check()
+    if not place.is_file():
         raise ConfigError(f"there is no catalogue {path}", reason="catalog_missing")
     try:
-        names, rows = _parquet(path) if path.suffix == ".parquet" else _csv(path)
+        with place.open(_AHEAD) as file:
+            names, rows = _parquet(file) if place.name.endswith(".parquet") else _csv(file, path)
     except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
         raise ConfigError(f"the catalogue {path} cannot be read: {error}", reason="bad_catalog") from error
     hint = next((name for name in _HINTS if name in names), None)
@@ -77,9 +82,9 @@ def read_catalog(path: str | Path) -> list[Entry]:
     return [entry for entry in entries if entry.image]
 
 
-def _csv(path: Path) -> tuple[Sequence[str], list[dict[str, object]]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
+def _csv(file: BinaryIO, path: str | Path) -> tuple[Sequence[str], list[dict[str, object]]]:
+    with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+        reader = csv.DictReader(text, strict=True)
         names, rows = (
             reader.fieldnames or (),
             [(reader.line_num, cast(dict[str | None, object], row)) for row in reader],
@@ -97,11 +102,10 @@ def _csv(path: Path) -> tuple[Sequence[str], list[dict[str, object]]]:
     return names, [cast(dict[str, object], row) for _, row in rows]
 
 
-def _parquet(path: Path) -> tuple[Sequence[str], list[dict[str, object]]]:
-    names = pq.read_schema(path).names
-    return names, pq.read_table(
-        path, columns=[n for n in names if n in (_IMAGE, _ID, *_HINTS, *WISH_COLUMNS)]
-    ).to_pylist()
+def _parquet(file: BinaryIO) -> tuple[Sequence[str], list[dict[str, object]]]:
+    opened = pq.ParquetFile(file)
+    names = opened.schema_arrow.names
+    return names, opened.read([n for n in names if n in (_IMAGE, _ID, *_HINTS, *WISH_COLUMNS)]).to_pylist()
 
 
 def _text(value: object) -> str | None:
@@ -189,11 +193,11 @@ def read_plans(path: str | Path) -> dict[str, Plan]:
     Raises:
         ConfigError: `plans_missing`; `bad_plans`, with the number of the line and what is wrong there.
     """
-    path = Path(path)
-    if not path.is_file():
+    place = open_place(path)
+    if not place.is_file():
         raise ConfigError(f"there is no file of plans {path}", reason="plans_missing")
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        lines = place.read().decode("utf-8-sig").split("\n")
     except (OSError, ValueError) as error:
         raise ConfigError(f"the plans {path} cannot be read: {error}", reason="bad_plans") from error
     plans: dict[str, Plan] = {}

@@ -16,8 +16,6 @@ from dataclasses import dataclass, field, replace
 from typing import BinaryIO, cast
 
 import apache_beam as beam
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 from PIL.Image import Image
 
 from image2music.abc.writer.text import score_to_abc
@@ -28,9 +26,10 @@ from image2music.index.maintenance import KnownFile, Manifest, Stamp, first_of_e
 from image2music.music.metrics import metrics_of_score
 from image2music.music.midi import read_midi
 from image2music.music.similarity import music_id
+from image2music.storage.objects import is_store
 from image2music.types import CaptionedMidi, CaptionedTune, Failure
 from transforms.deadlines import NO_LIMIT, TimeLimit
-from transforms.pictures import content_id, read_under, stamp_under
+from transforms.pictures import content_id, open_streamed, read_under, stamps_under
 from transforms.stage import StageOutputs, Stopwatch, split_failures
 
 LONGEST_LINE = 4 << 20
@@ -65,8 +64,8 @@ def check_captions(path: str) -> None:
 
 @contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
-    """Open a captions file, unpacked here: what Beam unpacks by itself cannot be read as text."""
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+    """Open a captions file, unpacked."""
+    with open_streamed(path) as file:
         if not path.endswith(".gz"):
             yield file
             return
@@ -249,6 +248,9 @@ class ConvertTunes(beam.PTransform):
 _THREADS = 4
 """Reading waits for the disk. More threads wait for each other: files are small, and so is what each does alone."""
 
+_WAITING_THREADS = 32
+"""For files of a store: each waits for its answer."""
+
 _FILES_AT_ONCE = 256
 """Handed to a thread together."""
 
@@ -266,16 +268,15 @@ class IdentifiedFiles:
 def identify_files(root: str, sources: Sequence[CaptionedMidi], known: Mapping[str, KnownFile]) -> IdentifiedFiles:
     """Return the tune_id of every file and the image_id of every picture.
 
-    They come from `known` where size and time of change are the same, else from the bytes. Files of a remote root
-    have no stamp here and are read each time. The manifest returned holds the files of `sources` only, without those
-    that changed a moment ago.
+    They come from `known` where size and time of change (in a store the etag) are the same, else from the bytes. The
+    manifest returned holds the files of `sources` only, without those that changed a moment ago.
     """
-    found, started = IdentifiedFiles(), time.time_ns()
+    found, stamp_under = IdentifiedFiles(), stamps_under(root, time.time_ns())
     unread: dict[str, Stamp | None] = {}
     ids: dict[str, str | Exception] = {}
     for place in dict.fromkeys(place for source in sources for place in (source.location, source.image) if place):
         # The stamp comes first: a file that changes while it is read has another stamp the next time.
-        stamp, before = stamp_under(root, place, started), known.get(place)
+        stamp, before = stamp_under(place), known.get(place)
         if before is None or stamp != before.stamp:
             unread[place] = stamp
             continue
@@ -296,7 +297,7 @@ def identify_files(root: str, sources: Sequence[CaptionedMidi], known: Mapping[s
 def _hashed(root: str, places: Sequence[str]) -> Iterator[tuple[str, str | Exception]]:
     """Yield each place with the id of its content, or why there is none."""
     parts = [places[start : start + _FILES_AT_ONCE] for start in range(0, len(places), _FILES_AT_ONCE)]
-    with ThreadPoolExecutor(_THREADS) as threads:
+    with ThreadPoolExecutor(_THREADS if not is_store(root) else _WAITING_THREADS) as threads:
         for part, answers in zip(parts, threads.map(lambda part: [_hash(root, p) for p in part], parts), strict=True):
             yield from zip(part, answers, strict=True)
 
@@ -332,9 +333,9 @@ def manifest_of_build(
             read[failure.uri] = ("", "", failure.id)
         if is_lasting(failure):
             read[failure.uri] = (failure.reason, failure.message, failure.id)
-    manifest = {}
+    manifest, stamp_under = {}, stamps_under(root, started_ns)
     for location, (reason, message, tune_id) in read.items():
-        stamp = stamp_under(root, location, started_ns)
+        stamp = stamp_under(location)
         if stamp is not None:
             manifest[location] = KnownFile(stamp, tune_id, reason, message)
     return manifest

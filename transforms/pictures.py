@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import hashlib
 import io
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import BinaryIO
 
 import apache_beam as beam
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 
 from image2music.catalog import plan_for
@@ -37,8 +35,9 @@ from image2music.index.maintenance import Stamp, stamp_of
 from image2music.music.planning.plan import Plan
 from image2music.rows import valid_text
 from image2music.settings import SendingOptions, WebRule
-from image2music.storage.files import open_regular
-from image2music.storage.output import WrittenFiles
+from image2music.storage.files import open_place, open_regular
+from image2music.storage.objects import FileInfo, is_store, stamp_number
+from image2music.storage.output import TELLING, WrittenFiles
 from image2music.storage.tar import is_tar, open_archive
 from image2music.types import NO_METADATA, DescribedImage, Description, Failure, ImageRef, ImageSource, metadata_key
 from transforms.stage import NAMESPACE, StageHandler, StageOutputs, Stopwatch, split_failures
@@ -64,7 +63,8 @@ def list_pictures(images: str, allow_web: WebRule = "none") -> PictureList:
     """Return the places of all pictures, sorted and spelt as given: relative stays relative.
 
     `images` is a folder (at any depth), a glob, one file, or `@LIST`: a text file with a place on each line, where
-    empty lines and lines that begin with # do not count. A tar or Parquet file stands for the pictures in it.
+    empty lines and lines that begin with # do not count. A tar or Parquet file stands for the pictures in it. Each may
+    lie on a disk or in an object store.
 
     In a folder and behind a glob a file is a picture by a picture's ending or, where the ending is unknown, by its
     first bytes; all others are skipped and counted by kind, and so are hidden files. A place of a list, and a single
@@ -104,7 +104,7 @@ class _Listing:
         if is_web(images):
             yield images
         elif is_remote(images):
-            yield from self._remote(images)
+            yield from self._stored(images)
         elif os.path.isdir(images):
             if self._written.holds(images):
                 self._skip_all(images, OWN)
@@ -122,7 +122,7 @@ class _Listing:
         """Return a place as its pictures: the members of an archive, or itself; nothing of what image2music wrote."""
         if is_web(path):
             return [path]
-        if not is_remote(path) and self._written.holds(path.partition("#")[0]):
+        if self._written.holds(path.partition("#")[0]):
             self.skipped[OWN] += 1
             return []
         if is_picture_archive(path) and (is_remote(path) or os.path.isfile(path)):
@@ -167,20 +167,55 @@ class _Listing:
         self.skipped[skipped_kind(name)] += 1
         return False
 
-    def _remote(self, images: str) -> Iterator[str]:
-        """Yield the one file of that name, or what a glob of an object store or everything under a name holds."""
-        for pattern in (images, f"{images.rstrip('/')}/**"):
-            try:
-                matches = FileSystems.match([pattern])
-            except ValueError as error:  # Beam's way to say that it has no file system for this kind of address
-                kind = images.split("://", 1)[0]
-                message = f"--images: {kind}:// cannot be opened: install Beam's part for it (apache-beam[gcp], [aws])"
-                raise ConfigError(message, reason="no_file_system") from error
-            found = [entry.path for match in matches for entry in match.metadata_list]
-            if found:
-                inside = (path for path in found if path == images or not self._in_service_folder(path, images))
-                yield from (path for path in inside if path == images or self._is_wanted(path))
-                return
+    def _stored(self, images: str) -> Iterator[str]:
+        """Yield the one object of that name, or what everything under a name, or a glob, of an object store holds."""
+        place = open_place(images)
+        place.check()
+        if place.is_file():
+            yield images
+            return
+        parts = place.uri.split("/")
+        fixed = next((at for at, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+        root, pattern = "/".join(parts[:fixed]), parts[fixed:] or ["**"]
+        if self._written.holds(root):
+            self.skipped[OWN] += sum(1 for _ in open_place(root).files(deep=True))
+            return
+        # One pass over all keys: what is telling of a folder comes before or behind what lies in it.
+        names, told = [], dict[str, set[str]]()
+        for found in open_place(root).files(deep=True):
+            _tell(told, root, found)
+            if _matches(found.name.split("/"), pattern):
+                names.append(found.name)
+        self._written.learn(told)
+        for name in names:
+            path = f"{root}/{name}"
+            if self._is_own(root, name):
+                self.skipped[OWN] += 1
+            elif not self._in_service_folder(path, images) and self._is_wanted(path):
+                yield path
+
+    def _is_own(self, root: str, name: str) -> bool:
+        parts = name.split("/")
+        return any(self._written.has_entry("/".join((root, *parts[:at])), part) for at, part in enumerate(parts))
+
+
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Return whether the parts of a name match those of a glob, in which `**` is any number of parts."""
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(_matches(parts[at:], pattern[1:]) for at in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
+
+
+def _tell(told: dict[str, set[str]], root: str, found: FileInfo) -> None:
+    """Note which names that tell what a folder is a key goes through."""
+    folder = root
+    for part in found.name.split("/"):
+        names = told.setdefault(folder, set())
+        if part in TELLING:
+            names.add(part)
+        folder = f"{folder}/{part}"
 
 
 def _head(path: str) -> bytes:
@@ -193,9 +228,10 @@ def _head(path: str) -> bytes:
 
 
 def _listed(path: str) -> Iterator[str]:
-    if not os.path.isfile(path):
+    open_place(path).check()
+    if not open_place(path).is_file():
         raise ConfigError(f"--images: there is no list {path}", reason="images_missing")
-    with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", errors="surrogateescape") as lines:
+    with io.TextIOWrapper(open_streamed(path), encoding="utf-8-sig", errors="surrogateescape") as lines:
         places = (line.strip() for line in lines)
         yield from (place for place in places if place and not place.startswith("#"))
 
@@ -339,22 +375,7 @@ def read_bytes(uri: str, *, at_most: int = LARGEST_FILE) -> bytes:
     Raises:
         OSError: it cannot be read, or holds more than `at_most` bytes.
     """
-    if is_remote(uri):
-        with open_remote(uri) as file:
-            data = file.read(at_most + 1)
-    else:
-        with open_regular(uri) as file:
-            # Room is made before anything is read, and for most files `at_most` is a thousand times too much.
-            data = file.read(min(os.fstat(file.fileno()).st_size, at_most) + 1)
-    if len(data) > at_most:
-        raise OSError(errno.EFBIG, f"larger than {at_most >> 20} MiB, which no picture and no tune is", uri)
-    return data
-
-
-def open_remote(uri: str) -> BinaryIO:
-    """Open a remote file as it is, through Beam's filesystems; it can be sought in."""
-    file: BinaryIO = FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
-    return file
+    return open_place(uri).read(at_most)
 
 
 def content_id(data: bytes) -> str:
@@ -391,14 +412,20 @@ def read_under(root: str, location: str) -> bytes:
     return read_bytes(inside(root, location))
 
 
-def stamp_under(root: str, location: str, started_ns: int) -> Stamp | None:
-    """Return size and time of change of a file, as `stamp_of`; of a member of an archive as the archive says."""
-    if is_remote(root):
-        return None
-    if not is_tar(root):
-        return stamp_of(f"{root.rstrip('/')}/{location}", started_ns)
-    member = open_archive(root).members.get(os.path.normpath(location))
-    return None if member is None else Stamp(member.size, int(member.mtime * 1e9))
+def stamps_under(root: str, started_ns: int) -> Callable[[str], Stamp | None]:
+    """Return what gives the stamp of each file under `root`, as `stamp_of`; of a member of an archive as that says.
+
+    What lies in a store is listed once: size and etag of each object, which changes with its content.
+    """
+    if is_tar(root):
+        members = open_archive(root).members
+        found = {name: Stamp(member.size, int(member.mtime * 1e9)) for name, member in members.items()}
+        return lambda location: found.get(os.path.normpath(location))
+    if is_store(root):
+        files = open_place(root).files(deep=True)
+        listed = {file.name: Stamp(file.size, stamp_number(file.version)) for file in files}
+        return lambda location: listed.get(os.path.normpath(location))
+    return lambda location: stamp_of(f"{root.rstrip('/')}/{location}", started_ns)
 
 
 @dataclass(frozen=True)
@@ -422,4 +449,13 @@ class PictureReader:
 
 def open_seekable(path: str) -> BinaryIO:
     """Open a file that is read in more than one place."""
-    return open_remote(path) if is_remote(path) else open_regular(path)
+    return open_place(path).open() if is_remote(path) else open_regular(path)
+
+
+def open_streamed(path: str) -> BinaryIO:
+    """Open a file that is read from its beginning to its end."""
+    return open_place(path).open(_AHEAD)
+
+
+_AHEAD = 4 << 20
+"""Bytes of a file in a store that are asked for at once."""

@@ -1,6 +1,6 @@
 """Where pictures lie: files, the pictures inside of tar and Parquet files, and web addresses that a list names.
 
-The URI of a picture is a file (local or `gs://...`), `shard.tar#member`, `file.parquet#row` (rows count from 0) or a
+The URI of a picture is a file (local or `s3://...`), `shard.tar#member`, `file.parquet#row` (rows count from 0) or a
 web address.
 
 Whoever wrote a list decides what this machine asks for, so an address must not reach what only this machine can reach
@@ -9,8 +9,10 @@ Whoever wrote a list decides what this machine asks for, so an address must not 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
+import io
 import ipaddress
 import os
 import re
@@ -21,7 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from functools import cache, lru_cache
-from typing import BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple, cast
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import numpy as np
@@ -32,6 +34,8 @@ from numpy.typing import NDArray
 from image2music.errors import PictureError
 from image2music.images.decode import MAX_BYTES, is_service_name, kind_by_name, skipped_kind
 from image2music.settings import WebRule
+from image2music.storage.files import open_place
+from image2music.storage.objects import is_store
 
 WEB_SCHEMES = ("http://", "https://")
 _MEMBER = re.compile(r"(?P<archive>.*\.(?P<kind>tar|parquet))#(?P<name>.*)", re.DOTALL)
@@ -48,7 +52,7 @@ class ArchiveMember(NamedTuple):
 def member_of(uri: str) -> ArchiveMember | None:
     """Return the archive and the member that a URI names, None for a file of its own.
 
-    A file on this machine whose own name looks like that is a file.
+    A file on this machine whose own name looks like that is a file. In a store it is a member: nobody asks.
     """
     found = None if is_web(uri) else _MEMBER.fullmatch(uri)
     if found is None or os.path.isfile(uri):
@@ -76,9 +80,9 @@ def album_of(uri: str) -> str:
 
 
 def is_there(uri: str) -> bool:
-    """Return whether the file of a URI exists; what is remote is believed."""
+    """Return whether the file of a URI exists; a web address is believed."""
     member = member_of(uri)
-    return "://" in uri or os.path.isfile(member.archive if member is not None else uri)
+    return is_web(uri) or open_place(member.archive if member is not None else uri).is_file()
 
 
 IntArray = NDArray[np.int64]
@@ -90,10 +94,10 @@ _FEW_ROWS = 16
 
 
 class _Stamp(NamedTuple):
-    """A file as it was when it was looked into; another time or size makes the caches below look again."""
+    """A file as it was when it was looked into; another version or size makes the caches below look again."""
 
     path: str
-    modified: int
+    version: str
     size: int
 
 
@@ -142,11 +146,24 @@ def read_member(member: ArchiveMember, open_file: Opener) -> bytes:
     return _read_from_parquet(member, open_file)
 
 
+_LOOKED_AT_EVERY = 60.0
+"""Seconds between two looks at an archive in a store: each is a request."""
+
+
 def _stamp(path: str) -> _Stamp:
-    if "://" in path:
-        return _Stamp(path, 0, 0)
-    found = os.stat(path)
-    return _Stamp(path, found.st_mtime_ns, found.st_size)
+    return _looked_at(path, int(time.monotonic() / _LOOKED_AT_EVERY)) if is_store(path) else _look_at(path)
+
+
+@lru_cache(maxsize=512)
+def _looked_at(path: str, when: int) -> _Stamp:
+    return _look_at(path)
+
+
+def _look_at(path: str) -> _Stamp:
+    found = open_place(path).info()
+    if found is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    return _Stamp(path, found.version, found.size)
 
 
 class _TarIndex(NamedTuple):
@@ -178,7 +195,9 @@ def _name_hash(name: str) -> int:
 def _scan_tar(path: str, open_file: Opener) -> tuple[dict[str, tuple[int, int]], bool]:
     """Return (place of the first byte, size) of every regular member by name, and whether the file is whole."""
     members: dict[str, tuple[int, int]] = {}
-    with open_file(path) as file:
+    with open_file(path) as opened:
+        # Each header of a tar file in a store would be a request.
+        file = cast(BinaryIO, io.BufferedReader(opened, 1 << 20)) if isinstance(opened, io.RawIOBase) else opened
         try:
             with tarfile.open(fileobj=file, mode="r:") as tar:
                 while (info := tar.next()) is not None:

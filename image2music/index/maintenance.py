@@ -27,7 +27,7 @@ import pyarrow as pa
 
 from image2music import __version__
 from image2music.errors import CaptionError, TuneIndexError
-from image2music.index.table import TuneIndex
+from image2music.index.table import TuneIndex, open_table
 from image2music.storage.files import read_parquet, write_parquet
 from image2music.storage.output import open_index_files
 from image2music.types import CaptionedMidi, Failure
@@ -150,7 +150,7 @@ def finalize(uri: str, run: Run) -> int:
 
     A second call does nothing: a run that was killed after its commit is finished by the next one.
     """
-    dataset = _open(uri)
+    dataset = open_table(uri)
     compact(dataset)
     reindex(dataset)
     cleanup(dataset)
@@ -166,7 +166,7 @@ def history(uri: str) -> list[IndexVersion]:
     Raises:
         TuneIndexError: there is no table (`index_missing`).
     """
-    dataset = _open(uri)
+    dataset = open_table(uri)
     tags: dict[int, list[str]] = {}
     for name, tag in sorted(dataset.tags.list().items()):
         tags.setdefault(tag["version"], []).append(name)
@@ -181,7 +181,7 @@ def restore(uri: str, name: str) -> int:
     Raises:
         TuneIndexError: there is no table (`index_missing`) or no such version (`no_such_version`).
     """
-    dataset = _open(uri)
+    dataset = open_table(uri)
     known = {found.version: found for found in history(uri)}
     by_name = {tag: number for number, found in known.items() for tag in found.tags}
     number = by_name.get(name, int(name) if name.isascii() and name.isdigit() else 0)
@@ -197,16 +197,6 @@ def _version(found: dict[str, Any], tags: tuple[str, ...]) -> IndexVersion:
     metadata = found["metadata"]
     rows, size = int(metadata.get("total_rows", 0)), int(metadata.get("total_files_size", 0))
     return IndexVersion(int(found["version"]), found["timestamp"], rows, size, tags)
-
-
-def _open(uri: str) -> Any:
-    import lance
-
-    try:
-        return lance.dataset(uri)
-    except (ValueError, OSError) as error:
-        message = f"no tune index at {uri}; make one with the command index (see: image2music index --help)"
-        raise TuneIndexError(message, reason="index_missing") from error
 
 
 _COLUMNS = [

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from image2music.errors import ConfigError, TuneIndexError
 from image2music.index import search
 from image2music.index.search import Candidate, Candidates, Hit, candidates_of, merge, read_references, sample_of
+from image2music.storage.files import open_place
+from image2music.storage.objects import storage_options
 from image2music.types import CaptionedMidi, Reference
 from schemas.tune import tune_schema
 
@@ -121,7 +123,24 @@ def _merged(found: Sequence[list[Hit]]) -> list[tuple[Reference, ...]]:
 def _dataset(uri: str, version: int) -> Any:
     import lance
 
-    return lance.dataset(uri, version=version)
+    return lance.dataset(uri, version=version, storage_options=storage_options(uri) or None)
+
+
+def open_table(uri: str) -> Any:
+    """Return the LanceDB dataset at a place, a path or an address in an object store, at its newest version.
+
+    Raises:
+        TuneIndexError: there is no table (`index_missing`).
+        ConfigError: a store that cannot be used (`image2music.storage.objects.ObjectPlace`).
+    """
+    import lance
+
+    open_place(uri).check()
+    try:
+        return lance.dataset(uri, storage_options=storage_options(uri) or None)
+    except (ValueError, OSError) as error:
+        message = f"no tune index at {uri}; make one with the command index (see: image2music index --help)"
+        raise TuneIndexError(message, reason="index_missing") from error
 
 
 @lru_cache(maxsize=4)
@@ -135,14 +154,9 @@ def open_index(uri: str) -> TuneIndex:
     Raises:
         TuneIndexError: there is none (`index_missing`), it has no rows (`index_empty`), an earlier release made it
             (`index_outdated`), or it is some other table (`index_foreign`).
+        ConfigError: as `open_table`.
     """
-    import lance
-
-    try:
-        dataset = lance.dataset(uri)
-    except (ValueError, OSError) as error:
-        message = f"no tune index at {uri}; make one with the command index (see: image2music index --help)"
-        raise TuneIndexError(message, reason="index_missing") from error
+    dataset = open_table(uri)
     metadata = dataset.schema.metadata or {}
     if b"embedder_id" not in metadata or b"embedder_spec" not in metadata:
         message = f"{uri} is a table, but not one that `image2music index` made"
@@ -185,18 +199,17 @@ def write_fragments(
         pa.RecordBatch.from_pylist(rows[start : start + _ROWS_A_BATCH], schema=schema)
         for start in range(0, len(rows), _ROWS_A_BATCH)
     )
-    written = write(pa.RecordBatchReader.from_batches(schema, batches), uri, schema=schema, mode=mode)
+    reader, options = pa.RecordBatchReader.from_batches(schema, batches), storage_options(uri) or None
+    written = write(reader, uri, schema=schema, mode=mode, storage_options=options)
     return [json.dumps(fragment.to_json()) for fragment in written]
 
 
 def _with_added_columns(uri: str, rows: Sequence[dict[str, Any]], schema: pa.Schema) -> Sequence[dict[str, Any]]:
-    import lance
-
     added = [name for name in schema.names if name not in tune_schema(1).names]
     if not added:
         return rows
     ids = ", ".join(f"'{row['tune_id']}'" for row in rows)
-    stored = lance.dataset(uri).to_table(columns=["tune_id", *added], filter=f"tune_id IN ({ids})").to_pylist()
+    stored = open_table(uri).to_table(columns=["tune_id", *added], filter=f"tune_id IN ({ids})").to_pylist()
     values = {row["tune_id"]: row for row in stored}
     return [dict.fromkeys(added) | values.get(row["tune_id"], {}) | row for row in rows]
 
@@ -209,8 +222,8 @@ def commit(uri: str, fragments: Sequence[str], schema: pa.Schema) -> int:
     """
     import lance
 
-    dataset = lance.LanceDataset.commit(uri, lance.LanceOperation.Overwrite(schema, _metadata(fragments)))
-    return int(dataset.version)
+    operation = lance.LanceOperation.Overwrite(schema, _metadata(fragments))
+    return int(lance.LanceDataset.commit(uri, operation, storage_options=storage_options(uri) or None).version)
 
 
 def stored_tunes(index: TuneIndex) -> dict[str, CaptionedMidi]:
@@ -235,14 +248,21 @@ def replace_rows(uri: str, version: int, fragments: Sequence[str], dropped: Coll
     """
     import lance
 
-    dataset = lance.dataset(uri)
+    dataset = open_table(uri)
     if dataset.version != version:
         return int(dataset.version)
     removed, kept = _without(dataset, dropped)
     operation = lance.LanceOperation.Update(
         removed_fragment_ids=removed, updated_fragments=kept, new_fragments=_metadata(fragments)
     )
-    return int(lance.LanceDataset.commit(uri, operation, read_version=version, max_retries=0).version)
+    options = storage_options(uri) or None
+    try:
+        made = lance.LanceDataset.commit(uri, operation, read_version=version, storage_options=options, max_retries=0)
+    except OSError:
+        # A store's answer may be lost after the commit took place, and then the repeated one finds its place taken.
+        if (made := open_table(uri)).version != version + 1:
+            raise
+    return int(made.version)
 
 
 def _without(dataset: Any, dropped: Collection[str]) -> tuple[list[int], list[Any]]:

@@ -6,53 +6,80 @@ import hashlib
 import json
 import os
 import platform
-import shutil
-import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from image2music.errors import ConfigError
-from image2music.storage.files import atomic_write_json
+from image2music.storage.files import FilePlace, json_bytes, open_place, parquet_bytes
+from image2music.storage.objects import is_store
 
 Row = dict[str, Any]
+Read = TypeVar("Read")
 
 _FIRST, _LAST = "part-", ".parquet"
 
 REPLACING = ".replacing.json"
-"""Lies in a dataset while shards are replaced: the names of the old ones, and of the new ones."""
+"""Lies in a dataset while shards are replaced: the names of the old ones, and how the new ones are told."""
+
+_A_PAGE = 1000
+"""Names that a store lists at once, as they were in one moment."""
+
+_AT_ONCE = 8
+"""Shards of a store that are read at the same time: what it takes is mostly waiting for an answer."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The shards in one folder, named part-HASH.parquet by the ids of their rows.
+    """The shards in one folder, named part-HASH.parquet by the ids of their rows, on a disk or in an object store.
 
-    A shard gets its name only when it is whole, so what a reader sees is complete, and a repeated bundle with the same
-    rows replaces its own shard. Nothing is there before the first row: a dataset without a folder is an empty one.
+    A shard is there whole or not at all, so what a reader sees is complete, and a repeated bundle with the same rows
+    replaces its own shard. Nothing is there before the first row: a dataset without a folder is an empty one.
 
-    Shards are replaced by a note that names old and new ones. Readers go by the note: they see the old ones until all
-    new ones are there, and never both, although a kill may leave both on disk. The next writer removes what is left
-    over (`finish_replacing`).
+    Shards are replaced by a note that names the old ones, and the number that the names of the new ones end with.
+    Readers go by the note: they see the old ones until it says that all new ones are there, and then those; one write
+    of the note is the step from the one to the other. The next writer removes what a kill leaves (`finish_replacing`).
     """
 
     uri: str
 
+    @property
+    def _place(self) -> FilePlace:
+        return open_place(self.uri)
+
     def shards(self, of: str = "") -> list[str]:
         """Return the URIs of the finished shards, sorted; only those that the slice `of` wrote, where one is named."""
-        try:
-            names = os.listdir(self.uri)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        replaced = self._replaced(names) if REPLACING in names else []
+        names, note = self._listed()
         first = f"{_FIRST}{of}-" if of else _FIRST
         found = (name for name in sorted(names) if name.startswith(first) and name.endswith(_LAST))
-        return [f"{self.uri}/{name}" for name in found if name not in replaced]
+        return [f"{self.uri}/{name}" for name in found if not _is_replaced(name, note, names)]
+
+    def _listed(self) -> tuple[set[str], dict[str, Any]]:
+        """Return all names, and the note as it was before and after they were listed."""
+        names = {found.name for found in self._place.files()}
+        if REPLACING not in names and len(names) < _A_PAGE:
+            return names, {}
+        before = self._note()
+        while True:
+            names = {found.name for found in self._place.files()}
+            if (after := self._note()) == before:
+                return names, after
+            before = after
+
+    def _note(self) -> dict[str, Any]:
+        try:
+            note: dict[str, Any] = json.loads((self._place / REPLACING).read())
+        except FileNotFoundError:
+            return {}
+        return note
 
     def read(self, columns: Sequence[str]) -> Iterator[Row]:
         """Yield some columns of every row, shard by shard."""
@@ -68,8 +95,9 @@ class Dataset:
         return sum(shard.metadata.num_rows for shard in open_shards(self.shards()))
 
     def size(self) -> int:
-        """Return the bytes on disk."""
-        return sum(os.stat(shard).st_size for shard in self.shards())
+        """Return the bytes on disk, or in the store."""
+        shards = {shard.rpartition("/")[2] for shard in self.shards()}
+        return sum(found.size for found in self._place.files() if found.name in shards)
 
     def append(self, rows: Sequence[Row], schema: pa.Schema, id_columns: Sequence[str], of: str = "") -> str:
         """Write rows as one shard, named by the slice `of` where there is one and by their ids; return its URI."""
@@ -78,11 +106,9 @@ class Dataset:
     def append_table(self, table: pa.Table, id_columns: Sequence[str], of: str = "") -> str:
         """Write a table as one shard (zstd), named as `append` says; return its URI."""
         first = f"{_FIRST}{of}-" if of else _FIRST
-        path = f"{self.uri}/{first}{_hash(table, id_columns)}{_LAST}"
-        os.makedirs(self.uri, exist_ok=True)
-        with self._hidden(table) as hidden:
-            os.replace(hidden, path)
-        return path
+        name = f"{first}{_hash(table, id_columns)}{_LAST}"
+        (self._place / name).write(parquet_bytes(table))
+        return f"{self.uri}/{name}"
 
     def replace(self, old: Collection[str], table: pa.Table, id_columns: Sequence[str]) -> None:
         """Put the rows of a table in the place of some shards; for the one writer who holds the lock."""
@@ -93,66 +119,76 @@ class Dataset:
 
         For the one writer who holds the lock. Tables are taken one by one, so that an iterator may read them then.
         """
-        new: dict[str, str] = {}
-        with ExitStack() as stack:
+        with self._replacing(old) as new:
             for table in tables:
                 if table.num_rows:
-                    name = self._free_name(table, id_columns, new)
-                    new[name] = stack.enter_context(self._hidden(table))
-            self._note(list(new), sorted(os.path.basename(shard) for shard in old))
-            for name, hidden in new.items():
-                os.replace(hidden, f"{self.uri}/{name}")
-        self.finish_replacing()
+                    new(f"{_FIRST}{_hash(table, id_columns)}").write(parquet_bytes(table))
 
-    def _free_name(self, table: pa.Table, id_columns: Sequence[str], taken: Collection[str]) -> str:
-        # A name that nothing has yet: whether it is there tells a reader whether the new shard is in place.
-        wanted = f"{_FIRST}{_hash(table, id_columns)}"
-        names = (f"{wanted}{more}{_LAST}" for more in ("", *(f"-{number}" for number in range(2, 10_000))))
-        return next(name for name in names if name not in taken and not os.path.exists(f"{self.uri}/{name}"))
+    def adopt(self, shards: Sequence[str], old: Collection[str]) -> None:
+        """Put copies of shards of other datasets in the place of some of this one, as `replace_all` does tables."""
+        with self._replacing(old) as new, ThreadPoolExecutor(_AT_ONCE) as threads:
+            targets = [new(_stem(shard)) for shard in shards]
+            list(threads.map(lambda shard, target: open_place(shard).copy_to(target), shards, targets))
+
+    @contextmanager
+    def _replacing(self, old: Collection[str]) -> Iterator[Callable[[str], FilePlace]]:
+        """Yield what gives new shards their places by stems of names; readers see all of them after the block."""
+        names, taken = {found.name for found in self._place.files()}, set[str]()
+        number = next(n for n in count(2) if not any(name.endswith(f"-{n}{_LAST}") for name in names))
+        note = {"number": number, "old": sorted(shard.rpartition("/")[2] for shard in old)}
+
+        def new(stem: str) -> FilePlace:
+            while stem in taken:
+                stem = f"{_FIRST}{hashlib.sha256(stem.encode()).hexdigest()[:24]}"
+            taken.add(stem)
+            return self._place / f"{stem}-{number}{_LAST}"
+
+        (self._place / REPLACING).write(json_bytes(note | {"whole": False}))
+        try:
+            yield new
+        except Exception:
+            with suppress(OSError):
+                self.finish_replacing()
+            raise
+        (self._place / REPLACING).write(json_bytes(note | {"whole": True}))
+        self.finish_replacing()
 
     def finish_replacing(self) -> None:
         """Remove what a killed writer left: the shards that were replaced, or those new ones that came too early."""
-        note = Path(self.uri, REPLACING)
-        if not note.exists():
+        if not (note := self._note()):
             return
-        for name in self._replaced(os.listdir(self.uri)):
-            Path(self.uri, name).unlink(missing_ok=True)
-        note.unlink()
-
-    def _note(self, new: list[str], old: list[str]) -> None:
-        atomic_write_json(f"{self.uri}/{REPLACING}", {"new": new, "old": old})
-
-    def _replaced(self, names: Collection[str]) -> list[str]:
-        """Return the names that no reader sees: of the old shards once all new ones are there, else of the new ones."""
-        try:
-            note = json.loads(Path(self.uri, REPLACING).read_bytes())
-        except FileNotFoundError:  # the writer has just finished
-            return []
-        # An earlier release named one or none.
-        new = [note["new"]] if isinstance(note["new"], str) else note["new"] or []
-        found: list[str] = note["old"] if all(name in names for name in new) else new
-        return found
-
-    @contextmanager
-    def _hidden(self, table: pa.Table) -> Iterator[str]:
-        """Write a table under a name that no reader sees, to be renamed in the block."""
-        hidden = f"{self.uri}/.{_FIRST}{uuid.uuid4().hex}"
-        try:
-            pq.write_table(table, hidden, compression="zstd")
-            yield hidden
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(hidden)
-            raise
+        names = {found.name for found in self._place.files()}
+        for name in sorted(names):
+            if _is_replaced(name, note, names):
+                (self._place / name).remove()
+        (self._place / REPLACING).remove()
 
     def clear(self) -> None:
         """Remove every shard."""
         for shard in self.shards():
-            os.unlink(shard)
+            open_place(shard).remove()
 
     def remove(self) -> None:
         """Remove the folder with all that is in it."""
-        shutil.rmtree(self.uri, ignore_errors=True)
+        self._place.remove_all()
+
+
+def _is_replaced(name: str, note: dict[str, Any], names: Collection[str]) -> bool:
+    """Return whether no reader sees a shard: an old one once all new ones are there, or a new one before."""
+    if not note:
+        return False
+    if "number" in note:
+        is_new = name.endswith(f"-{note['number']}{_LAST}")
+        return name in note["old"] if note["whole"] else is_new
+    # An earlier release named the new ones: one or none, or a list of them.
+    new = [note["new"]] if isinstance(note["new"], str) else note["new"] or []
+    return name in (note["old"] if all(one in names for one in new) else new)
+
+
+def _stem(shard: str) -> str:
+    """Return the name of a shard without the number of an earlier replacement."""
+    parts = shard.rpartition("/")[2].removesuffix(_LAST).split("-")
+    return "-".join(parts[:-1] if len(parts) > 2 and len(parts[-1]) < 16 else parts)
 
 
 def _hash(table: pa.Table, id_columns: Sequence[str]) -> str:
@@ -161,23 +197,18 @@ def _hash(table: pa.Table, id_columns: Sequence[str]) -> str:
 
 def open_shards(shards: Sequence[str]) -> Iterator[pq.ParquetFile]:
     """Open shards one by one; one that is gone by now was replaced by a run that goes on, and is left out."""
-    for shard in shards:
-        try:
-            file = pq.ParquetFile(shard)
-        except FileNotFoundError:
-            continue
-        yield file
+    return _each(shards, lambda file: file)
 
 
 def read_table(shard: str) -> pa.Table:
     """Return all rows of one shard."""
-    return pq.ParquetFile(shard).read()
+    return _opened(shard).read()
 
 
 def read_shards(shards: Sequence[str], columns: Sequence[str]) -> Iterator[Row]:
     """Yield some columns of every row of some shards; a column that a shard lacks is left out of its rows."""
-    for shard in open_shards(shards):
-        yield from shard.read(columns=list(columns)).to_pylist()
+    for table in _each(shards, lambda file: file.read(columns=list(columns))):
+        yield from table.to_pylist()
 
 
 def read_batches(shards: Sequence[str], columns: Sequence[str], rows: int) -> Iterator[list[Row]]:
@@ -185,6 +216,36 @@ def read_batches(shards: Sequence[str], columns: Sequence[str], rows: int) -> It
     for shard in open_shards(shards):
         for batch in shard.iter_batches(batch_size=rows, columns=list(columns)):
             yield batch.to_pylist()
+
+
+def _opened(shard: str) -> pq.ParquetFile:
+    return pq.ParquetFile(open_place(shard).open() if is_store(shard) else shard)
+
+
+def _each(shards: Sequence[str], read: Callable[[pq.ParquetFile], Read]) -> Iterator[Read]:
+    """Yield what is read of each shard that is there; of a store's, a few are read ahead."""
+
+    def try_to(shard: str) -> Read | None:
+        try:
+            return read(_opened(shard))
+        except FileNotFoundError:
+            return None
+
+    if not any(is_store(shard) for shard in shards):
+        yield from (found for shard in shards if (found := try_to(shard)) is not None)
+        return
+    left = iter(shards)
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        waiting: list[Future[Read | None]] = [threads.submit(try_to, shard) for shard in islice(left, _AT_ONCE)]
+        try:
+            while waiting:
+                found = waiting.pop(0).result()
+                waiting += [threads.submit(try_to, shard) for shard in islice(left, 1)]
+                if found is not None:
+                    yield found
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 @dataclass(frozen=True)
@@ -195,7 +256,7 @@ class RunFile:
 
     def exists(self) -> bool:
         """Return whether a run has written it."""
-        return os.path.isfile(self.uri)
+        return open_place(self.uri).is_file()
 
     def read(self) -> dict[str, Any]:
         """Return its content.
@@ -204,17 +265,15 @@ class RunFile:
             ConfigError: it is not JSON (`bad_run_json`).
             OSError: it is not there.
         """
-        with open(self.uri, encoding="utf-8") as file:
-            text = file.read()
         try:
-            content: dict[str, Any] = json.loads(text)
-        except json.JSONDecodeError as error:
+            content: dict[str, Any] = json.loads(open_place(self.uri).read().decode())
+        except ValueError as error:
             raise ConfigError(f"{self.uri} is not JSON: {error}", reason="bad_run_json") from error
         return content
 
     def replace(self, content: dict[str, Any]) -> None:
         """Write the content in place of what is there."""
-        atomic_write_json(self.uri, content)
+        open_place(self.uri).write(json_bytes(content))
 
     def close(self, state: str, message: str) -> None:
         """Say how a run ended that had no time to say so itself.
@@ -229,9 +288,22 @@ class RunFile:
             self.replace(content | {"state": state, "message": message, "finished_at": finished})
 
 
+def this_process() -> dict[str, Any]:
+    """Return what tells this process from others (`is_gone`): its host, its number, and of what space that is.
+
+    The space tells containers of one host name apart, and one boot from the next, where the system says so.
+    """
+    space = ""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        space = f"{boot}/{os.readlink('/proc/self/ns/pid')}"
+    return {"host": platform.node(), "pid": os.getpid(), "space": space}
+
+
 def is_gone(process: dict[str, Any]) -> bool:
     """Return whether a process of this machine has ended; of another machine nobody can tell."""
-    if process.get("host") != platform.node():
+    here = this_process()
+    if process.get("host") != here["host"] or process.get("space", here["space"]) != here["space"]:
         return False
     try:
         os.kill(process["pid"], 0)

@@ -1,4 +1,8 @@
-"""Files and folders that appear whole or not at all, and the lock that one writer holds."""
+"""Places of files, on a disk or in an object store, and files and folders that appear whole or not at all.
+
+A `FilePlace` is a file or a folder. What is written there is seen whole or not at all, and replaced in one step; nobody
+who holds one needs to know where it lies. Only the renaming of whole folders is for disks alone (`atomic_path`).
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,15 @@ import json
 import os
 import shutil
 import stat
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from filelock import FileLock, Timeout
-
-from image2music.errors import OutputError
+from image2music.errors import ConfigError, OutputError
+from image2music.storage.objects import SCHEMES, FileInfo, ObjectPlace, too_large
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,18 +52,7 @@ def atomic_write(path: str | Path, data: bytes) -> None:
     Raises:
         OutputError: it cannot be written (`output_not_written`).
     """
-    with atomic_path(path) as hidden:
-        hidden.write_bytes(data)
-
-
-def atomic_write_json(path: str | Path, content: Any) -> None:
-    """Write a value as indented JSON, or replace the file, in one step.
-
-    Raises:
-        OutputError: it cannot be written (`output_not_written`).
-    """
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    atomic_write(path, text.encode(errors="backslashreplace"))
+    open_place(path).write(data)
 
 
 def _remove(hidden: Path) -> None:
@@ -102,67 +95,297 @@ _KINDS = (
 )
 
 
+@contextmanager
+def _named(path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        message = f"cannot write {path}: {error.strerror or error}; mend that, and run the same command again"
+        raise OutputError(message, reason="output_not_written") from error
+
+
+class FilePlace(Protocol):
+    """A file or a folder, on a disk or in an object store. Its own methods say what they do (`ObjectPlace`)."""
+
+    @property
+    def uri(self) -> str:
+        """The address: a path, or s3://BUCKET/KEY and the like."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """The last part of the address."""
+        ...
+
+    def __truediv__(self, name: str) -> FilePlace:
+        """Return the place `name` inside this one."""
+        ...
+
+    def read(self, at_most: int | None = None) -> bytes:
+        """Return the content of a file.
+
+        Raises:
+            OSError: there is none, it cannot be read, or it holds more than `at_most` bytes.
+        """
+        ...
+
+    def open(self, buffer: int = 0) -> BinaryIO:
+        """Open a file to read from any place; from a store, `buffer` bytes or more at once."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Write a file, or replace it, in one step; folders above it are made.
+
+        Raises:
+            OutputError: it cannot be written (`output_not_written`).
+        """
+        ...
+
+    def create(self, data: bytes) -> bool:
+        """Write a file where none is, and return whether these bytes stand there now."""
+        ...
+
+    def info(self) -> FileInfo | None:
+        """Return what is known of a file, None where there is none."""
+        ...
+
+    def is_file(self) -> bool:
+        """Return whether it is a file."""
+        ...
+
+    def exists(self) -> bool:
+        """Return whether it is a file, or a folder; in a store, one with something in it."""
+        ...
+
+    def files(self, deep: bool = False) -> Iterator[FileInfo]:
+        """Yield the files in a folder; with `deep`, also those of its folders, by names with slashes."""
+        ...
+
+    def folders(self) -> list[str]:
+        """Return the names of the folders in a folder, sorted."""
+        ...
+
+    def remove(self) -> None:
+        """Remove a file, where there is one."""
+        ...
+
+    def remove_all(self) -> None:
+        """Remove a folder with all that is in it."""
+        ...
+
+    def copy_to(self, target: Any) -> None:
+        """Copy a file to a place of the same disk or bucket, in place of what is there."""
+        ...
+
+    def move_to(self, target: Any) -> None:
+        """Move a file or a folder within a disk or bucket. Can be repeated: what is gone was moved."""
+        ...
+
+    def check(self) -> None:
+        """See that the disk or the bucket answers, within seconds."""
+        ...
+
+    def prepare(self) -> None:
+        """Make a folder, and prove that it can be written.
+
+        Raises:
+            OutputError: it cannot (`output_not_writable`).
+        """
+        ...
+
+    def free_bytes(self) -> float:
+        """Return the bytes that are free where it lies, or would lie."""
+        ...
+
+
+@dataclass(frozen=True)
+class LocalPlace:
+    """A place on a disk. `uri` is its path."""
+
+    uri: str
+
+    def __str__(self) -> str:
+        return self.uri
+
+    def __truediv__(self, name: str) -> LocalPlace:
+        return LocalPlace(os.path.join(self.uri, name))
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return os.path.basename(self.uri)
+
+    def read(self, at_most: int | None = None) -> bytes:
+        """Return the content of a regular file."""
+        with open_regular(self.uri) as file:
+            if at_most is None:
+                return file.read()
+            # Room is made before anything is read, and for most files `at_most` is a thousand times too much.
+            data = file.read(min(os.fstat(file.fileno()).st_size, at_most) + 1)
+        if len(data) > at_most:
+            raise too_large(at_most, self.uri)
+        return data
+
+    def open(self, buffer: int = 0) -> BinaryIO:
+        """Open a regular file."""
+        return open_regular(self.uri)
+
+    def write(self, data: bytes) -> None:
+        """Write the file under a hidden name, and rename it."""
+        with self._hidden(data) as hidden:
+            os.replace(hidden, self.uri)
+
+    def create(self, data: bytes) -> bool:
+        """Write the file under a hidden name, and give it its own where nothing has it."""
+        with self._hidden(data) as hidden:
+            if os.path.lexists(self.uri):
+                return self.read() == data
+            os.replace(hidden, self.uri)  # one writer holds the lock: nobody comes in between
+        return True
+
+    @contextmanager
+    def _hidden(self, data: bytes) -> Iterator[str]:
+        folder, name = os.path.split(self.uri)
+        hidden = os.path.join(folder, f".{name[:60]}.{uuid.uuid4().hex}.part")
+        try:
+            with _named(self.uri):
+                os.makedirs(folder or ".", exist_ok=True)
+                with open(hidden, "wb") as file:
+                    file.write(data)
+                yield hidden
+        finally:
+            if os.path.lexists(hidden):
+                with suppress(OSError):
+                    os.unlink(hidden)
+
+    def info(self) -> FileInfo | None:
+        """Return size and time of change, in nanoseconds, of a file."""
+        try:
+            return _found(os.stat(self.uri), self.name)
+        except (OSError, ValueError):  # ValueError: a NUL in the name
+            return None
+
+    def is_file(self) -> bool:
+        """Return whether it is a file."""
+        return os.path.isfile(self.uri)
+
+    def exists(self) -> bool:
+        """Return whether there is something, a broken link included."""
+        return os.path.lexists(self.uri)
+
+    def files(self, deep: bool = False) -> Iterator[FileInfo]:
+        """Yield the files in a folder, in no order; nothing where there is no folder."""
+        for folder, folders, names in os.walk(self.uri):
+            inside = os.path.relpath(folder, self.uri)
+            for name in names:
+                with suppress(FileNotFoundError):  # it has just gone
+                    path = name if inside == "." else f"{inside}/{name}"
+                    yield _found(os.stat(os.path.join(folder, name)), path)
+            if not deep:
+                folders.clear()
+
+    def folders(self) -> list[str]:
+        """Return the names of the folders in a folder."""
+        return sorted(next(os.walk(self.uri), ("", [], []))[1])
+
+    def remove(self) -> None:
+        """Remove a file."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(self.uri)
+
+    def remove_all(self) -> None:
+        """Remove a folder; one that cannot be removed stays."""
+        shutil.rmtree(self.uri, ignore_errors=True)
+
+    def copy_to(self, target: LocalPlace) -> None:
+        """Give a file's content another name, without writing it anew where the disk has hard links."""
+        folder, name = os.path.split(target.uri)
+        hidden = os.path.join(folder, f".{name[:60]}.{uuid.uuid4().hex}.part")
+        with _named(target.uri):
+            os.makedirs(folder or ".", exist_ok=True)
+            try:
+                os.link(self.uri, hidden)
+            except OSError:
+                shutil.copy2(self.uri, hidden)
+            os.replace(hidden, target.uri)
+            with suppress(FileNotFoundError):  # of two names for one file, a rename leaves both
+                os.unlink(hidden)
+
+    def move_to(self, target: LocalPlace) -> None:
+        """Rename a file or a folder."""
+        if self.exists():
+            os.makedirs(os.path.dirname(target.uri) or ".", exist_ok=True)
+            os.replace(self.uri, target.uri)
+
+    def check(self) -> None:
+        """Do nothing: a disk that is not there says so by itself."""
+
+    def prepare(self) -> None:
+        """Make a folder with its parents, and prove by a file that it can be written."""
+        probe = os.path.join(self.uri, ".writable")
+        try:
+            os.makedirs(self.uri, exist_ok=True)
+            with open(probe, "wb"):
+                pass
+            os.remove(probe)
+        except OSError as error:
+            message = f"cannot write to {self.uri}: {error.strerror}; name another folder"
+            raise OutputError(message, reason="output_not_writable") from error
+
+    def free_bytes(self) -> float:
+        """Return the bytes that are free on the disk."""
+        here = Path(self.uri).absolute()
+        return shutil.disk_usage(next(folder for folder in (here, *here.parents) if folder.exists())).free
+
+
+def _found(stat: os.stat_result, name: str) -> FileInfo:
+    return FileInfo(name, stat.st_size, str(stat.st_mtime_ns), stat.st_mtime)
+
+
+def open_place(uri: str | Path) -> FilePlace:
+    """Return a place by its address; nothing is made, read or asked.
+
+    Raises:
+        ConfigError: an address of a kind that is not known here (`unknown_store`), or without a bucket (`no_bucket`).
+    """
+    text = str(uri)
+    scheme, there, rest = text.partition("://")
+    if not there:
+        return LocalPlace(str(Path(text)))
+    if scheme not in SCHEMES:
+        known = ", ".join(f"{name}://" for name in SCHEMES)
+        message = f"{text}: {scheme}:// is not known here; a place is a path, or an address with {known}"
+        raise ConfigError(message, reason="unknown_store")
+    parts = [part for part in rest.split("/") if part]
+    if not parts or rest.startswith("/"):
+        raise ConfigError(f"{text} names no bucket: write {scheme}://BUCKET/NAME", reason="no_bucket")
+    return ObjectPlace(f"{scheme}://{'/'.join(parts)}")
+
+
+def json_bytes(content: Any) -> bytes:
+    """Return a value as indented JSON in UTF-8."""
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return text.encode(errors="backslashreplace")
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """Return a table as one Parquet file (zstd)."""
+    import pyarrow as pa  # not at the top: a process that only watches others loads this module
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return memoryview(sink.getvalue())  # type: ignore[return-value]  # as good as bytes, and not copied
+
+
 def make_folder(path: str | Path) -> None:
     """Make a folder with its parents, and prove by a file that it can be written.
 
     Raises:
         OutputError: it cannot be made or written (`output_not_writable`).
+        ConfigError: a store that cannot be used.
     """
-    probe = os.path.join(path, ".writable")
-    try:
-        os.makedirs(path, exist_ok=True)
-        with open(probe, "wb"):
-            pass
-        os.remove(probe)
-    except OSError as error:
-        message = f"cannot write to {path}: {error.strerror}; name another folder"
-        raise OutputError(message, reason="output_not_writable") from error
-
-
-def free_bytes(path: str | Path) -> int:
-    """Return the bytes that are free on the disk where `path` lies, or would lie once it is made."""
-    here = Path(path).absolute()
-    return shutil.disk_usage(next(folder for folder in (here, *here.parents) if folder.exists())).free
-
-
-@contextmanager
-def file_lock(place: str | Path, lock: str | Path) -> Iterator[None]:
-    """Hold the right to write `place` (an index or an output) by a lock on the file `lock`, which stays.
-
-    The lock is flock, through `filelock`. The system takes it back when the process ends, however it ends: it never
-    has to be removed by hand. It holds between the processes of one machine, and over NFS where its locks are on.
-
-    Raises:
-        OutputError: another process holds it (`another_writer`), or the file cannot be locked (`no_lock`).
-    """
-    try:
-        # No lock by the mere existence of a file where flock is missing: a killed process would leave it locked.
-        held = FileLock(lock, blocking=False, fallback_to_soft=False)
-        held.acquire()
-    except Timeout as error:
-        message = f"another run is writing {place}; wait until it has ended"
-        raise OutputError(message, reason="another_writer") from error
-    except OSError as error:
-        if not os.access(lock, os.W_OK):
-            raise OutputError(f"cannot write {lock}: {error.strerror}", reason="no_lock") from error
-        message = f"cannot lock {lock}: {error.strerror}; put {place} on a disk with file locks"
-        raise OutputError(message, reason="no_lock") from error
-    try:
-        yield
-    finally:
-        held.release()
-
-
-def write_parquet(uri: str | Path, table: pa.Table) -> None:
-    """Write a table as one Parquet file (zstd), or replace the file, in one step.
-
-    Raises:
-        OutputError: it cannot be written (`output_not_written`).
-    """
-    import pyarrow.parquet as pq  # not at the top: a process that only watches others loads this module
-
-    with atomic_path(uri) as hidden:
-        pq.write_table(table, hidden, compression="zstd")
+    open_place(path).prepare()
 
 
 def read_parquet(uri: str | Path) -> pa.Table | None:
@@ -171,19 +394,24 @@ def read_parquet(uri: str | Path) -> pa.Table | None:
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(uri)
+        with open_place(uri).open() as file:
+            return pq.read_table(file)
     except (OSError, pa.ArrowInvalid):
         return None
 
 
-def bytes_under(uri: str | Path) -> int:
-    """Return the bytes of all files under a folder."""
-    return sum(path.stat().st_size for path in Path(uri).rglob("*") if path.is_file())
+def write_parquet(uri: str | Path, table: pa.Table) -> None:
+    """Write a table as one Parquet file (zstd), or replace the file, in one step.
+
+    Raises:
+        OutputError: it cannot be written (`output_not_written`).
+    """
+    open_place(uri).write(parquet_bytes(table))
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of files that a command writes: a report, an export, a listening test."""
+    """A folder of files that a command writes: a report, an export, a listening test, an album's book."""
 
     uri: str
 
@@ -201,20 +429,17 @@ class Folder:
         Raises:
             OutputError: it cannot be written (`output_not_written`).
         """
-        path = Path(self.uri, name)
-        with _named(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, data.encode() if isinstance(data, str) else data)
+        (open_place(self.uri) / name).write(data.encode() if isinstance(data, str) else data)
 
     def remove(self, pattern: str) -> None:
-        """Remove the files whose place under the folder matches a glob."""
+        """Remove the files of a local folder whose place under it matches a glob."""
         for path in Path(self.uri).glob(pattern):
             path.unlink()
 
 
 @contextmanager
 def replaced_folder(uri: str | Path) -> Iterator[Folder]:
-    """Yield an empty folder to write, and put it in the place of `uri` when the block ends well.
+    """Yield an empty local folder to write, and put it in the place of `uri` when the block ends well.
 
     Raises:
         OutputError: it cannot be written (`output_not_written`).
@@ -231,12 +456,3 @@ def holds_only(uri: str | Path, marker: str) -> bool:
     if not path.exists() or (path / marker).is_file():
         return True
     return path.is_dir() and not any(path.iterdir())
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        message = f"cannot write {path}: {error.strerror or error}; mend that, and run the same command again"
-        raise OutputError(message, reason="output_not_written") from error

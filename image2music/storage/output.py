@@ -3,23 +3,28 @@
 Only this module knows the layout of an output and the names of the files beside an index's table; so it is also what
 tells which files image2music wrote itself (outputs, indexes, reports, exports), none of which is ever taken as input.
 
-A new generation of an output takes the place of the earlier one in steps that can be repeated. While it is made it
-lies in OUT/.refresh: `compositions` holds rows composed anew, `kept` those of the earlier generation. A marker says
-that it is whole and where the earlier one goes; from then on only folders are renamed. Further takes of some rows are
-made in the same place; the marker says that they are, and then their rows alone take the places of the earlier ones.
+A new generation of an output takes the place of the earlier one in steps that can be repeated, and in one of these for
+every reader (`Dataset.adopt`). While it is made it lies in OUT/.refresh: `compositions` has rows composed anew, `kept`
+those of the earlier generation. A marker, written where none is, says that it is whole, which shards it replaces and
+where those go. Further takes of some rows are made in the same place; the marker says that they are, and then their
+rows alone take the places of the earlier ones.
+
+An output lies on a disk or in an object store. In a store nothing can be renamed: what is moved is copied and then
+removed, by steps that the next writer finishes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-import shutil
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -27,16 +32,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from image2music.storage.datasets import REPLACING, Dataset, Row, RunFile, read_shards, read_table
-from image2music.storage.files import (
-    atomic_write,
-    atomic_write_json,
-    bytes_under,
-    file_lock,
-    free_bytes,
-    make_folder,
-    write_parquet,
-)
+from image2music.errors import OutputError
+from image2music.storage.datasets import Dataset, Row, RunFile, read_shards, read_table
+from image2music.storage.files import FilePlace, json_bytes, make_folder, open_place, parquet_bytes
+from image2music.storage.locks import file_lock
+from image2music.storage.objects import is_store
 from schemas.failure import FAILURE_SCHEMA
 
 COMPOSITIONS = "compositions"
@@ -51,7 +51,10 @@ LOCK = ".lock"
 FAILURE_ID_COLUMNS = ("stage", "id", "uri", "reason")
 _KEPT = "kept"
 _STUCK, _REFRESH, _ALBUMS, _MARKER, _VERSION = ".stuck", ".refresh", ".albums", "complete.json", "version"
-_GLANCES, _PLACES, _SLICES = ".glances", ".places", ".slices"
+_GLANCES, _PLACES, _SLICES, _MOVING = ".glances", ".places", ".slices", ".moving.json"
+_DATASETS = (COMPOSITIONS, FAILURES, ALBUMS, _KEPT, _GLANCES, _PLACES)
+_NOT_OUTPUTS = (COMPOSITIONS, FAILURES, ALBUMS, BOOKS, GENERATIONS, _GLANCES, _PLACES, _SLICES, _STUCK)
+"""Folders of an output that hold no other one."""
 
 RowKey = Callable[[Row], bytes]
 """What tells whether two rows are of the same picture with the same metadata."""
@@ -89,27 +92,27 @@ class OutputStore:
     @property
     def compositions(self) -> Dataset:
         """Rows of schemas/composition.py, of the current generation."""
-        return Dataset(self._place(COMPOSITIONS))
+        return Dataset(self._path(COMPOSITIONS))
 
     @property
     def failures(self) -> Failures:
         """What failed, and why."""
-        return Failures(self._place(FAILURES))
+        return Failures(self._path(FAILURES))
 
     @property
     def albums(self) -> Dataset:
         """Rows of schemas/album.py."""
-        return Dataset(self._place(ALBUMS))
+        return Dataset(self._path(ALBUMS))
 
     @property
     def places(self) -> Dataset:
         """Which picture lies at which place: rows of schemas/place.py, written once a job by whoever read them."""
-        return Dataset(self._place(_PLACES))
+        return Dataset(self._path(_PLACES))
 
     @property
     def slice_runs(self) -> str:
         """Where the parts of an array job say how they ended: K-of-N.json for each."""
-        return self._place(_SLICES)
+        return self._path(_SLICES)
 
     def slice_run(self, part: int, parts: int) -> RunFile:
         """Return what part `part` of `parts` of an array job says of itself, as run.json does of a job."""
@@ -118,72 +121,85 @@ class OutputStore:
     @property
     def glances(self) -> Dataset:
         """What was seen of the pictures of albums before they were planned: rows of GLANCE_SCHEMA, for later runs."""
-        return Dataset(self._place(_GLANCES))
+        return Dataset(self._path(_GLANCES))
 
     @property
     def books(self) -> str:
         """Where the books of albums lie."""
-        return self._place(BOOKS)
+        return self._path(BOOKS)
 
     @property
     def run(self) -> RunFile:
         """run.json."""
-        return RunFile(self._place(RUN_FILE))
+        return RunFile(self._path(RUN_FILE))
 
     @property
     def ledger(self) -> str:
-        """Where the answers and costs of a composer's requests to a server are kept."""
-        return self._place(LEDGER)
+        """Where the answers and costs of a composer's requests to a server are kept: a file on this machine's disk.
+
+        For an output in a store it lies in the user's folder for the state of programs, named by the output's address.
+        """
+        if not is_store(self.uri):
+            return self._path(LEDGER)
+        home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+        name = hashlib.sha256(self.uri.encode()).hexdigest()[:16]
+        return os.path.join(home, "image2music", name, LEDGER)
 
     @property
     def stuck_notes(self) -> str:
         """Where workers note what takes too long."""
-        return self._place(_STUCK)
+        return self._path(_STUCK)
 
     def part(self, name: str) -> OutputStore:
         """Return an output inside this one, such as that of a variant."""
-        return OutputStore(self._place(name))
+        return OutputStore(self._path(name))
 
     def prepare(self) -> None:
         """Make the folder, and prove that it can be written.
 
         Raises:
             OutputError: it cannot (`output_not_writable`).
+            ConfigError: a store that cannot be used.
         """
         make_folder(self.uri)
+        if is_store(self.uri):
+            make_folder(os.path.dirname(self.ledger))
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the right to write, as `file_lock` does, and first remove what a killed writer left of shards."""
-        with file_lock(self.uri, self._place(LOCK)):
-            for pattern in (f"*/{REPLACING}", f"*/*/{REPLACING}"):  # also of variants and of a staged generation
-                for note in Path(self.uri).glob(pattern):
-                    Dataset(str(note.parent)).finish_replacing()
+        """Hold the right to write, as `file_lock` does, and first finish what a killed writer left in the middle."""
+        with file_lock(self.uri, self._path(LOCK)):
+            inside = [name for name in self._place.folders() if name not in _NOT_OUTPUTS]
+            for home in (self, *(self.part(name) for name in inside)):  # also variants, and what is staged
+                for name in _DATASETS:
+                    Dataset(home._path(name)).finish_replacing()
+            self._finish_moving()
             yield
 
-    def free_bytes(self) -> int:
-        """Return the bytes that are free where the output lies, or would lie."""
-        return free_bytes(self.uri)
+    def free_bytes(self) -> float:
+        """Return the bytes that are free where the output lies, or would lie; infinitely many in a store."""
+        return self._place.free_bytes()
 
     def written(self) -> list[str]:
         """Return where rows, failures and run.json are, of these what is there."""
-        return [place for name in (COMPOSITIONS, FAILURES, RUN_FILE) if os.path.exists(place := self._place(name))]
+        names = (COMPOSITIONS, FAILURES, RUN_FILE)
+        return [self._path(name) for name in names if (self._place / name).exists()]
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file into the output, or replace it, in one step."""
-        atomic_write(self._place(name), data)
+        (self._place / name).write(data)
 
     def write_json(self, name: str, content: Any) -> None:
         """Write JSON into the output, or replace it, in one step."""
-        atomic_write_json(self._place(name), content)
+        self.write(name, json_bytes(content))
 
     def write_table(self, name: str, table: pa.Table) -> None:
         """Write a Parquet file into the output, or replace it, in one step."""
-        write_parquet(self._place(name), table)
+        self.write(name, parquet_bytes(table))
 
     def clear_stuck_notes(self) -> None:
         """Remove the notes about what takes too long: all is done."""
-        shutil.rmtree(self.stuck_notes, ignore_errors=True)
+        open_place(self.stuck_notes).remove_all()
 
     def finished(self, columns: Sequence[str], key: RowKey) -> frozenset[bytes]:
         """Return the keys of the pictures that have a row, whatever its settings; `columns` are those `key` reads."""
@@ -204,8 +220,9 @@ class OutputStore:
         first: dict[str, int] = {}
         for made_by, seed in rows:
             first[made_by] = min(seed, first.get(made_by, seed))
-        for place in (*Path(self.generations).glob(f"*/{RUN_FILE}"), Path(self.run.uri)):
-            record = RunFile(str(place)).read() if place.exists() else {}
+        earlier = [RunFile(self._generation(f"{name}/{RUN_FILE}")) for name in open_place(self.generations).folders()]
+        for run in (*earlier, self.run):
+            record = run.read() if run.exists() else {}
             if record.get("settings_hash") in first and "seed" in record.get("options", {}):
                 first[record["settings_hash"]] = record["options"]["seed"]
         return sum(seed != first[made_by] for made_by, seed in rows)
@@ -213,7 +230,7 @@ class OutputStore:
     @property
     def generations(self) -> str:
         """Where earlier generations lie."""
-        return self._place(GENERATIONS)
+        return self._path(GENERATIONS)
 
     def drop_repeated(self, columns: Sequence[str], key: RowKey, earlier: Collection[bytes] = ()) -> int:
         """Keep the newest row of each picture; return how many were dropped.
@@ -223,29 +240,35 @@ class OutputStore:
         are newer.
         """
         newest: dict[str, tuple[bool, datetime, str]] = {}
-        for shard in self.compositions.shards():
+        shards = self.compositions.shards()
+        for shard in shards:
             for row in read_shards([shard], ["image_id", "composed_at", *columns]):
                 here = key(row) not in earlier, row["composed_at"], shard
                 newest[row["image_id"]] = max(newest.get(row["image_id"], here), here)
-        dropped = 0
-        for shard, table in self.compositions.tables():
-            ids = table.column("image_id").to_pylist()
+        chosen, dropped = {}, 0
+        for shard in shards:
+            ids = [row["image_id"] for row in read_shards([shard], ["image_id"])]
             fresh = [id for id in dict.fromkeys(ids) if newest[id][-1] == shard]
-            if len(fresh) == len(ids):
-                continue
-            dropped += len(ids) - len(fresh)
-            rows = table.take(pa.array([ids.index(id) for id in fresh], pa.int64()))
-            self.compositions.replace([shard], rows, ("image_id",))
+            if len(fresh) < len(ids):
+                chosen[shard] = pa.array([ids.index(id) for id in fresh], pa.int64())
+                dropped += len(ids) - len(fresh)
+        self._shorten({shard: partial(pc.take, indices=rows) for shard, rows in chosen.items()})
         return dropped
+
+    def _shorten(self, choices: Mapping[str, Callable[[pa.Table], pa.Table]]) -> None:
+        """Replace some shards of the compositions by what is chosen of their rows."""
+        if choices:
+            tables = (choose(read_table(shard)) for shard, choose in choices.items())
+            self.compositions.replace_all(choices, tables, ("image_id",))
 
     def keep_only(self, ids: Collection[str]) -> frozenset[str]:
         """Drop the compositions of other pictures; return the ids of those that are left."""
-        wanted, left = pa.array(sorted(ids), pa.string()), set()
-        for shard, table in self.compositions.tables():
-            rows = table.filter(pc.is_in(table["image_id"], wanted))
-            left.update(rows["image_id"].to_pylist())
-            if rows.num_rows < table.num_rows:
-                self.compositions.replace([shard], rows, ("image_id",))
+        wanted, left, longer = pa.array(sorted(ids), pa.string()), set[str](), []
+        for shard in self.compositions.shards():
+            here = [row["image_id"] for row in read_shards([shard], ["image_id"])]
+            left.update(id for id in here if id in ids)
+            longer += [shard] if any(id not in ids for id in here) else []
+        self._shorten({shard: lambda table: table.filter(pc.is_in(table["image_id"], wanted)) for shard in longer})
         return frozenset(left)
 
     def retire(self, settings_hash: str) -> str | None:
@@ -254,16 +277,24 @@ class OutputStore:
         if not others:
             return None
         home = self._free_generation(others[0][:12])
-        os.makedirs(home)
-        for name in (COMPOSITIONS, FAILURES, ALBUMS, BOOKS, RUN_FILE):
-            if os.path.exists(self._place(name)):
-                os.replace(self._place(name), f"{home}/{name}")
+        self.write_json(_MOVING, {"earlier": home.rpartition("/")[2]})
+        self._finish_moving()
         return home
+
+    def _finish_moving(self) -> None:
+        """Move what an earlier generation is made of, where it was begun; it can be repeated."""
+        note = self._place / _MOVING
+        if not note.is_file():
+            return
+        home = open_place(self._generation(json.loads(note.read())["earlier"]))
+        for name in (COMPOSITIONS, FAILURES, ALBUMS, BOOKS, RUN_FILE):
+            (self._place / name).move_to(home / name)
+        note.remove()
 
     @property
     def kept(self) -> Dataset:
         """In a new generation (`begin_generation`): rows of the earlier one that stay."""
-        return Dataset(self._place(_KEPT))
+        return Dataset(self._path(_KEPT))
 
     def begin_generation(self, version: int, takes: str = "") -> OutputStore:
         """Return the output in which a new generation is made, from `version` of the index.
@@ -273,16 +304,14 @@ class OutputStore:
         run writes its own.
         """
         staged = self.part(_REFRESH)
-        note, made_from = Path(staged._place(_VERSION)), f"{version} {takes}".rstrip()
-        if note.exists() and note.read_text() != made_from:
+        note, made_from = staged._place / _VERSION, f"{version} {takes}".rstrip().encode()
+        if note.is_file() and note.read() != made_from:
             staged.compositions.remove()
         staged.kept.remove()
         staged.failures.remove()
-        for dataset in (staged.kept, staged.compositions):
-            os.makedirs(dataset.uri, exist_ok=True)
-        note.write_text(made_from)
+        note.write(made_from)
         if self.run.exists() and not staged.run.exists():
-            shutil.copy2(self.run.uri, staged.run.uri)
+            (self._place / RUN_FILE).copy_to(staged._place / RUN_FILE)
         return staged
 
     def complete_generation(self, earlier_version: int) -> str:
@@ -296,41 +325,55 @@ class OutputStore:
         """
         staged = self.part(_REFRESH)
         if not staged.compositions.shards():
-            _move_shards(staged.failures, self.failures)
-            shutil.rmtree(staged.uri)
+            self._take_failures(staged)
+            staged._place.remove_all()
             return None
         return self._complete(self._free_generation("takes"), takes=True)
 
     def _complete(self, home: str, takes: bool) -> str:
-        marker = self.part(_REFRESH)._place(_MARKER)
-        atomic_write(marker, json.dumps({"earlier": os.path.basename(home), "takes": takes}).encode())
+        old = [shard.rpartition("/")[2] for shard in self.compositions.shards()]
+        note = json_bytes({"earlier": home.rpartition("/")[2], "takes": takes, "old": old})
+        if not (self.part(_REFRESH)._place / _MARKER).create(note):
+            message = f"another run has completed a generation of {self.uri}; run the same command again"
+            raise OutputError(message, reason="another_writer")
         self.finish_generation()
         return home
 
     def finish_generation(self) -> None:
         """Do what is left of putting a whole generation, or further takes, in place; nothing where there are none."""
         staged = self.part(_REFRESH)
-        marker = Path(staged._place(_MARKER))
-        if not marker.exists():
+        marker = staged._place / _MARKER
+        if not marker.is_file():
             return
-        note = json.loads(marker.read_text())
-        earlier = Path(self._generation(note["earlier"]))
-        earlier.mkdir(parents=True, exist_ok=True)
+        note = json.loads(marker.read())
+        earlier = open_output(self._generation(note["earlier"]))
         if note.get("takes"):
-            self._exchange(staged.compositions, Dataset(str(earlier / COMPOSITIONS)))
-        elif not (earlier / COMPOSITIONS).exists():
-            os.replace(self.compositions.uri, earlier / COMPOSITIONS)
-        if staged.run.exists():
-            os.replace(staged.run.uri, earlier / RUN_FILE)
-        if not Path(self.compositions.uri).exists():
-            _move_shards(staged.kept, staged.compositions)
-            os.replace(staged.compositions.uri, self.compositions.uri)
-        _move_shards(staged.failures, self.failures)
+            self._exchange(staged.compositions, earlier.compositions)
+        else:
+            self._renew(staged, earlier.compositions, note.get("old"))
+        (staged._place / RUN_FILE).move_to(earlier._place / RUN_FILE)
+        self._take_failures(staged)
         # The marker last: without it, what a kill leaves here would pass for a generation that is being made.
-        for place in Path(staged.uri).iterdir():
-            if place != marker:
-                shutil.rmtree(place) if place.is_dir() else place.unlink()
-        shutil.rmtree(staged.uri)
+        for name in staged._place.folders():
+            (staged._place / name).remove_all()
+        for found in list(staged._place.files()):
+            if found.name != _MARKER:
+                (staged._place / found.name).remove()
+        staged._place.remove_all()
+
+    def _take_failures(self, staged: OutputStore) -> None:
+        for shard in staged.failures.shards():
+            open_place(shard).move_to(self._place / FAILURES / shard.rpartition("/")[2])
+
+    def _renew(self, staged: OutputStore, earlier: Dataset, old: Collection[str] | None) -> None:
+        """Copy the shards of the earlier generation away, and put the new ones in their place."""
+        here = self.compositions.shards()
+        # The marker of an earlier release names none, for it renamed the whole folder; where that is done, all is new.
+        replaced = here if old is None else [shard for shard in here if shard.rpartition("/")[2] in old]
+        if not replaced and here:
+            return
+        earlier.adopt(replaced, earlier.shards())
+        self.compositions.adopt([*staged.kept.shards(), *staged.compositions.shards()], replaced)
 
     def _exchange(self, takes: Dataset, earlier: Dataset) -> None:
         """Put further takes in the places of the rows of the same pictures, and write those to `earlier`.
@@ -354,40 +397,40 @@ class OutputStore:
     def begin_albums(self) -> OutputStore:
         """Return an output for new albums and books; `publish_albums` puts them in place."""
         staged = self.part(_ALBUMS)
-        shutil.rmtree(staged.uri, ignore_errors=True)
-        for place in (staged.albums.uri, staged.books):
-            os.makedirs(place)
+        staged._place.remove_all()
         return staged
 
     def publish_albums(self) -> None:
         """Put the new albums and books in the place of the earlier ones."""
         staged = self.part(_ALBUMS)
-        for name in (ALBUMS, BOOKS):
-            if os.path.exists(self._place(name)):
-                os.replace(self._place(name), staged._place(f"earlier-{name}"))
-            os.replace(staged._place(name), self._place(name))
-        shutil.rmtree(staged.uri)
+        self.albums.adopt(staged.albums.shards(), self.albums.shards())
+        new, here = open_place(staged.books), open_place(self.books)
+        names = {found.name for found in new.files(deep=True)}
+        for name in names:
+            (new / name).copy_to(here / name)
+        for found in list(here.files(deep=True)):
+            if found.name not in names:
+                (here / found.name).remove()
+        staged._place.remove_all()
 
     def _free_generation(self, wanted: str) -> str:
         names = (wanted, *(f"{wanted}-{number}" for number in range(2, 10_000)))
-        return next(place for name in names if not os.path.exists(place := self._generation(name)))
+        return next(place for name in names if not open_place(place := self._generation(name)).exists())
 
     def _generation(self, name: str) -> str:
-        return self._place(f"{GENERATIONS}/{name}")
+        return self._path(f"{GENERATIONS}/{name}")
 
-    def _place(self, name: str) -> str:
-        return os.path.join(self.uri, name)
+    @property
+    def _place(self) -> FilePlace:
+        return open_place(self.uri)
+
+    def _path(self, name: str) -> str:
+        return (self._place / name).uri
 
 
 def open_output(uri: str | Path) -> OutputStore:
     """Return the output at a place; nothing is made or read."""
-    return OutputStore(str(Path(uri)))
-
-
-def _move_shards(source: Dataset, target: Dataset) -> None:
-    os.makedirs(target.uri, exist_ok=True)
-    for shard in source.shards():
-        os.replace(shard, f"{target.uri}/{os.path.basename(shard)}")
+    return OutputStore(open_place(uri).uri)
 
 
 @dataclass(frozen=True)
@@ -422,7 +465,7 @@ class IndexStore:
         Raises:
             OutputError: it cannot (`output_not_writable`).
         """
-        make_folder(os.path.dirname(self.uri) or ".")
+        make_folder(self.uri.rpartition("/")[0] or ".")
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the right to write, as `file_lock` does."""
@@ -430,11 +473,11 @@ class IndexStore:
 
     def size(self) -> int:
         """Return the bytes of the table with all of its versions."""
-        return bytes_under(self.uri)
+        return sum(found.size for found in open_place(self.uri).files(deep=True))
 
     def clear_stuck_notes(self) -> None:
         """Remove the notes about what takes too long: all is done."""
-        shutil.rmtree(self.stuck_notes, ignore_errors=True)
+        open_place(self.stuck_notes).remove_all()
 
     def _beside(self, ending: str) -> str:
         return f"{self.uri}.{ending}"
@@ -442,7 +485,7 @@ class IndexStore:
 
 def open_index_files(uri: str) -> IndexStore:
     """Return the files beside a table; nothing is made or read."""
-    return IndexStore(uri.rstrip("/"))
+    return IndexStore(open_place(uri).uri if is_store(uri) else uri.rstrip("/"))
 
 
 REPORT_MARKER = "report.json"
@@ -456,23 +499,23 @@ _SCORE = ("score.json", "score.parquet")
 _IN_OUTPUT = (COMPOSITIONS, FAILURES, GENERATIONS, RUN_FILE, LEDGER, LOCK)
 """In albums and books, names that people use for folders, nothing but shards and notation is written."""
 
-_TELLING = (RUN_FILE, LOCK, COMPOSITIONS, FAILURES, REPORT_MARKER, "index.html", "_versions", *_SCORE)
+TELLING = (RUN_FILE, LOCK, COMPOSITIONS, FAILURES, REPORT_MARKER, "index.html", "_versions", *_SCORE)
 """Names that tell what a folder is."""
 
 
 class WrittenFiles:
-    """Tells whether a local file or folder was written by image2music. Looks at each folder above it once."""
+    """Tells whether a file or folder was written by image2music. Looks at each folder above it once."""
 
     def __init__(self) -> None:
         self._folders: dict[str, frozenset[str]] = {}
 
     def holds(self, path: str) -> bool:
         """Return whether image2music wrote it, or a folder that it lies in."""
-        path = os.path.abspath(path)
-        while path != os.path.dirname(path):
-            if self.has_entry(os.path.dirname(path), os.path.basename(path)):
+        path = path if is_store(path) else os.path.abspath(path)
+        while (folder := os.path.dirname(path)) not in (path, "") and not folder.endswith((":", ":/")):
+            if self.has_entry(folder, os.path.basename(path)):
                 return True
-            path = os.path.dirname(path)
+            path = folder
         return False
 
     def has_entry(self, folder: str, name: str) -> bool:
@@ -486,8 +529,16 @@ class WrittenFiles:
             return True
         return name in _SCORE and there.issuperset(_SCORE)
 
+    def learn(self, told: Mapping[str, Collection[str]]) -> None:
+        """Take over which of `TELLING` lie in some folders, as a listing said, so that these are not asked again."""
+        self._folders |= {folder: frozenset(names) for folder, names in told.items()}
+
     def _telling_names(self, folder: str) -> frozenset[str]:
         if folder not in self._folders:
-            here = (name for name in _TELLING if os.path.lexists(os.path.join(folder, name)))
+            place = open_place(folder)
+            if is_store(folder):  # one request for a thousand names, and not some for each name
+                here = {*place.folders(), *(found.name for found in place.files())} & {*TELLING}
+            else:
+                here = {name for name in TELLING if (place / name).exists()}
             self._folders[folder] = frozenset(here)
         return self._folders[folder]

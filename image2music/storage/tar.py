@@ -1,4 +1,4 @@
-"""Files of tar archives, compressed or not, read one by one: nothing is unpacked to disk.
+"""Files of tar archives, compressed or not, on a disk or in a store, read one by one: nothing is unpacked to disk.
 
 A gzip file can be read from any place, for the decompressor's state is kept every few megabytes. That is the method of
 zlib's examples/zran.c, with the copies of the state that Python's zlib can make.
@@ -20,7 +20,8 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Protocol, cast
 
 from image2music.errors import CaptionError, ConfigError
-from image2music.storage.files import open_regular
+from image2music.storage.files import open_place, open_regular
+from image2music.storage.objects import FileInfo, ObjectPlace, RemoteFile, is_store
 
 SPACING = 4 << 20
 """Bytes before compression from one kept state to the next. A state takes about 50 kB, so 6 GB need 75 MB."""
@@ -55,6 +56,23 @@ class LocalFile:
     def read_at(self, offset: int, size: int) -> bytes:
         """Return up to `size` bytes from `offset` on; fewer at the end."""
         return os.pread(self._file.fileno(), size, offset)
+
+
+_AHEAD = 4 << 20
+
+
+class ReadAhead:
+    """Bytes of a file in a store, some megabytes at once. Threads wait for each other."""
+
+    def __init__(self, file: ByteSource) -> None:
+        self._file, self._start, self._block, self._lock = file, 0, b"", threading.Lock()
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return up to `size` bytes from `offset` on; fewer at the end."""
+        with self._lock:
+            if not self._start <= offset <= offset + size <= self._start + len(self._block):
+                self._start, self._block = offset, self._file.read_at(offset, max(size, _AHEAD))
+            return self._block[offset - self._start : offset - self._start + size]
 
 
 class SeekableGzip:
@@ -208,8 +226,8 @@ class TarMembers:
 
 
 def is_tar(path: str) -> bool:
-    """Return whether a path names a local tar archive; a folder whose name ends in .tar is a folder."""
-    return path.endswith(ENDINGS) and os.path.isfile(path)
+    """Return whether a path names a tar archive; a folder whose name ends in .tar is a folder."""
+    return path.endswith(ENDINGS) and (os.path.isfile(path) or (is_store(path) and open_place(path).is_file()))
 
 
 def open_archive(path: str) -> TarMembers:
@@ -219,19 +237,21 @@ def open_archive(path: str) -> TarMembers:
         ConfigError: it cannot be read as a tar archive (`bad_archive`).
     """
     try:
-        found = os.stat(path)
-        return _open(path, found.st_size, found.st_mtime_ns)
+        found = open_place(path).info() or FileInfo(path, 0, "", 0.0)
+        return _open(path, found)
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
         message = f"{path} is no tar archive that can be read: {error}"
         raise ConfigError(message, reason="bad_archive") from error
 
 
 @lru_cache(maxsize=2)
-def _open(path: str, size: int, mtime_ns: int) -> TarMembers:
-    file = LocalFile(path)
-    data: ByteSource = file if path.endswith(".tar") else SeekableGzip(file)
+def _open(path: str, info: FileInfo) -> TarMembers:
+    file: ByteSource = RemoteFile(ObjectPlace(path), info) if is_store(path) else LocalFile(path)
+    near: ByteSource = ReadAhead(file) if is_store(path) else file
+    data = file if path.endswith(".tar") else SeekableGzip(near)
     found = TarMembers(path, data)
-    with tarfile.open(fileobj=cast(BinaryIO, ByteReader(data)), mode="r:") as archive:
+    contents = near if path.endswith(".tar") else data
+    with tarfile.open(fileobj=cast(BinaryIO, ByteReader(contents)), mode="r:") as archive:
         while (entry := archive.next()) is not None:
             _enter(found, entry)
             archive.members = []  # type: ignore[attr-defined]  # or every entry would stay in memory

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from image2music.errors import ConfigError
+from pipelines.runtime.options import reachable
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -35,6 +36,7 @@ def status(output: str) -> str:
     from image2music.composers.chat.ledger import Totals, read_spending, spending_line
     from image2music.storage.output import open_output
 
+    reachable("the output", output)
     store = open_output(output)
     if not store.run.exists():
         raise ConfigError(f"{output} holds no run.json: nothing has run there yet", reason="no_run")

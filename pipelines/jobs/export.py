@@ -30,7 +30,7 @@ def export(options: ExportOptions) -> tuple[int, int]:
             font cannot be used (`bad_soundfont`).
         OutputError: the output cannot be written.
     """
-    compositions, files = open_output(options.input).compositions, Folder(str(options.output))
+    compositions, files = open_output(options.input).compositions, Folder(options.output)
     ids = [row["image_id"] for row in compositions.read(["image_id"])]
     if not ids:
         raise ConfigError(f"{options.input} holds no compositions: name the --output of compose", reason="no_rows")

@@ -6,7 +6,6 @@ Imports neither Beam nor models, so that a command line is checked, and a job wa
 # ruff: noqa: RUF009 - `option` makes a field, as dataclasses.field does
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,8 @@ from image2music.composers.registry import (
 )
 from image2music.errors import ConfigError
 from image2music.settings import LANGUAGE_NAMES, LoopSettings, Protocol, SendingOptions, Steps, WebRule
+from image2music.storage.files import open_place
+from image2music.storage.objects import is_store
 from image2music.storage.tar import ENDINGS, is_tar
 from pipelines.runtime.options import (
     SOUNDFONT_HELP,
@@ -32,6 +33,7 @@ from pipelines.runtime.options import (
     check_options,
     local_path,
     option,
+    reachable,
     seed,
 )
 from transforms.deadlines import excuse
@@ -60,9 +62,9 @@ def _price(text: str) -> tuple[float, float]:
 class PictureOptions(JobOptions):
     """What `compose` and `ablate` have in common: from pictures and an index to an output."""
 
-    images: str = option("", help="a folder, a glob, a file, or @LIST of places")
-    index: str = option(check=local_path, help="the tune index that `index` made")
-    output: str = option(check=local_path, help="folder for compositions, failures and run.json")
+    images: str = option("", help="a folder, a glob, a file, or @LIST of places; also s3://, gs:// and az://")
+    index: str = option(check=reachable, help="the tune index that `index` made; a path, or an address in a store")
+    output: str = option(check=reachable, help="folder for compositions, failures and run.json; or an address")
     composer: str = option(
         "nano", help="nano | transformers:ID_OR_PATH | openai:URL#MODEL[+attention=transformers:ID_OR_PATH]"
     )
@@ -96,7 +98,7 @@ class PictureOptions(JobOptions):
         choices=("public", "any"),
         help="open web addresses too: of public hosts, or any",
     )
-    catalog: str = option("", help="CSV or Parquet with the columns image, id, and hint or caption")
+    catalog: str = option("", check=reachable, help="CSV or Parquet with the columns image, id, and hint or caption")
     dry_run: bool = option(
         False, old_flag="--plan", help="say what would be done and cost; nothing is sent, paid or written"
     )
@@ -275,7 +277,7 @@ class IndexOptions(RestartOptions, JobOptions):
 
     captions: str = option("", help="MidiCaps' train.json: one JSON object a line")
     midi_root: str = option("", help="folder, or .tar or .tar.gz file, that the captions' locations lie in")
-    index: str = option(help="the table to write, DIR/NAME.lance")
+    index: str = option(help="the table to write, DIR/NAME.lance; also s3://BUCKET/NAME.lance and the like")
     embedder: str | None = option(None, help="conse (the default) | open_clip:... | transformers:...")
     batch_size: int = option(512, check=at_least(1), help="captions in one call of the model")
     update: bool = option(False, exclusive=True, help="make only what is new or changed since the last run")
@@ -299,8 +301,9 @@ class IndexOptions(RestartOptions, JobOptions):
             message = "index needs --captions and --midi_root; see: image2music index --help"
             raise ConfigError(message, reason="bad_arguments")
         super().__post_init__()
-        local_path("--index", self.index)
         paths = {"--captions": self.captions, "--midi_root": self.midi_root, "--index": self.index}
+        for flag, path in paths.items():
+            reachable(flag, path)
         self.check_reachable(paths)
         if not self.index.rstrip("/").endswith(".lance"):
             raise ConfigError(f"--index must end in .lance, not {self.index!r}", reason="bad_index_name")
@@ -311,16 +314,13 @@ class IndexOptions(RestartOptions, JobOptions):
         """Check that captions and MIDI files are there.
 
         Raises:
-            ConfigError: they are not (`captions_missing`, `midi_root_missing`), or cannot be read from where they
-                are (`remote_path`).
+            ConfigError: they are not (`captions_missing`, `midi_root_missing`).
         """
-        if "://" not in self.captions and not os.path.isfile(self.captions):
+        if not open_place(self.captions).is_file():
             raise ConfigError(f"--captions: there is no file {self.captions}", reason="captions_missing")
         root, endings = self.midi_root, ", ".join(ENDINGS)
-        if "://" in root and root.endswith(ENDINGS):
-            message = f"--midi_root: an archive is read from a local or mounted disk only, not {root}"
-            raise ConfigError(message, reason="remote_path")
-        if not is_tar(root) and "://" not in root and not os.path.isdir(root):
+        place = open_place(root)
+        if not is_tar(root) and (place.is_file() or not place.exists()):
             message = f"--midi_root: {root} is neither a folder nor a file with the ending {endings}"
             raise ConfigError(message, reason="midi_root_missing")
 
@@ -329,7 +329,7 @@ class IndexOptions(RestartOptions, JobOptions):
 class ReportOptions:
     """What `report` is asked to do."""
 
-    input: Path = option(type=Path, help="the --output of compose")
+    input: str = option(check=reachable, help="the --output of compose")
     output: Path | None = option(
         None, type=Path, help="folder to write; INPUT/report by default; an earlier report is replaced"
     )
@@ -345,10 +345,16 @@ class ReportOptions:
     )
     soundfont: Path | None = option(None, type=Path, metavar="FILE.sf2", help=SOUNDFONT_HELP)
 
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.output is None and is_store(str(self.input)):
+            message = "pages are opened from a disk, and --input lies in a store: give --output FOLDER"
+            raise ConfigError(message, reason="bad_arguments")
+
     @property
     def folder(self) -> Path:
         """Where the pages go."""
-        return self.output or self.input / "report"
+        return self.output or Path(self.input, "report")
 
 
 def _formats(text: str) -> tuple[str, ...]:
@@ -359,8 +365,8 @@ def _formats(text: str) -> tuple[str, ...]:
 class ExportOptions:
     """What `export` is asked to do. `ids` are beginnings of image_ids; none means every row."""
 
-    input: Path = option(type=Path, help="the --output of compose")
-    output: Path = option(type=Path, metavar="DIR", help="folder for the files, named by image_id")
+    input: str = option(check=reachable, help="the --output of compose")
+    output: str = option(check=reachable, metavar="DIR", help="folder for the files, named by image_id")
     ids: tuple[str, ...] = option((), nargs="+", metavar="ID", help="image_ids or their beginnings; else all")
     formats: tuple[str, ...] = option(
         ("abc", "midi"), type=_formats, help="of abc,midi,musicxml,wav,mp3,opus,heatmap; abc,midi by default"
@@ -368,6 +374,7 @@ class ExportOptions:
     soundfont: Path | None = option(None, type=Path, metavar="FILE.sf2", help=SOUNDFONT_HELP)
 
     def __post_init__(self) -> None:
+        check_options(self)
         unknown = [name for name in self.formats if name not in EXPORT_FORMATS]
         if unknown or not self.formats:
             message = f"--formats takes {','.join(EXPORT_FORMATS)}, not {','.join(unknown) or 'nothing'}"
@@ -382,9 +389,9 @@ class ExportOptions:
 class ScoreOptions:
     """What `score` is asked to do. `input` may be left out where `imported` is given."""
 
-    input: Path | None = option(None, type=Path, metavar="OUT", help="the --output of compose")
-    against: Path | None = option(
-        None, type=Path, metavar="OUT", help="another output; exit code 1 if --input is worse"
+    input: str | None = option(None, check=reachable, metavar="OUT", help="the --output of compose")
+    against: str | None = option(
+        None, check=reachable, metavar="OUT", help="another output; exit code 1 if --input is worse"
     )
     imported: Path | None = option(
         None, flag="--import", type=Path, metavar="FILE.csv", help="other systems: picture,tune[,system]"
@@ -429,9 +436,19 @@ class ScoreOptions:
         return bounds_of(list(self.bound))
 
     @property
-    def home(self) -> Path:
+    def home(self) -> str:
         """The folder of score.json: the output, or that of the imported file."""
         if self.input is not None:
-            return self.input
+            return str(self.input)
         assert self.imported is not None
-        return self.imported.parent
+        return str(self.imported.parent)
+
+    @property
+    def study_folder(self) -> Path:
+        """The folder of the listening form.
+
+        Raises:
+            ConfigError: the output lies in a store, and people open a form from a disk (`remote_path`).
+        """
+        local_path("--input with --study or --answers", self.home)
+        return Path(self.home, "study")

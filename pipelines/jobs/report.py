@@ -106,7 +106,9 @@ def write_report(options: ReportOptions) -> Reported:
     _check_replaceable(options.folder)
     cards = sorted_cards(card_of(row) for row in read_shards(shards, COLUMNS))
     albums = album_labels(card.album for card in cards)
-    site = Site(options.input.name or "report", len(failures), script is not None, options.include_references, albums)
+    site = Site(
+        Path(options.input).name or "report", len(failures), script is not None, options.include_references, albums
+    )
 
     sounds = Sounds(frozenset(card.id for card in cards[: options.sounds]), announced_renderer(options.soundfont))
     with replaced_folder(options.folder) as draft:

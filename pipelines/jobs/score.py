@@ -58,6 +58,7 @@ from image2music.images.features import data_uri, thumbnail
 from image2music.music.render import SoundRenderer, encode
 from image2music.storage.datasets import read_batches
 from image2music.storage.files import Folder
+from image2music.storage.objects import is_store
 from image2music.storage.output import OutputStore, open_output
 from pipelines.jobs.options import ScoreOptions
 from pipelines.jobs.report import announced_renderer, find_picture
@@ -78,14 +79,14 @@ def score(options: ScoreOptions) -> int:
         print(judging_plan(options, systems))
         return EXIT_DONE
     if options.study is not None:
-        print(write_listening_test(options.home / "study", systems, options.study, options.seed))
+        print(write_listening_test(options.study_folder, systems, options.study, options.seed))
         return EXIT_DONE
     scored = [Scored(system, score_rows(system.name, system.pieces)) for system in systems]
     notes = _look(options.embedder, scored)
     report: dict[str, Any] = {"image2music": __version__, "seed": options.seed}
     compare(options, scored)  # a comparison that cannot be is refused before a judge is paid
     report["songeval"] = songeval(options, scored)
-    report["listeners"] = read_listening_test(options.home / "study", options.answers, scored)
+    report["listeners"] = read_listening_test(options.study_folder, options.answers, scored)
     report["judge"] = judge_systems(options, scored)
     summaries = [summarise(one.system.name, one.system.pieces, one.rows, options.seed) for one in scored]
     found = compare(options, scored)
@@ -157,8 +158,8 @@ def _pairing(summaries: list[Summary], found: list[Difference]) -> str:
     )
 
 
-def _name(output: Path) -> str:
-    return output.resolve().name or str(output)
+def _name(output: str) -> str:
+    return (output.rstrip("/").rpartition("/")[2] if is_store(output) else Path(output).resolve().name) or output
 
 
 def _look(spec: str | None, scored: list[Scored]) -> list[str]:
@@ -177,7 +178,7 @@ def _look(spec: str | None, scored: list[Scored]) -> list[str]:
     return [f"picture_music by {embedder.id}."]
 
 
-def _write(home: Path, scored: list[Scored], report: dict[str, Any]) -> None:
+def _write(home: str, scored: list[Scored], report: dict[str, Any]) -> None:
     rows = [row for one in scored for row in one.rows]
     store = open_output(home)
     store.write_table("score.parquet", pa.Table.from_pylist(rows, schema=SCORE_SCHEMA))

@@ -12,9 +12,11 @@ import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from image2music.errors import ConfigError
+from image2music.storage.files import open_place
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -220,9 +222,17 @@ def above_zero(flag: str, value: float) -> None:
         raise ConfigError(f"{flag} must be more than 0 seconds, not {value:g}", reason=_reason(flag))
 
 
-def local_path(flag: str, value: str) -> None:
+def reachable(flag: str, value: str | Path | None) -> None:
+    """Check that a place is on a disk, or in an object store that answers; of a disk nothing is asked here."""
+    try:
+        open_place(value or ".").check()
+    except ConfigError as error:
+        raise ConfigError(f"{flag}: {error}", reason=error.reason) from error
+
+
+def local_path(flag: str, value: str | Path) -> None:
     """Check that a place is no address."""
-    if "://" in value:
+    if "://" in str(value):
         message = f"{flag} must be a folder on a local or mounted disk, not {value}"
         raise ConfigError(message, reason="remote_path")
 

@@ -11,7 +11,7 @@ from job_processes import noise_pictures, start, wait_for
 
 from image2music.errors import OutputError
 from image2music.storage.datasets import RunFile
-from image2music.storage.files import file_lock
+from image2music.storage.locks import file_lock
 from image2music.storage.output import open_output
 from pipelines.cli.main import main
 

@@ -34,7 +34,7 @@ def test_a_place_stays_as_it_was_given(folder):
 
 
 def test_an_address_that_no_file_system_knows_is_refused_in_one_line():
-    with pytest.raises(ConfigError, match="nosuch:// cannot be opened: install Beam's part for it"):
+    with pytest.raises(ConfigError, match="nosuch:// is not known here; a place is a path, or an address with s3://"):
         list_pictures("nosuch://bucket/album")
 
 

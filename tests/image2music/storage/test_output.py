@@ -64,7 +64,9 @@ def test_rows_are_counted_by_their_settings(output):
 
 def test_albums_and_books_go_with_the_rows_that_they_are_made_of(tmp_path, output):
     compose(output, ["aa"], "before")
-    output.begin_albums()
+    staged = output.begin_albums()
+    staged.albums.append([{"album": "sea"}], pa.schema([("album", pa.string())]), ("album",))
+    staged.write("books/sea/album.abc", b"X:1")
     output.publish_albums()
     output.retire("now")
     assert sorted(path.name for path in (tmp_path / "generations" / "before").iterdir()) == [
