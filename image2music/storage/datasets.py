@@ -6,19 +6,20 @@ import hashlib
 import json
 import os
 import platform
+import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from image2music.errors import ConfigError
+from image2music.errors import ConfigError, Image2MusicError, OutputError
 from image2music.storage.files import FilePlace, json_bytes, open_place, parquet_bytes
 from image2music.storage.objects import is_store
 
@@ -28,7 +29,8 @@ Read = TypeVar("Read")
 _FIRST, _LAST = "part-", ".parquet"
 
 REPLACING = ".replacing.json"
-"""Lies in a dataset while shards are replaced: the names of the old ones, and how the new ones are told."""
+"""Lies in a dataset from the first time that shards are replaced: the names of the old ones, and how the new ones are
+told."""
 
 _A_PAGE = 1000
 """Names that a store lists at once, as they were in one moment."""
@@ -47,6 +49,8 @@ class Dataset:
     Shards are replaced by a note that names the old ones, and the number that the names of the new ones end with.
     Readers go by the note: they see the old ones until it says that all new ones are there, and then those; one write
     of the note is the step from the one to the other. The next writer removes what a kill leaves (`finish_replacing`).
+    The note is never removed, and each write of it succeeds only where the one before it stands: what was sent, given
+    up and arrives late in a store changes nothing. For the same reason no number is used twice.
     """
 
     uri: str
@@ -64,12 +68,11 @@ class Dataset:
 
     def _listed(self) -> tuple[set[str], dict[str, Any]]:
         """Return all names, and the note as it was before and after they were listed."""
-        names = {found.name for found in self._place.files()}
-        if REPLACING not in names and len(names) < _A_PAGE:
-            return names, {}
         before = self._note()
         while True:
             names = {found.name for found in self._place.files()}
+            if not before and REPLACING not in names and len(names) < _A_PAGE:
+                return names, {}
             if (after := self._note()) == before:
                 return names, after
             before = after
@@ -77,9 +80,16 @@ class Dataset:
     def _note(self) -> dict[str, Any]:
         try:
             note: dict[str, Any] = json.loads((self._place / REPLACING).read())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         return note
+
+    def _write_note(self, note: dict[str, Any]) -> None:
+        place, data = self._place / REPLACING, json_bytes(note)
+        found = place.info()
+        if not (place.create(data) if found is None else place.update(data, found)):
+            message = f"another run has changed {self.uri} meanwhile; wait until it has ended, and run this again"
+            raise OutputError(message, reason="another_writer")
 
     def read(self, columns: Sequence[str]) -> Iterator[Row]:
         """Yield some columns of every row, shard by shard."""
@@ -133,8 +143,8 @@ class Dataset:
     @contextmanager
     def _replacing(self, old: Collection[str]) -> Iterator[Callable[[str], FilePlace]]:
         """Yield what gives new shards their places by stems of names; readers see all of them after the block."""
-        names, taken = {found.name for found in self._place.files()}, set[str]()
-        number = next(n for n in count(2) if not any(name.endswith(f"-{n}{_LAST}") for name in names))
+        self.finish_replacing()  # what a kill left
+        taken, number = set[str](), uuid.uuid4().int >> 80
         note = {"number": number, "old": sorted(shard.rpartition("/")[2] for shard in old)}
 
         def new(stem: str) -> FilePlace:
@@ -143,25 +153,26 @@ class Dataset:
             taken.add(stem)
             return self._place / f"{stem}-{number}{_LAST}"
 
-        (self._place / REPLACING).write(json_bytes(note | {"whole": False}))
+        self._write_note(note | {"whole": False})
         try:
             yield new
         except Exception:
-            with suppress(OSError):
+            with suppress(OSError, Image2MusicError):
                 self.finish_replacing()
             raise
-        (self._place / REPLACING).write(json_bytes(note | {"whole": True}))
+        self._write_note(note | {"whole": True})
         self.finish_replacing()
 
     def finish_replacing(self) -> None:
         """Remove what a killed writer left: the shards that were replaced, or those new ones that came too early."""
-        if not (note := self._note()):
+        note = self._note()
+        if not note or note.get("done"):
             return
         names = {found.name for found in self._place.files()}
         for name in sorted(names):
             if _is_replaced(name, note, names):
                 (self._place / name).remove()
-        (self._place / REPLACING).remove()
+        self._write_note({"number": note.get("number", 0), "old": [], "whole": True, "done": True})
 
     def clear(self) -> None:
         """Remove every shard."""

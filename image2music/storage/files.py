@@ -145,6 +145,10 @@ class FilePlace(Protocol):
         """Write a file where none is, and return whether these bytes stand there now."""
         ...
 
+    def update(self, data: bytes, found: FileInfo) -> bool:
+        """Replace a file that still is as it was found, and return whether these bytes stand there now."""
+        ...
+
     def info(self) -> FileInfo | None:
         """Return what is known of a file, None where there is none."""
         ...
@@ -241,6 +245,11 @@ class LocalPlace:
             if os.path.lexists(self.uri):
                 return self.read() == data
             os.replace(hidden, self.uri)  # one writer holds the lock: nobody comes in between
+        return True
+
+    def update(self, data: bytes, found: FileInfo) -> bool:
+        """Replace the file: one writer holds the lock, and on a disk nothing arrives late."""
+        self.write(data)
         return True
 
     @contextmanager
@@ -375,7 +384,8 @@ def parquet_bytes(table: pa.Table) -> bytes:
 
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    return memoryview(sink.getvalue())  # type: ignore[return-value]  # as good as bytes, and not copied
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
 
 
 def make_folder(path: str | Path) -> None:

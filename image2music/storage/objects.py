@@ -51,8 +51,8 @@ _SETTINGS = {
 PATIENCE = 120.0
 """Seconds for which a request is repeated that no answer came to: a store may be away for a while."""
 
-_PATIENT = {"retries": 8, "within": 60.0, "connect": 5.0, "request": 60.0}
-_QUICK = {"retries": 2, "within": 5.0, "connect": 3.0, "request": 6.0}
+_PATIENT = {"retries": 8, "within": 60.0, "connect": 5.0, "request": 60.0, "pause": 0.1}
+_QUICK = {"retries": 2, "within": 5.0, "connect": 3.0, "request": 6.0, "pause": 0.1}
 """For the first look, before a job begins: whoever mistyped an address waits a few seconds, not minutes."""
 
 _A_PAGE, _AT_ONCE = 1000, 16
@@ -71,6 +71,8 @@ class FileInfo:
     size: int
     version: str
     modified: float
+    generation: str = ""
+    """What a store calls this version itself, where it tells versions by more than the etag."""
 
 
 def too_large(at_most: int, uri: str) -> OSError:
@@ -142,7 +144,11 @@ def _store(scheme: str, bucket: str, quick: bool, settings: tuple[tuple[str, str
         "retry_config": {
             "max_retries": int(waits["retries"]),
             "retry_timeout": timedelta(seconds=waits["within"]),
-            "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=5), "base": 2},
+            "backoff": {
+                "init_backoff": timedelta(seconds=waits["pause"]),
+                "max_backoff": timedelta(seconds=5),
+                "base": 2,
+            },
         },
     }
     try:
@@ -167,6 +173,7 @@ _REFUSED = {
     "AuthenticationFailed",
     "InvalidSecurity",
     "NoAuthenticationInformation",
+    "XAdminUserNotFound",  # versitygw
 }
 _FOR_GOOD = {"400", "401", "403", "405", "411", "413"}
 _ASKED_MACHINE = ("169.254.169.254", "metadata.google.internal", "MissingCredentials", "no credentials")
@@ -305,7 +312,7 @@ class ObjectPlace:
         """
         import obstore
 
-        mode: Any = {"e_tag": found.version, "version": None}
+        mode: Any = {"e_tag": found.version} | ({"version": found.generation} if found.generation else {})
         try:
             self._written(lambda store: obstore.put(store, self._key, data, mode=mode))
         except (_ConflictError, FileNotFoundError):
@@ -448,18 +455,22 @@ class ObjectPlace:
 
         `repeat_missing`: an upload in parts whose end was answered and not heard is not found any more.
         """
-        store, until, pause = self._open_store(), time.monotonic() + PATIENCE, 0.2
-        while True:
-            try:
-                return request(store)
-            except Exception as error:  # obstore raises its own classes, OSError and ValueError
-                found = _translated(error, self.uri)
-                passing = isinstance(found, ConnectionError | TimeoutError)
-                passing |= repeat_missing and isinstance(found, FileNotFoundError)
-                if not passing or time.monotonic() + pause > until:
-                    raise found from None
-            time.sleep(pause)
-            pause = min(2 * pause, 10.0)
+        return _asked(lambda: request(self._open_store()), self.uri, PATIENCE, repeat_missing=repeat_missing)
+
+
+def _asked(request: Callable[[], Returned], uri: str, patience: float, *, repeat_missing: bool = False) -> Returned:
+    until, pause = time.monotonic() + patience, 2 * _PATIENT["pause"]
+    while True:
+        try:
+            return request()
+        except Exception as error:  # obstore raises its own classes, OSError and ValueError
+            found = _translated(error, uri)
+            passing = isinstance(found, ConnectionError | TimeoutError)
+            passing |= repeat_missing and isinstance(found, FileNotFoundError)
+            if not passing or time.monotonic() + pause > until:
+                raise found from None
+        time.sleep(pause)
+        pause = min(2 * pause, 10.0)
 
 
 @lru_cache(maxsize=64)
@@ -469,16 +480,13 @@ def _reached(scheme: str, bucket: str, settings: tuple[tuple[str, str], ...]) ->
     uri = f"{scheme}://{bucket}"
     store = _store(scheme, bucket, True, settings, os.getpid())
     try:
-        next(iter(obstore.list(store, "image2music-is-it-there", chunk_size=1)), None)
-    except Exception as error:  # as in `_patiently`
-        found = _translated(error, uri)
-        if isinstance(found, PermissionError):  # who may not list may still read and write
-            return
-        if isinstance(found, ConfigError):
-            raise found from None
+        _asked(lambda: next(iter(obstore.list(store, "image2music-is-it-there", chunk_size=1)), None), uri, 2.0)
+    except PermissionError:  # who may not list may still read and write
+        return
+    except OSError as error:
         where = dict(settings).get("aws_endpoint") or dict(settings).get("azure_storage_endpoint") or "its store"
-        message = f"{uri}: no answer from {where} ({found.strerror if isinstance(found, OSError) else found}); is the "
-        message += "address right (AWS_ENDPOINT_URL and its like), and the network there?"
+        message = f"{uri}: no answer from {where} ({error.strerror}); is the address right (AWS_ENDPOINT_URL and its "
+        message += "like), and the network there?"
         raise ConfigError(message, reason="store_unreachable") from None
 
 
@@ -522,7 +530,8 @@ def _translated(error: Exception, uri: str) -> Exception:
 
 def _info(meta: Any, name: str) -> FileInfo:
     modified = meta["last_modified"].timestamp()
-    return FileInfo(name, meta["size"], meta["e_tag"] or meta["version"] or str(modified), modified)
+    version, generation = meta["e_tag"] or "", meta["version"] or ""
+    return FileInfo(name, meta["size"], version or generation or str(modified), modified, generation)
 
 
 def stamp_number(version: str) -> int:

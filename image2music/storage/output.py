@@ -372,7 +372,7 @@ class OutputStore:
         replaced = here if old is None else [shard for shard in here if shard.rpartition("/")[2] in old]
         if not replaced and here:
             return
-        earlier.adopt(replaced, earlier.shards())
+        earlier.adopt(replaced, earlier.shards())  # also where a kill left some of them there
         self.compositions.adopt([*staged.kept.shards(), *staged.compositions.shards()], replaced)
 
     def _exchange(self, takes: Dataset, earlier: Dataset) -> None:
