@@ -163,7 +163,7 @@ def kill_a_worker(home: Path, number: int) -> tuple[float, float, int]:
 
 def _is_worker(process: int) -> bool:
     words = command_of(process)
-    return "pipelines.runtime.processes" in words and "sh -c" not in words
+    return "pipelines.runtime.environment" in words and "sh -c" not in words
 
 
 def _times(moments: list[float]) -> str:

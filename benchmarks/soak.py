@@ -81,7 +81,7 @@ def _work(seen: Watched, begin: float, end: float) -> float:
 
 
 def _role(command: str) -> str:
-    if "runtime.processes" in command:
+    if "runtime.environment" in command:
         return "worker"
     return "job" if "-m pipelines.cli.main" in command else "command"
 

@@ -38,6 +38,6 @@ class Shout:
             (folder / word.upper()).touch()
         return SliceResult({"shout.done": len(slice)}, {"shout": 0.5}, value=[word.upper() for word in slice.items])
 
-    def give_up(self, word: str) -> SliceResult:
-        Path(self.folder, f"gave up {word}").touch()
+    def give_up(self, slice: Slice[str]) -> SliceResult:
+        Path(self.folder, f"gave up {slice.items[0]}").touch()
         return SliceResult({"shout.failed": 1})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import apache_beam as beam
@@ -62,12 +62,21 @@ class _Glance(beam.DoFn):
         yield os.fsencode(album_of(ref.uri)), (ref, seen)
 
     def _seen(self, ref: ImageRef) -> ImageSummary | None:
-        try:
-            return self._limit.run(lambda: _glance(ref, self._read), _STAGE, [ref.image_id])
-        except ModelError:  # without eyes there is no album
-            raise
-        except Exception:  # Any: the next stage opens it again, and says what is wrong with it.
-            return None
+        return summarise_picture(ref, self._read, self._limit)
+
+
+def summarise_picture(ref: ImageRef, read: PictureReader, limit: TimeLimit) -> ImageSummary | None:
+    """Return what the plan of an album needs of a picture; None where it cannot be opened: a later stage says why.
+
+    Raises:
+        ModelError: what sees cannot be loaded; without it there is no album.
+    """
+    try:
+        return limit.run(lambda: _glance(ref, read), _STAGE, [ref.image_id])
+    except ModelError:
+        raise
+    except Exception:  # Any: the next stage opens it again, and says what is wrong with it.
+        return None
 
 
 def _glance(ref: ImageRef, read: PictureReader) -> ImageSummary:
@@ -78,7 +87,11 @@ def _glance(ref: ImageRef, read: PictureReader) -> ImageSummary:
 
 
 def _plan(group: tuple[bytes, Iterable[Glanced]], seed: int) -> Iterator[ImageRef]:
-    pictures = list(group[1])
+    yield from with_parts(list(group[1]), seed)
+
+
+def with_parts(pictures: Sequence[Glanced], seed: int) -> Iterator[ImageRef]:
+    """Yield the pictures of one album, in any order, with their parts in its plan."""
     seen = [one for _, one in pictures if one is not None]
     parts = plan_album(seen, seed) if seen else {}
     for ref, _ in pictures:

@@ -2,8 +2,8 @@
 
 An exception is sent into the thread that makes the call (`PyThreadState_SetAsyncExc`): code in Python, and loops in
 Python around short calls of C such as a model that writes token by token, end at once. A single call of C that does
-not come back cannot be ended from inside its process: after a grace, the process notes the element and ends, and the
-next one leaves that element out. Workers need this module, so it lives here and not in `pipelines.runtime`.
+not come back cannot be ended from inside its process: after a grace, the process notes the element in the output and
+ends, and the next one leaves that element out. Workers need this module, so it lives here and not in the runtime.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import math
+import multiprocessing
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from functools import cache, cached_property
 from typing import TypeVar
 
 from image2music.errors import TimeLimitError
+from image2music.storage.files import Folder
 
 Returned = TypeVar("Returned")
 
@@ -166,12 +167,6 @@ def _send(thread: int, error: type[BaseException] | None) -> None:
 
 Result = TypeVar("Result")
 
-EXIT_START_AGAIN = 75
-"""What a process ends with whose job may be started again (EX_TEMPFAIL of sysexits.h)."""
-
-SUPERVISOR = "IMAGE2MUSIC_SUPERVISOR"
-"""Environment variable with the process id of whoever starts the job again."""
-
 
 @dataclass(frozen=True)
 class TimeLimit:
@@ -189,28 +184,33 @@ class TimeLimit:
         """
         if self.seconds == math.inf:
             return call()
-        if len(ids) == 1 and self._note(stage, ids[0], alone=True).exists():
+        if len(ids) == 1 and _note(stage, ids[0], alone=True) in self._notes:
             raise TimeLimitError("could not be stopped after its --time_limit, and is left out", reason="timed_out")
         return within(self.seconds * len(ids), call, lambda: self._give_up(stage, ids), self.grace)
 
     def goes_alone(self, stage: str, id: str) -> bool:
         """Return whether an element was in a batch that could not be stopped, or could not be stopped itself."""
-        return self.notes is not None and any(self._note(stage, id, alone).exists() for alone in (True, False))
+        return not self._notes.isdisjoint(_note(stage, id, alone) for alone in (True, False))
 
-    def _note(self, stage: str, id: str, alone: bool) -> Path:
-        name = hashlib.sha256(id.encode(errors="surrogateescape")).hexdigest()
-        return Path(self.notes or os.devnull, f"{stage}-{name}.{'alone' if alone else 'batch'}")
+    @cached_property
+    def _notes(self) -> frozenset[str]:
+        """The names of the notes, read once: whoever adds one ends, and its slice is begun anew."""
+        return frozenset(Folder(self.notes).names()) if self.notes is not None else frozenset()
 
     def _give_up(self, stage: str, ids: Sequence[str]) -> None:
         """End this process: a call of C that does not return ends with nothing less."""
         if self.notes is not None:
-            os.makedirs(self.notes, exist_ok=True)
             for id in ids:
-                self._note(stage, id, alone=len(ids) == 1).touch()
-        after = "the same command goes on" if SUPERVISOR not in os.environ else "the job goes on"
+                Folder(self.notes).write(_note(stage, id, alone=len(ids) == 1), b"")
+        after = "the same command goes on" if multiprocessing.parent_process() is None else "the job goes on"
         print(f"image2music: {stage} does not come back from {_named(ids)}; {after} without it", file=sys.stderr)
         sys.stderr.flush()
-        os._exit(EXIT_START_AGAIN if SUPERVISOR in os.environ else 1)
+        os._exit(1)
+
+
+def _note(stage: str, id: str, alone: bool) -> str:
+    name = hashlib.sha256(id.encode(errors="surrogateescape")).hexdigest()
+    return f"{stage}-{name}.{'alone' if alone else 'batch'}"
 
 
 NO_LIMIT = TimeLimit()

@@ -236,6 +236,35 @@ def _listed(path: str) -> Iterator[str]:
         yield from (place for place in places if place and not place.startswith("#"))
 
 
+@dataclass(frozen=True)
+class Identified:
+    """What lies at a place: its image_id, and the bytes of the file."""
+
+    image_id: str
+    size: int
+
+
+def identify(uri: str, read: PictureReader) -> Identified | Failure:
+    """Read what lies at a place; whatever a picture breaks is its own failure, never the job's."""
+    try:
+        data = read(uri)
+        return Identified(content_id(data), len(data))
+    except Exception as error:  # any: see above
+        return failure_from(error, stage="identify", id=uri, uri=uri)
+
+
+def place_stamp(uri: str, started_ns: int) -> str | None:
+    """Return what tells that a place holds what it held: size and time of change of its file, by `stamp_of`.
+
+    None where nobody can tell: behind an address, or where it changed since `started_ns` or just before.
+    """
+    if is_remote(uri):
+        return None
+    member = member_of(uri)
+    stamp = stamp_of(uri if member is None else member.archive, started_ns)
+    return None if stamp is None else f"{stamp.size}:{stamp.mtime_ns}"
+
+
 class _Identify(beam.DoFn):
     """A place to (image_id, place)."""
 
@@ -244,13 +273,9 @@ class _Identify(beam.DoFn):
         self._stopwatch = Stopwatch("identify")
 
     def process(self, place: ImageSource) -> Iterator[tuple[str, ImageSource] | Failure]:
-        uri = place.uri
-        try:
-            with self._stopwatch:
-                image_id = content_id(self._read(uri))
-            yield image_id, place
-        except Exception as error:  # any: whatever a picture breaks is its own failure, never the job's
-            yield failure_from(error, stage="identify", id=uri, uri=uri)
+        with self._stopwatch:
+            found = identify(place.uri, self._read)
+        yield found if isinstance(found, Failure) else (found.image_id, place)
 
 
 def _gather(group: tuple[str, Iterable[ImageSource]]) -> ImageRef:
@@ -345,19 +370,24 @@ def with_plan(ref: ImageRef, plans: Mapping[str, Plan], images: str) -> ImageRef
 class SkipFinished(beam.DoFn):
     """Lets pictures through that have no finished row yet, or one that was made with other metadata.
 
-    `finished` holds keys of `metadata_key`: bytes, for a collection may have millions.
+    `finished` holds keys of `metadata_key`: bytes, for a collection may have millions. `composed` are those that this
+    run has composed before: a worker did so, and was lost before it could say so.
     """
 
-    def __init__(self, finished: frozenset[bytes]) -> None:
-        self._finished = finished
+    def __init__(self, finished: frozenset[bytes], composed: frozenset[bytes] = frozenset()) -> None:
+        self._finished, self._composed = finished, composed
         self._skipped = Metrics.counter(NAMESPACE, "skip.skipped")
+        self._found = Metrics.counter(NAMESPACE, "compose.done")
 
     def process(self, ref: ImageRef) -> Iterator[ImageRef]:
         """Yield the picture, or nothing."""
-        if metadata_key(ref.image_id, ref.brief.row) in self._finished:
+        key = metadata_key(ref.image_id, ref.brief.row)
+        if key in self._finished:
             self._skipped.inc()
-            return
-        yield ref
+        elif key in self._composed:
+            self._found.inc()
+        else:
+            yield ref
 
 
 LARGEST_FILE = 256 << 20

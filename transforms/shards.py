@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import time
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,10 +44,11 @@ class Ticker:
 
 
 class WriteShards(beam.DoFn):
-    """Buffers elements as rows and writes a shard when it is full, is old, or its bundle ends.
+    """Buffers elements as rows and writes a shard when there are `rows`, or when the first has waited for `seconds`.
 
-    A shard is named by the ids of its rows and gets its name only when it is whole: what a reader sees is complete,
-    and a repeated bundle with the same rows replaces its own shard.
+    What is left is written when a bundle ends, which on some runners is when the input does: so a clock of its own sees
+    to what waits. A shard is named by the slice `of` and the ids of its rows and gets its name only when it is whole:
+    what a reader sees is complete, and a repeated bundle with the same rows replaces its own shard.
     """
 
     def __init__(
@@ -58,8 +59,9 @@ class WriteShards(beam.DoFn):
         id_columns: tuple[str, ...],
         *,
         rows: int = 64,
-        seconds: float = 30.0,
+        seconds: float = 60.0,
         progress: str | None = None,
+        of: str = "",
     ) -> None:
         self._target = target
         self._schema = schema
@@ -68,35 +70,69 @@ class WriteShards(beam.DoFn):
         self._limit = rows
         self._seconds = seconds
         self._progress = progress
+        self._of = of
         self._rows: list[Row] = []
-        self._since = 0.0
 
     def setup(self) -> None:
         """Open this worker's own ticker."""
         self._ticker = Ticker(self._progress)
+        self._lock = threading.Lock()
+        self._clock: threading.Timer | None = None
+        self._late_error: Exception | None = None
 
     def start_bundle(self) -> None:
         """Start an empty shard."""
-        self._rows = []
-        self._since = time.monotonic()
+        with self._lock:
+            self._rows = []
 
     def process(self, element: Any) -> None:
-        """Keep a row; write the shard if it is due."""
-        self._rows.append(self._to_row(element))
+        """Keep a row; write the shard if it is full."""
+        row = self._to_row(element)
+        with self._lock:
+            self._raise_late_error()
+            self._rows.append(row)
+            if len(self._rows) >= self._limit:
+                self._flush()
+            elif self._clock is None:
+                self._clock = threading.Timer(self._seconds, self._flush_late)
+                self._clock.daemon = True
+                self._clock.start()
         self._ticker.tick()
-        if len(self._rows) >= self._limit or time.monotonic() - self._since >= self._seconds:
-            self._flush()
 
     def finish_bundle(self) -> Iterator[Any]:
         """Write what is left."""
-        self._flush()
+        with self._lock:
+            self._raise_late_error()
+            self._flush()
         return iter(())
 
+    def teardown(self) -> None:
+        """Stop the clock."""
+        with self._lock:
+            self._stop_clock()
+
+    def _flush_late(self) -> None:
+        with self._lock:
+            try:
+                self._flush()
+            except Exception as error:  # nobody listens to this thread: the next element raises it
+                self._late_error = error
+
+    def _raise_late_error(self) -> None:
+        if self._late_error is not None:
+            error, self._late_error = self._late_error, None
+            raise error
+
     def _flush(self) -> None:
-        if self._rows:
-            self._target.append(self._rows, self._schema, self._id_columns)
-        self._rows = []
-        self._since = time.monotonic()
+        self._stop_clock()
+        rows, self._rows = self._rows, []
+        if rows:
+            self._target.append(rows, self._schema, self._id_columns, self._of)
+
+    def _stop_clock(self) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
 
 
 def composition_sink(
@@ -106,11 +142,12 @@ def composition_sink(
     provenance: Provenance,
     ticks: str | None,
     seeds: Mapping[str, int] | None = None,
+    of: str = "",
 ) -> beam.ParDo:
     """Return a sink of finished tunes.
 
     `target` gets rows of schemas/composition.py; `dim` is that of the embeddings, `more` the columns of this run only,
-    `seeds` those of further takes, by image_id.
+    `seeds` those of further takes, by image_id, `of` the slice that is written.
     """
 
     def row(refined: RefinedTune) -> Row:
@@ -124,12 +161,13 @@ def composition_sink(
             row,
             ("image_id",),
             progress=ticks,
+            of=of,
         )
     )
 
 
-def failure_sink(target: Dataset, ticks: str | None = None, *, rows: int = 64) -> beam.ParDo:
-    """Return a sink of failures: shards of at most `rows`."""
+def failure_sink(target: Dataset, ticks: str | None = None, *, rows: int = 64, of: str = "") -> beam.ParDo:
+    """Return a sink of failures: shards of at most `rows`, of the slice `of`."""
     return beam.ParDo(
         WriteShards(
             target,
@@ -138,6 +176,7 @@ def failure_sink(target: Dataset, ticks: str | None = None, *, rows: int = 64) -
             FAILURE_ID_COLUMNS,
             rows=rows,
             progress=ticks,
+            of=of,
         )
     )
 

@@ -27,6 +27,8 @@ Row = dict[str, Any]
 Read = TypeVar("Read")
 
 _FIRST, _LAST = "part-", ".parquet"
+_ID_DIGITS = 16
+"""Of a slice's id; the hash of a shard's rows has 24."""
 
 REPLACING = ".replacing.json"
 """Lies in a dataset from the first time that shards are replaced: the names of the old ones, and how the new ones are
@@ -176,8 +178,20 @@ class Dataset:
 
     def clear(self) -> None:
         """Remove every shard."""
-        for shard in self.shards():
+        self.discard(self.shards())
+
+    def discard(self, shards: Iterable[str]) -> None:
+        """Remove some shards; those that are gone by now, too."""
+        for shard in shards:
             open_place(shard).remove()
+
+    def shards_by_slice(self) -> dict[str, list[str]]:
+        """Return the finished shards by the id of the slice that wrote them; "" is of those that none did."""
+        found: dict[str, list[str]] = {}
+        for shard in self.shards():
+            words = os.path.basename(shard).removeprefix(_FIRST).split("-")
+            found.setdefault(words[0] if len(words[0]) == _ID_DIGITS else "", []).append(shard)
+        return found
 
     def remove(self) -> None:
         """Remove the folder with all that is in it."""

@@ -441,6 +441,10 @@ class Folder:
         """
         (open_place(self.uri) / name).write(data.encode() if isinstance(data, str) else data)
 
+    def names(self) -> list[str]:
+        """Return the names of the files in it, sorted; none where it is not there."""
+        return sorted(found.name for found in open_place(self.uri).files())
+
     def remove(self, pattern: str) -> None:
         """Remove the files of a local folder whose place under it matches a glob."""
         for path in Path(self.uri).glob(pattern):

@@ -51,7 +51,7 @@ LOCK = ".lock"
 FAILURE_ID_COLUMNS = ("stage", "id", "uri", "reason")
 _KEPT = "kept"
 _STUCK, _REFRESH, _ALBUMS, _MARKER, _VERSION = ".stuck", ".refresh", ".albums", "complete.json", "version"
-_GLANCES, _PLACES, _SLICES, _MOVING = ".glances", ".places", ".slices", ".moving.json"
+_GLANCES, _PLACES, _SLICES, _MOVING, _ATTEMPTS = ".glances", ".places", ".slices", ".moving.json", ".attempts.json"
 _DATASETS = (COMPOSITIONS, FAILURES, ALBUMS, _KEPT, _GLANCES, _PLACES)
 _NOT_OUTPUTS = (COMPOSITIONS, FAILURES, ALBUMS, BOOKS, GENERATIONS, _GLANCES, _PLACES, _SLICES, _STUCK)
 """Folders of an output that hold no other one."""
@@ -117,6 +117,20 @@ class OutputStore:
     def slice_run(self, part: int, parts: int) -> RunFile:
         """Return what part `part` of `parts` of an array job says of itself, as run.json does of a job."""
         return RunFile(f"{self.slice_runs}/{part}-of-{parts}.json")
+
+    def slice_lock(self, part: int, parts: int) -> AbstractContextManager[None]:
+        """Hold the right to be part `part` of `parts` of an array job; others may be at work."""
+        make_folder(self.slice_runs)
+        return file_lock(f"part {part}/{parts} of {self.uri}", f"{self.slice_runs}/{part}-of-{parts}.lock")
+
+    @property
+    def attempts(self) -> RunFile:
+        """Which slices a process on its own has begun and not ended, and how often."""
+        return RunFile(self._path(_ATTEMPTS))
+
+    def clear_slice_runs(self) -> None:
+        """Forget the parts of an array job: they are joined."""
+        open_place(self.slice_runs).remove_all()
 
     @property
     def glances(self) -> Dataset:
@@ -455,6 +469,11 @@ class IndexStore:
         return self._beside("stuck")
 
     @property
+    def attempts(self) -> RunFile:
+        """As of an output."""
+        return RunFile(self._beside("attempts.json"))
+
+    @property
     def manifest(self) -> str:
         """The Parquet file that says what the MIDI files looked like (`image2music.index.maintenance`)."""
         return self._beside("files.parquet")
@@ -492,7 +511,7 @@ REPORT_MARKER = "report.json"
 """Lies in every report."""
 
 _SHARD = re.compile(r"part-([0-9a-f]{16}-)?[0-9a-f]{24}(-\d+)?\.parquet")
-_BESIDE_INDEX = re.compile(r".*\.lance\.(failures|stuck|run\.json|lock|files\.parquet)")
+_BESIDE_INDEX = re.compile(r".*\.lance\.(failures|stuck|run\.json|lock|attempts\.json|files\.parquet)")
 _EXPORT = re.compile(r"[0-9a-f]{16}\.(abc|mid|musicxml|wav|heatmap\.png)")
 _SCORE = ("score.json", "score.parquet")
 

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 from pipelines.jobs.options import IndexOptions
 from pipelines.runtime.options import add_arguments, check_beam_flags, from_arguments
-from pipelines.runtime.processes import supervised
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
     from image2music.index.maintenance import IndexStats
     from image2music.index.table import TuneIndex
-    from image2music.storage.datasets import RunFile
 
 _MOST_NAMES = 12
 
@@ -34,9 +32,6 @@ def run_index(args: argparse.Namespace) -> int:
         print(_about_versions(options))
         return 0
     options.check_sources()
-    code = supervised(args.argv, options.beam_flags, options.restarts, lambda: _run_file(options.index))
-    if code is not None:
-        return code
     check_beam_flags(options.beam)
     if options.update:
         from pipelines.jobs.index import update
@@ -45,12 +40,6 @@ def run_index(args: argparse.Namespace) -> int:
     from pipelines.jobs.index import index
 
     return index(options)
-
-
-def _run_file(uri: str) -> RunFile:
-    from image2music.storage.output import open_index_files
-
-    return open_index_files(uri).run
 
 
 def _about_versions(options: IndexOptions) -> str:

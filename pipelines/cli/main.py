@@ -12,8 +12,8 @@ from image2music import __version__
 from image2music.errors import ConfigError, Image2MusicError
 from image2music.failures import one_line
 from pipelines.cli import ablate, compose, export, index, notation, report, score, status
+from pipelines.runtime.environment import EXIT_FAILED, EXIT_INTERRUPTED, GOES_ON, prepare_environment, quieten
 from pipelines.runtime.options import Parser
-from pipelines.runtime.processes import EXIT_FAILED, EXIT_INTERRUPTED, GOES_ON, prepare_environment, quieten
 
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -26,20 +27,23 @@ from image2music.loop.ablations import FULL, Variant, variants_of
 from image2music.rows import KEY_COLUMNS, Provenance, composition_key, retried
 from image2music.settings import ComposeSettings
 from image2music.storage.output import OutputStore
+from pipelines.jobs.chain import ComposeRun, find_references, tell_apart
 from pipelines.jobs.compose import (
-    ComposeRun,
     count,
-    find_references,
     forget_answers,
     look_up,
     put_off_line,
     spending_details,
+    tell_failures_once,
 )
 from pipelines.jobs.dry_run import plan_lines
 from pipelines.jobs.options import AblateOptions
+from pipelines.jobs.pictures import ComposePictures, Todo, finished_by, slices_to_compose
 from pipelines.jobs.score import System, read_output
-from pipelines.runtime.job import open_job
-from pipelines.runtime.processes import EXIT_DONE, GOES_ON
+from pipelines.runtime.beam_runner import run_here
+from pipelines.runtime.environment import EXIT_DONE, GOES_ON
+from pipelines.runtime.job import Job, open_job
+from pipelines.runtime.slices import Slice, SliceResult
 from transforms.compose import ComposeVariant
 from transforms.shards import composition_sink, failure_sink
 from transforms.stage import Stage
@@ -59,10 +63,11 @@ def ablate(options: AblateOptions) -> int:
     with open_job("ablate", options, run.output) as job:
         finished = _prepare(run)
         with job.recorded(spending_details(run), GOES_ON) as record:
-            pipeline = partial(ablate_pipeline, run=run, finished=finished)
-            found = job.run(pipeline, "tunes", len(variants_of(options.loop)) * (len(run.pictures) - len(finished)))
+            found = _compose_all(job, run, finished)
             for variant in variants_of(options.loop):
                 run.output.part(variant.name).drop_repeated(KEY_COLUMNS, composition_key)
+                tell_failures_once(run.output.part(variant.name))
+            tell_failures_once(run.output)
             record.counts = _counts(found, len(run.pictures))
         put_off = put_off_line(run, found, None, "tunes")
         code = job.end(record.counts["failed"], record.counts["tunes"], "tunes", options.max_failures, put_off)
@@ -72,11 +77,53 @@ def ablate(options: AblateOptions) -> int:
     return code
 
 
+def _compose_all(job: Job, run: ComposeRun, finished: frozenset[bytes]) -> Counter[str]:
+    """Compose every variant of what lacks one, in slices, or as one pipeline where a runner is named."""
+    total = len(variants_of(run.options.loop)) * (len(run.pictures) - len(finished))
+    if run.options.runner.named:
+        return job.run(partial(ablate_pipeline, run=run, finished=finished), "tunes", total)
+    found: Counter[str] = Counter()
+    slices = slices_to_compose(job, run, finished, found)
+    for result in job.run_slices(slices, ComposeVariants(run.for_workers(), job.ticks), "pictures"):
+        found.update(result.counters)
+    return found
+
+
+@dataclass(frozen=True)
+class ComposeVariants(ComposePictures):
+    """Work: pictures to a row of every variant."""
+
+    def do(self, slice: Slice[Todo]) -> SliceResult:
+        """Compose every variant of the pictures of which one is missing."""
+        homes = [self.run.output.part(variant.name) for variant in variants_of(self.run.options.loop)]
+        for home in (self.run.output, *homes):
+            home.failures.discard(home.failures.shards(slice.id))
+        composed = frozenset.intersection(*(finished_by(home.compositions, slice) for home in homes))
+        return run_here(partial(self._build_variants, slice=slice, composed=composed))
+
+    def _build_variants(self, pipeline: beam.Pipeline, slice: Slice[Todo], composed: frozenset[bytes]) -> None:
+        refs = pipeline | "Pictures" >> beam.Create([one.ref for one in slice.items])
+        retrieved, failed = find_references(refs, self.run, frozenset(), composed)
+        write_variants(retrieved, failed, self.run, self.ticks, slice.id)
+
+
 def ablate_pipeline(pipeline: beam.Pipeline, ticks: str | None, run: ComposeRun, finished: frozenset[bytes]) -> None:
-    """Do as `compose_pipeline` until the references are found; from there on a branch for each variant."""
+    """Build a whole job as one pipeline."""
+    refs, failed = tell_apart(pipeline, run)
+    retrieved, lost = find_references(refs, run, finished)
+    write_variants(retrieved, [*failed, *lost], run, ticks)
+
+
+def write_variants(
+    retrieved: beam.PCollection,
+    failed_before: Sequence[beam.PCollection],
+    run: ComposeRun,
+    ticks: str | None,
+    of: str = "",
+) -> None:
+    """Build a branch for each variant, from references to rows."""
     options = run.options
-    retrieved, failed = find_references(pipeline, run, finished)
-    failed | "Failures" >> beam.Flatten() | "WriteFailures" >> failure_sink(run.output.failures)
+    failed_before | "Failures" >> beam.Flatten() | "WriteFailures" >> failure_sink(run.output.failures, of=of)
     for variant in variants_of(options.loop):
         handler = ComposeVariant(
             variant,
@@ -90,9 +137,9 @@ def ablate_pipeline(pipeline: beam.Pipeline, ticks: str | None, run: ComposeRun,
         composed = retrieved | f"Compose {variant.name}" >> Stage(handler, run.limit)
         home, provenance = run.output.part(variant.name), _provenance(run, variant)
         composed.done | f"Write {variant.name}" >> composition_sink(
-            home.compositions, run.index.dim, run.more_columns, provenance, ticks
+            home.compositions, run.index.dim, run.more_columns, provenance, ticks, of=of
         )
-        composed.failed | f"Failures {variant.name}" >> failure_sink(home.failures)
+        composed.failed | f"Failures {variant.name}" >> failure_sink(home.failures, of=of)
 
 
 def _prepare(run: ComposeRun) -> frozenset[bytes]:

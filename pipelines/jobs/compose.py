@@ -9,31 +9,29 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
 
-from image2music.album.plan import album_recipe
-from image2music.catalog import Matched, match, read_catalog, read_plans
+from image2music.catalog import match, read_catalog, read_plans
 from image2music.composers import registry as composers
 from image2music.composers.chat.batches import BatchDesk, Underway
 from image2music.composers.chat.ledger import Ledger, read_spending, spending_line
 from image2music.embedders import base as embedders
 from image2music.errors import JobError, ModelError, OutputError, PutOffError
 from image2music.failures import one_line
-from image2music.index.table import TuneIndex, narrowed, open_index
-from image2music.loop.chain import rules_version
-from image2music.music.planning.plan import Plan
-from image2music.rows import KEY_COLUMNS, Provenance, composition_key, printable, retried
-from image2music.settings import ComposeSettings, language_version, prompts_version
-from image2music.storage.output import OutputStore, open_output
-from image2music.types import NO_METADATA, ImageMetadata, ImageSource
+from image2music.index.table import narrowed, open_index
+from image2music.rows import KEY_COLUMNS, Row, composition_key, printable, retried
+from image2music.storage.output import FAILURE_ID_COLUMNS, OutputStore, open_output
+from image2music.types import NO_METADATA
+from pipelines.jobs.chain import ComposeRun, compose_pipeline
 from pipelines.jobs.index import check_embedder
 from pipelines.jobs.options import AblateOptions, ComposeOptions
+from pipelines.jobs.pictures import ComposePictures, settings_of, slices_to_compose
+from pipelines.runtime.environment import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
 from pipelines.runtime.job import (
     Job,
     catalog_counts,
@@ -43,83 +41,12 @@ from pipelines.runtime.job import (
     open_job,
     places,
 )
-from pipelines.runtime.processes import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
 from schemas.album import ALBUM_SCHEMA
-from schemas.composition import METADATA_FIELDS
-from transforms.album import BindAlbums, PlanAlbums
-from transforms.compose import WITHOUT_ATTENTION, ComposeTunes
-from transforms.deadlines import TimeLimit
-from transforms.pictures import (
-    DescribePictures,
-    IdentifyPictures,
-    PictureList,
-    PictureReader,
-    SkipFinished,
-    list_pictures,
-    with_plan,
-)
-from transforms.retrieve import EmbedPictures, RetrieveTunes
-from transforms.shards import LogPictures, WriteShards, composition_sink, failure_sink
-from transforms.stage import PUT_OFF, REASON, Stage
-
-
-@dataclass(frozen=True)
-class ComposeRun:
-    """A run with everything looked up: nothing in it can be wrong any more."""
-
-    options: ComposeOptions | AblateOptions
-    settings: ComposeSettings
-    index: TuneIndex
-    embedder_spec: str
-    pictures: tuple[str, ...]
-    output: OutputStore
-    catalog: Matched | None = None
-    briefs: Mapping[str, ImageMetadata] = field(default_factory=dict)
-    listed: PictureList = field(default_factory=lambda: PictureList((), {}))
-    plans: Mapping[str, Plan] = field(default_factory=dict)
-    seeds: Mapping[str, int] = field(default_factory=dict)
-    """Of further takes, by image_id; all other pictures have the settings' seed."""
-
-    @property
-    def provenance(self) -> Provenance:
-        """What every row of the run says about its making."""
-        return Provenance(
-            composer_id=self.settings.composer_id,
-            embedder_id=self.settings.embedder_id,
-            index_uri=self.index.uri,
-            index_version=self.index.version,
-            settings_hash=self.settings.hash,
-            seed=self.settings.seed,
-        )
-
-    @property
-    def details(self) -> dict[str, Any]:
-        """What run.json says beside what it says of every job."""
-        index = {"uri": self.index.uri, "version": self.index.version, "rows": self.index.rows}
-        settings = {"settings": asdict(self.settings), "settings_hash": self.settings.hash, "index": index}
-        return settings | spending_details(self)
-
-    @property
-    def limit(self) -> TimeLimit:
-        """How long a picture may hold a stage up."""
-        return TimeLimit(self.options.time_limit, self.output.stuck_notes)
-
-    @property
-    def plans_albums(self) -> bool:
-        """Whether pictures get their parts in this run; pictures of the output's rows keep those that they have."""
-        return self.options.album and not self.options.from_rows
-
-    @property
-    def more_columns(self) -> tuple[pa.Field, ...]:
-        """Columns that only some runs have."""
-        brought = {name for brief in self.briefs.values() for name, value in brief.row.items() if value is not None}
-        wanted = {
-            "hint": "hint" in brought,
-            "wishes": "wishes" in brought,
-            "asked_plan": bool(self.plans) or "asked_plan" in brought,
-            "album_part": self.options.album,
-        }
-        return tuple(METADATA_FIELDS[name] for name, here in wanted.items() if here)
+from transforms.album import BindAlbums
+from transforms.compose import WITHOUT_ATTENTION
+from transforms.pictures import PictureList, list_pictures
+from transforms.shards import WriteShards, failure_sink
+from transforms.stage import PUT_OFF, REASON
 
 
 def compose(options: ComposeOptions) -> int:
@@ -134,7 +61,7 @@ def compose(options: ComposeOptions) -> int:
         if desk is not None and options.batch_api and (waiting := _wait_as_before(job, run, desk)):
             return job.end(put_off=waiting)
         finished = _prepare(run)
-        with job.recorded(run.details, GOES_ON) as record:
+        with job.recorded(run_details(run), GOES_ON) as record:
             todo = len(run.pictures) - len(finished)
             found, put_off = compose_in_passes(job, run, desk, finished, todo, options.log_json)
             albums = assemble_albums(job, run.output) if options.album and not put_off else {}
@@ -167,7 +94,7 @@ def _wait_as_before(job: Job, run: ComposeRun, desk: BatchDesk) -> str:
     same = last.get("settings_hash") == run.settings.hash and counts.get("places") == len(run.pictures)
     if last.get("state") != "put_off" or not same or not underway.batches or underway.held_back:
         return ""
-    with job.recorded(run.details, GOES_ON) as record:
+    with job.recorded(run_details(run), GOES_ON) as record:
         record.counts = counts | {"composed": 0, "skipped": counts["composed"] + counts["skipped"]}
         if desk.collect() or desk.wait(run.options.batch_wait):
             return ""
@@ -191,9 +118,9 @@ def compose_in_passes(
             desk.collect()
             desk.clear()
             _warn_of_batches(run, desk)
-        build = partial(compose_pipeline, run=run, finished=finished, log_json=log_json)
-        found = job.run(build, "pictures", max(0, todo - earlier["compose.done"]))
+        found = compose_once(job, run, finished, max(0, todo - earlier["compose.done"]), log_json)
         run.output.drop_repeated(KEY_COLUMNS, composition_key, finished)
+        tell_failures_once(run.output)
         _check_rows(run, found)
         found = _added_up(earlier, found)
         if desk is None or not found[f"{PUT_OFF}.batch"]:
@@ -207,6 +134,18 @@ def compose_in_passes(
         earlier, finished = found, run.output.finished(KEY_COLUMNS, composition_key)
         _forget_failures(run)
     return found, put_off_line(run, found, desk)
+
+
+def compose_once(job: Job, run: ComposeRun, finished: frozenset[bytes], todo: int, log_json: str) -> Counter[str]:
+    """Compose what has no row, in slices, or as one pipeline where a runner is named; return the stages' counters."""
+    if run.options.runner.named:
+        return job.run(partial(compose_pipeline, run=run, finished=finished, log_json=log_json), "pictures", todo)
+    found: Counter[str] = Counter()
+    slices = slices_to_compose(job, run, finished, found)
+    work = ComposePictures(run.for_workers(), job.ticks, log_json)
+    for result in job.run_slices(slices, work, "pictures", todo):
+        found.update(result.counters)
+    return found
 
 
 def _warn_of_batches(run: ComposeRun, desk: BatchDesk) -> None:
@@ -252,57 +191,6 @@ def _money_line(run: ComposeRun, waiting: str) -> str:
     return f"{spent}, and {waiting} are put off; the same command with a higher one goes on"
 
 
-def compose_pipeline(
-    pipeline: beam.Pipeline, ticks: str | None, run: ComposeRun, finished: frozenset[bytes], log_json: str = ""
-) -> None:
-    """Build the job. After the pictures are told apart nothing is shuffled, so pixels stay where they were read."""
-    options = run.options
-    retrieved, failed_before = find_references(pipeline, run, finished)
-    handler = ComposeTunes(
-        options.composer,
-        options.loop,
-        options.seed,
-        options.batch_size,
-        options.attention_options,
-        run.seeds,
-        options.style,
-        options.sending,
-        options.language,
-    )
-    composed = retrieved | "Compose" >> Stage(handler, run.limit)
-    composed.done | "WriteCompositions" >> composition_sink(
-        run.output.compositions, run.index.dim, run.more_columns, run.provenance, ticks, run.seeds
-    )
-    failed = [*failed_before, composed.failed] | "Failures" >> beam.Flatten()
-    failed | "WriteFailures" >> failure_sink(run.output.failures, ticks)
-    if log_json:
-        (composed.done, failed) | "Ends" >> beam.Flatten() | "LogPictures" >> beam.ParDo(LogPictures(log_json))
-
-
-def find_references(
-    pipeline: beam.Pipeline, run: ComposeRun, finished: frozenset[bytes]
-) -> tuple[beam.PCollection, list[beam.PCollection]]:
-    """Build the stages up to retrieval; return pictures with their references, and what failed on the way."""
-    options, size, read = run.options, run.options.batch_size, PictureReader(run.options.allow_web)
-    places = pipeline | "Places" >> beam.Create(
-        [ImageSource(uri, run.briefs.get(uri, NO_METADATA)) for uri in run.pictures]
-    )
-    identified = places | "Identify" >> IdentifyPictures(read)
-    named = identified.done
-    if run.plans:
-        named = named | "GivePlans" >> beam.Map(with_plan, run.plans, options.images)
-    albums = PlanAlbums(options.seed, read, run.limit, run.output.glances)
-    planned = named | "PlanAlbums" >> albums if run.plans_albums else named
-    todo = planned | "SkipFinished" >> beam.ParDo(SkipFinished(finished))
-    described = todo | "Describe" >> Stage(
-        DescribePictures(options.composer, size, read, options.sending, options.language), run.limit
-    )
-    suited = run.settings.loop.protocol == "plan"
-    embedded = described.done | "Embed" >> Stage(EmbedPictures(run.embedder_spec, size, suited=suited), run.limit)
-    retrieved = embedded.done | "Retrieve" >> RetrieveTunes(run.index, options.top_k, size, suited=suited)
-    return retrieved.done, [stage.failed for stage in (identified, described, embedded, retrieved)]
-
-
 def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
     """Open what the options name, and check that it fits together. Models are loaded where this process will use them.
 
@@ -317,20 +205,8 @@ def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
     embedder_spec = options.embedder or index.embedder_spec
     embedder_id = embedders.load_embedder(embedder_spec).id
     check_embedder(index, embedder_spec, embedder_id)
-    settings = ComposeSettings(
-        composer_id=_id_of_loaded(options) if options.works_here else composers.composer_id(options.composer),
-        embedder_id=embedder_id,
-        prompts_version=prompts_version(),
-        top_k=options.top_k,
-        loop=options.loop,
-        seed=options.seed,
-        where=options.where,
-        album=album_recipe() if options.album else None,
-        looking=options.attention_options.name,
-        rules=rules_version(),
-        style=options.style or None,
-        language=language_version(options.language),
-    )
+    composer_id = _id_of_loaded(options) if options.works_here else composers.composer_id(options.composer)
+    settings = settings_of(options, composer_id, embedder_id)
     if composers.is_remote_composer(options.composer) and not options.sending.ledger:
         print("image2music: workers are elsewhere: no answer is kept, and a killed job pays anew", file=sys.stderr)
     briefs = {place.uri: place.brief for place in catalog.places if place.brief != NO_METADATA} if catalog else {}
@@ -359,6 +235,13 @@ def forget_answers(run: ComposeRun, *parts: OutputStore) -> None:
     Ledger(ledger).forget_failures()
     if not reasons.intersection(_NO_ANSWER):
         Ledger(ledger).forget_answers()
+
+
+def run_details(run: ComposeRun) -> dict[str, Any]:
+    """Return what run.json says beside what it says of every job."""
+    index = {"uri": run.index.uri, "version": run.index.version, "rows": run.index.rows}
+    settings = {"settings": asdict(run.settings), "settings_hash": run.settings.hash, "index": index}
+    return settings | spending_details(run)
 
 
 def spending_details(run: ComposeRun) -> dict[str, Any]:
@@ -422,6 +305,22 @@ def cost_of_other_settings(run: ComposeRun) -> str | None:
         "Add one of them, or name another --output"
     )
     raise OutputError(message, reason="other_settings")
+
+
+def tell_failures_once(output: OutputStore, has_row: Collection[str] = ()) -> None:
+    """Drop failures that were written twice, as a worker was lost in between; and those of pictures that have a row."""
+    told: set[tuple[str, ...]] = set()
+
+    def again(row: Row) -> bool:
+        key = tuple(row[name] for name in FAILURE_ID_COLUMNS)
+        repeated = key in told or (row["id"] in has_row and row["stage"] != "bind")
+        told.add(key)
+        return repeated
+
+    rows = list(output.failures.read([*FAILURE_ID_COLUMNS]))
+    if any(again(row) for row in rows):
+        told.clear()
+        output.failures.forget(again)
 
 
 def _check_rows(run: ComposeRun, found: Mapping[str, int]) -> None:

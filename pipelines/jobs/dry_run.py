@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from image2music.composers import registry as composers
 from image2music.composers.chat.batches import SHARE_OF_PRICE
@@ -21,11 +22,11 @@ from image2music.errors import ModelError, OutputError
 from image2music.rows import printable
 from image2music.settings import LoopSettings
 from image2music.storage.output import open_output
-from pipelines.jobs.compose import ComposeRun, compose_pipeline, cost_of_other_settings, count, look_up
+from pipelines.jobs.chain import ComposeRun, compose_pipeline
+from pipelines.jobs.compose import cost_of_other_settings, count, look_up
 from pipelines.jobs.options import AblateOptions, ComposeOptions
-from pipelines.runtime.beam_runner import counters, new_pipeline, run_to_end, stage_seconds
-from pipelines.runtime.options import beam_options
-from pipelines.runtime.processes import EXIT_DONE
+from pipelines.runtime.beam_runner import run_here
+from pipelines.runtime.environment import EXIT_DONE
 
 SAMPLE = 8
 _MB, _GB = 1 << 20, 1 << 30
@@ -49,7 +50,7 @@ def plan_compose(options: ComposeOptions) -> int:
     """
     run = look_up(options)
     todo = waiting(run)
-    lines = settings_lines(run) | work_lines(run, todo) | core_lines(options.runner.processes)
+    lines = settings_lines(run) | work_lines(run, todo) | core_lines(options.workers)
     if todo:
         lines |= _costs(run, todo)
     print(_text(lines))
@@ -189,20 +190,18 @@ def measure_sample(run: ComposeRun, todo: Sequence[str]) -> Sample:
     """Compose a few of the pictures, evenly spread, in this process and into a folder that is thrown away."""
     chosen = tuple(todo[:: max(1, len(todo) // SAMPLE)][:SAMPLE])
     with tempfile.TemporaryDirectory(prefix="image2music-plan-") as folder:
-        pipeline = new_pipeline(beam_options(()))
         sample = replace(run, output=open_output(folder), pictures=chosen)
-        compose_pipeline(pipeline, None, sample, frozenset())
-        result = run_to_end(pipeline)
+        result = run_here(partial(compose_pipeline, ticks=None, run=sample, finished=frozenset()))
         size = open_output(folder).compositions.size()
-    counts = count(counters(result), places=len(chosen))
+    counts = count(dict(result.counters), places=len(chosen))
     # At least one: a sample of nothing but failures still took its time.
     made = max(1, counts["composed"])
-    return Sample(counts["pictures"], counts["failed"], sum(stage_seconds(result).values()) / made, size / made)
+    return Sample(counts["pictures"], counts["failed"], sum(result.seconds.values()) / made, size / made)
 
 
 def cost_lines(run: ComposeRun, todo: Sequence[str], sample: Sample) -> dict[str, str]:
     """Return time, disk and memory for all pictures, extrapolated from the sample."""
-    workers, seconds = run.options.runner.processes, len(todo) * sample.seconds / run.options.runner.processes
+    workers, seconds = run.options.workers, len(todo) * sample.seconds / run.options.workers
     free = run.output.free_bytes()
     needed = len(todo) * sample.bytes
     short = "; NOT ENOUGH" if needed > free else ""

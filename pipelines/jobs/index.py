@@ -32,8 +32,8 @@ from image2music.storage.output import open_index_files
 from image2music.storage.tar import is_tar, open_archive
 from image2music.types import CaptionedMidi, Failure
 from pipelines.jobs.options import IndexOptions
+from pipelines.runtime.environment import EXIT_DONE, EXIT_SOME_FAILED
 from pipelines.runtime.job import failure_lines, open_job
-from pipelines.runtime.processes import EXIT_DONE, EXIT_SOME_FAILED
 from transforms.deadlines import TimeLimit
 from transforms.midi import (
     ConvertTunes,

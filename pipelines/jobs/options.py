@@ -1,6 +1,6 @@
 """What the command line asks of each job: every option with its type, default, help and check, in one place.
 
-Imports neither Beam nor models, so that a command line is checked, and a job watched over, by a small process.
+Imports neither Beam nor models, so that a command line is checked quickly.
 """
 
 # ruff: noqa: RUF009 - `option` makes a field, as dataclasses.field does
@@ -28,7 +28,6 @@ from pipelines.runtime.options import (
     SOUNDFONT_HELP,
     FailureBound,
     JobOptions,
-    RestartOptions,
     at_least,
     check_options,
     local_path,
@@ -103,7 +102,7 @@ class PictureOptions(JobOptions):
         False, old_flag="--plan", help="say what would be done and cost; nothing is sent, paid or written"
     )
     concurrency: int = option(
-        8, check=at_least(1), metavar="N", help="requests to a server under way at once, over all workers"
+        8, check=at_least(1), metavar="N", help="requests to a server under way at once, over all workers of a machine"
     )
     price: tuple[float, float] | None = option(
         None, type=_price, metavar="IN,OUT", help="dollars a million tokens, for what requests to a server cost"
@@ -117,8 +116,8 @@ class PictureOptions(JobOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_reachable({"--images": self.images, "--index": self.index, "--output": self.output})
-        if self.max_cost is not None and not self.runner.runs_here:
-            message = "--max_cost holds on one machine, and this runner's workers are elsewhere: leave it away"
+        if self.max_cost is not None and not self.is_on_one_machine:
+            message = "--max_cost holds on one machine, and the workers of this job are elsewhere: leave it away"
             raise ConfigError(message, reason="bad_max_cost")
         SendingOptions(price=self.price, max_cost=self.max_cost)  # says what cannot work
 
@@ -130,8 +129,8 @@ class PictureOptions(JobOptions):
         from image2music.storage.output import open_output
 
         return SendingOptions(
-            concurrency=max(1, self.concurrency // self.runner.processes),
-            ledger=open_output(self.output).ledger if self.runner.runs_here else "",
+            concurrency=max(1, self.concurrency // self.workers),
+            ledger=open_output(self.output).ledger if self.is_on_one_machine else "",
             price=self.price,
             max_cost=self.max_cost,
             excuse=excuse,
@@ -151,12 +150,12 @@ class PictureOptions(JobOptions):
 
     @property
     def works_here(self) -> bool:
-        """Whether this process composes itself, and does not only plan, or start and watch others."""
-        return not self.dry_run and self.runner.runs_here and not self.runner.has_own_processes
+        """Whether this process composes itself, and does not only plan, or hand out slices."""
+        return not (self.dry_run or self.cluster) and self.runner.runs_here and self.workers == 1
 
 
 @dataclass(frozen=True)
-class ComposeOptions(RestartOptions, PictureOptions):
+class ComposeOptions(PictureOptions):
     """What `compose` is asked to do."""
 
     protocol: Protocol | None = option(
@@ -192,7 +191,7 @@ class ComposeOptions(RestartOptions, PictureOptions):
         super().__post_init__()
         if not self.images and not self.from_rows:
             raise ConfigError("compose needs --images; see: image2music compose --help", reason="bad_arguments")
-        if self.batch_api and not (has_batches(self.composer) and self.runner.runs_here):
+        if self.batch_api and not (has_batches(self.composer) and self.is_on_one_machine):
             message = "--batch_api is for composers behind openai: and workers on this machine"
             raise ConfigError(message, reason="bad_batch_api")
         if self.keep and self.overwrite:
@@ -210,6 +209,10 @@ class ComposeOptions(RestartOptions, PictureOptions):
         if self.again != bool(self.ids):
             message = "--again and --ids go together: another take of the rows with these image_ids"
             raise ConfigError(message, reason="bad_again")
+        if self.part is not None and (self.from_rows or self.overwrite):
+            given = "--overwrite" if self.overwrite else "--refresh" if self.refresh else "--again"
+            message = f"{given} puts rows away, which parts of an array job cannot do beside each other: leave it away"
+            raise ConfigError(message, reason="bad_slice")
         for given, why in {
             "--refresh": self.refresh and "it composes only where references changed",
             "--overwrite": self.overwrite and "it would move the rows away",
@@ -263,6 +266,8 @@ class AblateOptions(PictureOptions):
         super().__post_init__()
         if not self.images:
             raise ConfigError("ablate needs --images; see: image2music ablate --help", reason="bad_arguments")
+        if self.part is not None:
+            raise ConfigError("--slice is for compose", reason="bad_slice")
 
     @property
     def loop(self) -> LoopSettings:
@@ -272,7 +277,7 @@ class AblateOptions(PictureOptions):
 
 
 @dataclass(frozen=True)
-class IndexOptions(RestartOptions, JobOptions):
+class IndexOptions(JobOptions):
     """What `index` is asked to do. `embedder` None means `conse`, in an update the one that made the index."""
 
     captions: str = option("", help="MidiCaps' train.json: one JSON object a line")
@@ -297,6 +302,8 @@ class IndexOptions(RestartOptions, JobOptions):
     def __post_init__(self) -> None:
         if self.makes_nothing:
             return
+        if self.part is not None:
+            raise ConfigError("--slice is for compose: an index is committed once, by one command", reason="bad_slice")
         if not self.captions or not self.midi_root:
             message = "index needs --captions and --midi_root; see: image2music index --help"
             raise ConfigError(message, reason="bad_arguments")

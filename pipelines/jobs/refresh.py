@@ -29,18 +29,19 @@ from image2music.rows import KEY_COLUMNS, composition_key, failure_row, now, ret
 from image2music.settings import next_take
 from image2music.storage.output import OutputStore, open_output
 from image2music.types import METADATA_COLUMNS, Failure, ImageMetadata, Reference, metadata_key, metadata_of_row
+from pipelines.jobs.chain import ComposeRun
 from pipelines.jobs.compose import (
-    ComposeRun,
     assemble_albums,
     compose_in_passes,
     cost_of_other_settings,
     forget_answers,
     look_up,
     open_desk,
+    run_details,
 )
 from pipelines.jobs.options import SHORTEST_CHOSEN, ComposeOptions
+from pipelines.runtime.environment import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
 from pipelines.runtime.job import Job, compositions_table, failure_lines, open_job, places
-from pipelines.runtime.processes import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
 
 _COLUMNS = [
     "image_id",
@@ -307,7 +308,7 @@ def _renew(
 ) -> int:
     """Compose what is to be composed again, and put it in place; `takes` are all of `--ids`, None in a refresh."""
     home = run.output.begin_generation(run.index.version, "" if takes is None else _digest(run, takes))
-    details = {name: value for name, value in run.details.items() if name != "settings"}
+    details = {name: value for name, value in run_details(run).items() if name != "settings"}
     with job.recorded(details | ({} if takes is None else {"takes": takes}), GOES_ON) as record:
         if put_off := _compose_changed(job, run, found, home, options.log_json):
             return job.end(put_off=put_off)

@@ -9,21 +9,26 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import platform
 import queue
 import signal
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from image2music import __version__
 from image2music.errors import ConfigError, JobError
+from pipelines.runtime.environment import LEVEL, prepare_environment, quieten
 from pipelines.runtime.slices import Ended, Engine, Slice, SliceResult, Work
 
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
+
+    from image2music.storage.datasets import RunFile
+    from pipelines.runtime.options import JobOptions
 
 KILLS = 3
 """Workers of this machine that a slice may cost before it is halved. A cluster has a setting for it:
@@ -36,9 +41,15 @@ _PATIENCE = 60.0
 
 @dataclass
 class InProcess:
-    """Slices one after the other in this process; models stay loaded between them."""
+    """Slices one after the other in this process; models stay loaded between them.
 
+    `attempts` keeps which slice is begun and how often, for whoever goes on after this process was killed: a slice that
+    killed it three times is lost, as with workers.
+    """
+
+    attempts: RunFile | None = None
     tries: int = 1
+    is_here: bool = True
     _waiting: deque[tuple[Slice[Any], Work[Any]]] = field(default_factory=deque)
 
     def room(self) -> int:
@@ -52,9 +63,27 @@ class InProcess:
     def next(self) -> Ended[Any]:
         """Do the slice; what it raises is raised here."""
         slice, work = self._waiting.popleft()
-        start = time.monotonic()
-        result = work.do(slice)
-        return Ended(slice, result, worker="this process", seconds=time.monotonic() - start)
+        with self._begun(slice) as before:
+            if before >= KILLS:
+                return Ended(slice)
+            start = time.monotonic()
+            result = work.do(slice)
+        return Ended(slice, result, worker=platform.node(), seconds=time.monotonic() - start)
+
+    @contextmanager
+    def _begun(self, slice: Slice[Any]) -> Iterator[int]:
+        """Note that a slice is begun, until it ends in any way that a process can tell of; yield how often before."""
+        if self.attempts is None:
+            yield 0
+            return
+        kept = self.attempts.read() if self.attempts.exists() else {}
+        known = kept if isinstance(kept, dict) else {}
+        before = known.get(slice.id, 0)
+        self.attempts.replace(known | {slice.id: before + 1})
+        try:
+            yield before
+        finally:
+            self.attempts.replace({id: number for id, number in known.items() if id != slice.id})
 
 
 class OnDask:
@@ -62,7 +91,8 @@ class OnDask:
 
     tries = 3
 
-    def __init__(self, client: Client, resources: Mapping[str, float]) -> None:
+    def __init__(self, client: Client, resources: Mapping[str, float], *, is_here: bool) -> None:
+        self.is_here = is_here
         self._client, self._resources = client, dict(resources)
         self._ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._out: dict[Any, tuple[Slice[Any], Future[Any]]] = {}
@@ -139,6 +169,8 @@ def do_pickled(release: str, content: bytes) -> tuple[SliceResult, str, float]:
     """
     from distributed import get_worker
 
+    prepare_environment()
+    quieten(os.environ.get(LEVEL, "CRITICAL"))
     address = get_worker().address
     if release != __version__:
         message = f"worker {address} has image2music {__version__}, and the job {release}; install the same on all"
@@ -171,7 +203,7 @@ def local_workers(workers: int) -> Iterator[Engine]:
         )
         client = Client(cluster, set_as_default=False)
     try:
-        yield OnDask(client, {})
+        yield OnDask(client, {}, is_here=True)
     except BaseException:
         _end_workers(cluster)
         raise
@@ -216,9 +248,18 @@ def any_cluster(place: str, resources: Mapping[str, float]) -> Iterator[Engine]:
         except TimeoutError as error:
             message = f"--cluster: {place} has no workers; start some: dask worker {place}"
             raise JobError(message, reason="no_workers") from error
-        yield OnDask(client, resources)
+        yield OnDask(client, resources, is_here=False)
     finally:
         _close(client)
+
+
+def engine_for(options: JobOptions, attempts: RunFile) -> AbstractContextManager[Engine]:
+    """Return who does the slices of a job, by its options: whoever opens it waits until somebody is there."""
+    if options.cluster:
+        return any_cluster(options.cluster, options.resources)
+    if options.workers > 1:
+        return local_workers(options.workers)
+    return nullcontext(InProcess(attempts))
 
 
 def _close(*what: Any) -> None:

@@ -10,22 +10,17 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sys
-import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from tqdm import tqdm
 
 from image2music import __version__
 from image2music.catalog import Matched
@@ -33,11 +28,14 @@ from image2music.errors import OutputError
 from image2music.rows import now
 from image2music.storage.datasets import Dataset, RunFile
 from image2music.storage.output import IndexStore, OutputStore
-from pipelines.runtime.beam_runner import counters, new_pipeline, run_to_end, stage_seconds
+from pipelines.runtime.beam_runner import run_pipeline
+from pipelines.runtime.engines import engine_for
+from pipelines.runtime.environment import EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED, stopped_by_terminate
 from pipelines.runtime.options import FailureBound, JobOptions, beam_options
-from pipelines.runtime.processes import EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED
+from pipelines.runtime.progress import Progress, tick_folder
+from pipelines.runtime.slices import Ended, Engine, Slice, SliceResult, Work, run_slices
 
-_PACKAGES = ("apache-beam", "pyarrow", "pylance", "torch", "transformers", "symusic", "numpy", "pillow")
+_PACKAGES = ("apache-beam", "distributed", "pyarrow", "pylance", "torch", "transformers", "symusic", "numpy", "pillow")
 
 
 @dataclass
@@ -85,10 +83,23 @@ class Job:
     """A job that holds the lock of what it writes. Made by `open_job`."""
 
     def __init__(
-        self, command: str, options: JobOptions, store: OutputStore | IndexStore, beam_flags: PipelineOptions
+        self,
+        command: str,
+        options: JobOptions,
+        store: OutputStore | IndexStore,
+        beam_flags: PipelineOptions,
+        file: RunFile,
     ) -> None:
-        self._store, self._beam = store, beam_flags
-        self.record = RunRecord(store.run, command, asdict(options))
+        self._store, self._options, self._beam = store, options, beam_flags
+        self._stack = ExitStack()
+        self._engine: Engine | None = None
+        self.record = RunRecord(file, command, asdict(options))
+        self.ticks = tick_folder(self._stack) if not options.cluster else None
+        """Where those who work on this machine tick off what is done; None without a terminal."""
+
+    def close(self) -> None:
+        """End the workers that this job started."""
+        self._stack.close()
 
     @contextmanager
     def recorded(self, details: dict[str, Any], after_a_stop: str) -> Iterator[RunRecord]:
@@ -117,7 +128,7 @@ class Job:
     def run(
         self, build: Callable[[beam.Pipeline, str | None], None], what: str, total: int | None = None
     ) -> Counter[str]:
-        """Build a pipeline and run it to its end, with progress on the terminal; return the stages' counters.
+        """Build one pipeline and run it to its end, with progress on the terminal; return the stages' counters.
 
         `build` takes the pipeline and the folder in which workers tick off what is done (None without a terminal).
         The stages' seconds go into the record; those of a stage that ran before are added up.
@@ -125,13 +136,40 @@ class Job:
         Raises:
             JobError: the job broke (`job_failed`).
         """
-        with Progress(what, total) as progress:
-            pipeline = new_pipeline(self._beam)
-            build(pipeline, progress.folder)
-            result = run_to_end(pipeline)
-        for stage, seconds in stage_seconds(result).items():
+        with Progress(what, total, self.ticks):
+            result = run_pipeline(lambda pipeline: build(pipeline, self.ticks), self._beam)
+        self._add_seconds(result)
+        return Counter(result.counters)
+
+    def run_slices(
+        self, slices: Iterable[Slice[Any]], work: Work[Any], what: str, total: int | None = None
+    ) -> Iterator[SliceResult]:
+        """Have slices done where the options say, with progress on the terminal; yield what comes of each.
+
+        Seconds of stages, and what each worker did, go into the record.
+
+        Raises:
+            JobError: the job broke, or whoever hands out slices is gone.
+        """
+        if self._engine is None:
+            self._engine = self._stack.enter_context(engine_for(self._options, self._store.attempts))
+        with Progress(what, total, self.ticks) as progress, stopped_by_terminate():
+            for ended in run_slices(slices, work, self._engine):
+                assert ended.result is not None
+                self._add_seconds(ended.result)
+                self._note_worker(what, ended)
+                progress.ended(ended.worker, len(ended.slice))
+                yield ended.result
+
+    def _add_seconds(self, result: SliceResult) -> None:
+        for stage, seconds in result.seconds.items():
             self.record.seconds[stage] = round(self.record.seconds.get(stage, 0.0) + seconds, 3)
-        return counters(result)
+
+    def _note_worker(self, what: str, ended: Ended[Any]) -> None:
+        workers: dict[str, Any] = self.record.details.setdefault("workers", {})
+        here: dict[str, Any] = workers.setdefault(ended.worker or "nobody", {})
+        here["seconds"] = round(here.get("seconds", 0.0) + ended.seconds, 3)
+        here[what] = here.get(what, 0) + len(ended.slice)
 
     def end(
         self, failed: int = 0, of: int = 0, what: str = "", bound: FailureBound | None = None, put_off: str = ""
@@ -146,7 +184,8 @@ class Job:
             self.record.end("put_off", put_off)
             print(f"image2music: {put_off}", file=sys.stderr)
             return EXIT_FAILED
-        self._store.clear_stuck_notes()
+        if self._options.part is None:
+            self._store.clear_stuck_notes()
         if bound is None or bound.allows(failed, of):
             self.record.end("done")
             return EXIT_SOME_FAILED if failed else EXIT_DONE
@@ -159,77 +198,25 @@ class Job:
 
 @contextmanager
 def open_job(command: str, options: JobOptions, store: OutputStore | IndexStore) -> Iterator[Job]:
-    """Hold the lock of an output or an index while a job runs.
+    """Hold the lock of an output or an index while a job runs; of its own part where it is one of an array job.
 
     Raises:
         ConfigError: an option that nobody knows (`unknown_option`).
         OutputError: the place cannot be written, or another run is writing there.
     """
-    flags = beam_options(options.beam_flags)
+    flags = beam_options(options.beam)
     store.prepare()
-    with store.lock():
-        yield Job(command, options, store, flags)
-
-
-class Progress:
-    """While it is open, a line on the terminal with what is done, the rate and the time left.
-
-    Workers append one byte for each finished element to a file of their own in `folder`; that works for threads and
-    for processes of one machine. Where `stream` is no terminal, `folder` is None and nothing is shown.
-    """
-
-    def __init__(self, label: str, total: int | None, stream: TextIO | None = None, every: float = 0.5) -> None:
-        self._stream = sys.stderr if stream is None else stream
-        self._label, self._total, self._every = label, total, every
-        self.folder: str | None = None
-
-    def __enter__(self) -> Progress:
-        if self._stream.isatty():
-            self.folder = tempfile.mkdtemp(prefix="image2music-progress-")
-            ProgressLine.set_lock(threading.RLock())  # tqdm's own would lock other processes, too
-            self._line = ProgressLine(total=self._total, unit=self._label, file=self._stream, leave=False)
-            self._over = threading.Event()
-            self._thread = threading.Thread(target=self._show, daemon=True)
-            self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.folder is None:
-            return
-        self._over.set()
-        self._thread.join()
-        self._line.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _show(self) -> None:
-        while not self._over.wait(self._every):
-            self._line.n = self._done()
-            self._line.refresh()
-
-    def _done(self) -> int:
-        assert self.folder is not None
-        return sum(entry.stat().st_size for entry in os.scandir(self.folder))
-
-
-class ProgressLine(tqdm):
-    """tqdm's line in this form: `12/40 pictures, 30 a minute, 00:56 left`."""
-
-    monitor_interval = 0
-    """No thread of tqdm's own: the line is drawn anew twice a second."""
-
-    def __init__(self, **options: Any) -> None:
-        left = ", {remaining} left" if options["total"] else ""
-        super().__init__(bar_format="{done} {unit}, {per_minute:.0f} a minute" + left, dynamic_ncols=True, **options)
-
-    @property
-    def format_dict(self) -> dict[str, Any]:
-        """Fields of `bar_format`: tqdm's own, and the ones of this line."""
-        found: dict[str, Any] = super().format_dict
-        done, total, seconds = found["n"], found["total"], found["elapsed"]
-        rate = done / seconds if seconds else 0.0
-        return found | {"done": f"{done}/{total}" if total else str(done), "rate": rate, "per_minute": 60 * rate}
+    part = options.part
+    if part is not None and isinstance(store, OutputStore):
+        lock, file = store.slice_lock(part.number, part.of), store.slice_run(part.number, part.of)
+    else:
+        lock, file = store.lock(), store.run
+    with lock:
+        job = Job(command, options, store, flags, file)
+        try:
+            yield job
+        finally:
+            job.close()
 
 
 def versions() -> dict[str, str]:

@@ -2,9 +2,10 @@
 
 `option` declares a field of a frozen dataclass, `add_arguments` makes the arguments of a parser from the fields of a
 class, and `from_arguments` makes an object of the class from what was parsed: each option stands in one place. This
-module imports neither Beam nor models, for every parser is made before a command is chosen, and the process that
-watches a job never needs them.
+module imports neither Beam nor models, for every parser is made before a command is chosen.
 """
+
+# ruff: noqa: RUF009 - `option` makes a field, as dataclasses.field does
 
 from __future__ import annotations
 
@@ -128,51 +129,70 @@ class Parser(argparse.ArgumentParser):
 DEFAULT_RUNNER = "FnApiRunner"
 """DirectRunner would first try to download another runner."""
 _IN_PROCESS = ("fnapi", "direct", "bundlebaseddirect")
-_PROCESSES = "multi_processing"
-
-
-def worker_flags(workers: int) -> tuple[str, ...]:
-    """Return Beam's options for so many processes on one machine; none for one."""
-    if workers == 1:
-        return ()
-    return f"--direct_running_mode={_PROCESSES}", f"--direct_num_workers={workers}"
 
 
 @dataclass(frozen=True)
 class RunnerFlags:
-    """Those of Beam's options that decide where a job runs: `--runner`, `--direct_running_mode` and its workers."""
+    """What Beam's options say of where a job runs: `--runner`, whether it was `named`, and its way of working here."""
 
     runner: str
     mode: str
-    workers: int
 
     @classmethod
     def parse(cls, flags: Sequence[str]) -> RunnerFlags:
         """Read them without Beam, in every form that Beam takes: `--runner=X` and `--runner X`.
 
         Raises:
-            ConfigError: a value is missing or no number (`bad_arguments`).
+            ConfigError: a value is missing (`bad_arguments`).
         """
         parser = Parser(prog="image2music", add_help=False)
-        parser.add_argument("--runner", default=DEFAULT_RUNNER)
+        parser.add_argument("--runner", default="")
         parser.add_argument("--direct_running_mode", dest="mode", default="in_memory")
-        parser.add_argument("--direct_num_workers", dest="workers", type=int, default=1)
         return cls(**vars(parser.parse_known_args(list(flags))[0]))
 
     @property
-    def has_own_processes(self) -> bool:
-        """Whether the job starts worker processes itself."""
-        return self.mode == _PROCESSES
-
-    @property
-    def processes(self) -> int:
-        """How many processes work; 1 where Beam is asked for threads, or for nothing."""
-        return (self.workers or os.cpu_count() or 1) if self.has_own_processes else 1
+    def named(self) -> bool:
+        """Whether the whole job is to be one pipeline of a Beam runner."""
+        return bool(self.runner)
 
     @property
     def runs_here(self) -> bool:
         """Whether the runner's workers are on this machine."""
-        return self.runner.rpartition(".")[2].lower().removesuffix("runner") in _IN_PROCESS
+        runner = self.runner or DEFAULT_RUNNER
+        return runner.rpartition(".")[2].lower().removesuffix("runner") in _IN_PROCESS
+
+
+@dataclass(frozen=True)
+class Part:
+    """Part `number` (from 1) of an array job `of` so many."""
+
+    number: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> Part:
+        """Read `3/16`.
+
+        Raises:
+            ConfigError: it is no such thing (`bad_slice`).
+        """
+        number, _, of = text.partition("/")
+        if not (number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
+            raise ConfigError(f"--slice takes K/N, such as 3/16, with K from 1 to N, not {text!r}", reason="bad_slice")
+        return cls(int(number), int(of))
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
+def _resources(text: str) -> tuple[tuple[str, float], ...]:
+    """Read `GPU=1,MEMORY=2e9` as Dask does."""
+    try:
+        pairs = [word.partition("=") for word in text.split(",") if word]
+        return tuple((name, float(amount)) for name, _, amount in pairs)
+    except ValueError as error:
+        message = f"--resources takes NAME=NUMBER such as GPU=1, not {text!r}"
+        raise ConfigError(message, reason="bad_resources") from error
 
 
 def beam_options(flags: Sequence[str]) -> PipelineOptions:
@@ -190,7 +210,7 @@ def beam_options(flags: Sequence[str]) -> PipelineOptions:
     _, unknown = parser.parse_known_args(list(flags))
     if unknown:
         raise ConfigError(f"there is no option {' '.join(unknown)}", reason="unknown_option")
-    return PipelineOptions([*flags, f"--runner={RunnerFlags.parse(flags).runner}"])
+    return PipelineOptions([*flags, f"--runner={RunnerFlags.parse(flags).runner or DEFAULT_RUNNER}"])
 
 
 def check_beam_flags(flags: Sequence[str]) -> None:
@@ -271,48 +291,78 @@ class JobOptions:
     workers: int = option(
         1, check=at_least(1), section=THE_JOB, help="processes on this machine; each loads its own models"
     )
+    cluster: str = option(
+        "", section=THE_JOB, metavar="ADDRESS_OR_FILE", help="a Dask cluster: tcp://HOST:8786, or its scheduler file"
+    )
+    part: Part | None = option(
+        None,
+        flag="--slice",
+        type=Part.parse,
+        section=THE_JOB,
+        metavar="K/N",
+        help="do the K-th of N parts alone, as one task of an array job; `image2music finish` joins them",
+    )
+    slice_size: int | None = option(
+        None, type=int, section=THE_JOB, metavar="N", help="most pictures or captions that a worker is given at once"
+    )
+    needs: tuple[tuple[str, float], ...] = option(
+        (),
+        flag="--resources",
+        type=_resources,
+        section=THE_JOB,
+        metavar="NAME=NUMBER",
+        help="with --cluster: what a worker must have to be given a slice, such as GPU=1",
+    )
     beam: tuple[str, ...] = ()
+    argv: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_options(self)
-
-    @property
-    def beam_flags(self) -> tuple[str, ...]:
-        """Beam's options, those that `workers` stands for included."""
-        return (*self.beam, *worker_flags(self.workers))
+        if self.slice_size is not None and self.slice_size < 1:
+            raise ConfigError(f"--slice_size must be 1 or more, not {self.slice_size}", reason="bad_slice_size")
+        if self.runner.mode == "multi_processing":
+            message = "--direct_running_mode=multi_processing has no supervision: take --workers instead"
+            raise ConfigError(message, reason="bad_runner")
+        ways = {
+            "--workers": self.workers > 1,
+            "--cluster": bool(self.cluster),
+            "--slice": self.part is not None,
+            "--runner": self.runner.named,
+        }
+        if len(given := [flag for flag, here in ways.items() if here]) > 1:
+            message = f"{given[0]} and {given[1]} are two ways to run a job: give one of them"
+            raise ConfigError(message, reason="two_ways_to_run")
+        if self.needs and not self.cluster:
+            raise ConfigError("--resources is for the workers of a --cluster", reason="bad_resources")
 
     @property
     def runner(self) -> RunnerFlags:
-        """Where the job runs."""
-        return RunnerFlags.parse(self.beam_flags)
+        """The Beam runner, where one is named."""
+        return RunnerFlags.parse(self.beam)
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """What a slice needs of a worker."""
+        return dict(self.needs)
+
+    @property
+    def is_on_one_machine(self) -> bool:
+        """Whether nobody else works at the job: what is kept in local files is known to all."""
+        return self.runner.runs_here and not self.cluster and self.part is None
 
     def check_reachable(self, paths: Mapping[str, str]) -> None:
-        """Check the places that options name: workers of another runner have a current folder of their own.
+        """Check the places that options name: workers elsewhere have a current folder of their own.
 
         Raises:
             ConfigError: one is relative, and workers run elsewhere (`relative_path`).
         """
-        runner = self.runner
-        if runner.runs_here:
+        where = "a cluster" if self.cluster else self.runner.runner
+        if self.runner.runs_here and not self.cluster:
             return
         for flag, path in paths.items():
             if path and "://" not in path and not os.path.isabs(path):
-                message = (
-                    f"{flag} {path} is relative, and workers of {runner.runner} run elsewhere: write the whole path"
-                )
+                message = f"{flag} {path} is relative, and workers of {where} run elsewhere: write the whole path"
                 raise ConfigError(message, reason="relative_path")
-
-
-@dataclass(frozen=True)
-class RestartOptions:
-    """How often a supervisor starts a job again. None means `processes.DEFAULT_RESTARTS`, or 0 with one worker."""
-
-    restarts: int | None = option(
-        None,
-        type=int,
-        section=THE_JOB,
-        help="times a job may start again that was killed or lost a worker; 3, 0 with 1 worker",
-    )
 
 
 @dataclass(frozen=True)

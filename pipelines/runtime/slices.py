@@ -39,6 +39,11 @@ class Slice(Generic[Item]):
         """16 hex digits of its content: the same items make the same slice, whoever cuts it and when."""
         return hashlib.sha256("\n".join(self.names).encode(errors="surrogateescape")).hexdigest()[:16]
 
+    @property
+    def root(self) -> str:
+        """The id of what was cut before anything was halved."""
+        return self.earlier[0] if self.earlier else self.id
+
     def __len__(self) -> int:
         return len(self.items)
 
@@ -130,8 +135,8 @@ class Work(Protocol[Item]):
     def do(self, slice: Slice[Item]) -> SliceResult:
         """Do a slice, but for what it, or one that it was halved from, has finished already."""
 
-    def give_up(self, item: Item) -> SliceResult:
-        """Write down that an item ends every process that takes it."""
+    def give_up(self, slice: Slice[Item]) -> SliceResult:
+        """Write down that the one item of a slice ends every process that takes it."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,8 @@ class Engine(Protocol):
 
     tries: int
     """How often a slice may raise before the job ends."""
+    is_here: bool
+    """Whether slices are done on this machine, where workers can tick off each item."""
 
     def room(self) -> int:
         """Return how many slices may be handed out at once: what waits with a worker that dies is suspected, too."""
@@ -198,7 +205,7 @@ def run_slices(slices: Iterable[Slice[Item]], work: Work[Item], engine: Engine) 
         elif len(ended.slice) > 1:
             again.extend(ended.slice.halves())
         else:
-            yield Ended(ended.slice, work.give_up(ended.slice.items[0]))
+            yield Ended(ended.slice, work.give_up(ended.slice))
 
 
 def _broken(error: Exception) -> Exception:

@@ -70,6 +70,6 @@ def test_a_worker_process_is_started_by_its_arguments():
 def test_worker_processes_are_our_own():
     options = PipelineOptions([*worker_flags(2), "--runner=FnApiRunner"])
     runner = beam_runner.new_pipeline(options).runner
-    assert b"pipelines.runtime.processes" in bytes(str(runner._default_environment.command_string), "utf-8"), (
+    assert b"pipelines.runtime.environment" in bytes(str(runner._default_environment.command_string), "utf-8"), (
         "Beam starts its workers in another way: they would not be quiet, and would not know the log level"
     )

@@ -41,7 +41,7 @@ def test_the_log_level_may_stand_behind_the_command():
 @pytest.mark.parametrize("command", ["index --captions c.json --midi_root .", "compose --images ."])
 def test_who_watches_over_workers_holds_no_large_library(command):
     program = (
-        "import sys, pipelines.cli.main as c, pipelines.runtime.processes as s;"
+        "import sys, pipelines.cli.main as c, pipelines.runtime.environment as s;"
         "s.supervise = lambda *_, **__: 0; c.main(sys.argv[1:]);"
         "print({'apache_beam', 'torch', 'lance', 'pyarrow'} & set(sys.modules))"
     )

@@ -102,5 +102,5 @@ def test_what_cannot_work_is_one_line_on_stderr(world, capsys, root, message):
 def test_a_process_that_only_watches_the_job_does_not_read_the_archive(world, monkeypatch):
     pack("midi.tar")
     monkeypatch.setattr("pipelines.jobs.index.open_archive", lambda path: pytest.fail(f"{path} was read"))
-    monkeypatch.setattr("pipelines.runtime.processes.supervise", lambda command, **options: 0)
+    monkeypatch.setattr("pipelines.runtime.environment.supervise", lambda command, **options: 0)
     assert index("midi.tar", "--workers", "2") == 0

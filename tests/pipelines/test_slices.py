@@ -65,6 +65,8 @@ def test_halves_hold_the_items_and_remember_where_they_come_from():
 class Scripted:
     """An engine that loses a slice each time that it holds one of these items, and never does two at once."""
 
+    is_here = True
+
     def __init__(self, deadly=(), tries=3, sour=()):
         self.deadly, self.tries, self.sour = deadly, tries, sour
         self.out, self.most_out, self.done = [], 0, []

@@ -1,0 +1,182 @@
+"""An array job: `compose --slice K/N`, many commands that need no engine between them, and `finish`, which joins them.
+
+Every part lists the same pictures and cuts the same slices; it does its share and nobody else's. Parts share what they
+find out of places and albums. No part holds the output's lock; `finish` does.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from image2music.errors import OutputError
+from image2music.rows import KEY_COLUMNS, composition_key
+from image2music.storage.files import Folder
+from image2music.storage.output import OutputStore, open_output
+from pipelines.jobs.chain import ComposeRun
+from pipelines.jobs.compose import (
+    assemble_albums,
+    compose_once,
+    cost_of_other_settings,
+    count,
+    look_up,
+    put_off_line,
+    run_details,
+    tell_failures_once,
+)
+from pipelines.jobs.options import ComposeOptions
+from pipelines.jobs.pictures import Distinct, by_album, each_once, slices_of_part, survey_of_places
+from pipelines.runtime.environment import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
+from pipelines.runtime.job import compositions_table, failure_lines, open_job, places
+from pipelines.runtime.options import Part
+from transforms.pictures import list_pictures
+from transforms.stage import REASON
+
+_RECORD = re.compile(r"(\d+)-of-(\d+)\.json")
+_MOST_COMMANDS = 8
+_SHARED = ("of", "settings_hash", "index", "images", "slice_size", "album")
+"""Details of a part that are the same for all: what is cut into slices, and what rows depend on."""
+
+
+def compose_part(options: ComposeOptions, part: Part) -> int:
+    """Compose one part's share; return the exit code, as `compose` does for all.
+
+    Raises:
+        Image2MusicError: as `compose`; other parts were started with other settings (`other_parts`).
+    """
+    run = look_up(options)
+    with open_job("compose", options, run.output) as job:
+        details = run_details(run) | _shared_details(run, part)
+        _check_others(run.output, details)
+        cost_of_other_settings(run)
+        finished = run.output.finished(KEY_COLUMNS, composition_key)
+        with job.recorded(details, GOES_ON) as record:
+            found = compose_once(job, run, finished, len(run.pictures) // part.of, options.log_json)
+            record.counts = count(found, found["identify.done"] + found["identify.failed"])
+        counts, put_off = record.counts, put_off_line(run, found)
+        code = job.end(counts["failed"], counts["pictures"], "pictures", options.max_failures, put_off)
+    print(f"part {part}: {counts['composed']} composed, {counts['skipped']} there before, {counts['failed']} failed")
+    print(f"when all parts are done: image2music finish {shlex.quote(options.output)}")
+    return code
+
+
+def _shared_details(run: ComposeRun, part: Part) -> dict[str, Any]:
+    options = run.options
+    return {"of": part.of, "images": options.images, "slice_size": options.slice_size, "album": options.album}
+
+
+def _check_others(output: OutputStore, details: Mapping[str, Any]) -> None:
+    for other in part_records(output):
+        if differs := [name for name in _SHARED if other.get(name) != details.get(name)]:
+            message = (
+                f"{output} has parts of an array job with another {' and another '.join(differs)}: "
+                f"join them first (image2music finish {shlex.quote(output.uri)}), or name another --output"
+            )
+            raise OutputError(message, reason="other_parts")
+
+
+def part_records(output: OutputStore) -> list[dict[str, Any]]:
+    """Return what the parts of an array job say of themselves, in the order of their numbers."""
+    names = (_RECORD.fullmatch(name) for name in Folder(output.slice_runs).names())
+    parts = sorted((int(found[2]), int(found[1])) for found in names if found)
+    return [output.slice_run(number, of).read() | {"number": number} for of, number in parts]
+
+
+def finish(options: ComposeOptions, records: Sequence[Mapping[str, Any]], command: Callable[[int], str]) -> int:
+    """Join the parts of an array job, whose `options` are those of one of them; return the exit code of the whole.
+
+    Doubled rows go, and failures of pictures that have a row now; albums are bound; run.json says how the whole job
+    ended. Where something is missing, the commands that make it (`command` of a part's number) are printed, and the
+    exit code is 1.
+    """
+    options, of = replace(options, part=None), records[0]["of"]
+    output, albums = open_output(options.output), dict[str, int]()
+    with open_job("compose", options, output) as job:
+        details = {name: value for name, value in records[0].items() if name in ("settings", "settings_hash", "index")}
+        with job.recorded(details, GOES_ON) as record:
+            output.drop_repeated(KEY_COLUMNS, composition_key)
+            there = frozenset(row["image_id"] for row in output.compositions.read(["image_id"]))
+            tell_failures_once(output, there)
+            failures = [row for row in output.failures.read(["stage", "id", "reason"]) if row["stage"] != "bind"]
+            settled = there | {row["id"] for row in failures}
+            pictures, missing = _missing(options, output, of, settled)
+            record.counts = _counts(records, pictures, len(there), failures)
+            record.seconds |= _summed(records)
+            if lacking := sorted({*missing, *_unfinished(records, of)}):
+                _say_missing(sum(missing.values()), lacking, of, command)
+                message = f"{sum(missing.values())} pictures are missing, of {len(lacking)} of {of} parts"
+                return job.end(put_off=message)
+            if options.album:
+                albums = assemble_albums(job, output)
+                record.counts |= albums
+        code = job.end(len(failures), pictures, "pictures", options.max_failures)
+        output.clear_slice_runs()
+    print(compositions_table(output))
+    print(f"{len(there)} rows, {len(failures)} failed, of {of} parts")
+    for line in failure_lines(output.failures):
+        print(f"  {line}")
+    print(places(output))
+    return code or (EXIT_SOME_FAILED if albums.get("albums_failed") else EXIT_DONE)
+
+
+def _missing(
+    options: ComposeOptions, output: OutputStore, of: int, settled: Collection[str]
+) -> tuple[int, Counter[int]]:
+    """Return how many pictures there are, and how many of each part have neither a row nor a failure."""
+    listed = list_pictures(options.images, options.allow_web).places
+    survey = survey_of_places(listed, output)
+    survey.tidy()
+    unread = sum(row is None for _, row in survey.read())
+    if unread:
+        return len(listed), Counter({number: unread * (number == 1) for number in range(1, of + 1)})
+    found: Counter[str] = Counter()
+    pictures: Iterable[Distinct] = each_once(survey, None, found=found)
+    if options.album and not options.from_rows:
+        pictures = sorted(pictures, key=lambda one: by_album(one.uri))
+    missing: Counter[int] = Counter()
+    number_of = 0
+    for number, slice in enumerate(slices_of_part(pictures, lambda one: one.image_id, lambda one: one.size, options)):
+        number_of += len(slice)
+        lacking = sum(one.image_id not in settled for one in slice.items)
+        missing.update({number % of + 1: lacking} if lacking else {})
+    return number_of + found["identify.failed"], missing
+
+
+def _unfinished(records: Sequence[Mapping[str, Any]], of: int) -> set[int]:
+    """Return the parts that never began, are at work, were killed or broke; those with too many failures are done."""
+    ended = {record["number"] for record in records if record["state"] == "done" or _has_too_many_failures(record)}
+    return {*range(1, of + 1)} - ended
+
+
+def _has_too_many_failures(record: Mapping[str, Any]) -> bool:
+    return record["state"] == "failed" and bool(record["counts"].get("failed"))
+
+
+def _say_missing(pictures: int, parts: Sequence[int], of: int, command: Callable[[int], str]) -> None:
+    print(f"{pictures} pictures have neither a row nor a failure; these parts of {of} are missing, at work, or broke:")
+    for number in parts[:_MOST_COMMANDS]:
+        print(f"  {command(number)}")
+    if len(parts) > _MOST_COMMANDS:
+        print(f"  … and parts {', '.join(map(str, parts[_MOST_COMMANDS:]))}")
+
+
+def _counts(
+    records: Sequence[Mapping[str, Any]], pictures: int, rows: int, failures: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    composed = min(rows, sum(record["counts"].get("composed", 0) for record in records))
+    found = Counter({"compose.done": composed, "skip.skipped": rows - composed})
+    for row in failures:
+        found.update([f"{row['stage']}.failed", f"{REASON}{row['reason']}"])
+    return count(found, sum(record["counts"].get("places", 0) for record in records)) | {"pictures": pictures}
+
+
+def _summed(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return the seconds of the stages over all parts."""
+    total: Counter[str] = Counter()
+    for record in records:
+        total.update({stage: value for stage, value in record["seconds"].items() if stage != "total"})
+    return {stage: round(value, 3) for stage, value in total.items()}
