@@ -29,6 +29,7 @@ from image2music import __version__
 from image2music.errors import CaptionError, TuneIndexError
 from image2music.index.table import TuneIndex, open_table
 from image2music.storage.files import read_parquet, write_parquet
+from image2music.storage.objects import with_patience
 from image2music.storage.output import open_index_files
 from image2music.types import CaptionedMidi, Failure
 
@@ -150,6 +151,10 @@ def finalize(uri: str, run: Run) -> int:
 
     A second call does nothing: a run that was killed after its commit is finished by the next one.
     """
+    return with_patience(uri, lambda: _finalized(uri, run))
+
+
+def _finalized(uri: str, run: Run) -> int:
     dataset = open_table(uri)
     compact(dataset)
     reindex(dataset)

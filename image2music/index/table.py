@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,11 +22,12 @@ from image2music.errors import ConfigError, TuneIndexError
 from image2music.index import search
 from image2music.index.search import Candidate, Candidates, Hit, candidates_of, merge, read_references, sample_of
 from image2music.storage.files import open_place
-from image2music.storage.objects import storage_options
+from image2music.storage.objects import storage_options, with_patience
 from image2music.types import CaptionedMidi, Reference
 from schemas.tune import tune_schema
 
 _ROWS_A_BATCH = 256
+Answer = TypeVar("Answer")
 WriteMode = Literal["append", "overwrite"]
 
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -59,11 +60,11 @@ class TuneIndex:
 
     def search_many(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
         """Search for each row of float32[n, dim]."""
-        return search.search(self.dataset(), queries, k, self.where, self.share)
+        return self._asked(lambda dataset: search.search(dataset, queries, k, self.where, self.share))
 
     def search_all(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
         """Search for hundreds of vectors, float32[n, dim], in one pass over the table, exactly."""
-        return search.search_all(self.dataset(), queries, k, self.where)
+        return self._asked(lambda dataset: search.search_all(dataset, queries, k, self.where))
 
     def references(self, pairs: Sequence[Pair], k: int) -> list[tuple[Reference, ...]]:
         """Return, for each (embedding of the description, of the picture), the k nearest to either, merged by rank."""
@@ -78,23 +79,27 @@ class TuneIndex:
 
         `exact` compares hundreds of pictures with every row in one pass over the table.
         """
-        queries, dataset = _queries(pairs), self.dataset()
-        if exact:
-            found = search.near_of_all(dataset, queries, k, self.where)
-        else:
-            found = search.near(dataset, queries, k, self.where, self.share)
-        return candidates_of(dataset, _sample(self._place, self.version), queries, found)
+        queries = _queries(pairs)
+
+        def found(dataset: Any) -> list[Candidates]:
+            if exact:
+                near = search.near_of_all(dataset, queries, k, self.where)
+            else:
+                near = search.near(dataset, queries, k, self.where, self.share)
+            return candidates_of(dataset, _sample(self._place, self.version), queries, near)
+
+        return self._asked(found)
 
     def read(self, chosen: Sequence[Sequence[Candidate]]) -> list[tuple[Reference, ...]]:
         """Return the candidates that were chosen for each picture as references, in their order."""
-        return read_references(self.dataset(), chosen)
+        return self._asked(lambda dataset: read_references(dataset, chosen))
 
     def nearest_ids(self, query: NDArray[np.float32], k: int, *, exact: bool = False) -> list[str]:
         """Return the tune_id of the k nearest, best first.
 
         `exact` looks at every row, as a measure of what the index misses.
         """
-        return search.nearest_ids(self.dataset(), query, k, self.where, self.share, exact=exact)
+        return self._asked(lambda dataset: search.nearest_ids(dataset, query, k, self.where, self.share, exact=exact))
 
     @property
     def schema(self) -> pa.Schema:
@@ -104,6 +109,9 @@ class TuneIndex:
     def dataset(self) -> Any:
         """Return the LanceDB dataset at this version, opened once a process."""
         return _dataset(self._place, self.version)
+
+    def _asked(self, question: Callable[[Any], Answer]) -> Answer:
+        return with_patience(self.uri, lambda: question(self.dataset()))
 
     @property
     def _place(self) -> str:
@@ -137,7 +145,7 @@ def open_table(uri: str) -> Any:
 
     open_place(uri).check()
     try:
-        return lance.dataset(uri, storage_options=storage_options(uri) or None)
+        return with_patience(uri, lambda: lance.dataset(uri, storage_options=storage_options(uri) or None))
     except (ValueError, OSError) as error:
         message = f"no tune index at {uri}; make one with the command index (see: image2music index --help)"
         raise TuneIndexError(message, reason="index_missing") from error
@@ -164,7 +172,7 @@ def open_index(uri: str) -> TuneIndex:
     if not set(tune_schema(1).names) <= set(dataset.schema.names):
         message = f"{uri} was made by an earlier release; make it anew instead of updating it"
         raise TuneIndexError(message, reason="index_outdated")
-    rows = dataset.count_rows()
+    rows = with_patience(uri, dataset.count_rows)
     if rows == 0:
         raise TuneIndexError(f"the tune index at {uri} has no rows; make it anew", reason="index_empty")
     return TuneIndex(
@@ -194,14 +202,17 @@ def write_fragments(
 
     if mode == "append":
         rows = _with_added_columns(uri, rows, schema)
-    # Batch by batch, for the rows of a whole file would be held twice more: as Arrow's and as Lance's.
-    batches = (
-        pa.RecordBatch.from_pylist(rows[start : start + _ROWS_A_BATCH], schema=schema)
-        for start in range(0, len(rows), _ROWS_A_BATCH)
-    )
-    reader, options = pa.RecordBatchReader.from_batches(schema, batches), storage_options(uri) or None
-    written = write(reader, uri, schema=schema, mode=mode, storage_options=options)
-    return [json.dumps(fragment.to_json()) for fragment in written]
+
+    def written() -> list[Any]:
+        # Batch by batch, for the rows of a whole file would be held twice more: as Arrow's and as Lance's.
+        batches = (
+            pa.RecordBatch.from_pylist(rows[start : start + _ROWS_A_BATCH], schema=schema)
+            for start in range(0, len(rows), _ROWS_A_BATCH)
+        )
+        reader, options = pa.RecordBatchReader.from_batches(schema, batches), storage_options(uri) or None
+        return list(write(reader, uri, schema=schema, mode=mode, storage_options=options))
+
+    return [json.dumps(fragment.to_json()) for fragment in with_patience(uri, written)]
 
 
 def _with_added_columns(uri: str, rows: Sequence[dict[str, Any]], schema: pa.Schema) -> Sequence[dict[str, Any]]:
@@ -223,12 +234,15 @@ def commit(uri: str, fragments: Sequence[str], schema: pa.Schema) -> int:
     import lance
 
     operation = lance.LanceOperation.Overwrite(schema, _metadata(fragments))
-    return int(lance.LanceDataset.commit(uri, operation, storage_options=storage_options(uri) or None).version)
+    options = storage_options(uri) or None
+    # One that took place without an answer is made once more: another version with the same rows.
+    made = with_patience(uri, lambda: lance.LanceDataset.commit(uri, operation, storage_options=options))
+    return int(made.version)
 
 
 def stored_tunes(index: TuneIndex) -> dict[str, CaptionedMidi]:
     """Return what every row was made from, by tune_id: no vectors and no music are read."""
-    table = index.dataset().to_table(columns=["tune_id", *_TEXTS, *_LISTS])
+    table = index._asked(lambda dataset: dataset.to_table(columns=["tune_id", *_TEXTS, *_LISTS]))
     texts = zip(*([text or "" for text in table[name].to_pylist()] for name in _TEXTS), strict=True)
     lists = zip(*([tuple(words or ()) for words in table[name].to_pylist()] for name in _LISTS), strict=True)
     return {
@@ -246,6 +260,10 @@ def replace_rows(uri: str, version: int, fragments: Sequence[str], dropped: Coll
     out. The caller is the only writer, so a newer one means that this very call was committed before, and a runner
     repeats it: it is not done twice.
     """
+    return with_patience(uri, lambda: _replaced_rows(uri, version, fragments, dropped))
+
+
+def _replaced_rows(uri: str, version: int, fragments: Sequence[str], dropped: Collection[str]) -> int:
     import lance
 
     dataset = open_table(uri)

@@ -473,6 +473,27 @@ def _asked(request: Callable[[], Returned], uri: str, patience: float, *, repeat
         pause = min(2 * pause, 10.0)
 
 
+_ON_THE_WAY = re.compile(
+    r"HTTP error|error sending request|response body|timed out|status code: 5\d\d|SlowDown|after \d+ retries"
+)
+
+
+def with_patience(uri: str, call: Callable[[], Returned]) -> Returned:
+    """Return what a call answers that asks a store by LanceDB, and make it again where the network was at fault.
+
+    It must be one that can be repeated. LanceDB itself repeats what a server refuses, and not an answer cut short.
+    """
+    until, pause = time.monotonic() + PATIENCE, 2 * _PATIENT["pause"]
+    while True:
+        try:
+            return call()
+        except (OSError, ValueError, RuntimeError) as error:
+            if not is_store(uri) or not _ON_THE_WAY.search(str(error)) or time.monotonic() + pause > until:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, 10.0)
+
+
 @lru_cache(maxsize=64)
 def _reached(scheme: str, bucket: str, settings: tuple[tuple[str, str], ...]) -> None:
     import obstore

@@ -86,7 +86,8 @@ def score(options: ScoreOptions) -> int:
     report: dict[str, Any] = {"image2music": __version__, "seed": options.seed}
     compare(options, scored)  # a comparison that cannot be is refused before a judge is paid
     report["songeval"] = songeval(options, scored)
-    report["listeners"] = read_listening_test(options.study_folder, options.answers, scored)
+    heard = options.answers and read_listening_test(options.study_folder, options.answers, scored)
+    report["listeners"] = heard or None
     report["judge"] = judge_systems(options, scored)
     summaries = [summarise(one.system.name, one.system.pieces, one.rows, options.seed) for one in scored]
     found = compare(options, scored)

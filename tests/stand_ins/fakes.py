@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 
@@ -141,11 +142,20 @@ class SlowComposer(FakeComposer):
         return super().write(requests)
 
 
+class DeadlyComposer(FakeComposer):
+    """Ends its process when it sees a picture whose first pixel is black."""
+
+    def look(self, images: Sequence[Image], language: str = "en") -> list[Description]:
+        if any(image.convert("RGB").getpixel((0, 0)) == (0, 0, 0) for image in images):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().look(images, language)
+
+
 class OtherEmbedder(FakeEmbedder):
     id = "other-embedder@1"
 
 
-COMPOSERS: dict[str, Callable[[], FakeComposer]] = {"": FakeComposer}
+COMPOSERS: dict[str, Callable[[], FakeComposer]] = {"": FakeComposer, "deadly": DeadlyComposer}
 EMBEDDERS: dict[str, Callable[[], FakeEmbedder]] = {"": FakeEmbedder, "other": OtherEmbedder}
 
 
