@@ -27,7 +27,8 @@ for word in "$@"; do
 done
 for ((task = 1; task <= last; task++)); do
     SLURM_ARRAY_TASK_ID=$task bash "$script" >> log.txt 2>&1
-    echo "$(basename "$script") $task: $?" >> codes.txt
+    code=$?
+    echo "$(basename "$script") $task: $code" >> codes.txt
 done
 echo "7;cluster"
 """
@@ -49,7 +50,7 @@ def cluster(tmp_path, monkeypatch):
 
 def submit(home, slices):
     places = {"PICTURES": f"{home}/pictures", "INDEX": f"{home}/tunes.lance", "OUTPUT": f"{home}/out"}
-    more = {"SLICES": str(slices), "OPTIONS": "--composer fake --max_failures 20%"}
+    more = {"SLICES": str(slices), "OPTIONS": "--composer fake --max_failures 50% --slice_size 5"}
     words = [SUBMIT, "--partition=cpu"]
     return subprocess.run(words, cwd=home, env=os.environ | places | more, capture_output=True, text=True)
 
