@@ -81,7 +81,7 @@ def _work(seen: Watched, begin: float, end: float) -> float:
 
 
 def _role(command: str) -> str:
-    if "runtime.environment" in command:
+    if "spawn_main" in command:
         return "worker"
     return "job" if "-m pipelines.cli.main" in command else "command"
 

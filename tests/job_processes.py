@@ -13,7 +13,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 STAND_INS = Path(__file__).parent / "stand_ins"
-WORKER = "-m pipelines.runtime.environment"
+WORKER = "spawn_main"
 JOB = "-m pipelines.cli.main"
 
 

@@ -78,9 +78,9 @@ def ablate(options: AblateOptions) -> int:
 
 
 def _compose_all(job: Job, run: ComposeRun, finished: frozenset[bytes]) -> Counter[str]:
-    """Compose every variant of what lacks one, in slices, or as one pipeline where a runner is named."""
+    """Compose every variant of what lacks one, in slices, or as one pipeline where options of Beam's are given."""
     total = len(variants_of(run.options.loop)) * (len(run.pictures) - len(finished))
-    if run.options.runner.named:
+    if run.options.is_one_pipeline:
         return job.run(partial(ablate_pipeline, run=run, finished=finished), "tunes", total)
     found: Counter[str] = Counter()
     slices = slices_to_compose(job, run, finished, found)

@@ -32,7 +32,7 @@ from pipelines.jobs.options import ComposeOptions
 from pipelines.jobs.pictures import Distinct, by_album, each_once, slices_of_part, survey_of_places
 from pipelines.runtime.environment import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
 from pipelines.runtime.job import compositions_table, failure_lines, open_job, places
-from pipelines.runtime.options import Part
+from pipelines.runtime.options import ArrayPart
 from transforms.pictures import list_pictures
 from transforms.stage import REASON
 
@@ -42,7 +42,7 @@ _SHARED = ("of", "settings_hash", "index", "images", "slice_size", "album")
 """Details of a part that are the same for all: what is cut into slices, and what rows depend on."""
 
 
-def compose_part(options: ComposeOptions, part: Part) -> int:
+def compose_part(options: ComposeOptions, part: ArrayPart) -> int:
     """Compose one part's share; return the exit code, as `compose` does for all.
 
     Raises:
@@ -64,7 +64,7 @@ def compose_part(options: ComposeOptions, part: Part) -> int:
     return code
 
 
-def _shared_details(run: ComposeRun, part: Part) -> dict[str, Any]:
+def _shared_details(run: ComposeRun, part: ArrayPart) -> dict[str, Any]:
     options = run.options
     return {"of": part.of, "images": options.images, "slice_size": options.slice_size, "album": options.album}
 

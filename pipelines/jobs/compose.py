@@ -137,8 +137,8 @@ def compose_in_passes(
 
 
 def compose_once(job: Job, run: ComposeRun, finished: frozenset[bytes], todo: int, log_json: str) -> Counter[str]:
-    """Compose what has no row, in slices, or as one pipeline where a runner is named; return the stages' counters."""
-    if run.options.runner.named:
+    """Compose what has no row, in slices, or as one pipeline where Beam is given options; return stages' counters."""
+    if run.options.is_one_pipeline:
         return job.run(partial(compose_pipeline, run=run, finished=finished, log_json=log_json), "pictures", todo)
     found: Counter[str] = Counter()
     slices = slices_to_compose(job, run, finished, found)

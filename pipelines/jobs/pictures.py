@@ -35,8 +35,8 @@ from pipelines.jobs.chain import ComposeRun, find_references, write_tunes
 from pipelines.jobs.options import AblateOptions, ComposeOptions, PictureOptions
 from pipelines.runtime.beam_runner import run_here
 from pipelines.runtime.job import Job
-from pipelines.runtime.options import Part
-from pipelines.runtime.slices import PICTURES_A_SLICE, Slice, SliceResult, Work, cut, cut_by_name
+from pipelines.runtime.options import ArrayPart
+from pipelines.runtime.slices import PICTURES_A_SLICE, Slice, SliceResult, SliceWork, cut_by_name, cut_slices
 from schemas.album import GLANCE_SCHEMA
 from schemas.place import PLACE_SCHEMA
 from transforms.album import summarise_picture, with_parts
@@ -248,7 +248,7 @@ class Survey(Generic[Thing]):
             about, many = 4 * about, 16 * many
         return cut_by_name(self.things, self.name, about)
 
-    def make(self, job: Job, work: Work[tuple[Thing, Row | None]], what: str, part: Part | None) -> None:
+    def make(self, job: Job, work: SliceWork[tuple[Thing, Row | None]], what: str, part: ArrayPart | None) -> None:
         """Have all slices done; a part of an array job begins with its share, and finds what others have done."""
         ids = [slice.id for slice in self.slices()]
         first = (part.number - 1) * len(ids) // part.of if part is not None else 0
@@ -304,15 +304,15 @@ def _without_row(
     for slice in slices_of_part(pictures, _id_of, lambda one: one.size, run.options):
         todo = [one for one in slice.items if metadata_key(one.ref.image_id, one.ref.brief.row) not in finished]
         found["skip.skipped"] += len(slice) - len(todo)
-        yield from cut(todo, _id_of, len(slice))
+        yield from cut_slices(todo, _id_of, len(slice))
 
 
 def slices_of_part(
     pictures: Iterable[Thing], name: Callable[[Thing], str], size: Callable[[Thing], int], options: PictureOptions
 ) -> Iterator[Slice[Thing]]:
     """Cut pictures as a job does, and yield all slices, or of an array job those of its part."""
-    part = options.part or Part(1, 1)
-    slices = cut(pictures, name, options.slice_size or PICTURES_A_SLICE, size)
+    part = options.part or ArrayPart(1, 1)
+    slices = cut_slices(pictures, name, options.slice_size or PICTURES_A_SLICE, size)
     return (slice for number, slice in enumerate(slices) if number % part.of == part.number - 1)
 
 
@@ -336,7 +336,7 @@ class Distinct:
 
 
 def each_once(
-    survey: Survey[str], part: Part | None, output: OutputStore | None = None, found: Counter[str] | None = None
+    survey: Survey[str], part: ArrayPart | None, output: OutputStore | None = None, found: Counter[str] | None = None
 ) -> Iterator[Distinct]:
     """Yield each picture once, where the first of its places was listed.
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from image2music import __version__
 from image2music.errors import ConfigError, JobError
 from pipelines.runtime.environment import LEVEL, prepare_environment, quieten
-from pipelines.runtime.slices import Ended, Engine, Slice, SliceResult, Work
+from pipelines.runtime.slices import Ended, Engine, Slice, SliceResult, SliceWork
 
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
@@ -50,13 +50,13 @@ class InProcess:
     attempts: RunFile | None = None
     tries: int = 1
     is_here: bool = True
-    _waiting: deque[tuple[Slice[Any], Work[Any]]] = field(default_factory=deque)
+    _waiting: deque[tuple[Slice[Any], SliceWork[Any]]] = field(default_factory=deque)
 
     def room(self) -> int:
         """One: the next slice is cut when this one is done."""
         return 1
 
-    def submit(self, slice: Slice[Any], work: Work[Any]) -> None:
+    def submit(self, slice: Slice[Any], work: SliceWork[Any]) -> None:
         """Keep a slice for `next`."""
         self._waiting.append((slice, work))
 
@@ -107,7 +107,7 @@ class OnDask:
         least = min((resources.get(name, 0) // amount for name, amount in self._resources.items()), default=1 << 30)
         return int(least)
 
-    def submit(self, slice: Slice[Any], work: Work[Any]) -> None:
+    def submit(self, slice: Slice[Any], work: SliceWork[Any]) -> None:
         """Send a slice. Its content is pickled here, so that another release is noticed before it is read."""
         self._number += 1
         future = self._client.submit(

@@ -33,7 +33,7 @@ from pipelines.runtime.engines import engine_for
 from pipelines.runtime.environment import EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED, stopped_by_terminate
 from pipelines.runtime.options import FailureBound, JobOptions, beam_options
 from pipelines.runtime.progress import Progress, tick_folder
-from pipelines.runtime.slices import Ended, Engine, Slice, SliceResult, Work, run_slices
+from pipelines.runtime.slices import Ended, Engine, Slice, SliceResult, SliceWork, run_slices
 
 _PACKAGES = ("apache-beam", "distributed", "pyarrow", "pylance", "torch", "transformers", "symusic", "numpy", "pillow")
 
@@ -142,7 +142,7 @@ class Job:
         return Counter(result.counters)
 
     def run_slices(
-        self, slices: Iterable[Slice[Any]], work: Work[Any], what: str, total: int | None = None
+        self, slices: Iterable[Slice[Any]], work: SliceWork[Any], what: str, total: int | None = None
     ) -> Iterator[SliceResult]:
         """Have slices done where the options say, with progress on the terminal; yield what comes of each.
 

@@ -133,7 +133,7 @@ _IN_PROCESS = ("fnapi", "direct", "bundlebaseddirect")
 
 @dataclass(frozen=True)
 class RunnerFlags:
-    """What Beam's options say of where a job runs: `--runner`, whether it was `named`, and its way of working here."""
+    """What Beam's options say of where a job runs: `--runner`, empty where none is named, and its way of working."""
 
     runner: str
     mode: str
@@ -151,11 +151,6 @@ class RunnerFlags:
         return cls(**vars(parser.parse_known_args(list(flags))[0]))
 
     @property
-    def named(self) -> bool:
-        """Whether the whole job is to be one pipeline of a Beam runner."""
-        return bool(self.runner)
-
-    @property
     def runs_here(self) -> bool:
         """Whether the runner's workers are on this machine."""
         runner = self.runner or DEFAULT_RUNNER
@@ -163,14 +158,14 @@ class RunnerFlags:
 
 
 @dataclass(frozen=True)
-class Part:
-    """Part `number` (from 1) of an array job `of` so many."""
+class ArrayPart:
+    """ArrayPart `number` (from 1) of an array job `of` so many."""
 
     number: int
     of: int
 
     @classmethod
-    def parse(cls, text: str) -> Part:
+    def parse(cls, text: str) -> ArrayPart:
         """Read `3/16`.
 
         Raises:
@@ -294,10 +289,10 @@ class JobOptions:
     cluster: str = option(
         "", section=THE_JOB, metavar="ADDRESS_OR_FILE", help="a Dask cluster: tcp://HOST:8786, or its scheduler file"
     )
-    part: Part | None = option(
+    part: ArrayPart | None = option(
         None,
         flag="--slice",
-        type=Part.parse,
+        type=ArrayPart.parse,
         section=THE_JOB,
         metavar="K/N",
         help="do the K-th of N parts alone, as one task of an array job; `image2music finish` joins them",
@@ -327,7 +322,7 @@ class JobOptions:
             "--workers": self.workers > 1,
             "--cluster": bool(self.cluster),
             "--slice": self.part is not None,
-            "--runner": self.runner.named,
+            (self.beam or ("",))[0]: self.is_one_pipeline,
         }
         if len(given := [flag for flag, here in ways.items() if here]) > 1:
             message = f"{given[0]} and {given[1]} are two ways to run a job: give one of them"
@@ -339,6 +334,11 @@ class JobOptions:
     def runner(self) -> RunnerFlags:
         """The Beam runner, where one is named."""
         return RunnerFlags.parse(self.beam)
+
+    @property
+    def is_one_pipeline(self) -> bool:
+        """Whether the whole job is one Beam pipeline: options of Beam's are given, a runner or others."""
+        return bool(self.beam)
 
     @property
     def resources(self) -> dict[str, float]:

@@ -54,7 +54,7 @@ class Slice(Generic[Item]):
         return first, Slice(self.names[middle:], self.items[middle:], earlier)
 
 
-def cut(
+def cut_slices(
     items: Iterable[Item],
     name: Callable[[Item], str],
     most: int = PICTURES_A_SLICE,
@@ -122,7 +122,7 @@ class SliceResult:
     value: Any = None
 
 
-class Work(Protocol[Item]):
+class SliceWork(Protocol[Item]):
     """What is done with each slice of a job. It is pickled and sent to workers, so it holds no secrets."""
 
     def check(self) -> None:
@@ -164,7 +164,7 @@ class Engine(Protocol):
     def room(self) -> int:
         """Return how many slices may be handed out at once: what waits with a worker that dies is suspected, too."""
 
-    def submit(self, slice: Slice[Any], work: Work[Any]) -> None:
+    def submit(self, slice: Slice[Any], work: SliceWork[Any]) -> None:
         """Hand out a slice."""
 
     def next(self) -> Ended[Any]:
@@ -175,7 +175,7 @@ class Engine(Protocol):
         """
 
 
-def run_slices(slices: Iterable[Slice[Item]], work: Work[Item], engine: Engine) -> Iterator[Ended[Item]]:
+def run_slices(slices: Iterable[Slice[Item]], work: SliceWork[Item], engine: Engine) -> Iterator[Ended[Item]]:
     """Have every slice done, and yield each with its result when it is.
 
     `slices` are taken one by one as there is room. A slice whose workers are lost again and again is halved; of a

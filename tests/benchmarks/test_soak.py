@@ -13,7 +13,7 @@ def run_of(rates_a_second, mb):
     """40 rows, of which each ten take as long as the rates say; one process with so much memory in each ten."""
     moments = [float(moment) for moment in np.cumsum(np.repeat([1 / rate for rate in rates_a_second], 10))]
     samples = [Sample(moment, mb[number // 10], moment) for number, moment in enumerate(moments)]
-    return Watched(commands={7: "python -m pipelines.runtime.environment"}, samples={7: samples}), moments
+    return Watched(commands={7: "python -c spawn_main()"}, samples={7: samples}), moments
 
 
 def test_a_run_that_stays_as_it_is_is_steady():

@@ -37,19 +37,6 @@ def test_the_log_level_may_stand_behind_the_command():
     assert parser().parse_args(["--log_level", "ERROR", "status", "out"]).log_level == "ERROR"
 
 
-@pytest.mark.process
-@pytest.mark.parametrize("command", ["index --captions c.json --midi_root .", "compose --images ."])
-def test_who_watches_over_workers_holds_no_large_library(command):
-    program = (
-        "import sys, pipelines.cli.main as c, pipelines.runtime.environment as s;"
-        "s.supervise = lambda *_, **__: 0; c.main(sys.argv[1:]);"
-        "print({'apache_beam', 'torch', 'lance', 'pyarrow'} & set(sys.modules))"
-    )
-    words = [*command.split(), "--index", "tunes.lance", "--output", "out", "--workers", "2"]
-    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
-
-
 def test_a_file_that_nobody_expected_to_fail_is_one_line_too(monkeypatch, capsys):
     def unreadable(output):
         raise PermissionError(13, "Permission denied", "out/run.json")

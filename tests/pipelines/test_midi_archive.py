@@ -97,10 +97,3 @@ def test_what_cannot_work_is_one_line_on_stderr(world, capsys, root, message):
     err = capsys.readouterr().err
     assert message in err
     assert err.count("\n") == 1
-
-
-def test_a_process_that_only_watches_the_job_does_not_read_the_archive(world, monkeypatch):
-    pack("midi.tar")
-    monkeypatch.setattr("pipelines.jobs.index.open_archive", lambda path: pytest.fail(f"{path} was read"))
-    monkeypatch.setattr("pipelines.runtime.environment.supervise", lambda command, **options: 0)
-    assert index("midi.tar", "--workers", "2") == 0

@@ -3,22 +3,19 @@ import pytest
 from job_processes import start
 
 from image2music.errors import JobError
-from pipelines.runtime.beam_runner import run_to_end
-from pipelines.runtime.options import beam_options
+from pipelines.runtime.beam_runner import run_here
 
 
 def failing(error):
     def fail(_):
         raise error
 
-    pipeline = beam.Pipeline(options=beam_options([]))
-    _ = pipeline | beam.Create([1]) | beam.Map(fail)
-    return pipeline
+    return lambda pipeline: pipeline | beam.Create([1]) | beam.Map(fail)
 
 
 def test_what_breaks_the_whole_job_is_an_error_in_one_line():
     with pytest.raises(JobError, match="No space left") as caught:
-        run_to_end(failing(OSError(28, "No space left on device")))
+        run_here(failing(OSError(28, "No space left on device")))
     assert "\n" not in str(caught.value)
 
 
@@ -36,4 +33,4 @@ def test_a_worker_process_that_fails_is_one_line_too(indexed):
 
 def test_an_interrupt_inside_a_worker_is_an_interrupt():
     with pytest.raises(KeyboardInterrupt):
-        run_to_end(failing(KeyboardInterrupt()))
+        run_here(failing(KeyboardInterrupt()))

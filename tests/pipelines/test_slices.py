@@ -8,42 +8,42 @@ from slice_work import Shout
 
 from image2music.errors import ConfigError, JobError
 from pipelines.runtime.engines import InProcess, local_workers
-from pipelines.runtime.slices import Ended, Slice, SliceResult, cut, cut_by_name, run_slices
+from pipelines.runtime.slices import Ended, Slice, SliceResult, cut_by_name, cut_slices, run_slices
 
 WORDS = st.lists(st.text("abcdef", min_size=1, max_size=4), unique=True, max_size=40)
 
 
 @given(WORDS, st.integers(1, 9))
 def test_every_item_is_in_one_slice_and_slices_are_full(words, most):
-    slices = list(cut(words, str, most=most))
+    slices = list(cut_slices(words, str, most=most))
     assert [word for slice in slices for word in slice.items] == words
     assert all(len(slice) == most for slice in slices[:-1])
 
 
 @given(WORDS, st.integers(1, 30))
 def test_slices_are_bounded_by_bytes_but_for_single_items(words, most_bytes):
-    slices = cut(words, str, size=len, most_bytes=most_bytes)
+    slices = cut_slices(words, str, size=len, most_bytes=most_bytes)
     assert all(len(slice) == 1 or sum(map(len, slice.items)) <= most_bytes for slice in slices)
 
 
 @given(WORDS, st.integers(1, 9))
 def test_neighbours_of_a_group_stay_together(words, most):
     words = sorted(words)
-    slices = list(cut(words, str, most=most, group=lambda word: word[0]))
+    slices = list(cut_slices(words, str, most=most, group=lambda word: word[0]))
     homes = {word: number for number, slice in enumerate(slices) for word in slice.items}
     assert all(homes[one] == homes[other] for one in words for other in words if one[0] == other[0])
     assert all(len(slice) <= most or len({word[0] for word in slice.items}) == 1 for slice in slices)
 
 
 def test_slices_are_cut_as_they_are_wanted():
-    endless = cut(map(str, count()), str, most=2)
+    endless = cut_slices(map(str, count()), str, most=2)
     assert [next(endless).items, next(endless).items] == [("0", "1"), ("2", "3")]
 
 
 @given(WORDS)
 def test_a_slice_is_known_by_its_content(words):
-    assert [slice.id for slice in cut(words, str)] == [slice.id for slice in cut(words, str)]
-    assert len({slice.id for slice in cut(words, str, most=1)}) == len(words)
+    assert [slice.id for slice in cut_slices(words, str)] == [slice.id for slice in cut_slices(words, str)]
+    assert len({slice.id for slice in cut_slices(words, str, most=1)}) == len(words)
 
 
 def test_a_new_item_changes_one_slice_that_is_cut_by_names():
@@ -91,7 +91,7 @@ class Scripted:
 @pytest.mark.parametrize("deadly", [(), ("7",), ("0", "1", "30")])
 def test_items_that_end_their_workers_are_found_and_all_others_done(deadly, tmp_path):
     engine = Scripted(deadly)
-    slices = cut(map(str, range(40)), str, most=16)
+    slices = cut_slices(map(str, range(40)), str, most=16)
     total = Counter()
     for ended in run_slices(slices, Shout(str(tmp_path)), engine):
         total.update(ended.result.counters)
@@ -103,7 +103,7 @@ def test_items_that_end_their_workers_are_found_and_all_others_done(deadly, tmp_
 def test_no_more_slices_are_out_than_there_is_room_for():
     engine = Scripted()
     drawn = []
-    slices = (drawn.append(slice.id) or slice for slice in cut(map(str, range(9)), str, most=1))
+    slices = (drawn.append(slice.id) or slice for slice in cut_slices(map(str, range(9)), str, most=1))
     for _ in run_slices(slices, Shout(""), engine):
         assert len(drawn) <= len(engine.done) + 2
     assert engine.most_out == 2
@@ -112,28 +112,28 @@ def test_no_more_slices_are_out_than_there_is_room_for():
 def test_a_slice_that_raises_is_tried_again_and_then_ends_the_job():
     engine = Scripted(sour=("3",))
     with pytest.raises(JobError, match="the job broke: it is sour"):
-        list(run_slices(cut(map(str, range(9)), str, most=1), Shout(""), engine))
+        list(run_slices(cut_slices(map(str, range(9)), str, most=1), Shout(""), engine))
 
 
 def test_in_this_process_slices_are_done_in_order(tmp_path):
-    results = run_slices(cut(["a", "b", "c"], str, most=2), Shout(str(tmp_path)), InProcess())
+    results = run_slices(cut_slices(["a", "b", "c"], str, most=2), Shout(str(tmp_path)), InProcess())
     assert [ended.result.value for ended in results] == [["A", "B"], ["C"]]
 
 
 def test_what_a_slice_raises_in_this_process_is_raised(tmp_path):
     with pytest.raises(ValueError, match="sour"):
-        list(run_slices(cut(["sour"], str), Shout(str(tmp_path)), InProcess()))
+        list(run_slices(cut_slices(["sour"], str), Shout(str(tmp_path)), InProcess()))
 
 
 @pytest.mark.process
 def test_workers_of_this_machine_survive_poison_and_accidents(tmp_path):
     words = [*map(str, range(12)), "poison", "once", "last"]
     with local_workers(2) as engine:
-        ended = list(run_slices(cut(words, str, most=4), Shout(str(tmp_path)), engine))
+        ended = list(run_slices(cut_slices(words, str, most=4), Shout(str(tmp_path)), engine))
         with pytest.raises(JobError, match="sour"):
-            list(run_slices(cut(["sour"], str), Shout(str(tmp_path)), engine))
+            list(run_slices(cut_slices(["sour"], str), Shout(str(tmp_path)), engine))
         with pytest.raises(ConfigError, match=r"worker tcp://127.0.0.1:\d+ cannot help: its rules are older"):
-            list(run_slices(cut(["a"], str), Shout(str(tmp_path), unfit=True), engine))
+            list(run_slices(cut_slices(["a"], str), Shout(str(tmp_path), unfit=True), engine))
     made = {path.name for path in tmp_path.iterdir()} - {"tries"}
     assert made == {*map(str.upper, words), "gave up poison"}
     done = [word for one in ended for word in one.result.value or ()]

@@ -131,7 +131,7 @@ def test_a_killed_job_goes_on_and_pays_nothing_twice_though_three_of_ten_request
 @pytest.mark.process
 def test_two_workers_hold_one_bound(server, indexed):
     command = words(server, *PRICE, "--batch_size", "2")
-    job = start([*command, "--max_cost", "0.205", "--workers", "2", "--restarts", "0"], indexed)
+    job = start([*command, "--max_cost", "0.205", "--workers", "2"], indexed)
     said, _ = job.communicate(timeout=120)
     assert job.returncode == 1, said
     assert "spent 0.21 of --max_cost 0.205" in said

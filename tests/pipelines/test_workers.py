@@ -1,25 +1,37 @@
 import json
 import os
+import shutil
 import signal
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from fakes import COMPOSERS, FakeComposer
-from job_processes import WORKER, children, noise_pictures, start, wait_for
+from job_processes import WORKER, children, environment, noise_pictures, start, wait_for
+from PIL import Image
 
+from image2music.composers import registry
+from image2music.errors import ConfigError
 from pipelines.cli.main import main
 from pipelines.jobs.compose import look_up
 from pipelines.jobs.options import ComposeOptions
-from pipelines.runtime.options import RunnerFlags, worker_flags
+from pipelines.jobs.pictures import ComposePictures, settings_here
+from pipelines.runtime.options import ArrayPart
 
 COMPOSE = ["compose", "--images", "many", "--index", "tunes.lance"]
-PICTURES = 150
+PICTURES = 60
 
 
 def rows(folder):
     table = pq.read_table(f"{folder}/compositions").drop_columns(["seconds", "composed_at", "composer_id"])
     return table.sort_by("image_id").to_pylist()
+
+
+def record(folder):
+    return json.loads(Path(folder, "run.json").read_text())
 
 
 @pytest.fixture
@@ -29,19 +41,61 @@ def many(indexed):
 
 
 @pytest.mark.process
-def test_a_job_that_loses_a_worker_goes_on_from_what_is_finished(many):
-    job = start([*COMPOSE, "--output", "out", "--composer", "fake:0.03", "--workers", "2"], many)
-    wait_for(lambda: [*(many / "out" / "compositions").glob("part-*")])
+def test_a_job_that_loses_a_worker_goes_on_and_repeats_nothing_that_is_finished(many):
+    more = ["--composer", "fake:0.03", "--workers", "2", "--slice_size", "8", "--batch_size", "4"]
+    job = start([*COMPOSE, "--output", "out", *more], many)
+    wait_for(lambda: [*(many / "out" / "compositions").glob("part-*")], 120)
     os.kill(children(job.pid, WORKER)[0], signal.SIGKILL)
-    printed, _ = job.communicate(timeout=150)
-    assert "the job lost a worker; it starts again from what is finished (1 of 3)" in printed
-    assert job.returncode == 0
-    assert json.loads((many / "out" / "run.json").read_text())["counts"]["skipped"] >= 64
+    printed, _ = job.communicate(timeout=250)
+    assert job.returncode == 0, printed
+    assert record("out")["counts"]["composed"] == PICTURES
     main([*COMPOSE, "--output", "undisturbed", "--composer", "fake"])
     assert rows("out") == rows("undisturbed")
 
 
-def test_a_process_that_only_watches_others_loads_no_model(indexed, monkeypatch):
+@pytest.mark.process
+def test_the_one_picture_that_kills_its_workers_is_found(many):
+    Image.new("RGB", (12, 16)).save(many / "many" / "deadly.png")
+    words = ["--composer", "fake:deadly", "--workers", "2", "--slice_size", "31", "--output", "out"]
+    job = start([*COMPOSE, *words], many)
+    printed, _ = job.communicate(timeout=300)
+    assert job.returncode == 3, printed
+    counts = record("out")["counts"]
+    assert (counts["composed"], counts["failed"]) == (PICTURES, 1)
+    assert counts["failed_for_reason"] == {"worker_killed": 1}
+    (failure,) = pq.read_table("out/failures").to_pylist()
+    assert (failure["uri"], failure["reason"]) == ("many/deadly.png", "worker_killed")
+
+
+@pytest.mark.process
+def test_without_workers_each_start_finds_out_more_about_what_kills_it(many):
+    for picture in sorted((many / "many").iterdir())[3:]:
+        picture.unlink()
+    Image.new("RGB", (12, 16)).save(many / "many" / "deadly.png")
+    words = [*COMPOSE, "--composer", "fake:deadly", "--output", "out"]
+    codes = []
+    while not codes or codes[-1] < 0:
+        job = start(words, many)
+        job.communicate(timeout=120)
+        codes.append(job.returncode)
+    assert codes == [-signal.SIGKILL] * 9 + [1]  # four pictures, two, one: three times each; 1 of 4 is too many
+    assert record("out")["counts"]["failed_for_reason"] == {"worker_killed": 1}
+    assert len(rows("out")) == 3
+
+
+@pytest.mark.process
+def test_a_job_that_is_stopped_stops_its_workers(many):
+    job = start([*COMPOSE, "--output", "out", "--composer", "fake:0.5", "--workers", "2"], many)
+    workers = wait_for(lambda: (found := children(job.pid, WORKER)) and len(found) == 2 and found, 60)
+    wait_for(lambda: (many / "out" / ".places").exists(), 120)
+    job.send_signal(signal.SIGTERM)
+    printed, _ = job.communicate(timeout=60)
+    assert (job.returncode, printed) == (130, "image2music: stopped; the same command goes on where it stopped\n")
+    assert record("out")["state"] == "stopped"
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), 30)
+
+
+def test_a_process_that_only_hands_out_slices_loads_no_model(indexed, monkeypatch):
     monkeypatch.setitem(COMPOSERS, "unloadable", lambda: pytest.fail("it was loaded"))
     known = {"images": "pictures", "index": "tunes.lance", "output": "out", "composer": "fake:unloadable"}
     options = ComposeOptions(**known, workers=2)
@@ -50,18 +104,136 @@ def test_a_process_that_only_watches_others_loads_no_model(indexed, monkeypatch)
         look_up(replace(options, workers=1))
 
 
-def test_workers_is_short_for_beams_own_options():
-    assert worker_flags(1) == ()
-    assert RunnerFlags.parse(worker_flags(2)).has_own_processes
-    assert RunnerFlags.parse(["--direct_running_mode", "multi_processing"]).has_own_processes
-    assert not RunnerFlags.parse(["--direct_num_workers=2"]).has_own_processes
+@pytest.fixture
+def work(indexed):
+    options = ComposeOptions(images="pictures", index="tunes.lance", output="out", composer="fake")
+    settings_here.cache_clear()
+    yield ComposePictures(look_up(options).for_workers())
+    settings_here.cache_clear()
 
 
-def test_workers_are_counted():
-    found = [RunnerFlags.parse(flags).processes for flags in ([], worker_flags(3), ["--direct_num_workers=2"])]
-    assert found == [1, 3, 1]
+def test_a_worker_like_the_one_that_started_the_job_is_fit(work):
+    work.check()
 
 
-def test_less_than_one_worker_is_refused(indexed, capsys):
-    assert main([*COMPOSE, "--output", "out", "--workers", "0"]) == 1
-    assert "--workers must be 1 or more" in capsys.readouterr().err
+def test_a_worker_with_another_model_rule_or_index_is_not(work, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.load_composer("fake"), "id", "fake-composer@2", raising=False)
+        with pytest.raises(ConfigError, match="it has composer_id fake-composer@2, not fake-composer@1"):
+            work.check()
+    settings_here.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.jobs.pictures.rules_version", lambda: "old")
+        with pytest.raises(ConfigError, match="it has rules old, not "):
+            work.check()
+    settings_here.cache_clear()
+    shutil.rmtree("tunes.lance")
+    with pytest.raises(ConfigError, match="no tune index at"):
+        work.check()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--workers 0", "--workers must be 1 or more"),
+        ("--workers 2 --cluster tcp://host:8786", "--workers and --cluster are two ways to run a job"),
+        ("--slice 1/2 --workers 2", "--workers and --slice are two ways to run a job"),
+        ("--slice 1/2 --runner=PrismRunner", "--slice and --runner=PrismRunner are two ways to run a job"),
+        ("--slice 0/4", "--slice takes K/N, such as 3/16, with K from 1 to N, not '0/4'"),
+        ("--slice 5/4", "--slice takes K/N"),
+        ("--slice 1/4 --refresh", "--refresh puts rows away"),
+        ("--slice_size 0", "--slice_size must be 1 or more"),
+        ("--resources GPU=1", "--resources is for the workers of a --cluster"),
+        ("--cluster tcp://host:8786 --resources GPU", "--resources takes NAME=NUMBER"),
+        ("--cluster tcp://host:8786", "--images pictures is relative, and workers of a cluster run elsewhere"),
+        ("--direct_running_mode=multi_processing", "take --workers instead"),
+    ],
+)
+def test_ways_to_run_that_cannot_work_are_refused_in_one_line(indexed, capsys, options, said):
+    words = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", *options.split()]
+    assert main(words) == 1
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_part_is_written_as_it_is_read():
+    assert ArrayPart.parse("3/16") == ArrayPart(3, 16)
+    assert str(ArrayPart(3, 16)) == "3/16"
+
+
+@pytest.fixture
+def scheduler(tmp_path):
+    """The words that start a scheduler and workers of a cluster, by the scheduler file; all are ended afterwards."""
+    import subprocess
+
+    file, begun = tmp_path / "cluster.json", []
+
+    def begin(what, *more, **changed):
+        words = [sys.executable, "-m", "distributed.cli.dask_" + what, "--scheduler-file", str(file), *more]
+        begun.append(subprocess.Popen(words, env=environment() | changed, stderr=subprocess.DEVNULL))
+        return begun[-1]
+
+    begin.file = file
+    yield begin
+    for process in begun:
+        process.kill()
+        process.wait()
+
+
+def absolute(home):
+    return ["compose", "--images", f"{home}/many", "--index", f"{home}/tunes.lance", "--composer", "fake:0.05"]
+
+
+@pytest.mark.process
+def test_a_cluster_that_somebody_started_makes_the_rows_and_a_lost_scheduler_is_one_line(many, scheduler):
+    begun = scheduler("scheduler", "--host", "127.0.0.1", "--no-dashboard")
+    wait_for(scheduler.file.exists)
+    scheduler("worker", "--nthreads", "1", "--resources", "GPU=1")
+    words = [*absolute(many), "--output", f"{many}/out", "--cluster", str(scheduler.file), "--slice_size", "4"]
+    job = start([*words, "--resources", "GPU=1"], many)
+    wait_for(lambda: [*(many / "out" / "compositions").glob("part-*")], 120)
+    begun.kill()
+    printed, _ = job.communicate(timeout=120)
+    assert job.returncode == 1
+    assert printed == "image2music: the cluster's scheduler is gone; start it, and the same command goes on\n"
+    scheduler.file.unlink()
+    scheduler("scheduler", "--host", "127.0.0.1", "--no-dashboard")
+    wait_for(scheduler.file.exists)
+    scheduler("worker", "--nthreads", "1")
+    scheduler("worker", "--nthreads", "1")
+    job = start(words, many)
+    printed, _ = job.communicate(timeout=200)
+    assert job.returncode == 0, printed
+    assert record("out")["counts"]["skipped"] > 0
+    main([*COMPOSE, "--output", "undisturbed", "--composer", "fake"])
+    assert len(rows("out")) == len(rows("undisturbed")) == PICTURES
+
+
+@pytest.mark.process
+def test_workers_of_another_release_are_refused_in_one_line(many, scheduler, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(Path(__file__).parents[2] / "image2music", other / "image2music")
+    init = other / "image2music" / "__init__.py"
+    init.write_text(init.read_text().replace('__version__ = "', '__version__ = "9.'))
+    scheduler("scheduler", "--host", "127.0.0.1", "--no-dashboard")
+    wait_for(scheduler.file.exists)
+    path = f"{other}{os.pathsep}{environment()['PYTHONPATH']}"
+    scheduler("worker", "--nthreads", "1", PYTHONPATH=path)
+    job = start([*absolute(many), "--output", f"{many}/out", "--cluster", str(scheduler.file)], many)
+    printed, _ = job.communicate(timeout=120)
+    assert job.returncode == 1
+    assert "has image2music 9." in printed
+    assert printed.count("\n") == 1
+
+
+def test_no_scheduler_is_one_line(many, capsys):
+    begun = time.monotonic()
+    words = [*absolute(many), "--output", f"{many}/out", "--cluster", "tcp://127.0.0.1:1"]
+    assert main(words) == 1
+    err = capsys.readouterr().err
+    assert err == (
+        "image2music: --cluster: no Dask scheduler answers at tcp://127.0.0.1:1; "
+        "start one, and name the address that it says\n"
+    )
+    assert time.monotonic() - begun < 30

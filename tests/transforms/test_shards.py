@@ -1,7 +1,9 @@
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from apache_beam.testing import test_pipeline
+from job_processes import wait_for
 
 from image2music.storage.datasets import Dataset
 from transforms.shards import WriteShards
@@ -31,10 +33,30 @@ def test_a_full_shard_appears_before_the_bundle_ends(tmp_path):
     assert [pq.read_metadata(path).num_rows for path in tmp_path.glob("*.parquet")] == [2]
 
 
-def test_an_old_shard_appears_without_being_full(tmp_path):
-    do_fn = writer(tmp_path, rows=1000, seconds=0.0)
+def test_a_row_that_has_waited_is_written_though_nothing_follows_it(tmp_path):
+    do_fn = writer(tmp_path, rows=1000, seconds=0.05)
     do_fn.process(1)
-    assert len(list(tmp_path.glob("part-*.parquet"))) == 1
+    wait_for(lambda: list(tmp_path.glob("part-*.parquet")), 10)
+    list(do_fn.finish_bundle())
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_goes_wrong_while_nothing_comes_is_raised_by_what_comes_next(tmp_path):
+    (tmp_path / "out").write_text("a file where the folder should be")
+    do_fn = writer(tmp_path / "out", seconds=0.05)
+    do_fn.process(1)
+    wait_for(lambda: do_fn._late_error, 10)
+    with pytest.raises(FileExistsError):
+        do_fn.process(2)
+
+
+def test_a_shard_is_named_by_its_slice(tmp_path):
+    do_fn = writer(tmp_path, of="0123456789abcdef")
+    do_fn.process(1)
+    list(do_fn.finish_bundle())
+    target = Dataset(str(tmp_path))
+    assert target.shards("0123456789abcdef") == target.shards()
+    assert target.shards("fedcba9876543210") == []
 
 
 def test_a_repeated_bundle_replaces_its_own_shard(tmp_path):
