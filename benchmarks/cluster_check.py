@@ -45,7 +45,7 @@ LOSS, DELAY = 0.02, 0.02
 """Of a bad wire: share of the frames that are lost, and seconds that others take longer, each way."""
 _STORE_SILENCE = 20.0
 _LONGEST = 900.0
-_NOISE, _SLICE, _SECONDS_A_TUNE = 120, 10, 0.2
+_SLICE, _SECONDS_A_TUNE = 10, 0.2
 _FINE = (0, 3)
 
 Content = dict[str, Any]
@@ -79,7 +79,7 @@ class World:
 
 @dataclass
 class Tried:
-    """Runs of one kind; `twice` are compositions of pictures that had been composed already."""
+    """Runs of one kind; `twice` are compositions begun of pictures that had been begun already."""
 
     what: str
     bound: int | None = None
@@ -104,11 +104,14 @@ class Tried:
         return f"| {self.what} | {len(self.equal)} | {sum(self.equal)} | {twice} | {seconds} | {told} |"
 
 
-def demo_world(home: Path, demo: Path, crops: int) -> World:
-    """The demo's captions, music and photographs, and crops of these, some of them twice under other names."""
+def demo_world(home: Path, demo: Path, photographs: int | None, crops: int) -> World:
+    """The demo's captions, music and photographs (or the first of them), and crops, some twice under other names."""
     shutil.copytree(demo / "data" / "midi", home / "midi")
     shutil.copy(demo / "data" / "captions.json", home)
-    shutil.copytree(demo / "data" / "pictures", home / "pictures" / "photographs")
+    taken = sorted((demo / "data" / "pictures").iterdir())[:photographs]
+    (home / "pictures" / "photographs").mkdir(parents=True)
+    for path in taken:
+        shutil.copy(path, home / "pictures" / "photographs")
     make_crops(demo / "data" / "pictures", home / "pictures" / "crops", crops)
     _repeat(home / "pictures" / "crops", home / "pictures" / "photographs")
     return World("demo", home, (), ("--album",))
@@ -352,8 +355,8 @@ def disturbed(bench: Bench, trouble: Trouble, times: int, took: float) -> Tried:
 def check(args: argparse.Namespace, home: Path) -> bool:
     """Print the table; return whether all is as it has to be."""
     makers = {
-        "demo": lambda folder: demo_world(folder, args.demo, args.crops),
-        "noise": lambda folder: noise_world(folder, _NOISE),
+        "demo": lambda folder: demo_world(folder, args.demo, args.photographs, args.crops),
+        "noise": lambda folder: noise_world(folder, args.noise),
     }
     worlds = []
     for name in args.worlds:
@@ -374,7 +377,7 @@ def check(args: argparse.Namespace, home: Path) -> bool:
     with site(home / "site") as there:
         os.environ |= there.keys
         print(f"S3 server: {Path(s3_program()[-1]).name}; three hosts; load of the machine {os.getloadavg()[0]:.1f}\n")
-        print("| what | times | rows equal | composed twice | seconds: median, most | complaints |")
+        print("| what | times | rows equal | begun twice | seconds: median, most | complaints |")
         print("|---|---|---|---|---|---|", flush=True)
         for world in worlds:
             for part in ("pictures", "midi"):
@@ -410,13 +413,16 @@ def main() -> int:
     parser.add_argument("--demo", type=Path, default=Path("build/demo"), help="with `data`, as of make demo-data")
     parser.add_argument("--worlds", nargs="+", default=["demo", "noise"], choices=["demo", "noise"])
     parser.add_argument("--crops", type=int, default=20, help="crops of the demo's photographs, by the real composer")
+    parser.add_argument("--photographs", type=int, help="of the demo, by the real composer; all unless it says fewer")
+    parser.add_argument("--noise", type=int, default=120, help="pictures of noise, by the stand-in that sleeps")
     parser.add_argument("--times", type=int, default=10, help="of each trouble")
     parser.add_argument("--short", action="store_true", help="few pictures, each trouble once")
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="troubles whose names hold one of these")
     parser.add_argument("--folder", type=Path, default=Path("build/cluster"))
     args = parser.parse_args()
     if args.short:
-        args.times, args.crops = 1, 4
+        args.times, args.photographs, args.crops, args.noise = 1, 4, 2, 60
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # hosts are taken down then, too
     if reason := reason_against():
         print(f"{reason}: nothing was tried, and nothing is claimed")
         return 0
