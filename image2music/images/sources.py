@@ -80,9 +80,9 @@ def album_of(uri: str) -> str:
 
 
 def is_there(uri: str) -> bool:
-    """Return whether the file of a URI exists; a web address is believed."""
+    """Return whether the file of a URI exists; an address that is in no store is believed."""
     member = member_of(uri)
-    return is_web(uri) or open_place(member.archive if member is not None else uri).is_file()
+    return ("://" in uri and not is_store(uri)) or open_place(member.archive if member is not None else uri).is_file()
 
 
 IntArray = NDArray[np.int64]

@@ -63,17 +63,17 @@ class Dataset:
 
     def shards(self, of: str = "") -> list[str]:
         """Return the URIs of the finished shards, sorted; only those that the slice `of` wrote, where one is named."""
-        names, note = self._listed()
         first = f"{_FIRST}{of}-" if of else _FIRST
+        names, note = self._listed(first if of else "")
         found = (name for name in sorted(names) if name.startswith(first) and name.endswith(_LAST))
         return [f"{self.uri}/{name}" for name in found if not _is_replaced(name, note, names)]
 
-    def _listed(self) -> tuple[set[str], dict[str, Any]]:
-        """Return all names, and the note as it was before and after they were listed."""
+    def _listed(self, start: str = "") -> tuple[set[str], dict[str, Any]]:
+        """Return all names that begin with `start`, and the note as it was before and after they were listed."""
         before = self._note()
         while True:
-            names = {found.name for found in self._place.files()}
-            if not before and REPLACING not in names and len(names) < _A_PAGE:
+            names = {found.name for found in self._place.files(start=start)}
+            if not (before or start or REPLACING in names) and len(names) < _A_PAGE:
                 return names, {}
             if (after := self._note()) == before:
                 return names, after

@@ -161,8 +161,8 @@ class FilePlace(Protocol):
         """Return whether it is a file, or a folder; in a store, one with something in it."""
         ...
 
-    def files(self, deep: bool = False) -> Iterator[FileInfo]:
-        """Yield the files in a folder; with `deep`, also those of its folders, by names with slashes."""
+    def files(self, deep: bool = False, start: str = "") -> Iterator[FileInfo]:
+        """Yield the files in a folder whose names begin with `start`; with `deep`, also those of its folders."""
         ...
 
     def folders(self) -> list[str]:
@@ -282,13 +282,15 @@ class LocalPlace:
         """Return whether there is something, a broken link included."""
         return os.path.lexists(self.uri)
 
-    def files(self, deep: bool = False) -> Iterator[FileInfo]:
+    def files(self, deep: bool = False, start: str = "") -> Iterator[FileInfo]:
         """Yield the files in a folder, in no order; nothing where there is no folder."""
         for folder, folders, names in os.walk(self.uri):
             inside = os.path.relpath(folder, self.uri)
             for name in names:
+                path = name if inside == "." else f"{inside}/{name}"
+                if not path.startswith(start):
+                    continue
                 with suppress(FileNotFoundError):  # it has just gone
-                    path = name if inside == "." else f"{inside}/{name}"
                     yield _found(os.stat(os.path.join(folder, name)), path)
             if not deep:
                 folders.clear()

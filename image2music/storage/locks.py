@@ -46,6 +46,7 @@ def file_lock(place: str | Path, lock: str | Path) -> Iterator[None]:
             yield
         return
     try:
+        os.makedirs(os.path.dirname(lock) or ".", exist_ok=True)
         # No lock by the mere existence of a file where flock is missing: a killed process would leave it locked.
         held = FileLock(lock, blocking=False, fallback_to_soft=False)
         held.acquire()

@@ -352,18 +352,18 @@ class ObjectPlace:
         """Return whether it is an object, or something lies under it."""
         return self.is_file() or next(self.files(deep=True), None) is not None
 
-    def files(self, deep: bool = False) -> Iterator[FileInfo]:
-        """Yield the objects under this place, in the order of their keys where the store has one, page by page.
+    def files(self, deep: bool = False, start: str = "") -> Iterator[FileInfo]:
+        """Yield the objects under this place whose names begin with `start`, in the order of their keys, by pages.
 
         Names are relative to it. Without `deep`, those with a slash are left out, and not asked for.
         """
         import obstore
 
-        if not deep:
+        if not (deep or start):
             yield from (_info(meta, meta["path"].rpartition("/")[2]) for meta in self._listed()["objects"])
             return
-        start = len(self._key) + 1 if self._key else 0
-        last: str | None = None
+        before = len(self._key) + 1 if self._key else 0
+        last: str | None = f"{self._key}/{start}".lstrip("/") if start else None
         pages: Iterator[Sequence[Any]] | None = None
 
         def next_page(store: Any) -> Sequence[Any] | None:
@@ -379,7 +379,12 @@ class ObjectPlace:
         while (metas := self._patiently(next_page)) is not None:
             for meta in metas:
                 last = meta["path"]
-                yield _info(meta, last[start:])
+                name = last[before:]
+                if name.startswith(start):
+                    if deep or "/" not in name:
+                        yield _info(meta, name)
+                elif start and name > start:
+                    return
 
     def folders(self) -> list[str]:
         """Return the names of what lies under this place and holds objects itself."""
