@@ -31,7 +31,7 @@ from benchmarks.kill_compose import environment, make_captions, run
 from image2music.storage.output import open_output
 from pipelines.jobs.forecast import Forecast, Rates, forecast
 from pipelines.runtime.engines import OnDask
-from pipelines.runtime.slices import Slice, SliceResult, cut, run_slices
+from pipelines.runtime.slices import Slice, SliceResult, cut_slices, run_slices
 
 SEED = 20260107
 _RESULTS = Path("build/bench/cost_model.json")
@@ -111,7 +111,11 @@ def scheduler_cost(slices: int, workers: int) -> tuple[float, float]:
     ):
         items = range(64 * slices)
         began, used = time.monotonic(), time.process_time()
-        done = run_slices(cut(items, name="s3://bucket/photographs/{:09}.jpg".format), Nothing(), OnDask(client, {}))
+        done = run_slices(
+            cut_slices(items, name="s3://bucket/photographs/{:09}.jpg".format),
+            Nothing(),
+            OnDask(client, {}, is_here=False),
+        )
         if sum(ended.result.counters["pictures"] for ended in done if ended.result) != len(items):
             raise SystemExit("slices are missing")
         return (time.monotonic() - began) / slices, (time.process_time() - used) / slices

@@ -27,8 +27,9 @@ class Rates:
     """Constants of the machine and the release: seconds, bytes and requests, as in this module's formula.
 
     Attributes:
-        requests_a_picture: reads of it, once to identify and once to compose it, and what a server is asked between.
-        requests_a_shard: its writing, and its reading by the end of the job.
+        requests_a_picture: reads of it, once to identify and once to compose it.
+        requests_a_slice: looks at what is there of it already, and at what takes too long.
+        requests_a_shard: its writing, and its readings by the end of the job.
         requests_once: of the command and of a worker, reads of the index among them.
         task_bytes: what the scheduler keeps of a slice that is not done.
         place_bytes: what the command keeps of a picture: its address and its id.
@@ -37,10 +38,11 @@ class Rates:
     once_s: float = 20.0
     end_s: float = 0.0005
     around_s: float = 1.0
-    hand_out_s: float = 0.0015
+    hand_out_s: float = 0.006
     requests_a_picture: float = 2.0
-    requests_a_shard: float = 5.0
-    requests_once: float = 50.0
+    requests_a_slice: float = 10.0
+    requests_a_shard: float = 15.0
+    requests_once: float = 100.0
     task_bytes: float = 9_000.0
     place_bytes: float = 400.0
 
@@ -100,6 +102,7 @@ def forecast(
     requests = (
         rates.requests_once * (1 + busy)
         + pictures * rates.requests_a_picture
+        + slices * rates.requests_a_slice
         + shards * rates.requests_a_shard
         + (pictures + shards) / _PAGE
         + 2 * compacted / (64 * _MB)
