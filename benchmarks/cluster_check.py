@@ -144,23 +144,24 @@ def content(output: str, pictures: str) -> Content:
         for row in table.drop_columns(list(SELDOM_EQUAL)).to_pylist():
             if row["image_id"] in found:
                 raise SystemExit(f"{output} holds {row['image_id']} twice")
-            found[row["image_id"]] = _placed(row, pictures)
+            found[row["image_id"]] = _placed(row, (pictures, output))
     for row in store.failures.read(["id", "uri", "reason", "stage"]):
-        row = _placed(row, pictures)
+        row = _placed(row, (pictures, output))
         found[f"failure of {row['uri']}"] = row
     for _, table in store.albums.tables():
         kept = [name for name in table.column_names if name != "bound_at"]
-        found |= {f"album {row['album']}": row for row in _placed(table.select(kept).to_pylist(), pictures)}
+        found |= {f"album {row['album']}": row for row in _placed(table.select(kept).to_pylist(), (pictures, output))}
     return found
 
 
-def _placed(value: Any, root: str) -> Any:
-    """The same with every address below the root of the pictures told from there."""
+def _placed(value: Any, roots: Sequence[str]) -> Any:
+    """The same with every address below one of the roots told from there."""
     if isinstance(value, dict):
-        return {name: _placed(part, root) for name, part in value.items()}
+        return {name: _placed(part, roots) for name, part in value.items()}
     if isinstance(value, list):
-        return [_placed(part, root) for part in value]
-    return value.removeprefix(root).lstrip("/") if isinstance(value, str) and value.startswith(root) else value
+        return [_placed(part, roots) for part in value]
+    root = next((root for root in roots if isinstance(value, str) and value.startswith(root)), None)
+    return value if root is None else value.removeprefix(root).lstrip("/")
 
 
 def differences(found: Content, expected: Content) -> list[str]:

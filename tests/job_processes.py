@@ -37,7 +37,7 @@ def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
 
 def children(parent: int, words: str) -> list[int]:
     """Process ids of all descendants whose command holds the words, themselves no shell, in order of their start."""
-    lines = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    lines = subprocess.run(["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
     table = [line.split(maxsplit=2) for line in lines.splitlines()[1:]]
     family = {str(parent)}
     while more := {pid for pid, above, _ in table if above in family} - family:

@@ -31,8 +31,8 @@ def run_index(args: argparse.Namespace) -> int:
         check_beam_flags(options.beam)
         print(_about_versions(options))
         return 0
-    options.check_sources()
     check_beam_flags(options.beam)
+    options.check_sources()
     if options.update:
         from pipelines.jobs.index import update
 

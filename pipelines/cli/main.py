@@ -12,6 +12,7 @@ from image2music import __version__
 from image2music.errors import ConfigError, Image2MusicError
 from image2music.failures import one_line
 from pipelines.cli import ablate, compose, export, index, notation, report, score, status
+from pipelines.runtime.engines import leave
 from pipelines.runtime.environment import EXIT_FAILED, EXIT_INTERRUPTED, GOES_ON, prepare_environment, quieten
 from pipelines.runtime.options import Parser
 
@@ -20,8 +21,15 @@ _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code. What goes wrong as foreseen is one line on stderr and exit code 1."""
+    code = _foreseen(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        leave(code)
+    return code
+
+
+def _foreseen(argv: Sequence[str]) -> int:
     try:
-        return _main(sys.argv[1:] if argv is None else argv)
+        return _main(argv)
     except Image2MusicError as error:
         print(f"image2music: {one_line(error)}", file=sys.stderr)
         logging.getLogger(__name__).debug("where it came from", exc_info=error)

@@ -1,1 +1,1 @@
-"""What all jobs share: options, life cycle, supervision, and all that relies on the inside of Beam. It knows no job."""
+"""What all jobs share: options, life cycle, slices and who does them, running Beam. It knows no job."""

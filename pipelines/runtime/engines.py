@@ -12,6 +12,8 @@ import pickle
 import platform
 import queue
 import signal
+import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -37,6 +39,9 @@ KILLS = 3
 _LOOK_EVERY = 1.0
 _PATIENCE = 60.0
 """Seconds to wait for the first worker of a cluster."""
+_LEAVES_WITHIN = 10.0
+_STARTS_WITHIN = 30.0
+"""Seconds in which a worker of this machine starts."""
 
 
 @dataclass
@@ -100,12 +105,20 @@ class OnDask:
         self._room, self._look_again = 1, 0.0
 
     def room(self) -> int:
-        """As many as workers can do at once, as they were a second ago at most; one where there is no worker yet."""
-        if time.monotonic() >= self._look_again:
+        """As many as workers can do at once, as they were a second ago at most; one where there is no worker yet.
+
+        Raises:
+            JobError: as `next`.
+        """
+        if time.monotonic() < self._look_again:
+            return self._room
+        try:
             # The scheduler tells all of its workers: asked for each slice, a thousand workers would be kept waiting.
             workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-            self._room = max(1, sum(min(worker["nthreads"], self._fits(worker["resources"])) for worker in workers))
-            self._look_again = time.monotonic() + _LOOK_EVERY
+        except (OSError, RuntimeError, TimeoutError) as error:
+            raise _scheduler_gone() from error
+        self._room = max(1, sum(min(worker["nthreads"], self._fits(worker["resources"])) for worker in workers))
+        self._look_again = time.monotonic() + _LOOK_EVERY
         return self._room
 
     def _fits(self, resources: Mapping[str, float]) -> int:
@@ -209,11 +222,29 @@ def local_workers(workers: int) -> Iterator[Engine]:
         client = Client(cluster, set_as_default=False)
     try:
         yield OnDask(client, {}, is_here=True)
+        _wait_for_starts(cluster)
     except BaseException:
         _end_workers(cluster)
         raise
     finally:
         _close(client, cluster)
+
+
+def _wait_for_starts(cluster: LocalCluster) -> None:
+    """Wait until no worker is being started anew: a nanny that is closed in the middle of that never ends."""
+    end = time.monotonic() + _STARTS_WITHIN
+    while time.monotonic() < end and not all(
+        nanny.process is not None and nanny.process.status.name == "running" for nanny in cluster.workers.values()
+    ):
+        time.sleep(0.05)
+
+
+def leave(code: int) -> None:
+    """See to it that this process ends, where Dask was used: a thread of its own that waits could keep it for ever."""
+    if "distributed" in sys.modules:
+        last = threading.Timer(_LEAVES_WITHIN, os._exit, [code])
+        last.daemon = True
+        last.start()
 
 
 def _end_workers(cluster: LocalCluster) -> None:
@@ -243,6 +274,8 @@ def any_cluster(place: str, resources: Mapping[str, float]) -> Iterator[Engine]:
 
         where = {"address": place} if "://" in place else {"scheduler_file": place}
         try:
+            if "://" not in place:
+                open(place).close()  # Dask would wait for it
             client = Client(**where, timeout=10, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
             message = f"--cluster: no Dask scheduler answers at {place}; start one, and name the address that it says"

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from slice_work import Shout
 
 from image2music.errors import ConfigError, JobError
+from image2music.storage.datasets import RunFile
 from pipelines.runtime.engines import InProcess, local_workers
 from pipelines.runtime.slices import Ended, Slice, SliceResult, cut_by_name, cut_slices, run_slices
 
@@ -123,6 +124,32 @@ def test_in_this_process_slices_are_done_in_order(tmp_path):
 def test_what_a_slice_raises_in_this_process_is_raised(tmp_path):
     with pytest.raises(ValueError, match="sour"):
         list(run_slices(cut_slices(["sour"], str), Shout(str(tmp_path)), InProcess()))
+
+
+def test_what_killed_this_process_three_times_is_halved_and_in_the_end_left_out(tmp_path):
+    attempts = RunFile(str(tmp_path / "attempts.json"))
+    (whole,) = cut_slices(["a", "b"], str)
+    attempts.replace({whole.id: 3, whole.halves()[1].id: 3})
+    ended = list(run_slices([whole], Shout(str(tmp_path)), InProcess(attempts)))
+    assert [one.result.counters for one in ended] == [{"shout.done": 1}, {"shout.failed": 1}]
+    assert (tmp_path / "gave up b").exists()
+    assert attempts.read() == {}
+
+
+def test_a_slice_that_is_begun_is_noted_until_it_ends(tmp_path):
+    attempts, noted = RunFile(str(tmp_path / "attempts.json")), []
+
+    class Look(Shout):
+        def do(self, slice):
+            noted.append(attempts.read())
+            return super().do(slice)
+
+    (slice,) = cut_slices(["a"], str)
+    list(run_slices([slice], Look(str(tmp_path)), InProcess(attempts)))
+    with pytest.raises(ValueError, match="sour"):
+        list(run_slices(cut_slices(["sour"], str), Look(str(tmp_path)), InProcess(attempts)))
+    assert noted[0] == {slice.id: 1}
+    assert attempts.read() == {}
 
 
 @pytest.mark.process
