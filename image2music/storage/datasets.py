@@ -31,8 +31,7 @@ _ID_DIGITS = 16
 """Of a slice's id; the hash of a shard's rows has 24."""
 
 REPLACING = ".replacing.json"
-"""Lies in a dataset from the first time that shards are replaced: the names of the old ones, and how the new ones are
-told."""
+"""Lies in a dataset while shards are replaced: the names of the old ones, and how the new ones are told."""
 
 _A_PAGE = 1000
 """Names that a store lists at once, as they were in one moment."""
@@ -51,8 +50,8 @@ class Dataset:
     Shards are replaced by a note that names the old ones, and the number that the names of the new ones end with.
     Readers go by the note: they see the old ones until it says that all new ones are there, and then those; one write
     of the note is the step from the one to the other. The next writer removes what a kill leaves (`finish_replacing`).
-    The note is never removed, and each write of it succeeds only where the one before it stands: what was sent, given
-    up and arrives late in a store changes nothing. For the same reason no number is used twice.
+    In a store the note is never removed, and each write of it succeeds only where the one before it stands: what was
+    sent, given up and arrives late changes nothing. For the same reason no number is used twice.
     """
 
     uri: str
@@ -174,7 +173,10 @@ class Dataset:
         for name in sorted(names):
             if _is_replaced(name, note, names):
                 (self._place / name).remove()
-        self._write_note({"number": note.get("number", 0), "old": [], "whole": True, "done": True})
+        if is_store(self.uri):
+            self._write_note({"number": note["number"], "old": [], "whole": True, "done": True})
+        else:
+            (self._place / REPLACING).remove()
 
     def clear(self) -> None:
         """Remove every shard."""

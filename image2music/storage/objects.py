@@ -33,6 +33,11 @@ from image2music.errors import ConfigError, OutputError
 SCHEMES = {"s3": "AWS_", "gs": "GOOGLE_", "az": "AZURE_"}
 """What an address in a store begins with, and what the names of its store's settings begin with."""
 
+_KEYS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_SERVICE_ACCOUNT, a file of an account's keys",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
 OPTIONS_FILE = "IMAGE2MUSIC_STORAGE"
 """Environment variable that names a file of settings, which come before those of the environment."""
 
@@ -529,12 +534,12 @@ def _translated(error: Exception, uri: str) -> Exception:
     if said in _NO_BUCKET:
         return ConfigError(f"there is no bucket {bucket}: make it, or name another place", reason="bucket_missing")
     if said in _REFUSED or isinstance(error, exceptions.UnauthenticatedError):
-        message = f"{bucket}: the store refuses the credentials ({said or 'not known'}); see {OPTIONS_FILE} and the "
-        message += "environment (AWS_ACCESS_KEY_ID and its like)"
+        message = f"{bucket}: the store refuses the credentials ({said or 'not known'}); mend "
+        message += f"{_KEYS[bucket.partition(':')[0]]}, in the environment or in the file that {OPTIONS_FILE} names"
         return ConfigError(message, reason="credentials_refused")
     if any(word in text for word in _ASKED_MACHINE):
-        message = f"{bucket}: there are no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the like "
-        message += f"of another store, or name a file of them in {OPTIONS_FILE}"
+        message = f"{bucket}: there are no credentials; set {_KEYS[bucket.partition(':')[0]]}, in the environment or "
+        message += f"in the file that {OPTIONS_FILE} names"
         return ConfigError(message, reason="credentials_missing")
     if isinstance(error, exceptions.AlreadyExistsError | exceptions.PreconditionError):
         return _ConflictError()

@@ -88,7 +88,7 @@ def test_what_is_not_in_the_archive_or_leaves_it_is_a_failure(world):
     [
         ("captions.json", "is neither a folder nor a file with the ending .tar"),
         ("broken.tar", "no tar archive that can be read"),
-        ("gs://bucket/midi.tar", "from a local or mounted disk only"),
+        ("ftp://host/midi.tar", "--midi_root: ftp://host/midi.tar: ftp:// is not known here"),
     ],
 )
 def test_what_cannot_work_is_one_line_on_stderr(world, capsys, root, message):

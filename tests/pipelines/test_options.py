@@ -23,7 +23,7 @@ def test_a_misspelt_option_is_not_swallowed():
 
 
 @pytest.mark.parametrize(
-    "bad", [{"top_k": 0}, {"batch_size": 0}, {"output": "gs://bucket/out"}, {"index": "gs://b/t.lance"}, {"seed": -1}]
+    "bad", [{"top_k": 0}, {"batch_size": 0}, {"output": "ftp://host/out"}, {"index": "ftp://h/t.lance"}, {"seed": -1}]
 )
 def test_compose_options_that_cannot_work(bad):
     with pytest.raises(ConfigError):
