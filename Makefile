@@ -11,10 +11,11 @@ N      ?= 2000
 WORKERS ?= 1
 POOL_PORT ?= 50000
 KBPS ?= 32
+SHORT ?=
 JOB_PORT  ?= 8099
 
 .DEFAULT_GOAL := help
-.PHONY: report-assets help setup demo demo-data test test-fast golden lint bench bench-index sound page-check prism-check soak train clean worker-pool job-service docs
+.PHONY: report-assets help setup demo demo-data test test-fast golden lint bench bench-index sound page-check cluster-check prism-check soak train clean worker-pool job-service docs
 
 help:  ## list the targets
 	@awk -F ':.*## *' '/^[a-z-]+:.*##/ {printf "%-14s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -64,6 +65,9 @@ lint: $(STAMP)  ## ruff (rules and format) and mypy
 
 bench: $(DEMO)/data/captions.json  ## measure against peers; DATA=DIR measures on other files
 	$(BIN)/python -m benchmarks.bench --data $(DATA)
+
+cluster-check: $(DEMO)/data/captions.json  ## needs root on Linux: three hosts in network namespaces, an S3 server, kills and cuts; SHORT=--short
+	$(BIN)/python -m benchmarks.cluster_check --demo $(DEMO) $(SHORT)
 
 soak: $(DEMO)/data/captions.json  ## a long job, watched for its rate and memory; N=10000 for a night
 	test -d $(DEMO)/tunes.lance || $(BIN)/image2music index --captions $(DEMO)/data/captions.json --midi_root $(DEMO)/data/midi --index $(DEMO)/tunes.lance

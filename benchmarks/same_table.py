@@ -34,7 +34,7 @@ class Comparison:
         return differences == 0 and self.vector_difference <= LARGEST_DIFFERENCE
 
 
-def compare_tables(one: Path, other: Path) -> Comparison:
+def compare_tables(one: Path | str, other: Path | str) -> Comparison:
     """Hold the newest versions of two tables against each other; columns but the vector are compared by row_hash."""
     a, b = _read(one), _read(other)
     ids_a, ids_b = a["tune_id"].to_pylist(), b["tune_id"].to_pylist()
@@ -50,7 +50,7 @@ def compare_tables(one: Path, other: Path) -> Comparison:
     )
 
 
-def _read(table: Path) -> pa.Table:
+def _read(table: Path | str) -> pa.Table:
     return open_index(str(table)).dataset().to_table(columns=_COLUMNS)
 
 

@@ -102,18 +102,24 @@ class OnDask:
         self._ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._out: dict[Any, tuple[Slice[Any], Future[Any]]] = {}
         self._number = 0
+        self._room, self._look_again = 1, 0.0
 
     def room(self) -> int:
-        """As many as workers can do at once; one where there is no worker yet.
+        """As many as workers can do at once, as they were a second ago at most; one where there is no worker yet.
 
         Raises:
             JobError: as `next`.
         """
+        if time.monotonic() < self._look_again:
+            return self._room
         try:
+            # The scheduler tells all of its workers: asked for each slice, a thousand workers would be kept waiting.
             workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
         except (OSError, RuntimeError, TimeoutError) as error:
             raise _scheduler_gone() from error
-        return max(1, sum(min(worker["nthreads"], self._fits(worker["resources"])) for worker in workers))
+        self._room = max(1, sum(min(worker["nthreads"], self._fits(worker["resources"])) for worker in workers))
+        self._look_again = time.monotonic() + _LOOK_EVERY
+        return self._room
 
     def _fits(self, resources: Mapping[str, float]) -> int:
         least = min((resources.get(name, 0) // amount for name, amount in self._resources.items()), default=1 << 30)

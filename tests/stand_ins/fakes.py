@@ -128,13 +128,16 @@ class FakeComposer:
 
 
 class SlowComposer(FakeComposer):
-    """Takes its time over each tune."""
+    """Takes its time over each tune, and notes its seed before, in the file that FAKE_COMPOSER_NOTES names, if any."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
         self._seconds = seconds
 
     def write(self, requests: Sequence[WriteRequest]) -> list[str]:
+        if place := os.environ.get("FAKE_COMPOSER_NOTES"):
+            with open(place, "a") as notes:
+                notes.writelines(f"{request.request.seed}\n" for request in requests)
         time.sleep(self._seconds * len(requests))
         return super().write(requests)
 

@@ -1,0 +1,157 @@
+"""What a job of many pictures takes on many machines: hours, requests to the store, shards, memory. Only arithmetic.
+
+    seconds = once + pictures x (compose / workers + end) + slices x (around / workers) + slices x hand_out
+
+`once` is the start of the command and of a worker; `compose` a picture's seconds of one worker; `end` what a row costs
+the one process that ends the job; `around` what a slice costs its worker beside its pictures; `hand_out` what it costs
+the scheduler, one after the other. The constants are fitted by `python -m benchmarks.cost_model`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+_HOUR, _MB, _GB = 3600.0, 1e6, 1e9
+NIGHT_HOURS = 8.0
+_PAGE = 1000
+"""Keys on one page of an S3 listing."""
+SHARD_ROWS = 16
+"""Rows of a shard as a rule: one is written with each batch."""
+_SHARDS_COMPACTED = 1000
+"""From so many shards on, the end of a job makes larger ones of them."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Constants of the machine and the release: seconds, bytes and requests, as in this module's formula.
+
+    Attributes:
+        requests_a_picture: reads of it, once to identify and once to compose it.
+        requests_a_slice: looks at what is there of it already, and at what takes too long.
+        requests_a_shard: its writing, and its readings by the end of the job.
+        requests_once: of the command and of a worker, reads of the index among them.
+        task_bytes: what the scheduler keeps of a slice that is not done.
+        place_bytes: what the command keeps of a picture: its address and its id.
+    """
+
+    once_s: float = 20.0
+    end_s: float = 0.0005
+    around_s: float = 1.0
+    hand_out_s: float = 0.006
+    requests_a_picture: float = 2.0
+    requests_a_slice: float = 10.0
+    requests_a_shard: float = 15.0
+    requests_once: float = 100.0
+    task_bytes: float = 9_000.0
+    place_bytes: float = 400.0
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a job takes. `machine_hours` are those of the workers; bytes are those of rows, in the store."""
+
+    pictures: int
+    workers: int
+    slices: int
+    shards: int
+    seconds: float
+    machine_hours: float
+    requests: float
+    bytes: float
+    command_bytes: float
+    scheduler_bytes: float
+    scheduler_share: float
+    end_share: float
+
+    def first_limit(self) -> str:
+        """Return what would break, or be slow, first; empty where nothing would."""
+        if self.scheduler_share > 0.5:
+            return f"one scheduler hands out slices {self.scheduler_share:.0%} of the time: larger slices"
+        if self.end_share > 0.1:
+            return f"one process ends the job, {self.end_share:.0%} of the time: several outputs"
+        if self.command_bytes > 8 * _GB:
+            return f"the command holds {self.command_bytes / _GB:.0f} GB of addresses: several outputs"
+        if self.scheduler_bytes > 8 * _GB:
+            return f"the scheduler holds {self.scheduler_bytes / _GB:.0f} GB of slices: larger slices"
+        return ""
+
+
+def forecast(
+    pictures: int, workers: int, slice_size: int, picture_s: float, row_bytes: float, rates: Rates = Rates()
+) -> Forecast:
+    """Return what a job takes.
+
+    Args:
+        pictures: contents to compose, at least one.
+        workers: processes that compose, one core each.
+        slice_size: pictures of a slice.
+        picture_s: seconds that one worker takes for one picture, reading it included.
+        row_bytes: of one row in its shard.
+        rates: constants.
+    """
+    slices = math.ceil(pictures / slice_size)
+    shards = slices * math.ceil(min(slice_size, pictures) / SHARD_ROWS)
+    # No more work at once than there are slices, and the last one is waited for by all.
+    busy = min(workers, slices)
+    rounds = math.ceil(slices / busy)
+    working = rounds * (min(slice_size, pictures) * picture_s + rates.around_s)
+    handing, ending = slices * rates.hand_out_s, pictures * rates.end_s
+    seconds = rates.once_s + max(working, handing) + ending
+    compacted = pictures * row_bytes if shards >= _SHARDS_COMPACTED else 0.0
+    requests = (
+        rates.requests_once * (1 + busy)
+        + pictures * rates.requests_a_picture
+        + slices * rates.requests_a_slice
+        + shards * rates.requests_a_shard
+        + (pictures + shards) / _PAGE
+        + 2 * compacted / (64 * _MB)
+    )
+    return Forecast(
+        pictures=pictures,
+        workers=workers,
+        slices=slices,
+        shards=shards,
+        seconds=seconds,
+        machine_hours=workers * seconds / _HOUR,
+        requests=requests,
+        bytes=pictures * row_bytes,
+        command_bytes=pictures * rates.place_bytes,
+        scheduler_bytes=slices * rates.task_bytes,
+        scheduler_share=handing / seconds,
+        end_share=ending / seconds,
+    )
+
+
+def workers_for(hours: float, pictures: int, slice_size: int, picture_s: float, rates: Rates = Rates()) -> int | None:
+    """Return the fewest workers with which a job is done in so many hours; None where no number of them is enough."""
+    low, high = 1, math.ceil(pictures / slice_size)
+    if forecast(pictures, high, slice_size, picture_s, 0.0, rates).seconds > hours * _HOUR:
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        if forecast(pictures, middle, slice_size, picture_s, 0.0, rates).seconds > hours * _HOUR:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def forecast_lines(pictures: int, slice_size: int, picture_s: float, row_bytes: float) -> dict[str, str]:
+    """Return machines and hours, and what the store is asked, by the name of each line: for a person before a run."""
+    taken = {workers: forecast(pictures, workers, slice_size, picture_s, row_bytes) for workers in (1, 10, 100)}
+    hours = ", ".join(f"{workers}: {_hours(job.seconds)}" for workers, job in taken.items())
+    night = workers_for(NIGHT_HOURS, pictures, slice_size, picture_s)
+    enough = (
+        f"; {night} for a night of {NIGHT_HOURS:.0f} hours" if night else "; no number of them is enough for a night"
+    )
+    job = taken[10]
+    lines = {
+        "machines": f"workers and hours: {hours}{enough}",
+        "store": f"{job.requests:,.0f} requests, {job.shards:,} shards, {job.bytes / _GB:.1f} GB, if it lies in one",
+    }
+    return lines | ({"limit": limit} if (limit := taken[100].first_limit()) else {})
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / _HOUR:.1f}" if seconds < 100 * _HOUR else f"{seconds / _HOUR:,.0f}"
