@@ -1,4 +1,4 @@
-"""The constants of the cost model (pipelines.jobs.forecast), fitted on runs, and what large jobs take by it.
+"""The constants of the cost model (pipelines.runtime.forecast), fitted on runs, and what large jobs take by it.
 
     python -m benchmarks.cost_model --scheduler                    what a scheduler costs a slice, by 8 workers
     python -m benchmarks.cost_model --runs 500 1000 2000 [--workers 1 2] [--composer nano]
@@ -29,7 +29,7 @@ from scipy.optimize import nnls
 from benchmarks.crops import make_crops
 from benchmarks.kill_compose import environment, make_captions, run
 from image2music.storage.output import open_output
-from pipelines.jobs.forecast import Forecast, Rates, forecast
+from pipelines.runtime.forecast import Forecast, Rates, forecast
 from pipelines.runtime.engines import OnDask
 from pipelines.runtime.slices import Slice, SliceResult, cut_slices, run_slices
 

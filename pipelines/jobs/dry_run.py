@@ -5,6 +5,7 @@ A composer on this machine is measured on a few pictures. A remote one is never 
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import sys
@@ -27,6 +28,8 @@ from pipelines.jobs.compose import cost_of_other_settings, count, look_up
 from pipelines.jobs.options import AblateOptions, ComposeOptions
 from pipelines.runtime.beam_runner import run_here
 from pipelines.runtime.environment import EXIT_DONE
+from pipelines.runtime.forecast import forecast_lines
+from pipelines.runtime.slices import PICTURES_A_SLICE
 
 SAMPLE = 8
 _MB, _GB = 1 << 20, 1 << 30
@@ -204,12 +207,14 @@ def cost_lines(run: ComposeRun, todo: Sequence[str], sample: Sample) -> dict[str
     workers, seconds = run.options.workers, len(todo) * sample.seconds / run.options.workers
     free = run.output.free_bytes()
     needed = len(todo) * sample.bytes
+    there = f"{free / _GB:.1f} GB free in {run.output}" if free < math.inf else f"in {run.output}, which is a store"
     short = "; NOT ENOUGH" if needed > free else ""
     return {
         "sample": f"{sample.pictures} pictures, {sample.failed} failed, {sample.seconds:.2f} s each with models loaded",
         "time": f"{_clock(seconds)} with {workers} {'workers' if workers > 1 else 'worker'}, without loading",
-        "disk": f"{needed / _MB:.1f} MB, {free / _GB:.1f} GB free in {run.output}{short}",
+        "disk": f"{needed / _MB:.1f} MB, {there}{short}",
         "process": memory_line(workers, _peak_bytes(), free_memory("cpu")),
+        **forecast_lines(len(todo), run.options.slice_size or PICTURES_A_SLICE, sample.seconds, sample.bytes),
     }
 
 

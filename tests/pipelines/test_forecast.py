@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.jobs.forecast import Rates, forecast, forecast_lines, workers_for
+from pipelines.runtime.forecast import Rates, forecast, forecast_lines, workers_for
 
 JOB = {"slice_size": 100, "picture_s": 4.0, "row_bytes": 30_000.0}
 
