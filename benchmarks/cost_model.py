@@ -29,8 +29,8 @@ from scipy.optimize import nnls
 from benchmarks.crops import make_crops
 from benchmarks.kill_compose import environment, make_captions, run
 from image2music.storage.output import open_output
-from pipelines.runtime.forecast import Forecast, Rates, forecast
 from pipelines.runtime.engines import OnDask
+from pipelines.runtime.forecast import Forecast, Rates, forecast
 from pipelines.runtime.slices import Slice, SliceResult, cut_slices, run_slices
 
 SEED = 20260107
