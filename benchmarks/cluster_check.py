@@ -198,6 +198,8 @@ class Bench:
     expected: Content
     chance: random.Random
     number: int = 0
+    composing_s: float = 0.0
+    """From the first picture that the stand-in begins to the end of an undisturbed job."""
 
     def fresh(self) -> str:
         """The name of an output that is not there yet."""
@@ -208,6 +210,12 @@ class Bench:
         """Start a command on a host."""
         log = self.site.logs / f"{self.world.name}-{self.number}.txt"
         return self.site.hosts[host].start(self.site.command(*words), log)
+
+    def wait_for_work(self, job: subprocess.Popen[bytes]) -> None:
+        """Wait until the stand-in begins a picture, or the job ends, which it does first with another composer."""
+        before = self.site.composed()
+        while job.poll() is None and self.site.composed() == before:
+            time.sleep(0.05)
 
     def on_cluster(self, output: str) -> list[str]:
         """The command that composes by the workers of the cluster."""
@@ -232,7 +240,11 @@ def undisturbed(bench: Bench, places: Sequence[str]) -> Tried:
     output, before = bench.fresh(), bench.site.requests()
     bench.site.start_workers(places)
     began = time.monotonic()
-    code = bench.start(bench.on_cluster(output)).wait(_LONGEST)
+    job = bench.start(bench.on_cluster(output))
+    bench.wait_for_work(job)
+    composing = time.monotonic()
+    code = job.wait(_LONGEST)
+    bench.composing_s = time.monotonic() - composing
     asked = sum((bench.site.requests() - before).values())
     names = f"{len(places)} worker{'s' * (len(places) > 1)}"
     tried = Tried(f"{bench.world.name}: {names}, {asked} requests to the S3 server")
@@ -327,7 +339,7 @@ TROUBLES = (
 )
 
 
-def disturbed(bench: Bench, trouble: Trouble, times: int, took: float) -> Tried:
+def disturbed(bench: Bench, trouble: Trouble, times: int) -> Tried:
     """Jobs by two workers on two hosts, each with the trouble at another moment of the seconds that composing takes."""
     tried = Tried(trouble.what, bound=trouble.lost * _SLICE)
     for _ in range(times):
@@ -335,9 +347,8 @@ def disturbed(bench: Bench, trouble: Trouble, times: int, took: float) -> Tried:
         bench.site.start_workers(WORKERS)
         before, began = bench.site.composed(), time.monotonic()
         job, codes = bench.start(bench.on_cluster(output)), []
-        while job.poll() is None and bench.site.composed() == before:
-            time.sleep(0.05)
-        time.sleep(bench.chance.uniform(0.0, took))
+        bench.wait_for_work(job)
+        time.sleep(bench.chance.uniform(0.0, bench.composing_s))
         undo = trouble.happen(bench, job)
         codes.append(job.wait(_LONGEST))
         if trouble.again:
@@ -388,11 +399,11 @@ def check(args: argparse.Namespace, home: Path) -> bool:
             there.start_workers(WORKERS)
             tell(indexed(bench))
             for places in (WORKERS[:1], WORKERS, WORKERS * 2) if world.name == "demo" else (WORKERS,):
-                tell(last := undisturbed(bench, places))
+                tell(undisturbed(bench, places))
             tell(array_job(bench, 4))
         for trouble in TROUBLES if bench.world.name == "noise" else ():
             if not args.only or any(word in trouble.what for word in args.only):
-                tell(disturbed(bench, trouble, args.times, last.seconds[0] / 2))
+                tell(disturbed(bench, trouble, args.times))
     return good
 
 

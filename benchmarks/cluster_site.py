@@ -108,7 +108,7 @@ class Site:
             for pid in processes[1:]:
                 os.kill(pid, signal.SIGSTOP)
             time.sleep(seconds)
-            for pid in processes[1:]:
+            for pid in processes:  # nsenter, too: it stopped with its child
                 os.kill(pid, signal.SIGCONT)
 
     def put(self, path: Path, key: str) -> None:

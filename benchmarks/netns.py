@@ -147,6 +147,7 @@ class Host:
             self._first.kill()
             self._first.wait()
         for process in self._started:
+            process.kill()  # nsenter stops with a child that was stopped, and would stay so
             process.wait()
 
     @contextmanager
