@@ -311,6 +311,8 @@ def _quiet() -> Iterator[None]:
     """Load Dask with no more words than the job was asked for, and with settings that suit one slice a worker."""
     level = logging.getLevelName(logging.getLogger().level).lower()
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", level)
+    if level == "critical" and not sys.warnoptions:
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")  # of workers, and of who counts their semaphores
     import dask
     import distributed  # noqa: F401 - first, for loading it adds its own settings
 
