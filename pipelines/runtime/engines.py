@@ -214,8 +214,9 @@ def local_workers(workers: int) -> Iterator[Engine]:
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
-            worker_dashboard_address=None,
+            # None would leave a server of pages open to other machines.
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
             memory_limit=memory,
             silence_logs=False,
         )

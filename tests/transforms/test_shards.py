@@ -5,6 +5,7 @@ import pytest
 from apache_beam.testing import test_pipeline
 from job_processes import wait_for
 
+from image2music.errors import OutputError
 from image2music.storage.datasets import Dataset
 from transforms.shards import WriteShards
 
@@ -46,7 +47,7 @@ def test_what_goes_wrong_while_nothing_comes_is_raised_by_what_comes_next(tmp_pa
     do_fn = writer(tmp_path / "out", seconds=0.05)
     do_fn.process(1)
     wait_for(lambda: do_fn._late_error, 10)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(OutputError, match="File exists"):
         do_fn.process(2)
 
 
