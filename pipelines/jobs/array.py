@@ -106,7 +106,7 @@ def finish(options: ComposeOptions, records: Sequence[Mapping[str, Any]], comman
             pictures, missing = _missing(options, output, of, settled)
             record.counts = _counts(records, pictures, len(there), failures)
             record.seconds |= _summed(records)
-            if lacking := sorted({*missing, *_unfinished(records, of)}):
+            if lacking := sorted({*missing, *_unfinished(records)}):
                 _say_missing(sum(missing.values()), lacking, of, command)
                 message = f"{sum(missing.values())} pictures are missing, of {len(lacking)} of {of} parts"
                 return job.end(put_off=message)
@@ -146,10 +146,12 @@ def _missing(
     return number_of + found["identify.failed"], missing
 
 
-def _unfinished(records: Sequence[Mapping[str, Any]], of: int) -> set[int]:
-    """Return the parts that never began, are at work, were killed or broke; those with too many failures are done."""
-    ended = {record["number"] for record in records if record["state"] == "done" or _has_too_many_failures(record)}
-    return {*range(1, of + 1)} - ended
+def _unfinished(records: Sequence[Mapping[str, Any]]) -> set[int]:
+    """Return the parts that are at work, were killed or broke; those with too many failures are done.
+
+    One that never began lacks pictures, or has none to do.
+    """
+    return {record["number"] for record in records if record["state"] != "done" and not _has_too_many_failures(record)}
 
 
 def _has_too_many_failures(record: Mapping[str, Any]) -> bool:
