@@ -166,5 +166,6 @@ def test_workers_of_this_machine_survive_poison_and_accidents(tmp_path):
     done = [word for one in ended for word in one.result.value or ()]
     assert sorted(done) == sorted({*map(str.upper, words)} - {"POISON"})
     tries = Counter(line.split()[0] for line in (tmp_path / "tries").read_text().splitlines())
-    assert max(tries.values()) == 3
+    # Three lost workers that the scheduler has noticed; one may die before it hears what that worker had begun.
+    assert 3 <= max(tries.values()) <= 4
     assert len({one.worker for one in ended}) >= 2
