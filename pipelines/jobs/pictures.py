@@ -36,7 +36,16 @@ from pipelines.jobs.options import AblateOptions, ComposeOptions, PictureOptions
 from pipelines.runtime.beam_runner import run_here
 from pipelines.runtime.job import Job
 from pipelines.runtime.options import ArrayPart
-from pipelines.runtime.slices import PICTURES_A_SLICE, Slice, SliceResult, SliceWork, cut_by_name, cut_slices
+from pipelines.runtime.slices import (
+    PICTURES_A_SLICE,
+    WORKER_KILLED,
+    Slice,
+    SliceResult,
+    SliceWork,
+    cut_by_name,
+    cut_slices,
+    killed_message,
+)
 from schemas.album import GLANCE_SCHEMA
 from schemas.place import PLACE_SCHEMA
 from transforms.album import summarise_picture, with_parts
@@ -52,9 +61,6 @@ MANY = 100_000
 
 _PLACE_KEYS = ("uri", "image_id", "stamp")
 _NOTHING: Row = dict.fromkeys(PLACE_SCHEMA.names)
-
-KILLED = "worker_killed"
-KILLED_MESSAGE = "every process that took this picture ended, three times; look at it before it is tried again"
 
 
 @dataclass(frozen=True)
@@ -153,7 +159,7 @@ class IdentifyPlaces:
 
     def give_up(self, slice: Slice[tuple[str, Row | None]]) -> SliceResult:
         """Note that reading a place ends its process."""
-        row = {"uri": printable(slice.items[0][0]), "reason": KILLED, "message": KILLED_MESSAGE}
+        row = {"uri": printable(slice.items[0][0]), "reason": WORKER_KILLED, "message": killed_message("picture")}
         self.places.append([_NOTHING | row], PLACE_SCHEMA, _PLACE_KEYS, slice.root)
         return SliceResult()
 
@@ -217,9 +223,9 @@ class ComposePictures(Fitness):
     def give_up(self, slice: Slice[Todo]) -> SliceResult:
         """Write the failure of a picture that ends its worker."""
         ref = slice.items[0].ref
-        failure = Failure("compose", ref.image_id, ref.uri, KILLED, KILLED_MESSAGE)
+        failure = Failure("compose", ref.image_id, ref.uri, WORKER_KILLED, killed_message("picture"))
         self.run.output.failures.add([failure_row(failure, now())])
-        return SliceResult({"compose.failed": 1, f"{REASON}{KILLED}": 1})
+        return SliceResult({"compose.failed": 1, f"{REASON}{WORKER_KILLED}": 1})
 
 
 def finished_by(compositions: Dataset, slice: Slice[Any]) -> frozenset[bytes]:

@@ -27,7 +27,7 @@ from image2music.types import CaptionedMidi, Failure
 from pipelines.jobs.options import IndexOptions
 from pipelines.runtime.beam_runner import run_here
 from pipelines.runtime.job import Job
-from pipelines.runtime.slices import Slice, SliceResult, cut_slices
+from pipelines.runtime.slices import WORKER_KILLED, Slice, SliceResult, cut_slices, killed_message
 from transforms.deadlines import TimeLimit
 from transforms.midi import ConvertTunes, IdentifiedFiles, identify_files
 from transforms.retrieve import EmbedCaptions
@@ -43,9 +43,6 @@ data file of the table, of which `finalize` makes few. Where several work at a s
 
 MOST_SLICES = 50_000
 """Slices are larger where there would be more: 50,000 data files are committed in 8 s, with 13 MB in the manifest."""
-
-KILLED = "worker_killed"
-KILLED_MESSAGE = "every process that took this file ended, three times; look at it before it is tried again"
 
 KnownSource = tuple[CaptionedMidi, dict[str, KnownFile]]
 """What a line says, and what is known of the files that it names."""
@@ -156,7 +153,9 @@ class MakeTunes:
         """Return the failure of a tune that ends its worker."""
         tune_id, source = slice.items[0]
         failure = _killed("convert", tune_id, source.location)
-        return SliceResult({"convert.failed": 1, f"{REASON}{KILLED}": 1}, value=MadeTunes(tune_id, failures=(failure,)))
+        return SliceResult(
+            {"convert.failed": 1, f"{REASON}{WORKER_KILLED}": 1}, value=MadeTunes(tune_id, failures=(failure,))
+        )
 
 
 def tunes_a_slice(tunes: int, options: IndexOptions) -> int:
@@ -189,4 +188,4 @@ def make_tunes(
 
 
 def _killed(stage: str, id: str, uri: str) -> Failure:
-    return Failure(stage, id, uri, KILLED, KILLED_MESSAGE)
+    return Failure(stage, id, uri, WORKER_KILLED, killed_message("file"))

@@ -8,6 +8,7 @@ Also the tables and lines that a job prints when it is done.
 
 from __future__ import annotations
 
+import heapq
 import os
 import platform
 import sys
@@ -26,7 +27,7 @@ from image2music import __version__
 from image2music.catalog import Matched
 from image2music.errors import OutputError
 from image2music.rows import now
-from image2music.storage.datasets import Dataset, RunFile
+from image2music.storage.datasets import Dataset, RunFile, read_shards
 from image2music.storage.output import IndexStore, OutputStore
 from pipelines.runtime.beam_runner import run_pipeline
 from pipelines.runtime.engines import engine_for
@@ -238,9 +239,12 @@ _WIDEST = 34
 
 def compositions_table(output: OutputStore) -> str:
     """Return the first compositions by picture, one line each, and how many more there are."""
-    rows = sorted(output.compositions.read(_COLUMNS), key=lambda row: row["image_uri"])
-    lines = table(_HEADINGS, [_cells(row) for row in rows[:MOST_ROWS]])
-    more = len(rows) - MOST_ROWS
+    shards = output.compositions.shards()
+    uris = ((row["image_uri"], shard) for shard in shards for row in read_shards([shard], ["image_uri"]))
+    shown = dict(heapq.nsmallest(MOST_ROWS, uris))
+    rows = (row for row in read_shards(sorted({*shown.values()}), _COLUMNS) if row["image_uri"] in shown)
+    lines = table(_HEADINGS, [_cells(row) for row in sorted(rows, key=lambda row: row["image_uri"])])
+    more = output.compositions.count() - MOST_ROWS
     return f"{lines}\n… and {more} more" if more > 0 else lines
 
 
@@ -257,9 +261,11 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 def failure_lines(failures: Dataset, most: int = 5) -> list[str]:
     """Return the first failures, one line each."""
-    rows = sorted(failures.read(["stage", "uri", "reason", "message"]), key=lambda row: row["uri"])
-    lines = [f"{row['uri']}: {row['stage']}: {row['reason']}: {row['message']}" for row in rows[:most]]
-    return [*lines, f"… and {len(rows) - most} more"] if len(rows) > most else lines
+    rows = failures.read(["stage", "uri", "reason", "message"])
+    first = heapq.nsmallest(most, rows, key=lambda row: row["uri"])
+    lines = [f"{row['uri']}: {row['stage']}: {row['reason']}: {row['message']}" for row in first]
+    more = failures.count() - most
+    return [*lines, f"… and {more} more"] if more > 0 else lines
 
 
 def catalog_counts(catalog: Matched | None) -> dict[str, int]:

@@ -159,7 +159,7 @@ class RunnerFlags:
 
 @dataclass(frozen=True)
 class ArrayPart:
-    """ArrayPart `number` (from 1) of an array job `of` so many."""
+    """Part `number` (from 1) of an array job of `of` parts."""
 
     number: int
     of: int

@@ -22,6 +22,14 @@ Item = TypeVar("Item")
 PICTURES_A_SLICE = 64
 BYTES_A_SLICE = 1 << 30
 
+WORKER_KILLED = "worker_killed"
+"""Reason of the failure of an item that ended every process which took it."""
+
+
+def killed_message(what: str) -> str:
+    """Return the message of that failure; `what` the item is: picture, file."""
+    return f"every process that took this {what} ended, three times; look at it before it is tried again"
+
 
 @dataclass(frozen=True)
 class Slice(Generic[Item]):
