@@ -85,7 +85,12 @@ setup(
         "train": requirements("demo"),
         "bench": requirements("bench") + requirements("demo"),
         "served": requirements("served"),
-        "dev": requirements("dev") + requirements("bench") + requirements("demo") + requirements("served"),
+        "film": requirements("film"),
+        "dev": requirements("dev")
+        + requirements("bench")
+        + requirements("demo")
+        + requirements("served")
+        + requirements("film"),
     },
     # Other packages declare models of their own in the two groups; image2music/plugins.py finds them.
     entry_points={

@@ -121,12 +121,14 @@ def scheduler_cost(slices: int, workers: int) -> tuple[float, float]:
         return (time.monotonic() - began) / slices, (time.process_time() - used) / slices
 
 
-def compose_once(home: Path, composer: str, pictures: int, workers: int, slice_size: int, sleep: float) -> Run:
-    """Run a job from its start to its end."""
+def compose_once(
+    home: Path, composer: str, pictures: int, workers: int, slice_size: int, sleep: float, more: Sequence[str] = ()
+) -> Run:
+    """Run a job from its start to its end; `more` are options of compose."""
     output = home / "out"
     shutil.rmtree(output, ignore_errors=True)
     places = ["--images", f"pictures-{pictures}", "--index", "tunes.lance", "--output", "out"]
-    how = ["--composer", composer, "--workers", str(workers), "--slice_size", str(slice_size)]
+    how = ["--composer", composer, "--workers", str(workers), "--slice_size", str(slice_size), *more]
     words = [sys.executable, "-m", "pipelines.cli.main", "compose", *places, *how]
     began = time.monotonic()
     with (home / "log.txt").open("a") as log:
@@ -166,7 +168,8 @@ def measure_runs(args: argparse.Namespace) -> list[Run]:
         else:
             make_pictures(folder, pictures)
         for workers, size in ((workers, size) for workers in args.workers for size in args.slice_size):
-            done = compose_once(home, args.composer, pictures, workers, size, sleep)
+            more = ["--candidates", str(args.candidates)] if args.candidates else []
+            done = compose_once(home, args.composer, pictures, workers, size, sleep, more)
             runs.append(done)
             print(
                 f"| {done.composer} | {pictures} | {workers} | {size} | {done.seconds:.1f} | {done.load:.1f} |",
@@ -221,6 +224,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="of --runs; the first of --scheduler")
     parser.add_argument("--slice_size", type=int, nargs="+", default=[64])
     parser.add_argument("--composer", default="fake:0.3")
+    parser.add_argument("--candidates", type=int, help="tunes for a picture, of --runs")
     parser.add_argument("--keep", action="store_true", help="fit the runs of earlier commands of this composer, too")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--picture_s", type=float, default=_NANO_S, help="of --table")

@@ -24,21 +24,21 @@ FLOORS = (
     {"settings", "pretrained", "plugins", "music", "storage"},
     {"abc", "images"},
     {"types"},
-    {"failures", "rows", "catalog"},
+    {"failures", "rights", "rows", "catalog"},
     {"embedders"},
     {"index"},
     {"composers"},
     {"loop"},
     {"album", "evaluation"},
-    {"report"},
+    {"report", "film"},
     {"demo"},
 )
 """The rooms of image2music from the ground up: a room imports from floors below its own."""
 
 PIPELINE_FLOORS = ({"runtime"}, {"jobs"}, {"cli"})
 
-MOST_FILES_IN_A_FOLDER = 14
-MOST_MODULES = 209
+MOST_FILES_IN_A_FOLDER = 18
+MOST_MODULES = 230
 MOST_CODE_LINES = 400
 SAME_NAME_MAY_STAND_TWICE = {"main", "add_parsers"}
 
