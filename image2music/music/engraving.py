@@ -18,7 +18,7 @@ from xml.etree.ElementTree import fromstring
 
 from image2music.errors import NotationError
 
-Layout = Literal["page", "line"]
+Layout = Literal["page", "line", "screen"]
 
 _COMMON: dict[str, Any] = {
     "footer": "none",
@@ -54,6 +54,20 @@ _LAYOUTS: dict[Layout, dict[str, Any]] = {
         "breaks": "none",
         "header": "none",
         "adjustPageWidth": True,
+        "adjustPageHeight": True,
+    },
+    "screen": {
+        "pageWidth": 1500,
+        "pageHeight": 60_000,
+        "pageMarginTop": 20,
+        "pageMarginBottom": 20,
+        "pageMarginLeft": 20,
+        "pageMarginRight": 20,
+        "unit": 9.0,
+        "justifyVertically": False,
+        "breaks": "auto",
+        "header": "none",
+        "adjustPageWidth": False,
         "adjustPageHeight": True,
     },
 }
@@ -108,7 +122,7 @@ class Engraving:
 
 
 def engrave(music_xml: bytes, layout: Layout = "page") -> Engraving:
-    """Engrave MusicXML of our own: A4 pages with the title, or everything on one line without it.
+    """Engrave MusicXML of our own: A4 pages with the title; without it one line, or one page for screens of any width.
 
     Raises:
         NotationError: Verovio reads no score in it (`not_engraved`).
