@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from image2music.music.planning.plan import LINE_ROLES, TUNEFUL_ROLES, Plan
+from image2music.music.planning.plan import LINE_ROLES, Plan
 from image2music.music.score import Score, Track
 from image2music.music.theory import GRID_QUARTER, SCALES
 
@@ -55,7 +55,7 @@ def sung_steps(score: Score, plan: Plan | None) -> list[list[Step]]:
         if track.is_drum or at >= len(plan.voices):
             continue
         roles = [plan.role_at(plan.voices[at].id, number) for number in numbers]
-        sung = np.array([False, *(role in TUNEFUL_ROLES | LINE_ROLES for role in roles)])
+        sung = np.array([False, *(role in LINE_ROLES | {"melody"} for role in roles)])
         kept = sung[np.searchsorted(starts, track.onsets, "right")]
         if kept.any():
             found.append(
