@@ -252,6 +252,8 @@ def metadata_key(image_id: str, row: dict[str, Any]) -> bytes:
     image_id itself.
     """
     brief = {name: row[name] for name in METADATA_COLUMNS if row.get(name) is not None}
+    if "wishes" in brief:  # rows that were made before there was this wish
+        brief["wishes"] = {name: wish for name, wish in brief["wishes"].items() if wish is not None or name != "length"}
     if not brief:
         return bytes.fromhex(image_id)
     text = json.dumps(brief, sort_keys=True, ensure_ascii=True)
