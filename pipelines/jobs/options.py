@@ -341,11 +341,11 @@ class ReportOptions:
         None, type=Path, help="folder to write; INPUT/report by default; an earlier report is replaced"
     )
     include_references: bool = option(False, help="also show the references' scores: mind their rights")
+    against: str | None = option(
+        None, check=reachable, metavar="OUT2", help="another output: its tunes are heard beside these, and voted on"
+    )
     abcjs: Path | None = option(
-        None,
-        type=Path,
-        metavar="FILE",
-        help="abcjs-basic-min.js or abcjs-*.tgz, to draw staves; see `make report-assets`",
+        None, type=Path, metavar="FILE", help="not needed any more: scores are drawn when the report is written"
     )
     sounds: int = option(
         16, check=at_least(0), metavar="N", help="render the first N tunes (16); the page's own tones play the others"
