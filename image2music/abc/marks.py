@@ -45,6 +45,8 @@ _KINDS = {
     "9": "dominant-ninth", "maj9": "major-ninth", "m9": "minor-ninth", "sus": "suspended-fourth",
     "sus4": "suspended-fourth", "sus2": "suspended-second", "5": "power",
 }  # fmt: skip
+_MOST_SLURS = 16
+"""MusicXML tells so many apart that are open at once."""
 _ALTERS = {"#": "1", "♯": "1", "b": "-1", "♭": "-1"}
 
 
@@ -93,8 +95,8 @@ class OpenSigns:
             for _ in range(min(names.count(")"), len(self.slurs))):
                 yield Element("slur", type="stop", number=str(self.slurs.pop()))
         if is_first:
-            for _ in range(names.count("(")):
-                number = next(number for number in range(1, 99) if number not in self.slurs)
+            for _ in range(min(names.count("("), _MOST_SLURS - len(self.slurs))):
+                number = next(number for number in range(1, _MOST_SLURS + 1) if number not in self.slurs)
                 self.slurs.append(number)
                 yield Element("slur", type="start", number=str(number))
 
