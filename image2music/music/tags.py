@@ -75,22 +75,6 @@ def _wav(data: bytes, tags: Mapping[str, str]) -> bytes:
     return _riff(chunks)
 
 
-def with_loop(wav: bytes, first: int, last: int) -> bytes:
-    """Return a WAV file that names the samples `first` to `last` (both played) as its endless loop, a `smpl` chunk.
-
-    Raises:
-        NotationError: these bytes are no WAV file (`not_this_kind`).
-    """
-    try:
-        chunks = [chunk for chunk in _chunks(wav) if chunk[0] != b"smpl"]
-        rate = struct.unpack_from("<I", next(body for name, body in chunks if name == b"fmt "), 4)[0]
-    except (struct.error, ValueError, StopIteration) as error:
-        raise NotationError(f"these bytes are no wav file: {error}", reason="not_this_kind") from error
-    head = struct.pack("<9I", 0, 0, round(1e9 / rate), 60, 0, 0, 0, 1, 0)
-    chunks.append((b"smpl", head + struct.pack("<6I", 0, 0, first, last, 0, 0)))
-    return _riff(chunks)
-
-
 def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         raise ValueError("it does not begin with RIFF and WAVE")
