@@ -105,7 +105,7 @@ class PicturesSeen:
 
     def lines(self, of: int) -> dict[str, str]:
         """Return it by the name of each line, where so many pictures were listed."""
-        near = f"{self.alike} near-duplicates of {self.alike_to} others (bursts, edits, other sizes)"
+        near = f"{self.alike} near-duplicates, of {self.alike_to} of them (bursts, edits, other sizes)"
         first = "; ".join(self.failures[:_MOST_FAILURES])
         more = f"; and {len(self.failures) - _MOST_FAILURES} more" if len(self.failures) > _MOST_FAILURES else ""
         return {
