@@ -33,7 +33,15 @@ from image2music.images.files import (
     pair,
     skipped_kind,
 )
-from image2music.images.sources import fetch, is_picture_archive, is_web, list_members, member_of, read_member
+from image2music.images.sources import (
+    as_on_disk,
+    fetch,
+    is_picture_archive,
+    is_web,
+    list_members,
+    member_of,
+    read_member,
+)
 from image2music.index.maintenance import Stamp, stamp_of
 from image2music.music.planning.plan import Plan
 from image2music.rows import valid_text
@@ -510,7 +518,10 @@ def stamps_under(root: str, started_ns: int) -> Callable[[str], Stamp | None]:
 
 @dataclass(frozen=True)
 class PictureReader:
-    """Reads pictures by their URI (`image2music.images.sources`), web addresses by the rule `web`. Picklable."""
+    """Reads pictures by their URI (`image2music.images.sources`), web addresses by the rule `web`. Picklable.
+
+    A URI may be as rows spell it, for a report or another take reads the picture again.
+    """
 
     web: WebRule = "none"
 
@@ -523,6 +534,7 @@ class PictureReader:
         """
         if is_web(uri):
             return fetch(uri, self.web)
+        uri = as_on_disk(uri)
         member = member_of(uri)
         return read_bytes(uri) if member is None else read_member(member, open_seekable)
 

@@ -39,7 +39,8 @@ _FILM_WORD = "_hevc"
 """What some exports of a telephone's library add to the name of a film."""
 
 _SERVICE_FOLDERS = frozenset({
-    "@eadir", "__macosx", "#recycle", "@recycle", "#snapshot", "$recycle.bin", "system volume information", "lost+found",
+    "@eadir", "__macosx", "#recycle", "@recycle", "#snapshot", "$recycle.bin", "lost+found",
+    "system volume information",
 })  # fmt: skip
 _SERVICE_FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini"})
 
