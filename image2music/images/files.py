@@ -182,7 +182,7 @@ def _stem(place: str) -> str:
     return f"{folder}/{unicodedata.normalize('NFC', os.path.splitext(name)[0]).casefold()}"
 
 
-def kinds_line(places: Iterable[str]) -> str:
-    """Return how many pictures there are of each ending, most of them first: `180 .jpg, 12 .heic, 1 no ending`."""
+def kinds_of_pictures(places: Iterable[str]) -> dict[str, int]:
+    """Return how many pictures there are of each ending, most of them first."""
     kinds = Counter(ending_of(place.rpartition("#")[2]) or "no ending" for place in places)
-    return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0])))
+    return dict(sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0])))
