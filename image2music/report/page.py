@@ -138,16 +138,16 @@ class PicturePage:
     """A row as a page. `data` is what the page's script reads: notes, bars, maps and the colours of their levels.
 
     `score` is what the script draws, None where nothing could be engraved; `sections` are the tune by bars, `scene`
-    what was seen as (name, text). `remarks` are the tune's N: lines, such as the statement that a voice was derived by rule.
-    `plan` and `critic` are None, and `faults` (of the tune that stands, worst first), `scene` and `wishes` empty, where
-    a row has no such columns. `has_rival` tells that another candidate can be heard beside the tune.
+    what was seen as (name, text). `remarks` are the tune's N: lines, such as the statement that a voice was derived by
+    rule. `plan` and `critic` are None, and `faults` (of the tune that stands, worst first), `scene` and `wishes` empty,
+    where a row has no such columns. `has_rival` tells that another candidate can be heard beside the tune.
     """
 
     row: Mapping[str, Any]
     maps: tuple[HeatMap, ...]
     motivation: list[MotivationPart]
     playback: Playback
-    roll: list[str]
+    roll: list[tuple[int, str]]
     score: DrawnScore | None
     sections: tuple[SectionView, ...]
     scene: list[tuple[str, str]]

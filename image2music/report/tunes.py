@@ -60,15 +60,18 @@ def played_bars(abc: str) -> Iterator[tuple[float, int]]:
     return iter(()) if tune is None else ((float(at / QUARTER), number) for at, number in bars_as_played(tune))
 
 
-def piano_roll(playback: Playback) -> list[str]:
-    """Return an SVG path for each pitched part of a tune, 1000 wide and 160 high, with a rectangle for each note."""
-    pitched = [track for track in playback.tracks if not track.is_drum]
-    pitches = [pitch for track in pitched for _, _, pitch, _ in track.notes]
+def piano_roll(playback: Playback) -> list[tuple[int, str]]:
+    """Return (place, SVG path) of each pitched part of a tune, 1000 wide and 160 high, with a rectangle for each note.
+
+    Places count the parts from 0, drums included, which have no path.
+    """
+    pitched = [(place, track) for place, track in enumerate(playback.tracks) if not track.is_drum]
+    pitches = [pitch for _, track in pitched for _, _, pitch, _ in track.notes]
     if not pitches or playback.seconds <= 0:
         return []
     lowest, step = min(pitches), ROLL_HEIGHT / (max(pitches) - min(pitches) + 1)
     scale = ROLL_WIDTH / playback.seconds
-    return [_path(track.notes, lowest, step, scale) for track in pitched]
+    return [(place, _path(track.notes, lowest, step, scale)) for place, track in pitched]
 
 
 def _path(notes: Sequence[tuple[float, float, int, int]], lowest: int, step: float, scale: float) -> str:
