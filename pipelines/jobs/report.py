@@ -98,7 +98,10 @@ class Sounds:
 
 
 def page_sound(sound: NDArray[np.float32]) -> bytes:
-    """Return a sound, float32[n, 2], as Opus of about 100 kB at most: fewer bits a second the longer it lasts."""
+    """Return a sound, float32[n, 2], as Opus of 100 kB at most: fewer bits a second the longer it lasts.
+
+    Beyond two minutes it takes more: the encoder has no fewer than 6 kbit/s.
+    """
     kbps = min(_MOST_KBPS, int(0.92 * _SOUND_BYTES * 8 / 1000 / (len(sound) / RATE)))
     if kbps >= _STEREO_FROM:
         return encode(sound, "opus", kbps)
