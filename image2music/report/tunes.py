@@ -101,7 +101,13 @@ class DrawnScore:
         return base64.b64encode(zlib.compress(text.encode("utf-8"), 9)).decode("ascii")
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
+def music_xml_of(abc: str) -> bytes:
+    """Return `abc_to_music_xml`, cached: a page hands it out and draws it."""
+    return abc_to_music_xml(abc)
+
+
+@lru_cache(maxsize=32)
 def drawn_score(abc: str, midi: bytes) -> DrawnScore | None:
     """Engrave a tune; `midi` is its performance, whose tempos turn the score's quarters into seconds.
 
@@ -112,7 +118,7 @@ def drawn_score(abc: str, midi: bytes) -> DrawnScore | None:
         MidiError: as `read_midi`.
     """
     try:
-        engraving = engrave(abc_to_music_xml(abc), "screen")
+        engraving = engrave(music_xml_of(abc), "screen")
     except NotationError:
         return None
     played = read_midi(midi)
@@ -134,9 +140,9 @@ _SVG = "{http://www.w3.org/2000/svg}"
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _KEPT_CLASSES = {"tempo", "dynam", "dir", "mNum", "label", "ending", "reh", "rest"}
 """Kinds of signs that the style sheet speaks of; notes, staves and bars are numbered instead."""
-_KEPT = ("x", "y", "cx", "cy", "rx", "ry", "d", "points", "width", "height", "stroke-width", "transform", "font-size",
+_KEPT = {"x", "y", "cx", "cy", "rx", "ry", "d", "points", "width", "height", "stroke-width", "transform", "font-size",
          "font-family", "font-style", "font-weight", "text-anchor", "stroke-dasharray", "stroke-linecap",
-         "stroke-linejoin", "fill", "fill-opacity", "stroke", "stroke-opacity")  # fmt: skip
+         "stroke-linejoin", "fill", "fill-opacity", "stroke", "stroke-opacity"}  # fmt: skip
 
 
 class _Slimmed:
@@ -166,7 +172,8 @@ class _Slimmed:
         kinds = it.get("class", "").split()
         if tag == "g":
             return self._group(it, kinds)
-        attributes = "".join(f' {name}="{_escaped(_short(it.attrib[name]))}"' for name in _KEPT if name in it.attrib)
+        kept = ((name, value) for name, value in it.attrib.items() if name in _KEPT)
+        attributes = "".join(f' {name}="{_escaped(_short(value))}"' for name, value in kept)
         if _HREF in it.attrib:
             attributes = f' href="#{_code(it.attrib[_HREF][1:])}"{attributes}'
         inside = _escaped(it.text or "") + "".join(self._element(child) + _escaped(child.tail or "") for child in it)

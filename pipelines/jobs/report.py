@@ -16,7 +16,6 @@ from PIL.Image import Image
 
 from image2music import __version__
 from image2music.abc.expression import perform_abc
-from image2music.abc.musicxml import abc_to_music_xml
 from image2music.errors import ConfigError, Image2MusicError, OutputError, PictureError
 from image2music.evaluation.pieces import playable
 from image2music.images.decode import open_picture
@@ -51,6 +50,7 @@ from image2music.report.site import (
     render_picture,
     sorted_cards,
 )
+from image2music.report.tunes import music_xml_of
 from image2music.storage.datasets import open_shards, read_shards
 from image2music.storage.files import Folder, holds_only, replaced_folder
 from image2music.storage.output import REPORT_MARKER, OutputStore, open_output
@@ -248,7 +248,7 @@ def _write_pictures(
         try:
             sound = sounds.of(card.id, row["midi"])
             html = render_picture(site, card, picture_page(row), shown, near, sound=f"{card.id}.opus" if sound else "")
-            music_xml = abc_to_music_xml(row["abc"])
+            music_xml = music_xml_of(row["abc"])
             comparison.add_row(card, row, f"pictures/{card.id}.opus" if sound else "")
         except Image2MusicError as error:
             raise OutputError(f"the row of {row['image_uri']} cannot be shown: {error}", reason=error.reason) from error
