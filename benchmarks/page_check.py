@@ -236,7 +236,7 @@ def overlay_changes(page: Page, report: Path) -> None:
     before = page.run(HEAT)
     kinds = page.run("[...new Set([...document.querySelectorAll('[data-kind]')].map((it) => it.dataset.kind))]")
     expect({"all", "bars"} <= set(kinds), f"maps of {kinds} alone")
-    for kind in (kind for kind in kinds if kind != "none"):
+    for kind in (kind for kind in ("voice", "bars", "motivation", "plan", "all") if kind in kinds):
         button = f"[data-kind={kind}]"
         page.click(button)
         settle(page)
@@ -351,6 +351,15 @@ def run_checks(page: Page, report: Path, width: int) -> Iterator[tuple[str, str]
             yield check.__name__, ""
 
 
+def play_a_while(page: Page) -> None:
+    """Play until some notes of the third bar or later are lit."""
+    page.run("scrollTo(0, 0)")
+    page.run("document.getElementById('play').click()")
+    page.wait("document.getElementById('bar-says').textContent.match(/[0-9]+/)?.[0] >= 3", 40)
+    page.wait("document.querySelectorAll('#score .now').length > 1", 10)
+    time.sleep(0.5)
+
+
 def take_shots(page: Page, report: Path, folder: Path) -> None:
     """Screenshots of the list and of one picture at each width, light and dark, and a print."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -365,6 +374,9 @@ def take_shots(page: Page, report: Path, folder: Path) -> None:
             page.open(pictures(report)[0])
             page.wait(DRAWN)
             page.screenshot(folder / f"picture-{width}-{scheme}.png", whole=True)
+            if scheme == "light":
+                play_a_while(page)
+                page.screenshot(folder / f"playing-{width}.png")
             page.open(report / "compare.html")
             page.wait(f"{READY} || !PAIRS.length")
             page.screenshot(folder / f"compare-{width}-{scheme}.png", whole=True)

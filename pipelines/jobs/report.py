@@ -189,6 +189,7 @@ class _Comparison:
     name: str
     runs: tuple[str, ...] = ()
     pairs: list[Pair] = field(default_factory=list)
+    written: set[str] = field(default_factory=set)
     standing: dict[str, Side] = field(default_factory=dict)
 
     def add_row(self, card: Card, row: Row, sound: str) -> None:
@@ -221,6 +222,9 @@ class _Comparison:
     def _write(self, id: str, mark: str, abc: str, midi: bytes, sound: str | None) -> None:
         """Write a tune; `sound` is None where it is still to be rendered."""
         file = tune_file(id, mark)
+        if file in self.written:
+            return
+        self.written.add(file)
         if sound is None:
             data = self.sounds.of(id, midi)
             sound = f"tunes/{file}.opus" if data else ""
