@@ -101,7 +101,9 @@ def repeated_once() -> Iterator[None]:
     pages: dict[str, Any] = {}
 
     def page_of(row: Row) -> Any:
-        return pages.setdefault(row["abc"], None) or pages.update({row["abc"]: made[0](row)}) or pages[row["abc"]]
+        if row["abc"] not in pages:
+            pages[row["abc"]] = made[0](row)
+        return pages[row["abc"]]
 
     report.picture_page = page_of
     report.tune_script = cache(made[1])
@@ -173,7 +175,7 @@ def main() -> int:
         pair = pair_seconds(page, folder / "compare.html")
         whole = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         print(
-            f"{args.pictures} generated pictures: {each:.2f} s of a processor for a picture's pages, both tunes engraved; "
+            f"{args.pictures} generated pictures: {each:.2f} s of a processor for a picture with its two tunes; "
             f"{whole / 1e6:.0f} MB in all, ",
             end="",
         )
