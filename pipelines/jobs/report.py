@@ -21,6 +21,7 @@ from image2music.evaluation.pieces import playable
 from image2music.images.decode import open_picture
 from image2music.images.features import data_uri, thumbnail
 from image2music.music.render import RATE, SoundRenderer, encode, load_renderer
+from image2music.music.tags import tagged
 from image2music.report.page import picture_page
 from image2music.report.pairs import (
     Pair,
@@ -51,6 +52,7 @@ from image2music.report.site import (
     sorted_cards,
 )
 from image2music.report.tunes import music_xml_of
+from image2music.rights import file_tags
 from image2music.storage.datasets import open_shards, read_shards
 from image2music.storage.files import Folder, holds_only, replaced_folder
 from image2music.storage.output import REPORT_MARKER, OutputStore, open_output
@@ -258,10 +260,11 @@ def _write_pictures(
             raise OutputError(f"the row of {row['image_uri']} cannot be shown: {error}", reason=error.reason) from error
         draft.write(card.page, html)
         draft.write(f"pictures/{card.id}.abc", row["abc"])
-        draft.write(f"pictures/{card.id}.mid", row["midi"])
-        draft.write(f"pictures/{card.id}.musicxml", music_xml)
+        tags = file_tags(row)
+        draft.write(f"pictures/{card.id}.mid", tagged(row["midi"], "midi", tags))
+        draft.write(f"pictures/{card.id}.musicxml", tagged(music_xml, "musicxml", tags))
         if sound:
-            draft.write(f"pictures/{card.id}.opus", sound)
+            draft.write(f"pictures/{card.id}.opus", tagged(sound, "opus", tags))
     return unseen
 
 

@@ -16,6 +16,8 @@ from image2music.abc.musicxml import abc_to_music_xml
 from image2music.abc.playback import abc_to_midi
 from image2music.music.loudness import loudness
 from image2music.music.render import RATE, decode
+from image2music.music.tags import tagged
+from image2music.rights import RIGHTS_COLUMNS, file_tags
 from image2music.storage.output import REPORT_MARKER, open_output
 from pipelines.cli.main import main
 from pipelines.jobs.report import page_sound
@@ -68,7 +70,7 @@ def test_every_link_leads_to_a_file_in_the_folder_and_none_to_a_network(composed
         links = re.findall(r'(?:href|src)="([^"#][^"]*)"', html)
         files = [link.partition("#")[0] for link in links if not link.startswith("data:image/jpeg;base64,")]
         assert files and all(((report / name).parent / link).is_file() for link in files), name
-        assert "://" not in html
+        assert not any("://" in link for link in links)
 
 
 def test_pictures_of_no_folder_have_an_album_page_whose_links_work(composed):
@@ -122,11 +124,22 @@ def test_scores_of_references_are_shown_only_when_asked_for(composed):
 
 def test_abc_midi_and_musicxml_can_be_downloaded(composed):
     main(["report", "--input", "out"])
-    (row, *_) = open_output(composed / "out").compositions.read(["image_id", "abc", "midi"])
+    (row, *_) = open_output(composed / "out").compositions.read(["abc", "midi", *RIGHTS_COLUMNS])
     files = composed / "out" / "report" / "pictures"
     assert (files / f"{row['image_id'][:16]}.abc").read_text() == row["abc"]
-    assert (files / f"{row['image_id'][:16]}.mid").read_bytes() == row["midi"]
-    assert (files / f"{row['image_id'][:16]}.musicxml").read_bytes() == abc_to_music_xml(row["abc"])
+    midi = (files / f"{row['image_id'][:16]}.mid").read_bytes()
+    assert midi == tagged(row["midi"], "midi", file_tags(row))
+    music_xml = (files / f"{row['image_id'][:16]}.musicxml").read_bytes()
+    assert music_xml == tagged(abc_to_music_xml(row["abc"]), "musicxml", file_tags(row))
+
+
+def test_what_can_be_downloaded_says_that_ai_made_it_and_the_page_shows_the_rights(composed):
+    main(["report", "--input", "out", "--sounds", "1"])
+    files = composed / "out" / "report" / "pictures"
+    downloads = [path for path in files.iterdir() if path.suffix in (".mid", ".musicxml", ".opus")]
+    assert len(downloads) == 7
+    assert all(b"trainedAlgorithmicMedia" in path.read_bytes() for path in downloads)
+    assert all("trainedAlgorithmicMedia" in path.read_text() for path in files.glob("*.html"))
 
 
 def test_the_first_tunes_are_rendered_and_lie_beside_their_pages(composed, capsys):
