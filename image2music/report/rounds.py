@@ -225,7 +225,7 @@ class RowCandidate:
     round: Mapping[str, Any]
 
 
-def candidates_of(rounds: Sequence[Mapping[str, Any]]) -> list[RowCandidate]:
+def row_candidates(rounds: Sequence[Mapping[str, Any]]) -> list[RowCandidate]:
     """Return the candidates of a row: each draft as its repairs left it. Edits belong to the one that was chosen."""
     found: list[RowCandidate] = []
     for each in rounds:
@@ -241,7 +241,7 @@ def rival(rounds: Sequence[Mapping[str, Any]]) -> RowCandidate | None:
 
     Only what can be played takes part, and nothing that is the chosen tune once more.
     """
-    known = candidates_of(rounds)
+    known = row_candidates(rounds)
     chosen = {each.round["abc"] for each in known if each.round["accepted"]}
     if not chosen:
         return None

@@ -17,7 +17,7 @@ from image2music.abc.playback import abc_to_midi, abc_to_score
 from image2music.music.engraving import engrave
 from image2music.report.bars import section_views
 from image2music.report.pairs import Side, pair_of, pairs_script, tune_script
-from image2music.report.rounds import candidates_of, rival
+from image2music.report.rounds import rival, row_candidates
 from image2music.report.tunes import drawn_score, piano_roll, playback
 
 TUNE = two_voice_tune(1, bars=8)
@@ -110,7 +110,7 @@ def test_the_rival_is_the_best_candidate_that_was_not_chosen_as_its_repairs_left
         one_round("draft", "third", 0.2),
         one_round("edit", "edited", 2.0),
     ]
-    assert [each.number for each in candidates_of(rounds)] == [1, 2, 3]
+    assert [each.number for each in row_candidates(rounds)] == [1, 2, 3]
     assert rival(rounds).round["abc"] == "mended"
     assert rival(rounds[:1]) is None
     assert rival([*rounds[:1], one_round("draft", "first", 0.9)]) is None
