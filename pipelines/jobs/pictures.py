@@ -48,8 +48,8 @@ from pipelines.runtime.slices import (
 )
 from schemas.album import GLANCE_SCHEMA
 from schemas.place import PLACE_SCHEMA
-from transforms.album import summarise_picture, with_parts
-from transforms.pictures import Identified, PictureReader, identify, place_stamp, with_plan
+from transforms.album import summarise_picture, told_anew, with_parts
+from transforms.pictures import MOTION, Identified, PictureReader, identify, place_stamp, with_plan
 from transforms.stage import REASON
 
 Thing = TypeVar("Thing")
@@ -113,7 +113,7 @@ def settings_of(options: ComposeOptions | AblateOptions, composer_id: str, embed
         loop=options.loop,
         seed=options.seed,
         where=options.where,
-        album=album_recipe() if options.album else None,
+        album=album_recipe(options.chapter_gap) if options.album else None,
         looking=options.attention_options.name,
         rules=rules_version(),
         style=options.style or None,
@@ -154,7 +154,8 @@ class IdentifyPlaces:
             return known
         found = identify(uri, self.read)
         if isinstance(found, Identified):
-            return _NOTHING | {"uri": printable(uri), "image_id": found.image_id, "size": found.size, "stamp": stamp}
+            content = {"image_id": found.image_id, "size": found.size, "motion": found.motion}
+            return _NOTHING | {"uri": printable(uri), "stamp": stamp} | content
         return _NOTHING | {"uri": printable(uri), "reason": found.reason, "message": found.message}
 
     def give_up(self, slice: Slice[tuple[str, Row | None]]) -> SliceResult:
@@ -181,11 +182,10 @@ class GlanceAtPictures:
         read, rows = PictureReader(run.options.allow_web), []
         for one, known in slice.items:
             ref, row = one.ref, there.get(one.ref.image_id) or _seen_by(eyes, known)
-            if row is None and (seen := summarise_picture(ref, read, run.limit)) is not None:
-                row = {"image_id": ref.image_id, "seen_by": eyes, "summary": summary_as_json(seen)}
-            if row is not None:
-                rows.append(row)
-        if rows and any(row["image_id"] not in there for row in rows):
+            seen = summarise_picture(ref, read, run.limit) if row is None else told_anew(_summary(ref, row))
+            if seen is not None:
+                rows.append({"image_id": ref.image_id, "seen_by": eyes, "summary": summary_as_json(seen)})
+        if rows and any(there.get(row["image_id"]) != row for row in rows):
             shard = run.output.glances.append(rows, GLANCE_SCHEMA, ("image_id", "seen_by"), slice.root)
             if not slice.earlier:
                 run.output.glances.discard(old for old in own if os.path.basename(old) != os.path.basename(shard))
@@ -300,7 +300,7 @@ def slices_to_compose(
         survey.tidy()
     pictures: Iterator[Todo] = (_todo(run, one) for one in each_once(survey, part, run.output, found))
     if run.plans_albums:
-        pictures = planned_albums(job, run, pictures)
+        pictures = planned_albums(job, run, pictures, found)
     return _without_row(run, pictures, finished, found)
 
 
@@ -371,6 +371,7 @@ def each_once(
             counted["identify.done"] += ours
             all_uris = uris.get(row["image_id"], [uri])
             if uri == all_uris[0]:
+                counted[MOTION] += ours and bool(row.get("motion"))
                 yield Distinct(row["image_id"], tuple(all_uris), row["size"] or 0)
     if output is not None:
         output.failures.add(failures)
@@ -410,23 +411,33 @@ def by_album(uri: str) -> bytes:
     return os.fsencode(album_of(uri))
 
 
-def planned_albums(job: Job, run: ComposeRun, pictures: Iterable[Todo]) -> Iterator[Todo]:
-    """Return pictures, album by album, with their parts in their album's plan: workers look, here it is planned."""
+NEAR_DUPLICATES = "album.near_duplicates"
+"""The counter of pictures that are near-duplicates of an earlier one of their album."""
+
+
+def planned_albums(job: Job, run: ComposeRun, pictures: Iterable[Todo], found: Counter[str]) -> Iterator[Todo]:
+    """Return pictures, album by album, with their parts in their album's plan: workers look, here it is planned.
+
+    Near-duplicates are counted in `found`.
+    """
     ordered = sorted(pictures, key=lambda one: by_album(one.ref.uri))
     survey = Survey(ordered, _id_of, run.output.glances, "image_id", GLANCE_SCHEMA.names)
     survey.make(job, GlanceAtPictures(run.for_workers()), "glances", run.options.part)
     if run.options.part is None:
         survey.tidy()
-    return _with_parts(run, survey)
+    return _with_parts(run, survey, found)
 
 
-def _with_parts(run: ComposeRun, survey: Survey[Todo]) -> Iterator[Todo]:
+def _with_parts(run: ComposeRun, survey: Survey[Todo], found: Counter[str]) -> Iterator[Todo]:
     eyes = album_recipe()
     for _, album in groupby(survey.read(), key=lambda seen: album_of(seen[0].ref.uri)):
-        here = [(one, _summary(one.ref, _seen_by(eyes, row))) for one, row in album]
-        parts = with_parts([(one.ref, seen) for one, seen in here], run.options.seed)
+        seen_here = ((one, _seen_by(eyes, row)) for one, row in album)
+        here = [(one, _summary(one.ref, row) if row is not None else None) for one, row in seen_here]
+        parts = list(with_parts([(one.ref, seen) for one, seen in here], run.options.seed, run.options.chapter_gap))
+        themes = [ref.brief.part.theme for ref in parts if ref.brief.part is not None]
+        found[NEAR_DUPLICATES] += len(themes) - len(set(themes))
         yield from (replace(one, ref=ref) for (one, _), ref in zip(here, parts, strict=True))
 
 
-def _summary(ref: ImageRef, row: Row | None) -> ImageSummary | None:
-    return None if row is None else summary_of_json(row["summary"], ref.image_id, ref.uri)
+def _summary(ref: ImageRef, row: Row) -> ImageSummary:
+    return summary_of_json(row["summary"], ref.image_id, ref.uri)

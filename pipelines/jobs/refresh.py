@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from image2music.errors import ConfigError, OutputError
-from image2music.images.sources import is_there
+from image2music.images.sources import as_on_disk, is_there
 from image2music.index.table import Pair
 from image2music.loop.recall import recall
 from image2music.rows import KEY_COLUMNS, composition_key, failure_row, now, retried, scene_of_row
@@ -107,7 +107,7 @@ def refresh(options: ComposeOptions) -> int:
         if found.current < found.rows or found.changed:
             return _renew(job, options, run, found)
         if options.album:  # a run that was killed may have left them unbound
-            assemble_albums(job, run.output)
+            assemble_albums(job, run.output, options.language)
         print(f"{found.rows} rows name version {run.index.version} already, and nothing changed")
         return EXIT_DONE
 
@@ -323,7 +323,7 @@ def _renew(
             earlier: str | None = run.output.complete_generation(_earlier_version(run))
         else:
             earlier = run.output.complete_takes()
-        albums = assemble_albums(job, run.output) if options.album else {}
+        albums = assemble_albums(job, run.output, options.language) if options.album else {}
         record.counts = {"rows": found.rows, "kept": len(found.kept), "composed": len(made), "failed": len(lost)}
         record.counts |= albums
     code = job.end(len(lost), found.rows, "pictures", options.max_failures)
@@ -408,10 +408,4 @@ def _earlier_version(run: ComposeRun) -> int:
 
 def _places(uris: tuple[str, ...]) -> list[str]:
     """Return the places of a row at which there still is a file."""
-    spelt = (path for uri in uris for path in dict.fromkeys((uri, _unprintable(uri))))
-    return [path for path in spelt if is_there(path)]
-
-
-def _unprintable(uri: str) -> str:
-    """Return the file name whose bytes that are not UTF-8 were spelt in hex."""
-    return os.fsdecode(re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes.fromhex(found[1].decode()), uri.encode()))
+    return [path for path in map(as_on_disk, uris) if is_there(path)]
