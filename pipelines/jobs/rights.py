@@ -59,7 +59,7 @@ def rights_of(options: RightsOptions) -> Iterator[Row]:
 
 
 def _rights_of_earlier(row: Row, record: Mapping[str, Any] | None) -> Row:
-    """Return the column `rights` of a row that an earlier release wrote: licences as the cards of its models say now."""
+    """Return the column `rights` of an earlier release's row: licences as the cards of its models say now."""
     options = (record or {}).get("options", {})
     licences = ModelLicences(
         _card_of(composers.KINDS, options.get("composer") or _spec_of(row["composer_id"])),
