@@ -18,7 +18,7 @@ from xml.etree.ElementTree import fromstring
 
 from image2music.errors import NotationError
 
-Layout = Literal["page", "line"]
+Layout = Literal["page", "line", "screen"]
 
 _COMMON: dict[str, Any] = {
     "footer": "none",
@@ -54,6 +54,20 @@ _LAYOUTS: dict[Layout, dict[str, Any]] = {
         "breaks": "none",
         "header": "none",
         "adjustPageWidth": True,
+        "adjustPageHeight": True,
+    },
+    "screen": {
+        "pageWidth": 1500,
+        "pageHeight": 60_000,
+        "pageMarginTop": 20,
+        "pageMarginBottom": 20,
+        "pageMarginLeft": 20,
+        "pageMarginRight": 20,
+        "unit": 9.0,
+        "justifyVertically": False,
+        "breaks": "auto",
+        "header": "none",
+        "adjustPageWidth": False,
         "adjustPageHeight": True,
     },
 }
@@ -108,14 +122,14 @@ class Engraving:
 
 
 def engrave(music_xml: bytes, layout: Layout = "page") -> Engraving:
-    """Engrave MusicXML of our own: A4 pages with the title, or everything on one line without it.
+    """Engrave MusicXML of our own: A4 pages with the title; without it one line, or one page for screens of any width.
 
     Raises:
         NotationError: Verovio reads no score in it (`not_engraved`).
     """
     toolkit = _toolkit()
     toolkit.setOptions({**_COMMON, **_LAYOUTS[layout]})
-    if not toolkit.loadData(music_xml.decode("utf-8")) or not toolkit.getPageCount():
+    if b"<measure" not in music_xml or not toolkit.loadData(music_xml.decode("utf-8")) or not toolkit.getPageCount():
         raise NotationError("no score could be engraved: hand in MusicXML written here", reason="not_engraved")
     pages = tuple(_mended(toolkit.renderToSVG(number + 1)) for number in range(toolkit.getPageCount()))
     size = _VIEW_BOX.search(pages[0])
@@ -132,7 +146,8 @@ def _toolkit() -> Any:
         import verovio
 
         verovio.enableLog(verovio.LOG_OFF)
-        _LOCAL.toolkit = verovio.toolkit()
+        _LOCAL.toolkit = verovio.toolkit(False)  # what it finds by itself are the first thread's fonts only
+        _LOCAL.toolkit.setResourcePath(str(_font_folder()))
     return _LOCAL.toolkit
 
 
@@ -190,7 +205,7 @@ def _glyph(code: str) -> tuple[str, float]:
     folder = _font_folder()
     source = (folder / _FONT / f"{code}.xml").read_text("utf-8")
     advance = re.search(rf'<g c="{code}"[^>]* h-a-x="([\d.]+)"', (folder / f"{_FONT}.xml").read_text("utf-8"))
-    path = source[source.index("<path") : source.rindex("</g>")]
+    path = source[source.index("<path") : source.rindex("</g>")] if "<path" in source else ""
     return path, float(advance[1]) if advance else 500.0
 
 
