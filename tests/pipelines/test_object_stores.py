@@ -91,9 +91,9 @@ def test_commands_that_read_an_output(composed, tmp_path, capsys):
     run(f"report --input @/out --output {tmp_path}/pages", bucket=composed)
     assert "3 pictures, 0 failures" in capsys.readouterr().out
     run(f"export --input @/out --output {tmp_path}/files --formats abc,midi,heatmap", bucket=composed)
-    assert len(list((tmp_path / "files").iterdir())) == 9
+    assert len(list((tmp_path / "files").iterdir())) == 10  # with files.csv
     run("export --input @/out --output @/files --formats abc", bucket=composed)
-    assert len(list(open_place(f"{composed}/files").files())) == 3
+    assert len(list(open_place(f"{composed}/files").files())) == 4
     run("rights --input @/out", bucket=composed)
     assert capsys.readouterr().out.count("trainedAlgorithmicMedia") == 3
     run("score --input @/out", bucket=composed)
