@@ -60,9 +60,7 @@ def export(options: ExportOptions) -> tuple[int, int]:
     """
     compositions, files = open_output(options.input).compositions, Folder(options.output)
     names = file_names(options.name, exported_rows(compositions, NAME_COLUMNS))
-    if not names:
-        raise ConfigError(f"{options.input} holds no compositions: name the --output of compose", reason="no_rows")
-    chosen = _chosen(names, options.ids)
+    chosen = chosen_rows(names, options.input, options.ids)
     sounds = {*_SOUNDS, "stems"} & {*options.formats}
     renderer = announced_renderer(options.soundfont) if sounds else None
     files.prepare()
@@ -87,7 +85,14 @@ def export(options: ExportOptions) -> tuple[int, int]:
     return len(lines), failed
 
 
-def _chosen(ids: Collection[str], wanted: Collection[str]) -> frozenset[str]:
+def chosen_rows(ids: Collection[str], where: str, wanted: Collection[str]) -> frozenset[str]:
+    """Return which image_ids of an output, `where`, begin with one of those that are wanted; all where none is.
+
+    Raises:
+        ConfigError: there are no rows (`no_rows`), or none begins with an id that was named (`unknown_id`).
+    """
+    if not ids:
+        raise ConfigError(f"{where} holds no compositions: name the --output of compose", reason="no_rows")
     if not wanted:
         return frozenset(ids)
     for start in wanted:
