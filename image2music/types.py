@@ -209,11 +209,14 @@ class ImageMetadata:
             "album_part": part,
         }
 
-    def constraints(self, style: str = "") -> tuple[PlanConstraints, ...]:
-        """Return what a plan must keep: the album's demands, then wishes; `style` is asked for where no row asks."""
+    def constraints(self, style: str = "", length: str = "", loop: bool = False) -> tuple[PlanConstraints, ...]:
+        """Return what a plan must keep: the album's demands, then wishes.
+
+        `style` and `length` are asked for where no row asks, and all tunes are to `loop` or none.
+        """
         wishes = self.wishes or Wishes()
-        wishes = replace(wishes, style=wishes.style or style)
-        asked = constraints_of(wishes)
+        wishes = replace(wishes, style=wishes.style or style, length=wishes.length or length)
+        asked = replace(constraints_of(wishes), loop=loop)
         found = () if self.part is None else (self.part.constraints,)
         return found if asked == PlanConstraints() else (*found, asked)
 

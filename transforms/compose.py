@@ -10,6 +10,7 @@ from image2music.composers import registry
 from image2music.composers.base import AttentionOptions, Composer, ComposeRequest
 from image2music.loop.ablations import Variant
 from image2music.loop.chain import MAPS_ALONE, compose_batch
+from image2music.music.planning.lasting import length_text
 from image2music.settings import LoopSettings, SendingOptions, picture_seed
 from image2music.types import RefinedTune, RetrievedContext
 from transforms.stage import NAMESPACE, StageHandler
@@ -19,7 +20,10 @@ WITHOUT_ATTENTION = "compose.without_attention."
 
 
 class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
-    """Compose a finished tune for each picture; `seeds` are those of further takes, by image_id."""
+    """Compose a finished tune for each picture.
+
+    `seeds` are those of further takes, by image_id; `length` is how many seconds each lasts, `seamless` that it loops.
+    """
 
     stage = "compose"
 
@@ -34,6 +38,8 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
         style: str = "",
         sending: SendingOptions = SendingOptions(),  # noqa: B008 - frozen
         language: str = "en",
+        length: float | None = None,
+        seamless: bool = False,
     ) -> None:
         super().__init__(batch_size)
         self._spec = composer_spec
@@ -44,6 +50,8 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
         self._style = style
         self._sending = sending
         self._language = language
+        self._length = "" if length is None else length_text(length)
+        self._seamless = seamless
 
     def load_model(self) -> Composer:
         """Load the composer, which the describing stage of this process shares."""
@@ -73,7 +81,7 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
             references=context.references,
             seed=picture_seed(self._seeds.get(described.ref.image_id, self._seed), described.ref.image_id),
             album=described.ref.brief.part,
-            constraints=described.ref.brief.constraints(self._style),
+            constraints=described.ref.brief.constraints(self._style, self._length, self._seamless),
             plan=described.ref.brief.plan,
             steps=self._loop.steps,
             hint=described.ref.brief.hint or "",

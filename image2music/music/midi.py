@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from image2music.errors import MidiError
-from image2music.music.score import KeyChange, MeterChange, Score, TempoChange, Track
+from image2music.music.score import KeyChange, MeterChange, Score, TempoChange, Track, micros_of
 from image2music.music.theory import DEFAULT_QPM, DRUM_CHANNEL, fifths_of
 
 _MAX_TICK = 2**40
@@ -311,9 +311,12 @@ def write_midi(score: Score) -> bytes:
     return write_note_lists(score, [_note_list(track) for track in score.tracks if len(track)])
 
 
-def write_note_lists(conductor: Score, tracks: Iterable[NoteList]) -> bytes:
-    """As `write_midi`, with the tempos, meters and keys of `conductor` and other tracks than its own."""
-    chunks = [_conductor(conductor), *(_track_chunk(track) for track in tracks)]
+def write_note_lists(conductor: Score, tracks: Iterable[NoteList], end: int = 0) -> bytes:
+    """As `write_midi`, with the tempos, meters and keys of `conductor` and other tracks than its own.
+
+    The file ends at tick `end`, where that lies behind the last event.
+    """
+    chunks = [_conductor(conductor, end), *(_track_chunk(track) for track in tracks)]
     header = struct.pack(">4sIHHH", b"MThd", 6, 1, len(chunks), conductor.ticks_per_quarter)
     return header + b"".join(chunks)
 
@@ -324,7 +327,7 @@ def _note_list(track: Track) -> NoteList:
     return NoteList(list(zip(*columns, strict=True)), track.program, track.channel, track.name)
 
 
-def _conductor(score: Score) -> bytes:
+def _conductor(score: Score, end: int) -> bytes:
     events: list[tuple[int, bytes]] = []
     for meter in score.meters:
         power = meter.denominator.bit_length() - 1
@@ -332,15 +335,14 @@ def _conductor(score: Score) -> bytes:
     for key in score.keys:
         events.append((key.tick, bytes((0xFF, 0x59, 2, key.sharps & 0xFF, int(key.minor)))))
     for tempo in score.tempos:
-        micros = min(max(round(60_000_000 / tempo.qpm), 1), 0xFFFFFF)
-        events.append((tempo.tick, b"\xff\x51\x03" + micros.to_bytes(3, "big")))
+        events.append((tempo.tick, b"\xff\x51\x03" + micros_of(tempo.qpm).to_bytes(3, "big")))
     events.sort(key=lambda event: event[0])
     parts = []
     now = 0
     for tick, message in events:
         parts.append(_variable(tick - now) + message)
         now = tick
-    return _chunk(parts)
+    return _chunk(parts, _variable(max(0, end - now)))
 
 
 def _track_chunk(track: NoteList) -> bytes:
@@ -368,9 +370,10 @@ def _track_chunk(track: NoteList) -> bytes:
     return _chunk(parts)
 
 
-def _chunk(events: list[bytes]) -> bytes:
-    data = b"".join(events)
-    return b"MTrk" + struct.pack(">I", len(data) + 4) + data + b"\x00\xff\x2f\x00"
+def _chunk(events: list[bytes], rest: bytes = b"\x00") -> bytes:
+    """Return a track; `rest` is the time until its end."""
+    data = b"".join(events) + rest + b"\xff\x2f\x00"
+    return b"MTrk" + struct.pack(">I", len(data)) + data
 
 
 @lru_cache(maxsize=4096)

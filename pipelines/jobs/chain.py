@@ -158,6 +158,8 @@ def write_tunes(
         options.style,
         options.sending,
         options.language,
+        options.length,
+        options.seamless,
     )
     composed = retrieved | "Compose" >> Stage(handler, run.limit)
     composed.done | "WriteCompositions" >> composition_sink(
