@@ -5,7 +5,8 @@ loop. Counted: samples of 48 kHz by which ABC, performed MIDI and sound are off;
 (no fault of the kinds `ending` and `cadence` in the last section); whether the tempo is one that suits the scene; the
 critic's number; how many of a tune's bars of melody are literal repeats of another. Of loops: the step at the seam
 beside the largest step inside, and the tempo in the last bar and in the first. Without `--images` the photographs of
-scikit-image are taken.
+scikit-image are taken; `--quick` lets nano search less. Loops are played with the sound font, the others, of which only
+the samples are counted, with plain tones.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from image2music.abc.lasting import abc_seconds
 from image2music.abc.playback import abc_to_score
 from image2music.composers.base import ComposeRequest
 from image2music.composers.nano.composer import NanoComposer, load_nano
+from image2music.composers.nano.search.composing import Effort
 from image2music.composers.suiting import suiting_music
+from image2music.embedders.conse import load_conse
 from image2music.images.scene import Scene
 from image2music.loop.chain import compose_batch
 from image2music.music.listen.listener import listen
@@ -155,8 +158,11 @@ def main() -> None:
     parser.add_argument(
         "--loops", type=lambda text: tuple(map(read_length, text.split(","))) if text else (), default=(30.0,)
     )
+    parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     nano, renderer = load_nano(), load_renderer()
+    if args.quick:
+        nano = NanoComposer(load_conse(), nano.poles, nano.network, nano.id, Effort(plans=2, themes=2, kept=1))
     pictures = pictures_of(args.images, args.pictures)
     looks = [nano.look([Image.open(picture).convert("RGB")])[0] for picture in pictures]
     rows: list[tuple[str, list[Measured]]] = []
@@ -167,7 +173,7 @@ def main() -> None:
             tune = composed(nano, picture, look, length, loop)
             took = time.perf_counter() - began
             assert look.scene is not None
-            one = measured(tune, look.scene, length, renderer, took)
+            one = measured(tune, look.scene, length, renderer if loop else SoundRenderer(None, "plain"), took)
             found.append(one)
             seam = f" seam {one.seam:.4f} of {one.step:.4f}, tempo {one.before:.4f} to {one.after:.4f}" if loop else ""
             off = f"ABC {one.abc:+.2f} MIDI {one.midi:+.2f} sound {one.sound:+d}"

@@ -217,8 +217,18 @@ class ImageMetadata:
         wishes = self.wishes or Wishes()
         wishes = replace(wishes, style=wishes.style or style, length=wishes.length or length)
         asked = replace(constraints_of(wishes), loop=loop)
-        found = () if self.part is None else (self.part.constraints,)
+        found = () if self.part is None else (_roomy(self.part.constraints, asked.length),)
         return found if asked == PlanConstraints() else (*found, asked)
+
+
+_ROOM = 1.1
+
+
+def _roomy(wanted: PlanConstraints, length: float | None) -> PlanConstraints:
+    """Let a tune that is to last some time be a tenth slower or faster than its album asks."""
+    if length is None or wanted.qpm is None:
+        return wanted
+    return replace(wanted, qpm=(round(wanted.qpm[0] / _ROOM, 1), round(wanted.qpm[1] * _ROOM, 1)))
 
 
 NO_METADATA = ImageMetadata()

@@ -58,7 +58,7 @@ _SLOWING_BARS = 0.3
 _FEWEST_THAT_SLOW = 4
 _EVEN = {0: 0.0, 2: 0.02, 1: 0.05, 3: 0.05}
 """What it costs that a tune is not made of four bars, by what is left: as much as that share of the tempo."""
-_ODD_WHEN_SHORT = {1: 1.0, 2: 0.06, 3: 0.06, 4: 0.0, 5: 0.12, 7: 0.12}
+_ODD_WHEN_SHORT = {1: 60.0, 2: 0.06, 3: 0.06, 4: 0.0, 5: 0.12, 7: 0.12}
 _OUTSIDE = 100.0
 
 
