@@ -162,7 +162,8 @@ def main() -> None:
     args = parser.parse_args()
     nano, renderer = load_nano(), load_renderer()
     if args.quick:
-        nano = NanoComposer(load_conse(), nano.poles, nano.network, nano.id, Effort(plans=2, themes=2, kept=1))
+        effort = Effort(plans=1, themes=1, contours=60, kept=1)
+        nano = NanoComposer(load_conse(), nano.poles, nano.network, nano.id, effort)
     pictures = pictures_of(args.images, args.pictures)
     looks = [nano.look([Image.open(picture).convert("RGB")])[0] for picture in pictures]
     rows: list[tuple[str, list[Measured]]] = []

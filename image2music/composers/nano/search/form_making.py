@@ -180,9 +180,7 @@ class FormMaker(BarIdeas):
         if purpose == "intro":
             return (draw("intro", 2, home) * 2)[:length], home
         if self.whole and length in _SHORT_CLOSES:
-            minor = mode_of(home) in ("minor", "dorian")
-            chords = self.rng.choice(_SHORT_CLOSES[length][minor])
-            return tuple(moved(bar, fifths_of(home.tonic)) for bar in chords), home
+            return self._short_close(length), home
         if purpose == "statement":
             role: HarmonicRole = "open" if close == "half" else "imperfect" if close == "imperfect" else "close"
             self.theme_chords = self._theme_harmony(role, length)
@@ -225,6 +223,19 @@ class FormMaker(BarIdeas):
             return ending(length, before=before), home
         drawn = [draw("coda", length, home) for _ in range(4)]
         return next((chords for chords in drawn if comes_home(chords, home)), ending(length, before=before)), home
+
+    def _short_close(self, length: int) -> tuple[str, ...]:
+        """Draw the chords of a tune of a few bars, those that its opening fits."""
+        home, bar, beat = self.form.key, bar_ticks(self.meter), beat_ticks(self.meter)
+        closes = _SHORT_CLOSES[length][mode_of(home) in ("minor", "dorian")]
+        drawn = [tuple(moved(one, fifths_of(home.tonic)) for one in close) for close in closes]
+        self.rng.shuffle(drawn)
+
+        def foreign(chords: tuple[str, ...]) -> float:
+            pairs = zip(chords, self.opening, strict=False)
+            return round(sum(fits_notes(text, str(home), notes, bar, beat) for text, notes in pairs), 6)
+
+        return min(drawn, key=foreign)
 
     def _before(self) -> str:
         """Return the last chord so far."""
