@@ -312,13 +312,44 @@ def write_midi(score: Score) -> bytes:
 
 
 def write_note_lists(conductor: Score, tracks: Iterable[NoteList], end: int = 0) -> bytes:
-    """As `write_midi`, with the tempos, meters and keys of `conductor` and other tracks than its own.
+    """As `write_midi`, with the title, tempos, meters and keys of `conductor` and other tracks than its own.
 
     The file ends at tick `end`, where that lies behind the last event.
     """
     chunks = [_conductor(conductor, end), *(_track_chunk(track) for track in tracks)]
     header = struct.pack(">4sIHHH", b"MThd", 6, 1, len(chunks), conductor.ticks_per_quarter)
     return header + b"".join(chunks)
+
+
+def with_markers(data: bytes, markers: Iterable[tuple[int, str]]) -> bytes:
+    """Return a MIDI file with markers, (tick, text), in the first track of those that `write_midi` writes.
+
+    Raises:
+        ValueError: the first track has other events than those of a conductor.
+    """
+    size = int.from_bytes(data[18:22], "big")
+    track, at, tick, events = data[22 : 22 + size], 0, 0, list[tuple[int, bytes]]()
+    while at < size:
+        delta, at = _read_variable(track, at)
+        start = at
+        if track[at] != 0xFF:
+            raise ValueError("the first track of the MIDI file is no conductor")
+        length, at = _read_variable(track, at + 2)
+        at, tick = at + length, tick + delta
+        events.append((tick, track[start:at]))
+    for tick, text in markers:
+        name = text.encode("utf-8")
+        events.insert(len(events) - 1, (tick, b"\xff\x06" + _variable(len(name)) + name))
+    return data[:14] + _meta_chunk(events[:-1], events[-1][0]) + data[22 + size :]
+
+
+def _read_variable(data: bytes, at: int) -> tuple[int, int]:
+    """Return the value that `_variable` wrote at a place, and the place behind it."""
+    value = data[at] & 0x7F
+    while data[at] & 0x80:
+        at += 1
+        value = value << 7 | data[at] & 0x7F
+    return value, at + 1
 
 
 def _note_list(track: Track) -> NoteList:
@@ -328,7 +359,7 @@ def _note_list(track: Track) -> NoteList:
 
 
 def _conductor(score: Score, end: int) -> bytes:
-    events: list[tuple[int, bytes]] = []
+    events = [(0, _name_event(score.title))] if score.title else []
     for meter in score.meters:
         power = meter.denominator.bit_length() - 1
         events.append((meter.tick, bytes((0xFF, 0x58, 4, min(meter.numerator, 255), power, 24, 8))))
@@ -336,6 +367,11 @@ def _conductor(score: Score, end: int) -> bytes:
         events.append((key.tick, bytes((0xFF, 0x59, 2, key.sharps & 0xFF, int(key.minor)))))
     for tempo in score.tempos:
         events.append((tempo.tick, b"\xff\x51\x03" + micros_of(tempo.qpm).to_bytes(3, "big")))
+    return _meta_chunk(events, end)
+
+
+def _meta_chunk(events: list[tuple[int, bytes]], end: int = 0) -> bytes:
+    """Return a track of events, (tick, message), in the order of their ticks; it goes on until tick `end` at least."""
     events.sort(key=lambda event: event[0])
     parts = []
     now = 0
@@ -347,10 +383,7 @@ def _conductor(score: Score, end: int) -> bytes:
 
 def _track_chunk(track: NoteList) -> bytes:
     channel = track.channel & 15
-    parts = []
-    if track.name:
-        name = track.name.encode("utf-8")[:_NAME_LIMIT]
-        parts.append(b"\x00\xff\x03" + bytes((len(name),)) + name)
+    parts = [b"\0" + _name_event(track.name)] if track.name else []
     parts.append(bytes((0, 0xC0 | channel, track.program & 127)))
     on, off = (0x90 | channel) << 16, (0x80 | channel) << 16 | _VOLUME_OF_ENDS
     # One integer for each event, the tick and behind it the three bytes of the message, sorts ends before beginnings.
@@ -368,6 +401,12 @@ def _track_chunk(track: NoteList) -> bytes:
         for event, delta in zip(events, deltas, strict=True)
     ]
     return _chunk(parts)
+
+
+def _name_event(name: str) -> bytes:
+    """Return the event that names a track, and in the first track the piece."""
+    text = name.encode("utf-8")[:_NAME_LIMIT].decode("utf-8", "ignore").encode("utf-8")
+    return b"\xff\x03" + bytes((len(text),)) + text
 
 
 def _chunk(events: list[bytes], rest: bytes = b"\x00") -> bytes:

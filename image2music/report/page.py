@@ -3,187 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from difflib import SequenceMatcher
-from itertools import takewhile
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from image2music.abc.parser import parse
-from image2music.abc.playback import bars_as_played
 from image2music.evaluation.pieces import Heard, hear
 from image2music.music.metrics import EXPLANATIONS, METRIC_NAMES
-from image2music.music.midi import read_midi
-from image2music.music.planning.plan import pitch_name
-from image2music.music.render import PlayedTrack, played_tracks
-from image2music.music.score import seconds_at
 from image2music.music.similarity import LONGEST_ALLOWED, longest_shared_run
-from image2music.music.theory import QUARTER
-
-_PIECES = re.compile(r"\s+|\||[^\s|]+")
-
-WRITTEN_ANEW = 0.3
-"""Below this share of kept text a comparison says nothing: the round shows its tune without marks."""
-
-
-@dataclass(frozen=True)
-class TextChange:
-    """A stretch of ABC that is the same, gone or new."""
-
-    kind: Literal["same", "gone", "new"]
-    text: str
-
-
-@dataclass(frozen=True)
-class Move:
-    """A metric before and after a round; `before` is None for the first tune."""
-
-    name: str
-    before: float | None
-    after: float | None
-
-
-@dataclass(frozen=True)
-class FaultView:
-    """A place that a listener would point at, and what a round did to it; `new` all of them in a tune of its own."""
-
-    change: Literal["gone", "new"]
-    text: str
-
-
-Verdict = Literal["chosen", "not chosen", "taken", "not taken"]
-
-
-@dataclass(frozen=True)
-class RoundView:
-    """A round compared with the tune that stood when it began. `kept` is the share of its text from there, 0 to 1.
-
-    `verdict` tells candidates that another one was preferred to ("not chosen") from answers that were no use.
-    """
-
-    purpose: str
-    verdict: Verdict
-    reason: str
-    diagnostics: Sequence[Mapping[str, Any]]
-    critic: float | None
-    faults: tuple[FaultView, ...]
-    kept: float | None
-    changes: tuple[TextChange, ...]
-    moves: tuple[Move, ...]
-
-    @property
-    def accepted(self) -> bool:
-        """Whether its tune became the one that stands."""
-        return self.verdict in ("chosen", "taken")
-
-
-def round_views(rounds: Sequence[Mapping[str, Any]]) -> list[RoundView]:
-    """Return all rounds of a row, in order, each compared with the tune accepted before it.
-
-    Each draft begins a candidate, to be compared with nothing; what comes after the candidates goes on from the one
-    that was chosen.
-    """
-    several = sum(each["purpose"] == "draft" for each in rounds) > 1
-    views: list[RoundView] = []
-    standing: Mapping[str, Any] | None = None
-    chosen: Mapping[str, Any] | None = None
-    for at, each in enumerate(rounds):
-        if each["purpose"] == "draft":
-            standing = None
-        elif each["purpose"] != "repair":
-            standing = chosen or standing
-        views.append(_view(each, standing, _verdict_of(rounds, at) if several else _taken(each)))
-        if each["accepted"]:
-            chosen = each
-        if each["accepted"] or standing is None:
-            standing = each
-    return views
-
-
-def _taken(each: Mapping[str, Any]) -> Verdict:
-    return "taken" if each["accepted"] else "not taken"
-
-
-def _verdict_of(rounds: Sequence[Mapping[str, Any]], at: int) -> Verdict:
-    """Return the verdict on a round where there were several candidates: a draft and its repairs share their fate."""
-    if rounds[at]["purpose"] not in ("draft", "repair"):
-        return _taken(rounds[at])
-    if rounds[at]["accepted"]:
-        return "chosen"
-    first = max(place for place in range(at + 1) if rounds[place]["purpose"] == "draft")
-    own = [rounds[first], *takewhile(lambda each: each["purpose"] == "repair", rounds[first + 1 :])]
-    return "not taken" if any(each["accepted"] for each in own) else "not chosen"
-
-
-def changes(before: str, after: str) -> tuple[TextChange, ...]:
-    """Return the changes from `before` to `after`, word by word. The stretches "same" and "new" make up `after`."""
-    old, new = _PIECES.findall(before), _PIECES.findall(after)
-    found = []
-    for kind, i, j, k, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if kind == "equal":
-            found.append(TextChange("same", "".join(new[k:m])))
-            continue
-        gone, came = "".join(old[i:j]), "".join(new[k:m])
-        found += [TextChange("gone", gone)] if gone else []
-        found += [TextChange("new", came)] if came else []
-    return tuple(found)
-
-
-def _view(each: Mapping[str, Any], standing: Mapping[str, Any] | None, verdict: Verdict) -> RoundView:
-    marked: tuple[TextChange, ...] = (TextChange("same", each["abc"]),)
-    kept = None
-    if standing is not None:
-        compared = changes(standing["abc"], each["abc"])
-        kept = _ink("".join(change.text for change in compared if change.kind == "same")) / max(_ink(each["abc"]), 1)
-        marked = compared if kept >= WRITTEN_ANEW else marked
-    return RoundView(
-        purpose=each["purpose"],
-        verdict=verdict,
-        reason=each["reason"],
-        diagnostics=each["diagnostics"],
-        critic=each.get("critic"),
-        faults=_fault_views(each, standing),
-        kept=kept,
-        changes=marked,
-        moves=tuple(_moves(each["metrics"], standing["metrics"] if standing else None)),
-    )
-
-
-def _fault_views(each: Mapping[str, Any], standing: Mapping[str, Any] | None) -> tuple[FaultView, ...]:
-    """Return what is no longer heard, then what is heard for the first time; rows of earlier releases have neither."""
-    if each["metrics"] is None:  # it cannot be played: nothing was heard
-        return ()
-    before = Counter(fault_lines(standing)) if standing else Counter[str]()
-    after = Counter(fault_lines(each))
-    gone = [FaultView("gone", line) for line in (before - after).elements()]
-    return (*gone, *(FaultView("new", line) for line in (after - before).elements()))
-
-
-def fault_lines(each: Mapping[str, Any]) -> list[str]:
-    """Return a line for each place that a listener would point at in a round's tune, worst first."""
-    return [_fault_line(fault) for fault in each.get("faults") or ()]
-
-
-def _fault_line(fault: Mapping[str, Any]) -> str:
-    return f"bar {fault['bar']} beat {fault['beat']:g}: {fault['message']}"
-
-
-def _ink(abc: str) -> int:
-    """Count the characters without bar lines and blanks, which any two tunes share."""
-    return sum(not (letter.isspace() or letter == "|") for letter in abc)
-
-
-def _moves(after: Mapping[str, float | None] | None, before: Mapping[str, float | None] | None) -> Iterator[Move]:
-    """Yield the metrics that a round changed, or all of the first tune's."""
-    for name, value in (after or {}).items():
-        old = before[name] if before else None
-        if before is None or old != value:
-            yield Move(name, old, value)
+from image2music.report.bars import PlanView, SectionView, plan_view, section_views
+from image2music.report.rounds import RoundView, fault_lines, rival, round_views, standing_round
+from image2music.report.tunes import DrawnScore, Playback, drawn_score, piano_roll, playback
 
 
 @dataclass(frozen=True)
@@ -229,83 +62,7 @@ def _reference_view(reference: Mapping[str, Any], own: Heard | None) -> Referenc
     )
 
 
-@dataclass(frozen=True)
-class SectionView:
-    """A section of the plan in words; `parts` has what each voice does, in the order of the plan's voices."""
-
-    name: str
-    bars: str
-    picture_part: str
-    qpm: float
-    dynamic: str
-    cadence: str
-    parts: tuple[str, ...]
-    chords: str
-
-
-@dataclass(frozen=True)
-class PlanView:
-    """The plan of a tune: its `row` for what is shown as it is, the form as a table, places that matter as lines."""
-
-    row: Mapping[str, Any]
-    sections: tuple[SectionView, ...]
-    events: tuple[str, ...]
-
-    @property
-    def has_picture_parts(self) -> bool:
-        """Whether any section stands for a part of the picture."""
-        return any(section.picture_part for section in self.sections)
-
-
-def plan_view(plan: Mapping[str, Any] | None) -> PlanView | None:
-    """Return the column `plan` of a row as it is shown; None where a tune was written to none."""
-    if plan is None:
-        return None
-    return PlanView(plan, tuple(_section_view(section, plan) for section in plan["sections"]), tuple(_events(plan)))
-
-
-def _section_view(section: Mapping[str, Any], plan: Mapping[str, Any]) -> SectionView:
-    roles = {part["voice"]: _part_text(part) for part in section["parts"]}
-    swell = "" if section["swell"] == "none" else f", {section['swell']}"
-    return SectionView(
-        name=section["name"],
-        bars=_span(section["first"], section["last"]),
-        picture_part=section["picture_part"],
-        qpm=section["qpm"],
-        dynamic=section["dynamic"] + swell,
-        cadence=section["cadence"],
-        parts=tuple(roles.get(voice["id"], "rest") for voice in plan["voices"]),
-        chords=" | ".join(plan["harmony"][section["first"] - 1 : section["last"]]),
-    )
-
-
-def _part_text(part: Mapping[str, Any]) -> str:
-    return part["role"] if part["family"] is None else f"{part['role']} ({part['family']})"
-
-
-def _span(first: int, last: int) -> str:
-    return f"{first}" if first == last else f"{first}-{last}"
-
-
-def _events(plan: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a plan says of single places, as `what: text`."""
-    names = {voice["id"]: voice["name"] for voice in plan["voices"]}
-    if motif := plan["motif"]:
-        yield f"motif: {motif['abc']}"
-    if device := plan["device"]:
-        yield f"device: {device['what']}, paid off in bar {device['payoff_bar']}"
-    if surprise := plan["surprise"]:
-        yield f"surprise: bar {surprise['bar']}, {surprise['what']}"
-    if climax := plan["climax"]:
-        yield f"climax: bar {climax['bar']}, {names.get(climax['voice'], 'nobody')} on {pitch_name(climax['pitch'])}"
-    for silence in plan["silences"]:
-        yield f"silence: {names.get(silence['voice'], 'nobody')}, bar {_span(silence['first'], silence['last'])}"
-    if plan["ending"]:
-        yield f"ending: {plan['ending']}"
-
-
 _WIDTH, _EDGE = 200.0, 6.0
-ROLL_WIDTH, ROLL_HEIGHT = 1000, 160
 
 
 @dataclass(frozen=True)
@@ -349,27 +106,6 @@ def _verdict(value: float | None, others: Sequence[float]) -> str:
     return "above the references" if value > max(others) else "within the references"
 
 
-def piano_roll(playback: Playback) -> list[str]:
-    """Return an SVG path for each pitched part of a tune, 1000 wide and 160 high, with a rectangle for each note."""
-    pitched = [track for track in playback.tracks if not track.is_drum]
-    pitches = [pitch for track in pitched for _, _, pitch, _ in track.notes]
-    if not pitches or playback.seconds <= 0:
-        return []
-    lowest, step = min(pitches), ROLL_HEIGHT / (max(pitches) - min(pitches) + 1)
-    scale = ROLL_WIDTH / playback.seconds
-    return [_path(track.notes, lowest, step, scale) for track in pitched]
-
-
-def _path(notes: Sequence[tuple[float, float, int, int]], lowest: int, step: float, scale: float) -> str:
-    height = max(1.0, step - 0.5)
-    parts = []
-    for start, duration, pitch, _ in notes:
-        left, top = start * scale, ROLL_HEIGHT - (pitch - lowest + 1) * step
-        width = max(1.0, duration * scale - 1)
-        parts.append(f"M{left:.1f} {top:.1f}h{width:.1f}v{height:.1f}h-{width:.1f}z")
-    return "".join(parts)
-
-
 @dataclass(frozen=True)
 class MetricView:
     """One metric of the tune beside the range of the references."""
@@ -401,8 +137,10 @@ def motivation_parts(motivation: str, maps: Sequence[HeatMap]) -> list[Motivatio
 class PicturePage:
     """A row as a page. `data` is what the page's script reads: notes, bars, maps and the colours of their levels.
 
-    `remarks` are the tune's N: lines, such as the statement that a voice was derived by rule. `plan` and `critic` are
-    None, and `faults` (of the tune that stands, worst first) and `wishes` empty, where a row has no such columns.
+    `score` is what the script draws, None where nothing could be engraved; `sections` are the tune by bars, `scene`
+    what was seen as (name, text). `remarks` are the tune's N: lines, such as the statement that a voice was derived by rule.
+    `plan` and `critic` are None, and `faults` (of the tune that stands, worst first), `scene` and `wishes` empty, where
+    a row has no such columns. `has_rival` tells that another candidate can be heard beside the tune.
     """
 
     row: Mapping[str, Any]
@@ -410,6 +148,9 @@ class PicturePage:
     motivation: list[MotivationPart]
     playback: Playback
     roll: list[str]
+    score: DrawnScore | None
+    sections: tuple[SectionView, ...]
+    scene: list[tuple[str, str]]
     references: list[ReferenceView]
     metrics: list[MetricView]
     plan: PlanView | None
@@ -417,6 +158,7 @@ class PicturePage:
     critic: float | None
     faults: list[str]
     rounds: list[RoundView]
+    has_rival: bool
     remarks: list[str]
     data: dict[str, Any]
 
@@ -429,27 +171,50 @@ def picture_page(row: Mapping[str, Any]) -> PicturePage:
     """
     maps = tuple(heat_map(attention) for attention in row["attention"])
     played = playback(row["midi"], row["abc"])
+    standing = standing_round(row["rounds"])
+    score = drawn_score(row["abc"], row["midi"])
     return PicturePage(
         row=row,
         maps=maps,
         motivation=motivation_parts(row["motivation"], maps),
         playback=played,
         roll=piano_roll(played),
+        score=score,
+        sections=section_views(row, standing.get("faults") or ()),
+        scene=scene_lines(row.get("scene")),
         references=reference_views(row["references"], row["abc"]),
         metrics=metric_views(row),
         plan=plan_view(row.get("plan")),
         wishes={name: wish for name, wish in (row.get("wishes") or {}).items() if wish},
         critic=row.get("critic"),
-        faults=fault_lines(next((each for each in reversed(row["rounds"]) if each["accepted"]), {})),
+        faults=fault_lines(standing),
         rounds=round_views(row["rounds"]),
+        has_rival=rival(row["rounds"]) is not None,
         remarks=[line[2:].strip() for line in row["abc"].splitlines() if line.startswith("N:")],
         data={
             "playback": asdict(played),
             "maps": [asdict(heat) for heat in maps],
             "colours": colours().tolist() if maps else [],
-            "abc": row["abc"],
+            "score": score.packed() if score else "",
         },
     )
+
+
+_SEEN = ("subject", "place", "near", "middle", "far", "focal_point", "eye_path", "motion", "light", "palette", "mood")
+
+
+def scene_lines(scene: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Return the column `scene` as (name, text), without what is empty."""
+    if scene is None:
+        return []
+    things = ", ".join(f"{each['name']} ({each['confidence']:.0%})" for each in scene["things"] or ())
+    found = [(name.replace("_", " "), _joined(scene[name])) for name in _SEEN]
+    people = "" if scene["people"] is None else str(scene["people"])
+    return [line for line in (found[0], ("things", things), ("people", people), *found[1:]) if line[1]]
+
+
+def _joined(value: str | Sequence[str] | None) -> str:
+    return value if isinstance(value, str) else " → ".join(value or ())
 
 
 def metric_views(row: Mapping[str, Any]) -> list[MetricView]:
@@ -461,37 +226,6 @@ def metric_views(row: Mapping[str, Any]) -> list[MetricView]:
         low, high = min(others, default=None), max(others, default=None)
         views.append(MetricView(name, EXPLANATIONS[name], value, low, high, range_plot(value, others)))
     return views
-
-
-@dataclass(frozen=True)
-class Playback:
-    """A tune in seconds. `bars` are (start, number of the bar as written, from 1); a repeated bar occurs twice."""
-
-    seconds: float
-    tracks: tuple[PlayedTrack, ...]
-    bars: tuple[tuple[float, int], ...]
-
-
-def playback(midi: bytes, abc: str) -> Playback:
-    """Return the notes of a MIDI file and the bars of the ABC that it was made from.
-
-    Raises:
-        MidiError: as `read_midi`.
-    """
-    score = read_midi(midi)
-    tracks = played_tracks(score)
-    end = max(start + duration for track in tracks for start, duration, _, _ in track.notes)
-    bars = tuple(
-        (round(seconds_at(quarters, score.tempos, score.ticks_per_quarter), 4), number)
-        for quarters, number in played_bars(abc)
-    )
-    return Playback(round(end, 4), tracks, bars)
-
-
-def played_bars(abc: str) -> Iterator[tuple[float, int]]:
-    """Yield (quarters from the beginning, bar number from 1) of every bar of the first voice, as it is played."""
-    tune = next((tune for tune in parse(abc).tunes if tune.has_music), None)
-    return iter(()) if tune is None else ((float(at / QUARTER), number) for at, number in bars_as_played(tune))
 
 
 _BARS = re.compile(r"(\d+)\D+(\d+)")

@@ -23,6 +23,7 @@ from image2music.errors import ConfigError
 from image2music.music.planning.lasting import read_length
 from image2music.settings import LANGUAGE_NAMES, LoopSettings, Protocol, SendingOptions, Steps, WebRule
 from image2music.storage.files import open_place
+from image2music.storage.names import NAME_FIELDS, check_name_pattern
 from image2music.storage.objects import is_store
 from image2music.storage.tar import ENDINGS, is_tar
 from pipelines.runtime.options import (
@@ -41,12 +42,23 @@ from transforms.deadlines import excuse
 if TYPE_CHECKING:
     from image2music.evaluation.questions import JudgeSettings
 
-EXPORT_FORMATS = ("abc", "midi", "musicxml", "wav", "mp3", "opus", "heatmap")
+EXPORT_FORMATS = ("abc", "midi", "musicxml", "pdf", "svg", "wav", "mp3", "opus", "stems", "heatmap")
 SHORTEST_ID = 4
 """Characters of an image_id that `export --ids` needs at least."""
 SHORTEST_CHOSEN = 8
 """Characters of an image_id that `compose --ids` needs at least."""
 _HEX = re.compile(r"[0-9a-f]+")
+
+
+_UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
+
+
+def _span(text: str) -> float:
+    """Read `90m`, `3h` or `2d` as seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]*)", text.strip())
+    if found is None or found[2] not in _UNITS or not float(found[1]):
+        raise ConfigError(f"--chapter_gap takes a time such as 90m, 3h or 2d, not {text!r}", reason="bad_chapter_gap")
+    return float(found[1]) * _UNITS[found[2]]
 
 
 def _price(text: str) -> tuple[float, float]:
@@ -184,6 +196,9 @@ class ComposeOptions(PictureOptions):
     again: bool = option(False, help="another take, with another seed, of the rows that --ids names")
     ids: str = option("", metavar="FILE_OR_LIST", help="with --again: image_ids, or 8 or more digits of each")
     album: bool = option(False, help="the pictures of each folder as one piece: OUTPUT/albums has the tune books")
+    chapter_gap: float | None = option(
+        None, type=_span, metavar="TIME", help="with --album: how long nobody took a picture between chapters: 3h, 90m"
+    )
     log_json: str = option("", metavar="FILE", help="append one line a picture as JSON; - is stdout")
     batch_api: bool = option(
         False, help="openai: put requests off and send them together, at half the price, answered within a day"
@@ -202,6 +217,8 @@ class ComposeOptions(PictureOptions):
         if self.batch_api and not (has_batches(self.composer) and self.is_on_one_machine):
             message = "--batch_api is for composers behind openai: and workers on this machine"
             raise ConfigError(message, reason="bad_batch_api")
+        if self.chapter_gap is not None and not self.album:
+            raise ConfigError("--chapter_gap is about the chapters of --album: give both", reason="bad_chapter_gap")
         if self.keep and self.overwrite:
             message = "--keep leaves the rows that --overwrite would move away: give one of them"
             raise ConfigError(message, reason="bad_keep")
@@ -264,6 +281,7 @@ class AblateOptions(PictureOptions):
     language: ClassVar[str] = "en"
     plans: ClassVar[str] = ""
     album: ClassVar[bool] = False
+    chapter_gap: ClassVar[float | None] = None
     refresh: ClassVar[bool] = False
     again: ClassVar[bool] = False
     from_rows: ClassVar[bool] = False
@@ -350,11 +368,11 @@ class ReportOptions:
         None, type=Path, help="folder to write; INPUT/report by default; an earlier report is replaced"
     )
     include_references: bool = option(False, help="also show the references' scores: mind their rights")
+    against: str | None = option(
+        None, check=reachable, metavar="OUT2", help="another output: its tunes are heard beside these, and voted on"
+    )
     abcjs: Path | None = option(
-        None,
-        type=Path,
-        metavar="FILE",
-        help="abcjs-basic-min.js or abcjs-*.tgz, to draw staves; see `make report-assets`",
+        None, type=Path, metavar="FILE", help="not needed any more: scores are drawn when the report is written"
     )
     sounds: int = option(
         16, check=at_least(0), metavar="N", help="render the first N tunes (16); the page's own tones play the others"
@@ -382,11 +400,17 @@ class ExportOptions:
     """What `export` is asked to do. `ids` are beginnings of image_ids; none means every row."""
 
     input: str = option(check=reachable, help="the --output of compose")
-    output: str = option(check=reachable, metavar="DIR", help="folder for the files, named by image_id")
+    output: str = option(check=reachable, metavar="DIR", help="folder for the files and their table, files.csv")
     ids: tuple[str, ...] = option((), nargs="+", metavar="ID", help="image_ids or their beginnings; else all")
     formats: tuple[str, ...] = option(
-        ("abc", "midi"), type=_formats, help="of abc,midi,musicxml,wav,mp3,opus,heatmap; abc,midi by default"
+        ("abc", "midi"), type=_formats, help=f"of {','.join(EXPORT_FORMATS)}; abc,midi by default"
     )
+    name: str = option(
+        "{image_id}",
+        metavar="PATTERN",
+        help=f"names of files, by {' '.join(f'{{{field}}}' for field in NAME_FIELDS)}; / makes folders",
+    )
+    loop: bool = option(False, help="sound whose end leads back into its beginning, for every tune")
     soundfont: Path | None = option(None, type=Path, metavar="FILE.sf2", help=SOUNDFONT_HELP)
 
     def __post_init__(self) -> None:
@@ -395,6 +419,10 @@ class ExportOptions:
         if unknown or not self.formats:
             message = f"--formats takes {','.join(EXPORT_FORMATS)}, not {','.join(unknown) or 'nothing'}"
             raise ConfigError(message, reason="bad_formats")
+        try:
+            check_name_pattern(self.name)
+        except ConfigError as error:
+            raise ConfigError(f"--name: {error}", reason=error.reason) from error
         for id in self.ids:
             if len(id) < SHORTEST_ID or not _HEX.fullmatch(id):
                 message = f"--ids takes an image_id or at least {SHORTEST_ID} hex digits of its beginning, not {id!r}"
