@@ -34,7 +34,7 @@ from image2music.embedders.conse import load_conse
 from image2music.images.scene import Scene
 from image2music.loop.chain import compose_batch
 from image2music.music.listen.listener import listen
-from image2music.music.planning.lasting import length_text, read_length
+from image2music.music.planning.lasting import duration_text, read_duration
 from image2music.music.render import RATE, SoundRenderer, load_renderer
 from image2music.settings import LoopSettings, picture_seed
 from image2music.types import ComposedTune, Description, ImageMetadata
@@ -77,7 +77,7 @@ def composed(nano: NanoComposer, picture: Path, look: Description, length: float
     """Return what nano composes for a picture, one candidate of it."""
     request = ComposeRequest(
         picture.name, Image.open(picture).convert("RGB"), look, (), picture_seed(0, picture.name),
-        constraints=ImageMetadata().constraints(length=length_text(length), loop=loop),
+        constraints=ImageMetadata().constraints(length=duration_text(length), loop=loop),
     )  # fmt: skip
     tune = compose_batch(nano, [request], LoopSettings(candidates=1))[0]
     if isinstance(tune, Exception):
@@ -154,9 +154,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path)
     parser.add_argument("--pictures", type=int, default=20)
-    parser.add_argument("--seconds", type=lambda text: tuple(map(read_length, text.split(","))), default=LENGTHS)
+    parser.add_argument("--seconds", type=lambda text: tuple(map(read_duration, text.split(","))), default=LENGTHS)
     parser.add_argument(
-        "--loops", type=lambda text: tuple(map(read_length, text.split(","))) if text else (), default=(30.0,)
+        "--loops", type=lambda text: tuple(map(read_duration, text.split(","))) if text else (), default=(30.0,)
     )
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()

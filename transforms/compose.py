@@ -10,7 +10,7 @@ from image2music.composers import registry
 from image2music.composers.base import AttentionOptions, Composer, ComposeRequest
 from image2music.loop.ablations import Variant
 from image2music.loop.chain import MAPS_ALONE, compose_batch
-from image2music.music.planning.lasting import length_text
+from image2music.music.planning.lasting import duration_text
 from image2music.settings import LoopSettings, SendingOptions, picture_seed
 from image2music.types import RefinedTune, RetrievedContext
 from transforms.stage import NAMESPACE, StageHandler
@@ -50,7 +50,7 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
         self._style = style
         self._sending = sending
         self._language = language
-        self._length = "" if length is None else length_text(length)
+        self._length = "" if length is None else duration_text(length)
         self._seamless = seamless
 
     def load_model(self) -> Composer:

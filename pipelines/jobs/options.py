@@ -20,7 +20,7 @@ from image2music.composers.registry import (
     protocols_of,
 )
 from image2music.errors import ConfigError
-from image2music.music.planning.lasting import read_length
+from image2music.music.planning.lasting import read_duration
 from image2music.settings import LANGUAGE_NAMES, LoopSettings, Protocol, SendingOptions, Steps, WebRule
 from image2music.storage.files import open_place
 from image2music.storage.names import NAME_FIELDS, check_name_pattern
@@ -179,7 +179,7 @@ class ComposeOptions(PictureOptions):
     style: str = option("", help="a style of music for every picture for which the catalogue names none: waltz")
     length: float | None = option(
         None,
-        type=read_length,
+        type=read_duration,
         metavar="TIME",
         help="how long each tune lasts, to the sample: 30s, 1:30; 5 to 300 seconds",
     )

@@ -23,7 +23,7 @@ _WORDS = re.compile(
 )
 
 
-def read_length(text: str) -> float:
+def read_duration(text: str) -> float:
     """Read `90`, `90s`, `1:30`, `1m30s` or `1 min 30 sec` as seconds.
 
     Raises:
@@ -42,8 +42,8 @@ def read_length(text: str) -> float:
     return seconds
 
 
-def length_text(seconds: float) -> str:
-    """Write a length so that `read_length` reads the same."""
+def duration_text(seconds: float) -> str:
+    """Write a length so that `read_duration` reads the same."""
     return f"{seconds:.10g}s"
 
 

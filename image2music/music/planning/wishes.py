@@ -19,7 +19,7 @@ from image2music.music.planning.constraints import (
     PlanConstraints,
     Range,
 )
-from image2music.music.planning.lasting import read_length
+from image2music.music.planning.lasting import read_duration
 from image2music.music.planning.plan import MOST_BARS
 from image2music.music.planning.schema import FASTEST_QPM, SLOWEST_QPM
 from image2music.music.planning.vocabulary import mood_vocabulary, plain, players_of, style_words, tempo_words
@@ -210,7 +210,7 @@ def _with_length(found: PlanConstraints, wishes: Wishes) -> PlanConstraints:
     if not wishes.length.strip():
         return found
     try:
-        seconds = read_length(wishes.length)
+        seconds = read_duration(wishes.length)
     except ConfigError as unread:
         return _remarked(found, f"length {wishes.length!r}: {unread}")
     demand = Demand("length", (seconds,), f"length {wishes.length!r}")

@@ -12,9 +12,9 @@ from image2music.music.planning.constraints import PlanConstraints, bars_meant, 
 from image2music.music.planning.lasting import (
     bar_quarters,
     bars_lasting,
-    length_text,
+    duration_text,
     planned_seconds,
-    read_length,
+    read_duration,
 )
 from image2music.music.planning.plan import plan_as_json, plan_of_json
 from image2music.music.planning.planner import PlanRequest, plan_tune
@@ -31,20 +31,20 @@ PLAN = plan_tune(PlanRequest(key="G", meter="3/4", qpm=90, bars=16))
     ],
 )  # fmt: skip
 def test_lengths_are_read_as_people_write_them(text, seconds):
-    assert read_length(text) == pytest.approx(seconds)
+    assert read_duration(text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("text", ["", "soon", "4", "301", "0", "1:75", "6m", "12 cm", "-30"])
 def test_other_texts_are_refused_in_one_line(text):
     with pytest.raises(ConfigError) as refused:
-        read_length(text)
+        read_duration(text)
     assert refused.value.reason == "bad_length"
     assert "\n" not in str(refused.value)
 
 
 @given(st.floats(5, 300).map(lambda seconds: round(seconds, 4)))
 def test_a_length_that_is_written_reads_the_same(seconds):
-    assert read_length(length_text(seconds)) == seconds
+    assert read_duration(duration_text(seconds)) == seconds
 
 
 @given(
