@@ -67,7 +67,8 @@ class ComposeSettings:
     `rules` names the versions of loop, autofix, checker and copy limits (`loop.chain.rules_version`); versions of
     libraries stand in run.json and not here. `album` names the rules that albums are planned by, None where pictures
     stand alone. `looking` names what is kept of attention beside the maps. `style` is what a person
-    asks of every tune. `language` is that of descriptions and titles, None for English.
+    asks of every tune. `language` is that of descriptions and titles, None for English. `length` is how many seconds
+    every tune lasts, `seamless` that all are loops; None where nobody asked.
     """
 
     composer_id: str
@@ -82,6 +83,8 @@ class ComposeSettings:
     rules: str | None = None
     style: str | None = None
     language: str | None = None
+    length: float | None = None
+    seamless: bool | None = None
 
     def __post_init__(self) -> None:
         if self.top_k < 1:

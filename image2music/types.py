@@ -227,13 +227,26 @@ class ImageMetadata:
             "album_part": part,
         }
 
-    def constraints(self, style: str = "") -> tuple[PlanConstraints, ...]:
-        """Return what a plan must keep: the album's demands, then wishes; `style` is asked for where no row asks."""
+    def constraints(self, style: str = "", length: str = "", loop: bool = False) -> tuple[PlanConstraints, ...]:
+        """Return what a plan must keep: the album's demands, then wishes.
+
+        `style` and `length` are asked for where no row asks, and all tunes are to `loop` or none.
+        """
         wishes = self.wishes or Wishes()
-        wishes = replace(wishes, style=wishes.style or style)
-        asked = constraints_of(wishes)
-        found = () if self.part is None else (self.part.constraints,)
+        wishes = replace(wishes, style=wishes.style or style, length=wishes.length or length)
+        asked = replace(constraints_of(wishes), loop=loop)
+        found = () if self.part is None else (_roomy(self.part.constraints, asked.length),)
         return found if asked == PlanConstraints() else (*found, asked)
+
+
+_ROOM = 1.1
+
+
+def _roomy(wanted: PlanConstraints, length: float | None) -> PlanConstraints:
+    """Let a tune that is to last some time be a tenth slower or faster than its album asks."""
+    if length is None or wanted.qpm is None:
+        return wanted
+    return replace(wanted, qpm=(round(wanted.qpm[0] / _ROOM, 1), round(wanted.qpm[1] * _ROOM, 1)))
 
 
 NO_METADATA = ImageMetadata()

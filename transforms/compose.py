@@ -12,6 +12,7 @@ from image2music.failures import map_catching
 from image2music.loop.ablations import Variant
 from image2music.loop.chain import MAPS_ALONE, compose_batch
 from image2music.rights import ModelLicences, longest_copied_run, rights_row
+from image2music.music.planning.lasting import duration_text
 from image2music.settings import LoopSettings, SendingOptions, picture_seed
 from image2music.types import ComposedTune, RefinedTune, RetrievedContext
 from transforms.stage import NAMESPACE, StageHandler
@@ -21,7 +22,10 @@ WITHOUT_ATTENTION = "compose.without_attention."
 
 
 class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
-    """Compose a finished tune for each picture; `seeds` are those of further takes, by image_id."""
+    """Compose a finished tune for each picture.
+
+    `seeds` are those of further takes, by image_id; `length` is how many seconds each lasts, `seamless` that it loops.
+    """
 
     stage = "compose"
 
@@ -37,6 +41,8 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
         sending: SendingOptions = SendingOptions(),  # noqa: B008 - frozen
         language: str = "en",
         licences: ModelLicences = ModelLicences(),  # noqa: B008 - frozen
+        length: float | None = None,
+        seamless: bool = False,
     ) -> None:
         super().__init__(batch_size)
         self._spec = composer_spec
@@ -48,6 +54,8 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
         self._sending = sending
         self._language = language
         self._licences = licences
+        self._length = "" if length is None else duration_text(length)
+        self._seamless = seamless
 
     def load_model(self) -> Composer:
         """Load the composer, which the describing stage of this process shares."""
@@ -81,7 +89,7 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
             references=context.references,
             seed=picture_seed(self._seeds.get(described.ref.image_id, self._seed), described.ref.image_id),
             album=described.ref.brief.part,
-            constraints=described.ref.brief.constraints(self._style),
+            constraints=described.ref.brief.constraints(self._style, self._length, self._seamless),
             plan=described.ref.brief.plan,
             steps=self._loop.steps,
             hint=described.ref.brief.hint or "",

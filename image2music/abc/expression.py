@@ -27,7 +27,7 @@ from image2music.abc.playback import (
 )
 from image2music.abc.reading_order import DEFAULT_VELOCITY, marks_by_element, play_order
 from image2music.music.midi import write_note_lists
-from image2music.music.score import MeterChange, Score, TempoChange
+from image2music.music.score import MeterChange, Score, TempoChange, tempos_lasting
 from image2music.music.theory import DEFAULT_QPM, DRUM_CHANNEL, TICKS_PER_QUARTER, Length, ticks
 
 EXPRESSION_VERSION = 2
@@ -66,8 +66,11 @@ _GROWS = {"crescendo(": 1, "<(": 1, "diminuendo(": -1, ">(": -1}
 _STOPS = frozenset(("crescendo)", "<)", "diminuendo)", ">)"))
 
 
-def performed_midi(tune: Tune) -> bytes:
+def performed_midi(tune: Tune, seconds: float | None = None, loop: bool = False) -> bytes:
     """Return a tune as a MIDI file that is performed; `playback.tune_to_midi` returns it exactly.
+
+    With `seconds` the file lasts so long, to a microsecond (`plan.length_s` of a row), whatever the tempo gives way
+    inside. A tune that is to `loop` (`plan.loop`) keeps its tempo, so that its end goes on into its beginning.
 
     Raises:
         AbcError: as `playback.tune_to_score`.
@@ -83,16 +86,22 @@ def performed_midi(tune: Tune) -> bytes:
             _perform(notes, line, phrasing, number, behind, is_drum=channel == DRUM_CHANNEL)
         played.controls += _pedal(line)
     has_drums = any(track.channel == DRUM_CHANNEL for track in tracks)
-    return write_note_lists(replace(conductor, tempos=_tempos(conductor, phrasing, lines, has_drums)), tracks)
+    breaths = [] if loop else list(_breaths(phrasing, has_drums))
+    tempos = _tempos(conductor, phrasing, lines, breaths)
+    if seconds is None:
+        return write_note_lists(replace(conductor, tempos=tempos), tracks)
+    end = max(ticks(played.length) for played in voices)
+    tempos = tempos_lasting(tempos, end, seconds, TICKS_PER_QUARTER)
+    return write_note_lists(replace(conductor, tempos=tempos), tracks, end)
 
 
-def perform_abc(abc: str) -> bytes:
-    """Return the first tune with music of an ABC text, performed, as a MIDI file.
+def perform_abc(abc: str, seconds: float | None = None, loop: bool = False) -> bytes:
+    """Return the first tune with music of an ABC text, performed, as a MIDI file; see `performed_midi`.
 
     Raises:
         AbcError: as `playback.abc_to_score`.
     """
-    return performed_midi(first_tune(parse(abc)))
+    return performed_midi(first_tune(parse(abc)), seconds, loop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,18 +408,19 @@ def _pedal(line: _Line) -> list[tuple[int, int, int]]:
     return found
 
 
-def _tempos(conductor: Score, phrasing: _Phrasing, lines: Sequence[_Line], has_drums: bool) -> tuple[TempoChange, ...]:
-    """Return the tempos as written, slower at the ends of phrases, sections and the tune, and under a fermata.
+def _tempos(
+    conductor: Score, phrasing: _Phrasing, lines: Sequence[_Line], breaths: Sequence[tuple[int, int, float]]
+) -> tuple[TempoChange, ...]:
+    """Return the tempos as written, slower in `breaths` (from, to, share of the tempo) and under a fermata.
 
-    A groove keeps time: where drums play, only the tune's end slows. Where a tempo is written within the two bars
-    before an end, nothing is added to it.
+    Where a tempo is written within the two bars before an end, nothing is added to it.
     """
     written = conductor.tempos
     if not written or written[0].tick > 0:
         written = (TempoChange(0, DEFAULT_QPM), *written)
     slower = [
         (start, stop, share)
-        for start, stop, share in _breaths(phrasing, has_drums)
+        for start, stop, share in breaths
         if not any(start - _two_bars(phrasing, start) < change.tick < stop for change in written[1:])
     ]
     for line in lines:
@@ -431,7 +441,10 @@ def _two_bars(phrasing: _Phrasing, tick: int) -> int:
 
 
 def _breaths(phrasing: _Phrasing, has_drums: bool) -> Iterator[tuple[int, int, float]]:
-    """Yield (from, to, share of the tempo)."""
+    """Yield (from, to, share of the tempo) for the ends of phrases, sections and the tune.
+
+    A groove keeps time: where drums play, only the tune's end slows.
+    """
     for phrase in phrasing.phrases[:-1]:
         meter = phrasing.meter_at(phrase.end - 1)
         beat, beats = _beat_of(meter.numerator, meter.denominator)

@@ -36,7 +36,7 @@ MAX_NUMBER = 999
 _METER = re.compile(r"\(?\s*([0-9]{1,3}(?:\s*\+\s*[0-9]{1,3})*)\s*\)?\s*/\s*([0-9]{1,3})$")
 _UNIT = re.compile(r"([0-9]{1,3})\s*/\s*([0-9]{1,4})$")
 _BEAT = re.compile(r"([0-9]{1,3})\s*/\s*([0-9]{1,3})")
-_TEMPO = re.compile(r"((?:[0-9]{1,3}\s*/\s*[0-9]{1,3}\s*)+)=\s*([0-9]{1,4}(?:\.[0-9]{1,3})?)")
+_TEMPO = re.compile(r"((?:[0-9]{1,3}\s*/\s*[0-9]{1,3}\s*)+)=\s*([0-9]{1,4}(?:\.[0-9]{1,8})?)")
 _QUOTED = re.compile(r'"[^"]*"')
 PROPERTY = re.compile(r'([A-Za-z][\w-]*)\s*=\s*("[^"]*"|[^\s"]+)')
 _KEY_PROPERTY = re.compile(
@@ -106,7 +106,7 @@ def read_tempo(text: str, unit: Length = WHOLE // 8) -> Tempo | None:
         if any(b == 0 for _, b in beats):
             return None
         qpm = sum(4 * a / b for a, b in beats) * float(match[2])
-    elif re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", value):
+    elif re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,8})?", value):
         qpm = float(value)
     else:
         old = re.fullmatch(r"C([0-9]{0,2})\s*=\s*([0-9]{1,4})", value)

@@ -47,6 +47,7 @@ from image2music.music.critic.model import CRITIC_VERSION
 from image2music.music.listen.sheet import LISTENER_VERSION
 from image2music.music.planning.checks import check_plan
 from image2music.music.planning.constraints import unmet
+from image2music.music.planning.lasting import at_tempo
 from image2music.music.planning.plan import Plan
 from image2music.music.planning.planner import PLANNER_VERSION
 from image2music.music.score import count_bars
@@ -251,7 +252,10 @@ def _planning(take: Take, attempt: int) -> PlanningRequest:
 
 
 def _check(take: Take, plan: Plan) -> None:
-    checked = check_plan(plan, read_motif)
+    """Check a plan; how long its tune lasts and whether it loops is what was asked for, whoever made it."""
+    length = next((one.length for one in take.request.constraints if one.length is not None), plan.length_s)
+    loop = plan.loop or any(one.loop for one in take.request.constraints)
+    checked = check_plan(replace(plan, length_s=length, loop=loop), read_motif)
     take.plan, take.plan_faults = checked.plan, checked.faults
 
 
@@ -399,17 +403,21 @@ def _composed(work: Work) -> ComposedTune:
     take, standing = work.take, work.take.standing
     tune, score = standing.tune, standing.score
     assert tune is not None and score is not None and work.explanation is not None
+    tempo_qpm = score.tempos[0].qpm if score.tempos else DEFAULT_QPM
+    plan = take.plan
+    if plan is not None and plan.length_s is not None:
+        plan = at_tempo(plan, tempo_qpm)
     return ComposedTune(
         draft=standing.draft,
         rounds=tuple(take.rounds),
         title=tune.title,
         key=tune.header("K"),
         meter=tune.header("M"),
-        tempo_qpm=score.tempos[0].qpm if score.tempos else DEFAULT_QPM,
+        tempo_qpm=tempo_qpm,
         bars=count_bars(score),
-        midi=performed_midi(tune),
+        midi=performed_midi(tune, plan.length_s, plan.loop) if plan is not None else performed_midi(tune),
         explanation=work.explanation,
-        plan=take.plan,
+        plan=plan,
         unmet=take.unmet,
     )
 

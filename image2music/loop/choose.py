@@ -21,6 +21,8 @@ from image2music.abc.ast import Tune
 from image2music.abc.autofix.rules import autofix
 from image2music.abc.checker import check_parsed
 from image2music.abc.diagnostics import Diagnostic, Severity
+from image2music.abc.lasting import abc_lasting
+from image2music.abc.parser import parse
 from image2music.abc.playback import first_tune, tune_to_score
 from image2music.abc.writer.excerpt import splice_bar
 from image2music.composers.base import missing_constraints
@@ -56,7 +58,7 @@ def examine(raw: str, references: Sequence[Voices], plan: Plan | None = None) ->
     """Mend, check, play, listen to and measure an answer; what is wrong with it becomes diagnostics.
 
     `references` are the voices of the retrieved tunes (`voices_of_abc`), to see how much was copied. With a plan, what
-    is heard is held against it, and what it has sung alone counts as copied.
+    is heard is held against it, what it has sung alone counts as copied, and its length becomes the tune's.
     """
     raw = raw.encode("utf-8", "replace").decode()  # a model may write half of a surrogate pair: no file can hold it
     try:
@@ -68,7 +70,11 @@ def examine(raw: str, references: Sequence[Voices], plan: Plan | None = None) ->
     if draft.errors:
         return ExaminedTune(draft)
     try:
-        tune = first_tune(fixed.parsed)
+        parsed = fixed.parsed
+        if plan is not None and plan.length_s is not None:
+            draft = replace(draft, abc=abc_lasting(draft.abc, plan.length_s, *_TEMPOS))
+            parsed = parse(draft.abc)
+        tune = first_tune(parsed)
         score = tune_to_score(tune)
     except AbcError as error:
         return ExaminedTune(_with_error(draft, error.reason, str(error)))
@@ -87,6 +93,10 @@ def examine(raw: str, references: Sequence[Voices], plan: Plan | None = None) ->
         adherence=sheet.adherence,
     )
     return ExaminedTune(draft, tune, score, sheet)
+
+
+_TEMPOS = (24.0, 280.0)
+"""Quarter notes a minute at which a tune may be played so that it has its length; a plan's tempos lie closer."""
 
 
 @lru_cache(maxsize=1024)

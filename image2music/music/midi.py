@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from image2music.errors import MidiError
-from image2music.music.score import KeyChange, MeterChange, Score, TempoChange, Track
+from image2music.music.score import KeyChange, MeterChange, Score, TempoChange, Track, micros_of
 from image2music.music.theory import DEFAULT_QPM, DRUM_CHANNEL, fifths_of
 
 _MAX_TICK = 2**40
@@ -311,9 +311,12 @@ def write_midi(score: Score) -> bytes:
     return write_note_lists(score, [_note_list(track) for track in score.tracks if len(track)])
 
 
-def write_note_lists(conductor: Score, tracks: Iterable[NoteList]) -> bytes:
-    """As `write_midi`, with the title, tempos, meters and keys of `conductor` and other tracks than its own."""
-    chunks = [_conductor(conductor), *(_track_chunk(track) for track in tracks)]
+def write_note_lists(conductor: Score, tracks: Iterable[NoteList], end: int = 0) -> bytes:
+    """As `write_midi`, with the title, tempos, meters and keys of `conductor` and other tracks than its own.
+
+    The file ends at tick `end`, where that lies behind the last event.
+    """
+    chunks = [_conductor(conductor, end), *(_track_chunk(track) for track in tracks)]
     header = struct.pack(">4sIHHH", b"MThd", 6, 1, len(chunks), conductor.ticks_per_quarter)
     return header + b"".join(chunks)
 
@@ -337,7 +340,7 @@ def with_markers(data: bytes, markers: Iterable[tuple[int, str]]) -> bytes:
     for tick, text in markers:
         name = text.encode("utf-8")
         events.insert(len(events) - 1, (tick, b"\xff\x06" + _variable(len(name)) + name))
-    return data[:14] + _meta_chunk(events[:-1]) + data[22 + size :]
+    return data[:14] + _meta_chunk(events[:-1], events[-1][0]) + data[22 + size :]
 
 
 def _read_variable(data: bytes, at: int) -> tuple[int, int]:
@@ -355,7 +358,7 @@ def _note_list(track: Track) -> NoteList:
     return NoteList(list(zip(*columns, strict=True)), track.program, track.channel, track.name)
 
 
-def _conductor(score: Score) -> bytes:
+def _conductor(score: Score, end: int) -> bytes:
     events = [(0, _name_event(score.title))] if score.title else []
     for meter in score.meters:
         power = meter.denominator.bit_length() - 1
@@ -363,20 +366,19 @@ def _conductor(score: Score) -> bytes:
     for key in score.keys:
         events.append((key.tick, bytes((0xFF, 0x59, 2, key.sharps & 0xFF, int(key.minor)))))
     for tempo in score.tempos:
-        micros = min(max(round(60_000_000 / tempo.qpm), 1), 0xFFFFFF)
-        events.append((tempo.tick, b"\xff\x51\x03" + micros.to_bytes(3, "big")))
-    return _meta_chunk(events)
+        events.append((tempo.tick, b"\xff\x51\x03" + micros_of(tempo.qpm).to_bytes(3, "big")))
+    return _meta_chunk(events, end)
 
 
-def _meta_chunk(events: list[tuple[int, bytes]]) -> bytes:
-    """Return a track of events, (tick, message), in the order of their ticks."""
+def _meta_chunk(events: list[tuple[int, bytes]], end: int = 0) -> bytes:
+    """Return a track of events, (tick, message), in the order of their ticks; it goes on until tick `end` at least."""
     events.sort(key=lambda event: event[0])
     parts = []
     now = 0
     for tick, message in events:
         parts.append(_variable(tick - now) + message)
         now = tick
-    return _chunk(parts)
+    return _chunk(parts, _variable(max(0, end - now)))
 
 
 def _track_chunk(track: NoteList) -> bytes:
@@ -407,9 +409,10 @@ def _name_event(name: str) -> bytes:
     return b"\xff\x03" + bytes((len(text),)) + text
 
 
-def _chunk(events: list[bytes]) -> bytes:
-    data = b"".join(events)
-    return b"MTrk" + struct.pack(">I", len(data) + 4) + data + b"\x00\xff\x2f\x00"
+def _chunk(events: list[bytes], rest: bytes = b"\x00") -> bytes:
+    """Return a track; `rest` is the time until its end."""
+    data = b"".join(events) + rest + b"\xff\x2f\x00"
+    return b"MTrk" + struct.pack(">I", len(data)) + data
 
 
 @lru_cache(maxsize=4096)

@@ -120,6 +120,35 @@ def seconds_at(quarters: float, tempos: Sequence[TempoChange], ticks_per_quarter
     return seconds
 
 
+def micros_of(qpm: float) -> int:
+    """Return the microseconds of a quarter note, as MIDI writes a tempo: a whole number, 1 to 2^24 - 1."""
+    return min(max(round(60_000_000 / qpm), 1), 0xFFFFFF)
+
+
+def tempos_lasting(
+    tempos: Sequence[TempoChange], end: int, seconds: float, ticks_per_quarter: int
+) -> tuple[TempoChange, ...]:
+    """Return tempos in the same proportions, with which the time until tick `end` is `seconds`, to a microsecond.
+
+    Each is a whole number of microseconds a quarter, as in a MIDI file. What rounding leaves the last tempo makes up
+    for; within it there is one change more, by a microsecond a quarter.
+    """
+    changes = [change for change in tempos if 0 < change.tick < end]
+    first = [change for change in tempos if change.tick <= 0][-1:] or [TempoChange(0, DEFAULT_QPM)]
+    changes = [TempoChange(0, first[0].qpm), *changes]
+    stops = [*(change.tick for change in changes[1:]), end]
+    lengths = [stop - change.tick for change, stop in zip(changes, stops, strict=True)]
+    # Times are counted in microseconds over the ticks of a quarter, so that all of them are whole numbers.
+    wanted = round(seconds * 1e6 * ticks_per_quarter)
+    now = sum(length * 6e7 / change.qpm for length, change in zip(lengths, changes, strict=True))
+    micros = [micros_of(change.qpm * now / wanted) for change in changes]
+    missing = wanted - sum(length * micro for length, micro in zip(lengths, micros, strict=True))
+    more, rest = divmod(missing, lengths[-1])
+    micros[-1] += more
+    exact = [TempoChange(change.tick, 6e7 / micro) for change, micro in zip(changes, micros, strict=True)]
+    return (*exact, TempoChange(end - rest, 6e7 / (micros[-1] + 1))) if rest else tuple(exact)
+
+
 def count_bars(score: Score) -> int:
     """Return the bars of the longest voice, the last one counted even where it is not full. Without a meter: 4/4."""
     end = max((int((track.onsets + track.durations).max()) for track in score.tracks if len(track)), default=0)

@@ -163,6 +163,8 @@ def write_tunes(
         options.sending,
         options.language,
         run.licences,
+        options.length,
+        options.seamless,
     )
     composed = retrieved | "Compose" >> Stage(handler, run.limit)
     composed.done | "WriteCompositions" >> composition_sink(

@@ -21,6 +21,7 @@ from image2music.composers.registry import (
     protocols_of,
 )
 from image2music.errors import ConfigError
+from image2music.music.planning.lasting import read_duration
 from image2music.settings import LANGUAGE_NAMES, LoopSettings, Protocol, SendingOptions, Steps, WebRule
 from image2music.storage.names import NAME_FIELDS, check_name_pattern
 from image2music.storage.objects import is_store
@@ -178,6 +179,13 @@ class ComposeOptions(PictureOptions):
         help="plan: plan, write, choose, edit (where the composer can) | paper: the paper's own chain",
     )
     style: str = option("", help="a style of music for every picture for which the catalogue names none: waltz")
+    length: float | None = option(
+        None,
+        type=read_duration,
+        metavar="TIME",
+        help="how long each tune lasts, to the sample: 30s, 1:30; 5 to 300 seconds",
+    )
+    seamless: bool = option(False, flag="--loop", help="tunes whose end leads back into their beginning")
     language: str = option(
         "en", choices=tuple(LANGUAGE_NAMES), help="of descriptions and titles: English, German, French or Spanish"
     )
@@ -257,10 +265,9 @@ class ComposeOptions(PictureOptions):
         if protocol not in protocols_of(self.composer):
             message = f"{self.composer} cannot compose by the protocol {protocol} yet: take --protocol paper"
             raise ConfigError(message, reason="bad_protocol")
-        if protocol == "paper" and (self.style or self.plans):
-            raise ConfigError(
-                "the paper's chain knows no plans: --style and --plans need --protocol plan", reason="bad_protocol"
-            )
+        if protocol == "paper" and (self.style or self.plans or self.length or self.seamless):
+            message = "the paper's chain knows no plans: --style, --plans, --length and --loop need --protocol plan"
+            raise ConfigError(message, reason="bad_protocol")
         if protocol == "paper" and self.steps:
             raise ConfigError("the paper's chain has its own steps: --steps needs --protocol plan", reason="bad_steps")
         return self.loop_by(protocol)
@@ -271,6 +278,8 @@ class AblateOptions(PictureOptions):
     """What `ablate` is asked to do: one of its variants is the paper's chain, and pictures stand alone."""
 
     style: ClassVar[str] = ""
+    length: ClassVar[float | None] = None
+    seamless: ClassVar[bool] = False
     language: ClassVar[str] = "en"
     plans: ClassVar[str] = ""
     album: ClassVar[bool] = False

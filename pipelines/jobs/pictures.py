@@ -118,6 +118,8 @@ def settings_of(options: ComposeOptions | AblateOptions, composer_id: str, embed
         rules=rules_version(),
         style=options.style or None,
         language=language_version(options.language),
+        length=options.length,
+        seamless=options.seamless or None,
     )
 
 

@@ -26,6 +26,8 @@ def test_hash_is_the_same_on_every_machine():
         {"loop": LoopSettings(candidates=4)},
         {"seed": 1},
         {"looking": AttentionOptions(layers=True).name},
+        {"length": 30.0},
+        {"seamless": True},
     ],
 )
 def test_whatever_changes_rows_changes_the_hash(other):

@@ -33,7 +33,7 @@ from image2music.composers.prompts import fill, in_language
 from image2music.errors import AbcError
 from image2music.images.scene import Scene
 from image2music.music.listen.listener import sheet_text
-from image2music.music.planning.constraints import constraint_lines, range_text
+from image2music.music.planning.constraints import bars_meant, constraint_lines, range_text
 from image2music.music.planning.plan import Plan, pitch_name, plan_as_json
 from image2music.music.planning.schema import (
     MOST_DECODED_BARS,
@@ -109,7 +109,7 @@ def planning(request: ComposeRequest, so_far: Conversation) -> Conversation:
     """Ask for the whole plan: of the device that was chosen, or, by the short steps, at once and in fewer words."""
     is_brief = request.steps == "short"
     usual = _BRIEF_BARS if is_brief else _FULL_BARS
-    bars = range_text(next((one.bars for one in request.constraints if one.bars is not None), usual))
+    bars = range_text(bars_meant(request.constraints) or usual)
     question = fill(
         "plan/brief" if is_brief else "plan/plan",
         wishes=wishes_said(request) if is_brief else "",
@@ -441,7 +441,7 @@ _LEFT_OUT_OF_BRIEF_SECTIONS = ("swell", "rhythm", "new")
 
 def plan_form(request: ComposeRequest) -> JsonForm:
     """Return what holds a model to a plan while it writes one, with as many bars and voices as are asked for."""
-    wanted = next((one.bars for one in request.constraints if one.bars is not None), None)
+    wanted = bars_meant(request.constraints)
     players = next((one for one in request.constraints if one.players), None)
     bars = wanted or (_BRIEF_BARS if request.steps == "short" else _FULL_BARS)
     voices = (3, 3) if request.steps == "short" else (3, 5)

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import ceil
 from typing import TYPE_CHECKING
 
 from PIL.Image import Image
@@ -43,6 +44,7 @@ from image2music.composers.nano.search.composing import (
     compose_lines,
     with_voices,
 )
+from image2music.composers.nano.search.form import LONG
 from image2music.composers.nano.search.given import compose_to_plan
 from image2music.composers.nano.search.layout import Written, seat_band
 from image2music.composers.nano.search.worth import judge
@@ -178,7 +180,7 @@ class NanoComposer:
         tune = self._memory.get(key)
         if tune is None:
             seed = picture_seed(request.seed, f"{request.image_id}/{label}")
-            tune = self._memory[key] = _best(wanted, self._effort, seed, self.network)
+            tune = self._memory[key] = _best(wanted, _effort_for(wanted, self._effort), seed, self.network)
         self._memory.move_to_end(key)
         while len(self._memory) > _REMEMBERED:
             self._memory.popitem(last=False)
@@ -227,7 +229,7 @@ def _undecided(constraints: Sequence[PlanConstraints]) -> frozenset[Lendable]:
     for one in constraints:
         if one.players or one.suggested or one.without:
             decided |= {"instruments", "drums"}
-        if one.meters:
+        if one.meters or one.length is not None:
             decided.add("meter")
         if one.families:
             decided |= {"figure", "bass"}
@@ -255,6 +257,13 @@ def _opening_bar(line: Sequence[tuple[int, int]], tonic: int) -> tuple[tuple[int
 def _label(take: int, attempt: int = 0) -> str:
     """Name what the dice of a search are for; planning and writing of one take search the same."""
     return f"{take}" if not attempt else f"{take}.{attempt}"
+
+
+def _effort_for(wanted: Wanted, effort: Effort) -> Effort:
+    """Return an effort that a long tune is worth: each of its lines takes as long as four of a usual tune."""
+    if wanted.request.length_s is None or wanted.request.bars < LONG:
+        return effort
+    return replace(effort, plans=ceil(effort.plans / 2), themes=ceil(effort.themes / 2), kept=ceil(effort.kept / 2))
 
 
 def _best(wanted: Wanted, effort: Effort, seed: int, network: LineNetwork | None) -> _Tune:

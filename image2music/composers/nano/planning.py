@@ -16,6 +16,7 @@ from image2music.composers.nano.sketch import TICKS, bar_ticks
 from image2music.composers.suiting import Character, Ensemble, SuitingMusic, blends, suiting_music
 from image2music.images.scene import Scene
 from image2music.music.planning.constraints import PlanConstraints, apply_to_request
+from image2music.music.planning.lasting import bars_lasting
 from image2music.music.planning.planner import PlanRequest
 from image2music.music.planning.vocabulary import DRUM_KIT
 
@@ -81,7 +82,23 @@ def plan_request(
     )
     for wanted in reversed(constraints):
         request = apply_to_request(request, wanted)
-    return request, music
+    return _timed(request, music, constraints), music
+
+
+def _timed(request: PlanRequest, music: SuitingMusic, constraints: Sequence[PlanConstraints]) -> PlanRequest:
+    """Give a request that is to last some time the bars and the tempo for it, in another meter if need be.
+
+    The tempo stays within what suits the scene, or what was wished for, where any number of bars can do it.
+    """
+    if request.length_s is None:
+        return request
+    tempos = next((wanted.qpm for wanted in constraints if wanted.qpm), (music.slowest, music.fastest))
+    bars = next((wanted.bars for wanted in constraints if wanted.bars), None)
+    meters = [request.meter]
+    if not any(wanted.meters for wanted in constraints):
+        meters += [name for name, _ in music.meter_chances if name != request.meter]
+    meter, count, qpm = bars_lasting(request.length_s, meters, request.qpm, tempos, bars, loop=request.loop)
+    return replace(request, meter=meter, bars=count, qpm=qpm)
 
 
 def _bars_in(seconds: float, qpm: float, meter: str) -> int:

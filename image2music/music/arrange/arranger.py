@@ -195,7 +195,7 @@ def _rub_of(stage: ArrangingStage, pitch: int, note: PlacedNote) -> int:
 def _add_third(
     stage: ArrangingStage, span: ChordSpan, third: int, here: Sequence[tuple[int, PlacedNote]], heard: Sequence[int]
 ) -> None:
-    is_end = span.end == stage.end
+    is_end = span.end == stage.end and not stage.plan.loop
     tolerance = 45 if is_end else 8
     inside = [(voice, note) for voice, note in here if note.on >= span.on and note.end <= span.end]
     inside.sort(key=lambda pair: (not stage.is_beat(pair[1].on), -pair[1].dur, pair[1].on, pair[0]))

@@ -112,7 +112,7 @@ class _Bass:
 
     def _bass_of(self, span: ChordSpan) -> int:
         """The bass's pitch class: at the very end the root."""
-        if span.bar == self.stage.bars - 1 and span.chord.root == self.stage.tonic:
+        if span.bar == self.stage.final and span.chord.root == self.stage.tonic:
             return span.chord.root
         return span.chord.bass
 
@@ -124,7 +124,7 @@ class _Bass:
             tone = self._bass_of(span)
             row = [p for p in range(self.low, self.high + 1) if p % 12 == tone]
             row = row or [self._nearest(tone)]
-            deep = span.bar in (stage.climax, stage.bars - 1)
+            deep = span.bar in (stage.climax, stage.final)
             rows.append(row)
             node.append([12 * abs(p - wanted + 4 * deep) + 40 * (p < self.low + 3 and not deep) for p in row])
         tunes = [stage.tune_at(span.on) for span in self.spans]
@@ -193,7 +193,7 @@ class _Bass:
         name = self._style(section)
         notes = stage.out[self.voice]
         stage.light[self.voice, span.bar] = name in _DETACHED
-        if span.bar == stage.bars - 1:
+        if span.bar == stage.final:
             deep = span.end == stage.end and pitch - 12 >= self.low and stage.levels[span.bar] >= 3
             notes.append(PlacedNote(span.on, span.dur, (pitch - 12 if deep else pitch,)))
             return
@@ -451,7 +451,7 @@ class _Bass:
         joined: list[PlacedNote] = []
         for note in stage.out[self.voice]:
             bar = note.on // stage.length
-            still = self.styles.get(stage.sections[bar].name) == "pedal" and bar < stage.bars - 1
+            still = self.styles.get(stage.sections[bar].name) == "pedal" and bar != stage.final
             last = joined[-1] if joined else None
             room = 4 * stage.length if self.instrument.sustains else 0
             if last and still and last.pitches == note.pitches and last.end == note.on and last.dur + note.dur <= room \

@@ -147,7 +147,7 @@ def _bar(stage: ArrangingStage, bar: int, groove: str, beat: Sequence[Beat]) -> 
     """Set one bar; `beat` are the bars that take turns from the section's start on, none for a groove."""
     shape, level, section = stage.shape, stage.levels[bar], stage.sections[bar]
     start = bar * stage.length
-    if bar == stage.bars - 1:
+    if bar == stage.final:
         cymbal = _CRASH if level >= 3 else _RIDE
         return [PlacedNote(start, TICKS_PER_QUARTER, (_KICK, cymbal))]
     if beat:

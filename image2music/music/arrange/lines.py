@@ -142,7 +142,7 @@ class LineWriter:
         for (tick, dur), pitch in zip(slots, path, strict=True):
             bar = tick // stage.length
             longest = longest_tone(stage.instruments[voice], stage.sections[bar].qpm, stage.length)
-            if bar == stage.bars - 1:
+            if bar == stage.final:
                 longest = stage.length
             last = notes[-1] if notes else None
             if tie and last and last.pitches == (pitch,) and last.end == tick and last.dur + dur <= longest:
@@ -161,7 +161,7 @@ class LineWriter:
         sustains = stage.instruments[voice].sustains
         edges = {span.on for span in stage.spans_of(bars)}
         if not sustains:  # what dies away is struck again
-            struck = [bar * stage.length for bar in bars if bar < stage.bars - 1]
+            struck = [bar * stage.length for bar in bars if bar != stage.final]
             edges |= {start + beat for start in struck for beat in stage.shape.strong}
         slots = [(on, end - on) for on, end in pairwise([*sorted(edges), (bars[-1] + 1) * stage.length])]
         path = self.solve(voice, slots, _HOLD if sustains else _STRUCK)
@@ -182,7 +182,7 @@ class LineWriter:
         bass = max((stage.bass_over(max(s.on, note.on), min(s.end, note.end)) or 0 for s in spans), default=0)
         floor = max(low, 48, bass + 3)
         found = [top]
-        for _ in range(2 if stage.levels[bar] >= 3 or bar in (stage.climax, stage.bars - 1) else 1):
+        for _ in range(2 if stage.levels[bar] >= 3 or bar in (stage.climax, stage.final) else 1):
             able = [
                 p for p in range(max(floor, found[0] - 9), found[0] - 2)
                 if p % 12 in common and p % 12 not in {q % 12 for q in found} and stage.clash(p, note.on, note.dur) < 8
@@ -237,7 +237,7 @@ class LineWriter:
         self._pass_thirds(voice, bars)
         quoted = -9
         for bar in bars[:-1] if len(bars) > 1 else bars:
-            if bar in (stage.bars - 1, stage.climax) or bar - quoted < 2:
+            if bar in (stage.final, stage.climax) or bar - quoted < 2:
                 continue
             if self.quote(voice, bar, self.cells):
                 quoted = bar
@@ -248,7 +248,7 @@ class LineWriter:
         onsets = {note.on for note in stage.tune_in(bar)}
         points = {start} | {span.on for span in stage.spans_of([bar])}
         idle = [start + beat for beat in stage.shape.beats[1:] if start + beat not in onsets]
-        if bar != stage.bars - 1 and not is_last:
+        if bar != stage.final and not is_last:
             middle = start + stage.shape.half
             picked = [middle] if middle in idle or not idle else [idle[-1]]
             if stage.levels[bar] >= 3 and len(points) < 2 and stage.length >= 3 * TICKS_PER_QUARTER:
@@ -282,7 +282,7 @@ class LineWriter:
             start = bar * stage.length
             before = [n for n in stage.tune_in(bar - 1) if n.on >= start - stage.length] if bar else []
             cell = [(n.on - start + stage.length, n.dur, n.pitches[0]) for n in before]
-            if bar == stage.bars - 1:
+            if bar == stage.final:
                 self._stay(voice, bar)
                 continue
             spoke = self.quote(voice, bar, [tail_of(cell), *self.cells])
@@ -296,7 +296,7 @@ class LineWriter:
         stage = self.stage
         sustains = stage.instruments[voice].sustains
         edges = {span.on for span in stage.spans_of([bar])} | {(bar + 1) * stage.length}
-        if not sustains and bar < stage.bars - 1:
+        if not sustains and bar != stage.final:
             edges.add(bar * stage.length + stage.shape.half)
         slots = [(on, end - on) for on, end in pairwise(sorted(edges))]
         first = len(stage.out[voice])

@@ -171,10 +171,10 @@ class Marker:
         bars = last - first + 1
         if section.swell == "grow":
             return "crescendo", *self._way_up(first, last)
-        is_end = last == stage.bars - 1
+        is_end = last == stage.final
         if section.swell == "fade" or (is_end and stage.levels[last] <= 3):
             return "diminuendo", max(first, last - (2 if bars > 3 else 1)), last
-        if is_end or (last + 1 == stage.climax and stage.levels[last] >= stage.levels[last + 1]):
+        if last == stage.bars - 1 or (last + 1 == stage.climax and stage.levels[last] >= stage.levels[last + 1]):
             return None
         growth = stage.levels[last + 1] - stage.levels[last]
         if abs(growth) < 2:
@@ -367,9 +367,12 @@ def tempo_changes(stage: ArrangingStage) -> tuple[tuple[int, float], ...]:
 
     A bar before a clearly slower section gives way, and so does a quiet section's last one that is left open before
     the peak, but a groove keeps time; the last two bars slow down, unless the plan says that the end stops or
-    something like it.
+    something like it. Nothing gives way in a loop.
     """
     sections = stage.plan.sections
+    if stage.plan.loop:
+        steps = itertools.groupby(sections, key=lambda section: section.qpm)
+        return tuple((next(same).first, qpm) for qpm, same in steps)
     strict = bool(_STRICT.search(stage.plan.ending))
     drummed = {stage.sections[bar].first for (_, bar), role in stage.roles.items() if role == "drums"}
     at: dict[int, float] = {section.first: section.qpm for section in sections}

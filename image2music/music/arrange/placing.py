@@ -154,9 +154,9 @@ class Placer:
         if low:
             patterns = tuple(with_bass(pattern, stage.shape.beats) for pattern in patterns)
         chosen = {bar: self._form(voice, section, bar, order, figure, patterns) for bar in bars}
-        if not low and not figure.light and bars[-1] == section.last - 1 < stage.bars - 1 and section.cadence != "full":
+        if not low and not figure.light and bars[-1] == section.last - 1 != stage.final and section.cadence != "full":
             chosen[bars[-1]] = cut_at_last_beat(chosen[bars[-1]], stage.shape)
-        if bars[-1] == stage.bars - 1:
+        if bars[-1] == stage.final:
             chosen[bars[-1]] = last_bar_of(
                 figure, patterns[_PLAIN], stage.shape, low=low, loud=stage.levels[-1] >= 3, late=stage.seed % 2 == 0,
                 at_once=stage.instruments[voice].chords,
@@ -180,7 +180,7 @@ class Placer:
         variant = self._variant(section, bar, order, figure)
         whole = patterns[variant]
         is_long = figure.family == "pad" and section.last - section.first >= _STILL and (bar - section.first) % 2 == 0
-        if is_long and bar not in (stage.climax, stage.bars - 1, section.last - 1):
+        if is_long and bar not in (stage.climax, stage.final, section.last - 1):
             return voiced_anew(shape, min(3, stage.most_at_once(voice, bar)))
         if figure.family in _LYING and variant in (_VARIED, _FULL) and self._leaves_room(voice, section, bar):
             ends = [*shape.beats[1:], shape.ticks]
@@ -346,7 +346,7 @@ class Placer:
                 rungs = ((0, 0), *rungs) if len(rungs) > 1 else ((0, 0),)
             after = slots[number + 1] if number + 1 < len(slots) else None
             ahead = {ladder[rung] for rung, steps in (after.rungs if after else ()) if not steps and rung < len(ladder)}
-            dur = min(slot.dur, longest) if bar < stage.bars - 1 else slot.dur
+            dur = min(slot.dur, longest) if bar != stage.final else slot.dur
             pitches = self._pitches(voice, bar, tick, dur, rungs, ladder, span, ahead, low)
             if pitches:
                 stage.out[voice].append(PlacedNote(tick, dur, tuple(pitches), light=figure.light))

@@ -270,7 +270,7 @@ class _Rehearsal:
                 yield priced(tuple(sorted((*others, pitch))), 6 if others else 0)
             if others and not (lowest_stays and place == 0):
                 yield priced(others, 12)
-        if bar == stage.bars - 1:
+        if bar == stage.final:
             return
         if is_root:
             yield from self._led_on(voice, at, tick)

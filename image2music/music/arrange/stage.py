@@ -163,6 +163,7 @@ class ArrangingStage:
         self.shape = bar_shape(self.plan.meter)
         self.bars = self.plan.bars
         self.length = self.shape.ticks
+        self.final = -1 if self.plan.loop else self.bars - 1
         self.end = self.bars * self.length
         self.rng = np.random.Generator(np.random.Philox(self.seed))
         self.tonic, self.key = scale_of_key(self.plan.key)
@@ -407,7 +408,7 @@ class ArrangingStage:
     def most_at_once(self, voice: int, bar: int) -> int:
         """Return how many notes a figure may have at once: few where it is soft, and on one string in general."""
         instrument = self.instruments[voice]
-        if instrument.chords == 2 and instrument.kind == "bowed" and bar not in (self.climax, self.bars - 1):
+        if instrument.chords == 2 and instrument.kind == "bowed" and bar not in (self.climax, self.final):
             return 1 if self.levels[bar] < 4 else 2
         return max(1, min(instrument.chords, 5 if self.levels[bar] > 1 else 3))
 

@@ -49,7 +49,8 @@ def listen(score: Score, plan: Plan | None = None) -> Sheet:
     found += parallel_faults(hearing, planned)
     found += range_faults(hearing, planned)
     found += leap_faults(hearing, planned)
-    found += ending_faults(hearing)
+    if plan is None or not plan.loop:
+        found += ending_faults(hearing)
     found += repeat_faults(hearing, planned)
     found += silence_faults(hearing, planned)
     motif: list[MotifHeard] = []

@@ -15,10 +15,11 @@ from image2music.music.planning.harmony import (
     METERS,
     MotifReader,
     cadences_of,
+    last_symbol,
     motif_chord_faults,
     nearest_symbol,
-    tonic_symbol,
 )
+from image2music.music.planning.lasting import with_length
 from image2music.music.planning.plan import (
     BASS_ROLES,
     FAMILIES,
@@ -63,7 +64,8 @@ def check_plan(plan: Plan, motif_notes: MotifReader | None = None) -> CheckedPla
         motif_notes: reads the motif's ABC (`abc.checker.read_motif`); without it the motif's notes are not checked.
     """
     notes = _Notes()
-    for step in (_key_and_meter, _sections, _voices, _parts, _tune, _figures, _bass, _harmony, _ending, _cadences):
+    steps = (_key_and_meter, _sections, _length, _voices, _parts, _tune, _figures, _bass, _harmony, _ending, _cadences)
+    for step in steps:
         plan = step(plan, notes)
     plan = _places(_climax(plan, notes), notes)
     if plan.motif is not None and motif_notes is not None and plan.meter in METERS and read_tonality(plan.key):
@@ -149,6 +151,11 @@ def _sections(plan: Plan, notes: _Notes) -> Plan:
             notes.mended.append(f"section {laid[-1].name}: stretched to bar {bars}, the last one")
         laid[-1] = replace(laid[-1], last=bars)
     return replace(plan, bars=bars, sections=tuple(_paced(section, notes) for section in _named_apart(laid, notes)))
+
+
+def _length(plan: Plan, notes: _Notes) -> Plan:
+    """See that the plan lasts as long as it says, by its tempo."""
+    return with_length(plan, notes.mended) if plan.meter in METERS else plan
 
 
 def _named_apart(sections: Sequence[Section], notes: _Notes) -> list[Section]:
@@ -401,13 +408,13 @@ def _readable(plan: Plan) -> tuple[list[list[Chord]], Tonality] | None:
 
 
 def _ending(plan: Plan, notes: _Notes) -> Plan:
-    """See that the last chord is the tonic."""
+    """See that the last chord is the tonic, and in a loop that it is not."""
     found = _readable(plan)
-    if found is None or found[0][-1][-1].root == found[1].pitch_class:
+    if found is None or (found[0][-1][-1].root == found[1].pitch_class) != plan.loop:
         return plan
-    tonic = tonic_symbol(found[1])
-    notes.mended.append(f"bar {plan.bars}: the tune ended on {plan.harmony[-1]}, away from home; ends on {tonic} now")
-    return replace(plan, harmony=(*plan.harmony[:-1], tonic))
+    last, why = last_symbol(found[1], plan.loop), "at home, and is to lead back" if plan.loop else "away from home"
+    notes.mended.append(f"bar {plan.bars}: the tune ended on {plan.harmony[-1]}, {why}; ends on {last} now")
+    return replace(plan, harmony=(*plan.harmony[:-1], last))
 
 
 def _cadences(plan: Plan, notes: _Notes) -> Plan:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from statistics import median
 from typing import Any
 
 from image2music.music.instruments import instrument_of
+from image2music.music.planning.lasting import bar_quarters, bars_lasting, planned_seconds
 from image2music.music.planning.plan import DYNAMICS, Family, Plan
 from image2music.music.planning.planner import MOST_PLANNED_VOICES, PlanRequest
 from image2music.music.planning.vocabulary import DRUM_KIT
@@ -34,7 +36,8 @@ class PlanConstraints:
     `key` and `meters` are written as in ABC; `qpm` is in quarter notes a minute. `players` has a group of programs
     (0-127, `DRUM_KIT` for drums) for each player, any of a group will do; others than these may only play if
     `others_may_play`. `without` are programs that may not. `families` are figures of which one must occur, `valence`
-    (-1 to 1) and `arousal` (0 to 1) what the mood is. `suggested` programs are usual, not asked for.
+    (-1 to 1) and `arousal` (0 to 1) what the mood is. `length` is how many seconds the tune lasts, to the sample; one
+    that is to `loop` leads back into its beginning. `suggested` programs are usual, not asked for.
 
     `demands` are the wishes one by one; where they contradict, the fields hold those that go first. `remarks` are
     wishes that were not understood.
@@ -51,6 +54,8 @@ class PlanConstraints:
     families: tuple[Family, ...] = ()
     valence: Range | None = None
     arousal: Range | None = None
+    length: float | None = None
+    loop: bool = False
     suggested: tuple[int, ...] = ()
     style: str = ""
     demands: tuple[Demand, ...] = ()
@@ -73,7 +78,7 @@ def unmet(wanted: PlanConstraints, plan: Plan) -> tuple[str, ...]:
 
 
 _NAMES = {"key": "key", "meters": "meter", "modes": "mode", "qpm": "tempo", "bars": "bars", "families": "figures",
-          "arousal": "mood", "players": "instruments", "without": "instruments"}  # fmt: skip
+          "arousal": "mood", "players": "instruments", "without": "instruments", "length": "length"}  # fmt: skip
 """Fields that ask something of a plan, and what they are called where nobody's words stand behind them."""
 
 
@@ -84,7 +89,7 @@ def _demands_of(wanted: PlanConstraints) -> list[Demand]:
     for field, name in _NAMES.items():
         value = getattr(wanted, field)
         if value and field not in worded:
-            demands.append(Demand(field, (value,) if isinstance(value, str) else tuple(value), name))
+            demands.append(Demand(field, (value,) if isinstance(value, str | float) else tuple(value), name))
     return demands
 
 
@@ -100,6 +105,10 @@ def _missed(demand: Demand, wanted: PlanConstraints, plan: Plan) -> list[str]:
         )
     if demand.field == "arousal":
         return [f"{source}: {line}" for line in _missed_loudness(values, plan)]
+    if demand.field == "length":
+        lasts = planned_seconds(plan)
+        asked = f"asked for {values[0]:g} seconds, the plan lasts {lasts:.0f}"
+        return [] if plan.length_s == values[0] else [f"{source}: {asked}"]
     kept, has = _kept(demand, plan)
     asked = range_text(values) if demand.field in ("qpm", "bars") else _either(values)
     return [] if kept else [f"{source}: asked for {asked}, the plan {has}"]
@@ -200,6 +209,10 @@ def constraint_lines(wanted: PlanConstraints) -> list[str]:
         said.append(f"tempo {range_text(wanted.qpm)} quarter notes a minute")
     if wanted.bars:
         said.append(f"{range_text(wanted.bars)} bars")
+    if wanted.length:
+        said.append(_length_line(wanted))
+    if wanted.loop:
+        said.append("a loop: the last bar leads back to the first on the dominant, without a final chord or slowing")
     if wanted.players:
         others = "among its instruments" if wanted.others_may_play else "for these instruments alone"
         said.append(f"{others}: {', '.join(_numbered_name(group[0]) for group in wanted.players)}")
@@ -212,6 +225,35 @@ def constraint_lines(wanted: PlanConstraints) -> list[str]:
     if wanted.arousal:
         said.append(f"energy from {range_text(wanted.arousal)} on a scale of 0 (still) to 1 (wild)")
     return said
+
+
+def _length_line(wanted: PlanConstraints) -> str:
+    """Say how long the tune lasts, and which bars that means in the meters that are asked for, or usual ones."""
+    assert wanted.length is not None
+    low, high = wanted.qpm or _USUAL_QPM
+    ways = []
+    for meter in wanted.meters or _USUAL_METERS:
+        _, bars, qpm = bars_lasting(wanted.length, (meter,), (low + high) / 2, (low, high), wanted.bars)
+        ways.append(f"{bars} bars of {meter} at {qpm:.0f}")
+    return f"lasts {wanted.length:g} seconds, as {_either(ways)} quarter notes a minute do"
+
+
+_USUAL_METERS, _USUAL_QPM = ("4/4", "3/4", "6/8"), (60.0, 132.0)
+_FEWEST_BARS = 2
+
+
+def bars_meant(constraints: Sequence[PlanConstraints]) -> tuple[int, int] | None:
+    """Return the fewest and the most bars that are asked for, in bars or by a length; None where anything is right."""
+    for wanted in constraints:
+        if wanted.bars is not None:
+            return wanted.bars
+    wanted = next((one for one in constraints if one.length is not None), PlanConstraints())
+    if wanted.length is None:
+        return None
+    low, high = next((one.qpm for one in constraints if one.qpm is not None), _USUAL_QPM)
+    bars = [bar_quarters(m) for m in next((one.meters for one in constraints if one.meters), _USUAL_METERS)]
+    fewest, most = wanted.length / 60 * low / max(bars), wanted.length / 60 * high / min(bars)
+    return max(_FEWEST_BARS, ceil(round(fewest, 6))), max(_FEWEST_BARS, int(round(most, 6)))
 
 
 def _numbered_name(program: int) -> str:
@@ -241,7 +283,16 @@ def apply_to_request(request: PlanRequest, constraints: PlanConstraints) -> Plan
         request = replace(request, meter=wanted.meters[0])
     if wanted.bars is not None:
         request = replace(request, bars=min(max(request.bars, wanted.bars[0]), wanted.bars[1]))
+    request = replace(request, length_s=wanted.length or request.length_s, loop=wanted.loop or request.loop)
+    if request.length_s is not None:
+        tempos = wanted.qpm or (request.qpm / _TEMPO_LEEWAY, request.qpm * _TEMPO_LEEWAY)
+        found = bars_lasting(request.length_s, (request.meter,), request.qpm, tempos, wanted.bars, loop=request.loop)
+        request = replace(request, bars=found[1], qpm=found[2])
     return replace(request, key=_key_for(request.key, wanted))
+
+
+_TEMPO_LEEWAY = 1.2
+"""How much slower or faster a request becomes, where that is needed, so that its bars last as long as they are to."""
 
 
 def _inside(value: float, allowed: Range) -> float:

@@ -79,6 +79,11 @@ def tonic_symbol(tonality: Tonality) -> str:
     return tonality.tonic + ("dim" if diminished else "m" if tonality.is_minor else "")
 
 
+def last_symbol(tonality: Tonality, loop: bool) -> str:
+    """Return what a tune ends on: its tonic, or, in a loop, the dominant that leads back to the beginning."""
+    return f"{fifths_name(fifths_of(tonality.tonic) + 1)}7" if loop else tonic_symbol(tonality)
+
+
 def motif_chord_faults(motif: Motif, key: str, meter: str, motif_notes: MotifReader) -> list[str]:
     """Name the motif's notes on strong beats that neither belong to its chords nor step to a note that does."""
     try:

@@ -17,7 +17,7 @@ import numpy as np
 from image2music.errors import PlanError
 from image2music.music.instruments import instrument_of
 from image2music.music.planning.checks import check_plan, families_for
-from image2music.music.planning.harmony import PhraseRole, progression_for
+from image2music.music.planning.harmony import PhraseRole, last_symbol, progression_for
 from image2music.music.planning.plan import (
     DYNAMICS,
     FIGURE_ROLES,
@@ -54,6 +54,7 @@ class PlanRequest:
     `picture_parts` name what the sections stand for. `harmony` is a chord text a bar where a melody has been harmonised
     already, `melody_range` its lowest and highest pitch, `climax` bar and pitch of its highest note. With `tune_moves`
     the second voice has the tune in the middle; `drums` adds a beat; with `tempo_moves` contrast and close are slower.
+    `length_s` and `loop` are those of the plan; bars and tempo must go with a length (`lasting.bars_lasting`).
     """
 
     title: str = ""
@@ -77,6 +78,8 @@ class PlanRequest:
     tune_moves: bool = False
     drums: bool = False
     tempo_moves: bool = False
+    length_s: float | None = None
+    loop: bool = False
 
 
 _BRIGHT_KEYS, _DARK_KEYS = ("C", "D", "Eb", "F", "G", "A", "Bb"), ("Am", "Bm", "Cm", "Dm", "Em", "F#m", "Gm")
@@ -98,6 +101,8 @@ def plan_tune(request: PlanRequest) -> Plan:
     spans = _spans(request)
     purposes = _purposes(len(spans), _climax_bar(request), spans)
     harmony = request.harmony or _harmony_of(spans, purposes, tonality, rng)
+    if request.loop and request.harmony is None:
+        harmony = (*harmony[:-1], last_symbol(tonality, loop=True))
     voices, jobs = _voices_of(request)
     sections = _laid_out(request, spans, purposes, voices, jobs, rng)
     melody = tuple(
@@ -116,11 +121,19 @@ def plan_tune(request: PlanRequest) -> Plan:
         harmony=harmony,
         melody=melody if request.tune_moves else (),
         silences=_breath(spans, purposes, jobs),
-        ending="the last bar holds the tonic" if request.arousal < LIVELY_FROM else "the last bar stops on the tonic",
+        ending=_ending(request),
         style=request.style,
+        length_s=request.length_s,
+        loop=request.loop,
     )
     plan = check_plan(replace(plan, climax=_climax_of(request, plan))).plan
     return replace(plan, voices=tuple(replace(voice, derived=voice.role != "melody") for voice in plan.voices))
+
+
+def _ending(request: PlanRequest) -> str:
+    if request.loop:
+        return "the last bar leads back into the first"
+    return "the last bar holds the tonic" if request.arousal < LIVELY_FROM else "the last bar stops on the tonic"
 
 
 def _tonality(request: PlanRequest) -> Tonality:

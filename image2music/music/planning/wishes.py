@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from image2music.errors import ConfigError
 from image2music.music.planning.constraints import (
     CALM_BELOW,
     STRONG_FROM,
@@ -18,6 +19,7 @@ from image2music.music.planning.constraints import (
     PlanConstraints,
     Range,
 )
+from image2music.music.planning.lasting import read_duration
 from image2music.music.planning.plan import MOST_BARS
 from image2music.music.planning.schema import FASTEST_QPM, SLOWEST_QPM
 from image2music.music.planning.vocabulary import mood_vocabulary, plain, players_of, style_words, tempo_words
@@ -47,7 +49,7 @@ def constraints_of(wishes: Wishes) -> PlanConstraints:
     """Read wishes. Never raises: what is not understood stands in `remarks`."""
     wishes = _in_their_columns(wishes)
     found = PlanConstraints()
-    for read in (_with_tempo, _with_bars, _with_players, _with_style, _with_mood):
+    for read in (_with_tempo, _with_bars, _with_length, _with_players, _with_style, _with_mood):
         found = read(found, wishes)
     return found
 
@@ -202,6 +204,17 @@ def _with_bars(found: PlanConstraints, wishes: Wishes) -> PlanConstraints:
     if low > high:
         return _remarked(found, f"bars {wishes.bars!r}: a tune has 1 to {MOST_BARS}")
     return _asking(found, "bars", (low, high), f"bars {wishes.bars!r}")
+
+
+def _with_length(found: PlanConstraints, wishes: Wishes) -> PlanConstraints:
+    if not wishes.length.strip():
+        return found
+    try:
+        seconds = read_duration(wishes.length)
+    except ConfigError as unread:
+        return _remarked(found, f"length {wishes.length!r}: {unread}")
+    demand = Demand("length", (seconds,), f"length {wishes.length!r}")
+    return replace(found, length=seconds, demands=(*found.demands, demand))
 
 
 _FILLER_TEXT = """

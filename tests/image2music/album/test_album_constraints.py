@@ -7,10 +7,11 @@ from fakes import FakeComposer, two_voice_plan
 from PIL import Image
 from skimage import data
 
-from image2music.composers.base import ComposeRequest
+from image2music.composers.base import ComposeRequest, PlanningRequest
 from image2music.composers.nano.composer import load_nano
 from image2music.loop.chain import compose_batch
 from image2music.music.planning.constraints import apply_to_request, main_tempo, played_programs
+from image2music.music.planning.lasting import planned_seconds
 from image2music.music.planning.planner import PlanRequest, plan_tune
 from image2music.music.planning.wishes import Wishes
 from image2music.music.similarity import make_motif, opening_of
@@ -90,3 +91,15 @@ def test_nano_keeps_to_the_album_whatever_is_wished():
     assert kept(alone.plan) == kept(wished.plan) == ("Em", "6/8", 88, {68, 46})
     assert alone.unmet == ()
     assert named(wished) >= {"mood", "tempo", "instruments", "style"}
+
+
+def test_a_tune_that_is_to_last_some_time_may_be_a_little_slower_or_faster_than_its_album_asks():
+    brief = ImageMetadata(part=PART)
+    assert brief.constraints()[0].qpm == (88, 88)
+    album, own = brief.constraints(length="20s")
+    assert album.qpm == (80, 96.8)
+    assert own.length == 20
+    request = replace(blank(), constraints=(album, own))
+    (plan,) = Obedient().plan([PlanningRequest(request)])
+    assert plan.meter == "6/8" and 80 <= plan.qpm <= 96.8
+    assert planned_seconds(plan) == pytest.approx(20, rel=0.05)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image2music.music.grid import tempo_text, tempos_of
-from image2music.music.score import TempoChange, seconds_at
+from image2music.music.score import TempoChange, micros_of, seconds_at, tempos_lasting
 from image2music.music.theory import GRID_QUARTER, tempo_word
 from tests.image2music.music.midi_making import scale, score, track
 
@@ -43,3 +43,20 @@ def test_tempos_have_three_words() -> None:
 def test_the_written_tempo_is_within_one_per_cent(qpm: float) -> None:
     note, beats = tempo_text(qpm).split("=")
     assert int(beats) * 4 / int(note.removeprefix("1/")) == pytest.approx(qpm, rel=0.0101)
+
+
+@given(
+    tempos=st.lists(st.tuples(st.integers(0, 90), st.integers(30, 250)), max_size=6),
+    end=st.integers(91, 400),
+    seconds=st.floats(5, 300),
+)
+def test_tempos_can_be_made_to_last_a_time_to_the_microsecond(
+    tempos: list[tuple[int, int]], end: int, seconds: float
+) -> None:
+    """The oracle counts as a MIDI player does: whole microseconds a quarter, so many ticks each."""
+    given_tempos = tuple(TempoChange(480 * beat, float(qpm)) for beat, qpm in sorted(dict(tempos).items()))
+    made = tempos_lasting(given_tempos, 480 * end, seconds, 480)
+    stops = [*(change.tick for change in made[1:]), 480 * end]
+    micros = sum(micros_of(c.qpm) * (stop - c.tick) / 480 for c, stop in zip(made, stops, strict=True))
+    assert micros == pytest.approx(seconds * 1e6, abs=0.6)
+    assert len(made) <= len([one for one in given_tempos if one.tick]) + 2

@@ -212,6 +212,7 @@ def _compose(
     form = FormMaker(
         tonality, request.bars, character, device, plan_rng, leads=len(leads), style=wanted.style,
         through=wanted.gestures.form_hint == "through-composed", opening=wanted.opening, meter=meter,
+        timed=request.length_s is not None, loop=request.loop,
     ).form  # fmt: skip
     theme, other = themes_for(wanted, effort, form, windows, rng)
     if network is not None and not wanted.opening:

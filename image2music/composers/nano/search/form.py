@@ -222,9 +222,23 @@ def height_at(purpose: Purpose, at: int, length: int) -> float:
 
 
 def draw_form(
-    bars: int, character: Character, device: DeviceName, rng: random.Random, *, through: bool
-) -> tuple[FormName, list[tuple[Purpose, int]]]:
-    """Draw a form that suits a character and can have the device, with its phrases; `through` asks for a path."""
+    bars: int, character: Character, device: DeviceName, rng: random.Random, *, through: bool,
+    timed: bool = False, loop: bool = False,
+) -> tuple[FormName, list[tuple[Purpose, int]]]:  # fmt: skip
+    """Draw a form that suits a character and can have the device, with its phrases.
+
+    `through` asks for a path. What is `timed` may be one phrase or far longer than usual; a `loop` has neither intro
+    nor coda.
+    """
+    if timed and bars <= _ONE_PHRASE:
+        return "miniature", [("statement", bars)]
+    if (timed or loop) and bars < _SHORTEST:
+        found = phrase_lengths(_TWO_PHRASES, bars, rng)
+        return "miniature", found or [("statement", bars)]
+    if timed and bars >= LONG:
+        found = phrase_lengths(_episodes(bars, rng, loop=loop), bars, rng)
+        if found is not None:
+            return "rondo", found
     unfit = _UNFIT.get(device, ())
     chances = {name: chance for name, chance in _FORM_CHANCES[character].items() if name not in unfit}
     if through:
@@ -232,7 +246,8 @@ def draw_form(
     names = list(chances)
     while names and bars >= _SHORTEST:
         name = rng.choices(names, [chances[one] for one in names])[0]
-        if (found := phrase_lengths(FORMS[name], bars, rng)) is not None:
+        phrases = [one for one in FORMS[name] if not (loop and one.purpose in ("intro", "coda"))]
+        if (found := phrase_lengths(phrases, bars, rng)) is not None:
             return name, found
         names.remove(name)
     found = phrase_lengths(FORMS["miniature"], bars, rng)
@@ -241,3 +256,29 @@ def draw_form(
 
 _SHORTEST = 8
 """Bars below which a tune is a miniature."""
+LONG = 44
+"""Bars from which on a tune that is to last some time is a chain of episodes around its theme."""
+_ONE_PHRASE = 4
+_TWO_PHRASES = (Phrase("statement", 2, 3, 4), Phrase("climax", 3, 3, 5))
+_NEAR, _FAR, _WORKED = (_C, _A), (_C, _C, _D, _R, _A), (_C, _D, _R)
+"""Episodes: a short contrast and the theme; another theme twice, a way back and the theme twice; the theme worked
+out."""
+
+
+def _episodes(bars: int, rng: random.Random, *, loop: bool) -> list[Phrase]:
+    """Return the phrases of a long tune: theme, episodes that come back to it from ever new places, climax, coda."""
+    opening, closing = [] if loop else [_I], [_X] if loop else [_X, _K]
+    order = rng.choice(((_NEAR, _FAR, _WORKED, _FAR), (_FAR, _WORKED, _NEAR, _FAR), (_NEAR, _WORKED, _FAR, _NEAR)))
+    chosen, number = [*opening, _S, _A], 0
+    while True:
+        episode = order[number % len(order)]
+        left = bars - sum(one.usual for one in (*chosen, *closing))
+        if left < sum(one.usual for one in episode):
+            break
+        chosen += episode
+        number += 1
+    if left >= sum(one.usual for one in _NEAR):
+        chosen += _NEAR
+    elif left >= _C.usual:
+        chosen.append(_C)
+    return [*chosen, *closing]

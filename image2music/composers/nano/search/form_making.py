@@ -12,6 +12,7 @@ from functools import partial
 from image2music.composers.nano.gestures import DeviceName
 from image2music.composers.nano.pools import HarmonicRole, HarmonicStyle
 from image2music.composers.nano.search.form import (
+    LONG,
     LOUDER,
     SECTION_NAMES,
     BarTask,
@@ -30,9 +31,11 @@ from image2music.composers.nano.search.harmony import (
     flow_cost,
     is_strange,
     key_away,
+    mode_of,
     moved,
     smoothest,
 )
+from image2music.composers.nano.search.ideas import BarIdeas
 from image2music.composers.nano.sketch import Note, Purpose, bar_ticks, beat_ticks
 from image2music.composers.suiting import Character
 from image2music.music.planning.harmony import tonic_symbol
@@ -54,21 +57,36 @@ _CLIMAX_ROLES: tuple[HarmonicRole, ...] = ("climax", "sequence", "open", "close"
 """Where the harmony of a climax comes from: a foreign chord before every highest note would be a mannerism."""
 
 
-class FormMaker:
+_KEYS_DRAWN = 6
+_SHORT_CLOSES: dict[int, dict[bool, tuple[tuple[str, ...], ...]]] = {
+    1: {False: (("G7 C",),), True: (("G7 Cm",),)},
+    2: {False: (("C G7", "C"), ("C G", "C")), True: (("Cm G7", "Cm"), ("Cm G", "Cm"))},
+    3: {
+        False: (("C", "F G7", "C"), ("C Am", "Dm G7", "C"), ("C", "Dm7 G7", "C")),
+        True: (("Cm", "Fm G7", "Cm"), ("Cm Ab", "Fm G7", "Cm"), ("Cm", "Dm7b5 G7", "Cm")),
+    },
+}
+"""Closes for a tune of one to three bars, in C major and C minor."""
+
+
+class FormMaker(BarIdeas):
     """Builds one form; the dice are the seed's."""
 
     def __init__(
         self, key: Tonality, bars: int, character: Character, device: DeviceName, rng: random.Random, *,
         leads: int, style: HarmonicStyle = "classic", through: bool = False, opening: Sequence[Sequence[Note]] = (),
-        meter: str = "4/4",
+        meter: str = "4/4", timed: bool = False, loop: bool = False,
     ) -> None:  # fmt: skip
         self.rng, self.character, self.leads, self.opening, self.meter = rng, character, leads, opening, meter
         self.harmonist = Harmonist(style, rng)
-        name, phrases = draw_form(bars, character, device, rng, through=through)
+        name, phrases = draw_form(bars, character, device, rng, through=through, timed=timed, loop=loop)
         # A short tune has no time to go far and come back.
         away = key if bars < _FAR_FROM and rng.random() < _STAYS else key_away(key, rng)
         self._begin(name, key, away, device)
-        self.has_drive = any(purpose == "drive" for purpose, _ in phrases)
+        self.loop, self.whole = loop, timed and len(phrases) == 1
+        self.is_long = timed and bars >= LONG
+        purposes = [purpose for purpose, _ in phrases]
+        self.has_drive, self.returns = "drive" in purposes, purposes.count("return")
         for number, (purpose, length) in enumerate(phrases):
             self._phrase(purpose, length, following=phrases[number + 1][0] if number + 1 < len(phrases) else None)
         self._finish()
@@ -95,7 +113,9 @@ class FormMaker:
         self.singer = self.rng.randrange(self.leads) if may_be_low else 0
         self.has_other = device != "inversion" and name not in ("variations", "miniature")
         self.theme_chords: tuple[str, ...] = ()
-        self.second = 0
+        self.second = self.agains = self.episodes = 0
+        self.whole = self.is_long = self.loop = False
+        self.returns = 0
         self.grows = device not in ("combine", "silence", "shrink") and name != "verse and refrain"
         self.grows = self.grows and self.rng.random() < _GROWING
 
@@ -105,6 +125,8 @@ class FormMaker:
         self, purpose: Purpose, length: int, *, following: Purpose | None = None, given: Sequence[str] = ()
     ) -> None:
         first, form = len(form_tasks := self.form.tasks), self.form
+        if self.is_long and purpose == "contrast" and form.sections[-1].purpose != "contrast":
+            self._next_episode()
         pace = self.rng.choice(_PACES.get(purpose, (1.0,)))
         if self.character == "driving" and purpose == "contrast":
             pace = self.rng.choice((1.0, 0.94))
@@ -112,7 +134,7 @@ class FormMaker:
         if purpose not in ("intro", "statement", "contrast"):
             section.answers_from = first
         form.sections.append(section)
-        ideas, close = self._ideas(purpose, length, first)
+        ideas, close = self.ideas(purpose, length, first)
         if given:
             chords, key = tuple(given[first : first + length]), form.key
         else:
@@ -133,11 +155,21 @@ class FormMaker:
         if purpose == "climax":
             form.peak = first + peak_at(length)
 
+    def _next_episode(self) -> None:
+        """Let an episode lie in another key than the one before, and grow from the theme or have one of its own."""
+        if self.episodes:
+            keys = [key_away(self.form.key, self.rng) for _ in range(_KEYS_DRAWN)]
+            self.form.away = next((key for key in keys if key != self.form.away), self.form.away)
+            self.grows = not self.grows
+        self.episodes += 1
+
     def _louder(self, purpose: Purpose) -> int:
         if purpose == "contrast":
             return 0 if self.character in ("calm", "dark") else self.rng.choice((-1, -1, 0))
         if purpose == "climax" and self.character == "calm":
             return 1
+        if self.is_long and purpose in ("again", "return"):
+            return self.agains % 2
         if purpose == "coda" and self.character in ("driving", "grand", "playful"):
             return 1
         return LOUDER[purpose]
@@ -147,6 +179,8 @@ class FormMaker:
         draw, ending = partial(self.harmonist.phrase, before=before), partial(self.harmonist.close, home)
         if purpose == "intro":
             return (draw("intro", 2, home) * 2)[:length], home
+        if self.whole and length in _SHORT_CLOSES:
+            return self._short_close(length), home
         if purpose == "statement":
             role: HarmonicRole = "open" if close == "half" else "imperfect" if close == "imperfect" else "close"
             self.theme_chords = self._theme_harmony(role, length)
@@ -180,7 +214,7 @@ class FormMaker:
             if length == 1:
                 return ending(2)[-1:], home
             way = length - (length + 1) // 2
-            ways = [(self.theme_chords * 2)[:way]] if self._climax_returns() else self._ways_up(way)
+            ways = [(self.theme_chords * 2)[:way]] if self.climax_returns() else self._ways_up(way)
             ends = [ending(4)[way - length :] for _ in range(3)]
             return smoothest([(*up, *end) for up in ways for end in ends], home, before=before), home
         if self.rng.random() < _CODAS_THAT_CLOSE:
@@ -189,6 +223,19 @@ class FormMaker:
             return ending(length, before=before), home
         drawn = [draw("coda", length, home) for _ in range(4)]
         return next((chords for chords in drawn if comes_home(chords, home)), ending(length, before=before)), home
+
+    def _short_close(self, length: int) -> tuple[str, ...]:
+        """Draw the chords of a tune of a few bars, those that its opening fits."""
+        home, bar, beat = self.form.key, bar_ticks(self.meter), beat_ticks(self.meter)
+        closes = _SHORT_CLOSES[length][mode_of(home) in ("minor", "dorian")]
+        drawn = [tuple(moved(one, fifths_of(home.tonic)) for one in close) for close in closes]
+        self.rng.shuffle(drawn)
+
+        def foreign(chords: tuple[str, ...]) -> float:
+            pairs = zip(chords, self.opening, strict=False)
+            return round(sum(fits_notes(text, str(home), notes, bar, beat) for text, notes in pairs), 6)
+
+        return min(drawn, key=foreign)
 
     def _before(self) -> str:
         """Return the last chord so far."""
@@ -222,10 +269,6 @@ class FormMaker:
 
         return min(drawn, key=cost)
 
-    def _climax_returns(self) -> bool:
-        """Whether the climax begins with the theme, as no return has come before."""
-        return self.form.section_of("return") is None and self.form.name in ("song", "variations", "rondo")
-
     def _singers(self, purpose: Purpose, length: int) -> list[int]:
         if self.leads < 2:
             return [0] * length
@@ -234,181 +277,14 @@ class FormMaker:
             return [other] * length
         if purpose == "statement" and self.form.device == "call" and length >= 4:
             return [first] * 2 + [other] * (length - 2)
-        if purpose == "again" and self.form.name in ("variations", "song") and self.rng.random() < 0.5:
+        varied = self.is_long or self.form.name in ("variations", "song")
+        if purpose == "again" and varied and self.rng.random() < 0.5:
             return [other] * length
         if purpose in ("return", "climax"):
             return [0] * length
         if purpose == "coda" and self.rng.random() < 0.3:
             return [other] * length
         return [first] * length
-
-    # ------------------------------------------------------------ ideas
-
-    def _ideas(self, purpose: Purpose, length: int, first: int) -> tuple[list[str], Close]:
-        make = {
-            "intro": self._intro, "statement": self._statement, "again": self._again, "contrast": self._contrast,
-            "drive": self._drive, "return": self._return, "climax": self._climax, "coda": self._coda,
-        }[purpose]  # fmt: skip
-        ideas, close = make(length, first)
-        # A plan that somebody else made may have shorter or longer phrases than the forms here.
-        fitted = ideas if len(ideas) <= length else [*ideas[: length - 1], ideas[-1]]
-        return [*fitted[:-1], *["mx0+mx1"] * (length - len(fitted)), fitted[-1]], close
-
-    def _intro(self, length: int, first: int) -> tuple[list[str], Close]:
-        return ["rest"] * length, "open"
-
-    def _statement(self, length: int, first: int) -> tuple[list[str], Close]:
-        self.form.theme = first
-        sequence = [f"^{first}", f"^{first + 1}" if length > 5 else "mf0+mf1"]
-        middle = self.rng.choice((["m0+mo0", "mf0+mf1"], ["m1+mx0+mi0", "mx0+mf0"], ["mf0+mf1", "mx1+m1"], sequence))
-        ideas = ["M0", "M1", *middle][: max(1, length - 1)]
-        while len(ideas) < length - 1:
-            ideas.append("mx0+mx1+mf1")
-        last_of_all = self.form.name == "miniature" and length <= 2
-        close: Close = (
-            "imperfect" if self.form.name == "strophes" and length > 3 and self.rng.random() < 0.5 else "half"
-        )
-        return [*ideas, "cad+mx1" if length > 2 else "cad"][-length:] if length > 1 else ["cad"], (
-            "full" if last_of_all else close
-        )
-
-    def _again(self, length: int, first: int) -> tuple[list[str], Close]:
-        theme, device = self.form.theme, self.form.device
-        close: Close = self.rng.choice(("full", "imperfect", "imperfect", "deceptive"))
-        if self.form.name in ("song", "variations"):
-            close = self.rng.choice(("full", "imperfect"))
-        if device == "silence" and length >= 4:
-            self.form.silent = (first + length - 1,)
-            return [f"={theme}", f"~{theme + 1}", *["mf0+mf1+mx0"] * (length - 3), "rest"], "open"
-        if device == "call":
-            return [f"={theme}", "m1+mx1", *["m0+mi0+mx0"] * (length - 3), "cad"], close
-        if self.form.name == "strophes":
-            # The strophe goes on: a second thought, from the theme's second bar, that ends open.
-            self.second = first
-            ideas = ["m1+mi1+mf1", "mx0+mi0", f"^{first}+mf0", *["mx1+mf1"] * length]
-            return [*ideas[: length - 1], "cad"], "half"
-        if self.form.name == "binary":
-            self.second = first + length - 2
-            ideas = [f"={theme}", "m1+mx1+mo1", f"^{first}+mf0", *["mx0+mf1"] * length]
-            return [*ideas[: length - 1], "cad"], "full"
-        if self.form.name == "variations":
-            return [f"~{theme}", f"~{theme + 1}", *["mo0+mx0+mf1"] * (length - 3), "cad"], close
-        if self.rng.random() < 0.75:
-            return [f"={theme}", f"~{theme + 1}", *["mf0+mx0+mf1"] * (length - 3), "cad"], close
-        return ["mf0+mf1", "mf1+mf0+mx0", *["mx0+mx1+md0"] * (length - 3), "cad"], close
-
-    def _contrast(self, length: int, first: int) -> tuple[list[str], Close]:
-        if self.grows and self.form.name not in ("variations", "miniature"):
-            return self._growth(length, first), "open"
-        if self.form.other is None:
-            self.form.other = first
-        if self.form.name == "variations":
-            theme = self.form.theme
-            return [
-                f"~{theme}",
-                f"~{theme + 1}",
-                *["mi0+mx0", "mx1+mi1", "mx0+mf0", "mx1"][: length - 3],
-                "cad+mx1",
-            ], "open"
-        if not self.has_other:
-            ideas = ["mi0", "mi1", "mi0+mx0", "mi1+mx1", "mx0+mf0", "mx1"]
-            return [*ideas[: length - 1], "mi1+mx1+cad"], "open"
-        if first != self.form.other:
-            ideas = [f"={self.form.other}", f"~{self.form.other + 1}", "n0+ni0", "nx1", "nx0"]
-            return [*ideas[: length - 1], "nx1+cad"], "open"
-        if self.form.device == "shrink" and self.has_drive:
-            ideas = ["N0", "N1", "n0+n1", "mf0+mf1", "nx0", "mf1"]
-            return ideas[:length], "open"
-        ideas = ["N0", "N1", "n0+ni0", "nx0+n1", "nx1+n1"]
-        if self.form.device == "silence" and not self.form.silent and not self.has_drive and length >= 4:
-            self.form.silent = (first + length - 1,)
-            return [*ideas[: length - 1], "rest"], "open"
-        if self.has_drive:
-            return [*ideas[: length - 1], "n1+ni1+nx1"], "open"
-        ideas[2] = f"^{first}+mf0"
-        return [*ideas[: length - 1], "lead"], "open"
-
-    def _growth(self, length: int, first: int) -> list[str]:
-        """Work the theme out: its cell in a new place, in sequence, then in pieces, and a way back."""
-        model = self.rng.choice((["mi0", "mf1+mi1"], ["mf1+mf0", "mi0+m1"], ["m1+mx1", "mf0+mi1"], ["mx0+mi0", "m1"]))
-        sequence = [f"^{first}", f"^{first + 1}"] if length > 4 else [f"^{first}"]
-        model = model[: max(1, length - 2 - (length > 2))][: len(sequence) if length > 4 else 2]
-        pieces = ["mf0+mf1+mx0", "mf1+mx1"]
-        end = "mf1+mx1+mf0" if self.has_drive else "lead"
-        return [*[*model, *sequence, *pieces][: length - 1], end]
-
-    def _drive(self, length: int, first: int) -> tuple[list[str], Close]:
-        n = "+n0" if self.has_other else "+mi0"
-        if length >= 3 and not self.form.silent and self.form.device in ("shrink", "silence"):
-            self.form.silent = (first + length - 1,)
-            ideas = ["mf0+mf1", "mf0+mf1+md0", "mg0+mg1", "mg0+mx0"]
-            return [*ideas[-(length - 1) :], "rest"], "open"
-        ideas = [f"mf0+mf1{n}", f"mf0+mf1{n}", "mx0+mg0+mg1", "mg0+mg1+mx1"]
-        if self.rng.random() < 0.6:
-            return [*ideas[: length - 1], "lead"], "open"
-        return [*ideas[: length - 1], "cad"], "half"
-
-    def _return(self, length: int, first: int) -> tuple[list[str], Close]:
-        self.form.back, self.form.payoff = first, first
-        return self._theme_back(
-            length, close=self.form.name == "rondo"
-        ), "imperfect" if self.form.name == "rondo" else "open"
-
-    def _theme_back(self, length: int, *, close: bool = False) -> list[str]:
-        theme, device = self.form.theme, self.form.device
-        if device == "augmentation":
-            ideas = [">0a", ">0b", ">1a", ">1b", "mx1"]
-        elif device == "inversion":
-            ideas = [f"={theme}", f"~{theme + 1}", "mi0", "mi1+mx1", "mx1"]
-        elif device == "call":
-            ideas = [f"={theme}", f"={theme + 1}", "m0+mx0", "mx1+m1", "mx1"]
-        else:
-            again = "=" if device in ("combine", "canon", "inversion") else self.rng.choice("=~")
-            ideas = [f"{again}{theme}", f"~{theme + 1}", "mo0+mf0+mi1", "mf1+mx1", "mx1"]
-        return [*ideas[: length - 1], "cad" if close else "mx1+m1+cad"]
-
-    def _climax(self, length: int, first: int) -> tuple[list[str], Close]:
-        if length == 1:
-            return ["cad"], "full"
-        if self.form.back is None:
-            self.form.payoff = first
-        # The way up breaks the theme into cells; at the top it stands whole, and its second bar leads down.
-        peak = peak_at(length)
-        up = ["mf0+mf1+mx0", "mf0+mf1", "mx0+mf0"][: max(0, peak)]
-        ideas = [*up, "m0+mo0", "m1+mo1+mx1", "mx0+mf1", "mx1+mf0"]
-        if self.form.back is None and self._climax_returns() and self.form.name != "miniature":
-            self.form.back = first
-            ideas = [*self._theme_back(5)[:2], *ideas[2:]]
-        elif self.form.name == "verse and refrain" and self.form.other is not None:
-            ideas = [f"={self.form.other}", f"~{self.form.other + 1}", "nx0+n0", "nx1+n1", "mf0+mx0", "mx1", "m0"]
-        elif self.form.name == "strophes" and self.second and length > 3:
-            ideas = [f"~{self.second}", f"^{self.second + 1}+mo0", "m0+mo0", "mx0+mf1", "mx1+mf0", "mf1"]
-        body = ideas[: length - 2]
-        before = "mx1+mo1+mx0+cad"
-        if self.form.name == "binary" and self.second and length > 2:
-            before = f"~{self.second}+cad"  # both halves end alike
-        return [*body, before, "cad"][-length:], "full"
-
-    def _coda(self, length: int, first: int) -> tuple[list[str], Close]:
-        device = self.form.device
-        choices: tuple[list[str], ...]
-        if device == "inversion":
-            choices = (["mi0", "mi1"],)
-        elif device == "augmentation" and self.form.back is None:
-            self.form.payoff = first
-            choices = ([">0a", ">0b"],)
-        elif device in ("augmentation", "call"):
-            choices = (["m0", "m1"],)
-        elif device == "silence":
-            choices = (["m0+mo0", "mx1"],)
-        else:
-            choices = ([">0a", ">0b"], ["m0", "mi1+m1"], ["mo0", "mx1"], [f"~{first - 2}", "m0+mx0"])
-        ideas = self.rng.choice(choices)
-        if length == 2:
-            return ["mx1+m0+cad", "cad"], "full"
-        if length == 3:
-            return [ideas[0], "cad", "rest"], "full"
-        return [*ideas, "cad", "rest"], "full"
 
     # ------------------------------------------------------------ the whole
 
@@ -428,6 +304,8 @@ class FormMaker:
 
     def _finish(self) -> None:
         form, tasks = self.form, self.form.tasks
+        if self.whole:
+            form.peak = max(0, len(tasks) - 2)
         peak = tasks[form.peak]
         peak.peak = True
         read = read_chord(peak.chords.split()[0])
@@ -437,6 +315,35 @@ class FormMaker:
             peak.chords = " ".join([read.symbol.partition("/")[0], *peak.chords.split()[1:]])
         for task in tasks:
             task.near = abs(task.bar - form.peak) <= 2
+        if self.loop:
+            self._lead_back()
+        else:
+            self._end()
+        if form.device in ("shrink", "silence", "combine", "canon") and form.back is not None:
+            form.payoff = form.back
+        if form.device == "inversion" and form.other is not None:
+            form.payoff = form.other if form.back is None else form.back + 2
+        self._join_phrases()
+        counts: dict[str, int] = {}
+        for section in form.sections:
+            base = section.name
+            if base in ("A", "B"):
+                counts[base] = counts.get(base, 0) + 1
+                section.name = f"{base}{counts[base]}" if self.is_long else base + "'" * (counts[base] - 1)
+
+    def _lead_back(self) -> None:
+        """Let the last bars go to home's dominant, and the line run into its beginning."""
+        tasks = self.form.tasks
+        bars = min(2, len(tasks) - 1) or 1
+        before = tasks[-bars - 1].chords if len(tasks) > bars else ""
+        way = self.harmonist.dominant(bars, self.form.key, before=before, after=tasks[0].chords)
+        for task, chords in zip(tasks[-bars:], way, strict=True):
+            task.chords, task.key = chords, str(self.form.key)
+        tasks[-1].idea, tasks[-1].close = ("lead" if len(tasks) > 1 else "M0"), None
+
+    def _end(self) -> None:
+        """Let the tune rest on the tonic when that has come."""
+        form, tasks = self.form, self.form.tasks
         home = tonic_symbol(form.key)
         if (read_chord(tasks[-1].chords.split()[-1]).root - form.key.pitch_class) % 12 or " " in tasks[-1].chords:
             tasks[-1].chords = home
@@ -450,14 +357,3 @@ class FormMaker:
         sung[-1].last, sung[-1].close = True, "full"
         if "cad" not in sung[-1].idea:
             sung[-1].idea = "cad"
-        if form.device in ("shrink", "silence", "combine", "canon") and form.back is not None:
-            form.payoff = form.back
-        if form.device == "inversion" and form.other is not None:
-            form.payoff = form.other if form.back is None else form.back + 2
-        self._join_phrases()
-        counts: dict[str, int] = {}
-        for section in form.sections:
-            base = section.name
-            if base in ("A", "B"):
-                counts[base] = counts.get(base, 0) + 1
-                section.name = base + "'" * (counts[base] - 1)

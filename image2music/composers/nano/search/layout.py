@@ -316,7 +316,7 @@ def plan_of(
                 picture_part=pictured[min(number * len(pictured) // len(form.sections), len(pictured) - 1)]
                 if pictured
                 else "",
-                qpm=float(round(request.qpm * section.pace)) if request.tempo_moves else request.qpm,
+                qpm=_tempo_of(request, section),
                 dynamic=DYNAMICS[min(max(base + section.louder, 0), len(DYNAMICS) - 1)],
                 swell=_swell(section.purpose, section.louder),
                 cadence=cadences_of(chords, form.key.pitch_class)[0],
@@ -357,9 +357,19 @@ def plan_of(
         surprise=_surprise(form),
         climax=climax,
         silences=stops,
-        ending="the last bar holds the tonic",
+        ending="the last bar leads back into the first" if request.loop else "the last bar holds the tonic",
         style=request.style,
+        length_s=request.length_s,
+        loop=request.loop,
     )
+
+
+def _tempo_of(request: PlanRequest, section: FormSection) -> float:
+    """Return a section's tempo: whole numbers, unless the tune is to last a given time; a loop keeps its tempo."""
+    pace = section.pace if request.tempo_moves and not request.loop else 1.0
+    if request.length_s is not None:
+        return round(request.qpm * pace, 3)
+    return float(round(request.qpm * pace)) if request.tempo_moves else request.qpm
 
 
 def is_brief(request: PlanRequest) -> bool:

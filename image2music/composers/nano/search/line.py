@@ -209,11 +209,13 @@ class LineSearch:
 
     def _leading(self, task: BarTask, window: SingingRange) -> list[tuple[tuple[Note, ...], float, str]]:
         """Return bars that run into what comes next: the theme's first note, or a tone of the chord there."""
-        after = self.tasks[min(task.bar + 1, len(self.tasks) - 1)]
+        after = self.tasks[(task.bar + 1) % len(self.tasks)]
         place = place_of_bar(after)
         source = self.done.get(int(after.idea[1:].split("+")[0])) if after.idea[0] in "=~" else None
         classes: frozenset[int] = place.tones
-        if source:
+        if after.bar == 0 and self.done.get(0):  # a loop begins again
+            classes = frozenset({self.done[0][0][2] % 12})
+        elif source:
             shift = place.tonic - place_of_bar(self.tasks[int(after.idea[1:].split("+")[0])]).tonic
             classes = frozenset({(source[0][2] + shift) % 12})
         near = int(window.pitch_at(after.height))

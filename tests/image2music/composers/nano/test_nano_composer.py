@@ -13,6 +13,7 @@ from skimage import data
 
 from image2music.abc.checker import check, read_motif
 from image2music.abc.diagnostics import Severity
+from image2music.abc.lasting import abc_seconds
 from image2music.abc.playback import abc_to_score
 from image2music.composers.base import (
     WORTH,
@@ -27,8 +28,10 @@ from image2music.composers.base import (
 )
 from image2music.composers.nano.composer import NanoComposer, load_nano
 from image2music.composers.nano.search.composing import Effort
+from image2music.composers.suiting import suiting_music
 from image2music.images.scene import Scene
 from image2music.loop.chain import compose_batch
+from image2music.loop.choose import examine
 from image2music.music.listen.listener import listen
 from image2music.music.metrics import metrics_of_score
 from image2music.music.planning.checks import check_plan
@@ -37,6 +40,7 @@ from image2music.music.planning.plan import Plan, plan_as_json, plan_of_json
 from image2music.music.planning.planner import PlanRequest, plan_tune
 from image2music.music.planning.vocabulary import DRUM_KIT
 from image2music.music.score import Score, count_bars
+from image2music.music.theory import read_chord, read_tonality
 from image2music.settings import LoopSettings
 from image2music.types import Description, Explanation, Reference
 
@@ -514,3 +518,26 @@ def test_the_loop_takes_a_tune_of_nanos_as_it_is(nano: NanoComposer, seen: list[
         assert tune.unmet == () and tune.plan is not None
         own = [composed(request, fresh(network=nano.network), take)[0].harmony for take in (0, 1)]
         assert tune.plan.harmony in own
+
+
+@pytest.mark.parametrize("seconds", [5.0, 12.5, 40.0])
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_tune_of_a_given_length_has_the_bars_for_it_at_a_tempo_that_suits_and_ends_or_leads_back(
+    seconds: float, loop: bool
+) -> None:
+    wanted = PlanConstraints(length=seconds, loop=loop)
+    for name in ("a", "b", "c"):
+        request = asked(name, constraints=(wanted,))
+        plan, abc = composed(request)
+        plan = check_plan(plan).plan
+        assert (plan.length_s, plan.loop) == (seconds, loop)
+        music = suiting_music(request.description.scene or Scene(""))
+        assert music.slowest - 1 <= plan.qpm <= music.fastest + 1
+        tune = examine(abc, [], plan)
+        assert tune.sheet is not None
+        assert abs(abc_seconds(tune.draft.abc) - seconds) < 1 / 48_000
+        tonic = read_tonality(plan.key)
+        last = read_chord(plan.harmony[-1].split()[-1]).root
+        assert tonic is not None and (last == tonic.pitch_class) != loop
+        assert loop or not [fault for fault in tune.sheet.faults if fault.kind == "ending"]
+        assert len({section.qpm for section in plan.sections}) == 1 or not loop

@@ -25,7 +25,7 @@ from image2music.images.scene import Scene
 from image2music.music.arrange.arranger import arrange_plan
 from image2music.music.planning.checks import check_plan
 from image2music.music.planning.planner import PlanRequest, plan_tune
-from image2music.music.theory import Tonality, read_tonality
+from image2music.music.theory import Tonality, read_chord, read_tonality
 
 QUICK = Effort(plans=1, themes=1, contours=30, kept=1)
 PLAIN: dict[str, Any] = {
@@ -186,3 +186,44 @@ def test_an_electric_guitar_keeps_the_tune_and_a_pad_leaves_the_bass_to_the_pian
     assert [(one.voice.program, one.seat) for one in seat_band((5, 0, 89), False)] == [
         (5, "lead"), (89, "inner"), (0, "figure"), (0, "bass"),
     ]  # fmt: skip
+
+
+@given(bars=st.integers(1, 160), seed=st.integers(0, 50), device=st.sampled_from(DEVICES), loop=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_a_form_of_a_given_length_is_whole_however_short_or_long(
+    bars: int, seed: int, device: DeviceName, loop: bool
+) -> None:
+    key = Tonality("G", "major")
+    form = FormMaker(key, bars, "flowing", device, random.Random(seed), leads=2, timed=True, loop=loop).form
+    assert [task.bar for task in form.tasks] == list(range(bars))
+    assert all(a.last + 1 == b.first for a, b in pairwise(form.sections))
+    assert sum(task.peak for task in form.tasks) == 1
+    last = read_chord(form.tasks[-1].chords.split()[-1])
+    if loop:
+        assert not {"intro", "coda"} & {section.purpose for section in form.sections}
+        assert bars == 1 or (last.root != key.pitch_class and not any(task.last for task in form.tasks))
+    else:
+        assert last.root == key.pitch_class
+        assert sum(task.last for task in form.tasks) == 1
+
+
+@pytest.mark.parametrize("bars", [2, 3, 4])
+def test_a_tune_of_a_few_bars_states_its_theme_and_closes(bars: int) -> None:
+    for seed in range(20):
+        form = FormMaker(
+            Tonality("A", "minor"), bars, "calm", "inversion", random.Random(seed), leads=1, timed=True
+        ).form
+        assert form.tasks[0].idea == "M0" and "cad" in form.tasks[-1].idea
+        before = read_chord(" ".join(task.chords for task in form.tasks[:-1]).split()[-1])
+        assert (before.root - 9) % 12 == 7
+
+
+def test_a_long_tune_goes_to_several_keys_and_comes_back_each_time() -> None:
+    key = Tonality("C", "major")
+    for seed in range(10):
+        form = FormMaker(key, 120, "calm", "canon", random.Random(seed), leads=2, timed=True).form
+        assert len({task.key for task in form.tasks}) >= 3
+        purposes = [section.purpose for section in form.sections]
+        assert purposes.count("contrast") >= 3 and purposes.count("return") >= 2
+        harmonies = [tuple(t.chords for t in form.tasks[at : at + 16]) for at in range(0, 112, 16)]
+        assert len(set(harmonies)) == len(harmonies)
