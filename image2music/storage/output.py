@@ -52,7 +52,8 @@ FAILURE_ID_COLUMNS = ("stage", "id", "uri", "reason")
 _KEPT = "kept"
 _STUCK, _REFRESH, _ALBUMS, _MARKER, _VERSION = ".stuck", ".refresh", ".albums", "complete.json", "version"
 _GLANCES, _PLACES, _SLICES = ".glances", ".places", ".slices"
-_ATTEMPTS, _MOVING = ".attempts.json", ".moving.json"
+_ATTEMPTS, _MOVING, _PRUNING = ".attempts.json", ".moving.json", ".pruning.json"
+_PRUNED = "pruned"
 _DATASETS = (COMPOSITIONS, FAILURES, ALBUMS, _KEPT, _GLANCES, _PLACES)
 _NOT_OUTPUTS = (COMPOSITIONS, FAILURES, ALBUMS, BOOKS, GENERATIONS, _GLANCES, _PLACES, _SLICES, _STUCK)
 """Folders of an output that hold no other one."""
@@ -294,6 +295,45 @@ class OutputStore:
         self.write_json(_MOVING, {"earlier": home.rpartition("/")[2]})
         self._finish_moving()
         return home
+
+    def set_aside(
+        self, gone: Collection[str], changed: Collection[str], change: Callable[[pa.Table], pa.Table]
+    ) -> str | None:
+        """Move the rows of the pictures `gone` to a generation of their own, and let `change` edit those of `changed`.
+
+        Readers see both in one step; before it, a kill leaves no more than copies of rows in a generation which the
+        next call goes on with. Return where the rows lie now, None where none was moved.
+        """
+        ids, gone_ids = {*gone, *changed}, pa.array(sorted(gone), pa.string())
+        touched = [
+            shard
+            for shard in self.compositions.shards()
+            if any(row["image_id"] in ids for row in read_shards([shard], ["image_id"]))
+        ]
+        note, home = self._place / _PRUNING, ""
+        if gone:
+            if not note.is_file():
+                note.write(json_bytes({"earlier": self._free_generation(_PRUNED).rpartition("/")[2]}))
+            home = self._generation(json.loads(note.read())["earlier"])
+            earlier = open_output(home).compositions
+            for shard in touched:
+                table = read_table(shard)
+                moved = table.filter(pc.is_in(table["image_id"], gone_ids))
+                if moved.num_rows:
+                    earlier.append_table(moved, ("image_id",))
+        if touched:
+            tables = map(read_table, touched)
+            stay = (change(table.filter(pc.invert(pc.is_in(table["image_id"], gone_ids)))) for table in tables)
+            self.compositions.replace_all(touched, stay, ("image_id",))
+        note.remove()
+        return home or None
+
+    def pruned_rows(self) -> int:
+        """Return the number of pictures whose rows were set aside (`set_aside`) and that have none again."""
+        names = [name for name in open_place(self.generations).folders() if name.split("-")[0] == _PRUNED]
+        shards = [shard for name in names for shard in open_output(self._generation(name)).compositions.shards()]
+        aside = {row["image_id"] for row in read_shards(shards, ["image_id"])}
+        return len(aside.difference(row["image_id"] for row in self.compositions.read(["image_id"]))) if aside else 0
 
     def _finish_moving(self) -> None:
         """Move what an earlier generation is made of, where it was begun; it can be repeated."""

@@ -51,6 +51,7 @@ def status(output: str) -> str:
         "rows now": str(store.compositions.count()),
         "by settings": _text({made_by[:12]: rows for made_by, rows in store.rows_by_settings().items()}),
         "further takes": str(store.further_takes()),
+        "pruned": str(store.pruned_rows()),
         "failures now": str(store.failures.count()),
     }
     spent = read_spending(store.ledger).all

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from image2music.composers.base import AttentionOptions
 from image2music.composers.registry import (
@@ -48,6 +48,7 @@ SHORTEST_CHOSEN = 8
 _HEX = re.compile(r"[0-9a-f]+")
 
 
+Prune = Literal["no", "some", "all"]
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 
 
@@ -190,6 +191,13 @@ class ComposeOptions(PictureOptions):
     chapter_gap: float | None = option(
         None, type=_span, metavar="TIME", help="with --album: how long nobody took a picture between chapters: 3h, 90m"
     )
+    prune: Prune = option(
+        "no",
+        nargs="?",
+        const="some",
+        choices=("some", "all"),
+        help="put rows away whose pictures are gone; all: any share",
+    )
     log_json: str = option("", metavar="FILE", help="append one line a picture as JSON; - is stdout")
     batch_api: bool = option(
         False, help="openai: put requests off and send them together, at half the price, answered within a day"
@@ -225,6 +233,10 @@ class ComposeOptions(PictureOptions):
         if self.again != bool(self.ids):
             message = "--again and --ids go together: another take of the rows with these image_ids"
             raise ConfigError(message, reason="bad_again")
+        if self.prune != "no" and (self.from_rows or self.part is not None):
+            given = "--slice" if self.part is not None else "--refresh" if self.refresh else "--again"
+            message = f"--prune goes by all pictures that a run lists, which {given} does not: give one of them"
+            raise ConfigError(message, reason="bad_prune")
         if self.part is not None and (self.from_rows or self.overwrite):
             given = "--overwrite" if self.overwrite else "--refresh" if self.refresh else "--again"
             message = f"{given} puts rows away, which parts of an array job cannot do beside each other: leave it away"
@@ -272,6 +284,7 @@ class AblateOptions(PictureOptions):
     plans: ClassVar[str] = ""
     album: ClassVar[bool] = False
     chapter_gap: ClassVar[float | None] = None
+    prune: ClassVar[Prune] = "no"
     refresh: ClassVar[bool] = False
     again: ClassVar[bool] = False
     from_rows: ClassVar[bool] = False
