@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image2music.album.chapters import chapter_titles, cut, cut_by_scene, cut_by_time, ordered
+from image2music.album.chapters import chapter_titles, chapters_of, cut_by_scene, cut_by_time, ordered
 from image2music.images.scene import Scene
 from image2music.images.taken import Clock, Taken, clocks_of
 from image2music.images.words import LANGUAGES
@@ -101,10 +101,10 @@ def test_a_picture_of_which_only_the_day_is_known_is_not_apart_from_others_of_it
 def test_what_is_seen_cuts_where_times_do_not():
     scenes, themes = [BEACH] * 3 + [FOREST] * 3, list("abcdef")
     seen = cut_by_scene(scenes, themes)
-    assert cut(scenes, themes, None, None) == seen == [(0, 3), (3, 6)]
-    assert cut(scenes, themes, clocks(range(6)), None) == seen
-    assert cut(scenes, themes, clocks(range(6)), 3600) == [(0, 6)]
-    assert cut(scenes, themes, clocks([0, 1, 2, 3, 900, 901]), None) == [(0, 4), (4, 6)]
+    assert chapters_of(scenes, themes, None, None) == seen == [(0, 3), (3, 6)]
+    assert chapters_of(scenes, themes, clocks(range(6)), None) == seen
+    assert chapters_of(scenes, themes, clocks(range(6)), 3600) == [(0, 6)]
+    assert chapters_of(scenes, themes, clocks([0, 1, 2, 3, 900, 901]), None) == [(0, 4), (4, 6)]
 
 
 # ---------------------------------------------------------------- titles
