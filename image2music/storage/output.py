@@ -52,8 +52,7 @@ FAILURE_ID_COLUMNS = ("stage", "id", "uri", "reason")
 _KEPT = "kept"
 _STUCK, _REFRESH, _ALBUMS, _MARKER, _VERSION = ".stuck", ".refresh", ".albums", "complete.json", "version"
 _GLANCES, _PLACES, _SLICES = ".glances", ".places", ".slices"
-_ATTEMPTS, _MOVING, _PRUNING = ".attempts.json", ".moving.json", ".pruning.json"
-_PRUNED = "pruned"
+_ATTEMPTS, _MOVING = ".attempts.json", ".moving.json"
 _DATASETS = (COMPOSITIONS, FAILURES, ALBUMS, _KEPT, _GLANCES, _PLACES)
 _NOT_OUTPUTS = (COMPOSITIONS, FAILURES, ALBUMS, BOOKS, GENERATIONS, _GLANCES, _PLACES, _SLICES, _STUCK)
 """Folders of an output that hold no other one."""
@@ -291,49 +290,10 @@ class OutputStore:
         others = sorted({row["settings_hash"] for row in self.compositions.read(["settings_hash"])} - {settings_hash})
         if not others:
             return None
-        home = self._free_generation(others[0][:12])
+        home = self.free_generation(others[0][:12])
         self.write_json(_MOVING, {"earlier": home.rpartition("/")[2]})
         self._finish_moving()
         return home
-
-    def set_aside(
-        self, gone: Collection[str], changed: Collection[str], change: Callable[[pa.Table], pa.Table]
-    ) -> str | None:
-        """Move the rows of the pictures `gone` to a generation of their own, and let `change` edit those of `changed`.
-
-        Readers see both in one step; before it, a kill leaves no more than copies of rows in a generation which the
-        next call goes on with. Return where the rows lie now, None where none was moved.
-        """
-        ids, gone_ids = {*gone, *changed}, pa.array(sorted(gone), pa.string())
-        touched = [
-            shard
-            for shard in self.compositions.shards()
-            if any(row["image_id"] in ids for row in read_shards([shard], ["image_id"]))
-        ]
-        note, home = self._place / _PRUNING, ""
-        if gone:
-            if not note.is_file():
-                note.write(json_bytes({"earlier": self._free_generation(_PRUNED).rpartition("/")[2]}))
-            home = self._generation(json.loads(note.read())["earlier"])
-            earlier = open_output(home).compositions
-            for shard in touched:
-                table = read_table(shard)
-                moved = table.filter(pc.is_in(table["image_id"], gone_ids))
-                if moved.num_rows:
-                    earlier.append_table(moved, ("image_id",))
-        if touched:
-            tables = map(read_table, touched)
-            stay = (change(table.filter(pc.invert(pc.is_in(table["image_id"], gone_ids)))) for table in tables)
-            self.compositions.replace_all(touched, stay, ("image_id",))
-        note.remove()
-        return home or None
-
-    def pruned_rows(self) -> int:
-        """Return the number of pictures whose rows were set aside (`set_aside`) and that have none again."""
-        names = [name for name in open_place(self.generations).folders() if name.split("-")[0] == _PRUNED]
-        shards = [shard for name in names for shard in open_output(self._generation(name)).compositions.shards()]
-        aside = {row["image_id"] for row in read_shards(shards, ["image_id"])}
-        return len(aside.difference(row["image_id"] for row in self.compositions.read(["image_id"]))) if aside else 0
 
     def _finish_moving(self) -> None:
         """Move what an earlier generation is made of, where it was begun; it can be repeated."""
@@ -370,7 +330,7 @@ class OutputStore:
 
     def complete_generation(self, earlier_version: int) -> str:
         """Say that the new generation is whole, and put it in place; return where the earlier one lies now."""
-        return self._complete(self._free_generation(f"index-{earlier_version}"), takes=False)
+        return self._complete(self.free_generation(f"index-{earlier_version}"), takes=False)
 
     def complete_takes(self) -> str | None:
         """Say that the further takes are whole, and put them in place; return where the earlier rows lie now.
@@ -382,7 +342,7 @@ class OutputStore:
             self._take_failures(staged)
             staged._place.remove_all()
             return None
-        return self._complete(self._free_generation("takes"), takes=True)
+        return self._complete(self.free_generation("takes"), takes=True)
 
     def _complete(self, home: str, takes: bool) -> str:
         old = [shard.rpartition("/")[2] for shard in self.compositions.shards()]
@@ -467,7 +427,8 @@ class OutputStore:
                 (here / found.name).remove()
         staged._place.remove_all()
 
-    def _free_generation(self, wanted: str) -> str:
+    def free_generation(self, wanted: str) -> str:
+        """Return where a generation of this name, or with a number behind it, may lie."""
         names = (wanted, *(f"{wanted}-{number}" for number in range(2, 10_000)))
         return next(place for name in names if not open_place(place := self._generation(name)).exists())
 

@@ -22,6 +22,7 @@ from image2music.images.sources import album_of, is_web, list_members, member_of
 from image2music.rows import printable, unprintable
 from image2music.storage.files import open_place
 from image2music.storage.objects import is_store
+from image2music.storage.pruned import set_aside
 from pipelines.jobs.chain import ComposeRun
 from transforms.pictures import Identified, PictureReader, identify, matches_glob, open_seekable
 
@@ -89,7 +90,7 @@ def prune(run: ComposeRun) -> Pruned:
         return Pruned(refused=f"{_too_many(losses)}: nothing is pruned; --prune all does it")
     if not (losses.gone or losses.left):
         return NOTHING_PRUNED
-    home = run.output.set_aside(losses.gone, losses.left, partial(_with_places, left=losses.left))
+    home = set_aside(run.output, losses.gone, losses.left, partial(_with_places, left=losses.left))
     lost = {uri for uris in losses.gone.values() for uri in uris}.difference(map(printable, run.pictures))
     run.output.failures.forget(lambda row: row["uri"] in lost)
     return Pruned(len(losses.gone), len(losses.left), home or "")

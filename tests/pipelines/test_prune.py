@@ -12,6 +12,7 @@ from PIL import Image
 
 from image2music.storage.datasets import Dataset
 from image2music.storage.output import open_output
+from image2music.storage.pruned import pruned_rows
 from pipelines.cli.main import main
 from pipelines.jobs.prune import coverage
 from pipelines.runtime.environment import EXIT_INTERRUPTED
@@ -81,7 +82,7 @@ def test_status_counts_pruned_rows_until_their_pictures_are_back(photos, capsys)
     assert "pruned 1" in " ".join(capsys.readouterr().out.split())
     shutil.move("kept.png", photos / "00007.png")
     assert main([*COMPOSE, "--prune"]) == 0
-    assert open_output("out").pruned_rows() == 0
+    assert pruned_rows(open_output("out")) == 0
 
 
 def test_rows_that_were_put_away_are_restored_by_copying_their_shards(photos):
