@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -150,11 +149,6 @@ def valid_text(text: str) -> str:
 def printable(uri: str) -> str:
     """Return a file name as given; bytes that are not UTF-8 are spelt in hex, for Parquet holds only UTF-8."""
     return os.fsencode(uri).decode("utf-8", errors="backslashreplace")
-
-
-def unprintable(text: str) -> str:
-    """Return the file name whose bytes that are not UTF-8 `printable` spelt in hex."""
-    return os.fsdecode(re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes.fromhex(found[1].decode()), text.encode()))
 
 
 def scene_row(scene: Scene | None) -> Row | None:

@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 
 from image2music.errors import Image2MusicError
-from image2music.images.sources import album_of, is_web, list_members, member_of
-from image2music.rows import printable, unprintable
+from image2music.images.sources import album_of, as_on_disk, is_web, list_members, member_of
+from image2music.rows import printable
 from image2music.storage.files import open_place
 from image2music.storage.objects import is_store
 from image2music.storage.pruned import set_aside
@@ -183,7 +183,7 @@ def _ids_at(run: ComposeRun, places: Collection[str]) -> Mapping[str, str | None
         rows = run.output.places.read(["uri", "image_id"])
         known = {row["uri"]: row["image_id"] for row in rows if row["uri"] in places}
     read = PictureReader(run.options.allow_web)
-    found = {uri: identify(unprintable(uri), read) for uri in places if uri not in known}
+    found = {uri: identify(uri, read) for uri in places if uri not in known}
     return known | {uri: one.image_id if isinstance(one, Identified) else None for uri, one in found.items()}
 
 
@@ -195,7 +195,7 @@ def _with_places(table: pa.Table, left: Mapping[str, tuple[str, ...]]) -> pa.Tab
     values: dict[str, Callable[[tuple[str, ...]], object]] = {
         "image_uri": lambda uris: uris[0],
         "image_uris": list,
-        "album": lambda uris: printable(album_of(unprintable(uris[0]))),
+        "album": lambda uris: printable(album_of(as_on_disk(uris[0]))),
     }
     for name, value in values.items():
         at = table.schema.get_field_index(name)
@@ -216,11 +216,11 @@ def coverage(images: str, places: Iterable[str]) -> Callable[[str], bool]:
     """
     if images.startswith("@") or not images:
         folders = frozenset(_plain(album_of(place)) for place in places)
-        return lambda uri: _plain(album_of(unprintable(uri))) in folders
+        return lambda uri: _plain(album_of(as_on_disk(uri))) in folders
     pattern = _plain(images).split("/")
 
     def covers(uri: str) -> bool:
-        parts = _plain(_file_of(unprintable(uri))).split("/")
+        parts = _plain(_file_of(as_on_disk(uri))).split("/")
         under = parts[: len(pattern)] == pattern
         return under or matches_glob(parts, pattern)
 
@@ -244,12 +244,8 @@ def _lost(places: Collection[str]) -> frozenset[str]:
     """
     ordered, members = sorted(places), cache(_members)
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        gone = threads.map(lambda uri: _is_lost(uri, members), ordered)
+        gone = threads.map(lambda uri: _has_nothing(as_on_disk(uri), members), ordered)
         return frozenset(uri for uri, is_gone in zip(ordered, gone, strict=True) if is_gone)
-
-
-def _is_lost(uri: str, members: Callable[[str], frozenset[str]]) -> bool:
-    return all(_has_nothing(place, members) for place in dict.fromkeys((uri, unprintable(uri))))
 
 
 def _has_nothing(place: str, members: Callable[[str], frozenset[str]]) -> bool:

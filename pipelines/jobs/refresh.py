@@ -22,10 +22,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from image2music.errors import ConfigError, OutputError
-from image2music.images.sources import is_there
+from image2music.images.sources import as_on_disk, is_there
 from image2music.index.table import Pair
 from image2music.loop.recall import recall
-from image2music.rows import KEY_COLUMNS, composition_key, failure_row, now, retried, scene_of_row, unprintable
+from image2music.rows import KEY_COLUMNS, composition_key, failure_row, now, retried, scene_of_row
 from image2music.settings import next_take
 from image2music.storage.output import OutputStore, open_output
 from image2music.types import METADATA_COLUMNS, Failure, ImageMetadata, Reference, metadata_key, metadata_of_row
@@ -408,5 +408,4 @@ def _earlier_version(run: ComposeRun) -> int:
 
 def _places(uris: tuple[str, ...]) -> list[str]:
     """Return the places of a row at which there still is a file."""
-    spelt = (path for uri in uris for path in dict.fromkeys((uri, unprintable(uri))))
-    return [path for path in spelt if is_there(path)]
+    return [path for path in map(as_on_disk, uris) if is_there(path)]
