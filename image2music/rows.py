@@ -127,6 +127,7 @@ def composition_row(refined: RefinedTune, provenance: Provenance, composed_at: d
         **asdict(provenance),
         "seconds": refined.seconds,
         "composed_at": composed_at,
+        "rights": refined.rights,
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -118,7 +119,8 @@ part of the picture, by leaving it out; no attention."""
 class Reference:
     """A tune that the index returned for a picture. Similarities are cosines; None where that search missed it.
 
-    `contributes` says what it may lend to the tune: figure, harmony, instruments, rhythm.
+    `contributes` says what it may lend to the tune: figure, harmony, instruments, rhythm. `licence` and `source` are
+    what the index says of them, None where it says nothing.
     """
 
     tune_id: str
@@ -131,6 +133,8 @@ class Reference:
     similarity_image: float | None
     matched_by: MatchedBy
     contributes: str = ""
+    licence: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -248,6 +252,8 @@ def metadata_key(image_id: str, row: dict[str, Any]) -> bytes:
     image_id itself.
     """
     brief = {name: row[name] for name in METADATA_COLUMNS if row.get(name) is not None}
+    if "wishes" in brief:  # rows that were made before there was this wish
+        brief["wishes"] = {name: wish for name, wish in brief["wishes"].items() if wish is not None or name != "length"}
     if not brief:
         return bytes.fromhex(image_id)
     text = json.dumps(brief, sort_keys=True, ensure_ascii=True)
@@ -420,8 +426,9 @@ class ComposedTune:
 
 @dataclass(frozen=True)
 class RefinedTune:
-    """A picture with everything that its row is made of."""
+    """A picture with everything that its row is made of; `rights` is that column of schemas/composition.py."""
 
     context: RetrievedContext
     tune: ComposedTune
     seconds: float = 0.0
+    rights: Mapping[str, Any] | None = None

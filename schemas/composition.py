@@ -25,6 +25,51 @@ REFERENCE = pa.struct(
         column("similarity_image", pa.float32(), "picture to caption; null where that search missed it", unit="cosine"),
         column("matched_by", pa.string(), "which search found it: text, image or both"),
         column("contributes", pa.string(), "what it may lend to the tune: figure, harmony, instruments, rhythm"),
+        column("licence", pa.string(), "under which the index has it; null where the index names none"),
+        column("source", pa.string(), "where it comes from; null where the index names none"),
+    ]
+)
+
+TRAINED_ALGORITHMIC_MEDIA = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+"""What IPTC calls media that a model made which learned from examples; the value of `rights.digital_source_type`."""
+
+RIGHTS = pa.struct(
+    [
+        column("made_by_ai", pa.bool_(), "whether software wrote the tune: always true"),
+        column("digital_source_type", pa.string(), "the same for machines, by IPTC's list of digital source types"),
+        column("composer", pa.string(), "composer_id, model and revision that wrote the tune"),
+        column("composer_licence", pa.string(), "of that model, by its card or by who ran it; null where unknown"),
+        column("embedder_licence", pa.string(), "of the model of the embeddings; null where unknown"),
+        column(
+            "copied_run",
+            pa.struct(
+                [
+                    column("notes", pa.int32(), "how many in a row are the same steps in pitch and time", unit="notes"),
+                    column("tune_id", pa.string(), "the reference that has them too"),
+                    column("location", pa.string(), "its place under --midi_root"),
+                    column("voice", pa.int32(), "which voice has them here, by its place in the tune, from 1"),
+                    column("bar", pa.int32(), "bar in which they begin here, from 1"),
+                    column("last_bar", pa.int32(), "bar in which they end here"),
+                    column("reference_bar", pa.int32(), "bar in which they begin in the reference"),
+                ]
+            ),
+            "longest run that what is sung here shares with a reference, in any key; null where there is none",
+        ),
+        column(
+            "references",
+            pa.list_(
+                pa.struct(
+                    [
+                        column("tune_id", pa.string(), "row of the index"),
+                        column("location", pa.string(), "its place under --midi_root"),
+                        column("licence", pa.string(), "as the index names it; null where it names none"),
+                        column("source", pa.string(), "as the index names it; null where it names none"),
+                    ]
+                )
+            ),
+            "the tunes that the composer was shown",
+        ),
+        column("note", pa.string(), "what a person should know who reads only this"),
     ]
 )
 
@@ -165,6 +210,8 @@ PLAN = pa.struct(
         column("free_bars", pa.list_(pa.int32()), "where dissonance is meant"),
         column("ending", pa.string(), "what the last bars do"),
         column("style", pa.string(), "the style that was asked for"),
+        column("length_s", pa.float64(), "how long it lasts to the sample; null where nobody asked", unit="seconds"),
+        column("loop", pa.bool_(), "whether its end leads back into its beginning"),
         column("unmet", pa.list_(pa.string()), "wishes that the plan does not meet"),
     ]
 )
@@ -228,6 +275,7 @@ WISHES = pa.struct(
         column("instruments", pa.string(), "instruments or an ensemble"),
         column("bars", pa.string(), "how many bars"),
         column("style", pa.string(), "a style of music"),
+        column("length", pa.string(), "how long it is to last"),
     ]
 )
 
@@ -304,6 +352,7 @@ def composition_schema(dim: int, more: Sequence[pa.Field] = ()) -> pa.Schema:
                 "seconds", pa.float64(), "its share of the time of the model stages", unit="seconds", nullable=False
             ),
             column("composed_at", pa.timestamp("us", tz="UTC"), "when", nullable=False),
+            column("rights", RIGHTS, "who made it, of what, under which licences; null in rows of earlier releases"),
             *more,
         ]
     )

@@ -10,8 +10,9 @@ from itertools import pairwise, product
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from image2music.music.planning.plan import LINE_ROLES, TUNEFUL_ROLES, Plan
+from image2music.music.planning.plan import LINE_ROLES, Plan
 from image2music.music.score import Score, Track
 from image2music.music.theory import GRID_QUARTER, SCALES
 
@@ -25,12 +26,17 @@ Step = tuple[int, int]
 """Semitones to the next note, and the time until it in 48ths of a quarter."""
 
 
-def melody_steps(track: Track, ticks_per_quarter: int) -> list[Step]:
-    """Return the top line of a track as steps, so that a transposed copy reads the same. n notes make n - 1 steps."""
+def top_line(track: Track) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return onsets (ticks) and pitches of the highest note at each onset of a track, int64[n] each."""
     order = np.lexsort((track.pitches, track.onsets))
     onsets, pitches = track.onsets[order], track.pitches[order]
     top = np.append(onsets[1:] != onsets[:-1], True) if len(onsets) else np.zeros(0, dtype=bool)
-    onsets, pitches = onsets[top], pitches[top]
+    return onsets[top], pitches[top]
+
+
+def melody_steps(track: Track, ticks_per_quarter: int) -> list[Step]:
+    """Return the top line of a track as steps, so that a transposed copy reads the same. n notes make n - 1 steps."""
+    onsets, pitches = top_line(track)
     gaps = np.rint(np.diff(onsets) * (GRID_QUARTER / ticks_per_quarter)).astype(np.int64)
     return list(zip(np.diff(pitches).tolist(), gaps.tolist(), strict=True))
 
@@ -41,13 +47,19 @@ def voice_steps(score: Score) -> list[list[Step]]:
 
 
 def sung_steps(score: Score, plan: Plan | None) -> list[list[Step]]:
-    """Return the steps of what is sung: of voices where the plan gives them the tune or a line beside it.
+    """Return the steps of what is sung (`sung_tracks`)."""
+    return [melody_steps(track, score.ticks_per_quarter) for _, track in sung_tracks(score, plan)]
+
+
+def sung_tracks(score: Score, plan: Plan | None) -> list[tuple[int, Track]]:
+    """Return what is sung, with the place of its track from 0: where the plan gives a voice the tune or a line beside.
 
     Accompaniment, basses and harmony are common property, and a figure that is taken from a reference is cited, no
     copy. Without a plan, or where nothing sounds of what it has sung, all pitched tracks count.
     """
+    pitched = [(at, track) for at, track in enumerate(score.tracks) if not track.is_drum]
     if plan is None:
-        return voice_steps(score)
+        return pitched
     starts = np.array([start.tick for start in score.bar_starts], dtype=np.int64)
     numbers = [start.number for start in score.bar_starts]
     found = []
@@ -55,26 +67,44 @@ def sung_steps(score: Score, plan: Plan | None) -> list[list[Step]]:
         if track.is_drum or at >= len(plan.voices):
             continue
         roles = [plan.role_at(plan.voices[at].id, number) for number in numbers]
-        sung = np.array([False, *(role in TUNEFUL_ROLES | LINE_ROLES for role in roles)])
+        sung = np.array([False, *(role in LINE_ROLES | {"melody"} for role in roles)])
         kept = sung[np.searchsorted(starts, track.onsets, "right")]
         if kept.any():
-            found.append(
-                melody_steps(
-                    replace(track, onsets=track.onsets[kept], pitches=track.pitches[kept]), score.ticks_per_quarter
-                )
-            )
-    return found or voice_steps(score)
+            found.append((at, replace(track, onsets=track.onsets[kept], pitches=track.pitches[kept])))
+    return found or pitched
 
 
-def longest_shared_run(voices: Sequence[Sequence[Step]], others: Sequence[Sequence[Step]]) -> int:
-    """Note in the longest run that any of `voices` shares with any of `others`; 0 if they share none.
+class SharedRun(NamedTuple):
+    """Where a run of `notes` notes begins: in which of some lines, at which note of it, and the same in the others."""
+
+    notes: int
+    line: int
+    start: int
+    other: int
+    other_start: int
+
+
+def find_shared_run(voices: Sequence[Sequence[Step]], others: Sequence[Sequence[Step]]) -> SharedRun | None:
+    """Return the longest run that any of `voices` shares with any of `others`, the first of equal ones; None if none.
 
     A run of one step repeated (a drone, a scale in equal values) is nobody's melody and does not count.
     """
     symbols: dict[Step, str] = {}
     lines = [_spell(voice, symbols) for voice in voices]
     other_lines = [_spell(other, symbols) for other in others]
-    return max((_longest(line, other) for line in lines for other in other_lines), default=0)
+    best: SharedRun | None = None
+    for number, line in enumerate(lines):
+        for place, other in enumerate(other_lines):
+            steps, start = _longest(line, other)
+            if steps and steps + 1 > (best.notes if best else 0):
+                best = SharedRun(steps + 1, number, start, place, other.index(line[start : start + steps]))
+    return best
+
+
+def longest_shared_run(voices: Sequence[Sequence[Step]], others: Sequence[Sequence[Step]]) -> int:
+    """Return the notes in the longest run of `find_shared_run`; 0 if there is none."""
+    run = find_shared_run(voices, others)
+    return run.notes if run else 0
 
 
 def _spell(voice: Sequence[Step], symbols: dict[Step, str]) -> str:
@@ -82,15 +112,16 @@ def _spell(voice: Sequence[Step], symbols: dict[Step, str]) -> str:
     return "".join(symbols.setdefault(step, chr(0x10000 + len(symbols))) for step in voice)
 
 
-def _longest(line: str, other: str) -> int:
+def _longest(line: str, other: str) -> tuple[int, int]:
+    """Return how many steps of a line the other one has too, and where in the line they begin."""
     # A longer run that starts later must be longer than the best so far, so each step either extends or moves on.
-    longest = 0
+    longest = at = 0
     for start in range(len(line)):
         length = max(longest, _repeats(line, start)) + 1
         while start + length <= len(line) and line[start : start + length] in other:
-            longest = length
+            longest, at = length, start
             length += 1
-    return longest + 1 if longest else 0
+    return longest, at
 
 
 def _repeats(line: str, start: int) -> int:

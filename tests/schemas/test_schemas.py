@@ -15,7 +15,7 @@ TUNE = (
 COMPOSITION = (
     "image_id image_uri image_uris album catalog_id width height description scene image_embedding "
     "description_embedding references plan abc title key meter tempo_qpm midi motivation metrics critic rounds "
-    "attention composer_id embedder_id index_uri index_version settings_hash seed seconds composed_at"
+    "attention composer_id embedder_id index_uri index_version settings_hash seed seconds composed_at rights"
 )
 FAILURE = "stage id uri reason message failed_at"
 SCHEMAS = {

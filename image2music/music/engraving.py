@@ -1,0 +1,249 @@
+"""A score as a page: MusicXML engraved to SVG by Verovio, and its pages as PDF and PNG by Typst.
+
+Only MusicXML of our own goes in (`abc.musicxml`): Verovio ends the process on some broken input of other formats.
+Neither library draws at random here: the same score gives the same bytes, ids included.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+from xml.etree.ElementTree import fromstring
+
+from image2music.errors import NotationError
+
+Layout = Literal["page", "line", "screen"]
+
+_COMMON: dict[str, Any] = {
+    "footer": "none",
+    "smuflTextFont": "none",
+    "svgFormatRaw": True,
+    "svgViewBox": True,
+    "xmlIdChecksum": True,
+}
+_LAYOUTS: dict[Layout, dict[str, Any]] = {
+    "page": {
+        "pageWidth": 2100,
+        "pageHeight": 2970,
+        "pageMarginTop": 150,
+        "pageMarginBottom": 150,
+        "pageMarginLeft": 150,
+        "pageMarginRight": 150,
+        "unit": 6.5,
+        "justifyVertically": False,
+        "breaks": "auto",
+        "header": "auto",
+        "adjustPageWidth": False,
+        "adjustPageHeight": False,
+    },
+    "line": {
+        "pageWidth": 100_000,
+        "pageHeight": 60_000,
+        "pageMarginTop": 50,
+        "pageMarginBottom": 50,
+        "pageMarginLeft": 50,
+        "pageMarginRight": 50,
+        "unit": 9.0,
+        "justifyVertically": False,
+        "breaks": "none",
+        "header": "none",
+        "adjustPageWidth": True,
+        "adjustPageHeight": True,
+    },
+    "screen": {
+        "pageWidth": 1500,
+        "pageHeight": 60_000,
+        "pageMarginTop": 20,
+        "pageMarginBottom": 20,
+        "pageMarginLeft": 20,
+        "pageMarginRight": 20,
+        "unit": 9.0,
+        "justifyVertically": False,
+        "breaks": "auto",
+        "header": "none",
+        "adjustPageWidth": False,
+        "adjustPageHeight": True,
+    },
+}
+"""Verovio's options; a page is A4 in tenths of a millimetre. All of both are set each time: a toolkit keeps them."""
+
+_FONT = "Leipzig"
+_MEI = "{http://www.music-encoding.org/ns/mei}"
+_XML_ID = "{http://www.w3.org/XML/1998/namespace}id"
+_AGAIN = re.compile(r"-rend\d+$")
+_VIEW_BOX = re.compile(r'<svg viewBox="0 0 (\d+) (\d+)"')
+_MARGIN = re.compile(r'<g class="page-margin" transform="translate\((\d+), (\d+)\)"')
+_HEAD = re.compile(
+    r'<g id="([^"]+)" class="note\b[^>]*><g class="notehead\b[^>]*><use [^>]*translate\((-?\d+), (-?\d+)\)'
+)
+_PLACED_SPAN = re.compile(
+    r'<text font-size="0px">(\s*)<tspan id="([^"]*)" class="rend" (x="[^"]*" y="[^"]*" text-anchor="[^"]*")>'
+)
+_SIGN_IN_TEXT = re.compile(
+    r'<text x="(-?\d+)" y="(-?\d+)"([^>]*)>((?:\s*<tspan id="[^"]*" class="[^"]*">)*)\s*'
+    rf'<tspan font-family="{_FONT}" font-size="(\d+)px">([^<]+)</tspan>'
+)
+
+
+@dataclass(frozen=True)
+class EngravedNote:
+    """A note on the page: `id` is its element's in the SVG, `voice` counts staves from 1, `page` from 0.
+
+    `start` and `end` are quarters from the beginning of the tune as it is played: a note inside a repeat stands here
+    once for each time. `x` and `y` are where its head begins on the page, in the units of the page's view box.
+    """
+
+    id: str
+    voice: int
+    page: int
+    start: float
+    end: float
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Engraving:
+    """An engraved score: one SVG text a page, its notes in order of time, and the size of a page.
+
+    `width` and `height` are in the units of the SVG's view box: tenths of a millimetre on A4.
+    """
+
+    pages: tuple[str, ...]
+    notes: tuple[EngravedNote, ...]
+    width: int
+    height: int
+
+
+def engrave(music_xml: bytes, layout: Layout = "page") -> Engraving:
+    """Engrave MusicXML of our own: A4 pages with the title; without it one line, or one page for screens of any width.
+
+    Raises:
+        NotationError: Verovio reads no score in it (`not_engraved`).
+    """
+    toolkit = _toolkit()
+    toolkit.setOptions({**_COMMON, **_LAYOUTS[layout]})
+    if not toolkit.loadData(music_xml.decode("utf-8")) or not toolkit.getPageCount():
+        raise NotationError("no score could be engraved: hand in MusicXML written here", reason="not_engraved")
+    pages = tuple(_mended(toolkit.renderToSVG(number + 1)) for number in range(toolkit.getPageCount()))
+    size = _VIEW_BOX.search(pages[0])
+    assert size is not None
+    return Engraving(pages, _notes(toolkit, pages), int(size[1]), int(size[2]))
+
+
+_LOCAL = threading.local()
+
+
+def _toolkit() -> Any:
+    """Return this thread's toolkit: Verovio's is not to be shared."""
+    if not hasattr(_LOCAL, "toolkit"):
+        import verovio
+
+        verovio.enableLog(verovio.LOG_OFF)
+        _LOCAL.toolkit = verovio.toolkit()
+    return _LOCAL.toolkit
+
+
+def _notes(toolkit: Any, pages: tuple[str, ...]) -> tuple[EngravedNote, ...]:
+    place_of = {id: place for number, page in enumerate(pages) for id, place in _heads(number, page)}
+    staff_of: dict[str, int] = {}
+    for staff in fromstring(toolkit.getMEI()).iter(f"{_MEI}staff"):
+        for note in staff.iter(f"{_MEI}note"):
+            staff_of[note.get(_XML_ID, "")] = int(staff.get("n", "1"))
+    sounding: dict[str, float] = {}
+    notes = []
+    for event in toolkit.renderToTimemap({"includeRests": False}):
+        for id in event.get("off", ()):
+            plain = _AGAIN.sub("", id)
+            start = sounding.pop(id, None)
+            if start is not None and plain in place_of and plain in staff_of:
+                page, x, y = place_of[plain]
+                end = round(float(event["qstamp"]), 4)
+                notes.append(EngravedNote(plain, staff_of[plain], page, start, end, x, y))
+        for id in event.get("on", ()):
+            sounding[id] = round(float(event["qstamp"]), 4)
+    return tuple(sorted(notes, key=lambda note: (note.start, note.voice, note.end, note.id)))
+
+
+def _heads(number: int, page: str) -> Iterator[tuple[str, tuple[int, float, float]]]:
+    margin = _MARGIN.search(page)
+    assert margin is not None
+    for id, x, y in _HEAD.findall(page):
+        yield id, (number, (int(x) + int(margin[1])) / 10, (int(y) + int(margin[2])) / 10)
+
+
+def _mended(svg: str) -> str:
+    """Return a page that every reader shows alike.
+
+    Titles get their place from the text, not from a span inside it, which some readers pass over; signs of the music
+    font amid text, such as the note of a tempo, become drawings, for nobody has that font.
+    """
+    svg = _PLACED_SPAN.sub(r'<text \3 font-size="0px">\1<tspan id="\2" class="rend">', svg)
+    return _SIGN_IN_TEXT.sub(_drawn_sign, svg)
+
+
+def _drawn_sign(found: re.Match[str]) -> str:
+    x, y, rest, spans, size, signs = found.groups()
+    scale, at, drawn = int(size) / 1000, float(x), []
+    for sign in signs:
+        path, advance = _glyph(f"{ord(sign):04X}")
+        drawn.append(f'<g class="glyph" transform="translate({at:.0f},{y}) scale({scale:g},{scale:g})">{path}</g>')
+        at += advance * scale
+    return f'{"".join(drawn)}<text x="{at:.0f}" y="{y}"{rest}>{spans}'
+
+
+@lru_cache(maxsize=64)
+def _glyph(code: str) -> tuple[str, float]:
+    """Return the outline of a sign of the music font as an SVG path, and how far the next one stands, of 1,000."""
+    folder = _font_folder()
+    source = (folder / _FONT / f"{code}.xml").read_text("utf-8")
+    advance = re.search(rf'<g c="{code}"[^>]* h-a-x="([\d.]+)"', (folder / f"{_FONT}.xml").read_text("utf-8"))
+    path = source[source.index("<path") : source.rindex("</g>")]
+    return path, float(advance[1]) if advance else 500.0
+
+
+def _font_folder() -> Path:
+    package = find_spec("verovio")
+    assert package is not None and package.submodule_search_locations
+    return Path(package.submodule_search_locations[0]) / "data"
+
+
+def pages_as_pdf(pages: tuple[str, ...], title: str = "", author: str = "") -> bytes:
+    """Return SVG pages as one PDF: vectors, text as text, the size of each page that of its SVG."""
+    return _typeset(pages, None, title, author, format="pdf", timestamp=0)
+
+
+def page_as_png(page: str, width_px: int) -> bytes:
+    """Return one SVG page as PNG on white, `width_px` wide and as high as it takes."""
+    return _typeset((page,), width_px, format="png", ppi=72)
+
+
+def _typeset(pages: tuple[str, ...], width: int | None, title: str = "", author: str = "", **options: Any) -> bytes:
+    import typst
+
+    lines = [f"#set document(title: {_quoted(title)}, author: {_quoted(author)}, date: none)"]
+    for number, page in enumerate(pages):
+        found = _VIEW_BOX.search(page)
+        assert found is not None
+        wide, high = int(found[1]), int(found[2])
+        size = (f"{wide / 10:g}mm", f"{high / 10:g}mm")
+        if width is not None:
+            size = (f"{width}pt", f"{round(width * high / wide)}pt")
+        lines.append(f"#set page(width: {size[0]}, height: {size[1]}, margin: 0pt, fill: white)")
+        lines.append(f'#image(bytes({_quoted(page)}), format: "svg", width: 100%, height: 100%)')
+        if number + 1 < len(pages):
+            lines.append("#pagebreak()")
+    made = typst.compile("\n".join(lines).encode("utf-8"), ignore_system_fonts=True, **options)
+    return made[0] if isinstance(made, list) else bytes(made)
+
+
+def _quoted(text: str) -> str:
+    """Return a text as Typst writes a string."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
+    return f'"{escaped}"'
