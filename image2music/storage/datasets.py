@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import platform
 import uuid
@@ -22,6 +23,8 @@ import pyarrow.parquet as pq
 from image2music.errors import ConfigError, Image2MusicError, OutputError
 from image2music.storage.files import FilePlace, json_bytes, open_place, parquet_bytes
 from image2music.storage.objects import is_store
+
+_log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 Read = TypeVar("Read")
@@ -323,8 +326,14 @@ def _place_in_order(shard: str) -> str:
 
 
 def open_shards(shards: Sequence[str]) -> Iterator[pq.ParquetFile]:
-    """Open shards one by one; one that is gone by now was replaced by a run that goes on, and is left out."""
-    return (file for _, file in _each(shards, lambda file: file))
+    """Open shards one by one; what is gone by now was replaced by a run that goes on: the log says so at the end."""
+    missing = len(shards)
+    for _, file in _each(shards, lambda file: file):
+        missing -= 1
+        yield file
+    if missing:
+        what = "%d of %d shards were replaced while they were read, and their rows are left out: give the command again"
+        _log.warning(what, missing, len(shards))
 
 
 def read_table(shard: str) -> pa.Table:
