@@ -4,11 +4,14 @@ More than two shards are many here.
 """
 
 import shutil
+from collections import Counter
 
 import pytest
 from job_processes import noise_pictures
 
+from image2music.storage import datasets
 from image2music.storage.datasets import is_gone, this_process
+from image2music.storage.files import LocalPlace, open_place
 from image2music.storage.output import open_output
 from pipelines.cli.main import main
 
@@ -56,6 +59,24 @@ def test_rows_are_those_of_small_shards(composed, monkeypatch):
     assert len(open_output("small").compositions.shards()) == 4
     assert rows_of("out") == rows_of("small")
     assert counts("out") == counts("small") == (8, 0, 4)
+
+
+def test_the_end_of_a_job_reads_each_shard_twice(many, monkeypatch):
+    opened, read = Counter(), Counter()
+
+    def counted(call, counter):
+        def counting(shard, *more):
+            counter.update([str(shard)])
+            return call(shard, *more)
+
+        return counting
+
+    monkeypatch.setattr(datasets, "_opened", counted(datasets._opened, opened))
+    monkeypatch.setattr(LocalPlace, "read", counted(LocalPlace.read, read))
+    assert main(IN_SLICES) == 3
+    small = [shard for shard in opened if "/compositions/" in shard and not open_place(shard).exists()]
+    assert len(small) == 4
+    assert {opened[shard] + read[shard] for shard in small} == {2}
 
 
 def test_a_rerun_composes_what_is_new_and_tries_failures_again(composed):
