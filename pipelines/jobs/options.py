@@ -22,6 +22,7 @@ from image2music.composers.registry import (
 from image2music.errors import ConfigError
 from image2music.settings import LANGUAGE_NAMES, LoopSettings, Protocol, SendingOptions, Steps, WebRule
 from image2music.storage.files import open_place
+from image2music.storage.names import NAME_FIELDS, check_name_pattern
 from image2music.storage.objects import is_store
 from image2music.storage.tar import ENDINGS, is_tar
 from pipelines.runtime.options import (
@@ -40,7 +41,7 @@ from transforms.deadlines import excuse
 if TYPE_CHECKING:
     from image2music.evaluation.questions import JudgeSettings
 
-EXPORT_FORMATS = ("abc", "midi", "musicxml", "wav", "mp3", "opus", "heatmap")
+EXPORT_FORMATS = ("abc", "midi", "musicxml", "pdf", "svg", "wav", "mp3", "opus", "stems", "heatmap")
 SHORTEST_ID = 4
 """Characters of an image_id that `export --ids` needs at least."""
 SHORTEST_CHOSEN = 8
@@ -390,11 +391,17 @@ class ExportOptions:
     """What `export` is asked to do. `ids` are beginnings of image_ids; none means every row."""
 
     input: str = option(check=reachable, help="the --output of compose")
-    output: str = option(check=reachable, metavar="DIR", help="folder for the files, named by image_id")
+    output: str = option(check=reachable, metavar="DIR", help="folder for the files and their table, files.csv")
     ids: tuple[str, ...] = option((), nargs="+", metavar="ID", help="image_ids or their beginnings; else all")
     formats: tuple[str, ...] = option(
-        ("abc", "midi"), type=_formats, help="of abc,midi,musicxml,wav,mp3,opus,heatmap; abc,midi by default"
+        ("abc", "midi"), type=_formats, help=f"of {','.join(EXPORT_FORMATS)}; abc,midi by default"
     )
+    name: str = option(
+        "{image_id}",
+        metavar="PATTERN",
+        help=f"names of files, by {' '.join(f'{{{field}}}' for field in NAME_FIELDS)}; / makes folders",
+    )
+    loop: bool = option(False, help="sound whose end leads back into its beginning, for every tune")
     soundfont: Path | None = option(None, type=Path, metavar="FILE.sf2", help=SOUNDFONT_HELP)
 
     def __post_init__(self) -> None:
@@ -403,6 +410,10 @@ class ExportOptions:
         if unknown or not self.formats:
             message = f"--formats takes {','.join(EXPORT_FORMATS)}, not {','.join(unknown) or 'nothing'}"
             raise ConfigError(message, reason="bad_formats")
+        try:
+            check_name_pattern(self.name)
+        except ConfigError as error:
+            raise ConfigError(f"--name: {error}", reason=error.reason) from error
         for id in self.ids:
             if len(id) < SHORTEST_ID or not _HEX.fullmatch(id):
                 message = f"--ids takes an image_id or at least {SHORTEST_ID} hex digits of its beginning, not {id!r}"
