@@ -282,12 +282,11 @@ def _joined(shards: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         OSError: a shard cannot be read.
     """
     files: dict[pa.Schema, _JoinedShard] = {}
-    with ThreadPoolExecutor(_AT_ONCE) as threads:  # together they are no more than becomes one shard
-        for shard, data in zip(shards, threads.map(lambda shard: open_place(shard).read(), shards), strict=True):
-            table = pq.ParquetFile(pa.BufferReader(data)).read()
-            if table.schema not in files:
-                files[table.schema] = _JoinedShard(shard, table.schema)
-            files[table.schema].add(table)
+    for shard, data in zip(shards, _ahead(shards, lambda shard: open_place(shard).read()), strict=True):
+        table = pq.ParquetFile(pa.BufferReader(data)).read()
+        if table.schema not in files:
+            files[table.schema] = _JoinedShard(shard, table.schema)
+        files[table.schema].add(table)
     while files:
         joined = files.pop(next(iter(files)))
         yield joined.first, joined.end()
@@ -373,20 +372,22 @@ def _each(shards: Sequence[str], read: Callable[[pq.ParquetFile], Read]) -> Iter
         except FileNotFoundError:
             return None
 
+    return (found for found in _ahead(shards, try_to) if found is not None)
+
+
+def _ahead(shards: Sequence[str], read: Callable[[str], Read]) -> Iterator[Read]:
+    """Yield what is read of each shard; of a store's, a few are read ahead."""
     if not any(is_store(shard) for shard in shards):
-        yield from (found for shard in shards if (found := try_to(shard)) is not None)
+        yield from map(read, shards)
         return
     left = iter(shards)
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        waiting: list[Future[tuple[str, Read] | None]] = [
-            threads.submit(try_to, shard) for shard in islice(left, _AT_ONCE)
-        ]
+        waiting: list[Future[Read]] = [threads.submit(read, shard) for shard in islice(left, _AT_ONCE)]
         try:
             while waiting:
                 found = waiting.pop(0).result()
-                waiting += [threads.submit(try_to, shard) for shard in islice(left, 1)]
-                if found is not None:
-                    yield found
+                waiting += [threads.submit(read, shard) for shard in islice(left, 1)]
+                yield found
         finally:
             for future in waiting:
                 future.cancel()
