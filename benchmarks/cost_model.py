@@ -192,7 +192,7 @@ def print_fit(runs: Sequence[Run]) -> None:
 def print_table(picture_s: float, row_bytes: float, slice_size: int, rates: Rates) -> None:
     """Print what large jobs take."""
     print(f"\n{picture_s:.1f} s and {row_bytes / 1000:.0f} kB a picture, slices of {slice_size}\n")
-    heads = ("pictures", "workers", "hours", "machine hours", "slices", "shards", "requests", "GB of rows")
+    heads = ("pictures", "workers", "hours", "machine hours", "slices", "shards, at the end", "requests", "GB of rows")
     heads = (*heads, "GB of the command", "what breaks first")
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for pictures in _MILLIONS:
@@ -207,7 +207,7 @@ def _line(job: Forecast) -> str:
         f"{job.seconds / 3600:,.1f}",
         f"{job.machine_hours:,.0f}",
         f"{job.slices:,}",
-        f"{job.shards:,}",
+        f"{job.shards:,}, {job.shards_left:,}",
         f"{job.requests / 1e6:,.1f} million",
         f"{job.bytes / 1e9:,.0f}",
         f"{job.command_bytes / 1e9:.1f}",

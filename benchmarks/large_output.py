@@ -3,8 +3,9 @@
     python -m benchmarks.large_output [--rows 100000] [--only status finish]
 
 The rows are those of the tests' stand-in under other ids, in shards of 16 as a run writes them, one for each of as many
-pictures of a few pixels. So the one part of an array job has all of them to look at and nothing to compose. Of
-`report`, its list is made: the pages of the pictures are made one by one, each as in a small report.
+pictures of a few pixels. So the one part of an array job has all of them to look at and nothing to compose; `finish`
+makes larger shards, which later commands read. Of `report`, its list is made: the pages of the pictures are made one by
+one, each as in a small report.
 """
 
 from __future__ import annotations
@@ -122,6 +123,7 @@ def main() -> int:
     os.chdir(home)
     commands = {
         "compose --slice 1/1": compose_words("out", "pictures", "--slice", "1/1", "--max_failures", "100%"),
+        "status of small shards": image2music("status", output),
         "the list of report": [sys.executable, "-c", _LISTING, output],
         "finish": image2music("finish", output),
         "status": image2music("status", output),

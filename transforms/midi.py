@@ -289,13 +289,20 @@ class IdentifiedFiles:
     hashed: int = 0
 
 
-def identify_files(root: str, sources: Sequence[CaptionedMidi], known: Mapping[str, KnownFile]) -> IdentifiedFiles:
+def identify_files(
+    root: str,
+    sources: Sequence[CaptionedMidi],
+    known: Mapping[str, KnownFile],
+    stamps: Mapping[str, Stamp | None] | None = None,
+) -> IdentifiedFiles:
     """Return the tune_id of every file and the image_id of every picture.
 
     They come from `known` where size and time of change (in a store the etag) are the same, else from the bytes. The
-    manifest returned holds the files of `sources` only, without those that changed a moment ago.
+    manifest returned holds the files of `sources` only, without those that changed a moment ago. `stamps` are those of
+    all places, where somebody has listed `root` already.
     """
-    found, stamp_under = IdentifiedFiles(), stamps_under(root, time.time_ns())
+    found = IdentifiedFiles()
+    stamp_under = stamps.get if stamps else stamps_under(root, time.time_ns())
     unread: dict[str, Stamp | None] = {}
     ids: dict[str, str | Exception] = {}
     for place in dict.fromkeys(place for source in sources for place in (source.location, source.image) if place):

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ _TEMPO_WORDS = {"slow": "slow", "moderate": "medium", "fast": "fast"}
 _ID_LENGTH = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Card:
     """One picture in a list. `page` and `thumbnail` are addresses relative to the report's folder."""
 
@@ -73,10 +74,10 @@ def card_of(row: Mapping[str, Any]) -> Card:
         id=card_id(row["image_id"]),
         title=row["title"] or "Untitled",
         file_name=PurePosixPath(row["image_uri"]).name,
-        album=row["album"],
-        album_page=album_page(row["album"]),
-        key=row["key"],
-        meter=row["meter"],
+        album=sys.intern(row["album"]),
+        album_page=sys.intern(album_page(row["album"])),
+        key=sys.intern(row["key"]),
+        meter=sys.intern(row["meter"]),
         tempo_qpm=row["tempo_qpm"],
         tempo_word=tempo_label(row["tempo_qpm"]),
         mood=mood_in(row["description"]) or mood_in(row["motivation"]),
@@ -204,7 +205,12 @@ def render_failures(site: Site, failures: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _render(template: str, **values: Any) -> str:
-    return _environment().get_template(template).render(**values)
+    pieces = _environment().get_template(template).generate(**values)
+    return "".join(iter(lambda: "".join(islice(pieces, _PIECES)), ""))
+
+
+_PIECES = 10_000
+"""Of a page, joined at once: the list of a hundred thousand pictures has millions of them, each an object."""
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import platform
 import uuid
@@ -23,6 +24,8 @@ from image2music.errors import ConfigError, Image2MusicError, OutputError
 from image2music.storage.files import FilePlace, json_bytes, open_place, parquet_bytes
 from image2music.storage.objects import is_store
 
+_log = logging.getLogger(__name__)
+
 Row = dict[str, Any]
 Read = TypeVar("Read")
 
@@ -38,6 +41,18 @@ _A_PAGE = 1000
 
 _AT_ONCE = 8
 """Shards of a store that are read at the same time: what it takes is mostly waiting for an answer."""
+
+MANY_SHARDS = 1000
+"""Where there are more, the end of a job puts larger ones in their place (`Dataset.compact`)."""
+
+LARGE_SHARD = 64_000_000
+"""Bytes of small shards that become one; a shard of half as many, or more, is large enough."""
+
+_SHARDS_A_ROUND = 4096
+"""Small shards that are replaced in one step: what lies there twice meanwhile is bounded, and so is the note."""
+
+_ROWS_A_GROUP = 256
+"""Rows of a larger shard that are compressed together, and read at once."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +98,7 @@ class Dataset:
             note: dict[str, Any] = json.loads((self._place / REPLACING).read())
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        return note
+        return note | {"old": frozenset(note["old"])}
 
     def _write_note(self, note: dict[str, Any]) -> None:
         place, data = self._place / REPLACING, json_bytes(note)
@@ -93,7 +108,7 @@ class Dataset:
             raise OutputError(message, reason="another_writer")
 
     def read(self, columns: Sequence[str]) -> Iterator[Row]:
-        """Yield some columns of every row, shard by shard."""
+        """Yield some columns of every row, shard by shard; a few hundred rows are in memory at a time."""
         return read_shards(self.shards(), columns)
 
     def tables(self) -> Iterator[tuple[str, pa.Table]]:
@@ -103,7 +118,7 @@ class Dataset:
 
     def count(self) -> int:
         """Return the number of rows."""
-        return sum(shard.metadata.num_rows for shard in open_shards(self.shards()))
+        return sum(file.metadata.num_rows for file in open_shards(self.shards()))
 
     def size(self) -> int:
         """Return the bytes on disk, or in the store."""
@@ -141,6 +156,30 @@ class Dataset:
             targets = [new(_stem(shard)) for shard in shards]
             list(threads.map(lambda shard, target: open_place(shard).copy_to(target), shards, targets))
 
+    def compact(self) -> None:
+        """Put larger shards in the place of small ones, where there are more than `MANY_SHARDS` in all.
+
+        For the one writer who holds the lock. Rows stay what they are and, where all have the same columns, in their
+        order; no larger shard is a slice's. A kill at any moment leaves every row there once. Neither memory nor what
+        lies there twice grows with the number of rows.
+
+        Raises:
+            OSError: a shard cannot be read; all are as they were.
+            OutputError: the larger ones cannot be written; all are as they were.
+        """
+        shards = self.shards()
+        if len(shards) <= MANY_SHARDS:
+            return
+        sizes = {found.name: found.size for found in self._place.files()}
+        groups = _small_neighbours((shard, sizes[shard.rpartition("/")[2]]) for shard in shards)
+        while some := list(islice(groups, 1)):
+            while sum(map(len, some)) < _SHARDS_A_ROUND and (group := next(groups, None)) is not None:
+                some.append(group)
+            with self._replacing([shard for group in some for shard in group]) as new:
+                for group in some:
+                    for first, data in _joined(group):
+                        new(f"{_FIRST}{_place_in_order(first)}").write(data)
+
     @contextmanager
     def _replacing(self, old: Collection[str]) -> Iterator[Callable[[str], FilePlace]]:
         """Yield what gives new shards their places by stems of names; readers see all of them after the block."""
@@ -170,9 +209,7 @@ class Dataset:
         if not note or note.get("done"):
             return
         names = {found.name for found in self._place.files()}
-        for name in sorted(names):
-            if _is_replaced(name, note, names):
-                (self._place / name).remove()
+        self._place.remove_files(name for name in sorted(names) if _is_replaced(name, note, names))
         if is_store(self.uri):
             self._write_note({"number": note["number"], "old": [], "whole": True, "done": True})
         else:
@@ -184,8 +221,7 @@ class Dataset:
 
     def discard(self, shards: Iterable[str]) -> None:
         """Remove some shards; those that are gone by now, too."""
-        for shard in shards:
-            open_place(shard).remove()
+        self._place.remove_files(shard.rpartition("/")[2] for shard in shards)
 
     def shards_by_slice(self) -> dict[str, list[str]]:
         """Return the finished shards by the id of the slice that wrote them; "" is of those that none did."""
@@ -222,9 +258,81 @@ def _hash(table: pa.Table, id_columns: Sequence[str]) -> str:
     return hashlib.sha256(repr(table.select(list(id_columns)).to_pylist()).encode()).hexdigest()[:24]
 
 
+def _small_neighbours(sized: Iterable[tuple[str, int]]) -> Iterator[list[str]]:
+    """Yield what can become one shard each: two or more that follow one another, are small, and fill `LARGE_SHARD`."""
+    here: list[str] = []
+    filled = 0
+    for shard, size in sized:
+        is_small = size < LARGE_SHARD // 2
+        if not is_small or filled + size > LARGE_SHARD:
+            if len(here) > 1:
+                yield here
+            here, filled = [], 0
+        if is_small:
+            here.append(shard)
+            filled += size
+    if len(here) > 1:
+        yield here
+
+
+def _joined(shards: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield Parquet files with all rows of some shards, one for each set of columns, and of each the first shard.
+
+    Raises:
+        OSError: a shard cannot be read.
+    """
+    files: dict[pa.Schema, _JoinedShard] = {}
+    for shard, data in zip(shards, _ahead(shards, lambda shard: open_place(shard).read()), strict=True):
+        table = pq.ParquetFile(pa.BufferReader(data)).read()
+        if table.schema not in files:
+            files[table.schema] = _JoinedShard(shard, table.schema)
+        files[table.schema].add(table)
+    while files:
+        joined = files.pop(next(iter(files)))
+        yield joined.first, joined.end()
+
+
+class _JoinedShard:
+    """A Parquet file that grows by tables; `first` is the shard that the first of them comes from."""
+
+    def __init__(self, first: str, schema: pa.Schema) -> None:
+        self.first = first
+        self._sink = pa.BufferOutputStream()
+        self._writer = pq.ParquetWriter(self._sink, schema, compression="zstd")
+        self._waiting: list[pa.Table] = []
+
+    def add(self, table: pa.Table) -> None:
+        self._waiting.append(table)
+        if sum(table.num_rows for table in self._waiting) >= _ROWS_A_GROUP:
+            self._write()
+
+    def _write(self) -> None:
+        tables, self._waiting = self._waiting, []
+        if tables:
+            self._writer.write_table(pa.concat_tables(tables))
+
+    def end(self) -> bytes:
+        self._write()
+        self._writer.close()
+        data: bytes = self._sink.getvalue().to_pybytes()
+        return data
+
+
+def _place_in_order(shard: str) -> str:
+    """Return 24 hex digits that come where a shard's name does: those of its slice first, where it has one."""
+    digits = shard.rpartition("/")[2].removeprefix(_FIRST).removesuffix(_LAST).replace("-", "")
+    return digits[:24].ljust(24, "0")
+
+
 def open_shards(shards: Sequence[str]) -> Iterator[pq.ParquetFile]:
-    """Open shards one by one; one that is gone by now was replaced by a run that goes on, and is left out."""
-    return _each(shards, lambda file: file)
+    """Open shards one by one; what is gone by now was replaced by a run that goes on: the log says so at the end."""
+    missing = len(shards)
+    for _, file in _each(shards, lambda file: file):
+        missing -= 1
+        yield file
+    if missing:
+        what = "%d of %d shards were replaced while they were read, and their rows are left out: give the command again"
+        _log.warning(what, missing, len(shards))
 
 
 def read_table(shard: str) -> pa.Table:
@@ -234,8 +342,14 @@ def read_table(shard: str) -> pa.Table:
 
 def read_shards(shards: Sequence[str], columns: Sequence[str]) -> Iterator[Row]:
     """Yield some columns of every row of some shards; a column that a shard lacks is left out of its rows."""
-    for table in _each(shards, lambda file: file.read(columns=list(columns))):
-        yield from table.to_pylist()
+    for _, table in _each(shards, lambda file: file.read(columns=list(columns))):
+        for batch in table.to_batches(max_chunksize=_ROWS_A_GROUP):
+            yield from batch.to_pylist()
+
+
+def read_by_shard(shards: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str, list[Row]]]:
+    """Yield each shard with some columns of all of its rows, as `read_shards` reads them."""
+    return ((shard, table.to_pylist()) for shard, table in _each(shards, lambda file: file.read(columns=list(columns))))
 
 
 def read_batches(shards: Sequence[str], columns: Sequence[str], rows: int) -> Iterator[list[Row]]:
@@ -249,27 +363,31 @@ def _opened(shard: str) -> pq.ParquetFile:
     return pq.ParquetFile(open_place(shard).open() if is_store(shard) else shard)
 
 
-def _each(shards: Sequence[str], read: Callable[[pq.ParquetFile], Read]) -> Iterator[Read]:
-    """Yield what is read of each shard that is there; of a store's, a few are read ahead."""
+def _each(shards: Sequence[str], read: Callable[[pq.ParquetFile], Read]) -> Iterator[tuple[str, Read]]:
+    """Yield each shard that is there with what is read of it; of a store's, a few are read ahead."""
 
-    def try_to(shard: str) -> Read | None:
+    def try_to(shard: str) -> tuple[str, Read] | None:
         try:
-            return read(_opened(shard))
+            return shard, read(_opened(shard))
         except FileNotFoundError:
             return None
 
+    return (found for found in _ahead(shards, try_to) if found is not None)
+
+
+def _ahead(shards: Sequence[str], read: Callable[[str], Read]) -> Iterator[Read]:
+    """Yield what is read of each shard; of a store's, a few are read ahead."""
     if not any(is_store(shard) for shard in shards):
-        yield from (found for shard in shards if (found := try_to(shard)) is not None)
+        yield from map(read, shards)
         return
     left = iter(shards)
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        waiting: list[Future[Read | None]] = [threads.submit(try_to, shard) for shard in islice(left, _AT_ONCE)]
+        waiting: list[Future[Read]] = [threads.submit(read, shard) for shard in islice(left, _AT_ONCE)]
         try:
             while waiting:
                 found = waiting.pop(0).result()
-                waiting += [threads.submit(try_to, shard) for shard in islice(left, 1)]
-                if found is not None:
-                    yield found
+                waiting += [threads.submit(read, shard) for shard in islice(left, 1)]
+                yield found
         finally:
             for future in waiting:
                 future.cancel()

@@ -12,7 +12,7 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,6 +177,10 @@ class FilePlace(Protocol):
         """Remove a folder with all that is in it."""
         ...
 
+    def remove_files(self, names: Iterable[str]) -> None:
+        """Remove some files of a folder, by their names; those that are gone by now, too."""
+        ...
+
     def copy_to(self, target: Any) -> None:
         """Copy a file to a place of the same disk or bucket, in place of what is there."""
         ...
@@ -307,6 +311,11 @@ class LocalPlace:
     def remove_all(self) -> None:
         """Remove a folder; one that cannot be removed stays."""
         shutil.rmtree(self.uri, ignore_errors=True)
+
+    def remove_files(self, names: Iterable[str]) -> None:
+        """Remove some files of a folder."""
+        for name in names:
+            (self / name).remove()
 
     def copy_to(self, target: LocalPlace) -> None:
         """Give a file's content another name, without writing it anew where the disk has hard links."""

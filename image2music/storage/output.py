@@ -20,7 +20,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,7 +33,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from image2music.errors import OutputError
-from image2music.storage.datasets import Dataset, Row, RunFile, read_shards, read_table
+from image2music.storage.datasets import Dataset, Row, RunFile, read_by_shard, read_shards, read_table
 from image2music.storage.files import FilePlace, json_bytes, make_folder, open_place, parquet_bytes
 from image2music.storage.locks import file_lock
 from image2music.storage.objects import is_store
@@ -57,8 +57,18 @@ _DATASETS = (COMPOSITIONS, FAILURES, ALBUMS, _KEPT, _GLANCES, _PLACES)
 _NOT_OUTPUTS = (COMPOSITIONS, FAILURES, ALBUMS, BOOKS, GENERATIONS, _GLANCES, _PLACES, _SLICES, _STUCK)
 """Folders of an output that hold no other one."""
 
+_FAILURES_A_SHARD = 10_000
+"""Where they are written anew."""
+
+_PART_RECORD = re.compile(r"(\d+)-of-(\d+)\.json")
+
 RowKey = Callable[[Row], bytes]
 """What tells whether two rows are of the same picture with the same metadata."""
+
+
+def row_mark(values: Iterable[object]) -> bytes:
+    """Return 16 bytes that stand for the values of a row: a set of these holds what was seen, in little memory."""
+    return hashlib.blake2b(repr(tuple(values)).encode(errors="surrogatepass"), digest_size=16).digest()
 
 
 @dataclass(frozen=True)
@@ -75,10 +85,21 @@ class Failures(Dataset):
         old = self.shards()
         if not old:
             return
-        # Once each: a run of an earlier release that was killed at this place left every failure twice.
-        rows = {tuple(row.values()): row for row in read_shards(old, FAILURE_SCHEMA.names)}
-        kept = [row for row in rows.values() if not matches(row)]
-        self.replace(old, pa.Table.from_pylist(kept, schema=FAILURE_SCHEMA), FAILURE_ID_COLUMNS)
+        self.replace_all(old, self._others(old, matches), FAILURE_ID_COLUMNS)
+
+    def _others(self, shards: Sequence[str], matches: Callable[[Row], bool]) -> Iterator[pa.Table]:
+        """Yield the rows that do not match, a shard's worth at a time."""
+        told, kept = set[bytes](), list[Row]()
+        for row in read_shards(shards, FAILURE_SCHEMA.names):
+            # Once each: a run of an earlier release that was killed while it replaced them left every failure twice.
+            mark = row_mark(row.values())
+            if mark not in told and not matches(row):
+                kept.append(row)
+            told.add(mark)
+            if len(kept) == _FAILURES_A_SHARD:
+                yield pa.Table.from_pylist(kept, schema=FAILURE_SCHEMA)
+                kept = []
+        yield pa.Table.from_pylist(kept, schema=FAILURE_SCHEMA)
 
 
 @dataclass(frozen=True)
@@ -211,6 +232,17 @@ class OutputStore:
         """Write a Parquet file into the output, or replace it, in one step."""
         self.write(name, parquet_bytes(table))
 
+    def part_records(self) -> list[dict[str, Any]]:
+        """Return what the parts of an array job say of themselves, each with its `number`, in their order."""
+        names = (_PART_RECORD.fullmatch(found.name) for found in open_place(self.slice_runs).files())
+        parts = sorted((int(found[2]), int(found[1])) for found in names if found)
+        return [self.slice_run(number, of).read() | {"number": number} for of, number in parts]
+
+    def compact(self) -> None:
+        """Put larger shards of compositions and failures in the place of very many small ones (`Dataset.compact`)."""
+        self.compositions.compact()
+        self.failures.compact()
+
     def clear_stuck_notes(self) -> None:
         """Remove the notes about what takes too long: all is done."""
         open_place(self.stuck_notes).remove_all()
@@ -219,18 +251,24 @@ class OutputStore:
         """Return the keys of the pictures that have a row, whatever its settings; `columns` are those `key` reads."""
         return frozenset(key(row) for row in self.compositions.read(columns))
 
-    def rows_by_settings(self) -> Counter[str]:
-        """Return the number of compositions of each settings_hash, the largest first."""
-        found = Counter(row["settings_hash"] for row in self.compositions.read(["settings_hash"]))
+    def rows_by_seed(self) -> Counter[tuple[str, int]]:
+        """Return the number of compositions of each settings_hash and seed."""
+        return Counter((row["settings_hash"], row["seed"]) for row in self.compositions.read(["settings_hash", "seed"]))
+
+    def rows_by_settings(self, rows: Mapping[tuple[str, int], int] | None = None) -> Counter[str]:
+        """Return the number of compositions of each settings_hash, the largest first; of `rows_by_seed`, if known."""
+        found = Counter[str]()
+        for (made_by, _), number in (self.rows_by_seed() if rows is None else rows).items():
+            found[made_by] += number
         return Counter(dict(found.most_common()))
 
-    def further_takes(self) -> int:
+    def further_takes(self, rows: Mapping[tuple[str, int], int] | None = None) -> int:
         """Return the number of rows whose seed is not the one that their settings name: another take was asked for.
 
         The settings' seed stands in run.json, or in that of an earlier generation; where none of them is of these
-        settings, it is the smallest of the rows'.
+        settings, it is the smallest of the rows'. `rows` are those of `rows_by_seed`, if known.
         """
-        rows = [(row["settings_hash"], row["seed"]) for row in self.compositions.read(["settings_hash", "seed"])]
+        rows = self.rows_by_seed() if rows is None else rows
         first: dict[str, int] = {}
         for made_by, seed in rows:
             first[made_by] = min(seed, first.get(made_by, seed))
@@ -238,7 +276,7 @@ class OutputStore:
             record = run.read()
             if record.get("settings_hash") in first and "seed" in record.get("options", {}):
                 first[record["settings_hash"]] = record["options"]["seed"]
-        return sum(seed != first[made_by] for made_by, seed in rows)
+        return sum(number for (made_by, seed), number in rows.items() if seed != first[made_by])
 
     def run_files(self) -> list[RunFile]:
         """Return run.json and those of earlier generations, of these what is there."""
@@ -250,28 +288,34 @@ class OutputStore:
         """Where earlier generations lie."""
         return self._path(GENERATIONS)
 
-    def drop_repeated(self, columns: Sequence[str], key: RowKey, earlier: Collection[bytes] = ()) -> int:
-        """Keep the newest row of each picture; return how many were dropped.
+    def drop_repeated(self, columns: Sequence[str], key: RowKey, earlier: Collection[bytes] = ()) -> Collection[str]:
+        """Keep the newest row of each picture; return the image_ids of all that have one. Shards are read once.
 
         A runner that repeats a bundle may have written a picture into two shards, and a picture whose metadata changed
-        was composed again. `earlier` are the keys that had a row before the run: whatever the clock says, other rows
-        are newer.
+        was composed again: then these shards are read once more. `earlier` are the keys that had a row before the run:
+        whatever the clock says, other rows are newer.
         """
-        newest: dict[str, tuple[bool, datetime, str]] = {}
-        shards = self.compositions.shards()
-        for shard in shards:
-            for row in read_shards([shard], ["image_id", "composed_at", *columns]):
-                here = key(row) not in earlier, row["composed_at"], shard
-                newest[row["image_id"]] = max(newest.get(row["image_id"], here), here)
-        chosen, dropped = {}, 0
-        for shard in shards:
-            ids = [row["image_id"] for row in read_shards([shard], ["image_id"])]
-            fresh = [id for id in dict.fromkeys(ids) if newest[id][-1] == shard]
-            if len(fresh) < len(ids):
-                chosen[shard] = pa.array([ids.index(id) for id in fresh], pa.int64())
-                dropped += len(ids) - len(fresh)
-        self._shorten({shard: partial(pc.take, indices=rows) for shard, rows in chosen.items()})
-        return dropped
+        homes: dict[str, str] = {}
+        repeated, shared = set[str](), set[str]()
+        for shard, rows in read_by_shard(self.compositions.shards(), ["image_id"]):
+            for row in rows:
+                id = row["image_id"]
+                if id in homes:
+                    repeated.add(id)
+                    shared |= {homes[id], shard}
+                homes.setdefault(id, shard)
+        found: dict[str, list[tuple[bool, datetime, str, int]]] = {}
+        for shard, rows in read_by_shard(sorted(shared), ["image_id", "composed_at", *columns]):
+            for number, row in enumerate(rows):
+                if (id := row["image_id"]) in repeated:
+                    here = key(row) not in earlier, row["composed_at"], shard, -number
+                    found.setdefault(id, []).append(here)
+        gone: dict[str, set[int]] = {}
+        for rows_of_one in found.values():
+            for _, _, shard, number in sorted(rows_of_one)[:-1]:
+                gone.setdefault(shard, set()).add(-number)
+        self._shorten({shard: partial(_without, numbers=numbers) for shard, numbers in gone.items()})
+        return homes.keys()
 
     def _shorten(self, choices: Mapping[str, Callable[[pa.Table], pa.Table]]) -> None:
         """Replace some shards of the compositions by what is chosen of their rows."""
@@ -282,8 +326,8 @@ class OutputStore:
     def keep_only(self, ids: Collection[str]) -> frozenset[str]:
         """Drop the compositions of other pictures; return the ids of those that are left."""
         wanted, left, longer = pa.array(sorted(ids), pa.string()), set[str](), []
-        for shard in self.compositions.shards():
-            here = [row["image_id"] for row in read_shards([shard], ["image_id"])]
+        for shard, rows in read_by_shard(self.compositions.shards(), ["image_id"]):
+            here = [row["image_id"] for row in rows]
             left.update(id for id in here if id in ids)
             longer += [shard] if any(id not in ids for id in here) else []
         self._shorten({shard: lambda table: table.filter(pc.is_in(table["image_id"], wanted)) for shard in longer})
@@ -400,8 +444,7 @@ class OutputStore:
         """
         made = {row["image_id"]: row["composed_at"] for row in takes.read(["image_id", "composed_at"])}
         replaced: dict[str, pa.Array] = {}
-        for shard in self.compositions.shards():
-            rows = read_shards([shard], ["image_id", "composed_at"])
+        for shard, rows in read_by_shard(self.compositions.shards(), ["image_id", "composed_at"]):
             old = [made.get(row["image_id"], row["composed_at"]) != row["composed_at"] for row in rows]
             if any(old):
                 replaced[shard] = pa.array(old)
@@ -445,6 +488,10 @@ class OutputStore:
 
     def _path(self, name: str) -> str:
         return (self._place / name).uri
+
+
+def _without(table: pa.Table, numbers: Collection[int]) -> pa.Table:
+    return table.take(pa.array([number for number in range(table.num_rows) if number not in numbers], pa.int64()))
 
 
 def open_output(uri: str | Path) -> OutputStore:

@@ -58,9 +58,9 @@ def run_finish(args: argparse.Namespace) -> int:
         ConfigError: there are none (`no_parts`).
     """
     from image2music.storage.output import open_output
-    from pipelines.jobs.array import finish, part_records
+    from pipelines.jobs.array import finish
 
-    records = part_records(open_output(args.output))
+    records = open_output(args.output).part_records()
     if not records:
         message = f"{args.output} holds no parts of an array job: compose --slice K/N makes them"
         raise ConfigError(message, reason="no_parts")

@@ -6,19 +6,18 @@ find out of places and albums. No part holds the output's lock; `finish` does.
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from image2music.errors import OutputError
 from image2music.rows import KEY_COLUMNS, composition_key
-from image2music.storage.files import Folder
 from image2music.storage.output import OutputStore, open_output
 from pipelines.jobs.chain import ComposeRun
 from pipelines.jobs.compose import (
+    ToldFailures,
     assemble_albums,
     compose_once,
     cost_of_other_settings,
@@ -36,7 +35,6 @@ from pipelines.runtime.options import ArrayPart
 from transforms.pictures import MOTION, list_pictures
 from transforms.stage import REASON
 
-_RECORD = re.compile(r"(\d+)-of-(\d+)\.json")
 _MOST_COMMANDS = 8
 _SHARED = ("of", "settings_hash", "index", "images", "slice_size", "album")
 """Details of a part that are the same for all: what is cut into slices, and what rows depend on."""
@@ -70,20 +68,13 @@ def _shared_details(run: ComposeRun, part: ArrayPart) -> dict[str, Any]:
 
 
 def _check_others(output: OutputStore, details: Mapping[str, Any]) -> None:
-    for other in part_records(output):
+    for other in output.part_records():
         if differs := [name for name in _SHARED if other.get(name) != details.get(name)]:
             message = (
                 f"{output} has parts of an array job with another {' and another '.join(differs)}: "
                 f"join them first (image2music finish {shlex.quote(output.uri)}), or name another --output"
             )
             raise OutputError(message, reason="other_parts")
-
-
-def part_records(output: OutputStore) -> list[dict[str, Any]]:
-    """Return what the parts of an array job say of themselves, in the order of their numbers."""
-    names = (_RECORD.fullmatch(name) for name in Folder(output.slice_runs).names())
-    parts = sorted((int(found[2]), int(found[1])) for found in names if found)
-    return [output.slice_run(number, of).read() | {"number": number} for of, number in parts]
 
 
 def finish(options: ComposeOptions, records: Sequence[Mapping[str, Any]], command: Callable[[int], str]) -> int:
@@ -98,13 +89,11 @@ def finish(options: ComposeOptions, records: Sequence[Mapping[str, Any]], comman
     with open_job("compose", options, output) as job:
         details = {name: value for name, value in records[0].items() if name in ("settings", "settings_hash", "index")}
         with job.recorded(details, GOES_ON) as record:
-            output.drop_repeated(KEY_COLUMNS, composition_key)
-            there = frozenset(row["image_id"] for row in output.compositions.read(["image_id"]))
-            tell_failures_once(output, there)
-            failures = [row for row in output.failures.read(["stage", "id", "reason"]) if row["stage"] != "bind"]
-            settled = there | {row["id"] for row in failures}
-            pictures, missing = _missing(options, output, of, settled)
-            record.counts = _counts(records, pictures, len(there), failures)
+            there = output.drop_repeated(KEY_COLUMNS, composition_key)
+            told = tell_failures_once(output, there)
+            failed = told.reasons.total()
+            pictures, missing = _missing(options, output, of, lambda id: id in there or id in told.ids)
+            record.counts = _counts(records, pictures, len(there), told)
             record.seconds |= _summed(records)
             if lacking := sorted({*missing, *_unfinished(records)}):
                 _say_missing(sum(missing.values()), lacking, of, command)
@@ -113,10 +102,10 @@ def finish(options: ComposeOptions, records: Sequence[Mapping[str, Any]], comman
             if options.album:
                 albums = assemble_albums(job, output, options.language)
                 record.counts |= albums
-        code = job.end(len(failures), pictures, "pictures", options.max_failures)
+        code = job.end(failed, pictures, "pictures", options.max_failures)
         output.clear_slice_runs()
     print(compositions_table(output))
-    print(f"{len(there)} rows, {len(failures)} failed, of {of} parts")
+    print(f"{len(there)} rows, {failed} failed, of {of} parts")
     for line in failure_lines(output.failures):
         print(f"  {line}")
     print(places(output))
@@ -124,7 +113,7 @@ def finish(options: ComposeOptions, records: Sequence[Mapping[str, Any]], comman
 
 
 def _missing(
-    options: ComposeOptions, output: OutputStore, of: int, settled: Collection[str]
+    options: ComposeOptions, output: OutputStore, of: int, is_settled: Callable[[str], bool]
 ) -> tuple[int, Counter[int]]:
     """Return how many pictures there are, and how many of each part have neither a row nor a failure."""
     listed = list_pictures(options.images, options.allow_web).places
@@ -141,7 +130,7 @@ def _missing(
     number_of = 0
     for number, slice in enumerate(slices_of_part(pictures, lambda one: one.image_id, lambda one: one.size, options)):
         number_of += len(slice)
-        lacking = sum(one.image_id not in settled for one in slice.items)
+        lacking = sum(not is_settled(one.image_id) for one in slice.items)
         missing.update({number % of + 1: lacking} if lacking else {})
     return number_of + found["identify.failed"], missing
 
@@ -166,14 +155,12 @@ def _say_missing(pictures: int, parts: Sequence[int], of: int, command: Callable
         print(f"  … and parts {', '.join(map(str, parts[_MOST_COMMANDS:]))}")
 
 
-def _counts(
-    records: Sequence[Mapping[str, Any]], pictures: int, rows: int, failures: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+def _counts(records: Sequence[Mapping[str, Any]], pictures: int, rows: int, told: ToldFailures) -> dict[str, Any]:
     composed = min(rows, sum(record["counts"].get("composed", 0) for record in records))
     motion = sum(record["counts"].get("motion_photos", 0) for record in records)
     found = Counter({"compose.done": composed, "skip.skipped": rows - composed, MOTION: motion})
-    for row in failures:
-        found.update([f"{row['stage']}.failed", f"{REASON}{row['reason']}"])
+    for (stage, reason), number in told.reasons.items():
+        found.update({f"{stage}.failed": number, f"{REASON}{reason}": number})
     return count(found, sum(record["counts"].get("places", 0) for record in records)) | {"pictures": pictures}
 
 

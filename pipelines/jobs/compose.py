@@ -10,7 +10,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -26,7 +26,7 @@ from image2music.failures import one_line
 from image2music.index.table import narrowed, open_index
 from image2music.rights import ModelLicences
 from image2music.rows import KEY_COLUMNS, Row, composition_key, printable, retried
-from image2music.storage.output import FAILURE_ID_COLUMNS, OutputStore, open_output
+from image2music.storage.output import FAILURE_ID_COLUMNS, OutputStore, open_output, row_mark
 from image2music.types import NO_METADATA
 from pipelines.jobs.chain import ComposeRun, compose_pipeline
 from pipelines.jobs.index import check_embedder
@@ -127,9 +127,9 @@ def compose_in_passes(
             desk.clear()
             _warn_of_batches(run, desk)
         found = compose_once(job, run, finished, max(0, todo - earlier["compose.done"]), log_json)
-        run.output.drop_repeated(KEY_COLUMNS, composition_key, finished)
+        there = run.output.drop_repeated(KEY_COLUMNS, composition_key, finished)
         tell_failures_once(run.output)
-        _check_rows(run, found)
+        _check_rows(run, len(there), found)
         found = _added_up(earlier, found)
         if desk is None or not found[f"{PUT_OFF}.batch"]:
             break
@@ -329,24 +329,42 @@ def cost_of_other_settings(run: ComposeRun) -> str | None:
     raise OutputError(message, reason="other_settings")
 
 
-def tell_failures_once(output: OutputStore, has_row: Collection[str] = ()) -> None:
-    """Drop failures that were written twice, as a worker was lost in between; and those of pictures that have a row."""
-    told: set[tuple[str, ...]] = set()
+@dataclass(frozen=True)
+class ToldFailures:
+    """The failures of pictures in an output, each counted once: their `ids`, and how many by stage and reason."""
+
+    ids: Collection[str]
+    reasons: Counter[tuple[str, str]]
+
+
+def tell_failures_once(output: OutputStore, has_row: Collection[str] = ()) -> ToldFailures:
+    """Drop failures that were written twice, as a worker was lost in between; and those of pictures that have a row.
+
+    Return what is left, but for those of albums. Shards are read once, and once more where something is to go.
+    """
+    told, ids, reasons = set[bytes](), set[str](), Counter[tuple[str, str]]()
 
     def again(row: Row) -> bool:
-        key = tuple(row[name] for name in FAILURE_ID_COLUMNS)
-        repeated = key in told or (row["id"] in has_row and row["stage"] != "bind")
-        told.add(key)
+        mark = row_mark(row[name] for name in FAILURE_ID_COLUMNS)
+        repeated = mark in told or (row["id"] in has_row and row["stage"] != "bind")
+        told.add(mark)
         return repeated
 
-    rows = list(output.failures.read([*FAILURE_ID_COLUMNS]))
-    if any(again(row) for row in rows):
+    some_go = False
+    for row in output.failures.read([*FAILURE_ID_COLUMNS]):
+        if again(row):
+            some_go = True
+        elif row["stage"] != "bind":
+            ids.add(row["id"])
+            reasons[row["stage"], row["reason"]] += 1
+    if some_go:
         told.clear()
         output.failures.forget(again)
+    return ToldFailures(ids, reasons)
 
 
-def _check_rows(run: ComposeRun, found: Mapping[str, int]) -> None:
-    rows, wanted = run.output.compositions.count(), found["compose.done"] + found["skip.skipped"]
+def _check_rows(run: ComposeRun, rows: int, found: Mapping[str, int]) -> None:
+    wanted = found["compose.done"] + found["skip.skipped"]
     if rows < wanted:
         message = f"{run.output} holds {rows} rows and should hold {wanted}: something removed them; run again"
         raise JobError(message, reason="rows_missing")

@@ -19,10 +19,12 @@ import pyarrow as pa
 
 from image2music.embedders import base as embedders
 from image2music.errors import ConfigError
-from image2music.index.maintenance import IdentifiedMidi, KnownFile
+from image2music.index.maintenance import IdentifiedMidi, KnownFile, Stamp
 from image2music.index.table import TuneIndex, WriteMode
 from image2music.rows import failure_row, now
+from image2music.storage.objects import is_store
 from image2music.storage.output import Failures
+from image2music.storage.tar import is_tar
 from image2music.types import CaptionedMidi, Failure
 from pipelines.jobs.index_options import IndexOptions
 from pipelines.runtime.beam_runner import run_here
@@ -30,12 +32,13 @@ from pipelines.runtime.job import Job
 from pipelines.runtime.slices import WORKER_KILLED, Slice, SliceResult, cut_slices, killed_message
 from transforms.deadlines import TimeLimit
 from transforms.midi import ConvertTunes, IdentifiedFiles, identify_files
+from transforms.pictures import stamps_under
 from transforms.retrieve import EmbedCaptions
 from transforms.shards import KeepElements, WriteFragments, WrittenFragments, kept_elements
 from transforms.stage import REASON, Stage
 
 FEWEST_FILES, SLICES = 2048, 32
-"""Lines whose files are hashed, and the most slices of them: each reads the list of an archive or a store once."""
+"""Lines whose files are hashed, and the most slices of them: each worker reads the list of an archive once."""
 
 FEWEST_TUNES, MOST_TUNES = 64, 1024
 """Files to convert: a slice costs half a second beside its tunes, some twenty seconds of work where it is large, and a
@@ -44,8 +47,8 @@ data file of the table, of which `finalize` makes few. Where several work at a s
 MOST_SLICES = 50_000
 """Slices are larger where there would be more: 50,000 data files are committed in 8 s, with 13 MB in the manifest."""
 
-KnownSource = tuple[CaptionedMidi, dict[str, KnownFile]]
-"""What a line says, and what is known of the files that it names."""
+KnownSource = tuple[CaptionedMidi, dict[str, KnownFile], dict[str, Stamp | None]]
+"""What a line says, what is known of the files that it names, and their stamps where the job has listed them."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,9 @@ class IdentifySources:
     def do(self, slice: Slice[KnownSource]) -> SliceResult:
         """Hash what is new or has changed."""
         began = time.perf_counter()
-        known = {place: file for _, files in slice.items for place, file in files.items()}
-        found = identify_files(self.midi_root, [source for source, _ in slice.items], known)
+        known = {place: file for _, files, _ in slice.items for place, file in files.items()}
+        stamps = {place: stamp for *_, listed in slice.items for place, stamp in listed.items()}
+        found = identify_files(self.midi_root, [source for source, *_ in slice.items], known, stamps)
         return SliceResult(seconds={"identify": round(time.perf_counter() - began, 3)}, value=found)
 
     def give_up(self, slice: Slice[KnownSource]) -> SliceResult:
@@ -73,10 +77,13 @@ class IdentifySources:
 def identify_sources(
     job: Job, midi_root: str, sources: Sequence[CaptionedMidi], known: Mapping[str, KnownFile], most: int | None
 ) -> IdentifiedFiles:
-    """Have all files identified, and return what became of each line, in any order."""
+    """Have all files identified, and return what became of each line, in any order. A store is listed once, here."""
+    listed = stamps_under(midi_root, time.time_ns()) if is_store(midi_root) and not is_tar(midi_root) else None
 
     def with_known(source: CaptionedMidi) -> KnownSource:
-        return source, {place: known[place] for place in (source.location, source.image) if place in known}
+        places = [place for place in (source.location, source.image) if place]
+        stamps = {place: listed(place) for place in places} if listed is not None else {}
+        return source, {place: known[place] for place in places if place in known}, stamps
 
     size = most or max(FEWEST_FILES, math.ceil(len(sources) / SLICES))
     slices = cut_slices(map(with_known, sources), lambda item: f"{item[0].location}\n{item[0].image}", size)

@@ -3,8 +3,9 @@
     seconds = once + pictures x (compose / workers + end) + slices x (around / workers) + slices x hand_out
 
 `once` is the start of the command and of a worker; `compose` a picture's seconds of one worker; `end` what a row costs
-the one process that ends the job; `around` what a slice costs its worker beside its pictures; `hand_out` what it costs
-the scheduler, one after the other. The constants are fitted by `python -m benchmarks.cost_model`.
+the one process that ends the job, with what it costs to make larger shards where there are very many; `around` what a
+slice costs its worker beside its pictures; `hand_out` what it costs the scheduler, one after the other. The constants
+are fitted by `python -m benchmarks.cost_model`.
 """
 
 from __future__ import annotations
@@ -12,36 +13,42 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-_HOUR, _MB, _GB = 3600.0, 1e6, 1e9
+from image2music.storage.datasets import LARGE_SHARD, MANY_SHARDS
+
+_HOUR, _GB = 3600.0, 1e9
 NIGHT_HOURS = 8.0
 _PAGE = 1000
 """Keys on one page of an S3 listing."""
 SHARD_ROWS = 16
 """Rows of a shard as a rule: one is written with each batch."""
-_SHARDS_COMPACTED = 1000
-"""From so many shards on, the end of a job makes larger ones of them."""
 
 
 @dataclass(frozen=True)
 class Rates:
     """Constants of the machine and the release: seconds, bytes and requests, as in this module's formula.
 
+    `end_s` and `compact_s` are seconds of the processor that `benchmarks.large_output` took for 100,000 rows, and the
+    requests of a shard were counted at a server; `once_s` and `around_s` are guesses: there were no runs on a machine
+    with free cores to fit them on.
+
     Attributes:
         requests_a_picture: reads of it, once to identify and once to compose it.
         requests_a_slice: looks at what is there of it already, and at what takes too long.
-        requests_a_shard: its writing, and its readings by the end of the job.
+        compact_s: of a row, where the end of the job makes larger shards.
+        requests_a_shard: its writing, and its two readings by the end of the job, of three and one to three requests.
         requests_once: of the command and of a worker, reads of the index among them.
         task_bytes: what the scheduler keeps of a slice that is not done.
         place_bytes: what the command keeps of a picture: its address and its id.
     """
 
     once_s: float = 20.0
-    end_s: float = 0.0005
+    end_s: float = 0.0002
+    compact_s: float = 0.0006
     around_s: float = 1.0
     hand_out_s: float = 0.006
     requests_a_picture: float = 2.0
     requests_a_slice: float = 10.0
-    requests_a_shard: float = 15.0
+    requests_a_shard: float = 7.0
     requests_once: float = 100.0
     task_bytes: float = 9_000.0
     place_bytes: float = 400.0
@@ -49,12 +56,16 @@ class Rates:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a job takes. `machine_hours` are those of the workers; bytes are those of rows, in the store."""
+    """What a job takes. `machine_hours` are those of the workers; bytes are those of rows, in the store.
+
+    `shards` are those that workers write, `shards_left` those that lie there at the end.
+    """
 
     pictures: int
     workers: int
     slices: int
     shards: int
+    shards_left: int
     seconds: float
     machine_hours: float
     requests: float
@@ -96,22 +107,24 @@ def forecast(
     busy = min(workers, slices)
     rounds = math.ceil(slices / busy)
     working = rounds * (min(slice_size, pictures) * picture_s + rates.around_s)
-    handing, ending = slices * rates.hand_out_s, pictures * rates.end_s
+    is_compacted = shards > MANY_SHARDS
+    handing, ending = slices * rates.hand_out_s, pictures * (rates.end_s + is_compacted * rates.compact_s)
     seconds = rates.once_s + max(working, handing) + ending
-    compacted = pictures * row_bytes if shards >= _SHARDS_COMPACTED else 0.0
+    left = math.ceil(pictures * row_bytes / LARGE_SHARD) if is_compacted else shards
     requests = (
         rates.requests_once * (1 + busy)
         + pictures * rates.requests_a_picture
         + slices * rates.requests_a_slice
         + shards * rates.requests_a_shard
         + (pictures + shards) / _PAGE
-        + 2 * compacted / (64 * _MB)
+        + is_compacted * left
     )
     return Forecast(
         pictures=pictures,
         workers=workers,
         slices=slices,
         shards=shards,
+        shards_left=left,
         seconds=seconds,
         machine_hours=workers * seconds / _HOUR,
         requests=requests,
@@ -146,9 +159,10 @@ def forecast_lines(pictures: int, slice_size: int, picture_s: float, row_bytes: 
         f"; {night} for a night of {NIGHT_HOURS:.0f} hours" if night else "; no number of them is enough for a night"
     )
     job = taken[10]
+    written = f"{job.requests:,.0f} requests, {job.shards_left:,} shards, {job.bytes / _GB:.1f} GB"
     lines = {
         "machines": f"workers and hours: {hours}{enough}",
-        "store": f"{job.requests:,.0f} requests, {job.shards:,} shards, {job.bytes / _GB:.1f} GB, if it lies in one",
+        "store": f"{written}, if it lies in one",
     }
     return lines | ({"limit": limit} if (limit := taken[100].first_limit()) else {})
 

@@ -18,17 +18,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from image2music import __version__
 from image2music.catalog import Matched
 from image2music.errors import OutputError
+from image2music.failures import one_line
 from image2music.images.sources import in_one_line
 from image2music.rows import now
-from image2music.storage.datasets import Dataset, RunFile, read_shards
+from image2music.storage.datasets import Dataset, RunFile, read_by_shard, read_shards
 from image2music.storage.output import IndexStore, OutputStore
 from pipelines.runtime.beam_runner import run_pipeline
 from pipelines.runtime.engines import engine_for
@@ -188,6 +191,7 @@ class Job:
             return EXIT_FAILED
         if self._options.part is None:
             self._store.clear_stuck_notes()
+            self._compact()
         if bound is None or bound.allows(failed, of):
             self.record.end("done")
             return EXIT_SOME_FAILED if failed else EXIT_DONE
@@ -196,6 +200,15 @@ class Job:
         reasons = self._store.failures.uri
         print(f"image2music: {message}, more than --max_failures allows; see why in {reasons}", file=sys.stderr)
         return EXIT_FAILED
+
+    def _compact(self) -> None:
+        """Make larger shards of very many small ones; no row depends on it, and later commands read them faster."""
+        if isinstance(self._store, OutputStore):
+            try:
+                self._store.compact()
+            except (OSError, OutputError, pa.ArrowInvalid) as error:
+                what = f"the shards of {self._store} stay as small as they are: {one_line(error)}"
+                print(f"image2music: {what}; every row is there, and the next run tries it again", file=sys.stderr)
 
 
 @contextmanager
@@ -240,12 +253,14 @@ _WIDEST = 34
 
 def compositions_table(output: OutputStore) -> str:
     """Return the first compositions by picture, one line each, and how many more there are."""
-    shards = output.compositions.shards()
-    uris = ((row["image_uri"], shard) for shard in shards for row in read_shards([shard], ["image_uri"]))
-    shown = dict(heapq.nsmallest(MOST_ROWS, uris))
+    number, shown = 0, dict[str, str]()
+    for shard, uris in read_by_shard(output.compositions.shards(), ["image_uri"]):
+        number += len(uris)
+        here = ((row["image_uri"], shard) for row in uris)
+        shown = dict(heapq.nsmallest(MOST_ROWS, chain(shown.items(), here)))
     rows = (row for row in read_shards(sorted({*shown.values()}), _COLUMNS) if row["image_uri"] in shown)
     lines = table(_HEADINGS, [_cells(row) for row in sorted(rows, key=lambda row: row["image_uri"])])
-    more = output.compositions.count() - MOST_ROWS
+    more = number - MOST_ROWS
     return f"{lines}\n… and {more} more" if more > 0 else lines
 
 

@@ -10,7 +10,7 @@ JOB = {"slice_size": 100, "picture_s": 4.0, "row_bytes": 30_000.0}
 
 
 def test_ten_workers_take_a_tenth_of_the_time_but_for_what_happens_once():
-    rates = Rates(once_s=20.0, end_s=0.0, around_s=0.0, hand_out_s=0.0)
+    rates = Rates(once_s=20.0, end_s=0.0, compact_s=0.0, around_s=0.0, hand_out_s=0.0)
     one, ten = (forecast(100_000, workers, rates=rates, **JOB) for workers in (1, 10))
     assert one.seconds == 20 + 400_000
     assert ten.seconds == 20 + 40_000

@@ -142,7 +142,7 @@ def test_what_is_given_up_is_a_failure_of_its_stage(undisturbed):
         "worker_killed",
     )
     assert result.counters["convert.failed"] == 1
-    line = IdentifySources("midi").give_up(Slice(("poison.mid",), ((tune[1], {}),)))
+    line = IdentifySources("midi").give_up(Slice(("poison.mid",), ((tune[1], {}, {}),)))
     assert [failure.stage for failure in line.value.failures] == ["identify"]
 
 

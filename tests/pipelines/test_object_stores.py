@@ -14,7 +14,10 @@ from image2music.index.table import open_index
 from image2music.storage import objects
 from image2music.storage.files import open_place
 from image2music.storage.output import open_output
+from image2music.types import CaptionedMidi
 from pipelines.cli.main import main
+from pipelines.jobs.tunes import identify_sources
+from transforms.pictures import stamps_under
 
 OF_PLACES = {"image_uri", "image_uris", "album", "index_uri", "index_version", "seconds", "composed_at"}
 
@@ -229,3 +232,26 @@ def test_a_whole_run_through_a_failing_network(server, indexed, bucket, monkeypa
     assert len(rows_of(f"{bucket}/out")) == 3
     assert open_output(f"{bucket}/out").failures.count() == 0
     assert open_index(f"{bucket}/tunes.lance").rows == 3
+
+
+def test_a_store_is_listed_once_however_many_slices_identify_its_files(bucket, monkeypatch):
+    listed = []
+
+    def counted(root, started_ns):
+        listed.append(root)
+        return stamps_under(root, started_ns)
+
+    class Here:
+        """Who does slices in this process."""
+
+        def run_slices(self, slices, work, what, total):
+            return [work.do(slice) for slice in slices]
+
+    for module in ("pipelines.jobs.tunes", "transforms.midi"):
+        monkeypatch.setattr(f"{module}.stamps_under", counted)
+    sources = [CaptionedMidi(location=f"{name}.mid", caption=name) for name in ("red", "green", "blue", "none")]
+    found = identify_sources(Here(), f"{bucket}/midi", sources, {}, most=1)
+    assert len(listed) == 1
+    assert (len(found.tunes), len(found.failures), found.hashed) == (3, 1, 4)
+    again = identify_sources(Here(), f"{bucket}/midi", sources, found.manifest, most=1)
+    assert again.hashed == 1

@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from image2music.rows import KEY_COLUMNS, composition_key, failure_row, now, retried
-from image2music.storage.output import open_output
+from image2music.storage.output import FAILURE_ID_COLUMNS, open_output
 from image2music.types import Failure
+from schemas.failure import FAILURE_SCHEMA
 
 SCHEMA = pa.schema(
     [
@@ -102,7 +103,7 @@ def test_failures_of_pictures_that_are_tried_again_are_forgotten(output):
 def test_a_picture_in_two_shards_keeps_one_row(output):
     compose(output, ["aa", "bb"])
     compose(output, ["bb", "cc"])
-    assert drop_repeated(output) == 1
+    assert drop_repeated(output) == {"aa", "bb", "cc"}
     assert ids_in(output) == ["aa", "bb", "cc"]
 
 
@@ -240,3 +241,122 @@ def test_what_a_stopped_run_composed_from_another_version_is_not_taken_over(outp
     compose(output.begin_generation(2), ["aa"])
     assert ids_in(output.begin_generation(2)) == ["aa"]
     assert ids_in(output.begin_generation(3)) == []
+
+
+@pytest.fixture
+def few_are_many(monkeypatch):
+    """Let shards be made larger where there are more than three, in rounds of four at least."""
+    monkeypatch.setattr("image2music.storage.datasets.MANY_SHARDS", 3)
+    monkeypatch.setattr("image2music.storage.datasets._SHARDS_A_ROUND", 4)
+
+
+def rows_in(dataset):
+    """All rows in the order in which readers see them, one shard after the other."""
+    return [row for _, table in dataset.tables() for row in table.to_pylist()]
+
+
+def compose_in_slices(output, count):
+    """One shard for each of so many slices."""
+    for number in range(count):
+        rows = [{"image_id": f"{number:02x}{more:02x}", "seed": number} for more in range(2)]
+        output.compositions.append(rows, SCHEMA, ("image_id",), of=f"{number * 7919 % 100:016x}")
+
+
+@pytest.mark.usefixtures("few_are_many")
+class TestLargerShards:
+    def test_rows_stay_as_they_are_and_in_their_order(self, output):
+        compose_in_slices(output, 11)
+        fail(output, "a.jpg")
+        fail(output, "b.jpg")
+        before = rows_in(output.compositions)
+        output.compact()
+        assert rows_in(output.compositions) == before
+        assert len(output.compositions.shards()) == 1
+        assert len(output.failures.shards()) == 2, "there are few of them"
+        assert len(list(pathlib.Path(output.compositions.uri).iterdir())) == 1
+
+    def test_they_are_bounded_in_bytes_and_large_ones_stay_where_they_are(self, output, monkeypatch):
+        compose_in_slices(output, 11)
+        sizes = [os.path.getsize(shard) for shard in output.compositions.shards()]
+        monkeypatch.setattr("image2music.storage.datasets.LARGE_SHARD", 3 * max(sizes))
+        before = rows_in(output.compositions)
+        output.compact()
+        large = output.compositions.shards()
+        assert len(large) == 4
+        assert all(pq.ParquetFile(shard).metadata.num_rows <= 6 for shard in large)
+        monkeypatch.setattr("image2music.storage.datasets.LARGE_SHARD", 2 * min(map(os.path.getsize, large)))
+        output.compact()
+        assert output.compositions.shards() == large
+        assert rows_in(output.compositions) == before
+
+    def test_rows_with_other_columns_keep_their_own(self, output):
+        compose_in_slices(output, 5)
+        wider = SCHEMA.append(pa.field("mood", pa.string()))
+        for number in range(5):
+            row = {"image_id": f"ff{number:02x}", "mood": "calm"}
+            output.compositions.append([row], wider, ("image_id",), of=f"{number * 13:016x}")
+        before = sorted(rows_in(output.compositions), key=str)
+        output.compact()
+        assert sorted(rows_in(output.compositions), key=str) == before
+        assert len(output.compositions.shards()) == 2
+
+    def test_what_a_slice_wrote_is_no_longer_told_apart(self, output):
+        compose_in_slices(output, 5)
+        output.compact()
+        assert output.compositions.shards(of=f"{0:016x}") == []
+        assert set(output.compositions.shards_by_slice()) == {""}
+        assert len(finished(output)) == 10
+
+    def test_failures_of_one_slice_can_go_without_those_of_others(self, output):
+        for number in range(5):
+            rows = [failure_row(Failure("describe", f"{number}", f"{number}.jpg", "bad", "bad"), now())]
+            output.failures.append(rows, FAILURE_SCHEMA, FAILURE_ID_COLUMNS, of=f"{number:016x}")
+        output.compact()
+        output.failures.discard(output.failures.shards(f"{3:016x}"))
+        assert output.failures.count() == 5
+        output.failures.forget(lambda row: row["id"] == "3")
+        assert sorted(row["id"] for row in output.failures.read(["id"])) == ["0", "1", "2", "4"]
+
+    def test_rows_that_come_later_are_added_and_the_newest_of_a_picture_stays(self, output):
+        for ids in (["aa"], ["bb"], ["cc"], ["dd"]):
+            compose(output, ids)
+        output.compact()
+        compose(output, ["bb", "ee"], seed=5)
+        assert drop_repeated(output) == {"aa", "bb", "cc", "dd", "ee"}
+        assert seeds_in(output) == [("aa", 0), ("bb", 5), ("cc", 0), ("dd", 0), ("ee", 5)]
+
+    def test_a_further_take_replaces_a_row_inside_of_a_larger_shard(self, output):
+        for ids in (["aa"], ["bb"], ["cc"], ["dd"]):
+            compose(output, ids)
+        output.compact()
+        compose(output.begin_generation(1, "takes"), ["bb"], seed=1)
+        earlier = open_output(output.complete_takes())
+        assert seeds_in(output) == [("aa", 0), ("bb", 1), ("cc", 0), ("dd", 0)]
+        assert seeds_in(earlier) == [("bb", 0)]
+
+    def test_a_shard_that_cannot_be_read_leaves_all_as_they_are(self, output):
+        compose_in_slices(output, 5)
+        shards = output.compositions.shards()
+        pathlib.Path(shards[2]).write_bytes(b"no table")
+        with pytest.raises(pa.ArrowInvalid):
+            output.compact()
+        assert output.compositions.shards() == shards
+
+    @pytest.mark.parametrize("step", range(1, 26))
+    def test_a_kill_loses_and_doubles_none(self, output, monkeypatch, step):
+        compose_in_slices(output, 9)
+        before = seeds_in(output)
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                "image2music.storage.datasets.LARGE_SHARD", 3 * os.path.getsize(output.compositions.shards()[0])
+            )
+            with contextlib.suppress(Killed):
+                killed_at(step, patch)
+                output.compact()
+        assert seeds_in(output) == before
+        assert output.compositions.count() == len(before)
+        with output.lock():
+            assert seeds_in(output) == before
+            output.compact()
+        assert seeds_in(output) == before
+        assert len(list(pathlib.Path(output.compositions.uri).glob("part-*"))) == len(output.compositions.shards()) <= 3

@@ -165,7 +165,7 @@ class TestEveryOutput:
         output = open_output(root.uri)
         compose(output, ["aa", "bb"])
         compose(output, ["bb", "cc"])
-        assert output.drop_repeated(KEY_COLUMNS, composition_key) == 1
+        assert len(output.drop_repeated(KEY_COLUMNS, composition_key)) == 3
         assert seeds_in(output) == [("aa", 0), ("bb", 0), ("cc", 0)]
         assert output.compositions.count() == 3
         assert output.compositions.size() > 0
@@ -295,6 +295,27 @@ class TestKillsInAStore:
         assert (seeds_in(earlier), earlier.failures.count()) == ([("aa", 0), ("bb", 0)], 1)
         assert (output.compositions.count(), output.failures.count()) == (0, 0)
 
+    @pytest.mark.parametrize("step", range(1, 18))
+    def test_while_larger_shards_are_made_no_row_is_lost_or_doubled(self, monkeypatch, step):
+        monkeypatch.setattr("image2music.storage.datasets.MANY_SHARDS", 2)
+        monkeypatch.setattr("image2music.storage.datasets._SHARDS_A_ROUND", 2)
+        output, ids = self.output, ("aa", "bb", "cc", "dd", "ee")
+        for id in ids:
+            compose(output, [id])
+        size = sum(found.size for found in open_place(output.compositions.uri).files())
+        monkeypatch.setattr("image2music.storage.datasets.LARGE_SHARD", size // 2)
+        with monkeypatch.context() as patch, pytest.raises((KilledError, AssertionError)):
+            killed_at(step, patch)
+            output.compact()
+            raise AssertionError("nothing was left to kill")
+        assert seeds_in(output) == [(id, 0) for id in ids]
+        with output.lock():
+            assert seeds_in(output) == [(id, 0) for id in ids]
+            output.compact()
+        assert seeds_in(output) == [(id, 0) for id in ids]
+        names = {found.name for found in open_place(output.compositions.uri).files()} - {REPLACING}
+        assert len(names) == len(output.compositions.shards()) < len(ids)
+
     def test_a_note_that_names_shards_of_which_some_are_still_missing_hides_them(self):
         output = self.output
         first = compose(output, ["aa"])
@@ -414,7 +435,7 @@ class TestFaults:
             for ids in (["aa", "bb"], ["bb", "cc"], ["dd"]):
                 compose(output, ids)
             fail(output, "e.jpg", "f.jpg")
-            assert output.drop_repeated(KEY_COLUMNS, composition_key) == 1
+            assert len(output.drop_repeated(KEY_COLUMNS, composition_key)) == 4
             output.failures.forget(lambda row: row["uri"] == "e.jpg")
             staged = output.begin_generation(2)
             compose(staged, ["aa"], seed=1)
