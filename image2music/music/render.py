@@ -109,10 +109,17 @@ class SoundRenderer:
         Raises:
             MidiError: as `read_midi`, or the player refuses it (`unplayable`).
         """
+        return _faded(np.asarray(mastered(self.unmastered(midi), RATE), dtype=np.float32))
+
+    def unmastered(self, midi: bytes) -> NDArray[np.float32]:
+        """Return the sound of a MIDI file as it is played, with all that rings on, float32[n, 2]; as loud as it is.
+
+        Raises:
+            MidiError: as `render`.
+        """
         score = read_midi(midi)
         pans = pan_positions(score.tracks)
-        sound = _plain(score, pans) if self.soundfont is None else _through(self.soundfont, _seated(midi, score, pans))
-        return _faded(np.asarray(mastered(sound, RATE), dtype=np.float32))
+        return _plain(score, pans) if self.soundfont is None else _through(self.soundfont, _seated(midi, score, pans))
 
 
 def load_renderer(soundfont: Path | None = None) -> SoundRenderer:
