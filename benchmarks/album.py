@@ -25,7 +25,7 @@ from image2music.abc.checker import check
 from image2music.abc.parser import parse
 from image2music.abc.playback import abc_to_score
 from image2music.album.book import BRIDGE_TITLE
-from image2music.album.plan import natural_order
+from image2music.album.chapters import natural_order
 from image2music.music.score import Score
 from image2music.music.similarity import count_motif
 from image2music.types import read_line

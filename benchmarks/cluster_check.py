@@ -33,6 +33,7 @@ from PIL import Image
 
 from benchmarks.cluster_site import BUCKET, ROOT, WORKERS, Site, put_folder, s3_program, site
 from benchmarks.crops import make_crops
+from benchmarks.generated_midicaps import generate
 from benchmarks.kill_compose import kill_all, make_captions
 from benchmarks.netns import reason_against
 from benchmarks.same_table import compare_tables
@@ -104,17 +105,27 @@ class Tried:
         return f"| {self.what} | {len(self.equal)} | {sum(self.equal)} | {twice} | {seconds} | {told} |"
 
 
-def demo_world(home: Path, demo: Path, photographs: int | None, crops: int) -> World:
-    """The demo's captions, music and photographs (or the first of them), and crops, some twice under other names."""
-    shutil.copytree(demo / "data" / "midi", home / "midi")
-    shutil.copy(demo / "data" / "captions.json", home)
+def demo_world(args: argparse.Namespace, home: Path) -> World:
+    """The demo's music and photographs (or the first of them), and crops, some twice under other names.
+
+    With `--captions` so many lines, of variants that are generated of the demo's music.
+    """
+    demo, photographs, crops = args.demo, args.photographs, args.crops
+    if args.captions:
+        made = generate(demo / "data", args.captions, home / "generated")
+        shutil.move(made.midi, home / "midi")
+        shutil.move(made.captions, home / "captions.json")
+    else:
+        shutil.copytree(demo / "data" / "midi", home / "midi")
+        shutil.copy(demo / "data" / "captions.json", home)
     taken = sorted((demo / "data" / "pictures").iterdir())[:photographs]
     (home / "pictures" / "photographs").mkdir(parents=True)
     for path in taken:
         shutil.copy(path, home / "pictures" / "photographs")
     make_crops(demo / "data" / "pictures", home / "pictures" / "crops", crops)
     _repeat(home / "pictures" / "crops", home / "pictures" / "photographs")
-    return World("demo", home, (), ("--album",))
+    candidates = ("--candidates", str(args.candidates)) if args.candidates else ()
+    return World("demo", home, (), ("--album", *candidates))
 
 
 def noise_world(home: Path, pictures: int) -> World:
@@ -368,7 +379,7 @@ def disturbed(bench: Bench, trouble: Trouble, times: int) -> Tried:
 def check(args: argparse.Namespace, home: Path) -> bool:
     """Print the table; return whether all is as it has to be."""
     makers = {
-        "demo": lambda folder: demo_world(folder, args.demo, args.photographs, args.crops),
+        "demo": lambda folder: demo_world(args, folder),
         "noise": lambda folder: noise_world(folder, args.noise),
     }
     worlds = []
@@ -427,6 +438,8 @@ def main() -> int:
     parser.add_argument("--worlds", nargs="+", default=["demo", "noise"], choices=["demo", "noise"])
     parser.add_argument("--crops", type=int, default=20, help="crops of the demo's photographs, by the real composer")
     parser.add_argument("--photographs", type=int, help="of the demo, by the real composer; all unless it says fewer")
+    parser.add_argument("--captions", type=int, help="of the demo's music and variants of it; the demo's own otherwise")
+    parser.add_argument("--candidates", type=int, help="tunes that the real composer writes for a picture")
     parser.add_argument("--noise", type=int, default=120, help="pictures of noise, by the stand-in that sleeps")
     parser.add_argument("--times", type=int, default=10, help="of each trouble")
     parser.add_argument("--short", action="store_true", help="few pictures of noise, each trouble once")

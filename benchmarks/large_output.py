@@ -97,7 +97,7 @@ from image2music.storage.output import open_output
 from pipelines.jobs.report import _failures
 source = open_output(sys.argv[1])
 cards = sorted_cards(card_of(row) for row in read_shards(source.compositions.shards(), COLUMNS))
-site = Site("report", 0, False, False, album_labels(card.album for card in cards))
+site = Site("report", 0, False, album_labels(card.album for card in cards))
 failed = render_failures(site, _failures(source))
 print(len(cards), "cards,", len(render_list(site, cards)) >> 20, "MB of list,", len(failed) >> 20, "MB of failures")
 """

@@ -18,6 +18,7 @@ from PIL.Image import Image
 
 from image2music.abc.diagnostics import Diagnostic
 from image2music.images.scene import Scene
+from image2music.images.taken import Taken
 from image2music.music.listen.sheet import Fault
 from image2music.music.metrics import Metrics
 from image2music.music.planning.constraints import PlanConstraints
@@ -33,7 +34,8 @@ class AlbumPart:
 
     tonic: pitch class 0-11. tempo_qpm: quarter notes a minute. programs: General MIDI (from 0) of melody and
     accompaniment. theme: short id that near-duplicate pictures share. motif: one bar, the same throughout the album.
-    opening: the notes that the melody begins with, bar by bar; the last bar may go on freely.
+    opening: the notes that the melody begins with, bar by bar; the last bar may go on freely. chapter: short id of the
+    chapter's first picture. taken: when the picture was taken, None where nothing that the album believes says so.
     """
 
     tonic: int
@@ -44,6 +46,8 @@ class AlbumPart:
     theme: str
     motif: Line
     opening: tuple[Line, ...]
+    chapter: str = ""
+    taken: Taken | None = None
 
     @property
     def key(self) -> str:
@@ -80,11 +84,14 @@ def part_row(part: AlbumPart) -> dict[str, Any]:
         "theme": part.theme,
         "motif": line_text(part.motif),
         "opening": [line_text(line) for line in part.opening],
+        "chapter": part.chapter or None,
+        "taken_at": None if part.taken is None else part.taken.text,
+        "taken_by": None if part.taken is None else part.taken.by,
     }
 
 
 def part_of_row(row: dict[str, Any]) -> AlbumPart:
-    """Return the inverse of `part_row`."""
+    """Return the inverse of `part_row`; columns of a later release than that of the row may be absent."""
     first, second = row["programs"]
     return AlbumPart(
         tonic=row["tonic"],
@@ -95,7 +102,14 @@ def part_of_row(row: dict[str, Any]) -> AlbumPart:
         theme=row["theme"],
         motif=read_line(row["motif"]),
         opening=tuple(read_line(text) for text in row["opening"]),
+        chapter=row.get("chapter") or "",
+        taken=taken_of_part(row),
     )
+
+
+def taken_of_part(row: dict[str, Any]) -> Taken | None:
+    """Return when the picture of a column `album_part` was taken."""
+    return Taken.of_text(row["taken_at"], row["taken_by"]) if row.get("taken_at") else None
 
 
 def line_text(line: Line) -> str:
@@ -252,6 +266,8 @@ def metadata_key(image_id: str, row: dict[str, Any]) -> bytes:
     image_id itself.
     """
     brief = {name: row[name] for name in METADATA_COLUMNS if row.get(name) is not None}
+    if "wishes" in brief:  # rows that were made before there was this wish
+        brief["wishes"] = {name: wish for name, wish in brief["wishes"].items() if wish is not None or name != "length"}
     if not brief:
         return bytes.fromhex(image_id)
     text = json.dumps(brief, sort_keys=True, ensure_ascii=True)

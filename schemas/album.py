@@ -17,9 +17,20 @@ ALBUM_PART = pa.struct(
         column("theme", pa.string(), "the same for near-duplicate pictures: begin of the first one's image_id"),
         column("motif", pa.string(), "pitch:length of each note", unit="semitones above the tonic : eighths"),
         column("opening", pa.list_(pa.string()), "what the melody begins with, bar by bar, written like the motif"),
+        column("chapter", pa.string(), "the same for all pictures of a chapter: begin of the first one's image_id"),
+        column("taken_at", pa.string(), "when the picture was taken, as ISO 8601: Z where no clock there is known"),
+        column("taken_by", pa.string(), "what says so: exif, sidecar, name or file"),
     ]
 )
 """What the plan of its album asked of one tune: the column `album_part` of a composition."""
+
+CHAPTER = pa.struct(
+    [
+        column("title", pa.string(), "what is seen in it and its day, in the language of the run"),
+        column("first", pa.int32(), "its first tune, from 0"),
+        column("taken_at", pa.timestamp("us"), "when its first picture was taken, on a clock there; null: unknown"),
+    ]
+)
 
 ALBUM_SCHEMA = pa.schema(
     [
@@ -27,6 +38,13 @@ ALBUM_SCHEMA = pa.schema(
         column("title", pa.string(), "ABC field T: of the book", nullable=False),
         column("image_ids", pa.list_(pa.string()), "pictures in the order of the book", nullable=False),
         column("image_uris", pa.list_(pa.string()), "their first places", nullable=False),
+        column(
+            "taken_at",
+            pa.list_(pa.timestamp("us")),
+            "when they were taken, on a clock there; null: unknown",
+            nullable=False,
+        ),
+        column("chapters", pa.list_(CHAPTER), "in the order of the book", nullable=False),
         column("titles", pa.list_(pa.string()), "of their tunes", nullable=False),
         column("themes", pa.list_(pa.string()), "of their tunes; near-duplicates share one", nullable=False),
         column("keys", pa.list_(pa.string()), "of their tunes", nullable=False),

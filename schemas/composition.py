@@ -210,6 +210,8 @@ PLAN = pa.struct(
         column("free_bars", pa.list_(pa.int32()), "where dissonance is meant"),
         column("ending", pa.string(), "what the last bars do"),
         column("style", pa.string(), "the style that was asked for"),
+        column("length_s", pa.float64(), "how long it lasts to the sample; null where nobody asked", unit="seconds"),
+        column("loop", pa.bool_(), "whether its end leads back into its beginning"),
         column("unmet", pa.list_(pa.string()), "wishes that the plan does not meet"),
     ]
 )
@@ -273,6 +275,7 @@ WISHES = pa.struct(
         column("instruments", pa.string(), "instruments or an ensemble"),
         column("bars", pa.string(), "how many bars"),
         column("style", pa.string(), "a style of music"),
+        column("length", pa.string(), "how long it is to last"),
     ]
 )
 

@@ -140,8 +140,8 @@ Element = Event | BarLine | StateChange
 class Voice:
     """One voice of a tune; `elements` in written order.
 
-    `marks` are decorations by their long names, and slurs as `(` and `)`, each with how many elements stand before it:
-    a `)` belongs to the last note before it, all others to the next.
+    `marks` are decorations by their long names, texts and chord symbols in their quotes, and slurs as `(` and `)`, each
+    with how many elements stand before it: a `)` belongs to the last note before it, all others to the next.
     """
 
     id: str

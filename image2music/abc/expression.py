@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
 
-from image2music.abc.ast import BarLine, Event, PartMark, StateChange, Tune, Voice
+from image2music.abc.ast import BarLine, Event, PartMark, StateChange, Tune
 from image2music.abc.music_line import VELOCITIES
 from image2music.abc.parser import parse
 from image2music.abc.playback import (
@@ -25,7 +25,7 @@ from image2music.abc.playback import (
     first_tune,
     play_voices,
 )
-from image2music.abc.reading_order import DEFAULT_VELOCITY, play_order
+from image2music.abc.reading_order import DEFAULT_VELOCITY, marks_by_element, play_order
 from image2music.music.midi import write_note_lists
 from image2music.music.score import MeterChange, Score, TempoChange
 from image2music.music.theory import DEFAULT_QPM, DRUM_CHANNEL, TICKS_PER_QUARTER, Length, ticks
@@ -222,7 +222,7 @@ class _Line:
 
 def _line(played: PlayedVoice, tune: Tune) -> _Line:
     voice = played.voice
-    marks = _marks_by_element(voice)
+    marks = marks_by_element(voice)
     levels: list[tuple[float, bool]] = []
     level = float(DEFAULT_VELOCITY)
     for at in range(len(voice.elements)):
@@ -262,24 +262,6 @@ def _one_a_start(spots: Sequence[_Spot]) -> list[_Spot]:
         else:
             joined.append(spot)
     return joined
-
-
-def _marks_by_element(voice: Voice) -> dict[int, list[str]]:
-    """Return the marks of each event by its place among the elements: of a rest all but slurs."""
-    found: dict[int, list[str]] = {}
-    elements = voice.elements
-    for before, name in voice.marks:
-        step = -1 if name == ")" else 1
-        at = before - 1 if name == ")" else before
-        while 0 <= at < len(elements) and not _carries(elements[at], name):
-            at += step
-        if 0 <= at < len(elements):
-            found.setdefault(at, []).append(name)
-    return found
-
-
-def _carries(element: object, name: str) -> bool:
-    return type(element) is Event and (bool(element.heads) or name not in "()")
 
 
 def _swell(spots: Sequence[_Spot]) -> None:

@@ -257,7 +257,10 @@ class MusicLine:
     def other(self, kind: int, text: str, start: int) -> None:
         """Read the rarer tokens."""
         builder = self.builder
-        if kind in (tokens.STRING, tokens.SPACER, tokens.COMMENT, tokens.CONTINUATION):
+        if kind in (tokens.SPACER, tokens.COMMENT, tokens.CONTINUATION):
+            return
+        if kind == tokens.STRING:
+            builder.mark(text)
             return
         if kind == tokens.DECORATION:
             name = text.strip("!+") if len(text) > 2 else self.short_decoration(text)

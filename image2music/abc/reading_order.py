@@ -346,3 +346,21 @@ def _written_pitches(
         if 0 <= pitch <= 127:
             found.append(pitch)
     return tuple(found), holding
+
+
+def marks_by_element(voice: Voice) -> dict[int, list[str]]:
+    """Return the marks of each event by its place among the elements: of a rest all but slurs."""
+    found: dict[int, list[str]] = {}
+    elements = voice.elements
+    for before, name in voice.marks:
+        step = -1 if name == ")" else 1
+        at = before - 1 if name == ")" else before
+        while 0 <= at < len(elements) and not _carries(elements[at], name):
+            at += step
+        if 0 <= at < len(elements):
+            found.setdefault(at, []).append(name)
+    return found
+
+
+def _carries(element: object, name: str) -> bool:
+    return type(element) is Event and (bool(element.heads) or name not in "()")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,14 +18,18 @@ from image2music.abc.expression import perform_abc
 from image2music.abc.playback import abc_to_score
 from image2music.abc.writer.layout import FAITHFUL, MAX_LAYERS, Layout, lay_out_voices, unit_of, written
 from image2music.abc.writer.text import bars_by_voice, field_text, header_lines, voice_head
-from image2music.album.plan import gentle, natural_order
+from image2music.album.chapters import Bounds, chapter_titles, ordered
+from image2music.album.plan import gentle
 from image2music.errors import AbcError
+from image2music.images.taken import Clock
 from image2music.music.grid import bars_of, parts_of, tempos_of, windows_of
+from image2music.music.midi import with_markers
 from image2music.music.score import KeyChange, MeterChange, Score, TempoChange, Track, joined, seconds_at
 from image2music.music.similarity import BAR_EIGHTHS, Line, count_motif
 from image2music.music.theory import DEFAULT_QPM, GRID_QUARTER, MIDDLE_C, TICKS_PER_QUARTER, Key, key_name
+from image2music.rows import scene_of_row
 from image2music.storage.output import BOOKS
-from image2music.types import read_line
+from image2music.types import read_line, taken_of_part
 
 _EIGHTH = TICKS_PER_QUARTER // 2
 _VELOCITY = 80
@@ -104,8 +108,13 @@ class Medley:
     tempos_qpm: tuple[int, ...]
 
 
-def assemble(title: str, tunes: Sequence[tuple[str, str]], motif: Line, meter: str) -> Medley:
+def assemble(
+    title: str, tunes: Sequence[tuple[str, str]], motif: Line, meter: str, chapters: Sequence[tuple[int, str]] = ()
+) -> Medley:
     """Join tunes, (title, ABC) in order, with bridges made of `motif` in `meter`.
+
+    `chapters` are the number of the first tune of each, from 0, and its title: they stand in the header (N:) and above
+    the first bar of that tune, and are markers of the MIDI file.
 
     Tempos that differ by more than 15 % from the one before are brought nearer to it. Changes of tempo within a tune
     are left out.
@@ -132,12 +141,13 @@ def assemble(title: str, tunes: Sequence[tuple[str, str]], motif: Line, meter: s
     bars = np.searchsorted(
         sheet.bars.lines, [tick * GRID_QUARTER // whole.ticks_per_quarter for tick in ticks]
     ).tolist()
-    abc = _text(sheet, title, dict(zip(bars, section_names, strict=True)))
+    heads = {bars[places[first]]: name for first, name in chapters}
+    abc = _text(sheet, title, dict(zip(bars, section_names, strict=True)), heads)
     if errors := [finding for finding in check(abc) if finding.severity is Severity.ERROR]:
         raise AbcError(f"the bound album has {len(errors)} errors, the first: {errors[0]}", reason="bad_book")
     return Medley(
         abc=abc,
-        midi=perform_abc(abc),
+        midi=with_markers(perform_abc(abc), [(_tick(sheet, bar), name) for bar, name in heads.items()]),
         bars=len(sheet.bars),
         bridges=len(sections) - len(scores),
         duration_s=round(seconds_at(int(sheet.bars.lines[-1]) / GRID_QUARTER, sheet.tempos, GRID_QUARTER), 3),
@@ -164,21 +174,29 @@ def _sheet(score: Score) -> Layout:
     return Layout(tuple(voices), bars, keys, tempos_of(score), unit_of(voices))
 
 
-def _text(sheet: Layout, title: str, names: dict[int, str]) -> str:
+def _tick(sheet: Layout, bar: int) -> int:
+    return int(sheet.bars.lines[bar]) * TICKS_PER_QUARTER // GRID_QUARTER
+
+
+def _text(sheet: Layout, title: str, names: dict[int, str], heads: dict[int, str]) -> str:
     lines = header_lines(sheet, title)
+    before_key = next(at for at, line in enumerate(lines) if line.startswith("T:")) + 1
+    lines[before_key:before_key] = [f"N:bar {bar + 1}: {field_text(name)}" for bar, name in heads.items()]
+    titles = {bar: f'"^{_spoken(name)}"' for bar, name in names.items()}
+    titles |= {bar: f'"^{_spoken(name)}"{titles[bar]}' for bar, name in heads.items()}
     for number, (voice, bars) in enumerate(zip(sheet.voices, bars_by_voice(sheet), strict=True), 1):
-        lines += [*voice_head(voice, number, len(sheet.voices)), *_music(bars, names, said=number == 1)]
+        lines += [*voice_head(voice, number, len(sheet.voices)), *_music(bars, titles, said=number == 1)]
     return "\n".join(lines) + "\n"
 
 
-def _music(bars: Sequence[str], names: dict[int, str], *, said: bool) -> list[str]:
+def _music(bars: Sequence[str], titles: dict[int, str], *, said: bool) -> list[str]:
     """Return lines of four bars, with a new line and a double bar for each section; `said` writes their titles."""
-    starts = sorted(names)
+    starts = sorted(titles)
     lines = []
     for start, stop in pairwise([*starts, len(bars)]):
         cells = list(bars[start:stop])
         if said:
-            cells[0] = f'"^{_spoken(names[start])}"{cells[0]}'
+            cells[0] = f"{titles[start]}{cells[0]}"
         closes = ["|"] * (len(cells) - 1) + ["|]" if stop == len(bars) else "||"]
         cells = [f"{cell} {close}" for cell, close in zip(cells, closes, strict=True)]
         lines += [" ".join(cells[at : at + _BARS_A_LINE]) for at in range(0, len(cells), _BARS_A_LINE)]
@@ -189,7 +207,9 @@ def _spoken(title: str) -> str:
     return field_text(title).replace('"', "'")
 
 
-TUNE_COLUMNS = ["album", "image_id", "image_uri", "title", "abc", "album_part", "composer_id", "settings_hash"]
+TUNE_COLUMNS = [
+    "album", "image_id", "image_uri", "title", "abc", "scene", "album_part", "composer_id", "settings_hash",
+]  # fmt: skip
 """Columns of schemas/composition.py that `album_row` reads."""
 
 
@@ -198,8 +218,8 @@ MOST_TUNES = 500
 Row = dict[str, Any]
 
 
-def album_row(album: str, tunes: Sequence[Row], bound_at: datetime) -> Row:
-    """Return the row of schemas/album.py for the tunes of one album, given in any order.
+def album_row(album: str, tunes: Sequence[Row], bound_at: datetime, language: str = "en") -> Row:
+    """Return the row of schemas/album.py for the tunes of one album, given in any order; chapters say in `language`.
 
     Raises:
         AbcError: the album is too long (`album_too_long`), or as `assemble`.
@@ -209,22 +229,27 @@ def album_row(album: str, tunes: Sequence[Row], bound_at: datetime) -> Row:
             f"{len(tunes)} tunes are too many for one book, {MOST_TUNES} is the most: sort the pictures in folders"
         )
         raise AbcError(message, reason="album_too_long")
-    ordered = sorted(tunes, key=lambda tune: (natural_order(tune["image_uri"]), tune["image_id"]))
-    part = ordered[0]["album_part"]
+    tunes, clocks, bounds = _in_chapters(tunes)
+    part = tunes[0]["album_part"]
     motif, title = read_line(part["motif"]), album_title(album)
-    book = assemble(title, [(tune["title"], tune["abc"]) for tune in ordered], motif, part["meter"])
+    names = chapter_titles(bounds, [scene_of_row(tune.get("scene")) for tune in tunes], clocks, language)
+    chapters = [(first, name) for (first, _), name in zip(bounds, names, strict=True)]
+    book = assemble(title, [(tune["title"], tune["abc"]) for tune in tunes], motif, part["meter"], chapters)
+    shown = [clock.shown if clock.told else None for clock in clocks] if clocks is not None else [None] * len(tunes)
     return {
         "album": album,
         "title": title,
-        "image_ids": [tune["image_id"] for tune in ordered],
-        "image_uris": [tune["image_uri"] for tune in ordered],
-        "titles": [tune["title"] for tune in ordered],
-        "themes": [tune["album_part"]["theme"] for tune in ordered],
+        "image_ids": [tune["image_id"] for tune in tunes],
+        "image_uris": [tune["image_uri"] for tune in tunes],
+        "taken_at": shown,
+        "chapters": [{"title": name, "first": first, "taken_at": shown[first]} for first, name in chapters],
+        "titles": [tune["title"] for tune in tunes],
+        "themes": [tune["album_part"]["theme"] for tune in tunes],
         "keys": list(book.keys),
         "tempos_qpm": list(book.tempos_qpm),
         "starts": list(book.starts),
         "motif": part["motif"],
-        "motif_counts": [count_motif(abc_to_score(tune["abc"]), motif) for tune in ordered],
+        "motif_counts": [count_motif(abc_to_score(tune["abc"]), motif) for tune in tunes],
         "meter": part["meter"],
         "bridges": book.bridges,
         "bars": book.bars,
@@ -232,10 +257,22 @@ def album_row(album: str, tunes: Sequence[Row], bound_at: datetime) -> Row:
         "abc": book.abc,
         "midi": book.midi,
         "book": f"{BOOKS}/{folder_of(album)}",
-        "composer_id": part_of_all(ordered, "composer_id"),
-        "settings_hash": part_of_all(ordered, "settings_hash"),
+        "composer_id": part_of_all(tunes, "composer_id"),
+        "settings_hash": part_of_all(tunes, "settings_hash"),
         "bound_at": bound_at,
     }
+
+
+def _in_chapters(tunes: Sequence[Row]) -> tuple[list[Row], list[Clock] | None, Bounds]:
+    """Return tunes as their album was planned, chapter by chapter, with their clocks and where the chapters are cut."""
+    times = [taken_of_part(tune["album_part"]) for tune in tunes]
+    order, clocks = ordered([(tune["image_uri"], tune["image_id"]) for tune in tunes], times)
+    chapters: dict[str | None, list[int]] = {}
+    for at, number in enumerate(order):
+        chapters.setdefault(tunes[number]["album_part"].get("chapter"), []).append(at)
+    places = [at for chapter in chapters.values() for at in chapter]
+    bounds = list(pairwise(accumulate(map(len, chapters.values()), initial=0)))
+    return [tunes[order[at]] for at in places], [clocks[at] for at in places] if clocks is not None else None, bounds
 
 
 def part_of_all(rows: Sequence[Row], name: str) -> str:

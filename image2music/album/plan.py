@@ -1,27 +1,28 @@
 """Plan an album as one piece: a key for each chapter, an arc of tempo, one motif, a theme for near-duplicates.
 
-It is planned from what the embedded default sees in its pictures and the music that suits each of them, so the plan is
-the same whatever model composes.
+Order and chapters follow the times at which the pictures were taken (`chapters`). All else is planned from what the
+embedded default sees in its pictures and the music that suits each of them, so the plan is the same whatever model
+composes.
 """
 
 from __future__ import annotations
 
 import json
-import re
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
-from itertools import pairwise
 from statistics import fmean
 
 import numpy as np
 from PIL import Image
 
+from image2music.album.chapters import cut, ordered, valence_of
 from image2music.composers.suiting import Ensemble, SuitingMusic, suiting_music
 from image2music.embedders.conse import load_conse
-from image2music.images.kinds import all_kinds
 from image2music.images.scene import Scene
+from image2music.images.sources import is_web, member_of
+from image2music.images.taken import Taken, believed, taken_by_name, with_offset
 from image2music.music.instruments import instrument_of
 from image2music.music.planning.vocabulary import DRUM_KIT
 from image2music.music.similarity import METERS, AlbumMode, make_answer, make_motif, opening_of
@@ -40,7 +41,8 @@ class ImageSummary:
     """What the plan needs of a picture, in about 500 bytes.
 
     `place` is where the picture lies. `scene` is what is seen, without eye path, light and colours.
-    print: the 64 bits of `difference_hash`. colour: mean R, G and B, 0-255.
+    print: the 64 bits of `difference_hash`. colour: mean R, G and B, 0-255. `exif` and `sidecar` say when it was taken,
+    where they do; `file_time` when its file changed, in seconds since 1970, None where a file tells nothing.
     """
 
     image_id: str
@@ -48,6 +50,22 @@ class ImageSummary:
     scene: Scene
     print: int
     colour: tuple[float, float, float]
+    exif: Taken | None = None
+    sidecar: Taken | None = None
+    file_time: int | None = None
+
+    @property
+    def told(self) -> Taken | None:
+        """When it was taken: by its EXIF data, else by the file beside it, else by its name."""
+        if self.exif is not None:
+            return with_offset(self.exif, self.sidecar)
+        return self.sidecar or taken_by_name(_name_of(self.place))
+
+
+def _name_of(place: str) -> str:
+    member = member_of(place)
+    name = place.partition("?")[0] if is_web(place) else place
+    return os.path.basename(name if member is None else member.name)
 
 
 def glance_at(image_id: str, place: str, image: Image.Image) -> ImageSummary:
@@ -77,6 +95,9 @@ def summary_as_json(summary: ImageSummary) -> str:
     """Write a summary down for a later run, but for whose it is."""
     scene = {name: value for name, value in asdict(summary.scene).items() if value not in ("", (), None)}
     said = {"scene": scene, "print": summary.print, "colour": summary.colour}
+    taken = {name: getattr(summary, name) for name in ("exif", "sidecar")}
+    said |= {name: one.text for name, one in taken.items() if one is not None}
+    said |= {} if summary.file_time is None else {"file": summary.file_time}
     return json.dumps(said, separators=(",", ":"), ensure_ascii=True)
 
 
@@ -86,7 +107,10 @@ def summary_of_json(text: str, image_id: str, place: str) -> ImageSummary:
     scene = {"subject": ""} | said["scene"]
     scene["things"] = tuple((name, share) for name, share in scene.get("things", ()))
     red, green, blue = said["colour"]
-    return ImageSummary(image_id, place, Scene(**scene), said["print"], (red, green, blue))
+    exif = Taken.of_text(said["exif"], "exif") if "exif" in said else None
+    sidecar = Taken.of_text(said["sidecar"], "sidecar") if "sidecar" in said else None
+    colour = (red, green, blue)
+    return ImageSummary(image_id, place, Scene(**scene), said["print"], colour, exif, sidecar, said.get("file"))
 
 
 def difference_hash(image: Image.Image) -> int:
@@ -108,26 +132,22 @@ def near_duplicates(one: ImageSummary, other: ImageSummary) -> bool:
     return (one.print ^ other.print).bit_count() <= _MOST_BITS and colours <= _MOST_COLOUR
 
 
-def natural_order(place: str) -> tuple[tuple[bool, int, str], ...]:
-    """Return a sort key that puts IMG_9 before IMG_10."""
-    parts = re.split(r"(\d+)", place)
-    return tuple((part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts)
-
-
-_RECIPE = "album-2"
+_RECIPE = "album-3"
 """Raise it with every change here that changes a plan."""
 
 
-def album_recipe() -> str:
-    """Name what an album is planned by, and whose eyes see its pictures: part of the settings of a run with albums."""
+def album_recipe(gap: float | None = None) -> str:
+    """Name what an album is planned by, and whose eyes see its pictures: part of the settings of a run with albums.
+
+    `gap` are the seconds that make a chapter, where they were asked for.
+    """
     eyes = load_conse()
-    return f"{_RECIPE}+{eyes.id}+{eyes.scene_id}"
+    recipe = f"{_RECIPE}+{eyes.id}+{eyes.scene_id}"
+    return recipe if gap is None else f"{recipe}+gap-{gap:g}"
 
 
 LARGEST_STEP = 1.15
 """Tempos of neighbours differ by at most this factor."""
-PICTURES_A_CHAPTER = 3
-_FEWEST_IN_CHAPTER = 2
 _LOOK_BACK = 64
 _BRIGHTER, _DARKER = 0.08, -0.08
 _TONICS: dict[AlbumMode, tuple[int, ...]] = {"major": (0, 2, 5, 7, 9), "minor": (2, 4, 7, 9, 11)}
@@ -140,13 +160,18 @@ TonicAndMode = tuple[int, AlbumMode]
 Pair = tuple[int, int]
 
 
-def plan_album(glances: Sequence[ImageSummary], seed: int) -> dict[str, AlbumPart]:
-    """What each picture's tune takes over, by image_id. The order of `glances` does not matter."""
-    pictures = sorted(glances, key=lambda one: (natural_order(one.place), one.image_id))
+def plan_album(glances: Sequence[ImageSummary], seed: int, gap: float | None = None) -> dict[str, AlbumPart]:
+    """What each picture's tune takes over, by image_id. The order of `glances` does not matter.
+
+    `gap` are the seconds between two pictures that make a chapter, None for what suits the album.
+    """
+    times = believed([one.told for one in glances], [one.file_time for one in glances])
+    order, clocks = ordered([(one.place, one.image_id) for one in glances], times)
+    pictures = [glances[at] for at in order]
     scenes = [one.scene for one in pictures]
     suiting = [suiting_music(scene) for scene in scenes]
     themes = themes_of(pictures)
-    bounds = chapters(scenes, themes)
+    bounds = cut(scenes, themes, clocks, gap)
     valences = [valence_of(scene) for scene in scenes]
     valence = fmean(valences)
     # The first picture's id, so that pictures added behind it leave the motif as it is.
@@ -158,14 +183,18 @@ def plan_album(glances: Sequence[ImageSummary], seed: int) -> dict[str, AlbumPar
     programs = programs_for(suiting, rng)
     motif = make_motif(meter, rising=mode == "major", seed=own_seed)
     moods = [round(fmean(valences[a:b]) - valence, _DIGITS) for a, b in bounds]
-    keys = [key for key, (a, b) in zip(chapter_keys(home, moods), bounds, strict=True) for _ in range(a, b)]
-    tempos = tempo_arc(suiting)
+    chapters = [number for number, (a, b) in enumerate(bounds) for _ in range(a, b)]
+    keys, firsts = chapter_keys(home, moods), [pictures[a].image_id[:12] for a, _ in bounds]
+    tempos = tempo_arc(suiting, [a for a, _ in bounds])
     sizes = Counter(themes)
     parts = {}
-    for picture, theme, (tonic, key_mode), qpm in zip(pictures, themes, keys, tempos, strict=True):
+    for number, picture, theme, chapter, qpm in zip(order, pictures, themes, chapters, tempos, strict=True):
+        (tonic, key_mode), taken = keys[chapter], times[number]
         answer = make_answer(motif, meter, key_mode, seed=int(theme, 16)) if sizes[theme] > 1 else None
         opening = opening_of(motif, answer)
-        parts[picture.image_id] = AlbumPart(tonic, key_mode, meter, qpm, programs, theme, motif, opening)
+        parts[picture.image_id] = AlbumPart(
+            tonic, key_mode, meter, qpm, programs, theme, motif, opening, firsts[chapter], taken
+        )
     return parts
 
 
@@ -253,80 +282,7 @@ def _pair_of(programs: Sequence[int]) -> Pair:
     return melody, next(full, others[-1] if others else melody)
 
 
-# ---------------------------------------------------------------- chapters
-
-
-def valence_of(scene: Scene) -> float:
-    """Return how glad a scene is, -1 to 1; neither glad nor sad where nobody says."""
-    return 0.0 if scene.valence is None else round(scene.valence, _DIGITS)
-
-
-def chapters(scenes: Sequence[Scene], themes: Sequence[str]) -> list[tuple[int, int]]:
-    """Return (start, stop) of each chapter: cut where the scenes change most, about three pictures each.
-
-    Two pictures before a cut are held against two behind it. A cut never falls between near-duplicates.
-    """
-    n = len(scenes)
-    marks = [_Marks.of(scene) for scene in scenes]
-    jumps = {at: _jump(marks[max(0, at - 2) : at], marks[at : at + 2]) for at in range(1, n)}
-    cuts = {0, n}
-    for at in sorted(jumps, key=lambda at: (-jumps[at], at)):
-        if len(cuts) - 1 >= max(1, round(n / PICTURES_A_CHAPTER)):
-            break
-        near = range(at - _FEWEST_IN_CHAPTER + 1, at + _FEWEST_IN_CHAPTER)
-        if themes[at - 1] != themes[at] and cuts.isdisjoint(near):
-            cuts.add(at)
-    return list(pairwise(sorted(cuts)))
-
-
-Weights = Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class _Marks:
-    """What a scene is held against others by: its places, its things with their groups, and its feeling."""
-
-    places: Weights
-    things: Weights
-    valence: float
-    arousal: float
-
-    @classmethod
-    def of(cls, scene: Scene) -> _Marks:
-        places = {place.strip().lower(): 1.0 for place in scene.place.split(",") if place.strip()}
-        things: dict[str, float] = {"person": 1.0} if scene.people else {}
-        for name, share in scene.things:
-            for word in {name, _groups().get(name, name)}:
-                things[word] = max(things.get(word, 0.0), share)
-        arousal = _EVEN_AROUSAL if scene.arousal is None else scene.arousal
-        return cls(places, things, valence_of(scene), arousal)
-
-
-_EVEN_AROUSAL = 0.4
-
-
-@cache
-def _groups() -> dict[str, str]:
-    return {kind.name: kind.group for kind in all_kinds()}
-
-
-def _jump(before: Sequence[_Marks], after: Sequence[_Marks]) -> float:
-    return round(fmean(_change(one, other) for one in before for other in after), _DIGITS)
-
-
-def _change(one: _Marks, other: _Marks) -> float:
-    """Return how unlike two scenes are: other places and other things count one each, a wide change of feeling too."""
-    # Arousal spans half as much as valence.
-    feeling = abs(other.valence - one.valence) + 2 * abs(other.arousal - one.arousal)
-    return _unlike(one.places, other.places) + _unlike(one.things, other.things) + feeling
-
-
-def _unlike(one: Weights, other: Weights) -> float:
-    """Return 1 for nothing in common, 0 for the same (or nothing on both sides)."""
-    names = sorted({*one, *other})
-    both = sum(min(one.get(name, 0.0), other.get(name, 0.0)) for name in names)
-    either = sum(max(one.get(name, 0.0), other.get(name, 0.0)) for name in names)
-    return 1 - both / either if either else 0.0
+# ---------------------------------------------------------------- keys
 
 
 def chapter_keys(home: TonicAndMode, moods: Sequence[float]) -> list[TonicAndMode]:
@@ -361,12 +317,16 @@ def _away(home: TonicAndMode, mood: float) -> tuple[TonicAndMode, TonicAndMode]:
 # ---------------------------------------------------------------- tempo
 
 
-def tempo_arc(suiting: Sequence[SuitingMusic]) -> list[int]:
+def tempo_arc(suiting: Sequence[SuitingMusic], starts: Sequence[int] = (0,)) -> list[int]:
     """Return quarter notes a minute for each picture: what suits it, rising until two thirds, then falling.
+
+    `starts` are the first pictures of chapters, each of which takes an equal share of the arc, long or short.
 
     None leaves the tempos that suit its picture but for the sake of gentle steps.
     """
-    gone = np.linspace(0, 1, len(suiting)) if len(suiting) > 1 else np.array([0.5])
+    n = len(suiting)
+    shares = {start: at / len(starts) for at, start in enumerate(starts)} | {n - 1: 1.0}
+    gone = np.interp(range(n), list(shares), list(shares.values())) if n > 1 else np.array([0.5])
     arc = np.interp(gone, *_ARC)
     wanted = [
         round(round(min(one.fastest, max(one.slowest, one.qpm * float(a))), _DIGITS))

@@ -34,7 +34,7 @@ QUALITY: Mapping[str, str] = {
     # A shot is a stream of its own: its header must not depend on what is seen in it.
     "x264-params": f"stitchable=1:keyint={2 * FPS}:min-keyint={FPS // 2}:threads=2",
 }
-"""What libx264 is told: constant quality 20, where most people see no loss, and a place to jump to every two seconds."""
+"""What libx264 is told: constant quality 20, where few see a loss, and a place to jump to every two seconds."""
 
 SOUND_KBPS = 192
 _SOUND_FRAME = 1024

@@ -211,6 +211,25 @@ def _scan_tar(path: str, open_file: Opener) -> tuple[dict[str, tuple[int, int]],
             return members, False
 
 
+def member_time(member: ArchiveMember, open_file: Opener) -> int | None:
+    """Return the time of change that a tar file names for a member, in seconds since 1970; None where it names none.
+
+    Raises:
+        OSError: the archive cannot be read.
+    """
+    index = _tar_index(_stamp(member.archive), open_file)
+    at = int(np.searchsorted(index.names, _name_hash(member.name)))
+    if at == len(index.names) or index.names[at] != _name_hash(member.name):
+        return None
+    with open_file(member.archive) as file:
+        file.seek(int(index.starts[at]) - tarfile.BLOCKSIZE)
+        header = file.read(tarfile.BLOCKSIZE)
+    try:
+        return int(tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape").mtime) or None
+    except tarfile.TarError:
+        return None
+
+
 def _read_from_tar(member: ArchiveMember, open_file: Opener) -> bytes:
     index = _tar_index(_stamp(member.archive), open_file)
     if not member.name:

@@ -129,7 +129,7 @@ def engrave(music_xml: bytes, layout: Layout = "page") -> Engraving:
     """
     toolkit = _toolkit()
     toolkit.setOptions({**_COMMON, **_LAYOUTS[layout]})
-    if not toolkit.loadData(music_xml.decode("utf-8")) or not toolkit.getPageCount():
+    if b"<measure" not in music_xml or not toolkit.loadData(music_xml.decode("utf-8")) or not toolkit.getPageCount():
         raise NotationError("no score could be engraved: hand in MusicXML written here", reason="not_engraved")
     pages = tuple(_mended(toolkit.renderToSVG(number + 1)) for number in range(toolkit.getPageCount()))
     size = _VIEW_BOX.search(pages[0])
@@ -146,7 +146,8 @@ def _toolkit() -> Any:
         import verovio
 
         verovio.enableLog(verovio.LOG_OFF)
-        _LOCAL.toolkit = verovio.toolkit()
+        _LOCAL.toolkit = verovio.toolkit(False)  # what it finds by itself are the first thread's fonts only
+        _LOCAL.toolkit.setResourcePath(str(_font_folder()))
     return _LOCAL.toolkit
 
 
@@ -204,7 +205,7 @@ def _glyph(code: str) -> tuple[str, float]:
     folder = _font_folder()
     source = (folder / _FONT / f"{code}.xml").read_text("utf-8")
     advance = re.search(rf'<g c="{code}"[^>]* h-a-x="([\d.]+)"', (folder / f"{_FONT}.xml").read_text("utf-8"))
-    path = source[source.index("<path") : source.rindex("</g>")]
+    path = source[source.index("<path") : source.rindex("</g>")] if "<path" in source else ""
     return path, float(advance[1]) if advance else 500.0
 
 

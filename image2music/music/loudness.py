@@ -166,7 +166,8 @@ def limited(sound: Samples, rate: int, peak_db: float = PEAK_DBTP) -> Samples:
 
     The gain falls in the twelve milliseconds before a peak and rises in those behind it, the same for all channels.
     """
-    return _held(sound, 1.0, _gain_curve(_peaks(sound), rate, peak_db), peak_db)
+    curve = _gain_curve(_peaks(sound), rate, peak_db)
+    return sound if curve is None else np.asarray(sound * _gain(sound, 1.0, curve, peak_db))
 
 
 def _gain_curve(peaks: NDArray[np.float64], rate: int, peak_db: float) -> NDArray[np.float64] | None:
@@ -183,13 +184,14 @@ def _gain_curve(peaks: NDArray[np.float64], rate: int, peak_db: float) -> NDArra
     return np.asarray(uniform_filter1d(uniform_filter1d(gain, reach + 1), reach + 1))
 
 
-def _held(sound: Samples, factor: float, curve: NDArray[np.float64] | None, peak_db: float) -> Samples:
+def _gain(sound: Samples, factor: float, curve: NDArray[np.float64] | None, peak_db: float) -> Samples:
+    """Return what each sample is multiplied with, float[n, 1]: the factor and the limiter's curve."""
     if curve is None:
-        return sound if factor == 1.0 else np.asarray(sound * sound.dtype.type(factor))
-    held = sound * (factor * curve).astype(sound.dtype)[:, None]
+        return np.full((len(sound), 1), factor, dtype=sound.dtype)
+    gain = np.asarray((factor * curve).astype(sound.dtype)[:, None])
     # What a gain that moves adds between samples is taken off the whole.
-    over = _peaks(held).max() / 10 ** (peak_db / 20)
-    return held if over <= 1.0 else np.asarray(held / sound.dtype.type(over))
+    over = _peaks(sound * gain).max() / 10 ** (peak_db / 20)
+    return gain if over <= 1.0 else np.asarray(gain / sound.dtype.type(over))
 
 
 def mastered(sound: Samples, rate: int, target: float = TARGET_LUFS, peak_db: float = PEAK_DBTP) -> Samples:
@@ -198,10 +200,18 @@ def mastered(sound: Samples, rate: int, target: float = TARGET_LUFS, peak_db: fl
     Where the limiter takes away loudness, more gain makes up for it, as far as six rounds go; music that is one short
     blow and silence stays softer. Power and peaks are measured once: a gain that moves slowly scales both.
     """
+    return np.asarray(sound * mastering_gain(sound, rate, target, peak_db))
+
+
+def mastering_gain(sound: Samples, rate: int, target: float = TARGET_LUFS, peak_db: float = PEAK_DBTP) -> Samples:
+    """Return what `mastered` multiplies each sample with, the same for all channels, float[n, 1].
+
+    Parts of a sound that go through it add up to the sound as it is mastered.
+    """
     power, peaks = _weighted_power(sound, rate), _peaks(sound)
     measured = _integrated(power, rate)
     if not np.isfinite(measured):
-        return _held(sound, 1.0, _gain_curve(peaks, rate, peak_db), peak_db)
+        return _gain(sound, 1.0, _gain_curve(peaks, rate, peak_db), peak_db)
     gain = min(target - measured, _MOST_GAIN_DB)
     for _ in range(_ROUNDS):
         factor = 10 ** (gain / 20)
@@ -212,4 +222,4 @@ def mastered(sound: Samples, rate: int, target: float = TARGET_LUFS, peak_db: fl
         if abs(missing) < 0.05 or gain >= _MOST_GAIN_DB:
             break
         gain = min(gain + 1.1 * missing, _MOST_GAIN_DB)
-    return _held(sound, factor, curve, peak_db)
+    return _gain(sound, factor, curve, peak_db)

@@ -318,6 +318,37 @@ def write_note_lists(conductor: Score, tracks: Iterable[NoteList]) -> bytes:
     return header + b"".join(chunks)
 
 
+def with_markers(data: bytes, markers: Iterable[tuple[int, str]]) -> bytes:
+    """Return a MIDI file with markers, (tick, text), in the first track of those that `write_midi` writes.
+
+    Raises:
+        ValueError: the first track has other events than those of a conductor.
+    """
+    size = int.from_bytes(data[18:22], "big")
+    track, at, tick, events = data[22 : 22 + size], 0, 0, list[tuple[int, bytes]]()
+    while at < size:
+        delta, at = _read_variable(track, at)
+        start = at
+        if track[at] != 0xFF:
+            raise ValueError("the first track of the MIDI file is no conductor")
+        length, at = _read_variable(track, at + 2)
+        at, tick = at + length, tick + delta
+        events.append((tick, track[start:at]))
+    for tick, text in markers:
+        name = text.encode("utf-8")
+        events.insert(len(events) - 1, (tick, b"\xff\x06" + _variable(len(name)) + name))
+    return data[:14] + _meta_chunk(events[:-1]) + data[22 + size :]
+
+
+def _read_variable(data: bytes, at: int) -> tuple[int, int]:
+    """Return the value that `_variable` wrote at a place, and the place behind it."""
+    value = data[at] & 0x7F
+    while data[at] & 0x80:
+        at += 1
+        value = value << 7 | data[at] & 0x7F
+    return value, at + 1
+
+
 def _note_list(track: Track) -> NoteList:
     ends = (track.onsets + track.durations).tolist()
     columns = (track.onsets.tolist(), ends, track.pitches.tolist(), track.velocities.tolist())
@@ -334,6 +365,11 @@ def _conductor(score: Score) -> bytes:
     for tempo in score.tempos:
         micros = min(max(round(60_000_000 / tempo.qpm), 1), 0xFFFFFF)
         events.append((tempo.tick, b"\xff\x51\x03" + micros.to_bytes(3, "big")))
+    return _meta_chunk(events)
+
+
+def _meta_chunk(events: list[tuple[int, bytes]]) -> bytes:
+    """Return a track of events, (tick, message), in the order of their ticks."""
     events.sort(key=lambda event: event[0])
     parts = []
     now = 0

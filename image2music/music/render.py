@@ -7,9 +7,10 @@ for each note: that shows how a tune goes, not how it would sound on its instrum
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from image2music.errors import ConfigError, MidiError
-from image2music.music.loudness import PEAK_DBTP, levels_over_channels, limited, mastered
+from image2music.music.loudness import PEAK_DBTP, levels_over_channels, limited, mastered, mastering_gain
 from image2music.music.midi import read_midi, write_midi
 from image2music.music.score import Score, Track, seconds_at
 
@@ -37,7 +38,10 @@ KBPS: dict[SoundFormat, int] = {"mp3": 128, "opus": 96}
 _FEW_KBPS = 64
 _LAME_SCALE = 0.95
 """LAME makes everything a little softer, lest it clip; what it gets is louder by as much."""
-_TAIL_SECONDS = 3.0
+_TAIL_SECONDS, _LOOP_TAIL_SECONDS = 3.0, 6.0
+"""Time to die away in; a loop needs all that is still heard in its next round."""
+_END_SHARE, _SHORTEST_END, _LONGEST_END = 0.67, 0.35, 4.0
+"""Of a sound that ends at a given time: the share of the last chord that fades, and its seconds at least and most."""
 _SILENT = 10 ** (-66 / 20)
 _FADE_SECONDS = 0.05
 _VOLUME, _PAN, _ROOM = 7, 10, 91
@@ -118,8 +122,64 @@ class SoundRenderer:
             MidiError: as `render`.
         """
         score = read_midi(midi)
+        return self._played(midi, score, pan_positions(score.tracks))
+
+    def render_exactly(self, midi: bytes, seconds: float, loop: bool = False) -> NDArray[np.float32]:
+        """Return the sound of a MIDI file with as many samples as `seconds` have, float32[round(seconds * RATE), 2].
+
+        For rows with `plan.length_s`: `render_exactly(row["midi"], plan["length_s"], bool(plan["loop"]))`. The last
+        chord fades until there and nothing rings on; with `loop` what rings on sounds in the beginning instead, so that
+        the end leads back into it (`encode(..., loop=True)` says so in the file). Loudness and peak as in `render`.
+
+        Raises:
+            MidiError: as `render`.
+            ConfigError: the seconds are none that can be rendered (`bad_length`).
+        """
+        score, samples = read_midi(midi), _samples_in(seconds)
+        sound = self._played(midi, score, pan_positions(score.tracks), _LOOP_TAIL_SECONDS if loop else _TAIL_SECONDS)
+        if loop:
+            sound = looped(sound, samples)
+            return np.asarray(sound * _gain_around(sound), dtype=np.float32)
+        return np.asarray(mastered(_ended(sound, samples, _last_onset(score)), RATE), dtype=np.float32)
+
+    def stems(
+        self, midi: bytes, seconds: float | None = None, loop: bool = False
+    ) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
+        """Return one sound for each track of `read_midi(midi).tracks`, in that order, and the mix, which is their sum.
+
+        All are float32[n, 2] and equally long: as `render` without `seconds`, else as `render_exactly`. Every track
+        goes through the gain of the mix, which is as loud as any other sound, so that tracks keep their balance.
+
+        Raises:
+            MidiError: as `render`.
+            ConfigError: as `render_exactly`.
+        """
+        score = read_midi(midi)
         pans = pan_positions(score.tracks)
-        return _plain(score, pans) if self.soundfont is None else _through(self.soundfont, _seated(midi, score, pans))
+        tail = _LOOP_TAIL_SECONDS if loop and seconds is not None else _TAIL_SECONDS
+        parts = [self._played(midi, score, pans, tail, only=at) for at in range(len(score.tracks))]
+        samples = max(map(len, parts)) if seconds is None else _samples_in(seconds)
+        if seconds is None:
+            parts = [_long(part, samples) for part in parts]
+        else:
+            last = _last_onset(score)
+            parts = [looped(part, samples) if loop else _ended(part, samples, last) for part in parts]
+        mix = _sum(parts)
+        gain = _gain_around(mix) if loop and seconds is not None else mastering_gain(mix, RATE)
+        parts = [np.asarray(part * gain, dtype=np.float32) for part in parts]
+        if seconds is None:
+            end = _audible(_sum(parts))
+            parts = [_cut(part, end) for part in parts]
+        return parts, _sum(parts)
+
+    def _played(
+        self, midi: bytes, score: Score, pans: Sequence[int], tail: float = _TAIL_SECONDS, only: int | None = None
+    ) -> NDArray[np.float32]:
+        """Return the raw sound of a file, or of one of its tracks, with `tail` seconds to die away in."""
+        if self.soundfont is None:
+            tracks = score.tracks if only is None else score.tracks[only : only + 1]
+            return _plain(replace(score, tracks=tracks), pans if only is None else pans[only : only + 1])
+        return _through(self.soundfont, _seated(midi, score, pans, tail, only))
 
 
 def load_renderer(soundfont: Path | None = None) -> SoundRenderer:
@@ -154,8 +214,11 @@ def _through(soundfont: bytes, midi: bytes) -> NDArray[np.float32]:
     return sound
 
 
-def _seated(midi: bytes, score: Score, pans: Sequence[int]) -> bytes:
-    """Return the MIDI with places and room for its parts where it says none, and time at the end to die away in."""
+def _seated(midi: bytes, score: Score, pans: Sequence[int], tail: float, only: int | None) -> bytes:
+    """Return the MIDI with places and room for its parts where it says none, and time at the end to die away in.
+
+    With `only` there is no other track than that one in it.
+    """
     import symusic
 
     try:
@@ -175,10 +238,12 @@ def _seated(midi: bytes, score: Score, pans: Sequence[int]) -> bytes:
             near = track.is_drum or float(track.notes.numpy()["pitch"].mean()) < _LOWEST_SIDE
             track.controls.append(symusic.ControlChange(0, _ROOM, _ROOM_NEAR if near else _ROOM_FAR))
     qpm = score.tempos[-1].qpm if score.tempos else 120.0
-    tail = round(_TAIL_SECONDS * qpm / 60 * score.ticks_per_quarter)
+    rest = round(tail * qpm / 60 * score.ticks_per_quarter)
+    if only is not None:
+        source.tracks = [tracks[only]]
     source = source.clip(0, end, clip_end=True) if end < _end_of(score) else source
     # An event that changes nothing keeps the player going until the last note has died away.
-    source.tracks[0].controls.append(symusic.ControlChange(end + tail, _VOLUME + 32, 0))
+    source.tracks[0].controls.append(symusic.ControlChange(end + rest, _VOLUME + 32, 0))
     return bytes(source.dumps_midi())
 
 
@@ -223,17 +288,81 @@ def _leads(track: Track) -> float:
 
 def _faded(sound: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the sound without the silence at its end."""
+    return _cut(sound, _audible(sound))
+
+
+def _audible(sound: NDArray[np.float32]) -> int:
+    """Return the samples until nothing is heard any more, and until what is left has faded."""
     loud = np.flatnonzero(levels_over_channels(sound) > _SILENT)
-    if not len(loud):
-        return sound
-    fade = round(_FADE_SECONDS * RATE)
-    sound = sound[: loud[-1] + 1 + fade].copy()
-    sound[-fade:] *= np.linspace(1, 0, len(sound[-fade:]), dtype=np.float32)[:, None]
+    return min(len(sound), int(loud[-1]) + 1 + round(_FADE_SECONDS * RATE)) if len(loud) else len(sound)
+
+
+def _cut(sound: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
+    """Return the beginning of a sound, its last moments faded."""
+    sound = sound[:samples].copy()
+    fade = min(round(_FADE_SECONDS * RATE), samples)
+    sound[samples - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)[:, None]
     return sound
 
 
-def encode(sound: NDArray[np.float32], kind: SoundFormat, kbps: int | None = None) -> bytes:
+def _long(sound: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
+    """Return a sound that is cut, or goes on in silence, to so many samples."""
+    return np.pad(sound[:samples], ((0, max(0, samples - len(sound))), (0, 0)))
+
+
+def _sum(sounds: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return np.asarray(np.sum(sounds, axis=0), dtype=np.float32)
+
+
+def _samples_in(seconds: float) -> int:
+    if not 0 < seconds <= MAX_SECONDS:
+        message = f"{seconds:g} seconds cannot be rendered: a tune has more than 0 and at most {MAX_SECONDS:g}"
+        raise ConfigError(message, reason="bad_length")
+    return round(seconds * RATE)
+
+
+def _last_onset(score: Score) -> float:
+    """Return the seconds until the last note begins."""
+    last = max(int(track.onsets.max()) for track in score.tracks if len(track))
+    return seconds_at(last / score.ticks_per_quarter, score.tempos, score.ticks_per_quarter)
+
+
+def _ended(sound: NDArray[np.float32], samples: int, last_onset: float) -> NDArray[np.float32]:
+    """Return a sound of exactly so many samples, whose last chord has faded to nothing by then.
+
+    `last_onset` is where that chord begins, in seconds: it keeps its loudness for the first third of its time.
+    """
+    held = max(0.0, samples / RATE - last_onset)
+    seconds = min(max(_END_SHARE * held, _SHORTEST_END), _LONGEST_END, samples / RATE / 3)
+    fade = round(seconds * RATE)
+    sound = _long(sound, samples)
+    sound[samples - fade :] *= np.square(np.cos(np.linspace(0, np.pi / 2, fade, dtype=np.float32)))[:, None]
+    sound[-1:] = 0.0
+    return sound
+
+
+def looped(sound: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
+    """Return what is heard of a sound that begins again every `samples` samples: what rings on is added to the start.
+
+    Played in a circle it has no seam, as the end of one round and the beginning of the next are the same sound.
+    """
+    rounds = max(1, -(-len(sound) // samples))
+    if len(sound) > samples:
+        sound = _cut(sound, len(sound))
+    return np.asarray(_long(sound, rounds * samples).reshape(rounds, samples, 2).sum(axis=0), dtype=np.float32)
+
+
+def _gain_around(sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the gain of the mastering for a sound that goes round: the same at its end as before its beginning."""
+    aside = min(len(sound), RATE)
+    around = np.concatenate([sound[-aside:], sound, sound[:aside]])
+    return np.asarray(mastering_gain(around, RATE)[aside : aside + len(sound)], dtype=np.float32)
+
+
+def encode(sound: NDArray[np.float32], kind: SoundFormat, kbps: int | None = None, loop: bool = False) -> bytes:
     """Return a sound as the bytes of a WAV (16 bits), MP3 or Opus file; the same sound gives the same bytes.
+
+    With `loop` a WAV file says that all of it is played again and again (chunk `smpl`); for the others see `loop_tags`.
 
     `kbps` is about what a second takes, `KBPS` where it is None; a WAV file takes 1,536. Below 64 Opus overshoots more:
     peaks are held a decibel lower.
@@ -253,7 +382,30 @@ def encode(sound: NDArray[np.float32], kind: SoundFormat, kbps: int | None = Non
         sound = sound if wanted >= _FEW_KBPS else limited(sound, RATE, PEAK_DBTP - 1)
     with soundfile.SoundFile(stream, "w", RATE, sound.shape[1], **options) as file:
         file.write(sound)
-    return _renumbered(stream.getvalue()) if kind == "opus" else stream.getvalue()
+    if kind == "opus":
+        return _renumbered(stream.getvalue())
+    return _with_loop(stream.getvalue(), len(sound)) if loop and kind == "wav" else stream.getvalue()
+
+
+def loop_tags(sound: NDArray[np.float32]) -> dict[str, str]:
+    """Return the comments by which players know that a whole Opus or MP3 file is to be played again and again.
+
+    `tagged(encode(sound, "opus"), "opus", {**file_tags(row), **loop_tags(sound)})`; both count samples of 48 kHz. Opus
+    keeps them to the sample, MP3 begins with silence of the encoder's.
+    """
+    return {"LOOPSTART": "0", "LOOPLENGTH": str(len(sound))}
+
+
+_MIDDLE_C = 60
+
+
+def _with_loop(wave: bytes, samples: int) -> bytes:
+    """Return a WAV file with a sampler chunk (Multimedia Programming Interface 1.0): one loop, forward, from 0 on."""
+    period, first, last = 1_000_000_000 // RATE, 0, samples - 1
+    head = struct.pack("<9I", 0, 0, period, _MIDDLE_C, 0, 0, 0, 1, 0)
+    chunk = head + struct.pack("<6I", 0, 0, first, last, 0, 0)
+    wave += b"smpl" + struct.pack("<I", len(chunk)) + chunk
+    return wave[:4] + struct.pack("<I", len(wave) - 8) + wave[8:]
 
 
 def decode(data: bytes) -> tuple[NDArray[np.float32], int]:

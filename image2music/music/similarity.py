@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from image2music.music.planning.plan import LINE_ROLES, TUNEFUL_ROLES, Plan
+from image2music.music.planning.plan import LINE_ROLES, Plan
 from image2music.music.score import Score, Track
 from image2music.music.theory import GRID_QUARTER, SCALES
 
@@ -67,7 +67,7 @@ def sung_tracks(score: Score, plan: Plan | None) -> list[tuple[int, Track]]:
         if track.is_drum or at >= len(plan.voices):
             continue
         roles = [plan.role_at(plan.voices[at].id, number) for number in numbers]
-        sung = np.array([False, *(role in TUNEFUL_ROLES | LINE_ROLES for role in roles)])
+        sung = np.array([False, *(role in LINE_ROLES | {"melody"} for role in roles)])
         kept = sung[np.searchsorted(starts, track.onsets, "right")]
         if kept.any():
             found.append((at, replace(track, onsets=track.onsets[kept], pitches=track.pitches[kept])))

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from difflib import SequenceMatcher
-from itertools import takewhile
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from image2music.abc.parser import parse
-from image2music.abc.playback import bars_as_played
 from image2music.composers.attention import relative_weights
 from image2music.evaluation.pieces import Heard, hear
 from image2music.music.metrics import EXPLANATIONS, METRIC_NAMES
-from image2music.music.midi import read_midi
-from image2music.music.planning.plan import pitch_name
-from image2music.music.render import PlayedTrack, played_tracks
-from image2music.music.score import seconds_at
 from image2music.music.similarity import LONGEST_ALLOWED, longest_shared_run
-from image2music.music.theory import QUARTER
+from image2music.report.bars import PlanView, SectionView, plan_view, section_views
+from image2music.report.rounds import RoundView, fault_lines, rival, round_views, standing_round
+from image2music.report.tunes import DrawnScore, Playback, drawn_score, piano_roll, playback
+
 
 @dataclass(frozen=True)
 class ReferenceView:
@@ -70,7 +64,6 @@ def _reference_view(reference: Mapping[str, Any], own: Heard | None) -> Referenc
 
 
 _WIDTH, _EDGE = 200.0, 6.0
-ROLL_WIDTH, ROLL_HEIGHT = 1000, 160
 
 
 @dataclass(frozen=True)
@@ -145,8 +138,10 @@ def motivation_parts(motivation: str, maps: Sequence[HeatMap]) -> list[Motivatio
 class PicturePage:
     """A row as a page. `data` is what the page's script reads: notes, bars, maps and the colours of their levels.
 
-    `remarks` are the tune's N: lines, such as the statement that a voice was derived by rule. `plan` and `critic` are
-    None, and `faults` (of the tune that stands, worst first) and `wishes` empty, where a row has no such columns.
+    `score` is what the script draws, None where nothing could be engraved; `sections` are the tune by bars, `scene`
+    what was seen as (name, text). `remarks` are the tune's N: lines, such as the statement that a voice was derived by rule.
+    `plan` and `critic` are None, and `faults` (of the tune that stands, worst first), `scene` and `wishes` empty, where
+    a row has no such columns. `has_rival` tells that another candidate can be heard beside the tune.
     """
 
     row: Mapping[str, Any]
@@ -154,6 +149,9 @@ class PicturePage:
     motivation: list[MotivationPart]
     playback: Playback
     roll: list[str]
+    score: DrawnScore | None
+    sections: tuple[SectionView, ...]
+    scene: list[tuple[str, str]]
     references: list[ReferenceView]
     metrics: list[MetricView]
     plan: PlanView | None
@@ -161,6 +159,7 @@ class PicturePage:
     critic: float | None
     faults: list[str]
     rounds: list[RoundView]
+    has_rival: bool
     remarks: list[str]
     data: dict[str, Any]
 
@@ -173,27 +172,50 @@ def picture_page(row: Mapping[str, Any]) -> PicturePage:
     """
     maps = tuple(heat_map(attention) for attention in row["attention"])
     played = playback(row["midi"], row["abc"])
+    standing = standing_round(row["rounds"])
+    score = drawn_score(row["abc"], row["midi"])
     return PicturePage(
         row=row,
         maps=maps,
         motivation=motivation_parts(row["motivation"], maps),
         playback=played,
         roll=piano_roll(played),
+        score=score,
+        sections=section_views(row, standing.get("faults") or ()),
+        scene=scene_lines(row.get("scene")),
         references=reference_views(row["references"], row["abc"]),
         metrics=metric_views(row),
         plan=plan_view(row.get("plan")),
         wishes={name: wish for name, wish in (row.get("wishes") or {}).items() if wish},
         critic=row.get("critic"),
-        faults=fault_lines(next((each for each in reversed(row["rounds"]) if each["accepted"]), {})),
+        faults=fault_lines(standing),
         rounds=round_views(row["rounds"]),
+        has_rival=rival(row["rounds"]) is not None,
         remarks=[line[2:].strip() for line in row["abc"].splitlines() if line.startswith("N:")],
         data={
             "playback": asdict(played),
             "maps": [asdict(heat) for heat in maps],
             "colours": colours().tolist() if maps else [],
-            "abc": row["abc"],
+            "score": score.packed() if score else "",
         },
     )
+
+
+_SEEN = ("subject", "place", "near", "middle", "far", "focal_point", "eye_path", "motion", "light", "palette", "mood")
+
+
+def scene_lines(scene: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Return the column `scene` as (name, text), without what is empty."""
+    if scene is None:
+        return []
+    things = ", ".join(f"{each['name']} ({each['confidence']:.0%})" for each in scene["things"] or ())
+    found = [(name.replace("_", " "), _joined(scene[name])) for name in _SEEN]
+    people = "" if scene["people"] is None else str(scene["people"])
+    return [line for line in (found[0], ("things", things), ("people", people), *found[1:]) if line[1]]
+
+
+def _joined(value: str | Sequence[str] | None) -> str:
+    return value if isinstance(value, str) else " → ".join(value or ())
 
 
 def metric_views(row: Mapping[str, Any]) -> list[MetricView]:

@@ -44,22 +44,57 @@ class FaultView:
 Verdict = Literal["chosen", "not chosen", "taken", "not taken"]
 
 
+REASONS = {
+    "chosen": "chosen",
+    "composer_prefers_another": "the composer's own judgement prefers another",
+    "less_musical": "the critic finds it less musical",
+    "keeps_less_of_the_plan": "keeps less of the plan",
+    "keeps_less_of_the_album": "keeps less of what the album asks",
+    "more_faults": "more places that a listener would point at",
+    "copies_more": "takes more from a reference",
+    "no_better": "no better",
+    "no_worse": "no worse, and the composer says what is better",
+    "better": "better",
+    "new_fault": "brings a fault that was not there",
+    "voice_lost": "a voice falls silent that the plan asks for",
+    "other_length": "has another length",
+    "needs_mending": "had to be mended by rule",
+    "bare_scale_or_double": "a bare scale, or a voice twice",
+    "nothing_to_compare": "nothing to compare with",
+}
+"""Words for the reasons of the column `rounds`; others stand as they are."""
+
+
+def reason_words(reason: str) -> str:
+    """Return why a round was taken or not, in words."""
+    return REASONS.get(reason, reason.replace("_", " "))
+
+
 @dataclass(frozen=True)
 class RoundView:
     """A round compared with the tune that stood when it began. `kept` is the share of its text from there, 0 to 1.
 
     `verdict` tells candidates that another one was preferred to ("not chosen") from answers that were no use.
+    `candidate` is the number of the candidate that it belongs to, from 1; None for later rounds, and where there is one
+    candidate alone. `places` counts what a listener would point at; None where rows have no such column.
     """
 
     purpose: str
+    candidate: int | None
     verdict: Verdict
     reason: str
     diagnostics: Sequence[Mapping[str, Any]]
     critic: float | None
+    places: int | None
     faults: tuple[FaultView, ...]
     kept: float | None
     changes: tuple[TextChange, ...]
     moves: tuple[Move, ...]
+
+    @property
+    def why(self) -> str:
+        """The reason in words, "" where the verdict says it all."""
+        return "" if self.reason == self.verdict else reason_words(self.reason)
 
     @property
     def accepted(self) -> bool:
@@ -77,12 +112,14 @@ def round_views(rounds: Sequence[Mapping[str, Any]]) -> list[RoundView]:
     views: list[RoundView] = []
     standing: Mapping[str, Any] | None = None
     chosen: Mapping[str, Any] | None = None
+    number = 0
     for at, each in enumerate(rounds):
         if each["purpose"] == "draft":
-            standing = None
+            standing, number = None, number + 1
         elif each["purpose"] != "repair":
             standing = chosen or standing
-        views.append(_view(each, standing, _verdict_of(rounds, at) if several else _taken(each)))
+        candidate = number if several and each["purpose"] in ("draft", "repair") else None
+        views.append(_view(each, standing, candidate, _verdict_of(rounds, at) if several else _taken(each)))
         if each["accepted"]:
             chosen = each
         if each["accepted"] or standing is None:
@@ -119,7 +156,9 @@ def changes(before: str, after: str) -> tuple[TextChange, ...]:
     return tuple(found)
 
 
-def _view(each: Mapping[str, Any], standing: Mapping[str, Any] | None, verdict: Verdict) -> RoundView:
+def _view(
+    each: Mapping[str, Any], standing: Mapping[str, Any] | None, candidate: int | None, verdict: Verdict
+) -> RoundView:
     marked: tuple[TextChange, ...] = (TextChange("same", each["abc"]),)
     kept = None
     if standing is not None:
@@ -128,10 +167,12 @@ def _view(each: Mapping[str, Any], standing: Mapping[str, Any] | None, verdict: 
         marked = compared if kept >= WRITTEN_ANEW else marked
     return RoundView(
         purpose=each["purpose"],
+        candidate=candidate,
         verdict=verdict,
         reason=each["reason"],
         diagnostics=each["diagnostics"],
         critic=each.get("critic"),
+        places=None if each.get("faults") is None or each["metrics"] is None else len(each["faults"]),
         faults=_fault_views(each, standing),
         kept=kept,
         changes=marked,
@@ -147,6 +188,11 @@ def _fault_views(each: Mapping[str, Any], standing: Mapping[str, Any] | None) ->
     after = Counter(fault_lines(each))
     gone = [FaultView("gone", line) for line in (before - after).elements()]
     return (*gone, *(FaultView("new", line) for line in (after - before).elements()))
+
+
+def standing_round(rounds: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the round whose tune stands in the end; an empty one where the row names none."""
+    return next((each for each in reversed(rounds) if each["accepted"]), {})
 
 
 def fault_lines(each: Mapping[str, Any]) -> list[str]:
@@ -169,3 +215,35 @@ def _moves(after: Mapping[str, float | None] | None, before: Mapping[str, float 
         old = before[name] if before else None
         if before is None or old != value:
             yield Move(name, old, value)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A candidate of a row as it was left: its number from 1, and the last of its own rounds."""
+
+    number: int
+    round: Mapping[str, Any]
+
+
+def candidates(rounds: Sequence[Mapping[str, Any]]) -> list[Candidate]:
+    """Return the candidates of a row: each draft as its repairs left it. Edits belong to the one that was chosen."""
+    found: list[Candidate] = []
+    for each in rounds:
+        if each["purpose"] == "draft":
+            found.append(Candidate(len(found) + 1, each))
+        elif each["purpose"] == "repair" and found:
+            found[-1] = Candidate(found[-1].number, each)
+    return found
+
+
+def rival(rounds: Sequence[Mapping[str, Any]]) -> Candidate | None:
+    """Return the candidate that the critic ranks first of those that were not chosen; None where there is none.
+
+    Only what can be played takes part, and nothing that is the chosen tune once more.
+    """
+    known = candidates(rounds)
+    chosen = {each.round["abc"] for each in known if each.round["accepted"]}
+    if not chosen:
+        return None
+    rest = [each for each in known if each.round["abc"] not in chosen and each.round.get("critic") is not None]
+    return max(rest, key=lambda each: (round(each.round["critic"], 4), -each.number), default=None)

@@ -1,61 +1,28 @@
 """Render the pages of a report as HTML: the list of pictures and its filters, a page for each picture, the failures.
 
-Jinja2 escapes whatever it fills in; nothing here marks text as safe. abcjs, which draws staves in a browser, is not
-part of this project; without it pages show a piano roll.
+Jinja2 escapes whatever it fills in; nothing here marks text as safe. Scores are packed data that the page's script
+draws; without scripts pages show a piano roll and the ABC.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import takewhile
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from image2music.errors import ConfigError
+from image2music.evaluation.votes import VOTE_COLUMNS
 from image2music.images.features import MOODS
 from image2music.music.theory import tempo_word
 from image2music.report.page import PicturePage
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-ABCJS_FILE = "abcjs-basic-min.js"
-"""The build of abcjs that pages load (npm package abcjs, MIT)."""
-
-DEFAULT_PLACES = (Path("build/report-assets"),)
-"""Where `make report-assets` puts it, from the project's folder."""
-_IN_PACKAGE = f"package/dist/{ABCJS_FILE}"
-
-
-def find_abcjs(given: Path | None) -> bytes | None:
-    """Return abcjs from the file or npm package `given`, else from `DEFAULT_PLACES`; None if it is in neither.
-
-    Raises:
-        ConfigError: `given` does not hold it (`bad_abcjs`).
-    """
-    if given is None:
-        found = next((place / ABCJS_FILE for place in DEFAULT_PLACES if (place / ABCJS_FILE).is_file()), None)
-        return found.read_bytes() if found else None
-    try:
-        script = _from_package(given) if given.name.endswith(".tgz") else given.read_bytes()
-    except (OSError, tarfile.TarError, KeyError) as error:
-        raise ConfigError(f"abcjs cannot be read from {given}: {error}", reason="bad_abcjs") from error
-    if b"ABCJS" not in script:
-        raise ConfigError(f"{given} is not {ABCJS_FILE} of the npm package abcjs", reason="bad_abcjs")
-    return script
-
-
-def _from_package(path: Path) -> bytes:
-    with tarfile.open(path) as package:
-        file = package.extractfile(_IN_PACKAGE)
-        return file.read() if file else b""
-
 
 COLUMNS = ("image_id", "image_uri", "album", "title", "key", "meter", "tempo_qpm", "description", "motivation")
 """Columns of a composition that `card_of` reads."""
@@ -103,7 +70,7 @@ class Card:
 def card_of(row: Mapping[str, Any]) -> Card:
     """Return the card of a row with the columns `COLUMNS`."""
     return Card(
-        id=row["image_id"][:_ID_LENGTH],
+        id=card_id(row["image_id"]),
         title=row["title"] or "Untitled",
         file_name=PurePosixPath(row["image_uri"]).name,
         album=row["album"],
@@ -115,6 +82,11 @@ def card_of(row: Mapping[str, Any]) -> Card:
         mood=mood_in(row["description"]) or mood_in(row["motivation"]),
         description=row["description"],
     )
+
+
+def card_id(image_id: str) -> str:
+    """Return what a picture's files in the report are named by."""
+    return image_id[:_ID_LENGTH]
 
 
 def sorted_cards(cards: Iterable[Card]) -> list[Card]:
@@ -161,16 +133,15 @@ def choices(cards: Sequence[Card]) -> dict[str, list[str]]:
     }
 
 
-ASSETS = ("report.css", "list.js", "synth.js", "heat.js", "picture.js")
+ASSETS = ("report.css", "list.js", "synth.js", "heat.js", "score.js", "picture.js", "compare.js")
 
 
 @dataclass(frozen=True)
 class Site:
-    """What all pages share: the run's name, the number of failures, whether abcjs lies in `assets/`, album names."""
+    """What all pages share: the run's name, the number of failures, whose scores are shown, album names."""
 
     name: str
     failures: int
-    has_abcjs: bool
     include_references: bool
     albums: Mapping[str, str]
 
@@ -220,6 +191,11 @@ def render_picture(
         root="../",
         here="picture",
     )
+
+
+def render_compare(site: Site, runs: Sequence[str]) -> str:
+    """Render the page where two tunes are heard side by side; `runs` are the names of two runs, empty without."""
+    return _render("compare.html", site=site, runs=runs, votes=VOTE_COLUMNS, root="", here="compare")
 
 
 def render_failures(site: Site, failures: Sequence[Mapping[str, Any]]) -> str:

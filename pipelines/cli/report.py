@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from pipelines.jobs.options import ReportOptions
@@ -24,6 +25,8 @@ def run_report(args: argparse.Namespace) -> int:
     from pipelines.jobs.report import write_report
 
     options = from_arguments(ReportOptions, args)
+    if options.abcjs is not None:
+        print("image2music: --abcjs is not needed any more: the scores are drawn here", file=sys.stderr)
     done = write_report(options)
     lost = "of them without their picture (relative places are looked for from the folder where compose ran)"
     unseen = f", {done.unseen} {lost}" if done.unseen else ""

@@ -111,7 +111,7 @@ def finish(options: ComposeOptions, records: Sequence[Mapping[str, Any]], comman
                 message = f"{sum(missing.values())} pictures are missing, of {len(lacking)} of {of} parts"
                 return job.end(put_off=message)
             if options.album:
-                albums = assemble_albums(job, output)
+                albums = assemble_albums(job, output, options.language)
                 record.counts |= albums
         code = job.end(len(failures), pictures, "pictures", options.max_failures)
         output.clear_slice_runs()

@@ -116,7 +116,9 @@ def tell_apart(pipeline: beam.Pipeline, run: ComposeRun) -> tuple[beam.PCollecti
     if run.plans:
         refs = refs | "GivePlans" >> beam.Map(with_plan, run.plans, run.options.images)
     if run.plans_albums:
-        refs = refs | "PlanAlbums" >> PlanAlbums(run.options.seed, read, run.limit, run.output.glances)
+        refs = refs | "PlanAlbums" >> PlanAlbums(
+            run.options.seed, read, run.limit, run.output.glances, run.options.chapter_gap
+        )
     return refs, [identified.failed]
 
 

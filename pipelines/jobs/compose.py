@@ -64,7 +64,7 @@ def compose(options: ComposeOptions) -> int:
         with job.recorded(run_details(run), GOES_ON) as record:
             todo = len(run.pictures) - len(finished)
             found, put_off = compose_in_passes(job, run, desk, finished, todo, options.log_json)
-            albums = assemble_albums(job, run.output) if options.album and not put_off else {}
+            albums = assemble_albums(job, run.output, options.language) if options.album and not put_off else {}
             skipped = {"skipped_files": dict(run.listed.skipped)}
             record.counts = count(found, places=len(run.pictures)) | skipped | catalog_counts(run.catalog) | albums
         counts = record.counts
@@ -380,20 +380,22 @@ def print_summary(run: ComposeRun, counts: dict[str, Any]) -> None:
     print(places(run.output))
 
 
-def assemble_albums(job: Job, output: OutputStore) -> dict[str, int]:
+def assemble_albums(job: Job, output: OutputStore, language: str) -> dict[str, int]:
     """Write OUTPUT/albums and OUTPUT/books from OUTPUT/compositions; return how many were bound or could not be.
 
-    They take the places of earlier ones when they are whole.
+    They take the places of earlier ones when they are whole. Titles of chapters are in `language`.
     """
     staged = output.begin_albums()
     output.failures.forget(lambda row: row["stage"] == "bind")
-    found = job.run(partial(album_pipeline, output=output, staged=staged), "albums")
+    found = job.run(partial(album_pipeline, output=output, staged=staged, language=language), "albums")
     output.publish_albums()
     return {"albums": found["bind.done"], "albums_failed": found["bind.failed"]}
 
 
-def album_pipeline(pipeline: beam.Pipeline, ticks: str | None, output: OutputStore, staged: OutputStore) -> None:
+def album_pipeline(
+    pipeline: beam.Pipeline, ticks: str | None, output: OutputStore, staged: OutputStore, language: str
+) -> None:
     """Bind every album of an output anew."""
-    bound = pipeline | "Shards" >> beam.Create(output.compositions.shards()) | BindAlbums(staged.uri)
+    bound = pipeline | "Shards" >> beam.Create(output.compositions.shards()) | BindAlbums(staged.uri, language)
     bound.done | "WriteAlbums" >> beam.ParDo(WriteShards(staged.albums, ALBUM_SCHEMA, dict, ("album",), progress=ticks))
     bound.failed | "WriteFailures" >> failure_sink(output.failures)

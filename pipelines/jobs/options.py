@@ -48,6 +48,17 @@ SHORTEST_CHOSEN = 8
 _HEX = re.compile(r"[0-9a-f]+")
 
 
+_UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
+
+
+def _span(text: str) -> float:
+    """Read `90m`, `3h` or `2d` as seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]*)", text.strip())
+    if found is None or found[2] not in _UNITS or not float(found[1]):
+        raise ConfigError(f"--chapter_gap takes a time such as 90m, 3h or 2d, not {text!r}", reason="bad_chapter_gap")
+    return float(found[1]) * _UNITS[found[2]]
+
+
 def _price(text: str) -> tuple[float, float]:
     """Read `2.5,10` as dollars a million tokens in and out."""
     try:
@@ -176,6 +187,9 @@ class ComposeOptions(PictureOptions):
     again: bool = option(False, help="another take, with another seed, of the rows that --ids names")
     ids: str = option("", metavar="FILE_OR_LIST", help="with --again: image_ids, or 8 or more digits of each")
     album: bool = option(False, help="the pictures of each folder as one piece: OUTPUT/albums has the tune books")
+    chapter_gap: float | None = option(
+        None, type=_span, metavar="TIME", help="with --album: how long nobody took a picture between chapters: 3h, 90m"
+    )
     log_json: str = option("", metavar="FILE", help="append one line a picture as JSON; - is stdout")
     batch_api: bool = option(
         False, help="openai: put requests off and send them together, at half the price, answered within a day"
@@ -194,6 +208,8 @@ class ComposeOptions(PictureOptions):
         if self.batch_api and not (has_batches(self.composer) and self.is_on_one_machine):
             message = "--batch_api is for composers behind openai: and workers on this machine"
             raise ConfigError(message, reason="bad_batch_api")
+        if self.chapter_gap is not None and not self.album:
+            raise ConfigError("--chapter_gap is about the chapters of --album: give both", reason="bad_chapter_gap")
         if self.keep and self.overwrite:
             message = "--keep leaves the rows that --overwrite would move away: give one of them"
             raise ConfigError(message, reason="bad_keep")
@@ -255,6 +271,7 @@ class AblateOptions(PictureOptions):
     language: ClassVar[str] = "en"
     plans: ClassVar[str] = ""
     album: ClassVar[bool] = False
+    chapter_gap: ClassVar[float | None] = None
     refresh: ClassVar[bool] = False
     again: ClassVar[bool] = False
     from_rows: ClassVar[bool] = False
@@ -341,11 +358,11 @@ class ReportOptions:
         None, type=Path, help="folder to write; INPUT/report by default; an earlier report is replaced"
     )
     include_references: bool = option(False, help="also show the references' scores: mind their rights")
+    against: str | None = option(
+        None, check=reachable, metavar="OUT2", help="another output: its tunes are heard beside these, and voted on"
+    )
     abcjs: Path | None = option(
-        None,
-        type=Path,
-        metavar="FILE",
-        help="abcjs-basic-min.js or abcjs-*.tgz, to draw staves; see `make report-assets`",
+        None, type=Path, metavar="FILE", help="not needed any more: scores are drawn when the report is written"
     )
     sounds: int = option(
         16, check=at_least(0), metavar="N", help="render the first N tunes (16); the page's own tones play the others"

@@ -48,7 +48,7 @@ from pipelines.runtime.slices import (
 )
 from schemas.album import GLANCE_SCHEMA
 from schemas.place import PLACE_SCHEMA
-from transforms.album import summarise_picture, with_parts
+from transforms.album import summarise_picture, told_anew, with_parts
 from transforms.pictures import Identified, PictureReader, identify, place_stamp, with_plan
 from transforms.stage import REASON
 
@@ -113,7 +113,7 @@ def settings_of(options: ComposeOptions | AblateOptions, composer_id: str, embed
         loop=options.loop,
         seed=options.seed,
         where=options.where,
-        album=album_recipe() if options.album else None,
+        album=album_recipe(options.chapter_gap) if options.album else None,
         looking=options.attention_options.name,
         rules=rules_version(),
         style=options.style or None,
@@ -181,11 +181,10 @@ class GlanceAtPictures:
         read, rows = PictureReader(run.options.allow_web), []
         for one, known in slice.items:
             ref, row = one.ref, there.get(one.ref.image_id) or _seen_by(eyes, known)
-            if row is None and (seen := summarise_picture(ref, read, run.limit)) is not None:
-                row = {"image_id": ref.image_id, "seen_by": eyes, "summary": summary_as_json(seen)}
-            if row is not None:
-                rows.append(row)
-        if rows and any(row["image_id"] not in there for row in rows):
+            seen = summarise_picture(ref, read, run.limit) if row is None else told_anew(_summary(ref, row))
+            if seen is not None:
+                rows.append({"image_id": ref.image_id, "seen_by": eyes, "summary": summary_as_json(seen)})
+        if rows and any(there.get(row["image_id"]) != row for row in rows):
             shard = run.output.glances.append(rows, GLANCE_SCHEMA, ("image_id", "seen_by"), slice.root)
             if not slice.earlier:
                 run.output.glances.discard(old for old in own if os.path.basename(old) != os.path.basename(shard))
@@ -423,10 +422,11 @@ def planned_albums(job: Job, run: ComposeRun, pictures: Iterable[Todo]) -> Itera
 def _with_parts(run: ComposeRun, survey: Survey[Todo]) -> Iterator[Todo]:
     eyes = album_recipe()
     for _, album in groupby(survey.read(), key=lambda seen: album_of(seen[0].ref.uri)):
-        here = [(one, _summary(one.ref, _seen_by(eyes, row))) for one, row in album]
-        parts = with_parts([(one.ref, seen) for one, seen in here], run.options.seed)
+        seen_here = ((one, _seen_by(eyes, row)) for one, row in album)
+        here = [(one, _summary(one.ref, row) if row is not None else None) for one, row in seen_here]
+        parts = with_parts([(one.ref, seen) for one, seen in here], run.options.seed, run.options.chapter_gap)
         yield from (replace(one, ref=ref) for (one, _), ref in zip(here, parts, strict=True))
 
 
-def _summary(ref: ImageRef, row: Row | None) -> ImageSummary | None:
-    return None if row is None else summary_of_json(row["summary"], ref.image_id, ref.uri)
+def _summary(ref: ImageRef, row: Row) -> ImageSummary:
+    return summary_of_json(row["summary"], ref.image_id, ref.uri)

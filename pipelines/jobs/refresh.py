@@ -107,7 +107,7 @@ def refresh(options: ComposeOptions) -> int:
         if found.current < found.rows or found.changed:
             return _renew(job, options, run, found)
         if options.album:  # a run that was killed may have left them unbound
-            assemble_albums(job, run.output)
+            assemble_albums(job, run.output, options.language)
         print(f"{found.rows} rows name version {run.index.version} already, and nothing changed")
         return EXIT_DONE
 
@@ -323,7 +323,7 @@ def _renew(
             earlier: str | None = run.output.complete_generation(_earlier_version(run))
         else:
             earlier = run.output.complete_takes()
-        albums = assemble_albums(job, run.output) if options.album else {}
+        albums = assemble_albums(job, run.output, options.language) if options.album else {}
         record.counts = {"rows": found.rows, "kept": len(found.kept), "composed": len(made), "failed": len(lost)}
         record.counts |= albums
     code = job.end(len(lost), found.rows, "pictures", options.max_failures)

@@ -38,7 +38,7 @@ def test_wishes_are_carried_through_and_a_second_run_has_nothing_to_do(shop, cap
     Path("shop.csv").write_text("image,tempo,style\nred.png,slow,waltz\n", encoding="utf-8")
     assert main(COMPOSE) == 0
     wishes = {name: row["wishes"] for name, row in rows().items()}
-    none = dict.fromkeys(("mood", "instruments", "bars"))
+    none = dict.fromkeys(("mood", "instruments", "bars", "length"))
     assert wishes == {"red": {"tempo": "slow", "style": "waltz", **none}, "green": None, "blue": None}
     before = rows()
     assert main(COMPOSE) == 0

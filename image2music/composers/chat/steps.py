@@ -39,6 +39,7 @@ from image2music.music.planning.schema import (
     MOST_DECODED_BARS,
     MOST_VOICES,
     PLAN_SCHEMA,
+    TIMED,
     decodable_plan_schema,
 )
 from image2music.music.theory import read_tonality
@@ -467,7 +468,6 @@ def _without(schema: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {**schema, "properties": properties, "required": [one for one in schema["required"] if one not in names]}
 
 
-PATCH_FORM = JsonForm.of(
-    "changes", {**PLAN_SCHEMA, "required": [], "properties": {**PLAN_SCHEMA["properties"], "payoff_abc": _PAYOFF}}
-)
+_PATCHED = {name: schema for name, schema in PLAN_SCHEMA["properties"].items() if name not in TIMED}
+PATCH_FORM = JsonForm.of("changes", {**PLAN_SCHEMA, "required": [], "properties": {**_PATCHED, "payoff_abc": _PAYOFF}})
 """What holds a model to the parts of a plan that it changes."""

@@ -7,9 +7,11 @@ A `Plan` has one JSON form, which models answer, people write and rows store; `P
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Literal, cast, get_args
 
 from image2music.errors import PlanError
@@ -38,7 +40,6 @@ FAMILIES: tuple[Family, ...] = get_args(Family)
 SWELLS: tuple[Swell, ...] = get_args(Swell)
 CADENCES: tuple[Cadence, ...] = get_args(Cadence)
 DYNAMICS: tuple[Dynamic, ...] = get_args(Dynamic)
-TUNEFUL_ROLES: frozenset[Role] = frozenset({"melody"})
 LINE_ROLES: frozenset[Role] = frozenset({"counter", "answer", "parallel", "double"})
 FIGURE_ROLES: frozenset[Role] = frozenset({"figure", "bass+figure"})
 BASS_ROLES: frozenset[Role] = frozenset({"bass", "bass+figure"})
@@ -151,7 +152,9 @@ class Plan:
 
     `key` is written as in ABC (`D`, `F#m`, `Ddor`), `meter` as `3/4`. `harmony` has a text of one or two chord symbols
     for every bar (`"G/B C"`). `melody` names, bar by bar, the voice that has the tune (0 for none). `free_bars` are
-    those where dissonance is meant. `voices` stand highest first; the last one has the bass.
+    those where dissonance is meant. `voices` stand highest first; the last one has the bass. `length_s` is how many
+    seconds the tune lasts, to the sample, where that was asked for; its tempo then follows from its bars. One that is
+    to `loop` leads from its last bar back into its first.
     """
 
     title: str
@@ -171,6 +174,8 @@ class Plan:
     free_bars: tuple[int, ...] = ()
     ending: str = ""
     style: str = ""
+    length_s: float | None = None
+    loop: bool = False
 
     @cached_property
     def _section_of_bar(self) -> dict[int, Section]:
@@ -239,7 +244,8 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
         shape["climax"] = {"bar": climax.bar, "voice": climax.voice, "note": pitch_name(climax.pitch)}
     if plan.silences:
         shape["silences"] = [{"voice": s.voice, "bars": _span(s.first, s.last)} for s in plan.silences]
-    return shape | {"free_bars": list(plan.free_bars), "ending": plan.ending}
+    timed = ({"length_s": plan.length_s} if plan.length_s else {}) | ({"loop": True} if plan.loop else {})
+    return shape | {"free_bars": list(plan.free_bars), "ending": plan.ending} | timed
 
 
 def _section_as_json(section: Section) -> dict[str, Any]:
@@ -304,6 +310,8 @@ class _Reader:
             free_bars=tuple(_int(bar, "free_bars") for bar in _list(shape.get("free_bars") or [], "free_bars")),
             ending=_text(shape.get("ending")),
             style=_text(shape.get("style")),
+            length_s=None if shape.get("length_s") is None else _float(shape["length_s"], "length_s"),
+            loop=bool(shape.get("loop", False)),
         )
         return with_main_roles(plan)
 
@@ -427,11 +435,8 @@ def with_main_roles(plan: Plan) -> Plan:
     """Set `role` of each voice: `melody` if it ever has the tune, else that of most bars but rests."""
     voices = []
     for voice in plan.voices:
-        bars: dict[Role, int] = {}
-        for bar in range(1, plan.bars + 1):
-            role = plan.role_at(voice.id, bar)
-            bars[role] = bars.get(role, 0) + 1
-        bars.pop("rest", None)
+        bars = Counter(plan.role_at(voice.id, bar) for bar in range(1, plan.bars + 1))
+        del bars["rest"]
         main: Role = "melody" if "melody" in bars else max(bars, key=lambda role: bars[role], default="rest")
         voices.append(replace(voice, role=main))
     return replace(plan, voices=tuple(voices))
@@ -542,10 +547,7 @@ def _span(first: int, last: int) -> str:
 
 
 def _runs(values: Sequence[int]) -> list[tuple[int, int, int]]:
-    runs: list[tuple[int, int, int]] = []
-    for bar, value in enumerate(values, 1):
-        if runs and runs[-1][2] == value:
-            runs[-1] = (runs[-1][0], bar, value)
-        else:
-            runs.append((bar, bar, value))
+    """Return first and last bar of every stretch of one value that is not 0, and the value."""
+    edges = [bar for bar in range(len(values)) if not bar or values[bar] != values[bar - 1]]
+    runs = [(first + 1, after, values[first]) for first, after in pairwise([*edges, len(values)])]
     return [run for run in runs if run[2]]

@@ -13,6 +13,10 @@ from image2music.music.theory import MODE_SHARPS, QUALITIES, Tonality, fifths_na
 MOST_VOICES = 8
 SLOWEST_QPM, FASTEST_QPM = 30.0, 220.0
 """Tempos of a plan, in quarter notes a minute."""
+SHORTEST_S, LONGEST_S = 5.0, 300.0
+"""Seconds that a tune may be asked to last."""
+TIMED = ("length_s", "loop")
+"""Parts of a plan that nobody who writes a plan is asked for: they are what was asked of him."""
 
 _TEXT = {"type": "string"}
 _BAR = {"type": "integer", "minimum": 1, "maximum": MOST_BARS}
@@ -83,8 +87,10 @@ PLAN_SCHEMA: dict[str, Any] = {
             "silences": {"type": "array", "items": _object_schema({"voice": _VOICE, "bars": _BARS})},
             "free_bars": {"type": "array", "items": _BAR},
             "ending": _TEXT,
+            "length_s": {"type": "number", "minimum": SHORTEST_S, "maximum": LONGEST_S},
+            "loop": {"type": "boolean"},
         },
-        optional=("device", "style", "melody", "motif", "surprise", "climax", "silences", "free_bars"),
+        optional=("device", "style", "melody", "motif", "surprise", "climax", "silences", "free_bars", *TIMED),
     ),
 }
 """JSON Schema (draft 2020-12) of `plan_as_json`; parts stand in the order in which they are best thought of."""

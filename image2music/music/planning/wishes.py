@@ -36,9 +36,10 @@ class Wishes:
     bars: str = ""
     style: str = ""
     hint: str = ""
+    length: str = ""
 
 
-WISH_COLUMNS = ("mood", "tempo", "instruments", "bars", "style")
+WISH_COLUMNS = ("mood", "tempo", "instruments", "bars", "style", "length")
 """Columns of a catalogue, and fields of the column `wishes` of a row."""
 
 

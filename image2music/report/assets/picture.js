@@ -46,40 +46,23 @@
   if (canvas) for (const id of ["raw", "strength"]) get(id).addEventListener("input", paint);
 
   // --- score
-  const NOTES = ".abcjs-note, .abcjs-rest, .abcjs-beam-elem";
-  // The title stands above, remarks and the names of voices below; names would push the staves aside.
-  const bare = (abc) => abc.replace(/^[NT]:.*\n?/gm, "").replace(/^(V:.*)$/gm, (line) => line.replace(/\s(?:name|nm|subname|snm)="[^"]*"/g, ""));
-  function draw(frame, abc) {
-    const home = frame.appendChild(document.createElement("div"));
-    const room = home.clientWidth;
-    // Staves of 700 shrink to fit; on a telephone they would be too small, so lines are broken anew.
-    const narrow = room < 560 ? { staffwidth: room, wrap: { minSpacing: 1.4, maxSpacing: 2.6, preferredMeasuresPerLine: 2 } } : {};
-    // Visual only: its player would fetch samples.
-    ABCJS.renderAbc(home, bare(abc),
-      { responsive: "resize", add_classes: true, staffwidth: 700, paddingtop: 0, paddingbottom: 0, paddingleft: 0, paddingright: 0, ...narrow });
-  }
-  if (window.ABCJS) {
-    get("score").hidden = false;
-    draw(get("score"), data.abc);
-    for (const text of document.querySelectorAll("[data-abc]")) {
-      text.parentElement.addEventListener("toggle", () => {
-        const frame = document.createElement("div");
-        frame.className = "drawn";
-        text.before(frame);
-        draw(frame, text.textContent);
-      }, { once: true });
-    }
-  }
-  const bars = (first, last) => Array.from({ length: last - first + 1 }, (_, i) => `.abcjs-mm${first + i - 1}`);
-  function mark(name, where) {
-    for (const old of document.querySelectorAll(`#score .${name}`)) old.classList.remove(name);
-    if (!where) return;
-    for (const note of document.querySelectorAll(`#score :is(${where})`)) if (note.matches(NOTES)) note.classList.add(name);
-  }
+  let score = null;
+  Staves.draw(get("score"), data.score, `Score of ${document.querySelector("h1").textContent}`).then((drawn) => {
+    score = drawn;
+    if (!score) { document.getElementById("abc-text").open = true; return; }
+    document.documentElement.classList.add("drawn-score");
+    choose(data.maps[shown]);
+    light();
+  });
   function choose(map) {
-    if (map && map.bars) return mark("chosen", bars(...map.bars).join());
+    if (!score) return;
     const voice = map && map.kind === "voice" && /\d+/.exec(map.segment);
-    mark("chosen", voice ? `.abcjs-v${voice[0] - 1}` : "");
+    score.mark("chosen", map && map.bars ? score.between(...map.bars) : voice ? score.staves(voice[0] - 1) : []);
+  }
+  function light() {
+    if (!score) return;
+    score.light(player.playing || player.position ? player.position : -1);
+    if (player.playing && get("follow-score").checked) score.follow();
   }
 
   // --- playback
@@ -93,6 +76,7 @@
     follow();
   });
   const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+  const strip = [...document.querySelectorAll("[data-goto]")];
   let bar = 0;
   function barAt(seconds) {
     let found = 0;
@@ -105,6 +89,7 @@
     get("time").textContent = `${clock(now)} of ${clock(Math.round(player.seconds))}`;
     const cursor = get("cursor");
     if (cursor) { const x = 1000 * now / player.seconds; cursor.setAttribute("x1", x); cursor.setAttribute("x2", x); }
+    light();
     const here = barAt(now);
     if (here !== bar) { bar = here; enterBar(); }
     get("play").textContent = player.playing ? "❚❚ Pause" : "▶ Play";
@@ -112,7 +97,10 @@
   }
   function enterBar() {
     get("bar-says").textContent = `bar ${bar}`;
-    mark("now", bar && (player.playing || player.position) ? `.abcjs-mm${bar - 1}` : "");
+    for (const button of strip) {
+      if (Number(button.dataset.goto) === bar && (player.playing || player.position)) button.setAttribute("aria-current", "true");
+      else button.removeAttribute("aria-current");
+    }
     if (!canvas || !get("follow").checked || !player.playing) return;
     const index = data.maps.findIndex((map) => map.bars && map.bars[0] <= bar && bar <= map.bars[1]);
     if (index >= 0 && index !== shown) show(index);
@@ -128,11 +116,15 @@
     const box = get("roll").getBoundingClientRect();
     seek(player.seconds * (event.clientX - box.left) / box.width);
   });
-  get("score").addEventListener("click", (event) => {
-    const found = /abcjs-mm(\d+)/.exec(event.target.closest("[class*=abcjs-mm]")?.getAttribute("class"));
-    const start = found && data.playback.bars.find(([, number]) => number === Number(found[1]) + 1);
+  function seekBar(number) {
+    const start = data.playback.bars.find(([, other]) => other === number);
     if (start) seek(start[0]);
+  }
+  get("score").addEventListener("click", (event) => {
+    const place = score && score.clicked(event);
+    if (place) place.bar ? seekBar(place.bar) : seek(place.seconds);
   });
+  for (const button of strip) button.addEventListener("click", () => seekBar(Number(button.dataset.goto)));
   get("wav").addEventListener("click", async () => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(await Synth.wav(data.playback));

@@ -5,10 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from image2music.abc.musicxml import abc_to_music_xml, note_value
+from image2music.abc.musicxml import abc_to_music_xml
 from image2music.abc.playback import abc_to_midi
 from image2music.errors import AbcError
 from image2music.music.midi import read_midi
+from image2music.music.musicxml import read_musicxml
+from image2music.music.rhythm import note_value
 from image2music.music.theory import of_whole
 
 HEAD = "X:1\nT:{title}\nM:{meter}\nL:1/8\nQ:1/4=90\nK:{key}\n"
@@ -69,7 +71,7 @@ def test_any_bars_in_any_key_are_played_alike(bars, key):
 def test_title_tempo_key_and_meter_are_kept():
     score = written(tune("CDE FGA|]", title="A & <B>", meter="6/8", key="Gm"))
     assert score.metadata.title == "A & <B>"
-    assert score.recurse().getElementsByClass("MetronomeMark").first().number == 90
+    assert score.recurse().getElementsByClass("MetronomeMark").first().getQuarterBPM() == 90
     assert score.recurse().getElementsByClass("KeySignature").first().sharps == -2
     assert score.recurse().getElementsByClass("TimeSignature").first().ratioString == "6/8"
 
@@ -86,6 +88,58 @@ def test_rests_of_several_bars_are_as_many_measures():
 def test_a_text_without_music_is_refused():
     with pytest.raises(AbcError, match="no music"):
         abc_to_music_xml("X:1\nT:nothing\nK:C\n")
+
+
+def measures(abc):
+    return list(written(abc).parts[0].getElementsByClass("Measure"))
+
+
+def test_beams_and_brackets_are_those_that_music21_reads():
+    notes = list(measures(tune("CDEF (3GAB c2|]"))[0].notes)
+    kinds = [[beam.type for beam in note.beams.beamsList] for note in notes]
+    assert kinds == [["start"], ["continue"], ["continue"], ["stop"], ["start"], ["continue"], ["stop"], []]
+    brackets = [note.duration.tuplets[0].type if note.duration.tuplets else "" for note in notes]
+    assert brackets == ["", "", "", "", "start", None, "stop", ""]
+
+
+def test_a_pickup_is_no_bar_of_its_own_for_beams():
+    abc = tune("AB|c2de f2ga|c4 d4-|d5 AB|]")
+    first, *_, last = measures(abc)
+    assert first.duration.quarterLength == 1
+    assert [note.beams.beamsList[0].type for note in first.notes] == ["start", "stop"]
+    assert [(note.duration.type, note.duration.dots) for note in last.notes][:2] == [("half", 0), ("eighth", 0)]
+
+
+def test_dynamics_swells_slurs_and_articulation_are_written():
+    abc = tune("!p!!crescendo(!(.C D) !accent!E!crescendo)!F !f!G4|!fermata!c8|]")
+    score = written(abc)
+    recursed = score.recurse()
+    assert [mark.value for mark in recursed.getElementsByClass("Dynamic")] == ["p", "f"]
+    assert [type(span).__name__ for span in recursed.getElementsByClass("Spanner")] == ["Crescendo", "Slur"]
+    assert [type(sign).__name__ for note in recursed.notes for sign in note.articulations] == ["Staccato", "Accent"]
+    assert [type(sign).__name__ for note in recursed.notes for sign in note.expressions] == ["Fermata"]
+
+
+def test_chord_symbols_are_written():
+    score = written(tune('"C"c4 "F#m7b5"d4|"Bb/D"e4 "plain words"f4|]'))
+    symbols = score.recurse().getElementsByClass("Harmony")
+    assert [symbol.figure for symbol in symbols] == ["C", "F#ø7", "B-/D"]
+
+
+DRUMS = "V:1\nV:2 clef=perc\n%%MIDI channel 10\n[V:1] c8|]\n[V:2] C,,2 D,,2 ^F,,2 D,,2|]"
+
+
+def test_drums_stand_on_a_staff_of_their_own_and_our_own_reader_plays_them():
+    drums = written(tune(DRUMS)).parts[1]
+    assert drums.recurse().getElementsByClass("Clef").first().sign == "percussion"
+    assert [note.displayName for note in drums.recurse().notes] == ["F4", "C5", "G5", "C5"]
+    track = next(track for track in read_musicxml(abc_to_music_xml(tune(DRUMS))).tracks if track.is_drum)
+    assert track.pitches.tolist() == [36, 38, 42, 38]
+
+
+def test_the_program_is_that_of_the_first_note():
+    xml = abc_to_music_xml(tune('V:1 name="Cello"\n%%MIDI program 42\n[V:1] C,8|]'))
+    assert read_musicxml(xml).tracks[0].program == 42
 
 
 @pytest.mark.parametrize(

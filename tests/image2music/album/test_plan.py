@@ -8,14 +8,13 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 from image2music.album import plan as album_plan
+from image2music.album.chapters import cut_by_scene, natural_order
 from image2music.album.plan import (
     LARGEST_STEP,
     ImageSummary,
     chapter_keys,
-    chapters,
     gentle,
     image_summary,
-    natural_order,
     near_duplicates,
     plan_album,
     programs_for,
@@ -226,25 +225,25 @@ def test_a_dark_middle_goes_to_the_relative_minor_and_home_again():
     scenes = [feeling(v, 0.5) for v in [0.6] * 4 + [-0.6] * 3 + [0.6] * 5]
     album = pictures(scenes)
     parts = parts_of(scenes)
-    assert (4, 7) in chapters(scenes, themes_of(album))
+    assert (4, 7) in cut_by_scene(scenes, themes_of(album))
     assert {part.mode for part in parts[4:7]} == {"minor"}
 
 
 def test_a_chapter_begins_where_places_or_things_change_though_the_feeling_stays():
     in_town = feeling(CALM_SEA.valence, CALM_SEA.arousal, STREET)
     scenes = [CALM_SEA] * 3 + [in_town] * 4 + [replace(CALM_SEA, place="forest", things=(("mushroom", 0.9),))] * 2
-    assert chapters(scenes, [str(n) for n in range(9)]) == [(0, 3), (3, 7), (7, 9)]
+    assert cut_by_scene(scenes, [str(n) for n in range(9)]) == [(0, 3), (3, 7), (7, 9)]
 
 
 def test_kinds_of_one_group_are_less_of_a_change_than_those_of_another():
     dog, cat, lorry = (Scene("", ((name, 0.9),)) for name in ("dog", "cat", "truck"))
     scenes = [dog, dog, cat, cat, lorry, lorry]
-    assert chapters(scenes, [str(n) for n in range(6)]) == [(0, 4), (4, 6)]
+    assert cut_by_scene(scenes, [str(n) for n in range(6)]) == [(0, 4), (4, 6)]
 
 
 def test_no_chapter_begins_between_near_duplicates():
     scenes = [CALM_SEA] * 3 + [STREET] * 3
-    assert chapters(scenes, ["a", "b", "c", "c", "d", "e"]) != [(0, 3), (3, 6)]
+    assert cut_by_scene(scenes, ["a", "b", "c", "c", "d", "e"]) != [(0, 3), (3, 6)]
 
 
 def test_an_album_goes_out_to_near_keys_and_comes_home():
@@ -265,6 +264,6 @@ def test_near_duplicates_share_a_theme_and_others_do_not():
 
 def test_a_folder_of_many_thousand_pictures_is_planned():
     scenes = [feeling(n % 7 / 7, n % 5 / 5) for n in range(20_000)]
-    bounds = chapters(scenes, [str(n) for n in range(20_000)])
+    bounds = cut_by_scene(scenes, [str(n) for n in range(20_000)])
     assert (bounds[0][0], bounds[-1][1]) == (0, 20_000)
     assert min(stop - start for start, stop in bounds) >= 2

@@ -2,6 +2,9 @@ import struct
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from image2music.abc.playback import abc_to_midi
 from image2music.errors import ConfigError, MidiError
@@ -14,6 +17,8 @@ from image2music.music.render import (
     encode,
     find_soundfont,
     load_renderer,
+    loop_tags,
+    looped,
     pan_positions,
     played_tracks,
     timbre_of,
@@ -170,3 +175,72 @@ def test_half_an_hour_is_cut(renderer, monkeypatch):
 def test_a_tone_has_the_frequency_of_its_pitch():
     spectrum = np.abs(np.fft.rfft(tone(69, 1.0, timbre_of(73))[:RATE]))
     assert int(spectrum.argmax()) == pytest.approx(440, abs=1)
+
+
+def seconds_of(abc):
+    return max(start + long for track in played_tracks(read_midi(abc_to_midi(abc))) for start, long, *_ in track.notes)
+
+
+@pytest.mark.parametrize("soundfont", [True, False])
+@pytest.mark.parametrize("seconds", [5, 5.45454, 8.00001])
+def test_a_tune_can_end_at_a_time_to_the_sample_without_a_click(renderer, soundfont, seconds):
+    sound = (renderer if soundfont else SoundRenderer(None, "")).render_exactly(abc_to_midi(TRIO), seconds)
+    assert len(sound) == round(seconds * RATE)
+    assert not sound[-1].any() and np.abs(sound[-240:]).max() < 0.02
+    assert loudness(sound, RATE) == pytest.approx(-16, abs=0.5)
+    assert true_peak_db(sound) <= -2.2
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 1e9, float("nan")])
+def test_a_time_that_no_tune_has_is_refused(renderer, seconds):
+    with pytest.raises(ConfigError) as refused:
+        renderer.render_exactly(abc_to_midi(SOLO), seconds)
+    assert refused.value.reason == "bad_length"
+
+
+@pytest.mark.parametrize("soundfont", [True, False])
+def test_a_loop_has_no_seam(renderer, soundfont):
+    """Played twice in a row it goes on as smoothly as it does inside, and what rang on is heard in the beginning."""
+    seconds = seconds_of(TRIO)
+    sound = (renderer if soundfont else SoundRenderer(None, "")).render_exactly(abc_to_midi(TRIO), seconds, loop=True)
+    assert len(sound) == round(seconds * RATE)
+    steps = np.abs(np.diff(np.concatenate([sound, sound]), axis=0)).max(axis=1)
+    assert steps[len(sound) - 1] <= steps[: len(sound) - 1].max()
+    assert np.abs(sound[:480]).max() > 0 and np.abs(sound[-480:]).max() > 0
+    assert loudness(sound, RATE) == pytest.approx(-16, abs=0.5)
+
+
+@given(
+    samples=st.integers(1, 40),
+    sound=arrays(np.float32, st.tuples(st.integers(1, 90), st.just(2)), elements=st.floats(-1, 1, width=16)),
+)
+def test_a_loop_is_all_rounds_of_a_sound_together(samples, sound):
+    padded = np.zeros((120, 2), dtype=np.float64)
+    padded[: len(sound)] = sound
+    if len(sound) > samples:  # what is left of the tail fades
+        padded[: len(sound)] *= np.linspace(1, 0, len(sound))[:, None]
+    expected = [padded[at::samples, side].sum() for at in range(samples) for side in (0, 1)]
+    np.testing.assert_allclose(looped(sound, samples).ravel(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("seconds", [None, 6.5])
+@pytest.mark.parametrize("loop", [False, True])
+def test_stems_add_up_to_the_mix_and_the_mix_is_the_tune(renderer, seconds, loop):
+    midi = abc_to_midi(TRIO)
+    stems, mix = renderer.stems(midi, seconds, loop)
+    whole = renderer.render(midi) if seconds is None else renderer.render_exactly(midi, seconds, loop)
+    assert len(stems) == 3 and all(stem.shape == mix.shape for stem in stems)
+    np.testing.assert_allclose(np.sum(stems, axis=0), mix, atol=1e-6)
+    assert np.abs(mix - whole[: len(mix)]).max() < 0.01  # each track was rounded to 16 bits
+
+
+def test_a_loop_says_so_in_its_file(renderer):
+    sound = renderer.render_exactly(abc_to_midi(SOLO), 4.8, loop=True)
+    data = encode(sound, "wav", loop=True)
+    np.testing.assert_array_equal(decode(data)[0], decode(encode(sound, "wav"))[0])
+    at = data.index(b"smpl")
+    values = struct.unpack("<15I", data[at + 8 : at + 68])
+    assert (values[7], values[11], values[12], values[14]) == (1, 0, len(sound) - 1, 0)
+    assert int.from_bytes(data[4:8], "little") == len(data) - 8
+    assert loop_tags(sound) == {"LOOPSTART": "0", "LOOPLENGTH": "230400"}
+    assert len(decode(encode(sound, "opus"))[0]) == 230_400

@@ -9,7 +9,9 @@ from markupsafe import escape
 
 from image2music.abc.playback import abc_to_midi
 from image2music.music.metrics import METRIC_NAMES
-from image2music.report.page import FaultView, fault_lines, picture_page, plan_view, round_views
+from image2music.report.bars import plan_view, section_views
+from image2music.report.page import picture_page
+from image2music.report.rounds import FaultView, fault_lines, round_views
 from image2music.report.site import Neighbours, Site, card_of, render_picture
 from image2music.rows import plan_row
 from tests.test_upgrades import FIXTURE
@@ -61,16 +63,18 @@ def row(**more):
 
 
 def html_of(shown):
-    site = Site("out", failures=0, has_abcjs=False, include_references=False, albums={shown["album"]: "photos"})
+    site = Site("out", failures=0, include_references=False, albums={shown["album"]: "photos"})
     return render_picture(site, card_of(shown), picture_page(shown), "", Neighbours(None, None))
 
 
 def test_a_section_says_what_each_voice_does_and_over_which_chords():
-    first, second = plan_view(PLAN).sections
-    assert (first.bars, first.picture_part, first.dynamic) == ("1-4", "the sand", "p, grow")
+    first, second = section_views(row(plan=PLAN), [fault(3)])
+    assert (first.span, first.picture_part, first.dynamic) == ("1-4", "the sand", "p, grow")
     assert first.parts == ("melody", "figure (alberti)")
     assert second.parts == ("melody", "rest")
-    assert second.chords == "D | G | A | D"
+    assert [bar.chord for bar in second.bars] == ["D", "G", "A", "D"]
+    assert [bar.number for bar in first.bars if bar.faults] == [3]
+    assert {bar.instrument for bar in first.bars} == {"Flute"}
 
 
 def test_the_places_that_matter_are_told_by_instrument_and_pitch():
@@ -85,7 +89,7 @@ def test_every_plan_that_a_row_can_hold_is_shown():
 def test_the_page_shows_the_plan_the_wishes_and_what_is_not_met():
     page = html_of(row(plan=PLAN, critic=0.4, wishes={"style": "hymn", "mood": None, "instruments": "flute, harp"}))
     assert "the ridge becomes a held note" in page
-    assert "Cello*</th>" in page
+    assert "Cello*" in page
     assert "style hymn; instruments flute, harp" in page
     assert "not met: instruments &#39;harp&#39;: the plan has none &lt;b&gt;" in page
 

@@ -1,5 +1,5 @@
 from image2music.abc.playback import abc_to_midi
-from image2music.report.page import playback, played_bars
+from image2music.report.tunes import playback, played_bars
 
 REPEATED = "X:1\nT:Twice\nM:2/4\nL:1/4\nQ:1/4=120\nK:C\n|: C D | E F :| G2 |]\n"
 

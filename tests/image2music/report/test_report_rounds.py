@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image2music.report.page import Move, TextChange, changes, round_views
+from image2music.report.rounds import Move, TextChange, changes, round_views
 
 ABC = st.text(alphabet="CDE2| \n", max_size=60)
 
