@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
 
 from image2music.errors import ConfigError
 
@@ -24,6 +26,14 @@ class Kind(Protocol):
 
     def accepts(self, argument: str) -> bool:
         """Return whether the text behind the colon has the right form; empty where a spec has no colon."""
+
+
+@runtime_checkable
+class LicensedKind(Protocol):
+    """What a kind has in addition where it can tell under which licence a model is."""
+
+    def licence_of(self, argument: str) -> str | None:
+        """Return the licence that the model's card names; None where it names none. No model is loaded."""
 
 
 AnyKind = TypeVar("AnyKind", bound=Kind)
@@ -57,6 +67,11 @@ class KindRegistry(Generic[AnyKind]):
         if kind is None or not kind.accepts(argument):
             raise ConfigError(f"{self.model} {spec!r} is not one of {self.forms()}", reason=self.reason)
         return kind, argument
+
+    def licence(self, spec: str) -> str | None:
+        """Return the licence of a spec's model; None where nobody names one. Raises as `find`."""
+        kind, argument = self.find(spec)
+        return kind.licence_of(argument) if isinstance(kind, LicensedKind) else None
 
     def forms(self) -> str:
         """List the forms of this project's kinds, and the names of all others, in one line."""
@@ -92,6 +107,32 @@ def accelerator() -> tuple[torch.device, torch.dtype]:
     if torch.cuda.is_available():
         return torch.device("cuda"), torch.bfloat16
     return torch.device("cpu"), torch.float32
+
+
+_LONGEST_CARD = 1 << 20
+_CARD_LINE = re.compile(r"(license|license_name):\s*(?:\"([^\"]*)\"|'([^']*)'|([^#\[\]{}]*?))\s*(?:#.*)?")
+
+
+def card_licence(folder: str | Path) -> str | None:
+    """Return the `license` that the front matter of a model's README.md names; None for what is no such folder.
+
+    Where the card says `other`, the name that it gives it (`license_name`) is returned.
+    """
+    card = Path(folder) / "README.md"
+    if not card.is_file():
+        return None
+    with card.open(encoding="utf-8", errors="replace") as file:
+        lines = file.read(_LONGEST_CARD).splitlines()
+    if not lines or lines[0].rstrip() != "---":
+        return None
+    matter = takewhile(lambda line: line.rstrip() != "---", lines[1:])
+    said = {
+        found[1]: (found[2] or found[3] or found[4] or "").strip()
+        for found in map(_CARD_LINE.fullmatch, matter)
+        if found
+    }
+    named = said.get("license_name") if said.get("license") == "other" else None
+    return named or said.get("license") or None
 
 
 _ENDS = 2**20

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import Image
 
 from image2music.abc.diagnostics import Diagnostic
 from image2music.images.scene import Scene
 from image2music.images.sources import album_of, member_of
+from image2music.music.metrics import Metrics
 from image2music.music.planning.plan import (
     Climax,
     Device,
@@ -30,6 +32,7 @@ from image2music.music.planning.plan import (
 from image2music.types import (
     METADATA_COLUMNS,
     AttentionMap,
+    CaptionedMidi,
     CaptionedTune,
     Failure,
     Reference,
@@ -69,7 +72,11 @@ class Provenance:
 
 
 def tune_row(tune: CaptionedTune, vector: NDArray[np.float32], embedder_id: str) -> Row:
-    """Return a row of schemas/tune.py. `row_hash` covers every column but the vector, which follows from them."""
+    """Return a row of schemas/tune.py.
+
+    `row_hash` covers every column but the vector, which follows from them. Licence and source count where they are
+    known: a row without either has the hash that it had before there were such columns.
+    """
     row: Row = {
         "tune_id": tune.tune_id,
         "location": tune.source.location,
@@ -90,8 +97,18 @@ def tune_row(tune: CaptionedTune, vector: NDArray[np.float32], embedder_id: str)
         "image_id": tune.source.image_id or None,
         "embedder_id": embedder_id,
     }
-    content = json.dumps(row, sort_keys=True, ensure_ascii=True)
-    return row | {"vector": vector, "row_hash": hashlib.sha256(content.encode()).hexdigest()}
+    later = {"licence": tune.source.licence or None, "source": tune.source.source or None}
+    known = {name: text for name, text in later.items() if text is not None}
+    content = json.dumps(row | known, sort_keys=True, ensure_ascii=True)
+    return row | later | {"vector": vector, "row_hash": hashlib.sha256(content.encode()).hexdigest()}
+
+
+def tune_of_row(row: Row, source: CaptionedMidi, picture: Image | None = None) -> CaptionedTune:
+    """Return the tune of a row of the index with its notes as they are there, and what `source` says of it now."""
+    same = {name: row[name] for name in ("tune_id", "abc", "key", "meter", "tempo_qpm", "duration_s", "bars", "voices")}
+    return CaptionedTune(
+        **same, source=source, metrics=Metrics(**row["metrics"]), music_id=row["music_id"], picture=picture
+    )
 
 
 def composition_row(refined: RefinedTune, provenance: Provenance, composed_at: datetime) -> Row:

@@ -293,7 +293,8 @@ class CaptionedMidi:
     """One line of the captions file. `location` and `image` are relative to the folder of MIDI files.
 
     `caption` is empty where a picture alone describes the tune, `image` where there is none. `image_id` is the sha256
-    of the picture's bytes in hex, once it was read.
+    of the picture's bytes in hex, once it was read. `licence` and `source` (where the tune comes from) are empty where
+    nobody says.
     """
 
     location: str
@@ -303,6 +304,8 @@ class CaptionedMidi:
     instruments: tuple[str, ...] = ()
     image: str = ""
     image_id: str = ""
+    licence: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,12 @@ import pyarrow as pa
 
 from schemas.fields import METRICS, column, vector
 
+LATER_COLUMNS = (
+    column("licence", pa.string(), "under which the tune is, as the data set says; null where it says nothing"),
+    column("source", pa.string(), "where the tune comes from, as the data set says; null where it says nothing"),
+)
+"""Columns that a table of the release before need not have: without them nothing is known of either."""
+
 
 def tune_schema(dim: int) -> pa.Schema:
     """Return the columns of the index for vectors of length `dim`."""
@@ -26,10 +32,16 @@ def tune_schema(dim: int) -> pa.Schema:
             column("metrics", METRICS, "the eight metrics of the whole tune"),
             column("vector", vector(dim), "embedding of caption and picture, unit length", nullable=False),
             column("embedder_id", pa.string(), "model and revision that made `vector`", nullable=False),
-            column("row_hash", pa.string(), "sha256 over every other column but `vector`, hex", nullable=False),
+            column(
+                "row_hash",
+                pa.string(),
+                "sha256 over every other column but `vector` (licence and source only where they are known), hex",
+                nullable=False,
+            ),
             column("instruments", pa.list_(pa.string()), "instruments the data set names, such as Drums"),
             column("music_id", pa.string(), "equal for tunes that are the same music", nullable=False),
             column("image", pa.string(), "path under --midi_root of a picture that the tune belongs to"),
             column("image_id", pa.string(), "sha256 of that picture's bytes, hex"),
+            *LATER_COLUMNS,
         ]
     )

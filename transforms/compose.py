@@ -8,10 +8,12 @@ from apache_beam.metrics import Metrics
 
 from image2music.composers import registry
 from image2music.composers.base import AttentionOptions, Composer, ComposeRequest
+from image2music.failures import map_catching
 from image2music.loop.ablations import Variant
 from image2music.loop.chain import MAPS_ALONE, compose_batch
+from image2music.rights import ModelLicences, longest_copied_run, rights_row
 from image2music.settings import LoopSettings, SendingOptions, picture_seed
-from image2music.types import RefinedTune, RetrievedContext
+from image2music.types import ComposedTune, RefinedTune, RetrievedContext
 from transforms.stage import NAMESPACE, StageHandler
 
 WITHOUT_ATTENTION = "compose.without_attention."
@@ -34,6 +36,7 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
         style: str = "",
         sending: SendingOptions = SendingOptions(),  # noqa: B008 - frozen
         language: str = "en",
+        licences: ModelLicences = ModelLicences(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__(batch_size)
         self._spec = composer_spec
@@ -44,6 +47,7 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
         self._style = style
         self._sending = sending
         self._language = language
+        self._licences = licences
 
     def load_model(self) -> Composer:
         """Load the composer, which the describing stage of this process shares."""
@@ -59,10 +63,14 @@ class ComposeTunes(StageHandler[RetrievedContext, RefinedTune, Composer]):
         for tune in tunes:
             if not isinstance(tune, Exception) and tune.explanation.attention_missing:
                 Metrics.counter(NAMESPACE, WITHOUT_ATTENTION + tune.explanation.attention_missing).inc()
-        return [
-            tune if isinstance(tune, Exception) else RefinedTune(context, tune)
-            for context, tune in zip(batch, tunes, strict=True)
-        ]
+        return map_catching(lambda made: self._refined(*made, model.id), list(zip(batch, tunes, strict=True)))
+
+    def _refined(self, context: RetrievedContext, tune: ComposedTune | Exception, composer_id: str) -> RefinedTune:
+        if isinstance(tune, Exception):
+            raise tune
+        references = [vars(reference) for reference in context.references]
+        copied = longest_copied_run(tune.draft.abc, tune.plan, references)
+        return RefinedTune(context, tune, rights=rights_row(composer_id, self._licences, references, copied))
 
     def _request(self, context: RetrievedContext) -> ComposeRequest:
         described = context.described
@@ -94,8 +102,10 @@ class ComposeVariant(ComposeTunes):
         attention_options: AttentionOptions = MAPS_ALONE,
         sending: SendingOptions = SendingOptions(),  # noqa: B008 - frozen
         language: str = "en",
+        licences: ModelLicences = ModelLicences(),  # noqa: B008 - frozen
     ) -> None:
-        super().__init__(composer_spec, variant.loop(loop), seed, batch_size, attention_options, sending=sending)
+        loop = variant.loop(loop)
+        super().__init__(composer_spec, loop, seed, batch_size, attention_options, sending=sending, licences=licences)
         self.stage = f"compose_{variant.name}"
         self._alter = variant.alter
 

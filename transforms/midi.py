@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import BinaryIO, cast
 
 import apache_beam as beam
@@ -23,9 +24,11 @@ from image2music.errors import CaptionError, MidiError, PictureError
 from image2music.failures import failure_from
 from image2music.images.decode import open_picture
 from image2music.index.maintenance import KnownFile, Manifest, Stamp, first_of_each, parse_caption_line
+from image2music.index.table import TuneIndex, stored_rows
 from image2music.music.metrics import metrics_of_score
 from image2music.music.midi import read_midi
 from image2music.music.similarity import music_id
+from image2music.rows import Row, tune_of_row
 from image2music.storage.objects import is_store
 from image2music.types import CaptionedMidi, CaptionedTune, Failure
 from transforms.deadlines import NO_LIMIT, TimeLimit
@@ -169,23 +172,31 @@ class IdentifyTunes(beam.PTransform):
 
 
 class _Convert(beam.DoFn):
-    """(tune_id, CaptionedMidi) to CaptionedTune."""
+    """Some (tune_id, CaptionedMidi) to CaptionedTune: notes that the table has are taken from there."""
 
-    def __init__(self, midi_root: str, limit: TimeLimit) -> None:
+    def __init__(self, midi_root: str, limit: TimeLimit, stored: TuneIndex | None) -> None:
         self._root = midi_root
         self._limit = limit
+        self._stored = stored
         self._stopwatch = Stopwatch("convert")
 
-    def process(self, identified: tuple[str, CaptionedMidi]) -> Iterator[CaptionedTune | Failure]:
-        tune_id, source = identified
-        try:
-            with self._stopwatch:
-                made = self._limit.run(lambda: self._tune(tune_id, source), "convert", [tune_id])
-            yield made
-        except Exception as error:  # the file comes from anywhere, and whatever it breaks is its own failure
-            yield failure_from(error, stage="convert", id=tune_id, uri=source.location)
+    def process(self, some: Sequence[tuple[str, CaptionedMidi]]) -> Iterator[CaptionedTune | Failure]:
+        with self._stopwatch:
+            ids = [tune_id for tune_id, _ in some]
+            rows = {row["tune_id"]: row for row in stored_rows(self._stored, ids)} if self._stored else {}
+        for tune_id, source in some:
+            make = partial(self._tune, tune_id, source, rows.get(tune_id))
+            try:
+                with self._stopwatch:
+                    made = self._limit.run(make, "convert", [tune_id])
+                yield made
+            except Exception as error:  # the file comes from anywhere, and whatever it breaks is its own failure
+                yield failure_from(error, stage="convert", id=tune_id, uri=source.location)
 
-    def _tune(self, tune_id: str, source: CaptionedMidi) -> CaptionedTune | Failure:
+    def _tune(self, tune_id: str, source: CaptionedMidi, row: Row | None) -> CaptionedTune | Failure:
+        if row is not None:
+            picture = self._picture(source)
+            return picture if isinstance(picture, Failure) else tune_of_row(row, source, picture)
         data = read_under(self._root, source.location)
         if content_id(data) != tune_id:
             raise MidiError("the file changed while it was read; run again", reason="file_changed")
@@ -232,17 +243,30 @@ def captioned_tune(tune_id: str, source: CaptionedMidi, data: bytes) -> Captione
     )
 
 
-class ConvertTunes(beam.PTransform):
-    """(tune_id, CaptionedMidi) to CaptionedTune: MIDI to ABC."""
+_STORED_AT_ONCE = 256
+"""Rows that are read together."""
 
-    def __init__(self, midi_root: str, limit: TimeLimit = NO_LIMIT) -> None:
+
+class ConvertTunes(beam.PTransform):
+    """(tune_id, CaptionedMidi) to CaptionedTune: MIDI to ABC.
+
+    Of tunes that `stored` has no MIDI file is read: the same bytes give the same notes.
+    """
+
+    def __init__(self, midi_root: str, limit: TimeLimit = NO_LIMIT, stored: TuneIndex | None = None) -> None:
         super().__init__()
         self._root = midi_root
         self._limit = limit
+        self._stored = stored
 
     def expand(self, identified: beam.PCollection) -> StageOutputs:
         """Convert file by file."""
-        return split_failures(identified | "Convert" >> beam.ParDo(_Convert(self._root, self._limit)), "convert")
+        if self._stored is None:
+            some = identified | "Alone" >> beam.Map(lambda tune: [tune])
+        else:
+            some = identified | "Together" >> beam.BatchElements(_STORED_AT_ONCE, _STORED_AT_ONCE)
+        made = some | "Convert" >> beam.ParDo(_Convert(self._root, self._limit, self._stored))
+        return split_failures(made, "convert")
 
 
 _THREADS = 4

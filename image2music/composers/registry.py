@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from image2music.composers.base import Composer
 from image2music.composers.chat.conversations import ChatBackend
 from image2music.errors import ConfigError
-from image2music.plugins import Kind, KindRegistry
+from image2music.plugins import Kind, KindRegistry, card_licence
 from image2music.settings import Protocol as Chain
 from image2music.settings import SendingOptions, Steps
 
@@ -237,6 +237,10 @@ class NanoKind:
 
         return patches.nano_id()
 
+    def licence_of(self, argument: str) -> str:
+        """As its model card says (nano/network/weights/MODEL_CARD.md)."""
+        return "Apache-2.0; learned from music in the public domain or under CC0"
+
     def load(self, argument: str) -> NanoComposer:
         """Load the weights."""
         from image2music.composers.nano.composer import load_nano
@@ -269,6 +273,12 @@ class TransformersKind:
         from image2music.composers.chat.engine import loading
 
         return loading.model_id(loading.ModelName.parse(argument))
+
+    def licence_of(self, argument: str) -> str | None:
+        """Read the card in the model's folder; of one that a hub has, nothing is known here."""
+        from image2music.composers.chat.engine import loading
+
+        return card_licence(loading.ModelName.parse(argument).name)
 
     def load(self, argument: str) -> ChatComposer:
         """Load weights and processor."""

@@ -12,7 +12,7 @@ from PIL.Image import Image
 
 from image2music.embedders.base import Vectors, embed_texts, unit_rows
 from image2music.errors import ModelError
-from image2music.plugins import accelerator, fingerprint
+from image2music.plugins import accelerator, card_licence, fingerprint
 
 _LOCAL_DIR = "local-dir:"
 
@@ -99,6 +99,10 @@ class OpenClipKind:
             return argument != _LOCAL_DIR
         model, _, pretrained = argument.partition("/")
         return bool(model and pretrained)
+
+    def licence_of(self, argument: str) -> str | None:
+        """Read the card in the model's folder, where it is one."""
+        return card_licence(argument.removeprefix(_LOCAL_DIR)) if argument.startswith(_LOCAL_DIR) else None
 
     def load(self, argument: str) -> OpenClip:
         """Load network, picture transform and tokenizer."""
@@ -221,6 +225,10 @@ class TransformersClipKind:
     def accepts(self, argument: str) -> bool:
         """Any model."""
         return bool(argument)
+
+    def licence_of(self, argument: str) -> str | None:
+        """Read the card in the model's folder; of one that a hub has, nothing is known here."""
+        return card_licence(argument)
 
     def load(self, argument: str) -> TransformersClip:
         """Load network, tokenizer and image processor."""

@@ -383,6 +383,10 @@ class ConseKind:
         """It takes no argument."""
         return not argument
 
+    def licence_of(self, argument: str) -> str:
+        """As the packages that carry its weights say, both of them."""
+        return "Apache-2.0; weights of EfficientNet-Lite0 and all-MiniLM-L6-v2"
+
     def load(self, argument: str) -> ConseEmbedder:
         """Return the embedder; its networks are loaded when they are first used."""
         return load_conse()

@@ -17,7 +17,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from statistics import median, quantiles
 from typing import Any, Literal
@@ -32,6 +32,7 @@ from image2music.storage.files import read_parquet, write_parquet
 from image2music.storage.objects import with_patience
 from image2music.storage.output import open_index_files
 from image2music.types import CaptionedMidi, Failure
+from schemas.tune import LATER_COLUMNS
 
 VECTOR_INDEX_FROM = 20_000
 """Rows from which an approximate index pays: below, an exact search takes a few milliseconds and misses nothing."""
@@ -132,7 +133,7 @@ def _segments(dataset: Any) -> list[Any]:
     return found
 
 
-Run = Literal["build", "update", "restore"]
+Run = Literal["build", "update", "restore", "embed", "remove"]
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,13 @@ class IndexVersion:
     rows: int
     bytes: int
     tags: tuple[str, ...]
+
+
+def keep_version(uri: str, version: int) -> None:
+    """Give a version that has no name one, kept-VERSION, so that it stays."""
+    dataset = open_table(uri)
+    if version not in {tag["version"] for tag in dataset.tags.list().values()}:
+        dataset.tags.create(f"kept-{version}", version)
 
 
 def finalize(uri: str, run: Run) -> int:
@@ -258,14 +266,17 @@ class IndexStats:
 def index_stats(index: TuneIndex, *, sample: int = 50, k: int = 5) -> IndexStats:
     """Read the columns that are counted, and search for `sample` of the rows."""
     dataset = index.dataset()
-    names: dict[str, Counter[str]] = {name: Counter() for name in _NAMES}
+    licences = [name for name in ("licence",) if name in index.schema.names]
+    names: dict[str, Counter[str]] = {name: Counter() for name in (*_NAMES, *licences)}
     numbers: dict[str, list[float]] = {name: [] for name in _NUMBERS}
     music: set[str] = set()
     texts: set[bytes] = set()
-    for batch in dataset.to_batches(columns=_COLUMNS):
+    for batch in dataset.to_batches(columns=[*_COLUMNS, *licences]):
         for row in batch.to_pylist():
             for name in _NAMES:
                 names[name].update(_texts(row[name]))
+            for name in licences:
+                names[name].update([row[name] or "not known"])
             for name in _NUMBERS:
                 if row[name] is not None:
                     numbers[name].append(float(row[name]))
@@ -324,6 +335,7 @@ def parse_caption_line(line: str) -> CaptionedMidi:
     """Parse one line; other keys are ignored.
 
     `location` and `caption` are wanted; `image`, the place of a picture, may stand beside the caption or instead of it.
+    `licence` (or `license`) and `source` say under which licence the tune is and where it comes from.
 
     Raises:
         CaptionError: no JSON (`bad_json`), no location, or neither caption nor image (`bad_caption_line`), or a place
@@ -343,7 +355,14 @@ def parse_caption_line(line: str) -> CaptionedMidi:
         mood=_texts_of_lines(row, "mood"),
         instruments=_texts_of_lines(row, "instrument_summary"),
         image=image,
+        licence=_known(row, "licence", "license"),
+        source=_known(row, "source"),
     )
+
+
+def _known(row: dict[str, Any], *keys: str) -> str:
+    """Return the text under the first of some keys that has one; empty where none has."""
+    return next((_text(row, key).strip() for key in keys if isinstance(row.get(key), str) and row[key].strip()), "")
 
 
 def _place(row: dict[str, Any], key: str) -> str:
@@ -391,6 +410,11 @@ class Changes:
         """Return the tunes to convert and embed."""
         return self.new + self.changed
 
+    @property
+    def names_later_columns(self) -> bool:
+        """Whether a tune to make has a value for a column that a table of the release before lacks."""
+        return any(getattr(source, column.name) for _, source in self.to_make for column in LATER_COLUMNS)
+
     def __bool__(self) -> bool:
         return bool(self.to_make or self.removed)
 
@@ -424,10 +448,12 @@ def find_changes(
 ) -> Changes:
     """Compare the wanted tunes (each id once) with the stored rows.
 
-    A row is unchanged when its id and everything that its line says are. Ids in `hopeless` could not be converted
-    before, or their pictures not be opened, and are not tried again. Rows at the locations in `keep` stay although no
-    wanted tune is there.
+    A row is unchanged when its id and everything that its line says are; a line that names no licence or no source
+    leaves those that the row has, which somebody may have written into the table. Ids in `hopeless` could not be
+    converted before, or their pictures not be opened, and are not tried again. Rows at the locations in `keep` stay
+    although no wanted tune is there.
     """
+    wanted = [(tune_id, _completed(source, stored.get(tune_id))) for tune_id, source in wanted]
     ids = dict(wanted)
     skipped, kept = set(hopeless), set(keep)
     new = [(tune_id, source) for tune_id, source in wanted if tune_id not in stored and tune_id not in skipped]
@@ -439,6 +465,12 @@ def find_changes(
     removed = [tune_id for tune_id, source in stored.items() if tune_id not in ids and source.location not in kept]
     unchanged = len(stored) - len(changed) - len(removed)
     return Changes(tuple(new), tuple(changed), tuple(sorted(removed)), unchanged)
+
+
+def _completed(source: CaptionedMidi, stored: CaptionedMidi | None) -> CaptionedMidi:
+    if stored is None:
+        return source
+    return replace(source, licence=source.licence or stored.licence, source=source.source or stored.source)
 
 
 _SCHEMA = pa.schema(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from image2music.embedders.base import Vectors
 from image2music.music.metrics import Metrics
 from image2music.types import MatchedBy, Reference
+from schemas.tune import LATER_COLUMNS
 
 _RANK_OFFSET = 60
 
@@ -35,6 +36,8 @@ class Hit:
     metrics: Metrics
     music_id: str
     similarity: float
+    licence: str | None = None
+    source: str | None = None
 
 
 def merge(by_text: Sequence[Hit], by_image: Sequence[Hit]) -> tuple[Reference, ...]:
@@ -67,6 +70,8 @@ def _reference(text: tuple[int, Hit] | None, image: tuple[int, Hit] | None) -> R
         similarity_text=text[1].similarity if text else None,
         similarity_image=image[1].similarity if image else None,
         matched_by=matched_by(text is not None, image is not None),
+        licence=hit.licence,
+        source=hit.source,
     )
 
 
@@ -170,6 +175,11 @@ _SAME = 1e-6
 """Cosines that differ by less are equally near, for LanceDB computes them in another precision."""
 _NEAREST_COLUMNS = ["tune_id", "music_id", "vector"]
 _HIT_COLUMNS = ["tune_id", "row_hash", "location", "caption", "abc", "metrics", "music_id"]
+
+
+def later_columns(dataset: Any) -> list[str]:
+    """Return which of `LATER_COLUMNS` a table has."""
+    return [column.name for column in LATER_COLUMNS if column.name in dataset.schema.names]
 
 
 class Near(NamedTuple):
@@ -305,10 +315,9 @@ def _scan(dataset: Any, columns: list[str], nearest: dict[str, Any], where: str)
 
 def _hits(dataset: Any, found: Sequence[Sequence[Near]]) -> list[list[Hit]]:
     """Read the chosen rows. The music is read for the rows that were chosen only, and once for all queries."""
-    table = rows_by_id(dataset, {near.row for rows in found for near in rows}, _HIT_COLUMNS)
-    rows = {
-        row["tune_id"]: row | {"metrics": Metrics(**row["metrics"])} for row in table.select(_HIT_COLUMNS).to_pylist()
-    }
+    columns = [*_HIT_COLUMNS, *later_columns(dataset)]
+    table = rows_by_id(dataset, {near.row for rows in found for near in rows}, columns)
+    rows = {row["tune_id"]: row | {"metrics": Metrics(**row["metrics"])} for row in table.select(columns).to_pylist()}
     return [[Hit(**rows[near.tune_id], similarity=-near.distance) for near in nearest] for nearest in found]
 
 
@@ -438,7 +447,8 @@ def _candidate(
 
 def read_references(dataset: Any, chosen: Sequence[Sequence[Candidate]]) -> list[tuple[Reference, ...]]:
     """Read the music of the candidates that were chosen, once for all pictures, in the order given."""
-    table = rows_by_id(dataset, {one.row for some in chosen for one in some}, _READ_COLUMNS)
+    columns = [*_READ_COLUMNS, *later_columns(dataset)]
+    table = rows_by_id(dataset, {one.row for some in chosen for one in some}, columns)
     rows = {row.pop("_rowid"): row | {"metrics": Metrics(**row["metrics"])} for row in table.to_pylist()}
     return [tuple(_recalled(one, rows[one.row]) for one in some) for some in chosen]
 

@@ -20,11 +20,20 @@ from numpy.typing import NDArray
 
 from image2music.errors import ConfigError, TuneIndexError
 from image2music.index import search
-from image2music.index.search import Candidate, Candidates, Hit, candidates_of, merge, read_references, sample_of
+from image2music.index.search import (
+    Candidate,
+    Candidates,
+    Hit,
+    candidates_of,
+    later_columns,
+    merge,
+    read_references,
+    sample_of,
+)
 from image2music.storage.files import open_place
 from image2music.storage.objects import storage_options, with_patience
 from image2music.types import CaptionedMidi, Reference
-from schemas.tune import tune_schema
+from schemas.tune import LATER_COLUMNS, tune_schema
 
 _ROWS_A_BATCH = 256
 Answer = TypeVar("Answer")
@@ -33,7 +42,7 @@ WriteMode = Literal["append", "overwrite"]
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Embeddings of a description and of its picture."""
 
-_TEXTS, _LISTS = ("location", "caption", "image", "image_id"), ("genre", "mood", "instruments")
+_TEXTS, _LISTS = ("location", "caption", "image", "image_id", "licence", "source"), ("genre", "mood", "instruments")
 """Columns that say what a row was made from."""
 
 
@@ -161,7 +170,8 @@ def open_index(uri: str) -> TuneIndex:
 
     Raises:
         TuneIndexError: there is none (`index_missing`), it has no rows (`index_empty`), an earlier release made it
-            (`index_outdated`), or it is some other table (`index_foreign`).
+            (`index_outdated`), it is some other table (`index_foreign`), or a user's column has the name of one of
+            ours and other values (`index_foreign_column`).
         ConfigError: as `open_table`.
     """
     dataset = open_table(uri)
@@ -169,9 +179,17 @@ def open_index(uri: str) -> TuneIndex:
     if b"embedder_id" not in metadata or b"embedder_spec" not in metadata:
         message = f"{uri} is a table, but not one that `image2music index` made"
         raise TuneIndexError(message, reason="index_foreign")
-    if not set(tune_schema(1).names) <= set(dataset.schema.names):
+    later = {column.name for column in LATER_COLUMNS}
+    if not set(tune_schema(1).names) - later <= set(dataset.schema.names):
         message = f"{uri} was made by an earlier release; make it anew instead of updating it"
         raise TuneIndexError(message, reason="index_outdated")
+    for name in later_columns(dataset):
+        if (kind := dataset.schema.field(name).type) not in (pa.string(), pa.large_string()):
+            message = (
+                f"the column {name} of {uri} holds {kind}, where texts belong: give yours another name, by LanceDB's "
+                f"alter_columns({{'path': '{name}', 'rename': 'my_{name}'}})"
+            )
+            raise TuneIndexError(message, reason="index_foreign_column")
     rows = with_patience(uri, dataset.count_rows)
     if rows == 0:
         raise TuneIndexError(f"the tune index at {uri} has no rows; make it anew", reason="index_empty")
@@ -196,12 +214,12 @@ def write_fragments(
     """Write rows as data files that no version names yet; return what `commit` and `replace_rows` need, as JSON.
 
     To "append", for `replace_rows`, `schema` must be that of the table that is there; to "overwrite" it need not. In
-    columns that a user added, an appended row that takes the place of another keeps its values, a new row has null.
+    columns that a user added and that `schema` has, a row that takes the place of another keeps its values, a new row
+    has null.
     """
     from lance.fragment import write_fragments as write
 
-    if mode == "append":
-        rows = _with_added_columns(uri, rows, schema)
+    rows = _with_added_columns(uri, rows, schema)
 
     def written() -> list[Any]:
         # Batch by batch, for the rows of a whole file would be held twice more: as Arrow's and as Lance's.
@@ -242,15 +260,37 @@ def commit(uri: str, fragments: Sequence[str], schema: pa.Schema) -> int:
 
 def stored_tunes(index: TuneIndex) -> dict[str, CaptionedMidi]:
     """Return what every row was made from, by tune_id: no vectors and no music are read."""
-    table = index._asked(lambda dataset: dataset.to_table(columns=["tune_id", *_TEXTS, *_LISTS]))
-    texts = zip(*([text or "" for text in table[name].to_pylist()] for name in _TEXTS), strict=True)
-    lists = zip(*([tuple(words or ()) for words in table[name].to_pylist()] for name in _LISTS), strict=True)
+    there = [name for name in _TEXTS if name in index.schema.names]
+    table = index._asked(lambda dataset: dataset.to_table(columns=["tune_id", *there, *_LISTS]))
+    # Column by column, for tables have hundreds of thousands of rows.
+    columns = {name: [text or "" for text in table[name].to_pylist()] for name in there}
+    columns |= {name: [tuple(words or ()) for words in table[name].to_pylist()] for name in _LISTS}
+    named = zip(*columns.values(), strict=True)
     return {
-        tune_id: CaptionedMidi(location, caption, genre, mood, instruments, image, image_id)
-        for tune_id, (location, caption, image, image_id), (genre, mood, instruments) in zip(
-            table["tune_id"].to_pylist(), texts, lists, strict=True
-        )
+        tune_id: CaptionedMidi(**dict(zip(columns, row, strict=True)))
+        for tune_id, row in zip(table["tune_id"].to_pylist(), named, strict=True)
     }
+
+
+def stored_rows(index: TuneIndex, tune_ids: Collection[str]) -> list[dict[str, Any]]:
+    """Return the rows with these ids, all columns but the vector, in no order."""
+    ids = ", ".join(f"'{tune_id}'" for tune_id in sorted(tune_ids))
+    columns, where = [name for name in index.schema.names if name != "vector"], f"tune_id IN ({ids})"
+    table = index._asked(lambda dataset: dataset.to_table(columns=columns, filter=where))
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+def with_later_columns(index: TuneIndex) -> TuneIndex:
+    """Add the columns that a table of the release before lacks, without values, in a version of its own.
+
+    The caller is the only writer. No data file is written anew.
+    """
+    missing = [column for column in LATER_COLUMNS if column.name not in index.schema.names]
+    if not missing:
+        return index
+    with_patience(index.uri, lambda: open_table(index.uri).add_columns(missing))
+    return open_index(index.uri)
 
 
 def replace_rows(uri: str, version: int, fragments: Sequence[str], dropped: Collection[str]) -> int:

@@ -52,6 +52,7 @@ from image2music.music.planning.planner import PLANNER_VERSION
 from image2music.music.score import count_bars
 from image2music.music.similarity import COPY_VERSION
 from image2music.music.theory import DEFAULT_QPM
+from image2music.rights import RIGHTS_VERSION
 from image2music.settings import LoopSettings
 from image2music.types import ComposedTune, Draft, Explanation, Purpose, Round
 
@@ -177,6 +178,7 @@ def rules_version() -> str:
         "listener": LISTENER_VERSION,
         "loop": LOOP_VERSION,
         "planner": PLANNER_VERSION,
+        "rights": RIGHTS_VERSION,
     }
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 

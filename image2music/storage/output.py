@@ -234,12 +234,16 @@ class OutputStore:
         first: dict[str, int] = {}
         for made_by, seed in rows:
             first[made_by] = min(seed, first.get(made_by, seed))
-        earlier = [RunFile(self._generation(f"{name}/{RUN_FILE}")) for name in open_place(self.generations).folders()]
-        for run in (*earlier, self.run):
-            record = run.read() if run.exists() else {}
+        for run in reversed(self.run_files()):
+            record = run.read()
             if record.get("settings_hash") in first and "seed" in record.get("options", {}):
                 first[record["settings_hash"]] = record["options"]["seed"]
         return sum(seed != first[made_by] for made_by, seed in rows)
+
+    def run_files(self) -> list[RunFile]:
+        """Return run.json and those of earlier generations, of these what is there."""
+        earlier = [RunFile(self._generation(f"{name}/{RUN_FILE}")) for name in open_place(self.generations).folders()]
+        return [run for run in (self.run, *reversed(earlier)) if run.exists()]
 
     @property
     def generations(self) -> str:
@@ -478,6 +482,11 @@ class IndexStore:
         """The Parquet file that says what the MIDI files looked like (`image2music.index.maintenance`)."""
         return self._beside("files.parquet")
 
+    @property
+    def removed(self) -> str:
+        """The JSON file that lists removed tunes, which no update brings back (`image2music.index.takedown`)."""
+        return self._beside("removed.json")
+
     def prepare(self) -> None:
         """Make the folder that the table lies in, and prove that it can be written.
 
@@ -511,7 +520,7 @@ REPORT_MARKER = "report.json"
 """Lies in every report."""
 
 _SHARD = re.compile(r"part-([0-9a-f]{16}-)?[0-9a-f]{24}(-\d+)?\.parquet")
-_BESIDE_INDEX = re.compile(r".*\.lance\.(failures|stuck|run\.json|lock|attempts\.json|files\.parquet)")
+_BESIDE_INDEX = re.compile(r".*\.lance\.(failures|stuck|run\.json|lock|attempts\.json|files\.parquet|removed\.json)")
 _EXPORT = re.compile(r"[0-9a-f]{16}\.(abc|mid|musicxml|wav|heatmap\.png)")
 _SCORE = ("score.json", "score.parquet")
 

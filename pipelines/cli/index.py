@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.jobs.options import IndexOptions
+from pipelines.jobs.index_options import IndexOptions
 from pipelines.runtime.options import add_arguments, check_beam_flags, from_arguments
 
 if TYPE_CHECKING:
@@ -29,10 +30,16 @@ def run_index(args: argparse.Namespace) -> int:
     options = from_arguments(IndexOptions, args, beam=args.beam)
     if options.makes_nothing:
         check_beam_flags(options.beam)
-        print(_about_versions(options))
+        print(_about_table(options))
         return 0
     check_beam_flags(options.beam)
     options.check_sources()
+    if options.embeds_again:
+        from pipelines.jobs.embed_again import embed_again
+
+        code = embed_again(options)
+        if not options.update:
+            return code
     if options.update:
         from pipelines.jobs.index import update
 
@@ -42,7 +49,11 @@ def run_index(args: argparse.Namespace) -> int:
     return index(options)
 
 
-def _about_versions(options: IndexOptions) -> str:
+def _about_table(options: IndexOptions) -> str:
+    if options.remove:
+        return take_down(options.index, options.remove, purging=options.purge)
+    if options.bring_back:
+        return let_in_again(options.index, options.bring_back)
     if options.history:
         return history_table(options.index)
     return go_back(options.index, options.restore) if options.restore else stats_lines(options.index)
@@ -70,14 +81,55 @@ def go_back(uri: str, name: str) -> str:
     """Restore a version by tag or number; return what came of it."""
     from image2music.index.maintenance import history, restore
     from image2music.index.table import open_index
+    from image2music.index.takedown import remove_again
     from image2music.storage.output import open_index_files
 
     uri = uri.rstrip("/")
     history(uri)  # says in one line that there is no table, before a lock is made beside it
     with open_index_files(uri).lock():
         version = restore(uri, name)
+        out = remove_again(uri)
     made = open_index(uri)
-    return f"{uri} is as it was at {name}: {made.rows} tunes, now version {version}"
+    but = f", but for {len(out)} that were removed since" if out else ""
+    return f"{uri} is as it was at {name}{but}: {made.rows} tunes, now version {made.version if out else version}"
+
+
+def take_down(uri: str, given: Sequence[str], *, purging: bool) -> str:
+    """Remove tunes from an index; return what was removed, what stays, and what to do about outputs."""
+    from image2music.index.table import open_table
+    from image2music.index.takedown import named_tunes, purge, remove_tunes
+    from image2music.storage.output import open_index_files
+
+    uri, names = uri.rstrip("/"), named_tunes(given)
+    open_table(uri)
+    with open_index_files(uri).lock():
+        done = remove_tunes(uri, names)
+        version = purge(uri) if purging else done.version
+    lines = [f"removed {one.tune_id}  {one.location}" for one in done.removed]
+    lines += [f"was removed before, at {one.removed_at}: {one.tune_id}  {one.location}" for one in done.gone_before]
+    lines += [f"stays, the same music: {tune_id}  {location}" for tune_id, location in done.copies]
+    lines.append(f"{done.rows} tunes are left in {uri}, version {version}; no update makes the others again")
+    lines.append(
+        "earlier versions are deleted, and nothing can be restored"
+        if purging
+        else "earlier versions still hold them: --purge, with the same command, deletes those for good"
+    )
+    lines.append("outputs that cite them are not known here: image2music compose --refresh composes their rows anew")
+    return "\n".join(lines)
+
+
+def let_in_again(uri: str, given: Sequence[str]) -> str:
+    """Take tunes off the list of what was removed; return which."""
+    from image2music.index.table import open_table
+    from image2music.index.takedown import bring_back, named_tunes
+    from image2music.storage.output import open_index_files
+
+    uri, names = uri.rstrip("/"), named_tunes(given)
+    open_table(uri)
+    with open_index_files(uri).lock():
+        back = bring_back(uri, names)
+    lines = [f"may come back: {one.tune_id}  {one.location}" for one in back]
+    return "\n".join([*lines, "the next index --update makes them again, where a line and a file name them"])
 
 
 def stats_lines(uri: str) -> str:

@@ -133,6 +133,7 @@ def write_variants(
             options.batch_size,
             options.attention_options,
             options.sending,
+            licences=run.licences,
         )
         composed = retrieved | f"Compose {variant.name}" >> Stage(handler, run.limit)
         home, provenance = run.output.part(variant.name), _provenance(run, variant)

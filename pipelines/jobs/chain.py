@@ -14,6 +14,7 @@ import pyarrow as pa
 from image2music.catalog import Matched
 from image2music.index.table import TuneIndex
 from image2music.music.planning.plan import Plan
+from image2music.rights import ModelLicences
 from image2music.rows import Provenance
 from image2music.settings import ComposeSettings
 from image2music.storage.output import OutputStore
@@ -54,6 +55,7 @@ class ComposeRun:
     """Of further takes, by image_id; all other pictures have the settings' seed."""
     columns: tuple[str, ...] | None = None
     """Names of `more_columns`, where the metadata that tell are left out."""
+    licences: ModelLicences = field(default_factory=ModelLicences)
 
     def for_workers(self) -> ComposeRun:
         """Return what every slice of the run needs: nothing of single pictures."""
@@ -160,6 +162,7 @@ def write_tunes(
         options.style,
         options.sending,
         options.language,
+        run.licences,
     )
     composed = retrieved | "Compose" >> Stage(handler, run.limit)
     composed.done | "WriteCompositions" >> composition_sink(

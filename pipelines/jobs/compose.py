@@ -24,6 +24,7 @@ from image2music.embedders import base as embedders
 from image2music.errors import JobError, ModelError, OutputError, PutOffError
 from image2music.failures import one_line
 from image2music.index.table import narrowed, open_index
+from image2music.rights import ModelLicences
 from image2music.rows import KEY_COLUMNS, Row, composition_key, printable, retried
 from image2music.storage.output import FAILURE_ID_COLUMNS, OutputStore, open_output
 from image2music.types import NO_METADATA
@@ -212,8 +213,21 @@ def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
     briefs = {place.uri: place.brief for place in catalog.places if place.brief != NO_METADATA} if catalog else {}
     output = open_output(options.output)
     plans = read_plans(options.plans) if options.plans else {}
+    licences = ModelLicences(
+        options.composer_licence or composers.KINDS.licence(options.composer), embedders.KINDS.licence(embedder_spec)
+    )
     return ComposeRun(
-        options, settings, index, embedder_spec, pictures.places, output, catalog, briefs, pictures, plans=plans
+        options,
+        settings,
+        index,
+        embedder_spec,
+        pictures.places,
+        output,
+        catalog,
+        briefs,
+        pictures,
+        plans=plans,
+        licences=licences,
     )
 
 
@@ -241,6 +255,7 @@ def run_details(run: ComposeRun) -> dict[str, Any]:
     """Return what run.json says beside what it says of every job."""
     index = {"uri": run.index.uri, "version": run.index.version, "rows": run.index.rows}
     settings = {"settings": asdict(run.settings), "settings_hash": run.settings.hash, "index": index}
+    settings["licences"] = asdict(run.licences)
     return settings | spending_details(run)
 
 

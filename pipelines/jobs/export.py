@@ -31,10 +31,7 @@ def export(options: ExportOptions) -> tuple[int, int]:
         OutputError: the output cannot be written.
     """
     compositions, files = open_output(options.input).compositions, Folder(options.output)
-    ids = [row["image_id"] for row in compositions.read(["image_id"])]
-    if not ids:
-        raise ConfigError(f"{options.input} holds no compositions: name the --output of compose", reason="no_rows")
-    chosen = _chosen(ids, options.ids)
+    chosen = chosen_rows(compositions, options.input, options.ids)
     formats = {name: made for name, made in FORMATS.items() if name in options.formats}
     if sounds := [name for name in SOUNDS if name in options.formats]:
         formats |= _sounds(sounds, announced_renderer(options.soundfont))
@@ -54,7 +51,15 @@ def export(options: ExportOptions) -> tuple[int, int]:
     return written, failed
 
 
-def _chosen(ids: Collection[str], wanted: Collection[str]) -> frozenset[str]:
+def chosen_rows(compositions: Dataset, where: str, wanted: Collection[str]) -> frozenset[str]:
+    """Return the image_ids that begin with one of those that are wanted; all of them where none is.
+
+    Raises:
+        ConfigError: there are no rows (`no_rows`), or none begins with an id that was named (`unknown_id`).
+    """
+    ids = [row["image_id"] for row in compositions.read(["image_id"])]
+    if not ids:
+        raise ConfigError(f"{where} holds no compositions: name the --output of compose", reason="no_rows")
     if not wanted:
         return frozenset(ids)
     for start in wanted:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from apache_beam.ml.rag.ingestion.base import VectorDatabaseWriteTransform
 
 from image2music.embedders import base as embedders
-from image2music.errors import ConfigError, TuneIndexError
+from image2music.errors import TuneIndexError
 from image2music.index.maintenance import (
     Changes,
     Manifest,
@@ -35,12 +35,14 @@ from image2music.index.table import (
     open_index,
     replace_rows,
     stored_tunes,
+    with_later_columns,
 )
+from image2music.index.takedown import removed_tunes
 from image2music.rows import failure_row, now
 from image2music.storage.output import open_index_files
 from image2music.storage.tar import is_tar, open_archive
 from image2music.types import CaptionedMidi, Failure
-from pipelines.jobs.options import IndexOptions
+from pipelines.jobs.index_options import IndexOptions
 from pipelines.jobs.tunes import MakeTunes, identify_sources, make_tunes, tunes_a_slice
 from pipelines.runtime.environment import EXIT_DONE, EXIT_SOME_FAILED
 from pipelines.runtime.job import Job, failure_lines, open_job
@@ -76,6 +78,7 @@ def index(options: IndexOptions) -> int:
     check_captions(options.captions)
     spec = options.embedder or DEFAULT_EMBEDDER
     options = replace(options, index=options.index.rstrip("/"), embedder=spec)
+    taken_down = removed_tunes(options.index)
     embedder = embedders.load_embedder(spec)
     schema = index_schema(embedder.dim, embedder_id=embedder.id, embedder_spec=spec)
     store = open_index_files(options.index)
@@ -91,7 +94,14 @@ def index(options: IndexOptions) -> int:
             made = open_index(options.index)
             record.details["index"] = version_made(made)
         job.end()
+    _print_taken_down(options, len(taken_down))
     return print_tunes(made)
+
+
+def _print_taken_down(options: IndexOptions, listed: int) -> None:
+    if listed:
+        uri = open_index_files(options.index).removed
+        print(f"{listed} tunes stay out, for they were removed ({uri}); --bring_back lets them in again")
 
 
 def _build_in_slices(job: Job, options: IndexOptions, spec: str, embedder_id: str, schema: pa.Schema) -> Manifest:
@@ -99,7 +109,7 @@ def _build_in_slices(job: Job, options: IndexOptions, spec: str, embedder_id: st
     with _no_collecting():
         found = survey_sources(options, None, _identify_by(job, options))
     job.record.counts = dict(found.stage_counts)
-    made = _make_in_slices(job, options, found, "overwrite", schema, spec, embedder_id)
+    made = make_in_slices(job, options, found, "overwrite", schema, spec, embedder_id)
     if not made.fragments:
         raise _nothing_indexed(options)
     commit(options.index, made.fragments, schema)
@@ -118,10 +128,20 @@ def _build_as_one_pipeline(job: Job, options: IndexOptions, spec: str, schema: p
     )
 
 
-def _make_in_slices(
-    job: Job, options: IndexOptions, found: IndexSurvey, mode: WriteMode, schema: pa.Schema, spec: str, embedder_id: str
+def make_in_slices(
+    job: Job,
+    options: IndexOptions,
+    found: IndexSurvey,
+    mode: WriteMode,
+    schema: pa.Schema,
+    spec: str,
+    embedder_id: str,
+    stored: TuneIndex | None = None,
 ) -> WrittenFragments:
-    """Write the failures that were found, make the rows, and return their data files, which no version names yet."""
+    """Write the failures that were found, make the rows, and return their data files, which no version names yet.
+
+    The notes of tunes that `stored` has are taken from there.
+    """
     failures = open_index_files(options.index).failures
     failures.add([failure_row(failure, now()) for failure in found.failures])
     work = MakeTunes(
@@ -134,6 +154,7 @@ def _make_in_slices(
         batch_size=options.batch_size,
         limit=time_limit(options),
         ticks=job.ticks,
+        stored=stored,
     )
     tunes = found.changes.to_make
     written, counters = make_tunes(job, work, tunes, tunes_a_slice(len(tunes), options), failures)
@@ -156,7 +177,9 @@ def index_pipeline(
     limit = time_limit(options)
     captions = pipeline | "ReadCaptions" >> ReadCaptions(options.captions)
     identified = captions.done | "Identify" >> IdentifyTunes(options.midi_root)
-    converted = identified.done | "Convert" >> ConvertTunes(options.midi_root, limit)
+    stay_out = frozenset(removed_tunes(options.index))
+    wanted = identified.done | "WithoutRemoved" >> beam.Filter(lambda tune: tune[0] not in stay_out)
+    converted = wanted | "Convert" >> ConvertTunes(options.midi_root, limit)
     embedded = converted.done | "Embed" >> Stage(EmbedCaptions(spec, options.batch_size), limit)
     embedded.done | "WriteTunes" >> VectorDatabaseWriteTransform(TuneIndexConfig(options.index, schema, ticks))
     failed = (stage.failed for stage in (captions, identified, converted, embedded))
@@ -228,7 +251,8 @@ def _version(uri: str) -> int:
 class IndexSurvey:
     """What a job found before it changed anything. `lost` of the rows to remove have a line, but no file.
 
-    `stage_counts` are those that a whole job as one pipeline counts.
+    `stage_counts` are those that a whole job as one pipeline counts, `taken_down` the tunes that have a line and a file
+    and stay out, for they were removed.
     """
 
     changes: Changes
@@ -237,6 +261,7 @@ class IndexSurvey:
     hashed: int
     lost: int
     stage_counts: dict[str, int]
+    taken_down: int = 0
 
     @property
     def counts(self) -> dict[str, Any]:
@@ -248,7 +273,7 @@ class IndexSurvey:
             "removed": len(changes.removed),
             "unchanged": changes.unchanged,
             "files_read": self.hashed,
-        }
+        } | ({"stay_out": self.taken_down} if self.taken_down else {})
 
 
 def update(options: IndexOptions) -> int:
@@ -258,7 +283,7 @@ def update(options: IndexOptions) -> int:
     command then does what is left.
 
     Raises:
-        Image2MusicError: there is no index, another embedder made it, another run is writing, or no row would be
+        Image2MusicError: there is no index, its embedder is another one now, another run is writing, or no row would be
             left; the table stays as it was.
     """
     options = replace(options, index=options.index.rstrip("/"))
@@ -272,13 +297,14 @@ def update(options: IndexOptions) -> int:
                 found = survey_sources(options, made, _identify_by(job, options))
             record.counts = found.counts
             _check(options, made, found.changes)
+            if found.changes.names_later_columns:
+                made = with_later_columns(made)
             store.failures.clear()
             if options.is_one_pipeline:
                 _update_as_one_pipeline(job, options, made, found)
             else:
-                written = _make_in_slices(
-                    job, options, found, "append", made.schema, made.embedder_spec, made.embedder_id
-                )
+                spec, embedder_id = made.embedder_spec, made.embedder_id
+                written = make_in_slices(job, options, found, "append", made.schema, spec, embedder_id, stored=made)
                 dropped = frozenset(found.changes.removed).union(written.tune_ids)
                 if dropped:
                     replace_rows(options.index, made.version, written.fragments, dropped)
@@ -288,6 +314,7 @@ def update(options: IndexOptions) -> int:
             record.details["index"] = version_made(made)
         job.end()
     print_changes(options, found)
+    _print_taken_down(options, found.taken_down)
     return print_tunes(made)
 
 
@@ -307,7 +334,7 @@ def update_pipeline(
     """Do as `index_pipeline`, for the tunes that need it; other rows are not read."""
     limit = time_limit(options)
     tunes = pipeline | "Tunes" >> beam.Create(changes.to_make, reshuffle=True)
-    converted = tunes | "Convert" >> ConvertTunes(options.midi_root, limit)
+    converted = tunes | "Convert" >> ConvertTunes(options.midi_root, limit, index)
     embedded = converted.done | "Embed" >> Stage(EmbedCaptions(index.embedder_spec, options.batch_size), limit)
     config = TuneUpdateConfig(options.index, index.schema, index.version, frozenset(changes.removed), ticks)
     embedded.done | "UpdateTunes" >> VectorDatabaseWriteTransform(config)
@@ -349,7 +376,9 @@ def survey_sources(options: IndexOptions, index: TuneIndex | None, identify: Ide
     bad_lines = [line for line in lines if isinstance(line, Failure)]
     fresh = index is None or options.rehash
     files = identify(sources, {} if fresh else read_manifest(open_index_files(options.index).manifest))
-    wanted, repeated = without_repeats(files.tunes)
+    there, repeated = without_repeats(files.tunes)
+    removed = removed_tunes(options.index)
+    wanted = [tune for tune in there if tune[0] not in removed]
     wanted.sort(key=lambda tune: (tune[1].location, tune[0]))  # whoever identified them, and in whatever order
     hopeless = {file.tune_id: file for file in files.manifest.values() if file.reason}
     again = [
@@ -376,6 +405,7 @@ def survey_sources(options: IndexOptions, index: TuneIndex | None, identify: Ide
         hashed=files.hashed,
         lost=lost,
         stage_counts=_stage_counts(stages),
+        taken_down=len(there) - len(wanted),
     )
 
 
@@ -397,10 +427,8 @@ def _check(options: IndexOptions, index: TuneIndex, changes: Changes) -> None:
         )
         raise TuneIndexError(message, reason="nothing_indexed")
     # Loading a model takes longer than finding out that nothing changed.
-    if not (changes.to_make or options.embedder):
-        return
-    spec = options.embedder or index.embedder_spec
-    check_embedder(index, spec, embedders.load_embedder(spec).id)
+    if changes.to_make:
+        check_embedder(index, index.embedder_spec, embedders.load_embedder(index.embedder_spec).id)
 
 
 def check_embedder(index: TuneIndex, spec: str, embedder_id: str) -> None:
@@ -419,14 +447,7 @@ def check_embedder(index: TuneIndex, spec: str, embedder_id: str) -> None:
 
 
 def _command_again(uri: str, spec: str) -> str:
-    run = open_index_files(uri).run
-    try:
-        made_with = run.read().get("options", {}) if run.exists() else {}
-    except ConfigError:  # a broken record of a run is no reason to say less than the names of the options
-        made_with = {}
-    given = {"captions": "CAPTIONS", "midi_root": "FOLDER"}
-    words = [word for name, value in given.items() for word in (f"--{name}", made_with.get(name) or value)]
-    return shlex.join(["image2music", "index", *words, "--index", uri, "--embedder", spec])
+    return shlex.join(["image2music", "index", "--index", uri, "--embedder", spec])
 
 
 def _with_failures(manifest: Manifest, failures: list[Failure]) -> Manifest:

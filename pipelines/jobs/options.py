@@ -7,6 +7,7 @@ Imports neither Beam nor models, so that a command line is checked quickly.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -21,9 +22,7 @@ from image2music.composers.registry import (
 )
 from image2music.errors import ConfigError
 from image2music.settings import LANGUAGE_NAMES, LoopSettings, Protocol, SendingOptions, Steps, WebRule
-from image2music.storage.files import open_place
 from image2music.storage.objects import is_store
-from image2music.storage.tar import ENDINGS, is_tar
 from pipelines.runtime.options import (
     SOUNDFONT_HELP,
     FailureBound,
@@ -120,6 +119,9 @@ class PictureOptions(JobOptions):
     )
     max_cost: float | None = option(
         None, type=float, metavar="MONEY", help="dollars that all requests for OUTPUT may cost; needs --price"
+    )
+    composer_licence: str = option(
+        "", metavar="TEXT", help="licence of the composer's model, for the rows; else what the model's card says"
     )
     attention: str = option("maps", choices=("maps", "layers"), help="layers: keep each layer's maps too")
     faithfulness: bool = option(False, help="measure each map: does the tune's likelihood fall without its cells")
@@ -294,62 +296,6 @@ class AblateOptions(PictureOptions):
 
 
 @dataclass(frozen=True)
-class IndexOptions(JobOptions):
-    """What `index` is asked to do. `embedder` None means `conse`, in an update the one that made the index."""
-
-    captions: str = option("", help="MidiCaps' train.json: one JSON object a line")
-    midi_root: str = option("", help="folder, or .tar or .tar.gz file, that the captions' locations lie in")
-    index: str = option(help="the table to write, DIR/NAME.lance; also s3://BUCKET/NAME.lance and the like")
-    embedder: str | None = option(None, help="conse (the default) | open_clip:... | transformers:...")
-    batch_size: int = option(512, check=at_least(1), help="captions in one call of the model")
-    update: bool = option(False, exclusive=True, help="make only what is new or changed since the last run")
-    history: bool = option(False, exclusive=True, help="list the versions of the index, and do nothing")
-    restore: str | None = option(None, exclusive=True, metavar="TAG", help="go back to a version, by its tag or number")
-    stats: bool = option(False, exclusive=True, help="say what is in the index, and do nothing")
-    rehash: bool = option(False, help="with --update: read every file, whatever its time says")
-    keep_removed: bool = option(
-        False, help="with --update: keep rows that lost their line, or whose file cannot be read"
-    )
-
-    @property
-    def makes_nothing(self) -> bool:
-        """Whether the command is only about versions that are there already."""
-        return bool(self.history or self.restore or self.stats)
-
-    def __post_init__(self) -> None:
-        if self.makes_nothing:
-            return
-        if self.part is not None:
-            raise ConfigError("--slice is for compose: an index is committed once, by one command", reason="bad_slice")
-        if not self.captions or not self.midi_root:
-            message = "index needs --captions and --midi_root; see: image2music index --help"
-            raise ConfigError(message, reason="bad_arguments")
-        super().__post_init__()
-        paths = {"--captions": self.captions, "--midi_root": self.midi_root, "--index": self.index}
-        for flag, path in paths.items():
-            reachable(flag, path)
-        self.check_reachable(paths)
-        if not self.index.rstrip("/").endswith(".lance"):
-            raise ConfigError(f"--index must end in .lance, not {self.index!r}", reason="bad_index_name")
-        if (self.rehash or self.keep_removed) and not self.update:
-            raise ConfigError("--rehash and --keep_removed go with --update", reason="not_an_update")
-
-    def check_sources(self) -> None:
-        """Check that captions and MIDI files are there.
-
-        Raises:
-            ConfigError: they are not (`captions_missing`, `midi_root_missing`).
-        """
-        if not open_place(self.captions).is_file():
-            raise ConfigError(f"--captions: there is no file {self.captions}", reason="captions_missing")
-        root, endings = self.midi_root, ", ".join(ENDINGS)
-        place = open_place(root)
-        if not is_tar(root) and (place.is_file() or not place.exists()):
-            message = f"--midi_root: {root} is neither a folder nor a file with the ending {endings}"
-            raise ConfigError(message, reason="midi_root_missing")
-
-
-@dataclass(frozen=True)
 class ReportOptions:
     """What `report` is asked to do."""
 
@@ -381,6 +327,18 @@ class ReportOptions:
         return self.output or Path(self.input, "report")
 
 
+def check_ids(ids: Sequence[str]) -> None:
+    """Check image_ids, or their beginnings.
+
+    Raises:
+        ConfigError: one is none (`bad_id`).
+    """
+    for id in ids:
+        if len(id) < SHORTEST_ID or not _HEX.fullmatch(id):
+            message = f"--ids takes an image_id or at least {SHORTEST_ID} hex digits of its beginning, not {id!r}"
+            raise ConfigError(message, reason="bad_id")
+
+
 def _formats(text: str) -> tuple[str, ...]:
     return tuple(name for name in text.split(",") if name)
 
@@ -403,10 +361,22 @@ class ExportOptions:
         if unknown or not self.formats:
             message = f"--formats takes {','.join(EXPORT_FORMATS)}, not {','.join(unknown) or 'nothing'}"
             raise ConfigError(message, reason="bad_formats")
-        for id in self.ids:
-            if len(id) < SHORTEST_ID or not _HEX.fullmatch(id):
-                message = f"--ids takes an image_id or at least {SHORTEST_ID} hex digits of its beginning, not {id!r}"
-                raise ConfigError(message, reason="bad_id")
+        check_ids(self.ids)
+
+
+@dataclass(frozen=True)
+class RightsOptions:
+    """What `rights` is asked to do. `ids` are beginnings of image_ids; none means every row."""
+
+    input: str = option(
+        check=reachable, metavar="OUT", help="the --output of compose; a path, or an address in a store"
+    )
+    ids: tuple[str, ...] = option((), nargs="+", metavar="ID", help="image_ids or their beginnings; else all")
+    json: bool = option(False, help="one line of JSON a tune")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        check_ids(self.ids)
 
 
 @dataclass(frozen=True)

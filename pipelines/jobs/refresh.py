@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 from image2music.errors import ConfigError, OutputError
 from image2music.images.sources import is_there
 from image2music.index.table import Pair
+from image2music.index.takedown import removed_tunes
 from image2music.loop.recall import recall
 from image2music.rows import KEY_COLUMNS, composition_key, failure_row, now, retried, scene_of_row
 from image2music.settings import next_take
@@ -331,10 +332,25 @@ def _renew(
     print(compositions_table(run.output))
     where = f"; the earlier rows are in {earlier}" if earlier else ""
     print(f"{len(made)} composed again, {len(found.kept)} kept, {len(lost)} failed{where}")
+    if citing := _citing_removed(run, lost):
+        print(f"{len(citing)} rows that could not be composed again cite tunes that were removed: {', '.join(citing)}")
     for line in failure_lines(run.output.failures):
         print(f"  {line}")
     print(places(run.output))
     return code or (EXIT_SOME_FAILED if albums.get("albums_failed") else EXIT_DONE)
+
+
+def _citing_removed(run: ComposeRun, lost: frozenset[str]) -> list[str]:
+    """Return which rows, of those that stayed as they were for want of a picture, cite a tune that was taken down."""
+    removed = removed_tunes(run.index.uri)
+    if not (removed and lost):
+        return []
+    rows = run.output.compositions.read(["image_id", "references"])
+    return sorted(
+        row["image_id"]
+        for row in rows
+        if row["image_id"] in lost and any(one["tune_id"] in removed for one in row["references"])
+    )
 
 
 def _compose_changed(job: Job, run: ComposeRun, found: StaleRows, home: OutputStore, log_json: str) -> str:

@@ -20,11 +20,11 @@ import pyarrow as pa
 from image2music.embedders import base as embedders
 from image2music.errors import ConfigError
 from image2music.index.maintenance import IdentifiedMidi, KnownFile
-from image2music.index.table import WriteMode
+from image2music.index.table import TuneIndex, WriteMode
 from image2music.rows import failure_row, now
 from image2music.storage.output import Failures
 from image2music.types import CaptionedMidi, Failure
-from pipelines.jobs.options import IndexOptions
+from pipelines.jobs.index_options import IndexOptions
 from pipelines.runtime.beam_runner import run_here
 from pipelines.runtime.job import Job
 from pipelines.runtime.slices import WORKER_KILLED, Slice, SliceResult, cut_slices, killed_message
@@ -105,7 +105,10 @@ class MadeTunes:
 
 @dataclass(frozen=True)
 class MakeTunes:
-    """Work: tunes to data files of a table, by the pipeline of one machine. `notes` are those of `TimeLimit`."""
+    """Work: tunes to data files of a table, by the pipeline of one machine.
+
+    Tunes that `stored` has are not converted again.
+    """
 
     midi_root: str
     index: str
@@ -116,6 +119,7 @@ class MakeTunes:
     batch_size: int
     limit: TimeLimit
     ticks: str | None = None
+    stored: TuneIndex | None = None
 
     def check(self) -> None:
         """Compare this process with the one that started the job.
@@ -143,7 +147,7 @@ class MakeTunes:
 
     def _build(self, pipeline: beam.Pipeline, tunes: Sequence[IdentifiedMidi], folder: str) -> None:
         given = pipeline | "Tunes" >> beam.Create(tunes, reshuffle=False)
-        converted = given | "Convert" >> ConvertTunes(self.midi_root, self.limit)
+        converted = given | "Convert" >> ConvertTunes(self.midi_root, self.limit, self.stored)
         embedded = converted.done | "Embed" >> Stage(EmbedCaptions(self.embedder_spec, self.batch_size), self.limit)
         write = WriteFragments(self.index, self.schema, self.ticks, self.mode)
         written = embedded.done | "WriteFragments" >> beam.ParDo(write)

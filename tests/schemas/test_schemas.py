@@ -10,7 +10,7 @@ from schemas.tune import tune_schema
 
 TUNE = (
     "tune_id location caption abc key meter tempo_qpm duration_s bars voices genre mood metrics vector embedder_id "
-    "row_hash instruments music_id image image_id"
+    "row_hash instruments music_id image image_id licence source"
 )
 COMPOSITION = (
     "image_id image_uri image_uris album catalog_id width height description scene image_embedding "
