@@ -16,7 +16,8 @@ class PlayedBars:
     """The bars of a tune in the order they are played, repeats played out; one entry a bar in each column.
 
     `numbers` are the bars as they are written, from 1; `quarters` and `seconds` tell where each begins, from the
-    beginning of the tune, and `beats` how long the upbeat before that bar line is, a beat of the meter, in seconds (0 before the first).
+    beginning of the tune, and `beats` how long the upbeat before that bar line is, a beat of the meter, in seconds; 0
+    before the first. `performed` is the tune as it is played.
     """
 
     numbers: tuple[int, ...]

@@ -43,7 +43,7 @@ def loudness(sound: Samples, rate: int) -> float:
 
 
 def loudness_of_pieces(pieces: Iterable[Samples], rate: int) -> float:
-    """Return the integrated loudness in LUFS of a sound that comes in pieces, each whole tenths of a second but the last.
+    """Return the integrated loudness in LUFS of a sound in pieces, all but the last of whole tenths of a second.
 
     As `loudness`, but that the filters begin anew with each piece.
     """

@@ -258,15 +258,19 @@ def _write_pictures(
     return unseen
 
 
-def find_picture(row: Row) -> Image | None:
-    """Return the picture of a row, from the first of its places that still holds the very bytes; None if none does."""
+def find_picture(row: Row, max_side: int = _PAGE_SIDE, *, told: bool = True) -> Image | None:
+    """Return the picture of a row, from the first of its places that still holds the very bytes; None if none does.
+
+    Its longer side is at most `max_side` pixels. What cannot be read is a line on stderr, where that is to be told.
+    """
     for uri in dict.fromkeys([row["image_uri"], *row["image_uris"]]):
         try:
             data = PictureReader()(uri)
             if content_id(data) == row["image_id"]:
-                return open_picture(data, max_side=_PAGE_SIDE).image
+                return open_picture(data, max_side=max_side).image
         except (OSError, PictureError) as error:
-            print(f"{uri}: {' '.join(str(error).split())}", file=sys.stderr)
+            if told:
+                print(f"{uri}: {' '.join(str(error).split())}", file=sys.stderr)
     return None
 
 
