@@ -32,7 +32,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from image2music.errors import PictureError
-from image2music.images.decode import MAX_BYTES, is_service_name, kind_by_name, skipped_kind
+from image2music.images.decode import MAX_BYTES
+from image2music.images.files import is_film, is_service_name, kind_by_name, skipped_kind
 from image2music.settings import WebRule
 from image2music.storage.files import open_place
 from image2music.storage.objects import is_store
@@ -70,6 +71,12 @@ def is_picture_archive(uri: str) -> bool:
     return uri.endswith((".tar", ".parquet")) and not is_web(uri)
 
 
+def in_one_line(uri: str) -> str:
+    """Return a name as it can be shown: line breaks and other controls, and bytes that are not UTF-8, are spelt."""
+    text = os.fsencode(uri).decode("utf-8", errors="backslashreplace")
+    return "".join(c if c.isprintable() or not c.isascii() else c.encode("unicode_escape").decode() for c in text)
+
+
 def album_of(uri: str) -> str:
     """Return the folder that a picture lies in: of its file, within its tar file, or the archive itself."""
     member = member_of(uri)
@@ -102,10 +109,11 @@ class _Stamp(NamedTuple):
 
 
 class Members(NamedTuple):
-    """URIs of the pictures in an archive, and how many members of each kind are none."""
+    """URIs of the pictures in an archive, how many members of each kind are none, and URIs of films among those."""
 
     places: list[str]
     skipped: Counter[str]
+    films: list[str]
 
 
 def list_members(path: str, open_file: Opener) -> Members:
@@ -122,10 +130,12 @@ def list_members(path: str, open_file: Opener) -> Members:
             names = [name for name in members if _is_picture_name(name)]
             others = members.keys() - set(names)
             skipped = Counter(skipped_kind(os.path.basename(name)) for name in others)
-            return Members([f"{path}#{name}" for name in names] + ([] if whole and names else [f"{path}#"]), skipped)
-        return Members([f"{path}#{row}" for row in range(_parquet(_stamp(path), open_file).rows)], Counter())
+            films = [f"{path}#{name}" for name in others if is_film(name)]
+            places = [f"{path}#{name}" for name in names] + ([] if whole and names else [f"{path}#"])
+            return Members(places, skipped, films)
+        return Members([f"{path}#{row}" for row in range(_parquet(_stamp(path), open_file).rows)], Counter(), [])
     except (OSError, PictureError, pa.ArrowException):
-        return Members([f"{path}#"], Counter())
+        return Members([f"{path}#"], Counter(), [])
 
 
 def _is_picture_name(member: str) -> bool:
