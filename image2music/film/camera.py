@@ -47,7 +47,8 @@ WHOLE = View(0.5, 0.5, 1.0)
 def view_at(point: Point, width: float) -> View:
     """Return the view with its middle as near to a point of the canvas as the edges of the canvas let it."""
     half = width / 2
-    return View(*(min(1 - half, max(half, at)) for at in point), width)
+    x, y = (min(1 - half, max(half, at)) for at in point)
+    return View(x, y, width)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from image2music.errors import ConfigError, Image2MusicError, OutputError, Pictu
 from image2music.evaluation.pieces import playable
 from image2music.images.decode import open_picture
 from image2music.images.features import data_uri, thumbnail
+from image2music.images.reading import PictureReader, content_id
 from image2music.music.render import RATE, SoundRenderer, encode, load_renderer
 from image2music.report.page import picture_page
 from image2music.report.pairs import (
@@ -55,7 +56,6 @@ from image2music.storage.datasets import open_shards, read_shards
 from image2music.storage.files import Folder, holds_only, replaced_folder
 from image2music.storage.output import REPORT_MARKER, OutputStore, open_output
 from pipelines.jobs.options import ReportOptions
-from transforms.pictures import PictureReader, content_id
 
 Row = dict[str, Any]
 

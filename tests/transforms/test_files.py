@@ -6,7 +6,8 @@ import socket
 import pytest
 
 from image2music.errors import CaptionError
-from transforms.pictures import PictureReader, content_id, inside, read_bytes, read_under
+from image2music.images.reading import PictureReader, content_id, read_bytes
+from transforms.pictures import inside, read_under
 
 
 def test_a_file_is_read_as_it_is(tmp_path):
