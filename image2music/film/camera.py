@@ -6,6 +6,7 @@ are a convex set, so whatever lies between two of them does too.
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -141,8 +142,8 @@ def _reached(start: View, aim: View, seconds: float) -> View:
 
 
 def _way(one: View, other: View) -> float:
-    """Return the longest way that a point of the frame goes between two views, in widths of the frame."""
-    moved = abs(one.x - other.x) + abs(one.y - other.y) + abs(one.width - other.width)
+    """Return the longest way that a point of the frame, a corner, goes between two views, in widths of the frame."""
+    moved = math.hypot(one.x - other.x, one.y - other.y) + math.hypot(0.5, 0.5) * abs(one.width - other.width)
     return moved / min(one.width, other.width)
 
 
@@ -169,7 +170,7 @@ def attention_point(maps: Sequence[Mapping[str, Any]]) -> Point | None:
     if len(shapes) != 1:
         return None
     mean = np.mean(grids, axis=0)
-    above = np.maximum(mean - mean.mean(), 0.0)
+    above = np.round(np.maximum(mean - mean.mean(), 0.0), 3)
     rows, cols = above.shape
     padded = np.pad(above, 1)
     around = sum(padded[row : row + rows, col : col + cols] for row in range(3) for col in range(3))
