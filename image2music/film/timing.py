@@ -83,9 +83,7 @@ class Shot:
 
     def share_of_next(self, frame: int) -> float:
         """Return how much of the next part is seen in a frame, 0 to 1: it would be 1 in frame `last`."""
-        into = frame - (self.last - self.fade) + 1
-        linear = max(0, into) / (self.fade + 1)
-        return linear * linear * (3 - 2 * linear)
+        return max(0, frame - (self.last - self.fade) + 1) / (self.fade + 1)
 
 
 def shots(starts: Sequence[float], upbeats: Sequence[float], seconds: float, fps: int) -> tuple[Shot, ...]:

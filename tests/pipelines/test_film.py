@@ -1,6 +1,7 @@
 """The command film: albums and rows as MP4 files, checked by decoding them."""
 
 import json
+import shutil
 import signal
 import sys
 from itertools import pairwise
@@ -20,24 +21,46 @@ from schemas.composition import TRAINED_ALGORITHMIC_MEDIA
 
 pytestmark = pytest.mark.slow
 
-COMPOSE = "compose --images pictures --index tunes.lance --output out --composer fake"
-FILM = "film --input out --output films --size 96x64"
+COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--composer", "fake"]
+SMALL = ["--output", "films", "--size", "96x64"]
+FILM, ALBUM_FILM = ["film", "--input", "out", *SMALL], ["film", "--input", "album", *SMALL]
 FPS = 30
 COLOURS = {"red": 0, "green": 1, "blue": 2}
 
 
-@pytest.fixture
-def rows(indexed):
-    """Three rows of plain pictures."""
-    assert main(COMPOSE.split()) == 0
-    return indexed
+@pytest.fixture(scope="module")
+def composed(made_once, tmp_path_factory):
+    """Outputs of three plain pictures, made once: `out` has rows alone, `album` has their album and its film."""
+    home = tmp_path_factory.mktemp("films") / "world"
+    shutil.copytree(made_once, home)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        assert main([*COMPOSE, "--output", "out"]) == 0
+        assert main([*COMPOSE, "--output", "album", "--album"]) == 0
+        assert main(ALBUM_FILM) == 0
+    return home
 
 
 @pytest.fixture
-def album(indexed):
-    """An album of three plain pictures, as its row."""
-    assert main([*COMPOSE.split(), "--album"]) == 0
-    return next(open_output(indexed / "out").albums.read(["abc", "midi", "starts", "image_uris", "titles", "title"]))
+def home(composed, tmp_path, monkeypatch):
+    """A copy of it, as the current folder."""
+    folder = tmp_path / "world"
+    shutil.copytree(composed, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def unfilmed(home):
+    """The same before any film was made."""
+    shutil.rmtree(home / "films")
+    return home
+
+
+@pytest.fixture(scope="module")
+def album(composed):
+    """The row of the album."""
+    return next(open_output(composed / "album").albums.read(["abc", "midi", "starts", "image_uris", "titles", "title"]))
 
 
 def only_film(home):
@@ -61,9 +84,8 @@ def brightest(frame):
     return int(frame[26:38, 40:56].reshape(-1, 3).mean(axis=0).argmax())
 
 
-def test_pictures_of_an_album_change_on_its_bar_lines(indexed, album):
-    assert main(FILM.split()) == 0
-    frames = pictures_of(only_film(indexed))
+def test_pictures_of_an_album_change_on_its_bar_lines(composed, album):
+    frames = pictures_of(only_film(composed))
     seen = [brightest(frame) for frame in frames]
     order = [COLOURS[uri.rpartition("/")[2].removesuffix(".png")] for uri in album["image_uris"]]
     bars = played_bars(album["abc"], album["midi"])
@@ -77,9 +99,8 @@ def test_pictures_of_an_album_change_on_its_bar_lines(indexed, album):
         assert frames[first + 1, 32, 48] == pytest.approx(pure, abs=6)
 
 
-def test_a_picture_fades_in_during_the_upbeat(indexed, album):
-    assert main(FILM.split()) == 0
-    frames = pictures_of(only_film(indexed)).astype(float)
+def test_a_picture_fades_in_during_the_upbeat(composed, album):
+    frames = pictures_of(only_film(composed)).astype(float)
     bars = played_bars(album["abc"], album["midi"])
     at = bars.place_of(album["starts"][1])
     line, upbeat = round(bars.seconds[at] * FPS), round(bars.beats[at] * FPS)
@@ -90,9 +111,8 @@ def test_a_picture_fades_in_during_the_upbeat(indexed, album):
     assert steps[line + 1 : line + 8].max() < 4
 
 
-def test_sound_and_picture_are_equally_long_and_the_frames_are_counted(indexed, album):
-    assert main(FILM.split()) == 0
-    path = only_film(indexed)
+def test_sound_and_picture_are_equally_long_and_the_frames_are_counted(composed, album):
+    path = only_film(composed)
     with av.open(str(path)) as film:
         video, audio = film.streams.video[0], film.streams.audio[0]
         assert (video.codec_context.name, audio.codec_context.name) == ("h264", "aac")
@@ -103,14 +123,12 @@ def test_sound_and_picture_are_equally_long_and_the_frames_are_counted(indexed, 
     assert shown == pytest.approx(np.arange(len(shown)) / FPS, abs=1e-3)
 
 
-def test_a_film_is_as_loud_as_other_sounds(indexed, album):
-    assert main(FILM.split()) == 0
-    assert loudness(sound_of(only_film(indexed)), 48_000) == pytest.approx(-16, abs=0.5)
+def test_a_film_is_as_loud_as_other_sounds(composed, album):
+    assert loudness(sound_of(only_film(composed)), 48_000) == pytest.approx(-16, abs=0.5)
 
 
-def test_chapters_and_what_the_file_says_of_itself(indexed, album):
-    assert main(FILM.split()) == 0
-    with av.open(str(only_film(indexed))) as film:
+def test_chapters_and_what_the_file_says_of_itself(composed, album):
+    with av.open(str(only_film(composed))) as film:
         chapters, said = film.chapters(), film.metadata
         length = film.duration / 1e6
     assert chapters[0]["start"] == 0
@@ -119,24 +137,24 @@ def test_chapters_and_what_the_file_says_of_itself(indexed, album):
     assert all(chapter["metadata"]["title"] for chapter in chapters)
     assert (said["title"], said["album"]) == (album["title"], album["title"])
     assert TRAINED_ALGORITHMIC_MEDIA in said["comment"]
-    assert f"<Iptc4xmpExt:DigitalSourceType>{TRAINED_ALGORITHMIC_MEDIA}<".encode() in only_film(indexed).read_bytes()
+    assert f"<Iptc4xmpExt:DigitalSourceType>{TRAINED_ALGORITHMIC_MEDIA}<".encode() in only_film(composed).read_bytes()
 
 
-def test_rows_without_an_album_are_a_film_each_and_named_rows_alone(rows, capsys):
-    row, *_ = open_output(rows / "out").compositions.read(["image_id"])
-    assert main([*FILM.split(), "--ids", row["image_id"][:8]]) == 0
-    assert only_film(rows).name == f"{row['image_id'][:16]}.mp4"
-    assert main(FILM.split()) == 0
-    assert len(list((rows / "films").glob("*.mp4"))) == 3
+def test_rows_without_an_album_are_a_film_each_and_named_rows_alone(unfilmed, capsys):
+    row, *_ = open_output(unfilmed / "out").compositions.read(["image_id"])
+    assert main([*FILM, "--ids", row["image_id"][:8]]) == 0
+    assert only_film(unfilmed).name == f"{row['image_id'][:16]}.mp4"
+    assert main(FILM) == 0
+    assert len(list((unfilmed / "films").glob("*.mp4"))) == 3
     assert "2 films in films, 1 there already" in capsys.readouterr().out
 
 
-def test_the_tags_of_one_row_are_those_of_its_other_files(rows):
-    row, *_ = open_output(rows / "out").compositions.read(
+def test_the_tags_of_one_row_are_those_of_its_other_files(unfilmed):
+    row, *_ = open_output(unfilmed / "out").compositions.read(
         ["image_id", "title", "composer_id", "settings_hash", "seed", "composed_at", "rights"]
     )
-    assert main([*FILM.split(), "--ids", row["image_id"]]) == 0
-    with av.open(str(only_film(rows))) as film:
+    assert main([*FILM, "--ids", row["image_id"]]) == 0
+    with av.open(str(only_film(unfilmed))) as film:
         said = film.metadata
     tags = file_tags(row)
     assert [said[name] for name in ("title", "artist", "comment", "copyright")] == [
@@ -144,52 +162,52 @@ def test_the_tags_of_one_row_are_those_of_its_other_files(rows):
     ]
 
 
-def test_a_picture_that_is_gone_is_a_card_with_its_title_a_line_and_exit_code_3(indexed, album, capsys):
-    (indexed / "pictures" / "green.png").unlink()
+def test_a_picture_that_is_gone_is_a_card_with_its_title_a_line_and_exit_code_3(unfilmed, album, capsys):
+    (unfilmed / "pictures" / "green.png").unlink()
     capsys.readouterr()
-    assert main(FILM.split()) == 3
+    assert main(ALBUM_FILM) == 3
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 1
     assert errors[0].startswith("pictures/green.png: gone")
     number = [uri.rpartition("/")[2] for uri in album["image_uris"]].index("green.png")
     bars = played_bars(album["abc"], album["midi"])
-    frame = pictures_of(only_film(indexed))[round(bars.seconds[bars.place_of(album["starts"][number])] * FPS) + 2]
+    frame = pictures_of(only_film(unfilmed))[round(bars.seconds[bars.place_of(album["starts"][number])] * FPS) + 2]
     assert frame[:6].max() < 60
     assert frame.max() > 150
-    assert main(FILM.split()) == 3  # made again: the picture may have come back
+    assert main(ALBUM_FILM) == 3  # made again: the picture may have come back
 
 
-def test_a_film_that_was_killed_goes_on_with_the_shots_that_are_there(indexed, album, capsys):
-    command = "film --input out --output films --size 960x540".split()
-    process = start(command, indexed)
-    wait_for(lambda: list((indexed / "films").rglob("shot-*.mp4")))
+def test_a_film_that_was_killed_goes_on_with_the_shots_that_are_there(unfilmed, album, capsys):
+    command = ["film", "--input", "album", "--output", "films", "--size", "480x270"]
+    process = start(command, unfilmed)
+    wait_for(lambda: list((unfilmed / "films").rglob("shot-*.mp4")))
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert list((indexed / "films").glob("*.mp4")) == []
+    assert list((unfilmed / "films").glob("*.mp4")) == []
     assert main(command) == 0
     assert "of them from an earlier run" in capsys.readouterr().out
-    frames = pictures_of(only_film(indexed))
+    frames = pictures_of(only_film(unfilmed))
     assert len({brightest(frame[::9, ::10]) for frame in frames}) == 3
-    assert list((indexed / "films" / ".film").rglob("shot-*")) == []
+    assert list((unfilmed / "films" / ".film").rglob("shot-*")) == []
 
 
-def test_shots_of_other_settings_are_not_used(indexed, album, capsys, monkeypatch):
+def test_shots_of_other_settings_are_not_used(unfilmed, album, capsys, monkeypatch):
     def full(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(shooting, "join_shots", full)
-        assert main(FILM.split()) == 130
-    assert main([*FILM.split(), "--titles"]) == 0
+        assert main(ALBUM_FILM) == 130
+    assert main([*ALBUM_FILM, "--titles"]) == 0
     said = capsys.readouterr().out
     assert "2 of them from an earlier run" in said  # the first picture has a card before it
 
 
-def test_a_strip_of_the_score_lies_under_the_picture_and_moves(rows):
-    row, *_ = open_output(rows / "out").compositions.read(["image_id"])
-    command = "film --input out --output films --size 160x160 --score --ids"
-    assert main([*command.split(), row["image_id"]]) == 0
-    frames = pictures_of(only_film(rows))
+def test_a_strip_of_the_score_lies_under_the_picture_and_moves(unfilmed):
+    row, *_ = open_output(unfilmed / "out").compositions.read(["image_id"])
+    command = ["film", "--input", "out", "--output", "films", "--size", "160x160", "--score", "--ids"]
+    assert main([*command, row["image_id"]]) == 0
+    frames = pictures_of(only_film(unfilmed))
     assert frames.shape[1:3] == (160, 160)
     paper = frames[5, 130:156].astype(int)
     assert np.median(paper) > 200
@@ -197,7 +215,9 @@ def test_a_strip_of_the_score_lies_under_the_picture_and_moves(rows):
     assert np.abs(frames[5, 130:156].astype(int) - frames[len(frames) // 2, 130:156]).max() > 50
 
 
-@pytest.mark.parametrize(("shape", "size"), [("1080p", (1920, 1080)), ("4:3", (1440, 1080)), ("vertical", (1080, 1920))])
+@pytest.mark.parametrize(
+    ("shape", "size"), [("1080p", (1920, 1080)), ("4:3", (1440, 1080)), ("vertical", (1080, 1920))]
+)
 def test_formats_have_their_sizes(shape, size):
     from pipelines.jobs.options import FilmOptions
 
@@ -213,18 +233,18 @@ def test_formats_have_their_sizes(shape, size):
         ("--ids ../x", "at least 4 hex digits"),
     ],
 )
-def test_what_cannot_be_filmed_is_one_line(rows, capsys, options, complaint):
+def test_what_cannot_be_filmed_is_one_line(unfilmed, capsys, options, complaint):
     assert main(f"film --input out --output films {options}".split()) == 1
     assert complaint in capsys.readouterr().err
 
 
-def test_without_pyav_a_line_names_the_extra(rows, capsys, monkeypatch):
+def test_without_pyav_a_line_names_the_extra(unfilmed, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    assert main(FILM.split()) == 1
+    assert main(FILM) == 1
     assert capsys.readouterr().err.strip().endswith("pip install 'image2music[film]'")
 
 
-def test_run_json_is_not_touched_by_films(rows):
-    before = json.loads((rows / "out" / "run.json").read_text())
-    assert main(FILM.split()) == 0
-    assert json.loads((rows / "out" / "run.json").read_text()) == before
+def test_run_json_is_not_touched_by_films(unfilmed):
+    before = json.loads((unfilmed / "out" / "run.json").read_text())
+    assert main(FILM) == 0
+    assert json.loads((unfilmed / "out" / "run.json").read_text()) == before
