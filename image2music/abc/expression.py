@@ -30,7 +30,7 @@ from image2music.music.midi import write_note_lists
 from image2music.music.score import MeterChange, Score, TempoChange
 from image2music.music.theory import DEFAULT_QPM, DRUM_CHANNEL, TICKS_PER_QUARTER, Length, ticks
 
-EXPRESSION_VERSION = 1
+EXPRESSION_VERSION = 2
 """Raise it when tunes are performed otherwise."""
 
 _SOFTEST, _LOUDEST = 8, 126

@@ -292,7 +292,7 @@ def play_voices(tune: Tune) -> list[PlayedVoice]:
 def conducted(
     tune: Tune, voices: list[PlayedVoice], *, with_silent: bool = False, may_be_silent: bool = False
 ) -> tuple[Score, list[NoteList]]:
-    """Return a score with the tempos, meters and keys of a tune, and the notes of each track beside it.
+    """Return a score with the title, tempos, meters and keys of a tune, and the notes of each track beside it.
 
     `with_silent` keeps one empty track for a voice that never sounds. A track holds the very list of its voice's part.
 
@@ -304,7 +304,8 @@ def conducted(
     tracks = _note_lists(voices, with_silent=with_silent)
     if not may_be_silent and not any(track.notes for track in tracks):
         raise AbcError("the tune has rests only: write notes", reason="no_music")
-    return Score(TICKS_PER_QUARTER, (), _tempos(tune, voices), _meters(tune, voices), _keys(tune, voices)), tracks
+    changes = _tempos(tune, voices), _meters(tune, voices), _keys(tune, voices)
+    return Score(TICKS_PER_QUARTER, (), *changes, title=tune.title), tracks
 
 
 def _note_lists(voices: list[PlayedVoice], *, with_silent: bool) -> list[NoteList]:

@@ -91,8 +91,10 @@ class Reel:
         return Card(words[0], words[1] if len(words) > 1 else "", seconds, min(self.bars.beats[at], seconds / 2))
 
 
-def tune_reel(row: Row) -> Reel:
+def tune_reel(row: Row, name: str = "") -> Reel:
     """Return the film of one row: its picture, the view going where the composer looked as each section begins.
+
+    `name` is that of its file; the beginning of its image_id without one.
 
     Raises:
         AbcError, MidiError: the tune cannot be played.
@@ -107,7 +109,7 @@ def tune_reel(row: Row) -> Reel:
         for section, start in zip(sections, starts, strict=True)
     )
     return Reel(
-        row["image_id"][:16],
+        name or row["image_id"][:16],
         row["title"],
         row["abc"],
         row["midi"],

@@ -174,7 +174,8 @@ def shoot(
         OutputError: a file cannot be written.
     """
     reel = reel.with_cards() if style.titles else reel
-    work.mkdir(parents=True, exist_ok=True)
+    for folder in (work, target.parent):
+        folder.mkdir(parents=True, exist_ok=True)
     sound = _sound_of(reel, renderer, work)
     seconds = len(sound) / RATE
     reel, made = _cut(reel, seconds)

@@ -215,20 +215,22 @@ def _font_folder() -> Path:
     return Path(package.submodule_search_locations[0]) / "data"
 
 
-def pages_as_pdf(pages: tuple[str, ...], title: str = "", author: str = "") -> bytes:
+def pages_as_pdf(pages: tuple[str, ...], title: str = "", author: str = "", description: str = "") -> bytes:
     """Return SVG pages as one PDF: vectors, text as text, the size of each page that of its SVG."""
-    return _typeset(pages, None, title, author, format="pdf", timestamp=0)
+    about = {"title": title, "author": author, "description": description}
+    return _typeset(pages, None, about, format="pdf", timestamp=0)
 
 
 def page_as_png(page: str, width_px: int) -> bytes:
     """Return one SVG page as PNG on white, `width_px` wide and as high as it takes."""
-    return _typeset((page,), width_px, format="png", ppi=72)
+    return _typeset((page,), width_px, {}, format="png", ppi=72)
 
 
-def _typeset(pages: tuple[str, ...], width: int | None, title: str = "", author: str = "", **options: Any) -> bytes:
+def _typeset(pages: tuple[str, ...], width: int | None, about: dict[str, str], **options: Any) -> bytes:
     import typst
 
-    lines = [f"#set document(title: {_quoted(title)}, author: {_quoted(author)}, date: none)"]
+    said = "".join(f"{name}: {_quoted(text)}, " for name, text in about.items() if text)
+    lines = [f"#set document({said}date: none)"]
     for number, page in enumerate(pages):
         found = _VIEW_BOX.search(page)
         assert found is not None

@@ -312,7 +312,7 @@ def write_midi(score: Score) -> bytes:
 
 
 def write_note_lists(conductor: Score, tracks: Iterable[NoteList]) -> bytes:
-    """As `write_midi`, with the tempos, meters and keys of `conductor` and other tracks than its own."""
+    """As `write_midi`, with the title, tempos, meters and keys of `conductor` and other tracks than its own."""
     chunks = [_conductor(conductor), *(_track_chunk(track) for track in tracks)]
     header = struct.pack(">4sIHHH", b"MThd", 6, 1, len(chunks), conductor.ticks_per_quarter)
     return header + b"".join(chunks)
@@ -356,7 +356,7 @@ def _note_list(track: Track) -> NoteList:
 
 
 def _conductor(score: Score) -> bytes:
-    events: list[tuple[int, bytes]] = []
+    events = [(0, _name_event(score.title))] if score.title else []
     for meter in score.meters:
         power = meter.denominator.bit_length() - 1
         events.append((meter.tick, bytes((0xFF, 0x58, 4, min(meter.numerator, 255), power, 24, 8))))
@@ -381,10 +381,7 @@ def _meta_chunk(events: list[tuple[int, bytes]]) -> bytes:
 
 def _track_chunk(track: NoteList) -> bytes:
     channel = track.channel & 15
-    parts = []
-    if track.name:
-        name = track.name.encode("utf-8")[:_NAME_LIMIT]
-        parts.append(b"\x00\xff\x03" + bytes((len(name),)) + name)
+    parts = [b"\0" + _name_event(track.name)] if track.name else []
     parts.append(bytes((0, 0xC0 | channel, track.program & 127)))
     on, off = (0x90 | channel) << 16, (0x80 | channel) << 16 | _VOLUME_OF_ENDS
     # One integer for each event, the tick and behind it the three bytes of the message, sorts ends before beginnings.
@@ -402,6 +399,12 @@ def _track_chunk(track: NoteList) -> bytes:
         for event, delta in zip(events, deltas, strict=True)
     ]
     return _chunk(parts)
+
+
+def _name_event(name: str) -> bytes:
+    """Return the event that names a track, and in the first track the piece."""
+    text = name.encode("utf-8")[:_NAME_LIMIT].decode("utf-8", "ignore").encode("utf-8")
+    return b"\xff\x03" + bytes((len(text),)) + text
 
 
 def _chunk(events: list[bytes]) -> bytes:

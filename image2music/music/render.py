@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -23,6 +22,7 @@ from image2music.errors import ConfigError, MidiError
 from image2music.music.loudness import PEAK_DBTP, levels_over_channels, limited, mastered, mastering_gain
 from image2music.music.midi import read_midi, write_midi
 from image2music.music.score import Score, Track, seconds_at
+from image2music.music.tags import ogg_pages
 
 RATE = 48_000
 """Samples a second; two channels."""
@@ -383,7 +383,8 @@ def encode(sound: NDArray[np.float32], kind: SoundFormat, kbps: int | None = Non
     with soundfile.SoundFile(stream, "w", RATE, sound.shape[1], **options) as file:
         file.write(sound)
     if kind == "opus":
-        return _renumbered(stream.getvalue())
+        # The stream has a number that was drawn.
+        return b"".join(page._replace(stream=1).packed() for page in ogg_pages(stream.getvalue()))
     return _with_loop(stream.getvalue(), len(sound)) if loop and kind == "wav" else stream.getvalue()
 
 
@@ -414,29 +415,6 @@ def decode(data: bytes) -> tuple[NDArray[np.float32], int]:
 
     sound, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
     return sound, int(rate)
-
-
-_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-
-
-def _renumbered(ogg: bytes) -> bytes:
-    """Return an Ogg file whose stream has the number 1 instead of one that was drawn; each page's check sum follows.
-
-    The check sum (RFC 3533) is that of zlib with the bits of each byte, and of the sum, in the other order.
-    """
-    pages = []
-    at = 0
-    while at < len(ogg):
-        count = ogg[at + 26]
-        size = 27 + count + sum(ogg[at + 27 : at + 27 + count])
-        page = (
-            ogg[at : at + 14] + (1).to_bytes(4, "little") + ogg[at + 18 : at + 22] + bytes(4) + ogg[at + 26 : at + size]
-        )
-        total = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
-        total = int(f"{total:032b}"[::-1], 2)
-        pages.append(page[:22] + total.to_bytes(4, "little") + page[26:])
-        at += size
-    return b"".join(pages)
 
 
 _PLAIN_TAIL = 0.4

@@ -86,7 +86,7 @@ class Score:
     """A whole piece. Change lists are sorted by tick and may be empty where the source names none.
 
     A track without notes is a voice that is declared and never sounds. `bar_starts` is empty where the source has no
-    bar lines of its own (MIDI): there the meters tell.
+    bar lines of its own (MIDI): there the meters tell. `title` is that of a tune in ABC; of MIDI it is not read.
     """
 
     ticks_per_quarter: int
@@ -95,6 +95,7 @@ class Score:
     meters: tuple[MeterChange, ...] = ()
     keys: tuple[KeyChange, ...] = ()
     bar_starts: tuple[BarStart, ...] = ()
+    title: str = ""
 
     @property
     def n_notes(self) -> int:

@@ -2,7 +2,8 @@
 
 `tagged` takes a whole file and returns it with the tags that are named, in place of those it had. Times and sound stay
 as they are, byte for byte. Sources: RIFF/INFO (Microsoft's Multimedia Programming Interface 1.0), ID3v2.3
-(https://id3.org/id3v2.3.0), Ogg and Opus (RFC 3533, RFC 7845), standard MIDI files 1.0, MusicXML 4.0.
+(https://id3.org/id3v2.3.0), Ogg and Opus (RFC 3533, RFC 7845), standard MIDI files 1.0, MusicXML 4.0, ABC 2.1, Dublin
+Core (https://www.dublincore.org/specifications/dublin-core/dces/).
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 from xml.etree.ElementTree import Element, ParseError, SubElement, fromstring, tostring
+from xml.sax.saxutils import escape
 
 from image2music.errors import NotationError
 
-TaggedKind = Literal["wav", "mp3", "opus", "midi", "musicxml"]
+TaggedKind = Literal["wav", "mp3", "opus", "midi", "musicxml", "abc", "svg"]
 
 
 def tagged(data: bytes, kind: TaggedKind, tags: Mapping[str, str]) -> bytes:
@@ -33,7 +35,7 @@ def tagged(data: bytes, kind: TaggedKind, tags: Mapping[str, str]) -> bytes:
         NotationError: the bytes are no file of that kind (`not_this_kind`).
     """
     said = {name: _plain(text) for name, text in tags.items() if _plain(text)}
-    write = {"wav": _wav, "mp3": _mp3, "opus": _opus, "midi": _midi, "musicxml": _musicxml}[kind]
+    write = _WRITERS[kind]
     try:
         return write(data, said)
     except (IndexError, struct.error, ParseError, ValueError) as error:
@@ -72,22 +74,6 @@ def _wav(data: bytes, tags: Mapping[str, str]) -> bytes:
     entries = [(code, texts[name].encode("utf-8") + b"\0") for name, code in _INFO.items() if name in texts]
     if entries:
         chunks.append((b"LIST", b"INFO" + b"".join(_chunk(code, text) for code, text in entries)))
-    return _riff(chunks)
-
-
-def with_loop(wav: bytes, first: int, last: int) -> bytes:
-    """Return a WAV file that names the samples `first` to `last` (both played) as its endless loop, a `smpl` chunk.
-
-    Raises:
-        NotationError: these bytes are no WAV file (`not_this_kind`).
-    """
-    try:
-        chunks = [chunk for chunk in _chunks(wav) if chunk[0] != b"smpl"]
-        rate = struct.unpack_from("<I", next(body for name, body in chunks if name == b"fmt "), 4)[0]
-    except (struct.error, ValueError, StopIteration) as error:
-        raise NotationError(f"these bytes are no wav file: {error}", reason="not_this_kind") from error
-    head = struct.pack("<9I", 0, 0, round(1e9 / rate), 60, 0, 0, 0, 1, 0)
-    chunks.append((b"smpl", head + struct.pack("<6I", 0, 0, first, last, 0, 0)))
     return _riff(chunks)
 
 
@@ -292,3 +278,57 @@ def _musicxml(data: bytes, tags: Mapping[str, str]) -> bytes:
     if len(identification):
         root.insert(place, identification)
     return data[:start] + tostring(root, encoding="unicode").encode("utf-8")
+
+
+# ABC: composer (C:), notes (N:) and directives of information (ABC 2.1) behind the title. None are replaced: a
+# header may hold several, and what people wrote in theirs stays.
+
+_FIELDS = {"artist": "C:", "software": "%%abc-creator ", "copyright": "%%abc-copyright ", "comment": "N:"}
+
+
+def _abc(data: bytes, tags: Mapping[str, str]) -> bytes:
+    lines = data.decode("utf-8").splitlines(keepends=True)
+    first = next((at for at, line in enumerate(lines) if line.startswith("X:")), None)
+    if first is None:
+        raise ValueError("no X: line begins a tune")
+    last = next(at for at in range(first, len(lines)) if at + 1 == len(lines) or lines[at + 1][:2] not in ("T:", "X:"))
+    texts = {name: " ".join(text.replace("%", " ").split()) for name, text in tags.items()}
+    said = [f"{start}{texts[name]}\n" for name, start in _FIELDS.items() if name in tags]
+    said += [f"N:{name}: {texts[name]}\n" for name, _ in _others(tags, {*_FIELDS, "title"})]
+    said = [line for line in said if line not in lines]
+    return "".join([*lines[: last + 1], *said, *lines[last + 1 :]]).encode("utf-8")
+
+
+# SVG: RDF with Dublin Core in <metadata>, the first child, as drawing programs write it.
+
+_DUBLIN_CORE = {
+    "title": "title", "artist": "creator", "comment": "description", "copyright": "rights", "date": "date",
+    "album": "relation",
+}  # fmt: skip
+
+
+def _svg(data: bytes, tags: Mapping[str, str]) -> bytes:
+    text = re.sub(r"<metadata>.*?</metadata>", "", data.decode("utf-8"), count=1, flags=re.DOTALL)
+    root = re.search(r"<svg\b[^>]*>", text)
+    if root is None:
+        raise ValueError("no <svg> stands in it")
+    said = [(f"dc:{_DUBLIN_CORE[name]}", tags[name]) for name in _DUBLIN_CORE if name in tags]
+    said += [("dc:description", f"{name}: {text}") for name, text in _others(tags, _DUBLIN_CORE)]
+    lines = "".join(f"<{tag}>{escape(text)}</{tag}>" for tag, text in said)
+    about = (
+        '<metadata><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" '
+        f'xmlns:dc="http://purl.org/dc/elements/1.1/"><rdf:Description rdf:about="">{lines}</rdf:Description></rdf:RDF>'
+        "</metadata>"
+    )
+    return (text[: root.end()] + (about if said else "") + text[root.end() :]).encode("utf-8")
+
+
+_WRITERS: Mapping[TaggedKind, Callable[[bytes, Mapping[str, str]], bytes]] = {
+    "wav": _wav,
+    "mp3": _mp3,
+    "opus": _opus,
+    "midi": _midi,
+    "musicxml": _musicxml,
+    "abc": _abc,
+    "svg": _svg,
+}

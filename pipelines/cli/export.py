@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 def add_parsers(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("export", help="chosen rows as ABC, MIDI, MusicXML, sound and heat map files")
+    parser = commands.add_parser(
+        "export", help="chosen rows as ABC, MIDI, MusicXML, scores to print, sound, stems and heat maps"
+    )
     add_arguments(parser, ExportOptions)
     parser.set_defaults(run=run_export)
 
@@ -25,5 +27,5 @@ def run_export(args: argparse.Namespace) -> int:
 
     options = from_arguments(ExportOptions, args)
     written, failed = export(options)
-    print(f"{written} files in {options.output}")
+    print(f"{written} files in {options.output}, listed in files.csv")
     return 1 if failed else 0

@@ -1,29 +1,57 @@
-"""Chosen rows as files: ABC, MIDI, MusicXML, sound, heat map."""
+"""Chosen rows as files: notation, MIDI, scores to print, sound, stems, heat maps, and a table of what was written."""
 
 from __future__ import annotations
 
+import csv
 import io
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import PngImagePlugin
 
 from image2music.abc.musicxml import abc_to_music_xml
 from image2music.errors import ConfigError, Image2MusicError, PictureError
 from image2music.failures import one_line
-from image2music.music.render import SoundFormat, SoundRenderer, encode
+from image2music.music.engraving import engrave, pages_as_pdf
+from image2music.music.midi import read_midi
+from image2music.music.render import RATE, SoundFormat, SoundRenderer, encode, loop_tags
+from image2music.music.score import Score, length_in_bars, seconds_at
+from image2music.music.tags import tagged
 from image2music.report.page import heat_map, overlay
-from image2music.storage.datasets import Dataset, read_batches
+from image2music.rights import RIGHTS_COLUMNS, file_tags, model_name
+from image2music.storage.datasets import Dataset, open_shards
 from image2music.storage.files import Folder
+from image2music.storage.names import NAME_COLUMNS, file_names
 from image2music.storage.output import open_output
-from pipelines.jobs.options import ExportOptions
+from pipelines.jobs.options import EXPORT_FORMATS, ExportOptions
 from pipelines.jobs.report import announced_renderer, find_picture
+from schemas.composition import TRAINED_ALGORITHMIC_MEDIA
 
 Row = dict[str, Any]
 
+TABLE = "files.csv"
+TABLE_COLUMNS = (
+    "picture", "image_id", "catalog_id", "album", "file", "format", "bytes", "seconds", "title", "key", "meter",
+    "tempo_qpm", "made_by_ai", "digital_source_type", "composer", "composer_licence", "longest_copied_run", "copyright",
+)  # fmt: skip
+"""Columns of the table: a line a file. Seconds are those that are heard: of a loop once round."""
+
+_COLUMNS = tuple(
+    dict.fromkeys((*NAME_COLUMNS, *RIGHTS_COLUMNS, "image_uris", "abc", "meter", "midi", "plan", "attention"))
+)
+_ROWS_AT_ONCE = 32
+_STEPS = 2**15
+"""Steps of a WAV file of 16 bits above silence."""
+_SOUNDS: tuple[SoundFormat, ...] = ("wav", "mp3", "opus")
+
 
 def export(options: ExportOptions) -> tuple[int, int]:
-    """Write the files; return how many were written and how many could not be, each of these a line on stderr.
+    """Write the files and their table; return how many files were made and how many could not be, each of these a line.
 
     Raises:
         ConfigError: there are no rows (`no_rows`), none begins with an id that was named (`unknown_id`), or the sound
@@ -32,23 +60,29 @@ def export(options: ExportOptions) -> tuple[int, int]:
     """
     compositions, files = open_output(options.input).compositions, Folder(options.output)
     chosen = chosen_rows(compositions, options.input, options.ids)
-    formats = {name: made for name, made in FORMATS.items() if name in options.formats}
-    if sounds := [name for name in SOUNDS if name in options.formats]:
-        formats |= _sounds(sounds, announced_renderer(options.soundfont))
+    names = file_names(options.name, exported_rows(compositions, NAME_COLUMNS))
+    sounds = {*_SOUNDS, "stems"} & {*options.formats}
+    renderer = announced_renderer(options.soundfont) if sounds else None
     files.prepare()
-    written = failed = 0
-    for row in _rows(compositions, chosen):
-        for name in options.formats:
-            ending, make = formats[name]
+    lines: list[dict[str, Any]] = []
+    failed = 0
+    for row in exported_rows(compositions):
+        if row["image_id"] not in chosen:
+            continue
+        tune = ExportedTune(row, renderer, options.loop)
+        for format in options.formats:
             try:
-                data = make(row)
+                made = tune.files(format)
             except Image2MusicError as error:
-                print(f"{row['image_uri']}: {name}: {one_line(error)}", file=sys.stderr)
+                print(f"{row['image_uri']}: {format}: {one_line(error)}", file=sys.stderr)
                 failed += 1
                 continue
-            files.write(f"{row['image_id'][:16]}{ending}", data)
-            written += 1
-    return written, failed
+            for file in made:
+                name = f"{names[row['image_id']]}{file.ending}"
+                files.write(name, file.data)
+                lines.append(_line(tune, name, format, file))
+    files.write(TABLE, _table(lines))
+    return len(lines), failed
 
 
 def chosen_rows(compositions: Dataset, where: str, wanted: Collection[str]) -> frozenset[str]:
@@ -68,56 +102,198 @@ def chosen_rows(compositions: Dataset, where: str, wanted: Collection[str]) -> f
     return frozenset(id for id in ids if id.startswith(tuple(wanted)))
 
 
-def _rows(compositions: Dataset, ids: Collection[str]) -> Iterator[Row]:
-    columns = ["image_id", "image_uri", "image_uris", "title", "abc", "midi", "attention"]
-    for batch in read_batches(compositions.shards(), columns, 32):
-        yield from (row for row in batch if row["image_id"] in ids)
+def exported_rows(compositions: Dataset, columns: Collection[str] = _COLUMNS) -> Iterator[Row]:
+    """Yield what files are made of, of all rows; columns that rows of earlier releases lack are left out."""
+    for shard in open_shards(compositions.shards()):
+        there = [name for name in columns if name in shard.schema_arrow.names]
+        for batch in shard.iter_batches(batch_size=_ROWS_AT_ONCE, columns=there):
+            yield from batch.to_pylist()
 
 
-def _abc(row: Row) -> bytes:
-    text: str = row["abc"]
-    return text.encode("utf-8")
+class ExportedFile(NamedTuple):
+    """A file: what stands behind the tune's name, its bytes, and how long it is heard."""
+
+    ending: str
+    data: bytes
+    seconds: float
 
 
-def _midi(row: Row) -> bytes:
-    data: bytes = row["midi"]
-    return data
+@dataclass(frozen=True)
+class ExportedTune:
+    """A row, what plays it (None where no sound is wanted), and whether its sound is to be a loop.
+
+    What several formats need is made once.
+    """
+
+    row: Row
+    renderer: SoundRenderer | None
+    loop: bool
+
+    @cached_property
+    def tags(self) -> dict[str, str]:
+        """What every file says of itself."""
+        album = PurePosixPath((self.row["album"] or "").replace("\\", "/")).name
+        return file_tags(self.row) | ({"album": album} if album else {})
+
+    @cached_property
+    def score(self) -> Score:
+        """The notes of the row's MIDI."""
+        return read_midi(self.row["midi"])
+
+    @property
+    def is_loop(self) -> bool:
+        """Whether its end leads back into its beginning: it was asked for now, or when the tune was composed."""
+        return self.loop or bool((self.row.get("plan") or {}).get("loop"))
+
+    @cached_property
+    def exact_seconds(self) -> float | None:
+        """How long the sound is to the sample: as the plan says, a loop else to the end of its last bar; else None."""
+        length: float | None = (self.row.get("plan") or {}).get("length_s")
+        if length is None and self.is_loop:
+            per_quarter = self.score.ticks_per_quarter
+            return seconds_at(length_in_bars(self.score) / per_quarter, self.score.tempos, per_quarter)
+        return length
+
+    @cached_property
+    def seconds(self) -> float:
+        """How long the notes last."""
+        per_quarter = self.score.ticks_per_quarter
+        end = max(int((track.onsets + track.durations).max()) for track in self.score.tracks)
+        return seconds_at(end / per_quarter, self.score.tempos, per_quarter)
+
+    @cached_property
+    def sound(self) -> Any:
+        """The sound, float32[n, 2]."""
+        assert self.renderer is not None
+        if self.exact_seconds is None:
+            return self.renderer.render(self.row["midi"])
+        return self.renderer.render_exactly(self.row["midi"], self.exact_seconds, self.is_loop)
+
+    @cached_property
+    def music_xml(self) -> bytes:
+        """The score as MusicXML, with its tags."""
+        return tagged(abc_to_music_xml(self.row["abc"]), "musicxml", self.tags)
+
+    def files(self, format: str) -> list[ExportedFile]:
+        """Return the tune in one of `EXPORT_FORMATS`: one file, of some several.
+
+        Raises:
+            Image2MusicError: it cannot be made.
+        """
+        return list(_MAKERS[format](self))
+
+    def abc(self) -> Iterator[ExportedFile]:
+        """The row's ABC, with its tags in the header."""
+        yield ExportedFile(".abc", tagged(self.row["abc"].encode("utf-8"), "abc", self.tags), self.seconds)
+
+    def midi(self) -> Iterator[ExportedFile]:
+        """The row's MIDI, with its tags at the beginning."""
+        yield ExportedFile(".mid", tagged(self.row["midi"], "midi", self.tags), self.seconds)
+
+    def musicxml(self) -> Iterator[ExportedFile]:
+        """The score for notation programs."""
+        yield ExportedFile(".musicxml", self.music_xml, self.seconds)
+
+    def pdf(self) -> Iterator[ExportedFile]:
+        """The score to print, A4."""
+        tags = self.tags
+        pages = engrave(self.music_xml).pages
+        data = pages_as_pdf(pages, tags["title"], tags["artist"], tags["comment"])
+        yield ExportedFile(".pdf", data, self.seconds)
+
+    def svg(self) -> Iterator[ExportedFile]:
+        """The score as drawings, one a page."""
+        for number, page in enumerate(engrave(self.music_xml).pages, start=1):
+            yield ExportedFile(f".page-{number}.svg", tagged(page.encode("utf-8"), "svg", self.tags), self.seconds)
+
+    def heard(self, kind: SoundFormat) -> Iterator[ExportedFile]:
+        """The sound in a format."""
+        data = encode(self.sound, kind, loop=self.is_loop)
+        tags = self.tags | (loop_tags(self.sound) if self.is_loop and kind != "wav" else {})
+        yield ExportedFile(f".{kind}", tagged(data, kind, tags), len(self.sound) / RATE)
+
+    def stems(self) -> Iterator[ExportedFile]:
+        """One WAV file a voice, and the mix, which is their sum."""
+        assert self.renderer is not None
+        sounds, _ = self.renderer.stems(self.row["midi"], self.exact_seconds, self.is_loop)
+        # Steps of 16 bits are taken before the sum: files that are added up give the file of the mix, to the bit.
+        parts = [np.asarray(np.round(sound * _STEPS) / _STEPS, dtype=np.float32) for sound in sounds]
+        mix = np.asarray(np.sum(parts, axis=0), dtype=np.float32)
+        labels = [f"{nth}-{_label(track.name)}" for nth, track in enumerate(self.score.tracks, start=1)]
+        for label, sound in zip([*labels, "mix"], [*parts, mix], strict=True):
+            tags = self.tags | {"title": f"{self.tags['title']} ({label})"}
+            data = tagged(encode(sound, "wav", loop=self.is_loop), "wav", tags)
+            yield ExportedFile(f".stem-{label}.wav", data, len(sound) / RATE)
+
+    def heatmap(self) -> Iterator[ExportedFile]:
+        """The whole tune's relative attention map over the picture, as PNG."""
+        whole = next((attention for attention in self.row["attention"] if attention["kind"] == "all"), None)
+        if whole is None:
+            raise PictureError("the row has no attention map of the whole tune", reason="no_attention")
+        picture = find_picture(self.row)
+        if picture is None:
+            raise PictureError("the picture is gone, or not the one that was looked at", reason="picture_missing")
+        stream, info = io.BytesIO(), PngImagePlugin.PngInfo()
+        for name, keyword in _PNG_KEYWORDS.items():
+            info.add_itxt(keyword, self.tags.get(name, ""))
+        overlay(picture, heat_map(whole)).save(stream, format="PNG", pnginfo=info)
+        yield ExportedFile(".heatmap.png", stream.getvalue(), self.seconds)
 
 
-def _musicxml(row: Row) -> bytes:
-    return abc_to_music_xml(row["abc"])
+_PNG_KEYWORDS = {
+    "title": "Title", "artist": "Author", "comment": "Comment", "copyright": "Copyright", "software": "Software",
+}  # fmt: skip
 
-
-SOUNDS: tuple[SoundFormat, ...] = ("wav", "mp3", "opus")
-
-
-def _sounds(names: Sequence[SoundFormat], renderer: SoundRenderer) -> dict[str, tuple[str, Callable[[Row], bytes]]]:
-    """Return the makers of sound files; a tune is played once for all of them."""
-    render = lru_cache(maxsize=1)(renderer.render)
-
-    def maker(name: SoundFormat) -> Callable[[Row], bytes]:
-        return lambda row: encode(render(row["midi"]), name)
-
-    return {name: (f".{name}", maker(name)) for name in names}
-
-
-def _heat_map(row: Row) -> bytes:
-    """Return the whole tune's relative attention map over the picture, as PNG."""
-    whole = next((attention for attention in row["attention"] if attention["kind"] == "all"), None)
-    if whole is None:
-        raise PictureError("the row has no attention map of the whole tune", reason="no_attention")
-    picture = find_picture(row)
-    if picture is None:
-        raise PictureError("the picture is gone, or not the one that was looked at", reason="picture_missing")
-    stream = io.BytesIO()
-    overlay(picture, heat_map(whole)).save(stream, format="PNG")
-    return stream.getvalue()
-
-
-FORMATS: dict[str, tuple[str, Callable[[Row], bytes]]] = {
-    "abc": (".abc", _abc),
-    "midi": (".mid", _midi),
-    "musicxml": (".musicxml", _musicxml),
-    "heatmap": (".heatmap.png", _heat_map),
+_MAKERS: Mapping[str, Callable[[ExportedTune], Iterator[ExportedFile]]] = {
+    "abc": ExportedTune.abc,
+    "midi": ExportedTune.midi,
+    "musicxml": ExportedTune.musicxml,
+    "pdf": ExportedTune.pdf,
+    "svg": ExportedTune.svg,
+    "wav": lambda tune: tune.heard("wav"),
+    "mp3": lambda tune: tune.heard("mp3"),
+    "opus": lambda tune: tune.heard("opus"),
+    "stems": ExportedTune.stems,
+    "heatmap": ExportedTune.heatmap,
 }
-"""File ending and maker of each format that is no sound."""
+assert tuple(_MAKERS) == EXPORT_FORMATS
+
+
+def _label(name: str) -> str:
+    """Return the name of a voice as part of a file's: small letters, digits and hyphens."""
+    plain = "".join(letter if letter.isascii() and letter.isalnum() else " " for letter in name.lower())
+    return "-".join(plain.split())[:40] or "voice"
+
+
+def _line(tune: ExportedTune, name: str, format: str, file: ExportedFile) -> dict[str, Any]:
+    row = tune.row
+    rights = row.get("rights") or {}
+    copied = rights.get("copied_run")
+    return {
+        "picture": row["image_uri"],
+        "image_id": row["image_id"],
+        "catalog_id": row.get("catalog_id"),
+        "album": row["album"],
+        "file": name,
+        "format": format,
+        "bytes": len(file.data),
+        "seconds": f"{file.seconds:.3f}",
+        "title": row["title"],
+        "key": row["key"],
+        "meter": row["meter"],
+        "tempo_qpm": f"{row['tempo_qpm']:g}",
+        "made_by_ai": "true",
+        "digital_source_type": TRAINED_ALGORITHMIC_MEDIA,
+        "composer": model_name(row["composer_id"]),
+        "composer_licence": rights.get("composer_licence"),
+        "longest_copied_run": copied["notes"] if copied else None,
+        "copyright": tune.tags["copyright"],
+    }
+
+
+def _table(lines: list[dict[str, Any]]) -> str:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, TABLE_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return stream.getvalue()

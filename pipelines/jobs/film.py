@@ -21,6 +21,7 @@ from image2music.film.shooting import FILM_VERSION, FilmMade, FilmStyle, shoot
 from image2music.storage.datasets import read_batches
 from image2music.storage.files import make_folder
 from image2music.storage.locks import file_lock
+from image2music.storage.names import NAME_COLUMNS, file_names
 from image2music.storage.output import OutputStore, open_output
 from pipelines.jobs.export import chosen_rows
 from pipelines.jobs.options import FilmOptions
@@ -64,6 +65,7 @@ def make_films(options: FilmOptions) -> FilmsMade:
                 if target.exists() and note.exists() and note.read_text(encoding="utf-8") == content:
                     done = replace(done, there=done.there + 1)
                     continue
+                note.parent.mkdir(parents=True, exist_ok=True)
                 film = shoot(reel, style, _find, renderer, folder / _WORK / reel.name, target)
             except ConfigError:
                 raise
@@ -108,8 +110,9 @@ def _reels(store: OutputStore, options: FilmOptions) -> Iterator[tuple[str, Call
         rows = {row["image_id"]: row for row in _rows(store, ids)}
         yield album["album"], partial(album_reel, album, rows)
     if not albums:
+        names = file_names(options.name, store.compositions.read(NAME_COLUMNS))
         for row in _rows(store, wanted):
-            yield row["image_uri"], partial(tune_reel, row)
+            yield row["image_uri"], partial(tune_reel, row, names[row["image_id"]])
 
 
 def _rows(store: OutputStore, ids: frozenset[str]) -> Iterator[Mapping[str, Any]]:

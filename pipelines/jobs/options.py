@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from image2music.composers.base import AttentionOptions
 from image2music.composers.registry import (
@@ -22,6 +22,7 @@ from image2music.composers.registry import (
 )
 from image2music.errors import ConfigError
 from image2music.settings import LANGUAGE_NAMES, LoopSettings, Protocol, SendingOptions, Steps, WebRule
+from image2music.storage.names import NAME_FIELDS, check_name_pattern
 from image2music.storage.objects import is_store
 from pipelines.runtime.options import (
     SOUNDFONT_HELP,
@@ -39,7 +40,7 @@ from transforms.deadlines import excuse
 if TYPE_CHECKING:
     from image2music.evaluation.questions import JudgeSettings
 
-EXPORT_FORMATS = ("abc", "midi", "musicxml", "wav", "mp3", "opus", "heatmap")
+EXPORT_FORMATS = ("abc", "midi", "musicxml", "pdf", "svg", "wav", "mp3", "opus", "stems", "heatmap")
 SHORTEST_ID = 4
 """Characters of an image_id that `export --ids` needs at least."""
 SHORTEST_CHOSEN = 8
@@ -339,6 +340,18 @@ def check_ids(ids: Sequence[str]) -> None:
             raise ConfigError(message, reason="bad_id")
 
 
+def _check_name(pattern: str) -> None:
+    try:
+        check_name_pattern(pattern)
+    except ConfigError as error:
+        raise ConfigError(f"--name: {error}", reason=error.reason) from error
+
+
+def _name_option() -> Any:
+    fields = " ".join(f"{{{field}}}" for field in NAME_FIELDS)
+    return option("{image_id}", metavar="PATTERN", help=f"names of files, by {fields}; / makes folders")
+
+
 def _formats(text: str) -> tuple[str, ...]:
     return tuple(name for name in text.split(",") if name)
 
@@ -348,11 +361,13 @@ class ExportOptions:
     """What `export` is asked to do. `ids` are beginnings of image_ids; none means every row."""
 
     input: str = option(check=reachable, help="the --output of compose")
-    output: str = option(check=reachable, metavar="DIR", help="folder for the files, named by image_id")
+    output: str = option(check=reachable, metavar="DIR", help="folder for the files and their table, files.csv")
     ids: tuple[str, ...] = option((), nargs="+", metavar="ID", help="image_ids or their beginnings; else all")
     formats: tuple[str, ...] = option(
-        ("abc", "midi"), type=_formats, help="of abc,midi,musicxml,wav,mp3,opus,heatmap; abc,midi by default"
+        ("abc", "midi"), type=_formats, help=f"of {','.join(EXPORT_FORMATS)}; abc,midi by default"
     )
+    name: str = _name_option()
+    loop: bool = option(False, help="sound whose end leads back into its beginning, for every tune")
     soundfont: Path | None = option(None, type=Path, metavar="FILE.sf2", help=SOUNDFONT_HELP)
 
     def __post_init__(self) -> None:
@@ -361,6 +376,7 @@ class ExportOptions:
         if unknown or not self.formats:
             message = f"--formats takes {','.join(EXPORT_FORMATS)}, not {','.join(unknown) or 'nothing'}"
             raise ConfigError(message, reason="bad_formats")
+        _check_name(self.name)
         check_ids(self.ids)
 
 
@@ -381,12 +397,14 @@ class FilmOptions:
     )
     shape: str = option("1080p", flag="--format", choices=tuple(FILM_FORMATS), help="1920x1080, 1440x1080 or 1080x1920")
     size: str = option("", metavar="WIDTHxHEIGHT", help="in pixels, even numbers, instead of --format")
+    name: str = _name_option()
     titles: bool = option(False, help="cards with the titles of the album and its chapters, or of the tune")
     score: bool = option(False, help="a strip of the score below the picture that moves with the music")
     soundfont: Path | None = option(None, type=Path, metavar="FILE.sf2", help=SOUNDFONT_HELP)
 
     def __post_init__(self) -> None:
         check_options(self)
+        _check_name(self.name)
         check_ids(self.ids)
         if any(side % 2 or not _SMALLEST_SIDE <= side <= _LARGEST_SIDE for side in self.pixels):
             bounds = f"{_SMALLEST_SIDE} to {_LARGEST_SIDE} pixels"

@@ -1,36 +1,129 @@
+import shutil
+from io import BytesIO
+
 import mido
 import music21
+import numpy as np
+import pandas
 import pytest
 from PIL import Image
 
+from image2music.abc.playback import abc_to_midi
 from image2music.music.loudness import loudness
+from image2music.music.midi import read_midi
 from image2music.music.render import decode, find_soundfont
+from image2music.music.score import length_in_bars, seconds_at
 from image2music.storage.output import open_output
 from pipelines.cli.main import main
+from pipelines.jobs.options import EXPORT_FORMATS
 
 COMPOSE = "compose --images pictures --index tunes.lance --output out --composer fake"
+ALL = ",".join(EXPORT_FORMATS)
+
+
+@pytest.fixture(scope="module")
+def home(made_once, tmp_path_factory):
+    """Three rows by the stand-in composer in `out`, and one of them in every format in `files`."""
+    home = tmp_path_factory.mktemp("exports") / "world"
+    shutil.copytree(made_once, home)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        assert main(COMPOSE.split()) == 0
+        row = next(open_output(home / "out").compositions.read(["image_id"]))
+        assert main([*f"export --input out --output files --ids {row['image_id'][:8]} --formats".split(), ALL]) == 0
+    return home
+
+
+@pytest.fixture(autouse=True)
+def indexed(home, monkeypatch):
+    """The folder of all this, as the current one."""
+    monkeypatch.chdir(home)
+    return home
 
 
 @pytest.fixture
-def row(indexed):
-    """One of three rows by the stand-in composer."""
-    assert main(COMPOSE.split()) == 0
-    return next(open_output(indexed / "out").compositions.read(["image_id", "abc", "midi"]))
+def row(home):
+    """The row that is exported."""
+    return next(open_output(home / "out").compositions.read(["image_id", "abc", "midi"]))
 
 
 @pytest.fixture
-def files(row, indexed):
-    """One row in every format, by ending."""
-    formats = "abc,midi,musicxml,wav,mp3,opus,heatmap"
-    command = f"export --input out --output files --ids {row['image_id'][:8]} --formats {formats}"
+def files(home, row):
+    """Its files, by ending."""
+    return {path.name.removeprefix(row["image_id"][:16]): path for path in (home / "files").iterdir()}
+
+
+def test_there_is_a_file_for_each_format_and_a_table(files):
+    assert {*files} == {
+        ".abc", ".mid", ".musicxml", ".pdf", ".page-1.svg", ".wav", ".mp3", ".opus", ".stem-1-1.wav", ".stem-2-2.wav",
+        ".stem-mix.wav", ".heatmap.png", "files.csv",
+    }  # fmt: skip
+
+
+def test_abc_and_midi_are_those_of_the_row_but_for_what_they_say_of_themselves(row, files):
+    text = files[".abc"].read_text()
+    assert abc_to_midi(text) == abc_to_midi(row["abc"])
+    assert "trainedAlgorithmicMedia" in text
+    said, plain = (mido.MidiFile(file=BytesIO(data)) for data in (files[".mid"].read_bytes(), row["midi"]))
+    assert [str(event) for track in said.tracks for event in track if not event.is_meta] == [
+        str(event) for track in plain.tracks for event in track if not event.is_meta
+    ]
+    assert said.length == plain.length
+
+
+@pytest.mark.parametrize("ending", [".abc", ".mid", ".musicxml", ".pdf", ".page-1.svg", ".wav", ".heatmap.png"])
+def test_every_file_says_that_it_was_made_by_ai(files, ending):
+    data = files[ending].read_bytes()
+    assert b"trainedAlgorithmicMedia" in data or b"trainedAlgorithmicMedia".hex().encode() in data.lower()
+
+
+def test_stems_add_up_to_their_mix(files):
+    parts = [
+        decode(path.read_bytes())[0] for ending, path in files.items() if ".stem-" in ending and "mix" not in ending
+    ]
+    mix = decode(files[".stem-mix.wav"].read_bytes())[0]
+    assert len(parts) == 2
+    assert np.array_equal(np.sum(parts, axis=0, dtype=np.float32), mix)
+
+
+def test_the_table_names_every_file_with_its_length_and_rights(row, files, indexed):
+    table = pandas.read_csv(indexed / "files" / "files.csv").set_index("format")
+    assert {*table.file} == {path.name for ending, path in files.items() if ending != "files.csv"}
+    assert {*table.image_id} == {row["image_id"]}
+    assert table.loc["wav", "seconds"] == pytest.approx(len(decode(files[".wav"].read_bytes())[0]) / 48_000, abs=1e-3)
+    assert table.loc["wav", "bytes"] == files[".wav"].stat().st_size
+    assert table.loc["abc", "digital_source_type"].endswith("trainedAlgorithmicMedia")
+    assert table.made_by_ai.all()
+
+
+def test_the_same_rows_give_the_same_bytes(files, indexed, row):
+    before = {ending: path.read_bytes() for ending, path in files.items()}
+    command = f"export --input out --output again --ids {row['image_id'][:8]} --formats {ALL}"
     assert main(command.split()) == 0
     name = row["image_id"][:16]
-    return {path.name.removeprefix(name): path for path in (indexed / "files").iterdir()}
+    assert {path.name.removeprefix(name): path.read_bytes() for path in (indexed / "again").iterdir()} == before
 
 
-def test_abc_and_midi_are_written_as_the_row_has_them(row, files):
-    assert files[".abc"].read_text() == row["abc"]
-    assert files[".mid"].read_bytes() == row["midi"]
+def test_names_follow_a_pattern_and_are_told_apart_where_they_would_be_one(row, indexed):
+    command = ["export", "--input", "out", "--formats", "abc", "--name"]
+    assert main([*command, "{album}/{stem}", "--output", "named"]) == 0
+    pictures = sorted(path.stem for path in (indexed / "pictures").glob("*.png"))
+    assert sorted(path.stem for path in (indexed / "named" / "pictures").iterdir()) == pictures
+    assert main([*command, "tune", "--output", "one"]) == 0
+    names = {path.name for path in (indexed / "one").iterdir()}
+    assert f"tune-{row['image_id'][:8]}.abc" in names
+    assert len(names) == len(pictures) + 1
+
+
+def test_a_loop_is_as_long_as_its_bars_and_says_so(row, indexed):
+    command = f"export --input out --output loops --loop --formats wav,opus --ids {row['image_id'][:8]}"
+    assert main(command.split()) == 0
+    wav, opus = ((indexed / "loops" / f"{row['image_id'][:16]}.{kind}").read_bytes() for kind in ("wav", "opus"))
+    score = read_midi(row["midi"])
+    seconds = seconds_at(length_in_bars(score) / score.ticks_per_quarter, score.tempos, score.ticks_per_quarter)
+    assert len(decode(wav)[0]) == round(seconds * 48_000)
+    assert b"smpl" in wav
+    assert b"LOOPSTART=0" in opus
 
 
 def test_other_programs_read_the_same_notes_out_of_midi_and_musicxml(files):
@@ -65,7 +158,7 @@ def test_without_a_sound_font_there_are_plain_tones_and_a_line_that_says_so(row,
     monkeypatch.setattr("image2music.music.render.find_soundfont", lambda _: None)
     assert main(f"export --input out --output plain --ids {row['image_id'][:8]} --formats wav,opus".split()) == 0
     assert capsys.readouterr().err.count("no sound font was found") == 1
-    assert len(list((indexed / "plain").iterdir())) == 2
+    assert len(list((indexed / "plain").iterdir())) == 3
 
 
 def test_a_heat_map_has_the_size_of_the_picture(files):
@@ -78,7 +171,10 @@ def test_a_heat_map_has_the_size_of_the_picture(files):
     [
         ("--ids ffffffffffff", "no composition's image_id begins with"),
         ("--ids ../x", "at least 4 hex digits"),
-        ("--formats abc,ogg", "--formats takes abc,midi,musicxml,wav,mp3,opus,heatmap, not ogg"),
+        ("--formats abc,ogg", "--formats takes abc,midi,musicxml,pdf,svg,wav,mp3,opus,stems,heatmap, not ogg"),
+        ("--name {name}", "--name: {name} is no field of a name: take of {image_id}, {catalog_id}, {title}"),
+        ("--name {title", "--name: '{title': "),
+        ("--name ../{title}", "leads out of its folder"),
     ],
 )
 def test_what_cannot_be_exported_is_one_line(row, capsys, options, complaint):
