@@ -141,7 +141,7 @@ def _blurred(pixels: Bytes, size: Size, brightness: float) -> Bytes:
     return np.asarray(cv2.convertScaleAbs(large, alpha=brightness), np.uint8)
 
 
-def card_of(image: Image.Image | None, size: Size, title: str, subtitle: str = "") -> Planes:
+def title_card(image: Image.Image | None, size: Size, title: str, subtitle: str = "") -> Planes:
     """Return a card with words in the middle, over the blurred picture, or over plain dark grey where there is none."""
     if image is None:
         ground = np.full((size[1], size[0], 3), 34, np.uint8)

@@ -10,7 +10,7 @@ from image2music.abc.playback import abc_to_score
 from image2music.errors import AbcError
 from image2music.film.camera import Stop, attention_point, section_point
 from image2music.film.encode import FilmChapter
-from image2music.film.timing import PlayedBars, played_bars
+from image2music.film.timing import TimedBars, bars_in_time
 from image2music.rights import RIGHTS_COLUMNS, file_tags
 
 FILM_COLUMNS = tuple(
@@ -26,7 +26,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Card:
+class TitleCard:
     """Words before a picture: until `seconds` of its part, the last `upbeat` of them fading into the picture."""
 
     title: str
@@ -52,7 +52,7 @@ class ReelPart:
     stops: tuple[Stop, ...]
     bars: tuple[int, int]
     heading: str = ""
-    card: Card | None = None
+    card: TitleCard | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Reel:
     title: str
     abc: str
     midi: bytes
-    bars: PlayedBars
+    bars: TimedBars
     parts: tuple[ReelPart, ...]
     chapters: tuple[FilmChapter, ...]
     tags: Mapping[str, str]
@@ -80,7 +80,7 @@ class Reel:
             parts.append(replace(part, card=self._card(words, part.start, end)) if any(words) else part)
         return replace(self, parts=tuple(parts))
 
-    def _card(self, words: Sequence[str], start: float, end: float) -> Card | None:
+    def _card(self, words: Sequence[str], start: float, end: float) -> TitleCard | None:
         longest = start + _LONGEST_CARD * (end - start)
         fitting = [at for at, here in enumerate(self.bars.seconds) if start < here <= longest]
         long = [at for at in fitting if self.bars.seconds[at] >= start + CARD_SECONDS]
@@ -88,7 +88,7 @@ class Reel:
             return None
         at = long[0] if long else fitting[-1]
         seconds = self.bars.seconds[at] - start
-        return Card(words[0], words[1] if len(words) > 1 else "", seconds, min(self.bars.beats[at], seconds / 2))
+        return TitleCard(words[0], words[1] if len(words) > 1 else "", seconds, min(self.bars.beats[at], seconds / 2))
 
 
 def tune_reel(row: Row, name: str = "") -> Reel:
@@ -99,7 +99,7 @@ def tune_reel(row: Row, name: str = "") -> Reel:
     Raises:
         AbcError, MidiError: the tune cannot be played.
     """
-    bars = played_bars(row["abc"], row["midi"])
+    bars = bars_in_time(row["abc"], row["midi"])
     plan = row.get("plan") or {}
     sections = plan.get("sections") or []
     starts = [bars.seconds[bars.place_of(section["first"])] for section in sections]
@@ -132,7 +132,7 @@ def album_reel(album: Row, rows: Mapping[str, Row]) -> Reel:
     Raises:
         AbcError, MidiError: the book cannot be played.
     """
-    bars = played_bars(album["abc"], album["midi"])
+    bars = bars_in_time(album["abc"], album["midi"])
     firsts = [bars.place_of(start) for start in album["starts"]]
     parts = []
     pictures = zip(album["image_ids"], album["image_uris"], album["titles"], firsts, strict=True)

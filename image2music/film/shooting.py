@@ -14,7 +14,7 @@ from PIL.Image import Image
 from image2music.abc.musicxml import abc_to_music_xml
 from image2music.film.camera import HELD, fit_of, path_over
 from image2music.film.encode import FPS, QUALITY, join_shots, write_shot
-from image2music.film.frames import Planes, Size, Still, blended, canvas_of, card_of, longest_side
+from image2music.film.frames import Planes, Size, Still, blended, canvas_of, title_card, longest_side
 from image2music.film.reel import Reel, ReelPart
 from image2music.film.sound import FilmSound, make_sound
 from image2music.film.strip import ScoreStrip, bars_between, staves_in, strip_height, strip_of
@@ -100,7 +100,7 @@ class _Stage:
         card = part.card
         uncovered = shot.first + round(card.seconds * FPS) if card else 0
         if image is None:
-            plain = card_of(None, self.size, part.title)
+            plain = title_card(None, self.size, part.title)
             still = Still(plain, HELD)
         else:
             lead = (shot.first - appears) / FPS
@@ -110,7 +110,7 @@ class _Stage:
                 canvas_of(image, self.size, fit),
                 path_over(stops, (shot.last - appears) / FPS, fit, outward=at % 2 == 1),
             )
-        words = card_of(image, self.size, card.title, card.subtitle) if card else None
+        words = title_card(image, self.size, card.title, card.subtitle) if card else None
         return _Staged(still, words, appears, uncovered, round(card.upbeat * FPS) if card else 0)
 
     def strip(self, at: int) -> ScoreStrip | None:

@@ -12,7 +12,7 @@ from image2music.music.score import MeterChange, Score, seconds_at
 
 
 @dataclass(frozen=True)
-class PlayedBars:
+class TimedBars:
     """The bars of a tune in the order they are played, repeats played out; one entry a bar in each column.
 
     `numbers` are the bars as they are written, from 1; `quarters` and `seconds` tell where each begins, from the
@@ -41,7 +41,7 @@ class PlayedBars:
         return next((at for at, here in enumerate(self.seconds) if here >= seconds - 1e-6), None)
 
 
-def played_bars(abc: str, midi: bytes) -> PlayedBars:
+def bars_in_time(abc: str, midi: bytes) -> TimedBars:
     """Return the bars of a tune; the text tells where they begin, the MIDI file how fast they are played.
 
     Raises:
@@ -56,7 +56,7 @@ def played_bars(abc: str, midi: bytes) -> PlayedBars:
         here - seconds_at(at, performed.tempos, performed.ticks_per_quarter)
         for here, at in zip(seconds, before, strict=True)
     )
-    return PlayedBars(tuple(number for _, number in starts), quarters, seconds, beats, performed)
+    return TimedBars(tuple(number for _, number in starts), quarters, seconds, beats, performed)
 
 
 def _beat_before(quarters: float, score: Score) -> float:

@@ -12,7 +12,7 @@ import pytest
 from job_processes import start, wait_for
 
 import image2music.film.shooting as shooting
-from image2music.film.timing import played_bars
+from image2music.film.timing import bars_in_time
 from image2music.music.loudness import loudness
 from image2music.rights import file_tags
 from image2music.storage.output import open_output
@@ -88,7 +88,7 @@ def test_pictures_of_an_album_change_on_its_bar_lines(composed, album):
     frames = pictures_of(only_film(composed))
     seen = [brightest(frame) for frame in frames]
     order = [COLOURS[uri.rpartition("/")[2].removesuffix(".png")] for uri in album["image_uris"]]
-    bars = played_bars(album["abc"], album["midi"])
+    bars = bars_in_time(album["abc"], album["midi"])
     lines = [bars.seconds[bars.place_of(start)] for start in album["starts"]]
     ends = [*lines[1:], len(frames) / FPS]
     for which, line, end in zip(order, lines, ends, strict=True):
@@ -101,7 +101,7 @@ def test_pictures_of_an_album_change_on_its_bar_lines(composed, album):
 
 def test_a_picture_fades_in_during_the_upbeat(composed, album):
     frames = pictures_of(only_film(composed)).astype(float)
-    bars = played_bars(album["abc"], album["midi"])
+    bars = bars_in_time(album["abc"], album["midi"])
     at = bars.place_of(album["starts"][1])
     line, upbeat = round(bars.seconds[at] * FPS), round(bars.beats[at] * FPS)
     middle = frames[:, 28:36, 44:52].mean(axis=(1, 2))
@@ -170,7 +170,7 @@ def test_a_picture_that_is_gone_is_a_card_with_its_title_a_line_and_exit_code_3(
     assert len(errors) == 1
     assert errors[0].startswith("pictures/green.png: gone")
     number = [uri.rpartition("/")[2] for uri in album["image_uris"]].index("green.png")
-    bars = played_bars(album["abc"], album["midi"])
+    bars = bars_in_time(album["abc"], album["midi"])
     frame = pictures_of(only_film(unfilmed))[round(bars.seconds[bars.place_of(album["starts"][number])] * FPS) + 2]
     assert frame[:6].max() < 60
     assert frame.max() > 150

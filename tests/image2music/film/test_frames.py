@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from image2music.film.camera import HELD, CameraPath, View
-from image2music.film.frames import Planes, Still, blended, canvas_of, card_of, lettering, planes_of
+from image2music.film.frames import Planes, Still, blended, canvas_of, title_card, lettering, planes_of
 
 RED, GREEN = (200, 30, 30), (30, 200, 30)
 
@@ -100,7 +100,7 @@ def test_a_word_that_is_too_long_is_broken_and_markup_is_only_words():
 
 
 def test_a_card_is_dark_with_light_words_in_its_middle():
-    card = card_of(None, (160, 90), "Gone")
+    card = title_card(None, (160, 90), "Gone")
     assert card.size == (160, 90)
     assert card.y[:10].max() < 60
     assert card.y[30:60].max() > 200

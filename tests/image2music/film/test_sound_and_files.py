@@ -15,7 +15,7 @@ from image2music.film.encode import FilmChapter, join_shots, write_shot
 from image2music.film.frames import planes_of
 from image2music.film.sound import FilmSound, make_sound, stretches
 from image2music.film.strip import bars_between, staves_in, strip_height, strip_of
-from image2music.film.timing import played_bars
+from image2music.film.timing import bars_in_time
 from image2music.music.loudness import loudness, loudness_of_pieces, true_peak_db
 from image2music.music.render import RATE, load_renderer
 
@@ -44,7 +44,7 @@ def renderer():
 
 def test_a_short_tune_sounds_as_in_every_other_file(renderer, tmp_path):
     midi = abc_to_midi(TUNE)
-    sound = make_sound(midi, played_bars(TUNE, midi).quarters, renderer, tmp_path / "sound.f32")
+    sound = make_sound(midi, bars_in_time(TUNE, midi).quarters, renderer, tmp_path / "sound.f32")
     usual = renderer.render(midi)
     heard = sound.part(0, len(sound))
     assert len(heard) == pytest.approx(len(usual), abs=RATE / 10)
@@ -55,7 +55,7 @@ def test_a_short_tune_sounds_as_in_every_other_file(renderer, tmp_path):
 
 def test_music_in_stretches_has_no_gap_and_one_loudness(renderer, tmp_path, monkeypatch):
     midi = abc_to_midi(TUNE)
-    lines = played_bars(TUNE, midi).quarters
+    lines = bars_in_time(TUNE, midi).quarters
     whole = make_sound(midi, lines, renderer, tmp_path / "whole.f32")
     monkeypatch.setattr(stretches, "__defaults__", (2.0,))
     cut = make_sound(midi, lines, renderer, tmp_path / "cut.f32")
@@ -122,7 +122,7 @@ def test_some_bars_of_a_score_keep_its_clefs_key_and_meter():
 def test_the_strip_follows_the_notes_and_rests_at_both_ends():
     long = TUNE.replace("GA|", "GA|" * 30).replace("G,2|G,2|D", "G,2|" * 31 + "D")
     score = abc_to_music_xml(long)
-    bars = played_bars(long, abc_to_midi(long))
+    bars = bars_in_time(long, abc_to_midi(long))
     height = strip_height((240, 120), staves_in(score))
     strip = strip_of(score, bars.second_of, (0, 1110), (240, height), 30)
     assert strip.line.shape[0] == height

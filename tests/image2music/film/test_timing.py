@@ -6,39 +6,39 @@ from hypothesis import strategies as st
 
 from image2music.abc.expression import perform_abc
 from image2music.abc.playback import abc_to_midi
-from image2music.film.timing import played_bars, shots
+from image2music.film.timing import bars_in_time, shots
 
 WALTZ = "X:1\nT:Waltz\nM:3/4\nL:1/4\nQ:1/4=60\nK:C\nCDE|FGA|BAG|C3|]\n"
 JIG = "X:1\nT:Jig\nM:6/8\nL:1/8\nQ:3/8=60\nK:C\nCDE FGA|BAG FED|C6|]\n"
 
 
 def test_bar_lines_follow_the_meter_and_the_tempo():
-    bars = played_bars(WALTZ, abc_to_midi(WALTZ))
+    bars = bars_in_time(WALTZ, abc_to_midi(WALTZ))
     assert bars.numbers == (1, 2, 3, 4)
     assert bars.seconds == pytest.approx([0, 3, 6, 9])
     assert bars.beats == pytest.approx([0, 1, 1, 1])
 
 
 def test_an_upbeat_in_compound_time_is_three_eighths():
-    bars = played_bars(JIG, abc_to_midi(JIG))
+    bars = bars_in_time(JIG, abc_to_midi(JIG))
     assert bars.seconds == pytest.approx([0, 2, 4], abs=1e-4)
     assert bars.beats == pytest.approx([0, 1, 1], abs=1e-4)
 
 
 def test_a_change_of_tempo_moves_the_bar_lines_behind_it():
     abc = WALTZ.replace("BAG", "[Q:1/4=30]BAG")
-    assert played_bars(abc, abc_to_midi(abc)).seconds == pytest.approx([0, 3, 6, 12])
+    assert bars_in_time(abc, abc_to_midi(abc)).seconds == pytest.approx([0, 3, 6, 12])
 
 
 def test_bars_of_a_repeat_come_twice_and_a_bar_is_found_where_it_is_played_first():
     abc = WALTZ.replace("K:C\n", "K:C\n|:").replace("FGA|", "FGA:|")
-    bars = played_bars(abc, abc_to_midi(abc))
+    bars = bars_in_time(abc, abc_to_midi(abc))
     assert bars.numbers == (1, 2, 1, 2, 3, 4)
     assert [bars.place_of(number) for number in (1, 2, 3, 4, 99)] == [0, 1, 4, 5, 5]
 
 
 def test_a_performance_slows_down_but_keeps_the_bars():
-    bars = played_bars(WALTZ * 1, perform_abc(WALTZ))
+    bars = bars_in_time(WALTZ * 1, perform_abc(WALTZ))
     assert len(bars.seconds) == 4
     assert list(bars.seconds) == sorted(bars.seconds)
 
