@@ -134,7 +134,7 @@ def _measured(path: Path, reel: Reel) -> FilmFigures:
         sound,
         picture,
         [_change_near(small, line, part.upbeat) for line, part in zip(lines, reel.parts[1:], strict=True)],
-        sum(np.abs(onsets - line).min() > NOTE_NEAR_S for line in lines),
+        sum(bool(np.abs(onsets - line).min() > NOTE_NEAR_S) for line in lines),
         loudness_of_pieces((heard[at : at + 20 * RATE] for at in range(0, len(heard), 20 * RATE)), RATE),
         max(true_peak_db(heard[at : at + 20 * RATE]) for at in range(0, len(heard), 20 * RATE)),
         chapters,

@@ -85,20 +85,30 @@ class Stop:
 
 @dataclass(frozen=True)
 class CameraPath:
-    """A view for each moment of a shot: from `seconds[n]` on it goes from `views[n]` to `views[n + 1]`."""
+    """A view for each moment of a shot: from `seconds[n]` on it goes from `views[n]` to `views[n + 1]`.
+
+    What fills the canvas beside the picture is seen on both sides alike, or not at all: a view narrower than the
+    picture stays inside it, a wider one has it in the middle.
+    """
 
     seconds: tuple[float, ...]
     views: tuple[View, ...]
+    fit: Fit = Fit(1.0, 1.0)
 
     def at(self, seconds: float) -> View:
         """Return the view at a moment; before the beginning the first, behind the end the last."""
         leg = bisect_right(self.seconds, seconds) - 1
         if leg < 0:
-            return self.views[0]
+            return self._even(self.views[0])
         if leg >= len(self.seconds) - 1:
-            return self.views[-1]
+            return self._even(self.views[-1])
         share = (seconds - self.seconds[leg]) / (self.seconds[leg + 1] - self.seconds[leg])
-        return _between(self.views[leg], self.views[leg + 1], _eased(share))
+        return self._even(_between(self.views[leg], self.views[leg + 1], _eased(share)))
+
+    def _even(self, view: View) -> View:
+        rooms = [max(0.0, min(1.0, side) - view.width) / 2 for side in (self.fit.width, self.fit.height)]
+        x, y = (0.5 + min(room, max(-room, at - 0.5)) for at, room in zip((view.x, view.y), rooms, strict=True))
+        return View(x, y, view.width)
 
 
 HELD = CameraPath((0.0,), (WHOLE,))
@@ -132,7 +142,7 @@ def path_over(stops: Sequence[Stop], seconds: float, fit: Fit, *, outward: bool 
         views.append(_reached(views[-1], aim, end - start))
     if len(aims) == 1 and outward:
         views.reverse()
-    return CameraPath((*times, seconds), tuple(views))
+    return CameraPath((*times, seconds), tuple(views), fit)
 
 
 def _reached(start: View, aim: View, seconds: float) -> View:

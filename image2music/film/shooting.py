@@ -14,7 +14,7 @@ from PIL.Image import Image
 from image2music.abc.musicxml import abc_to_music_xml
 from image2music.film.camera import HELD, fit_of, path_over
 from image2music.film.encode import FPS, QUALITY, join_shots, write_shot
-from image2music.film.frames import Planes, Size, Still, blended, canvas_of, title_card, longest_side
+from image2music.film.frames import Planes, Size, Still, blended, canvas_of, longest_side, title_card
 from image2music.film.reel import Reel, ReelPart
 from image2music.film.sound import FilmSound, make_sound
 from image2music.film.strip import ScoreStrip, bars_between, staves_in, strip_height, strip_of

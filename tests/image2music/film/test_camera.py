@@ -50,6 +50,18 @@ def test_no_point_of_the_frame_moves_faster_than_it_may(found, seconds, fit, out
 
 
 @given(stops, st.floats(0.1, 90.0), fits)
+def test_what_lies_beside_a_picture_is_seen_on_both_sides_alike_or_not_at_all(found, seconds, fit):
+    path = path_over(found, seconds, fit)
+    for at in np.linspace(0, seconds, 20):
+        view = path.at(float(at))
+        for middle, side in ((view.x, fit.width), (view.y, fit.height)):
+            if view.width >= side:
+                assert middle == pytest.approx(0.5)
+            else:
+                assert abs(middle - 0.5) + view.width / 2 <= side / 2 + 1e-9
+
+
+@given(stops, st.floats(0.1, 90.0), fits)
 def test_a_picture_is_seen_whole_when_it_comes(found, seconds, fit):
     assert path_over(found, seconds, fit).at(0.0) == WHOLE
 

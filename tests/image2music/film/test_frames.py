@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from image2music.film.camera import HELD, CameraPath, View
-from image2music.film.frames import Planes, Still, blended, canvas_of, title_card, lettering, planes_of
+from image2music.film.frames import Planes, Still, blended, canvas_of, lettering, planes_of, title_card
 
 RED, GREEN = (200, 30, 30), (30, 200, 30)
 
