@@ -32,11 +32,13 @@ QUALITY: Mapping[str, str] = {
     "crf": "20",
     "profile": "high",
     # A shot is a stream of its own: its header must not depend on what is seen in it.
-    "x264-params": f"stitchable=1:keyint={2 * FPS}:min-keyint={FPS // 2}:threads=2",
+    "x264-params": f"stitchable=1:keyint={2 * FPS}:min-keyint={FPS // 2}",
 }
 """What libx264 is told: constant quality 20, where few see a loss, and a place to jump to every two seconds."""
 
 SOUND_KBPS = 192
+_MOST_THREADS = 8
+"""Each of them holds frames of its own."""
 _SOUND_FRAME = 1024
 _TICKS = 512
 """Of a frame, in the muxer's own time base for such rates."""
@@ -74,6 +76,7 @@ def write_shot(path: Path, frames: Iterable[Planes], size: Size) -> None:
             stream = container.add_stream("libx264", rate=FPS, options=dict(QUALITY))
             stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
             codec = stream.codec_context
+            codec.thread_count = min(_MOST_THREADS, os.cpu_count() or 1)
             codec.color_primaries = codec.color_trc = codec.colorspace = _BT709
             codec.color_range = _LIMITED
             for number, planes in enumerate(frames):

@@ -211,6 +211,8 @@ def _sound_of(reel: Reel, renderer: SoundRenderer, work: Path) -> FilmSound:
     if path.exists():
         return FilmSound(path)
     if reel.length_s is not None:
-        path.write_bytes(renderer.render_exactly(reel.midi, reel.length_s, reel.loop).tobytes())
+        half_made = path.with_suffix(".part")
+        half_made.write_bytes(renderer.render_exactly(reel.midi, reel.length_s, reel.loop).tobytes())
+        half_made.replace(path)
         return FilmSound(path)
     return make_sound(reel.midi, reel.bars.quarters, renderer, path)
