@@ -105,14 +105,13 @@ def longest_side(size: Size) -> int:
 def canvas_of(image: Image.Image, size: Size, fit: Fit | None = None) -> Planes:
     """Return a picture in the middle of a canvas of a film's shape; what is left beside it, its blurred self fills.
 
-    The canvas is larger than the film as far as the picture has the pixels for a closer view.
+    The canvas is as large as its closest view needs. So what is seen of it is always made smaller, or nearly: views of
+    other scales would be sharp in one frame and soft in the next.
     """
     import cv2
 
     fit = fit or fit_of(image.size, size)
-    drawn = image.width / (fit.width * size[0])
-    scale = min(1 / CLOSEST, max(1.0, drawn))
-    width, height = (2 * round(side * scale / 2) for side in size)
+    width, height = (2 * round(side / CLOSEST / 2) for side in size)
     inner = (max(1, round(fit.width * width)), max(1, round(fit.height * height)))
     pixels = np.asarray(image.convert("RGB"))
     smaller = inner[0] < image.width

@@ -25,26 +25,31 @@ def test_colours_are_those_of_video(colour):
     assert rgb(planes_of(np.full((8, 8, 3), colour, np.uint8)))[4, 4] == pytest.approx(colour, abs=2)
 
 
+def whole(image, size):
+    """A picture as it is first seen in a film of that size."""
+    return rgb(Still(canvas_of(image, size), HELD).seen(0, size))
+
+
 def test_a_portrait_lies_whole_in_the_middle_of_a_wide_film_on_its_blurred_self():
-    canvas = rgb(canvas_of(Image.new("RGB", (30, 60), RED), (160, 80)))
-    assert canvas.shape == (80, 160, 3)
-    assert canvas[40, 62:98] == pytest.approx(np.tile(RED, (36, 1)), abs=4)
-    assert canvas[40, 20, 0] == pytest.approx(0.55 * RED[0], abs=6)
-    assert canvas[2, 80] == pytest.approx(RED, abs=4)
+    seen = whole(Image.new("RGB", (30, 60), RED), (160, 80))
+    assert seen.shape == (80, 160, 3)
+    assert seen[40, 62:98] == pytest.approx(np.tile(RED, (36, 1)), abs=4)
+    assert seen[40, 20, 0] == pytest.approx(0.55 * RED[0], abs=6)
+    assert seen[2, 80] == pytest.approx(RED, abs=4)
 
 
 def test_nothing_is_cut_off_or_stretched():
     picture = np.zeros((40, 40, 3), np.uint8)
     picture[:, :] = GREEN
     picture[:4, :4] = picture[-4:, -4:] = RED
-    canvas = rgb(canvas_of(Image.fromarray(picture), (120, 60)))
+    seen = whole(Image.fromarray(picture), (120, 60))
     for corner in ((2, 32), (57, 87)):
-        assert canvas[corner] == pytest.approx(RED, abs=30)
+        assert seen[corner] == pytest.approx(RED, abs=30)
 
 
-def test_a_larger_picture_gets_a_larger_canvas_as_far_as_a_closer_view_needs_it():
-    assert canvas_of(Image.new("RGB", (160, 90)), (160, 90)).size == (160, 90)
-    assert canvas_of(Image.new("RGB", (1600, 900)), (160, 90)).size == (210, 118)
+def test_a_canvas_has_the_pixels_that_the_closest_view_needs():
+    for side in (160, 1600):
+        assert canvas_of(Image.new("RGB", (side, side * 9 // 16)), (160, 90)).size == (210, 118)
 
 
 def ramp(width, height):
