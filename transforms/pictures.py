@@ -28,7 +28,7 @@ from image2music.images.files import (
     is_picture_head,
     is_service_name,
     kind_by_name,
-    kinds_line,
+    kinds_of_pictures,
     pair,
     skipped_kind,
 )
@@ -69,8 +69,8 @@ class PictureList:
 
     @property
     def kinds_line(self) -> str:
-        """Return how many pictures there are of each ending."""
-        return kinds_line(self.places)
+        """Return how many pictures there are of each ending: `180 .jpg, 12 .heic, 1 no ending`."""
+        return ", ".join(f"{number} {kind}" for kind, number in kinds_of_pictures(self.places).items())
 
     @property
     def pairs_line(self) -> str:
@@ -83,7 +83,8 @@ class PictureList:
     def counts(self) -> dict[str, Any]:
         """Return what run.json says of it."""
         pairs = {"live_photos": self.live_photos, "raw_pairs": self.raw_pairs}
-        return {"skipped_files": dict(self.skipped), **{name: number for name, number in pairs.items() if number}}
+        kinds = {"picture_kinds": kinds_of_pictures(self.places), "skipped_files": dict(self.skipped)}
+        return {**kinds, **{name: number for name, number in pairs.items() if number}}
 
     @property
     def skipped_line(self) -> str:

@@ -7,6 +7,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -132,7 +133,9 @@ def _properties(data: bytes, at: int, item: int) -> list[int]:
 # ---------------------------------------------------------------- films behind pictures
 
 _SAMSUNG_FILM = b"MotionPhoto_Data"
-_FILM_BOX = re.compile(rb"\0\0\0[\x10-\x40]ftyp(?:mp4|iso|qt  |avc|M4V|3gp)", re.DOTALL)
+_FILM_BRANDS = (b"mp4", b"iso", b"qt ", b"avc", b"M4V", b"3gp")
+_MOST_LOOKS = 1000
+"""How often a word is looked for in a file that holds it again and again to waste time."""
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _JPEG, _SCAN, _END = b"\xff\xd8\xff", 0xDA, 0xD9
@@ -141,22 +144,34 @@ _JPEG, _SCAN, _END = b"\xff\xd8\xff", 0xDA, 0xD9
 def is_motion_photo(data: bytes) -> bool:
     """Return whether a picture has its film behind it, in the same file: a JPEG, or a HEIC of Samsung's."""
     if data.startswith(_JPEG):
-        return _SAMSUNG_FILM in data or _FILM_BOX.search(data) is not None
+        return _SAMSUNG_FILM in data or _holds_film(data)
     return is_heif(data) and (
         _SAMSUNG_FILM in data or any(kind == b"mpvd" for kind, _, _ in _boxes(data, 0, len(data)))
     )
 
 
+def _holds_film(data: bytes) -> bool:
+    at = 0
+    for _ in range(_MOST_LOOKS):
+        at = data.find(b"ftyp", at + 1)
+        if at < 0:
+            return False
+        if data[at - 4 : at - 1] == bytes(3) and data[at + 4 : at + 7] in _FILM_BRANDS:
+            return True
+    return False
+
+
 def count_scans(data: bytes, most: int) -> int:
     """Return how many scans a JPEG has, counting to just above `most`; what lies behind its end is not looked at.
 
-    Progressive files have a dozen. Behind the end there may be a film, in which any bytes occur.
+    Progressive files have a dozen. Behind the end there may be a film, in which any bytes occur. A file of thousands of
+    segments counts as one of too many scans.
     """
     scans = 0
-    for kind, _, _ in _segments(data, 0):
+    for number, (kind, _, _) in enumerate(_segments(data, 0)):
         scans += kind == _SCAN
-        if scans > most:
-            break
+        if scans > most or number > _MOST_SEGMENTS:
+            return most + 1
     return scans
 
 
@@ -178,7 +193,7 @@ _NEW_SUBFILE, _PHOTOMETRIC, _SUB_DIRECTORIES, _DNG_VERSION = 254, 262, 330, 5070
 _MOSAIC = (32803, 34892)
 _LARGE_ENOUGH = 1024
 _FRAMES = (0xC0, 0xC1, 0xC2)
-_MOST_TAGS = 512
+_MOST_TAGS, _MOST_SEGMENTS, _MOST_JPEGS = 512, 4096, 64
 _UPRIGHT_BY_FLIP = {3: 3, 5: 8, 6: 6}
 """EXIF orientations by LibRaw's numbers."""
 
@@ -254,14 +269,15 @@ def _long_side(picture: bytes | Image.Image) -> int:
 
 def _largest_jpeg(data: bytes) -> bytes | None:
     """Return the largest JPEG picture among these bytes; a sensor's pixels, in lossless JPEG, are none."""
-    sides = {found.start(): max(_frame_size(data, found.start())) for found in re.finditer(_JPEG, data)}
+    starts = (found.start() for found in islice(re.finditer(_JPEG, data), _MOST_JPEGS))
+    sides = {start: max(_frame_size(data, start)) for start in starts}
     start = max(sides, key=lambda at: sides[at], default=0)
     return data[start:] if sides.get(start) else None
 
 
 def _frame_size(data: bytes, start: int) -> tuple[int, int]:
     """Return width and height of the JPEG at a place; zeros where it is none that is shown."""
-    for kind, at, size in _segments(data, start):
+    for kind, at, size in islice(_segments(data, start), _MOST_SEGMENTS):
         if kind in _FRAMES and size >= 11 and data[at + 2] == 8:
             height, width = struct.unpack_from(">HH", data, at + 3)
             return width, height

@@ -239,7 +239,7 @@ def _read_header(data: bytes) -> Image.Image:
         if data.startswith((b"II*\0", b"MM\0*")):
             raise PictureError(_tiff_message(data), reason="unsupported_tiff") from error
         raise PictureError(
-            f"not a picture in a known format ({', '.join(_FORMATS)})", reason="not_a_picture"
+            f"not a picture in a known format ({', '.join(_FORMATS)}, HEIC, camera RAW)", reason="not_a_picture"
         ) from error
     except Exception as error:  # A decoder may raise anything on a hostile header.
         raise PictureError(f"the header cannot be read: {_one_line(error)}", reason="broken_file") from error

@@ -33,10 +33,14 @@ _ARCHIVE_ENDINGS = frozenset({".tar", ".parquet"})
 _SHOWN_ENDINGS = frozenset({".heic", ".heif", ".hif", ".jfif", ".jpe", ".jpeg", ".jpg"})
 """Of what cameras write beside a RAW, and telephones beside a film."""
 
-_FILM_ENDINGS = frozenset({".mov", ".mp4"})
+_FILM_ENDINGS = frozenset({".mov", ".mp", ".mp4"})
+
+_FILM_WORD = "_hevc"
+"""What some exports of a telephone's library add to the name of a film."""
 
 _SERVICE_FOLDERS = frozenset({
-    "@eadir", "__macosx", "#recycle", "#snapshot", "$recycle.bin", "system volume information", "lost+found",
+    "@eadir", "__macosx", "#recycle", "@recycle", "#snapshot", "$recycle.bin", "lost+found",
+    "system volume information",
 })  # fmt: skip
 _SERVICE_FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini"})
 
@@ -163,7 +167,7 @@ def pair(places: Iterable[str], films: Iterable[str]) -> Paired:
     raws = {place for place in places if ending_of(place) in RAW_ENDINGS}
     shown = {_stem(place) for place in places if ending_of(place) in _SHOWN_ENDINGS} if raws else set()
     kept = [place for place in places if not (place in raws and _stem(place) in shown)]
-    film_stems = {_stem(film) for film in films}
+    film_stems = {_stem(film).removesuffix(_FILM_WORD) for film in films}
     with_film = {_stem(place) for place in kept} & film_stems if film_stems else set()
     return Paired(tuple(kept), len(places) - len(kept), len(with_film))
 
@@ -178,7 +182,7 @@ def _stem(place: str) -> str:
     return f"{folder}/{unicodedata.normalize('NFC', os.path.splitext(name)[0]).casefold()}"
 
 
-def kinds_line(places: Iterable[str]) -> str:
-    """Return how many pictures there are of each ending, most of them first: `180 .jpg, 12 .heic, 1 no ending`."""
+def kinds_of_pictures(places: Iterable[str]) -> dict[str, int]:
+    """Return how many pictures there are of each ending, most of them first."""
     kinds = Counter(ending_of(place.rpartition("#")[2]) or "no ending" for place in places)
-    return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0])))
+    return dict(sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0])))

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from image2music.images.sources import fetch, is_web, member_of, read_member
+from image2music.images.sources import as_on_disk, fetch, is_web, member_of, read_member
 from image2music.settings import WebRule
 from image2music.storage.files import open_place, open_regular
 
@@ -35,7 +35,10 @@ def content_id(data: bytes) -> str:
 
 @dataclass(frozen=True)
 class PictureReader:
-    """Reads pictures by their URI (`image2music.images.sources`), web addresses by the rule `web`. Picklable."""
+    """Reads pictures by their URI (`image2music.images.sources`), web addresses by the rule `web`. Picklable.
+
+    A URI may be as rows spell it, for a report or another take reads the picture again.
+    """
 
     web: WebRule = "none"
 
@@ -48,6 +51,7 @@ class PictureReader:
         """
         if is_web(uri):
             return fetch(uri, self.web)
+        uri = as_on_disk(uri)
         member = member_of(uri)
         return read_bytes(uri) if member is None else read_member(member, open_seekable)
 

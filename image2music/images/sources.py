@@ -77,6 +77,16 @@ def in_one_line(uri: str) -> str:
     return "".join(c if c.isprintable() or not c.isascii() else c.encode("unicode_escape").decode() for c in text)
 
 
+_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
+
+
+def as_on_disk(uri: str) -> str:
+    """Return the place that a row names: where nothing is called so, bytes that it spells in hex are bytes again."""
+    if "\\x" not in uri or "://" in uri or os.path.lexists(uri):
+        return uri
+    return os.fsdecode(_BYTE.sub(lambda found: bytes([int(found[1], 16)]), os.fsencode(uri)))
+
+
 def album_of(uri: str) -> str:
     """Return the folder that a picture lies in: of its file, within its tar file, or the archive itself."""
     member = member_of(uri)
@@ -88,6 +98,7 @@ def album_of(uri: str) -> str:
 
 def is_there(uri: str) -> bool:
     """Return whether the file of a URI exists; an address that is in no store is believed."""
+    uri = as_on_disk(uri)
     member = member_of(uri)
     return ("://" in uri and not is_store(uri)) or open_place(member.archive if member is not None else uri).is_file()
 

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from image2music.album.plan import ImageSummary, image_summary, natural_order, themes_of
+from image2music.album.chapters import natural_order
+from image2music.album.plan import ImageSummary, image_summary, themes_of
 from image2music.composers import registry as composers
 from image2music.composers.chat.batches import SHARE_OF_PRICE
 from image2music.composers.chat.engine.loading import free_memory

@@ -127,6 +127,9 @@ def test_a_small_picture_keeps_its_size() -> None:
 
 NOISE = Image.effect_noise((64, 64), 80)
 
+EMPTY_SCAN = bytes.fromhex("ffda 0008 01 01 00 00 3f 00")
+"""The head of a scan of a JPEG with nothing behind it."""
+
 HOSTILE = {
     "nothing": (b"", "empty_file"),
     "text": (b"this is no picture", "not_a_picture"),
@@ -138,7 +141,7 @@ HOSTILE = {
     "hollow": (png_header(100, 100), "truncated"),
     "half_png": (file_of(NOISE)[:2000], "truncated"),
     "half_jpeg": (file_of(NOISE, "JPEG")[:2000], "truncated"),
-    "endless_scans": (file_of(NOISE, "JPEG")[:-2] + b"\xff\xda" * 1000 + b"\xff\xd9", "too_many_scans"),
+    "endless_scans": (file_of(NOISE, "JPEG")[:-2] + EMPTY_SCAN * 1000 + b"\xff\xd9", "too_many_scans"),
     "heic_head": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), "broken_file"),
 }
 
