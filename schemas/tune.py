@@ -7,10 +7,10 @@ import pyarrow as pa
 from schemas.fields import METRICS, column, vector
 
 LATER_COLUMNS = (
-    column("licence", pa.string(), "under which the tune is, as the data set says; null where it says nothing"),
-    column("source", pa.string(), "where the tune comes from, as the data set says; null where it says nothing"),
+    column("licence", pa.string(), "under which the tune is; there where the captions name any"),
+    column("source", pa.string(), "where the tune comes from; there where the captions name any"),
 )
-"""Columns that a table of the release before need not have: without them nothing is known of either."""
+"""Columns that a table has where a line of its captions names a value, or where somebody added them."""
 
 
 def tune_schema(dim: int) -> pa.Schema:

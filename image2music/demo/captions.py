@@ -254,7 +254,7 @@ _TEMPLATES = (
 
 
 def caption_row(piece: DemoPiece) -> dict[str, Any]:
-    """Return one line of the captions file: MidiCaps' fields, in its order, for a piece below `midi/`."""
+    """Return one line of the captions file: MidiCaps' fields, in its order, and `source`, for a piece below `midi/`."""
     features = features_of(piece)
     return {
         "location": f"{piece.name}.mid",
@@ -276,6 +276,7 @@ def caption_row(piece: DemoPiece) -> dict[str, Any]:
         "all_chords": [name for name, _ in features.chords],
         "all_chords_timestamps": [seconds for _, seconds in features.chords],
         "test_set": False,
+        "source": f"corpus of music21, {piece.name}",
     }
 
 

@@ -32,7 +32,6 @@ from image2music.storage.files import read_parquet, write_parquet
 from image2music.storage.objects import with_patience
 from image2music.storage.output import open_index_files
 from image2music.types import CaptionedMidi, Failure
-from schemas.tune import LATER_COLUMNS
 
 VECTOR_INDEX_FROM = 20_000
 """Rows from which an approximate index pays: below, an exact search takes a few milliseconds and misses nothing."""
@@ -409,11 +408,6 @@ class Changes:
     def to_make(self) -> tuple[IdentifiedMidi, ...]:
         """Return the tunes to convert and embed."""
         return self.new + self.changed
-
-    @property
-    def names_later_columns(self) -> bool:
-        """Whether a tune to make has a value for a column that a table of the release before lacks."""
-        return any(getattr(source, column.name) for _, source in self.to_make for column in LATER_COLUMNS)
 
     def __bool__(self) -> bool:
         return bool(self.to_make or self.removed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any, Literal, TypeVar
@@ -203,9 +203,19 @@ def open_index(uri: str) -> TuneIndex:
     )
 
 
-def index_schema(dim: int, *, embedder_id: str, embedder_spec: str) -> pa.Schema:
-    """Return the table's schema, which also says who embedded it."""
-    return tune_schema(dim).with_metadata({"embedder_id": embedder_id, "embedder_spec": embedder_spec})
+def index_schema(dim: int, *, embedder_id: str, embedder_spec: str, sources: Iterable[CaptionedMidi] = ()) -> pa.Schema:
+    """Return the table's schema, which also says who embedded it.
+
+    Of `LATER_COLUMNS` it has those that one of `sources` names a value for.
+    """
+    unnamed = {column.name for column in LATER_COLUMNS} - named_columns(sources)
+    schema = pa.schema([field for field in tune_schema(dim) if field.name not in unnamed])
+    return schema.with_metadata({"embedder_id": embedder_id, "embedder_spec": embedder_spec})
+
+
+def named_columns(sources: Iterable[CaptionedMidi]) -> set[str]:
+    """Return which of `LATER_COLUMNS` have a value in any of some lines."""
+    return {column.name for source in sources for column in LATER_COLUMNS if getattr(source, column.name)}
 
 
 def write_fragments(
@@ -281,12 +291,13 @@ def stored_rows(index: TuneIndex, tune_ids: Collection[str]) -> list[dict[str, A
     return rows
 
 
-def with_later_columns(index: TuneIndex) -> TuneIndex:
-    """Add the columns that a table of the release before lacks, without values, in a version of its own.
+def with_later_columns(index: TuneIndex, names: Collection[str]) -> TuneIndex:
+    """Add those of `LATER_COLUMNS` with these names that a table lacks, without values, in a version of its own.
 
     The caller is the only writer. No data file is written anew.
     """
-    missing = [column for column in LATER_COLUMNS if column.name not in index.schema.names]
+    there = index.schema.names
+    missing = [column for column in LATER_COLUMNS if column.name in names and column.name not in there]
     if not missing:
         return index
     with_patience(index.uri, lambda: open_table(index.uri).add_columns(missing))

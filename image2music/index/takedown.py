@@ -28,7 +28,7 @@ _HEX = re.compile(rf"[0-9a-f]{{{SHORTEST_NAMED},64}}")
 
 @dataclass(frozen=True)
 class RemovedTune:
-    """A tune that was removed: its id, its place under --midi_root, and when (ISO 8601, UTC)."""
+    """A tune that was removed: its id, its place in the folder of MIDI files, and when (ISO 8601, UTC)."""
 
     tune_id: str
     location: str

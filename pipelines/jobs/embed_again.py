@@ -71,7 +71,7 @@ def embedded_again(job: Job, options: IndexOptions, before: TuneIndex) -> TuneIn
     schema = schema.with_metadata({"embedder_id": embedder.id, "embedder_spec": spec})
     changed = tuple(sorted(sources.items(), key=lambda tune: (tune[1].location, tune[0])))
     found = IndexSurvey(Changes((), changed, (), 0), (), {}, 0, 0, {})
-    written = make_in_slices(job, options, found, "overwrite", schema, spec, embedder.id, stored=before)
+    written = make_in_slices(job, options, found, "overwrite", schema, spec, stored=before)
     if len(written.tune_ids) < len(changed):
         failed = len(changed) - len(written.tune_ids)
         reasons = open_index_files(options.index).failures.uri

@@ -59,8 +59,8 @@ def export(options: ExportOptions) -> tuple[int, int]:
         OutputError: the output cannot be written.
     """
     compositions, files = open_output(options.input).compositions, Folder(options.output)
-    chosen = chosen_rows(compositions, options.input, options.ids)
     names = file_names(options.name, exported_rows(compositions, NAME_COLUMNS))
+    chosen = chosen_rows(names, options.input, options.ids)
     sounds = {*_SOUNDS, "stems"} & {*options.formats}
     renderer = announced_renderer(options.soundfont) if sounds else None
     files.prepare()
@@ -85,13 +85,12 @@ def export(options: ExportOptions) -> tuple[int, int]:
     return len(lines), failed
 
 
-def chosen_rows(compositions: Dataset, where: str, wanted: Collection[str]) -> frozenset[str]:
-    """Return the image_ids that begin with one of those that are wanted; all of them where none is.
+def chosen_rows(ids: Collection[str], where: str, wanted: Collection[str]) -> frozenset[str]:
+    """Return which image_ids of an output, `where`, begin with one of those that are wanted; all where none is.
 
     Raises:
         ConfigError: there are no rows (`no_rows`), or none begins with an id that was named (`unknown_id`).
     """
-    ids = [row["image_id"] for row in compositions.read(["image_id"])]
     if not ids:
         raise ConfigError(f"{where} holds no compositions: name the --output of compose", reason="no_rows")
     if not wanted:

@@ -103,14 +103,14 @@ def _find(part: ReelPart, longest_side: int) -> Image | None:
 
 def _reels(store: OutputStore, options: FilmOptions) -> Iterator[tuple[str, Callable[[], Reel]]]:
     """Yield what each film is about, and what reads it."""
-    wanted = chosen_rows(store.compositions, options.input, options.ids)
+    names = file_names(options.name, store.compositions.read(NAME_COLUMNS))
+    wanted = chosen_rows(names, options.input, options.ids)
     albums = [] if options.ids else sorted(store.albums.read(ALBUM_SCHEMA.names), key=lambda row: str(row["album"]))
     for album in albums:
         ids = frozenset(album["image_ids"])
         rows = {row["image_id"]: row for row in _rows(store, ids)}
         yield album["album"], partial(album_reel, album, rows)
     if not albums:
-        names = file_names(options.name, store.compositions.read(NAME_COLUMNS))
         for row in _rows(store, wanted):
             yield row["image_uri"], partial(tune_reel, row, names[row["image_id"]])
 

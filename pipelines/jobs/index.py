@@ -6,7 +6,7 @@ import gc
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,6 +32,7 @@ from image2music.index.table import (
     WriteMode,
     commit,
     index_schema,
+    named_columns,
     open_index,
     replace_rows,
     stored_tunes,
@@ -80,15 +81,14 @@ def index(options: IndexOptions) -> int:
     options = replace(options, index=options.index.rstrip("/"), embedder=spec)
     taken_down = removed_tunes(options.index)
     embedder = embedders.load_embedder(spec)
-    schema = index_schema(embedder.dim, embedder_id=embedder.id, embedder_spec=spec)
     store = open_index_files(options.index)
     with open_job("index", options, store) as job:
         store.failures.clear()  # every run writes all failures anew
         with job.recorded({"embedder_id": embedder.id}, AS_IT_WAS) as record:
             if options.is_one_pipeline:
-                manifest = _build_as_one_pipeline(job, options, spec, schema)
+                manifest = _build_as_one_pipeline(job, options, spec)
             else:
-                manifest = _build_in_slices(job, options, spec, embedder.id, schema)
+                manifest = _build_in_slices(job, options, spec)
             finalize(options.index, "build")
             write_manifest(store.manifest, manifest)
             made = open_index(options.index)
@@ -104,20 +104,27 @@ def _print_taken_down(options: IndexOptions, listed: int) -> None:
         print(f"{listed} tunes stay out, for they were removed ({uri}); --bring_back lets them in again")
 
 
-def _build_in_slices(job: Job, options: IndexOptions, spec: str, embedder_id: str, schema: pa.Schema) -> Manifest:
+def _build_in_slices(job: Job, options: IndexOptions, spec: str) -> Manifest:
     """Make every row where workers are, and commit them; return what the files looked like."""
     with _no_collecting():
         found = survey_sources(options, None, _identify_by(job, options))
     job.record.counts = dict(found.stage_counts)
-    made = make_in_slices(job, options, found, "overwrite", schema, spec, embedder_id)
+    schema = _schema_for(spec, (source for _, source in found.changes.to_make))
+    made = make_in_slices(job, options, found, "overwrite", schema, spec)
     if not made.fragments:
         raise _nothing_indexed(options)
     commit(options.index, made.fragments, schema)
     return _with_failures(found.manifest, read_failures(options.index))
 
 
-def _build_as_one_pipeline(job: Job, options: IndexOptions, spec: str, schema: pa.Schema) -> Manifest:
+def _schema_for(spec: str, sources: Iterable[CaptionedMidi]) -> pa.Schema:
+    embedder = embedders.load_embedder(spec)
+    return index_schema(embedder.dim, embedder_id=embedder.id, embedder_spec=spec, sources=sources)
+
+
+def _build_as_one_pipeline(job: Job, options: IndexOptions, spec: str) -> Manifest:
     """Make every row by the runner that is named; return what the files looked like."""
+    schema = _schema_for(spec, (line for line in read_captions(options.captions) if isinstance(line, CaptionedMidi)))
     started, before = time.time_ns(), _version(options.index)
     counts = job.run(partial(index_pipeline, options=options, spec=spec, schema=schema), "tunes")
     job.record.counts = dict(sorted(counts.items()))
@@ -135,7 +142,6 @@ def make_in_slices(
     mode: WriteMode,
     schema: pa.Schema,
     spec: str,
-    embedder_id: str,
     stored: TuneIndex | None = None,
 ) -> WrittenFragments:
     """Write the failures that were found, make the rows, and return their data files, which no version names yet.
@@ -150,7 +156,7 @@ def make_in_slices(
         mode=mode,
         schema=schema,
         embedder_spec=spec,
-        embedder_id=embedder_id,
+        embedder_id=schema.metadata[b"embedder_id"].decode(),
         batch_size=options.batch_size,
         limit=time_limit(options),
         ticks=job.ticks,
@@ -297,14 +303,13 @@ def update(options: IndexOptions) -> int:
                 found = survey_sources(options, made, _identify_by(job, options))
             record.counts = found.counts
             _check(options, made, found.changes)
-            if found.changes.names_later_columns:
-                made = with_later_columns(made)
+            made = with_later_columns(made, named_columns(source for _, source in found.changes.to_make))
             store.failures.clear()
             if options.is_one_pipeline:
                 _update_as_one_pipeline(job, options, made, found)
             else:
-                spec, embedder_id = made.embedder_spec, made.embedder_id
-                written = make_in_slices(job, options, found, "append", made.schema, spec, embedder_id, stored=made)
+                spec = made.embedder_spec
+                written = make_in_slices(job, options, found, "append", made.schema, spec, stored=made)
                 dropped = frozenset(found.changes.removed).union(written.tune_ids)
                 if dropped:
                     replace_rows(options.index, made.version, written.fragments, dropped)

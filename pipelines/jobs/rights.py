@@ -46,7 +46,8 @@ def print_rights(options: RightsOptions) -> None:
 def rights_of(options: RightsOptions) -> Iterator[Row]:
     """Yield the passport's columns of each chosen row but tune and plan, with `again`, how to make it again."""
     store = open_output(options.input)
-    chosen, records = chosen_rows(store.compositions, options.input, options.ids), run_records(options.input)
+    ids = [row["image_id"] for row in store.compositions.read(["image_id"])]
+    chosen, records = chosen_rows(ids, options.input, options.ids), run_records(options.input)
     columns = [*PASSPORT_COLUMNS, "catalog_id", "hint", "wishes", "asked_plan", "album_part"]
     for batch in read_batches(store.compositions.shards(), columns, _ROWS_AT_ONCE):
         for row in batch:

@@ -215,8 +215,7 @@ def test_an_index_made_with_another_revision_of_its_embedder_is_refused(indexed,
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert said[0].endswith(
-        "fake is fake-embedder@2; to embed it again: image2music index --captions captions.json --midi_root midi "
-        "--index tunes.lance --embedder fake"
+        "fake is fake-embedder@2; to embed it again: image2music index --index tunes.lance --embedder fake"
     )
 
 

@@ -94,10 +94,21 @@ def test_commands_that_read_an_output(composed, tmp_path, capsys):
     assert len(list((tmp_path / "files").iterdir())) == 9
     run("export --input @/out --output @/files --formats abc", bucket=composed)
     assert len(list(open_place(f"{composed}/files").files())) == 3
+    run("rights --input @/out", bucket=composed)
+    assert capsys.readouterr().out.count("trainedAlgorithmicMedia") == 3
     run("score --input @/out", bucket=composed)
     assert open_place(f"{composed}/out/score.json").is_file()
     run("report --input @/out", bucket=composed, code=1)
     assert "give --output FOLDER" in capsys.readouterr().err
+
+
+def test_a_tune_is_taken_down_for_good_and_the_rest_embedded_again(composed, capsys):
+    run("index --index @/tunes.lance --remove red.mid --purge", bucket=composed)
+    run(INDEX, "--update", bucket=composed)
+    assert "1 tunes stay out" in capsys.readouterr().out
+    run("index --index @/tunes.lance --embedder fake:other", bucket=composed)
+    made = open_index(f"{composed}/tunes.lance")
+    assert (made.rows, made.embedder_id) == (2, "other-embedder@1")
 
 
 def test_an_index_is_kept_up_to_date_and_goes_back(composed, capsys):

@@ -68,6 +68,7 @@ class TestAnotherTake:
             "critic",
             "rounds",
             "attention",
+            "rights",
             *HOW,
         }
         assert take["settings_hash"] == red["settings_hash"]
@@ -151,7 +152,18 @@ class TestAnotherTake:
         after = {row["catalog_id"]: row for row in pq.read_table("out/compositions").to_pylist()}
         assert after["R1"]["seed"] == 1
         assert same_row(
-            after["R1"], read["R1"], "seed", "abc", "title", "midi", "motivation", "metrics", "critic", "rounds", *HOW
+            after["R1"],
+            read["R1"],
+            "seed",
+            "abc",
+            "title",
+            "midi",
+            "motivation",
+            "metrics",
+            "critic",
+            "rounds",
+            "rights",
+            *HOW,
         )
         assert next(Path("out/books").glob("*/album.abc")).read_text() != before
 
