@@ -52,6 +52,7 @@ setup(
         "image2music.demo",
         "image2music.embedders",
         "image2music.evaluation",
+        "image2music.film",
         "image2music.images",
         "image2music.index",
         "image2music.loop",

@@ -38,7 +38,7 @@ FLOORS = (
 PIPELINE_FLOORS = ({"runtime"}, {"jobs"}, {"cli"})
 
 MOST_FILES_IN_A_FOLDER = 18
-MOST_MODULES = 230
+MOST_MODULES = 250
 MOST_CODE_LINES = 400
 SAME_NAME_MAY_STAND_TWICE = {"main", "add_parsers"}
 

@@ -23,6 +23,7 @@ from image2music.album.plan import (
 from image2music.errors import ModelError, PictureError
 from image2music.failures import failure_from
 from image2music.images.decode import open_picture
+from image2music.images.reading import PictureReader, content_id, is_remote, open_seekable, read_bytes
 from image2music.images.sources import album_of, member_of, member_time, read_member
 from image2music.images.taken import SIDECAR_BYTES, Taken, sidecar_names, taken_by_exif, taken_by_sidecar
 from image2music.rows import Row, now
@@ -31,7 +32,6 @@ from image2music.storage.files import Folder
 from image2music.types import Failure, ImageRef
 from schemas.album import GLANCE_SCHEMA
 from transforms.deadlines import NO_LIMIT, TimeLimit
-from transforms.pictures import PictureReader, content_id, is_remote, open_seekable, read_bytes
 from transforms.shards import WriteShards
 from transforms.stage import StageOutputs, Stopwatch, split_failures
 

@@ -23,6 +23,7 @@ from image2music.abc.writer.text import score_to_abc
 from image2music.errors import CaptionError, MidiError, PictureError
 from image2music.failures import failure_from
 from image2music.images.decode import open_picture
+from image2music.images.reading import content_id, open_streamed
 from image2music.index.maintenance import KnownFile, Manifest, Stamp, first_of_each, parse_caption_line
 from image2music.index.table import TuneIndex, stored_rows
 from image2music.music.metrics import metrics_of_score
@@ -32,7 +33,7 @@ from image2music.rows import Row, tune_of_row
 from image2music.storage.objects import is_store
 from image2music.types import CaptionedMidi, CaptionedTune, Failure
 from transforms.deadlines import NO_LIMIT, TimeLimit
-from transforms.pictures import content_id, open_streamed, read_under, stamps_under
+from transforms.pictures import read_under, stamps_under
 from transforms.stage import StageOutputs, Stopwatch, split_failures
 
 LONGEST_LINE = 4 << 20

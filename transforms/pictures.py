@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import io
 import os
 from collections import Counter
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -33,20 +32,21 @@ from image2music.images.files import (
     pair,
     skipped_kind,
 )
-from image2music.images.sources import (
-    as_on_disk,
-    fetch,
-    is_picture_archive,
-    is_web,
-    list_members,
-    member_of,
-    read_member,
+from image2music.images.reading import (
+    LARGEST_FILE,
+    PictureReader,
+    content_id,
+    is_remote,
+    open_seekable,
+    open_streamed,
+    read_bytes,
 )
+from image2music.images.sources import is_picture_archive, is_web, list_members, member_of
 from image2music.index.maintenance import Stamp, stamp_of
 from image2music.music.planning.plan import Plan
 from image2music.rows import valid_text
 from image2music.settings import SendingOptions, WebRule
-from image2music.storage.files import open_place, open_regular
+from image2music.storage.files import open_place
 from image2music.storage.objects import FileInfo, is_store, stamp_number
 from image2music.storage.output import TELLING, WrittenFiles
 from image2music.storage.tar import is_tar, open_archive
@@ -449,29 +449,6 @@ class SkipFinished(beam.DoFn):
             yield ref
 
 
-LARGEST_FILE = 256 << 20
-"""Bytes. Folders of pictures also hold videos, and a whole one should not be read to find out."""
-
-
-def is_remote(uri: str) -> bool:
-    """Return whether a URI names a scheme, as in gs://bucket/file."""
-    return "://" in uri
-
-
-def read_bytes(uri: str, *, at_most: int = LARGEST_FILE) -> bytes:
-    """Return the content of a file as it is: a name that ends in .gz is not unpacked.
-
-    Raises:
-        OSError: it cannot be read, or holds more than `at_most` bytes.
-    """
-    return open_place(uri).read(at_most)
-
-
-def content_id(data: bytes) -> str:
-    """Return the sha256 in hex, which image_id and tune_id are."""
-    return hashlib.sha256(data).hexdigest()
-
-
 def inside(root: str, location: str) -> str:
     """Return the path of `location` under `root`.
 
@@ -515,40 +492,3 @@ def stamps_under(root: str, started_ns: int) -> Callable[[str], Stamp | None]:
         listed = {file.name: Stamp(file.size, stamp_number(file.version)) for file in files}
         return lambda location: listed.get(os.path.normpath(location))
     return lambda location: stamp_of(f"{root.rstrip('/')}/{location}", started_ns)
-
-
-@dataclass(frozen=True)
-class PictureReader:
-    """Reads pictures by their URI (`image2music.images.sources`), web addresses by the rule `web`. Picklable.
-
-    A URI may be as rows spell it, for a report or another take reads the picture again.
-    """
-
-    web: WebRule = "none"
-
-    def __call__(self, uri: str) -> bytes:
-        """Return the bytes of a picture.
-
-        Raises:
-            PictureError: with the reasons of `read_member` and `fetch`.
-            OSError: a file cannot be read, or is too large.
-        """
-        if is_web(uri):
-            return fetch(uri, self.web)
-        uri = as_on_disk(uri)
-        member = member_of(uri)
-        return read_bytes(uri) if member is None else read_member(member, open_seekable)
-
-
-def open_seekable(path: str) -> BinaryIO:
-    """Open a file that is read in more than one place."""
-    return open_place(path).open() if is_remote(path) else open_regular(path)
-
-
-def open_streamed(path: str) -> BinaryIO:
-    """Open a file that is read from its beginning to its end."""
-    return open_place(path).open(_AHEAD)
-
-
-_AHEAD = 4 << 20
-"""Bytes of a file in a store that are asked for at once."""

@@ -38,6 +38,14 @@ RANDOM_ORDERS = 2
 _BLUR = 1 / 12
 
 
+def relative_weights(weights: NDArray[np.float64], baseline: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return weights as multiples of a blank picture's; 1 where the blank picture drew no attention.
+
+    Some patches draw attention whatever they show; the division leaves what the picture itself did.
+    """
+    return np.divide(weights, baseline, out=np.ones_like(weights), where=baseline > 0)
+
+
 @dataclass(frozen=True, eq=False)
 class Curves:
     """Mean over `SHARES` of the nats that an order of cells removes by blurring, and adds by showing.

@@ -113,9 +113,16 @@ class SoundRenderer:
         Raises:
             MidiError: as `read_midi`, or the player refuses it (`unplayable`).
         """
+        return _faded(np.asarray(mastered(self.unmastered(midi), RATE), dtype=np.float32))
+
+    def unmastered(self, midi: bytes) -> NDArray[np.float32]:
+        """Return the sound of a MIDI file as it is played, with all that rings on, float32[n, 2]; as loud as it is.
+
+        Raises:
+            MidiError: as `render`.
+        """
         score = read_midi(midi)
-        sound = self._played(midi, score, pan_positions(score.tracks))
-        return _faded(np.asarray(mastered(sound, RATE), dtype=np.float32))
+        return self._played(midi, score, pan_positions(score.tracks))
 
     def render_exactly(self, midi: bytes, seconds: float, loop: bool = False) -> NDArray[np.float32]:
         """Return the sound of a MIDI file with as many samples as `seconds` have, float32[round(seconds * RATE), 2].

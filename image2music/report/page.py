@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from image2music.composers.attention import relative_weights
 from image2music.evaluation.pieces import Heard, hear
 from image2music.music.metrics import EXPLANATIONS, METRIC_NAMES
 from image2music.music.similarity import LONGEST_ALLOWED, longest_shared_run
@@ -276,14 +277,6 @@ def heat_map(attention: Mapping[str, Any]) -> HeatMap:
         raw_range=_range(weights),
         bars=_bars(attention["segment"]) if attention["kind"] == "bars" else None,
     )
-
-
-def relative_weights(weights: NDArray[np.float64], baseline: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return weights as multiples of a blank picture's; 1 where the blank picture drew no attention.
-
-    Some patches draw attention whatever they show; the division leaves what the picture itself did.
-    """
-    return np.divide(weights, baseline, out=np.ones_like(weights), where=baseline > 0)
 
 
 def levels(values: NDArray[np.float64]) -> NDArray[np.uint8]:

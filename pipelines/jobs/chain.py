@@ -12,6 +12,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 from image2music.catalog import Matched
+from image2music.images.reading import PictureReader
 from image2music.index.table import TuneIndex
 from image2music.music.planning.plan import Plan
 from image2music.rights import ModelLicences
@@ -24,14 +25,7 @@ from schemas.composition import METADATA_FIELDS
 from transforms.album import PlanAlbums
 from transforms.compose import ComposeTunes
 from transforms.deadlines import TimeLimit
-from transforms.pictures import (
-    DescribePictures,
-    IdentifyPictures,
-    PictureList,
-    PictureReader,
-    SkipFinished,
-    with_plan,
-)
+from transforms.pictures import DescribePictures, IdentifyPictures, PictureList, SkipFinished, with_plan
 from transforms.retrieve import EmbedPictures, RetrieveTunes
 from transforms.shards import LogPictures, composition_sink, failure_sink
 from transforms.stage import Stage

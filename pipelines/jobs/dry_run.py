@@ -28,6 +28,7 @@ from image2music.errors import ModelError, OutputError
 from image2music.failures import failure_from
 from image2music.images.containers import is_motion_photo
 from image2music.images.decode import open_picture
+from image2music.images.reading import PictureReader, content_id
 from image2music.images.scene import Scene
 from image2music.images.sources import in_one_line
 from image2music.rows import printable
@@ -42,7 +43,6 @@ from pipelines.runtime.environment import EXIT_DONE
 from pipelines.runtime.forecast import forecast_lines
 from pipelines.runtime.job import catalog_lines
 from pipelines.runtime.slices import PICTURES_A_SLICE
-from transforms.pictures import PictureReader, content_id
 
 SAMPLE = 8
 LOOK_SECONDS = 20.0

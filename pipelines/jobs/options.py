@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from image2music.composers.base import AttentionOptions
 from image2music.composers.registry import (
@@ -349,6 +349,18 @@ def check_ids(ids: Sequence[str]) -> None:
             raise ConfigError(message, reason="bad_id")
 
 
+def _check_name(pattern: str) -> None:
+    try:
+        check_name_pattern(pattern)
+    except ConfigError as error:
+        raise ConfigError(f"--name: {error}", reason=error.reason) from error
+
+
+def _name_option() -> Any:
+    fields = " ".join(f"{{{field}}}" for field in NAME_FIELDS)
+    return option("{image_id}", metavar="PATTERN", help=f"names of files, by {fields}; / makes folders")
+
+
 def _formats(text: str) -> tuple[str, ...]:
     return tuple(name for name in text.split(",") if name)
 
@@ -363,11 +375,7 @@ class ExportOptions:
     formats: tuple[str, ...] = option(
         ("abc", "midi"), type=_formats, help=f"of {','.join(EXPORT_FORMATS)}; abc,midi by default"
     )
-    name: str = option(
-        "{image_id}",
-        metavar="PATTERN",
-        help=f"names of files, by {' '.join(f'{{{field}}}' for field in NAME_FIELDS)}; / makes folders",
-    )
+    name: str = _name_option()
     loop: bool = option(False, help="sound whose end leads back into its beginning, for every tune")
     soundfont: Path | None = option(None, type=Path, metavar="FILE.sf2", help=SOUNDFONT_HELP)
 
@@ -377,11 +385,49 @@ class ExportOptions:
         if unknown or not self.formats:
             message = f"--formats takes {','.join(EXPORT_FORMATS)}, not {','.join(unknown) or 'nothing'}"
             raise ConfigError(message, reason="bad_formats")
-        try:
-            check_name_pattern(self.name)
-        except ConfigError as error:
-            raise ConfigError(f"--name: {error}", reason=error.reason) from error
+        _check_name(self.name)
         check_ids(self.ids)
+
+
+FILM_FORMATS = {"1080p": (1920, 1080), "4:3": (1440, 1080), "vertical": (1080, 1920)}
+"""Width and height of films in pixels."""
+_SMALLEST_SIDE, _LARGEST_SIDE = 64, 4096
+_SIZE = re.compile(r"(\d+)x(\d+)")
+
+
+@dataclass(frozen=True)
+class FilmOptions:
+    """What `film` is asked to do. `ids` are beginnings of image_ids; none means albums, or every row without any."""
+
+    input: str = option(check=reachable, metavar="OUT", help="the --output of compose")
+    output: str = option(check=local_path, metavar="DIR", help="folder for the films; what is whole there stays")
+    ids: tuple[str, ...] = option(
+        (), nargs="+", metavar="ID", help="a film for each of these rows; else for each album, or each row without any"
+    )
+    shape: str = option("1080p", flag="--format", choices=tuple(FILM_FORMATS), help="1920x1080, 1440x1080 or 1080x1920")
+    size: str = option("", metavar="WIDTHxHEIGHT", help="in pixels, even numbers, instead of --format")
+    name: str = _name_option()
+    titles: bool = option(False, help="cards with the titles of the album and its chapters, or of the tune")
+    score: bool = option(False, help="a strip of the score below the picture that moves with the music")
+    soundfont: Path | None = option(None, type=Path, metavar="FILE.sf2", help=SOUNDFONT_HELP)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        _check_name(self.name)
+        check_ids(self.ids)
+        if any(side % 2 or not _SMALLEST_SIDE <= side <= _LARGEST_SIDE for side in self.pixels):
+            bounds = f"{_SMALLEST_SIDE} to {_LARGEST_SIDE} pixels"
+            raise ConfigError(
+                f"--size takes WIDTHxHEIGHT, even numbers of {bounds}, not {self.size}", reason="bad_size"
+            )
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Width and height."""
+        if not self.size:
+            return FILM_FORMATS[self.shape]
+        found = _SIZE.fullmatch(self.size)
+        return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from image2music.album.plan import ImageSummary, album_recipe, summary_as_json, 
 from image2music.composers import registry as composers
 from image2music.embedders import base as embedders
 from image2music.errors import ConfigError, Image2MusicError, JobError
+from image2music.images.reading import PictureReader
 from image2music.images.sources import album_of
 from image2music.index.table import open_index
 from image2music.loop.chain import rules_version
@@ -49,7 +50,7 @@ from pipelines.runtime.slices import (
 from schemas.album import GLANCE_SCHEMA
 from schemas.place import PLACE_SCHEMA
 from transforms.album import summarise_picture, told_anew, with_parts
-from transforms.pictures import MOTION, Identified, PictureReader, identify, place_stamp, with_plan
+from transforms.pictures import MOTION, Identified, identify, place_stamp, with_plan
 from transforms.stage import REASON
 
 Thing = TypeVar("Thing")

@@ -20,6 +20,7 @@ from image2music.errors import ConfigError, Image2MusicError, OutputError, Pictu
 from image2music.evaluation.pieces import playable
 from image2music.images.decode import open_picture
 from image2music.images.features import data_uri, thumbnail
+from image2music.images.reading import PictureReader, content_id
 from image2music.music.render import RATE, SoundRenderer, encode, load_renderer
 from image2music.music.tags import tagged
 from image2music.report.page import picture_page
@@ -57,7 +58,6 @@ from image2music.storage.datasets import open_shards, read_shards
 from image2music.storage.files import Folder, holds_only, replaced_folder
 from image2music.storage.output import REPORT_MARKER, OutputStore, open_output
 from pipelines.jobs.options import ReportOptions
-from transforms.pictures import PictureReader, content_id
 
 Row = dict[str, Any]
 
@@ -268,15 +268,19 @@ def _write_pictures(
     return unseen
 
 
-def find_picture(row: Row) -> Image | None:
-    """Return the picture of a row, from the first of its places that still holds the very bytes; None if none does."""
+def find_picture(row: Row, max_side: int = _PAGE_SIDE, *, told: bool = True) -> Image | None:
+    """Return the picture of a row, from the first of its places that still holds the very bytes; None if none does.
+
+    Its longer side is at most `max_side` pixels. What cannot be read is a line on stderr, where that is to be told.
+    """
     for uri in dict.fromkeys([row["image_uri"], *row["image_uris"]]):
         try:
             data = PictureReader()(uri)
             if content_id(data) == row["image_id"]:
-                return open_picture(data, max_side=_PAGE_SIDE).image
+                return open_picture(data, max_side=max_side).image
         except (OSError, PictureError) as error:
-            print(f"{uri}: {' '.join(str(error).split())}", file=sys.stderr)
+            if told:
+                print(f"{uri}: {' '.join(str(error).split())}", file=sys.stderr)
     return None
 
 

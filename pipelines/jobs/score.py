@@ -56,6 +56,7 @@ from image2music.evaluation.questions import (
 from image2music.evaluation.questions import ask_judge as ask_judge
 from image2music.evaluation.votes import VoteCounts, count_votes, is_vote_file, preferences, read_votes, tune_mark
 from image2music.images.features import data_uri, thumbnail
+from image2music.images.reading import content_id, read_bytes
 from image2music.music.render import SoundRenderer, encode
 from image2music.storage.datasets import read_batches
 from image2music.storage.files import Folder
@@ -64,7 +65,6 @@ from image2music.storage.output import OutputStore, open_output
 from pipelines.jobs.options import ScoreOptions
 from pipelines.jobs.report import announced_renderer, find_picture
 from schemas.score import SCORE_SCHEMA
-from transforms.pictures import content_id, read_bytes
 
 EXIT_DONE, EXIT_REGRESSION = 0, 1
 

@@ -5,7 +5,8 @@ from PIL import Image
 
 from benchmarks.phone_folder import NO_PICTURES, make_folder, picture_files
 from image2music.images.decode import open_picture
-from transforms.pictures import PictureReader, list_pictures
+from image2music.images.reading import PictureReader
+from transforms.pictures import list_pictures
 
 
 def test_the_folder_holds_a_picture_of_every_kind_and_all_of_them_open(tmp_path):

@@ -92,7 +92,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 def test_a_picture_that_changes_while_the_job_runs_is_a_failure(archives, monkeypatch):
-    from transforms.pictures import PictureReader
+    from image2music.images.reading import PictureReader
 
     read, seen = PictureReader.__call__, set()
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from image2music.errors import CaptionError
+from image2music.images.reading import PictureReader, content_id, read_bytes
 from image2music.images.sources import is_there
 from image2music.rows import printable
-from transforms.pictures import PictureReader, content_id, inside, read_bytes, read_under
+from transforms.pictures import inside, read_under
 
 
 def test_a_file_is_read_as_it_is(tmp_path):

@@ -1,0 +1,218 @@
+"""A reel made into a film: shots encoded one by one in a folder of work, from which a film that was stopped goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from PIL.Image import Image
+
+from image2music.abc.musicxml import abc_to_music_xml
+from image2music.film.camera import HELD, fit_of, path_over
+from image2music.film.encode import FPS, QUALITY, join_shots, write_shot
+from image2music.film.frames import Planes, Size, Still, blended, canvas_of, longest_side, title_card
+from image2music.film.reel import Reel, ReelPart
+from image2music.film.sound import FilmSound, make_sound
+from image2music.film.strip import ScoreStrip, bars_between, staves_in, strip_height, strip_of
+from image2music.film.timing import Shot, shots
+from image2music.music.render import RATE, SoundRenderer
+
+FILM_VERSION = 1
+"""Raise it when the same rows would give other frames or another sound: what was encoded before is not used then."""
+
+FindPicture = Callable[[ReelPart, int], Image | None]
+"""From a part and the length in pixels that its longer side needs to its picture, upright; None where it is gone."""
+
+
+@dataclass(frozen=True)
+class FilmStyle:
+    """How a film looks: width and height in pixels (even numbers), cards with titles, a strip of the score."""
+
+    size: Size
+    titles: bool = False
+    score: bool = False
+
+
+@dataclass(frozen=True)
+class FilmMade:
+    """What became of a reel. `kept` shots had been encoded before; `gone` are places of pictures that were missing."""
+
+    frames: int
+    shots: int
+    kept: int
+    gone: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return self.frames / FPS
+
+
+@dataclass(frozen=True, eq=False)
+class _Staged:
+    """A part ready to be filmed: its picture, and the card before it until frame `uncovered`."""
+
+    still: Still
+    card: Planes | None
+    appears: int
+    uncovered: int
+    fade: int
+
+    def at(self, frame: int, size: Size) -> Planes:
+        """Return what it shows in a frame of the film."""
+        if self.card is not None and frame < self.uncovered - self.fade:
+            return self.card
+        seen = self.still.seen((frame - self.appears) / FPS, size)
+        if self.card is None or frame >= self.uncovered:
+            return seen
+        return blended(self.card, seen, (frame - self.uncovered + self.fade + 1) / (self.fade + 1))
+
+
+class _Stage:
+    """Prepares the parts of a reel, each once: a shot shows its own part and the next one."""
+
+    def __init__(self, reel: Reel, style: FilmStyle, find: FindPicture, made: Sequence[Shot]) -> None:
+        self._reel, self._find, self._made = reel, find, made
+        self._music_xml = abc_to_music_xml(reel.abc) if style.score else b""
+        self._strip_height = strip_height(style.size, staves_in(self._music_xml)) if style.score else 0
+        self.size = (style.size[0], style.size[1] - self._strip_height)
+        self._pictures: dict[int, Image | None] = {}
+        self.gone: dict[int, str] = {}
+
+    def picture(self, at: int) -> Image | None:
+        """Return a part's picture; those before it are not needed any more."""
+        if at not in self._pictures:
+            self._pictures = {other: image for other, image in self._pictures.items() if other >= at - 1}
+            part = self._reel.parts[at]
+            self._pictures[at] = self._find(part, longest_side(self.size))
+            if self._pictures[at] is None:
+                self.gone[at] = next(iter(part.places), part.image_id)
+        return self._pictures[at]
+
+    def staged(self, at: int) -> _Staged:
+        """Return a part ready to be filmed."""
+        part, shot, image = self._reel.parts[at], self._made[at], self.picture(at)
+        appears = shot.first - (self._made[at - 1].fade if at else 0)
+        card = part.card
+        uncovered = shot.first + round(card.seconds * FPS) if card else 0
+        if image is None:
+            plain = title_card(None, self.size, part.title)
+            still = Still(plain, HELD)
+        else:
+            lead = (shot.first - appears) / FPS
+            stops = [replace(stop, seconds=stop.seconds + lead) for stop in part.stops]
+            fit = fit_of(image.size, self.size)
+            still = Still(
+                canvas_of(image, self.size, fit),
+                path_over(stops, (shot.last - appears) / FPS, fit, outward=at % 2 == 1),
+            )
+        words = title_card(image, self.size, card.title, card.subtitle) if card else None
+        return _Staged(still, words, appears, uncovered, round(card.upbeat * FPS) if card else 0)
+
+    def strip(self, at: int) -> ScoreStrip | None:
+        """Return the strip of score under a part."""
+        if not self._strip_height:
+            return None
+        bars, part, shot = self._reel.bars, self._reel.parts[at], self._made[at]
+        first, last = (bars.quarters[bar] if bar < len(bars.quarters) else None for bar in part.bars)
+        whole = first == 0.0 and last is None
+        score = self._music_xml if whole else bars_between(self._music_xml, *part.bars)
+        begin = first or 0.0
+        size = (self.size[0], self._strip_height)
+        return strip_of(score, lambda quarters: bars.second_of(begin + quarters), (shot.first, shot.last), size, FPS)
+
+    def name_of(self, at: int) -> str:
+        """Return the name of a shot's file: it tells all that its frames depend on."""
+        shot = self._made[at]
+        shown = [at, at + 1] if shot.fade else [at]
+        seen = [
+            {"found": self.picture(one) is not None, "shot": asdict(self._made[one]), **asdict(self._reel.parts[one])}
+            for one in shown
+        ]
+        lead = self._made[at - 1].fade if at else 0
+        score = [self._reel.abc, hashlib.sha256(self._reel.midi).hexdigest()] if self._strip_height else []
+        content = [FILM_VERSION, dict(QUALITY), FPS, self.size, self._strip_height, at % 2, lead, seen, score]
+        return f"shot-{_digest(content)}.mp4"
+
+    def frames(self, at: int) -> Iterator[Planes]:
+        """Yield the frames of a shot."""
+        shot = self._made[at]
+        here, strip = self.staged(at), self.strip(at)
+        after = self.staged(at + 1) if shot.fade else None
+        for frame in range(shot.first, shot.last):
+            seen = here.at(frame, self.size)
+            share = shot.share_of_next(frame)
+            if after is not None and share > 0:
+                seen = blended(seen, after.at(frame, self.size), share)
+            yield strip.under(seen, frame) if strip is not None else seen
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def shoot(
+    reel: Reel, style: FilmStyle, find: FindPicture, renderer: SoundRenderer, work: Path, target: Path
+) -> FilmMade:
+    """Make a film, and remove the folder of work when it is whole.
+
+    Args:
+        reel: what it shows when.
+        style: how it looks.
+        find: opens its pictures.
+        renderer: plays its music.
+        work: a folder for what is done already; the same reel goes on from what lies there.
+        target: the MP4 file.
+
+    Raises:
+        ConfigError: PyAV is missing.
+        AbcError, MidiError, NotationError: the music cannot be played or engraved.
+        OutputError: a file cannot be written.
+    """
+    reel = reel.with_cards() if style.titles else reel
+    for folder in (work, target.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    sound = _sound_of(reel, renderer, work)
+    seconds = len(sound) / RATE
+    reel, made = _cut(reel, seconds)
+    stage = _Stage(reel, style, find, made)
+    files, kept = [], 0
+    for at in range(len(made)):
+        path = work / stage.name_of(at)
+        kept += path.exists()
+        if not path.exists():
+            write_shot(path, stage.frames(at), style.size)
+        files.append(path)
+    frames = made[-1].last
+    join_shots(target, files, frames, sound, reel.chapters, reel.tags)
+    shutil.rmtree(work, ignore_errors=True)
+    return FilmMade(frames, len(made), kept, tuple(stage.gone[at] for at in sorted(stage.gone)))
+
+
+def _cut(reel: Reel, seconds: float) -> tuple[Reel, tuple[Shot, ...]]:
+    """Return the parts that have frames, and their shots."""
+    while True:
+        starts, upbeats = [part.start for part in reel.parts], [part.upbeat for part in reel.parts]
+        made = shots(starts, upbeats, seconds, FPS)
+        if all(shot.frames for shot in made) or len(made) == 1:
+            return reel, made
+        kept = tuple(part for part, shot in zip(reel.parts, made, strict=True) if shot.frames)
+        reel = replace(reel, parts=kept or reel.parts[:1])
+
+
+def _sound_of(reel: Reel, renderer: SoundRenderer, work: Path) -> FilmSound:
+    """Return the music of a reel, as long as it has to be; from an earlier run where that made it."""
+    content = [FILM_VERSION, hashlib.sha256(reel.midi).hexdigest(), renderer.name, reel.length_s, reel.loop]
+    path = work / f"sound-{_digest(content)}.f32"
+    if path.exists():
+        return FilmSound(path)
+    if reel.length_s is not None:
+        half_made = path.with_suffix(".part")
+        half_made.write_bytes(renderer.render_exactly(reel.midi, reel.length_s, reel.loop).tobytes())
+        half_made.replace(path)
+        return FilmSound(path)
+    return make_sound(reel.midi, reel.bars.quarters, renderer, path)

@@ -1,0 +1,120 @@
+"""Albums, or chosen rows, as films."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PIL.Image import Image
+
+from image2music.errors import ConfigError, Image2MusicError
+from image2music.failures import one_line
+from image2music.film.encode import load_encoder
+from image2music.film.reel import FILM_COLUMNS, Reel, ReelPart, album_reel, tune_reel
+from image2music.film.shooting import FILM_VERSION, FilmMade, FilmStyle, shoot
+from image2music.storage.datasets import read_batches
+from image2music.storage.files import make_folder
+from image2music.storage.locks import file_lock
+from image2music.storage.names import NAME_COLUMNS, file_names
+from image2music.storage.output import OutputStore, open_output
+from pipelines.jobs.export import chosen_rows
+from pipelines.jobs.options import FilmOptions
+from pipelines.jobs.report import announced_renderer, find_picture
+from schemas.album import ALBUM_SCHEMA
+
+_WORK, _LOCK, _ROWS_AT_ONCE = ".film", ".lock", 32
+"""A folder in the folder of films: shots of films that are not whole, and what the whole ones were made of."""
+
+
+@dataclass(frozen=True)
+class FilmsMade:
+    """How many films were made, were there already, failed; and how many pictures are missing in those made."""
+
+    made: int = 0
+    there: int = 0
+    failed: int = 0
+    gone: int = 0
+
+
+def make_films(options: FilmOptions) -> FilmsMade:
+    """Make the films that are not there yet, each a line on stdout; what cannot be shown is a line on stderr.
+
+    Raises:
+        ConfigError: PyAV is missing (`film_missing`), there are no rows (`no_rows`), none begins with an id that was
+            named (`unknown_id`), or the sound font cannot be used (`bad_soundfont`).
+        OutputError: the folder cannot be written, or another process writes it.
+    """
+    load_encoder()
+    store, folder = open_output(options.input), Path(options.output)
+    style = FilmStyle(options.pixels, options.titles, options.score)
+    renderer = announced_renderer(options.soundfont)
+    make_folder(folder)
+    done = FilmsMade()
+    with file_lock(folder, folder / _WORK / _LOCK):
+        for place, read_reel in _reels(store, options):
+            try:
+                reel = read_reel()
+                target, note = folder / f"{reel.name}.mp4", folder / _WORK / f"{reel.name}.json"
+                content = _content(reel, style, renderer.name)
+                if target.exists() and note.exists() and note.read_text(encoding="utf-8") == content:
+                    done = replace(done, there=done.there + 1)
+                    continue
+                note.parent.mkdir(parents=True, exist_ok=True)
+                film = shoot(reel, style, _find, renderer, folder / _WORK / reel.name, target)
+            except ConfigError:
+                raise
+            except Image2MusicError as error:
+                print(f"{place}: {one_line(error)}", file=sys.stderr)
+                done = replace(done, failed=done.failed + 1)
+                continue
+            # A film that lacks a picture is made again: the picture may have come back.
+            note.unlink(missing_ok=True) if film.gone else note.write_text(content, encoding="utf-8")
+            print(f"{target}: {_said(film, style)}", flush=True)
+            done = replace(done, made=done.made + 1, gone=done.gone + len(film.gone))
+    return done
+
+
+def _said(film: FilmMade, style: FilmStyle) -> str:
+    minutes, seconds = divmod(round(film.seconds), 60)
+    kept = f", {film.kept} of them from an earlier run" if film.kept else ""
+    pictures = f"{film.shots} picture{'s' if film.shots != 1 else ''}"
+    return f"{pictures}{kept}, {minutes}:{seconds:02}, {style.size[0]}x{style.size[1]}"
+
+
+def _content(reel: Reel, style: FilmStyle, player: str) -> str:
+    """Return what a film is made of, so that it is made again when that changes."""
+    seen = repr((FILM_VERSION, replace(reel, midi=b""), hashlib.sha256(reel.midi).hexdigest(), style, player))
+    return json.dumps({"content": hashlib.sha256(seen.encode()).hexdigest()})
+
+
+def _find(part: ReelPart, longest_side: int) -> Image | None:
+    row = {"image_id": part.image_id, "image_uri": part.places[0], "image_uris": list(part.places)}
+    image = find_picture(row, longest_side, told=False)
+    if image is None:
+        print(f"{part.places[0]}: gone, or not the picture that was composed for: a card stands there", file=sys.stderr)
+    return image
+
+
+def _reels(store: OutputStore, options: FilmOptions) -> Iterator[tuple[str, Callable[[], Reel]]]:
+    """Yield what each film is about, and what reads it."""
+    names = file_names(options.name, store.compositions.read(NAME_COLUMNS))
+    wanted = chosen_rows(names, options.input, options.ids)
+    albums = [] if options.ids else sorted(store.albums.read(ALBUM_SCHEMA.names), key=lambda row: str(row["album"]))
+    for album in albums:
+        ids = frozenset(album["image_ids"])
+        rows = {row["image_id"]: row for row in _rows(store, ids)}
+        yield album["album"], partial(album_reel, album, rows)
+    if not albums:
+        for row in _rows(store, wanted):
+            yield row["image_uri"], partial(tune_reel, row, names[row["image_id"]])
+
+
+def _rows(store: OutputStore, ids: frozenset[str]) -> Iterator[Mapping[str, Any]]:
+    for batch in read_batches(store.compositions.shards(), list(FILM_COLUMNS), _ROWS_AT_ONCE):
+        yield from (row for row in batch if row["image_id"] in ids)
