@@ -11,8 +11,8 @@ from image2music.composers.base import AttentionOptions, Composer, ComposeReques
 from image2music.failures import map_catching
 from image2music.loop.ablations import Variant
 from image2music.loop.chain import MAPS_ALONE, compose_batch
-from image2music.rights import ModelLicences, longest_copied_run, rights_row
 from image2music.music.planning.lasting import duration_text
+from image2music.rights import ModelLicences, longest_copied_run, rights_row
 from image2music.settings import LoopSettings, SendingOptions, picture_seed
 from image2music.types import ComposedTune, RefinedTune, RetrievedContext
 from transforms.stage import NAMESPACE, StageHandler

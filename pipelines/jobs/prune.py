@@ -18,13 +18,14 @@ import numpy as np
 import pyarrow as pa
 
 from image2music.errors import Image2MusicError
+from image2music.images.reading import PictureReader, open_seekable
 from image2music.images.sources import album_of, as_on_disk, is_web, list_members, member_of
 from image2music.rows import printable
 from image2music.storage.files import open_place
 from image2music.storage.objects import is_store
 from image2music.storage.pruned import set_aside
 from pipelines.jobs.chain import ComposeRun
-from transforms.pictures import Identified, PictureReader, identify, matches_glob, open_seekable
+from transforms.pictures import Identified, identify, matches_glob
 
 SHARE = 10
 """A run that goes by itself puts away one row in so many at most."""
