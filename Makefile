@@ -41,9 +41,8 @@ demo-data: $(DEMO)/data/captions.json  ## MIDI files with captions and photograp
 $(DEMO)/data/captions.json: | $(STAMP)
 	$(BIN)/python -m image2music.demo --output $(DEMO)/data
 
-report-assets:  ## optional, needs npm: fetch abcjs, which draws staves in reports
-	mkdir -p build/report-assets
-	cd build/report-assets && npm pack --silent abcjs@6.7.2 && tar -xzf abcjs-6.7.2.tgz --strip-components=2 package/dist/abcjs-basic-min.js
+report-assets:  ## not needed any more: reports draw their scores themselves
+	@echo "not needed any more: reports draw their scores themselves"
 
 page-check:  ## needs a Chromium: use the demo's report as a person would, weigh one of 2,000 pictures
 	$(BIN)/python -m benchmarks.page_check --report $(DEMO)/out/report --shots build/page-check

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import array
 import base64
+import csv
 import io
 import json
 import sys
@@ -58,6 +59,27 @@ TOO_WIDE = """[...document.querySelectorAll("body *")]
 PICTURES_SEEN = """[...document.images].every((it) => it.complete || it.getBoundingClientRect().top > innerHeight)"""
 HEAT = "document.getElementById('heat').toDataURL() + document.getElementById('heat').hidden"
 SECONDS = "Number(document.getElementById('position').value)"
+DRAWN = "document.documentElement.classList.contains('drawn-score')"
+READY = "document.documentElement.dataset.ready"
+STAFF_PIXELS = """(() => { const svg = document.querySelector("#score svg");
+  return 8 * 90 * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width; })()"""
+LIT_RIGHTLY = """(async () => {
+  const packed = JSON.parse(document.getElementById("data").textContent).score;
+  const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const { notes } = JSON.parse(await new Response(stream).text());
+  const now = document.getElementById("sound").currentTime;
+  const sounds = (margin) => notes.filter(([, start, end]) => start <= now - margin && now + margin < end);
+  const sure = (margin) => new Set(sounds(margin).map(([number]) => String(number)));
+  const lit = new Set([...document.querySelectorAll("#score .now")].map((it) => it.dataset.n));
+  return [...sure(0.1)].every((n) => lit.has(n)) && [...lit].every((n) => sure(-0.1).has(n));
+})()"""
+LIT_IN_VIEW = """(() => { const lit = document.querySelector("#score .now"), frame = document.getElementById("score");
+  if (!lit) return false;
+  const box = lit.getBoundingClientRect(), home = frame.getBoundingClientRect();
+  return frame.scrollTop > 0 && box.top < home.bottom && box.bottom > home.top; })()"""
+LEAST_STAFF = 15
+"""Pixels from the lowest to the highest line of a staff: less is not read."""
 SHOWN = "[...document.querySelectorAll('.card')].filter((card) => !card.hidden).length"
 
 
@@ -109,26 +131,112 @@ def list_is_searched(page: Page, report: Path) -> None:
 
 
 def score_is_drawn(page: Page, report: Path) -> None:
-    """Every picture's page shows staves, or says how to get them; its picture is there, with an alternative text."""
+    """Every picture's page shows staves that fit, and bars; its picture is there, with an alternative text."""
     for path in pictures(report):
         page.open(path)
-        if (report / "assets" / "abcjs-basic-min.js").exists():
-            notes = page.run("document.querySelectorAll('#score svg .abcjs-note').length")
-            staves = page.run("document.querySelectorAll('#score svg .abcjs-staff').length")
-            expect(notes >= 8 and staves >= 1, f"{path.name}: {notes} notes on {staves} staves")
-        else:
-            expect(page.run("document.querySelectorAll('#roll path').length"), f"{path.name}: no piano roll")
-            expect(page.run("document.getElementById('no-staves').offsetHeight"), f"{path.name}: no word about staves")
+        page.wait(DRAWN, 10)
+        notes = page.run("document.querySelectorAll('#score svg [data-n]').length")
+        staves = page.run("document.querySelectorAll('#score svg [data-bar=\"1\"] > g').length")
+        expect(notes >= 8 and staves >= 1, f"{path.name}: {notes} notes on {staves} staves")
+        heights = page.run(STAFF_PIXELS)
+        expect(heights >= LEAST_STAFF, f"{path.name}: staves are {heights:.0f} px high")
+        expect(page.run("document.querySelectorAll('[data-goto]').length"), f"{path.name}: no bars")
+        expect(page.run("document.querySelector('#score svg').getAttribute('aria-label').length > 8"), "no label")
         expect(page.run("document.querySelector('img#picture')?.naturalWidth > 0"), f"{path.name}: no picture")
         expect(page.run("document.querySelector('img#picture').alt.length > 10"), f"{path.name}: no alternative text")
         quiet(page)
 
 
+def notes_light_up(page: Page, report: Path) -> None:
+    """While the rendered sound plays, the notes of its second are lit, others go out, and their system is in view."""
+    path = next((path for path in pictures(report) if "<audio" in path.read_text(encoding="utf-8")), None)
+    expect(path, "no page has a rendered sound")
+    assert path is not None
+    page.open(path)
+    page.wait(DRAWN, 10)
+    page.click("#play")
+    page.wait(f"{SECONDS} > 0.5", 15)
+    expect(page.run("document.getElementById('sound').currentTime > 0.3"), "the sound file does not play")
+    expect(page.run("!document.getElementById('sound').paused"), "the sound file is paused")
+    seen = set()
+    for _ in range(6):
+        time.sleep(0.3)
+        seen.add(tuple(page.run("[...document.querySelectorAll('#score .now')].map((it) => it.dataset.n)")))
+    expect(len(seen - {()}) >= 2, f"the lit notes do not follow: {sorted(seen)[:3]}")
+    page.click("#play")
+    expect(page.run(LIT_RIGHTLY), "what is lit is not what sounds")
+    page.run("document.getElementById('score').scrollTop = 0")
+    slider = "document.getElementById('position')"
+    page.click("#play")
+    page.run(f"{slider}.value = {slider}.max * 0.9; {slider}.dispatchEvent(new Event('input', {{bubbles: true}}))")
+    page.wait(LIT_IN_VIEW, 10)
+    page.click("#play")
+    page.click("[data-goto='2']")
+    expect(page.run("document.querySelector('[aria-current=true]').dataset.goto") == "2", "bar 2 is not marked")
+    quiet(page)
+
+
+def votes_are_kept(page: Page, report: Path) -> None:
+    """Two tunes play one at a time, names come when asked for, votes outlive the page and are saved as files."""
+    page.open(report / "compare.html")
+    if page.run("!PAIRS.length"):
+        expect(page.run("!document.getElementById('none').hidden"), "no word about missing pairs")
+        return
+    page.run("localStorage.clear()")
+    page.open(report / "compare.html")
+    page.wait(READY, 15)
+    expect(page.run("document.querySelectorAll('.side svg [data-n]').length") >= 16, "two scores are not drawn")
+    expect(page.run("[...document.querySelectorAll('.told')].every((it) => it.hidden)"), "names are shown at once")
+    name = page.run("PAIRS[0].a.name")
+    expect(name not in page.run("document.getElementById('compare').innerText"), f"{name} can be read")
+    for side, other in ("ab", "ba"):
+        page.click(f"[data-play={side}]")
+        page.wait(f"Number(document.querySelector('#side-{side} input').value) > 0.3", 15)
+        expect(page.run(f"document.querySelectorAll('#side-{side} .now').length"), f"no note of {side} is lit")
+        expect("Pause" not in page.run(f"document.querySelector('[data-play={other}]').textContent"), "both play")
+    page.press("p")
+    page.click("#reveal")
+    expect(page.run("document.querySelector('#side-a strong').textContent") == name, "the name is not shown")
+    page.click("[data-vote=b]")
+    page.press("ArrowRight")
+    page.wait("location.hash", 5)
+    if page.run("PAIRS.length > 1"):
+        page.press("9")
+    page.open(report / "compare.html")
+    page.wait(READY, 15)
+    expect(page.run("document.querySelector('[data-vote=b]').ariaPressed") == "true", "the vote was forgotten")
+    page.run("document.getElementById('listener').value = 'Ann, \"the ear\"'")
+    lines = list(csv.DictReader(io.StringIO(saved(page, "#csv"))))
+    asked = page.run("PAIRS.slice(0, 2).map((pair) => [pair.image_id, pair.compared, pair.a.mark, pair.b.mark])")
+    found = [[line[name] for name in ("image_id", "compared", "a_tune", "b_tune")] for line in lines]
+    expect(sorted(found) == sorted(asked), f"votes.csv: {lines[:2]}")
+    expect({line["listener"] for line in lines} == {'Ann, "the ear"'}, "the name is not in the file")
+    ids = saved(page, "#ids").split()
+    expect(ids == [asked[1][0]] if len(asked) > 1 else not ids, f"again.txt: {ids}")
+    page.run("localStorage.clear()")
+    quiet(page)
+
+
+def saved(page: Page, button: str) -> str:
+    """The text of the file that a button saves."""
+    return str(
+        page.run(f"""new Promise((done) => {{
+      const was = URL.createObjectURL;
+      URL.createObjectURL = (blob) => {{ URL.createObjectURL = was; blob.text().then(done); return "blob:none"; }};
+      const click = HTMLAnchorElement.prototype.click;
+      HTMLAnchorElement.prototype.click = () => {{ HTMLAnchorElement.prototype.click = click; }};
+      document.querySelector({json.dumps(button)}).click();
+    }})""")
+    )
+
+
 def overlay_changes(page: Page, report: Path) -> None:
-    """A voice, bars, a sentence of the motivation and the tune each draw another map; the picture alone has none."""
+    """Maps of every kind that there are each draw another one; the picture alone has none."""
     page.open(pictures(report)[0])
     before = page.run(HEAT)
-    for kind in ("voice", "bars", "motivation", "all"):
+    kinds = page.run("[...new Set([...document.querySelectorAll('[data-kind]')].map((it) => it.dataset.kind))]")
+    expect({"all", "bars"} <= set(kinds), f"maps of {kinds} alone")
+    for kind in (kind for kind in ("voice", "bars", "motivation", "plan", "all") if kind in kinds):
         button = f"[data-kind={kind}]"
         page.click(button)
         settle(page)
@@ -190,9 +298,13 @@ def keys_work(page: Page, report: Path) -> None:
     page.press("]")
     settle(page)
     expect(page.run("!document.getElementById('heat').hidden"), "no map after ]")
-    page.run("document.querySelector('.sentence').focus()")
+    if page.run("document.querySelector('.sentence') !== null"):
+        page.run("document.querySelector('.sentence').focus()")
+        page.press("Enter")
+        expect(page.run("document.querySelector('.sentence').ariaPressed") == "true", "Enter did not choose a sentence")
+    page.run("document.querySelector('[data-goto=\"3\"]').focus()")
     page.press("Enter")
-    expect(page.run("document.querySelector('.sentence').ariaPressed") == "true", "Enter did not choose a sentence")
+    expect(page.run("document.querySelector('[aria-current=true]').dataset.goto") == "3", "Enter did not go to bar 3")
     page.press("Tab")
     seen = "document.activeElement.matches(':focus-visible') && getComputedStyle(document.activeElement).outlineStyle"
     expect(page.run(seen) == "solid", "Tab shows no outline")
@@ -206,7 +318,7 @@ def keys_work(page: Page, report: Path) -> None:
 
 def text_is_legible(page: Page, report: Path) -> None:
     """Contrast as WCAG asks for it, light and dark, and nothing runs out of the window."""
-    for path in (report / "index.html", pictures(report)[0], report / "failures.html"):
+    for path in (report / "index.html", pictures(report)[0], report / "compare.html", report / "failures.html"):
         for scheme in ("light", "dark"):
             page.prefer(scheme)
             page.open(path)
@@ -217,7 +329,8 @@ def text_is_legible(page: Page, report: Path) -> None:
 
 
 CHECKS: tuple[Callable[[Page, Path], None], ...] = (
-    list_is_searched, score_is_drawn, overlay_changes, music_plays, wave_file_is_made, keys_work, text_is_legible,
+    list_is_searched, score_is_drawn, overlay_changes, music_plays, notes_light_up, votes_are_kept, wave_file_is_made,
+    keys_work, text_is_legible,
 )  # fmt: skip
 
 
@@ -238,6 +351,15 @@ def run_checks(page: Page, report: Path, width: int) -> Iterator[tuple[str, str]
             yield check.__name__, ""
 
 
+def play_a_while(page: Page) -> None:
+    """Play until some notes of the third bar or later are lit."""
+    page.run("scrollTo(0, 0)")
+    page.run("document.getElementById('play').click()")
+    page.wait("document.getElementById('bar-says').textContent.match(/[0-9]+/)?.[0] >= 3", 40)
+    page.wait("document.querySelectorAll('#score .now').length > 1", 10)
+    time.sleep(0.5)
+
+
 def take_shots(page: Page, report: Path, folder: Path) -> None:
     """Screenshots of the list and of one picture at each width, light and dark, and a print."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -250,8 +372,17 @@ def take_shots(page: Page, report: Path, folder: Path) -> None:
             time.sleep(0.3)  # until they are decoded and painted, which no event tells
             page.screenshot(folder / f"list-{width}-{scheme}.png")
             page.open(pictures(report)[0])
+            page.wait(DRAWN)
             page.screenshot(folder / f"picture-{width}-{scheme}.png", whole=True)
+            if scheme == "light":
+                play_a_while(page)
+                page.screenshot(folder / f"playing-{width}.png")
+            page.open(report / "compare.html")
+            page.wait(f"{READY} || !PAIRS.length")
+            page.screenshot(folder / f"compare-{width}-{scheme}.png", whole=True)
     page.prefer("light")
+    page.open(pictures(report)[0])
+    page.wait(DRAWN)
     page.print_to(folder / "picture.pdf")
 
 

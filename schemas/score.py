@@ -9,8 +9,17 @@ from schemas.fields import FAITHFULNESS, METRICS, column
 ANSWER = pa.struct(
     [
         column("who", pa.string(), "judge, listeners or songeval"),
-        column("question", pa.string(), "what was asked: overall, melody, ... or an aspect of SongEval"),
-        column("mean", pa.float64(), "mean answer, cleared of the effects of order", unit="points, 1-7; songeval 1-5"),
+        column(
+            "question",
+            pa.string(),
+            "what was asked: melody, ..., an aspect of SongEval, or preferred_to_candidate, preferred_to_run",
+        ),
+        column(
+            "mean",
+            pa.float64(),
+            "mean answer, cleared of the effects of order",
+            unit="points, 1-7; songeval 1-5; votes 0-1",
+        ),
         column("spread", pa.float64(), "standard deviation of the answers; null for a single one", unit="points"),
         column("answers", pa.int32(), "how many answers could be read"),
     ]

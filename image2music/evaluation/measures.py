@@ -26,6 +26,7 @@ from image2music.abc.parser import parse
 from image2music.embedders.base import Embedder, Vectors
 from image2music.errors import ConfigError
 from image2music.evaluation.pieces import Piece, hear
+from image2music.evaluation.votes import PREFERRED
 from image2music.images.features import MOODS
 from image2music.music.critic.model import criticise
 from image2music.music.grid import detect_key, pitch_class_weights
@@ -100,6 +101,8 @@ MEASURES: dict[str, Measure] = {measure.name: measure for measure in _OWN}
 """Figures with a column of their own in schemas/score.py, by name, in the order of the table."""
 METRICS_PREFIX, FAITHFULNESS_PREFIX = "metrics.", "faithfulness."
 
+VOTE_BOUND = 0.25
+"""By how much the share of votes for a run's tunes may be below that for the other's."""
 ANSWER_BOUND = 0.5
 """Points of the scale from 1 to 7 by which a mean answer may fall."""
 
@@ -113,6 +116,10 @@ def measure_of(name: str) -> Measure:
     if name.startswith(FAITHFULNESS_PREFIX):
         return Measure(name, "attention's faithfulness as it was stored, for the whole tune")
     who, _, question = name.partition(".")
+    if question.startswith(PREFERRED):
+        other = {"run": "another run's"}.get(question.removeprefix(PREFERRED), "another candidate")
+        meaning = f"share of blind votes for the tune beside {other}; half a vote where both are as good"
+        return Measure(name, meaning, "higher", VOTE_BOUND, f"the {who} prefer the other")
     return Measure(name, f"mean answer to {question!r}", "higher", ANSWER_BOUND, f"the {who} finds it worse")
 
 

@@ -10,9 +10,9 @@ import csv
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from image2music.errors import ConfigError
 
@@ -109,12 +109,23 @@ def preferences(votes: Iterable[Vote], tunes: Mapping[str, str]) -> list[tuple[s
     return given
 
 
-def vote_counts(votes: Iterable[Vote], known: frozenset[str]) -> dict[str, Any]:
-    """Return counts for score.json: votes in all, by what was chosen, and those whose tunes are no longer there.
+@dataclass(frozen=True)
+class VoteCounts:
+    """Votes in all, by what was chosen, and how many are `gone`: none of their tunes is there any more."""
 
-    `known` are the marks of all tunes that are there; a pair of candidates needs one of its two, which is the one that
-    was kept.
-    """
-    votes = list(votes)
+    votes: int
+    gone: int
+    choices: dict[str, int]
+
+    @property
+    def line(self) -> str:
+        """The counts as one line for a person."""
+        neither = self.choices.get("neither", 0)
+        parts = [f"{self.votes} votes", f"{self.choices.get('same', 0)} for both", f"{neither} for neither"]
+        return ", ".join([*parts, *([f"{self.gone} for tunes that are no longer there"] if self.gone else [])]) + "."
+
+
+def count_votes(votes: Sequence[Vote], known: frozenset[str]) -> VoteCounts:
+    """Count votes; `known` are the marks of all tunes that are there."""
     gone = sum(not {vote.a_tune, vote.b_tune} & known for vote in votes)
-    return {"votes": len(votes), "gone": gone, "choices": dict(sorted(Counter(vote.choice for vote in votes).items()))}
+    return VoteCounts(len(votes), gone, dict(sorted(Counter(vote.choice for vote in votes).items())))

@@ -18,7 +18,7 @@ _HOW = {"": "", "inverted": " upside down", "augmented": " twice as slow", "dimi
 
 
 @dataclass(frozen=True)
-class BarView:
+class ShownBar:
     """A bar of the tune. `number` is as written, from 1; `chord` is planned, or heard where there is no plan.
 
     `heard` is another chord that sounds instead, "" where the plan is kept. `melody` is the place of the voice that has
@@ -54,7 +54,7 @@ class SectionView:
     dynamic: str
     cadence: str
     parts: tuple[str, ...]
-    bars: tuple[BarView, ...]
+    bars: tuple[ShownBar, ...]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def section_views(row: Mapping[str, Any], faults: Sequence[Mapping[str, Any]]) -
     plan = row.get("plan")
     if plan is None:
         bars = tuple(
-            BarView(bar.number, chord, "", None, "", (), tuple(told[bar.number]))
+            ShownBar(bar.number, chord, "", None, "", (), tuple(told[bar.number]))
             for bar, chord in zip(hearing.bars, harmony_heard(hearing), strict=True)
             if not bar.again
         )
@@ -114,7 +114,7 @@ def _planned_sections(
             faults = tuple(told.get(bar.number, ()))
             chord = plan["harmony"][number - 1] if number <= len(plan["harmony"]) else ""
             bars.append(
-                BarView(
+                ShownBar(
                     bar.number, chord, heard.get(number, ""), place, instrument, tuple(own), faults, number in motif
                 )
             )
@@ -136,7 +136,7 @@ def _other_chords(planned: Planned) -> Iterator[tuple[int, str]]:
             yield number, other.symbol
 
 
-def _section_view(section: Mapping[str, Any], plan: Mapping[str, Any], bars: tuple[BarView, ...]) -> SectionView:
+def _section_view(section: Mapping[str, Any], plan: Mapping[str, Any], bars: tuple[ShownBar, ...]) -> SectionView:
     roles = {part["voice"]: _part_text(part) for part in section["parts"]}
     swell = "" if section["swell"] == "none" else f", {section['swell']}"
     return SectionView(

@@ -17,6 +17,7 @@ from image2music.music.similarity import LONGEST_ALLOWED, longest_shared_run
 from image2music.report.bars import PlanView, SectionView, plan_view, section_views
 from image2music.report.rounds import RoundView, fault_lines, rival, round_views, standing_round
 from image2music.report.tunes import DrawnScore, Playback, drawn_score, piano_roll, playback
+from image2music.rights import passport
 
 
 @dataclass(frozen=True)
@@ -138,16 +139,17 @@ class PicturePage:
     """A row as a page. `data` is what the page's script reads: notes, bars, maps and the colours of their levels.
 
     `score` is what the script draws, None where nothing could be engraved; `sections` are the tune by bars, `scene`
-    what was seen as (name, text). `remarks` are the tune's N: lines, such as the statement that a voice was derived by rule.
-    `plan` and `critic` are None, and `faults` (of the tune that stands, worst first), `scene` and `wishes` empty, where
-    a row has no such columns. `has_rival` tells that another candidate can be heard beside the tune.
+    what was seen as (name, text). `remarks` are the tune's N: lines, such as the statement that a voice was derived by
+    rule. `plan` and `critic` are None, and `faults` (of the tune that stands, worst first), `scene` and `wishes` empty,
+    where a row has no such columns. `has_rival` tells that another candidate can be heard beside the tune;
+    `passport` is what is known of its rights.
     """
 
     row: Mapping[str, Any]
     maps: tuple[HeatMap, ...]
     motivation: list[MotivationPart]
     playback: Playback
-    roll: list[str]
+    roll: list[tuple[int, str]]
     score: DrawnScore | None
     sections: tuple[SectionView, ...]
     scene: list[tuple[str, str]]
@@ -159,6 +161,7 @@ class PicturePage:
     faults: list[str]
     rounds: list[RoundView]
     has_rival: bool
+    passport: str
     remarks: list[str]
     data: dict[str, Any]
 
@@ -190,6 +193,7 @@ def picture_page(row: Mapping[str, Any]) -> PicturePage:
         faults=fault_lines(standing),
         rounds=round_views(row["rounds"]),
         has_rival=rival(row["rounds"]) is not None,
+        passport=passport(row),
         remarks=[line[2:].strip() for line in row["abc"].splitlines() if line.startswith("N:")],
         data={
             "playback": asdict(played),

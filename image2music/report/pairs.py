@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from image2music.evaluation.votes import Compared, tune_mark
-from image2music.report.rounds import Candidate, candidates, fault_lines, reason_words, standing_round
+from image2music.report.rounds import RowCandidate, fault_lines, reason_words, row_candidates, standing_round
 from image2music.report.site import card_id
 from image2music.report.tunes import drawn_score, piano_roll, playback
 
@@ -31,12 +31,12 @@ def standing_side(row: Mapping[str, Any], name: str) -> Side:
 
 def standing_name(rounds: Sequence[Mapping[str, Any]]) -> str:
     """Return what the tune that stands is called among the candidates."""
-    chosen = next((each.number for each in candidates(rounds) if each.round["accepted"]), 1)
+    chosen = next((each.number for each in row_candidates(rounds) if each.round["accepted"]), 1)
     edited = any(each["purpose"] == "edit" and each["accepted"] for each in rounds)
     return f"candidate {chosen}, chosen{' and edited' if edited else ''}"
 
 
-def rival_side(other: Candidate) -> Side:
+def rival_side(other: RowCandidate) -> Side:
     """Return a candidate that was not chosen as the other side."""
     reason = reason_words(other.round["reason"])
     facts = _facts(other.round["critic"], fault_lines(other.round), reason)

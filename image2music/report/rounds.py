@@ -218,30 +218,30 @@ def _moves(after: Mapping[str, float | None] | None, before: Mapping[str, float 
 
 
 @dataclass(frozen=True)
-class Candidate:
+class RowCandidate:
     """A candidate of a row as it was left: its number from 1, and the last of its own rounds."""
 
     number: int
     round: Mapping[str, Any]
 
 
-def candidates(rounds: Sequence[Mapping[str, Any]]) -> list[Candidate]:
+def row_candidates(rounds: Sequence[Mapping[str, Any]]) -> list[RowCandidate]:
     """Return the candidates of a row: each draft as its repairs left it. Edits belong to the one that was chosen."""
-    found: list[Candidate] = []
+    found: list[RowCandidate] = []
     for each in rounds:
         if each["purpose"] == "draft":
-            found.append(Candidate(len(found) + 1, each))
+            found.append(RowCandidate(len(found) + 1, each))
         elif each["purpose"] == "repair" and found:
-            found[-1] = Candidate(found[-1].number, each)
+            found[-1] = RowCandidate(found[-1].number, each)
     return found
 
 
-def rival(rounds: Sequence[Mapping[str, Any]]) -> Candidate | None:
+def rival(rounds: Sequence[Mapping[str, Any]]) -> RowCandidate | None:
     """Return the candidate that the critic ranks first of those that were not chosen; None where there is none.
 
     Only what can be played takes part, and nothing that is the chosen tune once more.
     """
-    known = candidates(rounds)
+    known = row_candidates(rounds)
     chosen = {each.round["abc"] for each in known if each.round["accepted"]}
     if not chosen:
         return None

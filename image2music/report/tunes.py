@@ -60,15 +60,18 @@ def played_bars(abc: str) -> Iterator[tuple[float, int]]:
     return iter(()) if tune is None else ((float(at / QUARTER), number) for at, number in bars_as_played(tune))
 
 
-def piano_roll(playback: Playback) -> list[str]:
-    """Return an SVG path for each pitched part of a tune, 1000 wide and 160 high, with a rectangle for each note."""
-    pitched = [track for track in playback.tracks if not track.is_drum]
-    pitches = [pitch for track in pitched for _, _, pitch, _ in track.notes]
+def piano_roll(playback: Playback) -> list[tuple[int, str]]:
+    """Return (place, SVG path) of each pitched part of a tune, 1000 wide and 160 high, with a rectangle for each note.
+
+    Places count the parts from 0, drums included, which have no path.
+    """
+    pitched = [(place, track) for place, track in enumerate(playback.tracks) if not track.is_drum]
+    pitches = [pitch for _, track in pitched for _, _, pitch, _ in track.notes]
     if not pitches or playback.seconds <= 0:
         return []
     lowest, step = min(pitches), ROLL_HEIGHT / (max(pitches) - min(pitches) + 1)
     scale = ROLL_WIDTH / playback.seconds
-    return [_path(track.notes, lowest, step, scale) for track in pitched]
+    return [(place, _path(track.notes, lowest, step, scale)) for place, track in pitched]
 
 
 def _path(notes: Sequence[tuple[float, float, int, int]], lowest: int, step: float, scale: float) -> str:
@@ -98,7 +101,13 @@ class DrawnScore:
         return base64.b64encode(zlib.compress(text.encode("utf-8"), 9)).decode("ascii")
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
+def music_xml_of(abc: str) -> bytes:
+    """Return `abc_to_music_xml`, cached: a page hands it out and draws it."""
+    return abc_to_music_xml(abc)
+
+
+@lru_cache(maxsize=32)
 def drawn_score(abc: str, midi: bytes) -> DrawnScore | None:
     """Engrave a tune; `midi` is its performance, whose tempos turn the score's quarters into seconds.
 
@@ -109,7 +118,7 @@ def drawn_score(abc: str, midi: bytes) -> DrawnScore | None:
         MidiError: as `read_midi`.
     """
     try:
-        engraving = engrave(abc_to_music_xml(abc), "screen")
+        engraving = engrave(music_xml_of(abc), "screen")
     except NotationError:
         return None
     played = read_midi(midi)
@@ -131,9 +140,9 @@ _SVG = "{http://www.w3.org/2000/svg}"
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _KEPT_CLASSES = {"tempo", "dynam", "dir", "mNum", "label", "ending", "reh", "rest"}
 """Kinds of signs that the style sheet speaks of; notes, staves and bars are numbered instead."""
-_KEPT = ("x", "y", "cx", "cy", "rx", "ry", "d", "points", "width", "height", "stroke-width", "transform", "font-size",
+_KEPT = {"x", "y", "cx", "cy", "rx", "ry", "d", "points", "width", "height", "stroke-width", "transform", "font-size",
          "font-family", "font-style", "font-weight", "text-anchor", "stroke-dasharray", "stroke-linecap",
-         "stroke-linejoin", "fill", "fill-opacity", "stroke", "stroke-opacity")  # fmt: skip
+         "stroke-linejoin", "fill", "fill-opacity", "stroke", "stroke-opacity"}  # fmt: skip
 
 
 class _Slimmed:
@@ -163,7 +172,8 @@ class _Slimmed:
         kinds = it.get("class", "").split()
         if tag == "g":
             return self._group(it, kinds)
-        attributes = "".join(f' {name}="{_escaped(_short(it.attrib[name]))}"' for name in _KEPT if name in it.attrib)
+        kept = ((name, value) for name, value in it.attrib.items() if name in _KEPT)
+        attributes = "".join(f' {name}="{_escaped(_short(value))}"' for name, value in kept)
         if _HREF in it.attrib:
             attributes = f' href="#{_code(it.attrib[_HREF][1:])}"{attributes}'
         inside = _escaped(it.text or "") + "".join(self._element(child) + _escaped(child.tail or "") for child in it)

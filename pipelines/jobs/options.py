@@ -448,7 +448,9 @@ class ScoreOptions:
     )
     songeval: Path | None = option(None, type=Path, metavar="DIR", help="SongEval's toolkit with its weights")
     study: int | None = option(None, type=int, metavar="N", help="only write a blind listening form for N pictures")
-    answers: tuple[Path, ...] = option((), nargs="+", type=Path, metavar="FILE.csv", help="answers to that form")
+    answers: tuple[Path, ...] = option(
+        (), nargs="+", type=Path, metavar="FILE.csv", help="answers to that form, or votes from a report"
+    )
     bound: tuple[str, ...] = option(
         (), action="append", metavar="NAME=VALUE", help="how much worse --against lets a mean be"
     )

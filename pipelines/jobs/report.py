@@ -16,12 +16,12 @@ from PIL.Image import Image
 
 from image2music import __version__
 from image2music.abc.expression import perform_abc
-from image2music.abc.musicxml import abc_to_music_xml
 from image2music.errors import ConfigError, Image2MusicError, OutputError, PictureError
 from image2music.evaluation.pieces import playable
 from image2music.images.decode import open_picture
 from image2music.images.features import data_uri, thumbnail
 from image2music.music.render import RATE, SoundRenderer, encode, load_renderer
+from image2music.music.tags import tagged
 from image2music.report.page import picture_page
 from image2music.report.pairs import (
     Pair,
@@ -51,6 +51,8 @@ from image2music.report.site import (
     render_picture,
     sorted_cards,
 )
+from image2music.report.tunes import music_xml_of
+from image2music.rights import file_tags
 from image2music.storage.datasets import open_shards, read_shards
 from image2music.storage.files import Folder, holds_only, replaced_folder
 from image2music.storage.output import REPORT_MARKER, OutputStore, open_output
@@ -98,7 +100,10 @@ class Sounds:
 
 
 def page_sound(sound: NDArray[np.float32]) -> bytes:
-    """Return a sound, float32[n, 2], as Opus of about 100 kB at most: fewer bits a second the longer it lasts."""
+    """Return a sound, float32[n, 2], as Opus of 100 kB at most: fewer bits a second the longer it lasts.
+
+    Beyond two minutes it takes more: the encoder has no fewer than 6 kbit/s.
+    """
     kbps = min(_MOST_KBPS, int(0.92 * _SOUND_BYTES * 8 / 1000 / (len(sound) / RATE)))
     if kbps >= _STEREO_FROM:
         return encode(sound, "opus", kbps)
@@ -186,6 +191,7 @@ class _Comparison:
     name: str
     runs: tuple[str, ...] = ()
     pairs: list[Pair] = field(default_factory=list)
+    written: set[str] = field(default_factory=set)
     standing: dict[str, Side] = field(default_factory=dict)
 
     def add_row(self, card: Card, row: Row, sound: str) -> None:
@@ -218,6 +224,9 @@ class _Comparison:
     def _write(self, id: str, mark: str, abc: str, midi: bytes, sound: str | None) -> None:
         """Write a tune; `sound` is None where it is still to be rendered."""
         file = tune_file(id, mark)
+        if file in self.written:
+            return
+        self.written.add(file)
         if sound is None:
             data = self.sounds.of(id, midi)
             sound = f"tunes/{file}.opus" if data else ""
@@ -245,16 +254,17 @@ def _write_pictures(
         try:
             sound = sounds.of(card.id, row["midi"])
             html = render_picture(site, card, picture_page(row), shown, near, sound=f"{card.id}.opus" if sound else "")
-            music_xml = abc_to_music_xml(row["abc"])
+            music_xml = music_xml_of(row["abc"])
             comparison.add_row(card, row, f"pictures/{card.id}.opus" if sound else "")
         except Image2MusicError as error:
             raise OutputError(f"the row of {row['image_uri']} cannot be shown: {error}", reason=error.reason) from error
         draft.write(card.page, html)
         draft.write(f"pictures/{card.id}.abc", row["abc"])
-        draft.write(f"pictures/{card.id}.mid", row["midi"])
-        draft.write(f"pictures/{card.id}.musicxml", music_xml)
+        tags = file_tags(row)
+        draft.write(f"pictures/{card.id}.mid", tagged(row["midi"], "midi", tags))
+        draft.write(f"pictures/{card.id}.musicxml", tagged(music_xml, "musicxml", tags))
         if sound:
-            draft.write(f"pictures/{card.id}.opus", sound)
+            draft.write(f"pictures/{card.id}.opus", tagged(sound, "opus", tags))
     return unseen
 
 

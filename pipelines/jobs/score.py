@@ -54,6 +54,7 @@ from image2music.evaluation.questions import (
     without_order_effects,
 )
 from image2music.evaluation.questions import ask_judge as ask_judge
+from image2music.evaluation.votes import VoteCounts, count_votes, is_vote_file, preferences, read_votes, tune_mark
 from image2music.images.features import data_uri, thumbnail
 from image2music.music.render import SoundRenderer, encode
 from image2music.storage.datasets import read_batches
@@ -86,8 +87,13 @@ def score(options: ScoreOptions) -> int:
     report: dict[str, Any] = {"image2music": __version__, "seed": options.seed}
     compare(options, scored)  # a comparison that cannot be is refused before a judge is paid
     report["songeval"] = songeval(options, scored)
-    heard = options.answers and read_listening_test(options.study_folder, options.answers, scored)
-    report["listeners"] = heard or None
+    texts = [(path.name, _text(path)) for path in options.answers]
+    ballots = [named for named in texts if is_vote_file(named[1])]
+    forms = [named for named in texts if not is_vote_file(named[1])]
+    report["listeners"] = read_listening_test(options.study_folder, forms, scored) if forms else None
+    votes = add_votes(ballots, scored)
+    report["votes"] = votes and asdict(votes)
+    notes += [votes.line] if votes else []
     report["judge"] = judge_systems(options, scored)
     summaries = [summarise(one.system.name, one.system.pieces, one.rows, options.seed) for one in scored]
     found = compare(options, scored)
@@ -186,6 +192,8 @@ def _write(home: str, scored: list[Scored], report: dict[str, Any]) -> None:
     store.write_json("score.json", report)
 
 
+NamedText = tuple[str, str]
+"""A file's name and its text."""
 FORM, KEY = "index.html", "key.csv"
 _SIDE = 800
 
@@ -203,15 +211,13 @@ def write_listening_test(folder: Path, systems: Sequence[System], pictures: int,
     return f"{len(items)} tunes: hand out {folder} (open {FORM}); keep {_key(folder)} to yourself"
 
 
-def read_listening_test(folder: Path, answers: Sequence[Path], scored: Sequence[Scored]) -> dict[str, Any] | None:
-    """Put listeners' answers into the rows; None where there are no files.
+def read_listening_test(folder: Path, answers: Sequence[NamedText], scored: Sequence[Scored]) -> dict[str, Any]:
+    """Put listeners' answers into the rows.
 
     Raises:
         ConfigError: there is no form that they could be answers to (`no_study`), or a file cannot be read
             (`bad_answers`).
     """
-    if not answers:
-        return None
     try:
         key = read_answer_key(_key(folder).read_text(encoding="utf-8"))
     except OSError as error:
@@ -219,7 +225,7 @@ def read_listening_test(folder: Path, answers: Sequence[Path], scored: Sequence[
             f"there is no {_key(folder)}: write the form with --study first", reason="no_study"
         ) from error
     places = {(one.system.name, row["image_id"]): (one, at) for one in scored for at, row in enumerate(one.rows)}
-    heard = [entry for path in answers for entry in read_answers(_text(path), key, path.name)]
+    heard = [entry for name, text in answers for entry in read_answers(text, key, name)]
     for one in scored:
         own = [(e, places[key[e.code]]) for e in heard if key[e.code] in places]
         add_answers(one.rows, "listeners", [(at, e.question, e.points) for e, (who, at) in own if who is one])
@@ -228,6 +234,22 @@ def read_listening_test(folder: Path, answers: Sequence[Path], scored: Sequence[
         "listeners": len({entry.listener for entry in heard}),
         "spread": {one.system.name: mean_spread(one.rows, "listeners") for one in scored},
     }
+
+
+def add_votes(ballots: Sequence[NamedText], scored: Sequence[Scored]) -> VoteCounts | None:
+    """Put votes from the report's page into the rows of the tunes that were heard; None without a file.
+
+    Raises:
+        ConfigError: a file cannot be read (`bad_answers`).
+    """
+    votes = [vote for name, text in ballots for vote in read_votes(text, name)]
+    marks = [{piece.image_id: tune_mark(piece.abc) for piece in one.system.pieces if piece.abc} for one in scored]
+    for one, own in zip(scored, marks, strict=True):
+        places = {row["image_id"]: at for at, row in enumerate(one.rows)}
+        shares = preferences(votes, own)
+        add_answers(one.rows, "listeners", [(places[id], question, share) for id, question, share in shares])
+    known = frozenset(mark for own in marks for mark in own.values())
+    return count_votes(votes, known) if ballots else None
 
 
 def tune_sound(piece: Piece) -> bytes:

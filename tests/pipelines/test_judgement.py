@@ -8,6 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from image2music.evaluation.questions import ANSWER_COLUMNS
+from image2music.evaluation.votes import VOTE_COLUMNS, tune_mark
+from image2music.storage.output import open_output
 from pipelines.cli.main import main
 
 
@@ -118,6 +120,22 @@ def test_listeners_answers_come_back_into_the_table(composed, capsys):
     melody = report(composed)["systems"]["out"]["measures"]["listeners.melody"]
     assert (melody["n"], melody["mean"]) == (2, 6.0)
     assert report(composed)["listeners"]["listeners"] == 1
+
+
+def test_votes_of_a_report_count_for_the_tunes_that_were_heard(composed, capsys):
+    rows = open_output(composed).compositions.read(["image_id", "abc"])
+    with open("votes.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(VOTE_COLUMNS)
+        for row, choice in zip(rows, ("a", "b", "neither"), strict=True):
+            writer.writerow(
+                ["Ann", row["image_id"], "run", "out", tune_mark(row["abc"]), "other", "0" * 16, choice, ""]
+            )
+    assert main(["score", "--input", "out", "--answers", "votes.csv"]) == 0
+    measure = report(composed)["systems"]["out"]["measures"]["listeners.preferred_to_run"]
+    assert (measure["n"], measure["mean"]) == (2, 0.5)
+    assert report(composed)["votes"] == {"votes": 3, "gone": 0, "choices": {"a": 1, "b": 1, "neither": 1}}
+    assert "3 votes, 0 for both, 1 for neither." in capsys.readouterr().out
 
 
 def test_answers_without_a_form_are_refused(composed, capsys):

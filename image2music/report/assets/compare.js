@@ -79,7 +79,7 @@ function heard(tune) { document.currentScript.tune = tune; }
       this.frame.hidden = true;
       this.frame.scrollTop = 0;
       this.roll.innerHTML = "";
-      for (const [part, path] of tune.roll.entries()) {
+      for (const [part, path] of tune.roll) {
         const drawn = this.roll.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "path"));
         drawn.setAttribute("class", `part part${part % 4}`);
         drawn.setAttribute("d", path);

@@ -124,7 +124,11 @@
     const place = score && score.clicked(event);
     if (place) place.bar ? seekBar(place.bar) : seek(place.seconds);
   });
-  for (const button of strip) button.addEventListener("click", () => seekBar(Number(button.dataset.goto)));
+  for (const button of strip) button.addEventListener("click", () => {
+    seekBar(Number(button.dataset.goto));
+    get("bar-told").hidden = false;
+    get("bar-told").textContent = button.getAttribute("aria-label");
+  });
   get("wav").addEventListener("click", async () => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(await Synth.wav(data.playback));

@@ -139,7 +139,7 @@ def test_a_broken_draft_that_was_repaired_into_the_chosen_tune_is_not_another_ca
 
 
 def test_a_reference_says_what_it_may_lend():
-    reference = {"location": "a.mid", "caption": "", "matched_by": "text", "similarity_text": 0.5,
+    reference = {"tune_id": "c" * 64, "location": "a.mid", "caption": "", "matched_by": "text", "similarity_text": 0.5,
                  "similarity_image": None, "abc": TUNE, "contributes": "rhythm: 3/4, slow"}  # fmt: skip
     assert "May lend rhythm: 3/4, slow." in html_of(row(references=[reference]))
 
