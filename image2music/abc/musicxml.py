@@ -470,7 +470,7 @@ def _tempo(measure: Element, tempo: Tempo, meter: Meter) -> None:
     if is_dotted:
         _add(metronome, "beat-unit-dot")
     _add(metronome, "per-minute", f"{round(tempo.qpm / 1.5 if is_dotted else tempo.qpm, 1):g}")
-    _add(direction, "sound", tempo=f"{tempo.qpm:g}")
+    _add(direction, "sound", tempo=f"{tempo.qpm:.9g}")
 
 
 def _add(parent: Element, tag: str, text: str | int | None = None, **attributes: str) -> Element:
