@@ -513,7 +513,10 @@ REPORT_MARKER = "report.json"
 
 _SHARD = re.compile(r"part-([0-9a-f]{16}-)?[0-9a-f]{24}(-\d+)?\.parquet")
 _BESIDE_INDEX = re.compile(r".*\.lance\.(failures|stuck|run\.json|lock|attempts\.json|files\.parquet)")
-_EXPORT = re.compile(r"[0-9a-f]{16}\.(abc|mid|musicxml|wav|heatmap\.png)")
+_EXPORT = re.compile(
+    r".+\.heatmap\.png|[0-9a-f]{16}\.(abc|mid|musicxml|pdf|page-\d+\.svg|wav|mp3|opus|stem-[a-z0-9-]+\.wav)"
+)
+"""Heat maps are the pictures among exports, and their ending is nobody else's, whatever names were asked for."""
 _SCORE = ("score.json", "score.parquet")
 
 _IN_OUTPUT = (COMPOSITIONS, FAILURES, GENERATIONS, RUN_FILE, LEDGER, LOCK)

@@ -156,7 +156,7 @@ WRITTEN = {
     "an ablation": ["run.json", f"full/compositions/{SHARD}", "ablation.json"],
     "a report": ["report.json", "index.html", "pictures/1.jpg", "pictures/1.abc"],
     "an index": ["t.lance/_versions/1", "t.lance/data/1.lance", f"t.lance.failures/{SHARD}", "t.lance.files.parquet"],
-    "an export": ["0123456789abcdef.heatmap.png", "0123456789abcdef.abc"],
+    "an export": ["0123456789abcdef.heatmap.png", "0123456789abcdef.abc", "Sea-Air.heatmap.png"],
     "scores": ["score.json", "score.parquet"],
 }
 
