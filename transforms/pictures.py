@@ -230,7 +230,7 @@ class _Listing:
         names, told = [], dict[str, set[str]]()
         for found in open_place(root).files(deep=True):
             _tell(told, root, found)
-            if _matches(found.name.split("/"), pattern):
+            if matches_glob(found.name.split("/"), pattern):
                 names.append(found.name)
         self._written.learn(told)
         for name in names:
@@ -245,13 +245,13 @@ class _Listing:
         return any(self._written.has_entry("/".join((root, *parts[:at])), part) for at, part in enumerate(parts))
 
 
-def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+def matches_glob(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     """Return whether the parts of a name match those of a glob, in which `**` is any number of parts."""
     if not pattern:
         return not parts
     if pattern[0] == "**":
-        return any(_matches(parts[at:], pattern[1:]) for at in range(len(parts) + 1))
-    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
+        return any(matches_glob(parts[at:], pattern[1:]) for at in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and matches_glob(parts[1:], pattern[1:])
 
 
 def _tell(told: dict[str, set[str]], root: str, found: FileInfo) -> None:

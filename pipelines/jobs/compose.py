@@ -31,7 +31,8 @@ from pipelines.jobs.chain import ComposeRun, compose_pipeline
 from pipelines.jobs.index import check_embedder
 from pipelines.jobs.options import AblateOptions, ComposeOptions
 from pipelines.jobs.pictures import NEAR_DUPLICATES, ComposePictures, settings_of, slices_to_compose
-from pipelines.runtime.environment import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
+from pipelines.jobs.prune import NOTHING_PRUNED, prune
+from pipelines.runtime.environment import EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED, GOES_ON
 from pipelines.runtime.job import (
     Job,
     catalog_counts,
@@ -64,14 +65,20 @@ def compose(options: ComposeOptions) -> int:
         with job.recorded(run_details(run), GOES_ON) as record:
             todo = len(run.pictures) - len(finished)
             found, put_off = compose_in_passes(job, run, desk, finished, todo, options.log_json)
-            albums = assemble_albums(job, run.output, options.language) if options.album and not put_off else {}
+            pruned = prune(run) if options.prune != "no" and not put_off else NOTHING_PRUNED
+            binds = options.album or (pruned.rows and run.output.albums.shards())
+            albums = assemble_albums(job, run.output, options.language) if binds and not put_off else {}
             listed, fit = run.listed.counts, catalog_counts(run.catalog)
             record.counts = count(found, places=len(run.pictures)) | listed | fit | albums
+            record.counts |= pruned.counts if options.prune != "no" else {}
         counts = record.counts
         code = job.end(counts["failed"], counts["pictures"], "pictures", options.max_failures, put_off)
         if not put_off:
             forget_answers(run)
         print_summary(run, counts)
+        pruned.tell()
+    if pruned.refused:
+        return EXIT_FAILED
     return code or (EXIT_SOME_FAILED if albums.get("albums_failed") else EXIT_DONE)
 
 

@@ -36,6 +36,7 @@ from image2music.storage.output import open_output
 from pipelines.jobs.chain import ComposeRun, compose_pipeline
 from pipelines.jobs.compose import cost_of_other_settings, count, look_up
 from pipelines.jobs.options import AblateOptions, ComposeOptions
+from pipelines.jobs.prune import prune_plan
 from pipelines.runtime.beam_runner import run_here
 from pipelines.runtime.environment import EXIT_DONE
 from pipelines.runtime.forecast import forecast_lines
@@ -72,6 +73,8 @@ def plan_compose(options: ComposeOptions) -> int:
     if todo:
         lines |= _costs(run, todo)
     print(_text(lines))
+    if options.prune != "no":
+        print(prune_plan(run))
     return EXIT_DONE
 
 
