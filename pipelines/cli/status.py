@@ -39,6 +39,7 @@ def status(output: str) -> str:
     """
     from image2music.composers.chat.ledger import Totals, read_spending, spending_line
     from image2music.storage.output import open_output
+    from image2music.storage.pruned import pruned_rows
 
     reachable("the output", output)
     store = open_output(output)
@@ -52,6 +53,7 @@ def status(output: str) -> str:
         "rows now": str(rows.total()),
         "by settings": _text({made_by[:12]: number for made_by, number in store.rows_by_settings(rows).items()}),
         "further takes": str(store.further_takes(rows)),
+        "pruned": str(pruned_rows(store)),
         "failures now": str(store.failures.count()),
     }
     spent = read_spending(store.ledger).all

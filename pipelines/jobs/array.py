@@ -32,7 +32,7 @@ from pipelines.jobs.pictures import Distinct, by_album, each_once, slices_of_par
 from pipelines.runtime.environment import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
 from pipelines.runtime.job import compositions_table, failure_lines, open_job, places
 from pipelines.runtime.options import ArrayPart
-from transforms.pictures import list_pictures
+from transforms.pictures import MOTION, list_pictures
 from transforms.stage import REASON
 
 _MOST_COMMANDS = 8
@@ -157,7 +157,8 @@ def _say_missing(pictures: int, parts: Sequence[int], of: int, command: Callable
 
 def _counts(records: Sequence[Mapping[str, Any]], pictures: int, rows: int, told: ToldFailures) -> dict[str, Any]:
     composed = min(rows, sum(record["counts"].get("composed", 0) for record in records))
-    found = Counter({"compose.done": composed, "skip.skipped": rows - composed})
+    motion = sum(record["counts"].get("motion_photos", 0) for record in records)
+    found = Counter({"compose.done": composed, "skip.skipped": rows - composed, MOTION: motion})
     for (stage, reason), number in told.reasons.items():
         found.update({f"{stage}.failed": number, f"{REASON}{reason}": number})
     return count(found, sum(record["counts"].get("places", 0) for record in records)) | {"pictures": pictures}
