@@ -66,7 +66,7 @@ def check_musicxml(row: Row, files: list[ExportedFile]) -> str:
     beamed = sum(bool(note.beams.beamsList) for note in short)
     if notes != sounding(row):
         return f"{notes} notes of {sounding(row)}"
-    if short and beamed < len(short) / 2:
+    if short and beamed < len(short) / 4:
         return f"{beamed} of {len(short)} short notes under beams"
     return "" if score.metadata.title == row["title"] and "AI" in score.metadata.composer else "no title or composer"
 
