@@ -66,6 +66,7 @@ setup(
         "pipelines",
         "pipelines.cli",
         "pipelines.jobs",
+        "pipelines.options",
         "pipelines.runtime",
         "schemas",
         "transforms",

@@ -31,7 +31,7 @@ from image2music.music.render import decode, load_renderer
 from image2music.storage.output import open_output
 from pipelines.cli.main import main as command
 from pipelines.jobs.export import TABLE, ExportedFile, ExportedTune, exported_rows
-from pipelines.jobs.options import EXPORT_FORMATS
+from pipelines.options.outputs import EXPORT_FORMATS
 
 Row = dict[str, Any]
 

@@ -33,8 +33,8 @@ from benchmarks.page_check import DRAWN, READY
 from benchmarks.row import BenchRow, markdown
 from image2music.storage.output import open_output
 from pipelines.jobs import report
-from pipelines.jobs.options import ReportOptions
 from pipelines.jobs.report import Row, write_report
+from pipelines.options.outputs import ReportOptions
 
 _SIZE, _ALBUMS, _RUNS = (640, 480), 20, 3
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from pipelines.jobs.options import AblateOptions
+from pipelines.options.compose import AblateOptions
 from pipelines.runtime.options import add_arguments, check_beam_flags, from_arguments
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from image2music.errors import ConfigError
-from pipelines.jobs.options import ComposeOptions
+from pipelines.options.compose import ComposeOptions
 from pipelines.runtime.options import Parser, add_arguments, check_beam_flags, from_arguments
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from pipelines.jobs.options import FilmOptions
+from pipelines.options.outputs import FilmOptions
 from pipelines.runtime.environment import EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED
 from pipelines.runtime.options import add_arguments, from_arguments
 

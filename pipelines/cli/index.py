@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.jobs.index_options import IndexOptions
+from pipelines.options.index import IndexOptions
 from pipelines.runtime.options import add_arguments, check_beam_flags, from_arguments
 
 if TYPE_CHECKING:

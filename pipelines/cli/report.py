@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from pipelines.jobs.options import ReportOptions
+from pipelines.options.outputs import ReportOptions
 from pipelines.runtime.options import add_arguments, from_arguments
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from pipelines.jobs.options import RightsOptions
+from pipelines.options.outputs import RightsOptions
 from pipelines.runtime.options import add_arguments, from_arguments
 
 if TYPE_CHECKING:

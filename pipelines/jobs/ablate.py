@@ -37,9 +37,9 @@ from pipelines.jobs.compose import (
     tell_failures_once,
 )
 from pipelines.jobs.dry_run import plan_lines
-from pipelines.jobs.options import AblateOptions
 from pipelines.jobs.pictures import ComposePictures, Todo, finished_by, slices_to_compose
 from pipelines.jobs.score import System, read_output
+from pipelines.options.compose import AblateOptions
 from pipelines.runtime.beam_runner import run_here
 from pipelines.runtime.environment import EXIT_DONE, GOES_ON
 from pipelines.runtime.job import Job, open_job

@@ -27,8 +27,8 @@ from pipelines.jobs.compose import (
     run_details,
     tell_failures_once,
 )
-from pipelines.jobs.options import ComposeOptions
 from pipelines.jobs.pictures import Distinct, by_album, each_once, slices_of_part, survey_of_places
+from pipelines.options.compose import ComposeOptions
 from pipelines.runtime.environment import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
 from pipelines.runtime.job import compositions_table, failure_lines, open_job, places
 from pipelines.runtime.options import ArrayPart

@@ -20,7 +20,7 @@ from image2music.rows import Provenance
 from image2music.settings import ComposeSettings
 from image2music.storage.output import OutputStore
 from image2music.types import NO_METADATA, ImageMetadata, ImageSource
-from pipelines.jobs.options import AblateOptions, ComposeOptions
+from pipelines.options.compose import AblateOptions, ComposeOptions
 from schemas.composition import METADATA_FIELDS
 from transforms.album import PlanAlbums
 from transforms.compose import ComposeTunes

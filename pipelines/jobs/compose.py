@@ -30,9 +30,9 @@ from image2music.storage.output import FAILURE_ID_COLUMNS, OutputStore, open_out
 from image2music.types import NO_METADATA
 from pipelines.jobs.chain import ComposeRun, compose_pipeline
 from pipelines.jobs.index import check_embedder
-from pipelines.jobs.options import AblateOptions, ComposeOptions
 from pipelines.jobs.pictures import NEAR_DUPLICATES, ComposePictures, settings_of, slices_to_compose
 from pipelines.jobs.prune import NOTHING_PRUNED, prune
+from pipelines.options.compose import AblateOptions, ComposeOptions
 from pipelines.runtime.environment import EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED, GOES_ON
 from pipelines.runtime.job import (
     Job,

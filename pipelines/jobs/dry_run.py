@@ -36,8 +36,8 @@ from image2music.settings import LoopSettings
 from image2music.storage.output import open_output
 from pipelines.jobs.chain import ComposeRun, compose_pipeline
 from pipelines.jobs.compose import cost_of_other_settings, count, look_up
-from pipelines.jobs.options import AblateOptions, ComposeOptions
 from pipelines.jobs.prune import prune_plan
+from pipelines.options.compose import AblateOptions, ComposeOptions
 from pipelines.runtime.beam_runner import run_here
 from pipelines.runtime.environment import EXIT_DONE
 from pipelines.runtime.forecast import forecast_lines

@@ -10,7 +10,7 @@ from image2music.index.maintenance import Changes, finalize, keep_version
 from image2music.index.table import TuneIndex, commit, open_index, stored_tunes
 from image2music.storage.output import open_index_files
 from pipelines.jobs.index import AS_IT_WAS, IndexSurvey, check_archive, make_in_slices, version_made
-from pipelines.jobs.index_options import IndexOptions
+from pipelines.options.index import IndexOptions
 from pipelines.runtime.environment import EXIT_DONE
 from pipelines.runtime.job import Job, open_job
 from schemas.fields import vector

@@ -28,8 +28,8 @@ from image2music.storage.datasets import Dataset, open_shards
 from image2music.storage.files import Folder
 from image2music.storage.names import NAME_COLUMNS, file_names
 from image2music.storage.output import open_output
-from pipelines.jobs.options import EXPORT_FORMATS, ExportOptions
 from pipelines.jobs.report import announced_renderer, find_picture
+from pipelines.options.outputs import EXPORT_FORMATS, ExportOptions
 from schemas.composition import TRAINED_ALGORITHMIC_MEDIA
 
 Row = dict[str, Any]

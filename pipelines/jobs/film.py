@@ -24,8 +24,8 @@ from image2music.storage.locks import file_lock
 from image2music.storage.names import NAME_COLUMNS, file_names
 from image2music.storage.output import OutputStore, open_output
 from pipelines.jobs.export import chosen_rows
-from pipelines.jobs.options import FilmOptions
 from pipelines.jobs.report import announced_renderer, find_picture
+from pipelines.options.outputs import FilmOptions
 from schemas.album import ALBUM_SCHEMA
 
 _WORK, _LOCK, _ROWS_AT_ONCE = ".film", ".lock", 32

@@ -43,8 +43,8 @@ from image2music.rows import failure_row, now
 from image2music.storage.output import open_index_files
 from image2music.storage.tar import is_tar, open_archive
 from image2music.types import CaptionedMidi, Failure
-from pipelines.jobs.index_options import IndexOptions
 from pipelines.jobs.tunes import MakeTunes, identify_sources, make_tunes, tunes_a_slice
+from pipelines.options.index import IndexOptions
 from pipelines.runtime.environment import EXIT_DONE, EXIT_SOME_FAILED
 from pipelines.runtime.job import Job, failure_lines, open_job
 from transforms.deadlines import TimeLimit

@@ -33,7 +33,7 @@ from image2music.storage.datasets import Dataset, read_shards
 from image2music.storage.output import OutputStore
 from image2music.types import NO_METADATA, Failure, ImageRef, metadata_key
 from pipelines.jobs.chain import ComposeRun, find_references, write_tunes
-from pipelines.jobs.options import AblateOptions, ComposeOptions, PictureOptions
+from pipelines.options.compose import AblateOptions, ComposeOptions, PictureOptions
 from pipelines.runtime.beam_runner import run_here
 from pipelines.runtime.job import Job
 from pipelines.runtime.options import ArrayPart

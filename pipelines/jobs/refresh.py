@@ -40,7 +40,7 @@ from pipelines.jobs.compose import (
     open_desk,
     run_details,
 )
-from pipelines.jobs.options import SHORTEST_CHOSEN, ComposeOptions
+from pipelines.options.compose import SHORTEST_CHOSEN, ComposeOptions
 from pipelines.runtime.environment import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
 from pipelines.runtime.job import Job, compositions_table, failure_lines, open_job, places
 

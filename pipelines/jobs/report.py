@@ -57,7 +57,7 @@ from image2music.rights import file_tags
 from image2music.storage.datasets import open_shards, read_shards
 from image2music.storage.files import Folder, holds_only, replaced_folder
 from image2music.storage.output import REPORT_MARKER, OutputStore, open_output
-from pipelines.jobs.options import ReportOptions
+from pipelines.options.outputs import ReportOptions
 
 Row = dict[str, Any]
 

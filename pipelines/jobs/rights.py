@@ -17,7 +17,8 @@ from image2music.rows import plan_of_row
 from image2music.storage.datasets import read_batches
 from image2music.storage.output import open_output
 from pipelines.jobs.export import chosen_rows
-from pipelines.jobs.options import ComposeOptions, RightsOptions
+from pipelines.options.compose import ComposeOptions
+from pipelines.options.outputs import RightsOptions
 
 Row = dict[str, Any]
 

@@ -62,8 +62,8 @@ from image2music.storage.datasets import read_batches
 from image2music.storage.files import Folder
 from image2music.storage.objects import is_store
 from image2music.storage.output import OutputStore, open_output
-from pipelines.jobs.options import ScoreOptions
 from pipelines.jobs.report import announced_renderer, find_picture
+from pipelines.options.outputs import ScoreOptions
 from schemas.score import SCORE_SCHEMA
 
 EXIT_DONE, EXIT_REGRESSION = 0, 1

@@ -26,7 +26,7 @@ from image2music.storage.objects import is_store
 from image2music.storage.output import Failures
 from image2music.storage.tar import is_tar
 from image2music.types import CaptionedMidi, Failure
-from pipelines.jobs.index_options import IndexOptions
+from pipelines.options.index import IndexOptions
 from pipelines.runtime.beam_runner import run_here
 from pipelines.runtime.job import Job
 from pipelines.runtime.slices import WORKER_KILLED, Slice, SliceResult, cut_slices, killed_message

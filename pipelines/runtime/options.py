@@ -401,3 +401,12 @@ class FailureBound:
             return failed <= self.count
         assert self.share is not None
         return failed <= self.share * total
+
+
+def price_of(text: str) -> tuple[float, float]:
+    """Read `2.5,10` as dollars a million tokens in and out."""
+    try:
+        tokens_in, tokens_out = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"--price takes IN,OUT such as 2.5,10, not {text!r}", reason="bad_price") from error
+    return tokens_in, tokens_out

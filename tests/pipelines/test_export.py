@@ -15,7 +15,7 @@ from image2music.music.render import decode, find_soundfont
 from image2music.music.score import length_in_bars, seconds_at
 from image2music.storage.output import open_output
 from pipelines.cli.main import main
-from pipelines.jobs.options import EXPORT_FORMATS
+from pipelines.options.outputs import EXPORT_FORMATS
 
 COMPOSE = "compose --images pictures --index tunes.lance --output out --composer fake"
 ALL = ",".join(EXPORT_FORMATS)

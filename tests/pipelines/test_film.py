@@ -219,7 +219,7 @@ def test_a_strip_of_the_score_lies_under_the_picture_and_moves(unfilmed):
     ("shape", "size"), [("1080p", (1920, 1080)), ("4:3", (1440, 1080)), ("vertical", (1080, 1920))]
 )
 def test_formats_have_their_sizes(shape, size):
-    from pipelines.jobs.options import FilmOptions
+    from pipelines.options.outputs import FilmOptions
 
     assert FilmOptions(input="out", output="films", shape=shape).pixels == size
 

@@ -18,8 +18,8 @@ from image2music.index.maintenance import history
 from image2music.index.table import index_schema
 from image2music.types import CaptionedMidi
 from pipelines.cli.main import main
-from pipelines.jobs.index_options import IndexOptions
 from pipelines.jobs.tunes import IdentifySources, MakeTunes, tunes_a_slice
+from pipelines.options.index import IndexOptions
 from pipelines.runtime.slices import Slice
 from transforms.deadlines import NO_LIMIT
 

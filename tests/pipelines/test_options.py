@@ -4,8 +4,8 @@ from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 from image2music.errors import ConfigError, OutputError
 from image2music.storage.files import make_folder
 from pipelines.cli.main import main
-from pipelines.jobs.index_options import IndexOptions
-from pipelines.jobs.options import ComposeOptions
+from pipelines.options.compose import ComposeOptions
+from pipelines.options.index import IndexOptions
 from pipelines.runtime.options import RunnerFlags, beam_options
 
 

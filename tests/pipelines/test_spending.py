@@ -17,7 +17,7 @@ from image2music.composers.chat import server as server_client
 from image2music.composers.registry import default_steps
 from image2music.errors import ConfigError
 from pipelines.cli.main import main
-from pipelines.jobs.options import ComposeOptions
+from pipelines.options.compose import ComposeOptions
 
 PICTURES = 10
 COMPOSE = [

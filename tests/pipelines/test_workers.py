@@ -18,8 +18,8 @@ from image2music.composers import registry
 from image2music.errors import ConfigError
 from pipelines.cli.main import main
 from pipelines.jobs.compose import look_up
-from pipelines.jobs.options import ComposeOptions
 from pipelines.jobs.pictures import ComposePictures, settings_here
+from pipelines.options.compose import ComposeOptions
 from pipelines.runtime.options import ArrayPart
 
 COMPOSE = ["compose", "--images", "many", "--index", "tunes.lance"]

@@ -1,4 +1,4 @@
-"""What the command line asks of each job: every option with its type, default, help and check, in one place.
+"""What `compose` and `ablate` are asked to do.
 
 Imports neither Beam nor models, so that a command line is checked quickly.
 """
@@ -6,11 +6,8 @@ Imports neither Beam nor models, so that a command line is checked quickly.
 # ruff: noqa: RUF009 - `option` makes a field, as dataclasses.field does
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from image2music.composers.base import AttentionOptions
 from image2music.composers.registry import (
@@ -23,42 +20,25 @@ from image2music.composers.registry import (
 from image2music.errors import ConfigError
 from image2music.music.planning.lasting import read_duration
 from image2music.settings import LANGUAGE_NAMES, LoopSettings, Protocol, SendingOptions, Steps, WebRule, read_span
-from image2music.storage.names import NAME_FIELDS, check_name_pattern
-from image2music.storage.objects import is_store
 from pipelines.runtime.options import (
-    SOUNDFONT_HELP,
     FailureBound,
     JobOptions,
     at_least,
-    check_options,
-    local_path,
     option,
+    price_of,
     reachable,
     seed,
 )
 from transforms.deadlines import excuse
 
 if TYPE_CHECKING:
-    from image2music.evaluation.questions import JudgeSettings
+    pass
 
-EXPORT_FORMATS = ("abc", "midi", "musicxml", "pdf", "svg", "wav", "mp3", "opus", "stems", "heatmap")
-SHORTEST_ID = 4
-"""Characters of an image_id that `export --ids` needs at least."""
 SHORTEST_CHOSEN = 8
 """Characters of an image_id that `compose --ids` needs at least."""
-_HEX = re.compile(r"[0-9a-f]+")
 
 
 Prune = Literal["no", "some", "all"]
-
-
-def _price(text: str) -> tuple[float, float]:
-    """Read `2.5,10` as dollars a million tokens in and out."""
-    try:
-        tokens_in, tokens_out = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise ConfigError(f"--price takes IN,OUT such as 2.5,10, not {text!r}", reason="bad_price") from error
-    return tokens_in, tokens_out
 
 
 @dataclass(frozen=True)
@@ -109,7 +89,7 @@ class PictureOptions(JobOptions):
         8, check=at_least(1), metavar="N", help="requests to a server under way at once, over all workers of a machine"
     )
     price: tuple[float, float] | None = option(
-        None, type=_price, metavar="IN,OUT", help="dollars a million tokens, for what requests to a server cost"
+        None, type=price_of, metavar="IN,OUT", help="dollars a million tokens, for what requests to a server cost"
     )
     max_cost: float | None = option(
         None, type=float, metavar="MONEY", help="dollars that all requests for OUTPUT may cost; needs --price"
@@ -303,214 +283,3 @@ class AblateOptions(PictureOptions):
         """Which chain the full method is, and how far it goes."""
         protocol = protocols_of(self.composer)[0]
         return self.loop_by(protocol)
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """What `report` is asked to do."""
-
-    input: str = option(check=reachable, help="the --output of compose")
-    output: Path | None = option(
-        None, type=Path, help="folder to write; INPUT/report by default; an earlier report is replaced"
-    )
-    include_references: bool = option(False, help="also show the references' scores: mind their rights")
-    against: str | None = option(
-        None, check=reachable, metavar="OUT2", help="another output: its tunes are heard beside these, and voted on"
-    )
-    abcjs: Path | None = option(
-        None, type=Path, metavar="FILE", help="not needed any more: scores are drawn when the report is written"
-    )
-    sounds: int = option(
-        16, check=at_least(0), metavar="N", help="render the first N tunes (16); the page's own tones play the others"
-    )
-    soundfont: Path | None = option(None, type=Path, metavar="FILE.sf2", help=SOUNDFONT_HELP)
-
-    def __post_init__(self) -> None:
-        check_options(self)
-        if self.output is None and is_store(str(self.input)):
-            message = "pages are opened from a disk, and --input lies in a store: give --output FOLDER"
-            raise ConfigError(message, reason="bad_arguments")
-
-    @property
-    def folder(self) -> Path:
-        """Where the pages go."""
-        return self.output or Path(self.input, "report")
-
-
-def check_ids(ids: Sequence[str]) -> None:
-    """Check image_ids, or their beginnings.
-
-    Raises:
-        ConfigError: one is none (`bad_id`).
-    """
-    for id in ids:
-        if len(id) < SHORTEST_ID or not _HEX.fullmatch(id):
-            message = f"--ids takes an image_id or at least {SHORTEST_ID} hex digits of its beginning, not {id!r}"
-            raise ConfigError(message, reason="bad_id")
-
-
-def _check_name(pattern: str) -> None:
-    try:
-        check_name_pattern(pattern)
-    except ConfigError as error:
-        raise ConfigError(f"--name: {error}", reason=error.reason) from error
-
-
-def _name_option() -> Any:
-    fields = " ".join(f"{{{field}}}" for field in NAME_FIELDS)
-    return option("{image_id}", metavar="PATTERN", help=f"names of files, by {fields}; / makes folders")
-
-
-def _formats(text: str) -> tuple[str, ...]:
-    return tuple(name for name in text.split(",") if name)
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """What `export` is asked to do. `ids` are beginnings of image_ids; none means every row."""
-
-    input: str = option(check=reachable, help="the --output of compose")
-    output: str = option(check=reachable, metavar="DIR", help="folder for the files and their table, files.csv")
-    ids: tuple[str, ...] = option((), nargs="+", metavar="ID", help="image_ids or their beginnings; else all")
-    formats: tuple[str, ...] = option(
-        ("abc", "midi"), type=_formats, help=f"of {','.join(EXPORT_FORMATS)}; abc,midi by default"
-    )
-    name: str = _name_option()
-    loop: bool = option(False, help="sound whose end leads back into its beginning, for every tune")
-    soundfont: Path | None = option(None, type=Path, metavar="FILE.sf2", help=SOUNDFONT_HELP)
-
-    def __post_init__(self) -> None:
-        check_options(self)
-        unknown = [name for name in self.formats if name not in EXPORT_FORMATS]
-        if unknown or not self.formats:
-            message = f"--formats takes {','.join(EXPORT_FORMATS)}, not {','.join(unknown) or 'nothing'}"
-            raise ConfigError(message, reason="bad_formats")
-        _check_name(self.name)
-        check_ids(self.ids)
-
-
-FILM_FORMATS = {"1080p": (1920, 1080), "4:3": (1440, 1080), "vertical": (1080, 1920)}
-"""Width and height of films in pixels."""
-_SMALLEST_SIDE, _LARGEST_SIDE = 64, 4096
-_SIZE = re.compile(r"(\d+)x(\d+)")
-
-
-@dataclass(frozen=True)
-class FilmOptions:
-    """What `film` is asked to do. `ids` are beginnings of image_ids; none means albums, or every row without any."""
-
-    input: str = option(check=reachable, metavar="OUT", help="the --output of compose")
-    output: str = option(check=local_path, metavar="DIR", help="folder for the films; what is whole there stays")
-    ids: tuple[str, ...] = option(
-        (), nargs="+", metavar="ID", help="a film for each of these rows; else for each album, or each row without any"
-    )
-    shape: str = option("1080p", flag="--format", choices=tuple(FILM_FORMATS), help="1920x1080, 1440x1080 or 1080x1920")
-    size: str = option("", metavar="WIDTHxHEIGHT", help="in pixels, even numbers, instead of --format")
-    name: str = _name_option()
-    titles: bool = option(False, help="cards with the titles of the album and its chapters, or of the tune")
-    score: bool = option(False, help="a strip of the score below the picture that moves with the music")
-    soundfont: Path | None = option(None, type=Path, metavar="FILE.sf2", help=SOUNDFONT_HELP)
-
-    def __post_init__(self) -> None:
-        check_options(self)
-        _check_name(self.name)
-        check_ids(self.ids)
-        if any(side % 2 or not _SMALLEST_SIDE <= side <= _LARGEST_SIDE for side in self.pixels):
-            bounds = f"{_SMALLEST_SIDE} to {_LARGEST_SIDE} pixels"
-            raise ConfigError(
-                f"--size takes WIDTHxHEIGHT, even numbers of {bounds}, not {self.size}", reason="bad_size"
-            )
-
-    @property
-    def pixels(self) -> tuple[int, int]:
-        """Width and height."""
-        if not self.size:
-            return FILM_FORMATS[self.shape]
-        found = _SIZE.fullmatch(self.size)
-        return (int(found[1]), int(found[2])) if found else (0, 0)
-
-
-@dataclass(frozen=True)
-class RightsOptions:
-    """What `rights` is asked to do. `ids` are beginnings of image_ids; none means every row."""
-
-    input: str = option(
-        check=reachable, metavar="OUT", help="the --output of compose; a path, or an address in a store"
-    )
-    ids: tuple[str, ...] = option((), nargs="+", metavar="ID", help="image_ids or their beginnings; else all")
-    json: bool = option(False, help="one line of JSON a tune")
-
-    def __post_init__(self) -> None:
-        check_options(self)
-        check_ids(self.ids)
-
-
-@dataclass(frozen=True)
-class ScoreOptions:
-    """What `score` is asked to do. `input` may be left out where `imported` is given."""
-
-    input: str | None = option(None, check=reachable, metavar="OUT", help="the --output of compose")
-    against: str | None = option(
-        None, check=reachable, metavar="OUT", help="another output; exit code 1 if --input is worse"
-    )
-    imported: Path | None = option(
-        None, flag="--import", type=Path, metavar="FILE.csv", help="other systems: picture,tune[,system]"
-    )
-    embedder: str | None = option(None, help="for picture_music: another one than that of the index")
-    judge: str | None = option(None, metavar="S", help="openai:URL#MODEL | transformers:ID_OR_PATH")
-    judge_times: int = option(3, check=at_least(1), metavar="N", help="how often each tune is judged")
-    price: tuple[float, float] | None = option(
-        None, type=_price, metavar="IN,OUT", help="dollars a million tokens, for the judge's costs"
-    )
-    songeval: Path | None = option(None, type=Path, metavar="DIR", help="SongEval's toolkit with its weights")
-    study: int | None = option(None, type=int, metavar="N", help="only write a blind listening form for N pictures")
-    answers: tuple[Path, ...] = option(
-        (), nargs="+", type=Path, metavar="FILE.csv", help="answers to that form, or votes from a report"
-    )
-    bound: tuple[str, ...] = option(
-        (), action="append", metavar="NAME=VALUE", help="how much worse --against lets a mean be"
-    )
-    seed: int = option(0, check=seed, help="of intervals, orders and samples")
-    muspy: bool = option(False, help="compute the eight metrics by MusPy too, and compare")
-    dry_run: bool = option(False, old_flag="--plan", help="say what would be done and cost, and do nothing")
-
-    def __post_init__(self) -> None:
-        if self.input is None and self.imported is None:
-            raise ConfigError("score needs --input or --import; see: image2music score --help", reason="bad_arguments")
-        if self.against is not None and self.input is None:
-            raise ConfigError("--against compares with --input: give both", reason="bad_arguments")
-        if self.study is not None and self.study < 1:
-            raise ConfigError(f"--study must be 1 or more pictures, not {self.study}", reason="bad_study")
-        check_options(self)
-
-    @property
-    def judging(self) -> JudgeSettings:
-        """How a judge is asked."""
-        from image2music.evaluation.questions import JudgeSettings
-
-        return JudgeSettings(self.judge_times, self.seed)
-
-    @property
-    def bounds(self) -> dict[str, float]:
-        """How much worse each mean may be."""
-        from image2music.evaluation.measures import bounds_of
-
-        return bounds_of(list(self.bound))
-
-    @property
-    def home(self) -> str:
-        """The folder of score.json: the output, or that of the imported file."""
-        if self.input is not None:
-            return str(self.input)
-        assert self.imported is not None
-        return str(self.imported.parent)
-
-    @property
-    def study_folder(self) -> Path:
-        """The folder of the listening form.
-
-        Raises:
-            ConfigError: the output lies in a store, and people open a form from a disk (`remote_path`).
-        """
-        local_path("--input with --study or --answers", self.home)
-        return Path(self.home, "study")

@@ -1,0 +1,1 @@
+"""What the command line asks of each job: every option with its type, default, help and check."""
