@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.resources import files
@@ -162,3 +163,18 @@ def picture_seed(seed: int, image_id: str) -> int:
     """Return the picture's own seed, 0 to 2**63 - 1: independent of batch, order, workers and runner."""
     digest = hashlib.sha256(f"{seed}:{image_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+_SPANS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
+
+
+def read_span(text: str) -> float:
+    """Read `90m`, `3h` or `2d` as seconds, more than none.
+
+    Raises:
+        ConfigError: it is no such time (`bad_span`).
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]*)", text.strip())
+    if found is None or found[2] not in _SPANS or not float(found[1]):
+        raise ConfigError(f"a gap is a time such as 90m, 3h or 2d, not {text!r}", reason="bad_span")
+    return float(found[1]) * _SPANS[found[2]]

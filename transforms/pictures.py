@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -21,16 +21,27 @@ from image2music.composers import registry
 from image2music.composers.base import Composer
 from image2music.errors import CaptionError, ConfigError, PictureError
 from image2music.failures import batch_with_fallback, failure_from, map_catching
-from image2music.images.decode import (
+from image2music.images.containers import is_motion_photo
+from image2music.images.decode import Picture, open_picture
+from image2music.images.files import (
     HEAD_BYTES,
-    Picture,
+    is_film,
     is_picture_head,
     is_service_name,
     kind_by_name,
-    open_picture,
+    kinds_of_pictures,
+    pair,
     skipped_kind,
 )
-from image2music.images.sources import fetch, is_picture_archive, is_web, list_members, member_of, read_member
+from image2music.images.sources import (
+    as_on_disk,
+    fetch,
+    is_picture_archive,
+    is_web,
+    list_members,
+    member_of,
+    read_member,
+)
 from image2music.index.maintenance import Stamp, stamp_of
 from image2music.music.planning.plan import Plan
 from image2music.rows import valid_text
@@ -45,10 +56,35 @@ from transforms.stage import NAMESPACE, StageHandler, StageOutputs, Stopwatch, s
 
 @dataclass(frozen=True)
 class PictureList:
-    """The places of a run's pictures, sorted, and how many files of each kind were skipped, most of them first."""
+    """The places of a run's pictures, sorted, and how many files of each kind were skipped, most of them first.
+
+    live_photos: pictures whose film lies beside them and is among the skipped. raw_pairs: camera RAW files that were
+    left out, as the camera's own JPEG or HEIC lies beside them.
+    """
 
     places: tuple[str, ...]
     skipped: Mapping[str, int]
+    live_photos: int = 0
+    raw_pairs: int = 0
+
+    @property
+    def kinds_line(self) -> str:
+        """Return how many pictures there are of each ending: `180 .jpg, 12 .heic, 1 no ending`."""
+        return ", ".join(f"{number} {kind}" for kind, number in kinds_of_pictures(self.places).items())
+
+    @property
+    def pairs_line(self) -> str:
+        """Return how many files that belong together are one picture; empty where none do."""
+        found = ((self.live_photos, "with its film beside it (Live Photo)"), (self.raw_pairs, "with its RAW beside it"))
+        parts = ", ".join(f"{number} {what}" for number, what in found if number)
+        return f"each one picture: {parts}" if parts else ""
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """Return what run.json says of it."""
+        pairs = {"live_photos": self.live_photos, "raw_pairs": self.raw_pairs}
+        kinds = {"picture_kinds": kinds_of_pictures(self.places), "skipped_files": dict(self.skipped)}
+        return {**kinds, **{name: number for name, number in pairs.items() if number}}
 
     @property
     def skipped_line(self) -> str:
@@ -67,9 +103,10 @@ def list_pictures(images: str, allow_web: WebRule = "none") -> PictureList:
     lie on a disk or in an object store.
 
     In a folder and behind a glob a file is a picture by a picture's ending or, where the ending is unknown, by its
-    first bytes; all others are skipped and counted by kind, and so are hidden files. A place of a list, and a single
-    file, are taken whatever they are: one that is no picture, or not there, is a failure of the run. What image2music
-    itself wrote is skipped wherever it lies.
+    first bytes; all others are skipped and counted by kind, and so are hidden files. A camera RAW beside the camera's
+    own JPEG or HEIC, and the film beside a picture, are one picture with it. A place of a list, and a single file, are
+    taken whatever they are: one that is no picture, or not there, is a failure of the run. What image2music itself
+    wrote is skipped wherever it lies.
 
     Raises:
         ConfigError: nothing is there (`images_missing`), no picture is in it (`images_empty`), or a web address is
@@ -81,7 +118,12 @@ def list_pictures(images: str, allow_web: WebRule = "none") -> PictureList:
         message = f"--images: {len(addresses)} web addresses, such as {addresses[0]}; add --allow_web to open them"
         raise ConfigError(message, reason="web_not_allowed")
     places = tuple(sorted({place for path in found for place in listing.expanded(path)}))
-    pictures = PictureList(places, dict(sorted(listing.skipped.items(), key=lambda kind: (-kind[1], kind[0]))))
+    live_photos = raw_pairs = 0
+    if not images.startswith("@"):
+        paired = pair(places, listing.films)
+        places, live_photos, raw_pairs = paired.places, paired.live_photos, paired.raw_pairs
+    skipped = dict(sorted(listing.skipped.items(), key=lambda kind: (-kind[1], kind[0])))
+    pictures = PictureList(places, skipped, live_photos, raw_pairs)
     if not places:
         why = f"; {pictures.skipped_line}" if pictures.skipped else ""
         raise ConfigError(f"--images: no pictures in {images}{why}", reason="images_empty")
@@ -93,10 +135,11 @@ OWN = "written by image2music"
 
 
 class _Listing:
-    """One search for pictures, with the kinds that it skipped."""
+    """One search for pictures, with the kinds that it skipped, and the films among them."""
 
     def __init__(self) -> None:
         self.skipped: Counter[str] = Counter()
+        self.films: list[str] = []
         self._written = WrittenFiles()
 
     def found(self, images: str) -> Iterator[str]:
@@ -128,6 +171,7 @@ class _Listing:
         if is_picture_archive(path) and (is_remote(path) or os.path.isfile(path)):
             members = list_members(path, open_seekable)
             self.skipped.update(members.skipped)
+            self.films += members.films
             return members.places
         return [path]
 
@@ -165,6 +209,8 @@ class _Listing:
         if kind in ("picture", "archive"):
             return True
         self.skipped[skipped_kind(name)] += 1
+        if is_film(name) and not is_service_name(name):
+            self.films.append(path)
         return False
 
     def _stored(self, images: str) -> Iterator[str]:
@@ -184,7 +230,7 @@ class _Listing:
         names, told = [], dict[str, set[str]]()
         for found in open_place(root).files(deep=True):
             _tell(told, root, found)
-            if _matches(found.name.split("/"), pattern):
+            if matches_glob(found.name.split("/"), pattern):
                 names.append(found.name)
         self._written.learn(told)
         for name in names:
@@ -199,13 +245,13 @@ class _Listing:
         return any(self._written.has_entry("/".join((root, *parts[:at])), part) for at, part in enumerate(parts))
 
 
-def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+def matches_glob(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     """Return whether the parts of a name match those of a glob, in which `**` is any number of parts."""
     if not pattern:
         return not parts
     if pattern[0] == "**":
-        return any(_matches(parts[at:], pattern[1:]) for at in range(len(parts) + 1))
-    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
+        return any(matches_glob(parts[at:], pattern[1:]) for at in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and matches_glob(parts[1:], pattern[1:])
 
 
 def _tell(told: dict[str, set[str]], root: str, found: FileInfo) -> None:
@@ -236,19 +282,24 @@ def _listed(path: str) -> Iterator[str]:
         yield from (place for place in places if place and not place.startswith("#"))
 
 
+MOTION = "identify.motion"
+"""The counter of pictures with a film behind them in the same file."""
+
+
 @dataclass(frozen=True)
 class Identified:
-    """What lies at a place: its image_id, and the bytes of the file."""
+    """What lies at a place: its image_id, the bytes of the file, and whether a film is behind the picture in it."""
 
     image_id: str
     size: int
+    motion: bool = False
 
 
 def identify(uri: str, read: PictureReader) -> Identified | Failure:
     """Read what lies at a place; whatever a picture breaks is its own failure, never the job's."""
     try:
         data = read(uri)
-        return Identified(content_id(data), len(data))
+        return Identified(content_id(data), len(data), is_motion_photo(data))
     except Exception as error:  # any: see above
         return failure_from(error, stage="identify", id=uri, uri=uri)
 
@@ -276,10 +327,13 @@ class _Identify(beam.DoFn):
     def __init__(self, read: PictureReader) -> None:
         self._read = read
         self._stopwatch = Stopwatch("identify")
+        self._motion = Metrics.counter(NAMESPACE, MOTION)
 
     def process(self, place: ImageSource) -> Iterator[tuple[str, ImageSource] | Failure]:
         with self._stopwatch:
             found = identify(place.uri, self._read)
+        if isinstance(found, Identified) and found.motion:
+            self._motion.inc()
         yield found if isinstance(found, Failure) else (found.image_id, place)
 
 
@@ -465,7 +519,10 @@ def stamps_under(root: str, started_ns: int) -> Callable[[str], Stamp | None]:
 
 @dataclass(frozen=True)
 class PictureReader:
-    """Reads pictures by their URI (`image2music.images.sources`), web addresses by the rule `web`. Picklable."""
+    """Reads pictures by their URI (`image2music.images.sources`), web addresses by the rule `web`. Picklable.
+
+    A URI may be as rows spell it, for a report or another take reads the picture again.
+    """
 
     web: WebRule = "none"
 
@@ -478,6 +535,7 @@ class PictureReader:
         """
         if is_web(uri):
             return fetch(uri, self.web)
+        uri = as_on_disk(uri)
         member = member_of(uri)
         return read_bytes(uri) if member is None else read_member(member, open_seekable)
 

@@ -116,6 +116,7 @@ class _Part:
         self.tied: dict[int, set[int]] = {}
         self.open_signs = OpenSigns()
         self.ending: tuple[int, ...] = ()
+        self.unmarked = _unmarked_repeats(voice.bars)
         self.program, self.channel = self.first_sound()
         self.is_drums = self.channel == DRUM_CHANNEL
         self.drums: set[int] = set()
@@ -166,7 +167,7 @@ class _Part:
                 measure.set("implicit", "yes")
             if bar is self.voice.bars[0]:
                 self.begin(measure, bar)
-            self.open(measure, bar.opening)
+            self.open(measure, bar)
             for _ in range(bar.count - 1):
                 self.whole_rest(measure, bar)
                 measure = _add(self.part, "measure", number=str(len(self.part) + 1))
@@ -360,15 +361,17 @@ class _Part:
         _add(note, "duration", self.units(as_fraction(bar.meter.length or bar.length)))
         _add(note, "voice", voice)
 
-    def open(self, measure: Element, line: BarLine | None) -> None:
+    def open(self, measure: Element, bar: Bar) -> None:
         """The sign of a repeat or of an ending before a bar."""
-        if line is None or not (line.opens_repeat or line.ending):
+        line = bar.opening
+        opens = bar.number in self.unmarked or (line is not None and line.opens_repeat)
+        if not opens and (line is None or not line.ending):
             return
         sign = _add(measure, "barline", location="left")
-        if line.ending:
+        if line is not None and line.ending:
             self.ending = line.ending
             _add(sign, "ending", number=",".join(map(str, line.ending)), type="start")
-        if line.opens_repeat:
+        if opens:
             _add(sign, "repeat", direction="forward")
 
     def close(self, measure: Element, line: BarLine | None) -> None:
@@ -388,6 +391,27 @@ class _Part:
     def units(self, length: Fraction) -> int:
         """Return a part of a whole note in the part's divisions of a quarter."""
         return round(4 * length * self.divisions)
+
+
+def _unmarked_repeats(bars: Sequence[Bar]) -> frozenset[int]:
+    """Return the numbers of bars to which a `:|` goes back without a `|:` before them (ABC 2.1, 4.8).
+
+    Programs that read MusicXML do not agree where that is: the sign is written for them. The first bar needs none.
+    """
+    found = set()
+    start, is_marked, in_ending = bars[0].number if bars else 1, True, False
+    for bar in bars:
+        opening, closing = bar.opening, bar.closing
+        if opening is not None and opening.opens_repeat:
+            start, is_marked = bar.number, True
+        in_ending = in_ending or (opening is not None and bool(opening.ending))
+        if closing is None:
+            continue
+        if closing.repeats and not is_marked:
+            found.add(start)
+        if not closing.ending and (closing.repeats or (in_ending and closing.is_section)):
+            start, is_marked, in_ending = bar.number + bar.count, False, False
+    return frozenset(found)
 
 
 def _pieces(events: Sequence[Event], bar: Bar, meter: Meter, shift: Length) -> dict[int, list[_Piece]]:

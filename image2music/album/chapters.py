@@ -48,7 +48,9 @@ def ordered(keys: Sequence[tuple[str, str]], times: Sequence[Taken | None]) -> t
     return [number for number, _ in timed], [clock for _, clock in timed]
 
 
-def cut(scenes: Sequence[Scene], themes: Sequence[str], clocks: Sequence[Clock] | None, gap: float | None) -> Bounds:
+def chapters_of(
+    scenes: Sequence[Scene], themes: Sequence[str], clocks: Sequence[Clock] | None, gap: float | None
+) -> Bounds:
     """Return the chapters of pictures in their order: by the gaps between their times, else by what is seen.
 
     `gap` are the seconds from which on a gap makes a chapter, None for what suits the album (`cut_by_time`). Where

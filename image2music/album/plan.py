@@ -17,7 +17,7 @@ from statistics import fmean
 import numpy as np
 from PIL import Image
 
-from image2music.album.chapters import cut, ordered, valence_of
+from image2music.album.chapters import chapters_of, ordered, valence_of
 from image2music.composers.suiting import Ensemble, SuitingMusic, suiting_music
 from image2music.embedders.conse import load_conse
 from image2music.images.scene import Scene
@@ -171,7 +171,7 @@ def plan_album(glances: Sequence[ImageSummary], seed: int, gap: float | None = N
     scenes = [one.scene for one in pictures]
     suiting = [suiting_music(scene) for scene in scenes]
     themes = themes_of(pictures)
-    bounds = cut(scenes, themes, clocks, gap)
+    bounds = chapters_of(scenes, themes, clocks, gap)
     valences = [valence_of(scene) for scene in scenes]
     valence = fmean(valences)
     # The first picture's id, so that pictures added behind it leave the motif as it is.

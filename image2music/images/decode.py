@@ -1,125 +1,21 @@
-"""Which files are pictures, and from the bytes of one to a small upright RGB picture.
-
-A file of a folder is a picture by its ending or its first bytes; others are told by kind. Bytes that give no picture
-give a `PictureError` that says why not.
-"""
+"""From the bytes of a file to a small upright RGB picture. Bytes that give none give a `PictureError` that says why."""
 
 from __future__ import annotations
 
 import io
-import os
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache
-from mimetypes import MimeTypes
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from image2music.errors import PictureError
-
-PICTURE_ENDINGS = frozenset({
-    ".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".heic", ".heics", ".heif", ".heifs", ".hif", ".ico",
-    ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pfm",
-    ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".rgb", ".rgba", ".sgi", ".tif", ".tiff", ".webp", ".xpm",
-})  # fmt: skip
-"""Of formats that are read, and of HEIC."""
-
-# Camera raw: their first bytes are those of TIFF files, and nothing here develops them.
-_RAW_ENDINGS = frozenset({
-    ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".k25", ".kdc", ".mef", ".mos",
-    ".mrw", ".nef", ".nrw", ".orf", ".pef", ".ptx", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
-})  # fmt: skip
-_OTHER_ENDINGS = _RAW_ENDINGS | frozenset({
-    ".aae", ".abc", ".ai", ".cache", ".cls", ".cls2", ".db", ".eps", ".insv", ".ithmb", ".jsonl", ".lance", ".lrv",
-    ".m2ts", ".mid", ".mts", ".npy", ".npz", ".pickle", ".psb", ".psd", ".pth", ".svg", ".tga", ".thm", ".xmp",
-})  # fmt: skip
-_ARCHIVE_ENDINGS = frozenset({".tar", ".parquet"})
-
-_SERVICE_FOLDERS = frozenset({
-    "@eaDir", "__MACOSX", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information", "lost+found",
-})  # fmt: skip
-_SERVICE_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})
-
-HEAD_BYTES = 32
-"""How many of a file's first bytes `is_picture_head` looks at."""
-
-_HEADS = (
-    b"\xff\xd8\xff",  # JPEG
-    b"\x89PNG\r\n\x1a\n",
-    b"GIF87a",
-    b"GIF89a",
-    b"II*\0",  # TIFF
-    b"MM\0*",
-    b"II+\0",  # TIFF of more than 4 GiB
-    b"MM\0+",
-    b"\0\0\0\x0cjP  \r\n\x87\n",  # JPEG 2000
-    b"\xff\x4f\xff\x51",
-    b"qoif",
-    b"/* XPM */",
-)
-HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
-_AVIF_BRANDS = frozenset({b"avif", b"avis"})
-
-FileKind = Literal["picture", "archive", "other", "unknown"]
-
-
-def kind_by_name(name: str) -> FileKind:
-    """Return what a file is by the ending of its name; `unknown` where the ending says nothing."""
-    if is_service_name(name):
-        return "other"
-    ending = ending_of(name)
-    if ending in PICTURE_ENDINGS:
-        return "picture"
-    if ending in _ARCHIVE_ENDINGS:
-        return "archive"
-    return "other" if ending in _OTHER_ENDINGS or ending in _types().types_map[True] else "unknown"
-
-
-def is_picture_head(head: bytes) -> bool:
-    """Return whether a file begins like a picture; `head` is its first `HEAD_BYTES`, or all of it."""
-    if head.startswith(_HEADS) or is_heif(head):
-        return True
-    if head[4:8] == b"ftyp":
-        return head[8:12] in _AVIF_BRANDS
-    if head.startswith(b"RIFF"):
-        return head[8:12] == b"WEBP"
-    return head.startswith(b"BM") and head[6:10] == bytes(4)
-
-
-def is_heif(head: bytes) -> bool:
-    """Return whether a file begins like HEIC or another HEIF picture that is not AVIF."""
-    return head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS
-
-
-def is_service_name(name: str) -> bool:
-    """Return whether a file or folder is hidden, or one that systems leave among pictures: Thumbs.db, @eaDir."""
-    return name.startswith(".") or name in _SERVICE_FOLDERS or name.lower() in _SERVICE_FILES
-
-
-def skipped_kind(name: str) -> str:
-    """Return what a file that is skipped is counted as: `.mov`, `.DS_Store`, `._*`, `Thumbs.db`, `no ending`."""
-    if name.startswith("._"):
-        return "._*"
-    if is_service_name(name):
-        return name
-    return ending_of(name) or "no ending"
-
-
-def ending_of(name: str) -> str:
-    """Return the ending of a file name in small letters with its dot, or an empty text."""
-    return os.path.splitext(name)[1].lower()
-
-
-@cache
-def _types() -> MimeTypes:
-    """Return Python's own table of endings, not that of this machine."""
-    return MimeTypes(filenames=())
-
+from image2music.images.containers import count_scans, is_raw, open_heic, raw_preview
+from image2music.images.files import is_heif
 
 _lock = threading.Lock()
 _inside = 0
@@ -261,25 +157,71 @@ class Picture:
 def open_picture(data: bytes, *, max_side: int = MAX_SIDE) -> Picture:
     """Open the first frame of a picture file, upright and in RGB, on white where it is transparent.
 
+    What it is, its bytes say, never its name. Of a HEIC file it is the primary picture, of a camera RAW the preview.
     Size and shape are checked in the header, before pixels cost memory or time.
 
     Raises:
         PictureError: with reason empty_file, file_too_large, not_a_picture, bad_size, too_many_pixels, too_thin,
-            too_many_scans, truncated, broken_file, heic_not_supported or unsupported_tiff.
+            too_many_scans, truncated, broken_file, heic_not_supported, no_preview or unsupported_tiff.
     """
     _check_bytes(data)
     with quiet():
-        header = _read_header(data)
-        _check_size(*header.size, MAX_DEEP_PIXELS if header.mode in _DEEP else MAX_PIXELS)
-        _check_scans(data, header.format)
-        width, height = header.size
-        image = _decode(header, max_side)
-        orientation = _orientation(header)
+        if is_heif(data):
+            return _open_heic(data, max_side)
+        if is_raw(data):
+            return _open_raw(data, max_side)
+        return _open_plain(data, max_side)
+
+
+def _open_plain(data: bytes, max_side: int, turned: int = 1) -> Picture:
+    """Open what Pillow reads; `turned` is an orientation that counts before the picture's own."""
+    header = _read_header(data)
+    _check_size(*header.size, MAX_DEEP_PIXELS if header.mode in _DEEP else MAX_PIXELS)
+    _check_scans(data)
+    width, height = header.size
+    image = _decode(header, max_side)
+    own = _orientation(header)
+    return _upright(image, width, height, turned if turned in _UPRIGHT else own, header.format or "")
+
+
+def _upright(image: Image.Image, width: int, height: int, orientation: int, kind: str) -> Picture:
     if orientation in _UPRIGHT:
         image = image.transpose(_UPRIGHT[orientation])
     if orientation in _SIDEWAYS:
         width, height = height, width
-    return Picture(image, width, height, header.format or "")
+    return Picture(image, width, height, kind)
+
+
+def _open_heic(data: bytes, max_side: int) -> Picture:
+    try:
+        found = open_heic(data)
+        _check_size(*found.size, MAX_PIXELS)
+        image = found.reduced(max_side)
+        rgb = to_rgb(image)
+        _shrink(rgb, max_side)
+    except PictureError:
+        raise
+    except Exception as error:  # A decoder may raise anything on hostile bytes.
+        raise _unreadable(error) from error
+    return _upright(rgb, *found.size, found.orientation, "HEIF")
+
+
+def _open_raw(data: bytes, max_side: int) -> Picture:
+    try:
+        preview = raw_preview(data)
+    except PictureError as error:
+        try:
+            return _open_plain(data, max_side)  # a preview that is the first picture of the TIFF itself
+        except PictureError:
+            raise error from None
+    if isinstance(preview.picture, bytes):
+        found = _open_plain(preview.picture, max_side, preview.orientation)
+        return Picture(found.image, found.width, found.height, "RAW")
+    size = preview.picture.size
+    _check_size(*size, MAX_PIXELS)
+    rgb = to_rgb(preview.picture)
+    _shrink(rgb, max_side)
+    return _upright(rgb, *size, preview.orientation, "RAW")
 
 
 def _check_bytes(data: bytes) -> None:
@@ -294,13 +236,10 @@ def _read_header(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError as error:
-        if is_heif(data):
-            message = "HEIC pictures cannot be read yet; export it as JPEG"
-            raise PictureError(message, reason="heic_not_supported") from error
         if data.startswith((b"II*\0", b"MM\0*")):
             raise PictureError(_tiff_message(data), reason="unsupported_tiff") from error
         raise PictureError(
-            f"not a picture in a known format ({', '.join(_FORMATS)})", reason="not_a_picture"
+            f"not a picture in a known format ({', '.join(_FORMATS)}, HEIC, camera RAW)", reason="not_a_picture"
         ) from error
     except Exception as error:  # A decoder may raise anything on a hostile header.
         raise PictureError(f"the header cannot be read: {_one_line(error)}", reason="broken_file") from error
@@ -334,8 +273,8 @@ def _check_size(width: int, height: int, most: int) -> None:
         _refuse(f"{width} x {height} is more than {MAX_ASPECT} times as long as broad; crop it", "too_thin")
 
 
-def _check_scans(data: bytes, kind: str | None) -> None:
-    if kind == "JPEG" and data.count(b"\xff\xda") > _MAX_SCANS:
+def _check_scans(data: bytes) -> None:
+    if data.startswith(b"\xff\xd8") and count_scans(data, _MAX_SCANS) > _MAX_SCANS:
         _refuse(f"more than {_MAX_SCANS} scans; save it again as a plain JPEG", "too_many_scans")
 
 
@@ -365,9 +304,13 @@ def _decode(image: Image.Image, max_side: int) -> Image.Image:
         rgb = to_rgb(image)
         _shrink(rgb, max_side)
     except Exception as error:  # A decoder may raise anything on hostile pixels.
-        reason = "truncated" if _is_truncation(error) else "broken_file"
-        raise PictureError(f"the pixels cannot be read: {_one_line(error)}", reason=reason) from error
+        raise _unreadable(error) from error
     return rgb
+
+
+def _unreadable(error: Exception) -> PictureError:
+    reason = "truncated" if _is_truncation(error) else "broken_file"
+    return PictureError(f"the pixels cannot be read: {_one_line(error)}", reason=reason)
 
 
 def _shrink(image: Image.Image, max_side: int) -> None:

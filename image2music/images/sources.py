@@ -32,7 +32,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from image2music.errors import PictureError
-from image2music.images.decode import MAX_BYTES, is_service_name, kind_by_name, skipped_kind
+from image2music.images.decode import MAX_BYTES
+from image2music.images.files import is_film, is_service_name, kind_by_name, skipped_kind
 from image2music.settings import WebRule
 from image2music.storage.files import open_place
 from image2music.storage.objects import is_store
@@ -70,6 +71,22 @@ def is_picture_archive(uri: str) -> bool:
     return uri.endswith((".tar", ".parquet")) and not is_web(uri)
 
 
+def in_one_line(uri: str) -> str:
+    """Return a name as it can be shown: line breaks and other controls, and bytes that are not UTF-8, are spelt."""
+    text = os.fsencode(uri).decode("utf-8", errors="backslashreplace")
+    return "".join(c if c.isprintable() or not c.isascii() else c.encode("unicode_escape").decode() for c in text)
+
+
+_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
+
+
+def as_on_disk(uri: str) -> str:
+    """Return the place that a row names: where nothing is called so, bytes that it spells in hex are bytes again."""
+    if "\\x" not in uri or "://" in uri or os.path.lexists(uri):
+        return uri
+    return os.fsdecode(_BYTE.sub(lambda found: bytes([int(found[1], 16)]), os.fsencode(uri)))
+
+
 def album_of(uri: str) -> str:
     """Return the folder that a picture lies in: of its file, within its tar file, or the archive itself."""
     member = member_of(uri)
@@ -81,6 +98,7 @@ def album_of(uri: str) -> str:
 
 def is_there(uri: str) -> bool:
     """Return whether the file of a URI exists; an address that is in no store is believed."""
+    uri = as_on_disk(uri)
     member = member_of(uri)
     return ("://" in uri and not is_store(uri)) or open_place(member.archive if member is not None else uri).is_file()
 
@@ -102,10 +120,11 @@ class _Stamp(NamedTuple):
 
 
 class Members(NamedTuple):
-    """URIs of the pictures in an archive, and how many members of each kind are none."""
+    """URIs of the pictures in an archive, how many members of each kind are none, and URIs of films among those."""
 
     places: list[str]
     skipped: Counter[str]
+    films: list[str]
 
 
 def list_members(path: str, open_file: Opener) -> Members:
@@ -122,10 +141,12 @@ def list_members(path: str, open_file: Opener) -> Members:
             names = [name for name in members if _is_picture_name(name)]
             others = members.keys() - set(names)
             skipped = Counter(skipped_kind(os.path.basename(name)) for name in others)
-            return Members([f"{path}#{name}" for name in names] + ([] if whole and names else [f"{path}#"]), skipped)
-        return Members([f"{path}#{row}" for row in range(_parquet(_stamp(path), open_file).rows)], Counter())
+            films = [f"{path}#{name}" for name in others if is_film(name)]
+            places = [f"{path}#{name}" for name in names] + ([] if whole and names else [f"{path}#"])
+            return Members(places, skipped, films)
+        return Members([f"{path}#{row}" for row in range(_parquet(_stamp(path), open_file).rows)], Counter(), [])
     except (OSError, PictureError, pa.ArrowException):
-        return Members([f"{path}#"], Counter())
+        return Members([f"{path}#"], Counter(), [])
 
 
 def _is_picture_name(member: str) -> bool:

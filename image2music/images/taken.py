@@ -19,7 +19,8 @@ from typing import Any, Literal
 
 from PIL import Image
 
-from image2music.images.decode import is_heif, quiet
+from image2music.images.decode import quiet
+from image2music.images.files import is_heif
 
 TakenBy = Literal["exif", "sidecar", "name", "file"]
 _TEXT = re.compile(r"(?P<at>[\d-]{10}(T[\d:.]+)?)(?P<zone>Z|[+-]\d\d:\d\d)?")

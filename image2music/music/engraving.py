@@ -82,6 +82,7 @@ _MARGIN = re.compile(r'<g class="page-margin" transform="translate\((\d+), (\d+)
 _HEAD = re.compile(
     r'<g id="([^"]+)" class="note\b[^>]*><g class="notehead\b[^>]*><use [^>]*translate\((-?\d+), (-?\d+)\)'
 )
+_OTHER_SCRIPTS = re.compile("[\u0530-\u1dff\u2e80-\ud7ff\uf900-\U0003ffff]")
 _PLACED_SPAN = re.compile(
     r'<text font-size="0px">(\s*)<tspan id="([^"]*)" class="rend" (x="[^"]*" y="[^"]*" text-anchor="[^"]*")>'
 )
@@ -242,7 +243,9 @@ def _typeset(pages: tuple[str, ...], width: int | None, about: dict[str, str], *
         lines.append(f'#image(bytes({_quoted(page)}), format: "svg", width: 100%, height: 100%)')
         if number + 1 < len(pages):
             lines.append("#pagebreak()")
-    made = typst.compile("\n".join(lines).encode("utf-8"), ignore_system_fonts=True, **options)
+    # The fonts inside Typst write Latin, Greek and Cyrillic, and give the same bytes everywhere; others the system's.
+    needs_more = any(_OTHER_SCRIPTS.search(page) for page in pages)
+    made = typst.compile("\n".join(lines).encode("utf-8"), ignore_system_fonts=not needs_more, **options)
     return made[0] if isinstance(made, list) else bytes(made)
 
 

@@ -208,6 +208,7 @@ class Part:
     program: int
     channel: int
     is_drum: bool
+    name: str = ""
 
     def __len__(self) -> int:
         return len(self.onsets)
@@ -242,7 +243,8 @@ def _merged(tracks: list[Track], channel: int, scale: float) -> Part:
     if len(tracks) > 1:
         order = np.lexsort((pitches, onsets))
         onsets, durations, pitches = onsets[order], durations[order], pitches[order]
-    return Part(onsets * scale, durations * scale, pitches, tracks[0].program, channel, channel == DRUM_CHANNEL)
+    first, is_drum = tracks[0], channel == DRUM_CHANNEL
+    return Part(onsets * scale, durations * scale, pitches, first.program, channel, is_drum, first.name)
 
 
 _UNIT = GRID_QUARTER // 2

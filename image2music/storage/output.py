@@ -294,7 +294,7 @@ class OutputStore:
         others = sorted({row["settings_hash"] for row in self.compositions.read(["settings_hash"])} - {settings_hash})
         if not others:
             return None
-        home = self._free_generation(others[0][:12])
+        home = self.free_generation(others[0][:12])
         self.write_json(_MOVING, {"earlier": home.rpartition("/")[2]})
         self._finish_moving()
         return home
@@ -334,7 +334,7 @@ class OutputStore:
 
     def complete_generation(self, earlier_version: int) -> str:
         """Say that the new generation is whole, and put it in place; return where the earlier one lies now."""
-        return self._complete(self._free_generation(f"index-{earlier_version}"), takes=False)
+        return self._complete(self.free_generation(f"index-{earlier_version}"), takes=False)
 
     def complete_takes(self) -> str | None:
         """Say that the further takes are whole, and put them in place; return where the earlier rows lie now.
@@ -346,7 +346,7 @@ class OutputStore:
             self._take_failures(staged)
             staged._place.remove_all()
             return None
-        return self._complete(self._free_generation("takes"), takes=True)
+        return self._complete(self.free_generation("takes"), takes=True)
 
     def _complete(self, home: str, takes: bool) -> str:
         old = [shard.rpartition("/")[2] for shard in self.compositions.shards()]
@@ -431,7 +431,8 @@ class OutputStore:
                 (here / found.name).remove()
         staged._place.remove_all()
 
-    def _free_generation(self, wanted: str) -> str:
+    def free_generation(self, wanted: str) -> str:
+        """Return where a generation of this name, or with a number behind it, may lie."""
         names = (wanted, *(f"{wanted}-{number}" for number in range(2, 10_000)))
         return next(place for name in names if not open_place(place := self._generation(name)).exists())
 
@@ -521,7 +522,10 @@ REPORT_MARKER = "report.json"
 
 _SHARD = re.compile(r"part-([0-9a-f]{16}-)?[0-9a-f]{24}(-\d+)?\.parquet")
 _BESIDE_INDEX = re.compile(r".*\.lance\.(failures|stuck|run\.json|lock|attempts\.json|files\.parquet|removed\.json)")
-_EXPORT = re.compile(r"[0-9a-f]{16}\.(abc|mid|musicxml|wav|heatmap\.png)")
+_EXPORT = re.compile(
+    r".+\.heatmap\.png|[0-9a-f]{16}\.(abc|mid|musicxml|pdf|page-\d+\.svg|wav|mp3|opus|stem-[a-z0-9-]+\.wav)"
+)
+"""Heat maps are the pictures among exports, and their ending is nobody else's, whatever names were asked for."""
 _SCORE = ("score.json", "score.parquet")
 
 _IN_OUTPUT = (COMPOSITIONS, FAILURES, GENERATIONS, RUN_FILE, LEDGER, LOCK)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from image2music import __version__
 from image2music.errors import ConfigError, Image2MusicError
 from image2music.failures import one_line
-from pipelines.cli import ablate, compose, export, index, notation, report, rights, score, status
+from pipelines.cli import ablate, compose, export, index, notation, report, score, status
 from pipelines.runtime.engines import leave
 from pipelines.runtime.environment import EXIT_FAILED, EXIT_INTERRUPTED, GOES_ON, prepare_environment, quieten
 from pipelines.runtime.options import Parser
@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=__version__)
     top.add_argument("--log_level", default="CRITICAL", choices=_LOG_LEVELS, help="of all libraries")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (index, compose, notation, report, export, rights, score, ablate, status):
+    for command in (index, compose, notation, report, export, score, ablate, status):
         command.add_parsers(commands)
     for found in commands.choices.values():  # behind the command, too, where most people write options
         found.add_argument("--log_level", default=argparse.SUPPRESS, choices=_LOG_LEVELS, help=argparse.SUPPRESS)

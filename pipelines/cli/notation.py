@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -203,7 +204,7 @@ def run_abc(args: argparse.Namespace) -> int:
     from image2music.abc.writer.excerpt import excerpt_abc
     from image2music.abc.writer.text import midi_to_abc
 
-    convert = excerpt_abc if args.excerpt else midi_to_abc
+    convert = excerpt_abc if args.excerpt else partial(midi_to_abc, named=True)
     paths = list_files(args.paths, MIDI_FILES)
     if args.output is None and len(paths) > 1:
         raise ConfigError(f"{len(paths)} files need a folder to go to: add -o DIR", reason="no_output")

@@ -35,6 +35,7 @@ def status(output: str) -> str:
     """
     from image2music.composers.chat.ledger import Totals, read_spending, spending_line
     from image2music.storage.output import open_output
+    from image2music.storage.pruned import pruned_rows
 
     reachable("the output", output)
     store = open_output(output)
@@ -51,6 +52,7 @@ def status(output: str) -> str:
         "rows now": str(store.compositions.count()),
         "by settings": _text({made_by[:12]: rows for made_by, rows in store.rows_by_settings().items()}),
         "further takes": str(store.further_takes()),
+        "pruned": str(pruned_rows(store)),
         "failures now": str(store.failures.count()),
     }
     spent = read_spending(store.ledger).all

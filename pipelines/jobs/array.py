@@ -33,7 +33,7 @@ from pipelines.jobs.pictures import Distinct, by_album, each_once, slices_of_par
 from pipelines.runtime.environment import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
 from pipelines.runtime.job import compositions_table, failure_lines, open_job, places
 from pipelines.runtime.options import ArrayPart
-from transforms.pictures import list_pictures
+from transforms.pictures import MOTION, list_pictures
 from transforms.stage import REASON
 
 _RECORD = re.compile(r"(\d+)-of-(\d+)\.json")
@@ -170,7 +170,8 @@ def _counts(
     records: Sequence[Mapping[str, Any]], pictures: int, rows: int, failures: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     composed = min(rows, sum(record["counts"].get("composed", 0) for record in records))
-    found = Counter({"compose.done": composed, "skip.skipped": rows - composed})
+    motion = sum(record["counts"].get("motion_photos", 0) for record in records)
+    found = Counter({"compose.done": composed, "skip.skipped": rows - composed, MOTION: motion})
     for row in failures:
         found.update([f"{row['stage']}.failed", f"{REASON}{row['reason']}"])
     return count(found, sum(record["counts"].get("places", 0) for record in records)) | {"pictures": pictures}

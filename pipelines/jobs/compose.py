@@ -31,8 +31,9 @@ from image2music.types import NO_METADATA
 from pipelines.jobs.chain import ComposeRun, compose_pipeline
 from pipelines.jobs.index import check_embedder
 from pipelines.jobs.options import AblateOptions, ComposeOptions
-from pipelines.jobs.pictures import ComposePictures, settings_of, slices_to_compose
-from pipelines.runtime.environment import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
+from pipelines.jobs.pictures import NEAR_DUPLICATES, ComposePictures, settings_of, slices_to_compose
+from pipelines.jobs.prune import NOTHING_PRUNED, prune
+from pipelines.runtime.environment import EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED, GOES_ON
 from pipelines.runtime.job import (
     Job,
     catalog_counts,
@@ -45,7 +46,7 @@ from pipelines.runtime.job import (
 from schemas.album import ALBUM_SCHEMA
 from transforms.album import BindAlbums
 from transforms.compose import WITHOUT_ATTENTION
-from transforms.pictures import PictureList, list_pictures
+from transforms.pictures import MOTION, PictureList, list_pictures
 from transforms.shards import WriteShards, failure_sink
 from transforms.stage import PUT_OFF, REASON
 
@@ -65,14 +66,20 @@ def compose(options: ComposeOptions) -> int:
         with job.recorded(run_details(run), GOES_ON) as record:
             todo = len(run.pictures) - len(finished)
             found, put_off = compose_in_passes(job, run, desk, finished, todo, options.log_json)
-            albums = assemble_albums(job, run.output, options.language) if options.album and not put_off else {}
-            skipped = {"skipped_files": dict(run.listed.skipped)}
-            record.counts = count(found, places=len(run.pictures)) | skipped | catalog_counts(run.catalog) | albums
+            pruned = prune(run) if options.prune != "no" and not put_off else NOTHING_PRUNED
+            binds = options.album or (pruned.rows and run.output.albums.shards())
+            albums = assemble_albums(job, run.output, options.language) if binds and not put_off else {}
+            listed, fit = run.listed.counts, catalog_counts(run.catalog)
+            record.counts = count(found, places=len(run.pictures)) | listed | fit | albums
+            record.counts |= pruned.counts if options.prune != "no" else {}
         counts = record.counts
         code = job.end(counts["failed"], counts["pictures"], "pictures", options.max_failures, put_off)
         if not put_off:
             forget_answers(run)
         print_summary(run, counts)
+        pruned.tell()
+    if pruned.refused:
+        return EXIT_FAILED
     return code or (EXIT_SOME_FAILED if albums.get("albums_failed") else EXIT_DONE)
 
 
@@ -357,6 +364,8 @@ def count(found: dict[str, int], places: int) -> dict[str, Any]:
         "skipped": skipped,
         "failed": lost,
         "put_off": waiting,
+        "motion_photos": found.get(MOTION, 0),
+        **({"near_duplicates": found[NEAR_DUPLICATES]} if NEAR_DUPLICATES in found else {}),
         "failed_in_stage": {stage: number for stage, number in sorted(failed.items()) if number},
         "failed_for_reason": {
             name.removeprefix(REASON): number for name, number in sorted(found.items()) if name.startswith(REASON)
@@ -386,13 +395,26 @@ def print_summary(run: ComposeRun, counts: dict[str, Any]) -> None:
         print(f"{counts['albums']} albums bound, {counts['albums_failed']} could not be, in {run.output.books}")
     for line in failure_lines(run.output.failures):
         print(f"  {line}")
-    if run.listed.skipped:
-        print(run.listed.skipped_line)
+    for line in (run.listed.skipped_line, run.listed.pairs_line, motion_line(counts), alike_line(counts)):
+        if line:
+            print(line)
     if (spent := read_spending(run.options.sending.ledger).all).requests:
         print(f"requests for {run.output} so far: {spending_line(spent)}")
     for line in catalog_lines(run.catalog):
         print(line)
     print(places(run.output))
+
+
+def motion_line(counts: Mapping[str, Any]) -> str:
+    """Return how many pictures hold a film; empty where none does."""
+    number = counts["motion_photos"]
+    return f"each one picture: {number} with its film in the same file (motion photo)" if number else ""
+
+
+def alike_line(counts: Mapping[str, Any]) -> str:
+    """Return how many pictures are like others, as far as it is known; empty where none is."""
+    near = counts.get("near_duplicates", 0)
+    return f"{near} near-duplicates of other pictures of their album (bursts, edits, other sizes)" if near else ""
 
 
 def assemble_albums(job: Job, output: OutputStore, language: str) -> dict[str, int]:

@@ -1,6 +1,7 @@
-"""`compose --dry_run`: say what a run would do and cost. Nothing is sent, paid or written.
+"""`compose --dry_run`: say what a run would find, do and cost. Nothing is sent, paid or written.
 
-A composer on this machine is measured on a few pictures. A remote one is never asked: its calls are calculated.
+Pictures on this machine are looked at, as far as that is quick. A composer on this machine is measured on a few of
+them; a remote one is never asked: its calls are calculated.
 """
 
 from __future__ import annotations
@@ -10,28 +11,43 @@ import os
 import resource
 import sys
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from image2music.album.chapters import natural_order
+from image2music.album.plan import ImageSummary, image_summary, themes_of
 from image2music.composers import registry as composers
 from image2music.composers.chat.batches import SHARE_OF_PRICE
 from image2music.composers.chat.engine.loading import free_memory
 from image2music.composers.chat.ledger import Usage, read_spending, spending_line
 from image2music.composers.chat.server import CHARACTERS_A_TOKEN, PICTURE_TOKENS
 from image2music.errors import ModelError, OutputError
+from image2music.failures import failure_from
+from image2music.images.containers import is_motion_photo
+from image2music.images.decode import open_picture
+from image2music.images.scene import Scene
+from image2music.images.sources import in_one_line
 from image2music.rows import printable
 from image2music.settings import LoopSettings
 from image2music.storage.output import open_output
 from pipelines.jobs.chain import ComposeRun, compose_pipeline
 from pipelines.jobs.compose import cost_of_other_settings, count, look_up
 from pipelines.jobs.options import AblateOptions, ComposeOptions
+from pipelines.jobs.prune import prune_plan
 from pipelines.runtime.beam_runner import run_here
 from pipelines.runtime.environment import EXIT_DONE
 from pipelines.runtime.forecast import forecast_lines
+from pipelines.runtime.job import catalog_lines
 from pipelines.runtime.slices import PICTURES_A_SLICE
+from transforms.pictures import PictureReader, content_id
 
 SAMPLE = 8
+LOOK_SECONDS = 20.0
+_LOOK_SIDE = 128
+_MOST_FAILURES = 3
 _MB, _GB = 1 << 20, 1 << 30
 
 
@@ -53,11 +69,84 @@ def plan_compose(options: ComposeOptions) -> int:
     """
     run = look_up(options)
     todo = waiting(run)
-    lines = settings_lines(run) | work_lines(run, todo) | core_lines(options.workers)
+    lines = settings_lines(run) | found_lines(run) | work_lines(run, todo) | core_lines(options.workers)
     if todo:
         lines |= _costs(run, todo)
     print(_text(lines))
+    if options.prune != "no":
+        print(prune_plan(run))
     return EXIT_DONE
+
+
+def found_lines(run: ComposeRun, seconds: float = LOOK_SECONDS) -> dict[str, str]:
+    """Return what lies there: kinds of pictures, what is left out and why, what belongs together, how rows match.
+
+    Pictures on this machine are opened for at most about so many seconds, in their order.
+    """
+    listed, look = run.listed, look_over(run.pictures, seconds)
+    lines = {"kinds": listed.kinds_line, "left out": listed.skipped_line, "pairs": listed.pairs_line}
+    if look.pictures:
+        lines |= look.lines(len(run.pictures))
+    lines["catalogue"] = "; ".join(line.strip() for line in catalog_lines(run.catalog))
+    return {name: line for name, line in lines.items() if line}
+
+
+@dataclass(frozen=True)
+class PicturesSeen:
+    """What a look at the first pictures of a run found.
+
+    pictures: how many were looked at. same_bytes: how many of them have the bytes of an earlier one. alike: how many
+    are near-duplicates of an earlier one, and of how many. motion: how many hold a film. failures: of those that cannot
+    be read, one line each.
+    """
+
+    pictures: int
+    same_bytes: int
+    alike: int
+    alike_to: int
+    motion: int
+    failures: tuple[str, ...]
+
+    def lines(self, of: int) -> dict[str, str]:
+        """Return it by the name of each line, where so many pictures were listed."""
+        near = f"{self.alike} near-duplicates, of {self.alike_to} of them (bursts, edits, other sizes)"
+        first = "; ".join(self.failures[:_MOST_FAILURES])
+        more = f"; and {len(self.failures) - _MOST_FAILURES} more" if len(self.failures) > _MOST_FAILURES else ""
+        return {
+            "looked at": f"{'all' if self.pictures == of else f'the first {self.pictures} of'} {of} pictures",
+            "alike": f"{self.same_bytes} have the bytes of another, {near}",
+            "motion": f"{self.motion} with their film in the same file (motion photos)" if self.motion else "",
+            "unreadable": f"{len(self.failures)}: {first}{more}" if self.failures else "",
+        }
+
+
+def look_over(places: Sequence[str], seconds: float) -> PicturesSeen:
+    """Open pictures on this machine, small, in their order, until so many seconds are over."""
+    read, end = PictureReader(), time.monotonic() + seconds
+    looked = same_bytes = motion = 0
+    seen: dict[str, ImageSummary] = {}
+    failures = []
+    for place in sorted((place for place in places if "://" not in place), key=natural_order):
+        if time.monotonic() > end:
+            break
+        looked += 1
+        try:
+            data = read(place)
+            image_id = content_id(data)
+            if image_id in seen:
+                same_bytes += 1
+                continue
+            motion += is_motion_photo(data)
+            image = open_picture(data, max_side=_LOOK_SIDE).image
+        except Exception as error:  # whatever a picture breaks is its own failure
+            failure = failure_from(error, stage="look", id=place, uri=place)
+            failures.append(f"{in_one_line(place)}: {failure.reason}: {failure.message}")
+            continue
+        seen[image_id] = image_summary(image_id, place, image, Scene(subject=""))
+    themes = Counter(themes_of(list(seen.values())))
+    return PicturesSeen(
+        looked, same_bytes, len(seen) - len(themes), sum(n > 1 for n in themes.values()), motion, tuple(failures)
+    )
 
 
 def _costs(run: ComposeRun, todo: Sequence[str]) -> dict[str, str]:

@@ -173,6 +173,11 @@ class ExportedTune:
         """The score as MusicXML, with its tags."""
         return tagged(abc_to_music_xml(self.row["abc"]), "musicxml", self.tags)
 
+    @cached_property
+    def pages(self) -> tuple[str, ...]:
+        """The engraved score, SVG, A4."""
+        return engrave(self.music_xml).pages
+
     def files(self, format: str) -> list[ExportedFile]:
         """Return the tune in one of `EXPORT_FORMATS`: one file, of some several.
 
@@ -196,13 +201,12 @@ class ExportedTune:
     def pdf(self) -> Iterator[ExportedFile]:
         """The score to print, A4."""
         tags = self.tags
-        pages = engrave(self.music_xml).pages
-        data = pages_as_pdf(pages, tags["title"], tags["artist"], tags["comment"])
+        data = pages_as_pdf(self.pages, tags["title"], tags["artist"], tags["comment"])
         yield ExportedFile(".pdf", data, self.seconds)
 
     def svg(self) -> Iterator[ExportedFile]:
         """The score as drawings, one a page."""
-        for number, page in enumerate(engrave(self.music_xml).pages, start=1):
+        for number, page in enumerate(self.pages, start=1):
             yield ExportedFile(f".page-{number}.svg", tagged(page.encode("utf-8"), "svg", self.tags), self.seconds)
 
     def heard(self, kind: SoundFormat) -> Iterator[ExportedFile]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from image2music.composers.base import AttentionOptions
 from image2music.composers.registry import (
@@ -21,7 +21,7 @@ from image2music.composers.registry import (
     protocols_of,
 )
 from image2music.errors import ConfigError
-from image2music.settings import LANGUAGE_NAMES, LoopSettings, Protocol, SendingOptions, Steps, WebRule
+from image2music.settings import LANGUAGE_NAMES, LoopSettings, Protocol, SendingOptions, Steps, WebRule, read_span
 from image2music.storage.names import NAME_FIELDS, check_name_pattern
 from image2music.storage.objects import is_store
 from pipelines.runtime.options import (
@@ -48,15 +48,7 @@ SHORTEST_CHOSEN = 8
 _HEX = re.compile(r"[0-9a-f]+")
 
 
-_UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
-
-
-def _span(text: str) -> float:
-    """Read `90m`, `3h` or `2d` as seconds."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]*)", text.strip())
-    if found is None or found[2] not in _UNITS or not float(found[1]):
-        raise ConfigError(f"--chapter_gap takes a time such as 90m, 3h or 2d, not {text!r}", reason="bad_chapter_gap")
-    return float(found[1]) * _UNITS[found[2]]
+Prune = Literal["no", "some", "all"]
 
 
 def _price(text: str) -> tuple[float, float]:
@@ -191,7 +183,10 @@ class ComposeOptions(PictureOptions):
     ids: str = option("", metavar="FILE_OR_LIST", help="with --again: image_ids, or 8 or more digits of each")
     album: bool = option(False, help="the pictures of each folder as one piece: OUTPUT/albums has the tune books")
     chapter_gap: float | None = option(
-        None, type=_span, metavar="TIME", help="with --album: how long nobody took a picture between chapters: 3h, 90m"
+        None, type=read_span, metavar="TIME", help="between chapters of --album: 3h, 90m"
+    )
+    prune: Prune = option(
+        "no", nargs="?", const="some", choices=("some", "all"), help="put rows of lost pictures away; all: however many"
     )
     log_json: str = option("", metavar="FILE", help="append one line a picture as JSON; - is stdout")
     batch_api: bool = option(
@@ -228,6 +223,10 @@ class ComposeOptions(PictureOptions):
         if self.again != bool(self.ids):
             message = "--again and --ids go together: another take of the rows with these image_ids"
             raise ConfigError(message, reason="bad_again")
+        if self.prune != "no" and (self.from_rows or self.part is not None):
+            given = "--slice" if self.part is not None else "--refresh" if self.refresh else "--again"
+            message = f"--prune goes by all pictures that a run lists, which {given} does not: give one of them"
+            raise ConfigError(message, reason="bad_prune")
         if self.part is not None and (self.from_rows or self.overwrite):
             given = "--overwrite" if self.overwrite else "--refresh" if self.refresh else "--again"
             message = f"{given} puts rows away, which parts of an array job cannot do beside each other: leave it away"
@@ -275,6 +274,7 @@ class AblateOptions(PictureOptions):
     plans: ClassVar[str] = ""
     album: ClassVar[bool] = False
     chapter_gap: ClassVar[float | None] = None
+    prune: ClassVar[Prune] = "no"
     refresh: ClassVar[bool] = False
     again: ClassVar[bool] = False
     from_rows: ClassVar[bool] = False

@@ -49,7 +49,7 @@ from pipelines.runtime.slices import (
 from schemas.album import GLANCE_SCHEMA
 from schemas.place import PLACE_SCHEMA
 from transforms.album import summarise_picture, told_anew, with_parts
-from transforms.pictures import Identified, PictureReader, identify, place_stamp, with_plan
+from transforms.pictures import MOTION, Identified, PictureReader, identify, place_stamp, with_plan
 from transforms.stage import REASON
 
 Thing = TypeVar("Thing")
@@ -154,7 +154,8 @@ class IdentifyPlaces:
             return known
         found = identify(uri, self.read)
         if isinstance(found, Identified):
-            return _NOTHING | {"uri": printable(uri), "image_id": found.image_id, "size": found.size, "stamp": stamp}
+            content = {"image_id": found.image_id, "size": found.size, "motion": found.motion}
+            return _NOTHING | {"uri": printable(uri), "stamp": stamp} | content
         return _NOTHING | {"uri": printable(uri), "reason": found.reason, "message": found.message}
 
     def give_up(self, slice: Slice[tuple[str, Row | None]]) -> SliceResult:
@@ -299,7 +300,7 @@ def slices_to_compose(
         survey.tidy()
     pictures: Iterator[Todo] = (_todo(run, one) for one in each_once(survey, part, run.output, found))
     if run.plans_albums:
-        pictures = planned_albums(job, run, pictures)
+        pictures = planned_albums(job, run, pictures, found)
     return _without_row(run, pictures, finished, found)
 
 
@@ -370,6 +371,7 @@ def each_once(
             counted["identify.done"] += ours
             all_uris = uris.get(row["image_id"], [uri])
             if uri == all_uris[0]:
+                counted[MOTION] += ours and bool(row.get("motion"))
                 yield Distinct(row["image_id"], tuple(all_uris), row["size"] or 0)
     if output is not None:
         output.failures.add(failures)
@@ -409,22 +411,31 @@ def by_album(uri: str) -> bytes:
     return os.fsencode(album_of(uri))
 
 
-def planned_albums(job: Job, run: ComposeRun, pictures: Iterable[Todo]) -> Iterator[Todo]:
-    """Return pictures, album by album, with their parts in their album's plan: workers look, here it is planned."""
+NEAR_DUPLICATES = "album.near_duplicates"
+"""The counter of pictures that are near-duplicates of an earlier one of their album."""
+
+
+def planned_albums(job: Job, run: ComposeRun, pictures: Iterable[Todo], found: Counter[str]) -> Iterator[Todo]:
+    """Return pictures, album by album, with their parts in their album's plan: workers look, here it is planned.
+
+    Near-duplicates are counted in `found`.
+    """
     ordered = sorted(pictures, key=lambda one: by_album(one.ref.uri))
     survey = Survey(ordered, _id_of, run.output.glances, "image_id", GLANCE_SCHEMA.names)
     survey.make(job, GlanceAtPictures(run.for_workers()), "glances", run.options.part)
     if run.options.part is None:
         survey.tidy()
-    return _with_parts(run, survey)
+    return _with_parts(run, survey, found)
 
 
-def _with_parts(run: ComposeRun, survey: Survey[Todo]) -> Iterator[Todo]:
+def _with_parts(run: ComposeRun, survey: Survey[Todo], found: Counter[str]) -> Iterator[Todo]:
     eyes = album_recipe()
     for _, album in groupby(survey.read(), key=lambda seen: album_of(seen[0].ref.uri)):
         seen_here = ((one, _seen_by(eyes, row)) for one, row in album)
         here = [(one, _summary(one.ref, row) if row is not None else None) for one, row in seen_here]
-        parts = with_parts([(one.ref, seen) for one, seen in here], run.options.seed, run.options.chapter_gap)
+        parts = list(with_parts([(one.ref, seen) for one, seen in here], run.options.seed, run.options.chapter_gap))
+        themes = [ref.brief.part.theme for ref in parts if ref.brief.part is not None]
+        found[NEAR_DUPLICATES] += len(themes) - len(set(themes))
         yield from (replace(one, ref=ref) for (one, _), ref in zip(here, parts, strict=True))
 
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from image2music.errors import ConfigError, OutputError
-from image2music.images.sources import is_there
+from image2music.images.sources import as_on_disk, is_there
 from image2music.index.table import Pair
 from image2music.index.takedown import removed_tunes
 from image2music.loop.recall import recall
@@ -424,10 +424,4 @@ def _earlier_version(run: ComposeRun) -> int:
 
 def _places(uris: tuple[str, ...]) -> list[str]:
     """Return the places of a row at which there still is a file."""
-    spelt = (path for uri in uris for path in dict.fromkeys((uri, _unprintable(uri))))
-    return [path for path in spelt if is_there(path)]
-
-
-def _unprintable(uri: str) -> str:
-    """Return the file name whose bytes that are not UTF-8 were spelt in hex."""
-    return os.fsdecode(re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes.fromhex(found[1].decode()), uri.encode()))
+    return [path for path in map(as_on_disk, uris) if is_there(path)]

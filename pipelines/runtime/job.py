@@ -26,6 +26,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from image2music import __version__
 from image2music.catalog import Matched
 from image2music.errors import OutputError
+from image2music.images.sources import in_one_line
 from image2music.rows import now
 from image2music.storage.datasets import Dataset, RunFile, read_shards
 from image2music.storage.output import IndexStore, OutputStore
@@ -263,7 +264,7 @@ def failure_lines(failures: Dataset, most: int = 5) -> list[str]:
     """Return the first failures, one line each."""
     rows = failures.read(["stage", "uri", "reason", "message"])
     first = heapq.nsmallest(most, rows, key=lambda row: row["uri"])
-    lines = [f"{row['uri']}: {row['stage']}: {row['reason']}: {row['message']}" for row in first]
+    lines = [f"{in_one_line(row['uri'])}: {row['stage']}: {row['reason']}: {row['message']}" for row in first]
     more = failures.count() - most
     return [*lines, f"… and {more} more"] if more > 0 else lines
 
@@ -277,6 +278,9 @@ def catalog_counts(catalog: Matched | None) -> dict[str, int]:
         "catalog_rows_without_picture": len(catalog.rows_without_picture),
         "catalog_rows_repeated": len(catalog.repeated_rows),
         "pictures_without_catalog_row": len(catalog.pictures_without_row),
+        "catalog_rows_matched_loosely": len(catalog.loosely),
+        "catalog_rows_without_name": catalog.catalog.nameless,
+        "catalog_texts_cut": len(catalog.catalog.cut),
     }
 
 
@@ -288,13 +292,16 @@ def catalog_lines(catalog: Matched | None, most: int = 3) -> list[str]:
         "rows without a picture": catalog.rows_without_picture,
         "rows for a picture that an earlier row has": catalog.repeated_rows,
         "pictures without a row": catalog.pictures_without_row,
+        "rows whose picture was found by another spelling": [f"{row} is {uri}" for row, uri in catalog.loosely],
+        "texts are too long": catalog.catalog.cut,
     }
     lines = [
-        f"  {len(names)} {what}: {', '.join(names[:most])}{' …' if len(names) > most else ''}"
+        f"  {len(names)} {what}: {', '.join(map(in_one_line, names[:most]))}{' …' if len(names) > most else ''}"
         for what, names in odd.items()
         if names
     ]
-    return [f"{catalog.rows} rows in the catalogue", *lines]
+    nameless = [f"  {catalog.catalog.nameless} rows that name no picture"] if catalog.catalog.nameless else []
+    return [f"{catalog.rows} rows in the catalogue, {catalog.catalog.line}", *lines, *nameless]
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

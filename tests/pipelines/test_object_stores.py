@@ -76,6 +76,23 @@ def test_the_same_command_finds_all_done(composed, capsys):
     assert "0 composed, 3 there before, 0 failed" in capsys.readouterr().out
 
 
+def test_rows_of_pictures_that_are_gone_are_put_away(composed, capsys):
+    (open_place(f"{composed}/pictures") / "red.png").remove()
+    run(COMPOSE, "--images @/pictures --prune --dry_run", bucket=composed)
+    assert f" {composed}/pictures/red.png" in capsys.readouterr().out
+    run(COMPOSE, "--images @/pictures --prune", bucket=composed, code=1)  # one of three is more than a tenth
+    assert len(rows_of(f"{composed}/out")) == 3
+    run(COMPOSE, "--images @/pictures --prune all", bucket=composed)
+    assert len(rows_of(f"{composed}/out")) == 2
+    assert len(rows_of(f"{composed}/out/generations/pruned")) == 1
+
+
+def test_the_time_of_an_object_is_that_of_its_upload_and_no_time_of_a_picture(composed):
+    run(COMPOSE.replace("@/out", "@/albums"), "--images @/pictures --album", bucket=composed)
+    (album,) = [row for _, table in open_output(f"{composed}/albums").albums.tables() for row in table.to_pylist()]
+    assert album["taken_at"] == [None] * 3
+
+
 def test_what_was_written_is_never_input(composed, capsys):
     run(COMPOSE.replace("@/out", "@/out2"), "--images @/", bucket=composed)
     out = capsys.readouterr().out

@@ -1,5 +1,7 @@
 """The same rows, however a job is cut and whoever does its slices."""
 
+import json
+import os
 import shutil
 
 import pyarrow.parquet as pq
@@ -25,6 +27,12 @@ def many(indexed):
     shutil.copy(indexed / "many" / "town" / "00006.png", indexed / "many" / "zoo.png")
     (indexed / "many" / "broken.png").write_bytes(b"no picture at all")
     (indexed / "many" / "town" / "broken too.jpg").write_bytes(b"nor this")
+    # Times that turn the order of names around: by the files beside the pictures, and by the pictures' own files.
+    for number, name in enumerate(sorted(path.name for path in (indexed / "many" / "sea").glob("*.png"))):
+        beside = {"photoTakenTime": {"timestamp": str(1_700_000_000 - 7200 * number)}}
+        (indexed / "many" / "sea" / f"{name}.supplemental-metadata.json").write_text(json.dumps(beside))
+    for number, path in enumerate(sorted((indexed / "many" / "town").glob("*.png"))):
+        os.utime(path, (0, 1_600_000_000 - 9000 * number))
     return indexed
 
 
@@ -84,4 +92,7 @@ def test_rows_failures_albums_and_counts_are_the_same(many, way, album):
     assert failures("other") == failures("whole")
     assert counts("other") == counts("whole")
     if album:
-        assert rows("other", "albums") == rows("whole", "albums")
+        albums = rows("whole", "albums")
+        assert rows("other", "albums") == albums
+        told = {row["album"]: row["taken_at"] for row in albums}
+        assert all(told[album] == sorted(told[album]) for album in ("many/sea", "many/town"))

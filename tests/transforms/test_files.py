@@ -2,10 +2,13 @@ import gzip
 import hashlib
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
 from image2music.errors import CaptionError
+from image2music.images.sources import is_there
+from image2music.rows import printable
 from transforms.pictures import PictureReader, content_id, inside, read_bytes, read_under
 
 
@@ -75,3 +78,11 @@ def test_a_pipe_under_midi_root_is_refused(no_files):
 def test_a_folder_is_not_read_as_a_file(tmp_path):
     with pytest.raises(IsADirectoryError):
         read_bytes(str(tmp_path))
+
+
+def test_a_picture_is_read_by_its_name_and_by_how_its_row_spells_it(tmp_path):
+    for name in (b"caf\xe9.jpg", b"plain \\xe9.jpg", "caf\u00e9.jpg".encode()):
+        Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name))).write_bytes(name)
+        uri = os.fsdecode(os.path.join(os.fsencode(tmp_path), name))
+        assert PictureReader()(uri) == PictureReader()(printable(uri)) == name
+        assert is_there(printable(uri))

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from image2music.errors import ConfigError
+from image2music.images.sources import in_one_line
 from transforms.pictures import PictureList, list_pictures
 
 JPEG = b"\xff\xd8\xff\xe0 and so on"
@@ -121,13 +122,15 @@ def test_a_phones_folder_is_its_pictures_and_the_rest_is_counted_by_kind(tmp_pat
         "IMG_2.HEIC",
         "IMG_3",
         "IMG_4.jpg~2",
+        "IMG_5.DNG",
     ]
     assert next(iter(found.skipped.items())) == (".json", 2)
+    assert found.live_photos == 1
     assert set(found.skipped) == {
-        ".json", ".mov", ".aae", ".xmp", ".dng", ".txt", "no ending", ".DS_Store", "._*", ".nomedia", "Thumbs.db",
+        ".json", ".mov", ".aae", ".xmp", ".txt", "no ending", ".DS_Store", "._*", ".nomedia", "Thumbs.db",
         "@eaDir/", ".thumbnails/",
     }  # fmt: skip
-    assert found.skipped_line.startswith("skipped 14 files that are no pictures: 2 .json, 1 ")
+    assert found.skipped_line.startswith("skipped 13 files that are no pictures: 2 .json, 1 ")
     assert list_pictures("phone/*").places == list_pictures("phone/**").places == found.places
     with pytest.raises(ConfigError, match=r"no pictures in phone/\*\.MOV; skipped 1 file that is no picture: 1 .mov"):
         list_pictures("phone/*.MOV")
@@ -153,7 +156,7 @@ WRITTEN = {
     "an ablation": ["run.json", f"full/compositions/{SHARD}", "ablation.json"],
     "a report": ["report.json", "index.html", "pictures/1.jpg", "pictures/1.abc"],
     "an index": ["t.lance/_versions/1", "t.lance/data/1.lance", f"t.lance.failures/{SHARD}", "t.lance.files.parquet"],
-    "an export": ["0123456789abcdef.heatmap.png", "0123456789abcdef.abc"],
+    "an export": ["0123456789abcdef.heatmap.png", "0123456789abcdef.abc", "Sea-Air.heatmap.png"],
     "scores": ["score.json", "score.parquet"],
 }
 
@@ -192,3 +195,63 @@ def test_members_of_an_archive_that_are_no_pictures_are_counted(folder):
     assert "phone.tar#export/IMG_1.JPG" in found.places
     assert not any(word in place for place in found.places for word in (".MOV", "eaDir", "._", ".json"))
     assert found.skipped[".json"] == 2
+
+
+PAIRS = {
+    "day/IMG_1.CR2": b"II*\0",
+    "day/IMG_1.JPG": JPEG,
+    "day/IMG_2.NEF": b"II*\0",
+    "day/IMG_3.dng": b"II*\0",
+    "day/img_3.heic": b"",
+    "night/IMG_2.JPG": JPEG,
+    "live/IMG_5.HEIC": b"",
+    "live/IMG_5.MOV": b"",
+    "live/cafe\u0301.JPG": JPEG,
+    "live/caf\u00e9.mp4": b"",
+    "live/lonely.mov": b"",
+    "live/._IMG_1.MOV": b"",
+}
+KEPT = ["day/IMG_1.JPG", "day/IMG_2.NEF", "day/img_3.heic", "live/IMG_5.HEIC", "live/cafe\u0301.JPG", "night/IMG_2.JPG"]
+
+
+def test_what_a_camera_or_a_telephone_wrote_for_one_picture_is_one_picture(tmp_path):
+    write_all(tmp_path / "card", PAIRS)
+    found = list_pictures(f"{tmp_path}/card")
+    assert [os.path.relpath(place, tmp_path / "card") for place in found.places] == KEPT
+    assert (found.raw_pairs, found.live_photos) == (2, 2)
+    assert found.skipped == {".mov": 2, "._*": 1, ".mp4": 1}
+    assert found.pairs_line == ("each one picture: 2 with its film beside it (Live Photo), 2 with its RAW beside it")
+    assert found.kinds_line == "3 .jpg, 2 .heic, 1 .nef"
+
+
+def test_the_same_holds_in_an_archive(tmp_path):
+    write_all(tmp_path / "card", PAIRS)
+    with tarfile.open(tmp_path / "card.tar", "w") as tar:
+        tar.add(tmp_path / "card", arcname=".")
+    found = list_pictures(f"{tmp_path}/card.tar")
+    assert [place.partition("#./")[2] for place in found.places] == KEPT
+    assert (found.raw_pairs, found.live_photos) == (2, 2)
+
+
+def test_raw_files_that_are_asked_for_alone_or_by_name_are_taken(tmp_path):
+    write_all(tmp_path, PAIRS)
+    assert places(f"{tmp_path}/day/*.CR2") == [f"{tmp_path}/day/IMG_1.CR2"]
+    (tmp_path / "list.txt").write_text("".join(f"{tmp_path}/day/IMG_1.{ending}\n" for ending in ("CR2", "JPG")))
+    assert len(places(f"@{tmp_path}/list.txt")) == 2
+
+
+ODD_NAMES = [
+    b"\xf0\x9f\x8c\xb4 beach \xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x91\xa7.jpg", b"caf\xe9.jpg", b"two\nlines.jpg",
+    b"tab\there.jpg", b" blank .jpg", b"IMG #1.jpg", b"a;b,c.jpg", "e\u0301.jpg".encode(), "\u00e9.jpg".encode(),
+]  # fmt: skip
+
+
+def test_any_name_that_a_disk_takes_is_taken_and_can_be_shown_in_one_line(tmp_path):
+    for name in ODD_NAMES:
+        with open(os.path.join(os.fsencode(tmp_path), name), "wb") as file:
+            file.write(JPEG)
+    found = places(str(tmp_path))
+    assert sorted(os.path.basename(os.fsencode(place)) for place in found) == sorted(ODD_NAMES)
+    shown = [in_one_line(place) for place in found]
+    assert all((line.encode() and line.isprintable()) or "\u200d" in line for line in shown)
+    assert f"{tmp_path}/caf\\xe9.jpg" in shown and f"{tmp_path}/two\\nlines.jpg" in shown

@@ -318,6 +318,7 @@ class LaidOutVoice:
     program: int
     channel: int
     is_drum: bool
+    name: str = ""
 
     @property
     def n_notes(self) -> int:
@@ -389,7 +390,7 @@ def written(part: Part, windows: IntArray, config: QuantiseConfig) -> QuantisedN
 def lay_out_voices(part: Part, notes: QuantisedNotes, most_layers: int) -> list[LaidOutVoice]:
     """Return the layers of one part."""
     layers = layers_of(notes, most_layers)
-    return [LaidOutVoice(layer, part.program, part.channel, part.is_drum) for layer in layers]
+    return [LaidOutVoice(layer, part.program, part.channel, part.is_drum, part.name) for layer in layers]
 
 
 def unit_of(voices: Sequence[LaidOutVoice]) -> int:

@@ -224,11 +224,11 @@ def bars_by_voice(sheet: Layout) -> list[list[str]]:
     return voices
 
 
-def tune_text(sheet: Layout, title: str | None, voices: Sequence[Sequence[str]]) -> str:
-    """Return the whole tune; `voices` holds the bars of each of the sheet's voices."""
+def tune_text(sheet: Layout, title: str | None, voices: Sequence[Sequence[str]], *, named: bool = False) -> str:
+    """Return the whole tune; `voices` holds the bars of each of the sheet's voices, `named` as `voice_head`."""
     lines = header_lines(sheet, title)
     for number, (voice, bars) in enumerate(zip(sheet.voices, voices, strict=True), 1):
-        lines += [*voice_head(voice, number, len(sheet.voices)), *_music_lines(bars)]
+        lines += [*voice_head(voice, number, len(sheet.voices), named=named), *_music_lines(bars)]
     return "\n".join(lines) + "\n"
 
 
@@ -245,11 +245,17 @@ def header_lines(sheet: Layout, title: str | None) -> list[str]:
     ]
 
 
-def voice_head(voice: LaidOutVoice, number: int, of: int) -> list[str]:
-    """Return the `V:` line of a voice, where it says anything, and its channel and program."""
+def voice_head(voice: LaidOutVoice, number: int, of: int, *, named: bool = False) -> list[str]:
+    """Return the `V:` line of a voice, where it says anything, and its channel and program.
+
+    Where it is `named` the line has the name of its track. Tunes of an index are not: names in files found on the web
+    hold addresses and advertisements.
+    """
     mean_pitch = float(np.mean([chord[0] for chord in voice.layer.chords]))
     clef = " clef=perc" if voice.is_drum else " clef=bass" if mean_pitch < _BASS_BELOW else ""
-    lines = [f"V:{number}{clef}"] if of > 1 or clef else []
+    name = field_text(voice.name.replace('"', "'")) if named else ""
+    said = f'{clef} name="{name}"' if name else clef
+    lines = [f"V:{number}{said}"] if of > 1 or said else []
     lines.append(f"%%MIDI channel {voice.channel + 1}")
     return lines if voice.is_drum else [*lines, f"%%MIDI program {voice.program}"]
 
@@ -294,27 +300,28 @@ class ConvertedTune:
     n_notes: int
 
 
-def midi_to_abc(data: bytes, *, title: str | None = None) -> ConvertedTune:
+def midi_to_abc(data: bytes, *, title: str | None = None, named: bool = False) -> ConvertedTune:
     """Convert a MIDI file to ABC.
 
     Args:
         data: the bytes of the file.
         title: what to write as the tune's title, cleaned to one line; none is written without it.
+        named: whether voices get the names of their tracks.
 
     Raises:
         MidiError: with the reasons of `read_midi`.
     """
-    return score_to_abc(read_midi(data), title=title)
+    return score_to_abc(read_midi(data), title=title, named=named)
 
 
-def score_to_abc(score: Score, *, title: str | None = None) -> ConvertedTune:
-    """Convert a score to ABC.
+def score_to_abc(score: Score, *, title: str | None = None, named: bool = False) -> ConvertedTune:
+    """Convert a score to ABC; `title` and `named` as for `midi_to_abc`.
 
     Raises:
         MidiError: `too_large` where its meters make too many bars.
     """
     sheet = lay_out(score, FAITHFUL)
-    return converted(sheet, tune_text(sheet, title, bars_by_voice(sheet)))
+    return converted(sheet, tune_text(sheet, title, bars_by_voice(sheet), named=named))
 
 
 def converted(sheet: Layout, abc: str) -> ConvertedTune:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import re
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from benchmarks.generated_tunes import sample_tune
 from image2music.abc.checker import check
 from image2music.abc.playback import abc_to_midi, abc_to_score
+from image2music.abc.writer.text import midi_to_abc
 from image2music.errors import AbcError
 from image2music.music.midi import write_midi
 from image2music.music.score import KeyChange, MeterChange, Score, TempoChange
@@ -276,3 +278,15 @@ def test_a_drum_map_that_cannot_be_read_is_left_out_with_a_warning(words: str) -
 def test_what_an_inline_key_does_not_name_stays_as_the_voice_has_it(voice: str, inline: str, pitch: int) -> None:
     score = abc_to_score(f"X:1\nM:4/4\nL:1/4\nK:C\nV:1 {voice}\n[{inline}]C4|]\n")
     assert score.tracks[0].pitches.tolist() == [pitch]
+
+
+def test_title_and_names_of_voices_go_to_midi_and_back() -> None:
+    abc = 'X:1\nT:Grüße, "A" % of B\nM:4/4\nL:1/4\nK:C\nV:1 name="Flute"\nV:2 name="Cello"\n[V:1] cdef|]\n[V:2] C4|]\n'
+    midi = abc_to_midi(abc)
+    tracks = mido.MidiFile(file=io.BytesIO(midi), charset="utf-8").tracks
+    names = [event.name for track in tracks for event in track if event.type == "track_name"]
+    assert names == ['Grüße, "A"', "Flute", "Cello"]
+    assert midi == write_midi(abc_to_score(abc))
+    named, plain = midi_to_abc(midi, named=True).abc, midi_to_abc(midi).abc
+    assert re.findall('V:.*name="(.*)"', named) == ["Flute", "Cello"]
+    assert "name=" not in plain

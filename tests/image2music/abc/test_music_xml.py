@@ -47,6 +47,8 @@ def sounding(abc):
         pytest.param(tune("C4 E4-|E4 G4|]"), id="a tie over the bar line"),
         pytest.param(tune("(3CDE F2 (3GAB c2|C>D E<F G4|]"), id="triplets and broken rhythm"),
         pytest.param(tune("|:CDEF G4|1 A8:|2 c8|]"), id="a repeat with two endings"),
+        pytest.param(tune("C8|D8:|E8|F8:|G8:|A8|]"), id="repeats without a sign at their beginning"),
+        pytest.param(tune("C8|1 D8:|2 E8||F8|G8:|A8|]"), id="such a repeat behind an ending"),
         pytest.param(tune("C4 G4 & E,8|c8|]"), id="two layers in a bar"),
         pytest.param(tune("CDE FGA|[K:G] FGA Bcd|[M:9/8] ABc def gab|]", meter="6/8"), id="another key and meter"),
         pytest.param(tune("V:1\nV:2 clef=bass\n[V:1] c8|d8|]\n[V:2] C,4 G,4|[G,B,]8|]"), id="two voices"),

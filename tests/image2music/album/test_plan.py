@@ -1,8 +1,10 @@
 import hashlib
 from dataclasses import replace
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
@@ -26,6 +28,7 @@ from image2music.album.plan import (
 from image2music.composers.suiting import Ensemble, suiting_music
 from image2music.images.kinds import MOTIONS, PLACES, all_kinds
 from image2music.images.scene import Scene
+from image2music.images.taken import Taken
 from image2music.music.similarity import BAR_EIGHTHS
 
 NEUTRAL = Scene("a picture")
@@ -50,6 +53,13 @@ scenes = st.builds(
 
 def feeling(valence, arousal, scene=NEUTRAL):
     return replace(scene, valence=valence, arousal=arousal)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded():
+    """What suits a scene is read from files once, which takes longer than Hypothesis lets an example take."""
+    suiting_music(CALM_SEA)
+    cut_by_scene([CALM_SEA] * 4, list("abcd"))
 
 
 def pictures(scenes):
@@ -108,6 +118,40 @@ def test_every_picture_gets_a_part_of_one_album(found, seed):
     assert plan_album(album[::-1], seed) == parts
 
 
+def taken(minutes):
+    return Taken(datetime(2024, 5, 3, 9) + timedelta(minutes=minutes), "exif")
+
+
+@given(st.lists(st.tuples(scenes, st.integers(0, 9000) | st.none()), min_size=1, max_size=20), st.randoms())
+def test_an_album_with_times_is_the_same_in_whatever_order_it_comes(found, random):
+    album = [
+        replace(one, exif=None if minutes is None else taken(minutes))
+        for one, (_, minutes) in zip(pictures([scene for scene, _ in found]), found, strict=True)
+    ]
+    parts = plan_album(album, 0)
+    shuffled = random.sample(album, len(album))
+    assert plan_album(shuffled, 0) == parts
+    assert all(parts[one.image_id].taken == one.exif for one in album)
+
+
+def test_each_event_is_a_chapter_with_its_key_and_the_first_and_the_last_are_at_home():
+    minutes = [900, 905, 910, 0, 4, 8, 400, 405, 410]  # by the names of the pictures
+    album = [replace(one, exif=taken(at)) for one, at in zip(pictures([CALM_SEA] * 9), minutes, strict=True)]
+    parts = [plan_album(album, 0)[one.image_id] for one in album]
+    chapters = [album[3].image_id[:12], album[6].image_id[:12], album[0].image_id[:12]]
+    assert [part.chapter for part in parts] == [chapters[2]] * 3 + [chapters[0]] * 3 + [chapters[1]] * 3
+    assert parts[0].key == parts[3].key != parts[6].key
+    (asked,) = {part.chapter for part in plan_album(album, 0, gap=24 * 3600).values()}
+    assert asked == chapters[0]
+
+
+def test_every_chapter_has_an_equal_share_of_the_arc():
+    suits = [replace(suiting_music(NEUTRAL), slowest=1, fastest=999, qpm=100)] * 12
+    by_pictures, by_chapters = tempo_arc(suits), tempo_arc(suits, (0, 10, 11))
+    assert by_pictures[8] > by_pictures[4] > by_pictures[0]
+    assert by_chapters[10] == max(by_chapters)  # the third of three begins at two thirds
+
+
 @given(st.lists(st.integers(20, 400), min_size=1))
 def test_steps_of_tempo_are_gentle(tempos):
     calmed = gentle(tempos)
@@ -116,9 +160,11 @@ def test_steps_of_tempo_are_gentle(tempos):
     assert gentle(calmed) == calmed
 
 
-@given(scenes)
-def test_a_summary_is_found_again_as_it_was(scene):
+@given(scenes, st.integers(0, 9000) | st.none(), st.integers() | st.none())
+def test_a_summary_is_found_again_as_it_was(scene, minutes, file_time):
+    exif = None if minutes is None else taken(minutes)
     summary = image_summary("a", "sea/1.jpg", photograph(3, (30, 20)), scene)
+    summary = replace(summary, exif=exif, file_time=file_time)
     assert summary_of_json(summary_as_json(summary), "a", "sea/1.jpg") == summary
 
 

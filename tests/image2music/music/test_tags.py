@@ -1,6 +1,7 @@
 """What files say of themselves, read by other programs."""
 
 from io import BytesIO
+from xml.etree import ElementTree
 
 import mido
 import music21
@@ -10,6 +11,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from image2music.abc.checker import check
 from image2music.abc.musicxml import abc_to_music_xml
 from image2music.abc.playback import abc_to_midi
 from image2music.errors import NotationError
@@ -87,6 +89,26 @@ def test_musicxml_says_who_made_it_by_which_right_and_with_what(files):
     assert dict(metadata.all())["album"] == "Sea & Sand"
 
 
+def test_abc_says_it_in_its_header_and_stays_what_it_was():
+    text = tagged(ABC.encode(), "abc", TAGS | {"comment": "50 % human\nK:D"}).decode()
+    assert text.splitlines()[:5] == [
+        "X:1", "T:Tune", "C:image2music", "%%abc-creator image2music 2", "%%abc-copyright © 2026 Somebody",
+    ]  # fmt: skip
+    assert "N:50 human K:D" in text.splitlines()
+    assert "N:source: http://example.org/a?b=c" in text.splitlines()
+    assert abc_to_midi(text) == abc_to_midi(ABC)
+    assert [found for found in check(text) if found.severity == "error"] == []
+
+
+def test_svg_says_it_in_dublin_core():
+    page = '<?xml version="1.0"?>\n<svg viewBox="0 0 9 9" xmlns="http://www.w3.org/2000/svg"><path/></svg>'
+    said = tagged(page.encode(), "svg", TAGS)
+    root = ElementTree.fromstring(said)
+    core = {element.tag.rpartition("}")[2]: element.text for element in root[0][0][0]}
+    assert (core["title"], core["creator"], core["relation"]) == ("Grüße 1", "image2music", "Sea & Sand")
+    assert tagged(said, "svg", {}) == page.encode()
+
+
 def test_what_else_a_wav_file_says_stays():
     looped = encode(np.zeros((48_000, 2), np.float32), "wav", loop=True)
     assert looped[looped.index(b"smpl") :] in tagged(looped, "wav", TAGS)
@@ -100,7 +122,7 @@ def test_any_text_is_taken_and_notes_stay(tags):
     assert tagged(xml, "musicxml", tags).count(b"<note>") == 8
 
 
-@pytest.mark.parametrize("kind", ["wav", "mp3", "opus", "midi", "musicxml"])
+@pytest.mark.parametrize("kind", ["wav", "mp3", "opus", "midi", "musicxml", "abc", "svg"])
 def test_another_kind_of_file_is_refused(kind):
     with pytest.raises(NotationError, match=f"these bytes are no {kind} file"):
         tagged(b"plain text, no music", kind, TAGS)

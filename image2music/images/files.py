@@ -1,0 +1,188 @@
+"""Which files of a folder are pictures, what the others are, and which belong together as one picture."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from mimetypes import MimeTypes
+from typing import Literal
+
+RAW_ENDINGS = frozenset({
+    ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".k25", ".kdc", ".mef", ".mos",
+    ".mrw", ".nef", ".nrw", ".orf", ".pef", ".ptx", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
+})  # fmt: skip
+"""Of camera RAW, whose preview is what is looked at."""
+
+PICTURE_ENDINGS = RAW_ENDINGS | frozenset({
+    ".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".heic", ".heics", ".heif", ".heifs", ".hif", ".ico",
+    ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pfm",
+    ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".rgb", ".rgba", ".sgi", ".tif", ".tiff", ".webp", ".xpm",
+})  # fmt: skip
+"""Of formats that are read."""
+
+_OTHER_ENDINGS = frozenset({
+    ".aae", ".abc", ".ai", ".cache", ".cls", ".cls2", ".db", ".eps", ".insv", ".ithmb", ".jsonl", ".lance", ".lrv",
+    ".m2ts", ".mid", ".mts", ".npy", ".npz", ".pickle", ".psb", ".psd", ".pth", ".svg", ".tga", ".thm", ".xmp",
+})  # fmt: skip
+_ARCHIVE_ENDINGS = frozenset({".tar", ".parquet"})
+
+_SHOWN_ENDINGS = frozenset({".heic", ".heif", ".hif", ".jfif", ".jpe", ".jpeg", ".jpg"})
+"""Of what cameras write beside a RAW, and telephones beside a film."""
+
+_FILM_ENDINGS = frozenset({".mov", ".mp", ".mp4"})
+
+_FILM_WORD = "_hevc"
+"""What some exports of a telephone's library add to the name of a film."""
+
+_SERVICE_FOLDERS = frozenset({
+    "@eadir", "__macosx", "#recycle", "@recycle", "#snapshot", "$recycle.bin", "lost+found",
+    "system volume information",
+})  # fmt: skip
+_SERVICE_FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini"})
+
+HEAD_BYTES = 64
+"""How many of a file's first bytes tell what it is."""
+
+_HEADS = (
+    b"\xff\xd8\xff",  # JPEG
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF87a",
+    b"GIF89a",
+    b"II*\0",  # TIFF
+    b"MM\0*",
+    b"II+\0",  # TIFF of more than 4 GiB
+    b"MM\0+",
+    b"\0\0\0\x0cjP  \r\n\x87\n",  # JPEG 2000
+    b"\xff\x4f\xff\x51",
+    b"qoif",
+    b"/* XPM */",
+)
+RAW_HEADS = (
+    b"FUJIFILMCCD-RAW",
+    b"FOVb",
+    b"\0MRM",
+    b"II\x1a\0\0\0HEAPCCDR",
+    b"IIRO",
+    b"IIRS",
+    b"MMOR",
+    b"IIU\0",
+)
+"""Of camera RAW that does not begin like TIFF. Most does, and Canon's newest like a film (`is_raw_film`)."""
+
+_HEIF_BRANDS = frozenset({
+    b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"mif2", b"msf1", b"miaf",
+})  # fmt: skip
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+
+FileKind = Literal["picture", "archive", "other", "unknown"]
+
+
+def kind_by_name(name: str) -> FileKind:
+    """Return what a file is by the ending of its name; `unknown` where the ending says nothing."""
+    if is_service_name(name):
+        return "other"
+    ending = ending_of(name)
+    if ending in PICTURE_ENDINGS:
+        return "picture"
+    if ending in _ARCHIVE_ENDINGS:
+        return "archive"
+    return "other" if ending in _OTHER_ENDINGS or ending in _types().types_map[True] else "unknown"
+
+
+def is_picture_head(head: bytes) -> bool:
+    """Return whether a file begins like a picture; `head` is its first `HEAD_BYTES`, or all of it."""
+    if head.startswith((*_HEADS, *RAW_HEADS)) or is_heif(head) or is_raw_film(head) or _brands(head) & _AVIF_BRANDS:
+        return True
+    if head.startswith(b"RIFF"):
+        return head[8:12] == b"WEBP"
+    return head.startswith(b"BM") and head[6:10] == bytes(4)
+
+
+def is_heif(head: bytes) -> bool:
+    """Return whether a file begins like HEIC or another HEIF picture that is not AVIF."""
+    major, brands = head[8:12], _brands(head)
+    return major in _HEIF_BRANDS and not (major in (b"mif1", b"mif2", b"msf1", b"miaf") and brands & _AVIF_BRANDS)
+
+
+def is_raw_film(head: bytes) -> bool:
+    """Return whether a file begins like Canon's CR3, whose boxes are those of a film."""
+    return head[4:12] == b"ftypcrx "
+
+
+def _brands(head: bytes) -> frozenset[bytes]:
+    """Return what a file of boxes (ISO 14496-12) says it is, as far as its head goes."""
+    if head[4:8] != b"ftyp":
+        return frozenset()
+    end = min(int.from_bytes(head[:4], "big"), len(head), HEAD_BYTES)
+    return frozenset({head[8:12], *(head[at : at + 4] for at in range(16, end - 3, 4))})
+
+
+def is_service_name(name: str) -> bool:
+    """Return whether a file or folder is hidden, or one that systems leave among pictures: Thumbs.db, @eaDir."""
+    return name.startswith(".") or name.lower() in _SERVICE_FOLDERS | _SERVICE_FILES
+
+
+def skipped_kind(name: str) -> str:
+    """Return what a file that is skipped is counted as: `.mov`, `.DS_Store`, `._*`, `Thumbs.db`, `no ending`."""
+    if name.startswith("._"):
+        return "._*"
+    if is_service_name(name):
+        return name
+    return ending_of(name) or "no ending"
+
+
+def ending_of(name: str) -> str:
+    """Return the ending of a file name in small letters with its dot, or an empty text."""
+    return os.path.splitext(name)[1].lower()
+
+
+@cache
+def _types() -> MimeTypes:
+    """Return Python's own table of endings, not that of this machine."""
+    return MimeTypes(filenames=())
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Pictures, each once: `places` without RAW files that have the camera's own picture beside them.
+
+    raw_pairs: how many were left out for that. live_photos: how many pictures have their film beside them.
+    """
+
+    places: tuple[str, ...]
+    raw_pairs: int
+    live_photos: int
+
+
+def pair(places: Iterable[str], films: Iterable[str]) -> Paired:
+    """Bring together files of one name in one folder: IMG_1.CR2 with IMG_1.JPG, and IMG_1.HEIC with IMG_1.MOV.
+
+    The camera's own JPEG or HEIC stands for a RAW. Names are compared without regard to case and Unicode form.
+    """
+    places = list(places)
+    raws = {place for place in places if ending_of(place) in RAW_ENDINGS}
+    shown = {_stem(place) for place in places if ending_of(place) in _SHOWN_ENDINGS} if raws else set()
+    kept = [place for place in places if not (place in raws and _stem(place) in shown)]
+    film_stems = {_stem(film).removesuffix(_FILM_WORD) for film in films}
+    with_film = {_stem(place) for place in kept} & film_stems if film_stems else set()
+    return Paired(tuple(kept), len(places) - len(kept), len(with_film))
+
+
+def is_film(name: str) -> bool:
+    """Return whether a file may be the film of a Live Photo."""
+    return ending_of(name) in _FILM_ENDINGS
+
+
+def _stem(place: str) -> str:
+    folder, name = os.path.split(place)
+    return f"{folder}/{unicodedata.normalize('NFC', os.path.splitext(name)[0]).casefold()}"
+
+
+def kinds_of_pictures(places: Iterable[str]) -> dict[str, int]:
+    """Return how many pictures there are of each ending, most of them first."""
+    kinds = Counter(ending_of(place.rpartition("#")[2]) or "no ending" for place in places)
+    return dict(sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0])))
