@@ -35,10 +35,10 @@ FLOORS = (
 )
 """The rooms of image2music from the ground up: a room imports from floors below its own."""
 
-PIPELINE_FLOORS = ({"runtime"}, {"jobs"}, {"cli"})
+PIPELINE_FLOORS = ({"runtime"}, {"options"}, {"jobs"}, {"cli"})
 
 MOST_FILES_IN_A_FOLDER = 18
-MOST_MODULES = 250
+MOST_MODULES = 246
 MOST_CODE_LINES = 400
 SAME_NAME_MAY_STAND_TWICE = {"main", "add_parsers"}
 
