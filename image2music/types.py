@@ -22,6 +22,7 @@ from image2music.images.taken import Taken
 from image2music.music.listen.sheet import Fault
 from image2music.music.metrics import Metrics
 from image2music.music.planning.constraints import PlanConstraints
+from image2music.music.planning.lasting import read_duration
 from image2music.music.planning.plan import Plan, plan_as_json, plan_of_json
 from image2music.music.planning.wishes import WISH_COLUMNS, Wishes, constraints_of
 from image2music.music.similarity import AlbumMode, Line, Sung
@@ -230,11 +231,14 @@ class ImageMetadata:
     def constraints(self, style: str = "", length: str = "", loop: bool = False) -> tuple[PlanConstraints, ...]:
         """Return what a plan must keep: the album's demands, then wishes.
 
-        `style` and `length` are asked for where no row asks, and all tunes are to `loop` or none.
+        `style` and `length` are asked for where no row asks, and `length` where a row's is none; all tunes are to
+        `loop` or none.
         """
         wishes = self.wishes or Wishes()
         wishes = replace(wishes, style=wishes.style or style, length=wishes.length or length)
         asked = replace(constraints_of(wishes), loop=loop)
+        if asked.length is None and length:
+            asked = replace(asked, length=read_duration(length))
         found = () if self.part is None else (_roomy(self.part.constraints, asked.length),)
         return found if asked == PlanConstraints() else (*found, asked)
 

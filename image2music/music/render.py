@@ -36,6 +36,9 @@ KBPS: dict[SoundFormat, int] = {"mp3": 128, "opus": 96}
 """Kilobits a second of files that are kept, both channels together."""
 
 _FEW_KBPS = 64
+_OPUS_PACKET, _OPUS_AHEAD = 960, 312
+"""Samples of a packet, and by how many the encoder looks ahead (RFC 7845's pre-skip). libsndfile has none to give it at
+the end and makes some up, which is heard where a loop begins again: what fills the last packet is written, and cut."""
 _LAME_SCALE = 0.95
 """LAME makes everything a little softer, lest it clip; what it gets is louder by as much."""
 _TAIL_SECONDS, _LOOP_TAIL_SECONDS = 3.0, 6.0
@@ -363,6 +366,7 @@ def encode(sound: NDArray[np.float32], kind: SoundFormat, kbps: int | None = Non
     """Return a sound as the bytes of a WAV (16 bits), MP3 or Opus file; the same sound gives the same bytes.
 
     With `loop` a WAV file says that all of it is played again and again (chunk `smpl`); for the others see `loop_tags`.
+    The end of an Opus file is as true as the rest, and that of a loop leads back; MP3 cannot keep a seam to the sample.
 
     `kbps` is about what a second takes, `KBPS` where it is None; a WAV file takes 1,536. Below 64 Opus overshoots more:
     peaks are held a decibel lower.
@@ -380,12 +384,21 @@ def encode(sound: NDArray[np.float32], kind: SoundFormat, kbps: int | None = Non
         share = min(max((512 - wanted) / 500, 0.0), 0.99)
         options = {"format": "OGG", "subtype": "OPUS", "compression_level": share}
         sound = sound if wanted >= _FEW_KBPS else limited(sound, RATE, PEAK_DBTP - 1)
+        more = -(len(sound) + _OPUS_AHEAD) % _OPUS_PACKET
+        sound = np.pad(sound, ((0, more), (0, 0)), mode="wrap" if loop else "constant")
     with soundfile.SoundFile(stream, "w", RATE, sound.shape[1], **options) as file:
         file.write(sound)
     if kind == "opus":
-        # The stream has a number that was drawn.
-        return b"".join(page._replace(stream=1).packed() for page in ogg_pages(stream.getvalue()))
+        return _opus_without(stream.getvalue(), more)
     return _with_loop(stream.getvalue(), len(sound)) if loop and kind == "wav" else stream.getvalue()
+
+
+def _opus_without(data: bytes, more: int) -> bytes:
+    """Return an Opus file that ends so many samples earlier, and whose stream has not the number that was drawn."""
+    pages = [page._replace(stream=1) for page in ogg_pages(data)]
+    (end,) = struct.unpack("<q", pages[-1].granule)
+    pages[-1] = pages[-1]._replace(granule=struct.pack("<q", end - more))
+    return b"".join(page.packed() for page in pages)
 
 
 def loop_tags(sound: NDArray[np.float32]) -> dict[str, str]:

@@ -30,7 +30,7 @@ from pipelines.jobs.compose import (
 from pipelines.jobs.pictures import Distinct, by_album, each_once, slices_of_part, survey_of_places
 from pipelines.options.compose import ComposeOptions
 from pipelines.runtime.environment import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
-from pipelines.runtime.job import compositions_table, failure_lines, open_job, places
+from pipelines.runtime.job import compositions_table, failure_lines, open_job, places, unmet_wishes
 from pipelines.runtime.options import ArrayPart
 from transforms.pictures import MOTION, list_pictures
 from transforms.stage import REASON
@@ -103,11 +103,16 @@ def finish(options: ComposeOptions, records: Sequence[Mapping[str, Any]], comman
                 albums = assemble_albums(job, output, options.language)
                 record.counts |= albums
         code = job.end(failed, pictures, "pictures", options.max_failures)
+        unmet = unmet_wishes(output, str(records[0].get("settings_hash")))
+        record.counts["wishes_unmet"] = unmet.rows
+        record.write()
         output.clear_slice_runs()
     print(compositions_table(output))
     print(f"{len(there)} rows, {failed} failed, of {of} parts")
     for line in failure_lines(output.failures):
         print(f"  {line}")
+    if unmet.line:
+        print(unmet.line)
     print(places(output))
     return code or (EXIT_SOME_FAILED if albums.get("albums_failed") else EXIT_DONE)
 

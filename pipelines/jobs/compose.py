@@ -42,6 +42,7 @@ from pipelines.runtime.job import (
     failure_lines,
     open_job,
     places,
+    unmet_wishes,
 )
 from schemas.album import ALBUM_SCHEMA
 from transforms.album import BindAlbums
@@ -76,7 +77,10 @@ def compose(options: ComposeOptions) -> int:
         code = job.end(counts["failed"], counts["pictures"], "pictures", options.max_failures, put_off)
         if not put_off:
             forget_answers(run)
-        print_summary(run, counts)
+        unmet = unmet_wishes(run.output, run.settings.hash)
+        counts["wishes_unmet"] = unmet.rows
+        job.record.write()
+        print_summary(run, counts, unmet.line)
         pruned.tell()
     if pruned.refused:
         return EXIT_FAILED
@@ -401,8 +405,8 @@ def count(found: dict[str, int], places: int) -> dict[str, Any]:
     }
 
 
-def print_summary(run: ComposeRun, counts: dict[str, Any]) -> None:
-    """Print the closing table, failures and places."""
+def print_summary(run: ComposeRun, counts: dict[str, Any], unmet: str) -> None:
+    """Print the closing table, failures and places; `unmet` is a line about wishes."""
     if counts["composed"] + counts["skipped"]:
         print(compositions_table(run.output))
     print(
@@ -413,7 +417,7 @@ def print_summary(run: ComposeRun, counts: dict[str, Any]) -> None:
         print(f"{counts['albums']} albums bound, {counts['albums_failed']} could not be, in {run.output.books}")
     for line in failure_lines(run.output.failures):
         print(f"  {line}")
-    for line in (run.listed.skipped_line, run.listed.pairs_line, motion_line(counts), alike_line(counts)):
+    for line in (unmet, run.listed.skipped_line, run.listed.pairs_line, motion_line(counts), alike_line(counts)):
         if line:
             print(line)
     if (spent := read_spending(run.options.sending.ledger).all).requests:

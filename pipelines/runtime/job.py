@@ -19,10 +19,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
+from textwrap import shorten
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+import pyarrow.compute as pc
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from image2music import __version__
@@ -31,7 +33,7 @@ from image2music.errors import OutputError
 from image2music.failures import one_line
 from image2music.images.sources import in_one_line
 from image2music.rows import now
-from image2music.storage.datasets import Dataset, RunFile, read_by_shard, read_shards
+from image2music.storage.datasets import Dataset, RunFile, open_shards, read_by_shard, read_shards
 from image2music.storage.output import IndexStore, OutputStore
 from pipelines.runtime.beam_runner import run_pipeline
 from pipelines.runtime.engines import engine_for
@@ -273,6 +275,39 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     bars = count_bars(abc_to_score(row["abc"]))
     picture = os.path.basename(row["image_uri"])
     return picture, row["title"], row["key"], row["meter"], f"{row['tempo_qpm']:g}", str(bars), best
+
+
+@dataclass(frozen=True)
+class UnmetWishes:
+    """How many rows do not keep a wish, or have one that was not understood; `first` names one and what it misses."""
+
+    rows: int
+    first: str = ""
+
+    @property
+    def line(self) -> str:
+        """What to tell people; "" where all are kept."""
+        if self.rows < 2:
+            return f"1 row does not keep a wish: {self.first}" if self.rows else ""
+        return f"{self.rows} rows do not keep a wish, such as {self.first} (all in the column plan.unmet)"
+
+
+def unmet_wishes(output: OutputStore, settings_hash: str) -> UnmetWishes:
+    """Count the rows of these settings whose `plan.unmet` says something, and name the first by its picture's place."""
+    number, first = 0, None
+    for shard in open_shards(output.compositions.shards()):
+        for batch in shard.iter_batches(columns=["settings_hash", "catalog_id", "image_uri", "plan.unmet"]):
+            if "plan" not in batch.schema.names:  # of an early release
+                continue
+            misses = pc.greater(pc.list_value_length(pc.struct_field(batch["plan"], "unmet")), 0)
+            missing = batch.filter(pc.and_(misses, pc.equal(batch["settings_hash"], settings_hash)))
+            number += missing.num_rows
+            rows = missing.take(pc.sort_indices(missing["image_uri"])[:1]).to_pylist()
+            first = min([*rows, *filter(None, [first])], key=lambda row: row["image_uri"], default=None)
+    if first is None:
+        return UnmetWishes(0)
+    name = first.get("catalog_id") or os.path.basename(first["image_uri"])
+    return UnmetWishes(number, shorten(in_one_line(f"{name}: {first['plan']['unmet'][0]}"), 160, placeholder=" …"))
 
 
 def failure_lines(failures: Dataset, most: int = 5) -> list[str]:

@@ -65,6 +65,26 @@ def test_what_does_not_fit_is_counted_and_told(shop, capsys):
     assert (counts["catalog_rows_without_picture"], counts["pictures_without_catalog_row"]) == (1, 2)
 
 
+def test_rows_that_do_not_keep_a_wish_are_counted_and_one_is_named(indexed, capsys):
+    """So does an array job; and nothing is said where nobody wishes."""
+    compose = [*COMPOSE, "--protocol", "plan"]
+
+    def ends(command):
+        assert main(command) == 0
+        counts = json.loads(Path("out/run.json").read_text())["counts"]
+        return counts["wishes_unmet"], [line for line in capsys.readouterr().out.splitlines() if "a wish" in line]
+
+    write("red.png,SKU-1,", "green.png,SKU-2,")
+    assert ends(compose) == (0, [])
+    Path("shop.csv").write_text("image,id,mood\nred.png,SKU-1,zzz\ngreen.png,SKU-2,zzz\n", encoding="utf-8")
+    number, (line,) = ends(compose)
+    assert number == 2
+    assert line.startswith("2 rows do not keep a wish, such as SKU-2: mood 'zzz' is not known")
+    shutil.rmtree("out")
+    assert [main([*compose, "--slice", f"{part}/2"]) for part in (1, 2)] == [0, 0]
+    assert ends(["finish", "out"]) == (2, [line])
+
+
 def test_only_pictures_whose_row_in_the_catalogue_changed_are_composed_again(shop, stand_ins):
     main(COMPOSE)
     before = rows()

@@ -1,6 +1,7 @@
 """`compose --length` and `--loop`, and the column `length` of a catalogue."""
 
 import io
+import json
 from pathlib import Path
 
 import mido
@@ -28,16 +29,20 @@ def lasts(row):
     return seconds
 
 
-def test_every_tune_lasts_as_long_as_was_asked_for_and_the_catalogues_own_length_goes_first(indexed):
+def test_every_tune_lasts_as_long_as_was_asked_for_and_the_catalogues_own_length_goes_first(indexed, capsys):
+    """One that is no length is named, and the tune lasts as long as the others."""
     Path("shop.csv").write_text("image,length\nred.png,0:08\ngreen.png,long\n", encoding="utf-8")
     compose = [*COMPOSE, "--catalog", "shop.csv", "--length", "11.5s"]
     assert main(compose) == 0
     made = rows()
     lengths = {name: row["plan"]["length_s"] for name, row in made.items()}
-    assert lengths == {"red": 8.0, "green": None, "blue": 11.5}
-    assert abs(lasts(made["red"]) - 8) < SAMPLE and abs(lasts(made["blue"]) - 11.5) < SAMPLE
+    assert lengths == {"red": 8.0, "green": 11.5, "blue": 11.5}
+    assert all(abs(lasts(row) - lengths[name]) < SAMPLE for name, row in made.items())
     assert made["blue"]["plan"]["sections"][0]["qpm"] == pytest.approx(made["blue"]["tempo_qpm"], abs=0.001)
+    assert [len(made[name]["plan"]["unmet"]) for name in ("red", "green", "blue")] == [0, 1, 0]
     assert "length 'long'" in made["green"]["plan"]["unmet"][0]
+    assert "1 row does not keep a wish: green.png: length 'long': 'long' is no length" in capsys.readouterr().out
+    assert json.loads(Path("out/run.json").read_text())["counts"]["wishes_unmet"] == 1
     assert main(compose) == 0
     assert rows() == made
 

@@ -244,3 +244,23 @@ def test_a_loop_says_so_in_its_file(renderer):
     assert int.from_bytes(data[4:8], "little") == len(data) - 8
     assert loop_tags(sound) == {"LOOPSTART": "0", "LOOPLENGTH": "230400"}
     assert len(decode(encode(sound, "opus"))[0]) == 230_400
+
+
+@pytest.mark.parametrize("shorter", [0, 1, 311, 312, 313, 647, 648, 649, 959])
+def test_a_loop_in_opus_has_no_seam_and_an_end_as_true_as_the_rest(renderer, shorter):
+    """The encoder's packets have 960 samples; a loop may end anywhere in one."""
+    sound = renderer.render_exactly(abc_to_midi(TRIO), (5 * RATE - shorter) / RATE, loop=True)
+    decoded, _ = decode(encode(sound, "opus", loop=True))
+    assert decoded.shape == sound.shape == (5 * RATE - shorter, 2)
+    steps = np.abs(np.diff(np.concatenate([decoded, decoded]), axis=0)).max(axis=1)
+    assert steps[len(sound) - 1] <= steps[: len(sound) - 1].max()
+    errors = np.square(decoded - sound)[len(sound) % 240 :].reshape(-1, 480).mean(axis=1)  # of 5 ms each
+    assert errors[-1] <= 2 * errors.mean()
+
+
+def test_opus_of_a_tune_ends_as_true_as_the_rest_too():
+    """A tone that stops at its loudest, so that anything made up behind it would be heard in its last 5 ms."""
+    tones = np.sin(np.arange(48_000)[:, None] / 20 + np.array([[1.5, 1.5]])).astype(np.float32) / 4
+    decoded, _ = decode(encode(tones, "opus"))
+    assert decoded.shape == tones.shape
+    assert np.abs(decoded - tones)[-240:].max() < 0.1

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from image2music.errors import ConfigError
 from image2music.music.planning.checks import check_plan
-from image2music.music.planning.constraints import PlanConstraints, bars_meant, constraint_lines, unmet
+from image2music.music.planning.constraints import (
+    PlanConstraints,
+    apply_to_request,
+    bars_meant,
+    constraint_lines,
+    unmet,
+)
 from image2music.music.planning.lasting import (
     bar_quarters,
     bars_lasting,
@@ -19,6 +25,7 @@ from image2music.music.planning.lasting import (
 from image2music.music.planning.plan import plan_as_json, plan_of_json
 from image2music.music.planning.planner import PlanRequest, plan_tune
 from image2music.music.planning.wishes import Wishes, constraints_of
+from image2music.types import ImageMetadata
 
 PLAN = plan_tune(PlanRequest(key="G", meter="3/4", qpm=90, bars=16))
 
@@ -82,6 +89,18 @@ def test_a_length_that_no_tempo_gives_is_given_up_and_named():
     assert plan.length_s is None
     assert unmet(wanted, plan) == ("length '5:00': asked for 300 seconds, the plan lasts 32",)
     assert unmet(wanted, replace(plan, length_s=300.0)) == ()
+
+
+@pytest.mark.parametrize("text", ["abc", "3 hours"])
+def test_a_length_of_a_row_that_is_none_is_named_and_leaves_the_run_its_own(text):
+    for wishes in (Wishes(length=text), Wishes(length=text, mood="happy")):
+        (wanted,) = ImageMetadata(wishes=wishes).constraints(length="15s")
+        assert wanted.length == 15
+        plan = plan_tune(apply_to_request(PlanRequest(), wanted))
+        assert plan.length_s == 15
+        assert [line.partition(": ")[0] for line in unmet(wanted, plan)] == [f"length {text!r}"]
+    (wanted,) = ImageMetadata(wishes=Wishes(length="20")).constraints(length="15s")
+    assert wanted.length == 20
 
 
 def test_a_wish_that_is_no_length_is_named():
