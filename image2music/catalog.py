@@ -10,7 +10,7 @@ import os
 import posixpath
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -151,7 +151,7 @@ _WINDOWS = {number: bytes([number]).decode("cp1252", "ignore") or chr(number) fo
 _SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
 
-def _decoded(data: bytes) -> tuple[str, str]:
+def decoded_table(data: bytes) -> tuple[str, str]:
     """Return a text and the encoding that it was read in.
 
     Raises:
@@ -175,8 +175,8 @@ def _decoded(data: bytes) -> tuple[str, str]:
 
 
 def _csv(data: bytes, path: str | Path) -> tuple[str, Names, list[dict[str, object]]]:
-    text, encoding = _decoded(data)
-    delimiter, text, skipped = _delimiter(text)
+    text, encoding = decoded_table(data)
+    delimiter, text, skipped = parted_table(text, _COLUMNS)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows = []
     try:
@@ -200,10 +200,10 @@ def _csv(data: bytes, path: str | Path) -> tuple[str, Names, list[dict[str, obje
     return f"{encoding}, {_DELIMITERS[delimiter]}", spelt, [cast(dict[str, object], row) for _, row in rows]
 
 
-def _delimiter(text: str) -> tuple[str, str, int]:
+def parted_table(text: str, known: Collection[str]) -> tuple[str, str, int]:
     """Return what parts the fields of a table, the table, and the lines before it.
 
-    It is what gives most known columns, then most columns; a line `sep=;` before the names, as Excel writes it, says
+    It is what gives most `known` columns, then most columns; a line `sep=;` before the names, as Excel writes it, says
     it. Line ends of any kind become plain ones.
     """
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -213,7 +213,7 @@ def _delimiter(text: str) -> tuple[str, str, int]:
 
     def columns(delimiter: str) -> tuple[int, int]:
         names = [_column(name) for name in next(csv.reader([first], delimiter=delimiter), [])]
-        return sum(name in _COLUMNS for name in names), len(names)
+        return sum(name in known for name in names), len(names)
 
     return max(_DELIMITERS, key=columns), lines, 0
 

@@ -43,6 +43,7 @@ from image2music.composers.chat.conversations import (
 from image2music.composers.prompts import fill
 from image2music.errors import ConfigError, ModelError
 from image2music.evaluation.pieces import Piece
+from image2music.evaluation.votes import answer_table
 from image2music.failures import batch_with_fallback
 from image2music.settings import picture_seed
 
@@ -208,12 +209,12 @@ def read_answers(text: str, codes: Iterable[str], name: str) -> list[ListenerAns
             (`bad_answers`).
     """
     known = set(codes)
-    table = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
+    table, first = answer_table(text, ANSWER_COLUMNS)
     missing = [column for column in ANSWER_COLUMNS if column not in (table.fieldnames or ())]
     if missing:
         raise ConfigError(f"{name} lacks the columns {', '.join(missing)}", reason="bad_answers")
     heard = []
-    for number, line in enumerate(table, start=2):
+    for number, line in enumerate(table, start=first):
         if line["item"] not in known:
             message = f"{name}, line {number}: no item {line['item']!r} on the form"
             raise ConfigError(message, reason="bad_answers")

@@ -10,14 +10,17 @@ import csv
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from image2music.catalog import parted_table
 from image2music.errors import ConfigError
 
-VOTE_COLUMNS = ("listener", "image_id", "compared", "a", "a_tune", "b", "b_tune", "vote", "voted_at")
+VOTE_COLUMNS = ("listener", "image_id", "catalog_id", "compared", "a", "a_tune", "b", "b_tune", "vote", "voted_at")
 """Header of a file of votes: one line for each pair that somebody heard."""
+
+_READ = tuple(column for column in VOTE_COLUMNS if column not in ("catalog_id", "voted_at"))
 
 Compared = Literal["candidate", "run"]
 Choice = Literal["a", "b", "same", "neither"]
@@ -58,25 +61,30 @@ class Vote:
 
 def is_vote_file(text: str) -> bool:
     """Say whether a CSV text is a file of votes, and not one of answers to the listening form."""
-    header = next(csv.reader(io.StringIO(text.removeprefix("\ufeff"))), [])
-    return {"vote", "a_tune", "b_tune"} <= set(header)
+    return {"vote", "a_tune", "b_tune"} <= {*(answer_table(text, VOTE_COLUMNS)[0].fieldnames or ())}
+
+
+def answer_table(text: str, known: Collection[str]) -> tuple[csv.DictReader[str], int]:
+    """Return the lines of a CSV text, as `parted_table` takes it apart, and the number of the first of them."""
+    delimiter, table, skipped = parted_table(text.removeprefix("\ufeff"), known)
+    return csv.DictReader(io.StringIO(table), delimiter=delimiter), skipped + 2
 
 
 def read_votes(text: str, name: str) -> list[Vote]:
-    """Parse a file of votes.
+    """Parse a file of votes, also one that a spreadsheet saved with semicolons or tabs.
 
     Raises:
         ConfigError: columns are missing, or a cell holds a word that is not known (`bad_answers`).
     """
-    table = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
-    missing = [column for column in VOTE_COLUMNS[:-1] if column not in (table.fieldnames or ())]
+    table, first = answer_table(text, VOTE_COLUMNS)
+    missing = [column for column in _READ if column not in (table.fieldnames or ())]
     if missing:
         raise ConfigError(f"{name} lacks the columns {', '.join(missing)}", reason="bad_answers")
-    return [_vote(line, f"{name}, line {number}") for number, line in enumerate(table, start=2)]
+    return [_vote(line, f"{name}, line {number}") for number, line in enumerate(table, start=first)]
 
 
 def _vote(line: Mapping[str, str | None], place: str) -> Vote:
-    cells = {column: (line[column] or "").strip() for column in VOTE_COLUMNS[:-1]}
+    cells = {column: (line[column] or "").strip() for column in _READ}
     for column, words in (("vote", get_args(Choice)), ("compared", get_args(Compared))):
         if cells[column] not in words:
             message = f"{place}: {column} must be one of {', '.join(words)}, not {cells[column]!r:.20}"

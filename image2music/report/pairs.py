@@ -50,9 +50,13 @@ def _facts(critic: float | None, faults: Sequence[str], reason: str = "") -> lis
 
 @dataclass(frozen=True)
 class Pair:
-    """Two tunes for one picture as the page lists them; `page` names its files, `a` and `b` are in the order shown."""
+    """Two tunes for one picture as the page lists them; `page` names its files, `a` and `b` are in the order shown.
+
+    `catalog_id` is the picture's id in the user's catalogue, "" without one.
+    """
 
     image_id: str
+    catalog_id: str
     page: str
     file_name: str
     compared: Compared
@@ -60,13 +64,13 @@ class Pair:
     b: Side
 
 
-def pair_of(image_id: str, file_name: str, compared: Compared, one: Side, two: Side) -> Pair:
+def pair_of(image_id: str, file_name: str, compared: Compared, one: Side, two: Side, *, catalog_id: str = "") -> Pair:
     """Return two sides in an order that says nothing: it is drawn from the picture and the two tunes."""
     marks = sorted((one.mark, two.mark))
     drawn = hashlib.sha256("/".join((image_id, compared, *marks)).encode()).digest()[0] % 2
     first, second = sorted((one, two), key=lambda side: side.mark)
     shown = (second, first) if drawn else (first, second)
-    return Pair(image_id, card_id(image_id), file_name, compared, *shown)
+    return Pair(image_id, catalog_id, card_id(image_id), file_name, compared, *shown)
 
 
 def tune_file(page: str, mark: str) -> str:

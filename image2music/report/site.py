@@ -25,7 +25,9 @@ from image2music.report.page import PicturePage
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-COLUMNS = ("image_id", "image_uri", "album", "title", "key", "meter", "tempo_qpm", "description", "motivation")
+COLUMNS = (
+    "image_id", "image_uri", "catalog_id", "album", "title", "key", "meter", "tempo_qpm", "description", "motivation",
+)  # fmt: skip
 """Columns of a composition that `card_of` reads."""
 
 _OTHER_MOODS = ("happy", "sad", "dark", "dreamy", "tender", "peaceful", "playful", "mysterious", "nostalgic", "tense",
@@ -38,9 +40,13 @@ _ID_LENGTH = 16
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One picture in a list. `page` and `thumbnail` are addresses relative to the report's folder."""
+    """One picture in a list. `page` and `thumbnail` are addresses relative to the report's folder.
+
+    `catalog_id` is its id in the user's catalogue, "" without one.
+    """
 
     id: str
+    catalog_id: str
     title: str
     file_name: str
     album: str
@@ -65,13 +71,15 @@ class Card:
     @property
     def words(self) -> str:
         """Lower-case text that a search looks through."""
-        return " ".join((self.title, self.file_name, self.album, self.key, self.mood, self.description)).lower()
+        told = (self.title, self.catalog_id, self.file_name, self.album, self.key, self.mood, self.description)
+        return " ".join(told).lower()
 
 
 def card_of(row: Mapping[str, Any]) -> Card:
     """Return the card of a row with the columns `COLUMNS`."""
     return Card(
         id=card_id(row["image_id"]),
+        catalog_id=row.get("catalog_id") or "",
         title=row["title"] or "Untitled",
         file_name=PurePosixPath(row["image_uri"]).name,
         album=sys.intern(row["album"]),

@@ -82,9 +82,12 @@ def _filled(pattern: str, row: Mapping[str, Any]) -> str:
 
 
 def _safe(name: str) -> str:
-    """Return a part of a name without what Windows, macOS, Linux or a store refuses; "" where nothing is left."""
+    """Return a part of a name without what Windows, macOS, Linux or a store refuses; "" where nothing is left.
+
+    Nor does it begin as an option or a formula does: names stand on command lines and in tables.
+    """
     plain = _FORBIDDEN.sub("_", unicodedata.normalize("NFC", name))
     plain = " ".join(plain.split())
     data = plain.encode("utf-8", "replace")[:_LONGEST]
-    plain = data.decode("utf-8", "ignore").strip(" .").lstrip("~-")
+    plain = data.decode("utf-8", "ignore").strip(" .").lstrip("~-=+@")
     return f"_{plain}" if _RESERVED.fullmatch(plain) else plain

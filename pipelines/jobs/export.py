@@ -273,15 +273,15 @@ def _line(tune: ExportedTune, name: str, format: str, file: ExportedFile) -> dic
     rights = row.get("rights") or {}
     copied = rights.get("copied_run")
     return {
-        "picture": row["image_uri"],
+        "picture": _plain(row["image_uri"]),
         "image_id": row["image_id"],
-        "catalog_id": row.get("catalog_id"),
-        "album": row["album"],
+        "catalog_id": _plain(row.get("catalog_id")),
+        "album": _plain(row["album"]),
         "file": name,
         "format": format,
         "bytes": len(file.data),
         "seconds": f"{file.seconds:.3f}",
-        "title": row["title"],
+        "title": _plain(row["title"]),
         "key": row["key"],
         "meter": row["meter"],
         "tempo_qpm": f"{row['tempo_qpm']:g}",
@@ -292,6 +292,11 @@ def _line(tune: ExportedTune, name: str, format: str, file: ExportedFile) -> dic
         "longest_copied_run": copied["notes"] if copied else None,
         "copyright": tune.tags["copyright"],
     }
+
+
+def _plain(text: str | None) -> str | None:
+    """Return a text of somebody else's as a cell that no spreadsheet takes for a formula: an apostrophe goes before."""
+    return f"'{text}" if text and text[0] in "=+-@\t" else text
 
 
 def _table(lines: list[dict[str, Any]]) -> str:

@@ -18,6 +18,7 @@ from image2music import __version__
 from image2music.abc.expression import perform_abc
 from image2music.errors import ConfigError, Image2MusicError, OutputError, PictureError
 from image2music.evaluation.pieces import playable
+from image2music.evaluation.votes import Compared
 from image2music.images.decode import open_picture
 from image2music.images.features import data_uri, thumbnail
 from image2music.images.reading import PictureReader, content_id
@@ -152,7 +153,7 @@ def write_report(options: ReportOptions) -> Reported:
         if other is not None:
             comparison.add_run(cards, other[1])
         draft.write("compare.html", render_compare(site, comparison.runs))
-        draft.write("assets/pairs.js", pairs_script(_votes_place(site, cards), comparison.pairs))
+        draft.write("assets/pairs.js", pairs_script(_votes_place(site, cards), comparison.sorted_pairs(cards)))
         written = {"image2music": __version__, "pictures": len(cards), "failures": len(failures)}
         draft.write(REPORT_MARKER, json.dumps(written))
     return Reported(len(cards), len(failures), unseen, len(comparison.pairs))
@@ -208,18 +209,26 @@ class _Comparison:
             side = rival_side(other)
             self._write(card.id, side.mark, abc, perform_abc(abc), None)
             named = replace(own, name=standing_name(row["rounds"]))
-            self.pairs.append(pair_of(row["image_id"], card.file_name, "candidate", named, side))
+            self._add_pair(row, card, "candidate", named, side)
 
     def add_run(self, cards: Sequence[Card], shards: Sequence[str]) -> None:
         """Write another run's tunes for the pictures of this one, where they are not the same."""
-        names = {card.id: card.file_name for card in cards}
+        known = {card.id: card for card in cards}
         for row in _rows(shards):
             own, side = self.standing.get(row["image_id"]), standing_side(row, self.runs[1])
             if own is None or own.mark == side.mark:
                 continue
             id = card_id(row["image_id"])
             self._write(id, side.mark, row["abc"], row["midi"], None)
-            self.pairs.append(pair_of(row["image_id"], names[id], "run", own, side))
+            self._add_pair(row, known[id], "run", own, side)
+
+    def sorted_pairs(self, cards: Sequence[Card]) -> list[Pair]:
+        """Return the pairs in the order of the list of pictures, two candidates before two runs."""
+        places = {card.id: place for place, card in enumerate(cards)}
+        return sorted(self.pairs, key=lambda pair: (places[pair.page], pair.compared))
+
+    def _add_pair(self, row: Row, card: Card, compared: Compared, one: Side, two: Side) -> None:
+        self.pairs.append(pair_of(row["image_id"], card.file_name, compared, one, two, catalog_id=card.catalog_id))
 
     def _write(self, id: str, mark: str, abc: str, midi: bytes, sound: str | None) -> None:
         """Write a tune; `sound` is None where it is still to be rendered."""

@@ -15,6 +15,7 @@ from PIL.Image import Image
 
 from image2music import __version__
 from image2music.abc.expression import perform_abc
+from image2music.catalog import decoded_table
 from image2music.composers import registry as composers
 from image2music.composers.chat.conversations import ChatBackend
 from image2music.composers.chat.ledger import Totals, Usage, spending_line
@@ -37,6 +38,7 @@ from image2music.evaluation.compare import (
 from image2music.evaluation.measures import Row, image_tune_similarity, muspy_differences, score_rows
 from image2music.evaluation.pieces import ROW_COLUMNS, Imported, Piece, piece_of_failure, piece_of_row, read_import
 from image2music.evaluation.questions import (
+    ANSWER_COLUMNS,
     ANSWER_TOKENS,
     Cost,
     Item,
@@ -54,7 +56,15 @@ from image2music.evaluation.questions import (
     without_order_effects,
 )
 from image2music.evaluation.questions import ask_judge as ask_judge
-from image2music.evaluation.votes import VoteCounts, count_votes, is_vote_file, preferences, read_votes, tune_mark
+from image2music.evaluation.votes import (
+    VoteCounts,
+    answer_table,
+    count_votes,
+    is_vote_file,
+    preferences,
+    read_votes,
+    tune_mark,
+)
 from image2music.images.features import data_uri, thumbnail
 from image2music.images.reading import content_id, read_bytes
 from image2music.music.render import SoundRenderer, encode
@@ -93,18 +103,18 @@ def score(options: ScoreOptions) -> int:
     report["listeners"] = read_listening_test(options.study_folder, forms, scored) if forms else None
     votes = add_votes(ballots, scored)
     report["votes"] = votes and asdict(votes)
-    notes += [votes.line] if votes else []
     report["judge"] = judge_systems(options, scored)
     summaries = [summarise(one.system.name, one.system.pieces, one.rows, options.seed) for one in scored]
     found = compare(options, scored)
-    report["notes"] = notes
+    counted = [votes.line] if votes else []
+    report["notes"] = counted + notes
     report["systems"] = {summary.system: summary_json(summary) for summary in summaries}
     report["against"] = None if found is None else [difference_json(difference) for difference in found]
     equality = muspy_differences(systems[0].pieces) if options.muspy else []
     if options.muspy:
         report["muspy"] = [asdict(one) for one in equality]
     _write(options.home, scored, report)
-    print(tables(options, summaries, found, notes))
+    print("\n\n".join([*counted, tables(options, summaries, found, notes)]))
     if options.muspy:
         print(f"\n{muspy_table(equality)}")
     worse = regressions(found or [])
@@ -218,6 +228,12 @@ def read_listening_test(folder: Path, answers: Sequence[NamedText], scored: Sequ
         ConfigError: there is no form that they could be answers to (`no_study`), or a file cannot be read
             (`bad_answers`).
     """
+    for name, text in answers:
+        if "item" not in (answer_table(text, ANSWER_COLUMNS)[0].fieldnames or ()):
+            message = (
+                f"{name} has no columns vote, a_tune and b_tune as votes of a report, and no item as answers to a form"
+            )
+            raise ConfigError(message, reason="bad_answers")
     try:
         key = read_answer_key(_key(folder).read_text(encoding="utf-8"))
     except OSError as error:
@@ -274,8 +290,8 @@ def _key(folder: Path) -> Path:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return decoded_table(path.read_bytes())[0]
+    except (OSError, ValueError) as error:
         raise ConfigError(f"--answers {path}: {error}", reason="bad_answers") from error
 
 

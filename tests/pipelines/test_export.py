@@ -5,6 +5,8 @@ import mido
 import music21
 import numpy as np
 import pandas
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -94,6 +96,20 @@ def test_the_table_names_every_file_with_its_length_and_rights(row, files, index
     assert table.loc["wav", "bytes"] == files[".wav"].stat().st_size
     assert table.loc["abc", "digital_source_type"].endswith("trainedAlgorithmicMedia")
     assert table.made_by_ai.all()
+
+
+def test_no_cell_of_the_table_is_a_formula(home, tmp_path):
+    shutil.copytree(home / "out", tmp_path / "out")
+    (shard,) = open_output(tmp_path / "out").compositions.shards()
+    table = pq.ParquetFile(shard).read()
+    hostile = {"catalog_id": "=A2", "title": "+1", "album": "@sum/x"}
+    pq.write_table(pa.Table.from_pylist([row | hostile for row in table.to_pylist()], table.schema), shard)
+    command = ["export", "--input", str(tmp_path / "out"), "--output", str(tmp_path / "files"), "--formats", "midi"]
+    assert main([*command, "--name", "{catalog_id}-{title}"]) == 0
+    table = pandas.read_csv(tmp_path / "files" / "files.csv", dtype=str)
+    assert [{*table[name]} for name in hostile] == [{"'=A2"}, {"'+1"}, {"'@sum/x"}]
+    assert not table.file.str.startswith("=").any()
+    assert all(float(seconds) > 0 for seconds in table.seconds)
 
 
 def test_the_same_rows_give_the_same_bytes(files, indexed, row):

@@ -122,26 +122,33 @@ def test_listeners_answers_come_back_into_the_table(composed, capsys):
     assert report(composed)["listeners"]["listeners"] == 1
 
 
-def test_votes_of_a_report_count_for_the_tunes_that_were_heard(composed, capsys):
+@pytest.mark.parametrize(("delimiter", "encoding"), [(",", "utf-8"), (";", "cp1252")])
+def test_votes_of_a_report_count_for_the_tunes_that_were_heard(composed, capsys, delimiter, encoding):
     rows = open_output(composed).compositions.read(["image_id", "abc"])
-    with open("votes.csv", "w", newline="") as file:
-        writer = csv.writer(file)
+    with open("votes.csv", "w", newline="", encoding=encoding) as file:
+        writer = csv.writer(file, delimiter=delimiter)
         writer.writerow(VOTE_COLUMNS)
         for row, choice in zip(rows, ("a", "b", "neither"), strict=True):
             writer.writerow(
-                ["Ann", row["image_id"], "run", "out", tune_mark(row["abc"]), "other", "0" * 16, choice, ""]
+                ["Jürgen", row["image_id"], "", "run", "out", tune_mark(row["abc"]), "other", "0" * 16, choice, ""]
             )
     assert main(["score", "--input", "out", "--answers", "votes.csv"]) == 0
     measure = report(composed)["systems"]["out"]["measures"]["listeners.preferred_to_run"]
     assert (measure["n"], measure["mean"]) == (2, 0.5)
     assert report(composed)["votes"] == {"votes": 3, "gone": 0, "choices": {"a": 1, "b": 1, "neither": 1}}
-    assert "3 votes, 0 for both, 1 for neither." in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith("3 votes, 0 for both, 1 for neither.\n")
 
 
 def test_answers_without_a_form_are_refused(composed, capsys):
     (composed.parent / "ann.csv").write_text("listener,item\n")
     assert main(["score", "--input", "out", "--answers", "ann.csv"]) == 1
     assert "write the form with --study first" in capsys.readouterr().err
+
+
+def test_a_file_that_is_neither_votes_nor_answers_is_refused_as_such(composed, capsys):
+    (composed.parent / "other.csv").write_text("picture;price\n")
+    assert main(["score", "--input", "out", "--answers", "other.csv"]) == 1
+    assert "other.csv has no columns vote, a_tune and b_tune" in capsys.readouterr().err
 
 
 def test_songeval_s_aspects_stand_in_the_table(composed, tmp_path, monkeypatch):

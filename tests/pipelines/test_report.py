@@ -230,6 +230,37 @@ def test_two_runs_are_heard_side_by_side_where_their_tunes_differ(composed):
     assert "two runs" in pages(composed)["compare.html"]
 
 
+def test_pairs_follow_the_list_of_pictures_and_ids_of_a_catalogue_are_shown(composed):
+    another_run(composed)
+    (shard,) = open_output(composed / "out").compositions.shards()
+    table = pq.ParquetFile(shard).read()
+    rows = [row | {"catalog_id": f"SKU-<{nth}>"} for nth, row in enumerate(table.to_pylist())]
+    for row in rows:
+        lost = row["rounds"][0] | {
+            "abc": two_voice_tune(93),
+            "accepted": False,
+            "reason": "less_musical",
+            "critic": -1.0,
+        }
+        row["rounds"].append(lost)
+    rows.sort(key=lambda row: row["image_uri"], reverse=True)
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), shard)
+    assert main(["report", "--input", "out", "--against", "other", "--sounds", "0"]) == 0
+    pairs = listed_pairs(composed)
+    assert len(pairs) == 5
+    assert [(pair["file_name"], pair["compared"]) for pair in pairs] == sorted(
+        (pair["file_name"], pair["compared"]) for pair in pairs
+    )
+    ids = {row["image_id"]: row["catalog_id"] for row in rows}
+    assert all(pair["catalog_id"] == ids[pair["image_id"]] for pair in pairs)
+    html = pages(composed)
+    for image_id, catalog_id in ids.items():
+        shown = catalog_id.replace("<", "&lt;").replace(">", "&gt;")
+        assert f"<small>{shown} · " in html["index.html"]
+        assert re.search(f'data-words="[^"]*{shown.lower()}', html["index.html"])
+        assert f'<p class="facts">{shown} · ' in html[f"pictures/{image_id[:16]}.html"]
+
+
 def test_another_run_without_rows_is_refused(composed, capsys):
     assert main(["report", "--input", "out", "--against", "pictures"]) == 1
     assert "pictures holds no compositions" in capsys.readouterr().err

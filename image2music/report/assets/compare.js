@@ -20,7 +20,7 @@ function heard(tune) { document.currentScript.tune = tune; }
     const pair = pairs[at];
     if (!pair) return;
     if (votes[key(pair)]?.vote === choice) delete votes[key(pair)];
-    else votes[key(pair)] = { image_id: pair.image_id, compared: pair.compared, a: pair.a.name, a_tune: pair.a.mark,
+    else votes[key(pair)] = { image_id: pair.image_id, catalog_id: pair.catalog_id, compared: pair.compared, a: pair.a.name, a_tune: pair.a.mark,
       b: pair.b.name, b_tune: pair.b.mark, vote: choice, voted_at: new Date().toISOString() };
     keep();
     tell();
@@ -31,7 +31,8 @@ function heard(tune) { document.currentScript.tune = tune; }
   const plain = (text) => /^[=+\-@\t]/.test(text) ? `'${text}` : text;
   const csv = () => [COLUMNS, ...given().map((one) => COLUMNS.map((name) => cell(plain(name === "listener" ? get("listener").value.trim() : one[name] || ""))))]
     .map((line) => line.join(",") + "\n").join("");
-  const again = () => [...new Set(given().filter((one) => one.vote === "neither").map((one) => one.image_id))].map((id) => id + "\n").join("");
+  // A vote for tunes that are no longer there has had its new take.
+  const again = () => [...new Set(PAIRS.filter((pair) => votes[key(pair)]?.vote === "neither").map((pair) => pair.image_id))].map((id) => id + "\n").join("");
   function save(name, text) {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
@@ -89,6 +90,7 @@ function heard(tune) { document.currentScript.tune = tune; }
       if (this.tune === tune) this.score = score;
     }
     fall(from) {
+      get("tones").hidden = false;
       this.player = new Synth.Player(this.tune.playback);
       this.player.seek(from);
       this.toggle();
@@ -133,11 +135,12 @@ function heard(tune) { document.currentScript.tune = tune; }
     get("page").href = `pictures/${pair.page}.html`;
     get("seen").src = `pictures/${pair.page}.jpg`;
     get("seen").alt = `The picture ${pair.file_name}`;
-    get("file").textContent = pair.file_name;
+    get("file").textContent = [pair.catalog_id, pair.file_name].filter(Boolean).join(" · ");
     tell();
     const found = await Promise.all(["a", "b"].map((letter) => load(`${pair.page}-${pair[letter].mark}`)));
     if (pairs[at] !== pair) return;
     const both = found.every((tune) => tune.sound);
+    get("tones").hidden = both;
     await Promise.all(["a", "b"].map((letter, nth) => sides[letter].show(found[nth], both)));
     document.documentElement.dataset.ready = key(pair);
   }
@@ -161,7 +164,7 @@ function heard(tune) { document.currentScript.tune = tune; }
     get("table").hidden = !list.length;
     get("table").tBodies[0].replaceChildren(...list.map((one) => {
       const line = document.createElement("tr");
-      for (const text of [one.image_id.slice(0, 8), one.a, one.b, one.vote]) line.appendChild(document.createElement("td")).textContent = text;
+      for (const text of [one.catalog_id || one.image_id.slice(0, 8), one.a, one.b, one.vote]) line.appendChild(document.createElement("td")).textContent = text;
       return line;
     }));
   }

@@ -26,14 +26,29 @@ def test_a_file_of_votes_is_told_from_answers_to_the_listening_form():
     assert not is_vote_file("")
 
 
+LINE = "Ann,p1,SKU-1,run,out,one,other,two,a,2026-01-01T10:00:00Z"
+
+
 def test_a_line_is_one_pair_that_somebody_heard():
-    (read,) = read_votes(f"{HEADER}\nAnn,p1,run,out,one,other,two,a,2026-01-01T10:00:00Z\n", "votes.csv")
-    assert read == vote()
+    assert read_votes(f"{HEADER}\n{LINE}\n", "votes.csv") == [vote()]
+
+
+@pytest.mark.parametrize("before", ["", "\ufeff", "sep={0}\n"])
+@pytest.mark.parametrize("delimiter", [";", "\t", ","])
+def test_what_a_spreadsheet_saved_is_read_whatever_parts_its_cells(delimiter, before):
+    text = before.format(delimiter) + f"{HEADER}\n{LINE}\n".replace(",", delimiter).replace("\n", "\r\n")
+    assert is_vote_file(text)
+    assert read_votes(text, "votes.csv") == [vote()]
+
+
+def test_votes_of_a_page_that_knew_no_catalogue_are_read():
+    text = f"{HEADER}\n{LINE}\n".replace("catalog_id,", "").replace("SKU-1,", "")
+    assert read_votes(text, "votes.csv") == [vote()]
 
 
 @pytest.mark.parametrize(("column", "word"), [("vote", "maybe"), ("compared", "dream")])
 def test_a_word_that_is_not_known_is_refused_with_its_line(column, word):
-    cells = dict(zip(VOTE_COLUMNS, ["Ann", "p1", "run", "out", "one", "other", "two", "a", ""], strict=True))
+    cells = dict(zip(VOTE_COLUMNS, ["Ann", "p1", "", "run", "out", "one", "other", "two", "a", ""], strict=True))
     text = f"{HEADER}\n{','.join((cells | {column: word}).values())}\n"
     with pytest.raises(ConfigError, match=f"votes.csv, line 2: {column} must be one of"):
         read_votes(text, "votes.csv")
