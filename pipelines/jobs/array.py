@@ -104,7 +104,7 @@ def finish(options: ComposeOptions, records: Sequence[Mapping[str, Any]], comman
                 record.counts |= albums
         code = job.end(failed, pictures, "pictures", options.max_failures)
         output.clear_slice_runs()
-    print(compositions_table(output))
+    print(compositions_table(output, min(record["started_at"] for record in records)))
     print(f"{len(there)} rows, {failed} failed, of {of} parts")
     for line in failure_lines(output.failures):
         print(f"  {line}")

@@ -76,7 +76,7 @@ def compose(options: ComposeOptions) -> int:
         code = job.end(counts["failed"], counts["pictures"], "pictures", options.max_failures, put_off)
         if not put_off:
             forget_answers(run)
-        print_summary(run, counts)
+        print_summary(run, counts, record.started_at)
         pruned.tell()
     if pruned.refused:
         return EXIT_FAILED
@@ -401,10 +401,10 @@ def count(found: dict[str, int], places: int) -> dict[str, Any]:
     }
 
 
-def print_summary(run: ComposeRun, counts: dict[str, Any]) -> None:
-    """Print the closing table, failures and places."""
+def print_summary(run: ComposeRun, counts: dict[str, Any], since: str) -> None:
+    """Print the closing table, what was composed `since` the job's start first, failures and places."""
     if counts["composed"] + counts["skipped"]:
-        print(compositions_table(run.output))
+        print(compositions_table(run.output, since))
     print(
         f"{counts['composed']} composed, {counts['skipped']} there before, {counts['failed']} failed"
         + (f", {counts['put_off']} put off" if counts["put_off"] else "")
