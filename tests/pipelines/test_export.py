@@ -169,13 +169,14 @@ def test_a_heat_map_has_the_size_of_the_picture(files):
 def test_files_of_rows_that_are_gone_are_one_line_and_stay(home, tmp_path, monkeypatch, capsys):
     shutil.copytree(home, tmp_path / "world")
     monkeypatch.chdir(tmp_path / "world")
-    (tmp_path / "world" / "shop.csv").write_text("image,id\nred.png,SKU-005\n")
+    (tmp_path / "world" / "shop.csv").write_text("image,id\nred.png,SKU-005\nblue.png,SKU-006\n")
     compose = [*COMPOSE.split(), "--catalog", "shop.csv", "--overwrite"]
     export_all = ["export", "--input", "out", "--output", "shop", "--name", "{catalog_id}"]
     assert main(compose) == main([*export_all, "--ids", "SKU-005"]) == 0
     assert capsys.readouterr().out.endswith("2 files in shop, listed in files.csv\n")
     assert main(export_all) == 0
-    (row,) = (row for row in open_output("out").compositions.read(["catalog_id", "image_uris"]) if row["catalog_id"])
+    found = open_output("out").compositions.read(["catalog_id", "image_uris"])
+    (row,) = (row for row in found if row["catalog_id"] == "SKU-005")
     for place in row["image_uris"]:
         (tmp_path / "world" / place).unlink()
     assert main([*compose, "--prune", "all"]) == 0
