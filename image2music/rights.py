@@ -35,6 +35,7 @@ RIGHTS_COLUMNS = ("image_id", "title", "composer_id", "settings_hash", "seed", "
 
 PASSPORT_COLUMNS = (
     *RIGHTS_COLUMNS,
+    "catalog_id",
     "image_uri",
     "embedder_id",
     "index_uri",
@@ -173,15 +174,17 @@ def model_name(model_id: str) -> str:
     return model_id.removeprefix("transformers:").partition("@")[0].partition("+")[0]
 
 
-def passport(row: Mapping[str, Any], *, again: str = "") -> str:
+def passport(row: Mapping[str, Any], *, again: str = "", lies_in: str = "") -> str:
     """Return the rights of a tune as text for a person: a heading, and a line for each fact.
 
     `row` has `PASSPORT_COLUMNS`; of one without the column `rights` the copied run is not known here. `again` says how
-    to make it again.
+    to make it again, `lies_in` where the row is where that is no matter of course.
     """
     rights = row.get("rights") or rights_row(row["composer_id"], ModelLicences(), row["references"], None)
     lines = {
         "picture": f"{row['image_id']}, {row['image_uri']}",
+        "catalog_id": row.get("catalog_id") or "",
+        "lies in": lies_in,
         "made by": f"AI ({rights['digital_source_type']}), {row['composed_at']:%Y-%m-%d %H:%M:%S} UTC",
         "composer": f"{rights['composer']}; licence: {rights['composer_licence'] or 'not known'}",
         "embedder": f"{row['embedder_id']}; licence: {rights['embedder_licence'] or 'not known'}",
@@ -190,7 +193,7 @@ def passport(row: Mapping[str, Any], *, again: str = "") -> str:
         "seed": str(row["seed"]),
         "settings": row["settings_hash"],
     }
-    said = [f"{name:12}{value}" for name, value in lines.items()]
+    said = [f"{name:12}{value}" for name, value in lines.items() if value]
     for number, reference in enumerate(rights["references"], start=1):
         known = (f"{name}: {reference[name] or 'not known'}" for name in ("licence", "source"))
         about = f"{reference['location']} ({reference['tune_id'][:16]}); {'; '.join(known)}"
@@ -206,5 +209,5 @@ def _copied_words(run: Mapping[str, Any] | None, references: int) -> str:
     bound = "within" if run["notes"] <= LONGEST_ALLOWED else "beyond"
     return (
         f"{run['notes']} notes in a row at most, in {bars} of voice {run['voice']}, as from bar {run['reference_bar']} "
-        f"of {run['location']}; {bound} the bound of {LONGEST_ALLOWED}"
+        f"of {run['location']}; {bound} the bound of {LONGEST_ALLOWED} notes"
     )

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+import re
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -50,6 +53,30 @@ KEY_COLUMNS = ("image_id", *METADATA_COLUMNS)
 def composition_key(row: Row) -> bytes:
     """Return what a rerun knows a composition by: its picture, and the metadata that it was composed with."""
     return metadata_key(row["image_id"], row)
+
+
+_HEX = re.compile(r"[0-9a-f]+")
+
+
+def ids_by_name(names: Collection[str], rows: Iterable[Mapping[str, Any]], shortest: int) -> dict[str, list[str]]:
+    """Return the image_ids of the rows that each name stands for, sorted; none for a name of no row.
+
+    A name is a catalog_id, exactly spelt; where no row has it, the beginning of image_ids, of `shortest` hex digits or
+    more. `rows` have image_id, and catalog_id where they know one.
+    """
+    wanted, ids, by_catalog = {*names}, set[str](), defaultdict[str, set[str]](set)
+    for row in rows:
+        ids.add(row["image_id"])
+        if (catalog_id := row.get("catalog_id")) in wanted:
+            by_catalog[catalog_id].add(row["image_id"])
+    ordered = sorted(ids)
+
+    def beginning(start: str) -> list[str]:
+        if len(start) < shortest or not _HEX.fullmatch(start):
+            return []
+        return ordered[bisect_left(ordered, start) : bisect_left(ordered, f"{start}g")]  # g comes after every digit
+
+    return {name: sorted(by_catalog.get(name, ())) or beginning(name.lower()) for name in names}
 
 
 def retried(uris: Iterable[str]) -> frozenset[str]:

@@ -156,7 +156,13 @@ def _digest(content: object) -> str:
 
 
 def shoot(
-    reel: Reel, style: FilmStyle, find: FindPicture, renderer: SoundRenderer, work: Path, target: Path
+    reel: Reel,
+    style: FilmStyle,
+    find: FindPicture,
+    renderer: SoundRenderer,
+    work: Path,
+    target: Path,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> FilmMade:
     """Make a film, and remove the folder of work when it is whole.
 
@@ -167,6 +173,7 @@ def shoot(
         renderer: plays its music.
         work: a folder for what is done already; the same reel goes on from what lies there.
         target: the MP4 file.
+        tell: is told how long the film gets, and how far it is after each picture.
 
     Raises:
         ConfigError: PyAV is missing.
@@ -180,6 +187,7 @@ def shoot(
     seconds = len(sound) / RATE
     reel, made = _cut(reel, seconds)
     stage = _Stage(reel, style, find, made)
+    tell(f"{len(made)} pictures, {made[-1].last / FPS:.0f} s")
     files, kept = [], 0
     for at in range(len(made)):
         path = work / stage.name_of(at)
@@ -187,6 +195,7 @@ def shoot(
         if not path.exists():
             write_shot(path, stage.frames(at), style.size)
         files.append(path)
+        tell(f"{at + 1} of {len(made)} pictures")
     frames = made[-1].last
     join_shots(target, files, frames, sound, reel.chapters, reel.tags)
     shutil.rmtree(work, ignore_errors=True)

@@ -107,7 +107,7 @@ def finish(options: ComposeOptions, records: Sequence[Mapping[str, Any]], comman
         record.counts["wishes_unmet"] = unmet.rows
         record.write()
         output.clear_slice_runs()
-    print(compositions_table(output))
+    print(compositions_table(output, min(record["started_at"] for record in records)))
     print(f"{len(there)} rows, {failed} failed, of {of} parts")
     for line in failure_lines(output.failures):
         print(f"  {line}")

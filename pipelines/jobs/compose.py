@@ -80,7 +80,7 @@ def compose(options: ComposeOptions) -> int:
         unmet = unmet_wishes(run.output, run.settings.hash)
         counts["wishes_unmet"] = unmet.rows
         job.record.write()
-        print_summary(run, counts, unmet.line)
+        print_summary(run, counts, record.started_at, unmet.line)
         pruned.tell()
     if pruned.refused:
         return EXIT_FAILED
@@ -405,10 +405,13 @@ def count(found: dict[str, int], places: int) -> dict[str, Any]:
     }
 
 
-def print_summary(run: ComposeRun, counts: dict[str, Any], unmet: str) -> None:
-    """Print the closing table, failures and places; `unmet` is a line about wishes."""
+def print_summary(run: ComposeRun, counts: dict[str, Any], since: str, unmet: str) -> None:
+    """Print the closing table, what was composed `since` the job's start first, failures and places.
+
+    `unmet` is a line about wishes.
+    """
     if counts["composed"] + counts["skipped"]:
-        print(compositions_table(run.output))
+        print(compositions_table(run.output, since))
     print(
         f"{counts['composed']} composed, {counts['skipped']} there before, {counts['failed']} failed"
         + (f", {counts['put_off']} put off" if counts["put_off"] else "")

@@ -110,10 +110,11 @@ class PicturesSeen:
     def lines(self, of: int) -> dict[str, str]:
         """Return it by the name of each line, where so many pictures were listed."""
         near = f"{self.alike} near-duplicates, of {self.alike_to} of them (bursts, edits, other sizes)"
+        which = "all" if self.pictures == of else f"the first {self.pictures} of"
         first = "; ".join(self.failures[:_MOST_FAILURES])
         more = f"; and {len(self.failures) - _MOST_FAILURES} more" if len(self.failures) > _MOST_FAILURES else ""
         return {
-            "looked at": f"{'all' if self.pictures == of else f'the first {self.pictures} of'} {of} pictures",
+            "looked at": f"{which} {_number(of, 'picture')}",
             "alike": f"{self.same_bytes} have the bytes of another, {near}",
             "motion": f"{self.motion} with their film in the same file (motion photos)" if self.motion else "",
             "unreadable": f"{len(self.failures)}: {first}{more}" if self.failures else "",
@@ -234,9 +235,9 @@ def settings_lines(run: ComposeRun) -> dict[str, str]:
     """Return what the run works with and how, by the name of each line."""
     loop = run.options.loop
     return {
-        "pictures": f"{len(run.pictures)} files",
-        "finished": f"{run.output.compositions.count()} rows in {run.output}",
-        "index": f"{run.index.uri}, version {run.index.version}, {run.index.rows} tunes",
+        "pictures": _number(len(run.pictures), "file"),
+        "finished": f"{_number(run.output.compositions.count(), 'row')} in {run.output}",
+        "index": f"{run.index.uri}, version {run.index.version}, {_number(run.index.rows, 'tune')}",
         "embedder": run.settings.embedder_id,
         "composer": run.settings.composer_id,
         "references": f"{run.options.top_k} by description and {run.options.top_k} by picture",
@@ -269,7 +270,8 @@ def work_lines(run: ComposeRun, todo: Sequence[str]) -> dict[str, str]:
     again = {row["uri"] for row in run.output.failures.read(["uri"])}
     tried = sum(printable(picture) in again for picture in todo)
     failed = f", {tried} of them failed before" if tried else ""
-    lines = {"to do": f"{len(todo)} files{failed}", "skipped": f"{len(run.pictures) - len(todo)} files that have a row"}
+    there = _number(len(run.pictures) - len(todo), "file")
+    lines = {"to do": f"{_number(len(todo), 'file')}{failed}", "skipped": f"{there} with a row"}
     try:
         if (cost := cost_of_other_settings(run)) is not None:
             lines["earlier"] = cost
@@ -298,8 +300,9 @@ def cost_lines(run: ComposeRun, todo: Sequence[str], sample: Sample) -> dict[str
     needed = len(todo) * sample.bytes
     there = f"{free / _GB:.1f} GB free in {run.output}" if free < math.inf else f"in {run.output}, which is a store"
     short = "; NOT ENOUGH" if needed > free else ""
+    composed = f"{_number(sample.pictures, 'picture')}, {sample.failed} failed"
     return {
-        "sample": f"{sample.pictures} pictures, {sample.failed} failed, {sample.seconds:.2f} s each with models loaded",
+        "sample": f"{composed}, {sample.seconds:.2f} s each with models loaded",
         "time": f"{_clock(seconds)} with {workers} {'workers' if workers > 1 else 'worker'}, without loading",
         "disk": f"{needed / _MB:.1f} MB, {there}{short}",
         "process": memory_line(workers, _peak_bytes(), free_memory("cpu")),
@@ -331,6 +334,10 @@ def _peak_bytes() -> int:
 def _clock(seconds: float) -> str:
     minutes = round(seconds / 60)
     return f"{seconds:.0f} s" if seconds < 120 else f"{minutes // 60}:{minutes % 60:02} hours"
+
+
+def _number(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _text(lines: dict[str, str]) -> str:

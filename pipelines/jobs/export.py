@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -24,12 +26,13 @@ from image2music.music.score import Score, length_in_bars, seconds_at
 from image2music.music.tags import tagged
 from image2music.report.page import heat_map, overlay
 from image2music.rights import RIGHTS_COLUMNS, file_tags, model_name
+from image2music.rows import ids_by_name
 from image2music.storage.datasets import Dataset, open_shards
-from image2music.storage.files import Folder
+from image2music.storage.files import Folder, open_place
 from image2music.storage.names import NAME_COLUMNS, file_names
 from image2music.storage.output import open_output
 from pipelines.jobs.report import announced_renderer, find_picture
-from pipelines.options.outputs import EXPORT_FORMATS, ExportOptions
+from pipelines.options.outputs import EXPORT_FORMATS, SHORTEST_ID, ExportOptions
 from schemas.composition import TRAINED_ALGORITHMIC_MEDIA
 
 Row = dict[str, Any]
@@ -44,6 +47,8 @@ TABLE_COLUMNS = (
 _COLUMNS = tuple(
     dict.fromkeys((*NAME_COLUMNS, *RIGHTS_COLUMNS, "image_uris", "abc", "meter", "midi", "plan", "attention"))
 )
+ID_COLUMNS = ("image_id", "catalog_id")
+"""What `chosen_rows` reads of a row."""
 _ROWS_AT_ONCE = 32
 _STEPS = 2**15
 """Steps of a WAV file of 16 bits above silence."""
@@ -54,16 +59,17 @@ def export(options: ExportOptions) -> tuple[int, int]:
     """Write the files and their table; return how many files were made and how many could not be, each of these a line.
 
     Raises:
-        ConfigError: there are no rows (`no_rows`), none begins with an id that was named (`unknown_id`), or the sound
+        ConfigError: there are no rows (`no_rows`), none has an id that was named (`unknown_id`), or the sound
             font cannot be used (`bad_soundfont`).
         OutputError: the output cannot be written.
     """
     compositions, files = open_output(options.input).compositions, Folder(options.output)
     names = file_names(options.name, exported_rows(compositions, NAME_COLUMNS))
-    chosen = chosen_rows(names, options.input, options.ids)
+    chosen = chosen_rows(exported_rows(compositions, ID_COLUMNS), options.input, options.ids)
     sounds = {*_SOUNDS, "stems"} & {*options.formats}
     renderer = announced_renderer(options.soundfont) if sounds else None
     files.prepare()
+    former = _former_files(options.output)
     lines: list[dict[str, Any]] = []
     failed = 0
     for row in exported_rows(compositions):
@@ -82,23 +88,47 @@ def export(options: ExportOptions) -> tuple[int, int]:
                 files.write(name, file.data)
                 lines.append(_line(tune, name, format, file))
     files.write(TABLE, _table(lines))
+    _tell_of_no_row(options.output, former, names, {line["file"] for line in lines})
     return len(lines), failed
 
 
-def chosen_rows(ids: Collection[str], where: str, wanted: Collection[str]) -> frozenset[str]:
-    """Return which image_ids of an output, `where`, begin with one of those that are wanted; all where none is.
+def _former_files(folder: str) -> dict[str, str]:
+    """Return the image_id of each file that the table in a folder lists; of one that is no table any more, nothing."""
+    table = open_place(folder) / TABLE
+    if not table.is_file():
+        return {}
+    lines = csv.DictReader(io.StringIO(table.read().decode("utf-8-sig", "replace")))
+    found: dict[str, str] = {}
+    with suppress(csv.Error):  # somebody edited it: what can be read of it is enough
+        found |= {line["file"]: line["image_id"] for line in lines if line.get("file") and line.get("image_id")}
+    return found
+
+
+def _tell_of_no_row(folder: str, former: Mapping[str, str], ids: Collection[str], written: Collection[str]) -> None:
+    """Say in one line which files of an earlier export are of no row any more: they stay."""
+    old = (name for name, id in former.items() if id not in ids and name not in written)
+    if left := sorted(name for name in old if (open_place(folder) / name).is_file()):
+        many = f"{len(left)} files in {folder} are" if len(left) > 1 else f"1 file in {folder} is"
+        print(f"{many} of no row of this output, such as {left[0]}; they stay until you remove them")
+
+
+def chosen_rows(rows: Iterable[Mapping[str, Any]], where: str, wanted: Collection[str]) -> frozenset[str]:
+    """Return the image_ids of those rows of an output, `where`, that are wanted by `ids_by_name`; all where none is.
 
     Raises:
-        ConfigError: there are no rows (`no_rows`), or none begins with an id that was named (`unknown_id`).
+        ConfigError: there are no rows (`no_rows`), or none has an id that was named (`unknown_id`).
     """
-    if not ids:
+    rows = iter(rows)
+    if (first := next(rows, None)) is None:
         raise ConfigError(f"{where} holds no compositions: name the --output of compose", reason="no_rows")
+    rows = chain([first], rows)
     if not wanted:
-        return frozenset(ids)
-    for start in wanted:
-        if not any(id.startswith(start) for id in ids):
-            raise ConfigError(f"--ids: no composition's image_id begins with {start}", reason="unknown_id")
-    return frozenset(id for id in ids if id.startswith(tuple(wanted)))
+        return frozenset(row["image_id"] for row in rows)
+    found = ids_by_name(wanted, rows, SHORTEST_ID)
+    if unknown := [name for name, ids in found.items() if not ids]:
+        what = f"no row has the catalog_id {unknown[0]!r}, or an image_id that begins so"
+        raise ConfigError(f"--ids: {what} (at least {SHORTEST_ID} hex digits)", reason="unknown_id")
+    return frozenset(id for ids in found.values() for id in ids)
 
 
 def exported_rows(compositions: Dataset, columns: Collection[str] = _COLUMNS) -> Iterator[Row]:

@@ -23,7 +23,7 @@ from image2music.storage.files import make_folder
 from image2music.storage.locks import file_lock
 from image2music.storage.names import NAME_COLUMNS, file_names
 from image2music.storage.output import OutputStore, open_output
-from pipelines.jobs.export import chosen_rows
+from pipelines.jobs.export import ID_COLUMNS, chosen_rows
 from pipelines.jobs.report import announced_renderer, find_picture
 from pipelines.options.outputs import FilmOptions
 from schemas.album import ALBUM_SCHEMA
@@ -46,7 +46,7 @@ def make_films(options: FilmOptions) -> FilmsMade:
     """Make the films that are not there yet, each a line on stdout; what cannot be shown is a line on stderr.
 
     Raises:
-        ConfigError: PyAV is missing (`film_missing`), there are no rows (`no_rows`), none begins with an id that was
+        ConfigError: PyAV is missing (`film_missing`), there are no rows (`no_rows`), none has an id that was
             named (`unknown_id`), or the sound font cannot be used (`bad_soundfont`).
         OutputError: the folder cannot be written, or another process writes it.
     """
@@ -66,7 +66,7 @@ def make_films(options: FilmOptions) -> FilmsMade:
                     done = replace(done, there=done.there + 1)
                     continue
                 note.parent.mkdir(parents=True, exist_ok=True)
-                film = shoot(reel, style, _find, renderer, folder / _WORK / reel.name, target)
+                film = shoot(reel, style, _find, renderer, folder / _WORK / reel.name, target, _teller(target))
             except ConfigError:
                 raise
             except Image2MusicError as error:
@@ -78,6 +78,10 @@ def make_films(options: FilmOptions) -> FilmsMade:
             print(f"{target}: {_said(film, style)}", flush=True)
             done = replace(done, made=done.made + 1, gone=done.gone + len(film.gone))
     return done
+
+
+def _teller(target: Path) -> Callable[[str], None]:
+    return lambda line: print(f"{target}: {line}", flush=True)
 
 
 def _said(film: FilmMade, style: FilmStyle) -> str:
@@ -104,7 +108,7 @@ def _find(part: ReelPart, longest_side: int) -> Image | None:
 def _reels(store: OutputStore, options: FilmOptions) -> Iterator[tuple[str, Callable[[], Reel]]]:
     """Yield what each film is about, and what reads it."""
     names = file_names(options.name, store.compositions.read(NAME_COLUMNS))
-    wanted = chosen_rows(names, options.input, options.ids)
+    wanted = chosen_rows(store.compositions.read(ID_COLUMNS), options.input, options.ids)
     albums = [] if options.ids else sorted(store.albums.read(ALBUM_SCHEMA.names), key=lambda row: str(row["album"]))
     for album in albums:
         ids = frozenset(album["image_ids"])

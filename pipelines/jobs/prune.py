@@ -104,9 +104,14 @@ def prune_plan(run: ComposeRun) -> str:
     except (OSError, Image2MusicError) as error:
         return f"prune       nothing, for nobody can tell what is gone: {error}"
     more = f"; {_too_many(losses)}, which only --prune all does" if losses.too_many else ""
-    lines = [f"prune       {len(losses.gone)} rows, but those of pictures that were only moved{more}"]
+    lines = [f"prune       at most {_rows(len(losses.gone))}; those of pictures that were only moved stay{more}"]
     lines += [f"  {id[:12]} {uris[0]}" for id, uris in sorted(losses.gone.items(), key=lambda one: one[1])]
-    return "\n".join([*lines, f"places      {len(losses.left)} rows have lost some" if losses.left else ""]).rstrip()
+    have = f"{_rows(len(losses.left))} {'has' if len(losses.left) == 1 else 'have'}"
+    return "\n".join([*lines, f"places      {have} lost some" if losses.left else ""]).rstrip()
+
+
+def _rows(number: int) -> str:
+    return f"{number} row{'' if number == 1 else 's'}"
 
 
 def _too_many(losses: Losses) -> str:

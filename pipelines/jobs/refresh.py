@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import sys
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -26,7 +24,7 @@ from image2music.images.sources import as_on_disk, is_there
 from image2music.index.table import Pair
 from image2music.index.takedown import removed_tunes
 from image2music.loop.recall import recall
-from image2music.rows import KEY_COLUMNS, composition_key, failure_row, now, retried, scene_of_row
+from image2music.rows import KEY_COLUMNS, composition_key, failure_row, ids_by_name, now, retried, scene_of_row
 from image2music.settings import next_take
 from image2music.storage.output import OutputStore, open_output
 from image2music.types import METADATA_COLUMNS, Failure, ImageMetadata, Reference, metadata_key, metadata_of_row
@@ -60,7 +58,8 @@ _COLUMNS = [
     "seconds",
 ]
 _TAKE_COLUMNS = ["image_id", "image_uris", *METADATA_COLUMNS, "seed", "seconds"]
-_HEX = re.compile(r"[0-9a-f]+")
+_MOST_NAMED = 20
+"""Ids of no row that a line names."""
 
 _ROWS_A_SEARCH = 512
 """Pictures whose references are held in memory, and looked for in one pass over the index."""
@@ -122,10 +121,13 @@ def take_again(options: ComposeOptions) -> int:
     on with by the same command: the takes that it wanted are made, and not still further ones.
 
     Raises:
-        Image2MusicError: as `compose`; ids that are none, or that no row or several rows have (`bad_ids`).
+        Image2MusicError: as `compose`; ids that no row or several rows have (`bad_ids`; see `chosen_ids`).
     """
     store = open_output(options.output)
-    ids = chosen_ids(options.ids, (row["image_id"] for row in store.compositions.read(["image_id"])))
+    ids = chosen_ids(options.ids, store.compositions.read(["image_id", "catalog_id"]))
+    if not ids:
+        print(f"nothing to do: no row of {store} is named in {options.ids}")
+        return EXIT_DONE
     run = look_up(options)
     if options.dry_run:
         print(refresh_plan(run, find_chosen(run, wanted_takes(run, ids))))
@@ -137,38 +139,46 @@ def take_again(options: ComposeOptions) -> int:
         return _renew(job, options, run, find_chosen(run, takes), takes)
 
 
-def chosen_ids(given: str, there: Iterable[str]) -> frozenset[str]:
-    """Return the image_ids among those of the rows `there` that a file with one a line, or a list with commas, names.
+def chosen_ids(given: str, rows: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Return the image_ids of rows that a file with one name a line, or a list with commas, names (`ids_by_name`).
+
+    A file may be empty, and may name pictures that have no row any more: these are a line on stderr. `rows` have
+    image_id and catalog_id.
 
     Raises:
-        ConfigError: `bad_ids`: one is neither an image_id nor 8 or more hex digits of its beginning, or no row or
-            several rows have it; the file cannot be read; there is none.
+        ConfigError: `bad_ids`: the file cannot be read, or is not there; a list names none, or one of no row; several
+            rows have an image_id that begins so.
     """
-    ids, found = sorted(set(there)), set()
-    for name in _named(given):
-        if len(name) < SHORTEST_CHOSEN or not _HEX.fullmatch(name):
-            digits = f"at least {SHORTEST_CHOSEN} hex digits of their beginnings"
-            message = f"--ids takes a file, or image_ids or {digits}, not {name[:80]!r}"
-            raise ConfigError(message, reason="bad_ids")
-        at = bisect_left(ids, name)
-        some = [id for id in ids[at : at + 2] if id.startswith(name)]
-        if len(some) != 1:
-            how_many = "several rows have" if some else "no row has"
-            raise ConfigError(f"--ids: {how_many} an image_id that begins with {name}", reason="bad_ids")
-        found.update(some)
-    if not found:
-        raise ConfigError(f"--ids: there is no image_id in {given}", reason="bad_ids")
-    return frozenset(found)
+    is_file = os.path.isfile(given)
+    names = _lines(given) if is_file else [name for part in given.split(",") if (name := part.strip())]
+    if not (names or is_file):
+        raise ConfigError(f"--ids: there is no id in {given}", reason="bad_ids")
+    found = ids_by_name(names, rows, SHORTEST_CHOSEN)
+    for name, ids in found.items():
+        if len(ids) > 1 and all(id.startswith(name.lower()) for id in ids):
+            raise ConfigError(f"--ids: several rows have an image_id that begins with {name}", reason="bad_ids")
+    if unknown := [name for name, ids in found.items() if not ids]:
+        if not is_file:
+            raise ConfigError(f"--ids: {_unknown(unknown[0][:80], given)}", reason="bad_ids")
+        more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
+        some = ", ".join(name[:80] for name in unknown[:_MOST_NAMED])
+        print(f"image2music: {given} names what no row has (any more), left out: {some}{more}", file=sys.stderr)
+    return frozenset(id for ids in found.values() for id in ids)
 
 
-def _named(given: str) -> list[str]:
-    if not os.path.isfile(given):
-        return [name for part in given.split(",") if (name := part.strip().lower())]
+def _unknown(name: str, given: str) -> str:
+    if name == given and (any(sign in name for sign in "/\\") or Path(name).suffix[1:].isalpha()):
+        return f"there is no file {name}, nor a row with this catalog_id"
+    digits = f"at least {SHORTEST_CHOSEN} hex digits"
+    return f"no row has the catalog_id {name!r}, or an image_id that begins so ({digits})"
+
+
+def _lines(path: str) -> list[str]:
     try:
-        lines = Path(given).read_text(encoding="utf-8-sig").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--ids: {given} cannot be read: {error}", reason="bad_ids") from error
-    return [name for line in lines if (name := line.strip().lower())]
+        raise ConfigError(f"--ids: {path} cannot be read: {error}", reason="bad_ids") from error
+    return [name for line in lines if (name := line.strip())]
 
 
 def wanted_takes(run: ComposeRun, ids: frozenset[str]) -> dict[str, int]:
@@ -329,7 +339,7 @@ def _renew(
         record.counts |= albums
     code = job.end(len(lost), found.rows, "pictures", options.max_failures)
     forget_answers(run)
-    print(compositions_table(run.output))
+    print(compositions_table(run.output, record.started_at))
     where = f"; the earlier rows are in {earlier}" if earlier else ""
     print(f"{len(made)} composed again, {len(found.kept)} kept, {len(lost)} failed{where}")
     if citing := _citing_removed(run, lost):

@@ -168,7 +168,9 @@ class ComposeOptions(PictureOptions):
     overwrite: bool = option(False, help="move rows of other settings or earlier rules to OUTPUT/generations")
     refresh: bool = option(False, help="only compose OUTPUT's rows again whose references changed in the index")
     again: bool = option(False, help="another take, with another seed, of the rows that --ids names")
-    ids: str = option("", metavar="FILE_OR_LIST", help="with --again: image_ids, or 8 or more digits of each")
+    ids: str = option(
+        "", metavar="FILE_OR_LIST", help="with --again: image_ids, 8 or more digits of each, or catalog_ids"
+    )
     album: bool = option(False, help="the pictures of each folder as one piece: OUTPUT/albums has the tune books")
     chapter_gap: float | None = option(
         None, type=read_span, metavar="TIME", help="between chapters of --album: 3h, 90m"

@@ -7,7 +7,6 @@ Imports neither Beam nor models, so that a command line is checked quickly.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
 
 EXPORT_FORMATS = ("abc", "midi", "musicxml", "pdf", "svg", "wav", "mp3", "opus", "stems", "heatmap")
 SHORTEST_ID = 4
-"""Characters of an image_id that `export --ids` needs at least."""
-_HEX = re.compile(r"[0-9a-f]+")
+"""Hex digits of an image_id that `--ids` of export, film and rights needs at least."""
+_IDS_HELP = "image_ids, their beginnings, or catalog_ids"
 
 
 @dataclass(frozen=True)
@@ -67,18 +66,6 @@ class ReportOptions:
         return self.output or Path(self.input, "report")
 
 
-def check_ids(ids: Sequence[str]) -> None:
-    """Check image_ids, or their beginnings.
-
-    Raises:
-        ConfigError: one is none (`bad_id`).
-    """
-    for id in ids:
-        if len(id) < SHORTEST_ID or not _HEX.fullmatch(id):
-            message = f"--ids takes an image_id or at least {SHORTEST_ID} hex digits of its beginning, not {id!r}"
-            raise ConfigError(message, reason="bad_id")
-
-
 def _check_name(pattern: str) -> None:
     try:
         check_name_pattern(pattern)
@@ -97,11 +84,11 @@ def _formats(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What `export` is asked to do. `ids` are beginnings of image_ids; none means every row."""
+    """What `export` is asked to do. `ids` are catalog_ids or beginnings of image_ids; none means every row."""
 
     input: str = option(check=reachable, help="the --output of compose")
     output: str = option(check=reachable, metavar="DIR", help="folder for the files and their table, files.csv")
-    ids: tuple[str, ...] = option((), nargs="+", metavar="ID", help="image_ids or their beginnings; else all")
+    ids: tuple[str, ...] = option((), nargs="+", metavar="ID", help=f"{_IDS_HELP}; else all")
     formats: tuple[str, ...] = option(
         ("abc", "midi"), type=_formats, help=f"of {','.join(EXPORT_FORMATS)}; abc,midi by default"
     )
@@ -116,7 +103,6 @@ class ExportOptions:
             message = f"--formats takes {','.join(EXPORT_FORMATS)}, not {','.join(unknown) or 'nothing'}"
             raise ConfigError(message, reason="bad_formats")
         _check_name(self.name)
-        check_ids(self.ids)
 
 
 FILM_FORMATS = {"1080p": (1920, 1080), "4:3": (1440, 1080), "vertical": (1080, 1920)}
@@ -127,12 +113,18 @@ _SIZE = re.compile(r"(\d+)x(\d+)")
 
 @dataclass(frozen=True)
 class FilmOptions:
-    """What `film` is asked to do. `ids` are beginnings of image_ids; none means albums, or every row without any."""
+    """What `film` is asked to do.
+
+    `ids` are catalog_ids or beginnings of image_ids; none means albums, or every row without any.
+    """
 
     input: str = option(check=reachable, metavar="OUT", help="the --output of compose")
     output: str = option(check=local_path, metavar="DIR", help="folder for the films; what is whole there stays")
     ids: tuple[str, ...] = option(
-        (), nargs="+", metavar="ID", help="a film for each of these rows; else for each album, or each row without any"
+        (),
+        nargs="+",
+        metavar="ID",
+        help=f"a film for each of these rows, by {_IDS_HELP}; else for each album, or each row without any",
     )
     shape: str = option("1080p", flag="--format", choices=tuple(FILM_FORMATS), help="1920x1080, 1440x1080 or 1080x1920")
     size: str = option("", metavar="WIDTHxHEIGHT", help="in pixels, even numbers, instead of --format")
@@ -144,7 +136,6 @@ class FilmOptions:
     def __post_init__(self) -> None:
         check_options(self)
         _check_name(self.name)
-        check_ids(self.ids)
         if any(side % 2 or not _SMALLEST_SIDE <= side <= _LARGEST_SIDE for side in self.pixels):
             bounds = f"{_SMALLEST_SIDE} to {_LARGEST_SIDE} pixels"
             raise ConfigError(
@@ -162,17 +153,16 @@ class FilmOptions:
 
 @dataclass(frozen=True)
 class RightsOptions:
-    """What `rights` is asked to do. `ids` are beginnings of image_ids; none means every row."""
+    """What `rights` is asked to do. `ids` are catalog_ids or beginnings of image_ids; none means every row."""
 
     input: str = option(
         check=reachable, metavar="OUT", help="the --output of compose; a path, or an address in a store"
     )
-    ids: tuple[str, ...] = option((), nargs="+", metavar="ID", help="image_ids or their beginnings; else all")
+    ids: tuple[str, ...] = option((), nargs="+", metavar="ID", help=f"{_IDS_HELP}; else all")
     json: bool = option(False, help="one line of JSON a tune")
 
     def __post_init__(self) -> None:
         check_options(self)
-        check_ids(self.ids)
 
 
 @dataclass(frozen=True)

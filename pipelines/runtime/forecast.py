@@ -153,19 +153,22 @@ def workers_for(hours: float, pictures: int, slice_size: int, picture_s: float, 
 def forecast_lines(pictures: int, slice_size: int, picture_s: float, row_bytes: float) -> dict[str, str]:
     """Return machines and hours, and what the store is asked, by the name of each line: for a person before a run."""
     taken = {workers: forecast(pictures, workers, slice_size, picture_s, row_bytes) for workers in (1, 10, 100)}
-    hours = ", ".join(f"{workers}: {_hours(job.seconds)}" for workers, job in taken.items())
+    times = ", ".join(f"{workers}: {_time(job.seconds)}" for workers, job in taken.items())
     night = workers_for(NIGHT_HOURS, pictures, slice_size, picture_s)
     enough = (
         f"; {night} for a night of {NIGHT_HOURS:.0f} hours" if night else "; no number of them is enough for a night"
     )
     job = taken[10]
-    written = f"{job.requests:,.0f} requests, {job.shards_left:,} shards, {job.bytes / _GB:.1f} GB"
+    shards = f"{job.shards_left:,} shard{'' if job.shards_left == 1 else 's'}"
+    written = f"{job.requests:,.0f} requests, {shards}, {job.bytes / _GB:.1f} GB"
     lines = {
-        "machines": f"workers and hours: {hours}{enough}",
+        "machines": f"workers and time: {times}{enough}",
         "store": f"{written}, if it lies in one",
     }
     return lines | ({"limit": limit} if (limit := taken[100].first_limit()) else {})
 
 
-def _hours(seconds: float) -> str:
-    return f"{seconds / _HOUR:.1f}" if seconds < 100 * _HOUR else f"{seconds / _HOUR:,.0f}"
+def _time(seconds: float) -> str:
+    if seconds < _HOUR:
+        return f"{math.ceil(seconds / 60)} min"
+    return f"{seconds / _HOUR:.1f} h" if seconds < 100 * _HOUR else f"{seconds / _HOUR:,.0f} h"

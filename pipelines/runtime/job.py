@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
 from textwrap import shorten
@@ -248,22 +249,31 @@ def versions() -> dict[str, str]:
 
 
 MOST_ROWS = 20
-_COLUMNS = ["image_uri", "title", "key", "meter", "tempo_qpm", "abc", "references"]
+_COLUMNS = ["image_uri", "title", "key", "meter", "tempo_qpm", "abc", "references", "composed_at"]
 _HEADINGS = ("picture", "title", "key", "meter", "tempo", "bars", "best reference")
 _WIDEST = 34
 
 
-def compositions_table(output: OutputStore) -> str:
-    """Return the first compositions by picture, one line each, and how many more there are."""
-    number, shown = 0, dict[str, str]()
-    for shard, uris in read_by_shard(output.compositions.shards(), ["image_uri"]):
-        number += len(uris)
-        here = ((row["image_uri"], shard) for row in uris)
+def compositions_table(output: OutputStore, since: str = "") -> str:
+    """Return the first compositions by picture, one line each, and how many more there are.
+
+    Those that were composed since a moment, `since` (ISO 8601), come before all others.
+    """
+    begun, number = datetime.fromisoformat(since) if since else None, 0
+    shown = dict[tuple[bool, str], str]()
+    for shard, rows in read_by_shard(output.compositions.shards(), ["image_uri", "composed_at"]):
+        number += len(rows)
+        here = ((_order(row, begun), shard) for row in rows)
         shown = dict(heapq.nsmallest(MOST_ROWS, chain(shown.items(), here)))
-    rows = (row for row in read_shards(sorted({*shown.values()}), _COLUMNS) if row["image_uri"] in shown)
-    lines = table(_HEADINGS, [_cells(row) for row in sorted(rows, key=lambda row: row["image_uri"])])
+    read = ((_order(row, begun), row) for row in read_shards(sorted({*shown.values()}), _COLUMNS))
+    found = {place: row for place, row in read if place in shown}
+    lines = table(_HEADINGS, [_cells(found[place]) for place in sorted(found)])
     more = number - MOST_ROWS
     return f"{lines}\n… and {more} more" if more > 0 else lines
+
+
+def _order(row: dict[str, Any], begun: datetime | None) -> tuple[bool, str]:
+    return begun is not None and row["composed_at"] < begun, row["image_uri"]
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -83,7 +83,10 @@ def test_a_passport_names_licences_that_are_known_and_says_which_are_not():
     assert "trainedAlgorithmicMedia" in text
     assert "licence: CC0; source: https://example.org/a" in text
     assert "b.mid (bbbbbbbbbbbbbbbb); licence: not known; source: not known" in text
-    assert "13 notes in a row at most, in bars 1 to 4 of voice 1, as from bar 1 of a.mid" in text
+    assert (
+        "13 notes in a row at most, in bars 1 to 4 of voice 1, as from bar 1 of a.mid; within the bound of 16 notes"
+        in text
+    )
     assert "again       image2music compose" in text
     assert "there were no references" in passport(ROW)
 

@@ -182,10 +182,33 @@ def test_a_heat_map_has_the_size_of_the_picture(files):
         assert (picture.format, picture.size) == ("PNG", (12, 8))
 
 
+def test_files_of_rows_that_are_gone_are_one_line_and_stay(home, tmp_path, monkeypatch, capsys):
+    shutil.copytree(home, tmp_path / "world")
+    monkeypatch.chdir(tmp_path / "world")
+    (tmp_path / "world" / "shop.csv").write_text("image,id\nred.png,SKU-005\nblue.png,SKU-006\n")
+    compose = [*COMPOSE.split(), "--catalog", "shop.csv", "--overwrite"]
+    export_all = ["export", "--input", "out", "--output", "shop", "--name", "{catalog_id}"]
+    assert main(compose) == main([*export_all, "--ids", "SKU-005"]) == 0
+    assert capsys.readouterr().out.endswith("2 files in shop, listed in files.csv\n")
+    assert main(export_all) == 0
+    found = open_output("out").compositions.read(["catalog_id", "image_uris"])
+    (row,) = (row for row in found if row["catalog_id"] == "SKU-005")
+    for place in row["image_uris"]:
+        (tmp_path / "world" / place).unlink()
+    assert main([*compose, "--prune", "all"]) == 0
+    capsys.readouterr()
+    assert main(export_all) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "2 files in shop are of no row of this output, such as SKU-005.abc; they stay until you remove them",
+        "4 files in shop, listed in files.csv",
+    ]
+    assert (tmp_path / "world" / "shop" / "SKU-005.abc").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ("--ids ffffffffffff", "no composition's image_id begins with"),
+        ("--ids ffffffffffff", "no row has the catalog_id 'ffffffffffff', or an image_id that begins so"),
         ("--ids ../x", "at least 4 hex digits"),
         ("--formats abc,ogg", "--formats takes abc,midi,musicxml,pdf,svg,wav,mp3,opus,stems,heatmap, not ogg"),
         ("--name {name}", "--name: {name} is no field of a name: take of {image_id}, {catalog_id}, {title}"),

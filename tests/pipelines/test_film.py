@@ -229,7 +229,7 @@ def test_formats_have_their_sizes(shape, size):
     [
         ("--size 97x64", "--size takes WIDTHxHEIGHT"),
         ("--size big", "--size takes WIDTHxHEIGHT"),
-        ("--ids ffffffffffff", "no composition's image_id begins with"),
+        ("--ids ffffffffffff", "no row has the catalog_id 'ffffffffffff', or an image_id that begins so"),
         ("--ids ../x", "at least 4 hex digits"),
     ],
 )

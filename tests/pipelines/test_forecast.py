@@ -48,5 +48,11 @@ def test_what_breaks_first_is_named():
 
 def test_a_person_reads_machines_and_hours():
     lines = forecast_lines(100_000, 100, 4.0, 30_000.0)
-    assert lines["machines"].startswith("workers and hours: 1: 111, 10: 11.2, 100: 1.1; 15 for a night")
+    assert lines["machines"].startswith("workers and time: 1: 111 h, 10: 11.2 h, 100: 1.1 h; 15 for a night")
     assert "shards" in lines["store"]
+
+
+def test_what_is_done_within_the_hour_is_said_in_minutes():
+    lines = forecast_lines(2, 100, 4.0, 30_000.0)
+    assert lines["machines"].startswith("workers and time: 1: 1 min, 10: 1 min")
+    assert "requests, 1 shard, " in lines["store"]

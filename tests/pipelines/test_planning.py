@@ -57,7 +57,7 @@ def test_a_plan_changes_nothing(indexed, plan):
     lines = plan("--log_json", "log.jsonl")
     assert not (indexed / "out").exists()
     assert not (indexed / "log.jsonl").exists()
-    assert (lines["pictures"], lines["to do"], lines["skipped"]) == ("3 files", "3 files", "0 files that have a row")
+    assert (lines["pictures"], lines["to do"], lines["skipped"]) == ("3 files", "3 files", "0 files with a row")
     assert "3 tunes" in lines["index"]
 
 
@@ -66,7 +66,7 @@ def test_what_has_a_row_is_skipped_and_what_failed_is_tried_again(indexed, plan)
     main(COMPOSE)
     Image.new("RGB", (5, 5), (9, 9, 99)).save("pictures/new.png")
     lines = plan()
-    assert (lines["to do"], lines["skipped"]) == ("2 files, 1 of them failed before", "3 files that have a row")
+    assert (lines["to do"], lines["skipped"]) == ("2 files, 1 of them failed before", "3 files with a row")
 
 
 def test_when_all_is_done_nothing_is_measured(plan):

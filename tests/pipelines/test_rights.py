@@ -85,6 +85,50 @@ def test_another_take_is_made_again_by_its_own_seed(indexed, capsys):
     assert rows("AGAIN")["red"]["abc"] == rows()["red"]["abc"]
 
 
+def test_the_command_holds_only_what_changes_a_tune(indexed, capsys):
+    more = ["--prune", "--album", "--chapter_gap", "3h", "--keep", "--log_json", "log.jsonl", "--top_k", "1"]
+    assert main([*COMPOSE, *more]) == 0
+    command = re.search(r"^again +image2music (.+?)  \(", passports(capsys), re.M)[1]
+    assert {word for word in shlex.split(command) if word.startswith("--")} == {
+        "--images", "--index", "--output", "--seed", "--composer", "--top_k",
+    }  # fmt: skip
+    assert main(shlex.split(command)) == 0
+
+
+def test_a_row_is_found_by_its_catalog_id_which_the_passport_names(indexed, capsys):
+    (indexed / "shop.csv").write_text("image,id\nred.png,SKU-014\n")
+    assert main([*COMPOSE, "--catalog", "shop.csv"]) == 0
+    (one,) = passports(capsys, "--ids", "SKU-014").split("\n\n")
+    assert re.search(r"^catalog_id +SKU-014$", one, re.M)
+    assert passports(capsys).count("catalog_id") == 1
+
+
+def test_a_row_that_was_pruned_or_replaced_has_a_passport_that_says_where_it_lies(indexed, capsys):
+    assert main(COMPOSE) == 0
+    red, blue = rows()["red"], rows()["blue"]
+    assert main([*COMPOSE, "--again", "--ids", blue["image_id"]]) == 0
+    for place in red["image_uris"]:
+        Path(place).unlink()
+    assert main([*COMPOSE, "--prune", "all"]) == 0
+    (gone,) = passports(capsys, "--ids", red["image_id"]).split("\n\n")
+    assert re.search("^lies in +out/generations/pruned$", gone, re.M)
+    now, before = passports(capsys, "--ids", blue["image_id"]).split("\n\n")
+    assert "lies in" not in now
+    assert re.search("^lies in +out/generations/takes$", before, re.M)
+    lines = passports(capsys, "--json", "--ids", blue["image_id"]).splitlines()
+    assert [json.loads(line)["lies_in"] for line in lines] == ["out", "out/generations/takes"]
+
+
+def test_a_generation_knows_the_runs_into_the_output_above_it(indexed, capsys):
+    assert main(COMPOSE) == 0
+    for place in rows()["red"]["image_uris"]:
+        Path(place).unlink()
+    assert main([*COMPOSE, "--prune", "all"]) == 0
+    assert not Path("out/generations/pruned/run.json").exists()
+    said = passports(capsys, output="out/generations/pruned")
+    assert "no record" not in said and "--composer fake " in said and "lies in" not in said
+
+
 def test_where_no_record_of_the_run_is_left_the_row_alone_says_what_it_can(indexed, capsys):
     assert main(COMPOSE) == 0
     Path("out/run.json").unlink()
@@ -106,8 +150,14 @@ def test_rows_of_the_release_before_have_a_passport_too(tmp_path, capsys):
     ("options", "message"),
     [
         (["--input", "nowhere"], "nowhere holds no compositions"),
-        (["--input", "out", "--ids", "00000000"], "no composition's image_id begins with 00000000"),
-        (["--input", "out", "--ids", "x"], "--ids takes an image_id or at least 4 hex digits"),
+        (
+            ["--input", "out", "--ids", "00000000"],
+            "--ids: no row has the catalog_id '00000000'",
+        ),
+        (
+            ["--input", "out", "--ids", "x"],
+            "or an image_id that begins so (at least 4 hex digits)",
+        ),
         ([], "the following arguments are required: --input"),
     ],
 )

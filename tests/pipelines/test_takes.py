@@ -10,17 +10,26 @@ from fakes import two_voice_tune
 from job_processes import start, wait_for
 
 from image2music.abc.playback import abc_to_midi
+from image2music.errors import ConfigError
 from image2music.index.table import open_index
 from image2music.settings import picture_seed
 from image2music.storage import output
 from image2music.storage.datasets import Dataset
 from pipelines.cli.main import main
 from pipelines.jobs.refresh import chosen_ids
+from pipelines.runtime import job
 
 COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]
 AGAIN = [*COMPOSE, "--again", "--ids"]
 UPDATE = ["index", "--captions", "captions.json", "--midi_root", "midi", "--index", "tunes.lance", "--update"]
 HOW = ("seconds", "composed_at")
+
+
+SOME = [
+    {"image_id": "abcdef0123", "catalog_id": "SKU-014"},
+    {"image_id": "abcdef0145", "catalog_id": None},
+    {"image_id": "bb", "catalog_id": None},
+]
 
 
 def rows(folder="out/compositions"):
@@ -109,6 +118,15 @@ class TestAnotherTake:
         assert main([*AGAIN, "ids.txt"]) == 0
         assert {colour: row["seed"] for colour, row in rows().items()} == {"red": 1, "green": 1, "blue": 0}
 
+    def test_the_closing_table_begins_with_what_this_run_composed(self, composed, monkeypatch, capsys):
+        monkeypatch.setattr(job, "MOST_ROWS", 1)
+        for row in composed.values():
+            capsys.readouterr()
+            assert main([*AGAIN, row["image_id"]]) == 0
+            _, first, more, *_ = capsys.readouterr().out.splitlines()
+            assert first.startswith(os.path.basename(row["image_uri"]))
+            assert more == "… and 2 more"
+
     def test_status_and_run_json_count_takes(self, composed, capsys):
         main([*AGAIN, f"{composed['red']['image_id']},{composed['blue']['image_id']}"])
         counts = json.loads(Path("out/run.json").read_text())["counts"]
@@ -148,7 +166,7 @@ class TestAnotherTake:
         read = {row["catalog_id"]: row for row in pq.read_table("out/compositions").to_pylist()}
         book = Path("out/books").glob("*/album.abc")
         before = next(book).read_text()
-        assert main([*AGAIN, read["R1"]["image_id"], "--album"]) == 0
+        assert main([*AGAIN, "R1", "--album"]) == 0
         after = {row["catalog_id"]: row for row in pq.read_table("out/compositions").to_pylist()}
         assert after["R1"]["seed"] == 1
         assert same_row(
@@ -204,10 +222,16 @@ class TestAnotherTake:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            (["--ids", "0123456789abcdef"], "--ids: no row has an image_id that begins with 0123456789abcdef"),
-            (["--ids", "0123456"], "at least 8 hex digits of their beginnings, not '0123456'"),
-            (["--ids", "chosen.txt"], "at least 8 hex digits of their beginnings, not 'chosen.txt'"),
-            (["--ids", ","], "--ids: there is no image_id in ,"),
+            (
+                ["--ids", "0123456789abcdef"],
+                "no row has the catalog_id '0123456789abcdef'",
+            ),
+            (
+                ["--ids", "0123456"],
+                "or an image_id that begins so (at least 8 hex digits)",
+            ),
+            (["--ids", "chosen.txt"], "--ids: there is no file chosen.txt, nor a row with this catalog_id"),
+            (["--ids", ","], "--ids: there is no id in ,"),
         ],
     )
     def test_ids_that_no_row_has_are_one_line_before_anything_runs(self, composed, stand_ins, capsys, options, message):
@@ -226,10 +250,10 @@ def test_takes_of_a_killed_run_are_gone_on_with(indexed):
     assert main(slow) == 0
     before = rows()
     ids = ",".join(row["image_id"] for row in before.values())
-    job = start([*slow, "--again", "--ids", ids], indexed)
+    running = start([*slow, "--again", "--ids", ids], indexed)
     wait_for(lambda: json.loads(Path("out/run.json").read_text()).get("takes"))
-    os.kill(job.pid, signal.SIGKILL)
-    job.communicate()
+    os.kill(running.pid, signal.SIGKILL)
+    running.communicate()
     assert rows() == before
     assert main([*slow, "--again", "--ids", ids]) == 0
     assert {row["seed"] for row in rows().values()} == {1}
@@ -257,5 +281,33 @@ def test_options_that_do_not_go_together_are_one_line(bad, capsys):
 
 def test_a_beginning_that_several_rows_have_is_refused():
     with pytest.raises(Exception, match="several rows have an image_id that begins with abcdef01"):
-        chosen_ids("abcdef01", ["abcdef0123", "abcdef0145", "bb"])
-    assert chosen_ids("abcdef012,abcdef0145", ["abcdef0123", "abcdef0145", "bb"]) == {"abcdef0123", "abcdef0145"}
+        chosen_ids("abcdef01", SOME)
+    assert chosen_ids("abcdef012,abcdef0145", SOME) == {"abcdef0123", "abcdef0145"}
+
+
+def test_a_catalog_id_names_its_rows_and_wins_where_it_is_the_beginning_of_another_id():
+    assert chosen_ids("SKU-014", SOME) == {"abcdef0123"}
+    assert chosen_ids("abcdef0145", [*SOME, {"image_id": "cc", "catalog_id": "abcdef0145"}]) == {"cc"}
+    with pytest.raises(ConfigError, match="no row has the catalog_id 'sku-014'"):
+        chosen_ids("sku-014", SOME)
+
+
+def test_a_catalog_id_of_several_rows_names_them_all():
+    assert chosen_ids("SET", [{"image_id": id, "catalog_id": "SET"} for id in ("aa", "bb")]) == {"aa", "bb"}
+
+
+def test_what_a_file_names_and_no_row_has_is_one_line_and_left_out(tmp_path, capsys):
+    (tmp_path / "again.txt").write_text("SKU-014\n00000000\nSKU-099\n")
+    assert chosen_ids(str(tmp_path / "again.txt"), SOME) == {"abcdef0123"}
+    said = capsys.readouterr().err
+    assert said.endswith("again.txt names what no row has (any more), left out: 00000000, SKU-099\n")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["", "\n \n", "00000000\n"])
+def test_a_file_that_names_no_row_is_nothing_to_do(tmp_path, monkeypatch, capsys, text):
+    monkeypatch.chdir(tmp_path)
+    Path("again.txt").write_text(text)
+    assert main([*AGAIN, "again.txt"]) == 0
+    assert capsys.readouterr().out == "nothing to do: no row of out is named in again.txt\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["again.txt"]
