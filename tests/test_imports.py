@@ -37,7 +37,7 @@ FLOORS = (
 
 PIPELINE_FLOORS = ({"runtime"}, {"options"}, {"jobs"}, {"cli"})
 
-MOST_FILES_IN_A_FOLDER = 18
+MOST_FILES_IN_A_FOLDER = 17
 MOST_MODULES = 246
 MOST_CODE_LINES = 400
 SAME_NAME_MAY_STAND_TWICE = {"main", "add_parsers"}
