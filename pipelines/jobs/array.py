@@ -32,6 +32,7 @@ from pipelines.options.compose import ComposeOptions
 from pipelines.runtime.environment import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
 from pipelines.runtime.job import compositions_table, failure_lines, open_job, places, unmet_wishes
 from pipelines.runtime.options import ArrayPart
+from pipelines.runtime.slices import PICTURES_A_SLICE
 from transforms.pictures import MOTION, list_pictures
 from transforms.stage import REASON
 
@@ -133,7 +134,9 @@ def _missing(
         pictures = sorted(pictures, key=lambda one: by_album(one.uri))
     missing: Counter[int] = Counter()
     number_of = 0
-    for number, slice in enumerate(slices_of_part(pictures, lambda one: one.image_id, lambda one: one.size, options)):
+    most = options.slice_size or PICTURES_A_SLICE
+    slices = slices_of_part(pictures, lambda one: one.image_id, lambda one: one.size, options, most)
+    for number, slice in enumerate(slices):
         number_of += len(slice)
         lacking = sum(not is_settled(one.image_id) for one in slice.items)
         missing.update({number % of + 1: lacking} if lacking else {})

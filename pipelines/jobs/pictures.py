@@ -310,18 +310,34 @@ def slices_to_compose(
 def _without_row(
     run: ComposeRun, pictures: Iterable[Todo], finished: frozenset[bytes], found: Counter[str]
 ) -> Iterator[Slice[Todo]]:
-    for slice in slices_of_part(pictures, _id_of, lambda one: one.size, run.options):
+    most = pictures_a_slice(run.options, len(run.pictures))
+    for slice in slices_of_part(pictures, _id_of, lambda one: one.size, run.options, most):
         todo = [one for one in slice.items if metadata_key(one.ref.image_id, one.ref.brief.row) not in finished]
         found["skip.skipped"] += len(slice) - len(todo)
         yield from cut_slices(todo, _id_of, len(slice))
 
 
+SLICES_A_WORKER = 4
+"""Of a job with few pictures: with one slice for each worker, all would wait for the slowest."""
+
+
+def pictures_a_slice(options: PictureOptions, pictures: int) -> int:
+    """Return how many pictures a slice has at most: fewer than usual where the workers here would have none else."""
+    if options.slice_size or options.part is not None or options.workers == 1:
+        return options.slice_size or PICTURES_A_SLICE
+    return max(1, min(PICTURES_A_SLICE, -(-pictures // (SLICES_A_WORKER * options.workers))))
+
+
 def slices_of_part(
-    pictures: Iterable[Thing], name: Callable[[Thing], str], size: Callable[[Thing], int], options: PictureOptions
+    pictures: Iterable[Thing],
+    name: Callable[[Thing], str],
+    size: Callable[[Thing], int],
+    options: PictureOptions,
+    most: int,
 ) -> Iterator[Slice[Thing]]:
-    """Cut pictures as a job does, and yield all slices, or of an array job those of its part."""
+    """Cut pictures as a job does, `most` in a slice, and yield all slices, or of an array job those of its part."""
     part = options.part or ArrayPart(1, 1)
-    slices = cut_slices(pictures, name, options.slice_size or PICTURES_A_SLICE, size)
+    slices = cut_slices(pictures, name, most, size)
     return (slice for number, slice in enumerate(slices) if number % part.of == part.number - 1)
 
 

@@ -4,6 +4,7 @@ from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 from image2music.errors import ConfigError, OutputError
 from image2music.storage.files import make_folder
 from pipelines.cli.main import main
+from pipelines.jobs.pictures import pictures_a_slice
 from pipelines.options.compose import ComposeOptions
 from pipelines.options.index import IndexOptions
 from pipelines.runtime.options import RunnerFlags, beam_options
@@ -86,3 +87,18 @@ def test_an_output_that_cannot_be_written_is_said_before_anything_runs(tmp_path)
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="cannot write to"):
         make_folder(str(tmp_path / "file" / "out"))
+
+
+def test_few_pictures_are_cut_so_that_every_worker_here_has_some():
+    known = {"images": "pictures", "index": "tunes.lance", "output": "out"}
+    cut = [
+        pictures_a_slice(ComposeOptions(**known, **more), pictures)
+        for more, pictures in (
+            ({"workers": 2}, 40),
+            ({"workers": 2}, 3),
+            ({"workers": 2}, 10_000),
+            ({"workers": 2, "slice_size": 7}, 40),
+            ({}, 40),
+        )
+    ]
+    assert cut == [5, 1, 64, 7, 64]
