@@ -89,5 +89,5 @@ def _safe(name: str) -> str:
     plain = _FORBIDDEN.sub("_", unicodedata.normalize("NFC", name))
     plain = " ".join(plain.split())
     data = plain.encode("utf-8", "replace")[:_LONGEST]
-    plain = data.decode("utf-8", "ignore").strip(" .").lstrip("~-=+@")
+    plain = data.decode("utf-8", "ignore").rstrip(" .").lstrip(" .~-=+@")
     return f"_{plain}" if _RESERVED.fullmatch(plain) else plain

@@ -41,6 +41,8 @@ def test_a_pattern_is_filled_from_the_row(pattern, name):
         ("é" * 100, "é" * 60),
         ("", "a" * 16),
         ("-rf", "rf"),
+        ("= 0", "0"),
+        (".=.- x", "x"),
     ],
 )
 def test_what_a_system_refuses_is_replaced(title, name):
