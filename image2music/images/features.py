@@ -7,6 +7,9 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from runpy import run_path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -185,9 +188,12 @@ _PLAIN = {
 @cache
 def class_names() -> tuple[str, ...]:
     """Return the 1000 classes in the order of the outputs, from torchvision's metadata, ambiguous ones reworded."""
-    from torchvision.models._meta import _IMAGENET_CATEGORIES
-
-    return tuple(_PLAIN.get(name, name) for name in _IMAGENET_CATEGORIES)
+    package = find_spec("torchvision")
+    if package is None or package.origin is None:
+        raise ModelError("torchvision is not installed, which names what the classifier sees; install it again")
+    # The file alone: to import the package takes two seconds of each worker's start.
+    names: list[str] = run_path(str(Path(package.origin).parent / "models" / "_meta.py"))["_IMAGENET_CATEGORIES"]
+    return tuple(_PLAIN.get(name, name) for name in names)
 
 
 SIDE = 224
