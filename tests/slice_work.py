@@ -41,3 +41,17 @@ class Shout:
     def give_up(self, slice: Slice[str]) -> SliceResult:
         Path(self.folder, f"gave up {slice.items[0]}").touch()
         return SliceResult({"shout.failed": 1})
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Returns the values of environment variables, None where one is not set."""
+
+    def check(self) -> None:
+        pass
+
+    def do(self, slice: Slice[str]) -> SliceResult:
+        return SliceResult(value=[os.environ.get(name) for name in slice.items])
+
+    def give_up(self, slice: Slice[str]) -> SliceResult:
+        return SliceResult()

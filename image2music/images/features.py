@@ -190,7 +190,8 @@ def class_names() -> tuple[str, ...]:
     """Return the 1000 classes in the order of the outputs, from torchvision's metadata, ambiguous ones reworded."""
     package = find_spec("torchvision")
     if package is None or package.origin is None:
-        raise ModelError("torchvision is not installed, which names what the classifier sees; install it again")
+        message = "torchvision, which names what the classifier sees, is not here: install it"
+        raise ModelError(message, reason="model_not_installed")
     # The file alone: to import the package takes two seconds of each worker's start.
     names: list[str] = run_path(str(Path(package.origin).parent / "models" / "_meta.py"))["_IMAGENET_CATEGORIES"]
     return tuple(_PLAIN.get(name, name) for name in names)

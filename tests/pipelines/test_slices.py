@@ -1,10 +1,11 @@
+import os
 from collections import Counter
 from itertools import count
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from slice_work import Shout
+from slice_work import Environment, Shout
 
 from image2music.errors import ConfigError, JobError
 from image2music.storage.datasets import RunFile
@@ -161,6 +162,8 @@ def test_workers_of_this_machine_survive_poison_and_accidents(tmp_path):
             list(run_slices(cut_slices(["sour"], str), Shout(str(tmp_path)), engine))
         with pytest.raises(ConfigError, match=r"worker tcp://127.0.0.1:\d+ cannot help: its rules are older"):
             list(run_slices(cut_slices(["a"], str), Shout(str(tmp_path), unfit=True), engine))
+        (told,) = run_slices(cut_slices(["MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS"], str), Environment(), engine)
+        assert told.result.value == [os.environ.get("MALLOC_TRIM_THRESHOLD_"), "1"]
     made = {path.name for path in tmp_path.iterdir()} - {"tries"}
     assert made == {*map(str.upper, words), "gave up poison"}
     done = [word for one in ended for word in one.result.value or ()]

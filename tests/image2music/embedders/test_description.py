@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from PIL import Image
 from skimage import data
@@ -32,3 +35,9 @@ def test_every_class_has_one_plain_name_and_one_kind() -> None:
     kinds = [kind.name for index in range(1000) for kind in all_kinds() if index in kind.classes]
     assert len(kinds) == 1000
     assert kinds[class_names().index("robin")] == "songbird"
+
+
+def test_the_names_of_classes_are_read_without_the_package_that_has_them() -> None:
+    code = "import sys; from image2music.images.features import class_names; class_names(); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "torchvision" not in loaded
