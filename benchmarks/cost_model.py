@@ -238,10 +238,11 @@ def main() -> int:
             each = f"{1000 * seconds:.2f} ms, {1000 * used:.2f} ms of the processor"
             print(f"{args.slices} slices by {workers} workers: {each}, each; load {os.getloadavg()[0]:.1f}")
     if args.runs:
-        known = json.loads(_RESULTS.read_text()) if args.keep and _RESULTS.exists() else []
-        runs = [Run(**entry) for entry in known if entry["composer"] == args.composer] + measure_runs(args)
+        known = [Run(**entry) for entry in json.loads(_RESULTS.read_text())] if _RESULTS.exists() else []
+        others = [run for run in known if run.composer != args.composer]
+        runs = [run for run in known if args.keep and run.composer == args.composer] + measure_runs(args)
         _RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        _RESULTS.write_text(json.dumps([asdict(run) for run in runs], indent=2) + "\n")
+        _RESULTS.write_text(json.dumps([asdict(run) for run in others + runs], indent=2) + "\n")
         if len(runs) > 2:
             print_fit(runs)
     if args.table:
