@@ -27,9 +27,9 @@ SHARD_ROWS = 16
 class Rates:
     """Constants of the machine and the release: seconds, bytes and requests, as in this module's formula.
 
-    `end_s` and `compact_s` are seconds of the processor that `benchmarks.large_output` took for 100,000 rows, and the
-    requests of a shard were counted at a server; `once_s` and `around_s` are guesses: there were no runs on a machine
-    with free cores to fit them on.
+    `once_s` and `around_s` fit twelve jobs of 60 to 10,000 pictures on two free cores (docs/clusters.md); `end_s` and
+    `compact_s` are seconds of the processor that `benchmarks.large_output` took for 100,000 rows; the requests of a
+    shard were counted at a server.
 
     Attributes:
         requests_a_picture: reads of it, once to identify and once to compose it.
@@ -41,10 +41,10 @@ class Rates:
         place_bytes: what the command keeps of a picture: its address and its id.
     """
 
-    once_s: float = 20.0
+    once_s: float = 15.0
     end_s: float = 0.0002
     compact_s: float = 0.0006
-    around_s: float = 1.0
+    around_s: float = 0.4
     hand_out_s: float = 0.006
     requests_a_picture: float = 2.0
     requests_a_slice: float = 10.0

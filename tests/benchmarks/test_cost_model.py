@@ -11,7 +11,7 @@ def run_of(constants: Fit, pictures: int, workers: int, size: int) -> Run:
     return Run(**{**vars(made), "seconds": constants.seconds(made)})
 
 
-CONSTANTS = Fit(once_s=12.0, picture_s=0.05, around_s=1.5, end_s=0.002)
+CONSTANTS = Fit(once_s=12.0, picture_s=0.05, around_s=1.5)
 RUNS = [run_of(CONSTANTS, *case) for case in ((200, 1, 64), (1000, 1, 16), (1000, 2, 64), (2000, 4, 16), (5000, 8, 64))]
 
 

@@ -48,7 +48,7 @@ def test_what_breaks_first_is_named():
 
 def test_a_person_reads_machines_and_hours():
     lines = forecast_lines(100_000, 100, 4.0, 30_000.0)
-    assert lines["machines"].startswith("workers and time: 1: 111 h, 10: 11.2 h, 100: 1.1 h; 15 for a night")
+    assert lines["machines"].startswith("workers and time: 1: 111 h, 10: 11.1 h, 100: 1.1 h; 15 for a night")
     assert "shards" in lines["store"]
 
 
