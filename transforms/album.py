@@ -23,9 +23,10 @@ from image2music.album.plan import (
 from image2music.errors import ModelError, PictureError
 from image2music.failures import failure_from
 from image2music.images.decode import open_picture
+from image2music.images.files import sidecar_names, sidecar_of
 from image2music.images.reading import PictureReader, content_id, is_remote, open_seekable, read_bytes
 from image2music.images.sources import album_of, member_of, member_time, read_member
-from image2music.images.taken import SIDECAR_BYTES, Taken, sidecar_names, taken_by_exif, taken_by_sidecar
+from image2music.images.taken import SIDECAR_BYTES, Taken, taken_by_exif, taken_by_sidecar
 from image2music.rows import Row, now
 from image2music.storage.datasets import Dataset, read_shards
 from image2music.storage.files import Folder
@@ -43,7 +44,8 @@ _FRESH = "fresh"
 def _beside(uri: str) -> Taken | None:
     """Return what the JSON file beside a picture says of when it was taken.
 
-    It is looked for in folders of this machine and in tar files; in an object store each look would be a request.
+    It is looked for in folders of this machine, and in tar files by the picture's whole name; in an object store each
+    look would be a request.
     """
     member = member_of(uri)
     if member is not None and member.kind == "tar":
@@ -57,8 +59,7 @@ def _beside(uri: str) -> Taken | None:
         return None
     folder, name = os.path.split(uri)
     try:
-        names = _json_files(folder, os.stat(folder or ".").st_mtime_ns)
-        found = next((other for other in sidecar_names(name) if other in names), None)
+        found = sidecar_of(name, _names_in(folder, os.stat(folder or ".").st_mtime_ns))
         return (
             None if found is None else taken_by_sidecar(read_bytes(os.path.join(folder, found), at_most=SIDECAR_BYTES))
         )
@@ -67,9 +68,10 @@ def _beside(uri: str) -> Taken | None:
 
 
 @lru_cache(maxsize=16)
-def _json_files(folder: str, changed_ns: int) -> frozenset[str]:
-    """Return the names of the JSON files in a folder, listed once for each time that it changed."""
-    return frozenset(entry.name for entry in os.scandir(folder or ".") if entry.name.endswith(".json"))
+def _names_in(folder: str, changed_ns: int) -> tuple[str, ...]:
+    """Return all names in a folder, sorted, listed once for each time that it changed; none where none is of JSON."""
+    names = sorted(os.listdir(folder or "."))
+    return tuple(names) if any(name.endswith(".json") for name in names) else ()
 
 
 def _file_time(uri: str) -> int | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from mimetypes import MimeTypes
@@ -186,3 +188,129 @@ def kinds_of_pictures(places: Iterable[str]) -> dict[str, int]:
     """Return how many pictures there are of each ending, most of them first."""
     kinds = Counter(ending_of(place.rpartition("#")[2]) or "no ending" for place in places)
     return dict(sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0])))
+
+
+# ---------------------------------------------------------------- JSON files beside pictures
+
+# An export (Google Takeout) has `IMG.jpg.supplemental-metadata.json` beside `IMG.jpg`, earlier `IMG.jpg.json`. No
+# documentation says how they are named; these are the forms that ente, immich-go and gphotos-321sync (GitHub) met.
+
+_WORD = ".supplemental-metadata"
+_MOST, _MOST_OF_PICTURE = 46, 51
+"""Units of UTF-16 that an export leaves of the name of a JSON file, number and `.json` aside, and of a picture's."""
+_NAME = re.compile(r"(?P<stem>.*?)(?P<number>\(\d+\))?(?P<ending>\.[^.]*)?", re.DOTALL)
+_EDITED = (
+    "edited", "effects", "smile", "mix", "bearbeitet", "bewerkt", "editado", "editat", "edytowane", "ha editado",
+    "modificato", "modifié", "muokattu", "redigerad", "redigeret", "redigert", "upravené", "编辑", "編集済み", "편집됨",
+)  # fmt: skip
+"""What an export adds to the name of an edited copy, in the language of its owner."""
+_FEWEST_OF_EDITED = 3
+_ENDINGS = frozenset(written for ending in PICTURE_ENDINGS for written in (ending, ending.upper()))
+_NAMED_ANEW = (".jpg", ".JPG", ".heic", ".HEIC", ".jpeg", ".JPEG", ".heif", ".HEIF", ".png", ".PNG", ".webp", ".gif")
+"""Endings that a title may have whose picture was exported with another one."""
+
+
+def sidecar_names(name: str) -> Iterator[str]:
+    """Yield what the file beside a picture may be called with its whole name; of an edited copy that of the original.
+
+    The second of two pictures of one name is `IMG(1).jpg`, and its file `IMG.jpg.supplemental-metadata(1).json` or
+    `IMG.jpg(1).json`. The word may be cut anywhere.
+    """
+    for picture in _originals(name):
+        stem, number, ending = _parts(picture)
+        yield from _with_word(picture)
+        if number:
+            yield from _with_word(f"{stem}{ending}", number)
+
+
+def sidecar_of(name: str, beside: Sequence[str]) -> str | None:
+    """Return which file of a picture's folder tells of it; None where there is none, or where it may be another's.
+
+    One with the picture's whole name is its own. One whose name was cut, or has another ending
+    (`IMG_1.JPG.supplemental-metadata.json` of `IMG_1.HEIC`) or none is taken only where it can mean nothing else there.
+    beside: all names of the folder, sorted.
+    """
+
+    def there(other: str) -> bool:
+        at = bisect_left(beside, other)
+        return at < len(beside) and beside[at] == other
+
+    found = next(filter(there, sidecar_names(name)), None)
+    if found is not None:
+        return found
+    for picture in _originals(name):
+        stem, number, ending = _parts(picture)
+        alike = {other for other in (f"{stem}{number}{one}" for one in _ENDINGS) if there(other)}
+        if len(alike | ({picture} if picture == name else set())) > 1:
+            continue
+        for start, behind in dict.fromkeys([(stem, number), (stem + number, "")]):
+            for title in (f"{start}{one}" for one in (ending, *_NAMED_ANEW, "")):
+                if title == start and title + behind != picture and there(title + behind):
+                    continue
+                was_cut = [f"{_cut(title)}{behind}.json"] if behind == number else []
+                for other in (*was_cut, *_with_word(title, behind)):
+                    if there(other) and not _may_mean_others(other, behind, picture, beside):
+                        return other
+    return None
+
+
+def _with_word(title: str, number: str = "") -> Iterator[str]:
+    """Yield `title.supplemental-metadata(1).json` and what is left of it where the word was cut."""
+    return (f"{title}{_WORD[:end]}{number}.json" for end in range(len(_WORD), -1, -1))
+
+
+def _parts(name: str) -> tuple[str, str, str]:
+    """Part `IMG(1).jpg` into `IMG`, `(1)` and `.jpg`; the latter two may be empty."""
+    found = _NAME.fullmatch(name)
+    assert found is not None  # any text matches
+    return found["stem"], found["number"] or "", found["ending"] or ""
+
+
+def _originals(name: str) -> list[str]:
+    """Return the name itself, that of the original where it is an edited copy's, that of its original, ..."""
+    names = [name]
+    while (original := _original(names[-1])) is not None:
+        names.append(original)
+    return names
+
+
+def _original(name: str) -> str | None:
+    stem, number, ending = _parts(name)
+    before, _, last = stem.rpartition("-")
+    word = unicodedata.normalize("NFC", last).casefold()
+    was_cut = _units(f"{stem}{ending}") >= _MOST_OF_PICTURE and len(word) >= _FEWEST_OF_EDITED
+    edited = word in _EDITED or (was_cut and any(one.startswith(word) for one in _EDITED))
+    return f"{before}{number}{ending}" if before and edited else None
+
+
+def _may_mean_others(sidecar: str, number: str, picture: str, beside: Sequence[str]) -> bool:
+    """Return whether the names of other files too would have been cut to this one.
+
+    Edited copies of the picture are no others, nor is its film, whose name may have been cut elsewhere.
+    """
+    left = sidecar.removesuffix(".json").removesuffix(number)
+    if _units(left) < _MOST - 1:  # a character of two units is left out as a whole
+        return False
+    stem = _parts(picture)[0]
+    start = _cut(stem)[: len(left)]
+    for at in range(bisect_left(beside, start), len(beside)):
+        other = beside[at]
+        if not other.startswith(start):
+            break
+        its_stem, its_number, ending = _parts(other)
+        if its_number != number or ending == ".json" or _cut(f"{its_stem}{ending}") != left:
+            continue
+        if picture in _originals(other):
+            continue
+        if ending.lower() in PICTURE_ENDINGS or not (stem.startswith(its_stem) or its_stem.startswith(stem)):
+            return True
+    return False
+
+
+def _units(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _cut(title: str) -> str:
+    """Return what an export leaves of a title."""
+    return title.encode("utf-16-le", "surrogatepass")[: 2 * _MOST].decode("utf-16-le", "ignore")

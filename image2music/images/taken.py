@@ -2,8 +2,8 @@
 
 Where a picture was taken (GPS, `geoData`) is neither read nor kept; nor is any other tag than the three named here.
 
-An export of a phone's pictures (Google Takeout) has `IMG.jpg.supplemental-metadata.json` beside `IMG.jpg`, shortened to
-51 characters, earlier `IMG.jpg.json`; `photoTakenTime.timestamp` in it counts seconds since 1970 in UTC.
+An export of a phone's pictures (Google Takeout) lays a JSON file beside each; `photoTakenTime.timestamp` in it counts
+seconds since 1970 in UTC.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -150,27 +150,8 @@ def _moment(parts: Sequence[int]) -> datetime | None:
 
 # ---------------------------------------------------------------- the file that an export lays beside it
 
-_SIDECAR_WORD, _LONGEST_SIDECAR = ".supplemental-metadata", 46
-_NUMBERED = re.compile(r"(.*)(\(\d+\))(\.[^.]*)")
-_EDITED = re.compile(r"(.*)-(edited|bearbeitet|modifié|editado|ha editado)(\.[^.]*)", re.IGNORECASE)
 SIDECAR_BYTES = 1 << 20
 """A larger file is none."""
-
-
-def sidecar_names(name: str) -> Iterator[str]:
-    """Yield what the file beside a picture may be called, the likeliest first; of an edited copy that of the original.
-
-    The second of two pictures of one name is `IMG(1).jpg`, and its file `IMG.jpg.supplemental-metadata(1).json` or
-    `IMG.jpg(1).json`.
-    """
-    for picture in dict.fromkeys([name, *((f"{e[1]}{e[3]}",) if (e := _EDITED.fullmatch(name)) else ())]):
-        numbered = _NUMBERED.fullmatch(picture)
-        stem, number = (f"{numbered[1]}{numbered[3]}", numbered[2]) if numbered else (picture, "")
-        whole = f"{stem}{_SIDECAR_WORD}"
-        ends = range(min(len(whole), _LONGEST_SIDECAR), min(len(stem), _LONGEST_SIDECAR) - 1, -1)
-        yield from (f"{whole[:end]}{number}.json" for end in (len(whole), *ends))
-        if numbered:  # a name that has a number by itself
-            yield from (f"{picture}{_SIDECAR_WORD[:end]}.json" for end in (len(_SIDECAR_WORD), 0))
 
 
 def taken_by_sidecar(data: bytes) -> Taken | None:

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from image2music.images.files import sidecar_names, sidecar_of
 from image2music.images.taken import (
     Taken,
     believed,
     clocks_of,
-    sidecar_names,
     taken_by_exif,
     taken_by_file,
     taken_by_name,
@@ -109,29 +109,109 @@ def test_a_file_beside_that_says_nothing(data):
     assert taken_by_sidecar(data) is None
 
 
+LONG = "01D1C847-D498-4814-9F10-6B81D768077B-1050-0000"
+"""46 characters: as much of a name as an export leaves of a JSON file's."""
+
+
 @pytest.mark.parametrize(
     ("name", "beside"),
     [
         ("IMG_1.jpg", "IMG_1.jpg.supplemental-metadata.json"),
         ("IMG_1.jpg", "IMG_1.jpg.supplemental-meta.json"),
+        ("IMG_1.jpg", "IMG_1.jpg.suppl.json"),
         ("IMG_1.jpg", "IMG_1.jpg.s.json"),
+        ("IMG_1.jpg", "IMG_1.jpg..json"),
         ("IMG_1.jpg", "IMG_1.jpg.json"),
-        ("PXL_20240131_142233123.PORTRAIT.jpg", "PXL_20240131_142233123.PORTRAIT.jpg.supplemen.json"),
-        (f"{'a' * 50}.jpg", f"{'a' * 46}.json"),
+        ("PXL_20240131_142233123.PORTRAIT.jpg", "PXL_20240131_142233123.PORTRAIT.jpg.supplement.json"),
+        (f"{LONG[:40]}.jpg", f"{LONG[:40]}.jpg.s.json"),
+        (f"{LONG[:41]}.jpg", f"{LONG[:41]}.jpg..json"),
+        # a number moves behind the word
         ("IMG_1(2).jpg", "IMG_1.jpg.supplemental-metadata(2).json"),
+        ("IMG_1(2).jpg", "IMG_1.jpg.supple(2).json"),
         ("IMG_1(2).jpg", "IMG_1.jpg(2).json"),
         ("IMG_1(2).jpg", "IMG_1(2).jpg.json"),
+        # of an edited copy the original's
         ("IMG_1-edited.jpg", "IMG_1.jpg.supplemental-metadata.json"),
+        ("IMG_1-bearbeitet.jpg", "IMG_1.jpg.suppl.json"),
+        ("IMG_1-modifié.jpg", "IMG_1.jpg.json"),
+        ("IMG_1-modifie\u0301.jpg", "IMG_1.jpg.json"),
+        ("IMG_1-ha editado.jpg", "IMG_1.jpg.json"),
+        ("IMG_1-編集済み.jpg", "IMG_1.jpg.json"),
+        ("IMG_1-EFFECTS-edited.jpg", "IMG_1.jpg.json"),
+        ("IMG_1-edited(1).jpg", "IMG_1.jpg.supplemental-metadata(1).json"),
+        ("IMG_1(1)-edited.jpg", "IMG_1.jpg.supplemental-metadata(1).json"),
+        ("IMG_1~2-edited.jpg", "IMG_1~2.jpg.supplemental-metadat.json"),
+        (f"{LONG[:42]}-edit.jpg", f"{LONG[:42]}.jpg.json"),
+    ],
+)
+def test_a_file_with_the_whole_name_is_the_picture_s_own(name, beside):
+    assert beside in set(sidecar_names(name))
+    assert sidecar_of(name, sorted([name, beside, "IMG_1.png", "IMG_1.png.json"])) == beside
+
+
+@pytest.mark.parametrize(
+    ("name", "beside"),
+    [
+        ("IMG_1.HEIC", "IMG_1.JPG.supplemental-metadata.json"),
+        ("IMG_1.HEIC", "IMG_1.jpg.suppl.json"),
+        ("IMG_1.jpg", "IMG_1.HEIC.json"),
+        ("IMG_1(3).HEIC", "IMG_1.JPG.supplemental-metadata(3).json"),
+        ("IMG_1(3).HEIC", "IMG_1(3).JPG.supplemental-metadata.json"),
+        ("IMG_1-edited.jpg", "IMG_1.HEIC.supplemental-metadata.json"),
+        # a title without ending
+        ("Peanut Butter.jpg", "Peanut Butter.supplemental-metadata.json"),
+        ("2013-12-23(1).jpg", "2013-12-23.supplemental-metadata(1).json"),
+        ("PicasaSync(6).jpg", "PicasaSync(6).json"),
+        # a name that was cut
+        (f"{LONG}0.jpg", f"{LONG}.json"),
+        (f"{LONG}0(2).jpg", f"{LONG}(2).json"),
+        (f"{LONG[:44]}.HEIC", f"{LONG[:44]}.J.json"),
+        (f"{LONG[:43]}.jpg", f"{LONG[:43]}.jp.json"),
+        (f"{LONG[:43]}(1).jpg", f"{LONG[:43]}.jp(1).json"),
+        (f"{'😀' * 23}😛.jpg", f"{'😀' * 23}.json"),
+    ],
+)
+def test_another_name_is_taken_where_nothing_else_is_meant(name, beside):
+    film = f"{name.rpartition('.')[0]}.MOV"
+    assert sidecar_of(name, sorted([name, film, beside, "metadata.json", "IMG_2.jpg"])) == beside
+    assert beside not in set(sidecar_names(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("IMG_1.jpg", ["IMG_10.jpg.json", "metadata.json", "IMG_1.jpg(1).json", "IMG_1(1).jpg.json", "IMG_1.MOV.json"]),
+        ("IMG_1(1).jpg", ["IMG_1.jpg", "IMG_1.jpg.supplemental-metadata.json", "IMG_1.jpg(2).json"]),
+        ("IMG_1~2.jpg", ["IMG_1.jpg", "IMG_1.jpg.json"]),
+        ("IMG_1-sea.jpg", ["IMG_1.jpg", "IMG_1.jpg.json"]),
+        # two pictures of the name: which one it tells of, nobody says
+        ("IMG_1.HEIC", ["IMG_1.JPG", "IMG_1.JPG.json"]),
+        ("IMG_1.HEIC", ["IMG_1.png", "IMG_1.JPG.json", "IMG_1.json"]),
+        ("IMG_1-edited.jpg", ["IMG_1.HEIC", "IMG_1.png", "IMG_1.HEIC.json"]),
+        ("IMG_1.mp.jpg", ["IMG_1.mp", "IMG_1.mp.json"]),
+        # two names that are cut to one
+        (f"{LONG}0.jpg", [f"{LONG}1.jpg", f"{LONG}.json", f"{LONG}(1).json"]),
+        (f"{LONG}0.jpg", [f"{LONG}1.mp4", f"{LONG}.json"]),
+        (f"{LONG}0(1).jpg", [f"{LONG}1(1).jpg", f"{LONG}(1).json"]),
+        (f"{LONG[:45]}.jpg", [f"{LONG[:45]}.b.jpg", f"{LONG[:45]}..json"]),
     ],
 )  # fmt: skip
-def test_what_it_may_be_called(name, beside):
-    assert beside in set(sidecar_names(name))
+def test_what_may_tell_of_another_picture_is_not_taken(name, files):
+    assert sidecar_of(name, sorted([name, *files])) is None
 
 
-def test_what_lies_beside_another_picture_is_not_taken():
-    assert "IMG_10.jpg.json" not in set(sidecar_names("IMG_1.jpg"))
-    assert "IMG_1.json" not in set(sidecar_names("IMG_1.jpg"))
-    assert "metadata.json" not in set(sidecar_names("IMG_1.jpg"))
+STEMS = st.sampled_from(["a", "b", LONG[:43], LONG[:45], LONG, f"{LONG}0", f"{LONG}1"])
+NAMES = st.builds("{}{}{}".format, STEMS, st.sampled_from(["", "(1)"]), st.sampled_from([".jpg", ".JPG", ".heic", ".mp4"]))
+
+
+@given(st.sets(NAMES, max_size=6), st.data())
+def test_no_file_is_given_to_two_pictures(pictures, data):
+    titles = data.draw(st.lists(st.tuples(NAMES, st.integers(0, 22), st.sampled_from(["", "(1)"])), max_size=6))
+    word = ".supplemental-metadata"
+    files = {f"{f'{title}{word[:end]}'[:46]}{number}.json" for title, end, number in titles}
+    shown = sorted({*pictures, *files})
+    given_to = [found for name in pictures if not name.endswith(".mp4") and (found := sidecar_of(name, shown))]
+    assert len(given_to) == len(set(given_to))
 
 
 def test_both_together_tell_the_offset():
