@@ -24,12 +24,15 @@ from image2music.images.containers import is_motion_photo
 from image2music.images.decode import Picture, open_picture
 from image2music.images.files import (
     HEAD_BYTES,
+    SkippedFor,
+    ending_of,
     is_film,
     is_picture_head,
     is_service_name,
     kind_by_name,
     kinds_of_pictures,
     pair,
+    skipped_for,
     skipped_kind,
 )
 from image2music.images.reading import (
@@ -56,14 +59,14 @@ from transforms.stage import NAMESPACE, StageHandler, StageOutputs, Stopwatch, s
 
 @dataclass(frozen=True)
 class PictureList:
-    """The places of a run's pictures, sorted, and how many files of each kind were skipped, most of them first.
+    """The places of a run's pictures, sorted, and how many files of each kind were skipped, by what they are.
 
     live_photos: pictures whose film lies beside them and is among the skipped. raw_pairs: camera RAW files that were
     left out, as the camera's own JPEG or HEIC lies beside them.
     """
 
     places: tuple[str, ...]
-    skipped: Mapping[str, int]
+    skipped_by_use: Mapping[SkippedFor, Mapping[str, int]]
     live_photos: int = 0
     raw_pairs: int = 0
 
@@ -83,16 +86,49 @@ class PictureList:
     def counts(self) -> dict[str, Any]:
         """Return what run.json says of it."""
         pairs = {"live_photos": self.live_photos, "raw_pairs": self.raw_pairs}
-        kinds = {"picture_kinds": kinds_of_pictures(self.places), "skipped_files": dict(self.skipped)}
+        kinds = {"picture_kinds": kinds_of_pictures(self.places), "skipped_files": self.skipped}
         return {**kinds, **{name: number for name, number in pairs.items() if number}}
 
     @property
+    def skipped(self) -> dict[str, int]:
+        """Return how many files of each kind were skipped, most of them first."""
+        return _most_first(sum((Counter(kinds) for kinds in self.skipped_by_use.values()), Counter()))
+
+    @property
+    def beside_line(self) -> str:
+        """Return `3 files go with pictures: 2 .json (their times, for --album); 1 .aae (notes of other programs)`."""
+        number, kinds = self._words_on(_GO_WITH_PICTURES)
+        return f"{number} {'files go' if number > 1 else 'file goes'} with pictures: {kinds}" if number else ""
+
+    @property
     def skipped_line(self) -> str:
-        """Return `skipped 3 files that are no pictures: 2 .mov, 1 .json`; empty where none was."""
-        number = sum(self.skipped.values())
-        kinds = ", ".join(f"{number} {kind}" for kind, number in self.skipped.items())
+        """Return `skipped 3 files that are no pictures: 2 .mp4 (films); 1 .txt (other files)`; empty where none was."""
+        number, kinds = self._words_on(_NO_PICTURES)
         what = "files that are no pictures" if number > 1 else "file that is no picture"
         return f"skipped {number} {what}: {kinds}" if number else ""
+
+    def _words_on(self, uses: Mapping[SkippedFor, str]) -> tuple[int, str]:
+        """Return how many files are of some uses, and how many of each kind."""
+        found = [(_most_first(self.skipped_by_use.get(use, {})), words) for use, words in uses.items()]
+        parts = [", ".join(f"{n} {kind}" for kind, n in kinds.items()) + words for kinds, words in found if kinds]
+        return sum(sum(kinds.values()) for kinds, _ in found), "; ".join(parts)
+
+
+_GO_WITH_PICTURES: dict[SkippedFor, str] = {
+    "times": " (their times, for --album)",
+    "live": " (films of Live Photos)",
+    "notes": " (notes of other programs)",
+}
+_NO_PICTURES: dict[SkippedFor, str] = {
+    "film": " (films)",
+    "other": " (other files)",
+    "system": " (of the system)",
+    "own": "",
+}
+
+
+def _most_first(kinds: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0])))
 
 
 def list_pictures(images: str, allow_web: WebRule = "none") -> PictureList:
@@ -122,11 +158,11 @@ def list_pictures(images: str, allow_web: WebRule = "none") -> PictureList:
     if not images.startswith("@"):
         paired = pair(places, listing.films)
         places, live_photos, raw_pairs = paired.places, paired.live_photos, paired.raw_pairs
-    skipped = dict(sorted(listing.skipped.items(), key=lambda kind: (-kind[1], kind[0])))
-    pictures = PictureList(places, skipped, live_photos, raw_pairs)
+        listing.note_live(paired.films)
+    pictures = PictureList(places, listing.by_use(), live_photos, raw_pairs)
     if not places:
-        why = f"; {pictures.skipped_line}" if pictures.skipped else ""
-        raise ConfigError(f"--images: no pictures in {images}{why}", reason="images_empty")
+        why = [line for line in (pictures.skipped_line, pictures.beside_line) if line]
+        raise ConfigError("; ".join([f"--images: no pictures in {images}", *why]), reason="images_empty")
     return pictures
 
 
@@ -138,9 +174,24 @@ class _Listing:
     """One search for pictures, with the kinds that it skipped, and the films among them."""
 
     def __init__(self) -> None:
-        self.skipped: Counter[str] = Counter()
+        self.skipped: Counter[tuple[SkippedFor, str]] = Counter()
         self.films: list[str] = []
         self._written = WrittenFiles()
+
+    def by_use(self) -> dict[SkippedFor, dict[str, int]]:
+        """Return how many files of each kind were skipped, by what they are."""
+        found: dict[SkippedFor, dict[str, int]] = {}
+        for (use, kind), number in self.skipped.items():
+            if number:
+                found.setdefault(use, {})[kind] = number
+        return found
+
+    def note_live(self, films: Iterable[str]) -> None:
+        """Count films as those of Live Photos."""
+        kinds = Counter(ending_of(film) for film in films)
+        for kind, number in kinds.items():
+            self.skipped["film", kind] -= number
+            self.skipped["live", kind] += number
 
     def found(self, images: str) -> Iterator[str]:
         """Yield files of a folder, a glob or an object store that are pictures or archives; a single file as it is."""
@@ -150,7 +201,7 @@ class _Listing:
             yield from self._stored(images)
         elif os.path.isdir(images):
             if self._written.holds(images):
-                self._skip_all(images, OWN)
+                self._skip_all(images, "own", OWN)
             else:
                 yield from self._walked(images)
         elif os.path.lexists(images):
@@ -166,7 +217,7 @@ class _Listing:
         if is_web(path):
             return [path]
         if self._written.holds(path.partition("#")[0]):
-            self.skipped[OWN] += 1
+            self.skipped["own", OWN] += 1
             return []
         if is_picture_archive(path) and (is_remote(path) or os.path.isfile(path)):
             members = list_members(path, open_seekable)
@@ -181,22 +232,22 @@ class _Listing:
                 own = self._written.has_entry(folder, name)
                 if own or is_service_name(name):
                     folders.remove(name)
-                    self._skip_all(os.path.join(folder, name), OWN if own else f"{name}/")
+                    self._skip_all(os.path.join(folder, name), "own" if own else "system", OWN if own else f"{name}/")
             for name in names:
                 if self._written.has_entry(folder, name):
-                    self.skipped[OWN] += 1
+                    self.skipped["own", OWN] += 1
                 elif self._is_wanted(path := os.path.join(folder, name)):
                     yield path
 
-    def _skip_all(self, folder: str, kind: str) -> None:
-        self.skipped[kind] += sum(len(names) for _, _, names in os.walk(folder))
+    def _skip_all(self, folder: str, use: SkippedFor, kind: str) -> None:
+        self.skipped[use, kind] += sum(len(names) for _, _, names in os.walk(folder))
 
     def _in_service_folder(self, path: str, given: str) -> bool:
         """Return whether a folder on the way, that was not asked for by name, is hidden or a system's own; count it."""
         asked = {"", ".", "..", *given.split("/")}
         for folder in path.split("/")[:-1]:
             if folder not in asked and is_service_name(folder):
-                self.skipped[f"{folder}/"] += 1
+                self.skipped["system", f"{folder}/"] += 1
                 return True
         return False
 
@@ -208,7 +259,7 @@ class _Listing:
             kind = "picture"
         if kind in ("picture", "archive"):
             return True
-        self.skipped[skipped_kind(name)] += 1
+        self.skipped[skipped_for(name), skipped_kind(name)] += 1
         if is_film(name) and not is_service_name(name):
             self.films.append(path)
         return False
@@ -224,7 +275,7 @@ class _Listing:
         fixed = next((at for at, part in enumerate(parts) if glob.has_magic(part)), len(parts))
         root, pattern = "/".join(parts[:fixed]), parts[fixed:] or ["**"]
         if self._written.holds(root):
-            self.skipped[OWN] += sum(1 for _ in open_place(root).files(deep=True))
+            self.skipped["own", OWN] += sum(1 for _ in open_place(root).files(deep=True))
             return
         # One pass over all keys: what is telling of a folder comes before or behind what lies in it.
         names, told = [], dict[str, set[str]]()
@@ -236,7 +287,7 @@ class _Listing:
         for name in names:
             path = f"{root}/{name}"
             if self._is_own(root, name):
-                self.skipped[OWN] += 1
+                self.skipped["own", OWN] += 1
             elif not self._in_service_folder(path, images) and self._is_wanted(path):
                 yield path
 

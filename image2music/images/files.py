@@ -37,6 +37,12 @@ _SHOWN_ENDINGS = frozenset({".heic", ".heif", ".hif", ".jfif", ".jpe", ".jpeg", 
 
 _FILM_ENDINGS = frozenset({".mov", ".mp", ".mp4"})
 
+_MORE_FILM_ENDINGS = frozenset({
+    ".3g2", ".3gp", ".flv", ".insv", ".lrv", ".m2ts", ".m4v", ".mkv", ".mpg", ".mts", ".wmv",
+})  # fmt: skip
+_NOTES_ENDINGS = frozenset({".aae", ".dop", ".pp3", ".thm", ".xmp"})
+"""Of what is noted beside a picture by and for other programs."""
+
 _FILM_WORD = "_hevc"
 """What some exports of a telephone's library add to the name of a film."""
 
@@ -137,6 +143,24 @@ def skipped_kind(name: str) -> str:
     return ending_of(name) or "no ending"
 
 
+SkippedFor = Literal["times", "live", "notes", "film", "other", "system", "own"]
+"""What a file that is no picture is: JSON that tells when a picture was taken, the film of a Live Photo, what other
+programs note beside a picture, another film, anything else, a system's own, or one that image2music wrote."""
+
+
+def skipped_for(name: str) -> SkippedFor:
+    """Return what a file that is skipped is, by its name alone: no film is known as that of a Live Photo."""
+    if is_service_name(name):
+        return "system"
+    if is_sidecar_name(name):
+        return "times"
+    ending = ending_of(name)
+    if ending in _NOTES_ENDINGS:
+        return "notes"
+    is_video = _types().types_map[True].get(ending, "").startswith("video/")
+    return "film" if is_video or ending in _FILM_ENDINGS | _MORE_FILM_ENDINGS else "other"
+
+
 def ending_of(name: str) -> str:
     """Return the ending of a file name in small letters with its dot, or an empty text."""
     return os.path.splitext(name)[1].lower()
@@ -152,12 +176,14 @@ def _types() -> MimeTypes:
 class Paired:
     """Pictures, each once: `places` without RAW files that have the camera's own picture beside them.
 
-    raw_pairs: how many were left out for that. live_photos: how many pictures have their film beside them.
+    raw_pairs: how many were left out for that. live_photos: how many pictures have their film beside them. films: those
+    films.
     """
 
     places: tuple[str, ...]
     raw_pairs: int
     live_photos: int
+    films: tuple[str, ...]
 
 
 def pair(places: Iterable[str], films: Iterable[str]) -> Paired:
@@ -169,9 +195,10 @@ def pair(places: Iterable[str], films: Iterable[str]) -> Paired:
     raws = {place for place in places if ending_of(place) in RAW_ENDINGS}
     shown = {_stem(place) for place in places if ending_of(place) in _SHOWN_ENDINGS} if raws else set()
     kept = [place for place in places if not (place in raws and _stem(place) in shown)]
-    film_stems = {_stem(film).removesuffix(_FILM_WORD) for film in films}
-    with_film = {_stem(place) for place in kept} & film_stems if film_stems else set()
-    return Paired(tuple(kept), len(places) - len(kept), len(with_film))
+    stems = {film: _stem(film).removesuffix(_FILM_WORD) for film in films}
+    with_film = {_stem(place) for place in kept} & set(stems.values()) if stems else set()
+    own = tuple(film for film, stem in stems.items() if stem in with_film)
+    return Paired(tuple(kept), len(places) - len(kept), len(with_film), own)
 
 
 def is_film(name: str) -> bool:
@@ -201,7 +228,8 @@ _MOST, _MOST_OF_PICTURE = 46, 51
 _NAME = re.compile(r"(?P<stem>.*?)(?P<number>\(\d+\))?(?P<ending>\.[^.]*)?", re.DOTALL)
 _EDITED = (
     "edited", "effects", "smile", "mix", "bearbeitet", "bewerkt", "editado", "editat", "edytowane", "ha editado",
-    "modificato", "modifié", "muokattu", "redigerad", "redigeret", "redigert", "upravené", "编辑", "編集済み", "편집됨",
+    "modificato", "modifié", "muokattu", "redigerad", "redigeret", "redigert", "upravené",
+    "编辑", "編集済み", "편집됨",
 )  # fmt: skip
 """What an export adds to the name of an edited copy, in the language of its owner."""
 _FEWEST_OF_EDITED = 3
@@ -252,6 +280,17 @@ def sidecar_of(name: str, beside: Sequence[str]) -> str | None:
                     if there(other) and not _may_mean_others(other, behind, picture, beside):
                         return other
     return None
+
+
+def is_sidecar_name(name: str) -> bool:
+    """Return whether a file is called as an export calls the JSON files that it lays beside pictures and films."""
+    if not name.endswith(".json"):
+        return False
+    left = re.sub(r"\(\d+\)$", "", name.removesuffix(".json"))
+    before, _, word = left.rpartition(".")
+    title = before if before and _WORD.startswith(f".{word}") else left
+    was_cut = _units(left) in (_MOST - 1, _MOST)
+    return was_cut or left.endswith(_WORD) or ending_of(title) in PICTURE_ENDINGS | _FILM_ENDINGS
 
 
 def _with_word(title: str, number: str = "") -> Iterator[str]:

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from image2music.errors import PictureError
 from image2music.images.decode import MAX_BYTES
-from image2music.images.files import is_film, is_service_name, kind_by_name, skipped_kind
+from image2music.images.files import SkippedFor, is_film, is_service_name, kind_by_name, skipped_for, skipped_kind
 from image2music.settings import WebRule
 from image2music.storage.files import open_place
 from image2music.storage.objects import is_store
@@ -123,7 +123,7 @@ class Members(NamedTuple):
     """URIs of the pictures in an archive, how many members of each kind are none, and URIs of films among those."""
 
     places: list[str]
-    skipped: Counter[str]
+    skipped: Counter[tuple[SkippedFor, str]]
     films: list[str]
 
 
@@ -140,8 +140,8 @@ def list_members(path: str, open_file: Opener) -> Members:
             members, whole = _scan_tar(path, open_file)
             names = [name for name in members if _is_picture_name(name)]
             others = members.keys() - set(names)
-            skipped = Counter(skipped_kind(os.path.basename(name)) for name in others)
-            films = [f"{path}#{name}" for name in others if is_film(name)]
+            skipped = Counter(_use_and_kind(name) for name in others)
+            films = [f"{path}#{name}" for name in others if _use_and_kind(name)[0] == "film" and is_film(name)]
             places = [f"{path}#{name}" for name in names] + ([] if whole and names else [f"{path}#"])
             return Members(places, skipped, films)
         return Members([f"{path}#{row}" for row in range(_parquet(_stamp(path), open_file).rows)], Counter(), [])
@@ -150,9 +150,16 @@ def list_members(path: str, open_file: Opener) -> Members:
 
 
 def _is_picture_name(member: str) -> bool:
-    *folders, name = member.split("/")
-    hidden = any(is_service_name(folder) for folder in folders if folder not in ("", ".", ".."))
-    return not hidden and kind_by_name(name) in ("picture", "unknown")
+    return not _is_in_service_folder(member) and kind_by_name(os.path.basename(member)) in ("picture", "unknown")
+
+
+def _is_in_service_folder(member: str) -> bool:
+    return any(is_service_name(folder) for folder in member.split("/")[:-1] if folder not in ("", ".", ".."))
+
+
+def _use_and_kind(member: str) -> tuple[SkippedFor, str]:
+    name = os.path.basename(member)
+    return "system" if _is_in_service_folder(member) else skipped_for(name), skipped_kind(name)
 
 
 def read_member(member: ArchiveMember, open_file: Opener) -> bytes:

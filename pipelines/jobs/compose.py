@@ -420,7 +420,9 @@ def print_summary(run: ComposeRun, counts: dict[str, Any], since: str, unmet: st
         print(f"{counts['albums']} albums bound, {counts['albums_failed']} could not be, in {run.output.books}")
     for line in failure_lines(run.output.failures):
         print(f"  {line}")
-    for line in (unmet, run.listed.skipped_line, run.listed.pairs_line, motion_line(counts), alike_line(counts)):
+    listed = run.listed
+    here = (listed.pairs_line, motion_line(counts), listed.beside_line, listed.skipped_line, alike_line(counts))
+    for line in (unmet, *here):
         if line:
             print(line)
     if (spent := read_spending(run.options.sending.ledger).all).requests:

@@ -79,12 +79,13 @@ def plan_compose(options: ComposeOptions) -> int:
 
 
 def found_lines(run: ComposeRun, seconds: float = LOOK_SECONDS) -> dict[str, str]:
-    """Return what lies there: kinds of pictures, what is left out and why, what belongs together, how rows match.
+    """Return what lies there: kinds of pictures, what belongs together, what is left out and why, how rows match.
 
     Pictures on this machine are opened for at most about so many seconds, in their order.
     """
     listed, look = run.listed, look_over(run.pictures, seconds)
-    lines = {"kinds": listed.kinds_line, "left out": listed.skipped_line, "pairs": listed.pairs_line}
+    lines = {"kinds": listed.kinds_line, "pairs": listed.pairs_line, "beside": listed.beside_line}
+    lines["left out"] = listed.skipped_line
     if look.pictures:
         lines |= look.lines(len(run.pictures))
     lines["catalogue"] = "; ".join(line.strip() for line in catalog_lines(run.catalog))

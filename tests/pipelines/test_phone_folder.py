@@ -72,7 +72,8 @@ def test_every_picture_gets_its_tune_and_the_rest_is_counted(phone, capsys):
     assert (found["live_photos"], found["raw_pairs"], found["motion_photos"]) == (1, 1, 1)
     skipped = {".json": 1, ".mov": 1, ".aae": 1, ".DS_Store": 1, "._*": 1, "Thumbs.db": 1, "@eaDir/": 1}
     assert found["skipped_files"] == skipped
-    assert "skipped 7 files that are no pictures: 1 .DS_Store" in out
+    assert "3 files go with pictures: 1 .json (their times, for --album); 1 .mov (films of Live Photos); " in out
+    assert "skipped 4 files that are no pictures: 1 .DS_Store" in out
     assert "each one picture: 1 with its film beside it (Live Photo), 1 with its RAW beside it\n" in out
     assert "each one picture: 1 with its film in the same file (motion photo)\n" in out
 
@@ -94,7 +95,8 @@ def test_a_dry_run_says_it_first(phone, capsys):
     assert main([*COMPOSE, "--dry_run", "--catalog", "shop.csv"]) == 0
     lines = {line[:12].strip(): line[12:] for line in capsys.readouterr().out.splitlines()}
     assert lines["kinds"] == "9 .jpg, 1 .dng, 1 .heic, 1 .png"
-    assert lines["left out"].startswith("skipped 7 files that are no pictures: ")
+    assert lines["beside"].startswith("3 files go with pictures: ")
+    assert lines["left out"].startswith("skipped 4 files that are no pictures: ")
     assert lines["pairs"] == "each one picture: 1 with its film beside it (Live Photo), 1 with its RAW beside it"
     assert lines["looked at"] == "all 12 pictures"
     near = "1 near-duplicates, of 1 of them (bursts, edits, other sizes)"

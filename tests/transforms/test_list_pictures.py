@@ -130,9 +130,17 @@ def test_a_phones_folder_is_its_pictures_and_the_rest_is_counted_by_kind(tmp_pat
         ".json", ".mov", ".aae", ".xmp", ".txt", "no ending", ".DS_Store", "._*", ".nomedia", "Thumbs.db",
         "@eaDir/", ".thumbnails/",
     }  # fmt: skip
-    assert found.skipped_line.startswith("skipped 13 files that are no pictures: 2 .json, 1 ")
+    assert found.beside_line == (
+        "5 files go with pictures: 2 .json (their times, for --album); 1 .mov (films of Live Photos); "
+        "1 .aae, 1 .xmp (notes of other programs)"
+    )
+    assert found.skipped_line == (
+        "skipped 8 files that are no pictures: 1 .txt, 1 no ending (other files); "
+        "1 .DS_Store, 1 ._*, 1 .nomedia, 1 .thumbnails/, 1 @eaDir/, 1 Thumbs.db (of the system)"
+    )
     assert list_pictures("phone/*").places == list_pictures("phone/**").places == found.places
-    with pytest.raises(ConfigError, match=r"no pictures in phone/\*\.MOV; skipped 1 file that is no picture: 1 .mov"):
+    nothing = r"no pictures in phone/\*\.MOV; skipped 1 file that is no picture: 1 .mov \(films\)"
+    with pytest.raises(ConfigError, match=nothing):
         list_pictures("phone/*.MOV")
 
 
@@ -179,7 +187,7 @@ def test_what_image2music_wrote_among_the_pictures_is_left_out(folder, what):
 def test_a_list_that_names_an_output_is_taken_without_it(folder):
     write_all(folder / "album" / "out", dict.fromkeys(WRITTEN["a report"], JPEG))
     (folder / "list.txt").write_text("other/c.jpg\nalbum/out/pictures/1.jpg\n")
-    assert list_pictures("@list.txt") == PictureList(("other/c.jpg",), {"written by image2music": 1})
+    assert list_pictures("@list.txt") == PictureList(("other/c.jpg",), {"own": {"written by image2music": 1}})
 
 
 def test_folders_of_pictures_in_an_output_are_looked_into(folder):
@@ -195,6 +203,7 @@ def test_members_of_an_archive_that_are_no_pictures_are_counted(folder):
     assert "phone.tar#export/IMG_1.JPG" in found.places
     assert not any(word in place for place in found.places for word in (".MOV", "eaDir", "._", ".json"))
     assert found.skipped[".json"] == 2
+    assert found.skipped_line.endswith(" (of the system)")
 
 
 PAIRS = {
@@ -220,6 +229,8 @@ def test_what_a_camera_or_a_telephone_wrote_for_one_picture_is_one_picture(tmp_p
     assert [os.path.relpath(place, tmp_path / "card") for place in found.places] == KEPT
     assert (found.raw_pairs, found.live_photos) == (2, 2)
     assert found.skipped == {".mov": 2, "._*": 1, ".mp4": 1}
+    assert found.beside_line == "2 files go with pictures: 1 .mov, 1 .mp4 (films of Live Photos)"
+    assert found.skipped_line == "skipped 2 files that are no pictures: 1 .mov (films); 1 ._* (of the system)"
     assert found.pairs_line == ("each one picture: 2 with its film beside it (Live Photo), 2 with its RAW beside it")
     assert found.kinds_line == "3 .jpg, 2 .heic, 1 .nef"
 
@@ -231,6 +242,7 @@ def test_the_same_holds_in_an_archive(tmp_path):
     found = list_pictures(f"{tmp_path}/card.tar")
     assert [place.partition("#./")[2] for place in found.places] == KEPT
     assert (found.raw_pairs, found.live_photos) == (2, 2)
+    assert found.beside_line == "2 files go with pictures: 1 .mov, 1 .mp4 (films of Live Photos)"
 
 
 def test_raw_files_that_are_asked_for_alone_or_by_name_are_taken(tmp_path):

@@ -201,7 +201,8 @@ def test_what_may_tell_of_another_picture_is_not_taken(name, files):
 
 
 STEMS = st.sampled_from(["a", "b", LONG[:43], LONG[:45], LONG, f"{LONG}0", f"{LONG}1"])
-NAMES = st.builds("{}{}{}".format, STEMS, st.sampled_from(["", "(1)"]), st.sampled_from([".jpg", ".JPG", ".heic", ".mp4"]))
+ENDINGS = st.sampled_from([".jpg", ".JPG", ".heic", ".mp4"])
+NAMES = st.builds("{}{}{}".format, STEMS, st.sampled_from(["", "(1)"]), ENDINGS)
 
 
 @given(st.sets(NAMES, max_size=6), st.data())
