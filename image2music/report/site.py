@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "image_id", "image_uri", "catalog_id", "album", "title", "key", "meter", "tempo_qpm", "description", "motivation",
+    "wishes", "plan.style", "plan.unmet",
 )  # fmt: skip
 """Columns of a composition that `card_of` reads."""
 
@@ -36,13 +37,15 @@ _MOOD = re.compile(r"\b(" + "|".join((*MOODS, *_OTHER_MOODS)) + r")\b", re.IGNOR
 _MOOD_SENTENCE = re.compile(r"[^.]*\bmood\b[^.]*", re.IGNORECASE)
 _TEMPO_WORDS = {"slow": "slow", "moderate": "medium", "fast": "fast"}
 _ID_LENGTH = 16
+_LONGEST_CHOICE = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
     """One picture in a list. `page` and `thumbnail` are addresses relative to the report's folder.
 
-    `catalog_id` is its id in the user's catalogue, "" without one.
+    `catalog_id` is its id in the user's catalogue, "" without one. `mood` is the one that the tune follows: the wished
+    one, else the one that is seen. `feeling` says it, and what was wished for of mood and style.
     """
 
     id: str
@@ -56,6 +59,7 @@ class Card:
     tempo_qpm: float
     tempo_word: str
     mood: str
+    feeling: str
     description: str
 
     @property
@@ -71,12 +75,19 @@ class Card:
     @property
     def words(self) -> str:
         """Lower-case text that a search looks through."""
-        told = (self.title, self.catalog_id, self.file_name, self.album, self.key, self.mood, self.description)
+        told = (self.title, self.catalog_id, self.file_name, self.album, self.key, self.feeling, self.description)
         return " ".join(told).lower()
 
 
 def card_of(row: Mapping[str, Any]) -> Card:
     """Return the card of a row with the columns `COLUMNS`."""
+    seen = mood_in(row["description"]) or mood_in(row["motivation"])
+    asked, missed = _asked_of(row)
+    followed = asked["mood"] if "mood" not in missed else ""
+    wished = dict.fromkeys(text + " (not met)" * (name in missed) for name, text in asked.items() if text)
+    feeling = [seen] if seen and not followed else []
+    if wished:
+        feeling.append(f"wished: {', '.join(wished)}")
     return Card(
         id=card_id(row["image_id"]),
         catalog_id=row.get("catalog_id") or "",
@@ -88,9 +99,17 @@ def card_of(row: Mapping[str, Any]) -> Card:
         meter=sys.intern(row["meter"]),
         tempo_qpm=row["tempo_qpm"],
         tempo_word=tempo_label(row["tempo_qpm"]),
-        mood=mood_in(row["description"]) or mood_in(row["motivation"]),
+        mood=sys.intern(followed.lower() if len(followed) <= _LONGEST_CHOICE else mood_in(followed)) or seen,
+        feeling=" · ".join(feeling),
         description=row["description"],
     )
+
+
+def _asked_of(row: Mapping[str, Any]) -> tuple[dict[str, str], set[str]]:
+    """Return mood and style that were asked of a tune, "" where nobody did, and which of them its plan misses."""
+    wishes, plan = row.get("wishes") or {}, row.get("plan") or {}
+    asked = {"mood": wishes.get("mood") or "", "style": wishes.get("style") or plan.get("style") or ""}
+    return asked, {name for name in asked for line in plan.get("unmet") or () if line.startswith(f"{name} ")}
 
 
 def card_id(image_id: str) -> str:

@@ -18,7 +18,7 @@ from image2music.report.page import (
     reference_views,
     relative_weights,
 )
-from image2music.report.site import album_labels, album_page, mood_in, tempo_label
+from image2music.report.site import album_labels, album_page, card_of, mood_in, tempo_label
 
 
 def attention(weights, baseline, kind="bars", segment="bars 5-8"):
@@ -105,6 +105,33 @@ def test_a_reference_that_cannot_be_played_takes_no_part():
 def test_the_mood_is_looked_for_where_the_text_speaks_of_it():
     assert mood_in("A lively street. The mood is melancholy: dim.") == "melancholy"
     assert mood_in("A chair.") == ""
+
+
+STREET = {
+    "image_id": "0" * 64, "image_uri": "a.jpg", "album": "", "title": "A", "key": "D", "meter": "4/4",
+    "tempo_qpm": 90.0, "description": "A street. The mood is calm.", "motivation": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("asked", "feeling", "mood"),
+    [
+        ({}, "calm", "calm"),
+        ({"wishes": None, "plan": None}, "calm", "calm"),
+        ({"wishes": {"mood": "Joyful", "style": None}, "plan": {"style": "", "unmet": []}}, "wished: Joyful", "joyful"),
+        ({"plan": {"style": "waltz", "unmet": ["tempo 'slow': it is fast"]}}, "calm · wished: waltz", "calm"),
+        ({"wishes": {"mood": "sad", "style": "waltz"}, "plan": {"style": "waltz"}}, "wished: sad, waltz", "sad"),
+        (
+            {"wishes": {"mood": "sad"}, "plan": {"style": None, "unmet": ["mood 'sad': it is major"]}},
+            "calm · wished: sad (not met)",
+            "calm",
+        ),
+    ],
+)
+def test_a_card_says_which_mood_was_seen_and_what_was_wished_for(asked, feeling, mood):
+    card = card_of(STREET | asked)
+    assert (card.feeling, card.mood) == (feeling, mood)
+    assert feeling.lower() in card.words
 
 
 def test_albums_are_named_without_the_folders_that_they_share():
