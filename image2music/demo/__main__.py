@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 
-from image2music.demo.captions import caption_row
+from image2music.demo.captions import caption_row, licence_of
 from image2music.demo.pieces import SHELVES, DemoPiece, chorales, dances, notated
 from image2music.errors import ConfigError, Image2MusicError, OutputError
 from image2music.music.midi import write_midi
@@ -90,7 +90,8 @@ midi/           real music from the corpus of music21: chorales by J. S. Bach; e
                 Cypressdome), of Beach and the Trecento (by Michael Scott Cuthbert) are CC BY-SA, Corelli's CC BY.
 captions.json   GENERATED. Written by rule from key, meter, tempo, instruments, loudness, pace and kind, in the format
                 of MidiCaps and in the manner of its captions. Not from MidiCaps; genre, mood and their probabilities
-                are rules too.
+                are rules too. `licence` is what the file of a piece says of itself, else what license.txt of the
+                corpus says of all its pieces, `source` where in the corpus it stands.
 pictures/       photographs that come inside scikit-image, scikit-learn (china.jpg, here pagoda, and flower.jpg, both
                 CC BY 2.0 of Flickr's danielbuechele and vultilion) and matplotlib (a portrait of Grace Hopper by the
                 United States Navy, here officer; public domain).
@@ -144,7 +145,8 @@ def _fill(folder: Path, key: str) -> Demo:
     pieces = [*chorales(corpus, _CHORALES), *chain.from_iterable(shelves), *dances(corpus)]
     for piece in pieces:
         _write_piece(folder / "midi", piece)
-    lines = [json.dumps(caption_row(piece), ensure_ascii=False) + "\n" for piece in pieces]
+    rows = (caption_row(piece, licence_of(corpus, piece.file)) for piece in pieces)
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
     (folder / "captions.json").write_text("".join(lines), encoding="utf-8")
     pictures = write_photographs(folder / "pictures")
     (folder / "README.txt").write_text(_README, encoding="utf-8")

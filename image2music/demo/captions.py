@@ -10,11 +10,13 @@ import hashlib
 import re
 from collections import Counter
 from dataclasses import dataclass
+from html import unescape
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from image2music.demo.pieces import DemoPiece
+from image2music.demo.pieces import DemoPiece, xml_text
 from image2music.music.score import Score
 from image2music.music.theory import key_name
 
@@ -253,10 +255,28 @@ _TEMPLATES = (
 )
 
 
-def caption_row(piece: DemoPiece) -> dict[str, Any]:
-    """Return one line of the captions file: MidiCaps' fields, in its order, and `source`, for a piece below `midi/`."""
+_GRANTS = re.compile(r"\bCC[ -]?(?:BY|SA|0)|creative commons|public domain", re.IGNORECASE)
+
+
+def licence_of(corpus: Path, file: str) -> str:
+    """Return the licence that a MusicXML file of the corpus names, in its words, else that of the whole corpus."""
+    head = xml_text(corpus / file).split("<part id")[0] if file else ""
+    said = (" ".join(unescape(text).split()) for text in re.findall(r"<(?:rights|credit-words)\b[^>]*>([^<]+)<", head))
+    return next((text for text in said if _GRANTS.search(text)), "") or _terms_of(corpus)
+
+
+def _terms_of(corpus: Path) -> str:
+    """Return what license.txt of the corpus says of each piece in it, empty where there is no such sentence."""
+    path = corpus / "license.txt"
+    text = " ".join(path.read_text(encoding="utf-8").split()) if path.is_file() else ""
+    found = re.search(r"each piece of music in the corpus is (?:either )?([^.]+)\.", text)
+    return f"{found[1]} (license.txt of music21's corpus, to the best of its knowledge)" if found else ""
+
+
+def caption_row(piece: DemoPiece, licence: str = "") -> dict[str, Any]:
+    """Return a line of the captions file: MidiCaps' fields, in its order, `source`, and `licence` where known."""
     features = features_of(piece)
-    return {
+    row = {
         "location": f"{piece.name}.mid",
         "caption": caption_of(piece, features),
         "genre": list(features.genres),
@@ -278,6 +298,7 @@ def caption_row(piece: DemoPiece) -> dict[str, Any]:
         "test_set": False,
         "source": f"corpus of music21, {piece.name}",
     }
+    return row | ({"licence": licence} if licence else {})
 
 
 def caption_of(piece: DemoPiece, features: PieceFeatures) -> str:

@@ -39,6 +39,7 @@ class DemoPiece:
     score: its notes, with one tempo, meter and key at the start.
     tempo_from: where the tempo comes from.
     composer: empty where nobody is known.
+    file: that of the corpus that it is from, empty where that holds many.
     """
 
     name: str
@@ -47,6 +48,7 @@ class DemoPiece:
     score: Score
     tempo_from: TempoSource = "notes"
     composer: str = ""
+    file: str = ""
 
 
 def sample(names: Iterable[str], count: int) -> list[str]:
@@ -379,31 +381,30 @@ def notated(corpus: Path, shelf: Shelf) -> list[DemoPiece]:
     """Return the excerpts of a shelf; files that cannot be read, or without whole phrases, give none."""
     pieces: list[DemoPiece] = []
     for path in sorted(corpus.glob(shelf.pattern)):
-        data = path.read_bytes()
         try:
-            score = read_musicxml(data, by="staff")
+            score = read_musicxml(path.read_bytes(), by="staff")
         except NotationError:
             # What other programs wrote is not always what the standard allows; other files take the place.
             continue
-        title = shelf.title or _title(path)
-        score = _played_on(score, shelf.programs)
-        for one in excerpts(score, shelf.most, shelf.kind, heading_of(path)):
-            name = re.sub(r"[^\w/.-]+", "_", f"{path.relative_to(corpus).with_suffix('')}-{one.first}")
+        title, file = shelf.title or _title(path), path.relative_to(corpus)
+        for one in excerpts(_played_on(score, shelf.programs), shelf.most, shelf.kind, heading_of(path)):
+            name = re.sub(r"[^\w/.-]+", "_", f"{file.with_suffix('')}-{one.first}")
             shown = f"{title}, bars {one.first} to {one.last}"
-            pieces.append(DemoPiece(name, shown, shelf.kind, one.score, one.tempo_from, shelf.composer))
+            pieces.append(DemoPiece(name, shown, shelf.kind, one.score, one.tempo_from, shelf.composer, str(file)))
     return pieces
 
 
 def heading_of(path: Path) -> str:
     """Return the words above the first bar of a MusicXML file, else the heading in a Humdrum file of the same name."""
-    words = re.findall(r"<words[^>]*>([^<]+)</words>", _xml_text(path).split("</measure>")[0])
+    words = re.findall(r"<words[^>]*>([^<]+)</words>", xml_text(path).split("</measure>")[0])
     humdrum = path.with_suffix(".krn")
     if humdrum.is_file():
         words += re.findall(r"(?m)^!!!OMD:(.*)$", humdrum.read_text(encoding="utf-8", errors="replace"))
     return " ".join(words)
 
 
-def _xml_text(path: Path) -> str:
+def xml_text(path: Path) -> str:
+    """Return the text of a MusicXML file, packed or not."""
     data = path.read_bytes()
     if path.suffix == ".mxl":
         with zipfile.ZipFile(path) as archive:
@@ -482,7 +483,8 @@ def _chorale(path: Path, title: str) -> DemoPiece | None:
         cut = _played_on(cut, _CHOIR)
     qpm, source = tempo_of(cut, "chorale")
     title = title or f"Chorale of the Christmas Oratorio, no. {path.stem.split('.')[1].split('-')[0]}"
-    return DemoPiece(f"bach/{path.stem}", title, "chorale", replace(cut, tempos=(TempoChange(0, qpm),)), source, "Bach")
+    cut = replace(cut, tempos=(TempoChange(0, qpm),))
+    return DemoPiece(f"bach/{path.stem}", title, "chorale", cut, source, "Bach", f"bach/{path.name}")
 
 
 # ---- Tunes

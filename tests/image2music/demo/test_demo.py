@@ -22,6 +22,7 @@ from image2music.demo.captions import (
     commonest_pattern,
     draw,
     features_of,
+    licence_of,
     nature_of,
 )
 from image2music.demo.pieces import Dance, DemoPiece, Shelf, excerpts, named_program, sample, solo_program, tempo_of
@@ -85,7 +86,7 @@ def piece(pitches: tuple[int, ...], *, qpm: float, minor: bool, kind: str = "air
 
 def test_every_caption_has_the_fields_of_midicaps(rows: list[dict[str, object]]) -> None:
     for row in rows:
-        assert {name: type(value) for name, value in row.items()} == MIDICAPS_FIELDS | {"source": str}
+        assert {name: type(value) for name, value in row.items()} == MIDICAPS_FIELDS | {"source": str, "licence": str}
         assert sum(row["mood_prob"]) == pytest.approx(1, abs=1e-3)
         assert len(row["all_chords"]) == len(row["all_chords_timestamps"])
 
@@ -104,6 +105,34 @@ def test_every_caption_has_its_midi_file_and_says_what_is_in_it(folder: Path, ro
 def test_the_index_can_read_every_line(folder: Path) -> None:
     for line in (folder / "captions.json").read_text(encoding="utf-8").splitlines():
         assert parse_caption_line(line).caption
+
+
+def test_every_line_says_under_which_licence_its_tune_is_as_the_package_does(folder: Path) -> None:
+    lines = (folder / "captions.json").read_text(encoding="utf-8").splitlines()
+    found = [parse_caption_line(line) for line in lines]
+    assert all((one.licence or "").startswith("out of copyright in the United States or is licensed") for one in found)
+    assert all((one.source or "").startswith("corpus of music21, ") for one in found)
+    assert all("site-packages" not in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("said", "licence"),
+    [
+        ("<rights>CC0 &amp; free</rights>", "CC0 & free"),
+        (
+            "<credit-words x='1'>released under\n the CC BY-SA 4.0 license.</credit-words>",
+            "released under the CC BY-SA 4.0 license.",
+        ),
+        ("<rights>PDF 2004</rights>", "free for all (license.txt of music21's corpus, to the best of its knowledge)"),
+    ],
+)
+def test_a_file_s_own_licence_goes_before_that_of_the_corpus(tmp_path: Path, said: str, licence: str) -> None:
+    terms = "Each.\nAs we know, each piece of music in\nthe corpus is either free for all.\n"
+    (tmp_path / "license.txt").write_text(terms)
+    (tmp_path / "a.xml").write_text(f"<score>{said}<part id='P1'><rights>public domain</rights></part></score>")
+    assert licence_of(tmp_path, "a.xml") == licence
+    (tmp_path / "license.txt").unlink()
+    assert licence_of(tmp_path, "a.xml") == ("" if "PDF" in said else licence)
 
 
 def test_chorales_have_four_voices_or_an_orchestra(folder: Path) -> None:
