@@ -1,4 +1,4 @@
-"""Failures that stay with the element that caused them: their reasons, and batches that fall back to single calls."""
+"""Failures that stay with the element that caused them: reasons, words, and batches that fall back to single calls."""
 
 from __future__ import annotations
 
@@ -39,6 +39,11 @@ def one_line(error: Exception) -> str:
         lines = [lines[-1].removeprefix("RuntimeError: ")]
     text = _IN_RUST.sub("", " ".join(" ".join(lines).split())) or type(error).__name__
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[: _LONGEST_MESSAGE - 3]}..."
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """Return a number with what it counts: `1 row`, `2 rows`. `several` are the words for any other number than one."""
+    return f"{number} {one if number == 1 else several or f'{one}s'}"
 
 
 Request = TypeVar("Request")

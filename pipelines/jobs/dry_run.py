@@ -25,7 +25,7 @@ from image2music.composers.chat.engine.loading import free_memory
 from image2music.composers.chat.ledger import Usage, read_spending, spending_line
 from image2music.composers.chat.server import CHARACTERS_A_TOKEN, PICTURE_TOKENS
 from image2music.errors import ModelError, OutputError
-from image2music.failures import failure_from
+from image2music.failures import counted, failure_from
 from image2music.images.containers import is_motion_photo
 from image2music.images.decode import open_picture
 from image2music.images.reading import PictureReader, content_id
@@ -33,18 +33,21 @@ from image2music.images.scene import Scene
 from image2music.images.sources import in_one_line
 from image2music.rows import printable
 from image2music.settings import LoopSettings
+from image2music.storage.objects import is_store
 from image2music.storage.output import open_output
 from pipelines.jobs.chain import ComposeRun, compose_pipeline
 from pipelines.jobs.compose import cost_of_other_settings, count, look_up
+from pipelines.jobs.pictures import pictures_a_slice
 from pipelines.jobs.prune import prune_plan
 from pipelines.options.compose import AblateOptions, ComposeOptions
 from pipelines.runtime.beam_runner import run_here
 from pipelines.runtime.environment import EXIT_DONE
-from pipelines.runtime.forecast import forecast_lines
+from pipelines.runtime.forecast import duration, machine_lines, most_pictures, store_line
 from pipelines.runtime.job import catalog_lines
-from pipelines.runtime.slices import PICTURES_A_SLICE
 
 SAMPLE = 8
+"""Pictures that a plan composes at most; one in `SHARE_SAMPLED` at most, too, where there are few."""
+SHARE_SAMPLED = 3
 LOOK_SECONDS = 20.0
 _LOOK_SIDE = 128
 _MOST_FAILURES = 3
@@ -115,7 +118,7 @@ class PicturesSeen:
         first = "; ".join(self.failures[:_MOST_FAILURES])
         more = f"; and {len(self.failures) - _MOST_FAILURES} more" if len(self.failures) > _MOST_FAILURES else ""
         return {
-            "looked at": f"{which} {_number(of, 'picture')}",
+            "looked at": f"{which} {counted(of, 'picture')}",
             "alike": f"{self.same_bytes} have the bytes of another, {near}",
             "motion": f"{self.motion} with their film in the same file (motion photos)" if self.motion else "",
             "unreadable": f"{len(self.failures)}: {first}{more}" if self.failures else "",
@@ -236,9 +239,9 @@ def settings_lines(run: ComposeRun) -> dict[str, str]:
     """Return what the run works with and how, by the name of each line."""
     loop = run.options.loop
     return {
-        "pictures": _number(len(run.pictures), "file"),
-        "finished": f"{_number(run.output.compositions.count(), 'row')} in {run.output}",
-        "index": f"{run.index.uri}, version {run.index.version}, {_number(run.index.rows, 'tune')}",
+        "pictures": counted(len(run.pictures), "file"),
+        "finished": f"{counted(run.output.compositions.count(), 'row')} in {run.output}",
+        "index": f"{run.index.uri}, version {run.index.version}, {counted(run.index.rows, 'tune')}",
         "embedder": run.settings.embedder_id,
         "composer": run.settings.composer_id,
         "references": f"{run.options.top_k} by description and {run.options.top_k} by picture",
@@ -271,8 +274,8 @@ def work_lines(run: ComposeRun, todo: Sequence[str]) -> dict[str, str]:
     again = {row["uri"] for row in run.output.failures.read(["uri"])}
     tried = sum(printable(picture) in again for picture in todo)
     failed = f", {tried} of them failed before" if tried else ""
-    there = _number(len(run.pictures) - len(todo), "file")
-    lines = {"to do": f"{_number(len(todo), 'file')}{failed}", "skipped": f"{there} with a row"}
+    there = counted(len(run.pictures) - len(todo), "file")
+    lines = {"to do": f"{counted(len(todo), 'file')}{failed}", "skipped": f"{there} with a row"}
     try:
         if (cost := cost_of_other_settings(run)) is not None:
             lines["earlier"] = cost
@@ -281,39 +284,63 @@ def work_lines(run: ComposeRun, todo: Sequence[str]) -> dict[str, str]:
     return lines
 
 
+def sample_size(pictures: int) -> int:
+    """Return how many of so many pictures a plan composes: it may not take about as long as the run itself."""
+    return max(1, min(SAMPLE, pictures // SHARE_SAMPLED))
+
+
 def measure_sample(run: ComposeRun, todo: Sequence[str]) -> Sample:
     """Compose a few of the pictures, evenly spread, in this process and into a folder that is thrown away."""
-    chosen = tuple(todo[:: max(1, len(todo) // SAMPLE)][:SAMPLE])
+    few = sample_size(len(todo))
+    chosen = tuple(todo[:: len(todo) // few][:few])
     with tempfile.TemporaryDirectory(prefix="image2music-plan-") as folder:
         sample = replace(run, output=open_output(folder), pictures=chosen)
         result = run_here(partial(compose_pipeline, ticks=None, run=sample, finished=frozenset()))
         size = open_output(folder).compositions.size()
     counts = count(dict(result.counters), places=len(chosen))
-    # At least one: a sample of nothing but failures still took its time.
     made = max(1, counts["composed"])
     return Sample(counts["pictures"], counts["failed"], sum(result.seconds.values()) / made, size / made)
 
 
 def cost_lines(run: ComposeRun, todo: Sequence[str], sample: Sample) -> dict[str, str]:
-    """Return time, disk and memory for all pictures, extrapolated from the sample."""
-    workers, seconds = run.options.workers, len(todo) * sample.seconds / run.options.workers
-    free = run.output.free_bytes()
-    needed = len(todo) * sample.bytes
+    """Return time, disk and memory for all pictures, extrapolated from the sample; nothing where all of it failed."""
+    pictures, workers, slice_size = len(todo), run.options.workers, pictures_a_slice(run.options, len(run.pictures))
+    tried = f"{sample.pictures} of {counted(pictures, 'picture')} composed to measure, {sample.failed} failed"
+    if sample.failed == sample.pictures:
+        return {"sample": tried, "time": "unknown, for none of the sample could be composed"}
+    free, needed = run.output.free_bytes(), pictures * sample.bytes
     there = f"{free / _GB:.1f} GB free in {run.output}" if free < math.inf else f"in {run.output}, which is a store"
     short = "; NOT ENOUGH" if needed > free else ""
-    composed = f"{_number(sample.pictures, 'picture')}, {sample.failed} failed"
-    return {
-        "sample": f"{composed}, {sample.seconds:.2f} s each with models loaded",
-        "time": f"{_clock(seconds)} with {workers} {'workers' if workers > 1 else 'worker'}, without loading",
+    lines = {
+        "sample": f"{tried}, {sample.seconds:.2f} s each with models loaded",
+        "time": time_line(run.options, pictures, slice_size, sample.seconds),
         "disk": f"{needed / _MB:.1f} MB, {there}{short}",
         "process": memory_line(workers, _peak_bytes(), free_memory("cpu")),
-        **forecast_lines(len(todo), run.options.slice_size or PICTURES_A_SLICE, sample.seconds, sample.bytes),
+        **machine_lines(pictures, slice_size, sample.seconds),
     }
+    if is_store(run.output.uri) or is_store(run.index.uri):
+        lines["store"] = store_line(pictures, workers, slice_size, sample.seconds, sample.bytes)
+    return lines
+
+
+def time_line(options: ComposeOptions | AblateOptions, pictures: int, slice_size: int, picture_s: float) -> str:
+    """Return how long the command takes as it was typed, of so many pictures without a row."""
+    if options.part is not None:
+        of = options.part.of
+        most = duration(most_pictures(pictures, of, slice_size) * picture_s)
+        return f"about {most} for each of {counted(of, 'part')}, once its models are loaded"
+    if options.cluster or options.is_one_pipeline:
+        return f"about {duration(pictures * picture_s)} of one worker, once its models are loaded"
+    at_work = min(options.workers, _cores(), math.ceil(pictures / slice_size))
+    idle = f", of which {at_work} can work at a time" if at_work < options.workers else ""
+    most = duration(most_pictures(pictures, at_work, slice_size) * picture_s)
+    return f"about {most} with {counted(options.workers, 'worker')}{idle}, once models are loaded"
 
 
 def memory_line(workers: int, peak: int, free: int | None) -> str:
     """Return what the workers take, `peak` bytes each, and whether that fits into the bytes that are free."""
-    line = f"{peak / _GB:.1f} GB of memory by the sample, for each of {workers}"
+    each = f", for each of {workers} workers" if workers > 1 else ""
+    line = f"{peak / _GB:.1f} GB of memory by the sample{each}"
     if free is None or workers * peak <= free:
         return line
     return f"{line}; NOT ENOUGH: {free / _GB:.1f} GB are free, which is enough for {free // peak}"
@@ -321,24 +348,19 @@ def memory_line(workers: int, peak: int, free: int | None) -> str:
 
 def core_lines(workers: int) -> dict[str, str]:
     """Return a warning where there are more workers than cores that this process may use; else nothing."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if workers <= cores:
+    if workers <= (cores := _cores()):
         return {}
-    return {"workers": f"{workers}, TOO MANY for {cores} cores: more workers than cores take memory and gain nothing"}
+    why = "more workers than cores take memory and gain nothing"
+    return {"workers": f"{workers}, TOO MANY for {counted(cores, 'core')}: {why}"}
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _peak_bytes() -> int:
     """Return the most memory that this process has had. Linux counts in KiB, macOS in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _clock(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{seconds:.0f} s" if seconds < 120 else f"{minutes // 60}:{minutes % 60:02} hours"
-
-
-def _number(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _text(lines: dict[str, str]) -> str:

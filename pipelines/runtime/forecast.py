@@ -1,4 +1,4 @@
-"""What a job of many pictures takes on many machines: hours, requests to the store, shards, memory. Only arithmetic.
+"""What a job takes on one machine or many: hours, requests to the store, shards, memory. Only arithmetic.
 
     seconds = once + pictures x (compose / workers + end) + slices x (around / workers) + slices x hand_out
 
@@ -13,10 +13,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from image2music.failures import counted
 from image2music.storage.datasets import LARGE_SHARD, MANY_SHARDS
 
 _HOUR, _GB = 3600.0, 1e9
 NIGHT_HOURS = 8.0
+MANY_PICTURES = 1000
+"""Of fewer nobody asks how many machines to take."""
 _PAGE = 1000
 """Keys on one page of an S3 listing."""
 SHARD_ROWS = 16
@@ -106,7 +109,7 @@ def forecast(
     # No more work at once than there are slices, and the last one is waited for by all.
     busy = min(workers, slices)
     rounds = math.ceil(slices / busy)
-    working = rounds * (min(slice_size, pictures) * picture_s + rates.around_s)
+    working = most_pictures(pictures, workers, slice_size) * picture_s + rounds * rates.around_s
     is_compacted = shards > MANY_SHARDS
     handing, ending = slices * rates.hand_out_s, pictures * (rates.end_s + is_compacted * rates.compact_s)
     seconds = rates.once_s + max(working, handing) + ending
@@ -136,6 +139,15 @@ def forecast(
     )
 
 
+def most_pictures(pictures: int, workers: int, slice_size: int) -> int:
+    """Return how many pictures the busiest worker does: slices are taken in turn, and the last one may be smaller."""
+    slices = math.ceil(pictures / slice_size)
+    busy = min(workers, slices)
+    last = pictures - (slices - 1) * slice_size
+    is_alone_in_its_round = (slices - 1) % busy == 0
+    return (math.ceil(slices / busy) - 1) * slice_size + (last if is_alone_in_its_round else slice_size)
+
+
 def workers_for(hours: float, pictures: int, slice_size: int, picture_s: float, rates: Rates = Rates()) -> int | None:
     """Return the fewest workers with which a job is done in so many hours; None where no number of them is enough."""
     low, high = 1, math.ceil(pictures / slice_size)
@@ -150,25 +162,28 @@ def workers_for(hours: float, pictures: int, slice_size: int, picture_s: float, 
     return low
 
 
-def forecast_lines(pictures: int, slice_size: int, picture_s: float, row_bytes: float) -> dict[str, str]:
-    """Return machines and hours, and what the store is asked, by the name of each line: for a person before a run."""
-    taken = {workers: forecast(pictures, workers, slice_size, picture_s, row_bytes) for workers in (1, 10, 100)}
-    times = ", ".join(f"{workers}: {_time(job.seconds)}" for workers, job in taken.items())
-    night = workers_for(NIGHT_HOURS, pictures, slice_size, picture_s)
-    enough = (
-        f"; {night} for a night of {NIGHT_HOURS:.0f} hours" if night else "; no number of them is enough for a night"
-    )
-    job = taken[10]
-    shards = f"{job.shards_left:,} shard{'' if job.shards_left == 1 else 's'}"
-    written = f"{job.requests:,.0f} requests, {shards}, {job.bytes / _GB:.1f} GB"
-    lines = {
-        "machines": f"workers and time: {times}{enough}",
-        "store": f"{written}, if it lies in one",
-    }
+def machine_lines(pictures: int, slice_size: int, picture_s: float) -> dict[str, str]:
+    """Return machines and hours by the name of each line, for a person before a run; nothing for few pictures."""
+    if pictures <= MANY_PICTURES:
+        return {}
+    taken = {workers: forecast(pictures, workers, slice_size, picture_s, 0.0) for workers in (1, 10, 100)}
+    times = ", ".join(f"{counted(workers, 'worker')} {duration(job.seconds)}" for workers, job in taken.items())
+    needed = workers_for(NIGHT_HOURS, pictures, slice_size, picture_s)
+    night = f"{needed or 'no number of them'} for a night of {NIGHT_HOURS:.0f} hours"
+    lines = {"machines": f"{times}; {night}"}
     return lines | ({"limit": limit} if (limit := taken[100].first_limit()) else {})
 
 
-def _time(seconds: float) -> str:
+def store_line(pictures: int, workers: int, slice_size: int, picture_s: float, row_bytes: float) -> str:
+    """Return what an object store is asked and holds afterwards, for a person before a run."""
+    job = forecast(pictures, workers, slice_size, picture_s, row_bytes)
+    return f"about {job.requests:,.0f} requests where all lies in one; {counted(job.shards_left, 'file')} of rows"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit in which people would name it: `35 s`, `12 min`, `1.5 h`."""
+    if seconds < 90:
+        return f"{math.ceil(seconds)} s"
     if seconds < _HOUR:
         return f"{math.ceil(seconds / 60)} min"
     return f"{seconds / _HOUR:.1f} h" if seconds < 100 * _HOUR else f"{seconds / _HOUR:,.0f} h"

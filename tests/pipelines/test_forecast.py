@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.runtime.forecast import Rates, forecast, forecast_lines, workers_for
+from pipelines.runtime.forecast import (
+    MANY_PICTURES,
+    Rates,
+    duration,
+    forecast,
+    machine_lines,
+    most_pictures,
+    store_line,
+    workers_for,
+)
 
 JOB = {"slice_size": 100, "picture_s": 4.0, "row_bytes": 30_000.0}
 
@@ -46,13 +55,31 @@ def test_what_breaks_first_is_named():
     assert "scheduler" in tiny.first_limit()
 
 
+def loads(pictures, workers, slice_size):
+    """What each worker does where slices are dealt out in turn."""
+    sizes = [min(slice_size, pictures - begin) for begin in range(0, pictures, slice_size)]
+    return [sum(sizes[worker::workers]) for worker in range(workers)]
+
+
+@given(st.integers(1, 500), st.integers(1, 20), st.integers(1, 80))
+def test_the_busiest_worker_has_the_most_pictures_of_all(pictures, workers, slice_size):
+    assert most_pictures(pictures, workers, slice_size) == max(loads(pictures, workers, slice_size))
+
+
 def test_a_person_reads_machines_and_hours():
-    lines = forecast_lines(100_000, 100, 4.0, 30_000.0)
-    assert lines["machines"].startswith("workers and time: 1: 111 h, 10: 11.1 h, 100: 1.1 h; 15 for a night")
-    assert "shards" in lines["store"]
+    lines = machine_lines(100_000, 100, 4.0)
+    assert lines["machines"] == "1 worker 111 h, 10 workers 11.1 h, 100 workers 1.1 h; 15 for a night of 8 hours"
+    assert " requests where all lies in one; " in store_line(100_000, 10, 100, 4.0, 30_000.0)
 
 
-def test_what_is_done_within_the_hour_is_said_in_minutes():
-    lines = forecast_lines(2, 100, 4.0, 30_000.0)
-    assert lines["machines"].startswith("workers and time: 1: 1 min, 10: 1 min")
-    assert "requests, 1 shard, " in lines["store"]
+def test_for_an_album_nobody_asks_how_many_machines_to_take():
+    assert machine_lines(MANY_PICTURES, 64, 4.0) == {}
+    assert store_line(2, 1, 64, 4.0, 30_000.0).endswith("; 1 file of rows")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.0, "0 s"), (34.2, "35 s"), (89.9, "90 s"), (90.0, "2 min"), (3599.0, "60 min"), (5400.0, "1.5 h"), (1e6, "278 h")],
+)
+def test_a_time_is_said_in_the_unit_that_people_would_name(seconds, said):
+    assert duration(seconds) == said

@@ -6,7 +6,10 @@ from chat_server import serving
 from PIL import Image
 
 from pipelines.cli.main import main
-from pipelines.jobs.dry_run import memory_line
+from pipelines.jobs import dry_run
+from pipelines.jobs.dry_run import SAMPLE, memory_line, sample_size, time_line
+from pipelines.options.compose import ComposeOptions
+from pipelines.runtime.options import ArrayPart
 
 pytestmark = pytest.mark.slow
 
@@ -76,11 +79,43 @@ def test_when_all_is_done_nothing_is_measured(plan):
 
 def test_time_disk_and_memory_come_from_a_sample(plan, stand_ins):
     lines = plan("--workers", "2")
-    assert lines["sample"].startswith("3 pictures, 0 failed, ")
-    assert lines["time"].endswith(" with 2 workers, without loading")
+    assert lines["sample"].startswith("1 of 3 pictures composed to measure, 0 failed, ")
+    assert lines["time"].endswith(" with 2 workers, once models are loaded")
     assert "GB free in out" in lines["disk"]
-    assert lines["process"].endswith("GB of memory by the sample, for each of 2")
-    assert ("write", 3) in stand_ins.calls
+    assert lines["process"].endswith("GB of memory by the sample, for each of 2 workers")
+    assert ("write", 1) in stand_ins.calls
+    assert lines.keys().isdisjoint({"store", "machines", "limit"})
+
+
+@pytest.mark.parametrize(("pictures", "composed"), [(1, 1), (3, 1), (10, 3), (23, 7), (24, SAMPLE), (10_000, SAMPLE)])
+def test_a_sample_is_a_third_of_few_pictures(pictures, composed):
+    assert sample_size(pictures) == composed
+
+
+def test_a_sample_of_failures_foretells_no_time(indexed, plan):
+    for picture in (indexed / "pictures").glob("*.png"):
+        picture.write_bytes(b"no picture")
+    lines = plan()
+    assert lines["sample"] == "1 of 3 pictures composed to measure, 1 failed"
+    assert lines["time"] == "unknown, for none of the sample could be composed"
+
+
+@pytest.mark.parametrize(
+    ("options", "cores", "said"),
+    [
+        ({}, 4, "about 100 s with 1 worker"),
+        ({"workers": 2}, 4, "about 60 s with 2 workers"),
+        ({"workers": 4}, 2, "about 60 s with 4 workers, of which 2 can work at a time"),
+        ({"workers": 8, "slice_size": 5}, 8, "about 50 s with 8 workers, of which 2 can work at a time"),
+        ({"part": ArrayPart(1, 5)}, 4, "about 20 s for each of 5 parts"),
+        ({"cluster": "tcp://host:8786"}, 4, "about 100 s of one worker"),
+    ],
+)
+def test_the_time_is_that_of_the_command_as_it_was_typed(monkeypatch, options, cores, said):
+    monkeypatch.setattr(dry_run, "_cores", lambda: cores)
+    monkeypatch.setattr(dry_run, "duration", lambda seconds: f"{seconds:g} s")
+    typed = ComposeOptions(images="/pictures", index="/tunes.lance", output="/out", **options)
+    assert time_line(typed, 10, options.get("slice_size", 2), 10.0).startswith(f"{said}, once ")
 
 
 def test_a_disk_that_is_too_small_is_named(plan, monkeypatch):
@@ -94,8 +129,9 @@ def test_more_workers_than_cores_or_than_memory_holds_are_named(plan):
     assert "workers" not in plan()
     gigabyte = 1 << 30
     assert memory_line(3, gigabyte, 2 * gigabyte + 1).endswith("; NOT ENOUGH: 2.0 GB are free, which is enough for 2")
-    assert memory_line(2, gigabyte, 2 * gigabyte) == "1.0 GB of memory by the sample, for each of 2"
-    assert memory_line(999, gigabyte, None).endswith("for each of 999")
+    assert memory_line(2, gigabyte, 2 * gigabyte) == "1.0 GB of memory by the sample, for each of 2 workers"
+    assert memory_line(1, gigabyte, None) == "1.0 GB of memory by the sample"
+    assert memory_line(999, gigabyte, None).endswith("for each of 999 workers")
 
 
 def test_what_a_run_would_refuse_is_in_the_plan(plan):
