@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from image2music.errors import OutputError
+from image2music.failures import counted
 from image2music.rows import KEY_COLUMNS, composition_key
 from image2music.storage.output import OutputStore, open_output
 from pipelines.jobs.chain import ComposeRun
@@ -23,6 +24,7 @@ from pipelines.jobs.compose import (
     cost_of_other_settings,
     count,
     look_up,
+    print_summary,
     put_off_line,
     run_details,
     tell_failures_once,
@@ -30,7 +32,7 @@ from pipelines.jobs.compose import (
 from pipelines.jobs.pictures import Distinct, by_album, each_once, slices_of_part, survey_of_places
 from pipelines.options.compose import ComposeOptions
 from pipelines.runtime.environment import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
-from pipelines.runtime.job import compositions_table, failure_lines, open_job, places, unmet_wishes
+from pipelines.runtime.job import open_job
 from pipelines.runtime.options import ArrayPart
 from pipelines.runtime.slices import PICTURES_A_SLICE
 from transforms.pictures import MOTION, list_pictures
@@ -104,17 +106,10 @@ def finish(options: ComposeOptions, records: Sequence[Mapping[str, Any]], comman
                 albums = assemble_albums(job, output, options.language)
                 record.counts |= albums
         code = job.end(failed, pictures, "pictures", options.max_failures)
-        unmet = unmet_wishes(output, str(records[0].get("settings_hash")))
-        record.counts["wishes_unmet"] = unmet.rows
-        record.write()
+        done = f"{counted(len(there), 'row')}, {failed} failed, of {counted(of, 'part')}"
+        since = min(one["started_at"] for one in records)
+        print_summary(job, output, str(records[0].get("settings_hash")), done, since=since)
         output.clear_slice_runs()
-    print(compositions_table(output, min(record["started_at"] for record in records)))
-    print(f"{len(there)} rows, {failed} failed, of {of} parts")
-    for line in failure_lines(output.failures):
-        print(f"  {line}")
-    if unmet.line:
-        print(unmet.line)
-    print(places(output))
     return code or (EXIT_SOME_FAILED if albums.get("albums_failed") else EXIT_DONE)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from image2music.composers.chat.batches import BatchDesk, Underway
 from image2music.composers.chat.ledger import Ledger, read_spending, spending_line
 from image2music.embedders import base as embedders
 from image2music.errors import JobError, ModelError, OutputError, PutOffError
-from image2music.failures import one_line
+from image2music.failures import counted, one_line
 from image2music.index.table import narrowed, open_index
 from image2music.rights import ModelLicences
 from image2music.rows import KEY_COLUMNS, Row, composition_key, printable, retried
@@ -77,10 +77,9 @@ def compose(options: ComposeOptions) -> int:
         code = job.end(counts["failed"], counts["pictures"], "pictures", options.max_failures, put_off)
         if not put_off:
             forget_answers(run)
-        unmet = unmet_wishes(run.output, run.settings.hash)
-        counts["wishes_unmet"] = unmet.rows
-        job.record.write()
-        print_summary(run, counts, record.started_at, unmet.line)
+        listed = run.listed
+        more = (listed.pairs_line, listed.beside_line, listed.skipped_line, *catalog_lines(run.catalog))
+        print_summary(job, run.output, run.settings.hash, _done_line(counts), more)
         pruned.tell()
     if pruned.refused:
         return EXIT_FAILED
@@ -405,36 +404,40 @@ def count(found: dict[str, int], places: int) -> dict[str, Any]:
     }
 
 
-def print_summary(run: ComposeRun, counts: dict[str, Any], since: str, unmet: str) -> None:
-    """Print the closing table, what was composed `since` the job's start first, failures and places.
+def print_summary(
+    job: Job, output: OutputStore, settings_hash: str, done: str, more: Iterable[str] = (), since: str = ""
+) -> None:
+    """Print what every command that composes ends with; rows that do not keep a wish are counted in run.json, too.
 
-    `unmet` is a line about wishes.
+    The table has first what was composed `since` a moment, by default the job's start. `done` says what was, `more` are
+    lines of one command alone.
     """
-    if counts["composed"] + counts["skipped"]:
-        print(compositions_table(run.output, since))
-    print(
-        f"{counts['composed']} composed, {counts['skipped']} there before, {counts['failed']} failed"
-        + (f", {counts['put_off']} put off" if counts["put_off"] else "")
-    )
+    record, unmet = job.record, unmet_wishes(output, settings_hash)
+    record.counts["wishes_unmet"] = unmet.rows
+    record.write()
+    counts = record.counts
+    if output.compositions.shards():
+        print(compositions_table(output, since or record.started_at))
+    print(done)
     if "albums" in counts:
-        print(f"{counts['albums']} albums bound, {counts['albums_failed']} could not be, in {run.output.books}")
-    for line in failure_lines(run.output.failures):
+        print(f"{counted(counts['albums'], 'album')} bound, {counts['albums_failed']} could not be, in {output.books}")
+    for line in failure_lines(output.failures):
         print(f"  {line}")
-    listed = run.listed
-    here = (listed.pairs_line, motion_line(counts), listed.beside_line, listed.skipped_line, alike_line(counts))
-    for line in (unmet, *here):
-        if line:
-            print(line)
-    if (spent := read_spending(run.options.sending.ledger).all).requests:
-        print(f"requests for {run.output} so far: {spending_line(spent)}")
-    for line in catalog_lines(run.catalog):
+    for line in filter(None, (unmet.line, motion_line(counts), alike_line(counts), *more)):
         print(line)
-    print(places(run.output))
+    if (spent := read_spending(output.ledger).all).requests:
+        print(f"requests for {output} so far: {spending_line(spent)}")
+    print(places(output))
+
+
+def _done_line(counts: Mapping[str, Any]) -> str:
+    put_off = f", {counts['put_off']} put off" if counts["put_off"] else ""
+    return f"{counts['composed']} composed, {counts['skipped']} there before, {counts['failed']} failed{put_off}"
 
 
 def motion_line(counts: Mapping[str, Any]) -> str:
     """Return how many pictures hold a film; empty where none does."""
-    number = counts["motion_photos"]
+    number = counts.get("motion_photos", 0)
     return f"each one picture: {number} with its film in the same file (motion photo)" if number else ""
 
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from image2music.errors import ConfigError, OutputError
+from image2music.failures import counted
 from image2music.images.sources import as_on_disk, is_there
 from image2music.index.table import Pair
 from image2music.index.takedown import removed_tunes
@@ -36,11 +37,12 @@ from pipelines.jobs.compose import (
     forget_answers,
     look_up,
     open_desk,
+    print_summary,
     run_details,
 )
 from pipelines.options.compose import SHORTEST_CHOSEN, ComposeOptions
 from pipelines.runtime.environment import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
-from pipelines.runtime.job import Job, compositions_table, failure_lines, open_job, places
+from pipelines.runtime.job import Job, open_job
 
 _COLUMNS = [
     "image_id",
@@ -339,28 +341,26 @@ def _renew(
         record.counts |= albums
     code = job.end(len(lost), found.rows, "pictures", options.max_failures)
     forget_answers(run)
-    print(compositions_table(run.output, record.started_at))
     where = f"; the earlier rows are in {earlier}" if earlier else ""
-    print(f"{len(made)} composed again, {len(found.kept)} kept, {len(lost)} failed{where}")
-    if citing := _citing_removed(run, lost):
-        print(f"{len(citing)} rows that could not be composed again cite tunes that were removed: {', '.join(citing)}")
-    for line in failure_lines(run.output.failures):
-        print(f"  {line}")
-    print(places(run.output))
+    done = f"{len(made)} composed again, {len(found.kept)} kept, {len(lost)} failed{where}"
+    print_summary(job, run.output, run.settings.hash, done, [_citing_line(run, lost)])
     return code or (EXIT_SOME_FAILED if albums.get("albums_failed") else EXIT_DONE)
 
 
-def _citing_removed(run: ComposeRun, lost: frozenset[str]) -> list[str]:
+def _citing_line(run: ComposeRun, lost: frozenset[str]) -> str:
     """Return which rows, of those that stayed as they were for want of a picture, cite a tune that was taken down."""
     removed = removed_tunes(run.index.uri)
     if not (removed and lost):
-        return []
+        return ""
     rows = run.output.compositions.read(["image_id", "references"])
-    return sorted(
+    citing = sorted(
         row["image_id"]
         for row in rows
         if row["image_id"] in lost and any(one["tune_id"] in removed for one in row["references"])
     )
+    again = "that could not be composed again"
+    what = counted(len(citing), f"row {again} cites tunes", f"rows {again} cite tunes")
+    return f"{what} that were removed: {', '.join(citing)}" if citing else ""
 
 
 def _compose_changed(job: Job, run: ComposeRun, found: StaleRows, home: OutputStore, log_json: str) -> str:

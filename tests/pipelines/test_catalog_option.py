@@ -4,13 +4,16 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from fakes import two_voice_tune
 
+from image2music.abc.playback import abc_to_midi
 from pipelines.cli.main import main
 
 pytestmark = pytest.mark.slow
 
 COMPOSE = ["compose", "--images", "pictures", "--index", "tunes.lance", "--output", "out", "--composer", "fake"]
 COMPOSE += ["--catalog", "shop.csv"]
+UPDATE = ["index", "--captions", "captions.json", "--midi_root", "midi", "--index", "tunes.lance", "--update"]
 
 
 @pytest.fixture
@@ -66,7 +69,7 @@ def test_what_does_not_fit_is_counted_and_told(shop, capsys):
 
 
 def test_rows_that_do_not_keep_a_wish_are_counted_and_one_is_named(indexed, capsys):
-    """So does an array job; and nothing is said where nobody wishes."""
+    """So do an array job, other takes and a refresh; and nothing is said where nobody wishes."""
     compose = [*COMPOSE, "--protocol", "plan"]
 
     def ends(command):
@@ -83,6 +86,12 @@ def test_rows_that_do_not_keep_a_wish_are_counted_and_one_is_named(indexed, caps
     shutil.rmtree("out")
     assert [main([*compose, "--slice", f"{part}/2"]) for part in (1, 2)] == [0, 0]
     assert ends(["finish", "out"]) == (2, [line])
+    again = [word for word in compose if word not in ("--catalog", "shop.csv")]
+    assert ends([*again, "--again", "--ids", "SKU-1"]) == (2, [line])
+    for seed, colour in enumerate(("red", "green", "blue")):
+        Path("midi", f"{colour}.mid").write_bytes(abc_to_midi(two_voice_tune(seed + 90)))
+    assert main(UPDATE) == 0
+    assert ends([*again, "--refresh"]) == (2, [line])
 
 
 def test_only_pictures_whose_row_in_the_catalogue_changed_are_composed_again(shop, stand_ins):

@@ -64,7 +64,7 @@ def test_the_earlier_generation_is_kept(changed):
     assert rows(earlier / "compositions") == before
     assert (earlier / "run.json").read_bytes() == record
     counts = json.loads((changed / "out" / "run.json").read_text())["counts"]
-    assert counts == {"rows": 3, "kept": 2, "composed": 1, "failed": 0}
+    assert counts == {"rows": 3, "kept": 2, "composed": 1, "failed": 0, "wishes_unmet": 0}
     assert not (changed / "out" / ".refresh").exists()
 
 

@@ -115,7 +115,7 @@ def test_a_refresh_names_rows_that_still_cite_it_because_their_picture_is_gone(i
     capsys.readouterr()
     main([*COMPOSE, "--refresh", "--max_failures", "1"])
     rows = {row["description"]: row for row in pq.read_table("out/compositions").to_pylist()}
-    assert f"cite tunes that were removed: {rows['green']['image_id']}" in capsys.readouterr().out
+    assert f"cites tunes that were removed: {rows['green']['image_id']}" in capsys.readouterr().out
 
 
 def test_a_purge_leaves_one_version_and_nothing_of_the_tune_on_the_disk(indexed, capsys):

@@ -130,7 +130,7 @@ class TestAnotherTake:
     def test_status_and_run_json_count_takes(self, composed, capsys):
         main([*AGAIN, f"{composed['red']['image_id']},{composed['blue']['image_id']}"])
         counts = json.loads(Path("out/run.json").read_text())["counts"]
-        assert counts == {"rows": 3, "kept": 1, "composed": 2, "failed": 0}
+        assert counts == {"rows": 3, "kept": 1, "composed": 2, "failed": 0, "wishes_unmet": 0}
         capsys.readouterr()
         assert main(["status", "out"]) == 0
         said = dict(line.split(maxsplit=2)[1:] for line in capsys.readouterr().out.splitlines() if "takes" in line)
