@@ -29,7 +29,7 @@ from pipelines.jobs.compose import (
     run_details,
     tell_failures_once,
 )
-from pipelines.jobs.pictures import Distinct, by_album, each_once, slices_of_part, survey_of_places
+from pipelines.jobs.pictures import NEAR_DUPLICATES, Distinct, by_album, each_once, slices_of_part, survey_of_places
 from pipelines.options.compose import ComposeOptions
 from pipelines.runtime.environment import EXIT_DONE, EXIT_SOME_FAILED, GOES_ON
 from pipelines.runtime.job import open_job
@@ -162,6 +162,9 @@ def _counts(records: Sequence[Mapping[str, Any]], pictures: int, rows: int, told
     composed = min(rows, sum(record["counts"].get("composed", 0) for record in records))
     motion = sum(record["counts"].get("motion_photos", 0) for record in records)
     found = Counter({"compose.done": composed, "skip.skipped": rows - composed, MOTION: motion})
+    # Every part plans all albums, so each has counted all near-duplicates; where none was planned nobody counts any.
+    if near := [record["counts"]["near_duplicates"] for record in records if "near_duplicates" in record["counts"]]:
+        found[NEAR_DUPLICATES] = max(near)
     for (stage, reason), number in told.reasons.items():
         found.update({f"{stage}.failed": number, f"{REASON}{reason}": number})
     return count(found, sum(record["counts"].get("places", 0) for record in records)) | {"pictures": pictures}

@@ -64,6 +64,18 @@ def test_each_folder_becomes_an_album_and_a_book(photos):
     assert (counts["albums"], counts["near_duplicates"]) == (2, 1)
 
 
+def test_an_array_job_counts_the_near_duplicates_of_all_its_albums_once(photos, capsys):
+    parts = [[*COMPOSE, "--slice_size", "2", "--slice", f"{part}/3"] for part in (1, 2, 3)]
+    assert [main(part) for part in parts] == [0, 0, 0]
+    capsys.readouterr()
+    assert main(["finish", "out"]) == 0
+    counts = json.loads((photos.parent / "out" / "run.json").read_text())["counts"]
+    assert (counts["albums"], counts["near_duplicates"]) == (2, 1)
+    printed = capsys.readouterr().out
+    assert "2 albums bound, " in printed
+    assert "1 near-duplicate" in printed
+
+
 def test_the_composer_is_told_its_part(photos, stand_ins, monkeypatch):
     asked = []
     write = stand_ins.write
