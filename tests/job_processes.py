@@ -23,8 +23,8 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
-def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
-    """The command, started in a folder; stdout and stderr together."""
+def start(arguments: list[str], folder: Path, group: int | None = None) -> subprocess.Popen[str]:
+    """The command, started in a folder; stdout and stderr together. With `group` 0 it leads a process group."""
     return subprocess.Popen(
         [sys.executable, "-m", "pipelines.cli.main", *arguments],
         cwd=folder,
@@ -32,6 +32,7 @@ def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        process_group=group,
     )
 
 

@@ -10,12 +10,9 @@ from collections.abc import Sequence
 
 from image2music import __version__
 from image2music.errors import ConfigError, Image2MusicError
-from image2music.failures import one_line
-from pipelines.cli import ablate, compose, export, film, index, notation, report, rights, score, status
-from pipelines.runtime.engines import leave
-from pipelines.runtime.environment import EXIT_FAILED, EXIT_INTERRUPTED, GOES_ON, prepare_environment, quieten
-from pipelines.runtime.options import Parser
+from pipelines.runtime.environment import EXIT_FAILED, EXIT_INTERRUPTED, GOES_ON, leave, prepare_environment, quieten
 
+# The rest is imported when it is needed: it takes seconds, in which Ctrl-C has to be one line, too.
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -31,7 +28,7 @@ def _foreseen(argv: Sequence[str]) -> int:
     try:
         return _main(argv)
     except Image2MusicError as error:
-        print(f"image2music: {one_line(error)}", file=sys.stderr)
+        print(f"image2music: {_words(error)}", file=sys.stderr)
         logging.getLogger(__name__).debug("where it came from", exc_info=error)
         return EXIT_FAILED
     except BrokenPipeError:  # whoever read the output, such as `head`, has had enough
@@ -39,12 +36,18 @@ def _foreseen(argv: Sequence[str]) -> int:
         return EXIT_FAILED
     except OSError as error:  # a file that cannot be read or written, where nobody foresaw it
         place = f"{error.filename}: " if error.filename else ""
-        print(f"image2music: {place}{error.strerror or one_line(error)}", file=sys.stderr)
+        print(f"image2music: {place}{error.strerror or _words(error)}", file=sys.stderr)
         logging.getLogger(__name__).debug("where it came from", exc_info=error)
         return EXIT_FAILED
     except KeyboardInterrupt:
         print(f"image2music: stopped; {GOES_ON}", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _words(error: Exception) -> str:
+    from image2music.failures import one_line
+
+    return one_line(error)
 
 
 def _main(argv: Sequence[str]) -> int:
@@ -61,6 +64,9 @@ def _main(argv: Sequence[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; each sets `run`, which takes what was parsed and returns an exit code."""
+    from pipelines.cli import ablate, compose, export, film, index, notation, report, rights, score, status
+    from pipelines.runtime.options import Parser
+
     top: argparse.ArgumentParser = Parser(
         prog="image2music", description="Looks at pictures and writes music for them."
     )

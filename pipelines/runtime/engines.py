@@ -7,17 +7,17 @@ watches processes.
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import pickle
 import platform
 import queue
 import signal
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,6 @@ KILLS = 3
 _LOOK_EVERY = 1.0
 _PATIENCE = 60.0
 """Seconds to wait for the first worker of a cluster."""
-_LEAVES_WITHIN = 10.0
 _STARTS_WITHIN = 30.0
 """Seconds in which a worker of this machine starts."""
 
@@ -204,30 +203,59 @@ def do_pickled(release: str, content: bytes) -> tuple[SliceResult, str, float]:
 
 @contextmanager
 def local_workers(workers: int) -> Iterator[Engine]:
-    """Start workers on this machine, a process each, which nobody else can reach; they end with this process."""
-    with _quiet():
-        from distributed import Client, LocalCluster
+    """Start workers on this machine, a process each, which nobody else can reach; they end with this process.
 
-        memory = _memory() // workers
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            # None would leave a server of pages open to other machines.
-            dashboard_address="127.0.0.1:0",
-            worker_dashboard_address="127.0.0.1:0",
-            memory_limit=memory,
-            silence_logs=False,
-        )
-        client = Client(cluster, set_as_default=False)
+    Ctrl-C goes to all processes that a terminal's command has started: workers do not hear it, and are ended here.
+    """
+    cluster = client = None
+    with ExitStack() as kept:
+        try:
+            with _quiet():
+                from distributed import Client, LocalCluster
+
+                cluster = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    # None would leave a server of pages open to other machines.
+                    dashboard_address="127.0.0.1:0",
+                    worker_dashboard_address="127.0.0.1:0",
+                    memory_limit=_memory() // workers,
+                    silence_logs=False,
+                    loop=kept.enter_context(_loop_without_interrupts()),
+                )
+                client = Client(cluster, set_as_default=False)
+            yield OnDask(client, {}, is_here=True)
+            _wait_for_starts(cluster)
+        finally:
+            # A worker that is asked to end waits for the threads of its libraries, and this process for the worker.
+            _end_workers(cluster)
+            _close(client, cluster)
+
+
+@contextmanager
+def _loop_without_interrupts() -> Iterator[Any]:
+    """Run a loop of events in a thread which blocks SIGINT, as do all threads and processes that begin in it.
+
+    A worker that heard it would print a traceback, and its nanny would begin another one.
+    """
+    from multiprocessing import resource_tracker
+
+    from distributed.utils import LoopRunner
+
+    resource_tracker.ensure_running()  # whichever thread begins it is let hear signals afterwards
+    runner = LoopRunner()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        yield OnDask(client, {}, is_here=True)
-        _wait_for_starts(cluster)
+        runner.start()
     finally:
-        # A worker that is asked to end waits for the threads of its libraries, and this process for the worker.
-        _end_workers(cluster)
-        _close(client, cluster)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    try:
+        yield runner.loop
+    finally:
+        with suppress(TimeoutError):  # it ends with this process
+            runner.stop(timeout=2)
 
 
 def _wait_for_starts(cluster: LocalCluster) -> None:
@@ -239,16 +267,15 @@ def _wait_for_starts(cluster: LocalCluster) -> None:
         time.sleep(0.05)
 
 
-def leave(code: int) -> None:
-    """See to it that this process ends, where Dask was used: a thread of its own that waits could keep it for ever."""
-    if "distributed" in sys.modules:
-        last = threading.Timer(_LEAVES_WITHIN, os._exit, [code])
-        last.daemon = True
-        last.start()
+def _end_workers(cluster: LocalCluster | None) -> None:
+    """End the processes at once, in the middle of a slice too: what is finished is on disk.
 
-
-def _end_workers(cluster: LocalCluster) -> None:
-    """End the processes at once, in the middle of a slice too: what is finished is on disk."""
+    Without a cluster these are the workers of one that was being started.
+    """
+    if cluster is None:
+        for process in multiprocessing.active_children():
+            process.kill()
+        return
     for nanny in cluster.workers.values():
         nanny.auto_restart = False
         if nanny.pid is not None:
@@ -301,7 +328,7 @@ def engine_for(options: JobOptions, attempts: RunFile) -> AbstractContextManager
 
 
 def _close(*what: Any) -> None:
-    for one in what:
+    for one in (one for one in what if one is not None):
         with suppress(Exception):  # a scheduler that is gone cannot be told
             one.close(timeout=2)
 

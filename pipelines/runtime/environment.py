@@ -1,4 +1,4 @@
-"""The environment of a job's process and of its workers: threads, memory, how much is said; and its exit codes."""
+"""The environment of a job's process and of its workers: threads, memory, how much is said; and how it ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 LEVEL = "IMAGE2MUSIC_LOG_LEVEL"
 """Environment variable that carries the level to worker processes."""
@@ -67,3 +67,22 @@ EXIT_SOME_FAILED = 3
 EXIT_INTERRUPTED = 130
 
 GOES_ON = "the same command goes on where it stopped"
+
+_LEAVES_WITHIN = 10.0
+
+
+def leave(code: int) -> None:
+    """See to it that this process ends: where Dask was used, a thread of its own that waits could keep it for ever.
+
+    One that was stopped ends at once: what libraries do when a process ends may meet what they had only begun, and
+    somebody who waits for the end presses Ctrl-C once more.
+    """
+    if code == EXIT_INTERRUPTED:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):  # whoever read it has gone
+                stream.flush()
+        os._exit(code)
+    if "distributed" in sys.modules:
+        last = threading.Timer(_LEAVES_WITHIN, os._exit, [code])
+        last.daemon = True
+        last.start()

@@ -94,6 +94,32 @@ def test_a_job_that_is_stopped_stops_its_workers(many):
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), 30)
 
 
+MOMENTS = {
+    "Python loads the program": lambda job, out: time.sleep(1) or True,
+    "the job has begun": lambda job, out: (out / "run.json").exists(),
+    "a worker has begun": lambda job, out: children(job.pid, WORKER),
+    "pictures are composed": lambda job, out: [*(out / "compositions").glob("part-*")],
+}
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("moment", "hear"), [*((moment, "all") for moment in MOMENTS), ("a worker has begun", "one")])
+def test_an_interrupt_is_one_line_whenever_it_comes_and_whether_all_processes_hear_it_or_one(many, moment, hear):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what is started in a background ignores it
+    words = ["--output", "out", "--composer", "fake:0.3", "--workers", "2", "--slice_size", "4", "--batch_size", "2"]
+    try:
+        job = start([*COMPOSE, *words], many, group=0)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    wait_for(lambda: MOMENTS[moment](job, many / "out"), 300)
+    workers = children(job.pid, WORKER)
+    os.killpg(job.pid, signal.SIGINT) if hear == "all" else job.send_signal(signal.SIGINT)
+    printed, _ = job.communicate(timeout=60)
+    assert (job.returncode, printed) == (130, "image2music: stopped; the same command goes on where it stopped\n")
+    assert not Path("out", "run.json").exists() or record("out")["state"] == "stopped"
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), 30)
+
+
 def test_a_process_that_only_hands_out_slices_loads_no_model(indexed, monkeypatch):
     monkeypatch.setitem(COMPOSERS, "unloadable", lambda: pytest.fail("it was loaded"))
     known = {"images": "pictures", "index": "tunes.lance", "output": "out", "composer": "fake:unloadable"}
