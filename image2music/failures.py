@@ -42,8 +42,8 @@ def one_line(error: Exception) -> str:
 
 
 def counted(number: int, one: str, several: str = "") -> str:
-    """Return a number with what it counts: `1 row`, `2 rows`. `several` are the words for any other number than one."""
-    return f"{number} {one if number == 1 else several or f'{one}s'}"
+    """Return a number with what it counts: `1 row`, `2,000 rows`; `several` are the words for other numbers than 1."""
+    return f"{number:,} {one if number == 1 else several or f'{one}s'}"
 
 
 Request = TypeVar("Request")

@@ -19,7 +19,7 @@ from image2music.catalog import plan_for
 from image2music.composers import registry
 from image2music.composers.base import Composer
 from image2music.errors import CaptionError, ConfigError, PictureError
-from image2music.failures import batch_with_fallback, failure_from, map_catching
+from image2music.failures import batch_with_fallback, counted, failure_from, map_catching
 from image2music.images.containers import is_motion_photo
 from image2music.images.decode import Picture, open_picture
 from image2music.images.files import (
@@ -98,14 +98,14 @@ class PictureList:
     def beside_line(self) -> str:
         """Return `3 files go with pictures: 2 .json (their times, for --album); 1 .aae (notes of other programs)`."""
         number, kinds = self._words_on(_GO_WITH_PICTURES)
-        return f"{number} {'files go' if number > 1 else 'file goes'} with pictures: {kinds}" if number else ""
+        return f"{counted(number, 'file goes', 'files go')} with pictures: {kinds}" if number else ""
 
     @property
     def skipped_line(self) -> str:
         """Return `skipped 3 files that are no pictures: 2 .mp4 (films); 1 .txt (other files)`; empty where none was."""
         number, kinds = self._words_on(_NO_PICTURES)
-        what = "files that are no pictures" if number > 1 else "file that is no picture"
-        return f"skipped {number} {what}: {kinds}" if number else ""
+        what = counted(number, "file that is no picture", "files that are no pictures")
+        return f"skipped {what}: {kinds}" if number else ""
 
     def _words_on(self, uses: Mapping[SkippedFor, str]) -> tuple[int, str]:
         """Return how many files are of some uses, and how many of each kind."""

@@ -21,6 +21,7 @@ from image2music.abc.writer.text import bars_by_voice, field_text, header_lines,
 from image2music.album.chapters import Bounds, chapter_titles, ordered
 from image2music.album.plan import gentle
 from image2music.errors import AbcError
+from image2music.failures import counted
 from image2music.images.taken import Clock
 from image2music.music.grid import bars_of, parts_of, tempos_of, windows_of
 from image2music.music.midi import with_markers
@@ -144,7 +145,8 @@ def assemble(
     heads = {bars[places[first]]: name for first, name in chapters}
     abc = _text(sheet, title, dict(zip(bars, section_names, strict=True)), heads)
     if errors := [finding for finding in check(abc) if finding.severity is Severity.ERROR]:
-        raise AbcError(f"the bound album has {len(errors)} errors, the first: {errors[0]}", reason="bad_book")
+        found = counted(len(errors), "error")
+        raise AbcError(f"the bound album has {found}, the first: {errors[0]}", reason="bad_book")
     return Medley(
         abc=abc,
         midi=with_markers(perform_abc(abc), [(_tick(sheet, bar), name) for bar, name in heads.items()]),

@@ -22,6 +22,7 @@ from image2music.evaluation.measures import (
     place_in_table,
 )
 from image2music.evaluation.pieces import Piece, hear
+from image2music.failures import counted
 from image2music.music.metrics import METRIC_NAMES
 
 Floats = NDArray[np.float64]
@@ -166,7 +167,7 @@ class Difference:
         assert change.mean is not None and change.low is not None and change.high is not None
         way = "fell" if change.mean < 0 else "rose"
         return (
-            f"{self.measure.name} {way} from {self.there:.3g} to {self.here:.3g} over {change.n} pictures "
+            f"{self.measure.name} {way} from {self.there:.3g} to {self.here:.3g} over {counted(change.n, 'picture')} "
             f"(change {change.mean:+.3g}, interval {change.low:+.3g} to {change.high:+.3g}; "
             f"{self.bound:g} may pass): {self.measure.complaint}"
         )

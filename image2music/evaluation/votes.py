@@ -16,6 +16,7 @@ from typing import Literal, get_args
 
 from image2music.catalog import parted_table
 from image2music.errors import ConfigError
+from image2music.failures import counted
 
 VOTE_COLUMNS = ("listener", "image_id", "catalog_id", "compared", "a", "a_tune", "b", "b_tune", "vote", "voted_at")
 """Header of a file of votes: one line for each pair that somebody heard."""
@@ -129,7 +130,7 @@ class VoteCounts:
     def line(self) -> str:
         """The counts as one line for a person."""
         neither = self.choices.get("neither", 0)
-        parts = [f"{self.votes} votes", f"{self.choices.get('same', 0)} for both", f"{neither} for neither"]
+        parts = [counted(self.votes, "vote"), f"{self.choices.get('same', 0)} for both", f"{neither} for neither"]
         return ", ".join([*parts, *([f"{self.gone} for tunes that are no longer there"] if self.gone else [])]) + "."
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from image2music.abc.playback import abc_to_score
 from image2music.errors import AbcError
+from image2music.failures import counted
 from image2music.film.camera import Stop, attention_point, section_point
 from image2music.film.encode import FilmChapter
 from image2music.film.timing import TimedBars, bars_in_time
@@ -201,5 +202,6 @@ def _album_tags(album: Row, rows: Mapping[str, Row]) -> dict[str, str]:
     )
     count = len(album["image_ids"])
     made_by = tags["comment"].partition(";")[0]
-    tags["comment"] = f"{made_by}; {count} tunes composed by {tags['artist']} for {count} pictures"
+    music = f"{counted(count, 'tune')} composed by {tags['artist']}"
+    tags["comment"] = f"{made_by}; {music} for {counted(count, 'picture')}"
     return tags | {"album": album["title"]}

@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL.Image import Image
 
 from image2music.abc.musicxml import abc_to_music_xml
+from image2music.failures import counted
 from image2music.film.camera import HELD, fit_of, path_over
 from image2music.film.encode import FPS, QUALITY, join_shots, write_shot
 from image2music.film.frames import Planes, Size, Still, blended, canvas_of, longest_side, title_card
@@ -187,7 +188,7 @@ def shoot(
     seconds = len(sound) / RATE
     reel, made = _cut(reel, seconds)
     stage = _Stage(reel, style, find, made)
-    tell(f"{len(made)} pictures, {made[-1].last / FPS:.0f} s")
+    tell(f"{counted(len(made), 'picture')}, {made[-1].last / FPS:.0f} s")
     files, kept = [], 0
     for at in range(len(made)):
         path = work / stage.name_of(at)
@@ -195,7 +196,7 @@ def shoot(
         if not path.exists():
             write_shot(path, stage.frames(at), style.size)
         files.append(path)
-        tell(f"{at + 1} of {len(made)} pictures")
+        tell(f"{at + 1} of {counted(len(made), 'picture')}")
     frames = made[-1].last
     join_shots(target, files, frames, sound, reel.chapters, reel.tags)
     shutil.rmtree(work, ignore_errors=True)

@@ -30,7 +30,7 @@ from image2music.composers.base import (
     missing_constraints,
 )
 from image2music.errors import AbcError, PlanError, PutOffError
-from image2music.failures import batch_with_fallback, map_catching, reason_of
+from image2music.failures import batch_with_fallback, counted, map_catching, reason_of
 from image2music.loop.choose import (
     UNCHANGED,
     ExaminedTune,
@@ -294,7 +294,8 @@ def _fail_invalid(takes: Sequence[Take]) -> None:
 def _invalid(draft: Draft) -> AbcError:
     first = next(diagnostic for diagnostic in draft.diagnostics if diagnostic.severity == "error")
     text = " ".join(draft.abc.split())[:200]
-    return AbcError(f"{draft.errors} errors left, the first: {first}; the tune: {text}", reason="invalid_abc")
+    left = counted(draft.errors, "error")
+    return AbcError(f"{left} left, the first: {first}; the tune: {text}", reason="invalid_abc")
 
 
 def _choose(work: Work) -> None:

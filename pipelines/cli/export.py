@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from image2music.failures import counted
 from pipelines.options.outputs import ExportOptions
 from pipelines.runtime.options import add_arguments, from_arguments
 
@@ -27,5 +28,5 @@ def run_export(args: argparse.Namespace) -> int:
 
     options = from_arguments(ExportOptions, args)
     written, failed = export(options)
-    print(f"{written} files in {options.output}, listed in files.csv")
+    print(f"{counted(written, 'file')} in {options.output}, listed in files.csv")
     return 1 if failed else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from image2music.failures import counted
 from pipelines.options.outputs import FilmOptions
 from pipelines.runtime.environment import EXIT_DONE, EXIT_FAILED, EXIT_SOME_FAILED
 from pipelines.runtime.options import add_arguments, from_arguments
@@ -29,7 +30,7 @@ def run_film(args: argparse.Namespace) -> int:
     options = from_arguments(FilmOptions, args)
     done = make_films(options)
     there = f", {done.there} there already" if done.there else ""
-    print(f"{done.made} films in {options.output}{there}")
+    print(f"{counted(done.made, 'film')} in {options.output}{there}")
     if not done.made and not done.there:
         return EXIT_FAILED
     return EXIT_SOME_FAILED if done.failed or done.gone else EXIT_DONE

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from image2music.failures import counted
 from pipelines.options.index import IndexOptions
 from pipelines.runtime.options import add_arguments, check_beam_flags, from_arguments
 
@@ -90,8 +91,9 @@ def go_back(uri: str, name: str) -> str:
         version = restore(uri, name)
         out = remove_again(uri)
     made = open_index(uri)
-    but = f", but for {len(out)} that were removed since" if out else ""
-    return f"{uri} is as it was at {name}{but}: {made.rows} tunes, now version {made.version if out else version}"
+    but = f", but for {counted(len(out), 'that was', 'that were')} removed since" if out else ""
+    now = f"{counted(made.rows, 'tune')}, now version {made.version if out else version}"
+    return f"{uri} is as it was at {name}{but}: {now}"
 
 
 def take_down(uri: str, given: Sequence[str], *, purging: bool) -> str:
@@ -108,7 +110,8 @@ def take_down(uri: str, given: Sequence[str], *, purging: bool) -> str:
     lines = [f"removed {one.tune_id}  {one.location}" for one in done.removed]
     lines += [f"was removed before, at {one.removed_at}: {one.tune_id}  {one.location}" for one in done.gone_before]
     lines += [f"stays, the same music: {tune_id}  {location}" for tune_id, location in done.copies]
-    lines.append(f"{done.rows} tunes are left in {uri}, version {version}; no update makes the others again")
+    left = counted(done.rows, "tune is left", "tunes are left")
+    lines.append(f"{left} in {uri}, version {version}; no update makes the others again")
     lines.append(
         "earlier versions are deleted, and nothing can be restored"
         if purging
@@ -139,7 +142,8 @@ def stats_lines(uri: str) -> str:
 
     stats = index_stats(open_index(uri.rstrip("/")))
     numbers = {
-        name: f"{s.least:g} to {s.most:g}, middle {s.middle:g}, half of them {s.lower:g} to {s.upper:g}"
+        name: f"{_short(s.least)} to {_short(s.most)}, middle {_short(s.middle)}, half of them {_short(s.lower)} to "
+        f"{_short(s.upper)}"
         for name, s in stats.numbers.items()
     }
     names = {
@@ -149,6 +153,10 @@ def stats_lines(uri: str) -> str:
     lines = {"tunes": str(stats.index.rows)} | _searching(stats) | numbers | names
     lines |= _recalling(stats.index)
     return "\n".join(f"{name:14}{value}" for name, value in lines.items())
+
+
+def _short(number: float) -> str:
+    return f"{number:,.1f}".removesuffix(".0")
 
 
 def _recalling(index: TuneIndex) -> dict[str, str]:

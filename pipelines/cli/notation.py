@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from image2music.abc.diagnostics import Diagnostic, Severity
 from image2music.errors import AbcError, ConfigError, Image2MusicError, MidiError, OutputError, PlanError
+from image2music.failures import counted
 from image2music.music.theory import TICKS_PER_QUARTER
 from image2music.storage.files import atomic_write
 from pipelines.runtime.options import SOUNDFONT_HELP
@@ -94,7 +95,7 @@ def list_files(paths: Sequence[str], kind: FileKind) -> list[str]:
         message = f"no {kind.name} files in {', '.join(paths)}: name files, or folders that hold some"
         raise ConfigError(message, reason="no_files")
     if skipped:
-        print(f"{skipped} other file{'s' if skipped > 1 else ''} left out: no {kind.name}", file=sys.stderr)
+        print(f"{counted(skipped, 'other file')} left out: no {kind.name}", file=sys.stderr)
     return list(dict.fromkeys(files))
 
 
@@ -246,7 +247,7 @@ def run_midi(args: argparse.Namespace) -> int:
             raise AbcError("; ".join(unplayed), reason="unplayed_tunes")
         errors = sum(finding.severity is Severity.ERROR for finding in check_parsed(parsed))
         if errors:
-            told = f"{errors} error{'s' if errors > 1 else ''}, played as it stands"
+            told = f"{counted(errors, 'error')}, played as it stands"
             print(f"{path}: {told}; image2music check names them, --fix mends what it can", file=sys.stderr)
 
     return _each(list_files(args.paths, ABC_FILES), convert_one)

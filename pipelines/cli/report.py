@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from image2music.failures import counted
 from pipelines.options.outputs import ReportOptions
 from pipelines.runtime.options import add_arguments, from_arguments
 
@@ -30,5 +31,6 @@ def run_report(args: argparse.Namespace) -> int:
     done = write_report(options)
     lost = "of them without their picture (relative places are looked for from the folder where compose ran)"
     unseen = f", {done.unseen} {lost}" if done.unseen else ""
-    print(f"{done.pictures} pictures{unseen}, {done.failures} failures: open {options.folder / 'index.html'}")
+    shown, failures = counted(done.pictures, "picture"), counted(done.failures, "failure")
+    print(f"{shown}{unseen}, {failures}: open {options.folder / 'index.html'}")
     return 0

@@ -69,7 +69,7 @@ def ablate(options: AblateOptions) -> int:
                 tell_failures_once(run.output.part(variant.name))
             tell_failures_once(run.output)
             record.counts = _counts(found, len(run.pictures))
-        put_off = put_off_line(run, found, None, "tunes")
+        put_off = put_off_line(run, found, None, "tune")
         code = job.end(record.counts["failed"], record.counts["tunes"], "tunes", options.max_failures, put_off)
         if not put_off:
             forget_answers(run, *(run.output.part(variant.name) for variant in variants_of(options.loop)))

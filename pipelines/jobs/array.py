@@ -100,8 +100,8 @@ def finish(options: ComposeOptions, records: Sequence[Mapping[str, Any]], comman
             record.seconds |= _summed(records)
             if lacking := sorted({*missing, *_unfinished(records)}):
                 _say_missing(sum(missing.values()), lacking, of, command)
-                message = f"{sum(missing.values())} pictures are missing, of {len(lacking)} of {of} parts"
-                return job.end(put_off=message)
+                pictures_missing = counted(sum(missing.values()), "picture is missing", "pictures are missing")
+                return job.end(put_off=f"{pictures_missing}, of {len(lacking)} of {counted(of, 'part')}")
             if options.album:
                 albums = assemble_albums(job, output, options.language)
                 record.counts |= albums
@@ -151,7 +151,8 @@ def _has_too_many_failures(record: Mapping[str, Any]) -> bool:
 
 
 def _say_missing(pictures: int, parts: Sequence[int], of: int, command: Callable[[int], str]) -> None:
-    print(f"{pictures} pictures have neither a row nor a failure; these parts of {of} are missing, at work, or broke:")
+    have = counted(pictures, "picture has", "pictures have")
+    print(f"{have} neither a row nor a failure; these parts of {of} are missing, at work, or broke:")
     for number in parts[:_MOST_COMMANDS]:
         print(f"  {command(number)}")
     if len(parts) > _MOST_COMMANDS:

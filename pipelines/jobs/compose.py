@@ -109,7 +109,7 @@ def _wait_as_before(job: Job, run: ComposeRun, desk: BatchDesk) -> str:
         record.counts = counts | {"composed": 0, "skipped": counts["composed"] + counts["skipped"]}
         if desk.collect() or desk.wait(run.options.batch_wait):
             return ""
-    return batches_line(desk.underway(), f" for {counts['put_off']} pictures")
+    return batches_line(desk.underway(), f" for {counted(counts['put_off'], 'picture')}")
 
 
 def compose_in_passes(
@@ -141,7 +141,7 @@ def compose_in_passes(
             if not desk.wait(run.options.batch_wait):
                 break
         except (ModelError, PutOffError) as error:
-            return found, f"{one_line(error)}; {found[f'{PUT_OFF}.batch']} pictures are put off, and {GOES_ON}"
+            return found, f"{one_line(error)}; {_put_off(found[f'{PUT_OFF}.batch'], 'picture')}, and {GOES_ON}"
         earlier, finished = found, run.output.finished(KEY_COLUMNS, composition_key)
         _forget_failures(run)
     return found, put_off_line(run, found, desk)
@@ -162,7 +162,7 @@ def compose_once(job: Job, run: ComposeRun, finished: frozenset[bytes], todo: in
 def _warn_of_batches(run: ComposeRun, desk: BatchDesk) -> None:
     underway = desk.underway()
     if underway.requests and not run.options.sending.batch_api:
-        what = f"{underway} are paid and not answered yet; without --batch_api they are asked and paid once more"
+        what = f"{underway}, paid and not answered yet: without --batch_api they are asked and paid once more"
         print(f"image2music: {what}", file=sys.stderr)
 
 
@@ -174,21 +174,26 @@ def _added_up(earlier: Counter[str], found: Counter[str]) -> Counter[str]:
 
 
 def put_off_line(
-    run: ComposeRun, found: Mapping[str, int], desk: BatchDesk | None = None, what: str = "pictures"
+    run: ComposeRun, found: Mapping[str, int], desk: BatchDesk | None = None, what: str = "picture"
 ) -> str:
-    """Return in one line what pictures or tunes (`what`) wait for, and what to do; empty where none waits."""
+    """Return in one line what pictures or tunes (one is a `what`) wait for, and what to do; empty where none waits."""
     reasons = {
         name.removeprefix(f"{PUT_OFF}."): number for name, number in found.items() if name.startswith(f"{PUT_OFF}.")
     }
     underway = desk.underway() if desk is not None else Underway()
     lines = []
     if underway.batches and "batch" in reasons:
-        lines.append(batches_line(underway, f" for {reasons.pop('batch')} {what}"))
+        lines.append(batches_line(underway, f" for {counted(reasons.pop('batch'), what)}"))
     if underway.held_back or "max_cost" in reasons:
         waiting = reasons.pop("max_cost", 0) + reasons.pop("batch", 0)
-        lines.append(_money_line(run, f"{waiting} {what}" if waiting else f"{underway.held_back} requests"))
-    lines += [f"{number} {what} are put off ({reason}); {GOES_ON}" for reason, number in sorted(reasons.items())]
+        late = _put_off(waiting, what) if waiting else _put_off(underway.held_back, "request")
+        lines.append(_money_line(run, late))
+    lines += [f"{_put_off(number, what)} ({reason}); {GOES_ON}" for reason, number in sorted(reasons.items())]
     return "; ".join(lines)
+
+
+def _put_off(number: int, what: str) -> str:
+    return counted(number, f"{what} is put off", f"{what}s are put off")
 
 
 def batches_line(underway: Underway, whose: str = "") -> str:
@@ -196,10 +201,10 @@ def batches_line(underway: Underway, whose: str = "") -> str:
     return f"submitted {underway}{whose}, to be answered within a day; the same command goes on with what has come"
 
 
-def _money_line(run: ComposeRun, waiting: str) -> str:
+def _money_line(run: ComposeRun, late: str) -> str:
     sending = run.options.sending
     spent = f"spent {read_spending(sending.ledger).all.cost:.2f} of --max_cost {sending.max_cost:g}"
-    return f"{spent}, and {waiting} are put off; the same command with a higher one goes on"
+    return f"{spent}, and {late}; the same command with a higher one goes on"
 
 
 def look_up(options: ComposeOptions | AblateOptions) -> ComposeRun:
@@ -313,13 +318,17 @@ def cost_of_other_settings(run: ComposeRun) -> str | None:
         return None
     there = {uri for row in run.output.compositions.read(["image_uris"]) for uri in row["image_uris"]}
     fresh = sum(printable(picture) not in there for picture in run.pictures)
-    keeping = f"{others} rows of other settings or rules stay as they are; {fresh} pictures are composed"
-    moving = f"all rows move to {run.output.generations}, and all {len(run.pictures)} pictures are composed anew"
+    old = "of other settings or rules"
+    stay = counted(others, f"row {old} stays", f"rows {old} stay")
+    composed = counted(fresh, "picture is composed", "pictures are composed")
+    keeping = f"{stay} as {'it is' if others == 1 else 'they are'}; {composed}"
+    everything = counted(len(run.pictures), "picture is composed anew", "pictures are composed anew")
+    moving = f"all rows move to {run.output.generations}, and {'all ' if len(run.pictures) > 1 else ''}{everything}"
     if run.options.refresh:
-        keeping = f"{others} rows of other settings or rules stay, unless their references changed"
+        keeping = f"{stay}, unless references changed"
         moving = f"without --refresh: all rows move to {run.output.generations}, and all pictures are composed anew"
     if run.options.again:
-        keeping = f"{others} rows of other settings or rules stay, but for those that --ids names"
+        keeping = f"{stay}, but for those that --ids names"
         moving = f"without --again: all rows move to {run.output.generations}, and all pictures are composed anew"
     if run.options.keep:
         return f"--keep: {keeping}"
@@ -369,7 +378,8 @@ def tell_failures_once(output: OutputStore, has_row: Collection[str] = ()) -> To
 def _check_rows(run: ComposeRun, rows: int, found: Mapping[str, int]) -> None:
     wanted = found["compose.done"] + found["skip.skipped"]
     if rows < wanted:
-        message = f"{run.output} holds {rows} rows and should hold {wanted}: something removed them; run again"
+        there = counted(rows, "row")
+        message = f"{run.output} holds {there} and should hold {wanted}: something removed them; run again"
         raise JobError(message, reason="rows_missing")
 
 
@@ -444,7 +454,9 @@ def motion_line(counts: Mapping[str, Any]) -> str:
 def alike_line(counts: Mapping[str, Any]) -> str:
     """Return how many pictures are like others, as far as it is known; empty where none is."""
     near = counts.get("near_duplicates", 0)
-    return f"{near} near-duplicates of other pictures of their album (bursts, edits, other sizes)" if near else ""
+    several = "near-duplicates of other pictures of their album"
+    what = counted(near, "near-duplicate of another picture of its album", several)
+    return f"{what} (bursts, edits, other sizes)" if near else ""
 
 
 def assemble_albums(job: Job, output: OutputStore, language: str) -> dict[str, int]:

@@ -113,14 +113,15 @@ class PicturesSeen:
 
     def lines(self, of: int) -> dict[str, str]:
         """Return it by the name of each line, where so many pictures were listed."""
-        near = f"{self.alike} near-duplicates, of {self.alike_to} of them (bursts, edits, other sizes)"
+        same = counted(self.same_bytes, "has the bytes of another", "have the bytes of another")
+        near = f"{counted(self.alike, 'near-duplicate')}, of {self.alike_to} of them (bursts, edits, other sizes)"
         which = "all" if self.pictures == of else f"the first {self.pictures} of"
         first = "; ".join(self.failures[:_MOST_FAILURES])
         more = f"; and {len(self.failures) - _MOST_FAILURES} more" if len(self.failures) > _MOST_FAILURES else ""
         return {
             "looked at": f"{which} {counted(of, 'picture')}",
-            "alike": f"{self.same_bytes} have the bytes of another, {near}",
-            "motion": f"{self.motion} with their film in the same file (motion photos)" if self.motion else "",
+            "alike": f"{same}, {near}",
+            "motion": f"{self.motion} with its film in the same file (motion photo)" if self.motion else "",
             "unreadable": f"{len(self.failures)}: {first}{more}" if self.failures else "",
         }
 
@@ -227,7 +228,7 @@ def _money(options: ComposeOptions | AblateOptions, pictures: int, usages: tuple
     if options.max_cost is None or not high:
         return text
     enough = min(pictures, int(max(0.0, options.max_cost - spent) / high * pictures))
-    return f"{text}; --max_cost {options.max_cost:g} is enough for about {enough:,} of {pictures:,} pictures"
+    return f"{text}; --max_cost {options.max_cost:g} is enough for about {enough:,} of {counted(pictures, 'picture')}"
 
 
 def plan_lines(run: ComposeRun) -> str:
@@ -255,7 +256,8 @@ def settings_lines(run: ComposeRun) -> dict[str, str]:
 
 def _loop_line(loop: LoopSettings) -> str:
     last = "one round of edits" if loop.protocol == "plan" else "one refinement"
-    return f"protocol {loop.protocol}, {loop.candidates} candidates, at most {loop.rounds} repairs, then {last}"
+    drafts = f"{counted(loop.candidates, 'candidate')}, at most {counted(loop.rounds, 'repair')}"
+    return f"protocol {loop.protocol}, {drafts}, then {last}"
 
 
 def waiting(run: ComposeRun) -> list[str]:

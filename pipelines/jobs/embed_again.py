@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from image2music.embedders import base as embedders
 from image2music.errors import ConfigError, TuneIndexError
+from image2music.failures import counted
 from image2music.index.maintenance import Changes, finalize, keep_version
 from image2music.index.table import TuneIndex, commit, open_index, stored_tunes
 from image2music.storage.output import open_index_files
@@ -42,7 +43,8 @@ def embed_again(options: IndexOptions) -> int:
             made = embedded_again(job, options, before)
             record.details["index"] = version_made(made)
         job.end()
-    print(f"{made.rows} tunes in {made.uri}, version {made.version}, embedded by {made.embedder_id}; no MIDI was read")
+    tunes = counted(made.rows, "tune")
+    print(f"{tunes} in {made.uri}, version {made.version}, embedded by {made.embedder_id}; no MIDI was read")
     print(f"image2music index --index {made.uri} --restore {before.version} goes back to {before.embedder_id}")
     return EXIT_DONE
 
@@ -61,9 +63,8 @@ def embedded_again(job: Job, options: IndexOptions, before: TuneIndex) -> TuneIn
     sources = stored_tunes(before)
     pictures = sum(bool(source.image) for source in sources.values())
     if pictures and not options.midi_root:
-        message = (
-            f"{pictures} tunes of {before.uri} have pictures, which are read again: give --midi_root, where they lie"
-        )
+        have = counted(pictures, "tune has a picture, which is", "tunes have pictures, which are")
+        message = f"{before.uri}: {have} read again: give --midi_root, where they lie"
         raise ConfigError(message, reason="bad_arguments")
     embedder = embedders.load_embedder(spec)
     at, field = before.schema.get_field_index("vector"), before.schema.field("vector")
@@ -75,7 +76,8 @@ def embedded_again(job: Job, options: IndexOptions, before: TuneIndex) -> TuneIn
     if len(written.tune_ids) < len(changed):
         failed = len(changed) - len(written.tune_ids)
         reasons = open_index_files(options.index).failures.uri
-        message = f"{failed} of {len(changed)} tunes could not be embedded, and {AS_IT_WAS}; why is in {reasons}"
+        of = counted(len(changed), "tune")
+        message = f"{failed} of {of} could not be embedded, and {AS_IT_WAS}; why is in {reasons}"
         raise TuneIndexError(message, reason="not_embedded")
     keep_version(before.uri, before.version)
     commit(before.uri, written.fragments, schema)

@@ -18,7 +18,7 @@ from PIL import PngImagePlugin
 
 from image2music.abc.musicxml import abc_to_music_xml
 from image2music.errors import ConfigError, Image2MusicError, PictureError
-from image2music.failures import one_line
+from image2music.failures import counted, one_line
 from image2music.music.engraving import engrave, pages_as_pdf
 from image2music.music.midi import read_midi
 from image2music.music.render import RATE, SoundFormat, SoundRenderer, encode, loop_tags
@@ -42,7 +42,7 @@ TABLE_COLUMNS = (
     "picture", "image_id", "catalog_id", "album", "file", "format", "bytes", "seconds", "title", "key", "meter",
     "tempo_qpm", "made_by_ai", "digital_source_type", "composer", "composer_licence", "longest_copied_run", "copyright",
 )  # fmt: skip
-"""Columns of the table: a line a file. Seconds are those that are heard: of a loop once round."""
+"""Columns of the table: a line a file. Seconds are those that are heard: of a loop once round. Tempo to one digit."""
 
 _COLUMNS = tuple(
     dict.fromkeys((*NAME_COLUMNS, *RIGHTS_COLUMNS, "image_uris", "abc", "meter", "midi", "plan", "attention"))
@@ -108,8 +108,8 @@ def _tell_of_no_row(folder: str, former: Mapping[str, str], ids: Collection[str]
     """Say in one line which files of an earlier export are of no row any more: they stay."""
     old = (name for name, id in former.items() if id not in ids and name not in written)
     if left := sorted(name for name in old if (open_place(folder) / name).is_file()):
-        many = f"{len(left)} files in {folder} are" if len(left) > 1 else f"1 file in {folder} is"
-        print(f"{many} of no row of this output, such as {left[0]}; they stay until you remove them")
+        stay = f"of no row of this output, such as {left[0]}; they stay until you remove them"
+        print(f"{counted(len(left), f'file in {folder} is', f'files in {folder} are')} {stay}")
 
 
 def chosen_rows(rows: Iterable[Mapping[str, Any]], where: str, wanted: Collection[str]) -> frozenset[str]:
@@ -314,7 +314,7 @@ def _line(tune: ExportedTune, name: str, format: str, file: ExportedFile) -> dic
         "title": _plain(row["title"]),
         "key": row["key"],
         "meter": row["meter"],
-        "tempo_qpm": f"{row['tempo_qpm']:g}",
+        "tempo_qpm": f"{round(row['tempo_qpm'], 1):g}",
         "made_by_ai": "true",
         "digital_source_type": TRAINED_ALGORITHMIC_MEDIA,
         "composer": model_name(row["composer_id"]),

@@ -14,7 +14,7 @@ from typing import Any
 from PIL.Image import Image
 
 from image2music.errors import ConfigError, Image2MusicError
-from image2music.failures import one_line
+from image2music.failures import counted, one_line
 from image2music.film.encode import load_encoder
 from image2music.film.reel import FILM_COLUMNS, Reel, ReelPart, album_reel, tune_reel
 from image2music.film.shooting import FILM_VERSION, FilmMade, FilmStyle, shoot
@@ -87,8 +87,7 @@ def _teller(target: Path) -> Callable[[str], None]:
 def _said(film: FilmMade, style: FilmStyle) -> str:
     minutes, seconds = divmod(round(film.seconds), 60)
     kept = f", {film.kept} of them from an earlier run" if film.kept else ""
-    pictures = f"{film.shots} picture{'s' if film.shots != 1 else ''}"
-    return f"{pictures}{kept}, {minutes}:{seconds:02}, {style.size[0]}x{style.size[1]}"
+    return f"{counted(film.shots, 'picture')}{kept}, {minutes}:{seconds:02}, {style.size[0]}x{style.size[1]}"
 
 
 def _content(reel: Reel, style: FilmStyle, player: str) -> str:

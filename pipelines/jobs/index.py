@@ -18,6 +18,7 @@ from apache_beam.ml.rag.ingestion.base import VectorDatabaseWriteTransform
 
 from image2music.embedders import base as embedders
 from image2music.errors import TuneIndexError
+from image2music.failures import counted
 from image2music.index.maintenance import (
     Changes,
     Manifest,
@@ -101,7 +102,8 @@ def index(options: IndexOptions) -> int:
 def _print_taken_down(options: IndexOptions, listed: int) -> None:
     if listed:
         uri = open_index_files(options.index).removed
-        print(f"{listed} tunes stay out, for they were removed ({uri}); --bring_back lets them in again")
+        out = counted(listed, "tune stays out, for it was removed", "tunes stay out, for they were removed")
+        print(f"{out} ({uri}); --bring_back lets {'it' if listed == 1 else 'them'} in again")
 
 
 def _build_in_slices(job: Job, options: IndexOptions, spec: str) -> Manifest:
@@ -237,10 +239,11 @@ def print_tunes(made: TuneIndex) -> int:
     """Print what the index holds and what failed; return the exit code."""
     failures = open_index_files(made.uri).failures
     failed = failures.count()
-    print(f"{made.rows} tunes in {made.uri}, version {made.version}, embedded by {made.embedder_id}")
+    print(f"{counted(made.rows, 'tune')} in {made.uri}, version {made.version}, embedded by {made.embedder_id}")
     if not failed:
         return EXIT_DONE
-    print(f"{failed} lines of the captions gave no tune, written to {failures.uri}:")
+    lines = counted(failed, "line of the captions", "lines of the captions")
+    print(f"{lines} gave no tune, written to {failures.uri}:")
     for line in failure_lines(failures):
         print(f"  {line}")
     return EXIT_SOME_FAILED
@@ -353,11 +356,12 @@ def update_pipeline(
 
 def print_changes(options: IndexOptions, found: IndexSurvey) -> None:
     """Print what an update found, and how to get lost rows back."""
-    print(", ".join(f"{number} {name.replace('_', ' ')}" for name, number in found.counts.items()))
+    one = {"files_read": "file read", "stay_out": "stays out"}
+    said = {name: name.replace("_", " ") for name in found.counts}
+    print(", ".join(counted(number, one.get(name, said[name]), said[name]) for name, number in found.counts.items()))
     if found.lost:
-        print(
-            f"{found.lost} rows went because the files of their lines cannot be read; --keep_removed keeps such rows,"
-        )
+        went = "went because the files of their lines cannot be read"
+        print(f"{counted(found.lost, 'row')} {went}; --keep_removed keeps such rows,")
         print(f"image2music index --index {options.index} --history names the versions to go back to")
 
 

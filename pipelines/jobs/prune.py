@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from image2music.errors import Image2MusicError
+from image2music.failures import counted
 from image2music.images.reading import PictureReader, open_seekable
 from image2music.images.sources import album_of, as_on_disk, is_web, list_members, member_of
 from image2music.rows import printable
@@ -51,9 +52,10 @@ class Pruned:
         if self.refused:
             print(f"image2music: {self.refused}", file=sys.stderr)
         if self.rows:
-            print(f"{self.rows} rows of pictures that are gone were moved to {self.home}")
+            several = "rows of pictures that are gone were moved"
+            print(f"{counted(self.rows, 'row of a picture that is gone was moved', several)} to {self.home}")
         if self.shortened:
-            print(f"{self.shortened} rows have lost some of their places")
+            print(counted(self.shortened, "row has lost some of its places", "rows have lost some of their places"))
 
 
 NOTHING_PRUNED = Pruned()
@@ -104,18 +106,15 @@ def prune_plan(run: ComposeRun) -> str:
     except (OSError, Image2MusicError) as error:
         return f"prune       nothing, for nobody can tell what is gone: {error}"
     more = f"; {_too_many(losses)}, which only --prune all does" if losses.too_many else ""
-    lines = [f"prune       at most {_rows(len(losses.gone))}; those of pictures that were only moved stay{more}"]
+    most = counted(len(losses.gone), "row")
+    lines = [f"prune       at most {most}; those of pictures that were only moved stay{more}"]
     lines += [f"  {id[:12]} {uris[0]}" for id, uris in sorted(losses.gone.items(), key=lambda one: one[1])]
-    have = f"{_rows(len(losses.left))} {'has' if len(losses.left) == 1 else 'have'}"
+    have = counted(len(losses.left), "row has", "rows have")
     return "\n".join([*lines, f"places      {have} lost some" if losses.left else ""]).rstrip()
 
 
-def _rows(number: int) -> str:
-    return f"{number} row{'' if number == 1 else 's'}"
-
-
 def _too_many(losses: Losses) -> str:
-    return f"{len(losses.gone)} of {losses.all_rows} rows have lost their pictures, more than a tenth"
+    return f"{len(losses.gone)} of {counted(losses.all_rows, 'row')} have lost their pictures, more than a tenth"
 
 
 Identities = Callable[[Collection[str]], Mapping[str, str | None]]

@@ -110,7 +110,8 @@ def refresh(options: ComposeOptions) -> int:
             return _renew(job, options, run, found)
         if options.album:  # a run that was killed may have left them unbound
             assemble_albums(job, run.output, options.language)
-        print(f"{found.rows} rows name version {run.index.version} already, and nothing changed")
+        rows = counted(found.rows, "row names", "rows name")
+        print(f"{rows} version {run.index.version} already, and nothing changed")
         return EXIT_DONE
 
 
@@ -273,7 +274,8 @@ def _searched(
         yield from zip(some, found, strict=True)
     if sceneless and _suited(run):
         what = "their references are looked for by the text alone, and what does not suit is not left out"
-        print(f"image2music: {sceneless} rows of {run.output} have no scene: {what}", file=sys.stderr)
+        which = counted(sceneless, f"row of {run.output} has", f"rows of {run.output} have")
+        print(f"image2music: {which} no scene: {what}", file=sys.stderr)
 
 
 def _suited(run: ComposeRun) -> bool:
@@ -304,13 +306,14 @@ def refresh_plan(run: ComposeRun, found: StaleRows) -> str:
     """Return what a refresh, or other takes, would do and what it would cost."""
     mean = found.seconds / len(found.changed) if found.changed else 0.0
     gone = sum(not _places(uris) for uris in found.changed.values())
-    again, version = run.options.again, f"of which {found.current} name this version already"
+    again = run.options.again
+    version = f"of which {counted(found.current, 'names', 'name')} this version already"
     lines = {
         "rows": f"{found.rows} in {run.output}",
-        "index": f"{run.index.uri}, version {run.index.version}, {run.index.rows} tunes",
+        "index": f"{run.index.uri}, version {run.index.version}, {counted(run.index.rows, 'tune')}",
         "compose": f"{len(found.changed)} again, {'with another seed' if again else 'for their references changed'}",
         "keep": f"{len(found.kept)}, {'as they are' if again else version}",
-        "missing": f"{gone} of the pictures to compose are no longer there",
+        "missing": f"{counted(gone, 'picture to compose is', 'pictures to compose are')} no longer there",
         "cost": f"about {found.seconds:.1f} seconds of the models, {mean:.2f} a picture, as they took before",
     }
     return "\n".join(f"{name:12}{value}" for name, value in lines.items())

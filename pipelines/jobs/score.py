@@ -65,6 +65,7 @@ from image2music.evaluation.votes import (
     read_votes,
     tune_mark,
 )
+from image2music.failures import counted
 from image2music.images.features import data_uri, thumbnail
 from image2music.images.reading import content_id, read_bytes
 from image2music.music.render import SoundRenderer, encode
@@ -167,10 +168,10 @@ def tables(options: ScoreOptions, summaries: list[Summary], found: list[Differen
 
 
 def _pairing(summaries: list[Summary], found: list[Difference]) -> str:
-    shared = max(difference.change.n for difference in found)
+    shared = counted(max(difference.change.n for difference in found), "picture")
     here, there = summaries[0].pictures, summaries[1].pictures
     return (
-        f"{shared} pictures in both, of {here} here and {there} there; change with its paired 95 % interval. "
+        f"{shared} in both, of {here} here and {there} there; change with its paired 95 % interval. "
         "A regression is a change for the worse that exceeds the bound over the whole interval."
     )
 
@@ -218,7 +219,7 @@ def write_listening_test(folder: Path, systems: Sequence[System], pictures: int,
         files.write(f"sounds/{item.code}.wav", tune_sound(item.piece))
     files.write(FORM, render_form([_shown(item) for item in items]))
     Folder(str(folder.parent)).write(_key(folder).name, answer_key_csv(items))
-    return f"{len(items)} tunes: hand out {folder} (open {FORM}); keep {_key(folder)} to yourself"
+    return f"{counted(len(items), 'tune')}: hand out {folder} (open {FORM}); keep {_key(folder)} to yourself"
 
 
 def read_listening_test(folder: Path, answers: Sequence[NamedText], scored: Sequence[Scored]) -> dict[str, Any]:
@@ -300,13 +301,12 @@ _PICTURES_KEPT = 64
 
 def judging_plan(options: ScoreOptions, systems: Sequence[System]) -> str:
     """Return what would be measured, and what a judge would cost."""
-    lines = [f"{system.name}: {len(system.pieces)} pictures" for system in systems]
+    lines = [f"{system.name}: {counted(len(system.pieces), 'picture')}" for system in systems]
     if options.judge is None:
         return "\n".join([*lines, "no judge: nothing is sent anywhere, nothing costs anything"])
     found = cost([piece for system in systems for piece in system.pieces], options.judging)
-    return "\n".join(
-        [*lines, f"judge {options.judge}, each tune {options.judging.times} times: {_told(found, options)}"]
-    )
+    each = f"each tune {counted(options.judging.times, 'time')}"
+    return "\n".join([*lines, f"judge {options.judge}, {each}: {_told(found, options)}"])
 
 
 def judge_systems(options: ScoreOptions, scored: Sequence[Scored]) -> dict[str, Any] | None:
@@ -364,8 +364,8 @@ def songeval(options: ScoreOptions, scored: Sequence[Scored]) -> dict[str, Any] 
 
 def _told(found: Cost, options: ScoreOptions) -> str:
     text = (
-        f"{found.conversations} conversations, about {found.tokens_in:,} tokens in and at most {found.tokens_out:,} "
-        f"out ({ANSWER_TOKENS} an answer)"
+        f"{counted(found.conversations, 'conversation')}, about {found.tokens_in:,} tokens in and at most "
+        f"{found.tokens_out:,} out ({ANSWER_TOKENS} an answer)"
     )
     if options.price is None:
         return f"{text}; --price IN,OUT (dollars a million tokens) makes it money"

@@ -31,7 +31,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from image2music import __version__
 from image2music.catalog import Matched
 from image2music.errors import OutputError
-from image2music.failures import one_line
+from image2music.failures import counted, one_line
 from image2music.images.sources import in_one_line
 from image2music.rows import now
 from image2music.storage.datasets import Dataset, RunFile, open_shards, read_by_shard, read_shards
@@ -284,7 +284,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     best = f"{references[0]['location']} ({references[0]['matched_by']})" if references else ""
     bars = count_bars(abc_to_score(row["abc"]))
     picture = os.path.basename(row["image_uri"])
-    return picture, row["title"], row["key"], row["meter"], f"{row['tempo_qpm']:g}", str(bars), best
+    return picture, row["title"], row["key"], row["meter"], f"{row['tempo_qpm']:.0f}", str(bars), best
 
 
 @dataclass(frozen=True)
@@ -297,9 +297,10 @@ class UnmetWishes:
     @property
     def line(self) -> str:
         """What to tell people; "" where all are kept."""
-        if self.rows < 2:
-            return f"1 row does not keep a wish: {self.first}" if self.rows else ""
-        return f"{self.rows} rows do not keep a wish, such as {self.first} (all in the column plan.unmet)"
+        kept = counted(self.rows, "row does not keep a wish", "rows do not keep a wish")
+        if self.rows > 1:
+            return f"{kept}, such as {self.first} (all in the column plan.unmet)"
+        return f"{kept}: {self.first}" if self.rows else ""
 
 
 def unmet_wishes(output: OutputStore, settings_hash: str) -> UnmetWishes:
@@ -348,20 +349,22 @@ def catalog_lines(catalog: Matched | None, most: int = 3) -> list[str]:
     """Return how a catalogue and the pictures fit together, with the first names of what does not."""
     if catalog is None:
         return []
-    odd = {
-        "rows without a picture": catalog.rows_without_picture,
-        "rows for a picture that an earlier row has": catalog.repeated_rows,
-        "pictures without a row": catalog.pictures_without_row,
-        "rows whose picture was found by another spelling": [f"{row} is {uri}" for row, uri in catalog.loosely],
-        "texts are too long": catalog.catalog.cut,
-    }
+    odd = (
+        ("row", "without a picture", catalog.rows_without_picture),
+        ("row", "for a picture that an earlier row has", catalog.repeated_rows),
+        ("picture", "without a row", catalog.pictures_without_row),
+        ("row", "whose picture was found by another spelling", [f"{row} is {uri}" for row, uri in catalog.loosely]),
+        ("text", "too long", catalog.catalog.cut),
+    )
     lines = [
-        f"  {len(names)} {what}: {', '.join(map(in_one_line, names[:most]))}{' …' if len(names) > most else ''}"
-        for what, names in odd.items()
+        f"  {counted(len(names), what)} {why}: "
+        f"{', '.join(map(in_one_line, names[:most]))}{' …' if len(names) > most else ''}"
+        for what, why, names in odd
         if names
     ]
-    nameless = [f"  {catalog.catalog.nameless} rows that name no picture"] if catalog.catalog.nameless else []
-    return [f"{catalog.rows} rows in the catalogue, {catalog.catalog.line}", *lines, *nameless]
+    nameless = counted(catalog.catalog.nameless, "row that names no picture", "rows that name no picture")
+    lines += [f"  {nameless}"] if catalog.catalog.nameless else []
+    return [f"{counted(catalog.rows, 'row')} in the catalogue, {catalog.catalog.line}", *lines]
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

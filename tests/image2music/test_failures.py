@@ -1,4 +1,9 @@
-from image2music.failures import one_line
+from image2music.failures import counted, one_line
+
+
+def test_a_number_is_said_with_what_it_counts():
+    assert [counted(number, "row") for number in (0, 1, 2, 12_345)] == ["0 rows", "1 row", "2 rows", "12,345 rows"]
+    assert [counted(number, "batch", "batches") for number in (1, 2)] == ["1 batch", "2 batches"]
 
 
 def test_a_message_is_one_line_and_its_class_where_it_is_empty():

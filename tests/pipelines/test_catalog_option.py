@@ -62,7 +62,7 @@ def test_what_does_not_fit_is_counted_and_told(shop, capsys):
     main(COMPOSE)
     out = capsys.readouterr().out
     assert "2 rows in the catalogue" in out
-    assert "1 rows without a picture: gone.png" in out
+    assert "1 row without a picture: gone.png" in out
     assert "2 pictures without a row: pictures/blue.png, pictures/green.png" in out
     counts = json.loads(Path("out/run.json").read_text())["counts"]
     assert (counts["catalog_rows_without_picture"], counts["pictures_without_catalog_row"]) == (1, 2)

@@ -124,7 +124,7 @@ def test_rows_of_earlier_rules_are_gone_on_with_only_by_keep_or_overwrite(indexe
     assert main(COMPOSE) == 1
     assert capsys.readouterr().err == (
         "image2music: out holds compositions of other settings or rules. --keep: 3 rows of other settings or rules "
-        "stay as they are; 1 pictures are composed. --overwrite: all rows move to out/generations, and all 4 pictures "
+        "stay as they are; 1 picture is composed. --overwrite: all rows move to out/generations, and all 4 pictures "
         "are composed anew. Add one of them, or name another --output\n"
     )
     assert main([*COMPOSE, "--keep"]) == 0

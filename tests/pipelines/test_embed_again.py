@@ -118,7 +118,7 @@ def test_tunes_with_pictures_need_the_folder_of_these(indexed, capsys):
     (indexed / "captions.json").write_text('{"location": "red.mid", "image": "red.png"}\n')
     assert main(UPDATE) == 0
     assert main(OTHER) == 1
-    assert "1 tunes of tunes.lance have pictures, which are read again: give --midi_root" in capsys.readouterr().err
+    assert "tunes.lance: 1 tune has a picture, which is read again: give --midi_root" in capsys.readouterr().err
     (indexed / "midi" / "red.mid").unlink()
     assert main([*OTHER, "--midi_root", "midi"]) == 0
     assert [row["embedder_id"] for row in rows()] == ["other-embedder@1"]

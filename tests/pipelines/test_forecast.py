@@ -79,7 +79,7 @@ def test_for_an_album_nobody_asks_how_many_machines_to_take():
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(0.0, "0 s"), (34.2, "35 s"), (89.9, "90 s"), (90.0, "2 min"), (3599.0, "60 min"), (5400.0, "1.5 h"), (1e6, "278 h")],
+    [(0.0, "0 s"), (34.2, "35 s"), (89.9, "90 s"), (90.0, "2 min"), (3599.0, "60 min"), (5400.0, "1.5 h")],
 )
 def test_a_time_is_said_in_the_unit_that_people_would_name(seconds, said):
     assert duration(seconds) == said

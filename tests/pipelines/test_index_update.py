@@ -129,7 +129,7 @@ def test_rows_whose_file_is_missing_go_with_a_word_and_can_be_kept(settled, caps
     assert len(rows()) == 3
     assert main(UPDATE) == 3
     assert [row["location"] for row in rows()] == ["blue.mid", "green.mid"]
-    assert "1 rows went because the files of their lines cannot be read" in capsys.readouterr().out
+    assert "1 row went because the files of their lines cannot be read" in capsys.readouterr().out
 
 
 def test_a_compressed_captions_file_that_breaks_off_removes_nothing(settled, capsys):

@@ -59,7 +59,7 @@ def test_an_update_reads_only_members_of_another_size_or_time(archive, capsys):
         file.write(abc_to_midi(two_voice_tune(99)))
     pack(archive)
     assert index(archive, "--update") == 0
-    assert "1 new, 0 changed, 1 removed, 2 unchanged, 1 files read" in capsys.readouterr().out
+    assert "1 new, 0 changed, 1 removed, 2 unchanged, 1 file read" in capsys.readouterr().out
 
 
 def test_what_is_not_in_the_archive_or_leaves_it_is_a_failure(world):

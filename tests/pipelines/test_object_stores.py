@@ -125,7 +125,7 @@ def test_commands_that_read_an_output(composed, tmp_path, capsys):
 def test_a_tune_is_taken_down_for_good_and_the_rest_embedded_again(composed, capsys):
     run("index --index @/tunes.lance --remove red.mid --purge", bucket=composed)
     run(INDEX, "--update", bucket=composed)
-    assert "1 tunes stay out" in capsys.readouterr().out
+    assert "1 tune stays out" in capsys.readouterr().out
     run("index --index @/tunes.lance --embedder fake:other", bucket=composed)
     made = open_index(f"{composed}/tunes.lance")
     assert (made.rows, made.embedder_id) == (2, "other-embedder@1")
@@ -139,7 +139,7 @@ def test_an_index_is_kept_up_to_date_and_goes_back(composed, capsys):
     assert "0 new, 0 changed, 1 removed, 2 unchanged, 0 files read" in capsys.readouterr().out
     (open_place(composed) / "captions.json").write(before)
     run(INDEX, "--update", bucket=composed)
-    assert "1 new, 0 changed, 0 removed, 2 unchanged, 1 files read" in capsys.readouterr().out
+    assert "1 new, 0 changed, 0 removed, 2 unchanged, 1 file read" in capsys.readouterr().out
     run("index --index @/tunes.lance --history", bucket=composed)
     tags = [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:] if "-" in line.split()[-1]]
     assert [tag.partition("-")[0] for tag in tags] == ["build", "update", "update"]

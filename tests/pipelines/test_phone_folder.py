@@ -99,14 +99,14 @@ def test_a_dry_run_says_it_first(phone, capsys):
     assert lines["left out"].startswith("skipped 4 files that are no pictures: ")
     assert lines["pairs"] == "each one picture: 1 with its film beside it (Live Photo), 1 with its RAW beside it"
     assert lines["looked at"] == "all 12 pictures"
-    near = "1 near-duplicates, of 1 of them (bursts, edits, other sizes)"
-    assert lines["alike"] == f"1 have the bytes of another, {near}"
-    assert lines["motion"] == "1 with their film in the same file (motion photos)"
+    near = "1 near-duplicate, of 1 of them (bursts, edits, other sizes)"
+    assert lines["alike"] == f"1 has the bytes of another, {near}"
+    assert lines["motion"] == "1 with its film in the same file (motion photo)"
     assert lines["catalogue"] == (
         "3 rows in the catalogue, read as Windows-1252 (Latin-1), as it is not UTF-8, semicolons; columns image, id; "
-        "1 rows without a picture: lost.jpg; "
+        "1 row without a picture: lost.jpg; "
         "10 pictures without a row: phone/IMG_1.HEIC, phone/IMG_3.JPG, phone/IMG_4.DNG …; "
-        "1 rows whose picture was found by another spelling: img_2.jpg is phone/IMG_2.JPG"
+        "1 row whose picture was found by another spelling: img_2.jpg is phone/IMG_2.JPG"
     )
     assert not Path("out").exists()
 

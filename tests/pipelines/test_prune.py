@@ -67,7 +67,7 @@ def test_the_row_of_a_picture_that_is_gone_is_moved_to_a_generation_of_its_own(p
     before = whole_rows()
     (photos / "00007.png").unlink()
     assert main([*COMPOSE, "--prune"]) == 0
-    assert "1 rows of pictures that are gone were moved to out/generations/pruned" in capsys.readouterr().out
+    assert "1 row of a picture that is gone was moved to out/generations/pruned" in capsys.readouterr().out
     assert (len(rows()), pruned()) == (29, 1)
     assert before == whole_rows() | whole_rows(ASIDE)
     assert main(["export", "--input", ASIDE, "--output", "there"]) == 0

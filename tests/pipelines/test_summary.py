@@ -1,7 +1,7 @@
 import pyarrow as pa
 
 from image2music.storage.output import open_output
-from pipelines.runtime.job import table, unmet_wishes
+from pipelines.runtime.job import compositions_table, table, unmet_wishes
 from schemas.composition import PLAN
 
 
@@ -10,6 +10,17 @@ def test_columns_stand_side_by_side_and_long_cells_are_cut():
         ("picture", "title"), [["a.jpg", "A very long title that nobody wants to read to its end"], ["b", ""]]
     )
     assert lines.splitlines() == ["picture  title", "a.jpg    A very long title that nobody wan…", "b"]
+
+
+def test_tempos_are_whole_numbers_in_the_closing_table(tmp_path):
+    output = open_output(tmp_path / "out")
+    words = {"image_uri": "in/a.png", "title": "Sea", "key": "C", "meter": "4/4"}
+    row = words | {"tempo_qpm": 76.2286, "abc": "X:1\nM:4/4\nL:1/4\nK:C\nCDEF|\n", "references": []}
+    schema = pa.schema([*((name, pa.string()) for name in words), ("tempo_qpm", pa.float64()), ("abc", pa.string())])
+    for name, kind in (("references", pa.list_(pa.string())), ("composed_at", pa.timestamp("us", "UTC"))):
+        schema = schema.append(pa.field(name, kind))
+    output.compositions.append([row | {"composed_at": None}], schema, ("image_uri",))
+    assert compositions_table(output).splitlines()[1].split() == ["a.png", "Sea", "C", "4/4", "76", "1"]
 
 
 def write_rows(output, *rows):

@@ -49,7 +49,7 @@ def test_neither_an_update_nor_a_build_brings_it_back_until_somebody_lets_it_in(
         capsys.readouterr()
         assert main(command) == 0
         assert locations() == ["blue.mid", "green.mid"]
-        assert "1 tunes stay out, for they were removed" in capsys.readouterr().out
+        assert "1 tune stays out, for it was removed" in capsys.readouterr().out
     assert main([*INDEX, "--bring_back", "red.mid"]) == 0
     assert locations() == ["blue.mid", "green.mid"]
     assert main(UPDATE) == 0
@@ -70,7 +70,7 @@ def test_going_back_to_an_earlier_version_does_not_bring_it_back(indexed, capsys
     assert main([*INDEX, "--remove", "red.mid"]) == 0
     capsys.readouterr()
     assert main([*INDEX, "--restore", str(version)]) == 0
-    assert "but for 1 that were removed since: 2 tunes" in capsys.readouterr().out
+    assert "but for 1 that was removed since: 2 tunes" in capsys.readouterr().out
     assert locations() == ["blue.mid", "green.mid"]
 
 

@@ -67,7 +67,7 @@ def test_rows_that_are_removed_while_the_job_runs_are_not_called_done(indexed, m
     meanwhile(lambda: shutil.rmtree(folder))
     capsys.readouterr()
     assert main(COMPOSE) == 1
-    assert "out holds 1 rows and should hold 4" in one_line_of(capsys)
+    assert "out holds 1 row and should hold 4" in one_line_of(capsys)
 
 
 def test_an_index_that_is_removed_ends_with_every_picture_accounted_for(indexed, monkeypatch, capsys):

@@ -32,6 +32,7 @@ from image2music.composers.chat.server import (
     was_cut,
 )
 from image2music.errors import ModelError
+from image2music.failures import counted
 
 SHARE_OF_PRICE = 0.5
 """What a batch's answers cost of the usual price."""
@@ -63,7 +64,7 @@ class Underway:
     held_back: int = 0
 
     def __str__(self) -> str:
-        return f"{self.requests} requests in {self.batches} {'batch' if self.batches == 1 else 'batches'}"
+        return f"{counted(self.requests, 'request')} in {counted(self.batches, 'batch', 'batches')}"
 
 
 class BatchDesk:

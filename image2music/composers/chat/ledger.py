@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from image2music.errors import ConfigError, ModelError, OutputError, PutOffError
+from image2music.failures import counted
 from image2music.storage.datasets import is_gone
 
 _SCHEMA = """
@@ -326,7 +327,7 @@ class Ledger:
 def spending_line(spent: Totals) -> str:
     """Return `120 requests answered, 4 more from the ledger, 90,000 tokens in (12,000 cached), 40,000 out, 1.23`."""
     parts = [
-        f"{spent.requests:,} requests answered",
+        counted(spent.requests, "request answered", "requests answered"),
         f"{spent.from_ledger:,} more from the ledger" if spent.from_ledger else "",
         f"{spent.cut:,} of them cut and asked again" if spent.cut else "",
         f"{spent.lost:,} lost under way" if spent.lost else "",

@@ -17,7 +17,8 @@
       card.hidden = !fits(card, words, wanted);
       shown += card.hidden ? 0 : 1;
     }
-    count.textContent = shown === cards.length ? `${shown} pictures` : `${shown} of ${cards.length} pictures`;
+    const all = `${cards.length} picture${cards.length === 1 ? "" : "s"}`;
+    count.textContent = shown === cards.length ? all : `${shown} of ${all}`;
     nothing.hidden = shown > 0;
   }
   let waiting = 0;

@@ -40,6 +40,7 @@ from image2music.composers.chat.engine.loading import (
 from image2music.composers.chat.engine.replay import observed, replay, replay_by_layer
 from image2music.composers.constrained.forms import Form, LinesForm, TuneForm
 from image2music.errors import ModelError
+from image2music.failures import counted
 from image2music.images.decode import MAX_SIDE
 
 FAMILIES = frozenset(
@@ -321,12 +322,12 @@ def memory_report(config: Mapping[str, Any], batch: int) -> dict[str, str]:
     batches = {f"{name} ({gib} GiB)": largest_batch(shape, gib, text_tokens, replayed) for name, gib in CARDS.items()}
     fitting = ", ".join(f"{name} {most}" for name, most in batches.items() if most)
     small = ", ".join(name for name, most in batches.items() if not most)
-    family = str(config.get("model_type"))
+    family, pictures = str(config.get("model_type")), counted(batch, "picture")
     foreign = f"{family} is not in this release of transformers: serve it, and name it by openai:BASE_URL#MODEL"
     return {
         "memory": f"{taken.total / GIB:.1f} GiB in bfloat16: {_in_gib(parts)}",
         "attention": f"{taken.attention / GIB:.1f} GiB, by replay, when keys and values are gone",
-        "batch": f"{batch} pictures of at most {taken.tokens} tokens, {shape.picture_tokens} of them the picture's",
+        "batch": f"{pictures} of at most {taken.tokens} tokens, {shape.picture_tokens} of them the picture's",
         "fits": f"largest batch on {fitting or 'none of the cards that are listed'}",
         "fits not": small or "all do",
         **({} if family in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES else {"family": foreign}),
