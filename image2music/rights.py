@@ -174,6 +174,18 @@ def model_name(model_id: str) -> str:
     return model_id.removeprefix("transformers:").partition("@")[0].partition("+")[0]
 
 
+def _composer_words(model_id: str) -> str:
+    """Return in plain words who composed: which model, and where it ran."""
+    name = model_name(model_id)
+    if model_id.startswith("nano-"):
+        return "nano, which is image2music's own search and no language model"
+    if model_id.startswith("transformers:"):
+        return f"{name}, a model that ran where the pictures were composed"
+    if model_id.startswith("openai:"):
+        return f"{name}, a model behind the server {model_id.removeprefix('openai:').rpartition('#')[0]}"
+    return name
+
+
 def passport(row: Mapping[str, Any], *, again: str = "", lies_in: str = "") -> str:
     """Return the rights of a tune as text for a person: a heading, and a line for each fact.
 
@@ -186,12 +198,13 @@ def passport(row: Mapping[str, Any], *, again: str = "", lies_in: str = "") -> s
         "catalog_id": row.get("catalog_id") or "",
         "lies in": lies_in,
         "made by": f"AI ({rights['digital_source_type']}), {row['composed_at']:%Y-%m-%d %H:%M:%S} UTC",
-        "composer": f"{rights['composer']}; licence: {rights['composer_licence'] or 'not known'}",
+        "composer": f"{_composer_words(rights['composer'])}; licence: {rights['composer_licence'] or 'not known'}",
         "embedder": f"{row['embedder_id']}; licence: {rights['embedder_licence'] or 'not known'}",
         "copied": _copied_words(rights["copied_run"], len(rights["references"])),
         "index": f"{row['index_uri']}, version {row['index_version']}",
         "seed": str(row["seed"]),
         "settings": row["settings_hash"],
+        "composer_id": rights["composer"],
     }
     said = [f"{name:12}{value}" for name, value in lines.items() if value]
     for number, reference in enumerate(rights["references"], start=1):

@@ -92,6 +92,21 @@ def test_a_passport_names_licences_that_are_known_and_says_which_are_not():
 
 
 @pytest.mark.parametrize(
+    ("model_id", "words"),
+    [
+        ("nano-6@da740b96f939+conse-3:packages", "nano, which is image2music's own search and no language model"),
+        ("transformers:Qwen/X@1", "Qwen/X, a model that ran where the pictures were composed"),
+        ("openai:https://h/v1#big+attention=transformers:Qwen/X@1", "big, a model behind the server https://h/v1"),
+        ("somebody-s@1", "somebody-s"),
+    ],
+)
+def test_a_passport_says_in_plain_words_who_composed_and_the_exact_id_on_a_line_of_its_own(model_id, words):
+    lines = dict(line.split(maxsplit=1) for line in passport(ROW | {"composer_id": model_id}).splitlines()[1:])
+    assert lines["composer"] == f"{words}; licence: not known"
+    assert lines["composer_id"] == model_id
+
+
+@pytest.mark.parametrize(
     ("model_id", "name"),
     [
         ("nano-6@da740b96f939+conse-3:packages", "nano-6"),
