@@ -187,7 +187,8 @@ class Marker:
                 if (tune := self.stage.tune_in(bar))}  # fmt: skip
         if len(tops) < 3:
             return max(first, last - 1), last
-        top = max((bar for bar in tops if bar > first), key=lambda bar: (tops[bar], bar))
+        begun = min(tops)  # the tune may rest before
+        top = max((bar for bar in tops if bar > begun), key=lambda bar: (tops[bar], bar))
         start = min((bar for bar in tops if bar < top), key=lambda bar: (tops[bar], -bar))
         return (max(start, top - 3), top) if top * 2 > first + last else (max(first, last - 1), last)
 

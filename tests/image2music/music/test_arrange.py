@@ -400,6 +400,17 @@ def test_loudness_follows_the_sections_and_the_tune_lies_above_it():
     assert "pp" in harp.bars[0][0].marks
 
 
+def test_a_section_grows_where_its_tune_rests_first_and_begins_on_its_top():
+    plan = a_plan(climax=Climax(7, 1, 90))
+    plan = replace(plan, sections=(replace(plan.sections[0], swell="grow"), plan.sections[1]))
+    tune = a_tune()
+    tune[1][0] = (LineEvent((), Fraction(4)),)
+    tune[1][1] = (LineEvent((88,), Fraction(4)),)
+    flute = arrange_plan(plan, tune, 0)[0]
+    marks = [[mark for event in bar for mark in event.marks] for bar in flute.bars[:4]]
+    assert "crescendo(" in marks[2] and "crescendo)" in marks[3]
+
+
 def test_a_voice_that_has_its_dynamics_keeps_them():
     tune = a_tune()
     tune[1][0] = (replace(tune[1][0][0], marks=("ff",)), tune[1][0][1])
