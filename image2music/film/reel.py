@@ -187,7 +187,10 @@ def _stops(row: Row, starts: Sequence[float]) -> tuple[Stop, ...]:
 
 
 def _album_tags(album: Row, rows: Mapping[str, Row]) -> dict[str, str]:
-    """Return what the file of a book says of itself: what its first tune says, for all of them."""
+    """Return what the file of a book says of itself: what its first tune says, for all of them.
+
+    Its day is that of the last picture whose time is known; where none is, that of composing.
+    """
     row = next((rows[id] for id in album["image_ids"] if id in rows), None)
     tags = file_tags(
         {
@@ -204,4 +207,7 @@ def _album_tags(album: Row, rows: Mapping[str, Row]) -> dict[str, str]:
     made_by = tags["comment"].partition(";")[0]
     music = f"{counted(count, 'tune')} composed by {tags['artist']}"
     tags["comment"] = f"{made_by}; {music} for {counted(count, 'picture')}"
+    taken = [moment for moment in album.get("taken_at") or () if moment is not None]
+    if taken:
+        tags["date"] = max(taken).date().isoformat()
     return tags | {"album": album["title"]}

@@ -76,6 +76,14 @@ def test_chapters_of_an_album_are_those_of_its_row():
     assert (cards[2].title, cards[2].subtitle) == ("Evening", "")
 
 
+def test_the_day_of_an_album_is_that_of_its_last_picture_by_its_own_clock():
+    times = [datetime(2024, 8, 3, 23, 50), None, datetime(2024, 7, 30, 9, 0)]
+    assert album_reel({**ALBUM, "taken_at": times}, {}).tags["date"] == "2024-08-03"
+    for unknown in ({}, {"taken_at": [None] * 3}):
+        assert album_reel(ALBUM | unknown, {"b" * 64: ROW}).tags["date"] == "2026-11-27"
+    assert tune_reel(ROW).tags["date"] == "2026-11-27"
+
+
 def test_a_card_goes_at_a_bar_line_when_it_has_been_read():
     card = album_reel(ALBUM, {}).with_cards().parts[0].card
     assert card.seconds == pytest.approx(4)
