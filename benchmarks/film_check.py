@@ -3,7 +3,8 @@
     python -m benchmarks.film_check --input out --output build/film-check --titles
 
 Checked are the frames (their number, and that pictures change in the frame of a bar line, found from the differences
-between frames), the sound (as long as the picture, -16 LUFS), the chapters, and what it costs: seconds a second of film
+between frames), the sound (as long as the picture, -16 LUFS), the chapters (titles of the album's row, or of its
+pictures where it has one chapter, each in the frame of its bar line), and what it costs: seconds a second of film
 and the peak of memory. A bar line is believed where a note of the MIDI file begins, by mido's clock. Ten frames of each
 film are left as PNG for eyes. `--made` checks films that are there already.
 """
@@ -12,13 +13,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +48,10 @@ _SMALL = (64, 36)
 
 @dataclass(frozen=True)
 class FilmFigures:
-    """What decoding a film showed. `cuts` are frames off the bar line, one for each change of picture."""
+    """What decoding a film showed. `cuts` are frames off the bar line, one for each change of picture.
+
+    `chapters` are (title, seconds).
+    """
 
     name: str
     seconds: float
@@ -57,7 +63,7 @@ class FilmFigures:
     lines_without_note: int
     lufs: float
     peak_db: float
-    chapters: int
+    chapters: list[tuple[str, float]]
     megabytes: float
 
 
@@ -71,14 +77,14 @@ def main() -> int:
     cost = None if args.made else _make(args.input, args.output, more)
     failed = False
     figures = []
-    for reel in _reels(args.input):
+    for reel, row in _reels(args.input):
         path = args.output / f"{reel.name}.mp4"
         if not path.exists():
             continue
         found = _measured(path, reel)
         figures.append(asdict(found))
         _save_frames(path, args.output / "frames", found.frames)
-        for holds, words in _checks(found, reel):
+        for holds, words in _checks(found, reel, row):
             failed |= not holds
             print(f"{'ok  ' if holds else 'FAIL'} {found.name}: {words}")
     if cost is not None and figures:
@@ -104,11 +110,11 @@ def _make(source: str, output: Path, more: Sequence[str]) -> tuple[float, float,
     return time.monotonic() - begin, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
-def _reels(source: str) -> Iterator[Reel]:
+def _reels(source: str) -> Iterator[tuple[Reel, Mapping[str, Any]]]:
     store = open_output(source)
     rows = {row["image_id"]: row for row in store.compositions.read(list(FILM_COLUMNS))}
-    yield from (album_reel(album, rows) for album in store.albums.read(ALBUM_SCHEMA.names))
-    yield from (tune_reel(row) for row in rows.values())
+    yield from ((album_reel(album, rows), album) for album in store.albums.read(ALBUM_SCHEMA.names))
+    yield from ((tune_reel(row), row) for row in rows.values())
 
 
 def _measured(path: Path, reel: Reel) -> FilmFigures:
@@ -116,7 +122,8 @@ def _measured(path: Path, reel: Reel) -> FilmFigures:
 
     with av.open(str(path)) as film:
         video, audio = film.streams.video[0], film.streams.audio[0]
-        said, chapters = video.frames, len(film.chapters())
+        said = video.frames
+        chapters = [(one["metadata"]["title"], float(one["start"] * one["time_base"])) for one in film.chapters()]
         picture, sound = (float(stream.duration * stream.time_base) for stream in (video, audio))
         small = np.stack(
             [frame.reformat(*_SMALL, format="gray").to_ndarray() for frame in film.decode(video=0)]
@@ -161,7 +168,29 @@ def _change_near(small: np.ndarray, line: float, upbeat: float) -> int:
     return int(before + loud[-1]) - expected if len(loud) else 10**6
 
 
-def _checks(found: FilmFigures, reel: Reel) -> Iterator[tuple[bool, str]]:
+def _expected_chapters(reel: Reel, row: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Return (title, seconds) as the row says them; titles that stand there twice may have a number in the film."""
+    titles = row.get("titles") or [row["title"]]
+    chapters = row.get("chapters") or []
+    named = [(one["title"], one["first"]) for one in chapters] if len(chapters) > 1 else []
+    named = named or [(title, at) for at, title in enumerate(titles)]
+    return [(title, reel.parts[first].start) for title, first in named]
+
+
+def _chapters_hold(found: FilmFigures, expected: Sequence[tuple[str, float]]) -> bool:
+    said, starts = [title for title, _ in found.chapters], [seconds for _, seconds in found.chapters]
+    return (
+        len(said) == len(expected) == len(set(said))
+        and starts[0] == 0
+        and all(one < other for one, other in pairwise(starts))
+        and all(
+            re.fullmatch(re.escape(title) + r"( \(\d+\))?", seen) and abs(start - seconds) * FPS <= MOST_FRAMES_OFF
+            for (seen, seconds), (title, start) in zip(found.chapters, expected, strict=True)
+        )
+    )
+
+
+def _checks(found: FilmFigures, reel: Reel, row: Mapping[str, Any]) -> Iterator[tuple[bool, str]]:
     yield found.frames == found.frames_said == round(found.sound_seconds * FPS), f"{found.frames} frames"
     apart = abs(found.sound_seconds - found.picture_seconds)
     yield apart <= MOST_SECONDS_APART, f"sound and picture end {apart * 1000:.0f} ms apart, at {found.seconds:.1f} s"
@@ -170,7 +199,8 @@ def _checks(found: FilmFigures, reel: Reel) -> Iterator[tuple[bool, str]]:
     yield found.lines_without_note == 0, f"{found.lines_without_note} of these bar lines without a note"
     loud = f"{found.lufs:.2f} LUFS, true peak {found.peak_db:.1f} dB"
     yield abs(found.lufs - TARGET_LUFS) <= MOST_LU_OFF and found.peak_db < 0, loud
-    yield found.chapters == len(reel.chapters), f"{found.chapters} chapters"
+    titles = ", ".join(f"{title} at {seconds:.1f} s" for title, seconds in found.chapters)
+    yield _chapters_hold(found, _expected_chapters(reel, row)), f"{len(found.chapters)} chapters: {titles}"
     yield found.megabytes > 0, f"{found.megabytes:.1f} MB, {found.megabytes * 8 / found.seconds:.2f} Mbit/s"
 
 

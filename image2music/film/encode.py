@@ -190,7 +190,8 @@ def _sound_frames(av: ModuleType, sound: FilmSound, samples: int) -> Iterator[An
 
 
 def _set_chapters(film: Any, chapters: Sequence[FilmChapter], frames: int) -> None:
-    edges = [round(chapter.seconds * 1000) for chapter in chapters] + [round(frames * 1000 / FPS)]
+    end_of_film = round(frames * 1000 / FPS)
+    edges = [min(end_of_film, round(chapter.seconds * 1000)) for chapter in chapters] + [end_of_film]
     film.set_chapters(
         [
             {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from image2music.abc.playback import abc_to_score
 from image2music.errors import AbcError
 from image2music.failures import counted
 from image2music.film.camera import Stop, attention_point, section_point
-from image2music.film.encode import FilmChapter
+from image2music.film.encode import FPS, FilmChapter
 from image2music.film.timing import TimedBars, bars_in_time
 from image2music.rights import RIGHTS_COLUMNS, file_tags
 
@@ -77,7 +77,7 @@ class Reel:
         parts = []
         for number, (part, end) in enumerate(zip(self.parts, ends, strict=True)):
             words = [self.title] if number == 0 else []
-            words += [part.heading] if part.heading else []
+            words += [part.heading] if part.heading and part.heading not in words else []
             parts.append(replace(part, card=self._card(words, part.start, end)) if any(words) else part)
         return replace(self, parts=tuple(parts))
 
@@ -105,10 +105,6 @@ def tune_reel(row: Row, name: str = "") -> Reel:
     sections = plan.get("sections") or []
     starts = [bars.seconds[bars.place_of(section["first"])] for section in sections]
     part = ReelPart(row["image_id"], _places(row), row["title"], 0.0, 0.0, _stops(row, starts), (0, len(bars.numbers)))
-    chapters = tuple(
-        FilmChapter(section["picture_part"] or section["name"] or row["title"], start)
-        for section, start in zip(sections, starts, strict=True)
-    )
     return Reel(
         name or row["image_id"][:16],
         row["title"],
@@ -116,7 +112,7 @@ def tune_reel(row: Row, name: str = "") -> Reel:
         row["midi"],
         bars,
         (part,),
-        chapters or (FilmChapter(row["title"], 0.0),),
+        _marks([(row["title"], 0.0)]),
         file_tags(row),
         plan.get("length_s"),
         bool(plan.get("loop")),
@@ -145,8 +141,10 @@ def album_reel(album: Row, rows: Mapping[str, Row]) -> Reel:
         starts = [bars.seconds[at] - start for at in _section_bars(row, first) if at < last]
         places = tuple(dict.fromkeys((uri, *_places(row))))
         parts.append(ReelPart(image_id, places, title, start, bars.beats[first], _stops(row, starts), (first, last)))
+    named = [(part.title or album["title"], part.start) for part in parts]
     chapters = [chapter for chapter in album.get("chapters") or [] if chapter["first"] < len(parts)]
     if len(chapters) > 1:
+        named = [(chapter["title"] or named[chapter["first"]][0], named[chapter["first"]][1]) for chapter in chapters]
         for chapter in chapters:
             parts[chapter["first"]] = replace(parts[chapter["first"]], heading=chapter["title"] or "")
     return Reel(
@@ -156,10 +154,26 @@ def album_reel(album: Row, rows: Mapping[str, Row]) -> Reel:
         album["midi"],
         bars,
         tuple(parts),
-        tuple(FilmChapter(chapter["title"] or album["title"], parts[chapter["first"]].start) for chapter in chapters)
-        or tuple(FilmChapter(part.title, part.start) for part in parts),
+        _marks(named),
         _album_tags(album, rows),
     )
+
+
+def _marks(named: Iterable[tuple[str, float]]) -> tuple[FilmChapter, ...]:
+    """Return chapters by their titles and seconds, in order of time: a list to choose from, no two lines of it alike.
+
+    The first begins with the film. Of those that would begin in one frame the last is there, whose picture is seen;
+    a title that was there already gets a number.
+    """
+    by_frame = {round(seconds * FPS) if at else 0: title for at, (title, seconds) in enumerate(named)}
+    marks: dict[str, FilmChapter] = {}
+    for frame, title in by_frame.items():
+        said, number = title, 1
+        while said in marks:
+            number += 1
+            said = f"{title} ({number})"
+        marks[said] = FilmChapter(said, frame / FPS)
+    return tuple(marks.values())
 
 
 def _places(row: Row) -> tuple[str, ...]:

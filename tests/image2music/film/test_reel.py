@@ -76,6 +76,37 @@ def test_chapters_of_an_album_are_those_of_its_row():
     assert (cards[2].title, cards[2].subtitle) == ("Evening", "")
 
 
+def test_with_one_chapter_each_picture_has_a_mark_with_its_own_title():
+    reel = album_reel({**ALBUM, "chapters": [{"title": "The Beach", "first": 0, "taken_at": None}]}, {})
+    assert [(one.title, one.seconds) for one in reel.chapters] == [("One", 0), ("Two", 32), ("Three", 64)]
+    assert [part.card for part in reel.with_cards().parts[1:]] == [None, None]
+
+
+def test_titles_that_stand_there_twice_are_told_apart():
+    reel = album_reel({**ALBUM, "titles": ["Waves", "Waves", ""]}, {})
+    assert [one.title for one in reel.chapters] == ["Waves", "Waves (2)", "Sea"]
+
+
+def test_no_two_marks_stand_in_one_frame_and_the_first_begins_with_the_film():
+    tunes = {"starts": [1, 9, 9], "chapters": []}
+    assert [(one.title, one.seconds) for one in album_reel({**ALBUM, **tunes}, {}).chapters] == [
+        ("One", 0),
+        ("Three", 32),
+    ]
+    chapters = [{"title": "Noon", "first": 1, "taken_at": None}, {"title": "Night", "first": 2, "taken_at": None}]
+    assert [(one.title, one.seconds) for one in album_reel({**ALBUM, "chapters": chapters}, {}).chapters] == [
+        ("Noon", 0),
+        ("Night", 64),
+    ]
+
+
+def test_a_card_does_not_say_the_same_twice():
+    chapters = [{"title": "Sea", "first": 0, "taken_at": None}, {"title": "Town", "first": 2, "taken_at": None}]
+    cards = [part.card for part in album_reel({**ALBUM, "chapters": chapters}, {}).with_cards().parts]
+    assert (cards[0].title, cards[0].subtitle) == ("Sea", "")
+    assert (cards[2].title, cards[2].subtitle) == ("Town", "")
+
+
 def test_the_day_of_an_album_is_that_of_its_last_picture_by_its_own_clock():
     times = [datetime(2024, 8, 3, 23, 50), None, datetime(2024, 7, 30, 9, 0)]
     assert album_reel({**ALBUM, "taken_at": times}, {}).tags["date"] == "2024-08-03"
@@ -90,12 +121,10 @@ def test_a_card_goes_at_a_bar_line_when_it_has_been_read():
     assert card.upbeat == pytest.approx(1)
 
 
-def test_a_tune_alone_has_a_chapter_for_each_section_and_says_that_it_was_made_by_ai():
+def test_a_tune_alone_has_one_mark_with_its_title_and_says_that_it_was_made_by_ai():
     reel = tune_reel(ROW)
-    assert [(one.title, one.seconds) for one in reel.chapters] == [
-        ("the boat on the left", 0),
-        ("the sky at the top", 16),
-    ]
+    assert [(one.title, one.seconds) for one in reel.chapters] == [("Two", 0)]
+    assert [stop.seconds for stop in reel.parts[0].stops] == [0, 16]
     assert "Made by AI" in reel.tags["comment"]
     assert reel.length_s is None
 
