@@ -106,7 +106,10 @@ class ExportOptions:
 
 
 FILM_FORMATS = {"1080p": (1920, 1080), "4:3": (1440, 1080), "vertical": (1080, 1920)}
-"""Width and height of films in pixels."""
+"""Width and height of films in pixels; the first is that of films of which nothing else is said."""
+_FORMATS_OF_A_SHAPE = ("4:3", "vertical")
+"""Formats whose names say nothing of pixels: films of another size may have their shape."""
+_FORMATS_HELP = ", ".join(f"{name} {width}x{height}" for name, (width, height) in FILM_FORMATS.items())
 _SMALLEST_SIDE, _LARGEST_SIDE = 64, 4096
 _SIZE = re.compile(r"(\d+)x(\d+)")
 
@@ -126,8 +129,12 @@ class FilmOptions:
         metavar="ID",
         help=f"a film for each of these rows, by {_IDS_HELP}; else for each album, or each row without any",
     )
-    shape: str = option("1080p", flag="--format", choices=tuple(FILM_FORMATS), help="1920x1080, 1440x1080 or 1080x1920")
-    size: str = option("", metavar="WIDTHxHEIGHT", help="in pixels, even numbers, instead of --format")
+    shape: str | None = option(
+        None, flag="--format", choices=tuple(FILM_FORMATS), help=f"{_FORMATS_HELP}; 1080p unless --size says otherwise"
+    )
+    size: str = option(
+        "", metavar="WIDTHxHEIGHT", help="another size in pixels, even numbers; with a --format it has to agree with it"
+    )
     name: str = _name_option()
     titles: bool = option(False, help="cards with the titles of the album and its chapters, or of the tune")
     score: bool = option(False, help="a strip of the score below the picture that moves with the music")
@@ -141,14 +148,26 @@ class FilmOptions:
             raise ConfigError(
                 f"--size takes WIDTHxHEIGHT, even numbers of {bounds}, not {self.size}", reason="bad_size"
             )
+        if self.size and self.shape is not None and not self._agree:
+            wide, high = FILM_FORMATS[self.shape]
+            raise ConfigError(
+                f"--format {self.shape} is {wide}x{high}, --size says {self.size}: leave one of them out",
+                reason="bad_size",
+            )
 
     @property
     def pixels(self) -> tuple[int, int]:
         """Width and height."""
         if not self.size:
-            return FILM_FORMATS[self.shape]
+            return FILM_FORMATS[self.shape or next(iter(FILM_FORMATS))]
         found = _SIZE.fullmatch(self.size)
         return (int(found[1]), int(found[2])) if found else (0, 0)
+
+    @property
+    def _agree(self) -> bool:
+        """Whether a size is what a format says: the same, or of the same shape where it names a shape."""
+        (width, height), (wide, high) = self.pixels, FILM_FORMATS[self.shape or ""]
+        return self.pixels == (wide, high) or (self.shape in _FORMATS_OF_A_SHAPE and width * high == height * wide)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from image2music.music.loudness import loudness
 from image2music.rights import file_tags
 from image2music.storage.output import open_output
 from pipelines.cli.main import main
+from pipelines.options.outputs import FilmOptions
 from schemas.composition import TRAINED_ALGORITHMIC_MEDIA
 
 pytestmark = pytest.mark.slow
@@ -219,9 +220,21 @@ def test_a_strip_of_the_score_lies_under_the_picture_and_moves(unfilmed):
     ("shape", "size"), [("1080p", (1920, 1080)), ("4:3", (1440, 1080)), ("vertical", (1080, 1920))]
 )
 def test_formats_have_their_sizes(shape, size):
-    from pipelines.options.outputs import FilmOptions
-
     assert FilmOptions(input="out", output="films", shape=shape).pixels == size
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        ({}, (1920, 1080)),
+        ({"size": "640x360"}, (640, 360)),
+        ({"shape": "1080p", "size": "1920x1080"}, (1920, 1080)),
+        ({"shape": "vertical", "size": "540x960"}, (540, 960)),
+        ({"shape": "4:3", "size": "640x480"}, (640, 480)),
+    ],
+)
+def test_a_size_may_say_what_a_format_says(options, size):
+    assert FilmOptions(input="out", output="films", **options).pixels == size
 
 
 @pytest.mark.parametrize(
@@ -229,6 +242,11 @@ def test_formats_have_their_sizes(shape, size):
     [
         ("--size 97x64", "--size takes WIDTHxHEIGHT"),
         ("--size big", "--size takes WIDTHxHEIGHT"),
+        (
+            "--format vertical --size 640x360",
+            "--format vertical is 1080x1920, --size says 640x360: leave one of them out",
+        ),
+        ("--size 1280x720 --format 1080p", "--format 1080p is 1920x1080, --size says 1280x720: leave one of them out"),
         ("--ids ffffffffffff", "no row has the catalog_id 'ffffffffffff', or an image_id that begins so"),
         ("--ids ../x", "at least 4 hex digits"),
     ],
