@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,7 +16,7 @@ from PIL.Image import Image
 from image2music.abc.musicxml import abc_to_music_xml
 from image2music.failures import counted
 from image2music.film.camera import HELD, fit_of, path_over
-from image2music.film.encode import FPS, QUALITY, join_shots, write_shot
+from image2music.film.encode import FPS, QUALITY, SOUND_KBPS, join_shots, write_shot
 from image2music.film.frames import Planes, Size, Still, blended, canvas_of, longest_side, title_card
 from image2music.film.reel import Reel, ReelPart
 from image2music.film.sound import FilmSound, make_sound
@@ -24,6 +26,13 @@ from image2music.music.render import RATE, SoundRenderer
 
 FILM_VERSION = 1
 """Raise it when the same rows would give other frames or another sound: what was encoded before is not used then."""
+
+_PROCESSOR_SECONDS = 0.45
+"""What a second of film takes for each million pixels of a frame (docs/films.md)."""
+_PROCESSORS_AT_WORK = 2
+"""One makes the frames, the others encode them faster than that."""
+_MEGABYTES = (0.07, 0.4)
+"""How large a second of film gets for each million pixels of a frame: soft pictures and sharp ones."""
 
 FindPicture = Callable[[ReelPart, int], Image | None]
 """From a part and the length in pixels that its longer side needs to its picture, upright; None where it is gone."""
@@ -156,6 +165,28 @@ def _digest(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
 
 
+def as_clock(seconds: float) -> str:
+    """Return a length as players show it: 9:05, or 1:02:30 from an hour on."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def film_forecast(pictures: int, seconds: float, size: Size, processors: int) -> str:
+    """Return how long a film is, and about how large it gets and how long that takes on so many processors."""
+    megapixels = size[0] * size[1] / 1e6
+    sizes = [seconds * (SOUND_KBPS / 8000 + each * megapixels) for each in _MEGABYTES]
+    least, most = (max(1, int(float(f"{size:.1g}"))) for size in sizes)
+    large = f"{least} to {most} MB by what they show" if least < most else f"about {most} MB"
+    minutes = seconds * _PROCESSOR_SECONDS * megapixels / min(_PROCESSORS_AT_WORK, processors) / 60
+    many = f"{pictures} picture{'s' if pictures != 1 else ''}"
+    return f"film of {many}, {as_clock(seconds)} long, {large}, {_minutes(minutes)} to write"
+
+
+def _minutes(minutes: float) -> str:
+    return f"about {minutes:.0f} min" if minutes >= 1 else "less than a minute"
+
+
 def shoot(
     reel: Reel,
     style: FilmStyle,
@@ -188,15 +219,19 @@ def shoot(
     seconds = len(sound) / RATE
     reel, made = _cut(reel, seconds)
     stage = _Stage(reel, style, find, made)
-    tell(f"{counted(len(made), 'picture')}, {made[-1].last / FPS:.0f} s")
-    files, kept = [], 0
+    tell(film_forecast(len(made), made[-1].last / FPS, style.size, os.cpu_count() or 1))
+    files, kept, written, begun = [], 0, 0, time.monotonic()
     for at in range(len(made)):
         path = work / stage.name_of(at)
         kept += path.exists()
         if not path.exists():
             write_shot(path, stage.frames(at), style.size)
+            written += made[at].frames
         files.append(path)
-        tell(f"{at + 1} of {counted(len(made), 'picture')}")
+        left = made[-1].last - made[at].last
+        if left:
+            to_go = (time.monotonic() - begun) * left / max(1, written) / 60
+            tell(f"{at + 1} of {counted(len(made), 'picture')}" + (f", {_minutes(to_go)} to go" if written else ""))
     frames = made[-1].last
     join_shots(target, files, frames, sound, reel.chapters, reel.tags)
     shutil.rmtree(work, ignore_errors=True)

@@ -25,12 +25,14 @@ def add_parsers(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run_film(args: argparse.Namespace) -> int:
     """Make the films; the exit code is 3 if some could not be made or lack a picture, 1 if there is none."""
+    from image2music.film.shooting import as_clock
     from pipelines.jobs.film import make_films
 
     options = from_arguments(FilmOptions, args)
     done = make_films(options)
     there = f", {done.there} there already" if done.there else ""
-    print(f"{counted(done.made, 'film')} in {options.output}{there}")
+    length = f"; {as_clock(done.seconds)} long{' together' if done.made > 1 else ''}" if done.made else ""
+    print(f"{counted(done.made, 'film')} in {options.output}{there}{length}")
     if not done.made and not done.there:
         return EXIT_FAILED
     return EXIT_SOME_FAILED if done.failed or done.gone else EXIT_DONE

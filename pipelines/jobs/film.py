@@ -17,7 +17,7 @@ from image2music.errors import ConfigError, Image2MusicError
 from image2music.failures import counted, one_line
 from image2music.film.encode import load_encoder
 from image2music.film.reel import FILM_COLUMNS, Reel, ReelPart, album_reel, tune_reel
-from image2music.film.shooting import FILM_VERSION, FilmMade, FilmStyle, shoot
+from image2music.film.shooting import FILM_VERSION, FilmMade, FilmStyle, as_clock, shoot
 from image2music.storage.datasets import read_batches
 from image2music.storage.files import make_folder
 from image2music.storage.locks import file_lock
@@ -30,16 +30,19 @@ from schemas.album import ALBUM_SCHEMA
 
 _WORK, _LOCK, _ROWS_AT_ONCE = ".film", ".lock", 32
 """A folder in the folder of films: shots of films that are not whole, and what the whole ones were made of."""
+_LONG_STANDING = 45.0
+"""Seconds of a picture from which on a film is long to watch."""
 
 
 @dataclass(frozen=True)
 class FilmsMade:
-    """How many films were made, were there already, failed; and how many pictures are missing in those made."""
+    """How many films were made, were there already, failed; how many pictures those made lack, and their seconds."""
 
     made: int = 0
     there: int = 0
     failed: int = 0
     gone: int = 0
+    seconds: float = 0.0
 
 
 def make_films(options: FilmOptions) -> FilmsMade:
@@ -55,7 +58,7 @@ def make_films(options: FilmOptions) -> FilmsMade:
     style = FilmStyle(options.pixels, options.titles, options.score)
     renderer = announced_renderer(options.soundfont)
     make_folder(folder)
-    done = FilmsMade()
+    done, hinted = FilmsMade(), False
     with file_lock(folder, folder / _WORK / _LOCK):
         for place, read_reel in _reels(store, options):
             try:
@@ -66,6 +69,7 @@ def make_films(options: FilmOptions) -> FilmsMade:
                     done = replace(done, there=done.there + 1)
                     continue
                 note.parent.mkdir(parents=True, exist_ok=True)
+                hinted = hinted or _hint(reel, target)
                 film = shoot(reel, style, _find, renderer, folder / _WORK / reel.name, target, _teller(target))
             except ConfigError:
                 raise
@@ -76,8 +80,20 @@ def make_films(options: FilmOptions) -> FilmsMade:
             # A film that lacks a picture is made again: the picture may have come back.
             note.unlink(missing_ok=True) if film.gone else note.write_text(content, encoding="utf-8")
             print(f"{target}: {_said(film, style)}", flush=True)
-            done = replace(done, made=done.made + 1, gone=done.gone + len(film.gone))
+            done = replace(
+                done, made=done.made + 1, gone=done.gone + len(film.gone), seconds=done.seconds + film.seconds
+            )
     return done
+
+
+def _hint(reel: Reel, target: Path) -> bool:
+    """Say how a film gets shorter whose pictures stand for long, unless its music was asked to last so long."""
+    standing = reel.bars.seconds[-1] / len(reel.parts)
+    if reel.length_s is not None or standing <= _LONG_STANDING:
+        return False
+    shorter = "tunes of `compose --length 20s` make it shorter"
+    print(f"{target}: a picture stands for {standing:.0f} s on average: {shorter}", flush=True)
+    return True
 
 
 def _teller(target: Path) -> Callable[[str], None]:
@@ -85,9 +101,8 @@ def _teller(target: Path) -> Callable[[str], None]:
 
 
 def _said(film: FilmMade, style: FilmStyle) -> str:
-    minutes, seconds = divmod(round(film.seconds), 60)
     kept = f", {film.kept} of them from an earlier run" if film.kept else ""
-    return f"{counted(film.shots, 'picture')}{kept}, {minutes}:{seconds:02}, {style.size[0]}x{style.size[1]}"
+    return f"{counted(film.shots, 'picture')}{kept}, {as_clock(film.seconds)}, {style.size[0]}x{style.size[1]}"
 
 
 def _content(reel: Reel, style: FilmStyle, player: str) -> str:

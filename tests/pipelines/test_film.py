@@ -12,6 +12,7 @@ import pytest
 from job_processes import start, wait_for
 
 import image2music.film.shooting as shooting
+import pipelines.jobs.film as film_job
 from image2music.film.timing import bars_in_time
 from image2music.music.loudness import loudness
 from image2music.rights import file_tags
@@ -148,6 +149,23 @@ def test_rows_without_an_album_are_a_film_each_and_named_rows_alone(unfilmed, ca
     assert main(FILM) == 0
     assert len(list((unfilmed / "films").glob("*.mp4"))) == 3
     assert "2 films in films, 1 there already" in capsys.readouterr().out
+
+
+def test_the_length_of_a_film_is_said_before_it_is_encoded_and_at_the_end(unfilmed, capsys, monkeypatch):
+    monkeypatch.setattr(film_job, "_LONG_STANDING", 1.0)
+    assert main(ALBUM_FILM) == 0
+    hint, forecast, *_, made, closing = capsys.readouterr().out.splitlines()
+    assert hint.endswith("on average: tunes of `compose --length 20s` make it shorter")
+    length = made.split(", ")[-2]
+    assert f": film of 3 pictures, {length} long, " in forecast
+    assert closing == f"1 film in films; {length} long"
+
+
+def test_films_of_short_tunes_are_not_called_long(unfilmed, capsys):
+    assert main(FILM) == 0
+    said = capsys.readouterr().out
+    assert "compose --length" not in said
+    assert said.splitlines()[-1].startswith("3 films in films; ") and said.endswith(" long together\n")
 
 
 def test_the_tags_of_one_row_are_those_of_its_other_files(unfilmed):

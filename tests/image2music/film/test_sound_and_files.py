@@ -13,6 +13,7 @@ from image2music.abc.musicxml import abc_to_music_xml
 from image2music.abc.playback import abc_to_midi
 from image2music.film.encode import FilmChapter, join_shots, write_shot
 from image2music.film.frames import planes_of
+from image2music.film.shooting import as_clock, film_forecast
 from image2music.film.sound import FilmSound, make_sound, stretches
 from image2music.film.strip import bars_between, staves_in, strip_height, strip_of
 from image2music.film.timing import bars_in_time
@@ -135,3 +136,16 @@ def test_the_strip_follows_the_notes_and_rests_at_both_ends():
     assert frame.size == (240, 120)
     place = round(strip.mark[60] - strip.left[60])
     assert frame.u[-4, place // 2] > 140
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.4, "0:00"), (65, "1:05"), (599.6, "10:00"), (3750, "1:02:30")])
+def test_lengths_are_said_as_players_show_them(seconds, said):
+    assert as_clock(seconds) == said
+
+
+def test_a_film_is_forecast_before_it_is_encoded():
+    assert film_forecast(1, 20, (96, 64), 2) == "film of 1 picture, 0:20 long, about 1 MB, less than a minute to write"
+    said = film_forecast(12, 600, (1920, 1080), 2)
+    assert said.startswith("film of 12 pictures, 10:00 long, 100 to 500 MB by what they show, about ")
+    minutes = [int(film_forecast(12, 600, (1920, 1080), many).split()[-4]) for many in (1, 2, 64)]
+    assert minutes[0] > minutes[1] == minutes[2] > 1
