@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from image2music.film.camera import CLOSEST, WHOLE, CameraPath, Fit, View, fit_of
+from image2music.music.engraving import TextFont, typst_fonts
 
 Bytes = NDArray[np.uint8]
 Size = tuple[int, int]
@@ -140,13 +141,15 @@ def _blurred(pixels: Bytes, size: Size, brightness: float) -> Bytes:
     return np.asarray(cv2.convertScaleAbs(large, alpha=brightness), np.uint8)
 
 
-def title_card(image: Image.Image | None, size: Size, title: str, subtitle: str = "") -> Planes:
+def title_card(
+    image: Image.Image | None, size: Size, title: str, subtitle: str = "", font: TextFont | None = None
+) -> Planes:
     """Return a card with words in the middle, over the blurred picture, or over plain dark grey where there is none."""
     if image is None:
         ground = np.full((size[1], size[0], 3), 34, np.uint8)
     else:
         ground = _blurred(np.asarray(image.convert("RGB")), size, _CARD_BRIGHTNESS)
-    words = lettering(size, title, subtitle)
+    words = lettering(size, title, subtitle, font)
     high = min(words.shape[0], size[1])
     top = (size[1] - high) // 2
     part, share = ground[top : top + high], words[:high, :, 3:].astype(np.float32) / 255
@@ -154,31 +157,34 @@ def title_card(image: Image.Image | None, size: Size, title: str, subtitle: str 
     return planes_of(ground)
 
 
+_FACE = "Libertinus Serif"
 _LETTERING = b"""
 #let given = sys.inputs
 #let size = float(given.size) * 1pt
 #set page(width: float(given.width) * 1pt, height: auto, margin: (x: size, y: size / 4), fill: none)
-#set text(font: "Libertinus Serif", fill: white, size: size, hyphenate: false)
+#set text(font: given.families.split("|"), fill: white, size: size, hyphenate: false)
 #set par(leading: 0.35em, justify: false)
 #align(center)[#given.title#if given.subtitle != "" [#v(0.9em, weak: true)#text(size: 0.6em, given.subtitle)]]
 """
 
 
-def lettering(size: Size, title: str, subtitle: str = "") -> Bytes:
+def lettering(size: Size, title: str, subtitle: str = "", font: TextFont | None = None) -> Bytes:
     """Return white words as an image as wide as the film, uint8[h, w, 4] with alpha, broken into lines.
 
-    Typst sets them: its own fonts have the letters of Latin, Greek and Cyrillic; others come from fonts of the system,
-    and a box stands where there is none.
+    Typst sets them in `font`, or in its own, which have the letters of Latin, Greek and Cyrillic; others come from the
+    fonts of the system. A box stands where there is none: `unwritten_scripts` tells.
     """
     import typst
 
     inputs = {
         "width": str(size[0]),
         "size": f"{min(size[0] / 14, size[1] / 9):g}",
+        "families": "|".join([*(font.families if font else ()), _FACE]),
         "title": _breakable(title),
         "subtitle": _breakable(subtitle),
     }
-    png: Any = typst.compile(_LETTERING, format="png", ppi=72, sys_inputs=inputs)
+    fonts = typst_fonts(font.path if font else None)
+    png: Any = typst.compile(_LETTERING, format="png", ppi=72, sys_inputs=inputs, font_paths=fonts)
     with Image.open(io.BytesIO(png[0] if isinstance(png, list) else png)) as image:
         return np.asarray(image.convert("RGBA").resize((size[0], image.height)))
 

@@ -20,8 +20,9 @@ from image2music.film.encode import FPS, QUALITY, SOUND_KBPS, join_shots, write_
 from image2music.film.frames import Planes, Size, Still, blended, canvas_of, longest_side, title_card
 from image2music.film.reel import Reel, ReelPart
 from image2music.film.sound import FilmSound, make_sound
-from image2music.film.strip import ScoreStrip, bars_between, staves_in, strip_height, strip_of
+from image2music.film.strip import ScoreStrip, bars_between, staves_in, strip_height, strip_of, words_on_strip
 from image2music.film.timing import Shot, shots
+from image2music.music.engraving import TextFont, unwritten_scripts
 from image2music.music.render import RATE, SoundRenderer
 
 FILM_VERSION = 1
@@ -40,11 +41,12 @@ FindPicture = Callable[[ReelPart, int], Image | None]
 
 @dataclass(frozen=True)
 class FilmStyle:
-    """How a film looks: width and height in pixels (even numbers), cards with titles, a strip of the score."""
+    """How a film looks: width and height in pixels (even numbers), cards with titles, a strip of the score, a font."""
 
     size: Size
     titles: bool = False
     score: bool = False
+    font: TextFont | None = None
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,13 @@ class _Stage:
     """Prepares the parts of a reel, each once: a shot shows its own part and the next one."""
 
     def __init__(self, reel: Reel, style: FilmStyle, find: FindPicture, made: Sequence[Shot]) -> None:
-        self._reel, self._find, self._made = reel, find, made
+        self._reel, self._find, self._made, self._font = reel, find, made, style.font
         self._music_xml = abc_to_music_xml(reel.abc) if style.score else b""
         self._strip_height = strip_height(style.size, staves_in(self._music_xml)) if style.score else 0
         self.size = (style.size[0], style.size[1] - self._strip_height)
+        titles = "".join(part.title for part in reel.parts)
+        boxes = unwritten_scripts(titles + words_shown(reel, style), style.font)
+        self._letters = [style.font.digest if style.font else "", boxes]
         self._pictures: dict[int, Image | None] = {}
         self.gone: dict[int, str] = {}
 
@@ -110,7 +115,7 @@ class _Stage:
         card = part.card
         uncovered = shot.first + round(card.seconds * FPS) if card else 0
         if image is None:
-            plain = title_card(None, self.size, part.title)
+            plain = title_card(None, self.size, part.title, font=self._font)
             still = Still(plain, HELD)
         else:
             lead = (shot.first - appears) / FPS
@@ -120,7 +125,7 @@ class _Stage:
                 canvas_of(image, self.size, fit),
                 path_over(stops, (shot.last - appears) / FPS, fit, outward=at % 2 == 1),
             )
-        words = title_card(image, self.size, card.title, card.subtitle) if card else None
+        words = title_card(image, self.size, card.title, card.subtitle, self._font) if card else None
         return _Staged(still, words, appears, uncovered, round(card.upbeat * FPS) if card else 0)
 
     def strip(self, at: int) -> ScoreStrip | None:
@@ -133,7 +138,8 @@ class _Stage:
         score = self._music_xml if whole else bars_between(self._music_xml, *part.bars)
         begin = first or 0.0
         size = (self.size[0], self._strip_height)
-        return strip_of(score, lambda quarters: bars.second_of(begin + quarters), (shot.first, shot.last), size, FPS)
+        frames = (shot.first, shot.last)
+        return strip_of(score, lambda quarters: bars.second_of(begin + quarters), frames, size, FPS, self._font)
 
     def name_of(self, at: int) -> str:
         """Return the name of a shot's file: it tells all that its frames depend on."""
@@ -145,7 +151,8 @@ class _Stage:
         ]
         lead = self._made[at - 1].fade if at else 0
         score = [self._reel.abc, hashlib.sha256(self._reel.midi).hexdigest()] if self._strip_height else []
-        content = [FILM_VERSION, dict(QUALITY), FPS, self.size, self._strip_height, at % 2, lead, seen, score]
+        frame = [self.size, self._strip_height, at % 2, lead]
+        content = [FILM_VERSION, dict(QUALITY), FPS, frame, seen, score, self._letters]
         return f"shot-{_digest(content)}.mp4"
 
     def frames(self, at: int) -> Iterator[Planes]:
@@ -165,6 +172,17 @@ def _digest(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
 
 
+def words_shown(reel: Reel, style: FilmStyle) -> str:
+    """Return the words that a film shows: those of its cards, and of the strip of its score.
+
+    Raises:
+        AbcError, NotationError: the score cannot be written.
+    """
+    cards = [part.card for part in reel.with_cards().parts if part.card is not None] if style.titles else []
+    words = "".join(card.title + card.subtitle for card in cards)
+    return words + (words_on_strip(abc_to_music_xml(reel.abc)) if style.score else "")
+
+
 def as_clock(seconds: float) -> str:
     """Return a length as players show it: 9:05, or 1:02:30 from an hour on."""
     minutes, rest = divmod(round(seconds), 60)
@@ -179,7 +197,7 @@ def film_forecast(pictures: int, seconds: float, size: Size, processors: int) ->
     least, most = (max(1, int(float(f"{size:.1g}"))) for size in sizes)
     large = f"{least} to {most} MB by what they show" if least < most else f"about {most} MB"
     minutes = seconds * _PROCESSOR_SECONDS * megapixels / min(_PROCESSORS_AT_WORK, processors) / 60
-    many = f"{pictures} picture{'s' if pictures != 1 else ''}"
+    many = counted(pictures, "picture")
     return f"film of {many}, {as_clock(seconds)} long, {large}, {_minutes(minutes)} to write"
 
 

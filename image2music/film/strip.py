@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from image2music.film.frames import Bytes, Planes, Size
-from image2music.music.engraving import engrave, page_as_png
+from image2music.music.engraving import TextFont, engrave, page_as_png
 
 _PAPER, _INK = 218.0, 24.0
 _NEUTRAL = 128
@@ -25,6 +25,7 @@ _ANCHOR = 0.3
 _MARGIN = 0.02
 _SMOOTH_SECONDS = 1.5
 _STAFF, _OUTER, _HIGHEST = 0.085, 0.04, 0.36
+_WORDS = ("part-name", "part-abbreviation", "words", "rehearsal")
 
 
 def strip_height(size: Size, staves: int) -> int:
@@ -36,6 +37,12 @@ def strip_height(size: Size, staves: int) -> int:
 def staves_in(music_xml: bytes) -> int:
     """Return the number of parts of a score."""
     return len(fromstring(music_xml).findall("part"))
+
+
+def words_on_strip(music_xml: bytes) -> str:
+    """Return the words that an engraved line of a score shows: names of parts, and what stands above the notes."""
+    score = fromstring(music_xml)
+    return "".join(entry.text or "" for tag in _WORDS for entry in score.iter(tag))
 
 
 def bars_between(music_xml: bytes, first: int, last: int) -> bytes:
@@ -111,7 +118,12 @@ class ScoreStrip:
 
 
 def strip_of(
-    music_xml: bytes, second_of: Callable[[float], float], frames: tuple[int, int], size: Size, fps: int
+    music_xml: bytes,
+    second_of: Callable[[float], float],
+    frames: tuple[int, int],
+    size: Size,
+    fps: int,
+    font: TextFont | None = None,
 ) -> ScoreStrip:
     """Engrave a score on one line and place it for frames `frames[0]` to `frames[1]` - 1.
 
@@ -121,13 +133,15 @@ def strip_of(
         frames: which it is seen in.
         size: width and height of the strip.
         fps: frames a second.
+        font: for words, where others have no letters.
 
     Raises:
         NotationError: nothing can be engraved.
     """
     engraving = engrave(music_xml, "line")
     scale = size[1] / engraving.height
-    with Image.open(io.BytesIO(page_as_png(engraving.pages[0], max(1, round(engraving.width * scale))))) as image:
+    page = page_as_png(engraving.pages[0], max(1, round(engraving.width * scale)), font)
+    with Image.open(io.BytesIO(page)) as image:
         grey = np.asarray(image.convert("L").resize((image.width, size[1])), np.float32) / 255
     line = np.rint(_INK + (_PAPER - _INK) * grey).astype(np.uint8)
     starts: dict[float, float] = {}

@@ -1,4 +1,4 @@
-"""A score as a page: MusicXML engraved to SVG by Verovio, and its pages as PDF and PNG by Typst.
+"""A score as a page: MusicXML engraved to SVG by Verovio, and its pages as PDF and PNG by Typst; fonts for its words.
 
 Only MusicXML of our own goes in (`abc.musicxml`): Verovio ends the process on some broken input of other formats.
 Neither library draws at random here: the same score gives the same bytes, ids included.
@@ -6,17 +6,23 @@ Neither library draws at random here: the same score gives the same bytes, ids i
 
 from __future__ import annotations
 
+import hashlib
 import re
+import shutil
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from html import unescape
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, NamedTuple
+from unicodedata import category
+from unicodedata import name as unicode_name
 from xml.etree.ElementTree import fromstring
 
-from image2music.errors import NotationError
+from image2music.errors import ConfigError, NotationError
 
 Layout = Literal["page", "line", "screen"]
 
@@ -82,7 +88,7 @@ _MARGIN = re.compile(r'<g class="page-margin" transform="translate\((\d+), (\d+)
 _HEAD = re.compile(
     r'<g id="([^"]+)" class="note\b[^>]*><g class="notehead\b[^>]*><use [^>]*translate\((-?\d+), (-?\d+)\)'
 )
-_OTHER_SCRIPTS = re.compile("[\u0530-\u1dff\u2e80-\ud7ff\uf900-\U0003ffff]")
+_OTHER_SCRIPTS = re.compile("[\u0530-\u1dff\u2c00-\u2c5f\u2c80-\ud7ff\uf900-\U0003ffff]")
 _PLACED_SPAN = re.compile(
     r'<text font-size="0px">(\s*)<tspan id="([^"]*)" class="rend" (x="[^"]*" y="[^"]*" text-anchor="[^"]*")>'
 )
@@ -216,18 +222,25 @@ def _font_folder() -> Path:
     return Path(package.submodule_search_locations[0]) / "data"
 
 
-def pages_as_pdf(pages: tuple[str, ...], title: str = "", author: str = "", description: str = "") -> bytes:
-    """Return SVG pages as one PDF: vectors, text as text, the size of each page that of its SVG."""
+def pages_as_pdf(
+    pages: tuple[str, ...], title: str = "", author: str = "", description: str = "", font: TextFont | None = None
+) -> bytes:
+    """Return SVG pages as one PDF: vectors, text as text, the size of each page that of its SVG.
+
+    `font` has letters that the others lack.
+    """
     about = {"title": title, "author": author, "description": description}
-    return _typeset(pages, None, about, format="pdf", timestamp=0)
+    return _typeset(pages, None, about, font, format="pdf", timestamp=0)
 
 
-def page_as_png(page: str, width_px: int) -> bytes:
+def page_as_png(page: str, width_px: int, font: TextFont | None = None) -> bytes:
     """Return one SVG page as PNG on white, `width_px` wide and as high as it takes."""
-    return _typeset((page,), width_px, {}, format="png", ppi=72)
+    return _typeset((page,), width_px, {}, font, format="png", ppi=72)
 
 
-def _typeset(pages: tuple[str, ...], width: int | None, about: dict[str, str], **options: Any) -> bytes:
+def _typeset(
+    pages: tuple[str, ...], width: int | None, about: dict[str, str], font: TextFont | None, **options: Any
+) -> bytes:
     import typst
 
     said = "".join(f"{name}: {_quoted(text)}, " for name, text in about.items() if text)
@@ -245,7 +258,8 @@ def _typeset(pages: tuple[str, ...], width: int | None, about: dict[str, str], *
             lines.append("#pagebreak()")
     # The fonts inside Typst write Latin, Greek and Cyrillic, and give the same bytes everywhere; others the system's.
     needs_more = any(_OTHER_SCRIPTS.search(page) for page in pages)
-    made = typst.compile("\n".join(lines).encode("utf-8"), ignore_system_fonts=not needs_more, **options)
+    fonts = typst_fonts(font.path if font else None, system=needs_more)
+    made = typst.compile("\n".join(lines).encode("utf-8"), font_paths=fonts, **options)
     return made[0] if isinstance(made, list) else bytes(made)
 
 
@@ -253,3 +267,116 @@ def _quoted(text: str) -> str:
     """Return a text as Typst writes a string."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
     return f'"{escaped}"'
+
+
+# ---------------------------------------------------------------- fonts for words
+
+
+@dataclass(frozen=True)
+class TextFont:
+    """A font file for words, which goes before the fonts inside Typst and those of the system.
+
+    `families` are the names of its fonts, `digest` is the sha256 of its bytes, in hex.
+    """
+
+    path: Path = field(repr=False)
+    families: tuple[str, ...]
+    digest: str
+
+
+def load_font(path: Path) -> TextFont:
+    """Return a font file for words.
+
+    Raises:
+        ConfigError: it cannot be read, or is no font (`bad_font`).
+    """
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"the font {path} cannot be read: {error.strerror}", reason="bad_font") from error
+    families = tuple(typst_fonts(path, bundled=False, system=False).families())
+    if not families:
+        raise ConfigError(f"{path} is no font: name a .ttf, .otf or .ttc file", reason="bad_font")
+    return TextFont(path, families, digest)
+
+
+@lru_cache(maxsize=8)
+def typst_fonts(path: Path | None = None, *, bundled: bool = True, system: bool = True) -> Any:
+    """Return fonts for Typst: of one file, its own, and the system's, in this order."""
+    import typst
+
+    folders = [] if path is None else [_folder_with(path).name]
+    return typst.Fonts(include_system_fonts=system, include_embedded_fonts=bundled, font_paths=folders)
+
+
+@lru_cache(maxsize=8)
+def _folder_with(path: Path) -> TemporaryDirectory[str]:
+    """Return a folder with nothing but a copy of a file: Typst looks for fonts in folders, and reads them later."""
+    folder = TemporaryDirectory(prefix="image2music-font-")
+    shutil.copyfile(path, Path(folder.name, path.name))
+    return folder
+
+
+class UnwrittenScript(NamedTuple):
+    """Letters of one script that no font here has, and the package of Debian and Ubuntu with a font that has them."""
+
+    script: str
+    letters: str
+    package: str
+
+
+def unwritten_scripts(text: str, font: TextFont | None = None) -> tuple[UnwrittenScript, ...]:
+    """Return the letters of a text, each once, that come out as boxes in titles and scores, script by script.
+
+    Fonts are asked as for writing: one that is given, those inside Typst, those of the system.
+    """
+    found: dict[tuple[str, str], str] = {}
+    for letter in dict.fromkeys(text):
+        if not letter.isascii() and category(letter) not in _UNSEEN and not _is_written(letter, font):
+            key = _script_of(letter)
+            found[key] = found.get(key, "") + letter
+    return tuple(UnwrittenScript(script, letters, package) for (script, package), letters in found.items())
+
+
+_UNSEEN = {"Cc", "Cf", "Cs", "Mc", "Me", "Mn", "Zl", "Zp", "Zs"}
+"""Spaces, signs of control, and marks: a font that has the letters has their marks."""
+_ONE_LETTER = b"""
+#set document(title: "letter", date: datetime(year: 2000, month: 1, day: 1))
+#sys.inputs.letter
+"""
+
+
+@lru_cache(maxsize=4096)
+def _is_written(letter: str, font: TextFont | None) -> bool:
+    """Return whether a font has a letter: Typst makes no PDF/A with one that none has."""
+    import typst
+
+    fonts, inputs = typst_fonts(font.path if font else None), {"letter": letter}
+    try:
+        typst.compile(_ONE_LETTER, format="pdf", pdf_standards="a-2b", sys_inputs=inputs, font_paths=fonts)
+    except typst.TypstError:
+        return False
+    return True
+
+
+_EAST_ASIAN = re.compile(
+    "[\u1100-\u11ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef]"
+)
+_RARE_HAN = "\U00020000"
+
+
+def _script_of(letter: str) -> tuple[str, str]:
+    """Return what the script of a letter is called, and the package with a font for it."""
+    if letter >= _RARE_HAN or _EAST_ASIAN.match(letter):
+        return "Chinese, Japanese or Korean letters", "fonts-noto-cjk"
+    if category(letter)[0] in "SP":
+        return "emoji or symbols", "fonts-noto-color-emoji"
+    return f"{unicode_name(letter, 'unknown').split()[0].capitalize()} letters", "fonts-noto-core"
+
+
+def words_on(pages: tuple[str, ...]) -> str:
+    """Return all words of SVG pages."""
+    return "".join(unescape(text) for page in pages for text in _TEXT.findall(page))
+
+
+_TEXT = re.compile(r">([^<>]+)<")

@@ -19,7 +19,7 @@ from PIL import PngImagePlugin
 from image2music.abc.musicxml import abc_to_music_xml
 from image2music.errors import ConfigError, Image2MusicError, PictureError
 from image2music.failures import counted, one_line
-from image2music.music.engraving import engrave, pages_as_pdf
+from image2music.music.engraving import TextFont, engrave, load_font, pages_as_pdf, unwritten_scripts, words_on
 from image2music.music.midi import read_midi
 from image2music.music.render import RATE, SoundFormat, SoundRenderer, encode, loop_tags
 from image2music.music.score import Score, length_in_bars, seconds_at
@@ -50,6 +50,7 @@ _COLUMNS = tuple(
 ID_COLUMNS = ("image_id", "catalog_id")
 """What `chosen_rows` reads of a row."""
 _ROWS_AT_ONCE = 32
+_LETTERS_SAID = 12
 _STEPS = 2**15
 """Steps of a WAV file of 16 bits above silence."""
 _SOUNDS: tuple[SoundFormat, ...] = ("wav", "mp3", "opus")
@@ -60,7 +61,7 @@ def export(options: ExportOptions) -> tuple[int, int]:
 
     Raises:
         ConfigError: there are no rows (`no_rows`), none has an id that was named (`unknown_id`), or the sound
-            font cannot be used (`bad_soundfont`).
+            font cannot be used (`bad_soundfont`), or a font for words (`bad_font`).
         OutputError: the output cannot be written.
     """
     compositions, files = open_output(options.input).compositions, Folder(options.output)
@@ -68,6 +69,8 @@ def export(options: ExportOptions) -> tuple[int, int]:
     chosen = chosen_rows(exported_rows(compositions, ID_COLUMNS), options.input, options.ids)
     sounds = {*_SOUNDS, "stems"} & {*options.formats}
     renderer = announced_renderer(options.soundfont) if sounds else None
+    font = load_font(options.font) if options.font is not None else None
+    told: set[str] = set()
     files.prepare()
     former = _former_files(options.output)
     lines: list[dict[str, Any]] = []
@@ -75,10 +78,12 @@ def export(options: ExportOptions) -> tuple[int, int]:
     for row in exported_rows(compositions):
         if row["image_id"] not in chosen:
             continue
-        tune = ExportedTune(row, renderer, options.loop)
+        tune = ExportedTune(row, renderer, options.loop, font)
         for format in options.formats:
             try:
                 made = tune.files(format)
+                if format == "pdf":
+                    tell_of_boxes(words_on(tune.pages), font, told)
             except Image2MusicError as error:
                 print(f"{row['image_uri']}: {format}: {one_line(error)}", file=sys.stderr)
                 failed += 1
@@ -110,6 +115,15 @@ def _tell_of_no_row(folder: str, former: Mapping[str, str], ids: Collection[str]
     if left := sorted(name for name in old if (open_place(folder) / name).is_file()):
         stay = f"of no row of this output, such as {left[0]}; they stay until you remove them"
         print(f"{counted(len(left), f'file in {folder} is', f'files in {folder} are')} {stay}")
+
+
+def tell_of_boxes(words: str, font: TextFont | None, told: set[str]) -> None:
+    """Say in one line for each script, unless it is in `told`, which letters no font here has; put it there."""
+    for script, letters, package in unwritten_scripts(words, font):
+        if script not in told:
+            told.add(script)
+            what = f"no font here has the {script} {letters[:_LETTERS_SAID]}: boxes stand in their place"
+            print(f"{what}; install one, such as the package {package}, or name a file by --font", file=sys.stderr)
 
 
 def chosen_rows(rows: Iterable[Mapping[str, Any]], where: str, wanted: Collection[str]) -> frozenset[str]:
@@ -149,7 +163,7 @@ class ExportedFile(NamedTuple):
 
 @dataclass(frozen=True)
 class ExportedTune:
-    """A row, what plays it (None where no sound is wanted), and whether its sound is to be a loop.
+    """A row, what plays it (None where no sound is wanted), whether its sound is to be a loop, and a font for words.
 
     What several formats need is made once.
     """
@@ -157,6 +171,7 @@ class ExportedTune:
     row: Row
     renderer: SoundRenderer | None
     loop: bool
+    font: TextFont | None = None
 
     @cached_property
     def tags(self) -> dict[str, str]:
@@ -231,7 +246,7 @@ class ExportedTune:
     def pdf(self) -> Iterator[ExportedFile]:
         """The score to print, A4."""
         tags = self.tags
-        data = pages_as_pdf(self.pages, tags["title"], tags["artist"], tags["comment"])
+        data = pages_as_pdf(self.pages, tags["title"], tags["artist"], tags["comment"], self.font)
         yield ExportedFile(".pdf", data, self.seconds)
 
     def svg(self) -> Iterator[ExportedFile]:

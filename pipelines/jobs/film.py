@@ -17,13 +17,14 @@ from image2music.errors import ConfigError, Image2MusicError
 from image2music.failures import counted, one_line
 from image2music.film.encode import load_encoder
 from image2music.film.reel import FILM_COLUMNS, Reel, ReelPart, album_reel, tune_reel
-from image2music.film.shooting import FILM_VERSION, FilmMade, FilmStyle, as_clock, shoot
+from image2music.film.shooting import FILM_VERSION, FilmMade, FilmStyle, as_clock, shoot, words_shown
+from image2music.music.engraving import TextFont, UnwrittenScript, load_font, unwritten_scripts
 from image2music.storage.datasets import read_batches
 from image2music.storage.files import make_folder
 from image2music.storage.locks import file_lock
 from image2music.storage.names import NAME_COLUMNS, file_names
 from image2music.storage.output import OutputStore, open_output
-from pipelines.jobs.export import ID_COLUMNS, chosen_rows
+from pipelines.jobs.export import ID_COLUMNS, chosen_rows, tell_of_boxes
 from pipelines.jobs.report import announced_renderer, find_picture
 from pipelines.options.outputs import FilmOptions
 from schemas.album import ALBUM_SCHEMA
@@ -50,27 +51,32 @@ def make_films(options: FilmOptions) -> FilmsMade:
 
     Raises:
         ConfigError: PyAV is missing (`film_missing`), there are no rows (`no_rows`), none has an id that was
-            named (`unknown_id`), or the sound font cannot be used (`bad_soundfont`).
+            named (`unknown_id`), or a font cannot be used (`bad_soundfont`, `bad_font`).
         OutputError: the folder cannot be written, or another process writes it.
     """
     load_encoder()
     store, folder = open_output(options.input), Path(options.output)
-    style = FilmStyle(options.pixels, options.titles, options.score)
+    font = load_font(options.font) if options.font is not None else None
+    style = FilmStyle(options.pixels, options.titles, options.score, font)
     renderer = announced_renderer(options.soundfont)
     make_folder(folder)
     done, hinted = FilmsMade(), False
+    told: set[str] = set()
+    find = partial(_find, font=font, told=told)
     with file_lock(folder, folder / _WORK / _LOCK):
         for place, read_reel in _reels(store, options):
             try:
                 reel = read_reel()
                 target, note = folder / f"{reel.name}.mp4", folder / _WORK / f"{reel.name}.json"
-                content = _content(reel, style, renderer.name)
+                words = words_shown(reel, style)
+                tell_of_boxes(words, font, told)
+                content = _content(reel, style, renderer.name, unwritten_scripts(words, font))
                 if target.exists() and note.exists() and note.read_text(encoding="utf-8") == content:
                     done = replace(done, there=done.there + 1)
                     continue
                 note.parent.mkdir(parents=True, exist_ok=True)
                 hinted = hinted or _hint(reel, target)
-                film = shoot(reel, style, _find, renderer, folder / _WORK / reel.name, target, _teller(target))
+                film = shoot(reel, style, find, renderer, folder / _WORK / reel.name, target, _teller(target))
             except ConfigError:
                 raise
             except Image2MusicError as error:
@@ -105,17 +111,18 @@ def _said(film: FilmMade, style: FilmStyle) -> str:
     return f"{counted(film.shots, 'picture')}{kept}, {as_clock(film.seconds)}, {style.size[0]}x{style.size[1]}"
 
 
-def _content(reel: Reel, style: FilmStyle, player: str) -> str:
-    """Return what a film is made of, so that it is made again when that changes."""
-    seen = repr((FILM_VERSION, replace(reel, midi=b""), hashlib.sha256(reel.midi).hexdigest(), style, player))
+def _content(reel: Reel, style: FilmStyle, player: str, boxes: tuple[UnwrittenScript, ...]) -> str:
+    """Return what a film is made of, so that it is made again when that changes: when a font has come, too."""
+    seen = repr((FILM_VERSION, replace(reel, midi=b""), hashlib.sha256(reel.midi).hexdigest(), style, player, boxes))
     return json.dumps({"content": hashlib.sha256(seen.encode()).hexdigest()})
 
 
-def _find(part: ReelPart, longest_side: int) -> Image | None:
+def _find(part: ReelPart, longest_side: int, *, font: TextFont | None, told: set[str]) -> Image | None:
     row = {"image_id": part.image_id, "image_uri": part.places[0], "image_uris": list(part.places)}
     image = find_picture(row, longest_side, told=False)
     if image is None:
         print(f"{part.places[0]}: gone, or not the picture that was composed for: a card stands there", file=sys.stderr)
+        tell_of_boxes(part.title, font, told)
     return image
 
 

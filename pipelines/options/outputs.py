@@ -15,6 +15,7 @@ from image2music.errors import ConfigError
 from image2music.storage.names import NAME_FIELDS, check_name_pattern
 from image2music.storage.objects import is_store
 from pipelines.runtime.options import (
+    FONT_HELP,
     SOUNDFONT_HELP,
     at_least,
     check_options,
@@ -94,6 +95,7 @@ class ExportOptions:
     )
     name: str = _name_option()
     loop: bool = option(False, help="sound whose end leads back into its beginning, for every tune")
+    font: Path | None = option(None, type=Path, metavar="FILE.ttf", help=f"of pdf: {FONT_HELP}")
     soundfont: Path | None = option(None, type=Path, metavar="FILE.sf2", help=SOUNDFONT_HELP)
 
     def __post_init__(self) -> None:
@@ -138,6 +140,7 @@ class FilmOptions:
     name: str = _name_option()
     titles: bool = option(False, help="cards with the titles of the album and its chapters, or of the tune")
     score: bool = option(False, help="a strip of the score below the picture that moves with the music")
+    font: Path | None = option(None, type=Path, metavar="FILE.ttf", help=FONT_HELP)
     soundfont: Path | None = option(None, type=Path, metavar="FILE.sf2", help=SOUNDFONT_HELP)
 
     def __post_init__(self) -> None:

@@ -26,6 +26,7 @@ Check = Callable[[str, Any], None]
 """Takes the option as it is written (`--top_k`) and its value; raises ConfigError where the value cannot work."""
 
 SOUNDFONT_HELP = "sound font to play with; without it TimGM6mb.sf2, which pretty_midi carries"
+FONT_HELP = "font for words, for letters that neither the fonts that come along nor those of the system have"
 
 _KEY = "option"
 

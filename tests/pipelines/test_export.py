@@ -1,3 +1,4 @@
+import re
 import shutil
 from io import BytesIO
 
@@ -8,8 +9,10 @@ import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from made_fonts import square_font
 from PIL import Image
 
+import image2music.music.engraving as engraving
 from image2music.abc.playback import abc_to_midi
 from image2music.music.loudness import loudness
 from image2music.music.midi import read_midi
@@ -219,3 +222,19 @@ def test_files_of_rows_that_are_gone_are_one_line_and_stay(home, tmp_path, monke
 def test_what_cannot_be_exported_is_one_line(row, capsys, options, complaint):
     assert main(f"export --input out --output files {options}".split()) == 1
     assert complaint in capsys.readouterr().err
+
+
+def test_letters_that_no_font_has_are_one_line_for_all_scores(home, tmp_path, capsys, monkeypatch):
+    shutil.copytree(home / "out", tmp_path / "out")
+    (shard,) = open_output(tmp_path / "out").compositions.shards()
+    table = pq.ParquetFile(shard).read()
+    rows = [row | {"title": "海边", "abc": re.sub("T:.*", "T:海边", row["abc"])} for row in table.to_pylist()]
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), shard)
+    monkeypatch.setattr(engraving, "_is_written", lambda letter, font: font is not None)
+    command = ["export", "--input", str(tmp_path / "out"), "--output", str(tmp_path / "files"), "--formats", "pdf"]
+    assert main(command) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("no font here has the Chinese, Japanese or Korean letters 海边: boxes stand in their place")
+    assert main([*command, "--font", str(square_font(tmp_path / "squares.ttf", "海边"))]) == 0
+    assert capsys.readouterr().err == ""
+    assert all(b"Squares" in path.read_bytes() for path in (tmp_path / "files").glob("*.pdf"))

@@ -8,10 +8,14 @@ from itertools import pairwise
 
 import av
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from job_processes import start, wait_for
+from made_fonts import square_font
 
 import image2music.film.shooting as shooting
+import image2music.music.engraving as engraving
 import pipelines.jobs.film as film_job
 from image2music.film.timing import bars_in_time
 from image2music.music.loudness import loudness
@@ -267,11 +271,37 @@ def test_a_size_may_say_what_a_format_says(options, size):
         ("--size 1280x720 --format 1080p", "--format 1080p is 1920x1080, --size says 1280x720: leave one of them out"),
         ("--ids ffffffffffff", "no row has the catalog_id 'ffffffffffff', or an image_id that begins so"),
         ("--ids ../x", "at least 4 hex digits"),
+        ("--font gone.ttf", "the font gone.ttf cannot be read"),
     ],
 )
 def test_what_cannot_be_filmed_is_one_line(unfilmed, capsys, options, complaint):
     assert main(f"film --input out --output films {options}".split()) == 1
     assert complaint in capsys.readouterr().err
+
+
+def test_letters_that_no_font_has_are_a_line_and_a_font_file_makes_the_film_again(unfilmed, capsys, monkeypatch):
+    (shard,) = open_output(unfilmed / "out").compositions.shards()
+    table = pq.ParquetFile(shard).read()
+    rows = [row | {"title": "海边的早晨"} for row in table.to_pylist()]
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), shard)
+    monkeypatch.setattr(engraving, "_is_written", lambda letter, font: font is not None)
+    command = ["film", "--input", "out", "--output", "films", "--size", "320x180", "--titles", "--ids"]
+    command.append(rows[0]["image_id"])
+    assert main(command) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "no font here has the Chinese, Japanese or Korean letters 海边的早晨: boxes stand in their place; "
+        "install one, such as the package fonts-noto-cjk, or name a file by --font"
+    )
+    without = pictures_of(only_film(unfilmed))[0].astype(int)
+    font = str(square_font(unfilmed / "squares.ttf", "海边的早晨"))
+    assert main([*command, "--font", font]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "1 film in films" in said.out
+    assert np.abs(pictures_of(only_film(unfilmed))[0] - without).max() > 80
+    assert main([*command, "--font", font]) == 0
+    assert "0 films in films, 1 there already" in capsys.readouterr().out
 
 
 def test_without_pyav_a_line_names_the_extra(unfilmed, capsys, monkeypatch):

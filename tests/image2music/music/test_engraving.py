@@ -6,12 +6,21 @@ import xml.etree.ElementTree as ET
 from io import BytesIO
 
 import pytest
+from made_fonts import square_font
 from PIL import Image
 
+import image2music.music.engraving as engraving_module
 from image2music.abc.musicxml import abc_to_music_xml
 from image2music.abc.playback import abc_to_score
-from image2music.errors import NotationError
-from image2music.music.engraving import engrave, page_as_png, pages_as_pdf
+from image2music.errors import ConfigError, NotationError
+from image2music.music.engraving import (
+    engrave,
+    load_font,
+    page_as_png,
+    pages_as_pdf,
+    unwritten_scripts,
+    words_on,
+)
 
 HEAD = "X:1\nT:Grüße & <B>\nM:4/4\nL:1/8\nQ:1/4=90\nK:D\n"
 TUNE = HEAD + (
@@ -99,3 +108,45 @@ def test_a_png_is_as_wide_as_it_is_asked_to_be(engraving):
 def test_what_is_no_score_is_refused():
     with pytest.raises(NotationError, match="no score could be engraved"):
         engrave(b"<score-partwise version='4.0'/>")
+
+
+@pytest.fixture
+def no_system_fonts(monkeypatch):
+    """As on a machine that has no fonts of its own."""
+    fonts = engraving_module.typst_fonts
+    monkeypatch.setattr(
+        engraving_module, "typst_fonts", lambda path=None, **which: fonts(path, **which | {"system": False})
+    )
+    engraving_module._is_written.cache_clear()
+    yield
+    engraving_module._is_written.cache_clear()
+
+
+def test_letters_that_no_font_has_are_named_with_their_script_and_a_package(no_system_fonts):
+    found = unwritten_scripts("海边 Sea 海🌊 ไทย नदी Über, Ελλάδα, Москва, “déjà vu” שלום")
+    assert [(one.script, one.letters, one.package) for one in found] == [
+        ("Chinese, Japanese or Korean letters", "海边", "fonts-noto-cjk"),
+        ("emoji or symbols", "🌊", "fonts-noto-color-emoji"),
+        ("Thai letters", "ไทย", "fonts-noto-core"),
+    ]
+
+
+def test_a_font_file_has_the_letters_that_others_lack(no_system_fonts, tmp_path):
+    font = load_font(square_font(tmp_path / "squares.ttf", "海边"))
+    assert font.families == ("Squares",)
+    assert unwritten_scripts("海边 Sea", font) == ()
+    assert [one.letters for one in unwritten_scripts("海边的早晨", font)] == ["的早晨"]
+    pages = engrave(abc_to_music_xml(TUNE.replace("Grüße & <B>", "海边 & 海"))).pages
+    assert "海边 & 海" in words_on(pages)
+    boxes, letters = page_as_png(pages[0], 420), page_as_png(pages[0], 420, font)
+    assert boxes != letters
+    assert b"Squares" in pages_as_pdf(pages, font=font)
+    assert page_as_png(pages[0], 420, font) == letters
+
+
+@pytest.mark.parametrize(("name", "data"), [("gone.ttf", None), ("words.ttf", b"words"), ("font.woff2", b"wOF2")])
+def test_what_is_no_font_is_refused(tmp_path, name, data):
+    if data is not None:
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(ConfigError, match=name):
+        load_font(tmp_path / name)
