@@ -28,9 +28,10 @@ from PIL import Image
 
 from image2music.abc.playback import abc_to_score
 from image2music.music.render import decode, load_renderer
-from image2music.storage.output import open_output
+from image2music.storage.files import FILES_TABLE
+from image2music.storage.output import LOCK, open_output
 from pipelines.cli.main import main as command
-from pipelines.jobs.export import TABLE, ExportedFile, ExportedTune, exported_rows
+from pipelines.jobs.export import ExportedFile, ExportedTune, exported_rows
 from pipelines.options.outputs import EXPORT_FORMATS
 
 Row = dict[str, Any]
@@ -153,8 +154,11 @@ def check_table(source: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         if command(["export", "--input", source, "--output", folder, "--name", "{album}/{title}"]):
             return "the command failed"
-        table = pandas.read_csv(Path(folder, TABLE))
-        there = {str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file()} - {TABLE}
+        table = pandas.read_csv(Path(folder, FILES_TABLE))
+        there = {str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file()} - {
+            FILES_TABLE,
+            LOCK,
+        }
         sizes = [Path(folder, name).stat().st_size for name in table.file]
     return "" if {*table.file} == there and sizes == table.bytes.tolist() else "the table names other files"
 
@@ -171,7 +175,7 @@ def main() -> int:
     sizes: dict[str, list[int]] = defaultdict(list)
     right: dict[str, int] = defaultdict(int)
     wrong = []
-    for row, _ in zip(exported_rows(open_output(args.input).compositions), range(args.rows), strict=False):
+    for row, _ in zip(exported_rows(open_output(args.input).compositions.shards()), range(args.rows), strict=False):
         for format in args.formats.split(","):
             tune = ExportedTune(row, renderer, loop=False)
             begun = time.process_time()
@@ -186,7 +190,7 @@ def main() -> int:
         milliseconds, size = 1000 * float(np.median(seconds)), float(np.median(sizes[format])) / 1000
         files_each = len(sizes[format]) / len(seconds)
         print(f"| {format} | {right[format]}/{len(seconds)} | {milliseconds:.0f} | {size:.1f} | {files_each:.1f} |")
-    wrong += [f"{TABLE}: {complaint}"] if (complaint := check_table(args.input)) else []
+    wrong += [f"{FILES_TABLE}: {complaint}"] if (complaint := check_table(args.input)) else []
     print("\n".join(wrong))
     return 1 if wrong else 0
 

@@ -92,15 +92,19 @@ def _failure(number: int) -> dict[str, object]:
 
 _LISTING = """
 import sys
-from image2music.report.site import COLUMNS, Site, album_labels, card_of, render_failures, render_list, sorted_cards
-from image2music.storage.datasets import read_shards
+from image2music.report.site import Site, album_labels, render_failures, render_list
+from image2music.storage.files import Spool
 from image2music.storage.output import open_output
-from pipelines.jobs.report import _failures
+from pipelines.jobs.report import _failures, read_cards
 source = open_output(sys.argv[1])
-cards = sorted_cards(card_of(row) for row in read_shards(source.compositions.shards(), COLUMNS))
-site = Site("report", 0, False, album_labels(card.album for card in cards))
-failed = render_failures(site, _failures(source))
-print(len(cards), "cards,", len(render_list(site, cards)) >> 20, "MB of list,", len(failed) >> 20, "MB of failures")
+with Spool() as texts:
+    cards, described = read_cards(source.compositions.shards(), texts)
+    failures = _failures(source)
+    site = Site("report", failures.num_rows, False, album_labels(card.album for card in cards))
+    listed = sum(len(piece.encode()) for piece in render_list(site, cards, described))
+rows = (row for batch in failures.to_batches(max_chunksize=256) for row in batch.to_pylist())
+failed = sum(len(piece.encode()) for piece in render_failures(site, rows))
+print(len(cards), "cards,", listed >> 20, "MB of list,", failed >> 20, "MB of failures")
 """
 
 

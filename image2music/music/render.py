@@ -6,11 +6,12 @@ for each note: that shows how a tune goes, not how it would sound on its instrum
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -102,6 +103,11 @@ class SoundRenderer:
 
     soundfont: bytes | None
     name: str
+
+    @cached_property
+    def mark(self) -> str:
+        """16 hex digits of what is played with."""
+        return hashlib.sha256(self.soundfont or self.name.encode()).hexdigest()[:16]
 
     @property
     def remark(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -96,10 +96,28 @@ def tune_script(abc: str, midi: bytes, sound: str) -> str:
     return f"heard({_json(data)});\n"
 
 
-def pairs_script(report: str, pairs: Sequence[Pair]) -> str:
-    """Return the list of pairs as a script; `report` names the votes' place in the browser."""
-    lines = "".join(f"{_json(asdict(pair))},\n" for pair in pairs)
-    return f"const REPORT = {_json(report)};\nconst PAIRS = [\n{lines}];\n"
+def pair_json(pair: Pair) -> str:
+    """Return a pair as `pairs_script` takes it."""
+    return _json(asdict(pair))
+
+
+def side_json(side: Side) -> str:
+    """Return a side as JSON."""
+    return _json(asdict(side))
+
+
+def side_of_json(text: str) -> Side:
+    """Return the side that `side_json` wrote."""
+    side = json.loads(text)
+    return Side(side["name"], side["mark"], tuple(side["facts"]))
+
+
+def pairs_script(report: str, pairs: Iterable[str]) -> Iterator[str]:
+    """Yield the list of pairs, each from `pair_json`, as a script; `report` names the votes' place in the browser."""
+    yield f"const REPORT = {_json(report)};\nconst PAIRS = [\n"
+    for pair in pairs:
+        yield f"{pair},\n"
+    yield "];\n"
 
 
 def _json(data: object) -> str:

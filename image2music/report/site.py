@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -60,7 +60,6 @@ class Card:
     tempo_word: str
     mood: str
     feeling: str
-    description: str
 
     @property
     def page(self) -> str:
@@ -72,10 +71,9 @@ class Card:
         """Address of the picture's thumbnail."""
         return f"pictures/{self.id}.jpg"
 
-    @property
-    def words(self) -> str:
-        """Lower-case text that a search looks through."""
-        told = (self.title, self.catalog_id, self.file_name, self.album, self.key, self.feeling, self.description)
+    def words(self, description: str) -> str:
+        """Lower-case text that a search looks through; the description, which is long, is not kept here."""
+        told = (self.title, self.catalog_id, self.file_name, self.album, self.key, self.feeling, description)
         return " ".join(told).lower()
 
 
@@ -99,9 +97,9 @@ def card_of(row: Mapping[str, Any]) -> Card:
         meter=sys.intern(row["meter"]),
         tempo_qpm=row["tempo_qpm"],
         tempo_word=tempo_label(row["tempo_qpm"]),
-        mood=sys.intern(followed.lower() if len(followed) <= _LONGEST_CHOICE else mood_in(followed)) or seen,
-        feeling=" · ".join(feeling),
-        description=row["description"],
+        mood=sys.intern(followed.lower() if len(followed) <= _LONGEST_CHOICE else mood_in(followed))
+        or sys.intern(seen),
+        feeling=sys.intern(" · ".join(feeling)),
     )
 
 
@@ -187,13 +185,30 @@ def asset(name: str) -> str:
     return (files(__package__) / "assets" / name).read_text(encoding="utf-8")
 
 
-def render_list(site: Site, cards: Sequence[Card], *, album: str | None = None) -> str:
-    """Render the list of all pictures, or of one album's where `album` is given."""
+def page_rules() -> str:
+    """Return 16 hex digits of the templates that a picture's page is made by."""
+    return _rules_of(("base.html", "picture.html"))
+
+
+@cache
+def _rules_of(templates: tuple[str, ...]) -> str:
+    text = "".join((files(__package__) / "templates" / name).read_text(encoding="utf-8") for name in templates)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def render_list(
+    site: Site, cards: Sequence[Card], described: Callable[[Card], str], *, album: str | None = None
+) -> Iterator[str]:
+    """Render the list of all pictures, or of one album's where `album` is given, by pieces.
+
+    `described` tells a card's description.
+    """
     values = choices(cards)
-    return _render(
+    return _pieces(
         "list.html",
         site=site,
         cards=cards,
+        described=described,
         album=album,
         choices=values,
         root="" if album is None else "../",
@@ -226,14 +241,18 @@ def render_compare(site: Site, runs: Sequence[str]) -> str:
     return _render("compare.html", site=site, runs=runs, votes=VOTE_COLUMNS, root="", here="compare")
 
 
-def render_failures(site: Site, failures: Sequence[Mapping[str, Any]]) -> str:
-    """Render the page of pictures without a tune, with the reason of each."""
-    return _render("failures.html", site=site, failures=failures, root="", here="failures")
+def render_failures(site: Site, failures: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Render the page of pictures without a tune, as many as the site says, with the reason of each, by pieces."""
+    return _pieces("failures.html", site=site, failures=failures, root="", here="failures")
 
 
 def _render(template: str, **values: Any) -> str:
+    return "".join(_pieces(template, **values))
+
+
+def _pieces(template: str, **values: Any) -> Iterator[str]:
     pieces = _environment().get_template(template).generate(**values)
-    return "".join(iter(lambda: "".join(islice(pieces, _PIECES)), ""))
+    return iter(lambda: "".join(islice(pieces, _PIECES)), "")
 
 
 _PIECES = 10_000

@@ -8,7 +8,7 @@ import logging
 import os
 import platform
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -326,10 +326,14 @@ def _place_in_order(shard: str) -> str:
 
 def open_shards(shards: Sequence[str]) -> Iterator[pq.ParquetFile]:
     """Open shards one by one; what is gone by now was replaced by a run that goes on: the log says so at the end."""
+    return (file for _, file in _opened_each(shards))
+
+
+def _opened_each(shards: Sequence[str]) -> Iterator[tuple[str, pq.ParquetFile]]:
     missing = len(shards)
-    for _, file in _each(shards, lambda file: file):
+    for shard, file in _each(shards, lambda file: file):
         missing -= 1
-        yield file
+        yield shard, file
     if missing:
         what = "%d of %d shards were replaced while they were read, and their rows are left out: give the command again"
         _log.warning(what, missing, len(shards))
@@ -354,9 +358,65 @@ def read_by_shard(shards: Sequence[str], columns: Sequence[str]) -> Iterator[tup
 
 def read_batches(shards: Sequence[str], columns: Sequence[str], rows: int) -> Iterator[list[Row]]:
     """Yield some columns of the rows of some shards, at most `rows` at once."""
-    for shard in open_shards(shards):
-        for batch in shard.iter_batches(batch_size=rows, columns=list(columns)):
-            yield batch.to_pylist()
+    return (batch.to_pylist() for _, batch in shard_batches(shards, {*columns}.__contains__, rows))
+
+
+def shard_batches(
+    shards: Sequence[str], wanted: Callable[[str], bool], rows: int
+) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """Yield each shard with its rows, at most `rows` at once; of the columns that it has, those `wanted` by name."""
+    for shard, file in _opened_each(shards):
+        columns = [name for name in file.schema_arrow.names if wanted(name)]
+        for batch in file.iter_batches(batch_size=rows, columns=columns):
+            yield shard, batch
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """A row that is not made into Python objects yet: its shard, its number there, its picture, and its digest."""
+
+    shard: str
+    number: int
+    image_id: str
+    digest: str
+    batch: pa.RecordBatch
+    place: int
+
+    def read(self, columns: Collection[str] = ()) -> Row:
+        """Return its columns, or some of them."""
+        batch = self.batch.select(list(columns)) if columns else self.batch
+        row: Row = batch.slice(self.place, 1).to_pylist()[0]
+        return row
+
+
+def numbered_rows(
+    shards: Sequence[str],
+    wanted: Callable[[str], bool],
+    rows: int,
+    only: Mapping[str, Collection[int]] | None = None,
+) -> Iterator[StoredRow]:
+    """Yield the rows of some shards with those columns that are wanted; `only` tells which, by their numbers."""
+    home, first = "", 0
+    for shard, batch in shard_batches(shards, wanted, rows):
+        first = first if shard == home else 0
+        home = shard
+        here = [at for at in range(batch.num_rows) if only is None or first + at in only[shard]]
+        digests, ids = row_digests(batch) if here else [], batch.column("image_id").to_pylist() if here else []
+        for at in here:
+            yield StoredRow(shard, first + at, ids[at], digests[at], batch, at)
+        first += batch.num_rows
+
+
+def row_digests(batch: pa.RecordBatch) -> list[str]:
+    """Return 16 hex digits for the content of each row: names, types and values of its columns.
+
+    They hang on nothing else: neither on the rows around it nor on the shard that it lies in.
+    """
+    about = batch.schema.remove_metadata().to_string(show_field_metadata=False).encode()
+    # Under a null a reader leaves what it likes; what is taken anew has zeros there.
+    plain = batch.replace_schema_metadata(None)
+    whole = (plain.take(pa.array([number], pa.int64())).serialize() for number in range(batch.num_rows))
+    return [hashlib.blake2b(about + row.to_pybytes(), digest_size=8).hexdigest() for row in whole]
 
 
 def _opened(shard: str) -> pq.ParquetFile:

@@ -2,21 +2,34 @@
 
 A `FilePlace` is a file or a folder. What is written there is seen whole or not at all, and replaced in one step; nobody
 who holds one needs to know where it lies. Only the renaming of whole folders is for disks alone (`atomic_path`).
+
+A `Folder` is what a command writes for people. One that is brought up to date night after night has a `FileTable`,
+which knows what its files were made of.
 """
 
 from __future__ import annotations
 
+import csv
 import errno
+import filecmp
+import io
 import json
 import os
+import re
 import shutil
 import stat
+import tempfile
+import time
 import uuid
-from collections.abc import Iterable, Iterator
+from array import array
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
 from image2music.errors import ConfigError, OutputError
 from image2music.storage.objects import SCHEMES, FileInfo, ObjectPlace, too_large
@@ -240,12 +253,20 @@ class LocalPlace:
 
     def write(self, data: bytes) -> None:
         """Write the file under a hidden name, and rename it."""
-        with self._hidden(data) as hidden:
+        with self._hidden([data]) as hidden:
             os.replace(hidden, self.uri)
+
+    def refresh(self, pieces: Iterable[bytes]) -> bool:
+        """Write a file of some pieces where it does not hold them already; return whether it was written."""
+        with self._hidden(pieces) as hidden:
+            if self.is_file() and filecmp.cmp(hidden, self.uri, shallow=False):
+                return False
+            os.replace(hidden, self.uri)
+        return True
 
     def create(self, data: bytes) -> bool:
         """Write the file under a hidden name, and give it its own where nothing has it."""
-        with self._hidden(data) as hidden:
+        with self._hidden([data]) as hidden:
             if os.path.lexists(self.uri):
                 return self.read() == data
             os.replace(hidden, self.uri)  # one writer holds the lock: nobody comes in between
@@ -257,14 +278,14 @@ class LocalPlace:
         return True
 
     @contextmanager
-    def _hidden(self, data: bytes) -> Iterator[str]:
+    def _hidden(self, pieces: Iterable[bytes]) -> Iterator[str]:
         folder, name = os.path.split(self.uri)
         hidden = os.path.join(folder, f".{name[:60]}.{uuid.uuid4().hex}.part")
         try:
             with _named(self.uri):
                 os.makedirs(folder or ".", exist_ok=True)
                 with open(hidden, "wb") as file:
-                    file.write(data)
+                    file.writelines(pieces)
                 yield hidden
         finally:
             if os.path.lexists(hidden):
@@ -452,6 +473,24 @@ class Folder:
         """
         (open_place(self.uri) / name).write(data.encode() if isinstance(data, str) else data)
 
+    def update(self, name: str, data: bytes | Iterable[str]) -> bool:
+        """Write a file, whole or as pieces of text, where it does not hold this already; return whether it was written.
+
+        On a disk pieces are written as they come, so that a large file takes no memory.
+
+        Raises:
+            OutputError: it cannot be written (`output_not_written`).
+        """
+        place = open_place(self.uri) / name
+        pieces = [data] if isinstance(data, bytes) else (piece.encode() for piece in data)
+        if isinstance(place, LocalPlace):
+            return place.refresh(pieces)
+        whole, found = b"".join(pieces), place.info()
+        if found is not None and found.size == len(whole) and place.read() == whole:
+            return False
+        place.write(whole)
+        return True
+
     def names(self) -> list[str]:
         """Return the names of the files in it, sorted; none where it is not there."""
         return sorted(found.name for found in open_place(self.uri).files())
@@ -462,22 +501,175 @@ class Folder:
             path.unlink()
 
 
-@contextmanager
-def replaced_folder(uri: str | Path) -> Iterator[Folder]:
-    """Yield an empty local folder to write, and put it in the place of `uri` when the block ends well.
+def holds_only(uri: str | Path, marker: str, *, but_for: str = "") -> bool:
+    """Return whether a folder may be replaced: it is not there, has nothing `but_for` a name, or holds `marker`.
 
-    Raises:
-        OutputError: it cannot be written (`output_not_written`).
+    What a killed process had not finished writing is nothing.
     """
-    with atomic_path(uri) as hidden:
-        hidden.mkdir(parents=True)
-        yield Folder(str(hidden))
-        shutil.rmtree(uri, ignore_errors=True)
-
-
-def holds_only(uri: str | Path, marker: str) -> bool:
-    """Return whether a folder may be replaced: it is not there, is empty, or holds the file `marker`."""
     path = Path(uri)
     if not path.exists() or (path / marker).is_file():
         return True
-    return path.is_dir() and not any(path.iterdir())
+    return path.is_dir() and all(inside.name == but_for or _PART.fullmatch(inside.name) for inside in path.iterdir())
+
+
+class Spool:
+    """Texts in a temporary file, by their places there: what is wanted again, and too much to be held in memory."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - `__exit__` closes it
+        self._end = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def add(self, text: str) -> int:
+        """Keep a text; return its place."""
+        data, place = text.encode("utf-8", "surrogatepass"), self._end
+        self._file.seek(place)
+        self._file.write(len(data).to_bytes(_LENGTH, "little") + data)
+        self._end += _LENGTH + len(data)
+        return place
+
+    def __getitem__(self, place: int) -> str:
+        self._file.seek(place)
+        length = int.from_bytes(self._file.read(_LENGTH), "little")
+        return self._file.read(length).decode("utf-8", "surrogatepass")
+
+
+_LENGTH = 8
+"""Bytes of a text's length, before it."""
+
+FILES_TABLE = "files.csv"
+FILE_COLUMNS = ("image_id", "format", "file", "bytes", "made_from")
+"""What every table of files has; commands add columns of their own."""
+
+TableLine = dict[str, str]
+
+_PART = re.compile(r"(.*/)?\.[^/]*\.[0-9a-f]{32}\.part")
+_SAVED_EVERY, _SAVING_SHARE = 60.0, 0.05
+"""Seconds between two savings of a table, and the share of the time that they may take."""
+
+
+class FileTable:
+    """The files of a folder that is brought up to date, and the table there, files.csv, of what they were made of.
+
+    A line a file, with `FILE_COLUMNS` and others; the files of one image_id and format are an entry. An entry is whole
+    where each of its files lies there with as many bytes as its line says; a line without a name is of no file. What an
+    entry is made of now and what `made_from` says is for the command to compare.
+
+    The table is written whole or not at all: at the end, now and then, and where the block fails; so a run that was
+    killed is gone on with. Before the first file is replaced the command calls `save`, for no table may speak of what
+    is being replaced. For the one process that holds the folder's lock. Lines are kept in a temporary file: memory
+    grows by some two hundred bytes a row.
+    """
+
+    def __init__(self, folder: Folder, columns: Sequence[str]) -> None:
+        self._folder, self._columns = folder, tuple(columns)
+        self._spool = Spool()
+        self._former: dict[int, int] = {}
+        self._lines: dict[int, int] = {}
+        self._there: array[int] = array("q")
+        self._saved, self._pause = time.monotonic(), _SAVED_EVERY
+
+    def __enter__(self) -> Self:
+        """Read the table, see which files lie there, and remove what a killed run had not finished writing."""
+        torn, there = list[str](), list[int]()
+        for found in open_place(self._folder.uri).files(deep=True):
+            if _PART.fullmatch(found.name):
+                torn.append(found.name)
+            else:
+                there.append(_sized(found.name, found.size))
+        open_place(self._folder.uri).remove_files(torn)
+        self._there = array("q", sorted(there))
+        self._read()
+        return self
+
+    def _read(self) -> None:
+        place = open_place(self._folder.uri) / FILES_TABLE
+        if not place.is_file():
+            return
+        with (
+            place.open(1 << 20) as file,
+            io.TextIOWrapper(file, "utf-8-sig", "replace", newline="") as text,
+            suppress(csv.Error),  # somebody edited it: what can be read of it is enough
+        ):
+            known = (line for line in csv.DictReader(text) if line.get("image_id"))
+            for id, lines in groupby(known, key=itemgetter("image_id")):
+                self._former[hash(id)] = self._spool.add(self._text(lines))
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        with self._spool, suppress(OSError, OutputError):  # the error that ended the block is what is told
+            if kind is not None:
+                self.save()
+
+    def entries(self, image_id: str) -> dict[str, list[TableLine]]:
+        """Return the lines of an image_id by format: those of this run where they are set, else of an earlier one."""
+        found: dict[str, list[TableLine]] = {}
+        for line in self._parsed(self._lines.get(hash(image_id), self._former.get(hash(image_id)))):
+            found.setdefault(line["format"], []).append(line)
+        return found
+
+    def is_whole(self, lines: Sequence[TableLine]) -> bool:
+        """Return whether the files of some lines lay there when the table was opened, as large as they say."""
+        return all(not line["file"] or _holds(self._there, _sized(line["file"], line["bytes"])) for line in lines)
+
+    def put(self, image_id: str, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Set all lines of an image_id. The table has image_ids in the order in which they were first set."""
+        self._lines[hash(image_id)] = self._spool.add(self._text(lines))
+        if time.monotonic() - self._saved > self._pause:
+            self.save()
+
+    def save(self, *, done: bool = False) -> None:
+        """Write the table, where it has changed. Until all is `done` it keeps earlier lines of what was not set yet.
+
+        Raises:
+            OutputError: it cannot be written (`output_not_written`).
+        """
+        begun = time.monotonic()
+        waiting = () if done else (place for id, place in self._former.items() if id not in self._lines)
+        blocks = (self._spool[place] for place in chain(self._lines.values(), waiting))
+        self._folder.update(FILES_TABLE, chain([",".join(self._columns) + "\n"], blocks))
+        self._saved = time.monotonic()
+        self._pause = max(_SAVED_EVERY, (self._saved - begun) / _SAVING_SHARE)
+
+    def dropped(self) -> list[str]:
+        """Return the names of an earlier run's files that this one does not speak of, of these what is there; sorted.
+
+        For the end, when every image_id is set.
+        """
+        before, after = set[str](), set[str]()
+        for id in self._former.keys() | self._lines.keys():
+            old, new = self._former.get(id), self._lines.get(id)
+            if old is None or new is None or self._spool[old] != self._spool[new]:
+                before.update(line["file"] for line in self._parsed(old))
+                after.update(line["file"] for line in self._parsed(new))
+        place = open_place(self._folder.uri)
+        return sorted(name for name in before - after if name and (place / name).is_file())
+
+    def strays(self, others: Collection[str]) -> Iterator[str]:
+        """Yield the names of the files in the folder that are none of `others`, nor of what was set."""
+        named = (line["file"] for place in self._lines.values() for line in self._parsed(place))
+        known = array("q", sorted(map(hash, chain(named, others, [FILES_TABLE]))))
+        for found in open_place(self._folder.uri).files(deep=True):
+            if not _holds(known, hash(found.name)):
+                yield found.name
+
+    def _text(self, lines: Iterable[Mapping[str, Any]]) -> str:
+        stream = io.StringIO()
+        csv.DictWriter(stream, self._columns, "", extrasaction="ignore", lineterminator="\n").writerows(lines)
+        return stream.getvalue()
+
+    def _parsed(self, place: int | None) -> list[TableLine]:
+        return [] if place is None else list(csv.DictReader(io.StringIO(self._spool[place], ""), self._columns))
+
+
+def _sized(name: str, size: int | str) -> int:
+    return hash(f"{size} {name}")
+
+
+def _holds(numbers: array[int], number: int) -> bool:
+    at = bisect_left(numbers, number)
+    return at < len(numbers) and numbers[at] == number

@@ -34,7 +34,7 @@ import pyarrow.compute as pc
 
 from image2music.errors import OutputError
 from image2music.storage.datasets import Dataset, Row, RunFile, read_by_shard, read_shards, read_table
-from image2music.storage.files import FilePlace, json_bytes, make_folder, open_place, parquet_bytes
+from image2music.storage.files import FILES_TABLE, FilePlace, json_bytes, make_folder, open_place, parquet_bytes
 from image2music.storage.locks import file_lock
 from image2music.storage.objects import is_store
 from schemas.failure import FAILURE_SCHEMA
@@ -578,7 +578,10 @@ _SCORE = ("score.json", "score.parquet")
 _IN_OUTPUT = (COMPOSITIONS, FAILURES, GENERATIONS, RUN_FILE, LEDGER, LOCK)
 """In albums and books, names that people use for folders, nothing but shards and notation is written."""
 
-TELLING = (RUN_FILE, LOCK, COMPOSITIONS, FAILURES, REPORT_MARKER, "index.html", "_versions", *_SCORE)
+_IN_REPORT = ("index.html", FILES_TABLE)
+"""Beside its marker: the one from the beginning, the other at the end."""
+
+TELLING = (RUN_FILE, LOCK, COMPOSITIONS, FAILURES, REPORT_MARKER, *_IN_REPORT, "_versions", *_SCORE)
 """Names that tell what a folder is."""
 
 
@@ -602,7 +605,9 @@ class WrittenFiles:
         if _SHARD.fullmatch(name) or _BESIDE_INDEX.fullmatch(name) or _EXPORT.fullmatch(name):
             return True
         there = self._telling_names(folder)
-        if {REPORT_MARKER, "index.html"} <= there or (folder.endswith(".lance") and "_versions" in there):
+        if (REPORT_MARKER in there and there.intersection(_IN_REPORT)) or (
+            folder.endswith(".lance") and "_versions" in there
+        ):
             return True
         if there & {RUN_FILE, LOCK} and there & {COMPOSITIONS, FAILURES} and name in _IN_OUTPUT:
             return True

@@ -27,6 +27,8 @@ def run_export(args: argparse.Namespace) -> int:
     from pipelines.jobs.export import export
 
     options = from_arguments(ExportOptions, args)
-    written, failed = export(options)
-    print(f"{counted(written, 'file')} in {options.output}, listed in files.csv")
-    return 1 if failed else 0
+    done = export(options)
+    said = f"{done.written:,} written, {done.unchanged:,} unchanged"
+    files = counted(done.written + done.unchanged, "file")
+    print(f"{files} in {options.output}, listed in files.csv: {said}")
+    return 1 if done.failed else 0

@@ -29,8 +29,9 @@ def run_report(args: argparse.Namespace) -> int:
     if options.abcjs is not None:
         print("image2music: --abcjs is not needed any more: the scores are drawn here", file=sys.stderr)
     done = write_report(options)
+    pages = f"{done.written:,} written, {done.unchanged:,} unchanged"
     lost = "of them without their picture (relative places are looked for from the folder where compose ran)"
     unseen = f", {done.unseen} {lost}" if done.unseen else ""
     shown, failures = counted(done.pictures, "picture"), counted(done.failures, "failure")
-    print(f"{shown}{unseen}, {failures}: open {options.folder / 'index.html'}")
+    print(f"{shown}{unseen}, {failures}; {pages}: open {options.folder / 'index.html'}")
     return 0

@@ -77,8 +77,8 @@ def compose(options: ComposeOptions) -> int:
         code = job.end(counts["failed"], counts["pictures"], "pictures", options.max_failures, put_off)
         if not put_off:
             forget_answers(run)
-        listed = run.listed
-        more = (listed.pairs_line, listed.beside_line, listed.skipped_line, *catalog_lines(run.catalog))
+        pictures = run.listed
+        more = (pictures.pairs_line, pictures.beside_line, pictures.skipped_line, *catalog_lines(run.catalog))
         print_summary(job, run.output, run.settings.hash, _done_line(counts), more)
         pruned.tell()
     if pruned.refused:

@@ -1,13 +1,15 @@
-"""Chosen rows as files: notation, MIDI, scores to print, sound, stems, heat maps, and a table of what was written."""
+"""Chosen rows as files: notation, MIDI, scores to print, sound, stems, heat maps, and a table of all of them.
+
+What a file is made of stands in the table: files that are up to date are left alone.
+"""
 
 from __future__ import annotations
 
-import csv
 import io
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from pathlib import PurePosixPath
@@ -16,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import PngImagePlugin
 
+from image2music import __version__
 from image2music.abc.musicxml import abc_to_music_xml
 from image2music.errors import ConfigError, Image2MusicError, PictureError
 from image2music.failures import counted, one_line
@@ -27,22 +30,28 @@ from image2music.music.tags import tagged
 from image2music.report.page import heat_map, overlay
 from image2music.rights import RIGHTS_COLUMNS, file_tags, model_name
 from image2music.rows import ids_by_name
-from image2music.storage.datasets import Dataset, open_shards
-from image2music.storage.files import Folder, open_place
+from image2music.storage.datasets import StoredRow, numbered_rows, shard_batches
+from image2music.storage.files import FILE_COLUMNS, FileTable, Folder, open_place
+from image2music.storage.locks import file_lock
 from image2music.storage.names import NAME_COLUMNS, file_names
-from image2music.storage.output import open_output
+from image2music.storage.output import LOCK, open_output, row_mark
 from pipelines.jobs.report import announced_renderer, find_picture
 from pipelines.options.outputs import EXPORT_FORMATS, SHORTEST_ID, ExportOptions
 from schemas.composition import TRAINED_ALGORITHMIC_MEDIA
 
 Row = dict[str, Any]
 
-TABLE = "files.csv"
+EXPORT_VERSION = 1
+"""Raise it when a file of an export is another than before, of the same row and options."""
+
 TABLE_COLUMNS = (
     "picture", "image_id", "catalog_id", "album", "file", "format", "bytes", "seconds", "title", "key", "meter",
     "tempo_qpm", "made_by_ai", "digital_source_type", "composer", "composer_licence", "longest_copied_run", "copyright",
+    "made_from",
 )  # fmt: skip
-"""Columns of the table: a line a file. Seconds are those that are heard: of a loop once round. Tempo to one digit."""
+"""Columns of the table: a line a file. Seconds are those that are heard: of a loop once round. Tempo to one digit.
+`made_from` is 16 hex digits of the row and the file's name, a hyphen, and as many of how the format is made."""
+assert {*FILE_COLUMNS} <= {*TABLE_COLUMNS}
 
 _COLUMNS = tuple(
     dict.fromkeys((*NAME_COLUMNS, *RIGHTS_COLUMNS, "image_uris", "abc", "meter", "midi", "plan", "attention"))
@@ -54,76 +63,147 @@ _LETTERS_SAID = 12
 _STEPS = 2**15
 """Steps of a WAV file of 16 bits above silence."""
 _SOUNDS: tuple[SoundFormat, ...] = ("wav", "mp3", "opus")
+_PLAYED = {*_SOUNDS, "stems"}
 
 
-def export(options: ExportOptions) -> tuple[int, int]:
-    """Write the files and their table; return how many files were made and how many could not be, each of these a line.
+@dataclass(frozen=True)
+class Exported:
+    """How many of the files that were asked for were written and lay there already, and how many could not be made."""
+
+    written: int
+    unchanged: int
+    failed: int
+
+
+def export(options: ExportOptions) -> Exported:
+    """Write the files that are new or changed, and the table of all; what cannot be made is a line.
+
+    Files of rows or formats that were not asked for stay, and stay in the table while they are of the row as it is now.
 
     Raises:
         ConfigError: there are no rows (`no_rows`), none has an id that was named (`unknown_id`), or the sound
             font cannot be used (`bad_soundfont`), or a font for words (`bad_font`).
-        OutputError: the output cannot be written.
+        OutputError: the output cannot be written, or another export is being written there (`another_writer`).
     """
-    compositions, files = open_output(options.input).compositions, Folder(options.output)
-    names = file_names(options.name, exported_rows(compositions, NAME_COLUMNS))
-    chosen = chosen_rows(exported_rows(compositions, ID_COLUMNS), options.input, options.ids)
-    sounds = {*_SOUNDS, "stems"} & {*options.formats}
-    renderer = announced_renderer(options.soundfont) if sounds else None
+    # Listed once: where the run still goes on, later shards would bring rows that have no name.
+    files, shards = Folder(options.output), open_output(options.input).compositions.shards()
+    names = file_names(options.name, exported_rows(shards, NAME_COLUMNS))
+    chosen = chosen_rows(exported_rows(shards, ID_COLUMNS), options.input, options.ids)
+    renderer = announced_renderer(options.soundfont) if _PLAYED & {*options.formats} else None
     font = load_font(options.font) if options.font is not None else None
-    told: set[str] = set()
     files.prepare()
-    former = _former_files(options.output)
-    lines: list[dict[str, Any]] = []
-    failed = 0
-    for row in exported_rows(compositions):
-        if row["image_id"] not in chosen:
-            continue
-        tune = ExportedTune(row, renderer, options.loop, font)
-        for format in options.formats:
-            try:
-                made = tune.files(format)
-                if format == "pdf":
-                    tell_of_boxes(words_on(tune.pages), font, told)
-            except Image2MusicError as error:
-                print(f"{row['image_uri']}: {format}: {one_line(error)}", file=sys.stderr)
-                failed += 1
-                continue
-            for file in made:
-                name = f"{names[row['image_id']]}{file.ending}"
-                files.write(name, file.data)
-                lines.append(_line(tune, name, format, file))
-    files.write(TABLE, _table(lines))
-    _tell_of_no_row(options.output, former, names, {line["file"] for line in lines})
-    return len(lines), failed
+    with file_lock(files.uri, (open_place(files.uri) / LOCK).uri), FileTable(files, TABLE_COLUMNS) as table:
+        run = _Export(files, table, names, chosen, renderer, font, options.loop, _recipes(options, renderer, font))
+        run.make(run.look(shards))
+        table.save(done=True)
+        _tell_of_no_row(options.output, table.dropped())
+    return Exported(run.written, run.unchanged, run.failed)
 
 
-def _former_files(folder: str) -> dict[str, str]:
-    """Return the image_id of each file that the table in a folder lists; of one that is no table any more, nothing."""
-    table = open_place(folder) / TABLE
-    if not table.is_file():
-        return {}
-    lines = csv.DictReader(io.StringIO(table.read().decode("utf-8-sig", "replace")))
-    found: dict[str, str] = {}
-    with suppress(csv.Error):  # somebody edited it: what can be read of it is enough
-        found |= {line["file"]: line["image_id"] for line in lines if line.get("file") and line.get("image_id")}
-    return found
+def _recipes(options: ExportOptions, renderer: SoundRenderer | None, font: TextFont | None) -> dict[str, str]:
+    """Return what files of each format that is asked for hang on, but for their row."""
+    player = (options.loop, renderer.mark) if renderer is not None else ()
+    by_format = dict.fromkeys(_PLAYED, player) | {"pdf": (font.digest if font is not None else "",)}
+    return {
+        format: _mark(EXPORT_VERSION, __version__, format, *by_format.get(format, ())) for format in options.formats
+    }
 
 
-def _tell_of_no_row(folder: str, former: Mapping[str, str], ids: Collection[str], written: Collection[str]) -> None:
+def _mark(*values: object) -> str:
+    return row_mark(values).hex()[:16]
+
+
+@dataclass
+class _Export:
+    """One run: which files are whole, and the making of the others. `recipes` are those of the formats asked for."""
+
+    folder: Folder
+    table: FileTable
+    names: Mapping[str, str]
+    chosen: Collection[str]
+    renderer: SoundRenderer | None
+    font: TextFont | None
+    loop: bool
+    recipes: Mapping[str, str]
+    told: set[str] = field(default_factory=set)
+    written: int = 0
+    unchanged: int = 0
+    failed: int = 0
+
+    def look(self, shards: Sequence[str]) -> dict[str, set[int]]:
+        """Set in the table what is whole; return the numbers of the rows that lack files, by their shards."""
+        waiting = defaultdict[str, set[int]](set)
+        for row in numbered_rows(shards, _COLUMNS.__contains__, _ROWS_AT_ONCE):
+            whole, asked = self._whole(row), self._asked(row)
+            self.unchanged += sum(len(lines) for format, lines in whole.items() if format in asked)
+            self._put(row, whole)
+            if not whole.keys() >= asked.keys():
+                waiting[row.shard].add(row.number)
+        return waiting
+
+    def make(self, waiting: Mapping[str, set[int]]) -> None:
+        """Make the files that rows lack."""
+        if waiting:
+            self.table.save()
+        for row in numbered_rows(list(waiting), _COLUMNS.__contains__, _ROWS_AT_ONCE, waiting):
+            whole, tune = self._whole(row), ExportedTune(row.read(), self.renderer, self.loop, self.font)
+            for format, recipe in self._asked(row).items():
+                if format in whole:
+                    continue
+                try:
+                    made = tune.files(format)
+                    if format == "pdf" and tell_of_boxes(words_on(tune.pages), self.font, self.told):
+                        recipe = _mark(recipe, "boxes")  # made again when a font may be there
+                except Image2MusicError as error:
+                    print(f"{tune.row['image_uri']}: {format}: {one_line(error)}", file=sys.stderr)
+                    self.failed += 1
+                    continue
+                whole[format] = []
+                for file in made:
+                    name = f"{self.names[row.image_id]}{file.ending}"
+                    self.folder.write(name, file.data)
+                    whole[format].append(_line(tune, name, format, file, f"{self._content(row)}-{recipe}"))
+                self.written += len(made)
+            self._put(row, whole)
+
+    def _asked(self, row: StoredRow) -> Mapping[str, str]:
+        return self.recipes if row.image_id in self.chosen else {}
+
+    def _content(self, row: StoredRow) -> str:
+        return _mark(row.digest, self.names[row.image_id])
+
+    def _whole(self, row: StoredRow) -> dict[str, list[Mapping[str, Any]]]:
+        """Return the lines of the files that are what they would be now, by format; of others, that are of this row."""
+        content, asked = self._content(row), self._asked(row)
+        found: dict[str, list[Mapping[str, Any]]] = {}
+        for format, lines in self.table.entries(row.image_id).items():
+            of, _, how = lines[0]["made_from"].partition("-")
+            if of == content and how == asked.get(format, how) and self.table.is_whole(lines):
+                found[format] = [*lines]
+        return found
+
+    def _put(self, row: StoredRow, whole: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        """Set a row's lines, those of the formats that are asked for first."""
+        formats = dict.fromkeys((*self.recipes, *whole))
+        self.table.put(row.image_id, chain.from_iterable(whole.get(format, ()) for format in formats))
+
+
+def _tell_of_no_row(folder: str, left: Sequence[str]) -> None:
     """Say in one line which files of an earlier export are of no row any more: they stay."""
-    old = (name for name, id in former.items() if id not in ids and name not in written)
-    if left := sorted(name for name in old if (open_place(folder) / name).is_file()):
-        stay = f"of no row of this output, such as {left[0]}; they stay until you remove them"
+    if left:
+        stay = f"of no row of this output any more, such as {left[0]}; they stay until you remove them"
         print(f"{counted(len(left), f'file in {folder} is', f'files in {folder} are')} {stay}")
 
 
-def tell_of_boxes(words: str, font: TextFont | None, told: set[str]) -> None:
-    """Say in one line for each script, unless it is in `told`, which letters no font here has; put it there."""
-    for script, letters, package in unwritten_scripts(words, font):
+def tell_of_boxes(words: str, font: TextFont | None, told: set[str]) -> bool:
+    """Return whether no font here has some of the letters; say which, in one line a script that is not in `told`."""
+    missing = unwritten_scripts(words, font)
+    for script, letters, package in missing:
         if script not in told:
             told.add(script)
             what = f"no font here has the {script} {letters[:_LETTERS_SAID]}: boxes stand in their place"
             print(f"{what}; install one, such as the package {package}, or name a file by --font", file=sys.stderr)
+    return bool(missing)
 
 
 def chosen_rows(rows: Iterable[Mapping[str, Any]], where: str, wanted: Collection[str]) -> frozenset[str]:
@@ -145,12 +225,10 @@ def chosen_rows(rows: Iterable[Mapping[str, Any]], where: str, wanted: Collectio
     return frozenset(id for ids in found.values() for id in ids)
 
 
-def exported_rows(compositions: Dataset, columns: Collection[str] = _COLUMNS) -> Iterator[Row]:
+def exported_rows(shards: Sequence[str], columns: Collection[str] = _COLUMNS) -> Iterator[Row]:
     """Yield what files are made of, of all rows; columns that rows of earlier releases lack are left out."""
-    for shard in open_shards(compositions.shards()):
-        there = [name for name in columns if name in shard.schema_arrow.names]
-        for batch in shard.iter_batches(batch_size=_ROWS_AT_ONCE, columns=there):
-            yield from batch.to_pylist()
+    for _, batch in shard_batches(shards, {*columns}.__contains__, _ROWS_AT_ONCE):
+        yield from batch.to_pylist()
 
 
 class ExportedFile(NamedTuple):
@@ -313,7 +391,7 @@ def _label(name: str) -> str:
     return "-".join(plain.split())[:40] or "voice"
 
 
-def _line(tune: ExportedTune, name: str, format: str, file: ExportedFile) -> dict[str, Any]:
+def _line(tune: ExportedTune, name: str, format: str, file: ExportedFile, made_from: str) -> dict[str, Any]:
     row = tune.row
     rights = row.get("rights") or {}
     copied = rights.get("copied_run")
@@ -336,17 +414,10 @@ def _line(tune: ExportedTune, name: str, format: str, file: ExportedFile) -> dic
         "composer_licence": rights.get("composer_licence"),
         "longest_copied_run": copied["notes"] if copied else None,
         "copyright": tune.tags["copyright"],
+        "made_from": made_from,
     }
 
 
 def _plain(text: str | None) -> str | None:
     """Return a text of somebody else's as a cell that no spreadsheet takes for a formula: an apostrophe goes before."""
     return f"'{text}" if text and text[0] in "=+-@\t" else text
-
-
-def _table(lines: list[dict[str, Any]]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, TABLE_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return stream.getvalue()

@@ -1,16 +1,22 @@
-"""Rows to a folder of pages that opens from disk: no server, no network."""
+"""Rows to a folder of pages that opens from disk: no server, no network. What is up to date there is left alone."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import chain, groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from PIL.Image import Image
 
@@ -18,7 +24,6 @@ from image2music import __version__
 from image2music.abc.expression import perform_abc
 from image2music.errors import ConfigError, Image2MusicError, OutputError, PictureError
 from image2music.evaluation.pieces import playable
-from image2music.evaluation.votes import Compared
 from image2music.images.decode import open_picture
 from image2music.images.features import data_uri, thumbnail
 from image2music.images.reading import PictureReader, content_id
@@ -26,11 +31,13 @@ from image2music.music.render import RATE, SoundRenderer, encode, load_renderer
 from image2music.music.tags import tagged
 from image2music.report.page import picture_page
 from image2music.report.pairs import (
-    Pair,
     Side,
+    pair_json,
     pair_of,
     pairs_script,
     rival_side,
+    side_json,
+    side_of_json,
     standing_name,
     standing_side,
     tune_file,
@@ -47,6 +54,7 @@ from image2music.report.site import (
     asset,
     card_id,
     card_of,
+    page_rules,
     render_compare,
     render_failures,
     render_list,
@@ -55,25 +63,44 @@ from image2music.report.site import (
 )
 from image2music.report.tunes import music_xml_of
 from image2music.rights import file_tags
-from image2music.storage.datasets import open_shards, read_shards
-from image2music.storage.files import Folder, holds_only, replaced_folder
-from image2music.storage.output import REPORT_MARKER, OutputStore, open_output
+from image2music.storage.datasets import StoredRow, numbered_rows, open_shards, read_shards
+from image2music.storage.files import FILE_COLUMNS, FileTable, Folder, Spool, holds_only
+from image2music.storage.locks import file_lock
+from image2music.storage.output import LOCK, REPORT_MARKER, OutputStore, open_output, row_mark
 from pipelines.options.outputs import ReportOptions
+from schemas.failure import FAILURE_SCHEMA
 
 Row = dict[str, Any]
 
+REPORT_VERSION = 1
+"""Raise it when a picture's page, or a file beside it, is another than before of the same row."""
+
 _CARD_SIDE, _PAGE_SIDE = 260, 800
 _ROWS_AT_ONCE = 32
+_FAILURES_AT_ONCE = 256
+_LISTS = ("index.html", "failures.html", "compare.html", "assets/pairs.js", REPORT_MARKER)
+_TABLE_COLUMNS = (*FILE_COLUMNS, "seen", "own", "pair")
+"""Of the table of a report, where image_ids are shortened as its files are. `seen` is "no" where a page lacks its
+picture; `own` and `pair` are what comparing is told of, as JSON."""
 
 
 @dataclass(frozen=True)
 class Reported:
-    """What was written. `unseen` are pictures whose file was gone, changed or unreadable, `pairs` tunes to compare."""
+    """What is shown, and of how many pictures something was written; `unseen` are those whose file was gone or changed.
+
+    `pairs` are two tunes to compare.
+    """
 
     pictures: int
     failures: int
     unseen: int
     pairs: int
+    written: int
+
+    @property
+    def unchanged(self) -> int:
+        """Pictures whose page and files were up to date."""
+        return self.pictures - self.written
 
 
 _SOUND_BYTES = 100_000
@@ -89,15 +116,17 @@ class Sounds:
     ids: frozenset[str]
     renderer: SoundRenderer
 
+    def mark(self, id: str) -> str:
+        """Return what tells the sound font that a card's sound is played with; "" where the page has to make it."""
+        return self.renderer.mark if id in self.ids and self.renderer.soundfont is not None else ""
+
     def of(self, id: str, midi: bytes) -> bytes | None:
         """Return a tune's sound as Opus of at most 100 kB; None where the page has to make it.
 
         Raises:
             MidiError: as `SoundRenderer.render`.
         """
-        if id not in self.ids or self.renderer.soundfont is None:
-            return None
-        return page_sound(self.renderer.render(midi))
+        return page_sound(self.renderer.render(midi)) if self.mark(id) else None
 
 
 def page_sound(sound: NDArray[np.float32]) -> bytes:
@@ -125,38 +154,65 @@ def announced_renderer(soundfont: Path | None) -> SoundRenderer:
 
 
 def write_report(options: ReportOptions) -> Reported:
-    """Write the pages of all current rows, replacing an earlier report at once when all is done.
+    """Bring the pages of all current rows up to date: write what is new or changed, remove what is of no row any more.
+
+    The folder is the report's own: what else lies there is removed. A run that is stopped leaves whole files and no
+    whole report; the next one goes on with it.
 
     Raises:
         ConfigError: there are no rows (`no_rows`), in the other run too, or the sound font cannot be used
             (`bad_soundfont`).
-        OutputError: the output is a folder of something else (`not_a_report`), or cannot be written.
+        OutputError: the output is a folder of something else (`not_a_report`), another report is being written there
+            (`another_writer`), or it cannot be written.
     """
     source = open_output(options.input)
     # Listed once: where the run still goes on, later shards would bring rows that no list names.
     failures, shards = _failures(source), source.compositions.shards()
-    if not shards and not failures:
+    if not shards and not failures.num_rows:
         raise ConfigError(f"{options.input} holds no compositions: name the --output of compose", reason="no_rows")
     other = _other_run(options)
     _check_replaceable(options.folder)
-    cards = sorted_cards(card_of(row) for row in read_shards(shards, COLUMNS))
-    albums = album_labels(card.album for card in cards)
-    site = Site(Path(options.input).name or "report", len(failures), options.include_references, albums)
+    renderer = announced_renderer(options.soundfont)
+    folder = Folder(str(options.folder))
+    with (
+        file_lock(folder.uri, options.folder / LOCK),
+        Spool() as texts,
+        FileTable(folder, _TABLE_COLUMNS) as table,
+    ):
+        cards, described = read_cards(shards, texts)
+        albums = album_labels(card.album for card in cards)
+        site = Site(Path(options.input).name or "report", failures.num_rows, options.include_references, albums)
+        votes = _votes_place(options.folder, site, cards)
+        told = {"image2music": __version__, "pictures": len(cards), "failures": site.failures}
+        # First of all: by it the next run knows the folder for a report.
+        folder.update(REPORT_MARKER, [json.dumps(told | {"name": site.name, "votes": votes})])
 
-    sounds = Sounds(frozenset(card.id for card in cards[: options.sounds]), announced_renderer(options.soundfont))
-    with replaced_folder(options.folder) as draft:
+        sounds = Sounds(frozenset(card.id for card in cards[: options.sounds]), renderer)
+        pages = _Pages(folder, table, site, cards, sounds, (site.name, other[0]) if other else ())
         for name in ASSETS:
-            draft.write(f"assets/{name}", asset(name))
-        _write_lists(draft, site, cards, failures)
-        comparison = _Comparison(draft, sounds, site.name, (site.name, other[0]) if other else ())
-        unseen = _write_pictures(draft, site, cards, _rows(shards), sounds, comparison)
+            folder.update(f"assets/{name}", [asset(name)])
+        pages.write(pages.look(shards))
         if other is not None:
-            comparison.add_run(cards, other[1])
-        draft.write("compare.html", render_compare(site, comparison.runs))
-        draft.write("assets/pairs.js", pairs_script(_votes_place(site, cards), comparison.sorted_pairs(cards)))
-        written = {"image2music": __version__, "pictures": len(cards), "failures": len(failures)}
-        draft.write(REPORT_MARKER, json.dumps(written))
-    return Reported(len(cards), len(failures), unseen, len(comparison.pairs))
+            pages.write_run(other[1])
+        lists = _write_lists(folder, site, cards, failures, described)
+        folder.update("compare.html", [render_compare(site, pages.runs)])
+        folder.update("assets/pairs.js", pairs_script(votes, pages.pairs()))
+        _remove_strays(options.folder, table, [*_LISTS, *lists, *(f"assets/{name}" for name in ASSETS), LOCK])
+        table.save(done=True)
+    return Reported(len(cards), site.failures, pages.unseen, pages.compared, len(pages.changed))
+
+
+def read_cards(shards: Sequence[str], texts: Spool) -> tuple[list[Card], Callable[[Card], str]]:
+    """Return the cards of all rows, sorted, and what tells a card's description: these are kept among `texts`."""
+    places: dict[str, int] = {}
+
+    def kept(row: Row) -> Card:
+        card = card_of(row)
+        places[card.id] = texts.add(row["description"])
+        return card
+
+    cards = sorted_cards(kept(row) for row in read_shards(shards, COLUMNS))
+    return cards, lambda card: texts[places[card.id]]
 
 
 def _other_run(options: ReportOptions) -> tuple[str, Sequence[str]] | None:
@@ -170,111 +226,272 @@ def _other_run(options: ReportOptions) -> tuple[str, Sequence[str]] | None:
     return (f"{name} (against)" if name == Path(options.input).name else name), shards
 
 
-def _votes_place(site: Site, cards: Sequence[Card]) -> str:
-    """Return a name for the votes of this report: browsers keep those of all files on a disk in one place."""
+def _votes_place(folder: Path, site: Site, cards: Sequence[Card]) -> str:
+    """Return a name for the votes of this report: browsers keep those of all files on a disk in one place.
+
+    It stays what it was when the report was first written, so that votes are found again beside new pictures.
+    """
+    with suppress(OSError, ValueError, AttributeError):  # there is none yet, or somebody edited it
+        earlier = json.loads((folder / REPORT_MARKER).read_bytes())
+        if earlier.get("name") == site.name and isinstance(earlier.get("votes"), str):
+            return str(earlier["votes"])
     return hashlib.sha256("/".join([site.name, *(card.id for card in cards)]).encode()).hexdigest()[:12]
 
 
-def _write_lists(draft: Folder, site: Site, cards: list[Card], failures: list[Row]) -> None:
-    draft.write("index.html", render_list(site, cards))
-    draft.write("failures.html", render_failures(site, failures))
-    for page in dict.fromkeys(card.album_page for card in cards):
-        own = [card for card in cards if card.album_page == page]
-        draft.write(page, render_list(site, own, album=own[0].album))
+def _write_lists(
+    folder: Folder, site: Site, cards: Sequence[Card], failures: pa.Table, described: Callable[[Card], str]
+) -> list[str]:
+    """Write the lists of all pictures, of each album, and of failures; return the names of the albums' pages."""
+    folder.update("index.html", render_list(site, cards, described))
+    batches = failures.to_batches(max_chunksize=_FAILURES_AT_ONCE)
+    folder.update("failures.html", render_failures(site, (row for batch in batches for row in batch.to_pylist())))
+    names = []
+    for name, album in groupby(cards, key=attrgetter("album_page")):
+        own = list(album)
+        folder.update(name, render_list(site, own, described, album=own[0].album))
+        names.append(name)
+    return names
+
+
+def _remove_strays(folder: Path, table: FileTable, others: Sequence[str]) -> None:
+    """Remove the files that are no part of the report, such as pages of rows that are gone, and folders left empty."""
+    homes = set[Path]()
+    for name in list(table.strays(others)):
+        (folder / name).unlink(missing_ok=True)
+        homes.update(folder / home for home in Path(name).parents if home.name)
+    for home in sorted(homes, key=lambda home: -len(home.parts)):
+        with suppress(OSError):  # others lie there
+            home.rmdir()
+
+
+Line = Mapping[str, Any]
 
 
 @dataclass
-class _Comparison:
-    """Writes the tunes that are heard side by side, each once; `pairs` and `standing` fill as rows come."""
+class _Pages:
+    """The pages of the pictures and the files beside them: what they are made of, and the writing of what is not whole.
 
-    draft: Folder
+    Entries of the table, by card: its `page` with the thumbnail, its `files` to be downloaded, its `sound`, the tunes
+    that are `compared`, and those of another run, `against`. `runs` are the names of two runs, empty with one.
+    `changed` are the ids of cards of which something was written, `unseen` counts those without their picture.
+    """
+
+    folder: Folder
+    table: FileTable
+    site: Site
+    cards: Sequence[Card]
     sounds: Sounds
-    name: str
-    runs: tuple[str, ...] = ()
-    pairs: list[Pair] = field(default_factory=list)
-    written: set[str] = field(default_factory=set)
-    standing: dict[str, Side] = field(default_factory=dict)
+    runs: tuple[str, ...]
+    changed: set[str] = field(default_factory=set)
+    unseen: int = 0
+    compared: int = 0
 
-    def add_row(self, card: Card, row: Row, sound: str) -> None:
-        """Write a row's tune and its rival; `sound` is the file of the tune's sound, "" without one."""
-        other = rival(row["rounds"])
-        heard = other is not None and playable(other.round["abc"]) is not None
-        if not heard and not self.runs:
-            return
-        own = standing_side(row, self.name)
-        self.standing[row["image_id"]] = own
-        self._write(card.id, own.mark, row["abc"], row["midi"], sound)
-        if heard and other is not None:
-            abc = other.round["abc"]
-            side = rival_side(other)
-            self._write(card.id, side.mark, abc, perform_abc(abc), None)
-            named = replace(own, name=standing_name(row["rounds"]))
-            self._add_pair(row, card, "candidate", named, side)
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Places of cards in the list, by their ids."""
+        return {card.id: place for place, card in enumerate(self.cards)}
 
-    def add_run(self, cards: Sequence[Card], shards: Sequence[str]) -> None:
-        """Write another run's tunes for the pictures of this one, where they are not the same."""
-        known = {card.id: card for card in cards}
-        for row in _rows(shards):
-            own, side = self.standing.get(row["image_id"]), standing_side(row, self.runs[1])
-            if own is None or own.mark == side.mark:
-                continue
-            id = card_id(row["image_id"])
-            self._write(id, side.mark, row["abc"], row["midi"], None)
-            self._add_pair(row, known[id], "run", own, side)
+    def look(self, shards: Sequence[str]) -> dict[str, set[int]]:
+        """Set in the table what is whole; return the numbers of the rows that lack something, by their shards."""
+        waiting = defaultdict[str, set[int]](set)
+        for row in numbered_rows(shards, _is_shown, _ROWS_AT_ONCE):
+            card, wanted = self._wanted(row)
+            whole = self._whole(card, wanted)
+            if _lacks_picture(whole.get("page", ())) and find_picture(row.read(_PLACES)) is not None:
+                del whole["page"]
+            self._put(card, whole)
+            if whole.keys() >= wanted.keys():
+                self.unseen += _lacks_picture(whole["page"])
+            else:
+                waiting[row.shard].add(row.number)
+        return waiting
 
-    def sorted_pairs(self, cards: Sequence[Card]) -> list[Pair]:
-        """Return the pairs in the order of the list of pictures, two candidates before two runs."""
-        places = {card.id: place for place, card in enumerate(cards)}
-        return sorted(self.pairs, key=lambda pair: (places[pair.page], pair.compared))
+    def write(self, waiting: Mapping[str, set[int]]) -> None:
+        """Write what rows lack.
 
-    def _add_pair(self, row: Row, card: Card, compared: Compared, one: Side, two: Side) -> None:
-        self.pairs.append(pair_of(row["image_id"], card.file_name, compared, one, two, catalog_id=card.catalog_id))
+        Raises:
+            OutputError: a row cannot be shown, or a file cannot be written.
+        """
+        if waiting:
+            self.table.save()
+        for stored in numbered_rows(list(waiting), _is_shown, _ROWS_AT_ONCE, waiting):
+            card, wanted = self._wanted(stored)
+            whole, row = self._whole(card, wanted), stored.read()
+            try:
+                for format, made_from in wanted.items():
+                    if format not in whole:
+                        whole[format] = _entry(card, format, made_from, _MAKERS[format](self, card, row))
+            except Image2MusicError as error:
+                message = f"the row of {row['image_uri']} cannot be shown: {error}"
+                raise OutputError(message, reason=error.reason) from error
+            self.changed.add(card.id)
+            self.unseen += _lacks_picture(whole["page"])
+            self._put(card, whole)
 
-    def _write(self, id: str, mark: str, abc: str, midi: bytes, sound: str | None) -> None:
-        """Write a tune; `sound` is None where it is still to be rendered."""
-        file = tune_file(id, mark)
-        if file in self.written:
-            return
-        self.written.add(file)
-        if sound is None:
-            data = self.sounds.of(id, midi)
-            sound = f"tunes/{file}.opus" if data else ""
-            if data:
-                self.draft.write(sound, data)
-        self.draft.write(f"tunes/{file}.js", tune_script(abc, midi, sound))
+    def _wanted(self, row: StoredRow) -> tuple[Card, dict[str, str]]:
+        """Return the card of a row, and what each of its entries is made of now."""
+        place = self.places[card_id(row.image_id)]
+        card, near = self.cards[place], self._near(place)
+        titles = [(each.page, each.title) if each else None for each in (near.before, near.after)]
+        sound, label = self.sounds.mark(card.id), self.site.albums[card.album]
+        shown = (self.site.name, label, self.site.include_references, bool(sound), titles, page_rules())
+        wanted = {
+            "page": _mark(row.digest, *shown),
+            "files": _mark(row.digest),
+            "compared": _mark(row.digest, self.site.name, sound, self.runs),
+        }
+        return card, wanted | ({"sound": _mark(row.digest, sound)} if sound else {})
 
+    def _near(self, place: int) -> Neighbours:
+        after = self.cards[place + 1] if place + 1 < len(self.cards) else None
+        return Neighbours(self.cards[place - 1] if place else None, after)
 
-def _write_pictures(
-    draft: Folder, site: Site, cards: list[Card], rows: Iterator[Row], sounds: Sounds, comparison: _Comparison
-) -> int:
-    """Write all picture pages; return how many pictures could not be shown."""
-    places = {card.id: place for place, card in enumerate(cards)}
-    unseen = 0
-    for row in rows:
-        place = places[card_id(row["image_id"])]
-        card = cards[place]
-        near = Neighbours(cards[place - 1] if place else None, cards[place + 1] if place + 1 < len(cards) else None)
+    def _whole(self, card: Card, wanted: Mapping[str, str]) -> dict[str, list[Line]]:
+        """Return the entries of a card that are whole, and that of another run, which `write_run` looks at."""
+        entries = self.table.entries(card.id)
+        if not self.runs:
+            entries.pop("against", None)
+        return {
+            format: list[Line](lines)
+            for format, lines in entries.items()
+            if format == "against" or (lines[0]["made_from"] == wanted.get(format) and self.table.is_whole(lines))
+        }
+
+    def _put(self, card: Card, entries: Mapping[str, Sequence[Line]]) -> None:
+        lines = (entries[format] for format in (*_MAKERS, "against") if format in entries)
+        self.table.put(card.id, chain.from_iterable(lines))
+
+    def _written(self, name: str, data: bytes | str) -> dict[str, Any]:
+        """Write a file where it does not hold this already; return its part of a line."""
+        content = data.encode() if isinstance(data, str) else data
+        self.folder.update(name, content)
+        return {"file": name, "bytes": len(content)}
+
+    def page(self, card: Card, row: Row) -> list[Line]:
+        """Write a picture's page and its thumbnail, which is missing where the picture is."""
         image = find_picture(row)
-        unseen += image is None
-        shown = ""
-        if image is not None:
-            draft.write(card.thumbnail, thumbnail(image, _CARD_SIDE))
-            shown = data_uri(thumbnail(image, _PAGE_SIDE))
-        try:
-            sound = sounds.of(card.id, row["midi"])
-            html = render_picture(site, card, picture_page(row), shown, near, sound=f"{card.id}.opus" if sound else "")
-            music_xml = music_xml_of(row["abc"])
-            comparison.add_row(card, row, f"pictures/{card.id}.opus" if sound else "")
-        except Image2MusicError as error:
-            raise OutputError(f"the row of {row['image_uri']} cannot be shown: {error}", reason=error.reason) from error
-        draft.write(card.page, html)
-        draft.write(f"pictures/{card.id}.abc", row["abc"])
-        tags = file_tags(row)
-        draft.write(f"pictures/{card.id}.mid", tagged(row["midi"], "midi", tags))
-        draft.write(f"pictures/{card.id}.musicxml", tagged(music_xml, "musicxml", tags))
-        if sound:
-            draft.write(f"pictures/{card.id}.opus", tagged(sound, "opus", tags))
-    return unseen
+        shown = "" if image is None else data_uri(thumbnail(image, _PAGE_SIDE))
+        sound = f"{card.id}.opus" if self.sounds.mark(card.id) else ""
+        near = self._near(self.places[card.id])
+        html = render_picture(self.site, card, picture_page(row), shown, near, sound=sound)
+        page = self._written(card.page, html)
+        if image is None:
+            return [page | {"seen": "no"}]
+        return [page, self._written(card.thumbnail, thumbnail(image, _CARD_SIDE))]
+
+    def files(self, card: Card, row: Row) -> list[Line]:
+        """Write the files that a page hands out."""
+        tags, name = file_tags(row), f"pictures/{card.id}"
+        return [
+            self._written(f"{name}.abc", row["abc"]),
+            self._written(f"{name}.mid", tagged(row["midi"], "midi", tags)),
+            self._written(f"{name}.musicxml", tagged(music_xml_of(row["abc"]), "musicxml", tags)),
+        ]
+
+    def sound(self, card: Card, row: Row) -> list[Line]:
+        """Write the sound of a page."""
+        data = self.sounds.of(card.id, row["midi"])
+        assert data is not None
+        return [self._written(f"pictures/{card.id}.opus", tagged(data, "opus", file_tags(row)))]
+
+    def tunes(self, card: Card, row: Row) -> list[Line]:
+        """Write a row's tune and its rival to be heard side by side; nothing where there is nothing to compare."""
+        other = rival(row["rounds"])
+        if other is not None and playable(other.round["abc"]) is None:
+            other = None
+        if other is None and not self.runs:
+            return [_NO_FILE]
+        own = standing_side(row, self.site.name)
+        sound = f"pictures/{card.id}.opus" if self.sounds.mark(card.id) else ""
+        lines = self._tune(card, own.mark, row["abc"], row["midi"], sound)
+        lines[0]["own"] = side_json(own) if self.runs else ""
+        if other is not None:
+            abc, side = other.round["abc"], rival_side(other)
+            if side.mark != own.mark:
+                lines += self._tune(card, side.mark, abc, perform_abc(abc), None)
+            named = replace(own, name=standing_name(row["rounds"]))
+            pair = pair_of(row["image_id"], card.file_name, "candidate", named, side, catalog_id=card.catalog_id)
+            lines[0]["pair"] = pair_json(pair)
+        return list[Line](lines)
+
+    def _tune(self, card: Card, mark: str, abc: str, midi: bytes, sound: str | None) -> list[dict[str, Any]]:
+        """Write a tune; `sound` is the address of its sound, "" without one, None where it is still to be rendered."""
+        lines, file = list[dict[str, Any]](), f"tunes/{tune_file(card.id, mark)}"
+        if sound is None:
+            data = self.sounds.of(card.id, midi)
+            sound = f"{file}.opus" if data else ""
+            lines += [self._written(sound, data)] if data else []
+        return [self._written(f"{file}.js", tune_script(abc, midi, sound)), *lines]
+
+    def write_run(self, shards: Sequence[str]) -> None:
+        """Write another run's tunes for the pictures of this one, where they are not the same."""
+        found = set[str]()
+        for stored in numbered_rows(shards, _is_shown, _ROWS_AT_ONCE):
+            place = self.places.get(card_id(stored.image_id))
+            entries = self.table.entries(self.cards[place].id) if place is not None else {}
+            own = next((line["own"] for line in entries.get("compared", ()) if line["own"]), "")
+            if place is None or not own:
+                continue
+            card, names = self.cards[place], [line["file"] for line in entries["compared"]]
+            about = (own, names, card.file_name, card.catalog_id, self.runs, self.sounds.mark(card.id))
+            made_from, lines = _mark(stored.digest, *about), entries.pop("against", [])
+            if not (lines and lines[0]["made_from"] == made_from and self.table.is_whole(lines)):
+                made = self._against(card, stored.read(), side_of_json(own), names)
+                self._put(card, {**entries, "against": _entry(card, "against", made_from, made)})
+                self.changed.add(card.id)
+            found.add(card.id)
+        for card in self.cards:
+            entries = self.table.entries(card.id)
+            if card.id not in found and "against" in entries:
+                del entries["against"]
+                self._put(card, entries)
+
+    def _against(self, card: Card, row: Row, own: Side, names: Sequence[str]) -> list[Line]:
+        side = standing_side(row, self.runs[1])
+        if own.mark == side.mark:
+            return [_NO_FILE]
+        pair = pair_of(row["image_id"], card.file_name, "run", own, side, catalog_id=card.catalog_id)
+        lines = [dict(_NO_FILE)]
+        if f"tunes/{tune_file(card.id, side.mark)}.js" not in names:
+            lines = self._tune(card, side.mark, row["abc"], row["midi"], None)
+        lines[0]["pair"] = pair_json(pair)
+        return list[Line](lines)
+
+    def pairs(self) -> Iterator[str]:
+        """Yield the pairs, as `pair_json` gives them, in the order of the list, two candidates before two runs."""
+        for card in self.cards:
+            entries = self.table.entries(card.id)
+            for line in chain(entries.get("compared", ()), entries.get("against", ())):
+                if line["pair"]:
+                    self.compared += 1
+                    yield line["pair"]
+
+
+_MAKERS: Mapping[str, Callable[[_Pages, Card, Row], list[Line]]] = {
+    "page": _Pages.page,
+    "files": _Pages.files,
+    "sound": _Pages.sound,
+    "compared": _Pages.tunes,
+}
+_NO_FILE: Line = {"file": "", "bytes": 0}
+_PLACES = ("image_id", "image_uri", "image_uris")
+
+
+def _entry(card: Card, format: str, made_from: str, lines: Iterable[Line]) -> list[Line]:
+    return [{"image_id": card.id, "format": format, "made_from": made_from} | dict(line) for line in lines]
+
+
+def _mark(*values: object) -> str:
+    """Return 16 hex digits of what an entry is made of."""
+    return row_mark((REPORT_VERSION, __version__, *values)).hex()[:16]
+
+
+def _lacks_picture(lines: Sequence[Line]) -> bool:
+    return any(line.get("seen") == "no" for line in lines)
+
+
+def _is_shown(column: str) -> bool:
+    return not column.endswith("_embedding")
 
 
 def find_picture(row: Row, max_side: int = _PAGE_SIDE, *, told: bool = True) -> Image | None:
@@ -293,20 +510,15 @@ def find_picture(row: Row, max_side: int = _PAGE_SIDE, *, told: bool = True) -> 
     return None
 
 
-def _rows(shards: Sequence[str]) -> Iterator[Row]:
-    """Yield whole rows but for the embeddings, a few in memory at a time."""
-    for file in open_shards(shards):
-        columns = [name for name in file.schema_arrow.names if not name.endswith("_embedding")]
-        for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=columns):
-            yield from batch.to_pylist()
-
-
-def _failures(source: OutputStore) -> list[Row]:
+def _failures(source: OutputStore) -> pa.Table:
+    """Return the failures, sorted by picture and stage."""
     columns = ["stage", "id", "uri", "reason", "message", "failed_at"]
-    return sorted(source.failures.read(columns), key=lambda row: (row["uri"], row["stage"]))
+    tables = [file.read(columns=columns) for file in open_shards(source.failures.shards())]
+    found = pa.concat_tables([FAILURE_SCHEMA.empty_table().select(columns), *tables], promote_options="default")
+    return found.sort_by([("uri", "ascending"), ("stage", "ascending")])
 
 
 def _check_replaceable(output: Path) -> None:
-    if not holds_only(output, REPORT_MARKER):
+    if not holds_only(output, REPORT_MARKER, but_for=LOCK):
         message = f"{output} holds something that is not a report; name another --output"
         raise OutputError(message, reason="not_a_report")

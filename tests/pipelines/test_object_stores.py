@@ -111,7 +111,7 @@ def test_commands_that_read_an_output(composed, tmp_path, capsys):
     run(f"report --input @/out --output {tmp_path}/pages", bucket=composed)
     assert "3 pictures, 0 failures" in capsys.readouterr().out
     run(f"export --input @/out --output {tmp_path}/files --formats abc,midi,heatmap", bucket=composed)
-    assert len(list((tmp_path / "files").iterdir())) == 10  # with files.csv
+    assert len(list((tmp_path / "files").iterdir())) == 11  # with files.csv and .lock
     run("export --input @/out --output @/files --formats abc", bucket=composed)
     assert len(list(open_place(f"{composed}/files").files())) == 4
     run("rights --input @/out", bucket=composed)

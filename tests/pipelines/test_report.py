@@ -60,7 +60,7 @@ def test_a_report_has_a_list_an_album_a_page_for_each_picture_and_the_failures(c
         "index.html",
         *["pictures/ID.html"] * 3,
     ]
-    assert capsys.readouterr().out == "3 pictures, 1 failure: open out/report/index.html\n"
+    assert capsys.readouterr().out == "3 pictures, 1 failure; 3 written, 0 unchanged: open out/report/index.html\n"
 
 
 def test_every_link_leads_to_a_file_in_the_folder_and_none_to_a_network(composed):

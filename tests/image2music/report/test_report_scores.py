@@ -16,7 +16,7 @@ from image2music.abc.musicxml import abc_to_music_xml
 from image2music.abc.playback import abc_to_midi, abc_to_score
 from image2music.music.engraving import engrave
 from image2music.report.bars import section_views
-from image2music.report.pairs import Side, pair_of, pairs_script, tune_script
+from image2music.report.pairs import Side, pair_json, pair_of, pairs_script, tune_script
 from image2music.report.rounds import rival, row_candidates
 from image2music.report.tunes import drawn_score, piano_roll, playback
 
@@ -135,7 +135,9 @@ def test_the_chosen_tune_is_a_about_as_often_as_b():
 
 def test_scripts_hold_nothing_that_ends_a_script():
     side = Side("</script>", "ab", ("\u2028 </script>",))
-    assert "\u2028" not in pairs_script("r", [pair_of("0" * 64, "</script>.jpg", "run", side, side)])
+    assert "\u2028" not in "".join(
+        pairs_script("r", [pair_json(pair_of("0" * 64, "</script>.jpg", "run", side, side))])
+    )
     script = tune_script(TUNE, perform_abc(TUNE), "")
     assert script.startswith("heard({")
     assert json.loads(script.removeprefix("heard(").removesuffix(");\n"))["sound"] == ""
