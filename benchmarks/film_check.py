@@ -159,12 +159,15 @@ def _onsets(midi: bytes) -> np.ndarray:
 
 
 def _change_near(small: np.ndarray, line: float, upbeat: float) -> int:
-    """Return how many frames off its bar line a fade ends, by its last frame that differs much from its neighbour."""
+    """Return how many frames off its bar line a fade ends, by its last frame that differs much from its neighbour.
+
+    Much is more than the view's own move makes, before the fade and behind it: in fine textures that is not little.
+    """
     expected = round(line * FPS)
     before, behind = max(1, round((line - 2 * upbeat) * FPS)), min(len(small) - 1, round((line + upbeat) * FPS))
     steps = np.abs(np.diff(small[before - 1 : behind + 1], axis=0)).mean(axis=(1, 2))
-    still = np.median(np.concatenate([steps[: len(steps) // 4], steps[-len(steps) // 4 :]]))
-    loud = np.flatnonzero(steps > (still + np.percentile(steps, 80)) / 2)
+    moving = np.percentile(np.concatenate([steps[: len(steps) // 4], steps[-len(steps) // 4 :]]), 95)
+    loud = np.flatnonzero(steps > (moving + np.percentile(steps, 80)) / 2)
     return int(before + loud[-1]) - expected if len(loud) else 10**6
 
 
