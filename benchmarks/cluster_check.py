@@ -41,7 +41,8 @@ from benchmarks.watched_job import family
 from image2music.storage.output import open_output
 
 SEED = 20260106
-SELDOM_EQUAL = ("seconds", "composed_at", "index_uri")
+SELDOM_EQUAL = ("seconds", "composed_at", "index_uri", "index_version")
+"""A version counts commits, and an index that came in many files has one more, which joins them."""
 LOSS, DELAY = 0.02, 0.02
 """Of a bad wire: share of the frames that are lost, and seconds that others take longer, each way."""
 _STORE_SILENCE = 20.0

@@ -237,6 +237,11 @@ def test_letters_that_no_font_has_are_one_line_for_all_scores(home, tmp_path, ca
     assert main(command) == 0
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("no font here has the Chinese, Japanese or Korean letters 海边: boxes stand in their place")
+    monkeypatch.setattr(engraving, "_is_written", lambda letter, font: True)  # somebody installed one
+    assert main(command) == 0
+    assert " 0 unchanged\n" in capsys.readouterr().out
+    assert main(command) == 0
+    assert " 0 written, " in capsys.readouterr().out
     assert main([*command, "--font", str(square_font(tmp_path / "squares.ttf", "海边"))]) == 0
     assert capsys.readouterr().err == ""
     assert all(b"Squares" in path.read_bytes() for path in (tmp_path / "files").glob("*.pdf"))

@@ -355,7 +355,7 @@ def test_files_that_were_not_asked_for_again_stay_in_the_table_while_they_are_of
     before, rows = contents("files"), rows_of("out")
     id = rows[0]["image_id"]
     assert main(["export", "--input", "out", "--output", "files", "--formats", "abc", "--ids", id]) == 0
-    assert "1 files in files, listed in files.csv: 0 written, 1 unchanged" in capsys.readouterr().out
+    assert "1 file in files, listed in files.csv: 0 written, 1 unchanged" in capsys.readouterr().out
     assert contents("files") == before
     rows[0]["title"] = "Another name"
     write_rows("out", rows)
