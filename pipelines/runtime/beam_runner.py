@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from image2music.errors import ConfigError, JobError
@@ -14,6 +14,10 @@ from image2music.failures import one_line
 from pipelines.runtime.options import beam_options
 from pipelines.runtime.slices import SliceResult
 from transforms.stage import NAMESPACE, TIME
+
+_ANSWERS_WITHIN = 60.0
+"""Seconds in which a job service answers that is there."""
+_LONGEST_JOB = 30 * 24 * 3600
 
 
 def run_here(build: Callable[[beam.Pipeline], None]) -> SliceResult:
@@ -30,9 +34,10 @@ def run_pipeline(build: Callable[[beam.Pipeline], None], options: PipelineOption
 
     Raises:
         ConfigError: the runner asks for other options (`bad_arguments`).
-        JobError: the runner gave up (`job_failed`); its cause is attached.
+        JobError: the runner gave up (`job_failed`); its cause is attached. No job service is there (`no_job_service`).
         KeyboardInterrupt: somebody stopped it.
     """
+    _give_time(options.view_as(PortableOptions))
     try:
         pipeline = beam.Pipeline(options=options)
     except ValueError as error:
@@ -49,6 +54,25 @@ def run_pipeline(build: Callable[[beam.Pipeline], None], options: PipelineOption
     if state not in (PipelineState.DONE, None):
         raise JobError(f"the job ended in the state {state}", reason="job_failed")
     return SliceResult(counters(result), stage_seconds(result))
+
+
+def _give_time(options: PortableOptions) -> None:
+    """Let a job last as long as it does, and see that its job service is there.
+
+    Within `--job_server_timeout`, 300 s by default, a whole job has to end where the service knows it by the id of its
+    preparation (JobServiceHandle.run of apache_beam.runners.portability): so do Beam's own and Prism.
+    """
+    if options.job_server_timeout == PortableOptions().job_server_timeout:
+        options.job_server_timeout = _LONGEST_JOB
+    if options.job_endpoint not in (None, "embed"):
+        import grpc
+
+        with grpc.insecure_channel(options.job_endpoint) as channel:
+            try:
+                grpc.channel_ready_future(channel).result(timeout=_ANSWERS_WITHIN)
+            except grpc.FutureTimeoutError as error:
+                message = f"--job_endpoint: no job service answers at {options.job_endpoint}; start one"
+                raise JobError(message, reason="no_job_service") from error
 
 
 def _was_interrupted(error: BaseException | None) -> bool:

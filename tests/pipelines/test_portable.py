@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.options.pipeline_options import PortableOptions
 from job_processes import ROOT, environment, wait_for
 
+from image2music.errors import JobError
 from pipelines.cli.main import main
+from pipelines.runtime.beam_runner import _give_time, run_pipeline
+from pipelines.runtime.options import beam_options
 
 pytestmark = pytest.mark.process
 
@@ -51,6 +55,20 @@ def compose(home, output, *options):
     """The exit code. Paths are whole ones: workers have another current folder."""
     paths = ["--images", str(home / "pictures"), "--index", str(home / "tunes.lance"), "--output", str(home / output)]
     return main(["compose", *paths, "--composer", "fake", "--max_failures", "1", *options])
+
+
+def test_a_job_may_last_longer_than_a_job_service_may_take_to_answer():
+    for named, given in (((), 30 * 24 * 3600), (("--job_server_timeout=20",), 20)):
+        options = beam_options((*named, "--runner=PortableRunner")).view_as(PortableOptions)
+        _give_time(options)
+        assert options.job_server_timeout == given
+
+
+def test_a_job_service_that_is_not_there_is_one_line(monkeypatch):
+    monkeypatch.setattr("pipelines.runtime.beam_runner._ANSWERS_WITHIN", 0.5)
+    options = beam_options(("--runner=PortableRunner", f"--job_endpoint=localhost:{free_port()}"))
+    with pytest.raises(JobError, match="--job_endpoint: no job service answers at localhost:"):
+        run_pipeline(lambda pipeline: None, options)
 
 
 def test_workers_of_a_portable_runner_make_the_rows_of_this_process(indexed, worker_pool):
