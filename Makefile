@@ -75,9 +75,10 @@ soak: $(DEMO)/data/captions.json  ## a long job, watched for its rate and memory
 bench-index: $(DEMO)/data/captions.json  ## measure the tune index; ROWS=168385 for MidiCaps' size, DATA=DIR for other MIDI
 	$(BIN)/python -m benchmarks.bench_index --rows $(ROWS) --data $(DATA)
 
-# Beam starts `python` for each worker: the one of this environment has to be found first.
+# Beam starts `python` for each worker: the one of this environment has to be found first. One thread, as in all of
+# image2music's own processes: more of them give other last digits, and wait for each other.
 worker-pool:  ## workers for a portable runner on this machine, until it is stopped; POOL_PORT=50000
-	PATH="$(abspath $(BIN)):$$PATH" exec $(BIN)/python -m apache_beam.runners.worker.worker_pool_main --service_port=$(POOL_PORT)
+	PATH="$(abspath $(BIN)):$$PATH" OMP_NUM_THREADS=1 exec $(BIN)/python -m apache_beam.runners.worker.worker_pool_main --service_port=$(POOL_PORT)
 
 job-service:  ## Beam's own portable job service, to try what Flink would do; JOB_PORT=8099
 	exec $(BIN)/python -m apache_beam.runners.portability.local_job_service_main --port $(JOB_PORT)
